@@ -1,1 +1,1 @@
-"""Rows and what they are read from and written to: corpora, model folders, scores."""
+"""Rows and what they are read from and written to: corpora, files of others, model folders."""

@@ -1,0 +1,180 @@
+"""Read a corpus: a folder of Parquet shards `part-00007.parquet`, rejected rows beside them.
+
+Every row has `id` (content hash, 32 hexadecimal digits) and `origin` (name of the data set), and
+is one of two kinds: a conversation with `messages` (and, once translated, `messages_source` in
+the same order), or a pair with `source` and `target`.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+
+Kind = Literal["pairs", "conversations", "translations"]
+#: Columns that make a corpus one of a kind; the first that fits counts.
+COLUMNS: dict[Kind, tuple[str, ...]] = {
+    "pairs": ("source", "target"),
+    "translations": ("messages", "messages_source"),
+    "conversations": ("messages",),
+}
+#: Rows turned into Python objects at a time: bounds the memory of a reader.
+BATCH_ROWS = 256
+
+Row = dict[str, Any]
+
+
+def part_name(unit: int) -> str:
+    """Name of the shard that a unit writes."""
+    return f"part-{unit:05d}.parquet"
+
+
+def rejected_name(unit: int) -> str:
+    """Name of the file with the rows that a unit rejected."""
+    return f"rejected-{unit:05d}.jsonl"
+
+
+def parts(folder: Path | str) -> list[Path]:
+    """The shards of a corpus in order.
+
+    Raises UserError 66 where there is no such folder, 65 where it holds no shards.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"corpus {folder}: there is no such folder", NO_INPUT)
+    found = sorted(folder.glob("part-*.parquet"))
+    if not found:
+        raise UserError(
+            f"corpus {folder}: is no corpus, it has no files part-*.parquet; "
+            "make one of your files with a node of stage 'prepare'",
+            BAD_DATA,
+        )
+    return found
+
+
+def corpus_kind(folder: Path | str) -> Kind:
+    """What the rows of a corpus are, from the columns that all its shards have."""
+    kinds = {part: part_kind(part) for part in parts(folder)}
+    if len(set(kinds.values())) > 1:
+        listing = ", ".join(f"{part.name} has {kind}" for part, kind in kinds.items())
+        raise UserError(f"corpus {folder}: its shards are of several kinds: {listing}", BAD_DATA)
+    return next(iter(kinds.values()))
+
+
+def part_kind(part: Path) -> Kind:
+    """What the rows of one shard are. Raises UserError 65 when they are neither kind."""
+    names = set(open_part(part).schema_arrow.names)
+    for kind, columns in COLUMNS.items():
+        if {"id", *columns} <= names:
+            return kind
+    raise UserError(
+        f"corpus shard {part}: has the columns {', '.join(sorted(names)) or 'none'}, but needs "
+        "id and messages (conversations) or id, source and target (pairs)",
+        BAD_DATA,
+    )
+
+
+def require_kind(folder: Path | str, *needed: Kind) -> Kind:
+    """The kind of a corpus if it is one of those; translations serve as conversations too.
+
+    Raises UserError 65 that names both kinds.
+    """
+    kind = corpus_kind(folder)
+    if kind in needed or (kind == "translations" and "conversations" in needed):
+        return kind
+    raise UserError(
+        f"corpus {folder}: is a corpus of {kind}, this stage needs {' or '.join(needed)}", BAD_DATA
+    )
+
+
+def count_rows(folder: Path | str) -> int:
+    """Rows of a corpus, from the footers of its shards alone."""
+    return sum(count_part(part) for part in parts(folder))
+
+
+def count_part(part: Path) -> int:
+    """Rows of one shard, from its footer alone."""
+    return int(open_part(part).metadata.num_rows)
+
+
+def read_rows(folder: Path | str) -> Iterator[Row]:
+    """All rows in the order of the shards, in bounded memory."""
+    for part in parts(folder):
+        yield from read_part(part)
+
+
+def read_part(part: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
+    """The rows of one shard, all columns or those named, in bounded memory."""
+    file = open_part(part)
+    yield from rows_of(file, part, range(file.metadata.num_row_groups), columns)
+
+
+def read_slice(folder: Path | str, first: int, last: int) -> Iterator[Row]:
+    """Rows number `first` up to, not including, `last`; row groups outside are not read."""
+    start = 0
+    for part in parts(folder):
+        file = open_part(part)
+        metadata = file.metadata
+        for group in range(metadata.num_row_groups):
+            end = start + metadata.row_group(group).num_rows
+            if start < last and end > first:
+                rows = rows_of(file, part, [group], None)
+                yield from islice(rows, max(first - start, 0), last - start)
+            start = end
+
+
+def read_pairs(folder: Path | str) -> Iterator[tuple[str, str, str]]:
+    """Id, source and target of every pair; a translated conversation gives one per message.
+
+    The id of a message is the id of its conversation, a dot and its number from 0.
+    """
+    kind = require_kind(folder, "pairs", "translations")
+    for part in parts(folder):
+        for row in read_part(part, ["id", *COLUMNS[kind]]):
+            if kind == "pairs":
+                yield row["id"], row["source"], row["target"]
+            else:
+                yield from message_pairs(row)
+
+
+def message_pairs(row: Row) -> Iterator[tuple[str, str, str]]:
+    """The pairs in one translated conversation."""
+    both = zip(row["messages_source"], row["messages"], strict=True)
+    for number, (source, target) in enumerate(both):
+        yield f"{row['id']}.{number}", source["content"], target["content"]
+
+
+def open_part(part: Path) -> Any:
+    """The pyarrow ParquetFile of a shard. Raises UserError 65 when the file is torn."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(part)
+    except pa.ArrowInvalid as error:
+        raise torn(part, error) from error
+
+
+def rows_of(
+    file: Any, part: Path, groups: Sequence[int], columns: Sequence[str] | None
+) -> Iterator[Row]:
+    """Rows of some row groups. Raises UserError 65 when their data is torn."""
+    import pyarrow as pa
+
+    batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=columns)
+    try:
+        for batch in batches:
+            yield from batch.to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise torn(part, error) from error
+
+
+def torn(part: Path, error: Exception) -> UserError:
+    """The mistake that tells of a file that was cut or changed."""
+    size = part.stat().st_size
+    return UserError(
+        f"corpus shard {part}: cannot be read ({size} bytes; {error}); copy it again, or delete "
+        "the folder of the node that wrote it and launch the same line",
+        BAD_DATA,
+    )
