@@ -1,0 +1,254 @@
+"""One attempt at the units of a worker: the child process that runs the model code.
+
+Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the code of a
+`UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
+"""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
+from hala_hpc.core.files import claim_folder, read_json, write_json
+from hala_hpc.core.stage import Stage
+
+REPORTED = (
+    "vllm",
+    "torch",
+    "transformers",
+    "trl",
+    "deepspeed",
+    "mergekit",
+    "llmcompressor",
+    "lm_eval",
+    "sacrebleu",
+    "datasets",
+    "pyarrow",
+)
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """Inputs as a job finds them on the disk; each must be complete."""
+
+    config: dict[str, Any]
+    work: Path
+
+    def artifact(self, name: str) -> Artifact:
+        return Artifact(self.work / self.config["inputs"][name]["artifact"])
+
+    def path(self, reference: str) -> str:
+        """Path of an input; raises UserError when it is not complete or gone."""
+        if not reference.startswith("@"):
+            facts = self.config["inputs"].get(reference)
+            return str(facts["path"]) if facts else reference
+        name, _, rest = reference[1:].partition("/")
+        artifact = self.artifact(name)
+        path = artifact.output / rest
+        if artifact.summary() is None or not path.exists():
+            raise UserError(
+                f"input {reference} is not complete: {path} or the mark beside it is missing; "
+                "run the same line again with stage=all",
+                NO_INPUT,
+            )
+        return str(path)
+
+    def summary(self, reference: str) -> dict[str, Any]:
+        """Summary of the node behind `@node`; empty for anything else."""
+        if not reference.startswith("@"):
+            return {}
+        return self.artifact(reference[1:].partition("/")[0]).summary() or {}
+
+
+class JobOut:
+    """Where the results of this attempt go; see `core.stage.Out`."""
+
+    def __init__(self, artifact: Artifact, stage: Stage[Any], worker: int, attempt: str) -> None:
+        self.artifact, self.stage, self.worker, self.attempt = artifact, stage, worker, attempt
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.began = time.time()
+        self.unit_began = time.monotonic()
+        self.counts: dict[str, float] = {}
+        self.units_done = 0
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+
+    @property
+    def stop(self) -> bool:
+        return self._stop.is_set()
+
+    def folder(self, unit: int) -> Path:
+        folder = self.artifact.attempt_folder(self.attempt) / f"{unit:05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def kept(self, unit: int) -> Path:
+        folder = self.artifact.kept_folder(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def progress(self, **counts: float) -> None:
+        self.counts.update(counts)
+
+    def commit(self, unit: int) -> None:
+        if self.rank != 0:
+            return
+        self.require_lease()
+        folder = self.folder(unit)
+        facts = self.stage.check(unit, folder)
+        facts.verify()
+        published = self.artifact.unit_folder(unit)
+        if not claim_folder(folder, published):
+            # An attempt before this one published the unit and was ended before its mark.
+            facts = self.stage.check(unit, published)
+            facts.verify()
+        self.artifact.write_mark(
+            unit,
+            {
+                "unit": unit,
+                **facts.as_dict(),
+                "seconds": round(time.monotonic() - self.unit_began, 3),
+                "attempt": self.attempt,
+                "host": socket.gethostname(),
+                "files": {
+                    str(p.relative_to(published)): p.stat().st_size
+                    for p in sorted(published.rglob("*"))
+                    if p.is_file()
+                },
+                "versions": versions(),
+                "commit": os.environ.get("HALA_COMMIT", ""),
+            },
+        )
+        self.unit_began = time.monotonic()
+        self.units_done += 1
+
+    def require_lease(self) -> None:
+        """Leave when a newer attempt of the same worker has begun."""
+        lease = read_json(self.artifact.lease_file(self.worker)) or {}
+        if lease.get("attempt") != self.attempt:
+            raise Retry(f"the lease of worker {self.worker} went to {lease.get('attempt')}")
+
+    def write_progress(self, ended: bool = False) -> None:
+        write_json(
+            self.artifact.progress_file(self.worker, self.rank),
+            {
+                "worker": self.worker,
+                "rank": self.rank,
+                "attempt": self.attempt,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "began": self.began,
+                "time": time.time(),
+                "ended": ended,
+                "units_done": self.units_done,
+                "stopping": self.stop,
+                **self.counts,
+            },
+        )
+
+    def give_signs_of_life(self) -> None:
+        while not self._ended.wait(1.0):
+            self.write_progress()
+
+    def heed_supervisor(self, descriptor: int) -> None:
+        """A byte from the supervisor asks to stop; its death ends this process at once."""
+        while os.read(descriptor, 1):
+            self._stop.set()
+        os._exit(RETRY)
+
+    def start(self) -> None:
+        descriptor = os.environ.get("HALA_STOP_FD")
+        if descriptor:
+            threading.Thread(
+                target=self.heed_supervisor, args=(int(descriptor),), daemon=True
+            ).start()
+        self.write_progress()
+        threading.Thread(target=self.give_signs_of_life, daemon=True).start()
+
+    def finish(self) -> None:
+        self._ended.set()
+        self.write_progress(ended=True)
+        if self.rank == 0:
+            shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that this process loaded."""
+    found = {"python": sys.version.split()[0]}
+    for module in REPORTED:
+        if module in sys.modules:
+            distributions = importlib.metadata.packages_distributions().get(module, [])
+            if distributions:
+                found[module] = importlib.metadata.version(distributions[0])
+    return found
+
+
+def load_stage(config: dict[str, Any], work: Path) -> Stage[Any]:
+    """The stage of an artifact with its settings and inputs, inside a job."""
+    stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE
+    settings = stage.Settings.model_validate(config["settings"])
+    return stage(settings, JobInputs(config, work))
+
+
+def run_attempt(folder: str, worker: int, attempt: str) -> int:
+    """Run the units of a worker that have no mark; return the exit code."""
+    artifact = Artifact(Path(folder))
+    config = artifact.config()
+    if config is None:
+        raise UserError(f"{folder} is no artifact: config.json is missing", NO_INPUT)
+    assigned: Sequence[int] = artifact.round(artifact.last_round())["assignment"][worker]
+    left = [unit for unit in assigned if artifact.mark(unit) is None]
+    if not left:
+        return 0
+    stage = load_stage(config, artifact.folder.parent)
+    out = JobOut(artifact, stage, worker, attempt)
+    out.start()
+    try:
+        stage.run(left, out)
+    finally:
+        out.finish()
+    if out.rank != 0 or all(artifact.mark(unit) is not None for unit in left):
+        return 0
+    if out.stop:
+        return RETRY
+    raise UserError(f"{config['stage']} returned without finishing its units: a defect", INTERNAL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m hala_hpc.attempt <artifact> <worker> <attempt>`."""
+    folder, worker, attempt = arguments
+    try:
+        return run_attempt(folder, int(worker), attempt)
+    except UserError as error:
+        code, mistakes = error.code, error.mistakes
+    except Retry as error:
+        code, mistakes = RETRY, [str(error)]
+    except Exception as error:  # the one place where a defect becomes an exit code
+        traceback.print_exc()
+        code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
+    print("\n".join(mistakes), file=sys.stderr, flush=True)
+    rank = os.environ.get("RANK", "0")
+    report = Artifact(Path(folder)).attempt_file(f"{attempt}-error-{rank}")
+    report.write_text(json.dumps({"code": code, "mistakes": mistakes}, ensure_ascii=False))
+    return code
+
+
+if __name__ == "__main__":
+    # os._exit: engines leave threads behind that can hold an ordinary exit for minutes.
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

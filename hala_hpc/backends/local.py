@@ -1,0 +1,89 @@
+"""Jobs as child processes of this machine, one after the other."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+from hala_hpc.core.job import Job
+
+#: Time for a worker to commit after Ctrl-C, in seconds.
+STOP_WAIT_S = 60
+
+
+def run(job: Job, watch: Callable[[], None]) -> list[int]:
+    """Run every element of a job, all ranks of an element at once; return their exit codes.
+
+    `watch` is called several times a second while they run. Ctrl-C asks them to commit and
+    leave, and is raised again when they have.
+    """
+    codes = []
+    for arguments in job.arguments:
+        codes.append(run_element(job, arguments, watch))
+    return codes
+
+
+def run_element(job: Job, arguments: tuple[str | int, ...], watch: Callable[[], None]) -> int:
+    """Run one element; the exit code of its first rank that failed, else 0."""
+    ranks = job.resources.world_size
+    port, name = free_port(), uuid4().hex[:12]
+    command = [job.python, "-m", job.call.__module__, *map(str, arguments)]
+    children = [
+        subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env={
+                **os.environ,
+                **job.environment,
+                "HALA_JOB_ID": name,
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(ranks),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            },
+        )
+        for rank in range(ranks)
+    ]
+    try:
+        while all(child.poll() is None for child in children):
+            watch()
+            time.sleep(0.2)
+        wait_or_stop(children)
+    except BaseException:
+        stop(children)
+        raise
+    return next((child.returncode for child in children if child.returncode), 0)
+
+
+def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """When a rank failed, the others wait for it in vain: stop them."""
+    if any(child.poll() for child in children):
+        stop(children)
+    for child in children:
+        child.wait()
+
+
+def stop(children: list[subprocess.Popen[bytes]]) -> None:
+    """Ask the workers to commit and leave, and kill those that do not in time."""
+    for child in children:
+        if child.poll() is None:
+            child.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + STOP_WAIT_S
+    for child in children:
+        try:
+            child.wait(timeout=max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def free_port() -> int:
+    """A TCP port on loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,135 @@
+"""The words of the command line, shared by launch and status."""
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hala_hpc.core.errors import OK, RETRY, USAGE, UserError, closest
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.places import PACKAGE, find_toml, read_toml
+from hala_hpc.core.recipe import Node, build_nodes, select
+from hala_hpc.core.stage import Stage
+from hala_hpc.core.words import split_words
+
+T = TypeVar("T")
+
+#: The words of `launch` that are not settings of a node, each with its meaning.
+WORDS = {
+    "stage": "nodes or stages to bring to their end, with what they need; several with commas; all",
+    "recipe": "name of a shipped recipe, or a TOML file of your own (default: demo)",
+    "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
+    "work": "folder of the results (default: runs/<recipe>)",
+    "dry_run": "true: tell what would be done, and submit nothing",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line, understood."""
+
+    words: dict[str, str]
+    recipe: str
+    launcher: Launcher
+    work: Path
+    nodes: dict[str, Node]
+    chosen: list[str]
+    dry_run: bool
+
+
+def read_line(arguments: Sequence[str]) -> Line:
+    """Understand a line whole; raises one UserError with all its mistakes."""
+    words = split_words(list(arguments))
+    settings = {key: value for key, value in words.items() if "." in key}
+    plain = {key: value for key, value in words.items() if "." not in key}
+    mistakes = [
+        f"unknown word {key}={value}: {closest(key, list(WORDS), 'words')}"
+        for key, value in plain.items()
+        if key not in WORDS
+    ]
+    if not plain.get("stage"):
+        mistakes.append("stage= is not given: name nodes or stages, or stage=all")
+    recipe_path = attempt(mistakes, lambda: find_toml("recipe", plain.get("recipe", "demo")))
+    launcher_path = attempt(mistakes, lambda: find_toml("launcher", plain.get("launcher", "local")))
+    dry_run = attempt(mistakes, lambda: read_bool("dry_run", plain.get("dry_run", "false")))
+    if mistakes or recipe_path is None or launcher_path is None:
+        raise UserError(mistakes, USAGE)
+    launcher = read_launcher(launcher_path)
+    nodes = build_nodes(read_toml(recipe_path), settings, launcher, find_stage)
+    work = Path(plain.get("work") or f"runs/{recipe_path.stem}").expanduser()
+    return Line(
+        words,
+        str(recipe_path),
+        launcher,
+        work.absolute(),
+        nodes,
+        select(nodes, plain["stage"]),
+        bool(dry_run),
+    )
+
+
+def attempt(mistakes: list[str], read: Callable[[], T]) -> T | None:
+    """The value that `read` gives, or None and its mistakes."""
+    try:
+        return read()
+    except UserError as error:
+        mistakes += error.mistakes
+        return None
+
+
+def read_bool(word: str, text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+        raise UserError(f"{word}={text}: write true or false")
+    return text.lower() in ("true", "1", "yes")
+
+
+def read_launcher(path: Path) -> Launcher:
+    """A launcher file, validated; raises UserError with every mistake in it."""
+    from pydantic import ValidationError
+
+    try:
+        return Launcher.model_validate({"name": path.stem, **read_toml(path)})
+    except ValidationError as error:
+        raise UserError(
+            [
+                f"launcher {path}: {'.'.join(map(str, item['loc']))}={item.get('input')!r}: "
+                f"{item['msg']}"
+                for item in error.errors()
+            ]
+        ) from None
+
+
+def stage_names() -> list[str]:
+    """Names of all stages, without loading them."""
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules([str(PACKAGE / "stages")])
+        if not module.ispkg and not module.name.startswith("_")
+    )
+
+
+def find_stage(name: str) -> type[Stage[Any]]:
+    """The stage of this name; raises UserError with the closest one."""
+    if name not in stage_names():
+        raise UserError(f"unknown stage {name!r}: {closest(name, stage_names(), 'stages')}")
+    stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{name}").STAGE
+    return stage
+
+
+def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a command; print the mistakes of a UserError, a line each, and return its code."""
+    try:
+        return run(arguments)
+    except UserError as error:
+        for mistake in error.mistakes:
+            print(f"error: {mistake}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        print("stopped: what is finished is kept; the same line goes on", file=sys.stderr)
+        return RETRY
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK

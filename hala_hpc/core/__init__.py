@@ -1,0 +1,1 @@
+"""Settings, the recipe graph, fingerprints, artifact folders, files and errors. Imports pydantic."""

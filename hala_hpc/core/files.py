@@ -1,0 +1,107 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well it takes the name of `path`.
+
+    The content is on the disk before the name is. Raises OSError as the file system does.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        yield temporary
+        sync(temporary)
+        os.replace(temporary, path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all, over an older one."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all, over an older one."""
+    write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def claim_json(path: Path, value: Any) -> bool:
+    """Write a JSON file unless it is there already; say whether this call wrote it.
+
+    The first writer wins on any POSIX file system: `link` fails when the name is taken.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
+    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    sync(temporary)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        # NFS may repeat a link that had succeeded: two names on our inode mean that we won.
+        return temporary.stat().st_nlink == 2
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync(path.parent)
+    return True
+
+
+def claim_folder(temporary: Path, path: Path) -> bool:
+    """Give a finished folder its final name unless it is taken; say whether this call did.
+
+    Every file in it is on the disk before the name is.
+    """
+    for file in sorted(temporary.rglob("*")):
+        sync(file)
+    sync(temporary)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        if path.is_dir():
+            return False
+        raise
+    sync(path.parent)
+    return True
+
+
+def link_tree(source: Path, target: Path) -> None:
+    """Give every file under `source` a second name under `target` (a copy where links fail)."""
+    for file in sorted(source.rglob("*")):
+        if not file.is_file():
+            continue
+        name = target / file.relative_to(source)
+        name.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, name)
+        except OSError:
+            shutil.copy2(file, name)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file; None where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,80 @@
+"""A launcher: where and how jobs run, read from TOML."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hala_hpc.core.places import environment_python
+from hala_hpc.core.resources import GATE_RESOURCES, Resources
+
+
+class Overrides(BaseModel):
+    """What a launcher changes for one stage or node."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    resources: dict[str, Any] = Field(default_factory=dict)
+
+
+class Launcher(BaseModel):
+    """The words of a launcher file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    backend: Literal["local", "slurm"]
+    """What runs the jobs."""
+    python: dict[str, str] = Field(default_factory=dict)
+    """Interpreter of each environment, where it is not the one beside this."""
+    resources: dict[str, Any] = Field(default_factory=dict)
+    """For every node; weaker than those of a stage, which are weaker than those of a node."""
+    gate: dict[str, Any] = Field(default_factory=dict)
+    """Resources of the gates."""
+    stage: dict[str, Overrides] = Field(default_factory=dict)
+    node: dict[str, Overrides] = Field(default_factory=dict)
+    environment: dict[str, str] = Field(default_factory=dict)
+    """Variables set for every job. Secrets do not belong here."""
+    setup: tuple[str, ...] = ()
+    """Shell lines run before every job, e.g. `module load cuda`."""
+
+    def resources_of(self, node: str, stage: str) -> dict[str, Any]:
+        """The launcher's own resources of a node, strongest last."""
+        merged: dict[str, Any] = {}
+        for layer in (
+            self.resources,
+            self.stage[stage].resources if stage in self.stage else {},
+            self.node[node].resources if node in self.node else {},
+        ):
+            merged = merge(merged, layer)
+        return merged
+
+    @property
+    def gate_resources(self) -> Resources:
+        base = GATE_RESOURCES.model_dump()
+        options = self.resources.get("options", {})
+        return Resources.model_validate(merge(merge(base, {"options": options}), self.gate))
+
+    def python_of(self, env: str) -> str:
+        """Interpreter of an environment: the launcher's, or the one beside the running one."""
+        return self.python.get(env) or str(environment_python(env))
+
+    def python_problems(self, envs: set[str]) -> list[str]:
+        """A line for each environment whose interpreter is not there."""
+        return [
+            f"the environment {env!r} is not set up: {self.python_of(env)} does not exist; "
+            f"run `make env`, or name it in the launcher: [python] {env} = ..."
+            for env in sorted(envs)
+            if not Path(self.python_of(env)).exists()
+        ]
+
+
+def merge(weak: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:
+    """Both tables in one, table by table; `strong` wins."""
+    merged = dict(weak)
+    for key, value in strong.items():
+        old = merged.get(key)
+        merged[key] = (
+            merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        )
+    return merged

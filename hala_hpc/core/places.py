@@ -1,0 +1,65 @@
+"""Where recipes, launchers and environments are, in a clone and in an installed wheel."""
+
+import os
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, closest
+
+PACKAGE = Path(__file__).resolve().parent.parent
+ROOT = PACKAGE.parent
+
+
+def shipped_folder(name: str) -> Path:
+    """`recipes`, `launchers` or `slurm`: inside the package, or beside it in a clone."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else ROOT / name
+
+
+def shipped_names(folder: str) -> list[str]:
+    """Names of the TOML files that come with the project."""
+    return sorted(path.stem for path in shipped_folder(folder).glob("*.toml"))
+
+
+def find_toml(word: str, value: str) -> Path:
+    """The file of `recipe=demo` (a shipped name) or `recipe=my/own.toml` (a path)."""
+    folder = f"{word}s"
+    if value.endswith(".toml") or os.sep in value:
+        path = Path(value).expanduser()
+        if not path.is_file():
+            raise UserError(
+                f"{word}={value}: no such file; name a file or one of: "
+                f"{', '.join(shipped_names(folder))}",
+                NO_INPUT,
+            )
+        return path
+    path = shipped_folder(folder) / f"{value}.toml"
+    if not path.is_file():
+        hint = closest(value, shipped_names(folder), folder)
+        raise UserError(f"unknown {word} {value!r}: {hint} A file of your own ends in .toml")
+    return path
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; raises UserError that names file and line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}", CONFIG) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", NO_INPUT) from None
+
+
+def environment_python(env: str) -> Path:
+    """Interpreter of an environment: `.venv` and `.venv-<env>` stand side by side.
+
+    `main` is the running one unless that belongs to another environment.
+    """
+    here = Path(sys.prefix)
+    base = here.name.split("-quantize")[0]
+    name = base if env == "main" else f"{base}-{env}"
+    if env == "main" and here.name == base:
+        return Path(sys.executable)
+    return here.with_name(name) / "bin" / "python"

@@ -1,0 +1,35 @@
+"""What a job asks of the machine it runs on. Never part of a fingerprint."""
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+
+class Resources(BaseModel):
+    """What one worker of a node gets. Changing it never makes a new artifact."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    workers: PositiveInt = 1
+    """Jobs that share the units of the node."""
+    nodes: PositiveInt = 1
+    """Machines of one worker."""
+    ranks_per_node: PositiveInt = 1
+    """Processes of one worker on each machine; the world size is nodes x ranks_per_node."""
+    gpus_per_node: NonNegativeInt = 0
+    """GPUs of one worker on each machine."""
+    cpus_per_rank: PositiveInt = 4
+    """CPU cores of one rank."""
+    mem_gb: PositiveInt = 16
+    """Memory of one worker on each machine, in GB."""
+    timeout_min: PositiveInt = 240
+    """Time limit of one job, in minutes; what is not finished then goes on in another."""
+    options: dict[str, str] = Field(default_factory=dict)
+    """Words of the backend's own, passed on as they are, e.g. a partition or an account."""
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of one worker over all its machines."""
+        return self.nodes * self.ranks_per_node
+
+
+#: What the gate of a node asks for: a minute of one core.
+GATE_RESOURCES = Resources(cpus_per_rank=1, mem_gb=2, timeout_min=30)

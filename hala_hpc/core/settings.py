@@ -1,0 +1,100 @@
+"""The settings of a stage: typed, frozen, and in two halves.
+
+What changes the result is fingerprinted; `resources` and fields made with `runtime()` are not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hala_hpc.core.resources import Resources
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Marks a setting that names an input; `kinds` are the kinds of product that fit."""
+
+    kinds: tuple[str, ...]
+
+
+ModelRef = Annotated[str, Reference(("model",))]
+"""A hub id, a folder with weights, or `@node` of a node that makes a model."""
+CorpusRef = Annotated[str, Reference(("corpus",))]
+"""A folder of Parquet shards, or `@node` of a node that makes a corpus."""
+FilesRef = Annotated[str, Reference(("files",))]
+"""A file, a folder, a hub id, or `@node/path` inside the files that a node writes."""
+NodeRef = Annotated[str, Reference(("model", "corpus", "files", "scores", "page"))]
+"""`@node` of any kind."""
+
+
+def runtime(default: Any) -> Any:
+    """A setting with this default that does not change the result, e.g. a memory share."""
+    return Field(default, json_schema_extra={"runtime": True})
+
+
+class StageSettings(BaseModel):
+    """What every stage can be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    resources: Resources = Resources()
+    """What each job of the node gets. Never changes the result."""
+
+    @classmethod
+    def is_runtime(cls, name: str) -> bool:
+        """Whether a setting leaves the result as it is."""
+        extra = cls.model_fields[name].json_schema_extra
+        return name == "resources" or (isinstance(extra, dict) and bool(extra.get("runtime")))
+
+    def result_half(self) -> dict[str, Any]:
+        """The settings that change the result, as plain values."""
+        values = self.model_dump(mode="json")
+        return {name: value for name, value in values.items() if not self.is_runtime(name)}
+
+    def references(self) -> Iterator[tuple[str, str, Reference]]:
+        """Every input that is named: setting, value, and what fits there."""
+        for name, field in type(self).model_fields.items():
+            found = reference_of(field.annotation, field.metadata)
+            if found is not None:
+                for value in strings_in(getattr(self, name)):
+                    yield name, value, found
+
+
+def reference_of(annotation: Any, metadata: list[Any]) -> Reference | None:
+    """The Reference inside a field's type, also in lists, dicts and unions."""
+    for item in metadata:
+        if isinstance(item, Reference):
+            return item
+    for argument in get_args(annotation):
+        inner = list(getattr(argument, "__metadata__", ()))
+        found = reference_of(argument, inner)
+        if found is not None:
+            return found
+    return None
+
+
+def strings_in(value: Any) -> Iterator[str]:
+    """All strings in a value, through lists and the values of dicts; empty ones left out."""
+    if isinstance(value, str):
+        if value:
+            yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from strings_in(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from strings_in(item)
+
+
+def rename_references(value: Any, names: dict[str, str]) -> Any:
+    """The same value with `@old` and `@old/path` made into `@new`, through lists and dicts."""
+    if isinstance(value, str) and value.startswith("@"):
+        node, slash, path = value[1:].partition("/")
+        return f"@{names.get(node, node)}{slash}{path}"
+    if isinstance(value, dict):
+        return {key: rename_references(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rename_references(item, names) for item in value]
+    return value

@@ -1,0 +1,138 @@
+"""What a stage is: settings, a plan of units, and the code that runs, checks and collects them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.core.files import link_tree
+from hala_hpc.core.resources import Resources
+from hala_hpc.core.settings import StageSettings
+
+S = TypeVar("S", bound=StageSettings)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a finished unit counts. Rows in == rows out + rows rejected, or it is not finished."""
+
+    rows_in: int = 0
+    rows_out: int = 0
+    rows_rejected: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Rejected rows by reason; sums to `rows_rejected`."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    details: dict[str, Any] = field(default_factory=dict)
+    """What the stage wants in the summary: scores, a loss curve, sizes. JSON values."""
+
+    def verify(self) -> None:
+        """Raise UserError when rows were lost or made up."""
+        if self.rows_in != self.rows_out + self.rows_rejected:
+            raise UserError(
+                f"{self.rows_in} rows in, but {self.rows_out} out and {self.rows_rejected} "
+                "rejected: rows were lost or made up; the unit is not marked",
+                INTERNAL,
+            )
+        if sum(self.rejected.values()) != self.rows_rejected:
+            raise UserError(
+                f"{self.rows_rejected} rows rejected, but the reasons count "
+                f"{sum(self.rejected.values())}: {self.rejected}",
+                INTERNAL,
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Inputs(Protocol):
+    """Where the inputs of a node are, inside a job."""
+
+    def path(self, reference: str) -> str:
+        """Path of `@node`, `@node/sub` or a local file; a hub id as it is."""
+        ...
+
+    def summary(self, reference: str) -> dict[str, Any]:
+        """Summary of the node behind `@node`; empty for anything else."""
+        ...
+
+
+class Out(Protocol):
+    """Where a unit's results go, and what the job must know of its surroundings."""
+
+    rank: int
+    world_size: int
+
+    def folder(self, unit: int) -> Path:
+        """Empty folder of this attempt for the files of a unit (the same for all ranks)."""
+        ...
+
+    def kept(self, unit: int) -> Path:
+        """Folder that outlives the attempt: checkpoints."""
+        ...
+
+    def commit(self, unit: int) -> None:
+        """Check the unit's files, publish them and write the mark. Rank 0 only; first one wins."""
+        ...
+
+    def progress(self, **counts: float) -> None:
+        """Set counts that people watch: rows, rows_total, tokens, step, steps_total, loss."""
+        ...
+
+    @property
+    def stop(self) -> bool:
+        """Whether the job must leave: commit what is safe and return."""
+        ...
+
+
+class Stage(Generic[S]):
+    """A kind of step. One file in `hala_hpc/stages/` defines one and its settings.
+
+    `plan` and `preflight` run on the login node before the inputs exist; `run` and `check` run in
+    jobs and import heavy libraries inside; `collect` runs in the gate and stays light.
+    """
+
+    name: ClassVar[str]
+    """Name of the stage, as in `stage=translate`."""
+    produces: ClassVar[str]
+    """Kind of product: model, corpus, files, scores or page."""
+    env: ClassVar[str] = "main"
+    """Environment that the jobs need: main or quantize."""
+    Settings: ClassVar[type[StageSettings]]
+    """Class of the settings. Its `resources` default is what the stage needs."""
+    version: ClassVar[int] = 1
+    """Part of the fingerprint; raised when the same settings give another result."""
+
+    def __init__(self, settings: S, inputs: Inputs) -> None:
+        self.settings = settings
+        self.inputs = inputs
+
+    @property
+    def resources(self) -> Resources:
+        return self.settings.resources
+
+    def plan(self) -> int:
+        """Number of units, known from the settings alone."""
+        return 1
+
+    def preflight(self) -> list[str]:
+        """Mistakes that can be found on the login node without the inputs; a line each.
+
+        May raise UserError for one that needs an exit code of its own.
+        """
+        return []
+
+    def run(self, units: Sequence[int], out: Out) -> None:
+        """Make the units, committing each as it is finished; return early when `out.stop`."""
+        raise NotImplementedError
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        """Read back the files of a unit and count them; raise when they are not good."""
+        raise NotImplementedError
+
+    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+        """Fill `output` from the folders of all units; return JSON details for the summary."""
+        for folder in folders:
+            link_tree(folder, output)
+        return marks[0].get("details", {}) if len(marks) == 1 else {}

@@ -1,0 +1,90 @@
+"""Words of the command line: `key=value`, read by the type of the setting, never by its looks."""
+
+import json
+import types
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+
+from hala_hpc.core.errors import UserError, closest
+
+
+def split_words(arguments: list[str]) -> dict[str, str]:
+    """`["a=1", "b.c=x=y"]` to `{"a": "1", "b.c": "x=y"}`.
+
+    Raises UserError for a word without `=` and for a key that stands twice.
+    """
+    words: dict[str, str] = {}
+    mistakes = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals or not key:
+            mistakes.append(f"{argument!r} is not a word of the form key=value")
+        elif key in words:
+            mistakes.append(f"{key} is given twice: {words[key]!r} and {value!r}; keep one")
+        words[key] = value
+    if mistakes:
+        raise UserError(mistakes)
+    return words
+
+
+def bare(annotation: Any) -> Any:
+    """A type without Annotated and without `| None`."""
+    if get_origin(annotation) is Annotated:
+        return bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [item for item in get_args(annotation) if item is not type(None)]
+        return bare(inner[0]) if len(inner) == 1 else annotation
+    return annotation
+
+
+def takes_list(annotation: Any) -> bool:
+    """Whether a setting of this type holds several values."""
+    return get_origin(bare(annotation)) in (list, tuple, set, frozenset)
+
+
+def takes_text(annotation: Any) -> bool:
+    """Whether any text at all is a value of this type, commas included."""
+    return bare(annotation) is str
+
+
+def read_word(annotation: Any, text: str) -> Any:
+    """The raw value of a word for a setting of this type; pydantic checks it afterwards.
+
+    A comma separates values, except in text, where only a JSON list holds several. Several
+    values for a setting that takes one are a sweep.
+    """
+    if text in ("none", "null") and type(None) in get_args(annotation):
+        return None
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return [item.strip() for item in text[1:-1].split(",") if item.strip()]
+    if takes_list(annotation):
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if "," in text and not takes_text(annotation) and not isinstance(bare(annotation), str):
+        return [item.strip() for item in text.split(",")]
+    return text
+
+
+def place_word(settings: type[BaseModel], path: str, text: str, raw: dict[str, Any]) -> None:
+    """Put the value of the dotted `path` into the nested table `raw`.
+
+    Raises UserError with the closest valid name for a setting that does not exist.
+    """
+    name, _, rest = path.partition(".")
+    if name not in settings.model_fields:
+        hint = closest(name, list(settings.model_fields), "settings")
+        raise UserError(f"unknown setting {name!r}: {hint}")
+    annotation = settings.model_fields[name].annotation
+    inner = bare(annotation)
+    if not rest:
+        raw[name] = read_word(annotation, text)
+    elif isinstance(inner, type) and issubclass(inner, BaseModel):
+        nested = raw.setdefault(name, {})
+        place_word(inner, rest, text, nested)
+    elif get_origin(inner) is dict:
+        raw.setdefault(name, {})[rest] = read_word(get_args(inner)[1], text)
+    else:
+        raise UserError(f"setting {name!r} holds one value: {path} goes too deep")

@@ -1,0 +1,76 @@
+"""`dry_run=true`: tell what a line would do, and do nothing."""
+
+from tabulate import tabulate
+
+from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.command import Line
+from hala_hpc.core.resources import Resources
+from hala_hpc.plan import Step
+from hala_hpc.submit import code_commit, gate_job, make_spec, worker_job
+
+
+def print_plan(line: Line, chosen: dict[str, Step]) -> None:
+    """The table of nodes, and for SLURM the text of every job that would be submitted."""
+    print(f"recipe {line.recipe}\nlauncher {line.launcher.name}\nwork {line.work}\n")
+    header = ["node", "stage", "state", "units", "workers", "each worker", "after"]
+    print(tabulate([row(step) for step in chosen.values()], header, disable_numparse=True))
+    missing = [step for step in chosen.values() if step.state != "done"]
+    print(
+        f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
+        f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"
+    )
+    if line.launcher.backend == "slurm":
+        print_scripts(line, missing)
+
+
+def row(step: Step) -> list[str]:
+    """One line of the table."""
+    resources = step.node.settings.resources
+    return [
+        step.name,
+        step.node.stage.name,
+        describe_state(step),
+        str(step.units),
+        str(step.workers),
+        describe_resources(resources),
+        ", ".join(step.node.input_nodes()) or "-",
+    ]
+
+
+def describe_state(step: Step) -> str:
+    """`done`, `partial (37/64)`, `new`, or `stale (t: 0.5 -> 0.7)`."""
+    if step.state == "partial":
+        return f"partial ({step.done_units}/{step.units})"
+    return f"stale ({step.because})" if step.because else step.state
+
+
+def describe_resources(resources: Resources) -> str:
+    """Nodes, ranks, GPUs, cores, memory and time of one worker."""
+    parts = [f"{resources.nodes} node{'s' if resources.nodes > 1 else ''}"]
+    parts.append(f"{resources.ranks_per_node} rank{'s' if resources.ranks_per_node > 1 else ''}")
+    parts += [f"{resources.gpus_per_node} GPU"] if resources.gpus_per_node else []
+    return ", ".join(
+        [
+            *parts,
+            f"{resources.cpus_per_rank} cores/rank",
+            f"{resources.mem_gb} GB",
+            f"{resources.timeout_min} min",
+        ]
+    )
+
+
+def print_scripts(line: Line, missing: list[Step]) -> None:
+    """The sbatch text of workers and gates; ids of jobs to come are named by their node."""
+    backend, commit = SlurmBackend(), code_commit()
+    names = {step.name for step in missing}
+    for step in missing:
+        spec = make_spec(line.launcher, step.node.settings.resources, step.node.stage.env, commit)
+        after = tuple(f"<gate of {n}>" for n in step.node.input_nodes() if n in names)
+        print(
+            f"\n# ---- {step.name}: workers\n"
+            f"{backend.script(worker_job(step.artifact, step.workers, spec, after))}"
+        )
+        print(
+            f"\n# ---- {step.name}: gate\n"
+            f"{backend.script(gate_job(step.artifact, spec, f'<workers of {step.name}>'))}"
+        )

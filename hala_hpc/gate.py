@@ -1,0 +1,222 @@
+"""The gate of a node: checks that its units are complete, then collects, retries or fails.
+
+Runs after the workers, as a small job or in the launcher's own process.
+"""
+
+import importlib
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from hala_hpc.attempt import load_stage
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
+from hala_hpc.core.files import claim_folder, read_json, write_json
+from hala_hpc.core.stage import Facts
+
+#: Rounds in a row that may end without a new mark or checkpoint before the gate gives up.
+IDLE_ROUNDS = 2
+LOG_TAIL_LINES = 15
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate decided: `done`, `again` or `failed` with a code and reasons."""
+
+    state: str
+    code: int = OK
+    reasons: tuple[str, ...] = ()
+
+
+def close(artifact: Artifact) -> Verdict:
+    """Decide about a node whose workers have ended; write its summary or its failure."""
+    config = artifact.config()
+    assert config is not None, artifact.folder
+    if artifact.summary() is not None:
+        return Verdict("done")
+    missing = missing_units(artifact, config["units"])
+    if not missing:
+        try:
+            summarize(artifact, config)
+        except UserError as error:
+            return fail(artifact, error.code, error.mistakes)
+        artifact.failure_file.unlink(missing_ok=True)
+        return Verdict("done")
+    code, reasons = hopeless(artifact)
+    if code == OK and idle_rounds(artifact) >= IDLE_ROUNDS:
+        code, reasons = (
+            INTERNAL,
+            [f"{IDLE_ROUNDS} rounds of jobs ended without progress", *last_words(artifact)],
+        )
+    if code != OK:
+        return fail(artifact, code, reasons)
+    return Verdict("again", RETRY, tuple(last_words(artifact)))
+
+
+def missing_units(artifact: Artifact, units: int) -> list[int]:
+    """Units without a mark, in order."""
+    done = set(artifact.done_units())
+    return [unit for unit in range(units) if unit not in done]
+
+
+def progress_made(artifact: Artifact) -> list[str]:
+    """What exists of marks and checkpoints; a round that adds nothing to it was idle."""
+    kept = sorted(str(p.relative_to(artifact.folder)) for p in artifact.folder.glob("kept/*/*"))
+    return [f"{len(artifact.done_units())} units", *kept]
+
+
+def begin_round(artifact: Artifact, units: int, workers: int, spec: dict[str, Any]) -> int:
+    """Share the missing units among workers and write the round down; return its number.
+
+    `spec` holds what the gate needs to submit again: launcher, resources, environment.
+    """
+    missing = missing_units(artifact, units)
+    workers = max(1, min(workers, len(missing)))
+    number = artifact.last_round() + 1
+    idle = idle_rounds(artifact) if number > 1 else 0
+    artifact.write_round(
+        number,
+        {
+            "round": number,
+            "assignment": [missing[first::workers] for first in range(workers)],
+            "progress_before": progress_made(artifact),
+            "idle_before": idle,
+            "began": time.time(),
+            "spec": spec,
+        },
+    )
+    return number
+
+
+def idle_rounds(artifact: Artifact) -> int:
+    """How many rounds up to the last one ended without progress."""
+    last = artifact.round(artifact.last_round())
+    if not last or last["progress_before"] != progress_made(artifact):
+        return 0
+    return int(last["idle_before"]) + 1
+
+
+def attempts_of_last_round(artifact: Artifact) -> list[dict[str, Any]]:
+    """How the attempts of the last round ended, as far as they could say."""
+    number = artifact.last_round()
+    files = (artifact.folder / "attempts").glob(f"r{number:04d}-*.json")
+    return [value for value in map(read_json, sorted(files)) if value and "worker" in value]
+
+
+def hopeless(artifact: Artifact) -> tuple[int, list[str]]:
+    """Code and reasons of a failure that another attempt cannot mend; (0, []) when it may."""
+    for attempt in attempts_of_last_round(artifact):
+        if attempt["code"] not in (OK, RETRY, INTERNAL):
+            return int(attempt["code"]), list(attempt["reasons"])
+    return OK, []
+
+
+def last_words(artifact: Artifact) -> list[str]:
+    """Why attempts ended, each reason once, and the tail of a log of one that failed."""
+    attempts = [a for a in attempts_of_last_round(artifact) if a["code"] != OK]
+    reasons = Counter(reason for a in attempts for reason in a["reasons"])
+    lines = [
+        f"{reason} ({count} times)" if count > 1 else reason for reason, count in reasons.items()
+    ]
+    if not attempts:
+        return ["the workers left no word: killed, or never started"]
+    worst = attempts[-1]
+    log = artifact.log_file(worst["worker"], worst["rank"])
+    if log.exists() and worst["code"] == INTERNAL:
+        tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+        lines += [f"the end of {log}:", *(f"  {line}" for line in tail)]
+    return lines
+
+
+def fail(artifact: Artifact, code: int, reasons: list[str]) -> Verdict:
+    write_json(artifact.failure_file, {"code": code, "reasons": reasons, "time": time.time()})
+    return Verdict("failed", code, tuple(reasons))
+
+
+def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
+    """Fill `output/` from all units and write the mark of the node."""
+    stage = load_stage(config, artifact.folder.parent)
+    marks = [artifact.mark(unit) or {} for unit in range(config["units"])]
+    folders = [artifact.unit_folder(unit) for unit in range(config["units"])]
+    temporary = artifact.folder / f"output.{uuid4().hex[:8]}.tmp"
+    temporary.mkdir()
+    details = stage.collect(marks, folders, temporary)
+    if artifact.output.exists():
+        shutil.rmtree(artifact.output)
+    claim_folder(temporary, artifact.output)
+    write_json(
+        artifact.summary_file,
+        add_up(config, marks)
+        | {
+            "details": details,
+            "seconds_wall": round(time.time() - first_began(artifact), 3),
+            "rounds": artifact.last_round(),
+        },
+    )
+
+
+def first_began(artifact: Artifact) -> float:
+    return float(artifact.round(1).get("began", time.time()))
+
+
+def add_up(config: dict[str, Any], marks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts of all units, verified once more, and the versions that made them."""
+
+    def total(key: str) -> float:
+        return sum(mark.get(key, 0) for mark in marks)
+
+    rejected: Counter[str] = Counter()
+    found: dict[str, set[str]] = {}
+    for mark in marks:
+        rejected.update(mark.get("rejected", {}))
+        for name, version in mark.get("versions", {}).items():
+            found.setdefault(name, set()).add(version)
+    facts = Facts(
+        int(total("rows_in")),
+        int(total("rows_out")),
+        int(total("rows_rejected")),
+        dict(rejected),
+        int(total("tokens_in")),
+        int(total("tokens_out")),
+    )
+    facts.verify()
+    return {
+        "node": config["node"],
+        "stage": config["stage"],
+        "fingerprint": config["fingerprint"],
+        "units": config["units"],
+        **facts.as_dict(),
+        "seconds": round(total("seconds"), 3),
+        "versions": {name: ", ".join(sorted(values)) for name, values in found.items()},
+        "commit": ", ".join(sorted({mark.get("commit", "") for mark in marks} - {""})),
+        "inputs": {name: facts["fingerprint"] for name, facts in config["inputs"].items()},
+    }
+
+
+def gate(folder: str) -> None:
+    """The gate as a job: closes the node, or submits what is missing with a successor gate.
+
+    Leaves with 0 when the node is done or goes on in the successor, else with the code of the
+    failure, so that the jobs that wait for this one are cancelled.
+    """
+    os.umask(0o077)
+    artifact = Artifact(Path(folder))
+    verdict = close(artifact)
+    print(f"{artifact.folder.name}: {verdict.state}", *verdict.reasons, sep="\n", flush=True)
+    if verdict.state == "again":
+        submit = importlib.import_module("hala_hpc.submit")
+        submit.submit_again(artifact)
+        os._exit(OK)
+    os._exit(verdict.code)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m hala_hpc.gate <artifact>")
+    gate(sys.argv[1])

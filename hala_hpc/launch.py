@@ -1,0 +1,138 @@
+"""Run a pipeline: `python -m hala_hpc.launch stage=translate recipe=hala launcher=slurm`.
+
+Reads top to bottom: words -> recipe -> plan -> jobs.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hala_hpc.command import Line, read_line, report_mistakes
+from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, OK, UserError
+from hala_hpc.core.files import claim_json, write_json
+from hala_hpc.core.lease import work_lease
+from hala_hpc.core.recipe import with_inputs
+from hala_hpc.plan import Step, make_plan
+
+
+def launch(arguments: Sequence[str]) -> int:
+    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    if asks_for_help(arguments):
+        from hala_hpc.help import print_help
+
+        print_help(arguments)
+        return OK
+    line = read_line(arguments)
+    steps = make_plan(line.nodes, line.work)
+    chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
+    missing = {name: step for name, step in chosen.items() if step.state != "done"}
+    check_before_jobs(line, missing)
+    if line.dry_run:
+        from hala_hpc.dry_run import print_plan
+
+        print_plan(line, chosen)
+        return OK
+    make_work_folder(line.work)
+    with work_lease(line.work):
+        write_run(line, chosen)
+        if not missing:
+            print(f"done: all {len(chosen)} nodes in {line.work}; nothing to submit")
+            return OK
+        for step in missing.values():
+            claim_json(step.artifact.config_file, step.config())
+        return start(line, chosen)
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    return not arguments or any(word in ("--help", "-h", "help") for word in arguments)
+
+
+def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
+    """Everything that can be found wrong before a GPU is asked for, all at once."""
+    problems: list[str] = []
+    code = CONFIG
+    for step in missing.values():
+        try:
+            problems += [f"{step.name}: {text}" for text in step.stage().preflight()]
+        except UserError as error:
+            problems += [f"{step.name}: {text}" for text in error.mistakes]
+            code = error.code
+    if not line.dry_run and missing:
+        problems += line.launcher.python_problems(
+            {step.node.stage.env for step in missing.values()} | {"main"}
+        )
+    if problems:
+        raise UserError(problems, code)
+    if line.launcher.backend == "slurm" and missing and not line.dry_run:
+        from hala_hpc.backends.slurm import SlurmBackend
+
+        require_slurm(SlurmBackend().preflight())
+
+
+def require_slurm(problems: list[str]) -> None:
+    from hala_hpc.core.errors import UNAVAILABLE
+
+    if problems:
+        raise UserError(problems, UNAVAILABLE)
+
+
+def make_work_folder(work: Path) -> None:
+    """Make the work folder and prove that it can be written."""
+    probe = work / f".probe-{os.getpid()}"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"work={work} cannot be written: {error.strerror}; name another folder with work=...",
+            CANNOT_CREATE,
+        ) from None
+
+
+def write_run(line: Line, chosen: dict[str, Step]) -> None:
+    """Note what this line means, for `status`, and make the links of the run."""
+    write_json(
+        line.work / "run.json",
+        {
+            "words": line.words,
+            "recipe": line.recipe,
+            "launcher": line.launcher.name,
+            "time": time.time(),
+            "nodes": [
+                {
+                    "name": s.name,
+                    "stage": s.node.stage.name,
+                    "units": s.units,
+                    "artifact": s.artifact.folder.name,
+                }
+                for s in chosen.values()
+            ],
+        },
+    )
+    links = line.work / "latest"
+    links.mkdir(exist_ok=True)
+    for step in chosen.values():
+        temporary = links / f".{step.name}.{os.getpid()}"
+        temporary.symlink_to(Path("..") / step.artifact.folder.name)
+        os.replace(temporary, links / step.name)
+
+
+def start(line: Line, chosen: dict[str, Step]) -> int:
+    """Run the missing nodes here, or submit them, each waiting for the gates of its inputs."""
+    if line.launcher.backend == "local":
+        from hala_hpc.run_local import run_steps
+    else:
+        from hala_hpc.run_slurm import submit_steps as run_steps
+    return run_steps(line, chosen)
+
+
+def main() -> None:
+    """Console script: run the line, print mistakes, exit with their code."""
+    sys.exit(report_mistakes(launch, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""What a line asks for, compared with what is on the disk. Reads small files only."""
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.fingerprint import fingerprint, path_fingerprint
+from hala_hpc.core.recipe import Node
+from hala_hpc.core.settings import rename_references
+from hala_hpc.core.stage import Stage
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a plan: what it is, where its results go, and how far it is."""
+
+    node: Node
+    artifact: Artifact
+    fingerprint: str
+    units: int
+    inputs: dict[str, dict[str, Any]]
+    """Node name or path of each input: its kind of product, artifact folder and fingerprint."""
+    state: str
+    """done, partial, new or stale."""
+    done_units: int = 0
+    because: str = ""
+    """For a stale node: what changed since the newest older result."""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def workers(self) -> int:
+        return min(self.node.settings.resources.workers, self.units)
+
+    def stage(self) -> Stage[Any]:
+        """The stage with its settings, for planning; its inputs do not exist yet."""
+        return self.node.stage(
+            self.node.settings, PlanInputs(self.inputs, self.artifact.folder.parent)
+        )
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        return {
+            "node": self.name,
+            "stage": self.node.stage.name,
+            "version": self.node.stage.version,
+            "env": self.node.stage.env,
+            "fingerprint": self.fingerprint,
+            "units": self.units,
+            "settings": self.node.settings.model_dump(mode="json", exclude={"resources"}),
+            "inputs": self.inputs,
+        }
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """Inputs as the login node knows them: paths that may not exist yet."""
+
+    inputs: dict[str, dict[str, Any]]
+    work: Path
+
+    def path(self, reference: str) -> str:
+        """Path of an input; for `@node` the place where its product will be."""
+        if not reference.startswith("@"):
+            return reference
+        name, _, rest = reference[1:].partition("/")
+        return str(self.work / self.inputs[name]["artifact"] / "output" / rest)
+
+    def summary(self, reference: str) -> dict[str, Any]:
+        return {}
+
+
+def make_plan(nodes: dict[str, Node], work: Path) -> dict[str, Step]:
+    """Fingerprint every node, inputs first, and look up how far each is."""
+    steps: dict[str, Step] = {}
+    for name, node in nodes.items():
+        steps[name] = plan_step(node, steps, work)
+    return steps
+
+
+def plan_step(node: Node, steps: dict[str, Step], work: Path) -> Step:
+    """One step of the plan, its inputs being planned already."""
+    inputs = input_facts(node, steps)
+    named = {name: facts["fingerprint"] for name, facts in inputs.items()}
+    settings = {
+        key: with_file_facts(rename_references(value, named), inputs)
+        for key, value in node.settings.result_half().items()
+    }
+    print_ = fingerprint([node.stage.name, node.stage.version, settings])
+    artifact = Artifact(work / f"{node.name}-{print_}")
+    units = node.stage(node.settings, PlanInputs(inputs, work)).plan()
+    state, done, because = "new", 0, ""
+    if artifact.summary() is not None:
+        state, done = "done", units
+    elif artifact.config_file.exists():
+        state, done = "partial", len(artifact.done_units())
+    else:
+        because = changes_since_older(node, inputs, artifact)
+        state = "stale" if because else "new"
+    return Step(node, artifact, print_, units, inputs, state, done, because)
+
+
+def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, dict[str, Any]]:
+    """Facts of everything a node takes in, by node name or by path."""
+    facts: dict[str, dict[str, Any]] = {}
+    for _, value, _ in node.settings.references():
+        if value.startswith("@"):
+            name = value[1:].partition("/")[0]
+            step = steps[name]
+            facts[name] = {
+                "kind": step.node.stage.produces,
+                "artifact": step.artifact.folder.name,
+                "fingerprint": step.fingerprint,
+            }
+        elif (path := Path(value).expanduser()).exists():
+            facts[value] = {
+                "kind": "path",
+                "path": str(path.resolve()),
+                "fingerprint": path_fingerprint(path),
+            }
+    return facts
+
+
+def with_file_facts(value: Any, inputs: dict[str, dict[str, Any]]) -> Any:
+    """Replace paths of existing files by their fingerprints, through lists and dicts."""
+    if isinstance(value, str) and inputs.get(value, {}).get("kind") == "path":
+        return [Path(value).name, inputs[value]["fingerprint"]]
+    if isinstance(value, list):
+        return [with_file_facts(item, inputs) for item in value]
+    if isinstance(value, dict):
+        return {key: with_file_facts(item, inputs) for key, item in value.items()}
+    return value
+
+
+def changes_since_older(node: Node, inputs: dict[str, dict[str, Any]], new: Artifact) -> str:
+    """What differs from the newest older result of the node; empty when there is none."""
+    pattern = re.compile(re.escape(node.name) + r"-[0-9a-f]{12}")
+    older = [
+        path.parent
+        for path in new.folder.parent.glob(f"{node.name}-*/config.json")
+        if pattern.fullmatch(path.parent.name)
+    ]
+    if not older:
+        return ""
+    newest = max(older, key=lambda folder: (folder / "config.json").stat().st_mtime)
+    config = Artifact(newest).config() or {}
+    return describe_changes(config, node, inputs)
+
+
+def describe_changes(config: dict[str, Any], node: Node, inputs: dict[str, dict[str, Any]]) -> str:
+    """`t: 0.5 -> 0.7; input sft changed`, from an older config to a node's settings."""
+    old, changes = config.get("settings", {}), []
+    for key, value in node.settings.result_half().items():
+        if old.get(key) != value:
+            changes.append(f"{key}: {brief(old.get(key))} -> {brief(value)}")
+    for name, facts in inputs.items():
+        if config.get("inputs", {}).get(name, {}).get("fingerprint") != facts["fingerprint"]:
+            changes.append(f"input {name} changed")
+    if config.get("version") != node.stage.version:
+        changes.append(f"stage version: {config.get('version')} -> {node.stage.version}")
+    return "; ".join(changes) or "a file of the same name changed"
+
+
+def brief(value: Any) -> str:
+    """A value in at most 40 characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."

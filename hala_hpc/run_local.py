@@ -1,0 +1,54 @@
+"""Run a plan on this machine: the same workers and gates, as child processes in order."""
+
+import sys
+import time
+
+from hala_hpc.backends.local import run
+from hala_hpc.command import Line
+from hala_hpc.core.errors import OK
+from hala_hpc.gate import begin_round, close
+from hala_hpc.plan import Step
+from hala_hpc.progress_bar import NodeBar
+from hala_hpc.submit import code_commit, make_spec, worker_job
+
+
+def run_steps(line: Line, chosen: dict[str, Step]) -> int:
+    """Bring every missing node to its end; the code of the first that fails."""
+    commit = code_commit()
+    began = time.monotonic()
+    for number, step in enumerate(chosen.values(), 1):
+        if step.state == "done":
+            print(f"{step.name}: done before")
+            continue
+        spec = make_spec(line.launcher, step.node.settings.resources, step.node.stage.env, commit)
+        code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}")
+        if code != OK:
+            return code
+    print(f"complete: {len(chosen)} nodes in {line.work}, {time.monotonic() - began:.0f} s")
+    return OK
+
+
+def run_step(step: Step, spec: dict[str, object], title: str) -> int:
+    """Rounds of workers and gate until the node is done or has failed; its exit code."""
+    step.artifact.failure_file.unlink(missing_ok=True)
+    while True:
+        number = begin_round(step.artifact, step.units, step.workers, spec)
+        count = len(step.artifact.round(number)["assignment"])
+        with NodeBar(title, step.artifact, step.units) as bar:
+            run(worker_job(step.artifact, count, spec), bar.update)
+            verdict = close(step.artifact)
+            bar.finish(verdict.state)
+        if verdict.state == "done":
+            return OK
+        for reason in verdict.reasons:
+            print(
+                f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {reason}",
+                file=sys.stderr,
+            )
+        if verdict.state == "failed":
+            print(
+                f"error: {step.name}: logs are in {step.artifact.logs}; what is finished is "
+                "kept; the same line goes on from there",
+                file=sys.stderr,
+            )
+            return verdict.code

@@ -1,0 +1,163 @@
+"""A worker: the small supervisor that runs the model code as its child.
+
+It owns signals, the log, the lease and the exit code. By hand:
+`python -m hala_hpc.worker <artifact> 3`.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from hala_hpc.backends.slurm import task_environment
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
+from hala_hpc.core.files import read_json, write_json
+
+#: How long a child may take to commit after it was told to stop, in seconds.
+GRACE_S = 600
+#: How long a preempted worker waits for the scheduler to end and requeue it, in seconds.
+REQUEUE_WAIT_S = 180
+
+
+class Supervisor:
+    """Runs one attempt of a worker on one rank."""
+
+    def __init__(self, artifact: Artifact, worker: int) -> None:
+        self.artifact, self.worker = artifact, worker
+        self.environment = dict(os.environ) | task_environment()
+        self.rank = int(self.environment.get("RANK", "0"))
+        self.job = self.environment.get("HALA_JOB_ID") or uuid4().hex[:12]
+        restarts = self.environment.get("HALA_RESTARTS", "0")
+        self.attempt = f"r{artifact.last_round():04d}-w{worker:05d}-{self.job}-{restarts}"
+        self.signal: int | None = None
+        self.read_end, self.write_end = os.pipe()
+
+    def heed_signal(self, number: int, _frame: object) -> None:
+        """Only pass the word on; what to do about it is decided in `run`."""
+        self.signal = number
+        os.write(self.write_end, b"s")
+
+    def run(self) -> int:
+        """Run the child to its end and return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+            signal.signal(number, self.heed_signal)
+        if self.rank == 0:
+            write_json(self.artifact.lease_file(self.worker), {"attempt": self.attempt})
+        began = time.time()
+        code = explain(self.run_child())
+        if code not in (OK, RETRY) and self.signal is not None:
+            code = RETRY
+        self.write_end_of_attempt(code, began)
+        if code == RETRY and self.signal == signal.SIGTERM and "SLURM_JOB_ID" in os.environ:
+            # A job that leaves by itself is not requeued: wait for the scheduler's kill.
+            time.sleep(REQUEUE_WAIT_S)
+        return code
+
+    def run_child(self) -> int:
+        log = self.artifact.log_file(self.worker, self.rank)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        command = [
+            sys.executable,
+            "-m",
+            "hala_hpc.attempt",
+            str(self.artifact.folder),
+            str(self.worker),
+            self.attempt,
+        ]
+        with log.open("ab", buffering=0) as stream:
+            stream.write(
+                f"--- {time.strftime('%F %T')} {self.attempt} on {socket.gethostname()}\n".encode()
+            )
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                env=self.environment | {"HALA_STOP_FD": str(self.read_end)},
+                pass_fds=(self.read_end,),
+                start_new_session=True,
+                # A signal that the scheduler sends to every process is not for the model code.
+                preexec_fn=ignore_signals,
+            )
+        try:
+            return self.wait_for(child)
+        finally:
+            end_group(child.pid)
+
+    def wait_for(self, child: subprocess.Popen[bytes]) -> int:
+        """Exit status of the child; after a signal it gets a limited time."""
+        deadline: float | None = None
+        while True:
+            try:
+                return child.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                if self.signal is not None and deadline is None:
+                    deadline = time.monotonic() + GRACE_S
+                if deadline is not None and time.monotonic() > deadline:
+                    end_group(child.pid)
+
+    def write_end_of_attempt(self, code: int, began: float) -> None:
+        error = read_json(self.artifact.attempt_file(f"{self.attempt}-error-{self.rank}")) or {}
+        reasons = error.get("mistakes") or []
+        if code == RETRY and self.signal is not None:
+            reasons = [f"stopped by {signal.Signals(self.signal).name}"]
+        name = self.attempt if self.rank == 0 else f"{self.attempt}-rank{self.rank}"
+        write_json(
+            self.artifact.attempt_file(name),
+            {
+                "round": self.artifact.last_round(),
+                "worker": self.worker,
+                "rank": self.rank,
+                "job": self.job,
+                "host": socket.gethostname(),
+                "code": code,
+                "reasons": reasons,
+                "began": began,
+                "seconds": round(time.time() - began, 3),
+            },
+        )
+
+
+def ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def end_group(pid: int) -> None:
+    """Kill what is left of the child's process group."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def explain(status: int) -> int:
+    """Exit code for a child's status: a death by signal may be tried again."""
+    if status < 0:
+        return RETRY
+    return INTERNAL if status == 1 else status
+
+
+def work(artifact: str, worker: int) -> None:
+    """Run a worker and leave with its exit code. Called in every rank of a job."""
+    folder = Path(artifact)
+    if not Artifact(folder).config_file.exists():
+        print(f"{artifact} is no artifact: config.json is missing", file=sys.stderr)
+        os._exit(NO_INPUT)
+    os.umask(0o077)
+    code = Supervisor(Artifact(folder), worker).run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # os._exit: no result travels back through the scheduler's client, the marks are the result.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or not sys.argv[2].isdigit():
+        sys.exit("usage: python -m hala_hpc.worker <artifact> <worker number>")
+    work(sys.argv[1], int(sys.argv[2]))
