@@ -47,6 +47,7 @@ class JobInputs:
     work: Path
 
     def artifact(self, name: str) -> Artifact:
+        """The artifact of an input node."""
         return Artifact(self.work / self.config["inputs"][name]["artifact"])
 
     def path(self, reference: str) -> str:
@@ -88,22 +89,27 @@ class JobOut:
 
     @property
     def stop(self) -> bool:
+        """Whether the supervisor asked to leave."""
         return self._stop.is_set()
 
     def folder(self, unit: int) -> Path:
+        """Private folder of this attempt for the files of a unit."""
         folder = self.artifact.attempt_folder(self.attempt) / f"{unit:05d}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def kept(self, unit: int) -> Path:
+        """Folder of a unit that outlives the attempt."""
         folder = self.artifact.kept_folder(unit)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def progress(self, **counts: float) -> None:
+        """Set counts that people watch."""
         self.counts.update(counts)
 
     def commit(self, unit: int) -> None:
+        """Check, publish and mark a unit; the first attempt to do so wins."""
         if self.rank != 0:
             return
         self.require_lease()
@@ -142,6 +148,7 @@ class JobOut:
             raise Retry(f"the lease of worker {self.worker} went to {lease.get('attempt')}")
 
     def write_progress(self, ended: bool = False) -> None:
+        """Tell those who watch how far this rank is."""
         write_json(
             self.artifact.progress_file(self.worker, self.rank),
             {
@@ -160,6 +167,7 @@ class JobOut:
         )
 
     def give_signs_of_life(self) -> None:
+        """Write the progress once a second until the end."""
         while not self._ended.wait(1.0):
             self.write_progress()
 
@@ -170,6 +178,7 @@ class JobOut:
         os._exit(RETRY)
 
     def start(self) -> None:
+        """Begin to listen to the supervisor and to give signs of life."""
         descriptor = os.environ.get("HALA_STOP_FD")
         if descriptor:
             threading.Thread(
@@ -179,6 +188,7 @@ class JobOut:
         threading.Thread(target=self.give_signs_of_life, daemon=True).start()
 
     def finish(self) -> None:
+        """Say the last word and remove what was not published."""
         self._ended.set()
         self.write_progress(ended=True)
         if self.rank == 0:
@@ -236,7 +246,7 @@ def main(arguments: Sequence[str]) -> int:
         code, mistakes = error.code, error.mistakes
     except Retry as error:
         code, mistakes = RETRY, [str(error)]
-    except Exception as error:  # the one place where a defect becomes an exit code
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
         traceback.print_exc()
         code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
     print("\n".join(mistakes), file=sys.stderr, flush=True)

@@ -81,6 +81,7 @@ def attempt(mistakes: list[str], read: Callable[[], T]) -> T | None:
 
 
 def read_bool(word: str, text: str) -> bool:
+    """True or false, or a UserError that names the word."""
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
         raise UserError(f"{word}={text}: write true or false")
     return text.lower() in ("true", "1", "yes")

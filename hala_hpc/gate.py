@@ -135,6 +135,7 @@ def last_words(artifact: Artifact) -> list[str]:
 
 
 def fail(artifact: Artifact, code: int, reasons: list[str]) -> Verdict:
+    """Write down why the node failed."""
     write_json(artifact.failure_file, {"code": code, "reasons": reasons, "time": time.time()})
     return Verdict("failed", code, tuple(reasons))
 
@@ -162,7 +163,9 @@ def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
 
 
 def first_began(artifact: Artifact) -> float:
-    return float(artifact.round(1).get("began", time.time()))
+    """When the first round was submitted, in seconds since the epoch."""
+    began: float = artifact.round(1).get("began", time.time())
+    return began
 
 
 def add_up(config: dict[str, Any], marks: list[dict[str, Any]]) -> dict[str, Any]:

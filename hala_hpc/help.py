@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import itertools
 import textwrap
 import types
 from collections.abc import Sequence
@@ -83,7 +84,7 @@ def print_fields(settings: type[BaseModel], prefix: str) -> None:
             print(f"      {line}")
 
 
-def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:
+def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:  # noqa: PLR0911
     """A type in words a reader of the help understands."""
     kinds = [kind for item in metadata if isinstance(item, Reference) for kind in item.kinds]
     if kinds:
@@ -115,7 +116,7 @@ def field_docs(settings: type[BaseModel]) -> dict[str, str]:
             continue
         tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
         body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
-        for field, text in zip(body, body[1:], strict=False):
+        for field, text in itertools.pairwise(body):
             if (
                 isinstance(field, ast.AnnAssign)
                 and isinstance(field.target, ast.Name)
@@ -127,4 +128,5 @@ def field_docs(settings: type[BaseModel]) -> dict[str, str]:
 
 
 def first_line(text: str | None) -> str:
+    """The first line of a docstring."""
     return (text or "").strip().splitlines()[0] if text else ""

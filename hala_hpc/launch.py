@@ -46,6 +46,7 @@ def launch(arguments: Sequence[str]) -> int:
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether the line is empty or asks for help."""
     return not arguments or any(word in ("--help", "-h", "help") for word in arguments)
 
 
@@ -72,6 +73,7 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
 
 
 def require_slurm(problems: list[str]) -> None:
+    """Raise UserError when nothing can be submitted from here."""
     from hala_hpc.core.errors import UNAVAILABLE
 
     if problems:
@@ -117,7 +119,7 @@ def write_run(line: Line, chosen: dict[str, Step]) -> None:
     for step in chosen.values():
         temporary = links / f".{step.name}.{os.getpid()}"
         temporary.symlink_to(Path("..") / step.artifact.folder.name)
-        os.replace(temporary, links / step.name)
+        temporary.replace(links / step.name)
 
 
 def start(line: Line, chosen: dict[str, Step]) -> int:

@@ -32,10 +32,12 @@ class Step:
 
     @property
     def name(self) -> str:
+        """Name of the node."""
         return self.node.name
 
     @property
     def workers(self) -> int:
+        """Workers that can be busy: no more than there are units."""
         return min(self.node.settings.resources.workers, self.units)
 
     def stage(self) -> Stage[Any]:
@@ -72,7 +74,8 @@ class PlanInputs:
         name, _, rest = reference[1:].partition("/")
         return str(self.work / self.inputs[name]["artifact"] / "output" / rest)
 
-    def summary(self, reference: str) -> dict[str, Any]:
+    def summary(self, _reference: str) -> dict[str, Any]:
+        """Nothing: no input is looked into before the jobs run."""
         return {}
 
 

@@ -83,6 +83,7 @@ def read_status(words: dict[str, str]) -> list[NodeStatus]:
 
 
 def new_status(step: Step) -> NodeStatus:
+    """Status of a node of a recipe that was not run in this folder."""
     return NodeStatus(
         step.name,
         step.node.stage.name,
@@ -142,6 +143,7 @@ def living_jobs(artifacts: list[Artifact]) -> dict[str, str]:
 
 
 def print_table(nodes: list[dict[str, Any]]) -> None:
+    """A table for people."""
     from tabulate import tabulate
 
     rows = [

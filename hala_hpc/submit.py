@@ -96,7 +96,8 @@ def submit_node(
 def submit_again(artifact: Artifact) -> str:
     """Submit the next round from inside the gate; who waited for this gate waits for the next."""
     config, jobs = artifact.config(), read_json(artifact.jobs_file)
-    assert config is not None and jobs is not None, artifact.folder
+    assert config is not None, artifact.folder
+    assert jobs is not None, artifact.folder
     spec = artifact.round(artifact.last_round())["spec"]
     gate_id = submit_node(artifact, config["units"], spec)
     moved = SlurmBackend().move_waiting(jobs["gate"], gate_id)

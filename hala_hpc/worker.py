@@ -4,6 +4,7 @@ It owns signals, the log, the lease and the exit code. By hand:
 `python -m hala_hpc.worker <artifact> 3`.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -59,6 +60,7 @@ class Supervisor:
         return code
 
     def run_child(self) -> int:
+        """Start the model code with its output in the log, and wait for its end."""
         log = self.artifact.log_file(self.worker, self.rank)
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [
@@ -82,7 +84,7 @@ class Supervisor:
                 pass_fds=(self.read_end,),
                 start_new_session=True,
                 # A signal that the scheduler sends to every process is not for the model code.
-                preexec_fn=ignore_signals,
+                preexec_fn=ignore_signals,  # noqa: PLW1509 - this process has one thread
             )
         try:
             return self.wait_for(child)
@@ -102,6 +104,7 @@ class Supervisor:
                     end_group(child.pid)
 
     def write_end_of_attempt(self, code: int, began: float) -> None:
+        """Note how the attempt ended, for the gate and for people."""
         error = read_json(self.artifact.attempt_file(f"{self.attempt}-error-{self.rank}")) or {}
         reasons = error.get("mistakes") or []
         if code == RETRY and self.signal is not None:
@@ -124,16 +127,15 @@ class Supervisor:
 
 
 def ignore_signals() -> None:
+    """Leave the signals of the scheduler to the supervisor."""
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
 
 def end_group(pid: int) -> None:
     """Kill what is left of the child's process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def explain(status: int) -> int:

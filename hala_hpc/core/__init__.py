@@ -1,1 +1,1 @@
-"""Settings, the recipe graph, fingerprints, artifact folders, files and errors. Imports pydantic."""
+"""Settings, recipe graph, fingerprints, artifact folders, files, errors. Needs only pydantic."""

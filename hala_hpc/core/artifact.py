@@ -19,18 +19,22 @@ class Artifact:
 
     @property
     def config_file(self) -> Path:
+        """Settings and inputs, written once."""
         return self.folder / "config.json"
 
     @property
     def summary_file(self) -> Path:
+        """The mark of the node."""
         return self.folder / "summary.json"
 
     @property
     def failure_file(self) -> Path:
+        """Why the node failed, until it is tried again."""
         return self.folder / "failure.json"
 
     @property
     def jobs_file(self) -> Path:
+        """Ids of the newest jobs."""
         return self.folder / "jobs.json"
 
     @property
@@ -40,6 +44,7 @@ class Artifact:
 
     @property
     def logs(self) -> Path:
+        """Logs of workers and gates."""
         return self.folder / "logs"
 
     def unit_folder(self, unit: int) -> Path:
@@ -47,6 +52,7 @@ class Artifact:
         return self.folder / "units" / f"{unit:05d}"
 
     def mark_file(self, unit: int) -> Path:
+        """The mark of a unit."""
         return self.folder / "done" / f"{unit:05d}.json"
 
     def attempt_folder(self, attempt: str) -> Path:
@@ -66,9 +72,11 @@ class Artifact:
         return self.folder / "kept" / f"{unit:05d}"
 
     def progress_file(self, worker: int, rank: int = 0) -> Path:
+        """The newest word of one rank of a worker."""
         return self.folder / "progress" / f"{worker:05d}-{rank:04d}.json"
 
     def log_file(self, worker: int, rank: int = 0) -> Path:
+        """What one rank of a worker printed, over all attempts."""
         return self.logs / f"worker-{worker:05d}-{rank:04d}.log"
 
     def round_file(self, number: int) -> Path:
@@ -108,6 +116,7 @@ class Artifact:
         return read_json(self.round_file(number)) or {}
 
     def write_round(self, number: int, value: dict[str, Any]) -> None:
+        """Write down what was decided for one round."""
         write_json(self.round_file(number), value)
 
     def progress(self) -> list[dict[str, Any]]:

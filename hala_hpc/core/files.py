@@ -21,7 +21,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         sync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def claim_folder(temporary: Path, path: Path) -> bool:
     sync(temporary)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.rename(temporary, path)
+        temporary.rename(path)
     except OSError:
         if path.is_dir():
             return False

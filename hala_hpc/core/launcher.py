@@ -51,6 +51,7 @@ class Launcher(BaseModel):
 
     @property
     def gate_resources(self) -> Resources:
+        """What the gates get: little, with the options of every node."""
         base = GATE_RESOURCES.model_dump()
         options = self.resources.get("options", {})
         return Resources.model_validate(merge(merge(base, {"options": options}), self.gate))

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from hala_hpc.core.errors import CONFIG, USAGE, UserError, closest
 from hala_hpc.core.launcher import Launcher, merge
+from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.sweep import expand_sweeps
@@ -54,7 +55,7 @@ def build_nodes(
     """
     mistakes: list[str] = []
     drafts = read_drafts(tables, launcher, find, mistakes)
-    check_launcher_names(launcher, drafts, mistakes)
+    check_launcher_names(launcher, mistakes)
     unknown_words(drafts, words, mistakes)
     if mistakes:
         raise UserError(mistakes)
@@ -132,10 +133,8 @@ def unknown_words(drafts: dict[str, Draft], words: dict[str, str], mistakes: lis
             mistakes += [f"{key}={text}: {line}" for line in error.mistakes]
 
 
-def check_launcher_names(launcher: Launcher, drafts: dict[str, Draft], mistakes: list[str]) -> None:
+def check_launcher_names(launcher: Launcher, mistakes: list[str]) -> None:
     """Resources of a launcher must have valid names, whether or not a node uses them."""
-    from hala_hpc.core.resources import Resources
-
     layers = {"resources": launcher.resources, "gate": launcher.gate}
     layers |= {f"stage.{name}": over.resources for name, over in launcher.stage.items()}
     layers |= {f"node.{name}": over.resources for name, over in launcher.node.items()}

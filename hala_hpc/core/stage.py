@@ -43,6 +43,7 @@ class Facts:
             )
 
     def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
         return asdict(self)
 
 
@@ -110,6 +111,7 @@ class Stage(Generic[S]):
 
     @property
     def resources(self) -> Resources:
+        """What each job of the node gets."""
         return self.settings.resources
 
     def plan(self) -> int:

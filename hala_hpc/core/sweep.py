@@ -70,6 +70,7 @@ def rename_in(
 
 
 def is_reference(stage: type[Stage[Any]], setting: str) -> bool:
+    """Whether a setting names an input."""
     field = stage.Settings.model_fields.get(setting)
     return field is not None and reference_of(field.annotation, field.metadata) is not None
 
