@@ -1,0 +1,42 @@
+# Nothing needs to be typed before any of these.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help env demo test check cluster cluster-down clean lock
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+env: ## make the environments .venv and .venv-quantize (HALA_DEVICE=cpu or cuda chooses)
+	@env/setup
+
+demo: env ## run the recipe `demo` to its report (ARGS='work=/scratch/me' adds words)
+	@$(PYTHON) -m hala_hpc.launch stage=all recipe=demo launcher=local $(ARGS)
+
+test: env ## every check and every test (ARGS='-k words' picks)
+	@env/system-packages || echo "The tests that need SLURM are skipped."
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: env ## the quick ones, under a minute
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+	@$(PYTHON) -m pytest -q -m 'not slow' $(ARGS)
+
+cluster: env ## a real SLURM on this machine: four nodes, fake GPUs, its own ports
+	@env/system-packages
+	@$(PYTHON) slurm/minislurm up
+
+cluster-down: env ## remove it
+	@$(PYTHON) slurm/minislurm down
+
+clean: ## undo: environments, caches, the demo's run; other runs stay
+	@! $(PYTHON) slurm/minislurm status >/dev/null 2>&1 || $(PYTHON) slurm/minislurm down
+	rm -rf .venv .venv-quantize runs/demo build dist .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lock: env ## remake the locks from pyproject.toml (needs the network)
+	@env/lock $(ARGS)
