@@ -98,6 +98,12 @@ def count_part(part: Path) -> int:
     return int(open_part(part).metadata.num_rows)
 
 
+def part_note(part: Path, name: str) -> str:
+    """A word that the writer of a shard kept in its footer; empty when there is none."""
+    notes: dict[bytes, bytes] = open_part(part).metadata.metadata or {}
+    return notes.get(name.encode(), b"").decode()
+
+
 def read_rows(folder: Path | str) -> Iterator[Row]:
     """All rows in the order of the shards, in bounded memory."""
     for part in parts(folder):

@@ -57,6 +57,10 @@ class CorpusWriter:
         if self._characters >= self.group_characters or len(self._held) >= GROUP_ROWS:
             self._write_group()
 
+    def note(self, name: str, value: str) -> None:
+        """Keep a word about the shard in the footer of the file."""
+        self._file.add_key_value_metadata({name: value})
+
     def _write_group(self) -> None:
         import pyarrow as pa
 

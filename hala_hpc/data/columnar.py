@@ -1,0 +1,99 @@
+"""Rows of Parquet files and of data sets on the hub, each with its number from 1."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, Retry, UserError
+from hala_hpc.data.corpus import BATCH_ROWS
+from hala_hpc.data.records import Record, broken
+
+
+def parquet_rows(path: Path) -> Iterator[Record]:
+    """The rows of a Parquet file in bounded memory. Raises UserError 65 when it is torn."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    line = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                yield from batch_records(batch, str(path), line)
+                line += batch.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise broken(path, f"row {line}", str(error)) from error
+
+
+def batch_records(batch: Any, where: str, line: int) -> Iterator[Record]:
+    """The records of a batch; text that is no UTF-8 spoils its own row only."""
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        for number in range(batch.num_rows):
+            yield row_record(batch.slice(number, 1), where, line + number + 1)
+        return
+    for number, row in enumerate(rows, start=line + 1):
+        yield Record(where, number, row, row)
+
+
+def row_record(batch: Any, where: str, line: int) -> Record:
+    """The record of a batch of one row, whose texts may be no UTF-8."""
+    try:
+        row = batch.to_pylist()[0]
+    except UnicodeDecodeError:
+        kept = {name: plain(batch.column(name)[0]) for name in batch.schema.names}
+        return Record(where, line, kept, None, "bad-utf8")
+    return Record(where, line, row, row)
+
+
+def plain(scalar: Any) -> Any:
+    """An Arrow value as a Python value, with bytes that are no UTF-8 as lone surrogates."""
+    import pyarrow as pa
+
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.StructScalar):
+        return {name: plain(item) for name, item in scalar.items()}
+    if isinstance(scalar, pa.ListScalar):
+        return [plain(item) for item in scalar.values]
+    if isinstance(scalar, pa.StringScalar | pa.LargeStringScalar):
+        return scalar.as_buffer().to_pybytes().decode(errors="surrogateescape")
+    return scalar.as_py()
+
+
+def hub_rows(name: str, split: str, subset: str | None, revision: str | None) -> Iterator[Record]:
+    """The rows of a data set on the hub, streamed.
+
+    Raises UserError 69 when the hub or the data set cannot be reached, 65 when it has no such
+    split or subset, Retry when the line breaks later.
+    """
+    import datasets
+
+    try:
+        data = datasets.load_dataset(name, subset, split=split, revision=revision, streaming=True)
+        rows = iter(data)
+        first = next(rows, None)
+    except (OSError, datasets.exceptions.DatasetsError) as error:
+        raise unreachable(name, error) from error
+    except ValueError as error:
+        raise UserError(
+            f"data set {name}: {error}; set `subset` and `split` to what it has", BAD_DATA
+        ) from error
+    if first is not None:
+        yield Record(name, 1, first, first)
+    try:
+        for number, row in enumerate(rows, start=2):
+            yield Record(name, number, row, row)
+    except OSError as error:
+        raise Retry(f"data set {name}: the line to the hub broke: {error}") from error
+
+
+def unreachable(name: str, error: Exception) -> UserError:
+    """The mistake that tells how to get a data set onto a machine without a network."""
+    return UserError(
+        f"data set {name}: there is no such file or folder, and it cannot be reached on the hub "
+        f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}); "
+        f"fetch it on the login node with `hf download {name} --repo-type dataset` and launch the "
+        "same line with HF_HUB_OFFLINE=1 set",
+        UNAVAILABLE,
+    )

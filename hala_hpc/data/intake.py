@@ -1,0 +1,148 @@
+"""Every row of an input, fitted to an adapter: what it says, or why it cannot be used."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.data.adapters import (
+    Adapter,
+    Languages,
+    RowError,
+    adapters,
+    content_id,
+    describe_adapters,
+    find_adapter,
+    texts_of,
+)
+from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.records import Record
+from hala_hpc.data.sources import Source
+
+#: Rows of each file that are looked at to tell its adapter.
+PEEK_ROWS = 200
+#: Fewer when they are long, in characters.
+PEEK_CHARACTERS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How rows are to be read: an adapter's name or `auto`, and the languages of pairs."""
+
+    rows: str
+    languages: Languages
+    drop_code: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One row of the input: either `content` and `id`, or a `reason`."""
+
+    record: Record
+    origin: str
+    kind: Kind
+    content: dict[str, Any] | None
+    reason: str
+    id: str
+
+    def unit(self, units: int) -> int:
+        """The unit that this row belongs to: by content, or by line when it has none."""
+        return (int(self.id, 16) if self.id else self.record.line) % units
+
+
+def intake(found: Iterable[Source], shape: Shape) -> Iterator[Taken]:
+    """All rows of all sources in order.
+
+    Raises UserError 65 for a source that fits no adapter, or gives another kind than the first.
+    """
+    first: tuple[str, Kind] | None = None
+    for source in found:
+        adapter, records = fitted(source, shape)
+        if adapter is None:
+            continue
+        first = first or (source.where, adapter.kind)
+        if adapter.kind != first[1]:
+            raise UserError(
+                f"data: {first[0]} holds {first[1]}, but {source.where} holds {adapter.kind} "
+                f"(read as {adapter.name}); make a node for each",
+                BAD_DATA,
+            )
+        for record in records:
+            yield take(record, source.origin, adapter, shape.drop_code)
+
+
+def fitted(source: Source, shape: Shape) -> tuple[Adapter | None, Iterator[Record]]:
+    """The adapter of a source and all its records; no adapter where there are no rows.
+
+    Raises UserError 65 when none of the first rows has the fields that are needed.
+    """
+    records = source.read()
+    head = first_rows(records)
+    rows = [record.value for record in head if record.value is not None]
+    adapter = find_adapter(rows, shape.rows, shape.languages)
+    if head and adapter is None:
+        raise unfit(source, head, shape)
+    return adapter, chain(head, records)
+
+
+def first_rows(records: Iterator[Record]) -> list[Record]:
+    """Enough rows to tell the adapter, and few enough for a login node."""
+    head: list[Record] = []
+    characters = 0
+    for record in islice(records, PEEK_ROWS):
+        head.append(record)
+        characters += len(record.raw) if isinstance(record.raw, str) else 0
+        if characters > PEEK_CHARACTERS:
+            break
+    return head
+
+
+def unfit(source: Source, head: list[Record], shape: Shape) -> UserError:
+    """The mistake that names the fields found and the adapters there are."""
+    start = f"data {source.where}: none of its first {len(head)} rows "
+    rows = [record.value for record in head if record.value is not None]
+    if not rows:
+        reasons = ", ".join(
+            f"{reason} {count}" for reason, count in Counter(r.reason for r in head).items()
+        )
+        return UserError(
+            f"{start}can be read ({reasons}; the first is row {head[0].line})", BAD_DATA
+        )
+    fields = Counter(name for row in rows for name in row)
+    names = ", ".join(sorted(map(str, fields))[:20]) or "none"
+    if "translation" in fields:
+        inner = {str(key) for row in rows for key in languages_in(row)}
+        names += f" (translation holds {', '.join(sorted(inner)[:20])})"
+    wanted = "fits an adapter"
+    if shape.rows != "auto":
+        wanted = (
+            f"has the fields of rows={shape.rows} ({adapters(shape.languages)[shape.rows].fields})"
+        )
+    return UserError(
+        f"{start}{wanted}; they have the fields: {names}. Adapters: "
+        f"{describe_adapters(shape.languages)}",
+        BAD_DATA,
+    )
+
+
+def languages_in(row: Row) -> Iterable[str]:
+    """The languages of an OPUS row, none where it has another shape."""
+    translation = row.get("translation")
+    return translation.keys() if isinstance(translation, dict) else ()
+
+
+def take(record: Record, origin: str, adapter: Adapter, drop_code: bool) -> Taken:
+    """One row, adapted and named by its content."""
+    if record.value is None:
+        return Taken(record, origin, adapter.kind, None, record.reason, "")
+    named = record.value.get("origin")
+    origin = named if isinstance(named, str) and named and named.isprintable() else origin
+    try:
+        content = adapter.read(record.value)
+        key = content_id(content)
+    except RowError as error:
+        return Taken(record, origin, adapter.kind, None, str(error), "")
+    reason = "code" if drop_code and any("```" in text for text in texts_of(content)) else ""
+    return Taken(record, origin, adapter.kind, content, reason, key)
