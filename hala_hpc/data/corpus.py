@@ -184,3 +184,14 @@ def torn(part: Path, error: Exception) -> UserError:
         "the folder of the node that wrote it and launch the same line",
         BAD_DATA,
     )
+
+
+def characters_of(row: Row) -> int:
+    """Characters in the texts of a row, at least 1."""
+    total = 1
+    for value in row.values():
+        if isinstance(value, str):
+            total += len(value)
+        elif isinstance(value, list):
+            total += sum(len(m["content"]) + 64 for m in value if isinstance(m, dict))
+    return total

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from hala_hpc.core.files import whole_file
-from hala_hpc.data.corpus import COLUMNS, Kind, Row
+from hala_hpc.data.corpus import COLUMNS, Kind, Row, characters_of
 
 #: Characters that a writer holds before it writes a row group: a few tens of MB as objects.
 GROUP_CHARACTERS = 8_000_000
@@ -53,7 +53,7 @@ class CorpusWriter:
         """Add a row. Raises KeyError when a column is missing; columns not named are left out."""
         self._held.append({name: row[name] for name in self.schema.names})
         self.rows += 1
-        self._characters += characters(row)
+        self._characters += characters_of(row)
         if self._characters >= self.group_characters or len(self._held) >= GROUP_ROWS:
             self._write_group()
 
@@ -146,14 +146,3 @@ def schema_of(kind: Kind, extra: dict[str, str]) -> Any:
     fields = [("id", pa.string()), ("origin", pa.string())]
     fields += [(name, types.get(name, message)) for name in COLUMNS[kind]]
     return pa.schema([*fields, *((name, pa.type_for_alias(word)) for name, word in extra.items())])
-
-
-def characters(row: Row) -> int:
-    """Characters in the texts of a row, at least 1."""
-    total = 1
-    for value in row.values():
-        if isinstance(value, str):
-            total += len(value)
-        elif isinstance(value, list):
-            total += sum(len(m["content"]) + 64 for m in value if isinstance(m, dict))
-    return total
