@@ -1,0 +1,1 @@
+"""Thin drivers of vLLM and of the trainer; they know no stage."""

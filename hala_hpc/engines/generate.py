@@ -1,0 +1,180 @@
+"""Drives vLLM in process: prompt ids in, answers out as they finish, never drained in between."""
+
+import os
+from collections.abc import Generator as Stream
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from hala_hpc.engines.prompts import Prompter
+from hala_hpc.engines.settings import EngineSettings, PromptStyle
+
+#: Set before vLLM is imported: a job has no network, and each look-up would cost a time-out.
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "USE_TF": "0",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    # Workers share a machine: OMP_NUM_THREADS says how many cores, the kernel says which.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+#: Requests held by the engine per row that it generates at once: it must never run dry.
+WINDOW_PER_SEQ = 2
+#: Tokens that any answer may have, however short its text.
+LEAST_ANSWER_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A prompt for the engine; `key` comes back with its answer."""
+
+    key: int
+    ids: list[int]
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """An answer of the engine; `whole` unless it was cut at its limit."""
+
+    key: int
+    text: str
+    whole: bool
+    tokens_in: int
+    tokens_out: int
+
+
+def prepare_environment() -> None:
+    """Set what must be set before vLLM, transformers or lm-eval are imported."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+class Generator:
+    """One engine for one model; use as a context manager, one at a time in a process."""
+
+    def __init__(
+        self, model: str, settings: EngineSettings, prompt_style: PromptStyle = "auto"
+    ) -> None:
+        self.settings = settings
+        self.llm = start_engine(model, settings)
+        self.tokenizer = self.llm.get_tokenizer()
+        self.prompter = Prompter(self.tokenizer, prompt_style)
+        self.max_model_len = int(self.llm.model_config.max_model_len)
+        self.steps = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the engine and free its memory, so that another can start."""
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        del self.llm
+        cleanup_dist_env_and_memory()
+
+    def answer_limit(self, prompt_tokens: int, text_tokens: int) -> int | None:
+        """Tokens that an answer may have, or None when the model's context has no room for it.
+
+        There must be room for an answer as long as its text, or as any answer may be.
+        """
+        room = self.max_model_len - prompt_tokens
+        growth = LEAST_ANSWER_TOKENS + int(self.settings.max_growth * text_tokens)
+        limit = min(growth, self.settings.max_new_tokens)
+        return min(room, limit) if room >= max(1, min(text_tokens, limit)) else None
+
+    def stream(self, requests: Iterator[Request]) -> Stream[list[Completion], None, None]:
+        """Answers as they finish, a list after each engine step (often an empty one).
+
+        Requests are taken only as there is room for them. Closing the iterator drops what is
+        not finished.
+        """
+        window = WINDOW_PER_SEQ * self.settings.max_num_seqs
+        held: dict[str, Request] = {}
+        try:
+            while True:
+                while len(held) < window and (request := next(requests, None)) is not None:
+                    held[self._add(request)] = request
+                if not held:
+                    return
+                yield self._step(held)
+        finally:
+            if held:
+                self.llm.llm_engine.abort_request(list(held))
+
+    def _add(self, request: Request) -> str:
+        from vllm import SamplingParams
+        from vllm.inputs.engine import tokens_input
+        from vllm.sampling_params import RequestOutputKind
+
+        sampling = SamplingParams(
+            temperature=self.settings.temperature,
+            seed=self.settings.seed,
+            max_tokens=request.max_new_tokens,
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        name = str(request.key)
+        self.llm.llm_engine.add_request(name, tokens_input(request.ids), sampling)
+        return name
+
+    def _step(self, held: dict[str, Request]) -> list[Completion]:
+        finished = [out for out in self.llm.llm_engine.step() if out.finished]
+        self.steps += 1
+        answers = [list(out.outputs[0].token_ids) for out in finished]
+        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True) if answers else []
+        completions = []
+        for out, answer, text in zip(finished, answers, texts, strict=True):
+            request = held.pop(out.request_id)
+            whole = out.outputs[0].finish_reason == "stop"
+            completions.append(Completion(request.key, text, whole, len(request.ids), len(answer)))
+        return completions
+
+
+def start_engine(model: str, settings: EngineSettings) -> Any:
+    """A vLLM engine for a model, in this process where it is a CPU."""
+    prepare_environment()
+    # Read when an engine starts, not when vLLM is imported.
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings.cpu_cache_gb)
+    from vllm import LLM
+    from vllm.platforms import current_platform
+
+    on_cpu = current_platform.is_cpu()
+    if on_cpu:
+        # Two processes more would import for most of a minute and bring nothing.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    options: dict[str, Any] = {}
+    if settings.max_num_batched_tokens is not None:
+        options["max_num_batched_tokens"] = settings.max_num_batched_tokens
+    return LLM(
+        model,
+        dtype=settings.dtype,
+        max_model_len=context_tokens(model, settings.max_model_len),
+        kv_cache_dtype=settings.kv_cache_dtype,
+        seed=settings.seed,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        max_num_seqs=settings.max_num_seqs,
+        enforce_eager=on_cpu if settings.enforce_eager is None else settings.enforce_eager,
+        disable_log_stats=True,
+        **options,
+    )
+
+
+def context_tokens(model: str, wanted: int) -> int:
+    """The context to start a model with: what is wanted, or what the model allows if less."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model).get_text_config()
+    return min(wanted, getattr(config, "max_position_embeddings", wanted))

@@ -1,0 +1,65 @@
+"""What the stages that generate text can be told about their engine."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+
+from hala_hpc.core.settings import StageSettings, runtime
+
+PromptStyle = Literal["auto", "chat", "plain"]
+
+
+class EngineSettings(BaseModel):
+    """How vLLM runs a model. The same greedy answers come out whatever the `runtime` half says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the computation; auto takes the checkpoint's."""
+    max_model_len: PositiveInt = 4096
+    """Tokens of prompt and answer together; at most what the model allows."""
+    kv_cache_dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto"
+    """Number format of the key-value cache; fp8 holds twice as many rows at once."""
+    temperature: NonNegativeFloat = 0.0
+    """0 takes the likeliest token every time; anything above draws by chance."""
+    seed: int = 0
+    """Seed of the draws, the same for every row."""
+    max_new_tokens: PositiveInt = 2048
+    """Tokens of an answer at most; a longer one is rejected as truncated."""
+    max_growth: float = 4.0
+    """Tokens of an answer per token of its text, besides 64; stops a model that babbles."""
+
+    tensor_parallel_size: PositiveInt = runtime(1)
+    """GPUs that share one copy of the model."""
+    gpu_memory_utilization: float = runtime(0.9)
+    """Share of a GPU's memory that the engine takes."""
+    max_num_seqs: PositiveInt = runtime(256)
+    """Rows that are generated at once."""
+    max_num_batched_tokens: PositiveInt | None = runtime(None)
+    """Tokens of one engine step at most; none leaves it to vLLM."""
+    enforce_eager: bool | None = runtime(None)
+    """Whether to skip compilation and CUDA graphs; none skips them on a CPU only."""
+    cpu_cache_gb: PositiveInt = runtime(1)
+    """GB of key-value cache where there is no GPU."""
+
+    def result_half(self) -> dict[str, Any]:
+        """The settings that change the answers, as plain values."""
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict) and extra.get("runtime"):
+                del values[name]
+        return values
+
+
+class GenerationSettings(StageSettings):
+    """Settings of every stage that starts an engine of its own."""
+
+    engine: EngineSettings = EngineSettings()
+    """How the engine runs."""
+    prompt_style: PromptStyle = "auto"
+    """chat puts the prompt into the model's chat template; auto does where there is one."""
+
+    def result_half(self) -> dict[str, Any]:
+        """The settings that change the result, also those of the engine alone."""
+        return {**super().result_half(), "engine": self.engine.result_half()}
