@@ -52,13 +52,23 @@ def read_line(arguments: Sequence[str]) -> Line:
     ]
     if not plain.get("stage"):
         mistakes.append("stage= is not given: name nodes or stages, or stage=all")
-    recipe_path = attempt(mistakes, lambda: find_toml("recipe", plain.get("recipe", "demo")))
-    launcher_path = attempt(mistakes, lambda: find_toml("launcher", plain.get("launcher", "local")))
-    dry_run = attempt(mistakes, lambda: read_bool("dry_run", plain.get("dry_run", "false")))
-    if mistakes or recipe_path is None or launcher_path is None:
-        raise UserError(mistakes, USAGE)
+    codes: list[int] = [USAGE] if mistakes else []
+
+    def attempt(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except UserError as error:
+            mistakes.extend(error.mistakes)
+            codes.append(error.code)
+            return None
+
+    recipe_path = attempt(lambda: find_toml("recipe", plain.get("recipe", "demo")))
+    launcher_path = attempt(lambda: find_toml("launcher", plain.get("launcher", "local")))
+    dry_run = attempt(lambda: read_bool("dry_run", plain.get("dry_run", "false")))
+    if recipe_path is None or launcher_path is None:
+        raise UserError(mistakes, codes[0] if len(set(codes)) == 1 else USAGE)
     launcher = read_launcher(launcher_path)
-    nodes = build_nodes(read_toml(recipe_path), settings, launcher, find_stage)
+    nodes = build_nodes(read_toml(recipe_path), settings, launcher, find_stage, mistakes)
     work = Path(plain.get("work") or f"runs/{recipe_path.stem}").expanduser()
     return Line(
         words,
@@ -69,15 +79,6 @@ def read_line(arguments: Sequence[str]) -> Line:
         select(nodes, plain["stage"]),
         bool(dry_run),
     )
-
-
-def attempt(mistakes: list[str], read: Callable[[], T]) -> T | None:
-    """The value that `read` gives, or None and its mistakes."""
-    try:
-        return read()
-    except UserError as error:
-        mistakes += error.mistakes
-        return None
 
 
 def read_bool(word: str, text: str) -> bool:

@@ -38,7 +38,7 @@ def find_toml(word: str, value: str) -> Path:
     path = shipped_folder(folder) / f"{value}.toml"
     if not path.is_file():
         hint = closest(value, shipped_names(folder), folder)
-        raise UserError(f"unknown {word} {value!r}: {hint} A file of your own ends in .toml")
+        raise UserError(f"unknown {word} {value!r}: {hint} (a file of your own ends in .toml)")
     return path
 
 

@@ -47,18 +47,19 @@ class Draft:
 
 
 def build_nodes(
-    tables: dict[str, Any], words: dict[str, str], launcher: Launcher, find: StageFinder
+    tables: dict[str, Any],
+    words: dict[str, str],
+    launcher: Launcher,
+    find: StageFinder,
+    mistakes: list[str],
 ) -> dict[str, Node]:
     """Read all nodes of a recipe in an order in which inputs come first.
 
-    Raises one UserError with every mistake: names, types, references, cycles.
+    Raises one UserError with every mistake: those found before, names, types, references, cycles.
     """
-    mistakes: list[str] = []
     drafts = read_drafts(tables, launcher, find, mistakes)
     check_launcher_names(launcher, mistakes)
-    unknown_words(drafts, words, mistakes)
-    if mistakes:
-        raise UserError(mistakes)
+    lay_words(drafts, words, mistakes)
     nodes: dict[str, Node] = {}
     for name, stage, raw in expand_sweeps([(d.name, d.stage, d.raw) for d in drafts.values()]):
         node = check_settings(Draft(name, stage, raw), mistakes)
@@ -110,7 +111,7 @@ def inherit(tables: dict[str, Any], name: str, seen: tuple[str, ...] = ()) -> di
     return merge(base, table)
 
 
-def unknown_words(drafts: dict[str, Draft], words: dict[str, str], mistakes: list[str]) -> None:
+def lay_words(drafts: dict[str, Draft], words: dict[str, str], mistakes: list[str]) -> None:
     """Lay `node.setting=value` and `stage.setting=value` over the drafts."""
     stages = {draft.stage.name for draft in drafts.values()}
     for key, text in words.items():

@@ -1,0 +1,41 @@
+"""The command line as a user has it: a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Ended(NamedTuple):
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def command(*words: str, module: str = "launch", cwd: Path | None = None, **env: str) -> Ended:
+    """Run `python -m hala_hpc.<module> words...` to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"hala_hpc.{module}", *words],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def launch(*words: str, cwd: Path | None = None, **env: str) -> Ended:
+    """Run `python -m hala_hpc.launch words...`."""
+    return command(*words, cwd=cwd, **env)
+
+
+def recipe(folder: Path, text: str) -> str:
+    """The word `recipe=...` of a recipe file with this text."""
+    path = folder / "recipe.toml"
+    path.write_text(text, encoding="utf-8")
+    return f"recipe={path}"
