@@ -1,0 +1,159 @@
+"""Jobs on a SLURM cluster: submitit hands them in, SLURM's own commands tell the rest.
+
+The truth about the work is on the disk; what SLURM says only tells whether somebody is at it.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+
+from hala_hpc.backends import slurm_queue
+from hala_hpc.backends.slurm_request import check_ids, parameters
+from hala_hpc.backends.slurm_task import task_environment
+from hala_hpc.core.errors import CONFIG, UNAVAILABLE, Retry, UserError
+from hala_hpc.core.job import Job
+
+__all__ = ["SlurmBackend", "task_environment"]
+
+NO_SBATCH = (
+    "no `sbatch` on the PATH: go to a login node of the cluster, load its module (often "
+    "`module load slurm`), or run on this machine with launcher=local"
+)
+
+
+class SlurmBackend:
+    """Submits, watches and cancels jobs.
+
+    `patience_s`: how long a submission waits for a controller that is away, e.g. restarting.
+    """
+
+    def __init__(self, patience_s: int = 60) -> None:
+        self.patience_s = patience_s
+
+    def preflight(self, jobs: Sequence[Job] = ()) -> list[str]:
+        """What would go wrong: no SLURM, no controller, and for each job what sbatch says to it.
+
+        Nothing is submitted. Jobs that ask for the same are tried once.
+        """
+        if not shutil.which("sbatch") or not shutil.which("srun"):
+            return [NO_SBATCH]
+        try:
+            if not self.answers():
+                return ["SLURM's controller does not answer: `scontrol ping` tells more"]
+            tried: dict[str, Job] = {}
+            for job in jobs:
+                tried.setdefault(f"{job.resources!r} {len(job.arguments)}", job)
+            return [text for job in tried.values() for text in self._refusal(job)]
+        except Retry as error:
+            return [str(error)]
+
+    def submit(self, job: Job) -> str:
+        """Hand in a job; returns the id of its array (of the job, where it has one element).
+
+        Raises UserError when SLURM refuses it and Retry when SLURM does not answer.
+        """
+        asked = parameters(job)
+        if not shutil.which("sbatch"):
+            raise UserError(NO_SBATCH, UNAVAILABLE)
+        check_ids(job)
+        self._wait_for_controller()
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+        from submitit.slurm.slurm import SlurmExecutor
+
+        with _outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
+            job.folder.mkdir(parents=True, exist_ok=True)
+            job.folder.chmod(0o700)
+            executor = SlurmExecutor(folder=job.folder, python=shlex.quote(job.python))
+            executor.update_parameters(**asked)
+            try:
+                with executor.batch():
+                    handed_in = [executor.submit(job.call, *words) for words in job.arguments]
+            except (FailedJobError, FailedSubmissionError) as error:
+                raise _refused(job, str(error)) from error
+        return str(handed_in[0].job_id).split("_")[0]
+
+    def script(self, job: Job) -> str:
+        """The text of the sbatch file that `submit` would hand in.
+
+        Ids of jobs to come may stand in angle brackets, e.g. `<gate of sft>`.
+        """
+        asked = parameters(job)
+        from submitit.slurm.slurm import _make_sbatch_string
+
+        python, folder = shlex.quote(job.python), shlex.quote(str(job.folder))
+        command = f"{python} -u -m submitit.core._submit {folder}"
+        if len(job.arguments) > 1:
+            asked["map_count"] = len(job.arguments)
+        return str(_make_sbatch_string(command=command, folder=job.folder, **asked))
+
+    def states(self, ids: Sequence[str]) -> dict[str, str]:
+        """Id to `pending`, `running` or `held`; absent when gone. Raises Retry: no answer."""
+        return slurm_queue.states(ids)
+
+    def move_waiting(self, old_id: str, new_id: str) -> list[str]:
+        """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""
+        return slurm_queue.move_waiting(old_id, new_id)
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """End jobs; those that are gone are no mistake."""
+        slurm_queue.cancel(ids)
+
+    def reason(self, job_id: str) -> str:
+        """Why a job waits or how it ended, in SLURM's words; "" when nobody knows."""
+        return slurm_queue.reason(job_id)
+
+    def answers(self) -> bool:
+        """Whether a controller is up."""
+        return " UP" in slurm_queue.ask("scontrol", "ping").stdout
+
+    def _refusal(self, job: Job) -> list[str]:
+        """What SLURM has against a job, without submitting it."""
+        try:
+            script = self.script(job)
+        except UserError as error:
+            return error.mistakes
+        config = slurm_queue.ask("scontrol", "show", "config").stdout
+        limit = re.search(r"MaxArraySize\s*=\s*(\d+)", config)
+        if limit and len(job.arguments) > int(limit[1]):
+            most = f"the cluster allows arrays of {limit[1]} (MaxArraySize)"
+            return [f"job {job.name!r}: {len(job.arguments)} workers, but {most}: ask for fewer"]
+        # The folder does not exist yet, and nothing is to be written.
+        script = re.sub(r"(?m)^#SBATCH --(chdir|dependency)=.*\n", "", script)
+        done = slurm_queue.ask("sbatch", "--test-only", text=script)
+        return str(_refused(job, done.stderr)).splitlines() if done.returncode else []
+
+    def _wait_for_controller(self) -> None:
+        """sbatch is not tried again, as it may have got through: ask first, and wait."""
+        until_s = time.monotonic() + self.patience_s
+        while not self.answers():
+            if time.monotonic() > until_s:
+                raise Retry("SLURM's controller does not answer; nothing was submitted")
+            time.sleep(2)
+
+
+def _refused(job: Job, stderr: str) -> UserError | Retry:
+    """SLURM's own words, without the name of its command before each line."""
+    prefix = re.compile(r"^(sbatch|allocation failure): (error: )?")
+    lines = [prefix.sub("", line) for line in stderr.splitlines()]
+    if slurm_queue.is_unreachable(stderr):
+        return Retry(f"job {job.name!r}: {'; '.join(lines)}")
+    return UserError(f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}", CONFIG)
+
+
+@contextlib.contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Submit as if from a login node, whatever job this runs in, with files for the owner alone."""
+    before, mask = dict(os.environ), os.umask(0o077)
+    clean = slurm_queue.clean_environment()
+    try:
+        for key in before.keys() - clean.keys():
+            del os.environ[key]
+        yield
+    finally:
+        os.environ.update(before)
+        os.umask(mask)

@@ -1,0 +1,153 @@
+"""Questions and orders to SLURM about jobs that were submitted."""
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+
+from hala_hpc.core.errors import Retry
+
+#: A controller that is overloaded answers late; one that is gone says so after about 10 s.
+ANSWER_LIMIT_S = 30
+#: States in which a job still has something before it, in our words.
+STATES = {
+    **dict.fromkeys(("PENDING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD"), "pending"),
+    **dict.fromkeys(("REQUEUE_HOLD", "SPECIAL_EXIT"), "held"),
+    **dict.fromkeys(("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED"), "running"),
+    **dict.fromkeys(("RESIZING", "SIGNALING", "STAGE_OUT"), "running"),
+}
+#: How sure a state of one element makes us of the state of its array.
+RANK = ["held", "pending", "running"]
+#: One dependency of squeue's list, e.g. `afterok:12_*(unfulfilled)`.
+DEPENDENCY = re.compile(
+    r"(?P<kind>[a-z]+)(?::(?P<id>\d+)(?P<element>_\d+)?(?:_\*)?(?P<delay>\+\d+)?)?"
+)
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without a surrounding job: only SLURM_CONF is kept of SLURM's variables."""
+    ours = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SCANCEL_")
+    return {
+        key: value
+        for key, value in os.environ.items()
+        if key == "SLURM_CONF" or not key.startswith(ours)
+    }
+
+
+def ask(*words: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run one of SLURM's commands. Raises Retry when SLURM does not answer."""
+    try:
+        done = subprocess.run(
+            words,
+            check=False,
+            env=clean_environment(),
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_LIMIT_S,
+        )
+    except FileNotFoundError as error:
+        raise Retry(f"no `{words[0]}` on the PATH") from error
+    except subprocess.TimeoutExpired as error:
+        raise Retry(f"`{words[0]}` gave no answer in {ANSWER_LIMIT_S} s") from error
+    if done.returncode and is_unreachable(done.stderr):
+        raise Retry(f"`{words[0]}`: {done.stderr.strip()}")
+    return done
+
+
+def is_unreachable(stderr: str) -> bool:
+    """Whether a command failed because the controller does not answer."""
+    signs = ("Unable to contact slurm controller", "Socket timed out", "Connection refused")
+    return any(sign in stderr for sign in signs)
+
+
+def states(ids: Sequence[str]) -> dict[str, str]:
+    """`pending`, `running` or `held` for each array or job; those that are gone are absent."""
+    found: dict[str, str] = {}
+    for number, state, reason in squeue(ids, "%F|%T|%r"):
+        word = STATES.get(state)
+        if word == "pending" and ("held" in reason.lower()):
+            word = "held"
+        if word and RANK.index(word) >= RANK.index(found.get(number, "held")):
+            found[number] = word
+    return found
+
+
+def squeue(ids: Iterable[str], fields: str) -> list[list[str]]:
+    """The rows of squeue for some jobs, each split into its fields."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return []
+    done = ask("squeue", "--noheader", f"--jobs={','.join(wanted)}", f"--format={fields}")
+    if done.returncode and "Invalid job id" not in done.stderr:
+        raise Retry(f"`squeue`: {done.stderr.strip()}")
+    return split_rows(done.stdout)
+
+
+def split_rows(text: str) -> list[list[str]]:
+    """Rows whose fields stand between bars."""
+    return [line.strip().split("|") for line in text.splitlines() if line.strip()]
+
+
+def move_waiting(old_id: str, new_id: str) -> list[str]:
+    """Let the jobs that wait for one job wait for another; their other dependencies stay.
+
+    Returns the ids of the jobs that were moved. One that began meanwhile is left alone.
+    """
+    mine = ("--noheader", f"--user={os.getuid()}", "--states=PENDING")
+    done = ask("squeue", *mine, "--format=%F|%E")
+    if done.returncode:
+        raise Retry(f"`squeue`: {done.stderr.strip()}")
+    moved = []
+    for number, waits in dict(row for row in split_rows(done.stdout) if len(row) == 2).items():
+        words = replaced(waits, old_id, new_id)
+        if words is None:
+            continue
+        if ask("scontrol", "update", f"JobId={number}", f"Dependency={words}").returncode == 0:
+            moved.append(number)
+    return moved
+
+
+def replaced(waits: str, old_id: str, new_id: str) -> str | None:
+    """A list of dependencies with one id replaced; None when it is not in the list."""
+    words, found = [], False
+    for separator, word in re.findall(r"([,?]?)([^,?]+)", waits):
+        match = DEPENDENCY.match(word)
+        if not match or not match["id"]:
+            words.append(separator + word.split("(")[0])
+            continue
+        number = match["id"] + (match["element"] or "")
+        found = found or match["id"] == old_id
+        target = new_id if match["id"] == old_id else number
+        words.append(f"{separator}{match['kind']}:{target}{match['delay'] or ''}")
+    return "".join(words) if found else None
+
+
+def cancel(ids: Sequence[str]) -> None:
+    """End jobs; those that are gone are no mistake."""
+    if ids:
+        ask("scancel", "--quiet", *ids)
+
+
+def reason(job_id: str) -> str:
+    """Why a job waits or how it ended, e.g. "OUT_OF_MEMORY 0:125 on node3"; "" when unknown."""
+    try:
+        waiting = {row[1] for row in squeue([job_id], "%T|%r") if row[0] == "PENDING"}
+        return ", ".join(sorted(waiting - {"None"})) or ended(job_id)
+    except Retry:
+        return ""
+
+
+def ended(job_id: str) -> str:
+    """How the elements of a job ended, from sacct where there is one."""
+    if not shutil.which("sacct"):
+        return ""
+    fields = "--format=JobID,State,ExitCode,NodeList"
+    done = ask("sacct", "--parsable2", "--allocations", f"--jobs={job_id}", fields)
+    ends: dict[str, None] = {}
+    for row in csv.DictReader(done.stdout.splitlines(), delimiter="|", quoting=csv.QUOTE_NONE):
+        if done.returncode == 0 and row["State"] not in ("COMPLETED", "RUNNING", "PENDING"):
+            ends[f"{row['State']} {row['ExitCode']} on {row['NodeList']}"] = None
+    return ", ".join(ends)

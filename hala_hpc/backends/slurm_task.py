@@ -1,0 +1,52 @@
+"""What SLURM tells a process about itself, in the words of the trainer and of the worker."""
+
+import os
+import socket
+
+#: Below the ports that the kernel gives away (32768) and away from 29500, which everybody takes.
+FIRST_PORT = 12000
+PORTS = 16000
+
+
+def task_environment() -> dict[str, str]:
+    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT and where this attempt runs.
+
+    Empty when the process is not a task of a SLURM job.
+    """
+    seen = os.environ
+    if "SLURM_JOB_ID" not in seen or "SLURM_PROCID" not in seen:
+        return {}
+    job_id = seen["SLURM_JOB_ID"]
+    restarts = seen.get("SLURM_RESTART_COUNT", "0")
+    name = job_id
+    if "SLURM_ARRAY_JOB_ID" in seen:
+        name = f"{seen['SLURM_ARRAY_JOB_ID']}_{seen['SLURM_ARRAY_TASK_ID']}"
+    return {
+        "RANK": seen["SLURM_PROCID"],
+        "WORLD_SIZE": seen.get("SLURM_STEP_NUM_TASKS") or seen.get("SLURM_NTASKS", "1"),
+        "LOCAL_RANK": seen.get("SLURM_LOCALID", "0"),
+        "MASTER_ADDR": master_address(),
+        "MASTER_PORT": str(master_port(int(job_id), int(restarts))),
+        "HALA_JOB_ID": name,
+        "HALA_RESTARTS": restarts,
+        "HALA_NODE": seen.get("SLURMD_NODENAME", socket.gethostname()),
+    }
+
+
+def master_port(job_id: int, restarts: int) -> int:
+    """A port of the job's own: jobs that share a node differ, and so do attempts of one job."""
+    return FIRST_PORT + (job_id * 7 + restarts) % PORTS
+
+
+def master_address() -> str:
+    """The node of rank 0: its name, or where `srun` ran when nobody knows the name."""
+    if os.environ.get("SLURM_JOB_NUM_NODES", "1") == "1":
+        return "127.0.0.1"
+    from submitit.slurm.slurm import SlurmJobEnvironment
+
+    first: str = SlurmJobEnvironment().hostnames[0]
+    try:
+        socket.getaddrinfo(first, None)
+    except OSError:
+        return os.environ.get("SLURM_LAUNCH_NODE_IPADDR", first)
+    return first

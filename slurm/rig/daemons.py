@@ -1,0 +1,181 @@
+"""The daemons of a cluster: how each starts, how one knows that it answers, how all end."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from rig.cluster import NODES, read_words
+from rig.errors import RigError
+
+#: Started in this order, stopped in the reverse one.
+NAMES = ["munged", "mariadb", "slurmdbd", "slurmctld", *NODES]
+START_LIMIT_S = 60
+STOP_LIMIT_S = 15
+ANSWER_LIMIT_S = 20
+
+
+def start(folder: Path) -> None:
+    """Start every daemon; raises RigError with the end of the right log when one does not."""
+    with (folder / "start.log").open("ab") as log:
+        tables = spawn(folder, log, table_command(folder))
+        for name in NAMES:
+            if name == "mariadb" and tables.wait() != 0:
+                raise failure(folder, "mariadb-install-db")
+            daemon = spawn(folder, log, command(folder, name))
+            if name not in NODES:
+                wait_for(folder, name, daemon)
+        for name in NODES:
+            wait_for(folder, name, daemon)
+
+
+def table_command(folder: Path) -> list[str]:
+    """What makes MariaDB's own tables, about 2 s of disk, while munge starts."""
+    options = ["--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=normal"]
+    return ["mariadb-install-db", f"--defaults-file={folder}/mariadb.cnf", *options]
+
+
+def command(folder: Path, name: str) -> list[str]:
+    """What starts a daemon."""
+    if name in NODES:
+        return ["slurmd", "-N", name, "-f", f"{folder}/slurm.conf"]
+    if name == "munged":
+        files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid"}
+        files |= {"log-file": "munged.log", "seed-file": "munge.seed"}
+        # --force: the folder may lie where others can write, e.g. under /tmp.
+        return ["munged", "--force"] + [f"--{key}={folder}/{file}" for key, file in files.items()]
+    if name == "mariadb":
+        return ["mariadbd", f"--defaults-file={folder}/mariadb.cnf"]
+    return [name, "-f", f"{folder}/slurm.conf"] if name == "slurmctld" else [name]
+
+
+def spawn(folder: Path, log: IO[bytes], words: list[str]) -> "subprocess.Popen[bytes]":
+    """Start a program with the cluster's environment in a session of its own."""
+    return subprocess.Popen(
+        words,
+        env=environment(folder),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the daemons and their clients see: this cluster, and no other."""
+    others = ("SLURM", "SBATCH", "SRUN", "MYSQL")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+    kept["MYSQL_UNIX_PORT"] = f"{folder}/mariadb.socket"
+    return {**kept, "SLURM_CONF": f"{folder}/slurm.conf"}
+
+
+def wait_for(folder: Path, name: str, daemon: "subprocess.Popen[bytes]") -> None:
+    """Wait until a daemon answers; raises RigError when it ended badly or the time is over."""
+    limit_s = time.monotonic() + START_LIMIT_S
+    while not answers(folder, name):
+        # One that went to the background ended with 0.
+        if time.monotonic() > limit_s or daemon.poll():
+            raise failure(folder, name)
+        time.sleep(0.05)
+
+
+def answers(folder: Path, name: str) -> bool:
+    """Whether a daemon is ready for the next one."""
+    if name == "munged":
+        return "\n" in ask(folder, "munge", "--no-input", f"--socket={folder}/munge.socket")
+    if name == "mariadb":
+        return accepts(socket.AF_UNIX, f"{folder}/mariadb.socket")
+    if name == "slurmdbd":
+        return accepts(socket.AF_INET, ("127.0.0.1", int(read_words(folder)["slurmdbd_port"])))
+    if name == "slurmctld":
+        return " UP" in ask(folder, "scontrol", "ping")
+    state = ask(folder, "sinfo", "-h", "--partition=low", f"--nodes={name}", "--format=%T").strip()
+    return state in ("idle", "mixed", "allocated", "completing")
+
+
+def accepts(family: socket.AddressFamily, address: object) -> bool:
+    """Whether somebody listens at an address."""
+    with socket.socket(family) as probe:
+        return probe.connect_ex(address) == 0  # type: ignore[arg-type]
+
+
+def ask(folder: Path, *words: str) -> str:
+    """The answer to a client's question; empty when there is none."""
+    try:
+        done = subprocess.run(
+            words,
+            check=False,
+            env=environment(folder),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_LIMIT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def failure(folder: Path, name: str) -> RigError:
+    """Why a daemon did not start, as far as its log tells."""
+    lines = [f"{name} did not start:"]
+    for path in (folder / f"{name}.log", folder / "start.log"):
+        if path.exists():
+            end = path.read_text(errors="replace").splitlines()[-12:]
+            lines += [f"--- the end of {path}:", *end]
+    return RigError("\n".join(lines), 70)
+
+
+def pid_of(folder: Path, name: str) -> int | None:
+    """The process of a daemon; None when it does not run or its number went to another."""
+    try:
+        pid = int((folder / f"{name}.pid").read_text())
+        variables = Path(f"/proc/{pid}/environ").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if mark(folder) in variables.split(b"\0") else None
+
+
+def mark(folder: Path) -> bytes:
+    """The variable that every process of this cluster carries."""
+    return f"SLURM_CONF={folder}/slurm.conf".encode()
+
+
+def stop(folder: Path) -> None:
+    """Kill the jobs, end the daemons in the reverse order, then whatever a job left behind."""
+    if pid_of(folder, "slurmctld"):
+        ask(folder, "scancel", "--state=PENDING", "--user=root")
+    for name in reversed(NAMES):
+        end(folder, name)
+    for pid in of_jobs(folder):
+        os.kill(pid, signal.SIGKILL)
+
+
+def end(folder: Path, name: str) -> None:
+    """SIGTERM to a daemon, SIGKILL when it does not go."""
+    for number, limit_s in ((signal.SIGTERM, STOP_LIMIT_S), (signal.SIGKILL, 5)):
+        pid = pid_of(folder, name)
+        if pid is None:
+            return
+        os.kill(pid, number)
+        until_s = time.monotonic() + limit_s
+        while pid_of(folder, name) == pid and time.monotonic() < until_s:
+            time.sleep(0.05)
+
+
+def of_jobs(folder: Path) -> Iterator[int]:
+    """Processes of jobs, and slurmstepd, which outlive slurmd. A user's shell is neither."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (process / "environ").read_bytes().split(b"\0")
+            keeper = (process / "comm").read_text().startswith("slurm")
+        except OSError:
+            continue
+        in_job = any(word.startswith(b"SLURM_JOB_ID=") for word in variables)
+        if mark(folder) in variables and (in_job or keeper):
+            yield int(process.name)
