@@ -60,7 +60,9 @@ def print_stage(name: str) -> None:
 def print_fields(settings: type[BaseModel], prefix: str) -> None:
     """A paragraph for each field; fields of nested settings with a dotted name."""
     texts = field_docs(settings)
-    for field, info in settings.model_fields.items():
+    # Resources are the same for every stage: last.
+    fields = sorted(settings.model_fields.items(), key=lambda item: item[0] == "resources")
+    for field, info in fields:
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             print_fields(inner, f"{prefix}{field}.")
