@@ -90,38 +90,38 @@ def json_array(path: Path) -> Iterator[Record]:
     Raises UserError 65 where the array breaks: what follows cannot be told apart.
     """
     with open_text(path) as file:
-        buffer = file.read(CHUNK_CHARACTERS).lstrip().removeprefix("[")
-        number = 0
-        while True:
-            buffer = buffer[cast(re.Match[str], BETWEEN.match(buffer)).end() :]
-            if not buffer and (more := file.read(CHUNK_CHARACTERS)):
-                buffer = more
-            elif not buffer or buffer[0] == "]":
-                if not buffer and number:
-                    raise broken(path, f"row {number}", "the closing ] is missing")
-                return
-            else:
-                text, buffer = next_text(file, buffer, path, number)
-                number += 1
-                yield checked(parse(str(path), number, text))
+        for number, text in enumerate(array_texts(file, path), start=1):
+            yield checked(parse(str(path), number, text))
 
 
-def next_text(file: IO[str], buffer: str, path: Path, number: int) -> tuple[str, str]:
-    """Text of the first element in the buffer, and what follows it."""
-    decoder = json.JSONDecoder()
-    while True:
-        try:
-            end = decoder.raw_decode(buffer)[1]
-        except (ValueError, RecursionError) as error:
-            end, problem = len(buffer), str(error)
+def array_texts(file: IO[str], path: Path) -> Iterator[str]:
+    """The text of each element of an array."""
+    buffer, at, number = file.read(CHUNK_CHARACTERS).lstrip(), 1, 0
+    while buffer:
+        at = cast(re.Match[str], BETWEEN.match(buffer, at)).end()
+        if buffer[at : at + 1] == "]":
+            if (buffer[at + 1 :] + file.read(CHUNK_CHARACTERS)).strip():
+                raise broken(path, f"row {number}", "more follows the end of the array")
+            return
+        end = element_end(buffer, at)
         # A number that ends where the buffer ends may go on in the next chunk.
         if end < len(buffer):
-            return buffer[:end], buffer[end:]
-        # Doubled each time, so that a large element is not parsed over and over.
-        more = file.read(max(CHUNK_CHARACTERS, len(buffer)))
-        if not more or len(buffer) > ROW_BYTES:
-            raise broken(path, f"row {number}", problem if not more else "the next row has no end")
-        buffer += more
+            yield buffer[at:end]
+            at, number = end, number + 1
+            continue
+        # Doubled each time, so that a long row is not parsed over and over.
+        more = file.read(max(CHUNK_CHARACTERS, len(buffer) - at))
+        if not more or len(buffer) - at > ROW_BYTES:
+            raise broken(path, f"row {number}", "what follows is no JSON, or the array has no end")
+        buffer, at = buffer[at:] + more, 0
+
+
+def element_end(buffer: str, at: int) -> int:
+    """Where the element that begins at `at` ends; the end of the buffer when it is not whole."""
+    try:
+        return json.JSONDecoder().raw_decode(buffer, at)[1]
+    except (ValueError, RecursionError):
+        return len(buffer)
 
 
 def checked(record: Record) -> Record:

@@ -99,7 +99,7 @@ def data_files(path: Path, choice: Choice) -> list[Path]:
     if not files:
         raise UserError(
             f"data folder {folder}: holds no data files; known endings are {', '.join(READERS)}",
-            BAD_DATA,
+            NO_INPUT,
         )
     require_whole_sets(files)
     return files
