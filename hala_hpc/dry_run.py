@@ -1,9 +1,12 @@
 """`dry_run=true`: tell what a line would do, and do nothing."""
 
+import os
+
 from tabulate import tabulate
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import Line
+from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
 from hala_hpc.plan import Step
 from hala_hpc.submit import code_commit, gate_job, make_spec, worker_job
@@ -19,8 +22,18 @@ def print_plan(line: Line, chosen: dict[str, Step]) -> None:
         f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
         f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"
     )
+    print_fetches(line, missing)
     if line.launcher.backend == "slurm":
         print_scripts(line, missing)
+
+
+def print_fetches(line: Line, missing: list[Step]) -> None:
+    """What has to be fetched from the hub before the line can run, as commands."""
+    environment = {**os.environ, **line.launcher.environment}
+    words = not_fetched(hub_words(step.node.settings for step in missing), environment)
+    if words:
+        print("\nto fetch first, into the hub cache of the jobs:")
+        print("\n".join(f"  {fetch_command(kind, name)}" for kind, name in words))
 
 
 def row(step: Step) -> list[str]:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hala_hpc.command import Line, read_line, report_mistakes
-from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, OK, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.files import claim_json, write_json
+from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, not_fetched
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.plan import Step, make_plan
@@ -66,10 +67,27 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
         )
     if problems:
         raise UserError(problems, code)
+    if not line.dry_run:
+        require_fetched(line, missing)
     if line.launcher.backend == "slurm" and missing and not line.dry_run:
         from hala_hpc.backends.slurm import SlurmBackend
 
         require_slurm(SlurmBackend().preflight())
+
+
+def require_fetched(line: Line, missing: dict[str, Step]) -> None:
+    """Compute nodes work offline: models and data sets of the hub must be on the disk."""
+    environment = {**os.environ, **line.launcher.environment}
+    words = not_fetched(hub_words(s.node.settings for s in missing.values()), environment)
+    if words and environment.get("HF_HUB_OFFLINE", "1") not in ("0", "false"):
+        raise UserError(
+            [
+                f"{name} is not in the hub cache {hub_cache(environment)}, and jobs work offline: "
+                f"run `{fetch_command(kind, name)}`"
+                for kind, name in words
+            ],
+            NO_INPUT,
+        )
 
 
 def require_slurm(problems: list[str]) -> None:

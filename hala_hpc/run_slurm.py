@@ -2,21 +2,42 @@
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import Line
-from hala_hpc.core.errors import OK
+from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.plan import Step
-from hala_hpc.submit import code_commit, job_ids, make_spec, submit_node
+from hala_hpc.submit import code_commit, job_ids, make_spec, submit_node, worker_job
+
+
+def is_living(step: Step, living: dict[str, str]) -> bool:
+    """Whether workers or gate of a node still have something before them."""
+    return any(i in living for i in job_ids(step.artifact))
+
+
+def require_accepted(line: Line, steps: list[Step]) -> None:
+    """Raise UserError for a job that SLURM would refuse, before the first one is submitted."""
+    jobs = [
+        worker_job(
+            step.artifact,
+            step.workers,
+            make_spec(line.launcher, step.node.settings.resources, step.node.stage.env, ""),
+        )
+        for step in steps
+    ]
+    problems = SlurmBackend().preflight(jobs)
+    if problems:
+        raise UserError(problems, CONFIG)
 
 
 def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
     """Submit every missing node that has no living jobs, after the gates of its inputs."""
     steps = [step for step in chosen.values() if step.state != "done"]
     living = SlurmBackend().states([i for step in steps for i in job_ids(step.artifact)])
+    require_accepted(line, [step for step in steps if not is_living(step, living)])
     gates: dict[str, str] = {}
     commit, submitted = code_commit(), 0
     for step in steps:
         ids = job_ids(step.artifact)
-        if any(i in living for i in ids):
+        if is_living(step, living):
             gates[step.name] = (read_json(step.artifact.jobs_file) or {})["gate"]
             print(f"{step.name}: jobs {', '.join(ids)} are at it")
             continue

@@ -25,11 +25,6 @@ def rows_file(folder: Path, text: str | bytes = GOOD_ROW) -> Path:
     return path
 
 
-@pytest.fixture
-def work(tmp_path: Path) -> Path:
-    return tmp_path / "work"
-
-
 def prepare_line(tmp_path: Path, data: Path, work: Path, *words: str) -> Ended:
     line = recipe(tmp_path, PREPARE.format(data=data))
     return launch("stage=all", line, f"work={work}", *words)

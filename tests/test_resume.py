@@ -1,0 +1,179 @@
+"""One line does it, the same line resumes it, whatever happened before."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import launch, recipe
+
+ROWS = 40_000
+
+
+def write_rows(path: Path, count: int) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        for number in range(count):
+            row = {"instruction": f"What is {number} plus one?", "output": str(number + 1)}
+            stream.write(json.dumps(row) + "\n")
+
+
+def small_recipe(tmp_path: Path, count: int = 40) -> str:
+    write_rows(tmp_path / "rows.jsonl", count)
+    text = f'[corpus]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 4\n'
+    return recipe(tmp_path, text)
+
+
+def summary(work: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((work / "latest/corpus/summary.json").read_text())
+    return found
+
+
+def wait_until(true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.02)
+
+
+def start_launch(*words: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "hala_hpc.launch", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def child_of(work: Path) -> int:
+    """Process number of the model code, once it gives signs of life."""
+    progress = work / "latest/corpus/progress/00000-0000.json"
+    wait_until(progress.exists, "a worker began")
+    return int(json.loads(progress.read_text())["pid"])
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_the_same_line_again_submits_nothing(tmp_path: Path, work: Path) -> None:
+    line = small_recipe(tmp_path)
+    assert launch("stage=all", line, f"work={work}").code == 0
+    before = {path: path.stat().st_mtime_ns for path in work.glob("corpus-*/**/*")}
+    again = launch("stage=all", line, f"work={work}")
+    assert (again.code, "nothing to submit" in again.out) == (0, True)
+    assert {path: path.stat().st_mtime_ns for path in work.glob("corpus-*/**/*")} == before
+
+
+def test_a_changed_setting_makes_a_new_result_and_leaves_the_old(
+    tmp_path: Path, work: Path
+) -> None:
+    line = small_recipe(tmp_path)
+    assert launch("stage=all", line, f"work={work}").code == 0
+    told = launch("stage=all", line, f"work={work}", "corpus.units=2", "dry_run=true")
+    assert "stale (units: 4 -> 2)" in told.out
+    assert launch("stage=all", line, f"work={work}", "corpus.units=2").code == 0
+    assert len(list(work.glob("corpus-*"))) == 2
+    assert summary(work)["units"] == 2
+
+
+def test_changing_only_resources_changes_no_result(tmp_path: Path, work: Path) -> None:
+    line = small_recipe(tmp_path)
+    assert launch("stage=all", line, f"work={work}").code == 0
+    again = launch("stage=all", line, f"work={work}", "corpus.resources.timeout_min=5")
+    assert "nothing to submit" in again.out
+
+
+def test_a_changed_input_file_makes_the_node_stale(tmp_path: Path, work: Path) -> None:
+    line = small_recipe(tmp_path)
+    assert launch("stage=all", line, f"work={work}").code == 0
+    write_rows(tmp_path / "rows.jsonl", 41)
+    told = launch("stage=all", line, f"work={work}", "dry_run=true")
+    assert "changed" in told.out
+
+
+def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    running = start_launch("stage=all", line, f"work={work}")
+    os.kill(child_of(work), signal.SIGKILL)
+    assert running.wait(timeout=120) == 0
+    found = summary(work)
+    assert (found["rows_in"], found["rows_out"], found["rounds"]) == (ROWS, ROWS, 2)
+
+
+def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, work: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    running = start_launch("stage=all", line, f"work={work}")
+    child = child_of(work)
+    supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
+    running.kill()
+    running.wait()
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: is_gone(child), "the child ends with its supervisor")
+    assert launch("stage=all", line, f"work={work}").code == 0
+    assert summary(work)["rows_in"] == ROWS
+
+
+def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(tmp_path: Path, work: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    running = subprocess.Popen(
+        [sys.executable, "-m", "hala_hpc.launch", "stage=all", line, f"work={work}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    child = child_of(work)
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 75
+    assert "the same line goes on" in told
+    assert is_gone(child)
+
+
+def test_a_second_launch_in_the_same_folder_is_refused(tmp_path: Path, work: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    running = start_launch("stage=all", line, f"work={work}")
+    child_of(work)
+    second = launch("stage=all", line, f"work={work}")
+    assert second.code == 75
+    assert f"process {running.pid}" in second.err
+    assert running.wait(timeout=120) == 0
+
+
+def test_a_unit_published_without_its_mark_is_checked_and_marked(
+    tmp_path: Path, work: Path
+) -> None:
+    line = small_recipe(tmp_path)
+    assert launch("stage=all", line, f"work={work}").code == 0
+    artifact = (work / "latest/corpus").resolve()
+    shard = artifact / "units/00001/part-00001.parquet"
+    before = shard.stat().st_ino
+    (artifact / "done/00001.json").unlink()
+    (artifact / "summary.json").unlink()
+    told = launch("stage=all", line, f"work={work}", "dry_run=true")
+    assert "partial (3/4)" in told.out
+    assert launch("stage=all", line, f"work={work}").code == 0
+    assert shard.stat().st_ino == before
+    assert summary(work)["rows_out"] == 40
+
+
+@pytest.mark.parametrize("name", ["demo", "hala"])
+def test_every_shipped_recipe_plans_with_every_shipped_launcher(name: str, work: Path) -> None:
+    for launcher in ("local", "slurm", "minislurm", "h100-site"):
+        told = launch(
+            "stage=all", f"recipe={name}", f"launcher={launcher}", f"work={work}", "dry_run=true"
+        )
+        assert told.code == 0, told
+        assert ("#SBATCH" in told.out) == (launcher != "local")
+    assert not work.exists()
