@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,34 +64,34 @@ def status(arguments: Sequence[str]) -> int:
 
 
 def read_status(words: dict[str, str]) -> list[NodeStatus]:
-    """Status of all nodes of the newest line of a work folder, or of a recipe not yet run."""
+    """Status of the newest line of a work folder, or with `recipe=` of that recipe's nodes."""
     recipe = words.get("recipe", "demo")
     work = Path(words.get("work") or f"runs/{Path(recipe).stem}").expanduser().absolute()
+    if "recipe" in words:
+        line = read_line(["stage=all", f"recipe={recipe}", f"work={work}"])
+        return recipe_status(list(make_plan(line.nodes, work).values()))
     run = read_json(work / "run.json")
     if run is None:
-        if "recipe" not in words:
-            raise UserError(
-                f"work={work} holds no run: run.json is missing; start one with "
-                "python -m hala_hpc.launch stage=all work=... recipe=...",
-                NO_INPUT,
-            )
-        line = read_line(["stage=all", f"recipe={recipe}", f"work={work}"])
-        return [new_status(step) for step in make_plan(line.nodes, work).values()]
+        raise UserError(
+            f"work={work} holds no run: run.json is missing; start one with "
+            "python -m hala_hpc.launch stage=all work=... recipe=...",
+            NO_INPUT,
+        )
     artifacts = {node["name"]: Artifact(work / node["artifact"]) for node in run["nodes"]}
     jobs = living_jobs(list(artifacts.values()))
     return [node_status(node, artifacts[node["name"]], jobs) for node in run["nodes"]]
 
 
-def new_status(step: Step) -> NodeStatus:
-    """Status of a node of a recipe that was not run in this folder."""
-    return NodeStatus(
-        step.name,
-        step.node.stage.name,
-        step.state,
-        step.units,
-        step.done_units,
-        *row_counts(step.artifact),
-    )
+def recipe_status(steps: list[Step]) -> list[NodeStatus]:
+    """Status of every node of a recipe: new or stale where nothing was begun."""
+    jobs = living_jobs([step.artifact for step in steps])
+    found = []
+    for step in steps:
+        node = {"name": step.name, "stage": step.node.stage.name, "units": step.units}
+        status = node_status(node, step.artifact, jobs)
+        begun = step.state not in ("new", "stale")
+        found.append(status if begun else replace(status, state=step.state))
+    return found
 
 
 def node_status(node: dict[str, Any], artifact: Artifact, jobs: dict[str, str]) -> NodeStatus:

@@ -27,7 +27,7 @@ class UserError(Exception):
         super().__init__("\n".join(self.mistakes))
 
 
-class Retry(Exception):  # noqa: N818 - it is no error, another attempt follows
+class Retry(Exception):
     """This attempt cannot go on but another may: the worker leaves with code 75."""
 
 

@@ -3,7 +3,6 @@
 Compute nodes work offline, so what is missing has to be fetched before anything is submitted.
 """
 
-import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -51,7 +50,7 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
     if "HF_HUB_CACHE" in environment:
         return Path(environment["HF_HUB_CACHE"]).expanduser()
     home = environment.get("HF_HOME") or Path(
-        environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface"
+        environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
     return Path(home).expanduser() / "hub"
 

@@ -33,7 +33,7 @@ def require_model(model: str, setting: str = "model", tokenizer: bool = True) ->
     `setting` is the word that the message names. Only names, sizes and headers are read.
     """
     if not model.startswith("@") and not is_hub_id(model):
-        missing = missing_parts(Path(model), tokenizer)
+        missing = missing_parts(Path(model).expanduser(), tokenizer)
         if missing:
             raise UserError(f"{setting}={model}: {'; '.join(missing)}", NO_INPUT)
 

@@ -37,6 +37,10 @@ class AskOnce:
         self._waiting[self._keys] = [(row, place)]
         return self._keys
 
+    def words(self, key: int) -> str:
+        """The prompt that a key stands for."""
+        return self._words[key]
+
     def answer(self, key: int, answer: Answer) -> list[OpenRow]:
         """Give an answer to all rows that wait for it; the first is the one that asked."""
         words = self._words.pop(key)

@@ -13,6 +13,8 @@ TOO_LONG = "too_long"
 TRUNCATED = "truncated"
 #: An answer holds nothing but white space.
 EMPTY = "empty"
+#: An answer holds half a character (U+FFFD) that its prompt does not.
+BROKEN = "broken_text"
 
 
 @dataclass(frozen=True, slots=True)

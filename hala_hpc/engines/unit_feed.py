@@ -9,6 +9,7 @@ from hala_hpc.data.corpus import characters_of, read_slice
 from hala_hpc.engines.ask_once import AskOnce
 from hala_hpc.engines.generate import Completion, Generator, Request
 from hala_hpc.engines.row_work import (
+    BROKEN,
     EMPTY,
     TOO_LONG,
     TRUNCATED,
@@ -100,9 +101,8 @@ class UnitFeed:
 
     def _take(self, completion: Completion) -> None:
         """Give an answer to every row that waits for it."""
-        text = completion.text.strip()
-        reason = TRUNCATED if not completion.whole else EMPTY if not text else ""
-        waiting = self.once.answer(completion.key, Answer(text, reason))
+        answer = judge_answer(completion, self.once.words(completion.key))
+        waiting = self.once.answer(completion.key, answer)
         unit = waiting[0].unit
         unit.tokens_in += completion.tokens_in
         unit.tokens_out += completion.tokens_out
@@ -131,3 +131,13 @@ class UnitFeed:
         if now or monotonic() >= self.next_progress:
             self.next_progress = monotonic() + PROGRESS_S
             self.out.progress(rows=self.rows, rows_total=self.rows_total, tokens=self.tokens)
+
+
+def judge_answer(completion: Completion, words: str) -> Answer:
+    """The answer to a prompt, with a reason when it is cut, empty or broken."""
+    text = completion.text.strip()
+    if not completion.whole:
+        return Answer(text, TRUNCATED)
+    if not text:
+        return Answer(text, EMPTY)
+    return Answer(text, BROKEN if "\ufffd" in text and "\ufffd" not in words else "")

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import Kind, Row, require_kind
+from hala_hpc.data.corpus import Kind, Row, parts, require_kind
 from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_work import Answer, Rejection, Work
@@ -117,8 +117,10 @@ class Translate(Stage[Settings]):
         return self.settings.units
 
     def preflight(self) -> list[str]:
-        """The model's files and the place for the text in the prompt."""
+        """The model's files, the corpus, and the place for the text in the prompt."""
         require_model(self.settings.model)
+        if not self.settings.corpus.startswith("@"):
+            parts(self.settings.corpus)
         return missing_places("prompt", self.settings.prompt, ["text"])
 
     @cached_property
@@ -135,9 +137,10 @@ class Translate(Stage[Settings]):
         from hala_hpc.engines.generate import Generator
         from hala_hpc.engines.unit_feed import UnitFeed
 
+        work = self.work  # before the engine starts: a bad corpus costs no GPU time
         model = self.inputs.path(self.settings.model)
         with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
-            UnitFeed(generator, self.work, out).run(units)
+            UnitFeed(generator, work, out).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every row of the input is translated or rejected, in its order."""
