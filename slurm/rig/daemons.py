@@ -1,5 +1,6 @@
 """The daemons of a cluster: how each starts, how one knows that it answers, how all end."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -147,13 +148,13 @@ def mark(folder: Path) -> bytes:
 
 
 def stop(folder: Path) -> None:
-    """Kill the jobs, end the daemons in the reverse order, then whatever a job left behind."""
-    if pid_of(folder, "slurmctld"):
-        ask(folder, "scancel", "--state=PENDING", "--user=root")
+    """End the daemons in the reverse order, then the jobs, which nobody starts any more."""
     for name in reversed(NAMES):
         end(folder, name)
-    for pid in of_jobs(folder):
-        os.kill(pid, signal.SIGKILL)
+    while pids := list(of_jobs(folder)):
+        for pid in pids:
+            kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
 
 
 def end(folder: Path, name: str) -> None:
@@ -162,10 +163,16 @@ def end(folder: Path, name: str) -> None:
         pid = pid_of(folder, name)
         if pid is None:
             return
-        os.kill(pid, number)
+        kill(pid, number)
         until_s = time.monotonic() + limit_s
         while pid_of(folder, name) == pid and time.monotonic() < until_s:
             time.sleep(0.05)
+
+
+def kill(pid: int, number: int) -> None:
+    """Send a signal to a process that may have ended meanwhile."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def of_jobs(folder: Path) -> Iterator[int]:

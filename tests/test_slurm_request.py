@@ -1,0 +1,137 @@
+"""What is asked of SLURM, checked without one: flags, names, secrets, and the cost of a dry run."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hala_hpc.backends.slurm import SlurmBackend, task_environment
+from hala_hpc.core.errors import UserError
+from hala_hpc.core.job import Job
+from hala_hpc.core.resources import Resources
+
+
+def make_job(folder: Path, **fields: Any) -> Job:
+    wanted: dict[str, Any] = {"arguments": (("word", 1),), "resources": Resources()} | fields
+    return Job("test-job", print, python=sys.executable, folder=folder / "jobs", **wanted)
+
+
+def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "no `sbatch` on the PATH" in SlurmBackend().preflight()[0]
+    assert "launcher=local" in SlurmBackend().preflight()[0]
+    with pytest.raises(UserError, match="no `sbatch` on the PATH") as caught:
+        SlurmBackend().submit(make_job(tmp_path))
+    assert caught.value.code == 69
+    assert "--partition=low" in SlurmBackend().script(
+        make_job(tmp_path, resources=Resources(options={"partition": "low"}))
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": 'a"\nrm -rf /'}, "a job's name has"),
+        ({"name": "x" * 65}, "a job's name has"),
+        ({"folder": Path("/tmp/50%/x")}, "must be an absolute path without %"),
+        ({"folder": Path("runs/x")}, "must be an absolute path"),
+        ({"python": "/bin/python'"}, "must be an absolute path"),
+        ({"after_ok": ("12; ls",)}, "'12; ls' is not the id of a job"),
+        ({"after_ok": ("12\n",)}, "is not the id of a job"),
+        ({"arguments": ()}, "nothing to call"),
+        ({"setup": ("module load a\n#SBATCH --uid=0",)}, "must be one line"),
+        ({"setup": ("export HF_TOKEN=hf_abc",)}, "HF_TOKEN looks like a secret"),
+        ({"environment": {"OPENAI_API_KEY": "sk"}}, "OPENAI_API_KEY looks like a secret"),
+        ({"environment": {"A": "b\nc"}}, "the value of A holds a line break"),
+        ({"environment": {"A B": "c"}}, "'A B' cannot be set"),
+        ({"environment": {"SLURM_CONF": "/x"}}, "'SLURM_CONF' cannot be set"),
+    ],
+)
+def test_words_that_would_break_an_sbatch_file_are_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=message.replace("%", "%")) as caught:
+        SlurmBackend().script(replace(make_job(tmp_path), **change))
+    assert caught.value.code == 78
+
+
+@pytest.mark.parametrize(
+    ("word", "value", "message"),
+    [
+        ("partition", "low high", "holds a blank"),
+        ("account", "a'b", "holds a blank"),
+        ("qos", "x\n#SBATCH --uid=0", "holds a blank"),
+        ("comment", "$(id)", "holds a blank"),
+        ("partiton", "low", "did you mean 'partition'?"),
+        ("time", "10", "say it with `timeout_min`"),
+        ("gpus_per_task", "1", "which NCCL needs"),
+        ("output", "/tmp/x", "the pipeline sets it"),
+        ("gpu_flag", "tres", "must look like gres|gpus-per-node"),
+        ("at_once", "0", "must look like"),
+    ],
+)
+def test_options_of_a_launcher_are_checked(
+    word: str, value: str, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError) as caught:
+        SlurmBackend().script(make_job(tmp_path, resources=Resources(options={word: value})))
+    assert message in str(caught.value)
+    assert f"options.{word}" in str(caught.value)
+
+
+def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> None:
+    fine = {"HF_TOKEN_PATH": "/home/me/token", "TOKENIZERS_PARALLELISM": "false", "MAX_TOKENS": "5"}
+    assert "export MAX_TOKENS=5" in SlurmBackend().script(make_job(tmp_path, environment=fine))
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [
+        ({}, ["gpus-per-node=2"]),
+        ({"gpu_type": "h100"}, ["gpus-per-node=h100:2"]),
+        ({"gpu_type": "h100", "gpu_flag": "gres"}, ["gres=gpu:h100:2"]),
+        ({"gpu_flag": "gres", "gres": "nvme:1"}, ["gres=gpu:2,nvme:1"]),
+        ({"gres": "nvme:1"}, ["gpus-per-node=2", "gres=nvme:1"]),
+    ],
+)
+def test_gpus_are_asked_for_as_the_site_wants(
+    options: dict[str, str], lines: list[str], tmp_path: Path
+) -> None:
+    text = SlurmBackend().script(
+        make_job(tmp_path, resources=Resources(gpus_per_node=2, options=options))
+    )
+    asked = [line.removeprefix("#SBATCH --") for line in text.splitlines()]
+    assert [line for line in asked if line.startswith(("gpu", "gres"))] == lines
+
+
+def test_an_empty_option_removes_a_flag(tmp_path: Path) -> None:
+    text = SlurmBackend().script(make_job(tmp_path, resources=Resources(options={"mem": ""})))
+    assert "--mem" not in text
+
+
+def test_fifty_scripts_cost_little_time_and_import_nothing_heavy(tmp_path: Path) -> None:
+    program = f"""
+import sys, time
+from pathlib import Path
+from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.core.job import Job
+from hala_hpc.core.resources import Resources
+job = Job("a", print, ((1,),) * 9, sys.executable, Resources(), Path({str(tmp_path)!r}))
+for _ in range(50):
+    SlurmBackend().script(job)
+assert not {{"torch", "numpy", "vllm"}} & set(sys.modules)
+print(time.process_time())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 0.3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outside_of_a_job_there_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert task_environment() == {}
