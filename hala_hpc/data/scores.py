@@ -1,0 +1,55 @@
+"""How near translations come to their references: BLEU, chrF++ and ROUGE-L, each signed."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+METRICS = ("bleu", "chrf++", "rouge_l")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures by name, and beside each the signature that tells how it was made."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    """From 0 to 100, more is better."""
+    signatures: dict[str, str] = field(default_factory=dict)
+
+
+def score_translations(said: Sequence[str], references: Sequence[str]) -> Scores:
+    """Corpus BLEU and chrF++ (sacreBLEU) and mean ROUGE-L F1 of translations."""
+    from sacrebleu.metrics import BLEU, CHRF
+
+    values, signatures = {}, {}
+    for name, metric in (("bleu", BLEU()), ("chrf++", CHRF(word_order=2))):
+        values[name] = float(metric.corpus_score(list(said), [list(references)]).score)
+        signatures[name] = str(metric.get_signature())
+    values["rouge_l"] = rouge_l(said, references)
+    signatures["rouge_l"] = rouge_signature()
+    return Scores(values, signatures)
+
+
+def rouge_l(said: Sequence[str], references: Sequence[str]) -> float:
+    """Mean F1 of the longest common subsequence of words, from 0 to 100."""
+    from rouge_score.rouge_scorer import RougeScorer
+
+    scorer = RougeScorer(["rougeL"], tokenizer=WordTokenizer())
+    pairs = zip(references, said, strict=True)
+    scores: list[float] = [scorer.score(first, text)["rougeL"].fmeasure for first, text in pairs]
+    return 100.0 * sum(scores) / len(scores)
+
+
+def rouge_signature() -> str:
+    """How `rouge_l` was made, in the form of sacreBLEU's signatures."""
+    from importlib.metadata import version
+
+    return f"type:rougeL|measure:f1|tok:unicode-words|case:lc|version:{version('rouge-score')}"
+
+
+class WordTokenizer:
+    """Words of any script: rouge-score's own tokenizer drops all letters but a to z."""
+
+    def tokenize(self, text: str) -> list[str]:
+        """Split at white space, punctuation and symbols; marks stay with their letters."""
+        spaced = (" " if unicodedata.category(c)[0] in "PS" else c for c in text.lower())
+        return "".join(spaced).split()

@@ -1,0 +1,171 @@
+"""evaluate: score models side by side, on benchmarks and on translation of held-out pairs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveInt
+
+from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.files import link_tree, read_json, write_json
+from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, runtime
+from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.data.corpus import parts, read_pairs
+from hala_hpc.data.model_files import require_model
+from hala_hpc.data.score_files import (
+    merge_scores,
+    read_scores,
+    score_name,
+    write_scores,
+    write_translations,
+)
+from hala_hpc.data.scores import METRICS, score_translations
+from hala_hpc.engines.prompts import fill, missing_places
+from hala_hpc.engines.settings import GenerationSettings
+
+BENCHMARKS = "benchmarks"
+TRANSLATION = "translation"
+
+
+class Settings(GenerationSettings):
+    """Settings of `evaluate`."""
+
+    models: dict[str, ModelRef] = Field(min_length=1)
+    """Label and model of each column of the table: hub ids, folders or `@node`."""
+    tasks: list[str] = Field([])
+    """lm-eval tasks or groups; none leaves benchmarks out."""
+    include_path: FilesRef | None = None
+    """A folder of lm-eval task files of your own."""
+    num_fewshot: int | None = None
+    """Examples before each question; none takes what each task says."""
+    limit: PositiveInt | None = None
+    """Questions of each task at most, for a quick look."""
+    chat_template: bool = False
+    """Whether benchmark questions go through the model's chat template."""
+    translation: CorpusRef | None = None
+    """Held-out pairs to translate and compare; none leaves translation out."""
+    prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
+    """The instruction for held-out sentences, with a place {text}."""
+    batch_size: PositiveInt = runtime(16)
+    """Benchmark questions computed at once."""
+
+
+class Evaluate(Stage[Settings]):
+    """A unit for each model and kind of evaluation."""
+
+    name = "evaluate"
+    produces = "scores"
+    Settings = Settings
+
+    def parts(self) -> list[tuple[str, str]]:
+        """Kind and label of each unit: benchmarks first, for they need no engine."""
+        kinds = [BENCHMARKS] if self.settings.tasks else []
+        kinds += [TRANSLATION] if self.settings.translation else []
+        return [(kind, label) for kind in kinds for label in self.settings.models]
+
+    def plan(self) -> int:
+        """A unit for each model and kind of evaluation."""
+        return max(1, len(self.parts()))
+
+    def preflight(self) -> list[str]:
+        """The files of all models, the task files and the held-out corpus."""
+        for label, model in self.settings.models.items():
+            require_model(model, f"models.{label}")
+        if not self.parts():
+            return ["nothing to evaluate: give tasks, translation or both"]
+        path, corpus = self.settings.include_path, self.settings.translation
+        if path and not path.startswith("@") and not Path(path).expanduser().is_dir():
+            raise UserError(f"include_path={path}: there is no such folder", NO_INPUT)
+        if corpus and not corpus.startswith("@"):
+            parts(corpus)
+        return missing_places("prompt", self.settings.prompt, ["text"]) if corpus else []
+
+    def run(self, units: Sequence[int], out: Out) -> None:
+        """Evaluate model after model; what is done of a unit is lost when the job must leave."""
+        for unit in units:
+            if out.stop:
+                return
+            kind, label = self.parts()[unit]
+            model = self.inputs.path(self.settings.models[label])
+            if kind == BENCHMARKS:
+                found = self.benchmark(model)
+            else:
+                found = self.translate(model, out.folder(unit), unit, out)
+            write_scores(out.folder(unit), unit, label, found)
+            out.commit(unit)
+
+    def benchmark(self, model: str) -> dict[str, Any]:
+        """Scores of a model in all tasks."""
+        from hala_hpc.engines.benchmarks import BenchmarkRun, run_benchmarks
+
+        settings = self.settings
+        path = settings.include_path
+        return run_benchmarks(
+            model,
+            BenchmarkRun(
+                tasks=settings.tasks,
+                include_path=self.inputs.path(path) if path else None,
+                num_fewshot=settings.num_fewshot,
+                limit=settings.limit,
+                batch_size=settings.batch_size,
+                dtype=settings.engine.dtype,
+                chat=settings.chat_template,
+            ),
+        )
+
+    def translate(self, model: str, folder: Path, unit: int, out: Out) -> dict[str, Any]:
+        """Scores of a model's translations; what it said goes into a file beside them."""
+        from hala_hpc.engines.answer_all import answer_all
+        from hala_hpc.engines.generate import Generator
+
+        pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
+        words = [fill(self.settings.prompt, {"text": source}) for _, source, _ in pairs]
+        blank = fill(self.settings.prompt, {"text": ""})
+        with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
+            answers = answer_all(generator, words, blank, out)
+        # An answer that was cut counts as it is, and none counts as nothing said.
+        said = [answer.text.strip() if answer else "" for answer in answers]
+        rows = [
+            {"id": id_, "source": source, "reference": reference, "said": text}
+            for (id_, source, reference), text in zip(pairs, said, strict=True)
+        ]
+        write_translations(folder, unit, rows)
+        scores = score_translations(said, [reference for _, _, reference in pairs])
+        there = [answer for answer in answers if answer]
+        return {
+            "scores": scores.values,
+            "signatures": scores.signatures,
+            "samples": dict.fromkeys(METRICS, len(pairs)),
+            "tokens_in": sum(answer.tokens_in for answer in there),
+            "tokens_out": sum(answer.tokens_out for answer in there),
+            "cut": sum(not answer.whole for answer in there),
+            "too_long": len(answers) - len(there),
+        }
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        """Every task and metric has finite scores over at least one sample."""
+        kind, label = self.parts()[unit]
+        names = self.settings.tasks if kind == BENCHMARKS else METRICS
+        found = read_scores(folder, unit, names)
+        samples = found["samples"].values()
+        rows = sum(samples) if kind == BENCHMARKS else max(samples)
+        return Facts(
+            rows_in=rows,
+            rows_out=rows,
+            tokens_in=found.get("tokens_in", 0),
+            tokens_out=found.get("tokens_out", 0),
+            details={"label": label, "kind": kind, "scores": found["scores"]},
+        )
+
+    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+        """Write `scores.json`, all models side by side; returns the same."""
+        units = range(len(marks))
+        found = [read_json(f / score_name(u)) for u, f in zip(units, folders, strict=True)]
+        merged = merge_scores(found, list(self.settings.models))
+        for folder in folders:
+            link_tree(folder, output)
+        write_json(output / "scores.json", merged)
+        return merged
+
+
+STAGE = Evaluate
