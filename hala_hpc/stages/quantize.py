@@ -1,0 +1,122 @@
+"""quantize: compress the weights of a model to FP8 with LLM Compressor, for vLLM to serve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.resources import Resources
+from hala_hpc.core.settings import ModelRef, StageSettings
+from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.data.carry_over import link_model, local_model
+from hala_hpc.data.model_files import require_model
+from hala_hpc.data.tensors import tensor_headers, weight_bytes
+
+#: How large the model was before, beside the compressed weights.
+BEFORE_FILE = "quantize.json"
+
+
+class Settings(StageSettings):
+    """Settings of quantize."""
+
+    model: ModelRef
+    """Hub id, folder, or `@node` of a node that makes a model."""
+    scheme: Literal["FP8_DYNAMIC", "none"] = "FP8_DYNAMIC"
+    """FP8_DYNAMIC: weights per channel, activations per token while it runs, no calibration data.
+    none: the same weights under a second name, for machines without need of FP8."""
+    ignore: list[str] = Field(default=["lm_head"])
+    """Linear layers left as they are: names, or `re:` and a regular expression."""
+    resources: Resources = Resources(cpus_per_rank=8, mem_gb=64)
+    """What the job gets; the whole model must fit into memory."""
+
+
+class Quantize(Stage[Settings]):
+    """One unit: the checkpoint."""
+
+    name = "quantize"
+    produces = "model"
+    env = "quantize"
+    Settings = Settings
+
+    def preflight(self) -> list[str]:
+        """Find a model without weights; raises UserError 66."""
+        require_model(self.settings.model)
+        return []
+
+    def run(self, units: Sequence[int], out: Out) -> None:
+        """Compress the weights, or link them."""
+        source = local_model(self.inputs.path(self.settings.model))
+        require_model(str(source))
+        for unit in units:
+            folder = out.folder(unit)
+            if self.settings.scheme == "none":
+                link_model(source, folder)
+            else:
+                self._compress(source, folder)
+            before = weight_bytes(source)
+            write_json(folder / BEFORE_FILE, {"bytes_before": before})
+            out.commit(unit)
+
+    def _compress(self, source: Path, folder: Path) -> None:
+        from llmcompressor import oneshot
+        from llmcompressor.modifiers.quantization import QuantizationModifier
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        refuse_compressed(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        scheme = QuantizationModifier(
+            targets="Linear", scheme=self.settings.scheme, ignore=list(self.settings.ignore)
+        )
+        oneshot(model=model, recipe=scheme)
+        model.save_pretrained(folder, save_compressed=True)
+        tokenizer.save_pretrained(folder)
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        """Read headers: every weight that should be FP8 is."""
+        require_model(str(folder), f"unit {unit}")
+        headers = tensor_headers(folder)
+        fp8 = [name for name, (dtype, _) in headers.items() if dtype == "F8_E4M3"]
+        config = read_json(folder / "config.json").get("quantization_config")
+        if self.settings.scheme != "none":
+            verify_fp8(config, fp8, set(headers))
+        before = read_json(folder / BEFORE_FILE)["bytes_before"]
+        details = {
+            "scheme": self.settings.scheme,
+            "tensors": len(headers),
+            "fp8_weights": len(fp8),
+            "bytes_before": before,
+            "bytes_after": weight_bytes(folder),
+        }
+        return Facts(details=details)
+
+
+def refuse_compressed(folder: Path) -> None:
+    """Raise UserError 65 for a model that is compressed already."""
+    config: dict[str, Any] = read_json(folder / "config.json") or {}
+    if "quantization_config" in config:
+        method = config["quantization_config"].get("quant_method", "an unknown method")
+        raise UserError(
+            f"model {folder} is compressed already ({method}); set scheme=none to take it as it is",
+            BAD_DATA,
+        )
+
+
+def verify_fp8(config: dict[str, Any] | None, fp8: list[str], names: set[str]) -> None:
+    """Raise UserError 65 unless config and tensors both say FP8 and every weight has its scale."""
+    if not config or not fp8:
+        raise UserError(
+            f"the checkpoint has {len(fp8)} FP8 weights and "
+            f"{'a' if config else 'no'} quantization_config: LLM Compressor did nothing; "
+            "look at `ignore` and at the architecture",
+            BAD_DATA,
+        )
+    for name in fp8:
+        if f"{name}_scale" not in names:
+            raise UserError(f"FP8 weight {name} has no scale {name}_scale", BAD_DATA)
+
+
+STAGE = Quantize
