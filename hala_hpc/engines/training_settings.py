@@ -1,0 +1,67 @@
+"""What a stage that trains can be told about the training itself."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from hala_hpc.core.settings import StageSettings, runtime
+
+
+class TrainingSettings(StageSettings):
+    """How the trainer runs. The global batch decides the result, not how it is cut up."""
+
+    epochs: PositiveFloat = 1.0
+    """Passes over the rows; not heeded when `max_steps` is set."""
+    max_steps: PositiveInt | None = None
+    """Steps of the optimizer; none leaves it to `epochs`."""
+    learning_rate: PositiveFloat = 2e-5
+    """Highest learning rate. The paper does not tell its own."""
+    global_batch_size: PositiveInt = 64
+    """Rows of one step over all ranks."""
+    max_length: PositiveInt = 2048
+    """Tokens of a row at most; a longer one is rejected as too_long, never cut."""
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
+    """Share of the steps in which the learning rate rises."""
+    lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
+    """How the learning rate goes on from its highest."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Pull of AdamW towards zero."""
+    max_grad_norm: PositiveFloat = 1.0
+    """Longer gradients are cut to this length."""
+    seed: int = 0
+    """Decides the order of the rows."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the weights while training and after; auto: float32 if the model is, else bfloat16.
+    The optimizer counts in float32 either way."""
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
+    """Stage of DeepSpeed ZeRO: what is cut up over the ranks. 1: the optimizer's state, 2: the
+    gradients as well, 3: the weights as well. 0: plain torch without DeepSpeed."""
+    packing: bool = False
+    """Put several rows into one sequence. Not for LFM2, whose convolutions look across rows."""
+    group_by_length: bool = True
+    """Rows of like length share a batch: less padding, an order less random."""
+
+    micro_batch_size: PositiveInt = runtime(8)
+    """Rows of one forward pass of one rank; the rest of the global batch is accumulated."""
+    gradient_checkpointing: bool = runtime(False)
+    """Compute activations twice instead of keeping them: a third slower, far less memory."""
+    logging_steps: PositiveInt = runtime(10)
+    """Steps between two points of the loss curve."""
+    save_steps: NonNegativeInt = runtime(0)
+    """Steps between two checkpoints; 0 leaves it to `save_every_min`."""
+    save_every_min: NonNegativeFloat = runtime(20.0)
+    """Minutes between two checkpoints; 0 saves at the end alone. One is always saved there, and
+    when the job has to leave."""
+
+    def batch_faults(self) -> list[str]:
+        """A line when the global batch cannot be cut into equal parts."""
+        ranks = self.resources.world_size
+        part = ranks * self.micro_batch_size
+        if self.global_batch_size % part == 0:
+            return []
+        near = [n for n in (self.global_batch_size // part * part, part) if n]
+        return [
+            f"global_batch_size={self.global_batch_size} does not divide by {ranks} ranks x "
+            f"micro_batch_size={self.micro_batch_size}; take a multiple of {part}, e.g. "
+            f"{near[0]}, or another micro_batch_size"
+        ]

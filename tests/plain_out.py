@@ -1,0 +1,76 @@
+"""A stage run without worker and gate: folders, and a commit that checks."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.stage import Facts, Stage
+
+
+@dataclass
+class PlainInputs:
+    """References to folders and summaries as given."""
+
+    paths: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def path(self, reference: str) -> str:
+        return self.paths.get(reference, reference)
+
+    def summary(self, reference: str) -> dict[str, Any]:
+        return self.summaries.get(reference, {})
+
+
+class PlainOut:
+    """Out of one attempt in a folder; told to stop once `stop_at` steps are done."""
+
+    def __init__(self, base: Path, stage: Stage[Any], stop_at: float = float("inf")) -> None:
+        self.base, self.stage, self.stop_at = base, stage, stop_at
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.counts: dict[str, float] = {}
+        self.facts: Facts | None = None
+
+    def folder(self, unit: int) -> Path:
+        folder = self.base / "output" / str(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def kept(self, unit: int) -> Path:
+        folder = self.base / "kept" / str(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def commit(self, unit: int) -> None:
+        self.facts = self.stage.check(unit, self.folder(unit))
+        self.facts.verify()
+
+    def progress(self, **counts: float) -> None:
+        self.counts.update(counts)
+
+    @property
+    def stop(self) -> bool:
+        return self.counts.get("step", 0) >= self.stop_at
+
+
+def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> PlainOut:
+    """Run all units of a stage in this process."""
+    kind = import_module(f"hala_hpc.stages.{name}").STAGE
+    stage = kind(kind.Settings(**settings), PlainInputs())
+    place = PlainOut(base, stage, **out)
+    stage.run(range(stage.plan()), place)
+    return place
+
+
+if __name__ == "__main__":
+    # One rank of several: the settings come as JSON, facts go to a file.
+    _name, _settings, _base, _stop = sys.argv[1:]
+    _out = run_plain(_name, json.loads(_settings), Path(_base), stop_at=float(_stop))
+    if _out.facts:
+        (Path(_base) / "facts.json").write_text(json.dumps(_out.facts.as_dict()))
+    sys.stdout.flush()
+    os._exit(0)

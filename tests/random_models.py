@@ -1,0 +1,75 @@
+"""Tiny models of random weights in the shapes of the real ones, made in a second."""
+
+import json
+from pathlib import Path
+
+from tiny_models import make_tokenizer
+
+#: Keys of real LFM2 checkpoints that vLLM reads and transformers does not write.
+LFM2_KEYS = {
+    "block_dim": 64,
+    "block_ff_dim": 128,
+    "block_norm_eps": 1e-5,
+    "conv_dim": 64,
+    "conv_dim_out": 64,
+    "num_heads": 4,
+}
+
+
+def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32") -> Path:
+    """An LFM2 of three layers, one of them attention, with the keys of a real config."""
+    from transformers import AutoTokenizer, Lfm2Config, Lfm2ForCausalLM
+
+    make_tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = Lfm2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        full_attn_idxs=[1],
+        block_auto_adjust_ff_dim=False,
+        max_position_embeddings=512,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    save(Lfm2ForCausalLM, config, folder, seed, dtype)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | LFM2_KEYS))
+    return folder
+
+
+def random_cohere2(folder: Path, seed: int = 0) -> Path:
+    """A Cohere2 of two layers, the architecture of the paper's teacher."""
+    from transformers import AutoTokenizer, Cohere2Config, Cohere2ForCausalLM
+
+    make_tokenizer(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    config = Cohere2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        sliding_window=128,
+        layer_types=["sliding_attention", "full_attention"],
+        max_position_embeddings=512,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    save(Cohere2ForCausalLM, config, folder, seed, "float32")
+    return folder
+
+
+def save(kind, config, folder: Path, seed: int, dtype: str) -> None:  # type: ignore[no-untyped-def]
+    """Write a model with weights that depend on the seed alone."""
+    import torch
+
+    torch.manual_seed(seed)
+    kind(config).to(getattr(torch, dtype)).save_pretrained(folder)
