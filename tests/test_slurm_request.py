@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from hala_hpc.backends.slurm import SlurmBackend, task_environment
+from hala_hpc.backends.slurm_words import EXPORTED
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.job import Job
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.places import find_toml, read_toml
 from hala_hpc.core.resources import Resources
 
 
@@ -118,6 +121,8 @@ import sys, time
 from pathlib import Path
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.core.job import Job
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.places import find_toml, read_toml
 from hala_hpc.core.resources import Resources
 job = Job("a", print, ((1,),) * 9, sys.executable, Resources(), Path({str(tmp_path)!r}))
 for _ in range(50):
@@ -135,3 +140,69 @@ print(time.process_time())
 def test_outside_of_a_job_there_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert task_environment() == {}
+
+
+SFT_ON_THE_EXAMPLE_SITE = f"""#!/bin/bash
+
+# Parameters
+#SBATCH --account=my-project
+#SBATCH --array=0-1%2
+#SBATCH --chdir=/work/sft/jobs
+#SBATCH --cpus-per-task=12
+#SBATCH --dependency=afterok:12:13,afterany:14
+#SBATCH --error=/work/sft/jobs/%A_%a_0_log.err
+#SBATCH --exclusive
+#SBATCH --export={",".join(EXPORTED)}
+#SBATCH --gpus-per-node=h100:8
+#SBATCH --job-name=test-job
+#SBATCH --kill-on-invalid-dep=yes
+#SBATCH --mem=1800GB
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=8
+#SBATCH --open-mode=append
+#SBATCH --output=/work/sft/jobs/%A_%a_0_log.out
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@300
+#SBATCH --time=1440
+
+# setup
+set -eo pipefail
+umask 077
+module load cuda
+export OMP_NUM_THREADS=8
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /work/sft/jobs/%A_%a_%t_log.out \
+--error /work/sft/jobs/%A_%a_%t_log.err --cpus-per-task=12 --export=ALL --kill-on-bad-exit=1 \
+{sys.executable} -u -m submitit.core._submit /work/sft/jobs
+"""
+
+
+def test_the_sbatch_file_of_a_training_on_the_example_site() -> None:
+    site = Launcher(name="h100-site", **read_toml(find_toml("launcher", "h100-site")))
+    shape = {"nodes": 2, "ranks_per_node": 8, "gpus_per_node": 8}
+    job = make_job(
+        Path("/work/sft"),
+        arguments=(("a", 0), ("a", 1)),
+        resources=Resources.model_validate({**shape, **site.resources_of("sft-1b", "sft")}),
+        environment=site.environment,
+        setup=("module load cuda",),
+        after_ok=("12", "13"),
+        after_any=("14",),
+    )
+    assert SlurmBackend().script(job) == SFT_ON_THE_EXAMPLE_SITE
+
+
+@pytest.mark.parametrize("name", ["slurm", "h100-site", "minislurm"])
+@pytest.mark.parametrize(
+    "stage", ["prepare", "quantize", "filter", "translate", "sft", "merge", "evaluate", "report"]
+)
+def test_every_launcher_makes_a_script_for_every_stage(
+    name: str, stage: str, tmp_path: Path
+) -> None:
+    site = Launcher(name=name, **read_toml(find_toml("launcher", name)))
+    for asked in (Resources.model_validate(site.resources_of("node", stage)), site.gate_resources):
+        text = SlurmBackend().script(make_job(tmp_path, resources=asked))
+        assert f"#SBATCH --time={asked.timeout_min}\n" in text

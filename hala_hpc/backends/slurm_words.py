@@ -86,7 +86,6 @@ EXPORTED = (
     "SHELL",
     "LANG",
     "LC_ALL",
-    "TMPDIR",
     "LD_LIBRARY_PATH",
     "PYTHONPATH",
     "MODULEPATH",
