@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hala_hpc.core.errors import OK, RETRY, USAGE, UserError, closest
+from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError, closest
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.places import PACKAGE, find_toml, read_toml
 from hala_hpc.core.recipe import Node, build_nodes, select
@@ -129,6 +129,9 @@ def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str
         for mistake in error.mistakes:
             print(f"error: {mistake}", file=sys.stderr)
         return error.code
+    except Retry as error:
+        print(f"error: {error}; the same line goes on from here", file=sys.stderr)
+        return RETRY
     except KeyboardInterrupt:
         print("stopped: what is finished is kept; the same line goes on", file=sys.stderr)
         return RETRY

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from hala_hpc.attempt import load_stage
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
+from hala_hpc.core.errors import INTERNAL, OK, RETRY, Retry, UserError
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Facts
 
@@ -213,10 +213,20 @@ def gate(folder: str) -> None:
     verdict = close(artifact)
     print(f"{artifact.folder.name}: {verdict.state}", *verdict.reasons, sep="\n", flush=True)
     if verdict.state == "again":
-        submit = importlib.import_module("hala_hpc.submit")
-        submit.submit_again(artifact)
-        os._exit(OK)
+        verdict = submit_again(artifact)
     os._exit(verdict.code)
+
+
+def submit_again(artifact: Artifact) -> Verdict:
+    """Submit what is missing; when that fails, the node has failed and says so."""
+    submit = importlib.import_module("hala_hpc.submit")
+    try:
+        submit.submit_again(artifact)
+    except UserError as error:
+        return fail(artifact, error.code, error.mistakes)
+    except Retry as error:
+        return fail(artifact, RETRY, [str(error)])
+    return Verdict("again")
 
 
 if __name__ == "__main__":
