@@ -175,6 +175,25 @@ def test_workers_that_share_the_units_write_what_one_writes(tmp_path: Path) -> N
     assert len(corpora[0]) == 70
 
 
+def test_fields_can_be_renamed_and_rows_dropped_by_value(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": f"Greet guest {n}.", "chosen": GREETINGS[n], "source": ["ours", "aya"][n % 2]}
+        for n in range(5)
+    ]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    settings = {"data": path, "rows": "alpaca", "units": 2}
+    refused = prepare(tmp_path, {"rows": settings})
+    assert refused.code == 65
+    assert "they have the fields: chosen, prompt, source" in refused.err
+    words = ["rows.rename.prompt=instruction", "rows.rename.chosen=output", "rows.drop.source=aya"]
+    ended = prepare(tmp_path, {"rows": settings}, *words)
+    assert ended.code == 0, ended
+    facts = summary(tmp_path, "rows")
+    assert (facts["rows_out"], facts["rejected"]) == (3, {"dropped": 2})
+    texts = {row["messages"][1]["content"] for row in read_rows(output(tmp_path, "rows"))}
+    assert texts == {GREETINGS[0], GREETINGS[2], GREETINGS[4]}
+
+
 def test_too_many_bad_rows_fail_and_the_rows_can_be_read(tmp_path: Path) -> None:
     rows = [alpaca(n) for n in range(80)] + [{"instruction": f"No answer {n}"} for n in range(20)]
     path = write_lines(tmp_path / "rows.jsonl", rows)
@@ -232,8 +251,8 @@ def test_a_data_set_that_was_fetched_is_read_without_a_network(tmp_path: Path) -
 def test_a_data_set_that_was_not_fetched_is_told_with_the_cure(tmp_path: Path) -> None:
     env = hub_cache(tmp_path)
     ended = prepare(tmp_path, {"rows": {"data": "lab/greeting"}}, **env)
-    assert ended.code == 69, ended
-    assert "hf download lab/greeting --repo-type dataset" in ended.err
+    assert ended.code == 66, ended
+    assert "`hf download --repo-type dataset lab/greeting`" in ended.err
     assert not (tmp_path / "work").exists()
 
 

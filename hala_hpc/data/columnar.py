@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, Retry, UserError
+from hala_hpc.core.hub import fetch_command
 from hala_hpc.data.corpus import BATCH_ROWS
 from hala_hpc.data.records import Record, broken
 
@@ -93,7 +94,7 @@ def unreachable(name: str, error: Exception) -> UserError:
     return UserError(
         f"data set {name}: there is no such file or folder, and it cannot be reached on the hub "
         f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}); "
-        f"fetch it on the login node with `hf download {name} --repo-type dataset` and launch the "
-        "same line with HF_HUB_OFFLINE=1 set",
+        f"fetch it on the login node with `{fetch_command('datasets', name)}` and launch the same "
+        "line again",
         UNAVAILABLE,
     )

@@ -1,8 +1,8 @@
 """Every row of an input, fitted to an adapter: what it says, or why it cannot be used."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
@@ -29,11 +29,29 @@ PEEK_CHARACTERS = 1_000_000
 
 @dataclass(frozen=True)
 class Shape:
-    """How rows are to be read: an adapter's name or `auto`, and the languages of pairs."""
+    """How rows are to be read."""
 
     rows: str
+    """Name of an adapter, or `auto`."""
     languages: Languages
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """Fields of other names, and what the adapter calls them."""
+    drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Fields, before renaming, and the values whose rows are not wanted."""
     drop_code: bool = False
+
+    def renamed(self, row: Row) -> Row:
+        """A row with the fields that the adapter knows."""
+        if not self.rename:
+            return row
+        return {
+            **{name: value for name, value in row.items() if name not in self.rename},
+            **{new: row[old] for old, new in self.rename.items() if old in row},
+        }
+
+    def unwanted(self, row: Row) -> bool:
+        """Whether a row has a value that is to be dropped."""
+        return any(row.get(name) in values for name, values in self.drop.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +88,7 @@ def intake(found: Iterable[Source], shape: Shape) -> Iterator[Taken]:
                 BAD_DATA,
             )
         for record in records:
-            yield take(record, source.origin, adapter, shape.drop_code)
+            yield take(record, source.origin, adapter, shape)
 
 
 def fitted(source: Source, shape: Shape) -> tuple[Adapter | None, Iterator[Record]]:
@@ -80,7 +98,7 @@ def fitted(source: Source, shape: Shape) -> tuple[Adapter | None, Iterator[Recor
     """
     records = source.read()
     head = first_rows(records)
-    rows = [record.value for record in head if record.value is not None]
+    rows = [shape.renamed(record.value) for record in head if record.value is not None]
     adapter = find_adapter(rows, shape.rows, shape.languages)
     if head and adapter is None:
         raise unfit(source, head, shape)
@@ -133,16 +151,19 @@ def languages_in(row: Row) -> Iterable[str]:
     return translation.keys() if isinstance(translation, dict) else ()
 
 
-def take(record: Record, origin: str, adapter: Adapter, drop_code: bool) -> Taken:
+def take(record: Record, origin: str, adapter: Adapter, shape: Shape) -> Taken:
     """One row, adapted and named by its content."""
     if record.value is None:
         return Taken(record, origin, adapter.kind, None, record.reason, "")
     named = record.value.get("origin")
     origin = named if isinstance(named, str) and named and named.isprintable() else origin
+    if shape.unwanted(record.value):
+        return Taken(record, origin, adapter.kind, None, "dropped", "")
     try:
-        content = adapter.read(record.value)
+        content = adapter.read(shape.renamed(record.value))
         key = content_id(content)
     except RowError as error:
         return Taken(record, origin, adapter.kind, None, str(error), "")
-    reason = "code" if drop_code and any("```" in text for text in texts_of(content)) else ""
+    has_code = shape.drop_code and any("```" in text for text in texts_of(content))
+    reason = "code" if has_code else ""
     return Taken(record, origin, adapter.kind, content, reason, key)

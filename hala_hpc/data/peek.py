@@ -1,13 +1,11 @@
 """A short look at data from the login node: is it there, and can rows be made of it?"""
 
-import os
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
-from hala_hpc.data.columnar import unreachable
 from hala_hpc.data.corpus import Kind
 from hala_hpc.data.intake import Shape, fitted
-from hala_hpc.data.sources import Choice, Source, ending, is_offline, require_hub_id, sources
+from hala_hpc.data.sources import Choice, Source, ending, require_hub_id, sources
 
 #: First and last bytes of a Parquet file.
 PARQUET_MARK = b"PAR1"
@@ -17,12 +15,10 @@ def peek(path: str, choice: Choice, shape: Shape) -> Kind | None:
     """Look into a local path, or at the form of a hub id; the kind of its rows if that shows.
 
     Raises UserError 66 for what is missing or unreadable, 65 for empty files and rows that fit no
-    adapter, 69 for a hub id that was not fetched while HF_HUB_OFFLINE is set.
+    adapter.
     """
     if not Path(path).exists():
         require_hub_id(path)
-        if is_offline():
-            require_fetched(path)
         return None
     found = sources(path, choice)
     if not any(Path(source.where).stat().st_size for source in found):
@@ -58,11 +54,3 @@ def peek_rows(path: str, found: list[Source], shape: Shape) -> Kind | None:
         if (adapter := fitted(source, shape)[0]) is not None:
             return adapter.kind
     raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)
-
-
-def require_fetched(name: str) -> None:
-    """Raise UserError 69 when the hub's cache has no folder of a data set."""
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    if not (cache / f"datasets--{name.replace('/', '--')}" / "snapshots").is_dir():
-        raise unreachable(name, FileNotFoundError("HF_HUB_OFFLINE is set and it was not fetched"))

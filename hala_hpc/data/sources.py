@@ -9,6 +9,7 @@ from gzip import BadGzipFile
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.core.hub import is_hub_id
 from hala_hpc.data.columnar import hub_rows, parquet_rows, unreachable
 from hala_hpc.data.records import Record, broken, csv_file, json_file, json_lines
 
@@ -24,7 +25,6 @@ READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
 NOT_DATA = re.compile(r"dataset_infos?\.json|config\.json|rejected-\d+\.jsonl")
 #: `train-00002-of-00005.parquet`
 ONE_OF_MANY = re.compile(r"(.*)-(\d+)-of-(\d+)(\..*)")
-HUB_DATA_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def is_offline() -> bool:
 
 def require_hub_id(path: str) -> None:
     """Raise UserError 66 when a missing path cannot be a hub id either."""
-    if ending(Path(path)) in READERS or not HUB_DATA_ID.fullmatch(path):
+    if ending(Path(path)) in READERS or not is_hub_id(path):
         raise UserError(
             f"data {path}: there is no such file or folder (a hub id is written owner/name)",
             NO_INPUT,

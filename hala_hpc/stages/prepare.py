@@ -27,7 +27,7 @@ HELD_CHARACTERS = 200_000_000
 #: Rows between two looks at the clock and at the wish to stop.
 STEP_ROWS = 500
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
-WANTED = {"duplicate", "code"}
+WANTED = {"duplicate", "code", "dropped"}
 INPUT_ROWS = "hala.input_rows"
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
 
@@ -52,7 +52,11 @@ class Settings(StageSettings):
     units: Annotated[int, Field(ge=1, le=256)] = 8
     """Shards that are written. A row's content decides its shard."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Fail above this share of rows that cannot be used; duplicates and code do not count."""
+    """Fail above this share of bad rows; duplicates and dropped rows are not bad."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Fields with other names than the row shape has, e.g. `problem = "instruction"`."""
+    drop: dict[str, list[str]] = Field(default_factory=dict)
+    """Reject rows of which a field (before renaming) has one of these values."""
     drop_code: bool = False
     """Reject rows with a fenced block of code, as the paper does with Hermes."""
     resources: Resources = Resources(cpus_per_rank=2, mem_gb=16)
@@ -83,7 +87,7 @@ class Settings(StageSettings):
     @property
     def shape(self) -> Shape:
         """How rows are to be read."""
-        return Shape(self.rows, self.languages, self.drop_code)
+        return Shape(self.rows, self.languages, self.rename, self.drop, self.drop_code)
 
     @property
     def choice(self) -> Choice:
