@@ -1,0 +1,36 @@
+"""A table of a report, and how figures become its text."""
+
+from dataclasses import dataclass
+from typing import Any
+
+#: What stands where a figure is missing.
+DASH = "–"
+
+Summary = dict[str, Any]
+"""What the gate of a node wrote about it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, the names of columns, rows of text, and a line below."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    word_columns: tuple[int, ...] = (0,)
+
+    def words(self, column: int) -> bool:
+        """Whether a column holds words, which stand to the left, and no numbers."""
+        return column in self.word_columns
+
+
+def details(summary: Summary) -> dict[str, Any]:
+    """The stage's own part of a summary."""
+    found = summary.get("details")
+    return found if isinstance(found, dict) else {}
+
+
+def count(value: float | None) -> str:
+    """A number with separators; a dash for none."""
+    return DASH if value is None else f"{value:,.0f}"

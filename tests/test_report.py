@@ -1,0 +1,167 @@
+"""report: one page of tables and curves from the summaries of nodes."""
+
+from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import launch, recipe
+from plain_out import PlainInputs, PlainOut
+
+from hala_hpc.core.errors import UserError
+from hala_hpc.core.stage import Stage
+
+BASE: dict[str, Any] = {
+    "fingerprint": "0123456789ab",
+    "units": 1,
+    "rows_in": 100,
+    "rows_out": 97,
+    "rows_rejected": 3,
+    "rejected": {"too_long": 2, "truncated": 1},
+    "tokens_in": 5000,
+    "tokens_out": 0,
+    "seconds": 12.5,
+    "details": {},
+    "versions": {"torch": "2.13.0"},
+    "commit": "c0ffee",
+}
+SFT = BASE | {
+    "node": "translator",
+    "stage": "sft",
+    "details": {
+        "steps": 30,
+        "ranks": 2,
+        "engine": "deepspeed zero-2",
+        "dtype": "float32",
+        "loss_first": 6.5,
+        "loss_last": 0.25,
+        "curve": [
+            {"step": 1, "loss": 6.5, "learning_rate": 0.0, "tokens_per_s": 900.0},
+            {"step": 30, "loss": 0.25, "learning_rate": 0.001, "tokens_per_s": None},
+        ],
+    },
+}
+SCORES = BASE | {
+    "node": "scores",
+    "stage": "evaluate",
+    "details": {
+        "scores": {
+            "base": {"bleu": 1.25, "chrf++": 10.0, "arabicmmlu/acc": 0.25},
+            "tuned": {"bleu": 41.5, "chrf++": 60.0, "arabicmmlu/acc": 0.5},
+            "merged": {"bleu": 40.0, "chrf++": 59.5},
+        },
+        "errors": {"base": {"arabicmmlu/acc": 0.0125}},
+        "samples": {"base": {"bleu": 200}},
+        "signatures": {"base": {"bleu": "nrefs:1|case:mixed"}},
+    },
+}
+QUANTIZE = BASE | {
+    "node": "teacher",
+    "stage": "quantize",
+    "details": {
+        "scheme": "FP8_DYNAMIC",
+        "fp8_weights": 14,
+        "bytes_before": 4_000_000,
+        "bytes_after": 2_000_000,
+    },
+}
+MERGE = BASE | {"node": "merge", "stage": "merge", "details": {"t": 0.5, "weights": 151520}}
+
+
+def report(folder: Path, *summaries: dict[str, Any], title: str = "A run") -> tuple[str, str]:
+    """HTML and Markdown of a page about some nodes."""
+    kind: type[Stage[Any]] = import_module("hala_hpc.stages.report").STAGE
+    nodes = [f"@{summary['node']}" for summary in summaries]
+    inputs = PlainInputs(summaries=dict(zip(nodes, summaries, strict=True)))
+    stage = kind(kind.Settings(nodes=nodes, title=title), inputs)  # type: ignore[call-arg]
+    out = PlainOut(folder, stage)
+    stage.run([0], out)
+    assert out.facts is not None
+    made = out.folder(0)
+    return (made / "report.html").read_text(), (made / "report.md").read_text()
+
+
+def cells(markdown: str, first: str) -> list[str]:
+    """The cells of the first row that begins with a word."""
+    line = next(line for line in markdown.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_models_stand_side_by_side_with_what_was_gained(tmp_path: Path) -> None:
+    _, markdown = report(tmp_path, SCORES)
+    assert cells(markdown, "score") == ["score", "base", "tuned", "merged", "samples"]
+    bleu = cells(markdown, "BLEU")
+    assert bleu == ["BLEU", "1.25", "41.50 (+40.25)", "40.00 (+38.75)", "200"]
+    assert "nrefs:1" in markdown
+
+
+def test_a_missing_score_is_a_dash(tmp_path: Path) -> None:
+    _, markdown = report(tmp_path, SCORES)
+    accuracy = cells(markdown, "arabicmmlu/acc")
+    assert accuracy == ["arabicmmlu/acc", "0.2500 ± 0.0125", "0.5000 (+0.2500)", "–", "–"]
+
+
+def test_every_row_is_accounted_for_with_its_reason(tmp_path: Path) -> None:
+    _, markdown = report(tmp_path, SFT)
+    row = cells(markdown, "translator")
+    assert row[2:] == ["1", "100", "97", "3", "5,000", "0", "12.5", "400"]
+    assert "| translator | too_long | 2 |" in markdown
+    assert "| translator | truncated | 1 |" in markdown
+
+
+def test_the_loss_of_each_training_is_drawn(tmp_path: Path) -> None:
+    html, _ = report(tmp_path, SFT)
+    assert html.count("<polyline") == 1
+    assert 'points="44.0,10.0 450.0,170.0"' in html
+    assert "6.500 to 0.250" in html
+
+
+def test_compressed_and_merged_models_are_told_of(tmp_path: Path) -> None:
+    _, markdown = report(tmp_path, QUANTIZE, MERGE)
+    assert "FP8_DYNAMIC: 14 FP8 weights, 4.00 MB to 2.00 MB" in markdown
+    assert "slerp with t = 0.5, 151,520 weights" in markdown
+
+
+def test_the_page_needs_no_other_file_and_is_whole(tmp_path: Path) -> None:
+    html, _ = report(tmp_path, SFT, SCORES, QUANTIZE, MERGE)
+    assert "src=" not in html
+    assert "href=" not in html
+    open_tags: list[str] = []
+
+    class Tags(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            del attrs
+            if tag != "meta":
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert open_tags.pop() == tag
+
+    Tags().feed(html)
+    assert open_tags == []
+
+
+def test_text_of_data_never_becomes_markup(tmp_path: Path) -> None:
+    evil = SFT | {"rejected": {"<script>alert(1)</script>": 2, "a|b": 1}}
+    html, markdown = report(tmp_path, evil, title="<b>bold</b>")
+    for text in (html, markdown):
+        assert "<script>alert" not in text
+        assert "<b>bold" not in text
+    assert "a\\|b" in markdown
+
+
+def test_a_page_cut_short_is_not_marked(tmp_path: Path) -> None:
+    kind: type[Stage[Any]] = import_module("hala_hpc.stages.report").STAGE
+    stage = kind(kind.Settings(nodes=["@sft"]), PlainInputs())  # type: ignore[call-arg]
+    (tmp_path / "report.html").write_text("<html>@sft")
+    (tmp_path / "report.md").write_text("@sft")
+    with pytest.raises(UserError, match=r"report\.html is cut short"):
+        stage.check(0, tmp_path)
+
+
+def test_a_word_that_names_no_node_is_refused(tmp_path: Path) -> None:
+    text = '[page]\nstage = "report"\nnodes = ["sft"]\n'
+    ended = launch(recipe(tmp_path, text), "stage=all", f"work={tmp_path / 'work'}")
+    assert ended.code == 78
+    assert "write @sft" in ended.err
