@@ -4,6 +4,7 @@ Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the
 `UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
 """
 
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,12 +196,18 @@ class JobOut:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
 
 
+@functools.cache
+def distributions_of_modules() -> Mapping[str, list[str]]:
+    """Which distributions hold a module; reads all metadata, so only once."""
+    return importlib.metadata.packages_distributions()
+
+
 def versions() -> dict[str, str]:
     """Versions of the libraries that this process loaded."""
     found = {"python": sys.version.split()[0]}
     for module in REPORTED:
         if module in sys.modules:
-            distributions = importlib.metadata.packages_distributions().get(module, [])
+            distributions = distributions_of_modules().get(module, [])
             if distributions:
                 found[module] = importlib.metadata.version(distributions[0])
     return found
