@@ -1,0 +1,51 @@
+"""Sentence pairs of the demo: right ones, spoilt ones, and questions to a judge about both."""
+
+import random
+from collections.abc import Iterator
+
+from hala_hpc.demo.patterns import Pair, patterns
+
+#: What a judge says of a right pair and of a spoilt one.
+VERDICTS = ("accept", "reject")
+
+
+def distinct_pairs(draw: random.Random) -> Iterator[Pair]:
+    """Yield pairs without end, no English sentence twice, every pattern equally often."""
+    seen: set[str] = set()
+    while True:
+        for pair in draw.choice(patterns()).fill(draw):
+            if pair.english not in seen:
+                seen.add(pair.english)
+                yield pair
+
+
+def spoil(pair: Pair, others: list[Pair], draw: random.Random) -> Pair:
+    """Return the pair with a translation that does not fit.
+
+    Of another sentence (half of the time), cut short, or not translated at all.
+    """
+    fault = draw.choice(("other", "other", "cut", "untranslated"))
+    words = pair.arabic.split()
+    if fault == "cut" and len(words) > 3:
+        return Pair(pair.english, " ".join(words[: len(words) // 2]))
+    if fault == "untranslated":
+        return Pair(pair.english, pair.english)
+    return Pair(pair.english, draw.choice([other for other in others if other != pair]).arabic)
+
+
+def spoil_some(pairs: list[Pair], fraction: float, draw: random.Random) -> list[Pair]:
+    """Spoil about that fraction of the pairs."""
+    return [spoil(pair, pairs, draw) if draw.random() < fraction else pair for pair in pairs]
+
+
+def judge_lessons(pairs: list[Pair], prompt: str, draw: random.Random) -> Iterator[tuple[str, str]]:
+    """Yield questions with their verdicts: each pair as it is and spoilt."""
+    for pair in pairs:
+        spoilt = spoil(pair, pairs, draw)
+        for judged, verdict in zip((pair, spoilt), VERDICTS, strict=True):
+            yield ask(prompt, judged), verdict
+
+
+def ask(prompt: str, pair: Pair) -> str:
+    """Put a pair into the judge's question."""
+    return prompt.replace("{source}", pair.english).replace("{target}", pair.arabic)

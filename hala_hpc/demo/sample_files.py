@@ -1,0 +1,66 @@
+"""The files of the demo's sample: what each holds and how it is made."""
+
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hala_hpc.core.files import write_text
+from hala_hpc.demo.pairs import judge_lessons, spoil_some
+from hala_hpc.demo.rows import (
+    Row,
+    facts,
+    hand_written,
+    instruction_rows,
+    opus_row,
+    pair_source,
+    question_row,
+    take_held_out,
+    take_pairs,
+)
+
+PARALLEL, HELD_OUT, LESSONS = "parallel.jsonl", "held-out.jsonl", "teacher-lessons.jsonl"
+VERDICTS, TEACHER_ENGLISH = "judge-lessons.jsonl", "teacher-english.jsonl"
+ENGLISH, ALPACA, MESSAGES = "english.jsonl", "alpaca.jsonl", "messages.jsonl"
+BENCHMARK = "benchmark"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows of each kind."""
+
+    lessons: int
+    parallel: int
+    held_out: int
+    judged: int
+    teacher_english: int
+    english: int
+
+
+def make_rows(counts: Counts, spoilt: float, judge_prompt: str, seed: int) -> dict[str, list[Row]]:
+    """Return the rows of every file. No held-out sentence is anywhere else."""
+    draw = random.Random(seed)
+    source = pair_source(seed)
+    held_out = take_held_out(source, counts.held_out)
+    parallel = spoil_some(take_pairs(source, counts.parallel), spoilt, draw)
+    lessons = take_pairs(source, counts.lessons)
+    judged = take_pairs(source, counts.judged)
+    verdicts = judge_lessons(judged, judge_prompt, draw)
+    known = {pair.english for pair in held_out}
+    english = instruction_rows(counts.english, draw, known, [[turn] for turn in facts()])
+    return {
+        HELD_OUT: [opus_row(pair) for pair in held_out],
+        PARALLEL: [opus_row(pair) for pair in parallel],
+        LESSONS: [opus_row(pair) for pair in lessons],
+        VERDICTS: [question_row(question, verdict) for question, verdict in verdicts],
+        TEACHER_ENGLISH: instruction_rows(counts.teacher_english, draw, known),
+        ENGLISH: english,
+        ALPACA: hand_written(ALPACA),
+        MESSAGES: hand_written(MESSAGES),
+    }
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write JSON lines, whole or not at all."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

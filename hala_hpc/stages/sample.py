@@ -1,0 +1,109 @@
+"""sample: write the texts of the demo: pairs, instructions, lessons for a judge, a benchmark."""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.core.resources import Resources
+from hala_hpc.core.settings import StageSettings
+from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.demo.benchmark import QUESTIONS, benchmark_rows, write_task
+from hala_hpc.demo.sample_files import (
+    BENCHMARK,
+    HELD_OUT,
+    LESSONS,
+    PARALLEL,
+    Counts,
+    make_rows,
+    write_rows,
+)
+
+
+class Settings(StageSettings):
+    """Settings of sample."""
+
+    seed: int = 0
+    """Decides which words fill the patterns."""
+    parallel: PositiveInt = 3000
+    """Pairs of `parallel.jsonl`, some of them spoilt; for the judge to filter."""
+    spoilt_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of them that is spoilt."""
+    held_out: PositiveInt = 200
+    """Pairs of `held-out.jsonl`, to test with."""
+    teacher_lessons: PositiveInt = 6000
+    """Right pairs of `teacher-lessons.jsonl`."""
+    judged: PositiveInt = 3000
+    """Pairs that `judge-lessons.jsonl` asks about twice: right and spoilt."""
+    judge_prompt: str = "Accept or reject: {source} = {target}"
+    """How the judge is asked, with places {source} and {target}; the filter must ask alike."""
+    teacher_english: PositiveInt = 300
+    """Conversations of `teacher-english.jsonl`, for the teacher to translate."""
+    english: PositiveInt = 700
+    """Conversations of `english.jsonl`, beside about 200 written by hand."""
+    resources: Resources = Resources(cpus_per_rank=1, mem_gb=2, timeout_min=10)
+    """What the job gets."""
+
+
+class Sample(Stage[Settings]):
+    """One unit: all files."""
+
+    name = "sample"
+    produces = "files"
+    Settings = Settings
+
+    def run(self, units: Sequence[int], out: Out) -> None:
+        """Write every file."""
+        wanted = self.settings
+        counts = Counts(
+            lessons=wanted.teacher_lessons,
+            parallel=wanted.parallel,
+            held_out=wanted.held_out,
+            judged=wanted.judged,
+            teacher_english=wanted.teacher_english,
+            english=wanted.english,
+        )
+        for unit in units:
+            folder = out.folder(unit)
+            made = make_rows(counts, wanted.spoilt_fraction, wanted.judge_prompt, wanted.seed)
+            for name, rows in made.items():
+                write_rows(folder / name, rows)
+            questions = benchmark_rows(random.Random(wanted.seed))
+            write_rows(folder / BENCHMARK / QUESTIONS, questions)
+            out.commit(unit)
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        """Count the rows; no held-out sentence may be among those that models learn from."""
+        rows = {
+            str(path.relative_to(folder)): read_rows(path)
+            for path in sorted(folder.rglob("*.jsonl"))
+        }
+        learnt = {row["translation"]["en"] for name in (PARALLEL, LESSONS) for row in rows[name]}
+        leaked = [r for r in rows[HELD_OUT] if r["translation"]["en"] in learnt]
+        if leaked:
+            raise UserError(
+                f"unit {unit}: {len(leaked)} held-out sentences are learnt from", INTERNAL
+            )
+        counts = {name: len(found) for name, found in rows.items()}
+        total = sum(counts.values())
+        return Facts(rows_in=total, rows_out=total, details=counts)
+
+    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+        """Besides the files, the benchmark's task, which names the place of its questions."""
+        details = super().collect(marks, folders, output)
+        final = Artifact(output.parent).output
+        write_task(output / BENCHMARK, final / BENCHMARK / QUESTIONS)
+        return details
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read back JSON lines."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+STAGE = Sample
