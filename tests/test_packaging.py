@@ -97,14 +97,12 @@ def uv(*words: str) -> None:
 @pytest.mark.slow
 def test_the_wheel_carries_every_recipe_launcher_and_template(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(
-        ["git", "ls-files", "hala_hpc", "launchers", "slurm"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    wanted = {name if name.startswith("hala_hpc/") else f"hala_hpc/{name}" for name in tracked}
+    wanted = {
+        str(Path("hala_hpc") / path.relative_to(ROOT / top if top == "hala_hpc" else ROOT))
+        for top in ("hala_hpc", "launchers", "slurm")
+        for path in (ROOT / top).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
     assert any(name.startswith("hala_hpc/recipes/") for name in wanted)
     assert any(name.startswith("hala_hpc/launchers/") for name in wanted)
     assert wanted - inside == set()
