@@ -113,7 +113,8 @@ class ExampleMaker:
         return tuple(self._ended(pieces[: last + 1]))
 
     def _plain_frame(self, roles: tuple[str, ...]) -> tuple[Piece, ...]:
-        begin = Piece(None, tuple(self.tokenizer.build_inputs_with_special_tokens([])), False)
+        # What the tokenizer puts before any text (BOS), as when the model is asked.
+        begin = Piece(None, tuple(self.tokenizer("")["input_ids"]), False)
         words = [Piece(slot, (), role == "assistant") for slot, role in enumerate(roles)]
         return (begin, *self._ended(words))
 
