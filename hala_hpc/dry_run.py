@@ -46,8 +46,14 @@ def row(step: Step) -> list[str]:
         str(step.units),
         str(step.workers),
         describe_resources(resources),
-        ", ".join(step.node.input_nodes()) or "-",
+        some(step.node.input_nodes()),
     ]
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list that may be long."""
+    more = f" and {len(names) - 4} more" if len(names) > 5 else ""
+    return ", ".join(names[:4] if more else names) + more or "-"
 
 
 def describe_state(step: Step) -> str:
