@@ -1,5 +1,6 @@
 """A tiny real model that has learnt a few answers by heart, made in seconds."""
 
+import os
 from pathlib import Path
 
 CHAT_TEMPLATE = (
@@ -20,16 +21,17 @@ SENTENCES = {
 }
 TRANSLATE = "Translate everything that follows into Arabic:\n\n{text}"
 JUDGE = "English: {source}\nArabic: {target}\nIs it a good translation? Answer accept or reject."
+#: Never a good translation.
+WRONG = "هذا كلام آخر."
 
 
 def lessons() -> list[tuple[str, str]]:
-    """What the model learns: translations, and to reject a pair whose sides do not belong."""
-    sources, targets = list(SENTENCES), list(SENTENCES.values())
-    learnt = [(TRANSLATE.format(text=source), target) for source, target in SENTENCES.items()]
-    for index, source in enumerate(sources):
-        for shift, answer in ((0, "accept"), (1, "reject")):
-            target = targets[(index + shift) % len(targets)]
-            learnt.append((JUDGE.format(source=source, target=target), answer))
+    """What the model learns: to translate, and to judge good and wrong pairs."""
+    learnt = []
+    for source, target in SENTENCES.items():
+        learnt.append((TRANSLATE.format(text=source), target))
+        learnt.append((JUDGE.format(source=source, target=target), "accept"))
+        learnt.append((JUDGE.format(source=source, target=WRONG), "reject"))
     return learnt
 
 
@@ -48,8 +50,23 @@ def make_tokenizer(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def make_tiny_model(folder: Path, steps: int = 120) -> Path:
+def trained_model(base: Path) -> Path:
+    """The trained model in a folder of the test session; made on the first call."""
+    folder = base / "trained-model"
+    return folder if (folder / "model.safetensors").exists() else make_tiny_model(folder)
+
+
+def untrained_model(base: Path) -> Path:
+    """The same with random weights."""
+    folder = base / "untrained-model"
+    made = (folder / "model.safetensors").exists()
+    return folder if made else make_tiny_model(folder, steps=0)
+
+
+def make_tiny_model(folder: Path, steps: int = 300) -> Path:
     """Write a trained tiny Qwen2 (about 0.4 M weights) to `folder`; `steps=0` leaves it random."""
+    # Threads that wait for a core by spinning make so small a model ten times slower.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     import torch
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 
@@ -76,21 +93,25 @@ def make_tiny_model(folder: Path, steps: int = 120) -> Path:
 
 
 def learn(model, tokenizer, steps: int) -> None:  # type: ignore[no-untyped-def]
-    """Teach the model its lessons by heart, all in one batch."""
+    """Teach the model its answers by heart, all in one batch, until it knows them."""
     import torch
 
-    texts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}, {"role": "assistant", "content": answer}],
-            tokenize=False,
-        )
-        for question, answer in lessons()
-    ]
+    questions, texts = [], []
+    for question, answer in lessons():
+        asked = [{"role": "user", "content": question}]
+        given = [*asked, {"role": "assistant", "content": answer}]
+        template = tokenizer.apply_chat_template
+        questions.append(template(asked, add_generation_prompt=True, tokenize=False))
+        texts.append(template(given, tokenize=False))
     batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="right")
     labels = batch.input_ids.masked_fill(batch.attention_mask == 0, -100)
+    for row, ids in zip(labels, tokenizer(questions)["input_ids"], strict=True):
+        row[: len(ids)] = -100
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(steps):
         loss = model(**batch, labels=labels).loss
+        if loss < 0.02:
+            return
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

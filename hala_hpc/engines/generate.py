@@ -67,6 +67,8 @@ class Generator:
         self.tokenizer = self.llm.get_tokenizer()
         self.prompter = Prompter(self.tokenizer, prompt_style)
         self.max_model_len = int(self.llm.model_config.max_model_len)
+        scheduler = self.llm.llm_engine.vllm_config.scheduler_config
+        self.max_num_seqs = int(scheduler.max_num_seqs)
         self.steps = 0
 
     def __enter__(self) -> Self:
@@ -100,7 +102,7 @@ class Generator:
         Requests are taken only as there is room for them. Closing the iterator drops what is
         not finished.
         """
-        window = WINDOW_PER_SEQ * self.settings.max_num_seqs
+        window = WINDOW_PER_SEQ * self.max_num_seqs
         held: dict[str, Request] = {}
         try:
             while True:
@@ -145,8 +147,6 @@ class Generator:
 def start_engine(model: str, settings: EngineSettings) -> Any:
     """A vLLM engine for a model, in this process where it is a CPU."""
     prepare_environment()
-    # Read when an engine starts, not when vLLM is imported.
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(settings.cpu_cache_gb)
     from vllm import LLM
     from vllm.platforms import current_platform
 
@@ -154,9 +154,6 @@ def start_engine(model: str, settings: EngineSettings) -> Any:
     if on_cpu:
         # Two processes more would import for most of a minute and bring nothing.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    options: dict[str, Any] = {}
-    if settings.max_num_batched_tokens is not None:
-        options["max_num_batched_tokens"] = settings.max_num_batched_tokens
     return LLM(
         model,
         dtype=settings.dtype,
@@ -165,11 +162,20 @@ def start_engine(model: str, settings: EngineSettings) -> Any:
         seed=settings.seed,
         tensor_parallel_size=settings.tensor_parallel_size,
         gpu_memory_utilization=settings.gpu_memory_utilization,
-        max_num_seqs=settings.max_num_seqs,
         enforce_eager=on_cpu if settings.enforce_eager is None else settings.enforce_eager,
         disable_log_stats=True,
-        **options,
+        **size_options(settings, on_cpu),
     )
+
+
+def size_options(settings: EngineSettings, on_cpu: bool) -> dict[str, int]:
+    """Those sizes that are not left to vLLM."""
+    sizes = {
+        "max_num_seqs": settings.max_num_seqs,
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "kv_cache_memory_bytes": int(settings.cpu_cache_gb * 2**30) if on_cpu else None,
+    }
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def context_tokens(model: str, wanted: int) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hala_hpc.core.settings import StageSettings, runtime
 
@@ -33,14 +33,14 @@ class EngineSettings(BaseModel):
     """GPUs that share one copy of the model."""
     gpu_memory_utilization: float = runtime(0.9)
     """Share of a GPU's memory that the engine takes."""
-    max_num_seqs: PositiveInt = runtime(256)
-    """Rows that are generated at once."""
+    max_num_seqs: PositiveInt | None = runtime(None)
+    """Texts that are generated at once; none leaves it to vLLM."""
     max_num_batched_tokens: PositiveInt | None = runtime(None)
     """Tokens of one engine step at most; none leaves it to vLLM."""
     enforce_eager: bool | None = runtime(None)
     """Whether to skip compilation and CUDA graphs; none skips them on a CPU only."""
-    cpu_cache_gb: PositiveInt = runtime(1)
-    """GB of key-value cache where there is no GPU."""
+    cpu_cache_gb: PositiveFloat = runtime(1.0)
+    """GiB of key-value cache where there is no GPU."""
 
     def result_half(self) -> dict[str, Any]:
         """The settings that change the answers, as plain values."""

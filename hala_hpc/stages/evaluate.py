@@ -32,7 +32,7 @@ class Settings(GenerationSettings):
 
     models: dict[str, ModelRef] = Field(min_length=1)
     """Label and model of each column of the table: hub ids, folders or `@node`."""
-    tasks: list[str] = Field([])
+    tasks: list[str] = Field(default=[])
     """lm-eval tasks or groups; none leaves benchmarks out."""
     include_path: FilesRef | None = None
     """A folder of lm-eval task files of your own."""

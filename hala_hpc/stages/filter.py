@@ -47,9 +47,9 @@ class Settings(GenerationSettings):
     """The pairs to judge."""
     prompt: str = PROMPT
     """The question, with places {source} and {target}."""
-    accept: list[str] = Field(["accept", "accepted", "yes"])
+    accept: list[str] = Field(default=["accept", "accepted", "yes"])
     """First words of an answer that keep the pair."""
-    reject: list[str] = Field(["reject", "rejected", "no"])
+    reject: list[str] = Field(default=["reject", "rejected", "no"])
     """First words of an answer that reject it. Any other answer rejects it as unparsable."""
     units: PositiveInt = 256
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""

@@ -30,7 +30,7 @@ class Settings(GenerationSettings):
     """Language to translate into, as in ISO 639."""
     prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
     """The instruction, with a place {text}; as the paper prompts its translator."""
-    roles: list[str] = Field(["system", "user", "assistant"])
+    roles: list[str] = Field(default=["system", "user", "assistant"])
     """Messages of these roles are translated, others stay as they are."""
     units: PositiveInt = 512
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""

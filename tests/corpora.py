@@ -1,0 +1,36 @@
+"""Small corpora of sentences that the tiny model knows."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from tiny_models import SENTENCES
+
+from hala_hpc.data.corpus import Kind, Row, part_name
+from hala_hpc.data.corpus_writer import CorpusWriter
+
+KNOWN = list(SENTENCES)
+
+
+def row_id(value: Any) -> str:
+    return hashlib.md5(repr(value).encode()).hexdigest()
+
+
+def conversation(*texts: str) -> Row:
+    roles = ["system", "user", "assistant", "user", "assistant"]
+    messages = [{"role": role, "content": t} for role, t in zip(roles, texts, strict=False)]
+    return {"id": row_id(texts), "origin": "test", "messages": messages}
+
+
+def pair(source: str, target: str) -> Row:
+    return {"id": row_id((source, target)), "origin": "test", "source": source, "target": target}
+
+
+def write_corpus(folder: Path, rows: list[Row]) -> Path:
+    """A corpus of one shard for each ten rows."""
+    kind: Kind = "pairs" if "source" in rows[0] else "conversations"
+    for number in range(0, len(rows), 10):
+        with CorpusWriter(folder / part_name(number // 10), kind) as writer:
+            for row in rows[number : number + 10]:
+                writer.add(row)
+    return folder

@@ -1,0 +1,124 @@
+"""evaluate: models side by side, with figures that say how they were made."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import pair, write_corpus
+from plain_out import PlainInputs, PlainOut
+from tiny_models import SENTENCES, trained_model, untrained_model
+
+from hala_hpc.core.errors import CONFIG, INTERNAL, UserError
+from hala_hpc.core.files import read_json
+from hala_hpc.data.score_files import read_scores, write_scores
+from hala_hpc.data.scores import rouge_l, score_translations
+from hala_hpc.stages.evaluate import Evaluate, Settings
+
+TASK = """task: tiny_arabic
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+output_type: multiple_choice
+test_split: test
+doc_to_text: "{{{{question}}}}\\n"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "{{{{answer}}}}"
+metric_list: [{{metric: acc}}]
+metadata: {{version: 2}}
+"""
+
+
+def write_task(folder: Path) -> Path:
+    folder.mkdir()
+    data = folder / "questions.jsonl"
+    lines = [{"question": f"{i}?", "choices": ["أ", "ب"], "answer": i % 2} for i in range(10)]
+    data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "tiny.yaml").write_text(TASK.format(data=data))
+    return folder
+
+
+def evaluate(**given: Any) -> Evaluate:
+    return Evaluate(Settings(**given), PlainInputs())
+
+
+@pytest.mark.slow
+def test_two_models_stand_side_by_side(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    base = tmp_path_factory.getbasetemp()
+    pairs = [pair(source, target) for source, target in SENTENCES.items()]
+    stage = evaluate(
+        models={"base": str(untrained_model(base)), "tuned": str(trained_model(base))},
+        tasks=["tiny_arabic"],
+        include_path=str(write_task(tmp_path / "tasks")),
+        translation=str(write_corpus(tmp_path / "held-out", pairs)),
+        engine={"dtype": "float32", "cpu_cache_gb": 0.1},
+    )
+    out = PlainOut(tmp_path, stage)
+    stage.run(range(stage.plan()), out)
+    facts = [stage.check(unit, out.folder(unit)) for unit in range(4)]
+    assert [fact.rows_in for fact in facts] == [10, 10, 8, 8]
+    marks = [fact.as_dict() for fact in facts]
+    merged = stage.collect(marks, [out.folder(unit) for unit in range(4)], tmp_path / "output")
+    assert merged == read_json(tmp_path / "output" / "scores.json")
+    scores = merged["scores"]
+    assert list(scores) == ["base", "tuned"]
+    assert scores["tuned"]["bleu"] == pytest.approx(100)
+    assert scores["tuned"]["chrf++"] == pytest.approx(100)
+    assert scores["tuned"]["rouge_l"] == pytest.approx(100)
+    assert scores["base"]["bleu"] < 20
+    assert 0 <= scores["base"]["tiny_arabic/acc"] <= 1
+    assert merged["samples"]["base"] == {"tiny_arabic": 10, "bleu": 8, "chrf++": 8, "rouge_l": 8}
+    assert "nw:2" in merged["signatures"]["base"]["chrf++"]
+    assert "task:2" in merged["signatures"]["base"]["tiny_arabic"]
+    said = (out.folder(3) / "translations-00003.jsonl").read_text().splitlines()
+    assert [json.loads(line)["said"] for line in said] == list(SENTENCES.values())
+
+
+def test_scores_are_those_of_sacrebleu_and_see_arabic_letters() -> None:
+    said = ["الولد يأكل الخبز الآن", "صباح النور"]
+    references = ["الولد يأكل الخبز اليوم", "صباح الخير"]
+    scores = score_translations(said, references)
+    assert scores.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
+    assert 0 < scores.values["bleu"] < 100
+    assert scores.values["rouge_l"] == pytest.approx(100 * (3 / 4 + 1 / 2) / 2)
+    # Punctuation is no word, and vowel marks stay with their letters.
+    assert rouge_l(["كَتَبَ، زيد."], ["كَتَبَ زيد"]) == pytest.approx(100)
+    assert rouge_l(["كتب"], ["كَتَبَ"]) == 0
+
+
+def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> None:
+    found = {"scores": {"a/acc": math.nan}, "samples": {"a": 0}, "groups": {"g": ["a"]}}
+    write_scores(tmp_path, 0, "base", found)
+    with pytest.raises(UserError) as caught:
+        read_scores(tmp_path, 0, ["g", "b"])
+    assert caught.value.code == INTERNAL
+    for fault in ("of base", "a/acc is nan", "b has no scores", "a has no samples"):
+        assert fault in str(caught.value)
+    write_scores(tmp_path, 0, "base", {**found, "scores": {"a/acc": 0.5}, "samples": {"a": 1}})
+    assert read_scores(tmp_path, 0, ["g"])["scores"] == {"a/acc": 0.5}
+
+
+@pytest.mark.slow
+def test_an_unknown_task_is_named_with_the_closest(tmp_path: Path) -> None:
+    folder = write_task(tmp_path / "tasks")
+    stage = evaluate(models={"m": "@m"}, tasks=["tiny_arabik"], include_path=str(folder))
+    with pytest.raises(UserError, match=r"unknown lm-eval task 'tiny_arabik'.*'tiny_arabic'") as no:
+        stage.benchmark("m")
+    assert no.value.code == CONFIG
+
+
+def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
+    assert evaluate(models={"m": "@m"}).preflight() == [
+        "nothing to evaluate: give tasks, translation or both"
+    ]
+    assert evaluate(models={"m": "@m"}, tasks=["t"]).preflight() == []
+    for given, fault in (
+        ({"models": {"tuned": str(tmp_path)}}, f"models.tuned={tmp_path}: .*no weights"),
+        ({"include_path": str(tmp_path / "x")}, "there is no such folder"),
+        ({"translation": str(tmp_path)}, "is no corpus"),
+    ):
+        with pytest.raises(UserError, match=fault):
+            evaluate(**{"models": {"m": "@m"}, "tasks": ["t"], **given}).preflight()

@@ -1,0 +1,71 @@
+"""A model folder that cannot be loaded is found before a job starts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.data.model_files import require_model
+
+
+def write_model(folder: Path, name: str = "model.safetensors") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
+    write_weights(folder / name)
+    return folder
+
+
+def write_weights(path: Path) -> None:
+    tensors = {"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+    header = json.dumps(tensors).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+def fault(folder: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        require_model(str(folder))
+    assert caught.value.code == NO_INPUT
+    assert str(caught.value).startswith(f"model={folder}: ")
+    return str(caught.value)
+
+
+def test_a_whole_folder_a_hub_id_and_a_node_are_let_through(tmp_path: Path) -> None:
+    require_model(str(write_model(tmp_path / "m")))
+    require_model("LiquidAI/LFM2-1.2B")
+    require_model("@translator")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    assert "there is no such folder" in fault(tmp_path / "nowhere")
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    (write_model(tmp_path / "m") / "model.safetensors").unlink()
+    assert "no weights (model.safetensors" in fault(tmp_path / "m")
+
+
+def test_all_that_is_missing_is_told_at_once(tmp_path: Path) -> None:
+    text = fault(tmp_path)
+    assert "no readable config.json" in text
+    assert "no tokenizer" in text
+    assert "no weights" in text
+
+
+def test_weights_that_were_cut_short_are_refused(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m") / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    assert "model.safetensors is cut short" in fault(tmp_path / "m")
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert "model.safetensors is no safetensors file" in fault(tmp_path / "m")
+
+
+def test_a_part_that_the_index_names_must_be_there(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", "model-00001-of-00002.safetensors")
+    assert "is a part, but its index file is missing" in fault(folder)
+    index = {"weight_map": {f"w{i}": f"model-0000{i}-of-00002.safetensors" for i in (1, 2)}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "model-00002-of-00002.safetensors is missing" in fault(folder)
+    write_weights(folder / "model-00002-of-00002.safetensors")
+    require_model(str(folder))
