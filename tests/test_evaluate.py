@@ -14,6 +14,7 @@ from hala_hpc.core.errors import CONFIG, INTERNAL, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.data.score_files import read_scores, write_scores
 from hala_hpc.data.scores import rouge_l, score_translations
+from hala_hpc.engines.benchmarks import BenchmarkRun, require_tasks
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
 TASK = """task: tiny_arabic
@@ -101,13 +102,17 @@ def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> N
     assert read_scores(tmp_path, 0, ["g"])["scores"] == {"a/acc": 0.5}
 
 
-@pytest.mark.slow
-def test_an_unknown_task_is_named_with_the_closest(tmp_path: Path) -> None:
-    folder = write_task(tmp_path / "tasks")
-    stage = evaluate(models={"m": "@m"}, tasks=["tiny_arabik"], include_path=str(folder))
-    with pytest.raises(UserError, match=r"unknown lm-eval task 'tiny_arabik'.*'tiny_arabic'") as no:
-        stage.benchmark("m")
-    assert no.value.code == CONFIG
+def test_unknown_tasks_are_named_with_the_closest() -> None:
+    run = BenchmarkRun(["arabicmlu", "x9", "gsm8k"], "my/tasks", None, None, 8, "auto", False)
+    with pytest.raises(UserError) as caught:
+        require_tasks(run, ["arabicmmlu", "gsm8k"])
+    assert caught.value.code == CONFIG
+    assert caught.value.mistakes == [
+        "tasks: there is no lm-eval task 'arabicmlu', include_path=my/tasks; "
+        "did you mean 'arabicmmlu'?",
+        "tasks: there is no lm-eval task 'x9', include_path=my/tasks; "
+        "`lm_eval ls tasks` lists them",
+    ]
 
 
 def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:

@@ -32,6 +32,11 @@ def rows_of(out: PlainOut, units: int = 4) -> list[Row]:
     return [row for unit in range(units) for row in read_part(out.folder(unit) / part_name(unit))]
 
 
+def rejected_of(out: PlainOut, units: int = 4) -> list[str]:
+    files = [out.folder(unit) / f"rejected-0000{unit}.jsonl" for unit in range(units)]
+    return [file.read_text() for file in files]
+
+
 def talks(count: int) -> list[Row]:
     size = len(KNOWN)
     return [
@@ -74,18 +79,20 @@ class StopsAfterTheFirstUnit(PlainOut):
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Path) -> None:
     pairs = [pair(f"{KNOWN[i % 8]} {KNOWN[i // 8]}", "") for i in range(64)]
-    given = settings(model, write_corpus(tmp_path / "c", pairs))
-    whole = rows_of(run_plain("translate", given, tmp_path / "whole"))
-    assert whole
+    engine = {**ENGINE, "max_new_tokens": 32}
+    given = settings(model, write_corpus(tmp_path / "c", pairs), engine=engine)
+    whole = run_plain("translate", given, tmp_path / "whole")
+    assert rows_of(whole)
     # Another batch size, and another engine after the stop, must not show in the result.
-    narrow = {**given, "engine": {**ENGINE, "max_num_seqs": 3}}
+    narrow = {**given, "engine": {**engine, "max_num_seqs": 5}}
     stage = Translate(Settings(**narrow), PlainInputs())
     first = StopsAfterTheFirstUnit(tmp_path / "parts", stage)
     stage.run([0, 1, 2, 3], first)
     assert 1 <= first.units_done < 4
     rest = PlainOut(tmp_path / "parts", stage)
     stage.run(range(first.units_done, 4), rest)
-    assert rows_of(rest) == whole
+    assert rows_of(rest) == rows_of(whole)
+    assert rejected_of(rest) == rejected_of(whole)
 
 
 def test_a_unit_that_lost_a_row_is_not_good(tmp_path: Path) -> None:

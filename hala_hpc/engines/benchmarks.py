@@ -39,19 +39,22 @@ def find_tasks(run: BenchmarkRun) -> Any:
         if set(run.tasks) <= set(manager.all_tasks):
             return manager
     manager = TaskManager(include_path=run.include_path)
-    known = list(manager.all_tasks)
-    unknown = [task for task in run.tasks if task not in known]
-    if unknown:
-        where = run.include_path or "none"
-        lines = [f"tasks: unknown lm-eval task {t!r} ({near(t, known)})" for t in unknown]
-        raise UserError([*lines, f"include_path of further tasks: {where}"], CONFIG)
+    require_tasks(run, list(manager.all_tasks))
     return manager
 
 
-def near(task: str, known: list[str]) -> str:
-    """A hint at the name that was meant, without listing thousands."""
-    hint = closest(task, known, "tasks")
-    return hint if hint.startswith("did") else "`lm_eval ls tasks` lists them"
+def require_tasks(run: BenchmarkRun, known: list[str]) -> None:
+    """Raise UserError (78) for every task that is not among the known ones."""
+    lines = []
+    for task in run.tasks:
+        if task not in known:
+            hint = closest(task, known, "tasks")
+            # Thousands of names are no help.
+            hint = hint if hint.startswith("did") else "`lm_eval ls tasks` lists them"
+            where = f", include_path={run.include_path}" if run.include_path else ""
+            lines.append(f"tasks: there is no lm-eval task {task!r}{where}; {hint}")
+    if lines:
+        raise UserError(lines, CONFIG)
 
 
 def run_benchmarks(model: str, run: BenchmarkRun) -> dict[str, Any]:
