@@ -12,7 +12,7 @@ LFM2_KEYS = {
     "block_norm_eps": 1e-5,
     "conv_dim": 64,
     "conv_dim_out": 64,
-    "num_heads": 4,
+    "num_heads": 2,
 }
 
 
@@ -27,8 +27,9 @@ def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32") -> Path:
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        # Heads of 32: vLLM's attention on the CPU has no smaller ones.
+        num_attention_heads=2,
+        num_key_value_heads=1,
         full_attn_idxs=[1],
         block_auto_adjust_ff_dim=False,
         max_position_embeddings=512,
@@ -53,9 +54,10 @@ def random_cohere2(folder: Path, seed: int = 0) -> Path:
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
+        # Heads of 32: vLLM's attention on the CPU has no smaller ones.
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
         sliding_window=128,
         layer_types=["sliding_attention", "full_attention"],
         max_position_embeddings=512,

@@ -61,11 +61,11 @@ class Quantize(Stage[Settings]):
             out.commit(unit)
 
     def _compress(self, source: Path, folder: Path) -> None:
+        refuse_compressed(source)
         from llmcompressor import oneshot
         from llmcompressor.modifiers.quantization import QuantizationModifier
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        refuse_compressed(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
         tokenizer = AutoTokenizer.from_pretrained(source)
         scheme = QuantizationModifier(
