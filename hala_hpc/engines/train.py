@@ -39,7 +39,7 @@ def train(training: Training, out: Out) -> dict[str, Any] | None:
     Returns the figures of the training, or None when it was told to stop (a checkpoint is saved).
     Raises UserError for a compressed model, packing that leaks and a loss that is no number.
     """
-    refuse_unfit(training)
+    refuse_unfit(training, out.world_size)
     prepare_environment(training.settings.zero_stage)
     start, torn = newest_whole(training.kept, out.world_size)
     if out.rank == 0:
@@ -56,8 +56,11 @@ def train(training: Training, out: Out) -> dict[str, Any] | None:
     return figures(trainer, training)
 
 
-def refuse_unfit(training: Training) -> None:
+def refuse_unfit(training: Training, ranks: int) -> None:
     """Raise UserError for what would train wrongly without a word."""
+    # Once more: a launcher may have started fewer ranks than the recipe asked for.
+    if faults := training.settings.batch_faults(ranks):
+        raise UserError(faults)
     config: dict[str, Any] = read_json(training.model / "config.json")
     if "quantization_config" in config:
         raise UserError(

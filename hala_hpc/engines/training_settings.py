@@ -53,9 +53,8 @@ class TrainingSettings(StageSettings):
     """Minutes between two checkpoints; 0 saves at the end alone. One is always saved there, and
     when the job has to leave."""
 
-    def batch_faults(self) -> list[str]:
-        """A line when the global batch cannot be cut into equal parts."""
-        ranks = self.resources.world_size
+    def batch_faults(self, ranks: int) -> list[str]:
+        """A line when the global batch cannot be cut into equal parts for so many ranks."""
         part = ranks * self.micro_batch_size
         if self.global_batch_size % part == 0:
             return []

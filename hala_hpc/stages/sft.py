@@ -61,7 +61,7 @@ class Sft(Stage[Settings]):
     def preflight(self) -> list[str]:
         """Find a batch that cannot be cut up, a prompt without a place, a model without weights."""
         require_model(self.settings.model)
-        faults = self.settings.batch_faults()
+        faults = self.settings.batch_faults(self.resources.world_size)
         if not self.settings.train:
             faults.append("train=[]: give at least one corpus to learn from")
         if self.settings.objective == "translate":
