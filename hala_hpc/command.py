@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError, closest
 from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.node import Node
 from hala_hpc.core.places import PACKAGE, find_toml, read_toml
-from hala_hpc.core.recipe import Node, build_nodes, select
+from hala_hpc.core.recipe import build_nodes, select
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.words import split_words
 

@@ -172,7 +172,7 @@ def add_up(config: dict[str, Any], marks: list[dict[str, Any]]) -> dict[str, Any
     """Counts of all units, verified once more, and the versions that made them."""
 
     def total(key: str) -> float:
-        return sum(mark.get(key, 0) for mark in marks)
+        return float(sum(mark.get(key, 0) for mark in marks))
 
     rejected: Counter[str] = Counter()
     found: dict[str, set[str]] = {}

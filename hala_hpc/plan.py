@@ -8,7 +8,7 @@ from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.fingerprint import fingerprint, path_fingerprint
-from hala_hpc.core.recipe import Node
+from hala_hpc.core.node import Node
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
 

@@ -2,48 +2,20 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from hala_hpc.core.errors import CONFIG, USAGE, UserError, closest
 from hala_hpc.core.launcher import Launcher, merge
+from hala_hpc.core.node import Draft, Node
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.sweep import expand_sweeps
 from hala_hpc.core.words import place_word
 
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 StageFinder = Callable[[str], type[Stage[Any]]]
-
-
-@dataclass(frozen=True)
-class Node:
-    """One named step with its settings."""
-
-    name: str
-    stage: type[Stage[Any]]
-    settings: StageSettings
-
-    def input_nodes(self) -> list[str]:
-        """Names of the nodes that this one takes something from, each once."""
-        named = [
-            value[1:].partition("/")[0]
-            for _, value, _ in self.settings.references()
-            if value.startswith("@")
-        ]
-        return list(dict.fromkeys(named))
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A node before its settings are checked: a raw table as written."""
-
-    name: str
-    stage: type[Stage[Any]]
-    raw: dict[str, Any]
 
 
 def build_nodes(
@@ -61,10 +33,10 @@ def build_nodes(
     check_launcher_names(launcher, mistakes)
     lay_words(drafts, words, mistakes)
     nodes: dict[str, Node] = {}
-    for name, stage, raw in expand_sweeps([(d.name, d.stage, d.raw) for d in drafts.values()]):
-        node = check_settings(Draft(name, stage, raw), mistakes)
+    for draft in expand_sweeps(list(drafts.values())):
+        node = check_settings(draft, mistakes)
         if node is not None:
-            nodes[name] = node
+            nodes[node.name] = node
     if mistakes:
         raise UserError(mistakes)
     check_references(nodes, mistakes)
@@ -94,7 +66,7 @@ def read_drafts(
         default = stage.Settings.model_fields["resources"].default
         resources = merge(default.model_dump(), dict(raw.get("resources", {})))
         raw["resources"] = merge(resources, launcher.resources_of(name, stage.name))
-        drafts[name] = Draft(name, stage, raw)
+        drafts[name] = Draft(name, stage, raw, name)
     return drafts
 
 
@@ -153,7 +125,7 @@ def check_settings(draft: Draft, mistakes: list[str]) -> Node | None:
     except ValidationError as error:
         mistakes += [describe(draft, item) for item in error.errors()]
         return None
-    return Node(draft.name, draft.stage, settings)
+    return Node(draft.name, draft.stage, settings, draft.written)
 
 
 def describe(draft: Draft, error: Any) -> str:
@@ -225,7 +197,7 @@ def select(nodes: dict[str, Node], choice: str) -> list[str]:
     mistakes = []
     stages = {node.stage.name for node in nodes.values()}
     for word in choice.split(","):
-        named = [n for n, node in nodes.items() if word in (n, node.stage.name)]
+        named = [n for n, node in nodes.items() if node.is_meant_by(word)]
         named = [word] if word in nodes else named
         if not named:
             valid = sorted({*nodes, *stages, "all"})

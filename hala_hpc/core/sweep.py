@@ -3,14 +3,13 @@
 import re
 from typing import Any
 
+from hala_hpc.core.node import Draft
 from hala_hpc.core.settings import reference_of, rename_references, strings_in
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.words import takes_list
 
-RawNode = tuple[str, type[Stage[Any]], dict[str, Any]]
 
-
-def expand_sweeps(nodes: list[RawNode]) -> list[RawNode]:
+def expand_sweeps(nodes: list[Draft]) -> list[Draft]:
     """Replace each swept node, and every node that depends on it, by one for each value.
 
     `merge` with `t = [0.3, 0.5]` becomes `merge-t0.3` and `merge-t0.5`; an `evaluate` that takes
@@ -23,15 +22,14 @@ def expand_sweeps(nodes: list[RawNode]) -> list[RawNode]:
         nodes = expand(nodes, *swept)
 
 
-def swept_setting(node: RawNode) -> tuple[str, str] | None:
+def swept_setting(node: Draft) -> tuple[str, str] | None:
     """Node and setting of a list that stands for a single value, if there is one."""
-    name, stage, raw = node
-    for setting, value in raw.items():
-        field = stage.Settings.model_fields.get(setting)
+    for setting, value in node.raw.items():
+        field = node.stage.Settings.model_fields.get(setting)
         if field is None or not isinstance(value, list) or len(value) == 0:
             continue
-        if not takes_list(field.annotation) and not has_own_reader(stage, setting):
-            return name, setting
+        if not takes_list(field.annotation) and not has_own_reader(node.stage, setting):
+            return node.name, setting
     return None
 
 
@@ -40,22 +38,22 @@ def has_own_reader(stage: type[Stage[Any]], setting: str) -> bool:
     return "list" in str(stage.Settings.model_fields[setting].annotation)
 
 
-def expand(nodes: list[RawNode], swept: str, setting: str) -> list[RawNode]:
+def expand(nodes: list[Draft], swept: str, setting: str) -> list[Draft]:
     """One sweep: copies of the swept node and of all that depends on it."""
     touched = dependants(nodes, swept)
-    values = next(raw[setting] for name, _, raw in nodes if name == swept)
-    expanded: list[RawNode] = []
-    for name, stage, raw in nodes:
-        if name not in touched:
-            expanded.append((name, stage, raw))
+    values = next(node.raw[setting] for node in nodes if node.name == swept)
+    expanded: list[Draft] = []
+    for node in nodes:
+        if node.name not in touched:
+            expanded.append(node)
             continue
         for value in values:
             tag = "-" + re.sub(r"[^A-Za-z0-9._-]+", "_", f"{setting}{value}")
             names = {old: f"{old}{tag}" for old in touched}
-            copy = rename_in(stage, raw, names)
-            if name == swept:
+            copy = rename_in(node.stage, node.raw, names)
+            if node.name == swept:
                 copy[setting] = value
-            expanded.append((names[name], stage, copy))
+            expanded.append(Draft(names[node.name], node.stage, copy, node.written))
     return expanded
 
 
@@ -75,15 +73,15 @@ def is_reference(stage: type[Stage[Any]], setting: str) -> bool:
     return field is not None and reference_of(field.annotation, field.metadata) is not None
 
 
-def dependants(nodes: list[RawNode], start: str) -> set[str]:
+def dependants(nodes: list[Draft], start: str) -> set[str]:
     """The node and all that depend on it, directly or not."""
     touched = {start}
     while True:
         more = {
-            name
-            for name, stage, raw in nodes
-            for key, value in raw.items()
-            if is_reference(stage, key)
+            node.name
+            for node in nodes
+            for key, value in node.raw.items()
+            if is_reference(node.stage, key)
             for text in strings_in(value)
             if text.startswith("@") and text[1:].partition("/")[0] in touched
         }

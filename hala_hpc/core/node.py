@@ -1,0 +1,41 @@
+"""A node of a recipe, before and after its settings are checked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hala_hpc.core.settings import StageSettings
+from hala_hpc.core.stage import Stage
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A node before its settings are checked: a raw table as written."""
+
+    name: str
+    stage: type[Stage[Any]]
+    raw: dict[str, Any]
+    written: str
+    """Its name in the recipe; a sweep makes several nodes of one."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One named step with its settings."""
+
+    name: str
+    stage: type[Stage[Any]]
+    settings: StageSettings
+    written: str
+
+    def input_nodes(self) -> list[str]:
+        """Names of the nodes that this one takes something from, each once."""
+        named = [
+            value[1:].partition("/")[0]
+            for _, value, _ in self.settings.references()
+            if value.startswith("@")
+        ]
+        return list(dict.fromkeys(named))
+
+    def is_meant_by(self, word: str) -> bool:
+        """Whether a word of `stage=` names this node, the node it was made of, or its stage."""
+        return word in (self.name, self.written, self.stage.name)

@@ -1,0 +1,245 @@
+"""The demo on a real SLURM, disturbed on its way: complete, unchanged, and it has learnt."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from command_line import Ended, command, launch
+
+pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+LINE = ("stage=all", "recipe=demo", "launcher=minislurm")
+#: The node whose workers are disturbed.
+NODE = "arabic"
+
+
+class Run(NamedTuple):
+    """A finished run of the demo."""
+
+    work: Path
+
+    def summary(self, node: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            (self.work / "latest" / node / "summary.json").read_text()
+        )
+        return found
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        return {node["name"]: node for node in status(self.work)}
+
+
+def status(work: Path) -> list[dict[str, Any]]:
+    told = command(f"work={work}", "format=json", module="status")
+    assert told.code == 0, told
+    nodes: list[dict[str, Any]] = json.loads(told.out)["nodes"]
+    return nodes
+
+
+def slurm(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def wait_for(true: Callable[[], bool], what: str, work: Path, minutes: float) -> None:
+    deadline = time.monotonic() + 60 * minutes
+    while not true():
+        failed = [path.read_text() for path in work.glob("*/failure.json")]
+        assert not failed, failed
+        assert time.monotonic() < deadline, f"never happened: {what}\n{slurm('squeue')}"
+        time.sleep(0.5)
+
+
+def worker_words(work: Path) -> dict[int, dict[str, Any]]:
+    """What the workers of the node that is disturbed say of themselves."""
+    files = (work / "latest" / NODE / "progress").glob("*-0000.json")
+    return {word["worker"]: word for word in (json.loads(file.read_text()) for file in files)}
+
+
+def running_workers(work: Path) -> dict[int, str]:
+    """Worker number to the SLURM node it runs on."""
+    jobs = json.loads((work / "latest" / NODE / "jobs.json").read_text())
+    told = slurm(
+        "squeue",
+        "--noheader",
+        "--array",
+        "--states=RUNNING",
+        f"--jobs={jobs['workers']}",
+        "--format=%K|%N",
+    )
+    return {int(row.split("|")[0]): row.split("|")[1] for row in told.splitlines()}
+
+
+def preempt(work: Path, worker: int) -> None:
+    """Let the high partition take every GPU of the node that a worker runs on."""
+    node = running_workers(work)[worker]
+    slurm(
+        "sbatch",
+        "--partition=high",
+        f"--nodelist={node}",
+        "--gpus-per-node=8",
+        "--output=/dev/null",
+        "--mem=1G",
+        "--wrap",
+        "sleep 10",
+    )
+    wait_for(lambda: worker not in running_workers(work), "a worker was preempted", work, 2)
+
+
+def disturb(work: Path) -> None:
+    """Kill one worker with SIGKILL and have the other preempted, both at work."""
+    wait_for(lambda: len(worker_words(work)) == 2, "both workers began", work, 15)
+    victim = worker_words(work)[1]
+    supervisor = int(Path(f"/proc/{victim['pid']}/stat").read_text().split()[3])
+    os.kill(supervisor, signal.SIGKILL)
+    preempt(work, 0)
+
+
+@pytest.fixture(scope="module")
+def run(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The demo, run once for all tests of this file."""
+    assert minislurm.exists()
+    work = tmp_path_factory.mktemp("demo") / "work"
+    ended = launch(*LINE, f"work={work}")
+    assert ended.code == 0, ended
+    disturb(work)
+    wait_for(lambda: all(node["state"] == "done" for node in status(work)), "all done", work, 20)
+    return Run(work)
+
+
+def test_it_ends_complete_with_every_row_accounted_for(run: Run) -> None:
+    for node in run.status().values():
+        assert node["state"] == "done"
+        assert node["units_done"] == node["units"]
+        assert node["rows_in"] == node["rows_out"] + node["rows_rejected"]
+        summary = run.summary(node["name"])
+        assert sum(summary["rejected"].values()) == node["rows_rejected"]
+    found = run.status()
+    assert found["arabic"]["rows_in"] == found["english"]["rows_out"] > 0
+    assert found["parallel-judged"]["rows_in"] == found["parallel"]["rows_out"] > 0
+
+
+def test_one_worker_was_preempted_and_another_killed(run: Run) -> None:
+    jobs = json.loads((run.work / "latest" / NODE / "rounds/0001.json").read_text())
+    assert len(jobs["assignment"]) == 2
+    ends = slurm(
+        "sacct",
+        "--duplicates",
+        "--noheader",
+        "--allocations",
+        "--parsable2",
+        "--format=JobID,State",
+    )
+    assert re.search(r"\|PREEMPTED", ends), ends
+    assert run.summary(NODE)["rounds"] >= 2
+    first = [
+        json.loads(path.read_text())
+        for path in (run.work / "latest" / NODE / "attempts").glob("r0001-w00000-*.json")
+    ]
+    assert any("SIGTERM" in reason for end in first for reason in end["reasons"]), first
+
+
+def test_sft_ran_on_two_nodes_with_deepspeed(run: Run) -> None:
+    artifact = (run.work / "latest/sft").resolve()
+    assert list(artifact.glob("kept/00000/checkpoint-*/global_step*")), "no DeepSpeed checkpoint"
+    job = json.loads((artifact / "jobs.json").read_text())["workers"]
+    nodes = slurm(
+        "sacct",
+        "--noheader",
+        "--allocations",
+        "--parsable2",
+        "--jobs",
+        job,
+        "--format=NNodes,State",
+    ).splitlines()
+    assert nodes == ["2|COMPLETED"]
+    assert len(list(artifact.glob("progress/00000-*.json"))) == 2
+
+
+def rows_of(work: Path, node: str) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    parts = sorted((work / "latest" / node / "output").glob("part-*.parquet"))
+    return [row for part in parts for row in pq.read_table(part).to_pylist()]
+
+
+def test_the_translations_equal_those_of_an_undisturbed_run(run: Run, tmp_path: Path) -> None:
+    work = tmp_path / "undisturbed"
+    needed = [
+        node
+        for node in run.status()
+        if node not in (NODE, "sft", "merge", "evaluate", "report", "translator-scores")
+    ]
+    for node in needed:
+        artifact = (run.work / "latest" / node).resolve()
+        shutil.copytree(artifact, work / artifact.name)
+    ended = launch(f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}")
+    assert ended.code == 0, ended
+    assert (work / "latest" / NODE).resolve().name == (run.work / "latest" / NODE).resolve().name
+    assert rows_of(work, NODE) == rows_of(run.work, NODE)
+
+
+def scores(run: Run, node: str) -> dict[str, Any]:
+    found: dict[str, Any] = run.summary(node)["details"]
+    return found
+
+
+def test_the_translator_is_far_better_than_its_untrained_base(run: Run) -> None:
+    found = scores(run, "translator-scores")
+    base, tuned = found["base"], found["translator"]
+    assert tuned["BLEU"] >= base["BLEU"] + 20
+    assert tuned["chrF++"] >= base["chrF++"] + 20
+
+
+def test_the_loss_falls_in_every_fine_tuning(run: Run) -> None:
+    for node in ("teacher-trained", "judge", "translator", "sft"):
+        details = run.summary(node)["details"]
+        assert details["loss_last"] < 0.5 * details["loss_first"], (node, details)
+
+
+def test_base_tuned_and_merged_are_scored_side_by_side(run: Run) -> None:
+    found = scores(run, "evaluate")
+    assert {"base", "tuned", "merged"} <= set(found)
+
+
+def test_the_report_shows_the_scores_and_every_node(run: Run) -> None:
+    output = run.work / "latest/report/output"
+    page, text = (output / "report.html").read_text(), (output / "report.md").read_text()
+    for word in ("BLEU", "chrF++", "translator", "merged", "<svg"):
+        assert word in page
+    assert "BLEU" in text
+    assert "<script" not in page
+
+
+def submitted_nothing(ended: Ended) -> bool:
+    return ended.code == 0 and "nothing to submit" in ended.out
+
+
+def test_the_same_line_again_submits_nothing(run: Run) -> None:
+    before = slurm("sacct", "--noheader", "--allocations", "--format=JobID").split()
+    assert submitted_nothing(launch(*LINE, f"work={run.work}"))
+    assert slurm("sacct", "--noheader", "--allocations", "--format=JobID").split() == before
+
+
+def test_another_t_redoes_merge_evaluate_and_report_only(run: Run) -> None:
+    told = launch(*LINE, f"work={run.work}", "merge.t=0.3", "dry_run=true")
+    table = told.out.partition("# ----")[0]
+    assert "stale (t: 0.5 -> 0.3)" in table
+    again = [line.split()[0] for line in table.splitlines() if re.search(r" (stale|new) ", line)]
+    assert again == ["merge", "evaluate", "report"]
+    ended = launch(
+        "stage=merge,evaluate,report",
+        "recipe=demo",
+        "launcher=local",
+        f"work={run.work}",
+        "merge.t=0.3",
+    )
+    assert ended.code == 0, ended
+    redone = re.findall(r"^\[\d+/\d+\] (\S+): done", ended.out, re.M)
+    assert redone == ["merge", "evaluate", "report"]
+    assert submitted_nothing(launch(*LINE, f"work={run.work}"))

@@ -1,0 +1,92 @@
+"""Every command of the README, run as it stands there."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Run by other tests, or running this one.
+ELSEWHERE = {
+    "make demo": "test_demo_on_slurm.py runs it on a finished run",
+    "make test": "runs this test",
+    "make env": "make test begins with it",
+}
+#: A real launch of the paper's recipe ends where the models of the hub are not fetched.
+REFUSED = {
+    ".venv/bin/python -m hala_hpc.launch recipe=hala stage=report-1.2b launcher=my-site.toml "
+    "work=runs/hala": (66, "hf download LiquidAI/LFM2-1.2B"),
+    ".venv/bin/python -m hala_hpc.status work=runs/hala": (66, "holds no run"),
+    ".venv/bin/python -m hala_hpc.status work=runs/hala format=json": (66, "holds no run"),
+}
+
+
+def commands() -> list[str]:
+    """Commands of the shell blocks, in order, without comments."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the clone, to leave nothing behind in the real one."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in (
+        ".venv",
+        ".venv-quantize",
+        "env",
+        "hala_hpc",
+        "launchers",
+        "slurm",
+        "Makefile",
+        "pyproject.toml",
+        "README.md",
+    ):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def run(line: str, clone: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "MINISLURM_DIR": str(clone / "rig"), "HF_HOME": str(clone / "hub")},
+    )
+
+
+def test_the_readme_shows_how_to_run_the_demo_and_the_tests() -> None:
+    assert commands()[:2] == ["make demo", "make test"]
+
+
+def test_the_commands_of_the_quick_start_work(clone: Path) -> None:
+    lines = commands()
+    for line in lines[: lines.index("make cluster")]:
+        if line in ELSEWHERE:
+            continue
+        code, text = REFUSED.get(line, (0, ""))
+        done = run(line, clone)
+        assert done.returncode == code, (line, done)
+        assert text in done.stderr, (line, done)
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+def test_the_commands_of_the_trial_cluster_work(clone: Path, minislurm: Path) -> None:
+    assert minislurm.exists()  # this machine can run SLURM; the commands start one of their own
+    lines = commands()
+    block = lines[lines.index("make cluster") : lines.index("make cluster-down")]
+    try:
+        done = run("set -e\n" + "\n".join(block), clone)
+        assert done.returncode == 0, done
+        assert "22 nodes submitted" in done.stdout
+    finally:
+        down = run("make cluster-down", clone)
+    assert down.returncode == 0, down
+    assert not (clone / "rig").exists()
