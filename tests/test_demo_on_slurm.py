@@ -15,6 +15,7 @@ import pytest
 from command_line import Ended, command, launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+ROOT = Path(__file__).resolve().parent.parent
 LINE = ("stage=all", "recipe=demo", "launcher=minislurm")
 #: The node whose workers are disturbed.
 NODE = "arabic"
@@ -185,15 +186,15 @@ def test_the_translations_equal_those_of_an_undisturbed_run(run: Run, tmp_path: 
 
 
 def scores(run: Run, node: str) -> dict[str, Any]:
-    found: dict[str, Any] = run.summary(node)["details"]
+    found: dict[str, Any] = run.summary(node)["details"]["scores"]
     return found
 
 
 def test_the_translator_is_far_better_than_its_untrained_base(run: Run) -> None:
     found = scores(run, "translator-scores")
     base, tuned = found["base"], found["translator"]
-    assert tuned["BLEU"] >= base["BLEU"] + 20
-    assert tuned["chrF++"] >= base["chrF++"] + 20
+    assert tuned["bleu"] >= base["bleu"] + 20
+    assert tuned["chrf++"] >= base["chrf++"] + 20
 
 
 def test_the_loss_falls_in_every_fine_tuning(run: Run) -> None:
@@ -214,6 +215,18 @@ def test_the_report_shows_the_scores_and_every_node(run: Run) -> None:
         assert word in page
     assert "BLEU" in text
     assert "<script" not in page
+
+
+def test_make_demo_ends_at_once_on_a_finished_run(run: Run) -> None:
+    done = subprocess.run(
+        ["make", "demo", f"ARGS=work={run.work}"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done
+    assert "nothing to submit" in done.stdout
 
 
 def submitted_nothing(ended: Ended) -> bool:
