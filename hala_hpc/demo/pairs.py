@@ -39,11 +39,19 @@ def spoil_some(pairs: list[Pair], fraction: float, draw: random.Random) -> list[
 
 
 def judge_lessons(pairs: list[Pair], prompt: str, draw: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield questions with their verdicts: each pair as it is and spoilt."""
-    for pair in pairs:
+    """Yield what a judge learns from: questions with verdicts, and as many translations.
+
+    The first half of the pairs is judged, each as it is and spoilt. A verdict is a single bit and
+    does not teach a new model which words belong together; to go on with the question itself
+    from `{target}` does, so every pair is also a translation.
+    """
+    for pair in pairs[: len(pairs) // 2]:
         spoilt = spoil(pair, pairs, draw)
         for judged, verdict in zip((pair, spoilt), VERDICTS, strict=True):
             yield ask(prompt, judged), verdict
+    opening = prompt.partition("{target}")[0].rstrip()
+    for pair in pairs:
+        yield opening.replace("{source}", pair.english), pair.arabic
 
 
 def ask(prompt: str, pair: Pair) -> str:

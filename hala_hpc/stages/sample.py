@@ -38,8 +38,9 @@ class Settings(StageSettings):
     """Pairs of `held-out.jsonl`, to test with."""
     teacher_lessons: PositiveInt = 6000
     """Right pairs of `teacher-lessons.jsonl`."""
-    judged: PositiveInt = 3000
-    """Pairs that `judge-lessons.jsonl` asks about twice: right and spoilt."""
+    judged: PositiveInt = 4000
+    """Pairs of `judge-lessons.jsonl`: half of them asked about twice, right and spoilt, and all
+    of them translated."""
     judge_prompt: str = "Accept or reject: {source} = {target}"
     """How the judge is asked, with places {source} and {target}; the filter must ask alike."""
     teacher_english: PositiveInt = 300
