@@ -1,0 +1,55 @@
+"""The engine says what transformers says, whatever else is in the batch."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import KNOWN
+from tiny_models import TRANSLATE, make_tokenizer
+
+from hala_hpc.demo.tiny_models import Size, build_model
+from hala_hpc.engines.generate import Generator, Request
+from hala_hpc.engines.settings import EngineSettings
+
+ANSWER_TOKENS = 12
+
+
+def texts() -> list[str]:
+    """Prompts of many lengths."""
+    return [TRANSLATE.format(text=" ".join(KNOWN[: i % 5 + 1])) + "!" * i for i in range(20)]
+
+
+def transformers_says(folder: Path, prompts: list[list[int]]) -> list[str]:
+    """Greedy answers, each prompt on its own."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    said = []
+    for ids in prompts:
+        prompt = torch.tensor([ids])
+        mask = torch.ones_like(prompt)
+        out = model.generate(
+            prompt, attention_mask=mask, max_new_tokens=ANSWER_TOKENS, do_sample=False
+        )
+        said.append(tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True))
+    return said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["lfm2", "cohere2", "qwen2"])
+def test_the_engine_agrees_with_transformers(family: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    make_tokenizer(tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    build_model(family, Size(hidden=64, layers=3, seed=1), tokenizer, tmp_path)
+    settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=6)
+    with Generator(str(tmp_path), settings) as generator:
+        prompts = generator.prompter.ids(texts())
+        requests = (Request(key, ids, ANSWER_TOKENS) for key, ids in enumerate(prompts))
+        found = {c.key: c.text for step in generator.stream(requests) for c in step}
+    expected = transformers_says(tmp_path, prompts)
+    assert [found[key] for key in range(len(prompts))] == expected
+    assert len(set(expected)) > 1
