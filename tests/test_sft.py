@@ -22,6 +22,7 @@ from hala_hpc.core.stage import Stage
 from hala_hpc.data.tensors import tensor_headers
 from hala_hpc.engines.checkpoints import commit_checkpoint, newest_whole
 from hala_hpc.engines.examples import NOT_LEARNT, Example, ExampleMaker
+from hala_hpc.engines.training_settings import TrainingSettings
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {
@@ -174,14 +175,24 @@ def test_a_template_that_refuses_a_role_rejects_the_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("batch", "micro", "ranks", "rows"),
+    [(64, 64, 2, 32), (64, 8, 2, 8), (100, 8, 1, 5), (6, 4, 2, 3)],
+)
+def test_a_forward_pass_takes_the_most_rows_that_divide_the_part_of_a_rank(
+    batch: int, micro: int, ranks: int, rows: int
+) -> None:
+    settings = TrainingSettings(global_batch_size=batch, micro_batch_size=micro)
+    assert settings.micro_rows(ranks) == rows
+
+
+@pytest.mark.parametrize(
     ("settings", "text"),
     [
         (
             {"global_batch_size": 20, "resources": {"nodes": 3}},
-            "global_batch_size=20 does not divide by 3 ranks x micro_batch_size=8; "
-            "take a multiple of 24, e.g. 24,",
+            "global_batch_size=20 does not divide by 3 ranks; take a multiple of 3, e.g. 18",
         ),
-        ({"global_batch_size": 100}, "e.g. 96,"),
+        ({"global_batch_size": 2, "resources": {"nodes": 3}}, "e.g. 3"),
         ({"objective": "translate", "prompt": "Translate"}, "has no place {text}"),
         ({"train": []}, "give at least one corpus"),
         ({"packing": True, "max_steps": 5}, "take max_steps away"),

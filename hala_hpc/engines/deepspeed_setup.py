@@ -52,7 +52,7 @@ def forgo_compiled_ops() -> None:
 
 def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool) -> dict[str, Any]:
     """The configuration of DeepSpeed; numbers throughout, never "auto"."""
-    micro = settings.micro_batch_size
+    micro = settings.micro_rows(world_size)
     return {
         "train_micro_batch_size_per_gpu": micro,
         "gradient_accumulation_steps": settings.global_batch_size // (micro * world_size),

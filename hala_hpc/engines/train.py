@@ -121,13 +121,13 @@ def make_arguments(training: Training, out: Out) -> Any:
     from trl.trainer.sft_config import SFTConfig
 
     settings, bfloat16 = training.settings, training.dtype == "bfloat16"
-    parts = out.world_size * settings.micro_batch_size
+    micro = settings.micro_rows(out.world_size)
     config = deepspeed_config(settings, out.world_size, bfloat16)
     on_cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(training.kept),
-        per_device_train_batch_size=settings.micro_batch_size,
-        gradient_accumulation_steps=settings.global_batch_size // parts,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.global_batch_size // (out.world_size * micro),
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,

@@ -42,7 +42,8 @@ class TrainingSettings(StageSettings):
     """Rows of like length share a batch: less padding, an order less random."""
 
     micro_batch_size: PositiveInt = runtime(8)
-    """Rows of one forward pass of one rank; the rest of the global batch is accumulated."""
+    """Rows of one forward pass of one rank at most; the rest of its part of the global batch is
+    accumulated."""
     gradient_checkpointing: bool = runtime(False)
     """Compute activations twice instead of keeping them: a third slower, far less memory."""
     logging_steps: PositiveInt = runtime(10)
@@ -55,12 +56,15 @@ class TrainingSettings(StageSettings):
 
     def batch_faults(self, ranks: int) -> list[str]:
         """A line when the global batch cannot be cut into equal parts for so many ranks."""
-        part = ranks * self.micro_batch_size
-        if self.global_batch_size % part == 0:
+        if self.global_batch_size % ranks == 0:
             return []
-        near = [n for n in (self.global_batch_size // part * part, part) if n]
+        near = max(ranks, self.global_batch_size // ranks * ranks)
         return [
-            f"global_batch_size={self.global_batch_size} does not divide by {ranks} ranks x "
-            f"micro_batch_size={self.micro_batch_size}; take a multiple of {part}, e.g. "
-            f"{near[0]}, or another micro_batch_size"
+            f"global_batch_size={self.global_batch_size} does not divide by {ranks} ranks; take a "
+            f"multiple of {ranks}, e.g. {near}"
         ]
+
+    def micro_rows(self, ranks: int) -> int:
+        """Rows of one forward pass: the most up to `micro_batch_size` that divide a rank's part."""
+        part = self.global_batch_size // ranks
+        return next(n for n in range(min(part, self.micro_batch_size), 0, -1) if part % n == 0)
