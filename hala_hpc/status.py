@@ -9,7 +9,7 @@ from typing import Any
 
 from hala_hpc.command import read_line, report_mistakes
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
+from hala_hpc.core.errors import NO_INPUT, OK, Retry, UserError, closest
 from hala_hpc.core.files import read_json
 from hala_hpc.core.words import split_words
 from hala_hpc.plan import Step, make_plan
@@ -139,7 +139,14 @@ def living_jobs(artifacts: list[Artifact]) -> dict[str, str]:
         return {}
     from hala_hpc.backends.slurm import SlurmBackend
 
-    return SlurmBackend().states(ids)
+    try:
+        return SlurmBackend().states(ids)
+    except Retry as error:
+        print(
+            f"the scheduler does not answer, so this is what the disk tells: {error}",
+            file=sys.stderr,
+        )
+        return {}
 
 
 def print_table(nodes: list[dict[str, Any]]) -> None:

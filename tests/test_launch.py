@@ -169,3 +169,19 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
     }
     stale = command(f"work={work}", module="status")
     assert "1 of 1 nodes are done" in stale.out
+
+
+def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
+    tmp_path: Path, work: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
+    assert launch("stage=all", line, f"work={work}").code == 0
+    artifact = (work / "latest/corpus").resolve()
+    (artifact / "summary.json").unlink()
+    (artifact / "progress/00000-0000.json").unlink()
+    (artifact / "jobs.json").write_text('{"workers": "1", "gate": "2"}')
+    told = command(f"work={work}", "format=json", module="status", SLURM_CONF="/nowhere")
+    assert told.code == 0, told
+    assert json.loads(told.out)["nodes"][0]["state"] == "partial"
+    assert "does not answer" in told.err
