@@ -181,7 +181,7 @@ def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
     (artifact / "summary.json").unlink()
     (artifact / "progress/00000-0000.json").unlink()
     (artifact / "jobs.json").write_text('{"workers": "1", "gate": "2"}')
-    told = command(f"work={work}", "format=json", module="status", SLURM_CONF="/nowhere")
+    told = command(f"work={work}", "format=json", module="status", PATH="/nowhere")
     assert told.code == 0, told
     assert json.loads(told.out)["nodes"][0]["state"] == "partial"
     assert "does not answer" in told.err
