@@ -30,7 +30,9 @@ class Supervisor:
 
     def __init__(self, artifact: Artifact, worker: int) -> None:
         self.artifact, self.worker = artifact, worker
-        self.environment = dict(os.environ) | task_environment()
+        task = task_environment()
+        self.is_scheduled = bool(task)
+        self.environment = dict(os.environ) | task
         self.rank = int(self.environment.get("RANK", "0"))
         self.job = self.environment.get("HALA_JOB_ID") or uuid4().hex[:12]
         restarts = self.environment.get("HALA_RESTARTS", "0")
@@ -54,7 +56,7 @@ class Supervisor:
         if code not in (OK, RETRY) and self.signal is not None:
             code = RETRY
         self.write_end_of_attempt(code, began)
-        if code == RETRY and self.signal == signal.SIGTERM and "SLURM_JOB_ID" in os.environ:
+        if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
             # A job that leaves by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
         return code
