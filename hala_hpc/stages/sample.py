@@ -30,7 +30,7 @@ class Settings(StageSettings):
 
     seed: int = 0
     """Decides which words fill the patterns."""
-    parallel: PositiveInt = 3000
+    parallel: PositiveInt = 5000
     """Pairs of `parallel.jsonl`, some of them spoilt; for the judge to filter."""
     spoilt_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
     """Share of them that is spoilt."""

@@ -24,7 +24,7 @@ class Settings(StageSettings):
     text: list[FilesRef] = Field(min_length=1)
     """JSONL files whose texts the tokenizer learns from. The same files and `vocab_size` give the
     same tokens for every family."""
-    vocab_size: Annotated[int, Field(ge=300)] = 2500
+    vocab_size: Annotated[int, Field(ge=300)] = 3200
     """Tokens; 266 of them are single bytes and marks of turns."""
     hidden: PositiveInt = 128
     """Width of the model, a multiple of 32."""

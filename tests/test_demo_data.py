@@ -1,0 +1,203 @@
+"""The demo's own texts and models: what the sample holds, and that its language is right."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import launch
+
+from hala_hpc.demo.pairs import distinct_pairs, judge_lessons
+from hala_hpc.demo.patterns import in_arabic, in_english, patterns
+from hala_hpc.demo.rows import facts
+from hala_hpc.demo.words import Word, lexicon
+
+
+def word(slot: str, english: str) -> Word:
+    """A word of the lexicon by its English form."""
+    return next(entry for entry in lexicon()[slot] if entry.english[""] == english)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Work folder of a run of the first nodes of the demo."""
+    work = tmp_path_factory.mktemp("demo")
+    ended = launch("stage=tiny", "recipe=demo", f"work={work}")
+    assert ended.code == 0, ended.err
+    return work
+
+
+def output(work: Path, node: str) -> Path:
+    """What a node wrote."""
+    (found,) = work.glob(f"{node}-[0-9a-f]*/output")
+    return found
+
+
+def rows(work: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of a file of the sample."""
+    text = (output(work, "sample") / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_there_are_a_few_hundred_patterns_and_all_can_be_filled() -> None:
+    assert len(patterns()) >= 300
+    assert sum(len(words) for words in lexicon().values()) >= 300
+    draw = random.Random(0)
+    for pattern in patterns():
+        for pair in pattern.fill(draw):
+            assert not set("{}~?/|") & set(pair.english.replace("?", "") + pair.arabic), pair
+
+
+@pytest.mark.parametrize(
+    ("pattern", "slots", "arabic"),
+    [
+        ("{object.def} {colour~object}", {"object": "book", "colour": "red"}, "الكتاب أحمر"),
+        ("{object.def} {colour~object}", {"object": "map", "colour": "red"}, "الخريطة حمراء"),
+        ("{object.acc} {quality.acc~object}", {"object": "pen", "quality": "new"}, "قلما جديدا"),
+        ("{object.acc} {colour.acc~object}", {"object": "pen", "colour": "red"}, "قلما أحمر"),
+        ("{object.acc} {quality.acc~object}", {"object": "map", "quality": "new"}, "خريطة جديدة"),
+        ("{animal.acc} {wild.acc~animal}", {"animal": "rabbit", "wild": "slow"}, "أرنبا بطيئا"),
+        ("{drink.acc}", {"drink": "water"}, "ماء"),
+        ("{count~object} {object.pl}", {"count": "three", "object": "book"}, "ثلاثة كتب"),
+        ("{count~object} {object.pl}", {"count": "three", "object": "map"}, "ثلاث خرائط"),
+        ("{object.my} و{object.our}", {"object": "map"}, "خريطتي وخريطتنا"),
+        ("{who?كتب/كتبت} {who}", {"who": "Sara"}, "كتبت سارة"),
+        ("{who} {job~who}", {"who": "Ali", "job": "cook"}, "علي طباخ"),
+        ("{who} {job~who}", {"who": "Sara", "job": "cook"}, "سارة طباخة"),
+        ("{job.to}", {"job": "teacher"}, "للمعلم"),
+    ],
+)  # fmt: skip
+def test_arabic_words_agree(pattern: str, slots: dict[str, str], arabic: str) -> None:
+    assert in_arabic(pattern, {slot: word(slot, name) for slot, name in slots.items()}) == arabic
+
+
+@pytest.mark.parametrize(
+    ("pattern", "slots", "english"),
+    [
+        ("{who} has a {object}", {"who": "Ali", "object": "umbrella"}, "Ali has an umbrella"),
+        ("a {place}", {"place": "university"}, "A university"),
+        ("{object.pl}", {"object": "candle"}, "Candles"),
+    ],
+)  # fmt: skip
+def test_english_takes_its_articles_and_capitals(
+    pattern: str, slots: dict[str, str], english: str
+) -> None:
+    assert in_english(pattern, {slot: word(slot, name) for slot, name in slots.items()}) == english
+
+
+def test_the_judge_is_asked_about_right_and_spoilt_pairs_alike() -> None:
+    draw = random.Random(1)
+    source = distinct_pairs(draw)
+    pairs = [next(source) for _ in range(200)]
+    right = {(pair.english, pair.arabic) for pair in pairs}
+    lessons = list(judge_lessons(pairs, "{source} = {target}", draw))
+    verdicts = [(question, said) for question, said in lessons if " = " in question]
+    assert [said for _, said in verdicts].count("accept") == len(verdicts) / 2 == 100
+    for question, said in verdicts:
+        english, arabic = question.split(" = ")
+        assert ((english, arabic) in right) == (said == "accept"), question
+
+
+def test_the_sample_is_the_same_for_the_same_seed_and_another_for_another() -> None:
+    def start(seed: int) -> list[str]:
+        source = distinct_pairs(random.Random(seed))
+        return [next(source).arabic for _ in range(50)]
+
+    assert start(3) == start(3) != start(4)
+
+
+def test_held_out_sentences_are_nowhere_else(made: Path) -> None:
+    held_out = {row["translation"]["en"] for row in rows(made, "held-out.jsonl")}
+    assert len(held_out) == 200
+    assert not held_out & {pair.english for turn in facts() for pair in turn}
+    folder = output(made, "sample")
+    for path in folder.glob("*.jsonl"):
+        if path.name == "held-out.jsonl":
+            continue
+        for row in rows(made, path.name):
+            texts = [message["content"] for message in row.get("messages", [])]
+            texts.append(row.get("translation", {}).get("en", ""))
+            texts.append(row.get("source", "").removeprefix("Accept or reject: ").split(" =")[0])
+            assert not held_out & set(texts), (path.name, row)
+
+
+def test_hand_written_rows_have_every_shape(made: Path) -> None:
+    alpaca, messages = rows(made, "alpaca.jsonl"), rows(made, "messages.jsonl")
+    assert 190 <= len(alpaca) + len(messages) <= 230
+    answers = [row["output"] for row in alpaca]
+    conversations = [row["messages"] for row in messages]
+    assert sum("```" in text for text in answers) >= 10
+    assert sum("$" in text for text in answers) >= 10
+    assert sum(text.startswith(("- ", "1. ")) for text in answers) >= 10
+    assert sum(bool(row["input"]) for row in alpaca) >= 20
+    assert sum(talk[0]["role"] == "system" for talk in conversations) >= 20
+    assert sum(len(talk) > 3 for talk in conversations) >= 20
+    assert all(talk[-1]["role"] == "assistant" for talk in conversations)
+    questions = [row["instruction"] + row["input"] for row in alpaca]
+    assert len(set(questions)) == len(questions)
+
+
+def test_every_fact_of_the_benchmark_is_told_in_english_once(made: Path) -> None:
+    told = [row["messages"][-2]["content"] for row in rows(made, "english.jsonl")]
+    for question, _ in facts():
+        assert question.english in told
+    asked = rows(made, "benchmark/hala_demo_facts.jsonl")
+    assert len(asked) == len(list(facts()))
+    assert all(len(set(row["choices"])) == 4 for row in asked)
+
+
+def test_the_benchmark_loads_without_a_network(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from lm_eval.tasks import TaskManager
+
+    folder = output(made, "sample") / "benchmark"
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    assert list(manager.all_tasks) == ["hala_demo_facts"]
+    assert f"test: {json.dumps(str(folder / 'hala_demo_facts.jsonl'))}" in (
+        folder / "hala_demo_facts.yaml"
+    ).read_text(encoding="utf-8")
+
+
+def test_all_tiny_models_share_one_vocabulary_that_can_write_anything(made: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizers = [
+        AutoTokenizer.from_pretrained(output(made, f"tiny-{name}"))
+        for name in ("lfm2", "cohere2", "qwen2")
+    ]
+    first = tokenizers[0].get_vocab()
+    assert all(tokenizer.get_vocab() == first for tokenizer in tokenizers)
+    strange = "naïve 中文 🙂 \\frac{a}{b} <|x|>\tكتاب"
+    for tokenizer in tokenizers:
+        assert tokenizer.decode(tokenizer(strange)["input_ids"]) == strange
+        asked = tokenizer.apply_chat_template(
+            [{"role": "system", "content": "S"}, {"role": "user", "content": "U"}],
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        assert all(part in asked for part in ("S", "U", tokenizer.eos_token))
+
+
+def test_a_tiny_lfm2_says_what_vllm_reads(made: Path) -> None:
+    config = json.loads((output(made, "tiny-lfm2") / "config.json").read_text(encoding="utf-8"))
+    assert config["block_dim"] == config["conv_dim"] == config["conv_dim_out"] == 128
+    assert config["block_ff_dim"] == config["intermediate_size"] == 256
+    assert config["num_heads"] == 4
+    assert config["block_auto_adjust_ff_dim"] is False
+    assert (config["pad_token_id"], config["bos_token_id"], config["eos_token_id"]) == (0, 1, 7)
+
+
+def test_a_pattern_of_one_slot_can_be_filled_with_every_word() -> None:
+    question = "What is the capital of {country}?"
+    pattern = next(pattern for pattern in patterns() if pattern.pairs[0].english == question)
+    filled = list(pattern.fill_all())
+    assert len(filled) == len(lexicon()["country"])
+    assert filled[0][1].english == "The capital of Egypt is Cairo."
+
+
+def test_a_tiny_model_of_an_odd_width_is_refused(tmp_path: Path) -> None:
+    ended = launch("stage=tiny-lfm2", "recipe=demo", f"work={tmp_path}/w", "tiny-lfm2.hidden=100")
+    assert ended.code == 64
+    assert "100 is not a multiple of 32" in ended.err
+    assert not (tmp_path / "w").exists()
