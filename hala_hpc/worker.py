@@ -38,6 +38,7 @@ class Supervisor:
         restarts = self.environment.get("HALA_RESTARTS", "0")
         self.attempt = f"r{artifact.last_round():04d}-w{worker:05d}-{self.job}-{restarts}"
         self.signal: int | None = None
+        self.began = time.time()
         self.read_end, self.write_end = os.pipe()
 
     def heed_signal(self, number: int, _frame: object) -> None:
@@ -51,11 +52,10 @@ class Supervisor:
             signal.signal(number, self.heed_signal)
         if self.rank == 0:
             write_json(self.artifact.lease_file(self.worker), {"attempt": self.attempt})
-        began = time.time()
         code = explain(self.run_child())
         if code not in (OK, RETRY) and self.signal is not None:
             code = RETRY
-        self.write_end_of_attempt(code, began)
+        self.write_end_of_attempt(code)
         if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
             # A job that leaves by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
@@ -102,10 +102,12 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 if self.signal is not None and deadline is None:
                     deadline = time.monotonic() + GRACE_S
+                    # Now, as the scheduler may kill before the child is done.
+                    self.write_end_of_attempt(RETRY)
                 if deadline is not None and time.monotonic() > deadline:
                     end_group(child.pid)
 
-    def write_end_of_attempt(self, code: int, began: float) -> None:
+    def write_end_of_attempt(self, code: int) -> None:
         """Note how the attempt ended, for the gate and for people."""
         error = read_json(self.artifact.attempt_file(f"{self.attempt}-error-{self.rank}")) or {}
         reasons = error.get("mistakes") or []
@@ -122,8 +124,8 @@ class Supervisor:
                 "host": socket.gethostname(),
                 "code": code,
                 "reasons": reasons,
-                "began": began,
-                "seconds": round(time.time() - began, 3),
+                "began": self.began,
+                "seconds": round(time.time() - self.began, 3),
             },
         )
 
