@@ -1,7 +1,11 @@
 """A tiny real model that has learnt a few answers by heart, made in seconds."""
 
-import os
 from pathlib import Path
+
+from hala_hpc.engines.job_environment import prepare_environment
+
+# Before anybody imports torch: on a busy machine, threads that spin cost models so small minutes.
+prepare_environment(cores=1)
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -65,8 +69,6 @@ def untrained_model(base: Path) -> Path:
 
 def make_tiny_model(folder: Path, steps: int = 300) -> Path:
     """Write a trained tiny Qwen2 (about 0.4 M weights) to `folder`; `steps=0` leaves it random."""
-    # Threads that wait for a core by spinning make so small a model ten times slower.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     import torch
     from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError, closest
-from hala_hpc.engines.generate import prepare_environment
+from hala_hpc.engines.job_environment import prepare_environment
 
 
 @dataclass(frozen=True)

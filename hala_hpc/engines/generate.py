@@ -1,29 +1,19 @@
 """Drives vLLM in process: prompt ids in, answers out as they finish, never drained in between."""
 
 import os
+import tempfile
 from collections.abc import Generator as Stream
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
+from hala_hpc.engines.job_environment import prepare_environment
 from hala_hpc.engines.prompts import Prompter
 from hala_hpc.engines.settings import EngineSettings, PromptStyle
 
-#: Set before vLLM is imported: a job has no network, and each look-up would cost a time-out.
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "USE_TF": "0",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    # Workers share a machine: OMP_NUM_THREADS says how many cores, the kernel says which.
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `tests/test_engine.py` holds both to it.
 CPU_OPTIONS = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
@@ -51,12 +41,6 @@ class Completion:
     whole: bool
     tokens_in: int
     tokens_out: int
-
-
-def prepare_environment() -> None:
-    """Set what must be set before vLLM, transformers or lm-eval are imported."""
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
 
 
 class Generator:
@@ -157,6 +141,10 @@ def start_engine(model: str, settings: EngineSettings) -> Any:
     if on_cpu:
         # Two processes more would import for most of a minute and bring nothing.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    else:
+        # Engines that compile into one cache corrupt it: each job has its own, on the node's disk.
+        private = Path(tempfile.gettempdir()) / f"hala-vllm-{uuid4().hex}"
+        os.environ.setdefault("VLLM_CACHE_ROOT", str(private))
     return LLM(
         model,
         dtype=settings.dtype,

@@ -20,6 +20,7 @@ from hala_hpc.data.score_files import (
     write_translations,
 )
 from hala_hpc.data.scores import METRICS, score_translations
+from hala_hpc.engines.job_environment import prepare_environment
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.settings import GenerationSettings
 
@@ -82,6 +83,7 @@ class Evaluate(Stage[Settings]):
 
     def run(self, units: Sequence[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
+        prepare_environment(self.resources.cpus_per_rank)
         for unit in units:
             if out.stop:
                 return

@@ -12,6 +12,7 @@ from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import Kind, Row, parts, require_kind
 from hala_hpc.data.model_files import require_model
+from hala_hpc.engines.job_environment import prepare_environment
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_work import TOO_LONG, Answer, Rejection, Work
 from hala_hpc.engines.settings import EngineSettings, GenerationSettings
@@ -127,6 +128,7 @@ class Filter(Stage[Settings]):
         from hala_hpc.engines.generate import Generator
         from hala_hpc.engines.unit_feed import UnitFeed
 
+        prepare_environment(self.resources.cpus_per_rank)
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
         model = self.inputs.path(self.settings.model)
         with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:

@@ -1,0 +1,31 @@
+"""Environment variables of a job, for libraries that read them when they are imported."""
+
+import os
+
+#: A job has no network, and each look-up would cost a time-out.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+}
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "USE_TF": "0"}
+THREADS = {
+    "TOKENIZERS_PARALLELISM": "false",
+    # Workers share a machine: OMP_NUM_THREADS says how many cores, the kernel says which.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # Threads that wait by spinning took 20 times as long where others wanted the core, too.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+def prepare_environment(cores: int | None = None) -> None:
+    """Set what must be set before torch, vLLM, transformers or lm-eval are imported.
+
+    What is set already stays. `cores` are those of this process; without them torch takes all.
+    """
+    for name, value in (OFFLINE | QUIET | THREADS).items():
+        os.environ.setdefault(name, value)
+    if cores is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
