@@ -47,6 +47,7 @@ def close(artifact: Artifact) -> Verdict:
         except UserError as error:
             return fail(artifact, error.code, error.mistakes)
         artifact.failure_file.unlink(missing_ok=True)
+        remove_private_files(artifact)
         return Verdict("done")
     code, reasons = hopeless(artifact)
     if code == OK and idle_rounds(artifact) >= IDLE_ROUNDS:
@@ -160,6 +161,13 @@ def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
             "rounds": artifact.last_round(),
         },
     )
+
+
+def remove_private_files(artifact: Artifact) -> None:
+    """Remove what attempts that were killed left in their own folders."""
+    for folder in (artifact.folder / "attempts").iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
 
 
 def first_began(artifact: Artifact) -> float:

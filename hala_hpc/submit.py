@@ -38,7 +38,10 @@ def worker_job(
         resources=resources,
         folder=artifact.logs,
         after_ok=after_ok,
-        environment=job_environment(launcher, spec),
+        environment={
+            "OMP_NUM_THREADS": str(resources.cpus_per_rank),
+            **job_environment(launcher, spec),
+        },
         setup=launcher.setup,
     )
 

@@ -107,6 +107,8 @@ def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work:
     assert running.wait(timeout=120) == 0
     found = summary(work)
     assert (found["rows_in"], found["rows_out"], found["rounds"]) == (ROWS, ROWS, 2)
+    left = [path for path in (work / "latest/corpus/attempts").iterdir() if path.is_dir()]
+    assert left == []
 
 
 def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, work: Path) -> None:
