@@ -30,9 +30,9 @@ class Settings(StageSettings):
 
     seed: int = 0
     """Decides which words fill the patterns."""
-    parallel: PositiveInt = 5000
+    parallel: PositiveInt = 8000
     """Pairs of `parallel.jsonl`, some of them spoilt; for the judge to filter."""
-    spoilt_fraction: Annotated[float, Field(ge=0, le=1)] = 0.2
+    spoilt_fraction: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of them that is spoilt."""
     held_out: PositiveInt = 200
     """Pairs of `held-out.jsonl`, to test with."""
