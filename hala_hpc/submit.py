@@ -10,6 +10,7 @@ from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.resources import Resources
+from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 from hala_hpc.gate import begin_round, gate
 from hala_hpc.worker import work
 
@@ -63,18 +64,8 @@ def gate_job(artifact: Artifact, spec: dict[str, Any], workers_id: str) -> Job:
 
 
 def job_environment(launcher: Launcher, spec: dict[str, Any]) -> dict[str, str]:
-    """Variables of every job: the launcher's, over those that keep compute nodes offline."""
-    return {
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        "USE_TF": "0",
-        # Threads that spin while they wait take the cores from other jobs of the node: with two
-        # threads on a busy two-core machine a training step took 4 s instead of 0.6 s.
-        "OMP_WAIT_POLICY": "passive",
-        "HALA_COMMIT": spec["commit"],
-    } | launcher.environment
+    """Variables of every job; the launcher's win."""
+    return {**JOB_ENVIRONMENT, "HALA_COMMIT": spec["commit"], **launcher.environment}
 
 
 def submit_node(

@@ -1,11 +1,13 @@
 """A tiny real model that has learnt a few answers by heart, made in seconds."""
 
+import os
 from pathlib import Path
 
 from hala_hpc.engines.job_environment import prepare_environment
 
 # Before anybody imports torch: on a busy machine, threads that spin cost models so small minutes.
-prepare_environment(cores=1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+prepare_environment()
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

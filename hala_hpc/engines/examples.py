@@ -7,7 +7,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.engines.prompts import takes_chat
 from hala_hpc.engines.settings import PromptStyle
 
 #: Label of a token that is read but not learnt, as torch's cross entropy has it.
@@ -51,14 +51,7 @@ class ExampleMaker:
     def __init__(self, tokenizer: Any, max_tokens: int, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
-        has_template = bool(getattr(tokenizer, "chat_template", None))
-        if style == "chat" and not has_template:
-            raise UserError(
-                f"prompt_style=chat: the tokenizer of {tokenizer.name_or_path} has no chat "
-                "template; use prompt_style=plain",
-                CONFIG,
-            )
-        self.chat = has_template and style != "plain"
+        self.chat = takes_chat(tokenizer, style)
         # A template asks for roles alone once the words are slots, and few orders of roles occur.
         self.frame = cache(self._frame)
 

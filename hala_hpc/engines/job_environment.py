@@ -20,12 +20,14 @@ THREADS = {
 }
 
 
-def prepare_environment(cores: int | None = None) -> None:
+#: What every job gets. Here and not in a launcher, as a worker that is run by hand needs it, too.
+JOB_ENVIRONMENT = OFFLINE | QUIET | THREADS
+
+
+def prepare_environment() -> None:
     """Set what must be set before torch, vLLM, transformers or lm-eval are imported.
 
-    What is set already stays. `cores` are those of this process; without them torch takes all.
+    What is set already stays.
     """
-    for name, value in (OFFLINE | QUIET | THREADS).items():
+    for name, value in JOB_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if cores is not None:
-        os.environ.setdefault("OMP_NUM_THREADS", str(cores))

@@ -25,6 +25,21 @@ def missing_places(setting: str, template: str, names: Sequence[str]) -> list[st
     ]
 
 
+def takes_chat(tokenizer: Any, style: PromptStyle) -> bool:
+    """Whether prompts go through the tokenizer's chat template.
+
+    Raises UserError (78) for `chat` where there is none.
+    """
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    if style == "chat" and not has_template:
+        raise UserError(
+            f"prompt_style=chat: the tokenizer of {tokenizer.name_or_path} has no chat "
+            "template; use prompt_style=plain",
+            CONFIG,
+        )
+    return has_template and style != "plain"
+
+
 class Prompter:
     """Turns the user's words into prompt ids for one tokenizer and style.
 
@@ -33,14 +48,7 @@ class Prompter:
 
     def __init__(self, tokenizer: Any, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
-        has_template = bool(getattr(tokenizer, "chat_template", None))
-        if style == "chat" and not has_template:
-            raise UserError(
-                f"prompt_style=chat: the tokenizer of {tokenizer.name_or_path} has no chat "
-                "template; use prompt_style=plain",
-                CONFIG,
-            )
-        self.chat = has_template and style != "plain"
+        self.chat = takes_chat(tokenizer, style)
         self.head, self.tail = self._frame() if self.chat else ([], [])
 
     def _frame(self) -> tuple[list[int], list[int]]:

@@ -83,7 +83,7 @@ class Evaluate(Stage[Settings]):
 
     def run(self, units: Sequence[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
-        prepare_environment(self.resources.cpus_per_rank)
+        prepare_environment()
         for unit in units:
             if out.stop:
                 return

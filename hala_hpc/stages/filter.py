@@ -1,22 +1,17 @@
 """filter: keep the pairs of a corpus that a judge model accepts."""
 
 import re
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, PositiveInt
 
 from hala_hpc.core.settings import CorpusRef, ModelRef
-from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import Kind, Row, parts, require_kind
-from hala_hpc.data.model_files import require_model
-from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.data.corpus import Kind, Row, require_kind
 from hala_hpc.engines.prompts import fill, missing_places
+from hala_hpc.engines.row_stage import RowSettings, RowStage
 from hala_hpc.engines.row_work import TOO_LONG, Answer, Rejection, Work
-from hala_hpc.engines.settings import EngineSettings, GenerationSettings
-from hala_hpc.engines.unit_files import check_unit, collect_units
+from hala_hpc.engines.settings import EngineSettings
 
 #: Ours: the paper tells its judge (Qwen2.5-3B-Instruct, accept or reject) but not its words.
 PROMPT = (
@@ -39,7 +34,7 @@ class JudgeEngine(EngineSettings):
     """Tokens of a verdict at most."""
 
 
-class Settings(GenerationSettings):
+class Settings(RowSettings):
     """Settings of `filter`."""
 
     model: ModelRef
@@ -93,22 +88,15 @@ class JudgeTask:
         return "" if before == after else "was changed"
 
 
-class Filter(Stage[Settings]):
+class Filter(RowStage[Settings]):
     """Runs a judge over pairs with vLLM, many units in one engine."""
 
     name = "filter"
-    produces = "corpus"
     Settings = Settings
-
-    def plan(self) -> int:
-        """As many units as the settings say."""
-        return self.settings.units
 
     def preflight(self) -> list[str]:
         """The judge's files, the places in the prompt, and words that mean two things."""
-        require_model(self.settings.model)
-        if not self.settings.corpus.startswith("@"):
-            parts(self.settings.corpus)
+        self.require_inputs()
         task = JudgeTask(self.settings)
         both = sorted(task.accept & task.reject)
         mistakes = [f"{word!r} stands in accept and in reject; keep one" for word in both]
@@ -122,25 +110,6 @@ class Filter(Stage[Settings]):
         blank = fill(self.settings.prompt, {"source": "", "target": ""})
         task = JudgeTask(self.settings)
         return Work(corpus, self.settings.corpus, self.settings.units, task, blank)
-
-    def run(self, units: Sequence[int], out: Out) -> None:
-        """Judge the units in one engine, each committed when its last row is done."""
-        from hala_hpc.engines.generate import Generator
-        from hala_hpc.engines.unit_feed import UnitFeed
-
-        prepare_environment(self.resources.cpus_per_rank)
-        work = self.work  # before the engine starts: a bad corpus costs no GPU time
-        model = self.inputs.path(self.settings.model)
-        with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
-            UnitFeed(generator, work, out).run(units)
-
-    def check(self, unit: int, folder: Path) -> Facts:
-        """Every pair of the input is kept as it was or rejected, in its order."""
-        return check_unit(unit, folder, self.work)
-
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
-        """Gather the shards; returns texts, seconds and speed."""
-        return collect_units(marks, folders, output)
 
 
 STAGE = Filter

@@ -1,24 +1,18 @@
 """translate: put every row of a corpus into the target language."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, PositiveInt
 
 from hala_hpc.core.settings import CorpusRef, ModelRef
-from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import Kind, Row, parts, require_kind
-from hala_hpc.data.model_files import require_model
-from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.data.corpus import Kind, Row, require_kind
 from hala_hpc.engines.prompts import fill, missing_places
+from hala_hpc.engines.row_stage import RowSettings, RowStage
 from hala_hpc.engines.row_work import Answer, Rejection, Work
-from hala_hpc.engines.settings import GenerationSettings
-from hala_hpc.engines.unit_files import check_unit, collect_units
 
 
-class Settings(GenerationSettings):
+class Settings(RowSettings):
     """Settings of `translate`."""
 
     model: ModelRef
@@ -106,22 +100,15 @@ class PairTask:
         return "" if after["target"].strip() else "has a blank translation"
 
 
-class Translate(Stage[Settings]):
+class Translate(RowStage[Settings]):
     """Runs a translator over a corpus with vLLM, many units in one engine."""
 
     name = "translate"
-    produces = "corpus"
     Settings = Settings
-
-    def plan(self) -> int:
-        """As many units as the settings say."""
-        return self.settings.units
 
     def preflight(self) -> list[str]:
         """The model's files, the corpus, and the place for the text in the prompt."""
-        require_model(self.settings.model)
-        if not self.settings.corpus.startswith("@"):
-            parts(self.settings.corpus)
+        self.require_inputs()
         return missing_places("prompt", self.settings.prompt, ["text"])
 
     @cached_property
@@ -132,25 +119,6 @@ class Translate(Stage[Settings]):
         task = PairTask(self.settings) if kind == "pairs" else ConversationTask(self.settings)
         blank = fill(self.settings.prompt, {"text": ""})
         return Work(corpus, self.settings.corpus, self.settings.units, task, blank)
-
-    def run(self, units: Sequence[int], out: Out) -> None:
-        """Translate the units in one engine, each committed when its last row is done."""
-        from hala_hpc.engines.generate import Generator
-        from hala_hpc.engines.unit_feed import UnitFeed
-
-        prepare_environment(self.resources.cpus_per_rank)
-        work = self.work  # before the engine starts: a bad corpus costs no GPU time
-        model = self.inputs.path(self.settings.model)
-        with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
-            UnitFeed(generator, work, out).run(units)
-
-    def check(self, unit: int, folder: Path) -> Facts:
-        """Every row of the input is translated or rejected, in its order."""
-        return check_unit(unit, folder, self.work)
-
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
-        """Gather the shards; returns texts, seconds and speed."""
-        return collect_units(marks, folders, output)
 
 
 STAGE = Translate

@@ -1,0 +1,68 @@
+"""What stages share that ask a model about every row of a corpus."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hala_hpc.core.settings import CorpusRef, ModelRef
+from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.data.corpus import parts
+from hala_hpc.data.model_files import require_model
+from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.engines.row_work import Work
+from hala_hpc.engines.settings import GenerationSettings
+from hala_hpc.engines.unit_files import check_unit, collect_units
+
+
+class RowSettings(GenerationSettings):
+    """Settings of a stage over the rows of a corpus."""
+
+    model: ModelRef
+    """The model that is asked: a hub id, a folder, or `@node` of a node that makes a model."""
+    corpus: CorpusRef
+    """The rows it is asked about."""
+    units: int
+    """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
+
+
+S = TypeVar("S", bound=RowSettings)
+
+
+class RowStage(Stage[S]):
+    """Many units in one engine; a stage of this kind says with `work` what is asked."""
+
+    produces = "corpus"
+
+    @property
+    def work(self) -> Work:
+        """The corpus and what is done with each of its rows."""
+        raise NotImplementedError
+
+    def plan(self) -> int:
+        """As many units as the settings say."""
+        return self.settings.units
+
+    def require_inputs(self) -> None:
+        """Raise UserError when files of the model or the corpus are missing."""
+        require_model(self.settings.model)
+        if not self.settings.corpus.startswith("@"):
+            parts(self.settings.corpus)
+
+    def run(self, units: Sequence[int], out: Out) -> None:
+        """Ask about the units' rows, each unit committed when its last row is done."""
+        from hala_hpc.engines.generate import Generator
+        from hala_hpc.engines.unit_feed import UnitFeed
+
+        prepare_environment()
+        work = self.work  # before the engine starts: a bad corpus costs no GPU time
+        model = self.inputs.path(self.settings.model)
+        with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
+            UnitFeed(generator, work, out).run(units)
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        """Every row of the input is answered for or rejected, in its order."""
+        return check_unit(unit, folder, self.work)
+
+    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+        """Gather the shards; returns texts, seconds and speed."""
+        return collect_units(marks, folders, output)
