@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,15 +50,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(line: str, clone: Path) -> "subprocess.CompletedProcess[str]":
+def run(line: str, cwd: Path, scratch: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         ["bash", "-c", line],
-        cwd=clone,
+        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
-        env={**os.environ, "MINISLURM_DIR": str(clone / "rig"), "HF_HOME": str(clone / "hub")},
+        env={**os.environ, "MINISLURM_DIR": str(scratch / "rig"), "HF_HOME": str(scratch / "hub")},
     )
 
 
@@ -65,28 +66,32 @@ def test_the_readme_shows_how_to_run_the_demo_and_the_tests() -> None:
     assert commands()[:2] == ["make demo", "make test"]
 
 
-def test_the_commands_of_the_quick_start_work(clone: Path) -> None:
+def test_the_commands_of_the_quick_start_work(clone: Path, tmp_path: Path) -> None:
     lines = commands()
     for line in lines[: lines.index("make cluster")]:
         if line in ELSEWHERE:
             continue
         code, text = REFUSED.get(line, (0, ""))
-        done = run(line, clone)
+        done = run(line, clone, tmp_path)
         assert done.returncode == code, (line, done)
         assert text in done.stderr, (line, done)
 
 
 @pytest.mark.slow
 @pytest.mark.slurm
-def test_the_commands_of_the_trial_cluster_work(clone: Path, minislurm: Path) -> None:
+def test_the_commands_of_the_trial_cluster_work(tmp_path: Path, minislurm: Path) -> None:
     assert minislurm.exists()  # this machine can run SLURM; the commands start one of their own
+    # In the real clone: make looks after the environments, which must not be moved.
+    run_folder = ROOT / "runs/cluster-demo"
+    assert not run_folder.exists(), "a run of yours is there; the test would remove it"
     lines = commands()
     block = lines[lines.index("make cluster") : lines.index("make cluster-down")]
     try:
-        done = run("set -e\n" + "\n".join(block), clone)
+        done = run("set -e\n" + "\n".join(block), ROOT, tmp_path)
         assert done.returncode == 0, done
         assert "22 nodes submitted" in done.stdout
     finally:
-        down = run("make cluster-down", clone)
+        down = run("make cluster-down", ROOT, tmp_path)
+        shutil.rmtree(run_folder, ignore_errors=True)
     assert down.returncode == 0, down
-    assert not (clone / "rig").exists()
+    assert not (tmp_path / "rig").exists()
