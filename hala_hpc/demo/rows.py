@@ -84,9 +84,20 @@ def take_pairs(source: Iterator[Pair], count: int) -> list[Pair]:
 
 
 def take_held_out(source: Iterator[Pair], count: int) -> list[Pair]:
-    """Take pairs to test with: no facts, for the English rows tell every one of them."""
-    known = {pair.english for turn in facts() for pair in turn}
+    """Take the next pairs that are no facts, for the English rows tell every fact."""
+    known = {pair.english for pair in fact_pairs()}
     return list(islice((pair for pair in source if pair.english not in known), count))
+
+
+def take_with_facts(source: Iterator[Pair], count: int) -> list[Pair]:
+    """Take the next pairs that are no facts, after all the facts."""
+    known = fact_pairs()
+    return (known + take_held_out(source, count))[:count]
+
+
+def fact_pairs() -> list[Pair]:
+    """Return the sentences of all facts, questions and answers."""
+    return [pair for turn in facts() for pair in turn]
 
 
 def pair_source(seed: int) -> Iterator[Pair]:

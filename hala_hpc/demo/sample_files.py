@@ -18,6 +18,7 @@ from hala_hpc.demo.rows import (
     question_row,
     take_held_out,
     take_pairs,
+    take_with_facts,
 )
 
 PARALLEL, HELD_OUT, LESSONS = "parallel.jsonl", "held-out.jsonl", "teacher-lessons.jsonl"
@@ -43,8 +44,8 @@ def make_rows(counts: Counts, spoilt: float, judge_prompt: str, seed: int) -> di
     draw = random.Random(seed)
     source = pair_source(seed)
     held_out = take_held_out(source, counts.held_out)
-    parallel = spoil_some(take_pairs(source, counts.parallel), spoilt, draw)
-    lessons = take_pairs(source, counts.lessons)
+    parallel = spoil_some(take_with_facts(source, counts.parallel), spoilt, draw)
+    lessons = take_with_facts(source, counts.lessons)
     judged = take_pairs(source, counts.judged)
     verdicts = judge_lessons(judged, judge_prompt, draw)
     known = {pair.english for pair in held_out}
