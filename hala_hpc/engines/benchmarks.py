@@ -79,10 +79,10 @@ def run_benchmarks(model: str, run: BenchmarkRun) -> dict[str, Any]:
         apply_chat_template=run.chat,
         log_samples=False,
     )
-    return read_results(results)
+    return read_results(results, run.chat)
 
 
-def read_results(results: dict[str, Any]) -> dict[str, Any]:
+def read_results(results: dict[str, Any], chat: bool) -> dict[str, Any]:
     """Our shape of lm-eval's results; groups stand beside the tasks in them."""
     samples = {task: count["effective"] for task, count in results["n-samples"].items()}
     found: dict[str, Any] = {"scores": {}, "errors": {}, "signatures": {}, "samples": samples}
@@ -96,18 +96,18 @@ def read_results(results: dict[str, Any]) -> dict[str, Any]:
             kind = "errors" if name.endswith("_stderr") else "scores"
             if kind == "scores" or math.isfinite(value):
                 found[kind][f"{task}/{metric.replace('_stderr', '')}"] = float(value)
-        found["signatures"][task] = sign(task, results)
+        found["signatures"][task] = sign(task, results, chat)
     return found
 
 
-def sign(task: str, results: dict[str, Any]) -> str:
+def sign(task: str, results: dict[str, Any], chat: bool) -> str:
     """How the figures of a task were made, in the form of sacreBLEU's signatures."""
     config = results["config"]
     parts = {
         "task": results["versions"].get(task, "group"),
         "shots": results["n-shot"].get(task, 0),
         "limit": config.get("limit") or "none",
-        "chat": "yes" if results.get("chat_template") else "no",
+        "chat": "yes" if chat else "no",
         "backend": "hf",
         "dtype": str(config.get("model_dtype", "")).removeprefix("torch."),
         "lm-eval": results["lm_eval_version"],
