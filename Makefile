@@ -24,7 +24,7 @@ check: env ## the quick ones, under a minute
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest -q -m 'not slow' $(ARGS)
+	@$(PYTHON) -m pytest -q -m 'not slow and not slurm' $(ARGS)
 
 cluster: env ## a real SLURM on this machine: four nodes, fake GPUs, its own ports
 	@env/system-packages

@@ -13,6 +13,9 @@ from hala_hpc.demo.patterns import in_arabic, in_english, patterns
 from hala_hpc.demo.rows import facts
 from hala_hpc.demo.words import Word, lexicon
 
+# Writing the whole sample and its tiny models takes half of what `make check` may.
+pytestmark = pytest.mark.slow
+
 
 def word(slot: str, english: str) -> Word:
     """A word of the lexicon by its English form."""
