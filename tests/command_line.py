@@ -29,6 +29,20 @@ def command(*words: str, module: str = "launch", cwd: Path | None = None, **env:
     return Ended(done.returncode, done.stdout, done.stderr)
 
 
+def launch_without_root_rights(*words: str) -> Ended:
+    """Run a launch to which file modes apply even where root runs the tests."""
+    drop = "-dac_override,-dac_read_search"
+    prefix = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"]
+    done = subprocess.run(
+        [*(prefix if os.geteuid() == 0 else []), sys.executable, "-m", "hala_hpc.launch", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
 def launch(*words: str, cwd: Path | None = None, **env: str) -> Ended:
     """Run `python -m hala_hpc.launch words...`."""
     return command(*words, cwd=cwd, **env)

@@ -1,10 +1,8 @@
 """Every mistake gets one clear error with the word, the value and the cure; nothing is written."""
 
-import os
 from pathlib import Path
 
-import pytest
-from command_line import Ended, launch, recipe
+from command_line import Ended, launch, launch_without_root_rights, recipe
 
 PREPARE = '[corpus]\nstage = "prepare"\ndata = "{data}"\n'
 GOOD_ROW = '{"instruction": "Say hello.", "input": "", "output": "Hello."}\n'
@@ -137,11 +135,12 @@ def test_a_missing_input_file_is_told(tmp_path: Path, work: Path) -> None:
     refused(ended, 66, "gone.jsonl", work=work)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
 def test_an_unreadable_input_file_is_told(tmp_path: Path, work: Path) -> None:
     data = rows_file(tmp_path)
     data.chmod(0)
-    refused(prepare_line(tmp_path, data, work), 66, "rows.jsonl", work=work)
+    line = recipe(tmp_path, PREPARE.format(data=data))
+    ended = launch_without_root_rights("stage=all", line, f"work={work}")
+    refused(ended, 66, "rows.jsonl", "Permission denied", work=work)
 
 
 def test_an_input_that_is_a_folder_without_data_is_told(tmp_path: Path, work: Path) -> None:
