@@ -15,8 +15,9 @@ from typing import Any
 from uuid import uuid4
 
 from hala_hpc.attempt import load_stage
+from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import INTERNAL, OK, RETRY, Retry, UserError
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, Retry, UserError
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Facts
 
@@ -49,7 +50,9 @@ def close(artifact: Artifact) -> Verdict:
         artifact.failure_file.unlink(missing_ok=True)
         remove_private_files(artifact)
         return Verdict("done")
-    code, reasons = hopeless(artifact)
+    code, reasons = without_inputs(artifact, config)
+    if code == OK:
+        code, reasons = hopeless(artifact)
     if code == OK and idle_rounds(artifact) >= IDLE_ROUNDS:
         code, reasons = (
             INTERNAL,
@@ -110,6 +113,19 @@ def attempts_of_last_round(artifact: Artifact) -> list[dict[str, Any]]:
     return [value for value in map(read_json, sorted(files)) if value and "worker" in value]
 
 
+def without_inputs(artifact: Artifact, config: dict[str, Any]) -> tuple[int, list[str]]:
+    """Code and reasons when an input failed: no worker could start; (0, []) otherwise."""
+    missing = [
+        name
+        for name, facts in config["inputs"].items()
+        if "artifact" in facts
+        and Artifact(artifact.folder.parent / facts["artifact"]).summary() is None
+    ]
+    if not missing:
+        return OK, []
+    return NO_INPUT, [f"{name}, which it waits for, was not finished" for name in missing]
+
+
 def hopeless(artifact: Artifact) -> tuple[int, list[str]]:
     """Code and reasons of a failure that another attempt cannot mend; (0, []) when it may."""
     for attempt in attempts_of_last_round(artifact):
@@ -126,13 +142,23 @@ def last_words(artifact: Artifact) -> list[str]:
         f"{reason} ({count} times)" if count > 1 else reason for reason, count in reasons.items()
     ]
     if not attempts:
-        return ["the workers left no word: killed, or never started"]
+        return [
+            "the workers left no word: killed, or never started",
+            *words_of_scheduler(artifact),
+        ]
     worst = attempts[-1]
     log = artifact.log_file(worst["worker"], worst["rank"])
     if log.exists() and worst["code"] == INTERNAL:
         tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         lines += [f"the end of {log}:", *(f"  {line}" for line in tail)]
-    return lines
+    return lines + words_of_scheduler(artifact)
+
+
+def words_of_scheduler(artifact: Artifact) -> list[str]:
+    """How SLURM saw the workers end, e.g. out of memory; nothing where it does not tell."""
+    jobs = read_json(artifact.jobs_file)
+    told = SlurmBackend().reason(jobs["workers"]) if jobs else ""
+    return [f"the scheduler says of job {jobs['workers']}: {told}"] if told else []
 
 
 def fail(artifact: Artifact, code: int, reasons: list[str]) -> Verdict:
