@@ -83,14 +83,12 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: dict[str, An
     missing = missing_units(artifact, units)
     workers = max(1, min(workers, len(missing)))
     number = artifact.last_round() + 1
-    idle = idle_rounds(artifact) if number > 1 else 0
     artifact.write_round(
         number,
         {
             "round": number,
             "assignment": [missing[first::workers] for first in range(workers)],
             "progress_before": progress_made(artifact),
-            "idle_before": idle,
             "began": time.time(),
             "spec": spec,
         },
@@ -99,11 +97,11 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: dict[str, An
 
 
 def idle_rounds(artifact: Artifact) -> int:
-    """How many rounds up to the last one ended without progress."""
+    """How many rounds up to the last one ended without progress, since a person asked."""
     last = artifact.round(artifact.last_round())
     if not last or last["progress_before"] != progress_made(artifact):
         return 0
-    return int(last["idle_before"]) + 1
+    return int(last["spec"]["idle_rounds"]) + 1
 
 
 def attempts_of_last_round(artifact: Artifact) -> list[dict[str, Any]]:

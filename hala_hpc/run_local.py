@@ -2,6 +2,7 @@
 
 import sys
 import time
+from typing import Any
 
 from hala_hpc.backends.local import run
 from hala_hpc.command import Line
@@ -9,7 +10,7 @@ from hala_hpc.core.errors import OK
 from hala_hpc.gate import begin_round, close
 from hala_hpc.plan import Step
 from hala_hpc.progress_bar import NodeBar
-from hala_hpc.submit import code_commit, make_spec, worker_job
+from hala_hpc.submit import code_commit, make_spec, next_spec, worker_job
 
 
 def run_steps(line: Line, chosen: dict[str, Step]) -> int:
@@ -28,7 +29,7 @@ def run_steps(line: Line, chosen: dict[str, Step]) -> int:
     return OK
 
 
-def run_step(step: Step, spec: dict[str, object], title: str) -> int:
+def run_step(step: Step, spec: dict[str, Any], title: str) -> int:
     """Rounds of workers and gate until the node is done or has failed; its exit code."""
     step.artifact.failure_file.unlink(missing_ok=True)
     while True:
@@ -45,6 +46,7 @@ def run_step(step: Step, spec: dict[str, object], title: str) -> int:
                 f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {reason}",
                 file=sys.stderr,
             )
+        spec = next_spec(step.artifact, spec)
         if verdict.state == "failed":
             print(
                 f"error: {step.name}: logs are in {step.artifact.logs}; what is finished is "

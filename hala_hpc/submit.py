@@ -11,7 +11,7 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.resources import Resources
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
-from hala_hpc.gate import begin_round, gate
+from hala_hpc.gate import begin_round, gate, idle_rounds
 from hala_hpc.worker import work
 
 
@@ -22,6 +22,7 @@ def make_spec(launcher: Launcher, resources: Resources, env: str, commit: str) -
         "env": env,
         "commit": commit,
         "resources": resources.model_dump(mode="json"),
+        "idle_rounds": 0,
     }
 
 
@@ -90,13 +91,18 @@ def submit_node(
     return gate_id
 
 
+def next_spec(artifact: Artifact, spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec of the round after the last one, which knows how many before it were idle."""
+    return {**spec, "idle_rounds": idle_rounds(artifact)}
+
+
 def submit_again(artifact: Artifact) -> str:
     """Submit the next round from inside the gate; who waited for this gate waits for the next."""
     config, jobs = artifact.config(), read_json(artifact.jobs_file)
     assert config is not None, artifact.folder
     assert jobs is not None, artifact.folder
     spec = artifact.round(artifact.last_round())["spec"]
-    gate_id = submit_node(artifact, config["units"], spec)
+    gate_id = submit_node(artifact, config["units"], next_spec(artifact, spec))
     moved = SlurmBackend().move_waiting(jobs["gate"], gate_id)
     print(f"round {artifact.last_round()} submitted with gate {gate_id}; moved: {moved}")
     return gate_id

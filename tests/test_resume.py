@@ -111,6 +111,29 @@ def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work:
     assert left == []
 
 
+def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
+    tmp_path: Path, work: Path
+) -> None:
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    running = subprocess.Popen(
+        [sys.executable, "-m", "hala_hpc.launch", "stage=all", line, f"work={work}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killed: set[int] = set()
+    while len(killed) < 2:
+        wait_until(lambda: child_of(work) not in killed, "another worker began")
+        killed.add(child_of(work))
+        os.kill(child_of(work), signal.SIGKILL)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 70
+    assert "2 rounds of jobs ended without progress" in told
+    assert launch("stage=all", line, f"work={work}").code == 0
+    assert summary(work)["rows_out"] == ROWS
+
+
 def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, work: Path) -> None:
     write_rows(tmp_path / "rows.jsonl", ROWS)
     line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
