@@ -147,10 +147,10 @@ SFT_ON_THE_EXAMPLE_SITE = f"""#!/bin/bash
 # Parameters
 #SBATCH --account=my-project
 #SBATCH --array=0-1%2
-#SBATCH --chdir=/work/sft/jobs
+#SBATCH --chdir=/scratch/sft/jobs
 #SBATCH --cpus-per-task=12
 #SBATCH --dependency=afterok:12:13,afterany:14
-#SBATCH --error=/work/sft/jobs/%A_%a_0_log.err
+#SBATCH --error=/scratch/sft/jobs/%A_%a_0_log.err
 #SBATCH --exclusive
 #SBATCH --export={",".join(EXPORTED)}
 #SBATCH --gpus-per-node=h100:8
@@ -160,7 +160,7 @@ SFT_ON_THE_EXAMPLE_SITE = f"""#!/bin/bash
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=8
 #SBATCH --open-mode=append
-#SBATCH --output=/work/sft/jobs/%A_%a_0_log.out
+#SBATCH --output=/scratch/sft/jobs/%A_%a_0_log.out
 #SBATCH --partition=gpu
 #SBATCH --requeue
 #SBATCH --signal=USR2@300
@@ -174,9 +174,9 @@ export OMP_NUM_THREADS=8
 
 # command
 export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /work/sft/jobs/%A_%a_%t_log.out \
---error /work/sft/jobs/%A_%a_%t_log.err --cpus-per-task=12 --export=ALL --kill-on-bad-exit=1 \
-{sys.executable} -u -m submitit.core._submit /work/sft/jobs
+srun --unbuffered --output /scratch/sft/jobs/%A_%a_%t_log.out \
+--error /scratch/sft/jobs/%A_%a_%t_log.err --cpus-per-task=12 --export=ALL --kill-on-bad-exit=1 \
+{sys.executable} -u -m submitit.core._submit /scratch/sft/jobs
 """
 
 
@@ -184,7 +184,7 @@ def test_the_sbatch_file_of_a_training_on_the_example_site() -> None:
     site = Launcher(name="h100-site", **read_toml(find_toml("launcher", "h100-site")))
     shape = {"nodes": 2, "ranks_per_node": 8, "gpus_per_node": 8}
     job = make_job(
-        Path("/work/sft"),
+        Path("/scratch/sft"),
         arguments=(("a", 0), ("a", 1)),
         resources=Resources.model_validate({**shape, **site.resources_of("sft-1b", "sft")}),
         environment=site.environment,
