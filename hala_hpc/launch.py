@@ -71,8 +71,10 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
         require_fetched(line, missing)
     if line.launcher.backend == "slurm" and missing and not line.dry_run:
         from hala_hpc.backends.slurm import SlurmBackend
+        from hala_hpc.run_slurm import require_accepted
 
         require_slurm(SlurmBackend().preflight())
+        require_accepted(line, list(missing.values()))
 
 
 def require_fetched(line: Line, missing: dict[str, Step]) -> None:

@@ -14,7 +14,7 @@ def is_living(step: Step, living: dict[str, str]) -> bool:
 
 
 def require_accepted(line: Line, steps: list[Step]) -> None:
-    """Raise UserError for a job that SLURM would refuse, before the first one is submitted."""
+    """Raise UserError for a job that SLURM would refuse, before anything is written."""
     jobs = [
         worker_job(
             step.artifact,
@@ -32,7 +32,6 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
     """Submit every missing node that has no living jobs, after the gates of its inputs."""
     steps = [step for step in chosen.values() if step.state != "done"]
     living = SlurmBackend().states([i for step in steps for i in job_ids(step.artifact)])
-    require_accepted(line, [step for step in steps if not is_living(step, living)])
     gates: dict[str, str] = {}
     commit, submitted = code_commit(), 0
     for step in steps:

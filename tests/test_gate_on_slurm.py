@@ -54,3 +54,18 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
         check=True,
     )
     assert ends.stdout.startswith("CANCELLED")
+
+
+def test_a_job_that_slurm_refuses_leaves_nothing_behind(tmp_path: Path, work: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
+    line = recipe(tmp_path, f'[corpus]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\n')
+    ended = launch(
+        "stage=all",
+        line,
+        f"work={work}",
+        "launcher=minislurm",
+        "corpus.resources.options.partition=nowhere",
+    )
+    assert ended.code == 78, ended
+    assert "partition" in ended.err
+    assert not work.exists()
