@@ -41,11 +41,18 @@ def wait_until(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def start_launch(*words: str) -> "subprocess.Popen[bytes]":
+def large_recipe(tmp_path: Path) -> str:
+    """A recipe whose worker takes long enough to be disturbed."""
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    return recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+
+
+def start_launch(*words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *words],
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -100,8 +107,7 @@ def test_a_changed_input_file_makes_the_node_stale(tmp_path: Path, work: Path) -
 
 
 def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work: Path) -> None:
-    write_rows(tmp_path / "rows.jsonl", ROWS)
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    line = large_recipe(tmp_path)
     running = start_launch("stage=all", line, f"work={work}")
     os.kill(child_of(work), signal.SIGKILL)
     assert running.wait(timeout=120) == 0
@@ -114,14 +120,8 @@ def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work:
 def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
     tmp_path: Path, work: Path
 ) -> None:
-    write_rows(tmp_path / "rows.jsonl", ROWS)
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
-    running = subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.launch", "stage=all", line, f"work={work}"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    line = large_recipe(tmp_path)
+    running = start_launch("stage=all", line, f"work={work}")
     killed: set[int] = set()
     while len(killed) < 2:
         wait_until(lambda: child_of(work) not in killed, "another worker began")
@@ -135,8 +135,7 @@ def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
 
 
 def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, work: Path) -> None:
-    write_rows(tmp_path / "rows.jsonl", ROWS)
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    line = large_recipe(tmp_path)
     running = start_launch("stage=all", line, f"work={work}")
     child = child_of(work)
     supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
@@ -149,14 +148,8 @@ def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, 
 
 
 def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(tmp_path: Path, work: Path) -> None:
-    write_rows(tmp_path / "rows.jsonl", ROWS)
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
-    running = subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.launch", "stage=all", line, f"work={work}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    line = large_recipe(tmp_path)
+    running = start_launch("stage=all", line, f"work={work}")
     child = child_of(work)
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=60)
@@ -166,8 +159,7 @@ def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(tmp_path: Path, work: 
 
 
 def test_a_second_launch_in_the_same_folder_is_refused(tmp_path: Path, work: Path) -> None:
-    write_rows(tmp_path / "rows.jsonl", ROWS)
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    line = large_recipe(tmp_path)
     running = start_launch("stage=all", line, f"work={work}")
     child_of(work)
     second = launch("stage=all", line, f"work={work}")
