@@ -4,7 +4,7 @@ from collections.abc import Generator as Stream
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from hala_hpc.engines.engine_start import start_engine
 from hala_hpc.engines.prompts import Prompter
