@@ -1,0 +1,114 @@
+"""How each protected part of a text looks.
+
+Every pattern either stops at the next character that could start it again or takes what it read,
+and repeats possessively (`*+`), so that no text makes one look at the same character often.
+"""
+
+import re
+
+# Literals only: `re` then skips to the first characters that any of them starts with.
+TRIGGER = re.compile(r"`|~~~|\$|\\|<|&|\{|%|@|://|www\.")
+RUN = re.compile(r"`+|\$+|~+|.", re.DOTALL)
+BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
+
+# CommonMark 4.5, and behind quote and list marks.
+FENCE = re.compile(
+    r"^[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)?(?P<mark>`{3,}+(?=[^`\n]*+$)|~{3,}+)[^\n]*+",
+    re.MULTILINE,
+)
+# Wider than CommonMark: models often end a block behind the last line of code.
+FENCE_ENDS = {
+    "`": re.compile(r"(?<!`)(?P<mark>`{3,}+)[ \t\r]*+$", re.MULTILINE),
+    "~": re.compile(r"^[ \t>]*+(?P<mark>~{3,}+)[ \t\r]*+$", re.MULTILINE),
+}
+# One pattern for each length; longer runs are no inline code.
+BACKTICKS = [re.compile(rf"(?<!`)`{{{length}}}(?!`)") for length in range(1, 9)]
+
+DOLLAR = re.compile(r"(?<!\\)\$")
+DISPLAY_DOLLARS = re.compile(r"\$\$")
+ROUND_END = re.compile(r"\\\)")
+SQUARE_END = re.compile(r"\\\]")
+ENVIRONMENT = re.compile(r"\\(?P<side>begin|end)\{(?P<name>[A-Za-z]++\*?)\}")
+
+_ATTRIBUTE = (
+    r"\s++(?:[A-Za-z_:@][\w:.@-]*+\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'=<>`]++)"
+    # Names without a value are words as often, as in "a <b and c> d": only those of HTML.
+    r"|(?:allowfullscreen|async|autofocus|autoplay|checked|controls|defer|disabled|hidden|loop"
+    r"|multiple|muted|novalidate|open|readonly|required|selected)\b)"
+)
+TAG = re.compile(
+    rf"</?+(?P<name>[A-Za-z][A-Za-z0-9:._-]*+)(?:{_ATTRIBUTE})*+\s*+/?>"
+    r"|<![A-Za-z][^<>]*+>|<\?[A-Za-z][^<>]*+>",
+)
+COMMENT_END = re.compile(r"-->")
+# What stands inside of these is no language either.
+CODE_ELEMENTS = {
+    name: re.compile(rf"</{name}\s*+>", re.IGNORECASE)
+    for name in ("code", "kbd", "math", "pre", "samp", "script", "style", "svg")
+}
+ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#\d{1,7}|#[xX][0-9A-Fa-f]{1,6});")
+
+SCHEME_BACKWARDS = re.compile(r"[A-Za-z0-9+.-]+[A-Za-z]")
+URL_REST = re.compile(r"[^\s<>\"`{}|\\^«»“”،؛؟]++")
+MAILBOX_BACKWARDS = re.compile(r"[A-Za-z0-9_.+-]+")
+DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}(?![A-Za-z0-9])")
+
+DOLLAR_SLOT = re.compile(r"\$\{[^\W\d][\w.]*+\}")
+BRACES = re.compile(
+    r"\{\{[^{}\n]++\}\}|\{%[^{}\n]*+(?<=%)\}"
+    r"|\{(?:[^\W\d][\w.\-]*+|\d*+)(?:\[\w*+\])?(?:![rsa])?(?::[^{}\s]*+)?\}"
+)
+# No space flag: "5% discount" is a share. Nothing glued behind: %d8 is half of a URL.
+PERCENT = re.compile(
+    r"(?<![\d%])%(?:\([^\W\d]\w*+\)|\d{1,2}\$)?[-+#0]*+\d{0,4}(?:\.\d{1,3})?"
+    r"(?:hh|ll|[hlLzjt])?[diouxXeEfFgGcrs](?!\w)"
+)
+CALCULATION = re.compile(r"<<[^<>\n]++>>")
+
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_MONEY_WORD = re.compile(r"[^\W\d_]{2,}|[\u0590-\U0010FFFF]")
+
+
+def is_prose(inner: str) -> bool:
+    """Whether what stands between two LaTeX delimiters is language, as in `\\[see below\\]`."""
+    if any(mark in inner for mark in "\\=^_"):
+        return False
+    return len(_WORD.findall(inner)) >= 2
+
+
+def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
+    """Whether `$inner$` is math and not two amounts of money with words between.
+
+    `around`: the characters right before and behind the dollars, or "".
+    """
+    before, behind = around
+    # Pandoc's rule for `tex_math_dollars`: no space at the inner side of either dollar.
+    if inner[0].isspace() or inner[-1].isspace():
+        return False
+    if "\\" in inner:
+        return True
+    if "\n" in inner or inner[0] in ",.;:!?)/" or inner[-1] in "/(" or behind.isdigit():
+        return False
+    if before.isalnum() and not inner[0].isalpha():  # 5$, 10$
+        return False
+    if inner[0].isdigit() or inner.startswith("<<"):
+        return _MONEY_WORD.search(inner) is None
+    return not is_prose(inner)
+
+
+def is_sum(mark: str) -> bool:
+    """Whether `<<…>>` is a calculation and not a quotation."""
+    return "=" in mark or not any(letter.isalpha() for letter in mark)
+
+
+def url_end(rest: str, start: int) -> int:
+    """Where the URL ends whose part from `start` on reads `rest`: not in a sentence's marks."""
+    unmatched = rest.count(")") - rest.count("(")
+    length = len(rest)
+    while length and rest[length - 1] in ".,;:!?'*_)]~$":
+        if rest[length - 1] == ")":
+            if unmatched <= 0:
+                break
+            unmatched -= 1
+        length -= 1
+    return start + length
