@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
@@ -178,6 +178,11 @@ class JobOut:
             self._stop.set()
         os._exit(RETRY)
 
+    def leave(self, reason: str) -> NoReturn:
+        """End this process at once, from any thread, so that another attempt goes on."""
+        report_mistakes(self.artifact, self.attempt, RETRY, [reason])
+        os._exit(RETRY)
+
     def start(self) -> None:
         """Begin to listen to the supervisor and to give signs of life."""
         descriptor = os.environ.get("HALA_STOP_FD")
@@ -244,6 +249,14 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     raise UserError(f"{config['stage']} returned without finishing its units: a defect", INTERNAL)
 
 
+def report_mistakes(artifact: Artifact, attempt: str, code: int, mistakes: list[str]) -> None:
+    """Tell the supervisor, and people who read the log, why this attempt ends."""
+    print("\n".join(mistakes), file=sys.stderr, flush=True)
+    rank = os.environ.get("RANK", "0")
+    report = artifact.attempt_file(f"{attempt}-error-{rank}")
+    report.write_text(json.dumps({"code": code, "mistakes": mistakes}, ensure_ascii=False))
+
+
 def main(arguments: Sequence[str]) -> int:
     """`python -m hala_hpc.attempt <artifact> <worker> <attempt>`."""
     folder, worker, attempt = arguments
@@ -256,10 +269,7 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
         traceback.print_exc()
         code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
-    print("\n".join(mistakes), file=sys.stderr, flush=True)
-    rank = os.environ.get("RANK", "0")
-    report = Artifact(Path(folder)).attempt_file(f"{attempt}-error-{rank}")
-    report.write_text(json.dumps({"code": code, "mistakes": mistakes}, ensure_ascii=False))
+    report_mistakes(Artifact(Path(folder)), attempt, code, mistakes)
     return code
 
 

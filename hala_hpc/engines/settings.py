@@ -41,6 +41,8 @@ class EngineSettings(BaseModel):
     """Whether to skip compilation and CUDA graphs; none skips them on a CPU only."""
     cpu_cache_gb: PositiveFloat = runtime(1.0)
     """GiB of key-value cache where there is no GPU."""
+    hang_limit_s: PositiveFloat = runtime(120.0)
+    """Seconds without a finished engine step, rows waiting, after which the job is begun anew."""
 
     def result_half(self) -> dict[str, Any]:
         """The settings that change the answers, as plain values."""
