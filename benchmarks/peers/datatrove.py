@@ -1,0 +1,149 @@
+"""datatrove's InferenceRunner on the same engine and prompts, a round whenever it is asked.
+
+    PYTHONPATH=<folder of benchmarks/peers/setup> python -m benchmarks.peers.datatrove JOB.json
+
+The job names the model, vLLM's options, a JSONL file of prompts (`words`, `max_tokens`), a folder
+for results and whether datatrove keeps its checkpoints. datatrove starts `vllm serve` itself. A
+line `{"ready": ...}` tells that the server has answered; then each line on standard input runs
+all prompts, and a line tells the seconds from the first document to the last one written.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
+
+
+class Rounds:
+    """Documents for the runner, and the time until the last of a round is written."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        lines = Path(job["prompts"]).read_text(encoding="utf-8").splitlines()
+        self.prompts = [json.loads(line) for line in lines]
+        self.missing = 0
+        self.tokens_in = 0
+        self.done = threading.Event()
+        self.url = ""
+
+    def documents(self) -> Iterator[Any]:
+        """Yield a first document to start the server with, then those of every round."""
+        yield from self._round("start", self.prompts[:1])
+        self._tell(ready=True)
+        for number, _ in enumerate(sys.stdin):
+            self._forget_prefixes()
+            self.tokens_in = 0
+            started = time.monotonic()
+            yield from self._round(str(number), self.prompts)
+            seconds = time.monotonic() - started
+            self._tell(seconds=seconds, rows=len(self.prompts), tokens_in=self.tokens_in)
+
+    def _round(self, name: str, prompts: list[dict[str, Any]]) -> Iterator[Any]:
+        from datatrove.data import Document
+
+        self.missing = len(prompts)
+        self.done.clear()
+        for index, prompt in enumerate(prompts):
+            more = {"max_tokens": prompt["max_tokens"]}
+            yield Document(text=prompt["words"], id=f"{name}-{index}", metadata=more)
+        self.done.wait()
+
+    def _forget_prefixes(self) -> None:
+        """Empty the prefix cache: no round may profit from the one before it."""
+        request = urllib.request.Request(f"{self.url}/reset_prefix_cache", method="POST")  # noqa: S310
+        with urllib.request.urlopen(request) as answer:  # noqa: S310
+            answer.read()
+
+    def written(self) -> None:
+        """Count a document that the writer has taken."""
+        self.missing -= 1
+        if not self.missing:
+            self.done.set()
+
+    @staticmethod
+    def _tell(**words: Any) -> None:
+        print(json.dumps(words), flush=True)
+
+
+def options_of(job: dict[str, Any]) -> dict[str, Any]:
+    """The engine's options as words of `vllm serve`."""
+    options = {name.replace("_", "-"): value for name, value in job["options"].items()}
+    return {
+        name: json.dumps(value) if isinstance(value, dict) else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
+def make_runner(job: dict[str, Any], rounds: Rounds) -> Any:
+    """The runner with its server, writing JSONL."""
+    from datatrove.pipeline.inference.run_inference import InferenceConfig, InferenceRunner
+    from datatrove.pipeline.writers import JsonlWriter
+
+    class Writer(JsonlWriter):
+        def write(self, *args: Any, **named: Any) -> None:
+            super().write(*args, **named)
+            rounds.written()
+
+    class Runner(InferenceRunner):
+        def _init_server(self, rank: int) -> Any:
+            server = super()._init_server(rank)
+            find = server._wait_until_ready
+
+            async def wait_until_ready(*args: Any, **named: Any) -> None:
+                await find(*args, **named)
+                rounds.url = server.get_base_url()
+
+            server._wait_until_ready = wait_until_ready
+            return server
+
+    async def translate(document: Any, generate: Any) -> Any:
+        payload = {
+            "messages": [{"role": "user", "content": document.text}],
+            "max_tokens": document.metadata["max_tokens"],
+            "temperature": 0,
+            "ignore_eos": True,
+        }
+        result = await generate(payload)
+        rounds.tokens_in += result.usage["prompt_tokens"]
+        return result
+
+    folder = Path(job["folder"])
+    config = InferenceConfig(
+        server_type="vllm",
+        model_name_or_path=job["model"],
+        model_max_context=job["max_model_len"],
+        model_kwargs=options_of(job),
+        server_log_folder=str(folder / "logs"),
+        server_start_timeout_sec=600,
+        metric_interval=3600,
+    )
+    checkpoints = str(folder / "checkpoints") if job["checkpoints"] else None
+    writer = Writer(str(folder / "output"), "${rank}_${chunk_index}.jsonl", compression=None)
+    return Runner(translate, config, writer, checkpoints_local_dir=checkpoints)
+
+
+def main() -> None:
+    """Run rounds until standard input ends."""
+    from loguru import logger
+
+    job = json.loads(Path(sys.argv[1]).read_text())
+    logger.remove()
+    logger.add(sys.stderr, level="WARNING")
+    # The shell command `vllm` stands beside the Python that runs this.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # vLLM's own switch that opens /reset_prefix_cache.
+    os.environ.update(JOB_ENVIRONMENT, PATH=path, VLLM_SERVER_DEV_MODE="1")
+    os.environ["VLLM_COMPILE_LOCK_DIR"] = str(Path(job["folder"]) / "locks")
+    rounds = Rounds(job)
+    make_runner(job, rounds).run(rounds.documents())
+
+
+if __name__ == "__main__":
+    main()
