@@ -23,7 +23,7 @@ def start_engine(model: str, settings: EngineSettings) -> Any:
     on_cpu = current_platform.is_cpu()
     if on_cpu:
         # Two processes more would import for most of a minute and bring nothing.
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     else:
         # Engines that compile into one cache corrupt it: each job has its own, on the node's disk.
         private = Path(tempfile.gettempdir()) / f"hala-vllm-{uuid4().hex}"

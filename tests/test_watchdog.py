@@ -1,0 +1,152 @@
+"""An engine that died or hangs ends the attempt; anything else does not."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_models import untrained_model
+
+#: `leave` says why and leaves, as the attempt's does.
+START = """
+import os, signal, sys, time
+from multiprocessing import Process
+from hala_hpc.engines.watchdog import EngineWatch
+def leave(reason):
+    print(reason, flush=True)
+    os._exit(75)
+"""
+STAND_IN = START + (
+    "engine = Process(target=time.sleep, args=(60,), name='EngineCore')\nengine.start()\n"
+)
+REAL = (
+    START
+    + """
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
+if __name__ == "__main__":
+    from hala_hpc.engines.engine_start import start_engine
+    from hala_hpc.engines.settings import EngineSettings
+    from hala_hpc.engines.watchdog import engine_processes
+    settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=4)
+    llm = start_engine(sys.argv[1], settings)
+    from vllm import SamplingParams
+    from vllm.inputs.engine import tokens_input
+    [engine] = engine_processes()
+    with EngineWatch(float(sys.argv[2]), leave) as watch:
+        params = SamplingParams(max_tokens=400, ignore_eos=True)
+        llm.llm_engine.add_request("1", tokens_input([5, 6, 7]), params)
+        for step in range(400):
+            if step == 5:
+                print(f"{time.time()} {engine.pid}", flush=True)
+                os.kill(engine.pid, getattr(signal, sys.argv[3]))
+            llm.llm_engine.step()
+            watch.beat(1)
+"""
+)
+
+
+def run(script: str, *arguments: str) -> tuple[int, str, float]:
+    """Exit code, output and seconds of a process of its own."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode in (0, 75), done.stderr
+    return done.returncode, done.stdout, time.monotonic() - began
+
+
+def run_real(script: Path, *arguments: str) -> tuple[int, list[str], float, bool]:
+    """Exit code, output, seconds from the engine's misfortune to the end; is the engine there?"""
+    # From a file: vLLM starts its engine process with `spawn`.
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False
+    )
+    ended = time.time()
+    assert done.stdout, done.stderr
+    facts, *said = done.stdout.splitlines()
+    began, pid = facts.split()
+    return done.returncode, said, ended - float(began), Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.slow
+def test_a_killed_engine_process_is_noticed_within_5_seconds() -> None:
+    code, said, seconds = run(
+        STAND_IN + "with EngineWatch(60, leave): engine.kill(); time.sleep(30)"
+    )
+    assert code == 75
+    assert said == "the engine's process EngineCore was killed by SIGKILL\n"
+    assert seconds < 5
+
+
+def test_an_engine_whose_steps_no_longer_end_is_noticed() -> None:
+    code, said, _ = run(STAND_IN + "with EngineWatch(1, leave) as w: w.beat(7); time.sleep(30)")
+    assert code == 75
+    assert said.startswith("the engine hangs: no step ended in ")
+    assert said.endswith("(engine.hang_limit_s=1) while 7 requests were in flight\n")
+
+
+def test_the_engine_processes_are_killed_before_the_attempt_leaves() -> None:
+    script = STAND_IN.replace("print(reason", "engine.join(5); print(engine.exitcode")
+    _, said, _ = run(script + "with EngineWatch(0.1, leave) as w: w.beat(7); time.sleep(30)")
+    assert said == "-9\n"
+
+
+def test_nothing_is_wrong_while_steps_end_or_nothing_is_asked() -> None:
+    code, said, _ = run(
+        START
+        + "with EngineWatch(0.8, leave) as w:\n"
+        + "    for _ in range(20): w.beat(7); time.sleep(0.1)\n"
+        + "    w.beat(0); time.sleep(2)"
+    )
+    assert (code, said) == (0, "")
+
+
+@pytest.mark.slow
+def test_an_engine_that_is_replaced_is_no_dead_engine() -> None:
+    code, said, _ = run(
+        STAND_IN
+        + "with EngineWatch(60, leave) as w:\n"
+        + "    with w.restarting(): engine.kill(); time.sleep(4)\n"
+        + "    time.sleep(1)"
+    )
+    assert (code, said) == (0, "")
+
+
+def test_another_error_goes_its_own_way() -> None:
+    from hala_hpc.engines.watchdog import EngineWatch
+
+    with pytest.raises(ValueError, match="mine"), EngineWatch(60, print):
+        raise ValueError("mine")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("blow", "limit_s", "within_s"), [("SIGKILL", "60", 5), ("SIGSTOP", "4", 7)]
+)
+def test_a_real_engine_that_is_killed_or_stopped_is_left(
+    blow: str,
+    limit_s: str,
+    within_s: float,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    model = untrained_model(tmp_path_factory.getbasetemp())
+    script = tmp_path / "engine.py"
+    script.write_text(REAL)
+    code, said, seconds, engine_lives = run_real(script, str(model), limit_s, blow)
+    assert seconds < within_s
+    assert not engine_lives
+    assert code == 75, said
+    assert ("killed by SIGKILL" if blow == "SIGKILL" else "the engine hangs") in said[-1]
+
+
+@pytest.mark.slow
+def test_an_engine_death_that_vllm_tells_of_is_tried_again() -> None:
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    from hala_hpc.core.errors import Retry
+    from hala_hpc.engines.watchdog import EngineWatch
+
+    with pytest.raises(Retry, match="the engine failed"), EngineWatch(60, print):
+        raise EngineDeadError
