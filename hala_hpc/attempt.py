@@ -17,10 +17,12 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.claims import Claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Stage
@@ -79,6 +81,7 @@ class JobOut:
 
     def __init__(self, artifact: Artifact, stage: Stage[Any], worker: int, attempt: str) -> None:
         self.artifact, self.stage, self.worker, self.attempt = artifact, stage, worker, attempt
+        self.shared = artifact.shared
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.began = time.time()
@@ -139,6 +142,8 @@ class JobOut:
                 "commit": os.environ.get("HALA_COMMIT", ""),
             },
         )
+        if self.stage.steals:
+            self.artifact.claim_file(unit).unlink(missing_ok=True)
         self.unit_began = time.monotonic()
         self.units_done += 1
 
@@ -218,11 +223,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def load_stage(config: dict[str, Any], work: Path) -> Stage[Any]:
-    """The stage of an artifact with its settings and inputs, inside a job."""
+def load_stage(artifact: Artifact, config: dict[str, Any]) -> Stage[Any]:
+    """The stage of an artifact with the settings of the newest round, inside a job."""
     stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE
-    settings = stage.Settings.model_validate(config["settings"])
-    return stage(settings, JobInputs(config, work))
+    settings = artifact.round(artifact.last_round())["spec"]["settings"]
+    return stage(stage.Settings.model_validate(settings), JobInputs(config, artifact.folder.parent))
 
 
 def run_attempt(folder: str, worker: int, attempt: str) -> int:
@@ -231,18 +236,22 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     config = artifact.config()
     if config is None:
         raise UserError(f"{folder} is no artifact: config.json is missing", NO_INPUT)
-    assigned: Sequence[int] = artifact.round(artifact.last_round())["assignment"][worker]
-    left = [unit for unit in assigned if artifact.mark(unit) is None]
-    if not left:
+    stage = load_stage(artifact, config)
+    assignment: list[list[int]] = artifact.round(artifact.last_round())["assignment"]
+    claims = Claims(artifact, worker, assignment)
+    own = [unit for unit in assignment[worker] if artifact.mark(unit) is None]
+    units = iter(claims if stage.steals else own)
+    first = next(units, None)
+    if first is None:
         return 0
-    stage = load_stage(config, artifact.folder.parent)
     out = JobOut(artifact, stage, worker, attempt)
     out.start()
     try:
-        stage.run(left, out)
+        stage.run(chain([first], units), out)
     finally:
         out.finish()
-    if out.rank != 0 or all(artifact.mark(unit) is not None for unit in left):
+    taken = claims.taken if stage.steals else own
+    if out.rank != 0 or all(artifact.mark(unit) is not None for unit in taken):
         return 0
     if out.stop:
         return RETRY

@@ -83,7 +83,7 @@ def print_scripts(line: Line, missing: list[Step]) -> None:
     backend, commit = SlurmBackend(), code_commit()
     names = {step.name for step in missing}
     for step in missing:
-        spec = make_spec(line.launcher, step.node.settings.resources, step.node.stage.env, commit)
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
         after = tuple(f"<gate of {n}>" for n in step.node.input_nodes() if n in names)
         print(
             f"\n# ---- {step.name}: workers\n"

@@ -17,6 +17,7 @@ from uuid import uuid4
 from hala_hpc.attempt import load_stage
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, Retry, UserError
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Facts
@@ -80,6 +81,7 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: dict[str, An
 
     `spec` holds what the gate needs to submit again: launcher, resources, environment.
     """
+    drop_claims(artifact)
     missing = missing_units(artifact, units)
     workers = max(1, min(workers, len(missing)))
     number = artifact.last_round() + 1
@@ -167,7 +169,7 @@ def fail(artifact: Artifact, code: int, reasons: list[str]) -> Verdict:
 
 def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
     """Fill `output/` from all units and write the mark of the node."""
-    stage = load_stage(config, artifact.folder.parent)
+    stage = load_stage(artifact, config)
     marks = [artifact.mark(unit) or {} for unit in range(config["units"])]
     folders = [artifact.unit_folder(unit) for unit in range(config["units"])]
     temporary = artifact.folder / f"output.{uuid4().hex[:8]}.tmp"

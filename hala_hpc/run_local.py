@@ -21,7 +21,7 @@ def run_steps(line: Line, chosen: dict[str, Step]) -> int:
         if step.state == "done":
             print(f"{step.name}: done before")
             continue
-        spec = make_spec(line.launcher, step.node.settings.resources, step.node.stage.env, commit)
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
         code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}")
         if code != OK:
             return code

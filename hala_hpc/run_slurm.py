@@ -19,7 +19,7 @@ def require_accepted(line: Line, steps: list[Step]) -> None:
         worker_job(
             step.artifact,
             step.workers,
-            make_spec(line.launcher, step.node.settings.resources, step.node.stage.env, ""),
+            make_spec(line.launcher, step.node.settings, step.node.stage.env, ""),
         )
         for step in steps
     ]
@@ -40,7 +40,7 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
             gates[step.name] = (read_json(step.artifact.jobs_file) or {})["gate"]
             print(f"{step.name}: jobs {', '.join(ids)} are at it")
             continue
-        spec = make_spec(line.launcher, step.node.settings.resources, step.node.stage.env, commit)
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
         after = tuple(gates[name] for name in step.node.input_nodes() if name in gates)
         step.artifact.failure_file.unlink(missing_ok=True)
         gates[step.name] = submit_node(step.artifact, step.units, spec, after)

@@ -10,18 +10,24 @@ from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.resources import Resources
+from hala_hpc.core.settings import StageSettings
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 from hala_hpc.gate import begin_round, gate, idle_rounds
 from hala_hpc.worker import work
 
 
-def make_spec(launcher: Launcher, resources: Resources, env: str, commit: str) -> dict[str, Any]:
-    """What a later round of the same node needs to know; kept in the round's file."""
+def make_spec(launcher: Launcher, settings: StageSettings, env: str, commit: str) -> dict[str, Any]:
+    """What the jobs of a round and of later ones need to know; kept in the round's file.
+
+    The settings stand here as well as in `config.json`: those that leave the result as it is may
+    be others each time that somebody asks.
+    """
     return {
         "launcher": launcher.model_dump(mode="json"),
         "env": env,
         "commit": commit,
-        "resources": resources.model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json", exclude={"resources"}),
+        "resources": settings.resources.model_dump(mode="json"),
         "idle_rounds": 0,
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from hala_hpc.core.stage import Facts, Stage
 
@@ -32,6 +33,7 @@ class PlainOut:
         self.base, self.stage, self.stop_at = base, stage, stop_at
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.worker, self.attempt, self.shared = 0, uuid4().hex[:8], base / "shared"
         self.counts: dict[str, float] = {}
         self.facts: Facts | None = None
 
@@ -44,6 +46,12 @@ class PlainOut:
         folder = self.base / "kept" / str(unit)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def require_lease(self) -> None:
+        pass
+
+    def leave(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     def commit(self, unit: int) -> None:
         self.facts = self.stage.check(unit, self.folder(unit))

@@ -67,6 +67,19 @@ class Artifact:
         """Which attempt may commit for a worker; the newest one wins."""
         return self.folder / "attempts" / f"lease-{worker:05d}.json"
 
+    @property
+    def shared(self) -> Path:
+        """What workers tell each other while they run."""
+        return self.folder / "shared"
+
+    def claim_file(self, unit: int) -> Path:
+        """Which worker of this round makes a unit, until the unit is done."""
+        return self.folder / "claims" / f"{unit:05d}.json"
+
+    def claimed_units(self) -> set[int]:
+        """Units that some worker of this round has taken."""
+        return {int(path.stem) for path in (self.folder / "claims").glob("[0-9]*.json")}
+
     def kept_folder(self, unit: int) -> Path:
         """Files that outlive an attempt: checkpoints of a unit."""
         return self.folder / "kept" / f"{unit:05d}"

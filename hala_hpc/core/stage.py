@@ -1,6 +1,6 @@
 """What a stage is: settings, a plan of units, and the code that runs, checks and collects them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -64,13 +64,27 @@ class Out(Protocol):
 
     rank: int
     world_size: int
+    worker: int
+    """Number of the worker among those of the node, from 0."""
+    attempt: str
+    """Name of this attempt; no other attempt at anything has it."""
+    shared: Path
+    """Folder that all workers of the node read; each writes a file of its own."""
 
     def folder(self, unit: int) -> Path:
         """Empty folder of this attempt for the files of a unit (the same for all ranks)."""
         ...
 
     def kept(self, unit: int) -> Path:
-        """Folder that outlives the attempt: checkpoints."""
+        """Folder that outlives the attempt: checkpoints, finished rows of an unfinished unit."""
+        ...
+
+    def require_lease(self) -> None:
+        """Raise Retry when a newer attempt has begun; to be called before anything is kept."""
+        ...
+
+    def leave(self, reason: str) -> None:
+        """End this process at once, from any thread; the supervisor tries again elsewhere."""
         ...
 
     def commit(self, unit: int) -> None:
@@ -102,6 +116,8 @@ class Stage(Generic[S]):
     """Environment that the jobs need: main or quantize."""
     Settings: ClassVar[type[StageSettings]]
     """Class of the settings. Its `resources` default is what the stage needs."""
+    steals: ClassVar[bool] = False
+    """Whether a worker that has made its own units goes on with those of slower workers."""
     version: ClassVar[int] = 1
     """Part of the fingerprint; raised when the same settings give another result."""
 
@@ -125,8 +141,11 @@ class Stage(Generic[S]):
         """
         return []
 
-    def run(self, units: Sequence[int], out: Out) -> None:
-        """Make the units, committing each as it is finished; return early when `out.stop`."""
+    def run(self, units: Iterable[int], out: Out) -> None:
+        """Make the units, committing each as it is finished; return early when `out.stop`.
+
+        Where the stage `steals`, a unit is this worker's only once it is taken from `units`.
+        """
         raise NotImplementedError
 
     def check(self, unit: int, folder: Path) -> Facts:

@@ -1,15 +1,18 @@
 """What stages share that ask a model about every row of a corpus."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from hala_hpc.core.settings import CorpusRef, ModelRef
+from pydantic import Field, PositiveFloat
+
+from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import parts
+from hala_hpc.data.corpus import Kind, parts, require_kind
 from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.job_environment import prepare_environment
-from hala_hpc.engines.row_work import Work
+from hala_hpc.engines.row_work import RowTask, Work
 from hala_hpc.engines.settings import GenerationSettings
 from hala_hpc.engines.unit_files import check_unit, collect_units
 
@@ -23,20 +26,44 @@ class RowSettings(GenerationSettings):
     """The rows it is asked about."""
     units: int
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(1.0)
+    """Fail when a larger share of the rows is rejected, as soon as that is certain."""
+    commit_s: PositiveFloat = runtime(30.0)
+    """Seconds of work that a kill may cost: finished rows are put on the disk so often."""
 
 
 S = TypeVar("S", bound=RowSettings)
 
 
 class RowStage(Stage[S]):
-    """Many units in one engine; a stage of this kind says with `work` what is asked."""
+    """Many units in one engine; a stage of this kind says with `task` what is asked."""
 
     produces = "corpus"
+    steals = True
+    takes: tuple[Kind, ...]
+    """Kinds of corpus that the stage takes."""
+
+    def task(self, kind: Kind) -> RowTask:
+        """What is done with each row of a corpus of this kind."""
+        raise NotImplementedError
 
     @property
+    def blank(self) -> str:
+        """The prompt around an empty text."""
+        raise NotImplementedError
+
+    @cached_property
     def work(self) -> Work:
         """The corpus and what is done with each of its rows."""
-        raise NotImplementedError
+        corpus = Path(self.inputs.path(self.settings.corpus))
+        return Work(
+            corpus,
+            self.settings.corpus,
+            self.settings.units,
+            self.task(require_kind(corpus, *self.takes)),
+            self.blank,
+            self.settings.max_rejected_fraction,
+        )
 
     def plan(self) -> int:
         """As many units as the settings say."""
@@ -48,7 +75,7 @@ class RowStage(Stage[S]):
         if not self.settings.corpus.startswith("@"):
             parts(self.settings.corpus)
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Ask about the units' rows, each unit committed when its last row is done."""
         from hala_hpc.engines.generate import Generator
         from hala_hpc.engines.unit_feed import UnitFeed
@@ -57,7 +84,7 @@ class RowStage(Stage[S]):
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
         model = self.inputs.path(self.settings.model)
         with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
-            UnitFeed(generator, work, out).run(units)
+            UnitFeed(generator, work, out, self.settings.commit_s).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every row of the input is answered for or rejected, in its order."""
@@ -65,4 +92,4 @@ class RowStage(Stage[S]):
 
     def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
         """Gather the shards; returns texts, seconds and speed."""
-        return collect_units(marks, folders, output)
+        return collect_units(marks, folders, output, self.work)

@@ -1,11 +1,13 @@
-"""A unit in the making: rows that wait for the answers to their prompts."""
+"""What a stage makes of a row: a short program that asks the model and returns the result."""
 
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from hala_hpc.data.corpus import Kind, Row, count_rows
+from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.corpus_index import CorpusIndex
 
 #: An answer has no room in the model's context.
 TOO_LONG = "too_long"
@@ -15,14 +17,42 @@ TRUNCATED = "truncated"
 EMPTY = "empty"
 #: An answer holds half a character (U+FFFD) that its prompt does not.
 BROKEN = "broken_text"
+#: A prompt that the accelerator has no memory for even when it runs alone.
+OUT_OF_MEMORY = "out_of_memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an answer is drawn, where it is not as the engine's settings say."""
+
+    temperature: float | None = None
+    """None takes the engine's setting."""
+    seed: int = 0
+    """Added to the seed of the engine."""
+    repetition_penalty: float = 1.0
+    choices: tuple[str, ...] = ()
+    """The answer is one of these, and `Answer.shares` tells how likely each is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question to the model. Equal words and sampling are generated once."""
+
+    words: str
+    """The user's words: a prompt with everything filled in."""
+    sampling: Sampling = Sampling()
+    why: str = ""
+    """The reason when it is asked again, for the counts; empty the first time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model said to a prompt; `reason` tells why it is no good, else it is empty."""
+    """What the model said to a question; `reason` tells why it is no good, else it is empty."""
 
     text: str
     reason: str = ""
+    shares: tuple[float, ...] = ()
+    """Probability of each choice, sums to 1; empty where there was no choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +61,30 @@ class Rejection:
 
     reason: str
     said: str = ""
+    more: dict[str, float | str] = field(default_factory=dict)
+    """Values of the task's further columns, where there are any."""
+
+
+#: Asks lists of questions, gets the answers in the same order, and returns what became of the row.
+RowProgram = Generator[list[Ask], list[Answer], Row | Rejection]
 
 
 class RowTask(Protocol):
-    """What a stage makes of a row: prompts out, answers in."""
+    """What a stage makes of the rows of a corpus."""
 
     kind: Kind
     """Kind of the rows that come out."""
+    extra: dict[str, str]
+    """Further columns of theirs and of rejected ones, with Arrow types."""
+    wanted: frozenset[str] | None
+    """Reasons of rejection that are no sign of trouble; None for all."""
 
-    def prompts(self, row: Row) -> list[str]:
-        """The user's words of every prompt that the row needs; none when it needs no model."""
+    def fit(self, room: int, count: Callable[[str], int]) -> None:
+        """Take note of the model: tokens that a text may have at most, and what counts them."""
         ...
 
-    def finish(self, row: Row, answers: list[Answer]) -> Row | Rejection:
-        """The finished row, from the answers in the order of the prompts."""
+    def program(self, row: Row) -> RowProgram:
+        """The questions about a row, and the row or rejection that comes of the answers."""
         ...
 
     def fault(self, before: Row, after: Row) -> str:
@@ -63,51 +103,15 @@ class Work:
     task: RowTask
     blank: str = ""
     """The prompt around an empty text: what is longer is the text's own."""
+    max_rejected_fraction: float = 1.0
+    """Stop above this share of rows that are rejected for a reason that is not wanted."""
 
     @cached_property
-    def rows(self) -> int:
-        """Rows of the corpus."""
-        return count_rows(self.corpus)
+    def index(self) -> CorpusIndex:
+        """Where the rows of the corpus stand."""
+        return CorpusIndex(self.corpus)
 
     def range_of(self, unit: int) -> tuple[int, int]:
         """First row of a unit and the one after its last."""
-        return unit * self.rows // self.units, (unit + 1) * self.rows // self.units
-
-
-@dataclass(slots=True, eq=False)
-class OpenUnit:
-    """A unit between its first prompt and its commit."""
-
-    number: int
-    first: int
-    """Number in the corpus of the first row, from 0."""
-    rows: list[Row]
-    results: list[Row | Rejection | None] = field(default_factory=list)
-    missing: int = 0
-    texts: int = 0
-    texts_reused: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-
-    def __post_init__(self) -> None:
-        self.results = [None] * len(self.rows)
-        self.missing = len(self.rows)
-
-
-@dataclass(slots=True, eq=False)
-class OpenRow:
-    """A row and the answers that it has so far."""
-
-    unit: OpenUnit
-    index: int
-    answers: list[Answer | None]
-
-    @property
-    def row(self) -> Row:
-        """The row as the corpus has it."""
-        return self.unit.rows[self.index]
-
-    def whole(self) -> list[Answer] | None:
-        """All answers once they are there."""
-        there = [answer for answer in self.answers if answer is not None]
-        return there if len(there) == len(self.answers) else None
+        rows = self.index.rows
+        return unit * rows // self.units, (unit + 1) * rows // self.units

@@ -1,143 +1,165 @@
 """Feeds the rows of many units through one engine without a pause between them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from math import sqrt
 from time import monotonic
 
+from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.data.corpus import characters_of, read_slice
-from hala_hpc.engines.ask_once import AskOnce
-from hala_hpc.engines.generate import Completion, Generator, Request
-from hala_hpc.engines.row_work import (
-    BROKEN,
-    EMPTY,
-    TOO_LONG,
-    TRUNCATED,
-    Answer,
-    OpenRow,
-    OpenUnit,
-    Work,
-)
+from hala_hpc.data.corpus import Row, characters_of
+from hala_hpc.engines.generate import Generator
+from hala_hpc.engines.open_rows import OpenRow, OpenUnit
+from hala_hpc.engines.questions import Delivery, Questions
+from hala_hpc.engines.row_work import Rejection, Work
 from hala_hpc.engines.unit_files import write_unit
+from hala_hpc.engines.unit_pieces import UnitPieces
 
-#: Seconds for rows that are nearly done once the job must leave.
-STOP_GRACE_S = 3.0
-#: Rows whose prompts are tokenized in one call.
-TOKENIZE_ROWS = 64
+#: Rows that are opened between two steps of the engine; their questions are tokenized together.
+OPEN_ROWS = 64
+#: Characters of open rows at most, whatever else is allowed.
+OPEN_CHARACTERS = 50_000_000
 #: Seconds between two words of progress.
 PROGRESS_S = 0.5
+#: Rows after which a share of rejected ones tells something.
+TELLING_ROWS = 1000
 
 
 class UnitFeed:
     """Rows of the next unit enter the engine while the last of the former finish."""
 
-    def __init__(self, generator: Generator, work: Work, out: Out) -> None:
-        self.generator, self.work, self.out = generator, work, out
-        self.fixed_tokens = len(generator.prompter.ids([work.blank])[0])
-        self.once = AskOnce()
-        self.rows = self.rows_total = self.tokens = 0
-        self.last_commit = monotonic()
+    def __init__(self, generator: Generator, work: Work, out: Out, commit_s: float = 30.0) -> None:
+        self.work, self.out, self.commit_s = work, out, commit_s
+        self.questions = Questions(generator, work.blank, out)
+        work.task.fit(*self.questions.measure())
+        self.open_units: dict[int, OpenUnit] = {}
+        self.rows = self.rows_total = self.rejected = self.characters = 0
+        self.last_commit = self.last_cost = monotonic()
         self.next_progress = 0.0
 
-    def run(self, units: Sequence[int]) -> None:
+    def run(self, units: Iterable[int]) -> None:
         """Make the units and commit each when its last row is done; return early on `stop`."""
-        ranges = [self.work.range_of(unit) for unit in units]
-        self.rows_total = sum(last - first for first, last in ranges)
-        stopped_at = None
-        answers = self.generator.stream(self._requests(units))
-        for completions in answers:
-            for completion in completions:
-                self._take(completion)
-            self._tell()
-            if self.out.stop:
-                stopped_at = stopped_at or monotonic()
-                if monotonic() - stopped_at > STOP_GRACE_S:
+        rows, more = self._rows(units), True
+        while not self.out.stop:
+            if more and self._has_space():
+                more = self._open(rows)
+            self._deliver(self.questions.prepare())
+            if more and self._has_space() and self.questions.is_hungry:
+                continue
+            self.questions.feed()
+            if self.questions.is_idle:
+                if not more:
                     break
-        answers.close()
+                continue
+            self._deliver(self.questions.step())
+            self._commit_pieces()
+            self._tell()
+        self.questions.close()
+        self._commit_pieces(now=True)
         self._tell(now=True)
 
-    def _requests(self, units: Sequence[int]) -> Iterator[Request]:
-        """Prompts of all units that no earlier row has asked, longest rows of a unit first.
-
-        Long rows that start late would leave the engine half empty at the end.
-        """
+    def _rows(self, units: Iterable[int]) -> Iterator[OpenRow]:
+        """The rows of all units that no earlier attempt finished."""
         for number in units:
-            if self.out.stop:
-                return
             first, last = self.work.range_of(number)
-            unit = OpenUnit(number, first, list(read_slice(self.work.corpus, first, last)))
-            if not unit.rows:
+            pieces = UnitPieces(self.out.kept(number), last - first, self.out.attempt)
+            unit = self.open_units[number] = OpenUnit(number, first, last - first, pieces)
+            self.rows_total += unit.rows
+            self.rows += pieces.finished
+            if unit.whole:
                 self._close(unit)
-            longest_first = sorted(
-                range(len(unit.rows)), key=lambda index: -characters_of(unit.rows[index])
-            )
-            indexes = iter(longest_first)
-            while batch := list(islice(indexes, TOKENIZE_ROWS)):
-                yield from self._open_rows(unit, batch)
+                continue
+            for index, row in enumerate(self.work.index.read(first, last)):
+                if index not in pieces:
+                    yield OpenRow(unit, index, row, self.work.task.program(row))
 
-    def _open_rows(self, unit: OpenUnit, indexes: list[int]) -> Iterator[Request]:
-        prompts = [self.work.task.prompts(unit.rows[index]) for index in indexes]
-        words = [word for prompt in prompts for word in prompt]
-        ids = iter(self.generator.prompter.ids(words) if words else [])
-        for index, row_words in zip(indexes, prompts, strict=True):
-            row = OpenRow(unit, index, [None] * len(row_words))
-            unit.texts += len(row_words)
-            for place, word in enumerate(row_words):
-                request = self._ask(row, place, word, next(ids))
-                if request is not None:
-                    yield request
-            self._finish(row)
+    def _has_space(self) -> bool:
+        """Whether more rows may be opened: memory is bounded, however large a unit is."""
+        ahead = self.questions.ahead < self.questions.most_ahead
+        return ahead and self.characters < OPEN_CHARACTERS
 
-    def _ask(self, row: OpenRow, place: int, words: str, ids: list[int]) -> Request | None:
-        """A request for a prompt, unless its answer is known or on the way, or has no room."""
-        if self.once.reuse(words, row, place):
-            row.unit.texts_reused += 1
-            return None
-        limit = self.generator.answer_limit(len(ids), len(ids) - self.fixed_tokens)
-        if limit is None:
-            row.answers[place] = Answer("", TOO_LONG)
-            return None
-        return Request(self.once.ask(words, row, place), ids, limit)
+    def _open(self, rows: Iterator[OpenRow]) -> bool:
+        """Open the next rows; False when there are none."""
+        opened = 0
+        for row in islice(rows, OPEN_ROWS):
+            opened += 1
+            self.characters += characters_of(row.row)
+            self._go_on(row, row.begin())
+        return opened > 0
 
-    def _take(self, completion: Completion) -> None:
-        """Give an answer to every row that waits for it."""
-        answer = judge_answer(completion, self.once.words(completion.key))
-        waiting = self.once.answer(completion.key, answer)
-        unit = waiting[0].unit
-        unit.tokens_in += completion.tokens_in
-        unit.tokens_out += completion.tokens_out
-        self.tokens += completion.tokens_out
-        for row in waiting:
-            self._finish(row)
+    def _deliver(self, deliveries: Iterable[Delivery]) -> None:
+        """Give answers to the rows that wait for them."""
+        for waiting, answer in deliveries:
+            for row, place in waiting:
+                result = row.take(place, answer)
+                if result is not None or row.is_new:
+                    self._go_on(row, result)
 
-    def _finish(self, row: OpenRow) -> None:
-        """Finish a row once all its answers are there, and its unit with its last row."""
-        unit, answers = row.unit, row.whole()
-        if answers is None or unit.results[row.index] is not None:
-            return
-        unit.results[row.index] = self.work.task.finish(row.row, answers)
-        unit.missing -= 1
+    def _go_on(self, row: OpenRow, result: Row | Rejection | None) -> None:
+        """Put the questions of a row until it has its result or must wait."""
+        while result is None:
+            row.is_new = False
+            known = self.questions.put(row)
+            for place, answer in known:
+                result = row.take(place, answer)
+            if result is None and not row.is_new:
+                return
+        self._finish(row, result)
+
+    def _finish(self, row: OpenRow, result: Row | Rejection) -> None:
+        """Take the result of a row; with its last row a unit is committed."""
+        row.unit.finish(row, result)
         self.rows += 1
-        if not unit.missing:
-            self._close(unit)
+        self.characters -= characters_of(row.row)
+        if isinstance(result, Rejection):
+            self._require_good(result.reason)
+        if row.unit.whole:
+            self._close(row.unit)
+
+    def _require_good(self, reason: str) -> None:
+        """Raise UserError (65) when clearly more rows are rejected than may be."""
+        task, most = self.work.task, self.work.max_rejected_fraction
+        if task.wanted is None or reason in task.wanted:
+            return
+        self.rejected += 1
+        # Three standard deviations above what may be: chance alone does not stop a run.
+        limit = most * self.rows + 3 * sqrt(self.rows * most * (1 - most))
+        if self.rows >= TELLING_ROWS and self.rejected > limit:
+            self._commit_pieces(now=True)
+            raise UserError(
+                f"{self.work.name}: {self.rejected} of the first {self.rows} rows are rejected, "
+                f"the last one for {reason!r}, max_rejected_fraction is {most}; look at them in "
+                f"{self.out.kept(min(self.open_units, default=0))}, mend the model, the prompt or "
+                "the checks, or raise max_rejected_fraction",
+                BAD_DATA,
+            )
 
     def _close(self, unit: OpenUnit) -> None:
-        now = monotonic()
-        seconds, self.last_commit = now - self.last_commit, now
-        write_unit(self.out.folder(unit.number), unit, self.work, seconds)
+        self._spend(unit)
+        write_unit(self.out.folder(unit.number), unit, self.work)
         self.out.commit(unit.number)
+        unit.pieces.remove()
+        del self.open_units[unit.number]
+
+    def _spend(self, unit: OpenUnit) -> None:
+        """Put the time since the last call down to a unit; only sums over units are told."""
+        now = monotonic()
+        unit.cost(seconds=now - self.last_cost)
+        self.last_cost = now
+
+    def _commit_pieces(self, now: bool = False) -> None:
+        """Put the finished rows of open units on the disk from time to time."""
+        if not now and monotonic() - self.last_commit < self.commit_s:
+            return
+        for unit in self.open_units.values():
+            self._spend(unit)
+            unit.pieces.write(self.out.require_lease)
+        self.questions.shared.exchange()
+        self.last_commit = monotonic()
 
     def _tell(self, now: bool = False) -> None:
         if now or monotonic() >= self.next_progress:
             self.next_progress = monotonic() + PROGRESS_S
-            self.out.progress(rows=self.rows, rows_total=self.rows_total, tokens=self.tokens)
-
-
-def judge_answer(completion: Completion, words: str) -> Answer:
-    """The answer to a prompt, with a reason when it is cut, empty or broken."""
-    text = completion.text.strip()
-    if not completion.whole:
-        return Answer(text, TRUNCATED)
-    if not text:
-        return Answer(text, EMPTY)
-    return Answer(text, BROKEN if "\ufffd" in text and "\ufffd" not in words else "")
+            self.out.progress(
+                rows=self.rows, rows_total=self.rows_total, tokens=self.questions.tokens
+            )

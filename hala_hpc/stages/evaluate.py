@@ -1,6 +1,6 @@
 """evaluate: score models side by side, on benchmarks and on translation of held-out pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class Evaluate(Stage[Settings]):
             parts(corpus)
         return missing_places("prompt", self.settings.prompt, ["text"]) if corpus else []
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
         prepare_environment()
         for unit in units:

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,7 +58,7 @@ class Merge(Stage[Settings]):
             ]
         return []
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Merge on the CPU, tensor by tensor."""
         base, model = self._folders()
         require_same_shapes(base, model)

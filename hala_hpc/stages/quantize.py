@@ -1,6 +1,6 @@
 """quantize: compress the weights of a model to FP8 with LLM Compressor, for vLLM to serve."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class Quantize(Stage[Settings]):
         require_model(self.settings.model)
         return []
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Compress the weights, or link them."""
         source = local_model(self.inputs.path(self.settings.model))
         require_model(str(source))

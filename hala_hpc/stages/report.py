@@ -1,6 +1,6 @@
 """report: one HTML page and a Markdown file about what the nodes before it did."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pydantic import Field
@@ -45,7 +45,7 @@ class Report(Stage[Settings]):
             if not name.startswith("@")
         ]
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Read the summaries and write both files."""
         summaries = [self.inputs.summary(node) for node in self.settings.nodes]
         page = make_page(self.settings.title, summaries)

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +58,7 @@ class Sample(Stage[Settings]):
     produces = "files"
     Settings = Settings
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Write every file."""
         wanted = self.settings
         counts = Counts(

@@ -1,6 +1,6 @@
 """sft: fine-tune a model on conversations or translations (TRL's trainer with DeepSpeed ZeRO)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,7 +70,7 @@ class Sft(Stage[Settings]):
             faults.append("packing=true goes by epochs: take max_steps away")
         return faults
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Tokenize once (rank 0), then train on all ranks from the newest whole checkpoint."""
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))

@@ -1,6 +1,6 @@
 """tiny: build a tiny model of random weights, so that a recipe needs nothing from the hub."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -51,7 +51,7 @@ class Tiny(Stage[Settings]):
     produces = "model"
     Settings = Settings
 
-    def run(self, units: Sequence[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: Out) -> None:
         """Train the tokenizer, draw the weights."""
         files = [Path(self.inputs.path(reference)) for reference in self.settings.text]
         texts = list(strings_of(files))

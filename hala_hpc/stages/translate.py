@@ -1,15 +1,19 @@
 """translate: put every row of a corpus into the target language."""
 
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
-from hala_hpc.core.settings import CorpusRef, ModelRef
-from hala_hpc.data.corpus import Kind, Row, require_kind
+from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
+from hala_hpc.data.check_settings import CheckSettings
+from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.output_checks import OutputChecks
+from hala_hpc.data.spans import lost_spans
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
-from hala_hpc.engines.row_work import Answer, Rejection, Work
+from hala_hpc.engines.row_work import Rejection, RowProgram
+from hala_hpc.engines.translation import Translator
 
 
 class Settings(RowSettings):
@@ -18,7 +22,7 @@ class Settings(RowSettings):
     model: ModelRef
     """The translator: a hub id, a folder, or `@node` of a quantize, sft or merge node."""
     corpus: CorpusRef
-    """The rows: conversations (every message is translated) or pairs (the source side is)."""
+    """The rows: conversations, or pairs. `@node/rejected` has those that a node rejected."""
     source: str = "en"
     """Language of the corpus, as in ISO 639."""
     target: str = "ar"
@@ -27,77 +31,101 @@ class Settings(RowSettings):
     """The instruction, with a place {text}; as the paper prompts its translator."""
     roles: list[str] = Field(default=["system", "user", "assistant"])
     """Messages of these roles are translated, others stay as they are."""
+    field: Literal["source", "target"] = "source"
+    """Side of a pair that is translated; the translation takes the place of the other side."""
+    segment_tokens: PositiveInt = 512
+    """Longer texts are cut, at paragraphs, then sentences; less where the context is smaller."""
+    retries: NonNegativeInt = 2
+    """How often a piece that fails a check is asked again, drawn anew or cut smaller."""
+    checks: CheckSettings = CheckSettings()
+    """What a translation must be like; a row that fails after all retries is rejected."""
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(0.2)
+    """Fail when a larger share of the rows is rejected, as soon as that is certain."""
     units: PositiveInt = 512
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
 
 
-class ConversationTask:
-    """Every message of a conversation on its own; a row is good when all of them are."""
+class TranslationTask:
+    """What the two kinds of rows share: the translator of their texts."""
 
-    kind: Kind = "translations"
+    extra: dict[str, str] = {}
+    wanted: frozenset[str] | None = frozenset()
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.translator: Translator | None = None
+
+    def fit(self, room: int, count: Callable[[str], int]) -> None:
+        """Make the translator for a model with this much room."""
+        settings = self.settings
+        checks = OutputChecks(settings.checks, settings.source, settings.target)
+        self.translator = Translator(
+            settings.prompt, checks, settings.retries, min(settings.segment_tokens, room), count
+        )
+
+
+class ConversationTask(TranslationTask):
+    """The messages of a conversation; a row is good when all of them are."""
+
+    kind: Kind = "translations"
 
     def is_asked(self, message: Row) -> bool:
         """Whether a message goes to the model: of a translated role, and not blank."""
         return message["role"] in self.settings.roles and bool(message["content"].strip())
 
-    def prompts(self, row: Row) -> list[str]:
-        """One prompt for each message that is asked."""
-        asked = filter(self.is_asked, row["messages"])
-        return [fill(self.settings.prompt, {"text": message["content"]}) for message in asked]
-
-    def finish(self, row: Row, answers: list[Answer]) -> Row | Rejection:
+    def program(self, row: Row) -> RowProgram:
         """The conversation with its translated messages, its former ones beside them."""
-        for answer in answers:
-            if answer.reason:
-                return Rejection(answer.reason, answer.text)
-        texts = iter(answers)
+        assert self.translator is not None
+        texts = [m["content"] for m in row["messages"] if self.is_asked(m)]
+        made = yield from self.translator.translate(texts)
+        if isinstance(made, Rejection):
+            return made
+        left = iter(made)
         messages = [
-            {
-                "role": message["role"],
-                "content": next(texts).text if self.is_asked(message) else message["content"],
-            }
-            for message in row["messages"]
+            {"role": m["role"], "content": next(left) if self.is_asked(m) else m["content"]}
+            for m in row["messages"]
         ]
         return {**row, "messages": messages, "messages_source": row["messages"]}
 
     def fault(self, before: Row, after: Row) -> str:
-        """Messages lost, out of order or blank."""
+        """Messages lost, out of order, blank, or with broken code, LaTeX and the like."""
         if after["messages_source"] != before["messages"]:
             return "its source messages were changed"
         if [m["role"] for m in after["messages"]] != [m["role"] for m in before["messages"]]:
             return "has other messages than its source"
-        both = zip(before["messages"], after["messages"], strict=True)
-        if any(old["content"].strip() and not new["content"].strip() for old, new in both):
-            return "has a blank translation"
+        for old, new in zip(before["messages"], after["messages"], strict=True):
+            if fault := text_fault(old["content"], new["content"]):
+                return fault
         return ""
 
 
-class PairTask:
-    """The source side of a pair; its former target side is not kept."""
+class PairTask(TranslationTask):
+    """One side of a pair; what stood on the other is not kept."""
 
     kind: Kind = "pairs"
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    def prompts(self, row: Row) -> list[str]:
-        """One prompt, for the source side."""
-        return [fill(self.settings.prompt, {"text": row["source"]})]
-
-    def finish(self, row: Row, answers: list[Answer]) -> Row | Rejection:
-        """The pair of the source and what the model made of it."""
-        if answers[0].reason:
-            return Rejection(answers[0].reason, answers[0].text)
-        return {**row, "target": answers[0].text}
+    def program(self, row: Row) -> RowProgram:
+        """The pair of a text and what the model made of it."""
+        assert self.translator is not None
+        text = row[self.settings.field]
+        made = yield from self.translator.translate([text])
+        if isinstance(made, Rejection):
+            return made
+        return {**row, "source": text, "target": made[0]}
 
     def fault(self, before: Row, after: Row) -> str:
-        """Another source, or a blank target."""
-        if after["source"] != before["source"]:
+        """Another source, a blank target, or broken code, LaTeX and the like."""
+        if after["source"] != before[self.settings.field]:
             return "its source was changed"
-        return "" if after["target"].strip() else "has a blank translation"
+        return text_fault(after["source"], after["target"])
+
+
+def text_fault(source: str, translation: str) -> str:
+    """What is wrong with a translation as such, whatever the checks are set to."""
+    if source.strip() and not translation.strip():
+        return "has a blank translation"
+    lost = lost_spans(source, translation)
+    return f"has another {lost[0]!r} than its source" if lost else ""
 
 
 class Translate(RowStage[Settings]):
@@ -105,20 +133,22 @@ class Translate(RowStage[Settings]):
 
     name = "translate"
     Settings = Settings
+    version = 2
+    takes = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:
         """The model's files, the corpus, and the place for the text in the prompt."""
         self.require_inputs()
         return missing_places("prompt", self.settings.prompt, ["text"])
 
-    @cached_property
-    def work(self) -> Work:
-        """The corpus and what is done with each of its rows."""
-        corpus = Path(self.inputs.path(self.settings.corpus))
-        kind = require_kind(corpus, "conversations", "pairs")
-        task = PairTask(self.settings) if kind == "pairs" else ConversationTask(self.settings)
-        blank = fill(self.settings.prompt, {"text": ""})
-        return Work(corpus, self.settings.corpus, self.settings.units, task, blank)
+    def task(self, kind: Kind) -> ConversationTask | PairTask:
+        """What is done with each row of a corpus of this kind."""
+        return PairTask(self.settings) if kind == "pairs" else ConversationTask(self.settings)
+
+    @property
+    def blank(self) -> str:
+        """The prompt around an empty text."""
+        return fill(self.settings.prompt, {"text": ""})
 
 
 STAGE = Translate

@@ -1,0 +1,69 @@
+"""Which worker makes which unit: its own first, then those that slower workers have not begun.
+
+A claim is a file made by `link`, so that one worker wins; it is removed once the unit has its
+mark. Claims hold for one round of jobs.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.files import claim_json, read_json
+
+
+class Claims:
+    """The units of one worker, each taken as it is asked for."""
+
+    def __init__(
+        self, artifact: Artifact, worker: int, assignment: Sequence[Sequence[int]]
+    ) -> None:
+        self.artifact, self.worker, self.assignment = artifact, worker, assignment
+        self.taken: list[int] = []
+
+    def __iter__(self) -> Iterator[int]:
+        """Own units in their order, then from the end of the longest list of another worker.
+
+        What this worker had begun before it was interrupted comes first.
+        """
+        for unit in [*self._begun(), *self.assignment[self.worker]]:
+            if unit not in self.taken and self._take(unit):
+                yield unit
+        while (unit := self._of_another()) is not None:
+            if self._take(unit):
+                yield unit
+
+    def _begun(self) -> list[int]:
+        """Units that an earlier attempt of this worker took and did not finish."""
+        claimed = sorted(self.artifact.claimed_units())
+        return [unit for unit in claimed if self._owner(unit) == self.worker]
+
+    def _owner(self, unit: int) -> int | None:
+        claim = read_json(self.artifact.claim_file(unit)) or {}
+        return claim.get("worker")
+
+    def _take(self, unit: int) -> bool:
+        """Take a unit unless it is done or another worker has it."""
+        path = self.artifact.claim_file(unit)
+        if self.artifact.mark(unit) is not None:
+            return False
+        mine = claim_json(path, {"worker": self.worker})
+        if not mine and self._owner(unit) != self.worker:
+            return False
+        # It may have been marked, and its claim removed, since the look above.
+        if self.artifact.mark(unit) is not None:
+            path.unlink(missing_ok=True)
+            return False
+        self.taken.append(unit)
+        return True
+
+    def _of_another(self) -> int | None:
+        """The last unit that nobody has begun, of the worker with most of them."""
+        gone = self.artifact.claimed_units() | set(self.artifact.done_units())
+        left = [[unit for unit in units if unit not in gone] for units in self.assignment]
+        longest = max(left, key=len)
+        return longest[-1] if longest else None
+
+
+def drop_claims(artifact: Artifact) -> None:
+    """Forget who had which unit; only between two rounds, when no worker runs."""
+    shutil.rmtree(artifact.claim_file(0).parent, ignore_errors=True)

@@ -1,0 +1,90 @@
+"""Every question goes to the model once, however many rows need its answer."""
+
+import json
+import sqlite3
+import tempfile
+from collections import Counter
+from dataclasses import asdict
+from hashlib import blake2b
+from pathlib import Path
+
+from hala_hpc.engines.row_work import Answer, Ask
+
+#: Reuses of an answer in one worker from which on others may need it, too.
+FREQUENT = 3
+#: Questions whose reuses are counted: tens of MB at most.
+COUNTED = 50_000
+
+
+def key_of(ask: Ask) -> bytes:
+    """16 bytes that stand for the words of a question and the way its answer is drawn."""
+    drawn = json.dumps(asdict(ask.sampling), sort_keys=True)
+    return blake2b(f"{drawn}\0{ask.words}".encode(), digest_size=16).digest()
+
+
+class Answers:
+    """All answers of one worker, on the disk of its node: memory does not grow with them.
+
+    SQLite in a private file that no other process opens and that is gone with this one.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="hala-answers-")
+        path = Path(self._folder.name) / "answers.sqlite"
+        self._table = sqlite3.connect(path, isolation_level=None)
+        for line in (
+            "PRAGMA journal_mode=OFF",
+            "PRAGMA synchronous=OFF",
+            "PRAGMA cache_size=-16000",
+            "CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID",
+        ):
+            self._table.execute(line)
+        self.reuses: Counter[bytes] = Counter()
+
+    def get(self, key: bytes) -> Answer | None:
+        """The answer to a question that was asked before."""
+        found = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
+        if found is None:
+            return None
+        self.count(key)
+        return answer_of(found[0])
+
+    def count(self, key: bytes) -> None:
+        """Count that a question came again."""
+        if len(self.reuses) < COUNTED or key in self.reuses:
+            self.reuses[key] += 1
+
+    def put(self, key: bytes, answer: Answer) -> None:
+        """Keep an answer, unless there is one."""
+        self._table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, text_of(answer)))
+
+    def frequent(self) -> dict[str, str]:
+        """Answers that were needed again and again, as text by the key in hexadecimal digits."""
+        found = {}
+        for key, reuses in self.reuses.items():
+            if reuses >= FREQUENT:
+                row = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,))
+                if (line := row.fetchone()) is not None:
+                    found[key.hex()] = line[0]
+        return found
+
+    def put_all(self, found: dict[str, str]) -> None:
+        """Take over answers of another worker."""
+        rows = ((bytes.fromhex(key), text) for key, text in found.items())
+        self._table.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        """Remove the file."""
+        self._table.close()
+        self._folder.cleanup()
+
+
+def text_of(answer: Answer) -> str:
+    """An answer as text."""
+    return json.dumps([answer.text, answer.reason, *answer.shares], ensure_ascii=False)
+
+
+def answer_of(text: str) -> Answer:
+    """The answer in a text."""
+    said, reason, *shares = json.loads(text)
+    return Answer(said, reason, tuple(shares))

@@ -1,0 +1,38 @@
+"""Answers that rows need again and again are passed on between the workers of a node.
+
+Each worker writes one file of its own and reads those of the others, so nothing is locked.
+"""
+
+from pathlib import Path
+
+from hala_hpc.core.files import read_json, write_json
+from hala_hpc.engines.answers import Answers
+
+#: Answers that a worker passes on at most: a few MB for everybody to read.
+PASSED_ON = 2000
+
+
+class SharedAnswers:
+    """The folder where the workers of a node leave their frequent answers."""
+
+    def __init__(self, folder: Path, worker: int, answers: Answers) -> None:
+        self.folder, self.answers = folder, answers
+        self.own = folder / f"{worker:05d}.json"
+        self._given = 0
+        self._seen: dict[str, tuple[int, int]] = {}
+        self.exchange()
+
+    def exchange(self) -> None:
+        """Take what others left since the last time, and leave what is frequent here."""
+        for path in sorted(self.folder.glob("[0-9]*.json")):
+            facts = path.stat()
+            state = (facts.st_mtime_ns, facts.st_size)
+            if self._seen.get(path.name) != state:
+                self._seen[path.name] = state
+                self.answers.put_all(read_json(path) or {})
+        found = self.answers.frequent()
+        if len(found) > self._given:
+            self._given = len(found)
+            before = read_json(self.own) or {}
+            kept = dict(list({**before, **found}.items())[-PASSED_ON:])
+            write_json(self.own, kept)

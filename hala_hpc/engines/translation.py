@@ -1,0 +1,123 @@
+"""Translate texts piece by piece: what must stay is kept out, what comes back is checked."""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+
+from hala_hpc.data.digits import apply_digits
+from hala_hpc.data.output_checks import OutputChecks
+from hala_hpc.data.segments import Layout, Segment, around_spans, lay_out, smaller
+from hala_hpc.engines.prompts import fill
+from hala_hpc.engines.row_work import EMPTY, TOO_LONG, TRUNCATED, Answer, Ask, Rejection, Sampling
+
+#: A mark that stands for code, LaTeX or the like did not come back.
+MARKS = "marks"
+#: How a segment is asked again: not greedy, and words said before are less likely.
+REDRAWN = Sampling(temperature=0.3, seed=1, repetition_penalty=1.1)
+
+Program = Generator[list[Ask], list[Answer], list[str] | Rejection]
+
+
+@dataclass(frozen=True)
+class Translator:
+    """How texts are asked and judged."""
+
+    prompt: str
+    """With a place {text}."""
+    checks: OutputChecks
+    digits: str
+    retries: int
+    """How often a piece is asked again before its row is rejected."""
+    limit: int
+    """Tokens of a piece at most."""
+    count: Callable[[str], int]
+
+    def translate(self, texts: Sequence[str]) -> Program:
+        """The translations of some texts, or why one of them has none; all are asked at once."""
+        layouts = [lay_out(text, self.limit, self.count) for text in texts]
+        pieces = [Piece(self, segment) for layout in layouts for segment in layout.segments]
+        yield from settle(pieces, self.retries)
+        for piece in pieces:
+            if piece.reason:
+                return Rejection(piece.reason, piece.said)
+        done = iter(pieces)
+        made = [layout.join([next(done).text for _ in layout.segments]) for layout in layouts]
+        return self.judged(texts, made)
+
+    def judged(self, texts: Sequence[str], made: Sequence[str]) -> list[str] | Rejection:
+        """The translations as a whole, checked once more: pieces may hide what is wrong."""
+        for text, translation in zip(texts, made, strict=True):
+            if fault := self.checks.fault(text, translation):
+                return Rejection(fault, translation)
+        return list(made)
+
+    def fault(self, source: str, answer: Answer, translation: str | None) -> str:
+        """Why an answer is no translation of a piece; empty when it is one."""
+        if answer.reason:
+            return answer.reason
+        if translation is None:
+            return MARKS
+        return self.checks.fault(source, translation)
+
+
+class Piece:
+    """A segment on its way: asked as it is, drawn again, or cut into smaller ones."""
+
+    def __init__(self, translator: Translator, segment: Segment) -> None:
+        self.translator, self.segment = translator, segment
+        self.text = self.said = self.reason = ""
+        self._layout: Layout | None = None
+
+    def asks(self) -> list[Ask]:
+        """The questions of the next try, which depends on what was wrong with the last."""
+        layout, sampling = self._next_try()
+        self._layout = layout
+        segments = layout.segments if layout else [self.segment]
+        prompt, why = self.translator.prompt, self.reason
+        return [Ask(fill(prompt, {"text": s.masked()}), sampling, why) for s in segments]
+
+    def _next_try(self) -> tuple[Layout | None, Sampling]:
+        if not self.reason:
+            return None, Sampling()
+        if self.reason == MARKS and self._layout is None:
+            return around_spans(self.segment), Sampling()
+        if self.reason in (TRUNCATED, TOO_LONG) or self._was_redrawn:
+            cut = smaller(self.segment)
+            if len(cut.segments) > 1:
+                return cut, Sampling()
+        self._was_redrawn = True
+        return None, REDRAWN
+
+    _was_redrawn = False
+
+    def take(self, answers: Sequence[Answer]) -> None:
+        """Judge the answers to the last try."""
+        segments = self._layout.segments if self._layout else [self.segment]
+        made = []
+        for segment, answer in zip(segments, answers, strict=True):
+            translation = segment.restored(answer.text)
+            if translation is not None:
+                translation = apply_digits(translation, self.translator.digits)
+            self.said = answer.text
+            self.reason = self.translator.fault(segment.text, answer, translation)
+            if self.reason:
+                return
+            made.append(translation or "")
+        self.text = self._layout.join(made) if self._layout else made[0]
+        if self._layout:
+            self.reason = self.translator.checks.fault(self.segment.text, self.text)
+
+
+def settle(pieces: Sequence[Piece], retries: int) -> Generator[list[Ask], list[Answer], None]:
+    """Ask until every piece is good or was asked often enough."""
+    left = list(pieces)
+    for _ in range(retries + 1):
+        asked = [(piece, piece.asks()) for piece in left]
+        answers = iter((yield [ask for _, asks in asked for ask in asks]))
+        for piece, asks in asked:
+            piece.take([next(answers) for _ in asks])
+        left = [piece for piece in left if piece.reason]
+        if not left:
+            return
+
+
+__all__ = ["EMPTY", "MARKS", "Piece", "Translator", "settle"]

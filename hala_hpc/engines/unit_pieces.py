@@ -1,0 +1,140 @@
+"""What is finished of a unit before the unit is: pieces on the disk that outlive a kill.
+
+A piece is a file of JSON lines, one for each finished row, and a last line with their count and
+digest. It is there whole or not at all, is written by one attempt and never changed. Rows that two
+attempts both finished count once: the piece whose name comes first wins.
+"""
+
+import contextlib
+import json
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.files import whole_file
+from hala_hpc.data.corpus import Row
+from hala_hpc.engines.row_work import Rejection
+
+#: A row that is finished, in memory only.
+HELD = -2
+#: A row that is not finished.
+OPEN = -1
+
+
+class UnitPieces:
+    """The finished rows of one unit: those of earlier attempts, and those added since."""
+
+    def __init__(self, folder: Path, rows: int, attempt: str) -> None:
+        self.folder, self.attempt = folder, attempt
+        self.costs: Counter[str] = Counter()
+        """What the finished rows cost: texts, tokens, seconds and reasons to ask again."""
+        self._written: Counter[str] = Counter()
+        self._pieces: list[Path] = []
+        self._piece = array("i", [OPEN]) * rows
+        self._offset = array("q", [0]) * rows
+        self._held: dict[int, bytes] = {}
+        for path in sorted(folder.glob("piece-*.jsonl")):
+            self._take_up(path)
+        self.finished = sum(piece != OPEN for piece in self._piece)
+        self._number = len(self._pieces)
+
+    def __contains__(self, index: int) -> bool:
+        return self._piece[index] != OPEN
+
+    def _take_up(self, path: Path) -> None:
+        """Count what an earlier attempt wrote; a damaged piece is as none, its rows are redone."""
+        lines = whole_lines(path)
+        if lines is None:
+            return
+        end = json.loads(lines.pop())
+        self.costs.update(end["costs"])
+        self._written.update(end["costs"])
+        offset, number = 0, len(self._pieces)
+        self._pieces.append(path)
+        for line in lines:
+            index = json.loads(line)["index"]
+            if index < len(self._piece) and self._piece[index] == OPEN:
+                self._piece[index], self._offset[index] = number, offset
+            offset += len(line)
+
+    def add(self, index: int, id_: str, result: Row | Rejection) -> None:
+        """Take a finished row; it is in memory until `write`."""
+        value: dict[str, Any] = {"index": index, "id": id_}
+        if isinstance(result, Rejection):
+            value |= {"reason": result.reason, "said": result.said, "more": result.more}
+        else:
+            value["row"] = result
+        self._held[index] = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        self._piece[index] = HELD
+        self.finished += 1
+
+    def write(self, require_lease: Callable[[], None]) -> int:
+        """Put what was added since the last time on the disk, as one piece; returns its rows."""
+        if not self._held:
+            return 0
+        require_lease()
+        costs = self.costs - self._written
+        lines = list(self._held.values())
+        end = {"rows": len(lines), "digest": digest(lines), "costs": costs}
+        path = self.folder / f"piece-{self.attempt}-{self._number:05d}.jsonl"
+        with whole_file(path) as temporary, temporary.open("wb") as file:
+            file.writelines(lines)
+            file.write(json.dumps(end).encode() + b"\n")
+        offset = 0
+        for index, line in self._held.items():
+            self._piece[index], self._offset[index] = len(self._pieces), offset
+            offset += len(line)
+        self._pieces.append(path)
+        self._held, self._written = {}, self.costs.copy()
+        self._number += 1
+        return len(lines)
+
+    def results(self) -> Iterator[tuple[int, str, Row | Rejection]]:
+        """Index, id and result of every finished row, in the order of the input."""
+        files = [path.open("rb") for path in self._pieces]
+        try:
+            for index, piece in enumerate(self._piece):
+                if piece == OPEN:
+                    continue
+                if piece == HELD:
+                    line = self._held[index]
+                else:
+                    files[piece].seek(self._offset[index])
+                    line = files[piece].readline()
+                yield (index, *result_of(json.loads(line)))
+        finally:
+            for file in files:
+                file.close()
+
+    def remove(self) -> None:
+        """Remove the pieces of a unit that is committed."""
+        for path in self.folder.glob("piece-*.jsonl"):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+
+def whole_lines(path: Path) -> list[bytes] | None:
+    """The lines of a piece, None when it is damaged."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    try:
+        end = json.loads(lines[-1])
+        good = end["rows"] == len(lines) - 1 and end["digest"] == digest(lines[:-1])
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
+    return lines if good else None
+
+
+def digest(lines: list[bytes]) -> str:
+    """32 hexadecimal digits of the lines of a piece."""
+    return blake2b(b"".join(lines), digest_size=16).hexdigest()
+
+
+def result_of(value: dict[str, Any]) -> tuple[str, Row | Rejection]:
+    """Id and result in one line of a piece."""
+    if "row" in value:
+        return value["id"], value["row"]
+    return value["id"], Rejection(value["reason"], value["said"], value["more"])

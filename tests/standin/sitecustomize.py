@@ -1,0 +1,9 @@
+"""With this folder on PYTHONPATH and HALA_STANDIN set, jobs take the stand-in for their engine."""
+
+import os
+
+if os.environ.get("HALA_STANDIN"):
+    import hala_hpc.engines.generate
+    from standin_engine import StandInGenerator
+
+    hala_hpc.engines.generate.Generator = StandInGenerator  # type: ignore[misc]

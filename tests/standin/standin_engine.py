@@ -1,0 +1,77 @@
+"""A stand-in for the engine: it answers at once, letter by letter, and needs no model.
+
+For tests of what surrounds an engine. It is no model of vLLM's speed or quality.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from hala_hpc.engines.generate import Completion, Generator, Request
+
+#: Latin letters by their place in the alphabet, in Arabic script.
+LETTERS = "ابجدهوزحطيكلمنسعفصقرشتثخذضظغةىآ"
+
+
+def arabic(text: str) -> str:
+    """Each Latin letter as an Arabic one, all else as it is."""
+    table = {ord(latin): LETTERS[place % len(LETTERS)] for place, latin in enumerate(ALPHABET)}
+    return text.translate(table)
+
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+class BytePrompter:
+    """A token is a byte."""
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [list(text.encode()) for text in texts]
+
+
+class StandInGenerator(Generator):
+    """Answers `max_num_seqs` requests a step; a step takes HALA_STANDIN_STEP_S seconds."""
+
+    def __init__(self, model: str, settings: Any, *_: Any, **__: Any) -> None:
+        self.settings = settings
+        self.prompter = BytePrompter()  # type: ignore[assignment]
+        self.max_model_len = settings.max_model_len
+        self.max_num_seqs = settings.max_num_seqs or 16
+        self.held: dict[str, Request] = {}
+        self.steps = 0
+        self.step_s = float(os.environ.get("HALA_STANDIN_STEP_S", "0"))
+        self.log = os.environ.get("HALA_STANDIN_LOG")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def add(self, request: Request) -> None:
+        self.held[str(request.key)] = request
+
+    def drop(self) -> None:
+        self.held.clear()
+
+    def step(self) -> list[Completion]:
+        time.sleep(self.step_s)
+        self.steps += 1
+        names = list(self.held)[: self.max_num_seqs]
+        return [self._answer(self.held.pop(name)) for name in names]
+
+    def _answer(self, request: Request) -> Completion:
+        words = bytes(request.ids).decode()
+        text = arabic(words.partition("\n\n")[2] or words)
+        size = len(text.encode())
+        if self.log:
+            with open(self.log, "a", encoding="utf-8") as file:
+                file.write(words.replace("\n", " ") + "\n")
+        return Completion(request.key, text, True, len(request.ids), size)
