@@ -1,0 +1,94 @@
+"""A choice between a few words: the probability of each, at the price of one token.
+
+The model is not left to write its choice: the probabilities of the tokens that each choice begins
+with are read from the step that reads the prompt, and divided by their sum. That is what
+constrained decoding would draw from, without a grammar to compile or a mask to apply. The engine
+needs no option of its own: vLLM 0.32 returns the log-probabilities of the tokens named in
+`logprob_token_ids` whatever `max_logprobs` says, and every `logprobs_mode` gives the same shares,
+since what the modes add to all logits alike falls out of the division.
+
+A model may write a word in several ways, "accept", "Accept" or " accept", and its probability is
+spread over them ("surface form competition", Holtzman et al. 2021, arXiv 2104.08315): every way
+that is a single token counts for its choice.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import exp, inf
+from typing import Any
+
+from hala_hpc.core.errors import CONFIG, UserError
+
+#: Tokens that vLLM 0.32 returns at most.
+MOST_TOKENS = 128
+
+
+def choice_sampling(tokenizer: Any, choices: Sequence[str]) -> dict[str, Any]:
+    """Arguments of vLLM's SamplingParams that make the output hold what `choice_shares` reads.
+
+    They replace those of a free answer; the drawn token itself is of no use. Raises UserError (78)
+    as `choice_tokens` does.
+    """
+    tokens = choice_tokens(tokenizer, tuple(choices))
+    return {
+        "temperature": 0.0,
+        "max_tokens": 1,
+        "logprob_token_ids": [token for ways in tokens for token in ways],
+    }
+
+
+def choice_shares(output: Any, tokenizer: Any, choices: Sequence[str]) -> tuple[float, ...]:
+    """Probability of each choice given that it is one of them; they sum to 1.
+
+    `output` is a finished vLLM CompletionOutput that was asked with `choice_sampling`.
+    """
+    found = output.logprobs[0]
+    tokens = choice_tokens(tokenizer, tuple(choices))
+    return shares_of([[float(found[token].logprob) for token in ways] for ways in tokens])
+
+
+def shares_of(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Share of each group of log-probabilities; equal shares where all are minus infinity."""
+    highest = max(value for ways in logprobs for value in ways)
+    if highest == -inf:
+        return tuple(1 / len(logprobs) for _ in logprobs)
+    weights = [sum(exp(value - highest) for value in ways) for ways in logprobs]
+    total = sum(weights)
+    return tuple(weight / total for weight in weights)
+
+
+@lru_cache(maxsize=64)
+def choice_tokens(tokenizer: Any, choices: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """The tokens that stand for each choice: its first token, then other ways to write it whole.
+
+    Raises UserError (78) for a choice without tokens, for choices that one token cannot tell
+    apart, and for too many of them.
+    """
+    tokens = tuple(_tokens_of(tokenizer, choice) for choice in choices)
+    for number, ways in enumerate(tokens):
+        for earlier in range(number):
+            if set(ways) & set(tokens[earlier]):
+                _refuse(tokenizer, choices[earlier], choices[number])
+    if sum(map(len, tokens)) > MOST_TOKENS:
+        raise UserError(f"choices: {len(choices)} are too many; at most {MOST_TOKENS // 4}", CONFIG)
+    return tokens
+
+
+def _tokens_of(tokenizer: Any, choice: str) -> tuple[int, ...]:
+    word = choice.strip()
+    written = [choice, word.capitalize(), f" {word}", f" {word.capitalize()}"]
+    coded = tokenizer(written, add_special_tokens=False)["input_ids"]
+    if not word or not coded[0]:
+        raise UserError(f"choice {choice!r} has no tokens; give it a word", CONFIG)
+    whole = [int(ids[0]) for ids in coded[1:] if len(ids) == 1]
+    return tuple(dict.fromkeys([int(coded[0][0]), *whole]))
+
+
+def _refuse(tokenizer: Any, one: str, other: str) -> None:
+    """Raise UserError (78): two choices begin alike."""
+    name = getattr(tokenizer, "name_or_path", "") or "the model"
+    raise UserError(
+        f"choices {one!r} and {other!r} begin with the same token in the tokenizer of {name}, so "
+        "one token cannot tell them apart; take words that begin differently",
+        CONFIG,
+    )

@@ -1,0 +1,134 @@
+"""A choice costs one token, and its shares are what the model's own probabilities say."""
+
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import JUDGE, SENTENCES, TRANSLATE, WRONG, make_tokenizer, trained_model
+
+from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.demo.pairs import VERDICTS
+from hala_hpc.engines.choices import choice_sampling, choice_tokens, shares_of
+from hala_hpc.engines.generate import Completion, Generator, Request
+from hala_hpc.engines.row_work import Sampling
+from hala_hpc.engines.settings import EngineSettings
+
+CHOICES = ("accept", "reject")
+
+
+def tokenizer_of(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def word_tokenizer(words: list[str]) -> Any:
+    """A tokenizer that knows these tokens and letters besides."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = sorted({letter for word in words for letter in word})
+    vocabulary = {piece: number for number, piece in enumerate([*pieces, "<unk>"])}
+    merges = []
+    for word in words:
+        for end in range(2, len(word) + 1):
+            if word[:end] not in vocabulary:
+                vocabulary[word[:end]] = len(vocabulary)
+                merges.append((word[: end - 1], word[end - 1]))
+    model = BPE(vocab=vocabulary, merges=merges, unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), unk_token="<unk>")
+
+
+def test_every_way_to_write_a_choice_as_one_token_counts_for_it() -> None:
+    tokenizer = word_tokenizer([" yes", "yes", "Yes", "no", "No"])
+    ways = [
+        tokenizer.convert_ids_to_tokens(list(t)) for t in choice_tokens(tokenizer, ("yes", "no"))
+    ]
+    assert ways == [["yes", "Yes", " yes"], ["no", "No"]]
+    assert choice_sampling(tokenizer, ["yes", "no"])["logprob_token_ids"] == [
+        token for t in choice_tokens(tokenizer, ("yes", "no")) for token in t
+    ]
+
+
+def test_choices_that_one_token_cannot_tell_apart_are_named() -> None:
+    tokenizer = word_tokenizer(["yes", "no"])
+    assert len(choice_tokens(tokenizer, ("yes", "no"))) == 2
+    for wrong in (("yes", "yesno"), ("no", "yes", "no"), ("nose", "no")):
+        with pytest.raises(
+            UserError, match=r"choices '(no|yes|nose)' and '(no|yes|yesno)' begin with the same"
+        ) as error:
+            choice_tokens(tokenizer, wrong)
+        assert error.value.code == CONFIG
+    with pytest.raises(UserError, match="choice ' ' has no tokens"):
+        choice_tokens(tokenizer, ("yes", " "))
+
+
+def test_the_words_of_the_demo_begin_differently(tmp_path: Path) -> None:
+    make_tokenizer(tmp_path)
+    first, second = choice_tokens(tokenizer_of(tmp_path), VERDICTS)
+    assert not set(first) & set(second)
+
+
+def test_shares_sum_to_one_however_unlikely_the_choices_are() -> None:
+    assert shares_of([[-1.0], [-1.0, -1.0]]) == pytest.approx((1 / 3, 2 / 3))
+    assert shares_of([[-900.0], [-901.0]]) == pytest.approx((0.7310586, 0.2689414))
+    assert shares_of([[-inf], [-2.0]]) == (0.0, 1.0)
+    assert shares_of([[-inf], [-inf]]) == (0.5, 0.5)
+
+
+def expected_shares(folder: Path, prompts: list[list[int]]) -> list[tuple[float, ...]]:
+    """Shares from transformers' own forward pass, each prompt on its own."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    tokens = choice_tokens(tokenizer_of(folder), CHOICES)
+    shares = []
+    for ids in prompts:
+        likely = model(torch.tensor([ids])).logits.detach()[0, -1].double().softmax(0)
+        weights = [float(likely[list(ways)].sum()) for ways in tokens]
+        shares.append(tuple(weight / sum(weights) for weight in weights))
+    return shares
+
+
+def run_through(generator: Generator, requests: Iterator[Request]) -> dict[int, Completion]:
+    """All completions by key."""
+    for request in requests:
+        generator.add(request)
+    found: dict[int, Completion] = {}
+    while generator.held:
+        found |= {completion.key: completion for completion in generator.step()}
+    return found
+
+
+@pytest.mark.slow
+def test_the_engine_gives_the_shares_that_transformers_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = trained_model(tmp_path_factory.getbasetemp())
+    said = [JUDGE.format(source=s, target=t) for s in SENTENCES for t in (SENTENCES[s], WRONG, s)]
+    free = [TRANSLATE.format(text=text) for text in SENTENCES]
+    settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=5)
+    with Generator(str(folder), settings) as generator:
+        prompts = generator.prompter.ids(said + free)
+        choice, plain = Sampling(choices=CHOICES), Sampling()
+        # Choices and free answers in one batch, in turns.
+        order = sorted(range(len(prompts)), key=lambda key: key % len(free))
+        found = run_through(
+            generator,
+            (Request(key, prompts[key], 30, choice if key < len(said) else plain) for key in order),
+        )
+    expected = expected_shares(folder, prompts[: len(said)])
+    for key, shares in enumerate(expected):
+        assert found[key].shares == pytest.approx(shares, abs=1e-5)
+        assert sum(found[key].shares) == pytest.approx(1)
+        assert found[key].text == CHOICES[found[key].shares.index(max(found[key].shares))]
+        assert found[key].tokens_out == 1
+    accepted = [shares[0] for shares in expected]
+    assert min(accepted) < 0.1
+    assert max(accepted) > 0.9
+    answers = [found[key].text for key in range(len(said), len(prompts))]
+    assert answers == list(SENTENCES.values())
