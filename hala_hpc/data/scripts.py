@@ -1,0 +1,99 @@
+"""The letters of a text, and which languages write with them."""
+
+import re
+from functools import cache
+from typing import Any
+
+#: Scripts of a language, by their Unicode names.
+_SCRIPTS = {
+    "Arabic": "ar arz azb ckb fa ks lrc mzn pnb prs ps sd ug ur",
+    "Armenian": "hy",
+    "Bengali": "as bn bpy",
+    "Cyrillic": "ab av ba be bg ce cv kk kv ky mhr mk mn os ru sah sr tg tt uk",
+    "Devanagari": "bh brx doi dty gom hi mai mr ne new sa",
+    "Ethiopic": "am ti",
+    "Georgian": "ka xmf",
+    "Greek": "el",
+    "Gujarati": "gu",
+    "Gurmukhi": "pa",
+    "Han": "ja wuu yue zh",
+    "Hangul": "ko",
+    "Hebrew": "he yi",
+    "Hiragana": "ja",
+    "Kannada": "kn",
+    "Katakana": "ja",
+    "Khmer": "km",
+    "Lao": "lo",
+    "Latin": "af az ast br bs ca ceb co cs cy da de en eo es et eu fi fr fy ga gd gl gn ha hr ht"
+    " hu ia id ig ilo io is it jv la lb lt lv mg mi ms mt nb nl nn no oc pl pt qu rm ro rw sc sh"
+    " sk sl sm sn so sq sr st su sv sw tk tl tr uz vi war wo xh yo zu",
+    "Malayalam": "ml",
+    "Myanmar": "my",
+    "Oriya": "or",
+    "Sinhala": "si",
+    "Tamil": "ta",
+    "Telugu": "te",
+    "Thaana": "dv",
+    "Thai": "th",
+    "Tibetan": "bo dz",
+}
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def letters(text: str) -> str:
+    """The letters of a text alone, without marks, digits, signs and spaces."""
+    return "".join(_WORD.findall(text))
+
+
+def script_share(text: str, code: str) -> float:
+    """Share of the letters that are in the scripts of a language, 0 to 1.
+
+    1 where there is nothing to tell by: no letters, or a language whose script is not known here.
+    """
+    scripts = scripts_of(primary(code))
+    found = letters(text)
+    if not scripts or not found:
+        return 1.0
+    return sum(map(len, scripts.findall(found))) / len(found)
+
+
+def primary(code: str) -> str:
+    """The language of a tag, e.g. `pt` of `pt-BR` and `zh` of `zh_Hans`."""
+    return re.split("[-_]", code, maxsplit=1)[0].lower()
+
+
+@cache
+def scripts_of(code: str) -> Any:
+    """A pattern for runs of letters in the scripts of a language; None when not known here."""
+    import regex  # type: ignore[import-untyped]  # knows Unicode's scripts, which `re` does not
+
+    names = [name for name, codes in _SCRIPTS.items() if code in codes.split()]
+    if not names:
+        return None
+    return regex.compile("[" + "".join(rf"\p{{sc={name}}}" for name in names) + "]+")
+
+
+@cache
+def _lone_languages() -> tuple[tuple[str, Any], ...]:
+    """The languages that are alone in writing their script, e.g. Greek and Thai."""
+    lone = [codes for codes in _SCRIPTS.values() if " " not in codes]
+    return tuple((code, scripts_of(code)) for code in lone if code != "ja")
+
+
+def only_language(found: str) -> str:
+    """The language whose script nobody else writes, where these letters are in it."""
+    if len(found) < 2 or found.isascii():
+        return ""
+    first = found[0]
+    for code, pattern in _lone_languages():
+        if pattern.match(first):
+            return code if script_share(found, code) > 0.8 else ""
+    return ""
+
+
+def in_scripts(text: str, code: str) -> str:
+    """The words with letters of a language's scripts: names in others do not mislead a model."""
+    scripts = scripts_of(code)
+    if scripts is None:
+        return text
+    return " ".join(word for word in text.split() if scripts.search(word))
