@@ -18,6 +18,7 @@ from hala_hpc.backends.slurm import task_environment
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
 from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.host_memory import explain_death, memory_record
 
 #: How long a child may take to commit after it was told to stop, in seconds.
 GRACE_S = 600
@@ -38,6 +39,7 @@ class Supervisor:
         restarts = self.environment.get("HALA_RESTARTS", "0")
         self.attempt = f"r{artifact.last_round():04d}-w{worker:05d}-{self.job}-{restarts}"
         self.signal: int | None = None
+        self.death = ""
         self.began = time.time()
         self.read_end, self.write_end = os.pipe()
 
@@ -52,7 +54,10 @@ class Supervisor:
             signal.signal(number, self.heed_signal)
         if self.rank == 0:
             write_json(self.artifact.lease_file(self.worker), {"attempt": self.attempt})
-        code = explain(self.run_child())
+        memory = memory_record()
+        status = self.run_child()
+        code = explain(status)
+        self.death = explain_death(status, memory, memory_record()) if code != OK else ""
         if code not in (OK, RETRY) and self.signal is not None:
             code = RETRY
         self.write_end_of_attempt(code)
@@ -110,7 +115,8 @@ class Supervisor:
     def write_end_of_attempt(self, code: int) -> None:
         """Note how the attempt ended, for the gate and for people."""
         error = read_json(self.artifact.attempt_file(f"{self.attempt}-error-{self.rank}")) or {}
-        reasons = error.get("mistakes") or []
+        # Who killed it comes first: the rest only follows from it.
+        reasons = [reason for reason in (self.death, *error.get("mistakes", [])) if reason]
         if code == RETRY and self.signal is not None:
             reasons = [f"stopped by {signal.Signals(self.signal).name}"]
         name = self.attempt if self.rank == 0 else f"{self.attempt}-rank{self.rank}"

@@ -1,0 +1,119 @@
+"""Whether the kernel killed a process because its control group was out of memory.
+
+Read from the group of this process, version 1 or 2 (Linux, Documentation/admin-guide/cgroup-v1/
+memory.rst and cgroup-v2.rst); a scheduler puts each of its jobs into one.
+"""
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+#: Version 1 says "no limit" with a number near 2^63.
+NO_LIMIT_BYTES = 2**60
+
+
+@dataclass(frozen=True)
+class MemoryRecord:
+    """What a group counted until now."""
+
+    kills: int
+    """Processes that the kernel killed for their memory."""
+    peak_bytes: int | None
+    """The most that was used at once, where the kernel says so."""
+    limit_bytes: int | None
+    """The group's limit or that of a group around it; None where there is none."""
+
+
+def memory_record() -> MemoryRecord | None:
+    """What the group of this process counted; None where no counter can be read."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return version_1(inside(GROUPS / "memory", path))
+    for line in lines:
+        if line.startswith("0::"):
+            return version_2(inside(GROUPS, line[3:]))
+    return None
+
+
+def inside(root: Path, path: str) -> Path:
+    """Folder of a group; in a container, where the path is of the host, the container's own."""
+    folder = root / path.lstrip("/")
+    return folder if folder.is_dir() else root
+
+
+def version_1(folder: Path) -> MemoryRecord | None:
+    """The record of a group of version 1; its kills are counted in the group itself only."""
+    kills = read_pairs(folder / "memory.oom_control").get("oom_kill")
+    limit = read_pairs(folder / "memory.stat").get("hierarchical_memory_limit", NO_LIMIT_BYTES)
+    if kills is None:
+        return None
+    # The limit may be that of the job while the process is in the group of a step of it.
+    for group in (folder, *folder.parents):
+        if read_number(group / "memory.limit_in_bytes") == limit:
+            peak = read_number(group / "memory.max_usage_in_bytes")
+            return MemoryRecord(kills, peak, limit if limit < NO_LIMIT_BYTES else None)
+    return MemoryRecord(kills, None, None)
+
+
+def version_2(folder: Path) -> MemoryRecord | None:
+    """The record of a group of version 2; a group counts the kills of those below it, too."""
+    # Without the memory controller a group has no counter, but one around it may.
+    groups = [g for g in (folder, *folder.parents) if (g / "memory.events").exists()]
+    if not groups:
+        return None
+    kills = read_pairs(groups[0] / "memory.events").get("oom_kill", 0)
+    limits = [(n, g) for g in groups if (n := read_number(g / "memory.max")) is not None]
+    if not limits:
+        return MemoryRecord(kills, read_number(groups[0] / "memory.peak"), None)
+    limit, group = min(limits)
+    return MemoryRecord(kills, read_number(group / "memory.peak"), limit)
+
+
+def read_pairs(path: Path) -> dict[str, int]:
+    """Lines of a word and a number; empty where there is no such file."""
+    try:
+        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return {}
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
+
+def read_number(path: Path) -> int | None:
+    """The number in a file; None where there is no file, or `max`."""
+    try:
+        word = path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return int(word) if word.isdigit() else None
+
+
+def explain_death(status: int, before: MemoryRecord | None, after: MemoryRecord | None) -> str:
+    """Why a child ended as it did, as far as the system tells; "" where it ended by itself.
+
+    `status` is that of `subprocess`: negative for a signal. The records are from before its start
+    and after its end.
+    """
+    if before and after and after.kills > before.kills:
+        return f"the kernel killed it: out of memory{fill(after)}; raise resources.mem_gb"
+    if status >= 0:
+        return ""
+    name = signal.Signals(-status).name
+    if status == -signal.SIGKILL and (before is None or after is None):
+        return f"killed by {name}; perhaps out of memory: resources.mem_gb is its limit"
+    return f"killed by {name}"
+
+
+def fill(record: MemoryRecord) -> str:
+    """How much was used of how much, in the GB of `resources.mem_gb` (2^30 bytes)."""
+    if record.limit_bytes is None:
+        return " of the whole machine"
+    limit = f"{record.limit_bytes / 2**30:.1f} GB"
+    if record.peak_bytes is None:
+        return f" at its limit of {limit}"
+    return f" at {record.peak_bytes / 2**30:.1f} of {limit}"
