@@ -1,0 +1,123 @@
+"""Rules on pairs: what each rejects, what none may reject, and which copy of a pair is kept."""
+
+import random
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from corpora import pair, write_corpus
+from pydantic import ValidationError
+from tiny_models import SENTENCES
+
+from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.data.corpus import part_name
+from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.pair_duplicates import RepeatedPairs
+from hala_hpc.data.pair_rules import PairChecker, PairRules, Rule
+
+ENGLISH = "The committee has decided to postpone the meeting until the end of the month."
+ARABIC = "قررت اللجنة تأجيل الاجتماع حتى نهاية الشهر."
+FRENCH = "Le comité a décidé de reporter la réunion jusqu'à la fin du mois prochain."
+BROKEN = {
+    "blank": [(ENGLISH, ""), (" \n", ARABIC)],
+    "too_short": [("s", "ث"), ("Friday", "ج")],
+    "too_many_characters": [(ENGLISH * 50, ARABIC * 80)],
+    "few_letters": [("12:30 - 14:45 (a)", "12:30 - 14:45 (ص)"), ("…!?", "…!؟")],
+    "length_ratio": [(ENGLISH * 3, ARABIC), ("Yes", ARABIC * 2)],
+    "copied": [(ENGLISH, ENGLISH), ("VLC player", "vlc  Player"), ("Hello there", "hello, there!")],
+    "other_numbers": [("It was built in 1987.", "بني في 1432."), ("Born 1999", "ولد في ٢٥ مايو")],
+    "source_language": [(FRENCH, ARABIC), (ARABIC, ARABIC.replace("اللجنة", "الحكومة") + "كلها")],
+    "target_language": [(ENGLISH, FRENCH)],
+}
+GOOD = [
+    (ENGLISH, ARABIC),
+    ("OK", "حسنا"),
+    ("170 Hz", "١٧٠ هرتز"),
+    ("It was built in 1987.", "بني في ١٩٨٧."),
+    ("We need three copies by 5 p.m.", "نحتاج إلى 3 نسخ قبل الخامسة مساء."),
+    ("Video bitrate tolerance", "هامش معدل بت الفيديو"),
+    ("Blackmagic DeckLink SDI input", "دخل Blackmagic DeckLink SDI"),
+    ("Added “%(object)s”.", "أُضيف ”%(object)s“."),
+    ("مرحبا", "مرحبا بك"),
+    *SENTENCES.items(),
+]
+
+
+def checker(**rules: object) -> PairChecker:
+    return PairChecker(PairRules.model_validate(rules), "en", "ar")
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_each_rule_rejects_what_it_is_for_and_can_be_switched_off(rule: Rule) -> None:
+    for source, target in BROKEN[rule]:
+        assert checker().first_broken(source, target) == rule
+        assert checker(off=[rule]).first_broken(source, target) != rule
+
+
+def test_every_rule_has_an_example_here() -> None:
+    assert set(BROKEN) | {"duplicate"} == set(get_args(Rule))
+
+
+@pytest.mark.parametrize(("source", "target"), GOOD)
+def test_good_pairs_keep_all_rules(source: str, target: str) -> None:
+    assert checker().first_broken(source, target) == ""
+
+
+def test_bounds_are_settings_and_unknown_rules_are_refused() -> None:
+    assert checker(max_length_ratio=9).first_broken("Yes", ARABIC * 2) == ""
+    assert checker(min_letters=0.75).first_broken("170 Hz", "١٧٠ هرتز") == "few_letters"
+    assert checker(max_characters=10).first_broken(ENGLISH, ARABIC) == "too_many_characters"
+    with pytest.raises(ValidationError, match="max_length_ratio"):
+        PairRules(max_length_ratio=0.5)
+    with pytest.raises(ValidationError, match="'blank'"):
+        PairRules.model_validate({"off": ["blanks"]})
+
+
+def test_the_first_of_pairs_that_say_the_same_is_kept(tmp_path: Path) -> None:
+    first = [
+        pair("Page 12 of 40", "صفحة 12 من 40"),
+        pair("Good morning", "صباح الخير"),
+        pair("Good morning", "صباح النور"),
+        pair("Goodmorning!", "كل صباح"),
+        pair("कि", "أن"),
+        pair("की", "أن"),
+    ]
+    later = [
+        pair("page 7 of ٣", "صفحة 7 من ٣."),
+        pair("GOOD\tMorning!", "«صباح  الخير»"),
+        pair("Ｇｏｏｄ　ｍｏｒｎｉｎｇ", "صباح الخير…"),
+        pair("good morning?", "صباح, النور"),
+    ]
+    repeated = RepeatedPairs(write_corpus(tmp_path / "c", first + later))
+    assert [row["id"] in repeated for row in first] == [False] * len(first)
+    assert [row["id"] in repeated for row in later] == [True] * len(later)
+    assert len(repeated) == len(later)
+
+
+def test_many_pairs_in_many_shards_leave_one_of_each(tmp_path: Path) -> None:
+    draw = random.Random(5)
+    rows = [
+        pair(f"{word}{'!' * number}", word[::-1])
+        for word in ("abc", "ABD", "xyz", "ab c")
+        for number in range(100)
+    ]
+    draw.shuffle(rows)
+    repeated = RepeatedPairs(write_corpus(tmp_path / "c", rows))
+    left = [row for row in rows if row["id"] not in repeated]
+    # "abc" and "ab c" differ in their targets alone by a space.
+    assert len(left) == 3
+    assert left[0] is rows[0]
+
+
+def test_copies_with_one_id_are_left_alone(tmp_path: Path) -> None:
+    row = pair("Good morning", "صباح الخير")
+    assert len(RepeatedPairs(write_corpus(tmp_path / "c", [row, row]))) == 0
+
+
+def test_a_corpus_without_rows_has_no_duplicates_and_a_missing_one_is_named(tmp_path: Path) -> None:
+    with CorpusWriter(tmp_path / "c" / part_name(0), "pairs"):
+        pass
+    assert "anything" not in RepeatedPairs(tmp_path / "c")
+    with pytest.raises(UserError, match="there is no such folder") as error:
+        RepeatedPairs(tmp_path / "none")
+    assert error.value.code == NO_INPUT
