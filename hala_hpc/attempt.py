@@ -27,6 +27,8 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Stage
 
+#: What is looked at of a worker's log to tell why an engine died.
+LOG_TAIL_BYTES = 262_144
 REPORTED = (
     "vllm",
     "torch",
@@ -182,6 +184,15 @@ class JobOut:
         while os.read(descriptor, 1):
             self._stop.set()
         os._exit(RETRY)
+
+    def log_tail(self) -> str:
+        """The end of what this attempt wrote to its log."""
+        log = self.artifact.log_file(self.worker, self.rank)
+        if not log.exists():
+            return ""
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").rpartition(f"{self.attempt} on ")[2]
 
     def leave(self, reason: str) -> NoReturn:
         """End this process at once, from any thread, so that another attempt goes on."""

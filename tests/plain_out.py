@@ -50,6 +50,9 @@ class PlainOut:
     def require_lease(self) -> None:
         pass
 
+    def log_tail(self) -> str:
+        return ""
+
     def leave(self, reason: str) -> None:
         raise AssertionError(reason)
 

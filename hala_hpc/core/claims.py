@@ -28,9 +28,9 @@ class Claims:
         for unit in [*self._begun(), *self.assignment[self.worker]]:
             if unit not in self.taken and self._take(unit):
                 yield unit
-        while (unit := self._of_another()) is not None:
-            if self._take(unit):
-                yield unit
+        while (other := self._of_another()) is not None:
+            if self._take(other):
+                yield other
 
     def _begun(self) -> list[int]:
         """Units that an earlier attempt of this worker took and did not finish."""

@@ -83,6 +83,10 @@ class Out(Protocol):
         """Raise Retry when a newer attempt has begun; to be called before anything is kept."""
         ...
 
+    def log_tail(self) -> str:
+        """The end of what the worker wrote to its log."""
+        ...
+
     def leave(self, reason: str) -> None:
         """End this process at once, from any thread; the supervisor tries again elsewhere."""
         ...

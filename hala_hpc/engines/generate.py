@@ -11,15 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hala_hpc.engines.choices import choice_sampling, choice_shares
 from hala_hpc.engines.engine_start import start_engine
 from hala_hpc.engines.prompts import Prompter
-from hala_hpc.engines.row_work import Sampling
+from hala_hpc.engines.row_work import AS_SET, Sampling
 from hala_hpc.engines.settings import EngineSettings, PromptStyle
 
 #: Requests held by the engine per row that it generates at once: it must never run dry.
 WINDOW_PER_SEQ = 2
 #: Tokens that any answer may have, however short its text.
 LEAST_ANSWER_TOKENS = 64
+#: Tokens of one engine step below which an engine that ran out of memory is not cut.
+LEAST_STEP_TOKENS = 2048
 #: Tokens of an answer per token of its text that are kept free when texts are cut: twice what
 #: English takes in Arabic with vocabularies that were made for English.
 ROOM_GROWTH = 3
@@ -32,7 +35,7 @@ class Request:
     key: int
     ids: list[int]
     max_new_tokens: int
-    sampling: Sampling = Sampling()
+    sampling: Sampling = AS_SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,13 @@ class Generator:
         """Start a new engine that runs fewer rows at once; returns what the old one had in hand."""
         left = list(self.held.values())
         self.held.clear()
+        scheduler = self.engine.vllm_config.scheduler_config
+        # The tokens of a step take memory, too; fewer than these would only be slow.
+        tokens = max(LEAST_STEP_TOKENS, max_num_seqs, scheduler.max_num_batched_tokens // 4)
+        tokens = min(tokens, scheduler.max_num_batched_tokens)
+        sizes = {"max_num_seqs": max_num_seqs, "max_num_batched_tokens": tokens}
         self._end()
-        self._start(self.settings.model_copy(update={"max_num_seqs": max_num_seqs}))
+        self._start(self.settings.model_copy(update=sizes))
         return left
 
     @property
@@ -159,8 +167,6 @@ class Generator:
             "max_tokens": request.max_new_tokens,
         }
         if sampling.choices:
-            from hala_hpc.engines.choices import choice_sampling
-
             options |= choice_sampling(self.tokenizer, sampling.choices)
         return SamplingParams(**options, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
 
@@ -182,8 +188,6 @@ class Generator:
         shares: tuple[float, ...] = ()
         whole = out.outputs[0].finish_reason == "stop"
         if choices := request.sampling.choices:
-            from hala_hpc.engines.choices import choice_shares
-
             shares = choice_shares(out.outputs[0], self.tokenizer, choices)
             text, whole = choices[shares.index(max(shares))], True
         return Completion(request.key, text, whole, len(request.ids), len(answer), shares)

@@ -2,13 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.answers import Answers, key_of
+from hala_hpc.engines.engine_errors import is_gpu_out_of_memory
 from hala_hpc.engines.generate import Completion, Generator, Request
 from hala_hpc.engines.open_rows import AGAIN, OpenRow
-from hala_hpc.engines.row_work import BROKEN, EMPTY, TOO_LONG, TRUNCATED, Answer, Ask
+from hala_hpc.engines.row_work import BROKEN, EMPTY, OUT_OF_MEMORY, TOO_LONG, TRUNCATED, Answer, Ask
 from hala_hpc.engines.shared_answers import SharedAnswers
 
 #: Questions that are read ahead, per row that the engine generates at once: the longest of them
@@ -16,6 +18,9 @@ from hala_hpc.engines.shared_answers import SharedAnswers
 AHEAD_PER_SEQ = 4
 #: Read ahead even for an engine that generates few rows at once.
 LEAST_AHEAD = 64
+#: Each engine after one that ran out of memory runs as many times fewer rows at once: a start
+#: takes a minute or more, so the row that is to blame is found in few of them.
+SHRINK = 4
 
 #: The rows that waited for an answer, each with the place that it has there.
 Waiting = list[tuple[OpenRow, int]]
@@ -26,7 +31,10 @@ class Questions:
     """Asks the engine what rows ask, and tells which rows wait for an answer."""
 
     def __init__(self, generator: Generator, blank: str, out: Out) -> None:
-        self.generator = generator
+        self.generator, self.out = generator, out
+        self.full_size = generator.max_num_seqs
+        self.restarting: Callable[[], AbstractContextManager[object]] = nullcontext
+        """What holds while the engine is started anew."""
         self.fixed_tokens = len(generator.prompter.ids([blank])[0])
         self.answers = Answers()
         self.shared = SharedAnswers(out.shared, out.worker, self.answers)
@@ -110,13 +118,35 @@ class Questions:
 
     def step(self) -> Iterator[Delivery]:
         """One step of the engine, and the answers that it brought."""
-        for completion in self.generator.step():
+        try:
+            completions = self.generator.step()
+        except Exception as error:
+            if not is_gpu_out_of_memory(error, self.out.log_tail()):
+                raise
+            yield from self._run_smaller()
+            return
+        for completion in completions:
             key, ask = self._asked.pop(completion.key)
             self.tokens += completion.tokens_out
             self._waiting[key][0][0].unit.cost(
                 tokens_in=completion.tokens_in, tokens_out=completion.tokens_out
             )
             yield self._answer(key, judged(completion, ask.words))
+
+    def _run_smaller(self) -> Iterator[Delivery]:
+        """Go on after the GPU ran out of memory: with fewer rows at once, and in the end without
+        the one that runs out of it alone.
+        """
+        alone = self.generator.max_num_seqs == 1
+        if alone:
+            self.full_size = max(1, self.full_size // 2)
+        size = self.full_size if alone else max(1, self.generator.max_num_seqs // SHRINK)
+        with self.restarting():
+            left = self.generator.restart(size)
+        if alone:
+            key, _ = self._asked.pop(left.pop(0).key)
+            yield self._answer(key, Answer("", OUT_OF_MEMORY))
+        self._queue.extendleft(reversed(left))
 
     def _answer(self, key: bytes, answer: Answer) -> Delivery:
         self.answers.put(key, answer)

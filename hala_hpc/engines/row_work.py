@@ -34,13 +34,16 @@ class Sampling:
     """The answer is one of these, and `Answer.shares` tells how likely each is."""
 
 
+AS_SET = Sampling()
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A question to the model. Equal words and sampling are generated once."""
 
     words: str
     """The user's words: a prompt with everything filled in."""
-    sampling: Sampling = Sampling()
+    sampling: Sampling = AS_SET
     why: str = ""
     """The reason when it is asked again, for the counts; empty the first time."""
 

@@ -7,7 +7,7 @@ from hala_hpc.data.digits import apply_digits
 from hala_hpc.data.output_checks import OutputChecks
 from hala_hpc.data.segments import Layout, Segment, around_spans, lay_out, smaller
 from hala_hpc.engines.prompts import fill
-from hala_hpc.engines.row_work import EMPTY, TOO_LONG, TRUNCATED, Answer, Ask, Rejection, Sampling
+from hala_hpc.engines.row_work import AS_SET, TOO_LONG, TRUNCATED, Answer, Ask, Rejection, Sampling
 
 #: A mark that stands for code, LaTeX or the like did not come back.
 MARKS = "marks"
@@ -66,6 +66,7 @@ class Piece:
         self.translator, self.segment = translator, segment
         self.text = self.said = self.reason = ""
         self._layout: Layout | None = None
+        self._was_redrawn = False
 
     def asks(self) -> list[Ask]:
         """The questions of the next try, which depends on what was wrong with the last."""
@@ -77,17 +78,15 @@ class Piece:
 
     def _next_try(self) -> tuple[Layout | None, Sampling]:
         if not self.reason:
-            return None, Sampling()
+            return None, AS_SET
         if self.reason == MARKS and self._layout is None:
-            return around_spans(self.segment), Sampling()
+            return around_spans(self.segment), AS_SET
         if self.reason in (TRUNCATED, TOO_LONG) or self._was_redrawn:
             cut = smaller(self.segment)
             if len(cut.segments) > 1:
-                return cut, Sampling()
+                return cut, AS_SET
         self._was_redrawn = True
         return None, REDRAWN
-
-    _was_redrawn = False
 
     def take(self, answers: Sequence[Answer]) -> None:
         """Judge the answers to the last try."""
@@ -118,6 +117,3 @@ def settle(pieces: Sequence[Piece], retries: int) -> Generator[list[Ask], list[A
         left = [piece for piece in left if piece.reason]
         if not left:
             return
-
-
-__all__ = ["EMPTY", "MARKS", "Piece", "Translator", "settle"]

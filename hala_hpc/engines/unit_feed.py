@@ -14,6 +14,7 @@ from hala_hpc.engines.questions import Delivery, Questions
 from hala_hpc.engines.row_work import Rejection, Work
 from hala_hpc.engines.unit_files import write_unit
 from hala_hpc.engines.unit_pieces import UnitPieces
+from hala_hpc.engines.watchdog import EngineWatch
 
 #: Rows that are opened between two steps of the engine; their questions are tokenized together.
 OPEN_ROWS = 64
@@ -39,7 +40,16 @@ class UnitFeed:
 
     def run(self, units: Iterable[int]) -> None:
         """Make the units and commit each when its last row is done; return early on `stop`."""
-        rows, more = self._rows(units), True
+        limit_s = self.questions.generator.settings.hang_limit_s
+        with EngineWatch(limit_s, self.out.leave) as watch:
+            self.questions.restarting = watch.restarting
+            self._run(self._rows(units), watch)
+        self.questions.close()
+        self._commit_pieces(now=True)
+        self._tell(now=True)
+
+    def _run(self, rows: Iterator[OpenRow], watch: EngineWatch) -> None:
+        more = True
         while not self.out.stop:
             if more and self._has_space():
                 more = self._open(rows)
@@ -51,12 +61,11 @@ class UnitFeed:
                 if not more:
                     break
                 continue
+            watch.beat(len(self.questions.generator.held))
             self._deliver(self.questions.step())
+            watch.beat(0)
             self._commit_pieces()
             self._tell()
-        self.questions.close()
-        self._commit_pieces(now=True)
-        self._tell(now=True)
 
     def _rows(self, units: Iterable[int]) -> Iterator[OpenRow]:
         """The rows of all units that no earlier attempt finished."""

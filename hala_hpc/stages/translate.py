@@ -48,11 +48,10 @@ class Settings(RowSettings):
 class TranslationTask:
     """What the two kinds of rows share: the translator of their texts."""
 
-    extra: dict[str, str] = {}
-    wanted: frozenset[str] | None = frozenset()
-
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.extra: dict[str, str] = {}
+        self.wanted: frozenset[str] | None = frozenset()
         self.translator: Translator | None = None
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
@@ -60,7 +59,12 @@ class TranslationTask:
         settings = self.settings
         checks = OutputChecks(settings.checks, settings.source, settings.target)
         self.translator = Translator(
-            settings.prompt, checks, settings.retries, min(settings.segment_tokens, room), count
+            prompt=settings.prompt,
+            checks=checks,
+            digits=settings.checks.digits,
+            retries=settings.retries,
+            limit=min(settings.segment_tokens, room),
+            count=count,
         )
 
 

@@ -3,7 +3,8 @@
 import os
 
 if os.environ.get("HALA_STANDIN"):
-    import hala_hpc.engines.generate
     from standin_engine import StandInGenerator
 
-    hala_hpc.engines.generate.Generator = StandInGenerator  # type: ignore[misc]
+    import hala_hpc.engines.generate
+
+    hala_hpc.engines.generate.Generator = StandInGenerator  # type: ignore[assignment,misc]

@@ -24,6 +24,10 @@ def arabic(text: str) -> str:
 ALPHABET = "abcdefghijklmnopqrstuvwxyz" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+#: A prompt with these words takes more memory than there is.
+TOO_MUCH = b"a prompt of two gigabytes"
+
+
 class BytePrompter:
     """A token is a byte."""
 
@@ -34,13 +38,14 @@ class BytePrompter:
 class StandInGenerator(Generator):
     """Answers `max_num_seqs` requests a step; a step takes HALA_STANDIN_STEP_S seconds."""
 
-    def __init__(self, model: str, settings: Any, *_: Any, **__: Any) -> None:
+    def __init__(self, _model: str, settings: Any, *_: Any, **__: Any) -> None:
         self.settings = settings
         self.prompter = BytePrompter()  # type: ignore[assignment]
         self.max_model_len = settings.max_model_len
         self.max_num_seqs = settings.max_num_seqs or 16
         self.held: dict[str, Request] = {}
         self.steps = 0
+        self.sizes = [self.max_num_seqs]
         self.step_s = float(os.environ.get("HALA_STANDIN_STEP_S", "0"))
         self.log = os.environ.get("HALA_STANDIN_LOG")
 
@@ -61,10 +66,19 @@ class StandInGenerator(Generator):
     def drop(self) -> None:
         self.held.clear()
 
+    def restart(self, max_num_seqs: int) -> list[Request]:
+        left = list(self.held.values())
+        self.held.clear()
+        self.max_num_seqs = max_num_seqs
+        self.sizes.append(max_num_seqs)
+        return left
+
     def step(self) -> list[Completion]:
         time.sleep(self.step_s)
         self.steps += 1
         names = list(self.held)[: self.max_num_seqs]
+        if any(TOO_MUCH in bytes(self.held[name].ids) for name in names):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return [self._answer(self.held.pop(name)) for name in names]
 
     def _answer(self, request: Request) -> Completion:
