@@ -7,7 +7,7 @@ and repeats possessively (`*+`), so that no text makes one look at the same char
 import re
 
 # Literals only: `re` then skips to the first characters that any of them starts with.
-TRIGGER = re.compile(r"`|~~~|\$|\\|<|&|\{|%|@|://|www\.")
+TRIGGER = re.compile(r"`|~~~|\$|\\|<|&|\{|%|@|\[\[|://|www\.")
 RUN = re.compile(r"`+|\$+|~+|.", re.DOTALL)
 BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
 
@@ -63,6 +63,8 @@ PERCENT = re.compile(
     r"(?<![\d%])%(?:\([^\W\d]\w*+\)|\d{1,2}\$)?[-+#0]*+\d{0,4}(?:\.\d{1,3})?"
     r"(?:hh|ll|[hlLzjt])?[diouxXeEfFgGcrs](?!\w)"
 )
+# The form of our own marks (`marks.py`): one that a text brings along is protected like any slot.
+MARK = re.compile(r"\[\[[\s\u200e\u200f]*+(?P<number>\d{1,6})[\s\u200e\u200f]*+\]\]")
 CALCULATION = re.compile(r"<<[^<>\n]++>>")
 
 _WORD = re.compile(r"[^\W\d_]{3,}")

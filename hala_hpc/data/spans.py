@@ -1,10 +1,10 @@
 """The parts of a text that a translation must return to the character."""
 
-import re
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass
 
-from hala_hpc.data import span_patterns as patterns
+from hala_hpc.data.span_patterns import TRIGGER
+from hala_hpc.data.span_readers import READERS, Scan, run_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,19 @@ def protected_spans(text: str) -> list[Span]:
     Code, LaTeX, URLs, e-mail addresses, tags and comments, entities, placeholders. What starts
     first wins: a `$` inside of code is code. Takes time linear in the length of any text.
     """
-    found = patterns.TRIGGER.search(text)
+    found = TRIGGER.search(text)
     if found is None:
         return []
-    scan, spans = _Scan(text), []
+    scan, spans = Scan(text), []
     while found is not None:
-        span = _READERS[found.group()](scan, found.start())
-        if span is None:
+        read = READERS[found.group()](scan, found.start())
+        if read is None:
             # A run of backticks or dollars opens something as a whole or not at all.
-            after = _run_end(text, found.start())
+            after = run_end(text, found.start())
         else:
-            spans.append(span)
-            after = scan.floor = span.end
-        found = patterns.TRIGGER.search(text, after)
+            spans.append(Span(*read))
+            after = scan.floor = read.end
+        found = TRIGGER.search(text, after)
     return spans
 
 
@@ -50,193 +50,20 @@ def without_spans(text: str) -> str:
     return " ".join([*pieces, text[at:]])
 
 
-class _Scan:
-    """One walk over a text, from left to right.
+def lost_spans(source: str, translation: str) -> list[str]:
+    """Protected parts of `source` that `translation` holds less often, and ones it made up.
 
-    Every search to an unbounded distance goes through `ahead`, which keeps what it found, so a
-    thousand openers share one look for their closer: that is what keeps the walk linear.
+    What stands in the other text to the character counts, whatever is around it: `%s` with an
+    Arabic letter behind it is still there, though nothing would take it for a placeholder alone.
     """
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.floor = 0  # end of the last span
-        self._seen: dict[re.Pattern[str], re.Match[str] | None] = {}
-        self._environments: dict[int, int] | None = None
-
-    def ahead(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
-        """The first match at or after `start`, which never goes back."""
-        kept = self._seen.get(pattern, self)
-        if kept is self or (isinstance(kept, re.Match) and kept.start() < start):
-            kept = self._seen[pattern] = pattern.search(self.text, start)
-        return kept  # type: ignore[return-value]
-
-    def in_paragraph(self, start: int, end: int) -> bool:
-        """Whether no blank line lies between."""
-        blank = self.ahead(patterns.BLANK_LINE, start)
-        return blank is None or blank.start() >= end
-
-    def environment_end(self, start: int) -> int | None:
-        """Where the environment that begins at `start` ends, those inside it included."""
-        if self._environments is None:
-            self._environments = _environments(self.text)
-        return self._environments.get(start)
-
-    def behind(self, pattern: re.Pattern[str], at: int, reach: int) -> int | None:
-        """Where what ends at `at` starts, at most `reach` back; the pattern reads backwards."""
-        start = max(self.floor, at - reach)
-        found = pattern.match(self.text[start:at][::-1])
-        return None if found is None else at - found.end()
-
-
-def _run_end(text: str, at: int) -> int:
-    run = patterns.RUN.match(text, at)
-    assert run is not None, "it matches any character"
-    return run.end()
-
-
-def _environments(text: str) -> dict[int, int]:
-    """Start to end of each closed `\\begin{x}…\\end{x}`."""
-    ends: dict[int, int] = {}
-    opened: list[tuple[str, int]] = []
-    waiting: dict[str, int] = {}
-    for mark in patterns.ENVIRONMENT.finditer(text):
-        name = mark["name"]
-        if mark["side"] == "begin":
-            opened.append((name, mark.start()))
-            waiting[name] = waiting.get(name, 0) + 1
-        while mark["side"] == "end" and waiting.get(name):
-            inner, start = opened.pop()
-            waiting[inner] -= 1
-            if inner == name:
-                ends[start] = mark.end()
-                break
-    return ends
-
-
-def _backticks(scan: _Scan, at: int) -> Span | None:
-    if fence := _fence(scan, at):
-        return fence
-    after = _run_end(scan.text, at)
-    if after - at > len(patterns.BACKTICKS):
-        return None
-    closer = scan.ahead(patterns.BACKTICKS[after - at - 1], after)
-    if closer is None:
-        return None
-    inner = scan.text[after : closer.start()]
-    if after - at < 3:  # three are how people write a block, whatever stands before it
-        # ``quoted'' and `quoted' are the quotation marks of TeX.
-        quoted = "''" in inner or inner[0].isspace() != inner[-1].isspace()
-        if quoted or not inner.strip() or not scan.in_paragraph(after, closer.start()):
-            return None
-    return Span(at, closer.end(), "code")
-
-
-def _fence(scan: _Scan, at: int) -> Span | None:
-    opener = scan.ahead(patterns.FENCE, scan.floor)
-    while opener is not None and opener.start("mark") < at:
-        opener = scan.ahead(patterns.FENCE, opener.end("mark"))
-    if opener is None or opener.start("mark") != at:
-        return None
-    mark, after = opener["mark"], opener.end()
-    closing = patterns.FENCE_ENDS[mark[0]]
-    # Not `ahead`: a fence takes all it looked at, closed or not.
-    for closer in closing.finditer(scan.text, after):
-        if len(closer["mark"]) >= len(mark):
-            return Span(at, closer.end("mark"), "fence")
-    return Span(at, len(scan.text), "fence")
-
-
-def _dollars(scan: _Scan, at: int) -> Span | None:
-    text = scan.text
-    after = _run_end(text, at)
-    if after - at == 2:
-        return _between(scan, at, after, patterns.DISPLAY_DOLLARS, "display")
-    if after - at > 2 or (at and text[at - 1] == "\\"):
-        return None
-    if slot := patterns.DOLLAR_SLOT.match(text, at):
-        return Span(at, slot.end(), "placeholder")
-    closer = scan.ahead(patterns.DOLLAR, after)
-    if closer is None or closer.start() == after or not scan.in_paragraph(after, closer.end()):
-        return None
-    inner, end = text[after : closer.start()], closer.end()
-    around = text[max(at - 1, 0) : at], text[end : end + 1]
-    return Span(at, end, "math") if patterns.is_inline_math(inner, around) else None
-
-
-def _between(scan: _Scan, at: int, after: int, closing: re.Pattern[str], kind: str) -> Span | None:
-    closer = scan.ahead(closing, after)
-    if closer is None or not scan.in_paragraph(after, closer.start()):
-        return None
-    inner = scan.text[after : closer.start()]
-    if not inner.strip() or patterns.is_prose(inner):
-        return None
-    return Span(at, closer.end(), kind)
-
-
-def _backslash(scan: _Scan, at: int) -> Span | None:
-    opener = scan.text[at : at + 2]
-    if opener == r"\(":
-        return _between(scan, at, at + 2, patterns.ROUND_END, "math")
-    if opener == r"\[":
-        return _between(scan, at, at + 2, patterns.SQUARE_END, "display")
-    if opener == r"\b" and (end := scan.environment_end(at)):
-        return Span(at, end, "environment")
-    return None
-
-
-def _angle(scan: _Scan, at: int) -> Span | None:
-    text = scan.text
-    if (sum_of := patterns.CALCULATION.match(text, at)) and patterns.is_sum(sum_of.group()):
-        return Span(at, sum_of.end(), "placeholder")
-    if text.startswith("<!--", at):
-        closer = scan.ahead(patterns.COMMENT_END, at + 4)
-        return None if closer is None else Span(at, closer.end(), "tag")
-    tag = patterns.TAG.match(text, at)
-    if tag is None:
-        return None
-    closing = patterns.CODE_ELEMENTS.get((tag["name"] or "").lower())
-    closer = scan.ahead(closing, tag.end()) if closing else None
-    return Span(at, tag.end() if closer is None else closer.end(), "tag")
-
-
-def _url(scan: _Scan, at: int) -> Span | None:
-    if scan.text[at] == ":":
-        start, least = scan.behind(patterns.SCHEME_BACKWARDS, at, reach=16), at + len("://")
-    else:
-        start, least = None if scan.text[at - 1 : at].isalnum() else at, at + len("www.")
-    rest = patterns.URL_REST.match(scan.text, at)
-    if start is None or rest is None:
-        return None
-    end = patterns.url_end(rest.group(), at)
-    return Span(start, end, "url") if end > least else None
-
-
-def _email(scan: _Scan, at: int) -> Span | None:
-    domain = patterns.DOMAIN.match(scan.text, at + 1)
-    if domain is None:
-        return None
-    start = scan.behind(patterns.MAILBOX_BACKWARDS, at, reach=64)
-    return None if start is None else Span(start, domain.end(), "email")
-
-
-def _matching(pattern: re.Pattern[str], kind: str) -> Callable[[_Scan, int], Span | None]:
-    def read(scan: _Scan, at: int) -> Span | None:
-        found = pattern.match(scan.text, at)
-        return None if found is None else Span(at, found.end(), kind)
-
-    return read
-
-
-_READERS: dict[str, Callable[[_Scan, int], Span | None]] = {
-    "`": _backticks,
-    "~~~": _fence,
-    "$": _dollars,
-    "\\": _backslash,
-    "<": _angle,
-    "&": _matching(patterns.ENTITY, "entity"),
-    "{": _matching(patterns.BRACES, "placeholder"),
-    "%": _matching(patterns.PERCENT, "placeholder"),
-    "@": _email,
-    "://": _url,
-    "www.": _url,
-}
+    wanted = Counter(source[span.start : span.end] for span in protected_spans(source))
+    spans = protected_spans(translation)
+    got = Counter(translation[span.start : span.end] for span in spans)
+    lost: list[str] = []
+    if wanted - got:
+        remainder = without_spans(translation)
+        for part, missing in (wanted - got).items():
+            lost += [part] * (missing - remainder.count(part))
+    for part, invented in (got - wanted).items():
+        lost += [part] * (invented - max(0, source.count(part) - wanted[part]))
+    return lost

@@ -1,0 +1,83 @@
+"""Where a text that is too long may be cut, best places first."""
+
+import itertools
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+
+Range = tuple[int, int]
+Cuts = Callable[[str], Iterator[int]]
+
+_CLOSING_MARKS = re.compile(r"[*_\"'”’»)\]]*+\s++")
+_CLAUSE_END = re.compile(r"[,;:،؛،、，；：—–)\]»”]++[*_\"'”’]*+\s++|[、，；：]")
+_WHITE_SPACE = re.compile(r"\s++")
+
+
+def sentence_cuts(text: str) -> Iterator[int]:
+    """Offsets at which a sentence starts, the first one apart.
+
+    By sentencex (Wikimedia), with its rules for English: it knows the full stops of all scripts
+    in any language and only the abbreviations differ.
+    """
+    from sentencex import segment  # type: ignore[import-untyped]
+
+    at = 0
+    for sentence in segment("en", text)[:-1]:
+        at += len(sentence)
+        if text[at - 1].isspace() or text[at - 1] in "。！？":
+            yield at
+        # It cuts **so.** Then before the closing mark.
+        elif behind := _CLOSING_MARKS.match(text, at):
+            yield behind.end()
+
+
+def clause_cuts(text: str) -> Iterator[int]:
+    """Offsets behind commas, colons, dashes and brackets."""
+    return (clause.end() for clause in _CLAUSE_END.finditer(text))
+
+
+def word_cuts(text: str) -> Iterator[int]:
+    """Offsets at which a word starts."""
+    return (gap.end() for gap in _WHITE_SPACE.finditer(text))
+
+
+LEVELS: tuple[Cuts, ...] = (sentence_cuts, clause_cuts, word_cuts)
+
+
+def cuts_outside(text: str, cuts: Cuts, places: Sequence[Range]) -> list[int]:
+    """Those of `cuts(text)` that leave the `places` whole."""
+    starts = [start for start, _ in places]
+    kept = []
+    for at in cuts(text):
+        before = bisect_right(starts, at - 1) - 1
+        inside = before >= 0 and places[before][0] < at < places[before][1]
+        if 0 < at < len(text) and not inside:
+            kept.append(at)
+    return kept
+
+
+def parts(length: int, cuts: Sequence[int]) -> list[Range]:
+    """What lies between the cuts of a text of `length` characters."""
+    return list(itertools.pairwise([0, *cuts, length]))
+
+
+def packed(ranges: Sequence[Range], fits: Callable[[Range], bool]) -> list[Range]:
+    """Neighbours joined as long as they fit together.
+
+    Doubles the number of neighbours and then narrows it down, so that a thousand words ask `fits`
+    a few times a piece and not once a word.
+    """
+    out: list[Range] = []
+    at = 0
+    while at < len(ranges):
+        last, step, growing = at, 1, True
+        while step:
+            further = last + step
+            if further < len(ranges) and fits((ranges[at][0], ranges[further][1])):
+                last = further
+            else:
+                growing = False
+            step = step * 2 if growing else step // 2
+        out.append((ranges[at][0], ranges[last][1]))
+        at = last + 1
+    return out
