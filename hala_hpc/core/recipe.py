@@ -146,7 +146,7 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
         for setting, value, reference in node.settings.references():
             if not value.startswith("@"):
                 continue
-            target, slash, _ = value[1:].partition("/")
+            target, slash, part = value[1:].partition("/")
             word = f"{node.name}.{setting}={value}"
             if target not in nodes:
                 mistakes.append(
@@ -159,8 +159,10 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
                     f"{word}: {target} makes {made}, but {setting} takes "
                     f"{' or '.join(reference.kinds)}"
                 )
-            elif slash and made != "files":
-                mistakes.append(f"{word}: {target} makes one {made}; write @{target}")
+            elif slash and made != "files" and part not in nodes[target].stage.parts:
+                parts = [f"@{target}/{name}" for name in nodes[target].stage.parts]
+                also = f" or {' or '.join(parts)}" if parts else ""
+                mistakes.append(f"{word}: {target} makes one {made}; write @{target}{also}")
 
 
 def in_order(nodes: dict[str, Node]) -> dict[str, Node]:
