@@ -19,7 +19,7 @@ from hala_hpc.data.corpus import (
     require_kind,
 )
 from hala_hpc.data.corpus_writer import CorpusWriter, RejectWriter, count_rejected
-from hala_hpc.data.records import json_file
+from hala_hpc.data.json_array import json_file
 from hala_hpc.data.sources import Choice, sources
 
 KNOWN = adapters(("en", "ar"))

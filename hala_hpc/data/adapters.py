@@ -173,22 +173,31 @@ def describe_adapters(languages: Languages) -> str:
     return "; ".join(f"{known.name} ({known.fields})" for known in adapters(languages).values())
 
 
-def texts_of(content: dict[str, Any]) -> list[str]:
-    """All texts of an adapted row, in order."""
+def flat(content: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Roles and texts of an adapted row, in order; a pair has no roles."""
     if "messages" in content:
-        return [message["content"] for message in content["messages"]]
-    return [content["source"], content["target"]]
+        messages = content["messages"]
+        roles = [message["role"] for message in messages]
+        return roles, [message["content"] for message in messages]
+    return [], [content["source"], content["target"]]
+
+
+def digest(roles: list[str], texts: list[str]) -> tuple[bytes, int]:
+    """16 bytes that name roles and texts, and the bytes of both.
+
+    Raises RowError for text that no file can hold.
+    """
+    # No text is empty or holds a NUL, so this tells any two rows apart.
+    joined = "\0".join([*roles, "", *texts])
+    if joined.count("\0") != len(roles) + len(texts):
+        raise RowError("nul")
+    try:
+        data = joined.encode()
+    except UnicodeEncodeError as error:
+        raise RowError("lone-surrogate") from error
+    return hashlib.blake2b(data, digest_size=16).digest(), len(data)
 
 
 def content_id(content: dict[str, Any]) -> str:
     """32 hexadecimal digits of roles and texts. Raises RowError for text that no file can hold."""
-    texts = texts_of(content)
-    if any("\0" in text for text in texts):
-        raise RowError("nul")
-    roles = [message["role"] for message in content.get("messages", ())]
-    try:
-        # No text is empty or holds a NUL, so this tells any two rows apart.
-        data = "\0".join([*roles, "", *texts]).encode()
-    except UnicodeEncodeError as error:
-        raise RowError("lone-surrogate") from error
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+    return digest(*flat(content))[0].hex()

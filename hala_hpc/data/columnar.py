@@ -1,6 +1,7 @@
 """Rows of Parquet files and of data sets on the hub, each with its number from 1."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,53 @@ from hala_hpc.data.records import Record, broken
 
 def parquet_rows(path: Path) -> Iterator[Record]:
     """The rows of a Parquet file in bounded memory. Raises UserError 65 when it is torn."""
+    for group in row_groups(path):
+        yield from group.records()
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of a Parquet file."""
+
+    path: Path
+    group: int
+    line: int
+    """Number of its first row, from 1."""
+
+    def records(self) -> Iterator[Record]:
+        """The records of the group. Raises UserError 65 when it is torn."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        line = self.line - 1
+        try:
+            with pq.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[self.group]):
+                    yield from batch_records(batch, str(self.path), line)
+                    line += batch.num_rows
+        except (pa.ArrowInvalid, OSError) as error:
+            raise broken(self.path, f"row {line}", str(error)) from error
+
+    def raws(self, wanted: Sequence[int]) -> list[Any]:
+        """Some rows as they were, named by their numbers in the group from 0, in order."""
+        numbers = set(wanted)
+        return [record.raw for n, record in enumerate(self.records()) if n in numbers]
+
+
+def row_groups(path: Path) -> Iterator[RowGroup]:
+    """The row groups of a Parquet file. Raises UserError 65 when it is torn."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    line = 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                yield from batch_records(batch, str(path), line)
-                line += batch.num_rows
+            sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
     except (pa.ArrowInvalid, OSError) as error:
-        raise broken(path, f"row {line}", str(error)) from error
+        raise broken(path, "its start", str(error)) from error
+    line = 1
+    for number, rows in enumerate(sizes):
+        yield RowGroup(path, number, line)
+        line += rows
 
 
 def batch_records(batch: Any, where: str, line: int) -> Iterator[Record]:

@@ -57,6 +57,12 @@ class CorpusWriter:
         if self._characters >= self.group_characters or len(self._held) >= GROUP_ROWS:
             self._write_group()
 
+    def add_table(self, table: Any) -> None:
+        """Add the rows of an Arrow table that has just the columns of this corpus."""
+        self._write_group()
+        self._file.write_table(table.cast(self.schema), row_group_size=GROUP_ROWS)
+        self.rows += table.num_rows
+
     def note(self, name: str, value: str) -> None:
         """Keep a word about the shard in the footer of the file."""
         self._file.add_key_value_metadata({name: value})
@@ -103,10 +109,14 @@ class RejectWriter:
 
     def add(self, where: str, line: int, reason: str, row: Any, **more: Any) -> None:
         """Keep a row: the file and line it came from, a word why, and the row as it was."""
+        value = {"where": where, "line": line, "reason": reason, **more, "row": row}
+        self.add_line(reason, json_line(value))
+
+    def add_line(self, reason: str, line: str) -> None:
+        """Keep a row whose line of JSON is made already."""
         assert self._file is not None
         self.reasons[reason] += 1
-        value = {"where": where, "line": line, "reason": reason, **more, "row": row}
-        self._file.write(json_line(value))
+        self._file.write(line)
 
     def __exit__(
         self,

@@ -1,10 +1,11 @@
 """Every row of an input, fitted to an adapter: what it says, or why it cannot be used."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Any
+from typing import Literal, NamedTuple
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.adapters import (
@@ -12,15 +13,18 @@ from hala_hpc.data.adapters import (
     Languages,
     RowError,
     adapters,
-    content_id,
     describe_adapters,
+    digest,
     find_adapter,
-    texts_of,
+    flat,
 )
 from hala_hpc.data.corpus import Kind, Row
 from hala_hpc.data.records import Record
 from hala_hpc.data.sources import Source
 
+CodeRows = Literal["no", "fenced", "only"]
+#: A fenced block of code; one that has no end goes to the end of the text.
+FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 #: Rows of each file that are looked at to tell its adapter.
 PEEK_ROWS = 200
 #: Fewer when they are long, in characters.
@@ -38,7 +42,7 @@ class Shape:
     """Fields of other names, and what the adapter calls them."""
     drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Fields, before renaming, and the values whose rows are not wanted."""
-    drop_code: bool = False
+    drop_code: CodeRows = "no"
 
     def renamed(self, row: Row) -> Row:
         """A row with the fields that the adapter knows."""
@@ -54,24 +58,23 @@ class Shape:
         return any(row.get(name) in values for name, values in self.drop.items())
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """One row of the input: either `content` and `id`, or a `reason`."""
+class Taken(NamedTuple):
+    """One row of the input, adapted: `reason` is empty for a good one."""
 
-    record: Record
     origin: str
-    kind: Kind
-    content: dict[str, Any] | None
     reason: str
-    id: str
+    id: bytes | None = None
+    """Name by content, of rows that could be adapted."""
+    size: int = 0
+    """Bytes of its texts."""
+    roles: Sequence[str] = ()
+    texts: Sequence[str] = ()
 
-    def unit(self, units: int) -> int:
-        """The unit that this row belongs to: by content, or by line when it has none."""
-        return (int(self.id, 16) if self.id else self.record.line) % units
 
-
-def intake(found: Iterable[Source], shape: Shape) -> Iterator[Taken]:
-    """All rows of all sources in order.
+def fitted_sources(
+    found: Iterable[Source], shape: Shape
+) -> Iterator[tuple[Source, Adapter, Iterator[Record]]]:
+    """The sources that have rows, each with its adapter and all its records.
 
     Raises UserError 65 for a source that fits no adapter, or gives another kind than the first.
     """
@@ -87,8 +90,7 @@ def intake(found: Iterable[Source], shape: Shape) -> Iterator[Taken]:
                 f"(read as {adapter.name}); make a node for each",
                 BAD_DATA,
             )
-        for record in records:
-            yield take(record, source.origin, adapter, shape)
+        yield source, adapter, records
 
 
 def fitted(source: Source, shape: Shape) -> tuple[Adapter | None, Iterator[Record]]:
@@ -111,7 +113,7 @@ def first_rows(records: Iterator[Record]) -> list[Record]:
     characters = 0
     for record in islice(records, PEEK_ROWS):
         head.append(record)
-        characters += len(record.raw) if isinstance(record.raw, str) else 0
+        characters += len(record.raw) if isinstance(record.raw, str | bytes) else 0
         if characters > PEEK_CHARACTERS:
             break
     return head
@@ -153,17 +155,25 @@ def languages_in(row: Row) -> Iterable[str]:
 
 def take(record: Record, origin: str, adapter: Adapter, shape: Shape) -> Taken:
     """One row, adapted and named by its content."""
-    if record.value is None:
-        return Taken(record, origin, adapter.kind, None, record.reason, "")
-    named = record.value.get("origin")
+    row = record.value
+    if row is None:
+        return Taken(origin, record.reason)
+    named = row.get("origin")
     origin = named if isinstance(named, str) and named and named.isprintable() else origin
-    if shape.unwanted(record.value):
-        return Taken(record, origin, adapter.kind, None, "dropped", "")
+    if shape.drop and shape.unwanted(row):
+        return Taken(origin, "dropped")
     try:
-        content = adapter.read(shape.renamed(record.value))
-        key = content_id(content)
+        roles, texts = flat(adapter.read(shape.renamed(row)))
+        name, size = digest(roles, texts)
     except RowError as error:
-        return Taken(record, origin, adapter.kind, None, str(error), "")
-    has_code = shape.drop_code and any("```" in text for text in texts_of(content))
-    reason = "code" if has_code else ""
-    return Taken(record, origin, adapter.kind, content, reason, key)
+        return Taken(origin, str(error))
+    reason = "code" if is_code(shape.drop_code, roles, texts) else ""
+    return Taken(origin, reason, name, size, roles, texts)
+
+
+def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool:
+    """Whether a row has a fenced block of code, or with `only` whether its answers are no more."""
+    if which == "no" or not any("```" in text for text in texts):
+        return False
+    answers = [text for role, text in zip(roles, texts, strict=False) if role == "assistant"]
+    return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)

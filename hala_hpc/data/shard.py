@@ -1,50 +1,44 @@
-"""One shard in the making: each row once, the others kept with the reason why not."""
+"""The shards of a worker in the making: kept rows and rejected ones, each to its two files."""
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.data.adapters import content_id
-from hala_hpc.data.corpus import Kind, part_name, part_note, read_part, rejected_name
-from hala_hpc.data.corpus_writer import CorpusWriter, RejectWriter, count_rejected
-from hala_hpc.data.intake import Taken
+from hala_hpc.data.corpus import COLUMNS, Kind, part_name, rejected_name
+from hala_hpc.data.corpus_writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter
+from hala_hpc.data.placing import DUPLICATE, Plan, shard_of
+from hala_hpc.data.spill import Read, rejected_line
 
-ROWS_IN = "hala.rows_in"
+#: Bytes of text that all shards hold together before they write.
+HELD_BYTES = 128_000_000
 
 
 class Shard:
-    """The two files of a unit; use as a context manager.
+    """The two files of a unit, and the rows that wait for them; use as a context manager."""
 
-    Equal rows come to the same unit, so it finds all exact duplicates by itself; it remembers
-    about 100 bytes for each row it wrote.
-    """
-
-    def __init__(self, folder: Path, unit: int, kind: Kind, group_characters: int) -> None:
-        path = folder / part_name(unit)
-        self.writer = CorpusWriter(path, kind, group_characters=group_characters)
+    def __init__(self, folder: Path, unit: int, kind: Kind) -> None:
+        self.writer = CorpusWriter(folder / part_name(unit), kind)
         self.rejects = RejectWriter(folder / rejected_name(unit))
-        self.rows_in = 0
-        self._seen: set[bytes] = set()
+        self.waiting: list[Any] = []
         self._stack = ExitStack()
+
+    def write_waiting(self) -> None:
+        """Write what waits as row groups."""
+        import pyarrow as pa
+
+        if self.waiting:
+            table = pa.concat_tables(self.waiting)
+            self.writer.add_table(table.set_column(0, "id", hex_ids(table["id"])))
+        self.waiting = []
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self.writer)
         self._stack.enter_context(self.rejects)
         return self
-
-    def add(self, taken: Taken) -> None:
-        """Write a row to one of the two files."""
-        self.rows_in += 1
-        key = bytes.fromhex(taken.id)
-        reason = taken.reason or ("duplicate" if key in self._seen else "")
-        if reason or taken.content is None:
-            record, more = taken.record, {"id": taken.id} if taken.id else {}
-            self.rejects.add(record.where, record.line, reason, record.raw, **more)
-            return
-        self._seen.add(key)
-        self.writer.add({"id": taken.id, "origin": taken.origin, **taken.content})
 
     def __exit__(
         self,
@@ -52,20 +46,97 @@ class Shard:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.writer.note(ROWS_IN, str(self.rows_in))
         self._stack.__exit__(kind, error, trace)
 
 
-def read_back(folder: Path, unit: int) -> tuple[int, int, dict[str, int]]:
-    """Rows in, rows out and rejected rows by reason of a finished shard, from its files.
+class Shards:
+    """Takes the pieces of an input in order and writes some of its shards; a context manager."""
 
-    Raises UserError 70 when a row is not what its id says or stands twice, 65 for a torn file.
-    """
-    part = folder / part_name(unit)
-    seen: set[str] = set()
-    for row in read_part(part):
-        if row["id"] in seen or content_id(row) != row["id"]:
-            raise UserError(f"{part}: row {row['id']} was changed or stands twice", INTERNAL)
-        seen.add(row["id"])
-    return int(part_note(part, ROWS_IN)), len(seen), count_rejected(folder / rejected_name(unit))
+    def __init__(self, folders: dict[int, Path], kind: Kind, units: int, threads: int) -> None:
+        self.shards = {unit: Shard(folder, unit, kind) for unit, folder in folders.items()}
+        self.columns = ["id", "origin", *COLUMNS[kind]]
+        self.units = units
+        self.limit = min(HELD_BYTES, GROUP_CHARACTERS * len(folders))
+        self.held = 0
+        self._stack = ExitStack()
+        self._threads = ThreadPoolExecutor(threads)
+
+    def add(self, read: Read, places: Any) -> None:
+        """Take the rows of a piece that belong to these shards."""
+        with read.table() as table:
+            self.add_kept(table.select(self.columns), places)
+            self.add_rejected(read, table, places)
+        if self.held >= self.limit:
+            self.write_waiting()
+
+    def add_kept(self, table: Any, places: Any) -> None:
+        """Take the rows that have a place."""
+        import numpy as np
+
+        units = sorted(self.shards)
+        mine = np.flatnonzero(np.isin(places, units))
+        order = mine[np.argsort(places[mine], kind="stable")]
+        chosen = table.take(order)
+        self.held += chosen.nbytes
+        starts: list[int] = np.searchsorted(places[order], units).tolist()
+        for unit, (start, end) in zip(units, pairwise([*starts, len(order)]), strict=True):
+            if start < end:
+                self.shards[unit].waiting.append(chosen.slice(start, end - start))
+
+    def add_rejected(self, read: Read, table: Any, places: Any) -> None:
+        """Write the rows that have no place, each with its reason."""
+        import numpy as np
+
+        owner = shard_of(table, places, self.units)
+        bad = np.flatnonzero((places < 0) & np.isin(owner, list(self.shards)))
+        doubled = bad[places[bad] == DUPLICATE].tolist()
+        raws = dict(zip(doubled, read.raws(table, doubled), strict=True))
+        rows = table.select(["line", "id", "reason", "kept"]).take(bad).to_pylist()
+        for number, unit, row in zip(bad.tolist(), owner[bad].tolist(), rows, strict=True):
+            reason, text = row["reason"], row["kept"]
+            if number in raws:
+                reason, raw = "duplicate", raws[number]
+                text = rejected_line(read.where, row["line"], reason, raw, row["id"])
+            self.shards[unit].rejects.add_line(reason, text)
+
+    def write_waiting(self) -> None:
+        """Write what waits as row groups, all shards at once."""
+        list(self._threads.map(Shard.write_waiting, self.shards.values()))
+        self.held = 0
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._threads)
+        for shard in self.shards.values():
+            self._stack.enter_context(shard)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+def write_shards(
+    shards: Shards, plan: Plan, reads: Sequence[Read], is_stopped: Callable[[], bool]
+) -> None:
+    """Write all rows of these shards; leave early when stopped."""
+    for read, places in plan.of(reads):
+        if is_stopped():
+            return
+        shards.add(read, places)
+    shards.write_waiting()
+
+
+def hex_ids(column: Any) -> Any:
+    """Ids of 16 bytes as texts of 32 hexadecimal digits."""
+    import numpy as np
+    import pyarrow as pa
+
+    ids = column.combine_chunks()
+    data = ids.buffers()[1][ids.offset * 16 : (ids.offset + len(ids)) * 16]
+    ends: Any = np.arange(0, 32 * len(ids) + 1, 32, dtype=np.int32)
+    text = data.to_pybytes().hex().encode()
+    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(ends), pa.py_buffer(text))

@@ -1,10 +1,11 @@
 """prepare: make a corpus of Parquet shards of files, folders and data sets of the hub."""
 
 import shutil
+import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,19 +17,20 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import part_kind, part_name, part_note, rejected_name
-from hala_hpc.data.corpus_writer import GROUP_CHARACTERS
-from hala_hpc.data.intake import Shape, Taken, intake
+from hala_hpc.data.in_order import in_order, processors
+from hala_hpc.data.intake import CodeRows, Shape, fitted_sources
 from hala_hpc.data.peek import peek
-from hala_hpc.data.shard import Shard, read_back
+from hala_hpc.data.pieces import pieces_of
+from hala_hpc.data.placing import Plan, place
+from hala_hpc.data.read_back import PLANNED, ROWS_IN, read_back
+from hala_hpc.data.shard import Shards, write_shards
 from hala_hpc.data.sources import Choice, sources
+from hala_hpc.data.spill import Read, Reading, read_piece
 
-#: Characters that all shards of a job hold together before they write: a few GB as objects.
-HELD_CHARACTERS = 200_000_000
-#: Rows between two looks at the clock and at the wish to stop.
-STEP_ROWS = 500
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
 WANTED = {"duplicate", "code", "dropped"}
 INPUT_ROWS = "hala.input_rows"
+INPUT_DIGEST = "hala.input"
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
 
 
@@ -50,16 +52,16 @@ class Settings(StageSettings):
     limit: PositiveInt | None = None
     """Rows that are read at most, from the start of the data."""
     units: Annotated[int, Field(ge=1, le=256)] = 8
-    """Shards that are written. A row's content decides its shard."""
+    """Shards that are written, of equal length: a row goes to the shortest so far."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
     """Fail above this share of bad rows; duplicates and dropped rows are not bad."""
     rename: dict[str, str] = Field(default_factory=dict)
     """Fields with other names than the row shape has, e.g. `problem = "instruction"`."""
     drop: dict[str, list[str]] = Field(default_factory=dict)
     """Reject rows of which a field (before renaming) has one of these values."""
-    drop_code: bool = False
-    """Reject rows with a fenced block of code, as the paper does with Hermes."""
-    resources: Resources = Resources(cpus_per_rank=2, mem_gb=16)
+    drop_code: CodeRows = "no"
+    """Reject rows with a `fenced` block of code, or `only` those whose answers are nothing else."""
+    resources: Resources = Resources(cpus_per_rank=4, mem_gb=8)
     """What each job gets. Every worker reads the whole input, so one is enough for most."""
 
     @field_validator("data", mode="before")
@@ -67,6 +69,12 @@ class Settings(StageSettings):
     def one_or_many(cls, value: Any) -> Any:
         """A single word is a list of one."""
         return [value] if isinstance(value, str) else value
+
+    @field_validator("drop_code", mode="before")
+    @classmethod
+    def yes_or_no(cls, value: Any) -> Any:
+        """`true` in a recipe means `fenced`."""
+        return {True: "fenced", False: "no"}[value] if isinstance(value, bool) else value
 
     @field_validator("data")
     @classmethod
@@ -96,9 +104,10 @@ class Settings(StageSettings):
 
 
 class Prepare(Stage[Settings]):
-    """Units are shards; a row goes to one by its content, so equal rows meet in one."""
+    """Units are shards. Every worker decides about all rows alike, and writes its own shards."""
 
     name = "prepare"
+    version = 2
     produces = "corpus"
     Settings = Settings
 
@@ -129,58 +138,70 @@ class Prepare(Stage[Settings]):
     def _view(self) -> tuple[Choice, Shape]:
         return self.settings.choice, self.settings.shape
 
-    def run(self, units: Sequence[int], out: Out) -> None:
-        """Read the input once and write the shards of the given units."""
-        rows = self._rows()
-        first = next(rows)
-        size = min(HELD_CHARACTERS // len(units), GROUP_CHARACTERS)
-        with ExitStack() as stack:
-            shards = {
-                unit: stack.enter_context(Shard(out.folder(unit), unit, first.kind, size))
-                for unit in units
-            }
-            totals = self._fill(shards, chain([first], rows), out)
-            for shard in shards.values():
-                shard.writer.note(INPUT_ROWS, str(totals.total()))
+    def run(self, units: Iterable[int], out: Out) -> None:
+        """Read the input once, decide about all its rows, and write the shards of the units."""
+        units = list(units)
+        with spilled(out.folder(units[0])) as folder:
+            reads = self._read(folder, out)
+            if out.stop:
+                return
+            plan = place(reads, self.settings.units, folder / "places")
+            self._write({unit: out.folder(unit) for unit in units}, plan, reads, out)
         if not out.stop:
-            self._require_good(totals, units, out)
+            self._require_good(reads, units, out)
         for unit in units:
             if out.stop:
                 return
             out.commit(unit)
 
-    def _rows(self) -> Iterator[Taken]:
-        """The rows that are asked for. Raises UserError 65 when there are none."""
+    @property
+    def _processors(self) -> int:
+        return processors(self.settings.resources.cpus_per_rank)
+
+    def _read(self, folder: Path, out: Out) -> list[Read]:
+        """Adapt all rows that are asked for. Raises UserError 65 when there are none."""
+        reads: list[Read] = []
+        rows, limit = 0, self.settings.limit or sys.maxsize
+        for read in in_order(read_piece, self._readings(folder), self._processors):
+            if read.rows:
+                reads.append(read if rows + read.rows <= limit else read.cut(limit - rows))
+                rows += reads[-1].rows
+            out.progress(rows=rows)
+            if out.stop or rows == limit:
+                break
+        if not reads and not out.stop:
+            named = ", ".join(self.settings.data)
+            raise UserError(f"data {named}: is empty, there are no rows to prepare", BAD_DATA)
+        return reads
+
+    def _readings(self, folder: Path) -> Iterator[Reading]:
+        """The pieces of the data, in order."""
         found = [
             source
             for word in self.settings.data
             for source in sources(self.inputs.path(word), self.settings.choice)
         ]
-        empty = True
-        for taken in islice(intake(found, self.settings.shape), self.settings.limit):
-            empty = False
-            yield taken
-        if empty:
-            named = ", ".join(self.settings.data)
-            raise UserError(f"data {named}: is empty, there are no rows to prepare", BAD_DATA)
+        shape, number = self.settings.shape, count()
+        for source, adapter, records in fitted_sources(found, shape):
+            for piece in pieces_of(source, records):
+                file = folder / f"{next(number):06d}.arrow"
+                yield Reading(piece, source.where, source.origin, adapter.name, shape, file)
 
-    def _fill(self, shards: dict[int, Shard], rows: Iterator[Taken], out: Out) -> Counter[str]:
-        """Give each row to its shard; count all rows by reason, the good ones under ''."""
-        totals: Counter[str] = Counter()
-        for number, taken in enumerate(rows, start=1):
-            totals[taken.reason] += 1
-            shard = shards.get(taken.unit(self.settings.units))
-            if shard is not None:
-                shard.add(taken)
-            if number % STEP_ROWS == 0:
-                out.progress(rows=number)
-                if out.stop:
-                    break
-        out.progress(rows=totals.total())
-        return totals
+    def _write(self, folders: dict[int, Path], plan: Plan, reads: list[Read], out: Out) -> None:
+        """Write the two files of each unit."""
+        with Shards(folders, reads[0].kind, self.settings.units, self._processors) as shards:
+            write_shards(shards, plan, reads, lambda: out.stop)
+            for unit, shard in shards.shards.items():
+                shard.writer.note(ROWS_IN, str(plan.rows_in[unit]))
+                shard.writer.note(PLANNED, plan.marks[unit])
+                shard.writer.note(INPUT_ROWS, str(len(plan.places)))
+                shard.writer.note(INPUT_DIGEST, plan.digest)
 
-    def _require_good(self, totals: Counter[str], units: Sequence[int], out: Out) -> None:
+    def _require_good(self, reads: list[Read], units: list[int], out: Out) -> None:
         """Raise UserError 65 when too many rows cannot be used; the rejected ones are kept."""
+        totals: Counter[str] = Counter()
+        for read in reads:
+            totals.update(read.reasons)
         bad = {word: count for word, count in totals.most_common() if word not in {"", *WANTED}}
         share = sum(bad.values()) / totals.total()
         if totals[""] and share <= self.settings.max_rejected_fraction:
@@ -200,20 +221,22 @@ class Prepare(Stage[Settings]):
     def check(self, unit: int, folder: Path) -> Facts:
         """Read back both files: every row is what its id says, none is missing."""
         part = folder / part_name(unit)
-        rows_in, rows_out, rejected = read_back(folder, unit)
+        found = read_back(folder, unit)
+        input_rows, digest = part_note(part, INPUT_ROWS), part_note(part, INPUT_DIGEST)
         return Facts(
-            rows_in=rows_in,
-            rows_out=rows_out,
-            rows_rejected=sum(rejected.values()),
-            rejected=rejected,
-            details={"kind": part_kind(part), "input_rows": int(part_note(part, INPUT_ROWS))},
+            rows_in=found.rows_in,
+            rows_out=found.rows_out,
+            rows_rejected=sum(found.rejected.values()),
+            rejected=found.rejected,
+            details={"kind": part_kind(part), "input_rows": int(input_rows), "input": digest},
         )
 
     def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
         """Put the shards beside each other. Raises UserError 65 when workers read other data."""
         rows = sum(mark["rows_in"] for mark in marks)
         seen = {mark["details"]["input_rows"] for mark in marks}
-        if seen != {rows}:
+        digests = {mark["details"]["input"] for mark in marks}
+        if seen != {rows} or len(digests) > 1:
             raise UserError(
                 f"data: the shards hold {rows} rows, but workers counted "
                 f"{' and '.join(map(str, sorted(seen)))} in the input: it was changed while it was "
@@ -223,6 +246,17 @@ class Prepare(Stage[Settings]):
         for folder in folders:
             link_tree(folder, output)
         return {"kind": marks[0]["details"]["kind"], "input_rows": rows}
+
+
+@contextmanager
+def spilled(folder: Path) -> Iterator[Path]:
+    """A folder for what does not fit into memory, as large as the data; gone at the end."""
+    spill = folder / "spill"
+    spill.mkdir()
+    try:
+        yield spill
+    finally:
+        shutil.rmtree(spill)
 
 
 STAGE = Prepare

@@ -1,0 +1,49 @@
+"""Work on several processors, with the results in the order of the work."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
+from multiprocessing import get_context
+from os import sched_getaffinity
+from typing import TypeVar
+
+from hala_hpc.core.errors import Retry
+
+#: Each takes about 200 MB.
+PROCESSES_AT_MOST = 4
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def processors(wanted: int) -> int:
+    """Processors to use: those asked for and allowed, and no more than memory is bounded for."""
+    return max(1, min(wanted, len(sched_getaffinity(0)), PROCESSES_AT_MOST))
+
+
+def in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> Iterator[B]:
+    """The results of all items; a single one is worked on here, and processes start for more.
+
+    Few items are ahead of the reader at any time. Raises Retry when a process is killed.
+    """
+    head = list(islice(items, 2))
+    items = chain(head, items)
+    if processes == 1 or len(head) == 1:
+        yield from map(work, items)
+        return
+    # Not forked: this process has threads.
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    waiting: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > processes + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool as error:
+        raise Retry("a process that read the data was killed, perhaps for its memory") from error
+    finally:
+        pool.shutdown(cancel_futures=True)

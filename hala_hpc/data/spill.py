@@ -1,0 +1,180 @@
+"""Adapted rows on the disk, one Arrow file for each piece of the input.
+
+What is decided over all rows (duplicates, shards) needs their ids and sizes alone, so the texts
+wait here and never stand in memory together. A row is at its place in the piece: rows that cannot
+be used are in the file as well, without content.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.data.adapters import adapters
+from hala_hpc.data.corpus import Kind
+from hala_hpc.data.corpus_writer import json_line, schema_of
+from hala_hpc.data.intake import Shape, Taken, take
+from hala_hpc.data.pieces import Held, Piece
+from hala_hpc.data.records import Record
+
+#: Bytes of text and rows that are held as objects before they are written: a few tens of MB.
+BATCH_BYTES = 4_000_000
+BATCH_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A piece that is to be read: names and plain values, so that it can travel."""
+
+    piece: Piece
+    where: str
+    origin: str
+    adapter: str
+    shape: Shape
+    file: Path
+
+    @property
+    def kind(self) -> Kind:
+        """Of the rows that come out."""
+        return adapters(self.shape.languages)[self.adapter].kind
+
+
+@dataclass(frozen=True)
+class Read:
+    """A piece that was read: the file with its rows, and how many they are."""
+
+    file: Path
+    where: str
+    kind: Kind
+    piece: Piece | None
+    """To read a row again as it was; None where the file holds that too."""
+    rows: int
+    reasons: dict[str, int]
+    """Rows by reason, good ones under ''."""
+
+    @contextmanager
+    def table(self) -> Iterator[Any]:
+        """All columns, mapped into memory: a column costs memory when it is looked at."""
+        import pyarrow as pa
+
+        with pa.memory_map(str(self.file)) as mapped, pa.ipc.open_file(mapped) as file:
+            yield file.read_all().slice(0, self.rows)
+
+    def cut(self, rows: int) -> "Read":
+        """The first rows of it alone."""
+        import pyarrow.compute as pc
+
+        with self.table() as table:
+            counts = pc.value_counts(table["reason"].slice(0, rows)).to_pylist()
+        reasons = {count["values"]: count["counts"] for count in counts}
+        return replace(self, rows=rows, reasons=reasons)
+
+    def raws(self, table: Any, wanted: Sequence[int]) -> list[Any]:
+        """Some rows as they were, named by their numbers from 0."""
+        if not wanted:
+            return []
+        if self.piece is not None:
+            return self.piece.raws(wanted)
+        return [json.loads(text) for text in table["kept"].take(wanted).to_pylist()]
+
+
+def read_piece(reading: Reading) -> Read:
+    """Adapt the rows of a piece and write them to its file."""
+    import pyarrow as pa
+
+    adapter = adapters(reading.shape.languages)[reading.adapter]
+    keeps_raw = isinstance(reading.piece, Held)
+    reasons: Counter[str] = Counter()
+    batch = Batch(reading.kind, keeps_raw)
+    with pa.ipc.new_file(str(reading.file), batch.schema) as file:
+        for record in reading.piece.records():
+            taken = take(record, reading.origin, adapter, reading.shape)
+            reasons[taken.reason] += 1
+            batch.add(record, taken)
+            if batch.bytes >= BATCH_BYTES or len(batch.line) >= BATCH_ROWS:
+                file.write_table(batch.table())
+                batch = Batch(reading.kind, keeps_raw)
+        file.write_table(batch.table())
+    piece = None if keeps_raw else reading.piece
+    return Read(reading.file, reading.where, reading.kind, piece, reasons.total(), dict(reasons))
+
+
+class Batch:
+    """Columns in the making."""
+
+    def __init__(self, kind: Kind, keeps_raw: bool) -> None:
+        import pyarrow as pa
+
+        self.kind, self.keeps_raw, self.bytes = kind, keeps_raw, 0
+        self.line: list[int] = []
+        self.id: list[bytes | None] = []
+        self.size: list[int] = []
+        self.reason: list[str] = []
+        self.kept: list[str | None] = []
+        self.origin: list[str] = []
+        self.roles: list[str] = []
+        self.texts: list[str | None] = []
+        self.ends = [0]
+        content = list(schema_of(kind, {}))[1:]
+        types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
+        types |= {"reason": pa.string(), "kept": pa.string()}
+        self.schema = pa.schema([*types.items(), *content])
+
+    def add(self, record: Record, taken: Taken) -> None:
+        """Add a row. One that cannot be used is kept as the line that tells of it."""
+        good = not taken.reason
+        self.line.append(record.line)
+        self.id.append(taken.id)
+        self.size.append(taken.size)
+        self.reason.append(taken.reason)
+        self.origin.append(taken.origin)
+        self.bytes += taken.size
+        if good:
+            self.roles += taken.roles
+            self.texts += taken.texts
+        elif self.kind == "pairs":
+            self.texts += [None, None]
+        self.ends.append(len(self.texts))
+        if not good or self.keeps_raw:
+            text = rejection(record, taken) if not good else json_line(record.kept)
+            self.kept.append(text)
+            self.bytes += len(text)
+        else:
+            self.kept.append(None)
+
+    def table(self) -> Any:
+        """What was added, as Arrow columns."""
+        import pyarrow as pa
+
+        columns: list[Any] = [self.line, self.id, self.size, self.reason, self.kept, self.origin]
+        arrays = [
+            pa.array(values, field.type)
+            for values, field in zip(columns, self.schema, strict=False)
+        ]
+        return pa.Table.from_arrays([*arrays, *self.content()], schema=self.schema)
+
+    def content(self) -> list[Any]:
+        """The columns of the texts."""
+        import pyarrow as pa
+
+        texts = pa.array(self.texts, pa.string())
+        if self.kind == "pairs":
+            return [texts[0::2], texts[1::2]]
+        turns = pa.StructArray.from_arrays(
+            [pa.array(self.roles, pa.string()), texts], names=["role", "content"]
+        )
+        return [pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns)]
+
+
+def rejection(record: Record, taken: Taken) -> str:
+    """The line of a file of rejected rows that tells of a row."""
+    return rejected_line(record.where, record.line, taken.reason, record.kept, taken.id)
+
+
+def rejected_line(where: str, line: int, reason: str, row: Any, name: bytes | None) -> str:
+    """A line of a file of rejected rows; `row` is as it was, `name` its id where it has one."""
+    more = {"id": name.hex()} if name else {}
+    return json_line({"where": where, "line": line, "reason": reason, **more, "row": row})
