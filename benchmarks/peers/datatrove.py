@@ -20,6 +20,9 @@ from typing import Any
 
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 
+#: Seconds for a round, the server's start among them, before it counts as broken.
+PATIENCE_S = 900
+
 
 class Rounds:
     """Documents for the runner, and the time until the last of a round is written."""
@@ -52,7 +55,9 @@ class Rounds:
         for index, prompt in enumerate(prompts):
             more = {"max_tokens": prompt["max_tokens"]}
             yield Document(text=prompt["words"], id=f"{name}-{index}", metadata=more)
-        self.done.wait()
+        # The runner warns of a document that it could not save, and goes on without it.
+        if not self.done.wait(timeout=PATIENCE_S):
+            raise TimeoutError(f"datatrove left {self.missing} documents unwritten")
 
     def _forget_prefixes(self) -> None:
         """Empty the prefix cache: no round may profit from the one before it."""
