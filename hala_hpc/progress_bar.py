@@ -36,18 +36,22 @@ class NodeBar:
         if self.bar.disable:
             return
         words = self.artifact.progress()
-        total, done, unit = count(words, "rows"), 0.0, "row"
-        if not total[1]:
-            total, unit = count(words, "step"), "step"
-        if total[1]:
-            done, whole = total
-            self.bar.unit = unit
-            self.bar.total = whole
-        else:
-            done = len(self.artifact.done_units())
-        self.bar.n = done
+        units = len(self.artifact.done_units())
+        done, whole, unit = self.rows(words, units) or steps(words) or (units, self.units, "unit")
+        self.bar.n, self.bar.total, self.bar.unit = done, whole, unit
         self.bar.set_postfix_str(postfix(words), refresh=False)
         self.bar.refresh()
+
+    def rows(self, words: list[dict[str, Any]], units: int) -> tuple[float, float, str] | None:
+        """Rows done and in all; None where the workers tell of none.
+
+        What former rounds did is known by the units that have their mark.
+        """
+        whole = max((word.get("rows_of_node", 0) for word in words), default=0)
+        if not whole:
+            return None
+        done = sum(word.get("rows", 0) for word in words)
+        return max(done, whole * units // self.units), whole, "row"
 
     def finish(self, state: str) -> None:
         """One line that stays: state, rows and seconds."""
@@ -65,12 +69,10 @@ class NodeBar:
         print(f"{self.title}: {state} in {seconds:.1f} s{counts}", flush=True)
 
 
-def count(words: list[dict[str, Any]], key: str) -> tuple[float, float]:
-    """Sum of a count and of its total over all workers."""
-    return (
-        sum(word.get(key, 0) for word in words),
-        sum(word.get(f"{key}_total" if key != "step" else "steps_total", 0) for word in words),
-    )
+def steps(words: list[dict[str, Any]]) -> tuple[float, float, str] | None:
+    """Training steps done and in all; None where the workers tell of none."""
+    whole = sum(word.get("steps_total", 0) for word in words)
+    return (sum(word.get("step", 0) for word in words), whole, "step") if whole else None
 
 
 def postfix(words: list[dict[str, Any]]) -> str:

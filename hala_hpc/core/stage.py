@@ -96,7 +96,7 @@ class Out(Protocol):
         ...
 
     def progress(self, **counts: float) -> None:
-        """Set counts that people watch: rows, rows_total, tokens, step, steps_total, loss."""
+        """Set counts that people watch: rows, rows_of_node, tokens, step, steps_total, loss."""
         ...
 
     @property

@@ -39,7 +39,8 @@ class Answers:
             "CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID",
         ):
             self._table.execute(line)
-        self.reuses: Counter[bytes] = Counter()
+        self._reuses: Counter[bytes] = Counter()
+        self._frequent: list[bytes] = []
 
     def get(self, key: bytes) -> Answer | None:
         """The answer to a question that was asked before."""
@@ -51,21 +52,25 @@ class Answers:
 
     def count(self, key: bytes) -> None:
         """Count that a question came again."""
-        if len(self.reuses) < COUNTED or key in self.reuses:
-            self.reuses[key] += 1
+        if len(self._reuses) < COUNTED or key in self._reuses:
+            self._reuses[key] += 1
+            if self._reuses[key] == FREQUENT:
+                self._frequent.append(key)
 
     def put(self, key: bytes, answer: Answer) -> None:
         """Keep an answer, unless there is one."""
         self._table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, text_of(answer)))
 
-    def frequent(self) -> dict[str, str]:
-        """Answers that were needed again and again, as text by the key in hexadecimal digits."""
-        found = {}
-        for key, reuses in self.reuses.items():
-            if reuses >= FREQUENT:
-                row = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,))
-                if (line := row.fetchone()) is not None:
-                    found[key.hex()] = line[0]
+    def newly_frequent(self) -> dict[str, str]:
+        """Answers that were needed again and again, each told once: text by key in hexadecimal."""
+        found, waiting = {}, []
+        for key in self._frequent:
+            row = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
+            if row is None:
+                waiting.append(key)
+            else:
+                found[key.hex()] = row[0]
+        self._frequent = waiting
         return found
 
     def put_all(self, found: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """What stages share that ask a model about every row of a corpus."""
 
+import gc
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -86,6 +87,8 @@ class RowStage(Stage[S]):
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
         model = self.inputs.path(self.settings.model)
         with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
+            # What is there now stays: the collector need not look at it again and again.
+            gc.freeze()
             UnitFeed(generator, work, out, self.settings.commit_s).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:

@@ -18,7 +18,7 @@ class SharedAnswers:
     def __init__(self, folder: Path, worker: int, answers: Answers) -> None:
         self.folder, self.answers = folder, answers
         self.own = folder / f"{worker:05d}.json"
-        self._given = 0
+        self._given: dict[str, str] = read_json(self.own) or {}
         self._seen: dict[str, tuple[int, int]] = {}
         self.exchange()
 
@@ -30,9 +30,7 @@ class SharedAnswers:
             if self._seen.get(path.name) != state:
                 self._seen[path.name] = state
                 self.answers.put_all(read_json(path) or {})
-        found = self.answers.frequent()
-        if len(found) > self._given:
-            self._given = len(found)
-            before = read_json(self.own) or {}
-            kept = dict(list({**before, **found}.items())[-PASSED_ON:])
-            write_json(self.own, kept)
+        found = self.answers.newly_frequent()
+        if found and len(self._given) < PASSED_ON:
+            self._given.update(found)
+            write_json(self.own, self._given)

@@ -34,7 +34,7 @@ class UnitFeed:
         self.questions = Questions(generator, work.blank, out)
         work.task.fit(*self.questions.measure())
         self.open_units: dict[int, OpenUnit] = {}
-        self.rows = self.rows_total = self.rejected = self.characters = 0
+        self.rows = self.rejected = self.characters = 0
         self.last_commit = self.last_cost = monotonic()
         self.next_progress = 0.0
 
@@ -73,7 +73,6 @@ class UnitFeed:
             first, last = self.work.range_of(number)
             pieces = UnitPieces(self.out.kept(number), last - first, self.out.attempt)
             unit = self.open_units[number] = OpenUnit(number, first, last - first, pieces)
-            self.rows_total += unit.rows
             self.rows += pieces.finished
             if unit.whole:
                 self._close(unit)
@@ -169,6 +168,5 @@ class UnitFeed:
     def _tell(self, now: bool = False) -> None:
         if now or monotonic() >= self.next_progress:
             self.next_progress = monotonic() + PROGRESS_S
-            self.out.progress(
-                rows=self.rows, rows_total=self.rows_total, tokens=self.questions.tokens
-            )
+            whole = self.work.index.rows
+            self.out.progress(rows=self.rows, rows_of_node=whole, tokens=self.questions.tokens)
