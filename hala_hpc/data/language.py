@@ -19,7 +19,7 @@ LEAST_LETTERS = 12
 ENOUGH_LETTERS = 40
 SURE_SHORT, SURE_LONG = 0.8, 0.6
 #: Longer texts are as well known by their beginning.
-ENOUGH_CHARACTERS = 1000
+ENOUGH_CHARACTERS = 500
 
 #: Languages that nobody can tell apart in a sentence, or that the model splits.
 _KIN = (
