@@ -39,6 +39,7 @@ def found(text: str) -> list[tuple[str, str]]:
         ("see https://a.org/b_(c)?d=%20&e.", "url", "https://a.org/b_(c)?d=%20&e"),
         ("[see](http://a.org/b), then", "url", "http://a.org/b"),
         ("انظر https://ar.wikipedia.org/wiki/علم، ثم", "url", "https://ar.wikipedia.org/wiki/علم"),
+        ("try ftp://host[:port].", "url", "ftp://host[:port]"),
         ("see www.a.org!", "url", "www.a.org"),
         ("write to first.last+x@mail.a.org.", "email", "first.last+x@mail.a.org"),
         ('a <a href="x>y" class=z disabled>', "tag", '<a href="x>y" class=z disabled>'),
@@ -51,7 +52,15 @@ def found(text: str) -> list[tuple[str, str]]:
             (f"Dear {slot}, welcome", "placeholder", slot)
             for slot in (
                 *("%s", "%d", "%1$s", "%.2f", "%(name)s", "{name}", "{0}", "{0:.2f}", "{}"),
-                *("{{name}}", "{{ user.name | upper }}", "{% if x %}", "${name}", "<<3+4=7>>"),
+                *(
+                    "{{name}}",
+                    "$side_name",
+                    "$unit.name",
+                    "{{ user.name | upper }}",
+                    "{% if x %}",
+                    "${name}",
+                    "<<3+4=7>>",
+                ),
             )
         ],
     ],
@@ -72,7 +81,7 @@ def test_a_part_that_is_not_language_is_protected_as_a_whole(
         "she makes 9*$2=$18 a day",
         "يكلف $5 و10$",
         "escaped \\$x$ here",
-        "$HOME/$USER",
+        "$a: Artist$b",
         "two $x\n\ny$ paragraphs",
         "one ` alone and ``quoted'' and ``again''",
         "two ` in\n\ntwo ` paragraphs",
@@ -98,6 +107,7 @@ def test_what_starts_first_wins() -> None:
 
 
 def test_math_beside_math_is_two_spans() -> None:
+    assert found("$HOME/$USER") == [("placeholder", "$HOME"), ("placeholder", "$USER")]
     assert found("$x$$y$ $$z$$") == [("math", "$x$"), ("math", "$y$"), ("display", "$$z$$")]
 
 

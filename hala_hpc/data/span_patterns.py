@@ -54,6 +54,8 @@ MAILBOX_BACKWARDS = re.compile(r"[A-Za-z0-9_.+-]+")
 DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}(?![A-Za-z0-9])")
 
 DOLLAR_SLOT = re.compile(r"\$\{[^\W\d][\w.]*+\}")
+# No amount of money starts with a letter; a single one may be math that was not closed.
+VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]++(?:\.[A-Za-z_]\w*+)*+")
 BRACES = re.compile(
     r"\{\{[^{}\n]++\}\}|\{%[^{}\n]*+(?<=%)\}"
     r"|\{(?:[^\W\d][\w.\-]*+|\d*+)(?:\[\w*+\])?(?:![rsa])?(?::[^{}\s]*+)?\}"
@@ -68,14 +70,16 @@ MARK = re.compile(r"\[\[[\s\u200e\u200f]*+(?P<number>\d{1,6})[\s\u200e\u200f]*+\
 CALCULATION = re.compile(r"<<[^<>\n]++>>")
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
+_PHRASE = re.compile(r"[^\W\d_]{3,} [^\W\d_]{3,}|: ")
 _MONEY_WORD = re.compile(r"[^\W\d_]{2,}|[\u0590-\U0010FFFF]")
 
 
 def is_prose(inner: str) -> bool:
     """Whether what stands between two LaTeX delimiters is language, as in `\\[see below\\]`."""
-    if any(mark in inner for mark in "\\=^_"):
+    if "\\" in inner:
         return False
-    return len(_WORD.findall(inner)) >= 2
+    equation = any(mark in inner for mark in "=^_")
+    return _PHRASE.search(inner) is not None or (not equation and len(_WORD.findall(inner)) >= 2)
 
 
 def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
@@ -89,7 +93,7 @@ def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
         return False
     if "\\" in inner:
         return True
-    if "\n" in inner or inner[0] in ",.;:!?)/" or inner[-1] in "/(" or behind.isdigit():
+    if "\n" in inner or inner[0] in ",.;:!?)/" or inner[-1] in "/(_" or behind.isdigit():
         return False
     if before.isalnum() and not inner[0].isalpha():  # 5$, 10$
         return False
@@ -105,12 +109,12 @@ def is_sum(mark: str) -> bool:
 
 def url_end(rest: str, start: int) -> int:
     """Where the URL ends whose part from `start` on reads `rest`: not in a sentence's marks."""
-    unmatched = rest.count(")") - rest.count("(")
+    unmatched = {")": rest.count(")") - rest.count("("), "]": rest.count("]") - rest.count("[")}
     length = len(rest)
     while length and rest[length - 1] in ".,;:!?'*_)]~$":
-        if rest[length - 1] == ")":
-            if unmatched <= 0:
+        if (bracket := rest[length - 1]) in unmatched:
+            if unmatched[bracket] <= 0:
                 break
-            unmatched -= 1
+            unmatched[bracket] -= 1
         length -= 1
     return start + length

@@ -121,12 +121,19 @@ def _dollars(scan: Scan, at: int) -> Found | None:
         return None
     if slot := patterns.DOLLAR_SLOT.match(text, at):
         return Found(at, slot.end(), "placeholder")
+    end = _inline_math_end(scan, at, after)
+    if end is None and (variable := patterns.VARIABLE.match(text, at)):
+        return Found(at, variable.end(), "placeholder")
+    return None if end is None else Found(at, end, "math")
+
+
+def _inline_math_end(scan: Scan, at: int, after: int) -> int | None:
     closer = scan.ahead(patterns.DOLLAR, after)
     if closer is None or closer.start() == after or not scan.in_paragraph(after, closer.end()):
         return None
-    inner, end = text[after : closer.start()], closer.end()
-    around = text[max(at - 1, 0) : at], text[end : end + 1]
-    return Found(at, end, "math") if patterns.is_inline_math(inner, around) else None
+    inner, end = scan.text[after : closer.start()], closer.end()
+    around = scan.text[max(at - 1, 0) : at], scan.text[end : end + 1]
+    return end if patterns.is_inline_math(inner, around) else None
 
 
 def _between(scan: Scan, at: int, after: int, closing: re.Pattern[str], kind: str) -> Found | None:
