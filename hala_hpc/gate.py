@@ -18,6 +18,7 @@ from hala_hpc.attempt import load_stage
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
+from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, Retry, UserError
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Facts
@@ -174,13 +175,15 @@ def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
     folders = [artifact.unit_folder(unit) for unit in range(config["units"])]
     temporary = artifact.folder / f"output.{uuid4().hex[:8]}.tmp"
     temporary.mkdir()
-    details = stage.collect(marks, folders, temporary)
+    details, taken_out = stage.collect(marks, folders, temporary), {}
+    if isinstance(details, Collected):
+        details, taken_out = details.details, details.rejected
     if artifact.output.exists():
         shutil.rmtree(artifact.output)
     claim_folder(temporary, artifact.output)
     write_json(
         artifact.summary_file,
-        add_up(config, marks)
+        add_up(config, marks, taken_out)
         | {
             "details": details,
             "seconds_wall": round(time.time() - first_began(artifact), 3),
@@ -202,13 +205,19 @@ def first_began(artifact: Artifact) -> float:
     return began
 
 
-def add_up(config: dict[str, Any], marks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts of all units, verified once more, and the versions that made them."""
+def add_up(
+    config: dict[str, Any], marks: list[dict[str, Any]], taken_out: dict[str, int]
+) -> dict[str, Any]:
+    """Counts of all units, verified once more, and the versions that made them.
+
+    `taken_out` counts rows by the reason why `collect` took them out of what the units made.
+    """
 
     def total(key: str) -> float:
         return float(sum(mark.get(key, 0) for mark in marks))
 
-    rejected: Counter[str] = Counter()
+    rejected: Counter[str] = Counter(taken_out)
+    late = rejected.total()
     found: dict[str, set[str]] = {}
     for mark in marks:
         rejected.update(mark.get("rejected", {}))
@@ -216,8 +225,8 @@ def add_up(config: dict[str, Any], marks: list[dict[str, Any]]) -> dict[str, Any
             found.setdefault(name, set()).add(version)
     facts = Facts(
         int(total("rows_in")),
-        int(total("rows_out")),
-        int(total("rows_rejected")),
+        int(total("rows_out")) - late,
+        int(total("rows_rejected")) + late,
         dict(rejected),
         int(total("tokens_in")),
         int(total("tokens_out")),

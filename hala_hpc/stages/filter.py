@@ -1,17 +1,25 @@
-"""filter: keep the pairs of a corpus that a judge model accepts."""
+"""filter: keep the pairs of a corpus that cheap rules let pass and a judge model accepts."""
 
-import re
+from collections import Counter
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any, get_args
 
 from pydantic import Field, PositiveInt
 
+from hala_hpc.core.collected import Collected
 from hala_hpc.core.settings import CorpusRef, ModelRef
-from hala_hpc.data.corpus import Kind, Row, require_kind
+from hala_hpc.core.stage import Out
+from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.pair_duplicates import RepeatedPairs
+from hala_hpc.data.pair_rules import PairChecker, PairRules, Rule
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
-from hala_hpc.engines.row_work import TOO_LONG, Answer, Rejection, Work
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.row_work import Ask, Rejection, RowProgram, Sampling
+from hala_hpc.engines.unit_files import REJECTED as REJECTED_ROWS
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 #: Ours: the paper tells its judge (Qwen2.5-3B-Instruct, accept or reject) but not its words.
 PROMPT = (
@@ -21,17 +29,9 @@ PROMPT = (
     "Source: {source}\n\nTranslation: {target}\n\n"
     "Answer with one word, accept or reject."
 )
-#: The judge said neither of its words.
-UNPARSABLE = "unparsable"
-#: The judge said no.
+DUPLICATE: Rule = "duplicate"
+#: The judge said no, or not yes loudly enough.
 REJECTED = "rejected_by_judge"
-
-
-class JudgeEngine(EngineSettings):
-    """An engine whose answers are a word or two."""
-
-    max_new_tokens: PositiveInt = 8
-    """Tokens of a verdict at most."""
 
 
 class Settings(RowSettings):
@@ -41,51 +41,78 @@ class Settings(RowSettings):
     """The judge: a hub id, a folder, or `@node`."""
     corpus: CorpusRef
     """The pairs to judge."""
+    source: str = "en"
+    """Language of the source side, as in ISO 639."""
+    target: str = "ar"
+    """Language of the target side, as in ISO 639."""
+    rules: PairRules = PairRules()
+    """What a pair must be like before it is judged; each rule has a reason of its own."""
     prompt: str = PROMPT
-    """The question, with places {source} and {target}."""
-    accept: list[str] = Field(default=["accept", "accepted", "yes"])
-    """First words of an answer that keep the pair."""
-    reject: list[str] = Field(default=["reject", "rejected", "no"])
-    """First words of an answer that reject it. Any other answer rejects it as unparsable."""
+    """The question, with places {source} and {target}; it should name both answers."""
+    accept: str = "accept"
+    """The answer that keeps a pair: a word, as the prompt has it."""
+    reject: str = "reject"
+    """The answer that rejects it. The judge is held to these two; the first token must differ."""
+    threshold: Share = 0.5
+    """Lowest score that is kept. The score is the probability of `accept` where only the two
+    answers are possible, so 0.5 takes the judge at its word and more is stricter."""
+    target_share: Share | None = None
+    """Keep this share of the judged pairs, those with the best scores, whatever their scores are.
+    Takes the place of `threshold`."""
     units: PositiveInt = 256
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
-    engine: JudgeEngine = JudgeEngine()
-    """How the engine runs."""
-
-
-def first_word(text: str) -> str:
-    """The first word of an answer, without the marks around it and in small letters."""
-    found = re.search(r"\w+", text)
-    return found[0].casefold() if found else ""
 
 
 class JudgeTask:
-    """One question for each pair; the pair itself stays as it is."""
+    """The rules, then one question; the pair itself stays as it is and gets score and verdict."""
 
-    kind: Kind = "pairs"
+    def __init__(self, settings: Settings, corpus: Path, kind: Kind = "pairs") -> None:
+        self.settings, self.corpus, self.kind = settings, corpus, kind
+        # The probability of `accept`, and the likelier of the two words.
+        self.extra = {"score": "double", "verdict": "string"}
+        # What rules and judge reject is no sign of trouble; a pair that could not be judged is.
+        self.wanted: frozenset[str] | None = frozenset({REJECTED, *get_args(Rule)})
+        self.checker = PairChecker(settings.rules, settings.source, settings.target)
+        self.sampling = Sampling(choices=(settings.accept, settings.reject))
+        self.lowest = settings.threshold if settings.target_share is None else 0.0
 
-    def __init__(self, settings: Settings) -> None:
-        self.prompt = settings.prompt
-        self.accept = {word.casefold() for word in settings.accept}
-        self.reject = {word.casefold() for word in settings.reject}
+    def fit(self, room: int, count: Callable[[str], int]) -> None:
+        """Nothing depends on the model: a pair is never cut."""
 
-    def prompts(self, row: Row) -> list[str]:
-        """The question about a pair."""
-        return [fill(self.prompt, {"source": row["source"], "target": row["target"]})]
+    @cached_property
+    def repeated(self) -> RepeatedPairs | None:
+        """The pairs that repeat an earlier one, found on first use; None when that is no matter."""
+        return None if DUPLICATE in self.settings.rules.off else RepeatedPairs(self.corpus)
 
-    def finish(self, row: Row, answers: list[Answer]) -> Row | Rejection:
-        """The pair when the judge's first word accepts it."""
-        said = answers[0].text
-        if answers[0].reason == TOO_LONG:
-            return Rejection(TOO_LONG)
-        word = first_word(said)
-        if word in self.accept:
-            return row
-        return Rejection(REJECTED if word in self.reject else UNPARSABLE, said)
+    def broken_rule(self, row: Row) -> str:
+        """The first rule that a pair breaks; empty when there is none."""
+        broken = self.checker.first_broken(row["source"], row["target"])
+        if not broken and self.repeated is not None and row["id"] in self.repeated:
+            return DUPLICATE
+        return broken
+
+    def program(self, row: Row) -> RowProgram:
+        """The pair with its score when it is good enough."""
+        if broken := self.broken_rule(row):
+            return Rejection(broken)
+        both = {"source": row["source"], "target": row["target"]}
+        answers = yield [Ask(fill(self.settings.prompt, both), self.sampling)]
+        answer = answers[0]
+        if answer.reason:
+            return Rejection(answer.reason, answer.text)
+        found: dict[str, float | str] = {"score": answer.shares[0], "verdict": answer.text}
+        if answer.shares[0] < self.lowest:
+            return Rejection(REJECTED, answer.text, found)
+        return {**row, **found}
 
     def fault(self, before: Row, after: Row) -> str:
-        """Anything that is not as it was."""
-        return "" if before == after else "was changed"
+        """A changed pair, or a score that is none or too low."""
+        if any(after[name] != before[name] for name in ("id", "origin", "source", "target")):
+            return "was changed"
+        if not self.lowest <= after["score"] <= 1:
+            return f"has the score {after['score']}"
+        words = (self.settings.accept, self.settings.reject)
+        return "" if after["verdict"] in words else f"has the verdict {after['verdict']!r}"
 
 
 class Filter(RowStage[Settings]):
@@ -93,23 +120,65 @@ class Filter(RowStage[Settings]):
 
     name = "filter"
     Settings = Settings
+    takes = ("pairs",)
 
     def preflight(self) -> list[str]:
-        """The judge's files, the places in the prompt, and words that mean two things."""
+        """The judge's files, the places in the prompt, and settings that contradict each other."""
         self.require_inputs()
-        task = JudgeTask(self.settings)
-        both = sorted(task.accept & task.reject)
-        mistakes = [f"{word!r} stands in accept and in reject; keep one" for word in both]
-        return mistakes + missing_places("prompt", self.settings.prompt, ["source", "target"])
+        settings = self.settings
+        mistakes = missing_places("prompt", settings.prompt, ["source", "target"])
+        for name in ("accept", "reject"):
+            if not getattr(settings, name).strip():
+                mistakes.append(f"{name}='' is no word; give the answer that the prompt asks for")
+        if settings.accept.strip().casefold() == settings.reject.strip().casefold():
+            mistakes.append(f"accept and reject are both {settings.accept!r}; they must differ")
+        if settings.target_share is not None and "threshold" in settings.model_fields_set:
+            mistakes.append(
+                f"threshold={settings.threshold} and target_share={settings.target_share} both "
+                "say what is kept; leave one out"
+            )
+        return mistakes
 
-    @cached_property
-    def work(self) -> Work:
-        """The corpus and what is done with each of its rows."""
-        corpus = Path(self.inputs.path(self.settings.corpus))
-        require_kind(corpus, "pairs")
-        blank = fill(self.settings.prompt, {"source": "", "target": ""})
-        task = JudgeTask(self.settings)
-        return Work(corpus, self.settings.corpus, self.settings.units, task, blank)
+    def task(self, kind: Kind) -> JudgeTask:
+        """What is done with each pair."""
+        return JudgeTask(self.settings, Path(self.inputs.path(self.settings.corpus)), kind)
+
+    @property
+    def blank(self) -> str:
+        """The question about an empty pair."""
+        return fill(self.settings.prompt, {"source": "", "target": ""})
+
+    def run(self, units: Iterable[int], out: Out) -> None:
+        """Judge the pairs, once it is known that one token tells the answers apart."""
+        from transformers import AutoTokenizer
+
+        from hala_hpc.engines.choices import choice_tokens
+
+        tokenizer = AutoTokenizer.from_pretrained(self.inputs.path(self.settings.model))
+        choice_tokens(tokenizer, (self.settings.accept, self.settings.reject))
+        super().run(units, out)
+
+    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+        """Gather the shards, the best of them where a share is wanted; counts rules and scores."""
+        from hala_hpc.engines.best_rows import BestRows, leave_best, scores_in, summary_of
+
+        details = super().collect(marks, folders, output)
+        passed, failed = scores_in(output), scores_in(output / REJECTED_ROWS)
+        details |= {"rules": self.rule_counts(marks), "scores": summary_of([*passed, *failed])}
+        if self.settings.target_share is None:
+            return details
+        best = BestRows(passed, self.settings.target_share)
+        moved = leave_best(output, self.work, best, REJECTED)
+        details["lowest_score"] = best.lowest if best.wanted else None
+        return Collected(details, {REJECTED: moved} if moved else {})
+
+    def rule_counts(self, marks: list[dict[str, Any]]) -> dict[str, int]:
+        """Pairs that each rule rejected, in the order of the rules; those that are off left out."""
+        rejected: Counter[str] = Counter()
+        for mark in marks:
+            rejected.update(mark["rejected"])
+        off = self.settings.rules.off
+        return {rule: rejected[rule] for rule in get_args(Rule) if rule not in off}
 
 
 STAGE = Filter
