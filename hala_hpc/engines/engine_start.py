@@ -1,46 +1,67 @@
 """Starts a vLLM engine: the options that follow from the settings and from the machine."""
 
 import os
-import tempfile
+import sys
+import weakref
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
+from hala_hpc.engines.compile_cache import CompileCache, seed_file
+from hala_hpc.engines.engine_fit import Gpu, refuse_misfits, visible_gpus
 from hala_hpc.engines.job_environment import prepare_environment
 from hala_hpc.engines.settings import EngineSettings
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `tests/test_engine.py` holds both to it.
 CPU_OPTIONS = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
+#: Options that leave the compiled code as it is.
+UNCOMPILED = ("model", "seed", "gpu_memory_utilization", "disable_log_stats")
 
 
-def start_engine(model: str, settings: EngineSettings) -> Any:
-    """A vLLM engine for a model, in this process where it is a CPU."""
+def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None = None) -> Any:
+    """A vLLM engine for a model, in this process where it is a CPU.
+
+    `cache_folder` holds the seeds of compiled code, one for each configuration; None for none.
+    Raises UserError (78) when the model cannot run on this machine.
+    """
     prepare_environment()
+    gpus = visible_gpus()
+    refuse_misfits(model, settings, gpus)
     from vllm import LLM
-    from vllm.platforms import current_platform
 
-    on_cpu = current_platform.is_cpu()
+    on_cpu = gpus is None
+    options = engine_options(model, settings, on_cpu)
     if on_cpu:
         # Two processes more would import for most of a minute and bring nothing.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-    else:
-        # Engines that compile into one cache corrupt it: each job has its own, on the node's disk.
-        private = Path(tempfile.gettempdir()) / f"hala-vllm-{uuid4().hex}"
-        os.environ.setdefault("VLLM_CACHE_ROOT", str(private))
-    return LLM(
-        model,
-        dtype=settings.dtype,
-        max_model_len=context_tokens(model, settings.max_model_len),
-        kv_cache_dtype=settings.kv_cache_dtype,
-        seed=settings.seed,
-        tensor_parallel_size=settings.tensor_parallel_size,
-        gpu_memory_utilization=settings.gpu_memory_utilization,
-        enforce_eager=on_cpu if settings.enforce_eager is None else settings.enforce_eager,
-        disable_log_stats=True,
+        if options["enforce_eager"]:
+            return LLM(**options)
+    cache = CompileCache(cache_folder and seed_file(cache_folder, compile_facts(options, gpus)))
+    try:
+        llm = LLM(**options)
+    except BaseException:
+        cache.remove()
+        raise
+    cache.publish()
+    weakref.finalize(llm, cache.remove)
+    return llm
+
+
+def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[str, Any]:
+    """What `vllm.LLM` is started with."""
+    return {
+        "model": model,
+        "dtype": settings.dtype,
+        "max_model_len": context_tokens(model, settings.max_model_len),
+        "kv_cache_dtype": settings.kv_cache_dtype,
+        "seed": settings.seed,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
+        "disable_log_stats": True,
         **size_options(settings, on_cpu),
         **(CPU_OPTIONS if on_cpu else {}),
-    )
+    }
 
 
 def size_options(settings: EngineSettings, on_cpu: bool) -> dict[str, int]:
@@ -59,3 +80,34 @@ def context_tokens(model: str, wanted: int) -> int:
 
     config = AutoConfig.from_pretrained(model).get_text_config()
     return min(wanted, getattr(config, "max_position_embeddings", wanted))
+
+
+def compile_facts(options: dict[str, Any], gpus: list[Gpu] | None) -> dict[str, Any]:
+    """All that shapes the compiled code of an engine, as JSON values.
+
+    The model's path is part of it, as vLLM 0.32 finds nothing under another.
+    """
+    import torch
+    import vllm
+    import vllm.envs
+
+    # An engine that ran in this process before fixed these for its own life (also the cache's
+    # place).
+    vllm.envs.disable_envs_cache()
+    config = Path(options["model"]) / "config.json"
+    return {
+        "versions": [sys.version, torch.__version__, vllm.__version__],
+        "gpus": [(gpu.name, gpu.capability) for gpu in gpus or []],
+        "processor": processor(),
+        "model": options["model"],
+        "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+        "options": {name: value for name, value in options.items() if name not in UNCOMPILED},
+        "environment": vllm.envs.compile_factors(),
+    }
+
+
+def processor() -> list[str]:
+    """Kind and instruction set of the processor, as Linux tells them: code is compiled for it."""
+    first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
+    told = ("model name", "flags", "CPU part", "Features")
+    return [line for line in first.splitlines() if line.startswith(told)]

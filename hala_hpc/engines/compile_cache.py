@@ -1,0 +1,168 @@
+"""Compiled code for an engine: built once per configuration, then copied to each job.
+
+Engines that write into one cache corrupt it, and on a shared file system its many small files are
+slow. So each job has a private folder on the node's disk, filled from one archive (the seed) that
+the first job left in the work folder. Nothing is ever written into a seed.
+"""
+
+import contextlib
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from hala_hpc.core.files import sync
+
+PREFIX = "hala-vllm-"
+#: Held locked as long as the job lives. `flock` is sound on a node's own disk.
+LOCK = "in-use.lock"
+#: A folder younger than this may be about to be locked, in seconds.
+YOUNG_S = 60
+#: Variables of the environment that lead vLLM, inductor and Triton to the folder, and where to.
+PLACES = {
+    "VLLM_CACHE_ROOT": "",
+    "TORCHINDUCTOR_CACHE_DIR": "inductor",
+    "TRITON_CACHE_DIR": "triton",
+}
+#: What compilers leave behind: the files that a warm start must not write anew.
+COMPILED = (".so", ".cubin", ".ptx", ".o")
+
+
+class CompileCache:
+    """The private folder of one engine, made before it starts and removed when it has ended.
+
+    `seed` is the archive to start from and to leave behind; None for neither. A seed that is not
+    good costs time only: the engine compiles everything.
+    """
+
+    def __init__(self, seed: Path | None) -> None:
+        self.seed = seed
+        remove_abandoned()
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self._lock = (self.folder / LOCK).open("wb")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if seed is not None:
+            unpack(seed, self.folder)
+        self.unpacked = self.compiled_files()
+        self._before = {name: os.environ.get(name) for name in PLACES}
+        os.environ |= {name: str(self.folder / place) for name, place in PLACES.items()}
+
+    def compiled_files(self) -> set[str]:
+        """Names of the compiled files in the folder."""
+        return {
+            str(path.relative_to(self.folder))
+            for path in self.folder.rglob("*")
+            if path.suffix in COMPILED
+        }
+
+    def publish(self) -> None:
+        """Leave a seed for later jobs unless there is one. Called once the engine has started."""
+        new = len(self.compiled_files() - self.unpacked)
+        print(f"compile cache: {len(self.unpacked)} files from {self.seed}, {new} new", flush=True)
+        if self.seed is None or not new or self.seed.exists():
+            return
+        try:
+            pack(self.folder, self.seed)
+        except OSError as error:
+            # The rows matter, the seed only saves time.
+            print(f"compile cache: no seed was left: {error}", file=sys.stderr, flush=True)
+
+    def remove(self) -> None:
+        """Remove the folder and lead nobody there any more."""
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._lock.close()
+
+
+def seed_file(cache_folder: Path, facts: dict[str, Any]) -> Path:
+    """Where the seed is for what is known of engine and machine: JSON values that shape the code.
+
+    Each user has seeds of their own: what is in them is run.
+    """
+    text = json.dumps(facts | {"user": os.geteuid()}, sort_keys=True, default=str)
+    return cache_folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.tar.gz"
+
+
+def unpack(seed: Path, folder: Path) -> None:
+    """Fill a folder from a seed; a seed that is not good is put aside, one of others left alone."""
+    try:
+        if not is_trusted(seed):
+            return
+        with gzip.open(seed) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                archive.extractall(folder, filter="data")
+            # To the end, where the checksum of the whole is.
+            while stream.read(2**20):
+                pass
+    except FileNotFoundError:
+        return
+    except (OSError, EOFError, tarfile.TarError) as error:
+        print(f"compile cache: {seed} is not good: {error}", file=sys.stderr, flush=True)
+        for path in folder.iterdir():
+            if path.name != LOCK:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        with contextlib.suppress(OSError):
+            seed.rename(seed.with_name(f"{seed.name}.bad-{uuid4().hex[:8]}"))
+
+
+def is_trusted(seed: Path) -> bool:
+    """Whether nobody but its owner, who must be the user, could have written a seed."""
+    facts = seed.stat()
+    return facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
+
+
+def pack(folder: Path, seed: Path) -> None:
+    """Write all files of a folder into a seed, whole or not at all; the first writer wins."""
+    seed.parent.mkdir(parents=True, exist_ok=True)
+    temporary = seed.with_name(f".{seed.name}.{uuid4().hex[:8]}.tmp")
+    try:
+        with (
+            temporary.open("xb") as file,
+            # The checksum of gzip is why: tar has none over its content.
+            gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1) as stream,
+            tarfile.open(fileobj=stream, mode="w|") as archive,
+        ):
+            os.fchmod(file.fileno(), 0o600)
+            for path in files_to_keep(folder):
+                archive.add(path, arcname=str(path.relative_to(folder)))
+        sync(temporary)
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, seed)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def files_to_keep(folder: Path) -> Iterator[Path]:
+    """The files of a cache, in order, without locks."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".lock":
+            yield path
+
+
+def remove_abandoned() -> None:
+    """Remove folders whose jobs were killed: their locks are free."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        try:
+            facts = folder.stat()
+            if facts.st_uid != os.geteuid() or time.time() - facts.st_mtime < YOUNG_S:
+                continue
+            with (folder / LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError:
+            # In use, just being made, or just removed by another.
+            continue
