@@ -5,7 +5,7 @@ no-answer, nul or lone-surrogate.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,8 @@ from hala_hpc.data.corpus import Kind, Row
 #: Fields that hold a list of turns; the first is that of the adapter `messages`.
 LISTS = ("messages", "conversations", "conversation")
 Languages = tuple[str, str]
-Messages = list[dict[str, str]]
+Texts = tuple[list[str], list[str]]
+"""Roles and texts of a conversation in order; no roles and two texts of a pair."""
 
 ROLES = {
     "system": "system",
@@ -44,38 +45,37 @@ class Adapter:
     fields: str
     """The fields it needs, for people."""
     fits: Callable[[Row], bool]
-    read: Callable[[Row], dict[str, Any]]
+    read: Callable[[Row], Texts]
 
 
 def text_of(row: Row, name: str) -> str:
     """A text that must be there and not be blank."""
-    if row.get(name) is None:
+    text = row.get(name)
+    if isinstance(text, str) and text and not text.isspace():
+        return text
+    if text is None:
         raise RowError("missing-field")
-    text = row[name]
-    if not isinstance(text, str):
-        raise RowError("wrong-type")
-    if not text.strip():
-        raise RowError("empty-text")
-    return text
+    raise RowError("empty-text" if isinstance(text, str) else "wrong-type")
 
 
 def optional_text(row: Row, name: str) -> str:
     """A text that may be absent or blank; then it is empty."""
     text = row.get(name)
-    if text is None:
+    if not text and (text is None or isinstance(text, str)):
         return ""
     if not isinstance(text, str):
         raise RowError("wrong-type")
-    return text if text.strip() else ""
+    return "" if text.isspace() else text
 
 
-def turns(system: str, user: str, assistant: str) -> dict[str, Any]:
+def turns(system: str, user: str, assistant: str) -> Texts:
     """A conversation of one question and its answer."""
-    texts = {"system": system, "user": user, "assistant": assistant}
-    return {"messages": [{"role": role, "content": text} for role, text in texts.items() if text]}
+    if system:
+        return ["system", "user", "assistant"], [system, user, assistant]
+    return ["user", "assistant"], [user, assistant]
 
 
-def read_alpaca(row: Row) -> dict[str, Any]:
+def read_alpaca(row: Row) -> Texts:
     """`instruction`, `output`, and perhaps `input` (after a blank line) and `system`."""
     question = text_of(row, "instruction")
     if more := optional_text(row, "input"):
@@ -83,30 +83,32 @@ def read_alpaca(row: Row) -> dict[str, Any]:
     return turns(optional_text(row, "system"), question, text_of(row, "output"))
 
 
-def read_openorca(row: Row) -> dict[str, Any]:
+def read_openorca(row: Row) -> Texts:
     """`question`, `response`, and perhaps `system_prompt`."""
     question, answer = text_of(row, "question"), text_of(row, "response")
     return turns(optional_text(row, "system_prompt"), question, answer)
 
 
-def read_messages(row: Row) -> dict[str, Any]:
+def read_messages(row: Row) -> Texts:
     """A list of turns, with `role` and `content` or `from` and `value`."""
     listing = next((row[name] for name in LISTS if row.get(name) is not None), None)
     if listing is None:
         raise RowError("missing-field")
     if not isinstance(listing, list):
         raise RowError("wrong-type")
-    messages = [message for turn in listing for message in read_turn(turn)]
+    # A blank system prompt, which many data sets carry, is no message.
+    messages = [(role, text) for role, text in map(read_turn, listing) if text]
     system = optional_text(row, "system")
-    if system and (not messages or messages[0]["role"] != "system"):
-        messages.insert(0, {"role": "system", "content": system})
-    if not {"user", "assistant"} <= {message["role"] for message in messages}:
+    if system and (not messages or messages[0][0] != "system"):
+        messages.insert(0, ("system", system))
+    roles = [role for role, _ in messages]
+    if "user" not in roles or "assistant" not in roles:
         raise RowError("no-answer")
-    return {"messages": messages}
+    return roles, [text for _, text in messages]
 
 
-def read_turn(turn: Any) -> Messages:
-    """One turn as a message; none for a blank system prompt, which many data sets carry."""
+def read_turn(turn: Any) -> tuple[str, str]:
+    """Role and text of one turn; of a system prompt the text may be empty."""
     if not isinstance(turn, dict):
         raise RowError("wrong-type")
     word = text_of(turn, "role" if "role" in turn else "from")
@@ -114,17 +116,16 @@ def read_turn(turn: Any) -> Messages:
     if role is None:
         raise RowError("unknown-role")
     name = "content" if "content" in turn else "value"
-    text = optional_text(turn, name) if role == "system" else text_of(turn, name)
-    return [{"role": role, "content": text}] if text else []
+    return role, optional_text(turn, name) if role == "system" else text_of(turn, name)
 
 
-def read_opus(languages: Languages, row: Row) -> dict[str, Any]:
+def read_opus(languages: Languages, row: Row) -> Texts:
     """`translation` with a text per language, or a column per language, or source and target."""
     texts = row.get("translation", row)
     if not isinstance(texts, dict):
         raise RowError("wrong-type")
     names = languages if any(name in texts for name in languages) else ("source", "target")
-    return {"source": text_of(texts, names[0]), "target": text_of(texts, names[1])}
+    return [], [text_of(texts, names[0]), text_of(texts, names[1])]
 
 
 def fits_opus(languages: Languages, row: Row) -> bool:
@@ -173,16 +174,7 @@ def describe_adapters(languages: Languages) -> str:
     return "; ".join(f"{known.name} ({known.fields})" for known in adapters(languages).values())
 
 
-def flat(content: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Roles and texts of an adapted row, in order; a pair has no roles."""
-    if "messages" in content:
-        messages = content["messages"]
-        roles = [message["role"] for message in messages]
-        return roles, [message["content"] for message in messages]
-    return [], [content["source"], content["target"]]
-
-
-def digest(roles: list[str], texts: list[str]) -> tuple[bytes, int]:
+def digest(roles: Sequence[str], texts: Sequence[str]) -> tuple[bytes, int]:
     """16 bytes that name roles and texts, and the bytes of both.
 
     Raises RowError for text that no file can hold.
@@ -196,8 +188,3 @@ def digest(roles: list[str], texts: list[str]) -> tuple[bytes, int]:
     except UnicodeEncodeError as error:
         raise RowError("lone-surrogate") from error
     return hashlib.blake2b(data, digest_size=16).digest(), len(data)
-
-
-def content_id(content: dict[str, Any]) -> str:
-    """32 hexadecimal digits of roles and texts. Raises RowError for text that no file can hold."""
-    return digest(*flat(content))[0].hex()

@@ -12,6 +12,8 @@ from hala_hpc.data.corpus import COLUMNS, Kind, Row, characters_of
 
 #: Characters that a writer holds before it writes a row group: a few tens of MB as objects.
 GROUP_CHARACTERS = 8_000_000
+#: Columns whose words repeat.
+REPEATED = ["origin", "messages.list.element.role", "messages_source.list.element.role"]
 #: Rows that a writer holds at most, for rows that are short.
 GROUP_ROWS = 10_000
 
@@ -45,7 +47,8 @@ class CorpusWriter:
 
         temporary = self._stack.enter_context(whole_file(self.path))
         self._file = self._stack.enter_context(
-            pq.ParquetWriter(temporary, self.schema, compression="zstd")
+            # No dictionary of the texts: it would be made and thrown away.
+            pq.ParquetWriter(temporary, self.schema, compression="zstd", use_dictionary=REPEATED)
         )
         return self
 

@@ -2,12 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from multiprocessing import get_context
 from os import sched_getaffinity
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hala_hpc.core.errors import Retry
 
@@ -33,9 +30,13 @@ def in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> Iter
     if processes == 1 or len(head) == 1:
         yield from map(work, items)
         return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
     # Not forked: this process has threads.
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
-    waiting: deque[Future[B]] = deque()
+    waiting: deque[Any] = deque()
     try:
         for item in items:
             waiting.append(pool.submit(work, item))

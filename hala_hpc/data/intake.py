@@ -16,7 +16,6 @@ from hala_hpc.data.adapters import (
     describe_adapters,
     digest,
     find_adapter,
-    flat,
 )
 from hala_hpc.data.corpus import Kind, Row
 from hala_hpc.data.records import Record
@@ -163,17 +162,18 @@ def take(record: Record, origin: str, adapter: Adapter, shape: Shape) -> Taken:
     if shape.drop and shape.unwanted(row):
         return Taken(origin, "dropped")
     try:
-        roles, texts = flat(adapter.read(shape.renamed(row)))
+        roles, texts = adapter.read(shape.renamed(row) if shape.rename else row)
         name, size = digest(roles, texts)
     except RowError as error:
         return Taken(origin, str(error))
-    reason = "code" if is_code(shape.drop_code, roles, texts) else ""
+    has_code = shape.drop_code != "no" and is_code(shape.drop_code, roles, texts)
+    reason = "code" if has_code else ""
     return Taken(origin, reason, name, size, roles, texts)
 
 
 def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool:
     """Whether a row has a fenced block of code, or with `only` whether its answers are no more."""
-    if which == "no" or not any("```" in text for text in texts):
+    if not any("```" in text for text in texts):
         return False
     answers = [text for role, text in zip(roles, texts, strict=False) if role == "assistant"]
     return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)

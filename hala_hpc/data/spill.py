@@ -94,7 +94,7 @@ def read_piece(reading: Reading) -> Read:
             taken = take(record, reading.origin, adapter, reading.shape)
             reasons[taken.reason] += 1
             batch.add(record, taken)
-            if batch.bytes >= BATCH_BYTES or len(batch.line) >= BATCH_ROWS:
+            if batch.bytes >= BATCH_BYTES or len(batch.rows) >= BATCH_ROWS:
                 file.write_table(batch.table())
                 batch = Batch(reading.kind, keeps_raw)
         file.write_table(batch.table())
@@ -109,12 +109,7 @@ class Batch:
         import pyarrow as pa
 
         self.kind, self.keeps_raw, self.bytes = kind, keeps_raw, 0
-        self.line: list[int] = []
-        self.id: list[bytes | None] = []
-        self.size: list[int] = []
-        self.reason: list[str] = []
-        self.kept: list[str | None] = []
-        self.origin: list[str] = []
+        self.rows: list[tuple[int, bytes | None, int, str, str | None, str]] = []
         self.roles: list[str] = []
         self.texts: list[str | None] = []
         self.ends = [0]
@@ -125,31 +120,26 @@ class Batch:
 
     def add(self, record: Record, taken: Taken) -> None:
         """Add a row. One that cannot be used is kept as the line that tells of it."""
-        good = not taken.reason
-        self.line.append(record.line)
-        self.id.append(taken.id)
-        self.size.append(taken.size)
-        self.reason.append(taken.reason)
-        self.origin.append(taken.origin)
-        self.bytes += taken.size
-        if good:
-            self.roles += taken.roles
-            self.texts += taken.texts
-        elif self.kind == "pairs":
-            self.texts += [None, None]
-        self.ends.append(len(self.texts))
-        if not good or self.keeps_raw:
-            text = rejection(record, taken) if not good else json_line(record.kept)
-            self.kept.append(text)
-            self.bytes += len(text)
+        origin, reason, name, size, roles, texts = taken
+        kept = None
+        if not reason:
+            self.roles += roles
+            self.texts += texts
+            if self.keeps_raw:
+                kept = json_line(record.kept)
         else:
-            self.kept.append(None)
+            kept = rejection(record, taken)
+            if self.kind == "pairs":
+                self.texts += [None, None]
+        self.ends.append(len(self.texts))
+        self.rows.append((record.line, name, size, reason, kept, origin))
+        self.bytes += size + (len(kept) if kept else 0)
 
     def table(self) -> Any:
         """What was added, as Arrow columns."""
         import pyarrow as pa
 
-        columns: list[Any] = [self.line, self.id, self.size, self.reason, self.kept, self.origin]
+        columns = list(zip(*self.rows, strict=True)) or [()] * 6
         arrays = [
             pa.array(values, field.type)
             for values, field in zip(columns, self.schema, strict=False)
