@@ -21,6 +21,9 @@ FENCE_ENDS = {
     "`": re.compile(r"(?<!`)(?P<mark>`{3,}+)[ \t\r]*+$", re.MULTILINE),
     "~": re.compile(r"^[ \t>]*+(?P<mark>~{3,}+)[ \t\r]*+$", re.MULTILINE),
 }
+# The language of the code behind a fence, and what may stand before it: it opens, closes nothing.
+CODE_LANGUAGE = re.compile(r"[A-Za-z][\w+#.-]*+[ \t\r]*+$", re.MULTILINE)
+BEFORE_FENCE = re.compile(r"\n[ \t>]*+\Z")
 # One pattern for each length; longer runs are no inline code.
 BACKTICKS = [re.compile(rf"(?<!`)`{{{length}}}(?!`)") for length in range(1, 9)]
 
@@ -71,6 +74,8 @@ CALCULATION = re.compile(r"<<[^<>\n]++>>")
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _PHRASE = re.compile(r"[^\W\d_]{3,} [^\W\d_]{3,}|: ")
+# Of a formula: behind it stands the next amount, or the next shell variable.
+_NO_END = re.compile(r"(?:[/(\[_*+\-=<|,;:]|\s['\"])\Z")
 _MONEY_WORD = re.compile(r"[^\W\d_]{2,}|[\u0590-\U0010FFFF]")
 
 
@@ -93,7 +98,7 @@ def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
         return False
     if "\\" in inner:
         return True
-    if "\n" in inner or inner[0] in ",.;:!?)/" or inner[-1] in "/(_" or behind.isdigit():
+    if "\n" in inner or inner[0] in ",.;:!?)/" or _NO_END.search(inner) or behind.isdigit():
         return False
     if before.isalnum() and not inner[0].isalpha():  # 5$, 10$
         return False

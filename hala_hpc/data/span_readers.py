@@ -89,7 +89,12 @@ def _backticks(scan: Scan, at: int) -> Found | None:
     if closer is None:
         return None
     inner = scan.text[after : closer.start()]
-    if after - at < 3:  # three are how people write a block, whatever stands before it
+    if after - at >= 3:  # how people write a block, whatever stands before it
+        before = scan.text[max(at, closer.start() - 16) : closer.start()]
+        opens = patterns.CODE_LANGUAGE.match(scan.text, closer.end())
+        if opens and patterns.BEFORE_FENCE.search(before):
+            return None
+    else:
         # ``quoted'' and `quoted' are the quotation marks of TeX.
         quoted = "''" in inner or inner[0].isspace() != inner[-1].isspace()
         if quoted or not inner.strip() or not scan.in_paragraph(after, closer.start()):
