@@ -5,13 +5,13 @@ translation of its text, whoever asks for it, and on the worker's side the engin
 changed for those of the stand-in once they are made: decoding and checks then do their whole work.
 """
 
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.translate_workload import stand_in
+from benchmarks.translate_workload import BEFORE_TEXT, stand_in
+from hala_hpc.engines.generate import Generator
 
 Ids = tuple[int, ...]
 
@@ -26,58 +26,75 @@ class Tally:
     tokens_out: int = 0
     longest_out: int = 0
     tokens_cached: int = 0
-    asked: list[Ids] = field(default_factory=list)
-    """Prompt ids in the order in which they came."""
 
     def lower_bound(self, max_num_seqs: int) -> int:
         """Engine steps that this work needs at least, with so many answers at once."""
         return max(self.longest_out, -(-self.tokens_out // max_num_seqs))
 
+    def count(self, output: Any) -> None:
+        """Count an answer of the engine."""
+        tokens = len(output.outputs[0].token_ids)
+        self.prompts += 1
+        self.tokens_in += len(output.prompt_token_ids)
+        self.tokens_out += tokens
+        self.longest_out = max(self.longest_out, tokens)
+        self.tokens_cached += output.num_cached_tokens or 0
+
 
 class EngineEdge:
-    """Stands between a vLLM `LLM` and whoever drives it."""
+    """Stands between a vLLM engine and whoever drives it.
 
-    def __init__(self, llm: Any, prompter: Any) -> None:
-        self.llm, self.tokenizer = llm, llm.get_tokenizer()
-        self.head, self.tail = len(prompter.head), len(prompter.tail)
-        self.fixed_ids: list[int] = []
+    `most_tokens` cuts what the engine makes, never what is put in its place; `remembers` keeps
+    stand-ins for the next round, so that they cost a timed round nothing.
+    """
+
+    def __init__(
+        self, generator: Generator, most_tokens: int = 1 << 30, remembers: bool = True
+    ) -> None:
+        self.llm, self.tokenizer = generator.llm, generator.tokenizer
+        self.head, self.tail = len(generator.prompter.head), len(generator.prompter.tail)
+        self.most_tokens, self.remembers = most_tokens, remembers
         self.tally = Tally()
-        self.answers: dict[Ids, list[int]] = {}
         self.swaps = False
-        engine = llm.llm_engine
+        self._answers: dict[Ids, list[int]] = {}
+        engine = self.llm.llm_engine
         self._add, self._step = engine.add_request, engine.step
         engine.add_request, engine.step = self.add_request, self.step
 
+    def words(self, ids: Ids) -> str:
+        """The user's words in a prompt."""
+        words: str = self.tokenizer.decode(ids[self.head : len(ids) - self.tail])
+        return words
+
     def answer(self, ids: Ids) -> list[int]:
-        """Tokens of the stand-in translation of a prompt; worked out once."""
-        if ids not in self.answers:
-            words = self.tokenizer.decode(ids[self.head : len(ids) - self.tail])
-            text = stand_in(words.partition("into Arabic:\n\n")[2] or words)
-            self.answers[ids] = self.tokenizer(text, add_special_tokens=False)["input_ids"] or [0]
-        return self.answers[ids]
+        """Tokens of the stand-in translation of a prompt."""
+        if ids in self._answers:
+            return self._answers[ids]
+        text = stand_in(self.words(ids).partition(BEFORE_TEXT)[2])
+        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] or [0]
+        if self.remembers:
+            self._answers[ids] = found
+        return found
+
+    def length(self, ids: Ids) -> int:
+        """Tokens that the engine makes of a prompt."""
+        return min(len(self.answer(ids)), self.most_tokens)
 
     def add_request(self, name: str, prompt: Any, params: Any, *more: Any, **named: Any) -> Any:
         """Hand a request on with the length of its answer."""
-        ids = tuple(prompt["prompt_token_ids"])
-        self.tally.asked.append(ids)
-        params.max_tokens = min(len(self.answer(ids)), params.max_tokens or 1 << 30)
+        params.max_tokens = self.length(tuple(prompt["prompt_token_ids"]))
         params.ignore_eos = True
         return self._add(name, prompt, params, *more, **named)
 
     def step(self) -> list[Any]:
         """One engine step, counted."""
         outputs: list[Any] = self._step()
-        tally = self.tally
-        tally.steps += 1
+        self.tally.steps += 1
         for output in outputs:
             if output.finished:
-                answer = output.outputs[0]
-                tally.prompts += 1
-                tally.tokens_in += len(output.prompt_token_ids)
-                tally.tokens_out += len(answer.token_ids)
-                tally.longest_out = max(tally.longest_out, len(answer.token_ids))
-                tally.tokens_cached += output.num_cached_tokens or 0
+                self.tally.count(output)
                 if self.swaps:
+                    answer = output.outputs[0]
                     answer.token_ids = self.answer(tuple(output.prompt_token_ids))
                     answer.finish_reason = "stop"
         return outputs
@@ -93,15 +110,7 @@ class EngineEdge:
         """One raw call of the engine with all prompts in memory: the bar to reach."""
         from vllm import SamplingParams
 
-        params = [
-            SamplingParams(temperature=0, max_tokens=len(self.answer(ids)), detokenize=False)
-            for ids in prompts
-        ]
+        params = [SamplingParams(temperature=0, detokenize=False) for _ in prompts]
         inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]
         outputs = self.llm.generate(inputs, params, use_tqdm=False)
         assert len(outputs) == len(prompts)
-
-
-def shuffled(prompts: Sequence[Ids], seed: int) -> list[Ids]:
-    """The prompts in an order that knows nothing of their lengths, as a corpus has it."""
-    return random.Random(seed).sample(list(prompts), len(prompts))

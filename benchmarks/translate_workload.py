@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 from hala_hpc.demo.words import lexicon
 
+#: What stands right before the text of a row.
+BEFORE_TEXT = "into Arabic:\n\n"
 #: Longer than a block of vLLM's cache on the CPU (128 tokens), as nothing shorter is shared.
 PROMPT = """You are a translator who puts English texts into Modern Standard Arabic for readers \
 of every Arab country. Read the whole text before you begin. Say everything that the text says, \
@@ -106,7 +109,7 @@ def stand_in(text: str) -> str:
     """
 
     def word(match: re.Match[str]) -> str:
-        number = int.from_bytes(hashlib.md5(match[0].lower().encode()).digest()[:4])
+        number = zlib.crc32(match[0].lower().encode())
         return arabic_words()[number % len(arabic_words())]
 
     kept = KEPT.findall(text)
@@ -124,7 +127,7 @@ def write_corpus(folder: Path, texts: Sequence[str]) -> Path:
 
 def row_of(number: int, text: str) -> Row:
     """A row whose id differs even where the text does not."""
-    name = hashlib.md5(f"{number} {text}".encode()).hexdigest()
+    name = hashlib.blake2b(f"{number} {text}".encode(), digest_size=16).hexdigest()
     messages = [{"role": "user", "content": text}]
     return {"id": name, "origin": "benchmark", "messages": messages}
 
@@ -136,3 +139,11 @@ def make_model(folder: Path, texts: Sequence[str], family: str = "lfm2") -> Path
     )
     build_model(family, Size(hidden=128, layers=3, seed=0), tokenizer, folder)
     return folder
+
+
+def with_duplicates(texts: Sequence[str], share: float, draw: random.Random) -> list[str]:
+    """As many texts, that share of them repetitions of others, in any order."""
+    unique = list(texts[: len(texts) - int(share * len(texts))])
+    repeated = unique + draw.choices(unique, k=len(texts) - len(unique))
+    draw.shuffle(repeated)
+    return repeated

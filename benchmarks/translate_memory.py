@@ -1,0 +1,59 @@
+"""Peak memory of a worker over a corpus, in a process of its own.
+
+    python -m benchmarks.translate_memory MODEL CORPUS BASE QUICK
+
+Prints MiB. The engine makes few tokens of each answer, as memory is about rows; what is put in
+their place is as long as ever. The peak before the first row, that of the engine's start, does
+not count.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.translate_engine import EngineEdge
+from benchmarks.translate_worker import Worker, engine_settings
+
+#: Tokens that the engine makes of an answer.
+FEW_TOKENS = 4
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process since the last `forget_peak`."""
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def forget_peak() -> None:
+    """Let the peak be what is resident now (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def measure(model: Path, corpus: Path, base: Path, quick: bool) -> float:
+    """Peak MiB of a fresh process that translates a corpus."""
+    words = [str(model), str(corpus), str(base), str(int(quick))]
+    command = [sys.executable, "-m", "benchmarks.translate_memory", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    """Translate one corpus and print the peak."""
+    from hala_hpc.engines.generate import Generator
+
+    model, corpus, base, quick = sys.argv[1:]
+    with Generator(model, engine_settings(bool(int(quick)))) as generator:
+        edge = EngineEdge(generator, most_tokens=FEW_TOKENS, remembers=False)
+        with edge.round(swaps=True):
+            forget_peak()
+            Worker(generator, Path(model)).run(Path(corpus), Path(base))
+        print(f"{peak_mib():.1f}", flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
