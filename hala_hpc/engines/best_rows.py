@@ -43,11 +43,12 @@ class BestRows:
         return score > self.lowest
 
 
-def scores_in(corpus: Path) -> Any:
-    """The scores of all rows that have one, as an array in the order of the corpus."""
+def scores_in(*corpora: Path) -> Any:
+    """The scores of all rows that have one, as an array in the order of the corpora."""
     import numpy as np
 
-    columns = [open_part(part).read(columns=["score"])["score"] for part in parts(corpus)]
+    every = [part for corpus in corpora for part in parts(corpus)]
+    columns = [open_part(part).read(columns=["score"])["score"] for part in every]
     found = [column.drop_null().to_numpy() for column in columns]
     return np.concatenate([np.empty(0), *found])
 
@@ -65,7 +66,8 @@ def summary_of(scores: Any) -> dict[str, Any]:
         "rows": len(scores),
         "mean": round(float(scores.mean()), 4),
         "quantiles": {
-            f"{share:g}": round(float(value), 4) for share, value in zip(QUANTILES, values, strict=True)
+            f"{share:g}": round(float(value), 4)
+            for share, value in zip(QUANTILES, values, strict=True)
         },
         "histogram": counts.tolist(),
     }

@@ -9,7 +9,7 @@ since what the modes add to all logits alike falls out of the division.
 
 A model may write a word in several ways, "accept", "Accept" or " accept", and its probability is
 spread over them ("surface form competition", Holtzman et al. 2021, arXiv 2104.08315): every way
-that is a single token counts for its choice.
+that is a single token for all of the choices counts.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,8 @@ from hala_hpc.core.errors import CONFIG, UserError
 
 #: Tokens that vLLM 0.32 returns at most.
 MOST_TOKENS = 128
+#: Ways to write a choice: as given, with a capital, and both after a space.
+WAYS = 4
 
 
 def choice_sampling(tokenizer: Any, choices: Sequence[str]) -> dict[str, Any]:
@@ -59,29 +61,34 @@ def shares_of(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 @lru_cache(maxsize=64)
 def choice_tokens(tokenizer: Any, choices: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
-    """The tokens that stand for each choice: its first token, then other ways to write it whole.
+    """The tokens that stand for each choice: its first one, then those of other ways to write it.
 
     Raises UserError (78) for a choice without tokens, for choices that one token cannot tell
     apart, and for too many of them.
     """
-    tokens = tuple(_tokens_of(tokenizer, choice) for choice in choices)
+    written = [_ids_of(tokenizer, choice) for choice in choices]
+    # A way to write that is one token for some choices only would favour those.
+    whole = [way for way in range(1, WAYS) if all(len(ways[way]) == 1 for ways in written)]
+    tokens = tuple(tuple(dict.fromkeys(ways[w][0] for w in [0, *whole])) for ways in written)
     for number, ways in enumerate(tokens):
         for earlier in range(number):
             if set(ways) & set(tokens[earlier]):
                 _refuse(tokenizer, choices[earlier], choices[number])
     if sum(map(len, tokens)) > MOST_TOKENS:
-        raise UserError(f"choices: {len(choices)} are too many; at most {MOST_TOKENS // 4}", CONFIG)
+        raise UserError(
+            f"choices: {len(choices)} are too many; at most {MOST_TOKENS // WAYS}", CONFIG
+        )
     return tokens
 
 
-def _tokens_of(tokenizer: Any, choice: str) -> tuple[int, ...]:
+def _ids_of(tokenizer: Any, choice: str) -> list[list[int]]:
+    """The tokens of a choice as it is given, then in other ways to write it."""
     word = choice.strip()
     written = [choice, word.capitalize(), f" {word}", f" {word.capitalize()}"]
-    coded = tokenizer(written, add_special_tokens=False)["input_ids"]
-    if not word or not coded[0]:
+    ids: list[list[int]] = tokenizer(written, add_special_tokens=False)["input_ids"]
+    if not word or not ids[0]:
         raise UserError(f"choice {choice!r} has no tokens; give it a word", CONFIG)
-    whole = [int(ids[0]) for ids in coded[1:] if len(ids) == 1]
-    return tuple(dict.fromkeys([int(coded[0][0]), *whole]))
+    return ids
 
 
 def _refuse(tokenizer: Any, one: str, other: str) -> None:

@@ -163,11 +163,11 @@ class Filter(RowStage[Settings]):
         from hala_hpc.engines.best_rows import BestRows, leave_best, scores_in, summary_of
 
         details = super().collect(marks, folders, output)
-        passed, failed = scores_in(output), scores_in(output / REJECTED_ROWS)
-        details |= {"rules": self.rule_counts(marks), "scores": summary_of([*passed, *failed])}
+        scores = scores_in(output, output / REJECTED_ROWS)
+        details |= {"rules": self.rule_counts(marks), "scores": summary_of(scores)}
         if self.settings.target_share is None:
             return details
-        best = BestRows(passed, self.settings.target_share)
+        best = BestRows(scores_in(output), self.settings.target_share)
         moved = leave_best(output, self.work, best, REJECTED)
         details["lowest_score"] = best.lowest if best.wanted else None
         return Collected(details, {REJECTED: moved} if moved else {})
