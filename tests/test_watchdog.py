@@ -1,5 +1,6 @@
 """An engine that died or hangs ends the attempt; anything else does not."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -118,6 +119,18 @@ def test_nothing_is_wrong_while_steps_end_or_nothing_is_asked() -> None:
         + "    w.beat(0); time.sleep(2)"
     )
     assert (code, said) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_job_that_was_suspended_as_a_whole_does_not_hang() -> None:
+    script = START + "with EngineWatch(4, leave) as w: w.beat(7); time.sleep(8)"
+    job = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    job.send_signal(signal.SIGSTOP)
+    time.sleep(6)
+    job.send_signal(signal.SIGCONT)
+    said, _ = job.communicate()
+    assert (job.returncode, said) == (0, "")
 
 
 @pytest.mark.slow

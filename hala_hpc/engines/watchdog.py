@@ -20,17 +20,19 @@ from hala_hpc.core.errors import Retry
 
 #: How often the engine is looked at, in seconds.
 LOOK_S = 0.5
+STDERR = 2
 #: How long the main thread may take to notice the engine's death by itself and to leave the
 #: `with` block, in seconds. It knows more, e.g. that the GPU's memory was too small.
 OWN_WORDS_S = 3.0
 
 
 class EngineWatch:
-    """Watches over an engine that was started before, while rows are in flight.
+    """Watches over an engine that was started before the block and is ended after it.
 
     `with EngineWatch(limit_s, leave) as watch:`, and in it `watch.beat(in_flight)` after every
-    engine step, with the number of requests that the engine still holds. `leave(reason)` is called
-    from another thread, after the engine's processes were killed; it must end this process.
+    engine step, with the number of requests that the engine still holds; `watch.beat(0)` before
+    long work of another kind. `leave(reason)` is called from another thread, after the engine's
+    processes were killed; it must end this process.
 
     An `EngineDeadError` that comes out of the block becomes a `Retry`.
     """
@@ -38,7 +40,8 @@ class EngineWatch:
     def __init__(self, limit_s: float, leave: Callable[[str], object]) -> None:
         self.limit_s, self.leave = limit_s, leave
         self.in_flight = 0
-        self.beaten = time.monotonic()
+        self.beats = 0
+        self.idle_s = 0.0
         self.engines = engine_processes()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="engine-watch", daemon=True)
@@ -46,7 +49,7 @@ class EngineWatch:
     def beat(self, in_flight: int) -> None:
         """An engine step has ended, or there is nothing for the engine to do: `in_flight` is 0."""
         self.in_flight = in_flight
-        self.beaten = time.monotonic()
+        self.beats += 1
 
     def __enter__(self) -> Self:
         self.beat(0)
@@ -83,23 +86,28 @@ class EngineWatch:
 
     def hang(self) -> str:
         """What no longer happens, or nothing while steps end or none is due."""
-        idle_s = time.monotonic() - self.beaten
-        if not self.in_flight or idle_s <= self.limit_s:
+        if not self.in_flight or self.idle_s <= self.limit_s:
             return ""
         return (
-            f"the engine hangs: no step ended in {idle_s:.0f} s (engine.hang_limit_s="
+            f"the engine hangs: no step ended in {self.idle_s:.0f} s (engine.hang_limit_s="
             f"{self.limit_s:g}) while {self.in_flight} requests were in flight"
         )
 
     def _watch(self) -> None:
+        beats, looked = self.beats, time.monotonic()
         while not self._ended.wait(LOOK_S):
+            now = time.monotonic()
+            # A look that comes late was held up itself: the job is suspended, not the engine.
+            passed_s = min(now - looked, 2 * LOOK_S)
+            self.idle_s = self.idle_s + passed_s if beats == self.beats else 0.0
+            beats, looked = self.beats, now
             if self.death() and self._ended.wait(OWN_WORDS_S):
                 return
             # Looked at again: the main thread may have begun to restart the engine.
             reason = self.death() or self.hang()
             if reason:
                 # Where every thread is, for the log: a hang has no other witness.
-                faulthandler.dump_traceback(sys.stderr)
+                faulthandler.dump_traceback(STDERR)
                 kill_descendants()
                 self.leave(reason)
                 return
