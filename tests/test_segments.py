@@ -47,9 +47,9 @@ def test_structure_is_literal_and_language_is_segments() -> None:
 
 
 def test_a_table_is_translated_by_its_cells() -> None:
-    text = "| Name | `a|b` is |\n|:--|---|\n| 12 | x \\| y |\n"
+    text = "| Name | `a|b` is |\n|:--|---|\n| 12 | old \\| new |\n"
     layout = lay_out(text, limit=1000, count=words)
-    assert texts(layout) == ["Name", "`a|b` is", "x \\| y"]
+    assert texts(layout) == ["Name", "`a|b` is", "old \\| new"]
     assert layout.join(["X", "Y", "Z"]) == "| X | Y |\n|:--|---|\n| 12 | Z |\n"
 
 
@@ -62,7 +62,17 @@ def test_a_table_without_outer_pipes_is_known_by_its_separator() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "  \n ", "12 + 3 = 15!", "`code` $x$", "---", "https://a.org", "- \n- 3."),
+        *(
+            "",
+            "  \n ",
+            "12 + 3 = 15!",
+            "2x + y = 5 m",
+            "B",
+            "`code` $x$",
+            "---",
+            "https://a.org",
+            "- \n- 3.",
+        ),
         "```py\nname = 1\n```",
         "$$x\n= y$$",
         r"\begin{align}a\end{align}",

@@ -24,7 +24,8 @@ _SEPARATOR_ROW = re.compile(
     r"^[ \t>]*+\|?[ \t]*+:?-{2,}+:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?[ \t\r]*+$",
     re.MULTILINE,
 )
-_LETTER = re.compile(r"[^\W\d_]")
+# One Latin letter alone is a variable, an option or a unit.
+_LANGUAGE = re.compile(r"[^\W\d_A-Za-z]|[A-Za-z]{2}")
 _HEADING_END = re.compile(r"\s#{1,6}\Z")
 
 
@@ -49,13 +50,13 @@ def lines_of_language(text: str, spans: Sequence[Span]) -> Iterator[Range]:
 
 
 def has_language(text: str, spans: Sequence[Span], place: Range) -> bool:
-    """Whether a letter stands outside of the `spans`, which are those in this place."""
+    """Whether words stand outside of the `spans`, which are those in this place."""
     at, end = place
     for span in spans:
-        if _LETTER.search(text, at, span.start):
+        if _LANGUAGE.search(text, at, span.start):
             return True
         at = span.end
-    return _LETTER.search(text, at, end) is not None
+    return _LANGUAGE.search(text, at, end) is not None
 
 
 def _pipes(text: str, spans: Sequence[Span]) -> list[int]:

@@ -71,7 +71,7 @@ class Source:
         return self.spans[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
 
     def language(self, start: int, end: int) -> Range | None:
-        """The place without white space and tags around it; None if no letter is in it."""
+        """The place without white space and tags around it; None if no word is in it."""
         while True:
             piece = self.text[start:end]
             start, end = end - len(piece.lstrip()), start + len(piece.rstrip())

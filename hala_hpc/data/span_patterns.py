@@ -31,6 +31,8 @@ DOLLAR = re.compile(r"(?<!\\)\$")
 DISPLAY_DOLLARS = re.compile(r"\$\$")
 ROUND_END = re.compile(r"\\\)")
 SQUARE_END = re.compile(r"\\\]")
+# Newlines that somebody escaped once too often; a small letter behind one makes it LaTeX or a path.
+ESCAPED_NEWLINES = re.compile(r"(?:(?:\\r)?\\n){2,}|(?:\\r)?\\n(?![a-z])")
 ENVIRONMENT = re.compile(r"\\(?P<side>begin|end)\{(?P<name>[A-Za-z]++\*?)\}")
 
 _ATTRIBUTE = (

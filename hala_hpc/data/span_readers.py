@@ -159,6 +159,8 @@ def _backslash(scan: Scan, at: int) -> Found | None:
         return _between(scan, at, at + 2, patterns.SQUARE_END, "display")
     if opener == r"\b" and (end := scan.environment_end(at)):
         return Found(at, end, "environment")
+    if newlines := patterns.ESCAPED_NEWLINES.match(scan.text, at):
+        return Found(at, newlines.end(), "placeholder")
     return None
 
 
