@@ -92,21 +92,20 @@ def _backticks(scan: Scan, at: int) -> Found | None:
     if after - at >= 3:  # how people write a block, whatever stands before it
         before = scan.text[max(at, closer.start() - 16) : closer.start()]
         opens = patterns.CODE_LANGUAGE.match(scan.text, closer.end())
-        if opens and patterns.BEFORE_FENCE.search(before):
-            return None
+        taken = not (opens and patterns.BEFORE_FENCE.search(before))
     else:
+        taken = bool(inner.strip()) and scan.in_paragraph(after, closer.start())
         # ``quoted'' and `quoted' are the quotation marks of TeX.
-        quoted = "''" in inner or inner[0].isspace() != inner[-1].isspace()
-        if quoted or not inner.strip() or not scan.in_paragraph(after, closer.start()):
-            return None
-    return Found(at, closer.end(), "code")
+        taken = taken and inner[0].isspace() == inner[-1].isspace()
+        taken = taken and not (after - at == 2 and "''" in inner)
+    return Found(at, closer.end(), "code") if taken else None
 
 
 def _fence(scan: Scan, at: int) -> Found | None:
     opener = scan.ahead(patterns.FENCE, scan.floor)
     while opener is not None and opener.start("mark") < at:
         opener = scan.ahead(patterns.FENCE, opener.end("mark"))
-    if opener is None or opener.start("mark") != at:
+    if opener is None or opener.start("mark") != at or _is_underline(scan.text, opener):
         return None
     mark, after = opener["mark"], opener.end()
     closing = patterns.FENCE_ENDS[mark[0]]
@@ -115,6 +114,15 @@ def _fence(scan: Scan, at: int) -> Found | None:
         if len(closer["mark"]) >= len(mark):
             return Found(at, closer.end("mark"), "fence")
     return Found(at, len(scan.text), "fence")
+
+
+def _is_underline(text: str, fence: re.Match[str]) -> bool:
+    """Whether it is a heading's in reStructuredText: as long as the line before it, or longer."""
+    start, length = fence.start(), len(fence["mark"])
+    if length < 4 or fence.group() != fence["mark"] or not start:
+        return False
+    title = text[max(0, start - 2 - length) : start - 1]
+    return bool(title.strip()) and ("\n" in title or len(title) < length + 1)
 
 
 def _dollars(scan: Scan, at: int) -> Found | None:
