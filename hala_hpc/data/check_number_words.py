@@ -1,0 +1,118 @@
+"""Numbers as words, in English and in Arabic."""
+
+import re
+
+#: Patterns of the words for a number, cardinal and ordinal. Arabic stems are written as `plain_ar`
+#: leaves them: without marks, hamza and the dots of ta marbuta.
+_ENGLISH = {
+    0: "zero|no|none|nil|nothing|without",
+    1: "one|first|once|single|an?|another|each",
+    2: "two|second|twice|both|pair|couple|double|half|secondly",
+    3: "three|third|thrice|triple|thirds",
+    4: "four|fourth|quarters?|quadruple",
+    5: "five|fifth",
+    6: "six|sixth",
+    7: "seven|seventh",
+    8: "eight|eighth",
+    9: "nine|ninth",
+    10: "ten|tenth",
+    11: "eleven|eleventh",
+    12: "twelve|twelfth|dozen",
+    13: "thirteen|thirteenth",
+    14: "fourteen|fourteenth",
+    15: "fifteen|fifteenth",
+    16: "sixteen|sixteenth",
+    17: "seventeen|seventeenth",
+    18: "eighteen|eighteenth",
+    19: "nineteen|nineteenth",
+    20: "twenty|twentieth|twenties",
+    30: "thirty|thirtieth|thirties",
+    40: "forty|fortieth|forties",
+    50: "fifty|fiftieth|fifties",
+    60: "sixty|sixtieth|sixties",
+    70: "seventy|seventieth|seventies",
+    80: "eighty|eightieth|eighties",
+    90: "ninety|ninetieth|nineties",
+    100: "hundreds?|hundredth|century",
+    1000: "thousands?|thousandth|k|grand",
+    10**6: "millions?|m|mn",
+    10**9: "billions?|bn|b",
+    10**12: "trillions?",
+}
+_ARABIC = {
+    0: r"صفر|معدوم|\bلا\b|\bبدون\b|\bبلا\b|\bاي\b",
+    1: "",  # the singular says it
+    2: r"اثن|ثان|زوج|ضعف|كلا|مرتي|\w\w(?:ان|ين|تا|تي)\b",  # so does the dual
+    3: "ثلاث|ثالث|ثلث",
+    4: r"اربع|رابع|\bال?ربع",
+    5: "خمس|خامس",
+    6: r"\b[وبلفك]?(?:ال)?سته?\b|ستت|سادس|سدس",
+    7: "سبع|سابع",
+    8: "ثمان|ثامن|ثمن",
+    9: "تسع|تاسع",
+    10: "عشر|عاشر",
+    11: "(?:احد[يه]?|حادي) عشر",
+    12: "(?:اثن\\w*|ثاني\\w*) عشر|دزين",
+    20: "عشر(?:ون|ين)",
+    30: "ثلاث(?:ون|ين)",
+    40: "اربع(?:ون|ين)",
+    50: "خمس(?:ون|ين)",
+    60: "ست(?:ون|ين)",
+    70: "سبع(?:ون|ين)",
+    80: "ثمان(?:ون|ين)",
+    90: "تسع(?:ون|ين)",
+    100: r"ما?ي(?:ه|ت)|مءه|مءت|قرن",
+    1000: r"\b[وبل]?(?:ال)?الف(?:ا|ي|ان|ين)?\b|الاف",
+    10**6: "مليون|ملايين",
+    10**9: "مليار|بليون|بلايين",
+    10**12: "تريليون",
+}
+_WORDS = {
+    "en": {n: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for n, words in _ENGLISH.items()},
+    "ar": {n: re.compile(words) for n, words in _ARABIC.items()},
+}
+_SCALES = (100, 1000, 10**6, 10**9, 10**12)
+_MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]")
+_PLAIN_LETTERS = str.maketrans("أإآىةؤئ", "ااايهوي")
+
+
+def is_spelled(number: int, text: str, language: str) -> bool:
+    """Whether a text has the words of a number, e.g. 25 as `خمسة وعشرون`.
+
+    The parts may stand anywhere. In languages without a table here numbers up to 20 are taken as
+    spelled.
+    """
+    words = _WORDS.get(language)
+    if words is None:
+        return number <= 20
+    if language == "ar":
+        text = plain_ar(text)
+    return all(words[part].search(text) for part in _parts(number, words))
+
+
+def has_scale_word(scale: int, text: str, language: str) -> bool:
+    """Whether a text has a word such as `million`."""
+    words = _WORDS.get(language)
+    if words is None or scale not in words:
+        return False
+    return bool(words[scale].search(plain_ar(text) if language == "ar" else text))
+
+
+def plain_ar(text: str) -> str:
+    """Arabic without marks and with one form of alef, ya and ta marbuta."""
+    return _MARKS.sub("", text).translate(_PLAIN_LETTERS)
+
+
+def _parts(number: int, words: dict[int, re.Pattern[str]]) -> list[int]:
+    """The numbers whose words together are the word of a number, e.g. 2, 20, 100 of 122."""
+    if number in words and number < 100:
+        return [number]
+    if number < 20:
+        return [number - 10, 10]
+    if number < 100:
+        return [number - number % 10, number % 10]
+    scale = max(scale for scale in _SCALES if scale <= number)
+    times, rest = divmod(number, scale)
+    # One hundred has no word for one, and the dual of Arabic none for two.
+    parts = [scale] if times <= 2 else [scale, *_parts(times, words)]
+    return parts + (_parts(rest, words) if rest else [])

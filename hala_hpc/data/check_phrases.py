@@ -1,0 +1,115 @@
+"""Patterns for what models say instead of a translation or around it, in English and Arabic.
+
+The Arabic ones are written as `plain_ar` leaves a text: without marks, one form of alef and ya.
+Each is a list of alternatives with `_` for what may stand between two words.
+"""
+
+import re
+
+
+def either(*alternatives: str, start: str = r"\b", end: str = "") -> re.Pattern[str]:
+    """One pattern for many, in any case."""
+    words = " ".join(alternatives).split()
+    joined = "|".join(words).replace("_", r"\W+")
+    return re.compile(f"{start}(?:{joined}){end}", re.IGNORECASE)
+
+
+#: That one is not able or willing, or sorry for it.
+UNABLE = either(
+    "can['’]?t cannot can_not unable not_able couldn['’]?t could_not won['’]?t will_not refuse",
+    "declin must_not not_(?:be_)?(?:comfortable|possible|allowed|permitted|appropriate) afraid",
+    "sorry apolog regret unfortunately not_(?:going|in_a_position) (?:do_not|don['’]t)_feel",
+)
+UNABLE_AR = either(
+    "(?:لا|لن|لم|لست|لسنا|ليس|غير)_(?:\\w+_)?(?:[انيت]?ستطيع|[انيت]?ستطع|[انيت]?تمكن|[انيت]?قدر",
+    "قادر|يمكنن[يا]|يمكن_لي|ب?امكان|بمقدور|ب?وسع|باستطاع|يسع|مسموح|مخول|[ان]ساعد|[ان]ترجم|مناسب)",
+    "(?:لا|لن|غير)_(?:يمكن|يجوز|يصح|ممكن|ملائم)_(?:ترجم|تلبي|الرد|تقديم|مساعد|معالج)",
+    "ا?عتذر نعتذر اسف(?:ون|ه)?\\b عذرا معذره يوسف للاسف ارفض نرفض اعجز يتعذر تعذر امتنع مع_الاسف",
+)
+#: What a model is asked to do.
+HELP = either(
+    "translat assist help provid compl fulfil continu respond answer generat creat process produc",
+    "do_(?:that|this|so) request content render convert engage support discuss text",
+)
+HELP_AR = either(
+    "ترجم مساعد ساعد طلب تلبي الرد\\b الاجاب تقديم انشاء محتو النص\\b تنفيذ امتثال معالج القيام",
+    "الاستمرار المتابعه اكمال توليد كتابه سوال استفسار تحويل نقل",
+    start="",
+)
+#: That one is a machine.
+MACHINE = either("(?:an?|the)_(?:\\w+_)?(?:AI|artificial|language_model|virtual_assistant)\\b")
+MACHINE_AR = either(
+    "ك?نموذجا?_(?:ال)?(?:لغ|ذكاء|محادث) ذكاءا?_اصطناعي ال?ذكاء_الاصطناعي بصفتي كوني باعتباري",
+    "ك?مساعدا?_(?:افتراض|ذكي|رقم|اصطناع) بوصفي برنامج_محادث",
+)
+
+#: What a comment on a translation is about.
+ABOUT = either("translat", "in_arabic arabic_(?:version|text|translation) rendered rendering")
+ABOUT_AR = either(
+    "[بولك]*(?:ال)?ترجم م?ترجم تعريب معرب (?:بال|الي_ال|لل)لغه_العربي بالعربيه الي_العربيه للعربيه",
+    "(?:ال)?نسخه_العربيه (?:ال)?نص_(?:ال)?عربي (?:ال)?مقابل_العربي",
+)
+#: Subtitles and versions are translations, too.
+ABOUT_SOURCE = either(
+    "translat arabic subtitl interpret locali[sz] languages? caption render version dubb",
+)
+#: How an assistant starts to speak.
+CHAT = either(
+    "sure certainly of_course absolutely okay ok gladly no_problem happy_to here_(?:is|are|you)",
+    "here['’]s below_is the_following",
+    start=r"\s*",
+    end=r"\b",
+)
+CHAT_AR = either(
+    "بالتاكيد بالطبع طبعا حسنا بكل_سرور اكيد علي_الرحب تفضل اليكم? فيما_يلي هذه_هي هذا_هو ادناه",
+    "يسعدني بكل_تاكيد نعم_بالتاكيد حاضر",
+    start=r"\W*",
+    end=r"\b",
+)
+CHAT_SOURCE = either(
+    "sure certain course absolute okay ok glad problem happy here below follow natural obvious",
+    "well al_?right right yes yeah yep definite indeed great good please these this that welcome",
+    "fine so now very then by_all_means there go come take have i['’]d i['’]ll let surely aye",
+)
+#: How a remark after a translation starts.
+NOTE = either(
+    "(?:translator['’]?s?_|translation_|important_)?notes? n\\.?b\\.? p\\.?s\\.? explanation",
+    "disclaimer please_note let_me_know i_hope hope_this feel_free do_you_want would_you_like",
+    "if_you_(?:need|have|want|would) is_there_anything (?:this|the)_(?:is_(?:a|the)_)?translation",
+    start=r"[\W_]*",
+    end=r"\b",
+)
+NOTE_AR = either(
+    "ملاحظ ملحوظ تنويه تنبيه توضيح تعليق شرح هامش للعلم يرجي_ملاحظه يرجي_العلم اتمني امل_ان",
+    "ارجو_ان اخبرني لا_تتردد اذا_كنت_(?:تحتاج|ترغب|تريد|تود|بحاجه) اذا_كان_لديك هل_(?:ترغب|تريد)",
+    "ان_كنت_(?:تحتاج|ترغب|تريد|تود|بحاجه) هل_(?:تحتاج|هناك|لديك) لقد_ترجمت تمت?_(?:ال)?ترجم",
+    "انتهت_الترجم هذه_(?:هي_)?(?:ال)?ترجم ترجمه?_حرفيه ترجمت",
+    start=r"[\W_]*",
+)
+NOTE_SOURCE = either(
+    "not(?:e|ing|ice|ed|es|ices)\\b n\\.b nb\\b p\\.s remark comment observ warn caution alert",
+    "attention caveat expla clarif annotat footnote hop(?:e|ing) wish tell_me let_(?:me|us) free",
+    "hesitat if_you do_you would_you is_there are_there any_(?:other|more|further) tip\\b hint",
+    "important disclaim remind please keep_in_mind trust may\\b pray margin have_you if\\b",
+)
+
+#: Tokens of chat templates, and what the prompts of this package say about a place for a text.
+TOKENS = re.compile(
+    r"<\|[^|<>\n]{1,40}\|>|<｜[^<>\n]{1,40}｜>|</?s>|<<?/?SYS>>?|<0x[0-9A-Fa-f]{2}>"
+    r"|\[/?(?:INST|SYS|AVAILABLE_TOOLS|TOOL_CALLS|PAD|UNK|CLS|SEP|MASK|BOS|EOS)\]"
+    r"|</?(?:start|end)_of_(?:turn|text)>|</?(?:pad|unk|eos|bos|mask|think(?:ing)?|reasoning|answer"
+    r"|response|translation|source|target|output|input|assistant|user|system|tool_call|im_start"
+    r"|im_end|extra_id_\d+)\s*>|\bim_(?:start|end)\b|endoftext|[▁Ġ�]|\{(?:text|source|target)\}",
+    re.IGNORECASE,
+)
+#: Headers of roles, alone on a line or before a colon.
+ROLES = re.compile(
+    r"[#*\s]*(?:user|assistant|system|human|bot|ai|model|instruction|response|input|output|المستخدم"
+    r"|المساعد|النظام|التعليمات|الاستجابة|الإدخال|الرد|الإجابة|البشري?|الإنسان)[ \t*]*(?::|$)",
+    re.IGNORECASE,
+)
+ROLES_SOURCE = re.compile(
+    r"[#*\s]*(?:user|assistant|system|human|man|bot|ai|model|customer|client|helper|aide|answer|reply"
+    r"|instruction|response|input|output|prompt|solution|query|task|entry|guide)\w*[ \t*]*(?::|$)",
+    re.IGNORECASE,
+)
