@@ -1,4 +1,7 @@
-"""With this folder on PYTHONPATH and HALA_STANDIN set, jobs take the stand-in for their engine."""
+"""With this folder on PYTHONPATH and HALA_STANDIN set, jobs take the stand-in for their engine.
+
+With HALA_ENGINE_LOG set, the real engine notes each answer in that file as the stand-in does.
+"""
 
 import os
 
@@ -8,3 +11,7 @@ if os.environ.get("HALA_STANDIN"):
     import hala_hpc.engines.generate
 
     hala_hpc.engines.generate.Generator = StandInGenerator  # type: ignore[assignment,misc]
+elif os.environ.get("HALA_ENGINE_LOG"):
+    from standin_log import note_real_answers
+
+    note_real_answers(os.environ["HALA_ENGINE_LOG"])

@@ -3,9 +3,11 @@
 For tests of what surrounds an engine. It is no model of vLLM's speed or quality.
 """
 
+import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,6 +28,8 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 #: A prompt with these words takes more memory than there is.
 TOO_MUCH = b"a prompt of two gigabytes"
+#: A prompt with these words has an empty answer, however often it is asked.
+NOTHING = "speechless"
 
 
 class BytePrompter:
@@ -36,7 +40,11 @@ class BytePrompter:
 
 
 class StandInGenerator(Generator):
-    """Answers `max_num_seqs` requests a step; a step takes HALA_STANDIN_STEP_S seconds."""
+    """Answers `max_num_seqs` requests a step; a step takes HALA_STANDIN_STEP_S seconds.
+
+    Notes each answer in the file HALA_STANDIN_LOG: process number, time in seconds since the epoch,
+    and the question as JSON.
+    """
 
     def __init__(self, _model: str, settings: Any, *_: Any, **__: Any) -> None:
         self.settings = settings
@@ -83,9 +91,16 @@ class StandInGenerator(Generator):
 
     def _answer(self, request: Request) -> Completion:
         words = bytes(request.ids).decode()
-        text = arabic(words.partition("\n\n")[2] or words)
+        text = "" if NOTHING in words else arabic(words.partition("\n\n")[2] or words)
         size = len(text.encode())
         if self.log:
-            with open(self.log, "a", encoding="utf-8") as file:
-                file.write(words.replace("\n", " ") + "\n")
+            note_question(self.log, {"words": words, **asdict(request.sampling)})
         return Completion(request.key, text, True, len(request.ids), size)
+
+
+def note_question(log: str, question: dict[str, Any]) -> None:
+    """Add a line in one write, so that a kill or another process cannot tear it."""
+    line = f"{os.getpid()} {time.time():.6f} {json.dumps(question, ensure_ascii=False)}\n".encode()
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(descriptor, line)
+    os.close(descriptor)

@@ -1,0 +1,46 @@
+"""What was answered and asked for again, from the log of all answers of a run."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Answers that died with a process, and how many it had at most between two commits."""
+
+    answers: int
+    between_commits: int
+
+
+def losses(log: Path, commit_s: float) -> list[Loss]:
+    """The loss of each process that had answers which another one had to ask for again.
+
+    For a corpus without equal texts: what was asked twice was lost once.
+    """
+    lost: Counter[int] = Counter()
+    had: dict[str, int] = {}
+    times: defaultdict[int, list[float]] = defaultdict(list)
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else []:
+        process, time_s, question = line.split(" ", 2)
+        if question in had:
+            lost[had[question]] += 1
+        had[question] = int(process)
+        times[int(process)].append(float(time_s))
+    return [Loss(many, most_within(times[process], commit_s)) for process, many in lost.items()]
+
+
+def most_within(times: list[float], commit_s: float) -> int:
+    """Most answers between two commits, from the times of all answers of a process in seconds.
+
+    A commit comes with the first engine step that ends `commit_s` after the last one, and the
+    longest pause between two answers is a step or more.
+    """
+    span = commit_s + max((after - before for before, after in pairwise(times)), default=0.0)
+    first = most = 0
+    for last, time_s in enumerate(times):
+        while time_s - times[first] > span:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
