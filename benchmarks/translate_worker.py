@@ -134,7 +134,9 @@ class Worker:
         task = stage.work.task
         task.fit(*Questions(self.generator, stage.blank, out).measure())
         for row in read_rows(corpus):
-            asks = next(task.program(row))
+            # A row of nothing but code asks nothing.
+            if not (asks := next(task.program(row), [])):
+                continue
             yield from map(tuple, self.generator.prompter.ids([ask.words for ask in asks]))
 
 
