@@ -41,8 +41,8 @@ _ENGLISH = {
 }
 _ARABIC = {
     0: r"صفر|معدوم|\bلا\b|\bبدون\b|\bبلا\b|\bاي\b",
-    1: "",  # the singular says it
-    2: r"اثن|ثان|زوج|ضعف|كلا|مرتي|\w\w(?:ان|ين|تا|تي)\b",  # so does the dual
+    1: r"واحد|\b[وبلف]?(?:ال)?(?:احد|اول|اولي|احدي)\b|منفرد|مفرد",
+    2: r"اثن|ثان|زوج|ضعف|كلا|مرتي",
     3: "ثلاث|ثالث|ثلث",
     4: r"اربع|رابع|\bال?ربع",
     5: "خمس|خامس",
@@ -71,22 +71,25 @@ _WORDS = {
     "en": {n: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for n, words in _ENGLISH.items()},
     "ar": {n: re.compile(words) for n, words in _ARABIC.items()},
 }
+_DUAL = re.compile(r"\w\w(?:ان|ين|تا|تي)\b")
 _SCALES = (100, 1000, 10**6, 10**9, 10**12)
 _MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 _PLAIN_LETTERS = str.maketrans("أإآىةؤئ", "ااايهوي")
 
 
-def is_spelled(number: int, text: str, language: str) -> bool:
+def is_spelled(number: int, text: str, language: str, *, counts: bool = False) -> bool:
     """Whether a text has the words of a number, e.g. 25 as `خمسة وعشرون`.
 
-    The parts may stand anywhere. In languages without a table here numbers up to 20 are taken as
-    spelled.
+    The parts may stand anywhere. Where it `counts` things, the singular and the dual of Arabic say
+    1 and 2. In languages without a table here numbers up to 20 are taken as spelled.
     """
     words = _WORDS.get(language)
     if words is None:
         return number <= 20
     if language == "ar":
         text = plain_ar(text)
+        if counts and (number == 1 or (number == 2 and _DUAL.search(text))):
+            return True
     return all(words[part].search(text) for part in _parts(number, words))
 
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 from hala_hpc.data.check_number_words import has_scale_word, is_spelled
-from hala_hpc.data.check_sides import Sides
+from hala_hpc.data.check_sides import Sides, Text
 from hala_hpc.data.digits import western
 from hala_hpc.data.language import primary
 
@@ -31,11 +31,8 @@ def wrong_numbers(sides: Sides) -> bool:
         return False
     lost, invented = before - after, after - before
     _match_scales(sides, lost, invented)
-    ours, theirs = sides.translation, sides.source
-    return any(
-        not _is_word(number, text.plain, primary(text.language))
-        for numbers_left, text in ((lost, ours), (invented, theirs))
-        for number in +numbers_left
+    return any(not _is_word(number, sides.source, sides.translation) for number in +lost) or any(
+        not _is_word(number, sides.translation, sides.source) for number in +invented
     )
 
 
@@ -97,8 +94,13 @@ def _times(number: str, power_of_ten: int) -> str:
     return (whole + moved).lstrip("0") + ("." + rest if rest else "")
 
 
-def _is_word(number: str, text: str, language: str) -> bool:
+def _is_word(number: str, digits: Text, words: Text) -> bool:
+    """Whether a number that one text has in digits stands in the other one in words."""
+    language = primary(words.language)
     if "." in number:
-        return number == "0.5" and is_spelled(2, text, language)
+        return number == "0.5" and is_spelled(2, words.plain, language)
     # Longer rows of digits are identifiers, and too long for a number of Python.
-    return len(number) < 16 and is_spelled(int(number), text, language)
+    if len(number) > 15:
+        return False
+    counts = number in ("1", "2") and re.search(rf"\b{number} +[^\W\d_]", digits.plain) is not None
+    return is_spelled(int(number), words.plain, language, counts=counts)

@@ -47,7 +47,7 @@ def is_refusal(sides: Sides) -> bool:
 def _declines(text: str) -> bool:
     if _LATIN.search(text):
         unable = phrases.UNABLE.search(text)
-        if unable and phrases.HELP.search(text, unable.end()) or phrases.MACHINE.search(text):
+        if (unable and phrases.HELP.search(text, unable.end())) or phrases.MACHINE.search(text):
             return True
     if text.isascii() or not any(stem in text for stem in _STEMS_OF_REFUSAL):
         return False

@@ -22,8 +22,8 @@ def is_empty(sides: Sides) -> bool:
 def is_wrong_length(sides: Sides, settings: CheckSettings) -> bool:
     """Whether a translation is too short or too long for its source.
 
-    In letters outside of protected spans, weighted by how much a script says with one. Too short is stricter where the source ends with a
-    sign and the translation does not: it was cut.
+    In letters outside of protected spans, weighted by how much a script says with one. Less is
+    too short where the source ends with a sign and the translation does not: it was cut.
     """
     source, translation = _length(sides.source), _length(sides.translation)
     slack = settings.length_slack
