@@ -28,11 +28,13 @@ PREFIX = "hala-vllm-"
 LOCK = "in-use.lock"
 #: A folder younger than this may be about to be locked, in seconds.
 YOUNG_S = 60
-#: Variables of the environment that lead vLLM, inductor and Triton to the folder, and where to.
+#: Variables of the environment that lead compilers to the folder, and where to: without them
+#: Triton and FlashInfer write into the home, which all jobs share.
 PLACES = {
     "VLLM_CACHE_ROOT": "",
     "TORCHINDUCTOR_CACHE_DIR": "inductor",
     "TRITON_CACHE_DIR": "triton",
+    "FLASHINFER_WORKSPACE_BASE": "flashinfer",
 }
 #: What compilers leave behind: the files that a warm start must not write anew.
 COMPILED = (".so", ".cubin", ".ptx", ".o")

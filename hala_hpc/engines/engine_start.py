@@ -27,24 +27,29 @@ def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None
     prepare_environment()
     gpus = visible_gpus()
     refuse_misfits(model, settings, gpus)
-    from vllm import LLM
-
     on_cpu = gpus is None
     options = engine_options(model, settings, on_cpu)
     if on_cpu:
         # Two processes more would import for most of a minute and bring nothing.
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        if options["enforce_eager"]:
-            return LLM(**options)
+    if on_cpu and options["enforce_eager"]:
+        return load_engine(options)
     cache = CompileCache(cache_folder and seed_file(cache_folder, compile_facts(options, gpus)))
     try:
-        llm = LLM(**options)
+        llm = load_engine(options)
     except BaseException:
         cache.remove()
         raise
     cache.publish()
     weakref.finalize(llm, cache.remove)
     return llm
+
+
+def load_engine(options: dict[str, Any]) -> Any:
+    """The engine itself. Imported late: some libraries read their folders when imported."""
+    from vllm import LLM
+
+    return LLM(**options)
 
 
 def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[str, Any]:
