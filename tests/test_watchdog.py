@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from tiny_models import untrained_model
 
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import RETRY
+from hala_hpc.core.files import read_json
+
 #: `leave` says why and leaves, as the attempt's does.
 START = """
 import os, signal, sys, time
@@ -181,3 +185,44 @@ def test_an_engine_death_that_vllm_tells_of_is_tried_again() -> None:
 
     with pytest.raises(Retry, match="the engine failed"), EngineWatch(60, print):
         raise EngineDeadError
+
+
+#: A worker whose model code is another program.
+WORKER = """
+import sys
+from pathlib import Path
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.worker import Supervisor
+folder, sys.executable = sys.argv[1:]
+sys.exit(Supervisor(Artifact(Path(folder)), 0).run())
+"""
+#: Model code whose engine hangs, called as an attempt is.
+HANGING = """
+import sys, time
+from pathlib import Path
+from hala_hpc.attempt import JobOut
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.engines.watchdog import EngineWatch
+folder, worker, attempt = sys.argv[-3:]
+out = JobOut(Artifact(Path(folder)), None, int(worker), attempt)
+with EngineWatch(0.5, out.leave) as watch:
+    watch.beat(7)
+    time.sleep(30)
+"""
+
+
+def test_the_record_of_the_attempt_says_that_the_engine_hung(tmp_path: Path) -> None:
+    program = tmp_path / "model-code"
+    program.write_text(f"#!{sys.executable}\n{HANGING}")
+    program.chmod(0o700)
+    artifact = Artifact(tmp_path / "artifact")
+    command = [sys.executable, "-c", WORKER, str(artifact.folder), str(program)]
+    assert subprocess.run(command, check=False).returncode == RETRY
+    _, record = sorted(
+        artifact.folder.glob("attempts/r0000-*.json"), key=lambda path: -len(path.name)
+    )
+    [reason] = read_json(record)["reasons"]
+    assert reason.startswith("the engine hangs: no step ended in 1 s (engine.hang_limit_s=0.5)")
+    assert reason in artifact.log_file(0).read_text()
+    # Where the main thread was.
+    assert 'model-code", line' in artifact.log_file(0).read_text()
