@@ -141,6 +141,11 @@ def test_without_gpus_the_memory_of_the_host_counts(tmp_path: Path) -> None:
     )
 
 
+def test_a_checkpoint_of_32_bits_takes_half_of_its_files(tmp_path: Path) -> None:
+    folder = model(tmp_path, TRANSLATOR | {"dtype": "float32"}, weights_gb=4.4)
+    assert faults(folder, None, host_gb=4) == []
+
+
 def test_one_row_must_fit_into_the_cache_of_the_host(tmp_path: Path) -> None:
     folder = model(tmp_path, TEACHER, weights_gb=1)
     [fault] = faults(folder, None, max_model_len=65536)
@@ -153,6 +158,22 @@ def test_a_convolution_caches_no_tokens(tmp_path: Path) -> None:
     assert need
     # 2 full-attention layers among the first 10 and 6 more: 8 of 16.
     assert need.row_bytes == 8 * 4096 * 2 * 8 * 64 * 2
+
+
+def test_the_names_that_the_published_translator_uses_are_known(tmp_path: Path) -> None:
+    config = TRANSLATOR | {"layer_types": None, "full_attn_idxs": [2, 5, 8, 10, 12, 14]}
+    need = read_need(model(tmp_path, config, weights_gb=2.2), EngineSettings())
+    assert need
+    # 12 KiB a token.
+    assert need.row_bytes == 4096 * 12 * 2**10
+
+
+def test_a_latent_cache_is_small_and_whole_on_every_card(tmp_path: Path) -> None:
+    config = TEACHER | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "layer_types": None}
+    need = read_need(model(tmp_path, config, weights_gb=100), EngineSettings())
+    assert need
+    assert need.row_bytes == 64 * 4096 * 576 * 2
+    assert need.bytes_per_gpu(8) == 100 * GB // 8 + need.row_bytes
 
 
 def test_a_folder_whose_config_tells_nothing_is_left_to_vllm(tmp_path: Path) -> None:

@@ -43,18 +43,19 @@ def read_need(folder: Path, settings: EngineSettings) -> Need | None:
     if not heads or not text.get("hidden_size") or not text.get("num_hidden_layers"):
         return None
     stored = str(text.get("dtype") or text.get("torch_dtype") or "bfloat16")
-    runs_in = stored if settings.dtype == "auto" else settings.dtype
+    # With auto, vLLM runs float32 checkpoints in 16 bits.
+    runs_in = "bfloat16" if settings.dtype == "auto" else settings.dtype
     quantization = config.get("quantization_config") or {}
     weights = stored_bytes(folder)
     if not quantization:
         weights = weights * ITEM_BYTES.get(runs_in, 2) // ITEM_BYTES.get(stored, 2)
-    cache_heads = text.get("num_key_value_heads") or heads
-    head = text.get("head_dim") or text["hidden_size"] // heads
+    cache_heads, numbers = cached_numbers(text)
     in_fp8 = settings.kv_cache_dtype.startswith("fp8")
     item_bytes = 1 if in_fp8 else ITEM_BYTES.get(runs_in, 2)
     tokens = cached_tokens(text, settings.max_model_len)
-    row_bytes = 2 * tokens * cache_heads * head * item_bytes
-    return Need(weights, row_bytes, has_fp8_weights(quantization), heads, cache_heads)
+    return Need(
+        weights, tokens * numbers * item_bytes, has_fp8_weights(quantization), heads, cache_heads
+    )
 
 
 def stored_bytes(folder: Path) -> int:
@@ -68,6 +69,15 @@ def stored_bytes(folder: Path) -> int:
     return 0
 
 
+def cached_numbers(text: dict[str, Any]) -> tuple[int, int]:
+    """Heads among which the cache can be split, and numbers cached per token and layer."""
+    if rank := text.get("kv_lora_rank"):  # one latent vector for all heads (DeepSeek's MLA)
+        return 1, rank + (text.get("qk_rope_head_dim") or 0)
+    heads = text["num_attention_heads"]
+    cache_heads = text.get("num_key_value_heads") or heads
+    return cache_heads, 2 * cache_heads * (text.get("head_dim") or text["hidden_size"] // heads)
+
+
 def cached_tokens(text: dict[str, Any], max_model_len: int) -> int:
     """Tokens of one row that are cached, summed over the layers.
 
@@ -75,8 +85,9 @@ def cached_tokens(text: dict[str, Any], max_model_len: int) -> int:
     """
     length = min(max_model_len, text.get("max_position_embeddings") or max_model_len)
     window = min(length, text.get("sliding_window") or length)
-    kinds = text.get("layer_types") or ["full_attention"] * text["num_hidden_layers"]
-    kept = {"full_attention": length, "sliding_attention": window}
+    attention = text.get("full_attn_idxs") or range(text["num_hidden_layers"])
+    kinds = text.get("layer_types") or ["full_attention"] * len(attention)
+    kept = {"full_attention": length, "attention": length, "sliding_attention": window}
     return sum(kept.get(kind, 0) for kind in kinds)
 
 
