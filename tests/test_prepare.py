@@ -2,14 +2,18 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import Ended, launch
+from plain_out import run_plain
 
-from hala_hpc.data.corpus import read_rows
+from hala_hpc.core.errors import UserError
+from hala_hpc.data.corpus import read_part, read_rows
 
 GREETINGS = ["مرحبا بالعالم", "صباح الخير", "كيف حالك؟", "شكرا جزيلا", "إلى اللقاء"]
 
@@ -43,6 +47,11 @@ def rejected(folder: Path) -> list[dict[str, Any]]:
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
     return sorted(map(json.loads, lines), key=lambda row: int(row["line"]))
+
+
+def shard(folder: Path, unit: int) -> list[dict[str, Any]]:
+    """The rows of one shard of a stage that ran without worker and gate."""
+    return list(read_part(folder / "output" / str(unit) / f"part-{unit:05d}.parquet"))
 
 
 def write_lines(path: Path, rows: Sequence[Any]) -> str:
@@ -225,6 +234,96 @@ def test_text_in_parquet_that_is_no_utf8_spoils_its_own_row_only(tmp_path: Path)
     (row,) = rejected(output(tmp_path, "rows"))
     assert (row["line"], row["reason"]) == (8, "bad-utf8")
     assert row["row"]["translation"]["en"].encode(errors="surrogateescape") == b"caf\xe9"
+
+
+def test_shards_are_of_equal_length(tmp_path: Path) -> None:
+    rows = [{"instruction": f"Row {n}.", "output": "x" * (n * 7919 % 1000 + 1)} for n in range(600)]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    run_plain("prepare", {"data": path, "units": 5}, tmp_path)
+    sizes = []
+    for unit in range(5):
+        texts = [m["content"] for row in shard(tmp_path, unit) for m in row["messages"]]
+        sizes.append(sum(map(len, texts)))
+    assert max(sizes) - min(sizes) <= 1100
+    assert sum(sizes) > 250_000
+
+
+def test_several_processes_read_what_one_reads(tmp_path: Path) -> None:
+    # Long rows: the file has several pieces, and equal rows are far apart.
+    good = [{"instruction": f"Row {n % 600}.", "output": f"{n % 600}" * 40_000} for n in range(650)]
+    lines = [json.dumps(row).encode() for row in good]
+    lines[300:300] = [b"", b"{", b'{"instruction": "' + b"x" * 17_000_000]
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    assert path.stat().st_size > 2 * 32 * 2**20
+    found = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        resources = {"cpus_per_rank": processes}
+        settings = {"data": str(path), "units": 3, "resources": resources}
+        run_plain("prepare", settings, folder)
+        kept = [row["messages"][0]["content"] for unit in range(3) for row in shard(folder, unit)]
+        assert sorted(kept) == sorted(f"Row {n}." for n in range(600))
+        told = [row for unit in range(3) for row in rejected(folder / "output" / str(unit))]
+        reasons = {row["line"]: row["reason"] for row in told}
+        wanted = {302: "corrupt-json", 303: "too-long"}
+        assert reasons == wanted | dict.fromkeys(range(604, 654), "duplicate")
+        assert all(row["row"] == lines[row["line"] - 1].decode() for row in told[3:5])
+        found.append((kept, told))
+    assert found[0] == found[1]
+
+
+def spoil(rows: list[dict[str, Any]], how: str) -> list[dict[str, Any]]:
+    first, *others = rows
+    if how == "changed":
+        (question, answer) = first["messages"]
+        return [{**first, "messages": [question, {**answer, "content": "Hi"}]}, *others]
+    return {"lost": others, "doubled": [first, *rows], "swapped": [others[0], *others]}[how]
+
+
+@pytest.mark.parametrize("how", ["changed", "lost", "doubled", "swapped"])
+def test_the_check_finds_a_row_that_is_not_as_it_was_planned(tmp_path: Path, how: str) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = write_lines(tmp_path / "rows.jsonl", [alpaca(n) for n in range(20)])
+    out = run_plain("prepare", {"data": path, "units": 2}, tmp_path)
+    part = out.folder(1) / "part-00001.parquet"
+    notes = pq.read_metadata(part).metadata
+    schema = pq.read_schema(part).with_metadata(notes)
+    rows = spoil(pq.read_table(part).to_pylist(), how)
+    pq.write_table(pa.Table.from_pylist(rows, schema), part)
+    with pytest.raises(UserError) as told:
+        out.commit(1)
+    assert told.value.code == 70
+
+
+@pytest.mark.parametrize(("which", "kept"), [("no", 4), ("fenced", 1), ("only", 2)])
+def test_rows_of_code_are_dropped_by_setting(tmp_path: Path, which: str, kept: int) -> None:
+    code = "```python\nx = 1\n```"
+    answers = ["Plain.", f"So:\n{code}", f"\n{code}\n\n{code}\n", "```\ny = 2"]
+    rows = [{"instruction": f"Task {n}", "output": answer} for n, answer in enumerate(answers)]
+    path = write_lines(tmp_path / "rows.jsonl", rows)
+    settings = {"data": path, "units": 1, "drop_code": which}
+    out = run_plain("prepare", settings, tmp_path)
+    assert out.facts is not None
+    assert out.facts.rows_out == kept
+    assert out.facts.rejected == ({"code": 4 - kept} if kept < 4 else {})
+
+
+def test_corrupt_rows_reconcile_by_a_program_of_its_own() -> None:
+    words = ["--each", "20", "--good", "300", "--long", "0", "--units", "3"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.corrupt_rows", *words],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["lost"], found["doubled"], found["wrong_reason"]) == (0, 0, 0)
+    assert found["rejected"]["bad-utf8"] == 20
 
 
 def hub_cache(folder: Path) -> dict[str, str]:

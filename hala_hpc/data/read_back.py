@@ -47,7 +47,7 @@ def read_back(folder: Path, unit: int) -> Found:
     order = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
     if (order[1:] == order[:-1]).all(axis=1).any():
         raise UserError(f"{part}: a row stands twice", INTERNAL)
-    if mark(len(ids), np.bitwise_xor.reduce(ids, axis=0)) != notes[PLANNED]:
+    if mark(len(ids), np.bitwise_xor.reduce(ids, axis=0)) != notes.get(PLANNED):
         raise UserError(f"{part}: holds other rows than were to be written", INTERNAL)
     rejected = count_rejected(folder / rejected_name(unit))
     return Found(int(notes[ROWS_IN]), len(ids), rejected)
