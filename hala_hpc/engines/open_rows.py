@@ -1,5 +1,6 @@
 """Rows and units in the making: what a row still waits for, what a unit still lacks."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,8 +28,9 @@ class OpenUnit:
         return self.pieces.finished == self.rows
 
     def finish(self, row: "OpenRow", result: Row | Rejection) -> None:
-        """Take the result of a row."""
+        """Take the result of a row and what it cost: no row, no cost, as a kill has it, too."""
         self.pieces.add(row.index, row.row["id"], result)
+        self.pieces.costs.update(row.costs)
 
     def cost(self, **counts: Any) -> None:
         """Add to what the unit cost."""
@@ -49,6 +51,8 @@ class OpenRow:
     missing: int = 0
     is_new: bool = False
     """Whether its questions are not put yet."""
+    costs: Counter[str] = field(default_factory=Counter)
+    """What it cost until now."""
 
     def begin(self) -> Row | Rejection | None:
         """Start the program; the result of a row that has no questions, else None."""

@@ -85,7 +85,7 @@ class Questions:
             else:
                 self._waiting[key] = [(row, place)]
                 self._new.append((key, ask))
-            row.unit.cost(**costs)
+            row.costs.update(costs)
         return known
 
     def prepare(self) -> Iterator[Delivery]:
@@ -128,7 +128,7 @@ class Questions:
         for completion in completions:
             key, ask = self._asked.pop(completion.key)
             self.tokens += completion.tokens_out
-            self._waiting[key][0][0].unit.cost(
+            self._waiting[key][0][0].costs.update(
                 tokens_in=completion.tokens_in, tokens_out=completion.tokens_out
             )
             yield self._answer(key, judged(completion, ask.words))

@@ -110,8 +110,8 @@ class UnitPieces:
                 file.close()
 
     def remove(self) -> None:
-        """Remove the pieces of a unit that is committed."""
-        for path in self.folder.glob("piece-*.jsonl"):
+        """Remove the pieces of a unit that is committed, and what kills left of others."""
+        for path in self.folder.glob("*piece-*"):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
