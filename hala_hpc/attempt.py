@@ -83,7 +83,7 @@ class JobOut:
 
     def __init__(self, artifact: Artifact, stage: Stage[Any], worker: int, attempt: str) -> None:
         self.artifact, self.stage, self.worker, self.attempt = artifact, stage, worker, attempt
-        self.shared = artifact.shared
+        self.shared, self.cache = artifact.shared, artifact.folder.parent / "cache"
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.began = time.time()

@@ -34,6 +34,7 @@ class PlainOut:
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.worker, self.attempt, self.shared = 0, uuid4().hex[:8], base / "shared"
+        self.cache = base / "cache"
         self.counts: dict[str, float] = {}
         self.facts: Facts | None = None
 

@@ -1,6 +1,5 @@
 """translate: every row comes out translated or rejected, whatever happens to the job."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hala_hpc.data.corpus import Row, part_name, read_part
 from hala_hpc.data.corpus_writer import CorpusWriter
 from hala_hpc.engines.prompts import Prompter, fill
 from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.unit_files import REJECTED
 from hala_hpc.stages.translate import Settings, Translate
 
 ENGINE = {"dtype": "float32", "cpu_cache_gb": 0.1}
@@ -32,9 +32,9 @@ def rows_of(out: PlainOut, units: int = 4) -> list[Row]:
     return [row for unit in range(units) for row in read_part(out.folder(unit) / part_name(unit))]
 
 
-def rejected_of(out: PlainOut, units: int = 4) -> list[str]:
-    files = [out.folder(unit) / f"rejected-0000{unit}.jsonl" for unit in range(units)]
-    return [file.read_text() for file in files]
+def rejected_of(out: PlainOut, units: int = 4) -> list[Row]:
+    parts = [out.folder(unit) / REJECTED / part_name(unit) for unit in range(units)]
+    return [row for part in parts for row in read_part(part)]
 
 
 def talks(count: int) -> list[Row]:
@@ -49,7 +49,7 @@ def talks(count: int) -> list[Row]:
 def test_a_corpus_of_conversations_is_translated_in_order(model: str, tmp_path: Path) -> None:
     rows = talks(40)
     rows[3] = conversation(" ", KNOWN[0])
-    rows[5] = conversation(KNOWN[7], "far too long " * 400)
+    rows[5] = conversation(KNOWN[7], "onewordthatislongerthanthecontext" * 400)
     out = run_plain("translate", settings(model, write_corpus(tmp_path / "c", rows)), tmp_path)
     made = rows_of(out)
     assert [row["id"] for row in made] == [row["id"] for row in rows if row is not rows[5]]
@@ -57,23 +57,26 @@ def test_a_corpus_of_conversations_is_translated_in_order(model: str, tmp_path: 
         assert after["messages_source"] == before["messages"]
         said = [message["content"] for message in after["messages"]]
         assert said == [SENTENCES.get(m["content"], m["content"]) for m in before["messages"]]
-    lost = json.loads((out.folder(0) / "rejected-00000.jsonl").read_text())
-    assert (lost["reason"], lost["line"], lost["row"]["id"]) == ("too_long", 6, rows[5]["id"])
-    assert out.facts is not None
-    assert out.facts.details["texts_reused"] == out.facts.details["texts"]
-    assert out.counts["rows"] == out.counts["rows_total"] == 40
+    lost = rejected_of(out)
+    assert [(row["reason"], row["line"]) for row in lost] == [("too_long", 6)]
+    assert lost[0]["messages"] == rows[5]["messages"]
+    last = out.stage.check(3, out.folder(3))
+    assert last.details["texts_reused"] == last.details["texts"] == 40
+    assert out.counts["rows"] == out.counts["rows_of_node"] == 40
 
 
 class StopsAfterTheFirstUnit(PlainOut):
-    units_done = 0
+    def __init__(self, base: Path, stage: Translate) -> None:
+        super().__init__(base, stage)
+        self.done: list[int] = []
 
     def commit(self, unit: int) -> None:
         super().commit(unit)
-        self.units_done += 1
+        self.done.append(unit)
 
     @property
     def stop(self) -> bool:
-        return self.units_done > 0
+        return bool(self.done)
 
 
 @pytest.mark.slow
@@ -88,9 +91,9 @@ def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Pa
     stage = Translate(Settings(**narrow), PlainInputs())
     first = StopsAfterTheFirstUnit(tmp_path / "parts", stage)
     stage.run([0, 1, 2, 3], first)
-    assert 1 <= first.units_done < 4
+    assert 1 <= len(first.done) < 4
     rest = PlainOut(tmp_path / "parts", stage)
-    stage.run(range(first.units_done, 4), rest)
+    stage.run([unit for unit in range(4) if unit not in first.done], rest)
     assert rows_of(rest) == rows_of(whole)
     assert rejected_of(rest) == rejected_of(whole)
 
@@ -98,7 +101,9 @@ def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Pa
 def test_a_unit_that_lost_a_row_is_not_good(tmp_path: Path) -> None:
     rows = [pair(text, "") for text in KNOWN]
     stage = Translate(Settings(**settings("m", write_corpus(tmp_path / "c", rows))), PlainInputs())
-    (tmp_path / "rejected-00000.jsonl").write_text("")
+    columns = {"reason": "string", "said": "string", "line": "int64"}
+    with CorpusWriter(tmp_path / REJECTED / part_name(0), "pairs", columns):
+        pass
     for made, fault in (
         ([pair(KNOWN[0], "")], "row 1 of its corpus: has a blank translation"),
         ([{**rows[0], "target": "x"}], "row 2 of its corpus: is missing or out of order"),

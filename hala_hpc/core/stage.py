@@ -70,6 +70,8 @@ class Out(Protocol):
     """Name of this attempt; no other attempt at anything has it."""
     shared: Path
     """Folder that all workers of the node read; each writes a file of its own."""
+    cache: Path
+    """Folder of the whole run, for what any job may use again: compiled code."""
 
     def folder(self, unit: int) -> Path:
         """Empty folder of this attempt for the files of a unit (the same for all ranks)."""

@@ -2,11 +2,9 @@
 
 import json
 import sqlite3
-import tempfile
 from collections import Counter
 from dataclasses import asdict
 from hashlib import blake2b
-from pathlib import Path
 
 from hala_hpc.engines.row_work import Answer, Ask
 
@@ -25,13 +23,12 @@ def key_of(ask: Ask) -> bytes:
 class Answers:
     """All answers of one worker, on the disk of its node: memory does not grow with them.
 
-    SQLite in a private file that no other process opens and that is gone with this one.
+    SQLite's temporary database: without a name, in the node's temporary folder, gone with this
+    process however that ends.
     """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="hala-answers-")
-        path = Path(self._folder.name) / "answers.sqlite"
-        self._table = sqlite3.connect(path, isolation_level=None)
+        self._table = sqlite3.connect("", isolation_level=None)
         for line in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
@@ -79,9 +76,8 @@ class Answers:
         self._table.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
 
     def close(self) -> None:
-        """Remove the file."""
+        """Forget them all."""
         self._table.close()
-        self._folder.cleanup()
 
 
 def text_of(answer: Answer) -> str:

@@ -71,7 +71,7 @@ class Generator:
         self.prompter = Prompter(self.tokenizer, prompt_style)
 
     def _start(self, settings: EngineSettings) -> None:
-        self.llm = start_engine(self.model, settings)
+        self.llm = start_engine(self.model, settings, self.cache_folder)
         self.engine: Any = self.llm.llm_engine
         self.max_model_len = int(self.llm.model_config.max_model_len)
         scheduler = self.engine.vllm_config.scheduler_config

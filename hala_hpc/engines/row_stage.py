@@ -86,10 +86,11 @@ class RowStage(Stage[S]):
         prepare_environment()
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
         model = self.inputs.path(self.settings.model)
-        with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
+        settings = self.settings
+        with Generator(model, settings.engine, settings.prompt_style, out.cache) as generator:
             # What is there now stays: the collector need not look at it again and again.
             gc.freeze()
-            UnitFeed(generator, work, out, self.settings.commit_s).run(units)
+            UnitFeed(generator, work, out, settings.commit_s).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every row of the input is answered for or rejected, in its order."""

@@ -44,8 +44,8 @@ class UnitFeed:
         with EngineWatch(limit_s, self.out.leave) as watch:
             self.questions.restarting = watch.restarting
             self._run(self._rows(units), watch)
-        self.questions.close()
         self._commit_pieces(now=True)
+        self.questions.close()
         self._tell(now=True)
 
     def _run(self, rows: Iterator[OpenRow], watch: EngineWatch) -> None:

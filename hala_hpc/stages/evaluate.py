@@ -123,7 +123,9 @@ class Evaluate(Stage[Settings]):
         pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
         words = [fill(self.settings.prompt, {"text": source}) for _, source, _ in pairs]
         blank = fill(self.settings.prompt, {"text": ""})
-        with Generator(model, self.settings.engine, self.settings.prompt_style) as generator:
+        with Generator(
+            model, self.settings.engine, self.settings.prompt_style, out.cache
+        ) as generator:
             answers = answer_all(generator, words, blank, out)
         # An answer that was cut counts as it is, and none counts as nothing said.
         said = [answer.text.strip() if answer else "" for answer in answers]

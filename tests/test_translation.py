@@ -1,0 +1,161 @@
+"""Texts are translated piece by piece; a piece that fails is asked again, then rejected.
+
+The model here is a function of the words it is asked: no engine.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from hala_hpc.data.check_settings import CheckSettings
+from hala_hpc.data.corpus import Row
+from hala_hpc.engines.row_work import AS_SET, Answer, Ask, Rejection
+from hala_hpc.stages.translate import ConversationTask, PairTask, Settings, TranslationTask
+
+#: The only English words, and what they are in Arabic.
+WORDS = {
+    "the": "ال", "red": "حمراء", "house": "دار", "river": "نهر", "is": "يكون", "near": "قرب",
+    "long": "طويل", "and": "و", "garden": "حديقة", "we": "نحن", "see": "نرى", "a": "ما",
+    "use": "استعمل", "then": "ثم", "old": "قديم", "road": "طريق", "to": "إلى",
+}  # fmt: skip
+Model = Callable[[Ask], str]
+
+
+def good(ask: Ask) -> str:
+    """A translation word by word; what is not a word stays."""
+    text = ask.words.partition("\n\n")[2]
+    words = [WORDS.get(word.strip(".,").lower(), word) for word in text.split(" ")]
+    return " ".join(words) + ("." if text.endswith(".") and not words[-1].endswith(".") else "")
+
+
+def tokens(text: str) -> int:
+    return len(text.split())
+
+
+def task_of(kind: type[TranslationTask] = ConversationTask, **more: Any) -> TranslationTask:
+    task = kind(Settings(model="m", corpus="c", **more))
+    task.fit(1000, tokens)
+    return task
+
+
+def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Ask]]:
+    """The result of a row, and everything that was asked about it."""
+    program, asked = task.program(row), []
+    answers = None
+    while True:
+        try:
+            asks = program.send(answers)
+        except StopIteration as end:
+            return end.value, asked
+        asked += asks
+        answers = [Answer(model(ask)) for ask in asks]
+
+
+def row_of(*texts: str, roles: tuple[str, ...] = ("user", "assistant")) -> Row:
+    messages = [{"role": r, "content": t} for r, t in zip(roles, texts, strict=True)]
+    return {"id": "1", "origin": "o", "messages": messages}
+
+
+def texts_of(row: Row) -> list[str]:
+    return [message["content"] for message in row["messages"]]
+
+
+TEXT = """# The old road
+
+- the red house is near the river
+- see `x = 1` and then the garden
+
+```python
+print("the house")
+```
+
+We see $a^2 + b^2$ near the river."""
+
+
+def test_structure_and_what_is_no_language_come_back_to_the_character() -> None:
+    row, asked = run(task_of(), row_of("we see the house", TEXT), good)
+    made = texts_of(row)[1]
+    assert "print" not in " ".join(ask.words for ask in asked)
+    for before, after in zip(TEXT.split("\n"), made.split("\n"), strict=True):
+        if not before[:1].isalpha():
+            assert after[:2] == before[:2]
+    for span in ("`x = 1`", '```python\nprint("the house")\n```', "$a^2 + b^2$"):
+        assert span in made
+    assert row["messages_source"][1]["content"] == TEXT
+    assert texts_of(row)[0] == "نحن نرى ال دار"
+
+
+def test_a_piece_whose_mark_is_lost_is_asked_again_around_it() -> None:
+    def forgets(ask: Ask) -> str:
+        return "نرى ثم" if "[[" in ask.words or "⟦" in ask.words else good(ask)
+
+    row, asked = run(
+        task_of(), row_of("we see `code` and then the garden", "the red house"), forgets
+    )
+    assert "`code`" in texts_of(row)[0]
+    assert {ask.why for ask in asked} == {"", "marks"}
+
+
+def test_an_untranslated_piece_is_drawn_again_and_then_rejected() -> None:
+    def stubborn(ask: Ask) -> str:
+        return ask.words.partition("\n\n")[2] if "river" in ask.words else good(ask)
+
+    text = "we see the old river and the long road to the red house"
+    result, asked = run(task_of(), row_of(text, "the red house"), stubborn)
+    assert isinstance(result, Rejection)
+    assert result.reason in ("copied", "wrong_language")
+    assert "river" in result.said
+    drawn = [ask.sampling for ask in asked if ask.why]
+    assert drawn
+    assert drawn[0] != AS_SET
+
+
+def test_a_second_draw_may_be_good() -> None:
+    def moody(ask: Ask) -> str:
+        return good(ask) if ask.why or "river" not in ask.words else "river river"
+
+    text = "we see the old river and the long road to the red house"
+    row, asked = run(task_of(), row_of(text, "the red house"), moody)
+    assert texts_of(row)[0] == good(asked[0])
+    assert len(asked) == 3
+
+
+def test_without_retries_the_first_answer_decides() -> None:
+    text = "we see the old river and the long road to the red house"
+    result, asked = run(task_of(retries=0), row_of(text, "the house"), lambda _: "")
+    assert isinstance(result, Rejection)
+    assert len(asked) == 2
+
+
+def test_only_the_roles_that_are_named_are_translated() -> None:
+    row, _ = run(task_of(roles=["assistant"]), row_of("we see the house", "the red house"), good)
+    assert texts_of(row) == ["we see the house", "ال حمراء دار"]
+    talk = row_of("see a house", "the house", "the river", roles=("tool", "user", "assistant"))
+    row, _ = run(task_of(), talk, good)
+    assert texts_of(row) == ["see a house", "ال دار", "ال نهر"]
+
+
+def test_either_side_of_a_pair_can_be_translated() -> None:
+    pair = {"id": "1", "origin": "o", "source": "maison", "target": "the red house"}
+    row, _ = run(task_of(PairTask, field="target"), pair, good)
+    assert (row["source"], row["target"]) == ("the red house", "ال حمراء دار")
+
+
+def test_a_text_without_language_is_not_asked() -> None:
+    row, asked = run(task_of(), row_of("```\nx = 1\n```", "42"), good)
+    assert asked == []
+    assert texts_of(row) == ["```\nx = 1\n```", "42"]
+
+
+def test_digits_follow_the_policy_outside_of_code() -> None:
+    checks = CheckSettings(digits="arabic_indic")
+    row, _ = run(task_of(checks=checks), row_of("we see `a1` and 42 red house", "the house"), good)
+    assert "`a1`" in texts_of(row)[0]
+    assert "٤٢" in texts_of(row)[0]
+
+
+def test_a_long_text_is_cut_into_pieces_that_fit() -> None:
+    text = "We see the old river near the long road. " * 40
+    row, asked = run(task_of(segment_tokens=50), row_of(text.strip(), "the house"), good)
+    assert len(asked) > 5
+    assert max(tokens(ask.words.partition("\n\n")[2]) for ask in asked) <= 50
+    assert texts_of(row)[0].count("نهر") == 40
