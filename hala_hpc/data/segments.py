@@ -10,7 +10,7 @@ from hala_hpc.data.spans import lost_spans, protected_spans
 
 __all__ = ["Layout", "Segment", "around_spans", "lay_out", "lost_spans", "smaller"]
 
-_LEADING_MARKS = re.compile(r"[\s,.;:!?)\]،؛؟]*+")
+_LEADING_MARKS = re.compile(r"[\s,.;:!?)\]|’/،؛؟–—-]*+")
 
 
 def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:

@@ -94,10 +94,11 @@ def _backticks(scan: Scan, at: int) -> Found | None:
         opens = patterns.CODE_LANGUAGE.match(scan.text, closer.end())
         taken = not (opens and patterns.BEFORE_FENCE.search(before))
     else:
-        taken = bool(inner.strip()) and scan.in_paragraph(after, closer.start())
         # ``quoted'' and `quoted' are the quotation marks of TeX.
-        taken = taken and inner[0].isspace() == inner[-1].isspace()
-        taken = taken and not (after - at == 2 and "''" in inner)
+        one_sided = inner[0].isspace() != inner[-1].isspace()
+        quoted = "''" in inner if after - at == 2 else "'" in inner and one_sided
+        in_paragraph = scan.in_paragraph(after, closer.start())
+        taken = bool(inner.strip()) and in_paragraph and not quoted
     return Found(at, closer.end(), "code") if taken else None
 
 
