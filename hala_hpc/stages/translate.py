@@ -1,19 +1,20 @@
 """translate: put every row of a corpus into the target language."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.check_settings import CheckSettings
 from hala_hpc.data.corpus import Kind, Row
-from hala_hpc.data.output_checks import OutputChecks
-from hala_hpc.data.spans import lost_spans
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
 from hala_hpc.engines.row_work import Rejection, RowProgram
-from hala_hpc.engines.translation import Translator
+
+if TYPE_CHECKING:
+    # The many patterns in it are compiled where they are used: in jobs, not on login nodes.
+    from hala_hpc.engines.translation import Translator
 
 
 class Settings(RowSettings):
@@ -56,6 +57,9 @@ class TranslationTask:
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
         """Make the translator for a model with this much room."""
+        from hala_hpc.data.output_checks import OutputChecks
+        from hala_hpc.engines.translation import Translator
+
         settings = self.settings
         checks = OutputChecks(settings.checks, settings.source, settings.target)
         self.translator = Translator(
@@ -126,6 +130,8 @@ class PairTask(TranslationTask):
 
 def text_fault(source: str, translation: str) -> str:
     """What is wrong with a translation as such, whatever the checks are set to."""
+    from hala_hpc.data.spans import lost_spans
+
     if source.strip() and not translation.strip():
         return "has a blank translation"
     lost = lost_spans(source, translation)
