@@ -37,6 +37,8 @@ Translate everything that follows into Arabic:
 #: Words of a text that the benchmark makes itself; about the law of instruction data sets.
 MEDIAN_WORDS, SPREAD = 40, 0.8
 VOCABULARY = 4096
+#: English letters for each Arabic one (see `hala_hpc.data.check_settings`).
+LETTERS = 1.19
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]+(?:['’][a-z]+)?")
 #: What no translation changes: code, tags, web addresses, placeholders, commands with a backslash.
 KEPT = re.compile(
@@ -89,17 +91,21 @@ def made_texts(count: int, seed: int) -> list[str]:
 
 
 @cache
-def arabic_words() -> tuple[str, ...]:
-    """Arabic words of the demo's lexicon."""
-    words = {
-        form.split()[0]
-        for entries in lexicon().values()
-        for word in entries
-        for forms in word.arabic.values()
-        for form in forms.values()
-        if form
-    }
-    return tuple(sorted(words))
+def arabic_words() -> dict[int, tuple[str, ...]]:
+    """Arabic words for English ones, by the length of the English word: things and qualities."""
+    every = sorted(
+        {
+            forms[""]
+            for slot in ("object", "animal", "place", "food", "job", "quality")
+            for word in lexicon().get(slot, ())
+            for forms in word.arabic.values()
+        }
+    )
+    fitting: dict[int, tuple[str, ...]] = {}
+    for length in range(1, 31):
+        wanted = min(max(round(length / LETTERS), 3), 6)
+        fitting[length] = tuple(word for word in every if len(word) == wanted)
+    return fitting
 
 
 def stand_in(text: str) -> str:
@@ -109,8 +115,8 @@ def stand_in(text: str) -> str:
     """
 
     def word(match: re.Match[str]) -> str:
-        number = zlib.crc32(match[0].lower().encode())
-        return arabic_words()[number % len(arabic_words())]
+        fitting = arabic_words()[min(len(match[0]), 30)]
+        return fitting[zlib.crc32(match[0].lower().encode()) % len(fitting)]
 
     kept = KEPT.findall(text)
     parts = [LATIN.sub(word, part) for part in KEPT.split(text)]
