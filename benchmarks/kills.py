@@ -139,10 +139,10 @@ def summary(kills: Kills, bound: int | None) -> dict[str, Any]:
     }
 
 
-def wrong_writer(node: KillNode, seed: int) -> dict[str, int]:
+def wrong_writer(node: KillNode, seed: int, runs: int = WRONG_RUNS) -> dict[str, int]:
     """How many runs of a wrong writer under kills the check finds to be bad."""
     chance, kills, bad = Random(seed), 0, 0
-    for run in range(WRONG_RUNS):
+    for run in range(runs):
         folder = node.base / "wrong" / str(run)
         start = partial(start_wrong, node.corpus, folder)
         for _ in range(WRONG_KILLS):
@@ -150,7 +150,7 @@ def wrong_writer(node: KillNode, seed: int) -> dict[str, int]:
             kills += blow.strike(start).killed
         start([]).wait()
         bad += not RowsCheck(node.corpus, folder, by_letters=True).run().is_good
-    return {"kills": kills, "runs": WRONG_RUNS, "runs_found": bad}
+    return {"kills": kills, "runs": runs, "runs_found": bad}
 
 
 def start_wrong(corpus: Path, folder: Path, _prefix: list[str]) -> "subprocess.Popen[bytes]":
@@ -183,7 +183,8 @@ def main() -> int:
     kills.run(given.kills)
     told = summary(kills, node.shape.redone_bound if given.engine == "standin" else None)
     wrong = wrong_writer(node, given.seed)
-    good = all(report.is_good for report in kills.reports) and not told["redone_beyond_bound"]
+    good = all(report.is_good for report in kills.reports)
+    good = good and not told["redone_beyond_bound"] and not told["left_over"]
     told |= {
         "engine": given.engine,
         "wrong_writer": wrong,

@@ -42,6 +42,8 @@ def close(artifact: Artifact) -> Verdict:
     config = artifact.config()
     assert config is not None, artifact.folder
     if artifact.summary() is not None:
+        # The gate may have been killed since it wrote that.
+        remove_private_files(artifact, config)
         return Verdict("done")
     missing = missing_units(artifact, config["units"])
     if not missing:
@@ -49,8 +51,7 @@ def close(artifact: Artifact) -> Verdict:
             summarize(artifact, config)
         except UserError as error:
             return fail(artifact, error.code, error.mistakes)
-        artifact.failure_file.unlink(missing_ok=True)
-        remove_private_files(artifact)
+        remove_private_files(artifact, config)
         return Verdict("done")
     code, reasons = without_inputs(artifact, config)
     if code == OK:
@@ -73,7 +74,9 @@ def missing_units(artifact: Artifact, units: int) -> list[int]:
 
 def progress_made(artifact: Artifact) -> list[str]:
     """What exists of marks and checkpoints; a round that adds nothing to it was idle."""
-    kept = sorted(str(p.relative_to(artifact.folder)) for p in artifact.folder.glob("kept/*/*"))
+    # A name that begins with a dot is a file that was not finished.
+    found = artifact.folder.glob("kept/*/[!.]*")
+    kept = sorted(str(path.relative_to(artifact.folder)) for path in found)
     return [f"{len(artifact.done_units())} units", *kept]
 
 
@@ -192,11 +195,18 @@ def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
     )
 
 
-def remove_private_files(artifact: Artifact) -> None:
-    """Remove what attempts that were killed left in their own folders."""
-    for folder in (artifact.folder / "attempts").iterdir():
-        if folder.is_dir():
-            shutil.rmtree(folder)
+def remove_private_files(artifact: Artifact, config: dict[str, Any]) -> None:
+    """Remove what is of no use once a node is done: what killed attempts and gates left, claims."""
+    artifact.failure_file.unlink(missing_ok=True)
+    drop_claims(artifact)
+    unfinished = [*(artifact.folder / "attempts").glob("*/"), *artifact.folder.glob("output.*.tmp")]
+    if importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE.steals:
+        # What such a stage keeps are the finished rows of unfinished units.
+        unfinished.append(artifact.folder / "kept")
+    for folder in unfinished:
+        shutil.rmtree(folder, ignore_errors=True)
+    for file in artifact.folder.rglob(".*.tmp"):
+        file.unlink(missing_ok=True)
 
 
 def first_began(artifact: Artifact) -> float:

@@ -1,0 +1,100 @@
+"""Kills at any instant: no row lost, doubled or torn, little done twice, old attempts fenced."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from benchmarks.kill_blows import AtCall, AtInstant, Blow
+from benchmarks.kill_node import KillNode, Shape
+from benchmarks.kill_run import KillRun
+from benchmarks.kills import wrong_writer
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("strace") is None, reason="kills at system calls need strace"),
+]
+SHAPE = Shape(rows=200, units=4)
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> KillNode:
+    return KillNode(tmp_path_factory.mktemp("kills"), SHAPE)
+
+
+def run(node: KillNode, name: str, blows: list[Blow], gate_blows: list[Blow]) -> int:
+    """A run under these blows, finished and checked; returns how many of them killed."""
+    one = KillRun(node, name, Random(name))
+    report = one.run(blows, gate_blows, None)
+    assert (report.defects, report.found.faults, report.left_over) == ([], [], [])
+    assert report.found.rows_in == report.found.rows_out + report.found.rows_rejected == SHAPE.rows
+    assert all(loss.answers <= SHAPE.redone_bound for loss in report.losses), report.losses
+    return sum(report.kills.values())
+
+
+def test_kills_at_random_instants_cost_no_row(node: KillNode) -> None:
+    chance = Random(7)
+    blows: list[Blow] = [
+        AtInstant(target, chance.uniform(0, 0.3), node.log)
+        for target in ("child", "supervisor", "both", "child")
+    ]
+    assert run(node, "instants", blows, []) >= 2
+
+
+def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None:
+    blows: list[Blow] = [
+        AtCall("link", 3),
+        AtCall("rename", 9),
+        AtCall("fsync", 25),
+        AtCall("unlink", 12),
+        AtCall("mkdir", 9),
+        AtCall("write", 60),
+    ]
+    assert run(node, "calls", blows, []) >= 4
+
+
+def test_a_gate_that_is_killed_leaves_nothing_behind(node: KillNode) -> None:
+    blows: list[Blow] = [AtCall("link", 2), AtCall("rename", 1), AtCall("fsync", 11)]
+    assert run(node, "gates", [], blows) == 3
+
+
+def test_the_same_check_finds_what_a_wrong_writer_does_to_rows(node: KillNode) -> None:
+    found = wrong_writer(node, seed=3, runs=2)
+    assert found["runs_found"] > 0, found
+
+
+def wait_until(true: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, f"never happened: {what}"
+        time.sleep(0.01)
+
+
+def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(node: KillNode) -> None:
+    artifact = node.fresh("fenced")
+    old = node.start_worker(artifact, 0)
+    wait_until(lambda: list(artifact.folder.glob("kept/*/piece-*")), "the first piece")
+    pid = json.loads(artifact.progress_file(0).read_text())["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    lease = json.loads(artifact.lease_file(0).read_text())["attempt"]
+    kept = set(artifact.folder.glob("kept/*/*"))
+    done = artifact.done_units()
+    new = node.start_worker(artifact, 0)
+    wait_until(lambda: len(artifact.done_units()) > len(done), "the new attempt's first unit")
+    os.kill(pid, signal.SIGCONT)
+    assert old.wait(60) == 75
+    assert new.wait(60) == 0
+    later = set(artifact.folder.glob("kept/*/*")) - kept
+    assert not [path for path in later if lease in path.name]
+    marks = [artifact.mark(unit) or {} for unit in artifact.done_units() if unit not in done]
+    assert len(marks) + len(done) == SHAPE.units
+    assert lease not in [mark["attempt"] for mark in marks]
+    said = json.loads(artifact.attempt_file(lease).read_text())
+    assert said["code"] == 75
+    assert "the lease of worker 0 went to" in said["reasons"][0]
+    assert node.start("gate", artifact.folder).wait() == 0
