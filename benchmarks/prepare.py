@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from benchmarks.alpaca_rows import write_alpaca
 
 #: Seconds between two looks at the memory of a process tree.
-LOOK_S = 0.1
+LOOK_S = 0.25
 WAYS = ("filter", "rows", "one_pass")
 
 

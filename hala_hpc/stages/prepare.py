@@ -4,7 +4,9 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -149,10 +151,9 @@ class Prepare(Stage[Settings]):
             self._write({unit: out.folder(unit) for unit in units}, plan, reads, out)
         if not out.stop:
             self._require_good(reads, units, out)
-        for unit in units:
-            if out.stop:
-                return
-            out.commit(unit)
+        # A commit waits for the disk most of the time.
+        with ThreadPoolExecutor(2 * self._processors) as threads:
+            list(threads.map(partial(commit, out), units))
 
     @property
     def _processors(self) -> int:
@@ -246,6 +247,12 @@ class Prepare(Stage[Settings]):
         for folder in folders:
             link_tree(folder, output)
         return {"kind": marks[0]["details"]["kind"], "input_rows": rows}
+
+
+def commit(out: Out, unit: int) -> None:
+    """Commit a unit, unless the job must leave."""
+    if not out.stop:
+        out.commit(unit)
 
 
 @contextmanager
