@@ -1,0 +1,108 @@
+"""How long two workers take of which one is three times as fast as the other.
+
+`python -m benchmarks.unequal [--rows 5000] [--units 128] [--slow-step-s 0.15]` runs the two as
+processes with the stand-in, which sleeps as long as a step takes, and prints JSON as its last line.
+The ideal is the time in which both together would do all rows, each at the speed that it had while
+it worked: no worker waits for the other. Leaves with 1 when a row was lost or the ratio to the
+ideal is above 1.1.
+"""
+
+import argparse
+import json
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.kill_node import KillNode, Shape
+from benchmarks.rows_check import RowsCheck
+from hala_hpc.core.artifact import Artifact
+
+#: How many times as fast one worker is as the other.
+TIMES = 3
+MOST_RATIO = 1.1
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What one worker did, from the log of answers."""
+
+    answers: int
+    first: float
+    """Time of its first answer, in seconds since the epoch."""
+    last: float
+
+    @property
+    def per_s(self) -> float:
+        """Answers a second while it worked."""
+        return self.answers / max(self.last - self.first, 1e-3)
+
+
+def run(node: KillNode, artifact: Artifact) -> list[int]:
+    """Both workers to their end; their exit codes, the slow one's first."""
+    steps_s = (node.shape.step_s, node.shape.step_s / TIMES)
+    jobs = [
+        node.start("worker", artifact.folder, worker, HALA_STANDIN_STEP_S=str(step_s))
+        for worker, step_s in enumerate(steps_s)
+    ]
+    return [job.wait() for job in jobs]
+
+
+def paces(log: Path) -> list[Pace]:
+    """What each worker did."""
+    times: dict[str, list[float]] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        process, time_s, _ = line.split(" ", 2)
+        times.setdefault(process, []).append(float(time_s))
+    return [Pace(len(found), min(found), max(found)) for found in times.values()]
+
+
+def who_made(artifact: Artifact) -> dict[int, int]:
+    """The worker that made each unit, by the marks."""
+    attempts = {unit: str((artifact.mark(unit) or {})["attempt"]) for unit in artifact.done_units()}
+    found = {unit: re.search(r"-w(\d+)-", attempt) for unit, attempt in attempts.items()}
+    return {unit: int(worker[1]) for unit, worker in found.items() if worker}
+
+
+def told(node: KillNode, artifact: Artifact) -> dict[str, Any]:
+    """Seconds, the ideal, and who made how many units."""
+    both = paces(node.log)
+    makers = who_made(artifact)
+    own = artifact.round(1)["assignment"]
+    seconds = max(pace.last for pace in both) - min(pace.first for pace in both)
+    ideal = sum(pace.answers for pace in both) / sum(pace.per_s for pace in both)
+    return {
+        "rows": node.shape.rows,
+        "units": node.shape.units,
+        "seconds": round(seconds, 2),
+        "ideal_seconds": round(ideal, 2),
+        "ratio_to_ideal": round(seconds / ideal, 3),
+        "units_of_each": [list(makers.values()).count(worker) for worker in (0, 1)],
+        "stolen": sum(unit not in own[worker] for unit, worker in makers.items()),
+        "faster_times": round(max(p.per_s for p in both) / min(p.per_s for p in both), 2),
+    }
+
+
+def main() -> int:
+    """Run both workers, report, and say with the exit code whether all is good."""
+    words = argparse.ArgumentParser()
+    words.add_argument("--rows", type=int, default=5000)
+    words.add_argument("--units", type=int, default=128)
+    words.add_argument("--slow-step-s", type=float, default=0.15)
+    given = words.parse_args()
+    shape = Shape(given.rows, given.units, 8, given.slow_step_s, commit_s=1.0)
+    node = KillNode(Path(tempfile.mkdtemp(prefix="hala-unequal-")), shape)
+    artifact = node.fresh("unequal", workers=2)
+    codes = run(node, artifact)
+    assert codes == [0, 0], f"workers ended with {codes}: see {artifact.logs}"
+    found = told(node, artifact)
+    assert node.start("gate", artifact.folder).wait() == 0, artifact.folder
+    good = RowsCheck(node.corpus, artifact.folder, by_letters=True).run().is_good
+    print(json.dumps(found | {"rows_good": good}))
+    return 0 if good and found["ratio_to_ideal"] <= MOST_RATIO else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
