@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from hala_hpc.data.digits import apply_digits
 from hala_hpc.data.output_checks import OutputChecks
 from hala_hpc.data.segments import Layout, Segment, around_spans, lay_out, smaller
+from hala_hpc.data.spans import lost_spans
 from hala_hpc.engines.prompts import fill
 from hala_hpc.engines.row_work import AS_SET, TOO_LONG, TRUNCATED, Answer, Ask, Rejection, Sampling
 
 #: A mark that stands for code, LaTeX or the like did not come back.
 MARKS = "marks"
+#: Code, LaTeX or the like did not come back to the character; also a check's word for it.
+PLACEHOLDERS = "placeholders"
 #: How a segment is asked again: not greedy, and words said before are less likely.
 REDRAWN = Sampling(temperature=0.3, seed=1, repetition_penalty=1.1)
 
@@ -39,16 +42,21 @@ class Translator:
         for piece in pieces:
             if piece.reason:
                 return Rejection(piece.reason, piece.said)
-        done = iter(pieces)
-        made = [layout.join([next(done).text for _ in layout.segments]) for layout in layouts]
-        return self.judged(texts, made)
-
-    def judged(self, texts: Sequence[str], made: Sequence[str]) -> list[str] | Rejection:
-        """The translations as a whole, checked once more: pieces may hide what is wrong."""
-        for text, translation in zip(texts, made, strict=True):
-            if fault := self.checks.fault(text, translation):
+        done, made = iter(pieces), []
+        for text, layout in zip(texts, layouts, strict=True):
+            translation = layout.join([next(done).text for _ in layout.segments])
+            if fault := self.whole_fault(text, layout, translation):
                 return Rejection(fault, translation)
-        return list(made)
+            made.append(translation)
+        return made
+
+    def whole_fault(self, text: str, layout: Layout, translation: str) -> str:
+        """What is wrong with a text as a whole: good pieces may not fit each other."""
+        if lost_spans(text, translation):
+            return PLACEHOLDERS
+        if [segment.text for segment in layout.segments] == [text]:
+            return ""  # the one piece is the text, and was checked
+        return self.checks.fault(text, translation)
 
     def fault(self, source: str, answer: Answer, translation: str | None) -> str:
         """Why an answer is no translation of a piece; empty when it is one."""
