@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from benchmarks import defect_phrases as phrases
 
 Pair = tuple[str, str]
-_NUMBER = re.compile(r"(?<![\w%{$])\d+(?![\w}%])")
+_NUMBER = re.compile(r"(?<![\w%{$.,٫])\d+(?:[.,٫]\d+)*(?![\w}%])")
 _TAG = re.compile(r"</?[a-z]+>")
 
 
@@ -162,9 +162,12 @@ def other_number(pair: Pair, draw: random.Random) -> Pair | None:
     if not found:
         return None
     number = draw.choice(found)
-    value = int(number.group())
-    wrong = draw.choice([value + 1, value * 10, value + 13, int(str(value)[::-1]) + 7])
-    return pair[0], pair[1][: number.start()] + str(wrong) + pair[1][number.end() :]
+    digits = re.search(r"\d+$", number.group())
+    assert digits is not None
+    value = int(digits.group())
+    changed = draw.choice([value + 1, value * 10 + 5, value + 13, int(str(value)[::-1]) + 7])
+    wrong = number.group()[: digits.start()] + str(changed)
+    return pair[0], pair[1][: number.start()] + wrong + pair[1][number.end() :]
 
 
 def lost_number(pair: Pair, draw: random.Random) -> Pair | None:
@@ -189,7 +192,7 @@ def lost_placeholder(pair: Pair, draw: random.Random) -> Pair | None:
 def broken_placeholder(pair: Pair, draw: random.Random) -> Pair | None:
     """A protected span that came back with a letter, a sign or a space changed."""
     span = draw.choice(phrases.PLACEHOLDERS)
-    place = draw.randrange(len(span))
+    place = draw.randrange(len(span) - 1)
     wrong = draw.choice(
         [
             span[:place] + span[place + 1 :],
@@ -238,7 +241,7 @@ def half_length(pair: Pair, draw: random.Random) -> Pair | None:
 
 def double_length(pair: Pair, draw: random.Random) -> Pair | None:
     """Twice as much as there should be: the words of the translation again, in another order."""
-    if len(pair[0]) < 100:
+    if len(pair[0]) < 150:
         return None
     words = pair[1].split(" ")
     return pair[0], pair[1] + " " + " ".join(draw.sample(words, len(words)))

@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import Any
 
-from hala_hpc.data.check_sides import Sides, Text
+from hala_hpc.data.check_sides import Sides, Text, is_prose
 from hala_hpc.data.language import Languages, primary
 from hala_hpc.data.scripts import scripts_of
 
@@ -53,8 +53,10 @@ def is_mixed(sides: Sides, least_share: float, most_words: int) -> bool:
         return True
     if not sides.must_change:
         return False
-    longest = max(map(len, text.foreign_rows))
-    return longest > most_words or (longest > 2 and own_share(text) < least_share)
+    rows = [row for row in text.foreign_rows if sum(map(is_prose, row)) > 2]
+    if any(len(row) > most_words for row in rows):
+        return True
+    return bool(rows) and own_share(text) < least_share
 
 
 def own_share(text: Text) -> float:

@@ -25,7 +25,7 @@ def wrong_markup(sides: Sides) -> bool:
     """Whether tags or Markdown marks were lost or invented, or line breaks came as `\\n`."""
     if _wrong_spans(sides, tags=True):
         return True
-    source, translation = sides.source.plain, sides.translation.plain
+    source, translation = sides.source.layout, sides.translation.layout
     if "\\" in translation and len(_ESCAPES.findall(translation)) > len(_ESCAPES.findall(source)):
         return True
     before, after = _lines(source), _lines(translation)

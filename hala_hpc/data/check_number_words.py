@@ -5,7 +5,7 @@ import re
 #: Patterns of the words for a number, cardinal and ordinal. Arabic stems are written as `plain_ar`
 #: leaves them: without marks, hamza and the dots of ta marbuta.
 _ENGLISH = {
-    0: "zero|no|none|nil|nothing|without",
+    0: "zero|nil",
     1: "one|first|once|single|an?|another|each",
     2: "two|second|twice|both|pair|couple|double|half|secondly",
     3: "three|third|thrice|triple|thirds",
@@ -40,14 +40,14 @@ _ENGLISH = {
     10**12: "trillions?",
 }
 _ARABIC = {
-    0: r"صفر|معدوم|\bلا\b|\bبدون\b|\bبلا\b|\bاي\b",
+    0: "صفر|معدوم",
     1: r"واحد|\b[وبلف]?(?:ال)?(?:احد|اول|اولي|احدي)\b|منفرد|مفرد",
-    2: r"اثن|ثان|زوج|ضعف|كلا|مرتي",
+    2: "اثن|ثان|ثنا|زوج|ضعف|كلا|مرتي",
     3: "ثلاث|ثالث|ثلث",
-    4: r"اربع|رابع|\bال?ربع",
-    5: "خمس|خامس",
-    6: r"\b[وبلفك]?(?:ال)?سته?\b|ستت|سادس|سدس",
-    7: "سبع|سابع",
+    4: r"اربع|رابع|رباع|\bال?ربع",
+    5: "خمس|خامس|خماس",
+    6: r"\b[وبلفك]?(?:ال)?سته?\b|ستت|سادس|سدس|سداس",
+    7: "سبع|سابع|سباع",
     8: "ثمان|ثامن|ثمن",
     9: "تسع|تاسع",
     10: "عشر|عاشر",
@@ -71,7 +71,14 @@ _WORDS = {
     "en": {n: re.compile(rf"\b(?:{words})\b", re.IGNORECASE) for n, words in _ENGLISH.items()},
     "ar": {n: re.compile(words) for n, words in _ARABIC.items()},
 }
-_DUAL = re.compile(r"\w\w(?:ان|ين|تا|تي)\b")
+#: What says 0, 1 and 2 of something without a number.
+_COUNTED = {
+    "en": [re.compile(rf"\b(?:{w})\b", re.IGNORECASE) for w in ("no|none|any|not", "an?", "both")],
+    "ar": [
+        re.compile(words)
+        for words in (r"\b(?:لا|اي|بدون|بلا|دون|ليس)\b", "", r"\w\w(?:ان|ين|تا|تي)\b")
+    ],
+}
 _SCALES = (100, 1000, 10**6, 10**9, 10**12)
 _MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 _PLAIN_LETTERS = str.maketrans("أإآىةؤئ", "ااايهوي")
@@ -80,16 +87,16 @@ _PLAIN_LETTERS = str.maketrans("أإآىةؤئ", "ااايهوي")
 def is_spelled(number: int, text: str, language: str, *, counts: bool = False) -> bool:
     """Whether a text has the words of a number, e.g. 25 as `خمسة وعشرون`.
 
-    The parts may stand anywhere. Where it `counts` things, the singular and the dual of Arabic say
-    1 and 2. In languages without a table here numbers up to 20 are taken as spelled.
+    The parts may stand anywhere. Where it `counts` things, `no` says 0, and the singular and the
+    dual of Arabic say 1 and 2. Languages without a table here are taken to spell up to 20.
     """
     words = _WORDS.get(language)
     if words is None:
         return number <= 20
     if language == "ar":
         text = plain_ar(text)
-        if counts and (number == 1 or (number == 2 and _DUAL.search(text))):
-            return True
+    if counts and number < 3 and _COUNTED[language][number].search(text):
+        return True
     return all(words[part].search(text) for part in _parts(number, words))
 
 

@@ -8,7 +8,8 @@ from hala_hpc.data.check_sides import Sides, Text
 from hala_hpc.data.digits import western
 from hala_hpc.data.language import primary
 
-_NUMBER = re.compile(r"\d+(?:[.,٫٬،’'\u00a0\u202f]\d+)*")
+#: `10:00` is as often ten.
+_NUMBER = re.compile(r"(?!(?<=:)00(?!\d))\d+(?:[.,٫٬،’'\u00a0\u202f]\d+)*")
 _RUN = re.compile(r"[0-9]+")
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:([.,٬،’'\u00a0\u202f])[0-9]{3})(?:\1[0-9]{3})*")
 _DECIMAL = re.compile(r"([0-9]+)[.,٫]([0-9]+)")
@@ -99,8 +100,13 @@ def _is_word(number: str, digits: Text, words: Text) -> bool:
     language = primary(words.language)
     if "." in number:
         return number == "0.5" and is_spelled(2, words.plain, language)
+    if len(number) == 4 and re.search(rf"\b{number}['’]?s\b", digits.plain):
+        number = number[2:]  # the 1990s are the nineties
     # Longer rows of digits are identifiers, and too long for a number of Python.
     if len(number) > 15:
         return False
-    counts = number in ("1", "2") and re.search(rf"\b{number} +[^\W\d_]", digits.plain) is not None
+    counts = (
+        number in ("0", "1", "2")
+        and re.search(rf"(?<![\w.-]){number} +[^\W\d_]", digits.plain) is not None
+    )
     return is_spelled(int(number), words.plain, language, counts=counts)

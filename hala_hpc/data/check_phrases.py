@@ -24,7 +24,8 @@ UNABLE_AR = either(
     "(?:لا|لن|لم|لست|لسنا|ليس|غير)_(?:\\w+_)?(?:[انيت]?ستطيع|[انيت]?ستطع|[انيت]?تمكن|[انيت]?قدر",
     "قادر|يمكنن[يا]|يمكن_لي|ب?امكان|بمقدور|ب?وسع|باستطاع|يسع|مسموح|مخول|[ان]ساعد|[ان]ترجم|مناسب)",
     "(?:لا|لن|غير)_(?:يمكن|يجوز|يصح|ممكن|ملائم)_(?:ترجم|تلبي|الرد|تقديم|مساعد|معالج)",
-    "ا?عتذر نعتذر اسف(?:ون|ه)?\\b عذرا معذره يوسف للاسف ارفض نرفض اعجز يتعذر تعذر امتنع مع_الاسف",
+    "ا?عتذر نعتذر اسف(?:ون|ه)?\\b عذرا معذره يوسف(?:ني|نا)\\b للاسف ارفض نرفض اعجز يتعذر تعذر",
+    "امتنع مع_الاسف",
 )
 #: What a model is asked to do.
 HELP = either(
@@ -53,34 +54,47 @@ ABOUT_AR = either(
 ABOUT_SOURCE = either(
     "translat arabic subtitl interpret locali[sz] languages? caption render version dubb",
 )
-#: How an assistant starts to speak.
+#: How an assistant starts to speak, and how it points to what follows.
 CHAT = either(
-    "sure certainly of_course absolutely okay ok gladly no_problem happy_to here_(?:is|are|you)",
-    "here['’]s below_is the_following",
-    start=r"\s*",
-    end=r"\b",
-)
-CHAT_AR = either(
-    "بالتاكيد بالطبع طبعا حسنا بكل_سرور اكيد علي_الرحب تفضل اليكم? فيما_يلي هذه_هي هذا_هو ادناه",
-    "يسعدني بكل_تاكيد نعم_بالتاكيد حاضر",
-    start=r"\W*",
-    end=r"\b",
-)
-CHAT_SOURCE = either(
-    "sure certain course absolute okay ok glad problem happy here below follow natural obvious",
-    "well al_?right right yes yeah yep definite indeed great good please these this that welcome",
-    "fine so now very then by_all_means there go come take have i['’]d i['’]ll let surely aye",
-)
-#: How a remark after a translation starts.
-NOTE = either(
-    "(?:translator['’]?s?_|translation_|important_)?notes? n\\.?b\\.? p\\.?s\\.? explanation",
-    "disclaimer please_note let_me_know i_hope hope_this feel_free do_you_want would_you_like",
-    "if_you_(?:need|have|want|would) is_there_anything (?:this|the)_(?:is_(?:a|the)_)?translation",
+    "sure certainly of_course absolutely okay ok gladly no_problem happy_to (?:i['’]d|glad)",
     start=r"[\W_]*",
     end=r"\b",
 )
+CHAT_AR = either(
+    "بالتاكيد بالطبع طبعا حسنا بكل_سرور اكيد علي_الرحب يسعدني بكل_تاكيد نعم_بالتاكيد حاضر",
+    start=r"[\W_]*",
+    end=r"\b",
+)
+CHAT_SOURCE = either(
+    "sure certain course absolute okay ok glad gladly no_problem happy pleas natural obvious",
+    "absolutely well al\\W?right right yes yeah yep definite indeed great good welcome fine very_well",
+    "so aye hm+ by_all_means let['’]?s now ah oh understood got_it no_worries awesome perfect excellent",
+    "roger look anyway agreed positive true clear fair exact delighted pleasure gotcha see",
+    start=r"[\W_]*(?:\w+[\W_]+){0,4}?",
+)
+POINTING = either(
+    "here_(?:is|are|you) here['’]s below_is the_following", start=r"[\W_]*", end=r"\b"
+)
+POINTING_AR = either("تفضل اليكم? فيما_يلي هذه_هي هذا_هو ادناه", start=r"[\W_]*", end=r"\b")
+POINTING_SOURCE = either("here below follow this these that those next take have there now")
+#: What a model writes before a colon.
+LABEL = either(
+    "(?:in_)?arabic english target output result answer (?:the_)?transl\\w+(?:_text)?",
+    "final\\w*_\\w+ (?:ال)?ترجمه(?:_العربيه)? بالعربيه (?:ب?ال)?عربيه الجواب",
+    "الناتج النتيجه",
+    start=r"[\W_]*",
+    end=r"[\W_]*$",
+)
+#: How a remark after a translation starts: a heading, or what an assistant says at the end.
+NOTE = either(
+    "(?:(?:translator['’]?s?_|translation_|important_)?notes?|n\\.?b|p\\.?s|explanation|disclaimer)\\W*:",
+    "please_note let_me_know i_hope hope_this feel_free do_you_want would_you_like",
+    "if_you_(?:need|have|want|would) is_there_anything (?:this|the)_(?:is_(?:a|the)_)?translation",
+    start=r"[\W_]*",
+)
 NOTE_AR = either(
-    "ملاحظ ملحوظ تنويه تنبيه توضيح تعليق شرح هامش للعلم يرجي_ملاحظه يرجي_العلم اتمني امل_ان",
+    "(?:ملاحظ|ملحوظ|تنويه|تنبيه|توضيح|تعليق|شرح|هامش)\\w*(?:_\\w+){0,2}\\s*: للعلم يرجي_ملاحظه",
+    "يرجي_العلم اتمني امل_ان",
     "ارجو_ان اخبرني لا_تتردد اذا_كنت_(?:تحتاج|ترغب|تريد|تود|بحاجه) اذا_كان_لديك هل_(?:ترغب|تريد)",
     "ان_كنت_(?:تحتاج|ترغب|تريد|تود|بحاجه) هل_(?:تحتاج|هناك|لديك) لقد_ترجمت تمت?_(?:ال)?ترجم",
     "انتهت_الترجم هذه_(?:هي_)?(?:ال)?ترجم ترجمه?_حرفيه ترجمت",
@@ -102,14 +116,10 @@ TOKENS = re.compile(
     r"|im_end|extra_id_\d+)\s*>|\bim_(?:start|end)\b|endoftext|[▁Ġ�]|\{(?:text|source|target)\}",
     re.IGNORECASE,
 )
-#: Headers of roles, alone on a line or before a colon.
+#: Headers of roles, alone on a line or before a colon, and any heading of that form.
 ROLES = re.compile(
     r"[#*\s]*(?:user|assistant|system|human|bot|ai|model|instruction|response|input|output|المستخدم"
     r"|المساعد|النظام|التعليمات|الاستجابة|الإدخال|الرد|الإجابة|البشري?|الإنسان)[ \t*]*(?::|$)",
     re.IGNORECASE,
 )
-ROLES_SOURCE = re.compile(
-    r"[#*\s]*(?:user|assistant|system|human|man|bot|ai|model|customer|client|helper|aide|answer|reply"
-    r"|instruction|response|input|output|prompt|solution|query|task|entry|guide)\w*[ \t*]*(?::|$)",
-    re.IGNORECASE,
-)
+HEADERS = re.compile(r"[#*\s]*[^\W\d_]+(?:[ -]\w+){0,2}[ \t*]*(:|$)")

@@ -5,6 +5,7 @@ that was rightly translated. So every pattern counts only where the source has n
 """
 
 import re
+from collections import Counter
 
 from hala_hpc.data import check_phrases as phrases
 from hala_hpc.data.check_number_words import plain_ar
@@ -13,13 +14,33 @@ from hala_hpc.data.check_sides import Sides
 #: Characters at the start of a text in which a refusal or an opening remark stands.
 _OPENING = 200
 _LATIN = re.compile("[A-Za-z]{2}")
-_OPENING_END = re.compile(r"[:：!\n]|[.،,؛–—-]\s")
+_FIRST_SIGN = re.compile(r"[:：!\n]|[.،,؛–—-]\s")
+_ANNOUNCED = re.compile(r"[:：!\n]")
 #: Cheap signs without which no pattern can fit; most texts have none of them.
 _SIGNS_OF_TOKENS = frozenset("<[{_▁Ġ�")
 _STEMS_OF_REFUSAL = (
-    *("طيع", "تطع", "مكن", "مكان", "قادر", "قدر", "وسع", "عذر", "سف", "رفض", "عجز", "متنع", "يجوز"),
-    *("نموذج", "اصطناعي", "مساعد", "بصفت", "كوني", "مسموح", "مخول", "ملائم", "مناسب", "محادث"),
-    *("باعتبار", "بوصف", "لا ", "لن "),
+    *(
+        "طيع",
+        "تطع",
+        "مكن",
+        "مكان",
+        "قادر",
+        "قدر",
+        "وسع",
+        "عذر",
+        "عتذر",
+        "آسف",
+        "أسف",
+        "اسف",
+        "ؤسف",
+        "رفض",
+    ),
+    *("عجز", "متنع", "يجوز", "نموذج", "اصطناعي", "ساعد", "ترجم", "بصفت", "كوني", "مسموح", "يُسمح"),
+    *("يسمح", "مخول", "ملائم", "مناسب", "محادث", "باعتبار", "بوصف"),
+)
+_STEMS_OF_NOTES = (
+    *("ملاحظ", "ملحوظ", "نويه", "نبيه", "وضيح", "عليق", "شرح", "هامش", "للعلم", "يرجى", "يرجي"),
+    *("تمنى", "آمل", "أمل", "امل", "رجو", "خبرن", "تردد", "كنت", "كان لد", "هل ", "ترجم"),
 )
 _PARTS = re.compile(r"\n+|(?<=[.!؟?)\]])\s+|(?=[(\[])")
 
@@ -31,9 +52,17 @@ def leaks_template(sides: Sides) -> bool:
         tokens = set(phrases.TOKENS.findall(text))
         if any(text.count(token) > source.count(token) for token in tokens):
             return True
-    if not any(phrases.ROLES.match(line) for line in text.split("\n")):
+    lines = text.split("\n")
+    if not any(map(phrases.ROLES.match, lines)):
         return False
-    return not any(phrases.ROLES_SOURCE.match(line) for line in source.split("\n"))
+    # The source may have it by any name: what counts is that there is one more.
+    before, after = _headers(source.split("\n")), _headers(lines)
+    return after[":"] > before[":"] or after[""] > before[""]
+
+
+def _headers(lines: list[str]) -> Counter[str]:
+    """How many lines start with a few words and a colon, and how many are a few words alone."""
+    return Counter(found[1] for line in lines if (found := phrases.HEADERS.match(line)))
 
 
 def is_refusal(sides: Sides) -> bool:
@@ -60,27 +89,57 @@ def _declines(text: str) -> bool:
 
 def has_comment(sides: Sides) -> bool:
     """Whether a model speaks about its translation, before or after it."""
-    text, source = sides.translation.text.strip(), sides.source.text
-    if _has_opening_remark(text, source):
+    text = sides.translation.text.strip()
+    if _has_chat(text, sides.source.text) or _is_announced(text, sides.source.text):
         return True
-    noted = any(
-        phrases.NOTE.match(part) or phrases.NOTE_AR.match(plain_ar(part))
-        for part in _PARTS.split(text)[1:]
-        if len(part) > 3
-    )
-    return noted and not phrases.NOTE_SOURCE.search(source)
+    if not _LATIN.search(text) and not any(stem in text for stem in _STEMS_OF_NOTES):
+        return False
+    return any(_is_note(part, sides.source.text) for part in _PARTS.split(text)[1:])
 
 
-def _has_opening_remark(text: str, source: str) -> bool:
-    """Whether the first words, up to a sign or the end of the line, are a remark."""
-    end = _OPENING_END.search(text[:_OPENING])
+def _has_chat(text: str, source: str) -> bool:
+    """Whether the words before the first sign are an assistant's, e.g. `Sure!`."""
+    end = _FIRST_SIGN.search(text[:_OPENING])
+    if end is None or not text[end.end() :].strip():
+        return False
+    opening = text[: end.start()]
+    if phrases.CHAT.match(opening):
+        return opening.lower() not in source.lower()
+    return bool(phrases.CHAT_AR.match(plain_ar(opening))) and not phrases.CHAT_SOURCE.match(source)
+
+
+def _is_announced(text: str, source: str) -> bool:
+    """Whether a translation is announced, e.g. by `Translation:`."""
+    end = _ANNOUNCED.search(text[:_OPENING])
     if end is None or not text[end.end() :].strip():
         return False
     opening = text[: end.start()]
     plain = plain_ar(opening)
-    if end.group()[0] in ":：!\n" and (
-        phrases.ABOUT.search(opening) or phrases.ABOUT_AR.search(plain)
-    ):
+    about = _is_about(opening)
+    if about and not phrases.ABOUT_SOURCE.search(source):
+        return True
+    if phrases.POINTING.match(opening) or phrases.POINTING_AR.match(plain):
+        # Both together are found where the source is about subtitles, too.
+        excuse = phrases.ABOUT if about else phrases.POINTING_SOURCE
+        return not excuse.search(source)
+    return bool(phrases.LABEL.match(plain)) and end.group() not in source
+
+
+def _is_about(text: str) -> bool:
+    """Whether a text speaks of translating."""
+    if _LATIN.search(text) and phrases.ABOUT.search(text):
+        return True
+    known = "ترجم" in text or "عرب" in text or "عرّب" in text
+    return known and phrases.ABOUT_AR.search(plain_ar(text)) is not None
+
+
+def _is_note(part: str, source: str) -> bool:
+    """Whether a line, a sentence or a bracket is a remark after a translation."""
+    if len(part) < 4:
+        return False
+    plain = plain_ar(part)
+    if not (phrases.NOTE.match(part) or phrases.NOTE_AR.match(plain)):
+        return False
+    if _is_about(part):
         return not phrases.ABOUT_SOURCE.search(source)
-    chat = phrases.CHAT.match(opening) or phrases.CHAT_AR.match(plain)
-    return bool(chat) and not phrases.CHAT_SOURCE.search(source[:80])
+    return not phrases.NOTE_SOURCE.search(source)

@@ -21,6 +21,8 @@ def is_repetitive(sides: Sides, most_repeats: int) -> bool:
     ours = _tokens(sides.translation.text)
     if any(map(_stutters, ours)) and not any(map(_stutters, _tokens(sides.source.text))):
         return True
+    if len(ours) > 5 and _is_doubled(ours):
+        return not _is_doubled(_tokens(sides.source.text))
     again = said_again(ours)
     if again == 0 and most_repeats > 1:  # four words would stand there twice
         return False
@@ -29,6 +31,11 @@ def is_repetitive(sides: Sides, most_repeats: int) -> bool:
         return True
     repeats = most_in_a_row(ours)
     return repeats > most_repeats and repeats > most_in_a_row(theirs)
+
+
+def _is_doubled(tokens: list[str]) -> bool:
+    half, odd = divmod(len(tokens), 2)
+    return not odd and tokens[:half] == tokens[half:]
 
 
 def _stutters(token: str) -> bool:

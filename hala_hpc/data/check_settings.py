@@ -38,16 +38,16 @@ class CheckSettings(BaseModel):
     """Letters of a translation per letter of its source at least, where one Arabic letter counts
     as 1.19 English ones. So counted human translations have 1.0, and from 80 letters on 99 % of
     them are between 0.61 and 1.47."""
-    most_length_ratio: PositiveFloat = 1.6
-    """Letters of a translation per letter of its source at most."""
+    most_length_ratio: PositiveFloat = 1.5
+    """Letters of a translation per letter of its source at most, counted in the same way."""
     length_slack: PositiveInt = 12
-    """Letters that may be missing besides, and half of those that may be too many: a short text
-    is as often one long word as three short ones."""
+    """Letters that may be missing besides, and by which every source is taken as longer: a short
+    text is one long word as often as three short ones."""
     least_script_share: Share = 0.5
     """Share of the letters in the target's script, not counting names and abbreviations. Less is
     text left in another language."""
     most_untranslated_words: PositiveInt = 4
-    """Words of ordinary text in a row that may stay in another script."""
+    """Words in a row that may stay in another script, where they are more than names."""
     most_repeats: PositiveInt = 2
     """How often a phrase may follow itself, where its source does not repeat as often."""
     wanted_words: dict[str, str] = {}

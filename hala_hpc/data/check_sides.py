@@ -30,16 +30,21 @@ class Text:
     @cached_property
     def plain(self) -> str:
         """The language alone, each protected span replaced by a space."""
-        return self._parts[1]
+        return " ".join(self._parts[1])
 
     @cached_property
-    def _parts(self) -> tuple[list[tuple[str, str]], str]:
+    def layout(self) -> str:
+        """The text with one sign in the place of each protected span."""
+        return "\ufffc".join(self._parts[1])
+
+    @cached_property
+    def _parts(self) -> tuple[list[tuple[str, str]], list[str]]:
         spans, pieces, at = [], [], 0
         for span in protected_spans(self.text):
             spans.append((span.kind, self.text[span.start : span.end]))
             pieces.append(self.text[at : span.start])
             at = span.end
-        return spans, " ".join([*pieces, self.text[at:]]) if spans else self.text
+        return spans, [*pieces, self.text[at:]]
 
     @cached_property
     def letters(self) -> str:
@@ -66,19 +71,19 @@ class Text:
     @cached_property
     def foreign_prose(self) -> int:
         """Letters of the words in other scripts that are not names, abbreviations or code."""
-        return sum(sum(row) for row in self.foreign_rows)
+        return sum(len(word) for row in self.foreign_rows for word in row if is_prose(word))
 
     @cached_property
-    def foreign_rows(self) -> list[list[int]]:
-        """The lengths of those words, in the rows in which they stand between own words."""
+    def foreign_rows(self) -> list[list[str]]:
+        """The words in other scripts, in the rows in which they stand between own words."""
         if self.own_letters == len(self.letters):
             return []
-        rows: list[list[int]] = [[]]
+        rows: list[list[str]] = [[]]
         for word in self.words:
             if self.scripts.search(word):
                 rows.append([])
-            elif is_prose(word) and letters(word):
-                rows[-1].append(len(word))
+            elif letters(word):
+                rows[-1].append(word)
         return rows
 
     @property

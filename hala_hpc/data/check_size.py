@@ -27,7 +27,7 @@ def is_wrong_length(sides: Sides, settings: CheckSettings) -> bool:
     """
     source, translation = _length(sides.source), _length(sides.translation)
     slack = settings.length_slack
-    if translation > settings.most_length_ratio * source + 2 * slack:
+    if translation > settings.most_length_ratio * (source + slack):
         return True
     least = settings.least_length_ratio
     if _ends(sides.source.text) and not _ends(sides.translation.text):

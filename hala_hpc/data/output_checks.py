@@ -39,7 +39,7 @@ class OutputChecks:
             reason: check for reason, check in every.items() if reason not in settings.skip
         }
 
-    def fault(self, source: str, translation: str) -> Reason | str:
+    def fault(self, source: str, translation: str) -> str:
         """The reason why a translation is not good, "" when nothing is wrong with it.
 
         The first of several reasons, in the order of `check_settings.Reason`. A translation that
