@@ -248,6 +248,7 @@ def test_shards_are_of_equal_length(tmp_path: Path) -> None:
     assert sum(sizes) > 250_000
 
 
+@pytest.mark.slow
 def test_several_processes_read_what_one_reads(tmp_path: Path) -> None:
     # Long rows: the file has several pieces, and equal rows are far apart.
     good = [{"instruction": f"Row {n % 600}.", "output": f"{n % 600}" * 40_000} for n in range(650)]
@@ -311,6 +312,7 @@ def test_rows_of_code_are_dropped_by_setting(tmp_path: Path, which: str, kept: i
     assert out.facts.rejected == ({"code": 4 - kept} if kept < 4 else {})
 
 
+@pytest.mark.slow
 def test_corrupt_rows_reconcile_by_a_program_of_its_own() -> None:
     words = ["--each", "20", "--good", "300", "--long", "0", "--units", "3"]
     done = subprocess.run(

@@ -10,6 +10,9 @@ from hala_hpc.core.hub import fetch_command
 from hala_hpc.data.corpus import BATCH_ROWS
 from hala_hpc.data.records import Record, broken
 
+#: Bytes of each column that are read at a time.
+BUFFER_BYTES = 1024 * 1024
+
 
 def parquet_rows(path: Path) -> Iterator[Record]:
     """The rows of a Parquet file in bounded memory. Raises UserError 65 when it is torn."""
@@ -33,17 +36,18 @@ class RowGroup:
 
         line = self.line - 1
         try:
-            with pq.ParquetFile(self.path) as file:
+            # Buffered: a row group may be larger than memory.
+            with pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES) as file:
                 for batch in file.iter_batches(BATCH_ROWS, row_groups=[self.group]):
                     yield from batch_records(batch, str(self.path), line)
                     line += batch.num_rows
         except (pa.ArrowInvalid, OSError) as error:
             raise broken(self.path, f"row {line}", str(error)) from error
 
-    def raws(self, wanted: Sequence[int]) -> list[Any]:
+    def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """Some rows as they were, named by their numbers in the group from 0, in order."""
         numbers = set(wanted)
-        return [record.raw for n, record in enumerate(self.records()) if n in numbers]
+        return (record.raw for n, record in enumerate(self.records()) if n in numbers)
 
 
 def row_groups(path: Path) -> Iterator[RowGroup]:

@@ -49,10 +49,10 @@ class Lines:
                     yield line, data.rstrip(b"\r\n"), False
                 left = None if left is None else left - length
 
-    def raws(self, wanted: Sequence[int]) -> list[Any]:
+    def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """What is kept of some rows, named by their numbers from 0, in order."""
         numbers = set(wanted)
-        return [kept(data) for n, (_, data, _) in enumerate(self.rows()) if n in numbers]
+        return (kept(data) for n, (_, data, _) in enumerate(self.rows()) if n in numbers)
 
     def records(self) -> Iterator[Record]:
         """The records of these lines."""

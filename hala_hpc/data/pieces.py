@@ -24,7 +24,7 @@ class Piece(Protocol):
         """Its rows in order."""
         ...
 
-    def raws(self, wanted: Sequence[int]) -> list[Any]:
+    def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """Some rows as they were, named by their numbers in the piece from 0, in order."""
         ...
 
@@ -39,9 +39,9 @@ class Held:
         """Its rows in order."""
         return iter(self.rows)
 
-    def raws(self, wanted: Sequence[int]) -> list[Any]:
+    def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """Some rows as they were, named by their numbers in the piece from 0, in order."""
-        return [self.rows[number].kept for number in wanted]
+        return (self.rows[number].kept for number in wanted)
 
 
 def pieces_of(source: Source, records: Iterator[Record]) -> Iterator[Piece]:

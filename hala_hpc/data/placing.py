@@ -51,17 +51,16 @@ def place(reads: Sequence[Read], units: int, file: Path) -> Plan:
     digest = hashlib.blake2b(digest_size=16)
     plan = Plan(places, [], [], "")
     for read, here in plan.of(reads):
-        with read.table() as table:
-            good = is_good(table)
-            here[:] = np.where(good, 0, REJECTED)
-            digest.update(np.where(good[:, None], ids_of(table), 0).tobytes())
+        table = read.columns("id", "reason")
+        good = is_good(table)
+        here[:] = np.where(good, 0, REJECTED)
+        digest.update(np.where(good[:, None], ids_of(table), 0).tobytes())
     for bucket in range(buckets := -(-total // BUCKET_ROWS)):
         positions = repeated(plan, reads, bucket, buckets)
         places[positions] = DUPLICATE
     tally = Tally(units)
     for read, here in plan.of(reads):
-        with read.table() as table:
-            tally.add(table, here)
+        tally.add(read.columns("line", "id", "size"), here)
     return Plan(places, tally.rows_in.tolist(), tally.marks(), digest.hexdigest())
 
 
@@ -71,11 +70,10 @@ def repeated(plan: Plan, reads: Sequence[Read], bucket: int, buckets: int) -> An
 
     keys, positions, at = [], [], 0
     for read, here in plan.of(reads):
-        with read.table() as table:
-            ids = ids_of(table)
-            chosen = np.flatnonzero((here != REJECTED) & (ids[:, 0] % buckets == bucket))
-            keys.append(ids[chosen])
-            positions.append(chosen + at)
+        ids = ids_of(read.columns("id"))
+        chosen = np.flatnonzero((here != REJECTED) & (ids[:, 0] % buckets == bucket))
+        keys.append(ids[chosen])
+        positions.append(chosen + at)
         at += read.rows
     key, position = np.concatenate(keys), np.concatenate(positions)
     # Stable: of equal ids the first in the input comes first.

@@ -1,6 +1,6 @@
 """The shards of a worker in the making: kept rows and rejected ones, each to its two files."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
@@ -15,6 +15,8 @@ from hala_hpc.data.spill import Read, rejected_line
 
 #: Bytes of text that all shards hold together before they write.
 HELD_BYTES = 128_000_000
+#: Columns that tell why a row is not kept.
+TOLD = ["line", "id", "reason", "kept"]
 
 
 class Shard:
@@ -63,11 +65,22 @@ class Shards:
 
     def add(self, read: Read, places: Any) -> None:
         """Take the rows of a piece that belong to these shards."""
-        with read.table() as table:
-            self.add_kept(table.select(self.columns), places)
-            self.add_rejected(read, table, places)
-        if self.held >= self.limit:
-            self.write_waiting()
+        import numpy as np
+
+        owner = shard_of(read.columns("line"), places, self.units)
+        mine = np.isin(owner, list(self.shards))
+        raws = read.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
+        at = 0
+        for table in read.tables():
+            rows = slice(at, at + table.num_rows)
+            self.add_kept(table.select(self.columns), places[rows])
+            bad = np.flatnonzero(mine[rows] & (places[rows] < 0))
+            told = rejected_rows(read, table.select(TOLD).take(bad), raws)
+            for unit, (reason, line) in zip(owner[rows][bad].tolist(), told, strict=True):
+                self.shards[unit].rejects.add_line(reason, line)
+            at += table.num_rows
+            if self.held >= self.limit:
+                self.write_waiting()
 
     def add_kept(self, table: Any, places: Any) -> None:
         """Take the rows that have a place."""
@@ -76,29 +89,12 @@ class Shards:
         units = sorted(self.shards)
         mine = np.flatnonzero(np.isin(places, units))
         order = mine[np.argsort(places[mine], kind="stable")]
-        # In one chunk: of several, pyarrow takes lists fifteen times as slowly.
-        chosen = table.combine_chunks().take(order)
+        chosen = table.take(order)
         self.held += chosen.nbytes
         starts: Any = np.searchsorted(places[order], units)
         for unit, (start, end) in zip(units, pairwise([*starts.tolist(), len(order)]), strict=True):
             if start < end:
                 self.shards[unit].waiting.append(chosen.slice(start, end - start))
-
-    def add_rejected(self, read: Read, table: Any, places: Any) -> None:
-        """Write the rows that have no place, each with its reason."""
-        import numpy as np
-
-        owner = shard_of(table, places, self.units)
-        bad = np.flatnonzero((places < 0) & np.isin(owner, list(self.shards)))
-        doubled = bad[places[bad] == DUPLICATE].tolist()
-        raws = dict(zip(doubled, read.raws(table, doubled), strict=True))
-        rows = table.select(["line", "id", "reason", "kept"]).take(bad).to_pylist()
-        for number, unit, row in zip(bad.tolist(), owner[bad].tolist(), rows, strict=True):
-            reason, text = row["reason"], row["kept"]
-            if number in raws:
-                reason, raw = "duplicate", raws[number]
-                text = rejected_line(read.where, row["line"], reason, raw, row["id"])
-            self.shards[unit].rejects.add_line(reason, text)
 
     def write_waiting(self) -> None:
         """Write what waits as row groups, all shards at once."""
@@ -139,6 +135,19 @@ def write_shards(
             return
         shards.add(read, places)
     shards.write_waiting()
+
+
+def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[tuple[str, str]]:
+    """Reason and line of rows that are not kept; `raws` are those of them that are repeats."""
+    for row in table.to_pylist():
+        if row["reason"]:
+            yield row["reason"], row["kept"]
+        else:
+            raw = next(raws)
+            yield (
+                "duplicate",
+                rejected_line(read.where, row["line"], "duplicate", raw, row["id"]),
+            )
 
 
 def hex_ids(column: Any) -> Any:

@@ -8,7 +8,6 @@ be used are in the file as well, without content.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from hala_hpc.data.records import Record
 #: Bytes of text and rows that are held as objects before they are written: a few tens of MB.
 BATCH_BYTES = 4_000_000
 BATCH_ROWS = 5_000
+#: How many such batches are read back at a time.
+TABLE_BATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -55,30 +56,54 @@ class Read:
     reasons: dict[str, int]
     """Rows by reason, good ones under ''."""
 
-    @contextmanager
-    def table(self) -> Iterator[Any]:
-        """All columns, mapped into memory: a column costs memory when it is looked at."""
+    def columns(self, *names: str) -> Any:
+        """Some columns of all rows; of the others nothing is read."""
         import pyarrow as pa
 
-        with pa.memory_map(str(self.file)) as mapped, pa.ipc.open_file(mapped) as file:
-            yield file.read_all().slice(0, self.rows)
+        fields = [schema_of_spill(self.kind).get_field_index(name) for name in names]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        with pa.OSFile(str(self.file)) as opened:
+            table = pa.ipc.open_file(opened, options=options).read_all()
+        return table.slice(0, self.rows).combine_chunks()
+
+    def tables(self) -> Iterator[Any]:
+        """All columns, some rows at a time."""
+        import pyarrow as pa
+
+        left = self.rows
+        with pa.OSFile(str(self.file)) as opened:
+            file = pa.ipc.open_file(opened)
+            for first in range(0, file.num_record_batches, TABLE_BATCHES):
+                last = min(first + TABLE_BATCHES, file.num_record_batches)
+                batches = [file.get_batch(number) for number in range(first, last)]
+                table = pa.Table.from_batches(batches).slice(0, left)
+                left -= table.num_rows
+                # In one chunk: of several, pyarrow takes lists fifteen times as slowly.
+                yield table.combine_chunks()
 
     def cut(self, rows: int) -> "Read":
         """The first rows of it alone."""
         import pyarrow.compute as pc
 
-        with self.table() as table:
-            counts = pc.value_counts(table["reason"].slice(0, rows)).to_pylist()
+        counts = pc.value_counts(self.columns("reason")["reason"].slice(0, rows)).to_pylist()
         reasons = {count["values"]: count["counts"] for count in counts}
         return replace(self, rows=rows, reasons=reasons)
 
-    def raws(self, table: Any, wanted: Sequence[int]) -> list[Any]:
-        """Some rows as they were, named by their numbers from 0."""
-        if not wanted:
-            return []
+    def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
+        """Some rows as they were, named by their numbers from 0, in order."""
         if self.piece is not None:
             return self.piece.raws(wanted)
-        return [json.loads(text) for text in table["kept"].take(wanted).to_pylist()]
+        kept = self.columns("kept")["kept"].take(wanted).to_pylist() if wanted else []
+        return map(json.loads, kept)
+
+
+def schema_of_spill(kind: Kind) -> Any:
+    """The columns of a file of adapted rows."""
+    import pyarrow as pa
+
+    types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
+    types |= {"reason": pa.string(), "kept": pa.string()}
+    return pa.schema([*types.items(), *list(schema_of(kind, {}))[1:]])
 
 
 def read_piece(reading: Reading) -> Read:
@@ -106,17 +131,12 @@ class Batch:
     """Columns in the making."""
 
     def __init__(self, kind: Kind, keeps_raw: bool) -> None:
-        import pyarrow as pa
-
         self.kind, self.keeps_raw, self.bytes = kind, keeps_raw, 0
         self.rows: list[tuple[int, bytes | None, int, str, str | None, str]] = []
         self.roles: list[str] = []
         self.texts: list[str | None] = []
         self.ends = [0]
-        content = list(schema_of(kind, {}))[1:]
-        types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
-        types |= {"reason": pa.string(), "kept": pa.string()}
-        self.schema = pa.schema([*types.items(), *content])
+        self.schema = schema_of_spill(kind)
 
     def add(self, record: Record, taken: Taken) -> None:
         """Add a row. One that cannot be used is kept as the line that tells of it."""
