@@ -28,6 +28,8 @@ REJECTED_EVERY = 25
 LOST_WITH_REJECTED = 4
 #: Rows that are read ahead of the engine at most.
 READ_AHEAD = 128
+#: Checks of a translation that are not made of a tiny model's answers.
+SKIPPED = ["copied", "wrong_language", "script", "repetition", "wanted_words", "length_ratio"]
 #: Words of the texts.
 TALE = "the boy reads a book near river while his sister eats fresh bread from old school"
 
@@ -65,13 +67,16 @@ class Shape:
 class KillNode:
     """The node, and a fresh artifact of it as often as one is wanted.
 
-    `model` is the folder of a real model; without it the stand-in answers.
+    `model` is the folder of a real model, and `known` has texts that it has learnt about; without
+    them the stand-in answers.
     """
 
-    def __init__(self, base: Path, shape: Shape, model: Path | None = None) -> None:
+    def __init__(
+        self, base: Path, shape: Shape, model: Path | None = None, known: Sequence[str] = ()
+    ) -> None:
         self.base, self.shape, self.model = base, shape, model
         self.corpus, self.log = base / "corpus", base / "asked.log"
-        write_corpus(self.corpus, texts(shape.rows))
+        write_corpus(self.corpus, known or texts(shape.rows))
         line = read_line(self.words())
         self.step = make_plan(line.nodes, line.work)["translate"]
         self.spec = make_spec(line.launcher, self.step.node.settings, "main", "")
@@ -79,7 +84,11 @@ class KillNode:
     def words(self) -> list[str]:
         """The line that a person would write."""
         recipe = self.base / "recipe.toml"
-        recipe.write_text(f'[translate]\ncorpus = "{self.corpus}"\nunits = {self.shape.units}\n')
+        # What a tiny model says is no translation.
+        lenient = f"retries = 0\nchecks.skip = {SKIPPED}\n" if self.model else ""
+        recipe.write_text(
+            f'[translate]\ncorpus = "{self.corpus}"\nunits = {self.shape.units}\n{lenient}'
+        )
         model = self.model or empty_model(self.base / "model")
         return [
             "stage=translate",
@@ -89,7 +98,8 @@ class KillNode:
             f"translate.commit_s={self.shape.commit_s}",
             f"translate.engine.max_num_seqs={self.shape.max_num_seqs}",
             "translate.max_rejected_fraction=1",
-            *(["translate.engine.dtype=float32", "translate.engine.cpu_cache_gb=0.1"]),
+            "translate.engine.dtype=float32",
+            "translate.engine.cpu_cache_gb=0.1",
         ]
 
     def fresh(self, name: str, workers: int = 1) -> Artifact:

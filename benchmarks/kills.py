@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -164,9 +165,10 @@ def make_node(base: Path, engine: str) -> KillNode:
     if engine == "standin":
         return KillNode(base, Shape())
     sys.path.insert(0, str(ROOT / "tests"))
-    from tiny_models import trained_model  # type: ignore[import-not-found]
+    from tiny_models import SENTENCES, trained_model  # type: ignore[import-not-found]
 
-    return KillNode(base, REAL_SHAPE, trained_model(base))
+    words = [" ".join(some) for many in (1, 2, 3) for some in product(SENTENCES, repeat=many)]
+    return KillNode(base, REAL_SHAPE, trained_model(base), words[: REAL_SHAPE.rows])
 
 
 def main() -> int:
