@@ -23,7 +23,7 @@ LOOK_S = 0.5
 STDERR = 2
 #: How long the main thread may take to notice the engine's death by itself and to leave the
 #: `with` block, in seconds. It knows more, e.g. that the GPU's memory was too small.
-OWN_WORDS_S = 3.0
+OWN_WORDS_S = 2.0
 
 
 class EngineWatch:
