@@ -41,10 +41,10 @@ class Report:
         """Whether the result is right and every job ended as it should."""
         return self.found.is_good and not self.defects
 
-    def note(self, blow: Blow, outcome: Outcome) -> None:
-        """Take down how a job ended."""
+    def note(self, blow: Blow, outcome: Outcome, job: str = "") -> None:
+        """Take down how a job ended, a worker or what `job` says."""
         if outcome.killed:
-            self.kills[blow.kind] += 1
+            self.kills[job + blow.kind] += 1
         if outcome.code not in KILLED:
             self.defects.append(f"{blow} ended with {outcome.code}")
 
@@ -69,7 +69,7 @@ class KillRun:
             self.strike_workers(blow)
         self.finish()
         for blow in gate_blows:
-            self.report.note(blow, blow.strike(self.start_gate))
+            self.report.note(blow, blow.strike(self.start_gate), "gate:")
         code = self.start_gate([]).wait()
         if code != OK:
             self.report.defects.append(f"the gate ended with {code}")
