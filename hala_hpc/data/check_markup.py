@@ -18,12 +18,12 @@ _ESCAPES = re.compile(r"\\[nrt](?![A-Za-z])|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
 
 def wrong_placeholders(sides: Sides) -> bool:
     """Whether code, formulas, addresses or placeholders were lost, changed or invented."""
-    return _wrong_spans(sides, tags=False)
+    return _wrong_spans(sides, layout=False)
 
 
 def wrong_markup(sides: Sides) -> bool:
     """Whether tags or Markdown marks were lost or invented, or line breaks came as `\\n`."""
-    if _wrong_spans(sides, tags=True):
+    if _wrong_spans(sides, layout=True):
         return True
     source, translation = sides.source.layout, sides.translation.layout
     if "\\" in translation and len(_ESCAPES.findall(translation)) > len(_ESCAPES.findall(source)):
@@ -32,14 +32,21 @@ def wrong_markup(sides: Sides) -> bool:
     return _signs(source, before) != _signs(translation, after) or _wrong_lists(before, after)
 
 
-def _wrong_spans(sides: Sides, *, tags: bool) -> bool:
-    before = Counter(text for kind, text in sides.source.spans if (kind == "tag") is tags)
-    after = Counter(text for kind, text in sides.translation.spans if (kind == "tag") is tags)
+def _wrong_spans(sides: Sides, *, layout: bool) -> bool:
+    """Whether tags and escapes, or the other protected spans, differ between the sides."""
+    before, after = (
+        Counter(text for kind, text in side.spans if _is_layout(kind, text) is layout)
+        for side in (sides.source, sides.translation)
+    )
     if before == after:
         return False
     # What counts as a span may hang on its neighbours: only what is not there as text is lost.
     source, translation = sides.source.text, sides.translation.text
     return any(source.count(span) != translation.count(span) for span in before | after)
+
+
+def _is_layout(kind: str, text: str) -> bool:
+    return kind == "tag" or (kind == "placeholder" and text.startswith("\\"))
 
 
 def _lines(text: str) -> list[str]:

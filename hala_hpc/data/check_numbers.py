@@ -8,8 +8,8 @@ from hala_hpc.data.check_sides import Sides, Text
 from hala_hpc.data.digits import western
 from hala_hpc.data.language import primary
 
-#: `10:00` is as often ten.
-_NUMBER = re.compile(r"(?!(?<=:)00(?!\d))\d+(?:[.,٫٬،’'\u00a0\u202f]\d+)*")
+_FULL_HOUR = re.compile(r"(?<=\d):00(?!\d)")
+_NUMBER = re.compile(r"\d+(?:[.,٫٬،’'\u00a0\u202f]\d+)*")
 _RUN = re.compile(r"[0-9]+")
 _GROUPED = re.compile(r"[1-9][0-9]{0,2}(?:([.,٬،’'\u00a0\u202f])[0-9]{3})(?:\1[0-9]{3})*")
 _DECIMAL = re.compile(r"([0-9]+)[.,٫]([0-9]+)")
@@ -39,7 +39,8 @@ def wrong_numbers(sides: Sides) -> bool:
 
 def written_numbers(text: str) -> list[str]:
     """The numbers of a text as they are written, with western digits."""
-    return [western(number) for number in _NUMBER.findall(text)]
+    # `10:00` is as often ten.
+    return [western(number) for number in _NUMBER.findall(_FULL_HOUR.sub("", text))]
 
 
 def _one_notation(written: list[str]) -> Counter[str]:

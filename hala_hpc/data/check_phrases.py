@@ -8,7 +8,10 @@ import re
 
 
 def either(*alternatives: str, start: str = r"\b", end: str = "") -> re.Pattern[str]:
-    """One pattern for many, in any case."""
+    """One pattern for many, in any case.
+
+    A space or a new string ends an alternative, also inside of brackets.
+    """
     words = " ".join(alternatives).split()
     joined = "|".join(words).replace("_", r"\W+")
     return re.compile(f"{start}(?:{joined}){end}", re.IGNORECASE)
@@ -21,11 +24,17 @@ UNABLE = either(
     "sorry apolog regret unfortunately not_(?:going|in_a_position) (?:do_not|don['’]t)_feel",
 )
 UNABLE_AR = either(
-    "(?:لا|لن|لم|لست|لسنا|ليس|غير)_(?:\\w+_)?(?:[انيت]?ستطيع|[انيت]?ستطع|[انيت]?تمكن|[انيت]?قدر",
-    "قادر|يمكنن[يا]|يمكن_لي|ب?امكان|بمقدور|ب?وسع|باستطاع|يسع|مسموح|مخول|[ان]ساعد|[ان]ترجم|مناسب)",
+    "(?:لا|لن|لم|ليس|غير)_(?:\\w+_)?(?:[ان]ستطيع|[ان]ستطع|[ان]تمكن|[ان]قدر|يمكنن[يا]|يمكن_لي",
+    "ب?امكان(?:ي|نا)|بمقدور(?:ي|نا)|ب?وسع(?:ي|نا)|باستطاعت(?:ي|نا)|يسع(?:ني|نا)|[ان]ساعد|[ان]ترجم)",
+    "(?:لا|لن|غير)_(?:يسمح|مسموح)_(?:لي|لنا)\\b لست_(?:قادر|مخول|متاكد) لا_[ان]ملك",
     "(?:لا|لن|غير)_(?:يمكن|يجوز|يصح|ممكن|ملائم)_(?:ترجم|تلبي|الرد|تقديم|مساعد|معالج)",
-    "ا?عتذر نعتذر اسف(?:ون|ه)?\\b عذرا معذره يوسف(?:ني|نا)\\b للاسف ارفض نرفض اعجز يتعذر تعذر",
-    "امتنع مع_الاسف",
+    "ا?عتذر نعتذر اسف(?:ون|ه)?\\b عذرا معذره يوسف(?:ني|نا)\\b للاسف ارفض نرفض اعجز",
+    "يتعذر_علي تعذر_علي امتنع مع_الاسف",
+)
+#: What in a source is rightly translated by the words above.
+UNABLE_SOURCE = either(
+    "excus pardon forgiv sad alas pity shame impossible incapable unable nobody no_one never fail",
+    "refus bad_luck neither without",
 )
 #: What a model is asked to do.
 HELP = either(
@@ -40,14 +49,15 @@ HELP_AR = either(
 #: That one is a machine.
 MACHINE = either("(?:an?|the)_(?:\\w+_)?(?:AI|artificial|language_model|virtual_assistant)\\b")
 MACHINE_AR = either(
-    "ك?نموذجا?_(?:ال)?(?:لغ|ذكاء|محادث) ذكاءا?_اصطناعي ال?ذكاء_الاصطناعي بصفتي كوني باعتباري",
-    "ك?مساعدا?_(?:افتراض|ذكي|رقم|اصطناع) بوصفي برنامج_محادث",
+    "ك?نموذجا?_(?:ال)?(?:لغ|ذكاء|محادث) ك?ذكاءا?_اصطناعي ك?مساعدا?_(?:افتراض|ذكي|رقم|اصطناع)",
+    "(?:بصفتي|كوني|باعتباري|بوصفي)_(?:مجرد_)?(?:نموذج|مساعد|ذكاء|برنامج|روبوت|نظام)",
 )
+MACHINE_SOURCE = either("AI\\b artificial intelligen language_model assistant chat robot machine")
 
 #: What a comment on a translation is about.
 ABOUT = either("translat", "in_arabic arabic_(?:version|text|translation) rendered rendering")
 ABOUT_AR = either(
-    "[بولك]*(?:ال)?ترجم م?ترجم تعريب معرب (?:بال|الي_ال|لل)لغه_العربي بالعربيه الي_العربيه للعربيه",
+    "[بولك]*(?:ال)?ترجم م?ترجم تعريب (?:بال|الي_ال|لل)لغه_العربي بالعربيه الي_العربيه للعربيه",
     "(?:ال)?نسخه_العربيه (?:ال)?نص_(?:ال)?عربي (?:ال)?مقابل_العربي",
 )
 #: Subtitles and versions are translations, too.
@@ -61,27 +71,30 @@ CHAT = either(
     end=r"\b",
 )
 CHAT_AR = either(
-    "بالتاكيد بالطبع طبعا حسنا بكل_سرور اكيد علي_الرحب يسعدني بكل_تاكيد نعم_بالتاكيد حاضر",
+    "بالتاكيد بالطبع طبعا حسنا بكل_سرور اكيد علي_الرحب يسعدني بكل_تاكيد نعم_بالتاكيد",
     start=r"[\W_]*",
     end=r"\b",
 )
 CHAT_SOURCE = either(
     "sure certain course absolute okay ok glad gladly no_problem happy pleas natural obvious",
-    "absolutely well al\\W?right right yes yeah yep definite indeed great good welcome fine very_well",
-    "so aye hm+ by_all_means let['’]?s now ah oh understood got_it no_worries awesome perfect excellent",
-    "roger look anyway agreed positive true clear fair exact delighted pleasure gotcha see",
+    "absolutely well al\\W?right right yes yeah yep definite indeed great good welcome fine",
+    "very_well so aye hm+ by_all_means let['’]?s now ah oh understood got_it no_worries awesome",
+    "perfect excellent roger look anyway agreed positive true clear fair exact delight pleasure",
+    "gotcha see honou?r love nice enjoy thrilled",
     start=r"[\W_]*(?:\w+[\W_]+){0,4}?",
 )
 POINTING = either(
     "here_(?:is|are|you) here['’]s below_is the_following", start=r"[\W_]*", end=r"\b"
 )
 POINTING_AR = either("تفضل اليكم? فيما_يلي هذه_هي هذا_هو ادناه", start=r"[\W_]*", end=r"\b")
-POINTING_SOURCE = either("here below follow this these that those next take have there now")
+POINTING_SOURCE = either(
+    "here below follow this these that those next take have there now it its such consider look",
+    "see give list behold voil",
+)
 #: What a model writes before a colon.
 LABEL = either(
-    "(?:in_)?arabic english target output result answer (?:the_)?transl\\w+(?:_text)?",
-    "final\\w*_\\w+ (?:ال)?ترجمه(?:_العربيه)? بالعربيه (?:ب?ال)?عربيه الجواب",
-    "الناتج النتيجه",
+    "(?:in_)?arabic english target (?:the_)?transl\\w+(?:_text)? final_translation",
+    "(?:ال)?ترجمه(?:_العربيه)? بالعربيه (?:ب?ال)?عربيه",
     start=r"[\W_]*",
     end=r"[\W_]*$",
 )
@@ -104,7 +117,9 @@ NOTE_SOURCE = either(
     "not(?:e|ing|ice|ed|es|ices)\\b n\\.b nb\\b p\\.s remark comment observ warn caution alert",
     "attention caveat expla clarif annotat footnote hop(?:e|ing) wish tell_me let_(?:me|us) free",
     "hesitat if_you do_you would_you is_there are_there any_(?:other|more|further) tip\\b hint",
-    "important disclaim remind please keep_in_mind trust may\\b pray margin have_you if\\b",
+    "important disclaim remind please keep_in_mind trust may\\b pray margin have_you if\\b say",
+    "look(?:ing)?_forward would_like expect want shy afraid talk speak should_you in_case caption",
+    "rationale reason descri",
 )
 
 #: Tokens of chat templates, and what the prompts of this package say about a place for a text.
@@ -113,7 +128,7 @@ TOKENS = re.compile(
     r"|\[/?(?:INST|SYS|AVAILABLE_TOOLS|TOOL_CALLS|PAD|UNK|CLS|SEP|MASK|BOS|EOS)\]"
     r"|</?(?:start|end)_of_(?:turn|text)>|</?(?:pad|unk|eos|bos|mask|think(?:ing)?|reasoning|answer"
     r"|response|translation|source|target|output|input|assistant|user|system|tool_call|im_start"
-    r"|im_end|extra_id_\d+)\s*>|\bim_(?:start|end)\b|endoftext|[▁Ġ�]|\{(?:text|source|target)\}",
+    r"|im_end|extra_id_\d+)\s*>|\bim_(?:start|end)\b|endoftext|[▁�]|\{(?:text|source|target)\}",
     re.IGNORECASE,
 )
 #: Headers of roles, alone on a line or before a colon, and any heading of that form.

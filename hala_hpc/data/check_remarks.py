@@ -17,30 +17,14 @@ _LATIN = re.compile("[A-Za-z]{2}")
 _FIRST_SIGN = re.compile(r"[:：!\n]|[.،,؛–—-]\s")
 _ANNOUNCED = re.compile(r"[:：!\n]")
 #: Cheap signs without which no pattern can fit; most texts have none of them.
-_SIGNS_OF_TOKENS = frozenset("<[{_▁Ġ�")
-_STEMS_OF_REFUSAL = (
-    *(
-        "طيع",
-        "تطع",
-        "مكن",
-        "مكان",
-        "قادر",
-        "قدر",
-        "وسع",
-        "عذر",
-        "عتذر",
-        "آسف",
-        "أسف",
-        "اسف",
-        "ؤسف",
-        "رفض",
-    ),
-    *("عجز", "متنع", "يجوز", "نموذج", "اصطناعي", "ساعد", "ترجم", "بصفت", "كوني", "مسموح", "يُسمح"),
-    *("يسمح", "مخول", "ملائم", "مناسب", "محادث", "باعتبار", "بوصف"),
+_SIGNS_OF_TOKENS = frozenset("<[{_▁�")
+_STEM_OF_REFUSAL = re.compile(
+    "طيع|تطع|مكن|مكان|قادر|قدر|وسع|عذر|عتذر|[آأاؤ]سف|رفض|عجز|متنع|يجوز|نموذج|اصطناعي|ساعد|ترجم|بصفت"
+    "|كوني|مسموح|يُ?سمح|مخول|ملائم|مناسب|محادث|باعتبار|بوصف|متأكد|أملك"
 )
-_STEMS_OF_NOTES = (
-    *("ملاحظ", "ملحوظ", "نويه", "نبيه", "وضيح", "عليق", "شرح", "هامش", "للعلم", "يرجى", "يرجي"),
-    *("تمنى", "آمل", "أمل", "امل", "رجو", "خبرن", "تردد", "كنت", "كان لد", "هل ", "ترجم"),
+_STEM_OF_NOTE = re.compile(
+    "ملاحظ|ملحوظ|نويه|نبيه|وضيح|عليق|شرح|هامش|للعلم|يرج[ىي]|تمنى|[آأا]مل|رجو|خبرن|تردد|كنت|كان لد"
+    "|هل |ترجم"
 )
 _PARTS = re.compile(r"\n+|(?<=[.!؟?)\]])\s+|(?=[(\[])")
 
@@ -67,10 +51,11 @@ def _headers(lines: list[str]) -> Counter[str]:
 
 def is_refusal(sides: Sides) -> bool:
     """Whether a model declines or speaks of itself, while the source does nothing like it."""
-    source, opening = sides.source.text, sides.translation.text[:_OPENING]
-    return _declines(opening) and not (
-        phrases.UNABLE.search(source) or phrases.MACHINE.search(source) or _declines(source)
-    )
+    source = sides.source.text
+    if not _declines(sides.translation.text[:_OPENING]):
+        return False
+    excuses = (phrases.UNABLE, phrases.UNABLE_SOURCE, phrases.MACHINE_SOURCE)
+    return not (any(excuse.search(source) for excuse in excuses) or _declines(source))
 
 
 def _declines(text: str) -> bool:
@@ -78,7 +63,7 @@ def _declines(text: str) -> bool:
         unable = phrases.UNABLE.search(text)
         if (unable and phrases.HELP.search(text, unable.end())) or phrases.MACHINE.search(text):
             return True
-    if text.isascii() or not any(stem in text for stem in _STEMS_OF_REFUSAL):
+    if text.isascii() or not _STEM_OF_REFUSAL.search(text):
         return False
     plain = plain_ar(text)
     if phrases.MACHINE_AR.search(plain):
@@ -92,7 +77,7 @@ def has_comment(sides: Sides) -> bool:
     text = sides.translation.text.strip()
     if _has_chat(text, sides.source.text) or _is_announced(text, sides.source.text):
         return True
-    if not _LATIN.search(text) and not any(stem in text for stem in _STEMS_OF_NOTES):
+    if not _LATIN.search(text) and not _STEM_OF_NOTE.search(text):
         return False
     return any(_is_note(part, sides.source.text) for part in _PARTS.split(text)[1:])
 
@@ -122,7 +107,8 @@ def _is_announced(text: str, source: str) -> bool:
         # Both together are found where the source is about subtitles, too.
         excuse = phrases.ABOUT if about else phrases.POINTING_SOURCE
         return not excuse.search(source)
-    return bool(phrases.LABEL.match(plain)) and end.group() not in source
+    is_label = phrases.LABEL.match(plain) and not phrases.ABOUT_SOURCE.search(source)
+    return bool(is_label) and end.group() not in source
 
 
 def _is_about(text: str) -> bool:
@@ -135,7 +121,7 @@ def _is_about(text: str) -> bool:
 
 def _is_note(part: str, source: str) -> bool:
     """Whether a line, a sentence or a bracket is a remark after a translation."""
-    if len(part) < 4:
+    if len(part) < 4 or ("?" in source and part.rstrip().endswith(("?", "؟"))):
         return False
     plain = plain_ar(part)
     if not (phrases.NOTE.match(part) or phrases.NOTE_AR.match(plain)):

@@ -7,6 +7,7 @@ from hala_hpc.data.check_sides import Sides
 _DIGITS = re.compile(r"\d+")
 #: Ten times the same few signs in a row.
 _STUTTER = re.compile(r"(\S{1,12}?)\1{9,}")
+_SIGNS = ".,:;!?\"'()،؛؟…«»“”"
 _LONGEST_PHRASE = 60
 #: Rows of four words that were there before, of all: sentences that are given twice.
 _MANY_AGAIN = 0.4
@@ -18,9 +19,9 @@ def is_repetitive(sides: Sides, most_repeats: int) -> bool:
     A phrase that follows itself too often, a text of which much was said before, or a sign
     without end. A single word may follow itself twice more often than a phrase.
     """
-    ours = _tokens(sides.translation.text)
-    if any(map(_stutters, ours)) and not any(map(_stutters, _tokens(sides.source.text))):
+    if _stutters(sides.translation.text) and not _stutters(sides.source.text):
         return True
+    ours = _tokens(sides.translation.text)
     if len(ours) > 5 and _is_doubled(ours):
         return not _is_doubled(_tokens(sides.source.text))
     again = said_again(ours)
@@ -38,11 +39,13 @@ def _is_doubled(tokens: list[str]) -> bool:
     return not odd and tokens[:half] == tokens[half:]
 
 
-def _stutters(token: str) -> bool:
+def _stutters(text: str) -> bool:
     """Whether a word is made of the same few signs again and again."""
-    if len(token) < 10 or len(set(token)) * 3 > len(token) < 100:
-        return False
-    return _STUTTER.search(token) is not None
+    return any(
+        _STUTTER.search(token) is not None
+        for token in text.split()
+        if len(token) >= 10 and (len(token) >= 100 or len(set(token)) * 3 <= len(token))
+    )
 
 
 def said_again(tokens: list[str]) -> float:
@@ -75,8 +78,8 @@ def _sizes(tokens: list[str]) -> list[int]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Words, every number as the same one; signs where a script has no spaces."""
-    tokens = _DIGITS.sub("0", text).split()
+    """Words in small letters, every number as the same one; signs where there are no spaces."""
+    tokens = [token.strip(_SIGNS) or token for token in _DIGITS.sub("0", text).casefold().split()]
     if tokens and len(text) > 20 * len(tokens):
         return [*tokens, *text] if len(tokens) == 1 else list(text)
     return tokens

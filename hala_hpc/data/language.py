@@ -71,15 +71,20 @@ class Languages:
             return False if share < 0.1 else None
         if only_language(found) == code:
             return True
-        shares = self._shares(text if share == 1.0 else in_scripts(text, code))
-        kin = _kin(code)
+        return self._has_model_say(text if share == 1.0 else in_scripts(text, code), code)
+
+    def _has_model_say(self, text: str, code: str) -> bool | None:
+        """`is_language` for a text in the scripts of the language."""
+        shares, kin, letter_count = self._shares(text), _kin(code), len(letters(text))
         if not kin & self._known:
             return None
         own = sum(share for language, share in shares if language in kin)
-        foreign = max((share for language, share in shares if language not in kin), default=0.0)
-        sure = _sure(len(found))
-        if foreign >= sure and own < 0.2:  # near relatives share their certainty
+        foreign = sum(share for language, share in shares if language not in kin)
+        sure = _sure(letter_count)
+        if shares[0][1] >= sure and own < 0.2:  # near relatives share their certainty
             return False
+        if foreign >= sure and own < 0.02 and letter_count > 1.5 * LEAST_LETTERS:
+            return False  # which of many others it is does not matter
         return True if own >= sure else None
 
     def _shares(self, text: str) -> list[tuple[str, float]]:
