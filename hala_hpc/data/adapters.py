@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from hala_hpc.data.corpus import Kind, Row
 
@@ -36,6 +36,17 @@ class RowError(Exception):
     """A row that cannot be used; the text is one word why."""
 
 
+class QuestionFields(NamedTuple):
+    """Fields of a question and its answer; `more`, which follows the question, and `system` may be
+    absent.
+    """
+
+    question: str
+    answer: str
+    more: str
+    system: str
+
+
 @dataclass(frozen=True)
 class Adapter:
     """One row shape: the fields that tell it, and how its texts are read."""
@@ -46,6 +57,8 @@ class Adapter:
     """The fields it needs, for people."""
     fits: Callable[[Row], bool]
     read: Callable[[Row], Texts]
+    question: QuestionFields | None = None
+    """Where rows are one question and one answer: they can be read many at a time."""
 
 
 def text_of(row: Row, name: str) -> str:
@@ -75,18 +88,16 @@ def turns(system: str, user: str, assistant: str) -> Texts:
     return ["user", "assistant"], [user, assistant]
 
 
-def read_alpaca(row: Row) -> Texts:
-    """`instruction`, `output`, and perhaps `input` (after a blank line) and `system`."""
-    question = text_of(row, "instruction")
-    if more := optional_text(row, "input"):
+ALPACA = QuestionFields("instruction", "output", "input", "system")
+OPENORCA = QuestionFields("question", "response", "", "system_prompt")
+
+
+def read_question(fields: QuestionFields, row: Row) -> Texts:
+    """A conversation of one question, with `more` after a blank line, and its answer."""
+    question = text_of(row, fields.question)
+    if fields.more and (more := optional_text(row, fields.more)):
         question = f"{question}\n\n{more}"
-    return turns(optional_text(row, "system"), question, text_of(row, "output"))
-
-
-def read_openorca(row: Row) -> Texts:
-    """`question`, `response`, and perhaps `system_prompt`."""
-    question, answer = text_of(row, "question"), text_of(row, "response")
-    return turns(optional_text(row, "system_prompt"), question, answer)
+    return turns(optional_text(row, fields.system), question, text_of(row, fields.answer))
 
 
 def read_messages(row: Row) -> Texts:
@@ -151,15 +162,21 @@ def adapters(languages: Languages) -> dict[str, Adapter]:
     talk: Kind = "conversations"
     opus = partial(fits_opus, languages), partial(read_opus, languages)
     opus_fields = f"translation with {' and '.join(languages)}, or source, target"
-    orca, alpaca = has("question", "response"), has("instruction", "output")
     all_of_them = (
         Adapter("messages", talk, "messages", has("messages"), read_messages),
         Adapter("sharegpt", talk, "conversations", fits_sharegpt, read_messages),
-        Adapter("openorca", talk, "question, response", orca, read_openorca),
-        Adapter("alpaca", talk, "instruction, output", alpaca, read_alpaca),
+        asking("openorca", OPENORCA),
+        asking("alpaca", ALPACA),
         Adapter("opus", "pairs", opus_fields, *opus),
     )
     return {adapter.name: adapter for adapter in all_of_them}
+
+
+def asking(name: str, fields: QuestionFields) -> Adapter:
+    """The adapter of rows of one question and one answer."""
+    needed = fields.question, fields.answer
+    read = partial(read_question, fields)
+    return Adapter(name, "conversations", ", ".join(needed), has(*needed), read, fields)
 
 
 def find_adapter(rows: Iterable[Row], wanted: str, languages: Languages) -> Adapter | None:

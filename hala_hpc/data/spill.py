@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.adapters import adapters
+from hala_hpc.data.adapters import Adapter, adapters
 from hala_hpc.data.corpus import Kind
 from hala_hpc.data.corpus_writer import json_line, schema_of
 from hala_hpc.data.intake import Shape, Taken, take
+from hala_hpc.data.json_lines import Lines
+from hala_hpc.data.many_questions import Questions, plain_fields, read_questions, stretches
 from hala_hpc.data.pieces import Held, Piece
 from hala_hpc.data.records import Record
 
@@ -115,16 +117,36 @@ def read_piece(reading: Reading) -> Read:
     reasons: Counter[str] = Counter()
     batch = Batch(reading.kind, keeps_raw)
     with pa.ipc.new_file(str(reading.file), batch.schema) as file:
-        for record in reading.piece.records():
-            taken = take(record, reading.origin, adapter, reading.shape)
-            reasons[taken.reason] += 1
-            batch.add(record, taken)
-            if batch.bytes >= BATCH_BYTES or len(batch.rows) >= BATCH_ROWS:
+        for part, line, questions in many_or_one(reading, adapter):
+            if questions is not None:
+                reasons[""] += len(questions.ids)
+                batch.add_questions(line, reading.origin, questions)
+            else:
+                for record in part.records():
+                    taken = take(record, reading.origin, adapter, reading.shape)
+                    reasons[taken.reason] += 1
+                    batch.add(record, taken)
+                    if batch.is_full:
+                        file.write_table(batch.table())
+                        batch = Batch(reading.kind, keeps_raw)
+            if batch.is_full:
                 file.write_table(batch.table())
                 batch = Batch(reading.kind, keeps_raw)
         file.write_table(batch.table())
     piece = None if keeps_raw else reading.piece
     return Read(reading.file, reading.where, reading.kind, piece, reasons.total(), dict(reasons))
+
+
+def many_or_one(
+    reading: Reading, adapter: Adapter
+) -> Iterator[tuple[Piece, int, Questions | None]]:
+    """The parts of a piece in order, each with its line, and all its rows if it is plain."""
+    fields, piece = plain_fields(adapter.question, reading.shape), reading.piece
+    if fields is None or not isinstance(piece, Lines):
+        yield piece, 1, None
+        return
+    for part, data in stretches(piece):
+        yield part, part.line, read_questions(data, fields) if data else None
 
 
 class Batch:
@@ -154,6 +176,32 @@ class Batch:
         self.ends.append(len(self.texts))
         self.rows.append((record.line, name, size, reason, kept, origin))
         self.bytes += size + (len(kept) if kept else 0)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to write."""
+        return self.bytes >= BATCH_BYTES or len(self.rows) >= BATCH_ROWS
+
+    def add_questions(self, line: int, origin: str, questions: Questions) -> None:
+        """Add good rows that stand on lines that follow each other from `line`."""
+        systems, asked, answers = questions.systems, questions.asked, questions.answers
+        at = len(self.texts)
+        for system, *texts in zip(systems, asked, answers, strict=True):
+            if system:
+                self.roles += ("system", "user", "assistant")
+                self.texts += (system, *texts)
+                at += 3
+            else:
+                self.roles += ("user", "assistant")
+                self.texts += texts
+                at += 2
+            self.ends.append(at)
+        rows = zip(questions.ids, questions.sizes, strict=True)
+        self.rows += [
+            (number, name, size, "", None, origin)
+            for number, (name, size) in enumerate(rows, start=line)
+        ]
+        self.bytes += sum(questions.sizes)
 
     def table(self) -> Any:
         """What was added, as Arrow columns."""

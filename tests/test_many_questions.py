@@ -1,0 +1,102 @@
+"""Rows that are read many at a time are what they are when they are read one by one."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hala_hpc.data.intake import Shape
+from hala_hpc.data.json_lines import Lines, cut_lines
+from hala_hpc.data.many_questions import plain_fields, stretches
+from hala_hpc.data.pieces import Held, Piece
+from hala_hpc.data.spill import Reading, read_piece
+
+TEXTS = ["Hi", "مرحبا\nبكم", "x" * 900, "\u2003 y", "\ufeffz", "```c```"]
+ODD: list[Any] = [None, "", " \n", "\u2003", "\x1c", 0, False, [], {}, ["a"], 7, "a\0b", "\ud800"]
+RAW = [b"", b" ", b"{", b"[]", b"null", b'"x"', b'{"instruction": "a", "output": "\xff"}', b"\r"]
+RAW += [
+    b'{"instruction": "a", "output": "b", "x": "\xff"}',
+    b'{"instruction": "a", "output": "\\q"}',
+]
+RAW += [
+    b'{"instruction": "a", "output": "b", "output": "c"}',
+    b'{"instruction": "a", "output": NaN}',
+]
+RAW += [
+    b'{"instruction": "a", "output": "b"} {"instruction": "c", "output": "d"}',
+    b"\xef\xbb\xbf{}",
+]
+
+
+def line(chance: random.Random, names: list[str], odd: float) -> bytes:
+    if chance.random() < odd:
+        return chance.choice(RAW)
+    fields = ["instruction", "output", "input", "system", "origin", "more", *names]
+    row: dict[str, Any] = {}
+    for name in fields:
+        if name in fields[:2] or chance.random() < 0.2:
+            texts = ODD if chance.random() < odd else TEXTS
+            row[name] = chance.choice(texts)
+        if chance.random() < odd:
+            row.pop(name, None)
+    text = json.dumps(row, ensure_ascii=chance.random() < 0.5)
+    return text.encode(errors="surrogatepass") + chance.choice([b"", b"", b"\r", b" "])
+
+
+RENAMES = [{}, {"problem": "instruction"}, {"a": "output", "b": "instruction"}]
+RENAMES += [{"a": "output", "b": "output"}, {"note": "input"}, {"input": "instruction"}]
+RENAMES += [{"output": "instruction", "instruction": "output"}, {"system": "note"}]
+
+
+@pytest.mark.parametrize("odd", [0.0, 0.002, 0.3])
+@pytest.mark.parametrize("rename", RENAMES, ids=str)
+def test_many_rows_at_once_are_what_they_are_one_by_one(
+    tmp_path: Path, rename: dict[str, str], odd: float
+) -> None:
+    import pyarrow as pa
+
+    chance = random.Random(3)
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b"\n".join(line(chance, list(rename), odd) for _ in range(3000)))
+    shape = Shape("alpaca", ("en", "ar"), rename=rename)
+    (piece,) = cut_lines(path)
+    tables = []
+    for number, each in enumerate[Piece]([piece, Held(list(piece.records()))]):
+        file = tmp_path / f"{number}.arrow"
+        read_piece(Reading(each, "w", "o", "alpaca", shape, file))
+        with pa.ipc.open_file(file) as opened:
+            table = opened.read_all()
+        kept = [
+            text if reason else None
+            for text, reason in zip(
+                table["kept"].to_pylist(), table["reason"].to_pylist(), strict=True
+            )
+        ]
+        tables.append([table.drop_columns("kept").to_pylist(), kept])
+    assert tables[0] == tables[1]
+
+
+def test_stretches_cover_a_file_whatever_its_lines_are(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    sizes = [5, 300_000, 0, 17_000_000, 7, 16_777_215, 16_777_216, 255 * 1024, 3]
+    path.write_bytes(b"\n".join(b"x" * size for size in sizes))
+    whole = Lines(path, 0, path.stat().st_size, 1)
+    found = [row for part, _ in stretches(whole) for row in part.rows()]
+    assert found == list(whole.rows())
+    assert [number for number, _, too_long in found if too_long] == [4, 7]
+    for part, data in stretches(whole):
+        if data:
+            assert data == path.read_bytes()[part.offset : part.offset + (part.size or 0)]
+        else:
+            assert (part.size or 0) >= 16 * 2**20
+
+
+def test_rows_that_need_a_look_are_read_one_by_one() -> None:
+    from hala_hpc.data.adapters import ALPACA
+
+    assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"))) == ALPACA
+    renamed = plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), {"problem": "instruction"}))
+    assert renamed == ALPACA._replace(question="problem")
+    assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), drop_code="only")) is None
