@@ -77,12 +77,13 @@ class KillNode:
         self.base, self.shape, self.model = base, shape, model
         self.corpus, self.log = base / "corpus", base / "asked.log"
         write_corpus(self.corpus, known or texts(shape.rows))
-        line = read_line(self.words())
+        self.words = self.line_of_words()
+        line = read_line(self.words)
         self.step = make_plan(line.nodes, line.work)["translate"]
         self.spec = make_spec(line.launcher, self.step.node.settings, "main", "")
 
-    def words(self) -> list[str]:
-        """The line that a person would write."""
+    def line_of_words(self) -> list[str]:
+        """The line that a person would write, and what it names."""
         recipe = self.base / "recipe.toml"
         # What a tiny model says is no translation.
         lenient = f"retries = 0\nchecks.skip = {SKIPPED}\n" if self.model else ""

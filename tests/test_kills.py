@@ -6,14 +6,17 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from benchmarks.kill_blows import AtCall, AtInstant, Blow
+from benchmarks.kill_log import losses
 from benchmarks.kill_node import KillNode, Shape
 from benchmarks.kill_run import KillRun
 from benchmarks.kills import wrong_writer
+from benchmarks.rows_check import RowsCheck, left_over
 
 pytestmark = [
     pytest.mark.slow,
@@ -98,3 +101,17 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(node: KillNode)
     assert said["code"] == 75
     assert "the lease of worker 0 went to" in said["reasons"][0]
     assert node.start("gate", artifact.folder).wait() == 0
+
+
+def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -> None:
+    node = KillNode(tmp_path, SHAPE)
+    line = node.start("launch", *node.words)
+    artifact = node.step.artifact
+    wait_until(lambda: list(artifact.folder.glob("kept/*/piece-*")), "the first piece")
+    os.kill(json.loads(artifact.progress_file(0).read_text())["pid"], signal.SIGKILL)
+    assert line.wait(120) == 0
+    found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
+    assert (found.faults, found.rows_in) == ([], SHAPE.rows)
+    assert json.loads(artifact.summary_file.read_text())["rounds"] == 2
+    assert left_over(artifact.folder) == []
+    assert all(loss.answers <= SHAPE.redone_bound for loss in losses(node.log, SHAPE.commit_s))
