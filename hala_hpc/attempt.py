@@ -90,6 +90,8 @@ class JobOut:
         self.unit_began = time.monotonic()
         self.counts: dict[str, float] = {}
         self.units_done = 0
+        log = artifact.log_file(worker, self.rank)
+        self.log_read = log.stat().st_size if log.exists() else 0
         self._stop = threading.Event()
         self._ended = threading.Event()
 
@@ -185,14 +187,16 @@ class JobOut:
             self._stop.set()
         os._exit(RETRY)
 
-    def log_tail(self) -> str:
-        """The end of what this attempt wrote to its log."""
+    def new_log(self) -> str:
+        """The end of what was written to this rank's log since this was last asked."""
         log = self.artifact.log_file(self.worker, self.rank)
         if not log.exists():
             return ""
+        size, first = log.stat().st_size, self.log_read
+        self.log_read = size
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace").rpartition(f"{self.attempt} on ")[2]
+            file.seek(max(first, size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace")
 
     def leave(self, reason: str) -> NoReturn:
         """End this process at once, from any thread, so that another attempt goes on."""

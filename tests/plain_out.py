@@ -51,7 +51,7 @@ class PlainOut:
     def require_lease(self) -> None:
         pass
 
-    def log_tail(self) -> str:
+    def new_log(self) -> str:
         return ""
 
     def leave(self, reason: str) -> None:

@@ -30,8 +30,10 @@ class OneQuestion:
     """Asks about the source of a pair; a row with a question mark is asked again."""
 
     kind: Kind = "pairs"
-    extra: dict[str, str] = {}
-    wanted: frozenset[str] | None = frozenset({"no"})
+
+    def __init__(self) -> None:
+        self.extra: dict[str, str] = {}
+        self.wanted: frozenset[str] | None = frozenset({"no"})
 
     def fit(self, _room: int, _count: Callable[[str], int]) -> None:
         pass

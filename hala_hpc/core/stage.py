@@ -85,8 +85,8 @@ class Out(Protocol):
         """Raise Retry when a newer attempt has begun; to be called before anything is kept."""
         ...
 
-    def log_tail(self) -> str:
-        """The end of what the worker wrote to its log."""
+    def new_log(self) -> str:
+        """The end of what was written to the worker's log since this was last asked."""
         ...
 
     def leave(self, reason: str) -> None:

@@ -118,11 +118,8 @@ class Questions:
 
     def step(self) -> Iterator[Delivery]:
         """One step of the engine, and the answers that it brought."""
-        try:
-            completions = self.generator.step()
-        except Exception as error:
-            if not is_gpu_out_of_memory(error, self.out.log_tail()):
-                raise
+        completions = self._step()
+        if completions is None:
             yield from self._run_smaller()
             return
         for completion in completions:
@@ -132,6 +129,18 @@ class Questions:
                 tokens_in=completion.tokens_in, tokens_out=completion.tokens_out
             )
             yield self._answer(key, judged(completion, ask.words))
+
+    def _step(self) -> list[Completion] | None:
+        """What a step finished; None when the GPU ran out of memory.
+
+        Outside of the `except` the error is gone, and with it the old engine, which it holds on to.
+        """
+        try:
+            return self.generator.step()
+        except Exception as error:
+            if is_gpu_out_of_memory(error, self.out.new_log()):
+                return None
+            raise
 
     def _run_smaller(self) -> Iterator[Delivery]:
         """Go on after the GPU ran out of memory: with fewer rows at once, and in the end without
