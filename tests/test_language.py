@@ -67,6 +67,10 @@ def test_a_short_text_is_left_open(languages: Languages, text: str) -> None:
     assert languages.is_language(text, "en") is None
 
 
+def test_half_characters_and_zeros_are_no_hindrance(languages: Languages) -> None:
+    assert languages.guess(SENTENCES["en"] + " \ud800\0") == "en"
+
+
 def test_near_relatives_and_regions_are_the_same_language(languages: Languages) -> None:
     assert languages.is_language("Anda boleh memilih fail lain daripada senarai ini.", "id")
     assert languages.is_language(SENTENCES["zh"], "zh-Hant") is True

@@ -71,9 +71,9 @@ class Languages:
             return False if share < 0.1 else None
         if only_language(found) == code:
             return True
-        return self._has_model_say(text if share == 1.0 else in_scripts(text, code), code)
+        return self._ask_model(text if share == 1.0 else in_scripts(text, code), code)
 
-    def _has_model_say(self, text: str, code: str) -> bool | None:
+    def _ask_model(self, text: str, code: str) -> bool | None:
         """`is_language` for a text in the scripts of the language."""
         shares, kin, letter_count = self._shares(text), _kin(code), len(letters(text))
         if not kin & self._known:
@@ -107,7 +107,8 @@ class Languages:
 
 def plain(text: str) -> str:
     """The beginning of a text as the model knows words: without marks on Arabic letters."""
-    return _ARABIC_MARKS.sub("", text[:ENOUGH_CHARACTERS]).replace("\0", " ")
+    beginning = _ARABIC_MARKS.sub("", text[:ENOUGH_CHARACTERS]).replace("\0", " ")
+    return beginning.encode("utf-8", "replace").decode("utf-8")  # it refuses half characters
 
 
 def _sure(letter_count: int) -> float:
