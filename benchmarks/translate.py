@@ -113,7 +113,9 @@ def rounds_of(
     return found
 
 
-def figures(rounds: list[dict[str, Any]], prefix_tokens: int, seqs: int) -> dict[str, Any]:
+def figures(
+    rounds: list[dict[str, Any]], prefix_tokens: int, seqs: int, caches: bool
+) -> dict[str, Any]:
     """The ratios of the rounds, and what the engine's counts say."""
 
     def ratio(above: str, below: str) -> float | None:
@@ -123,7 +125,7 @@ def figures(rounds: list[dict[str, Any]], prefix_tokens: int, seqs: int) -> dict
 
     tally = Tally(**rounds[-1]["worker"])
     # The first prompt fills the cache for all others.
-    possible = (tally.prompts - 1) * prefix_tokens
+    possible = (tally.prompts - 1) * prefix_tokens if caches else 0
     return {
         "ratio_to_raw": ratio("raw_s", "worker_s"),
         "ratio_to_datatrove": ratio("datatrove_s", "worker_s"),
@@ -154,7 +156,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     from hala_hpc.engines.generate import Generator
 
     texts = texts_of(arguments.data, arguments.rows, arguments.seed)
-    model = make_model(base / "model", texts)
+    model = make_model(base / "model", texts, arguments.family)
     plain = write_corpus(base / "plain", texts)
     repeated_texts = with_duplicates(texts, DUPLICATES, random.Random(arguments.seed))
     repeated = write_corpus(base / "repeated", repeated_texts)
@@ -167,6 +169,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
         sides = [Side(corpus, measurement.prompts(corpus)) for corpus in (plain, repeated)]
         with peer if peer.is_there else nullcontext() as there:
             rounds = rounds_of(measurement, sides[0], sides[1], there, arguments.rounds)
+        caches = bool(generator.llm.llm_engine.vllm_config.cache_config.enable_prefix_caching)
         block = generator.llm.llm_engine.vllm_config.cache_config.block_size
         prefix = shared_tokens(sides[0].prompts, block)
     larger_texts = [f"{text} ({n})" if n else text for n in range(LARGER) for text in texts]
@@ -176,10 +179,11 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
         for corpus in (plain, larger)
     ]
     return {
-        **figures(rounds, prefix, generator.max_num_seqs),
+        **figures(rounds, prefix, generator.max_num_seqs, caches),
         "memory_growth": round(peaks[1] / peaks[0], 4),
         "memory_mib": peaks,
         "prefix_tokens": prefix,
+        "family": arguments.family,
         "rows": arguments.rows,
         "data": [file.name for file in arguments.data] or "made",
         "max_num_seqs": generator.max_num_seqs,
@@ -194,6 +198,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="*", default=[], help="JSONL files of texts")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--family", default="qwen2", choices=["qwen2", "lfm2"], help="lfm2 has no prefix cache"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="48 rows, one round: does it run")
     parser.add_argument(

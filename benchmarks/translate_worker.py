@@ -38,6 +38,7 @@ class LocalOut:
 
     def __init__(self, base: Path, stage: Translate) -> None:
         self.base, self.stage, self.shared = base, stage, base / "shared"
+        self.cache = base / "cache"
         self.facts: list[Facts] = []
         for name in ("units", "done", "shared"):
             (base / name).mkdir(parents=True)
@@ -68,7 +69,7 @@ class LocalOut:
     def progress(self, **counts: float) -> None:
         """Nobody watches."""
 
-    def log_tail(self) -> str:
+    def new_log(self) -> str:
         """There is no log."""
         return ""
 

@@ -14,8 +14,16 @@ from hala_hpc.engines.settings import EngineSettings
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `tests/test_engine.py` holds both to it.
 CPU_OPTIONS = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
+#: Kinds of layers, as transformers names them, that keep a state for each row.
+STATE_LAYERS = ("conv", "mamba", "linear_attention", "recurrent")
 #: Options that leave the compiled code as it is.
-UNCOMPILED = ("model", "seed", "gpu_memory_utilization", "disable_log_stats")
+UNCOMPILED = (
+    "model",
+    "enable_prefix_caching",
+    "seed",
+    "gpu_memory_utilization",
+    "disable_log_stats",
+)
 
 
 def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None = None) -> Any:
@@ -64,6 +72,9 @@ def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[s
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
         "disable_log_stats": True,
+        "enable_prefix_caching": not has_row_states(model)
+        if settings.prefix_caching is None
+        else settings.prefix_caching,
         **size_options(settings, on_cpu),
         **(CPU_OPTIONS if on_cpu else {}),
     }
@@ -85,6 +96,19 @@ def context_tokens(model: str, wanted: int) -> int:
 
     config = AutoConfig.from_pretrained(model).get_text_config()
     return min(wanted, getattr(config, "max_position_embeddings", wanted))
+
+
+def has_row_states(model: str) -> bool:
+    """Whether layers of a model keep a state for each row: convolutions, Mamba, linear attention.
+
+    vLLM 0.32 puts off a row whose beginning was read in the same step, and lets in no other in its
+    place: on a CPU 16 to 31 rows ran at once where 128 could.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model).get_text_config()
+    kinds = getattr(config, "layer_types", None) or []
+    return any(kind in STATE_LAYERS for kind in kinds)
 
 
 def compile_facts(options: dict[str, Any], gpus: list[Gpu] | None) -> dict[str, Any]:

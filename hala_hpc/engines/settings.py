@@ -37,6 +37,9 @@ class EngineSettings(BaseModel):
     """Texts that are generated at once; none leaves it to vLLM."""
     max_num_batched_tokens: PositiveInt | None = runtime(None)
     """Tokens of one engine step at most; none leaves it to vLLM."""
+    prefix_caching: bool | None = runtime(None)
+    """Whether what prompts begin with is read once; none does so, but not for models with states
+    of their own for each row (LFM2), of which vLLM 0.32 then lets in one row a step."""
     enforce_eager: bool | None = runtime(None)
     """Whether to skip compilation and CUDA graphs; none skips them on a CPU only."""
     cpu_cache_gb: PositiveFloat = runtime(1.0)
