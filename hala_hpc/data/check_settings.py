@@ -40,7 +40,7 @@ class CheckSettings(BaseModel):
     them are between 0.61 and 1.47."""
     most_length_ratio: PositiveFloat = 1.5
     """Letters of a translation per letter of its source at most, counted in the same way."""
-    length_slack: PositiveInt = 12
+    length_slack: PositiveInt = 18
     """Letters that may be missing besides, and by which every source is taken as longer: a short
     text is one long word as often as three short ones."""
     least_script_share: Share = 0.5

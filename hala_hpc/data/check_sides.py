@@ -75,15 +75,21 @@ class Text:
 
     @cached_property
     def foreign_rows(self) -> list[list[str]]:
-        """The words in other scripts, in the rows in which they stand between own words."""
+        """The words in other scripts, in the rows in which they stand between own words.
+
+        A comma ends a row as well: lists of names are left as they are.
+        """
         if self.own_letters == len(self.letters):
             return []
         rows: list[list[str]] = [[]]
-        for word in self.words:
+        for token in self.plain.split():
+            word = token.strip(_EDGE)
             if self.scripts.search(word):
                 rows.append([])
             elif letters(word):
                 rows[-1].append(word)
+                if token.endswith((",", "،")):
+                    rows.append([])
         return rows
 
     @property
