@@ -55,8 +55,13 @@ class Shape:
         more than once.
         """
         steps = ceil(self.commit_s / self.step_s) + 1
-        in_flight = READ_AHEAD + 2 * self.max_num_seqs
-        return steps * self.max_num_seqs + ceil(in_flight / REJECTED_EVERY) * LOST_WITH_REJECTED
+        return steps * self.max_num_seqs + self.in_flight_answers
+
+    @property
+    def in_flight_answers(self) -> int:
+        """Answers of rows that are not finished: of those that are asked more than once."""
+        rows = READ_AHEAD + 2 * self.max_num_seqs
+        return ceil(rows / REJECTED_EVERY) * LOST_WITH_REJECTED
 
     @property
     def seconds(self) -> float:

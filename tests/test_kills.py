@@ -17,6 +17,8 @@ from benchmarks.kill_node import KillNode, Shape
 from benchmarks.kill_run import KillRun
 from benchmarks.kills import wrong_writer
 from benchmarks.rows_check import RowsCheck, left_over
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.data.corpus import Row
 
 pytestmark = [
     pytest.mark.slow,
@@ -64,6 +66,64 @@ def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None
 def test_a_gate_that_is_killed_leaves_nothing_behind(node: KillNode) -> None:
     blows: list[Blow] = [AtCall("link", 2), AtCall("rename", 1), AtCall("fsync", 11)]
     assert run(node, "gates", [], blows) == 3
+
+
+@pytest.fixture(scope="module")
+def calm(node: KillNode) -> Artifact:
+    """A run in peace."""
+    artifact = node.fresh("calm")
+    assert node.start_worker(artifact, 0).wait() == 0
+    assert node.start("gate", artifact.folder).wait() == 0
+    assert RowsCheck(node.corpus, artifact.folder, by_letters=True).run().is_good
+    return artifact
+
+
+def rewrite(part: Path, change: Callable[[list[Row]], list[Row]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(part)
+    pq.write_table(pa.Table.from_pylist(change(table.to_pylist()), schema=table.schema), part)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("lost", lambda rows: rows[:-1]),
+        ("duplicated", lambda rows: [*rows, rows[-1]]),
+        ("made_up", lambda rows: [*rows, {**rows[-1], "id": "f" * 32}]),
+        ("changed", lambda rows: [{**rows[0], "source": "another"}, *rows[1:]]),
+        ("torn", lambda rows: [{**rows[0], "target": rows[0]["target"][:-1]}, *rows[1:]]),
+        ("torn", lambda rows: [{**rows[0], "target": ""}, *rows[1:]]),
+        ("torn", lambda rows: [{**rows[0], "target": rows[1]["target"]}, *rows[1:]]),
+        ("moved", lambda rows: [rows[1], rows[0], *rows[2:]]),
+    ],
+)
+def test_the_check_finds_what_is_wrong_with_rows(
+    kind: str,
+    change: Callable[[list[Row]], list[Row]],
+    node: KillNode,
+    calm: Artifact,
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(calm.folder, tmp_path / "a")
+    rewrite(tmp_path / "a" / "output" / "part-00001.parquet", change)
+    found = RowsCheck(node.corpus, tmp_path / "a", by_letters=True).run()
+    assert getattr(found, kind) > 0, found
+    assert found.wrong_counts > 0
+
+
+def test_the_check_finds_torn_files_and_wrong_counts(
+    node: KillNode, calm: Artifact, tmp_path: Path
+) -> None:
+    shutil.copytree(calm.folder, tmp_path / "a")
+    part = tmp_path / "a" / "output" / "part-00001.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
+    assert RowsCheck(node.corpus, tmp_path / "a").run().torn == 1
+    shutil.copytree(calm.folder, tmp_path / "b")
+    mark = tmp_path / "b" / "done" / "00001.json"
+    mark.write_text(mark.read_text().replace('"rows_out": 48', '"rows_out": 49'))
+    assert RowsCheck(node.corpus, tmp_path / "b").run().wrong_counts == 1
 
 
 def test_the_same_check_finds_what_a_wrong_writer_does_to_rows(node: KillNode) -> None:
@@ -115,3 +175,21 @@ def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -
     assert json.loads(artifact.summary_file.read_text())["rounds"] == 2
     assert left_over(artifact.folder) == []
     assert all(loss.answers <= SHAPE.redone_bound for loss in losses(node.log, SHAPE.commit_s))
+
+
+def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode) -> None:
+    artifact = node.fresh("stopped")
+    # Pieces would come every hour: only the stop itself commits.
+    spec = artifact.round(1)
+    spec["spec"]["settings"]["commit_s"] = 3600.0
+    artifact.write_round(1, spec)
+    worker = node.start_worker(artifact, 0)
+    wait_until(lambda: node.log.exists() and node.log.stat().st_size > 4000, "some answers")
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 75
+    assert node.start_worker(artifact, 0).wait() == 0
+    assert node.start("gate", artifact.folder).wait() == 0
+    found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
+    assert (found.faults, found.rows_in) == ([], SHAPE.rows)
+    # Only what rows in flight had been answered, of those that are asked again and again.
+    assert sum(loss.answers for loss in losses(node.log, 3600)) <= SHAPE.in_flight_answers
