@@ -8,13 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.corpus import COLUMNS, Kind, part_name, rejected_name
 from hala_hpc.data.corpus_writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter
 from hala_hpc.data.placing import DUPLICATE, Plan, shard_of
-from hala_hpc.data.spill import Read, rejected_line
+from hala_hpc.data.spill import Read
+from hala_hpc.data.spill_writer import rejected_line
 
 #: Bytes of text that all shards hold together before they write.
 HELD_BYTES = 128_000_000
+#: What stands for a row that is no more.
+CHANGED = object()
 #: Columns that tell why a row is not kept.
 TOLD = ["line", "id", "reason", "kept"]
 
@@ -143,7 +147,12 @@ def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[tuple
         if row["reason"]:
             yield row["reason"], row["kept"]
         else:
-            raw = next(raws)
+            raw = next(raws, CHANGED)
+            if raw is CHANGED:
+                raise UserError(
+                    f"data {read.where}: was changed while it was read; launch the same line again",
+                    BAD_DATA,
+                )
             yield (
                 "duplicate",
                 rejected_line(read.where, row["line"], "duplicate", raw, row["id"]),

@@ -6,7 +6,6 @@ be used are in the file as well, without content.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,17 +13,13 @@ from typing import Any
 
 from hala_hpc.data.adapters import Adapter, adapters
 from hala_hpc.data.corpus import Kind
-from hala_hpc.data.corpus_writer import json_line, schema_of
-from hala_hpc.data.intake import Shape, Taken, take
+from hala_hpc.data.intake import Shape, take
 from hala_hpc.data.json_lines import Lines
 from hala_hpc.data.many_questions import Questions, plain_fields, read_questions, stretches
 from hala_hpc.data.pieces import Held, Piece
-from hala_hpc.data.records import Record
+from hala_hpc.data.spill_writer import SpillWriter, schema_of_spill
 
-#: Bytes of text and rows that are held as objects before they are written: a few tens of MB.
-BATCH_BYTES = 4_000_000
-BATCH_ROWS = 5_000
-#: How many such batches are read back at a time.
+#: How many batches of a file are read back at a time, each of a few MB.
 TABLE_BATCHES = 8
 
 
@@ -99,42 +94,20 @@ class Read:
         return map(json.loads, kept)
 
 
-def schema_of_spill(kind: Kind) -> Any:
-    """The columns of a file of adapted rows."""
-    import pyarrow as pa
-
-    types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
-    types |= {"reason": pa.string(), "kept": pa.string()}
-    return pa.schema([*types.items(), *list(schema_of(kind, {}))[1:]])
-
-
 def read_piece(reading: Reading) -> Read:
     """Adapt the rows of a piece and write them to its file."""
-    import pyarrow as pa
-
     adapter = adapters(reading.shape.languages)[reading.adapter]
     keeps_raw = isinstance(reading.piece, Held)
-    reasons: Counter[str] = Counter()
-    batch = Batch(reading.kind, keeps_raw)
-    with pa.ipc.new_file(str(reading.file), batch.schema) as file:
+    with SpillWriter(reading.file, reading.kind, keeps_raw) as writer:
         for part, line, questions in many_or_one(reading, adapter):
             if questions is not None:
-                reasons[""] += len(questions.ids)
-                batch.add_questions(line, reading.origin, questions)
-            else:
-                for record in part.records():
-                    taken = take(record, reading.origin, adapter, reading.shape)
-                    reasons[taken.reason] += 1
-                    batch.add(record, taken)
-                    if batch.is_full:
-                        file.write_table(batch.table())
-                        batch = Batch(reading.kind, keeps_raw)
-            if batch.is_full:
-                file.write_table(batch.table())
-                batch = Batch(reading.kind, keeps_raw)
-        file.write_table(batch.table())
+                writer.add_questions(line, reading.origin, questions)
+                continue
+            for record in part.records():
+                writer.add(record, take(record, reading.origin, adapter, reading.shape))
     piece = None if keeps_raw else reading.piece
-    return Read(reading.file, reading.where, reading.kind, piece, reasons.total(), dict(reasons))
+    reasons = dict(writer.reasons)
+    return Read(reading.file, reading.where, reading.kind, piece, sum(reasons.values()), reasons)
 
 
 def many_or_one(
@@ -147,92 +120,3 @@ def many_or_one(
         return
     for part, data in stretches(piece):
         yield part, part.line, read_questions(data, fields) if data else None
-
-
-class Batch:
-    """Columns in the making."""
-
-    def __init__(self, kind: Kind, keeps_raw: bool) -> None:
-        self.kind, self.keeps_raw, self.bytes = kind, keeps_raw, 0
-        self.rows: list[tuple[int, bytes | None, int, str, str | None, str]] = []
-        self.roles: list[str] = []
-        self.texts: list[str | None] = []
-        self.ends = [0]
-        self.schema = schema_of_spill(kind)
-
-    def add(self, record: Record, taken: Taken) -> None:
-        """Add a row. One that cannot be used is kept as the line that tells of it."""
-        origin, reason, name, size, roles, texts = taken
-        kept = None
-        if not reason:
-            self.roles += roles
-            self.texts += texts
-            if self.keeps_raw:
-                kept = json_line(record.kept)
-        else:
-            kept = rejection(record, taken)
-            if self.kind == "pairs":
-                self.texts += [None, None]
-        self.ends.append(len(self.texts))
-        self.rows.append((record.line, name, size, reason, kept, origin))
-        self.bytes += size + (len(kept) if kept else 0)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it is time to write."""
-        return self.bytes >= BATCH_BYTES or len(self.rows) >= BATCH_ROWS
-
-    def add_questions(self, line: int, origin: str, questions: Questions) -> None:
-        """Add good rows that stand on lines that follow each other from `line`."""
-        systems, asked, answers = questions.systems, questions.asked, questions.answers
-        at = len(self.texts)
-        for system, *texts in zip(systems, asked, answers, strict=True):
-            if system:
-                self.roles += ("system", "user", "assistant")
-                self.texts += (system, *texts)
-                at += 3
-            else:
-                self.roles += ("user", "assistant")
-                self.texts += texts
-                at += 2
-            self.ends.append(at)
-        rows = zip(questions.ids, questions.sizes, strict=True)
-        self.rows += [
-            (number, name, size, "", None, origin)
-            for number, (name, size) in enumerate(rows, start=line)
-        ]
-        self.bytes += sum(questions.sizes)
-
-    def table(self) -> Any:
-        """What was added, as Arrow columns."""
-        import pyarrow as pa
-
-        columns = list(zip(*self.rows, strict=True)) or [()] * 6
-        arrays = [
-            pa.array(values, field.type)
-            for values, field in zip(columns, self.schema, strict=False)
-        ]
-        return pa.Table.from_arrays([*arrays, *self.content()], schema=self.schema)
-
-    def content(self) -> list[Any]:
-        """The columns of the texts."""
-        import pyarrow as pa
-
-        texts = pa.array(self.texts, pa.string())
-        if self.kind == "pairs":
-            return [texts[0::2], texts[1::2]]
-        turns = pa.StructArray.from_arrays(
-            [pa.array(self.roles, pa.string()), texts], names=["role", "content"]
-        )
-        return [pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns)]
-
-
-def rejection(record: Record, taken: Taken) -> str:
-    """The line of a file of rejected rows that tells of a row."""
-    return rejected_line(record.where, record.line, taken.reason, record.kept, taken.id)
-
-
-def rejected_line(where: str, line: int, reason: str, row: Any, name: bytes | None) -> str:
-    """A line of a file of rejected rows; `row` is as it was, `name` its id where it has one."""
-    more = {"id": name.hex()} if name else {}
-    return json_line({"where": where, "line": line, "reason": reason, **more, "row": row})
