@@ -1,7 +1,7 @@
 """What models write instead of a translation: foreign sentences, refusals, remarks, templates.
 
-Written down from outputs of models and before the checks; tuning looks at every other one of
-them (`tune`), the measurement at the rest.
+Written by the hand that wrote the checks, though not copied from their patterns. Tuning looks at
+every other one of them (`tune`), the measurement at the rest.
 """
 
 FOREIGN = {
