@@ -66,7 +66,8 @@ class RowsCheck:
         self.found = Found()
         config = read_json(artifact / "config.json")
         self.units = int(config.get("units", 0))
-        self.side = config.get("settings", {}).get("field", "source")
+        settings = config.get("settings", {})
+        self.side, self.roles = settings.get("field", "source"), settings.get("roles", [])
         self.letters: dict[str, str] = {}
 
     def run(self, like: Path | None = None) -> Found:
@@ -140,8 +141,9 @@ class RowsCheck:
             same = after["messages_source"] == before["messages"]
             roles = [[m["role"] for m in after[key]] for key in ("messages", "messages_source")]
             same = same and roles[0] == roles[1]
-            both = zip(after["messages_source"], after["messages"], strict=False)
-            texts = [(a["content"], b["content"]) for a, b in both]
+            both = list(zip(after["messages_source"], after["messages"], strict=False))
+            same = same and all(a == b for a, b in both if a["role"] not in self.roles)
+            texts = [(a["content"], b["content"]) for a, b in both if a["role"] in self.roles]
         else:
             same = after["source"] == before[self.side]
             texts = [(after["source"], after["target"])]
