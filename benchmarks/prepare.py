@@ -112,19 +112,19 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     for path, rows in ((small, args.round_rows), (large, args.rows)):
         path.parent.mkdir()
         repeated = write_alpaca(path, rows)
-    rounds: dict[str, list[float]] = {way: [] for way in WAYS}
+    rounds: dict[str, list[float]] = {way: [] for way in args.ways}
     ours: list[Run] = []
     for _ in range(args.rounds):
         ours.append(run_prepare(small, folder / "ours", args.shards, processes))
         shutil.rmtree(folder / "ours")
-        for way in WAYS:
+        for way in args.ways:
             other = run_datasets(small, folder / "theirs", args.shards, processes, way)
             shutil.rmtree(folder / "theirs")
             rounds[way].append(other.seconds / ours[-1].seconds)
     full = run_prepare(large, folder / "ours", args.shards, processes)
     theirs = {
         way: run_datasets(large, folder / f"theirs-{way}", args.shards, processes, way)
-        for way in WAYS
+        for way in args.ways
     }
     output = folder / "ours" / "work" / "latest" / "rows"
     summary = json.loads((output / "summary.json").read_text())
@@ -137,7 +137,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
         "processes": processes,
         "seconds": round(full.seconds, 1),
         "datasets_seconds": {way: round(run.seconds, 1) for way, run in theirs.items()},
-        "ratio_to_datasets": round(theirs["filter"].seconds / full.seconds, 2),
+        "ratio_to_datasets": round(theirs[args.ways[0]].seconds / full.seconds, 2),
         "ratios": {way: round(run.seconds / full.seconds, 2) for way, run in theirs.items()},
         "cpu_seconds": round(full.cpu_seconds, 1),
         "cpu_ratios": {

@@ -17,7 +17,7 @@ from hala_hpc.data.intake import Shape, take
 from hala_hpc.data.json_lines import Lines
 from hala_hpc.data.many_questions import Questions, plain_fields, read_questions, stretches
 from hala_hpc.data.pieces import Held, Piece
-from hala_hpc.data.spill_writer import SpillWriter, schema_of_spill
+from hala_hpc.data.spill_writer import SpillWriter, keep_memory, schema_of_spill
 
 #: How many batches of a file are read back at a time, each of a few MB.
 TABLE_BATCHES = 8
@@ -96,6 +96,7 @@ class Read:
 
 def read_piece(reading: Reading) -> Read:
     """Adapt the rows of a piece and write them to its file."""
+    keep_memory()
     adapter = adapters(reading.shape.languages)[reading.adapter]
     keeps_raw = isinstance(reading.piece, Held)
     with SpillWriter(reading.file, reading.kind, keeps_raw) as writer:

@@ -28,6 +28,7 @@ from hala_hpc.data.read_back import PLANNED, ROWS_IN, read_back
 from hala_hpc.data.shard import Shards, write_shards
 from hala_hpc.data.sources import Choice, sources
 from hala_hpc.data.spill import Read, Reading, read_piece
+from hala_hpc.data.spill_writer import keep_memory
 
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
 WANTED = {"duplicate", "code", "dropped"}
@@ -143,6 +144,7 @@ class Prepare(Stage[Settings]):
     def run(self, units: Iterable[int], out: Out) -> None:
         """Read the input once, decide about all its rows, and write the shards of the units."""
         units = list(units)
+        keep_memory()
         with spilled(out.folder(units[0])) as folder:
             reads = self._read(folder, out)
             if out.stop:
