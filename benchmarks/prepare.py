@@ -5,7 +5,8 @@
 Both sides make ids, remove duplicates and write shards of the same file, each in a process tree
 of its own, with the same number of processes; `prepare` goes through `launch` and checks what it
 wrote, `datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the
-batched way with `filter`; the other ways are in `benchmarks.prepare_with_datasets`.
+first of `--ways`: batched `map` and `filter`. `benchmarks.prepare_with_datasets` tells what the
+others are. CPU seconds are of the whole process tree: on a machine with other work they say more.
 """
 
 import argparse
@@ -159,6 +160,7 @@ if __name__ == "__main__":
     parser.add_argument("--round-rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shards", type=int, default=64)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument(
         "--within", help="folder for the files, some GB; without, the temporary one"
     )
