@@ -105,8 +105,8 @@ def test_rules_reject_without_a_question_and_are_counted_apart(judged: Any) -> N
     assert {rule: count for rule, count in details["rules"].items() if count} == dict.fromkeys(
         RULED_OUT, 1
     )
-    assert details["texts"] == len(kept) == details["scores"]["rows"]
-    assert sum(details["scores"]["histogram"]) == len(kept)
+    assert details["texts"] == len(kept) == details["judge_scores"]["rows"]
+    assert sum(details["judge_scores"]["histogram"]) == len(kept)
     assert sum(mark["rows_rejected"] for mark in marks) == 4
 
 
@@ -123,7 +123,7 @@ def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) 
         assert all((row["verdict"] == "accept") == (row["score"] >= 0.5) for row in kept + lost)
         assert before <= {row["id"] for row in kept}
         before = {row["id"] for row in kept}
-        assert details["scores"]["rows"] == len(kept) + len(lost) == len(judged.rows) - 4
+        assert details["judge_scores"]["rows"] == len(kept) + len(lost) == len(judged.rows) - 4
         counts.append(len(kept))
     assert counts == sorted(set(counts))
 
@@ -256,7 +256,7 @@ def test_a_launched_filter_keeps_its_share_and_its_counts_add_up(
     assert found["rows_in"] == 20
     assert found["rows_out"] == 12
     assert found["rejected"] == {"rejected_by_judge": 4, **dict.fromkeys(RULED_OUT, 1)}
-    assert found["details"]["scores"]["rows"] == 16
+    assert found["details"]["judge_scores"]["rows"] == 16
     kept = list(read_rows(work / "latest/judged/output"))
     assert {row["id"] for row in GOOD} <= {row["id"] for row in kept}
     assert len(kept) == 12

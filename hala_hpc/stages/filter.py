@@ -164,7 +164,7 @@ class Filter(RowStage[Settings]):
 
         details = super().collect(marks, folders, output)
         scores = scores_in(output, output / REJECTED_ROWS)
-        details |= {"rules": self.rule_counts(marks), "scores": summary_of(scores)}
+        details |= {"rules": self.rule_counts(marks), "judge_scores": summary_of(scores)}
         if self.settings.target_share is None:
             return details
         best = BestRows(scores_in(output), self.settings.target_share)
