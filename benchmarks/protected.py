@@ -127,7 +127,7 @@ def rows(paths: list[Path]) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet
 
     for path in paths:
-        files = sorted(path.rglob("part-*.parquet")) if path.is_dir() else [path]
+        files = sorted(path.glob("part-*.parquet")) if path.is_dir() else [path]
         assert files, f"no part-*.parquet in {path}"
         for file in files:
             table = pyarrow.parquet.ParquetFile(file)
