@@ -92,6 +92,7 @@ class JobOut:
         self.units_done = 0
         log = artifact.log_file(worker, self.rank)
         self.log_read = log.stat().st_size if log.exists() else 0
+        self._counting = threading.Lock()
         self._stop = threading.Event()
         self._ended = threading.Event()
 
@@ -148,8 +149,9 @@ class JobOut:
         )
         if self.stage.steals:
             self.artifact.claim_file(unit).unlink(missing_ok=True)
-        self.unit_began = time.monotonic()
-        self.units_done += 1
+        with self._counting:
+            self.unit_began = time.monotonic()
+            self.units_done += 1
 
     def require_lease(self) -> None:
         """Leave when a newer attempt of the same worker has begun."""

@@ -39,7 +39,8 @@ def task_of(kind: type[TranslationTask] = ConversationTask, **more: Any) -> Tran
 
 def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Ask]]:
     """The result of a row, and everything that was asked about it."""
-    program, asked = task.program(row), []
+    program = task.program(row)
+    asked: list[Ask] = []
     answers = None
     while True:
         try:

@@ -146,7 +146,7 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
         for setting, value, reference in node.settings.references():
             if not value.startswith("@"):
                 continue
-            target, slash, part = value[1:].partition("/")
+            target, slash, name = value[1:].partition("/")
             word = f"{node.name}.{setting}={value}"
             if target not in nodes:
                 mistakes.append(
@@ -159,10 +159,9 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
                     f"{word}: {target} makes {made}, but {setting} takes "
                     f"{' or '.join(reference.kinds)}"
                 )
-            elif slash and made != "files" and part not in nodes[target].stage.parts:
-                parts = [f"@{target}/{name}" for name in nodes[target].stage.parts]
-                also = f" or {' or '.join(parts)}" if parts else ""
-                mistakes.append(f"{word}: {target} makes one {made}; write @{target}{also}")
+            elif slash and made != "files" and name not in nodes[target].stage.byproducts:
+                good = [f"@{target}", *(f"@{target}/{n}" for n in nodes[target].stage.byproducts)]
+                mistakes.append(f"{word}: {target} makes one {made}; write {' or '.join(good)}")
 
 
 def in_order(nodes: dict[str, Node]) -> dict[str, Node]:

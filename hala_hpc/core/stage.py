@@ -118,8 +118,8 @@ class Stage(Generic[S]):
     """Name of the stage, as in `stage=translate`."""
     produces: ClassVar[str]
     """Kind of product: model, corpus, files, scores or page."""
-    parts: ClassVar[tuple[str, ...]] = ()
-    """What else `@node/part` may name beside the product, of the same kind."""
+    byproducts: ClassVar[tuple[str, ...]] = ()
+    """What else `@node/name` may name beside the product, of the same kind."""
     env: ClassVar[str] = "main"
     """Environment that the jobs need: main or quantize."""
     Settings: ClassVar[type[StageSettings]]

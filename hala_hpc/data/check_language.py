@@ -30,6 +30,8 @@ def is_copied(sides: Sides) -> bool:
 def is_wrong_language(sides: Sides, languages: Languages) -> bool:
     """Whether a translation is in another language than it should be, as a whole."""
     text = sides.translation
+    if sides.must_change and text.letters and not text.own_letters:
+        return True
     if len(text.letters) < 8 or len(text.words) < 3:
         return False
     if own_share(text) < 0.1:

@@ -10,8 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data import corpus as corpora
-from hala_hpc.data.corpus import Kind, require_kind
+from hala_hpc.data.corpus import Kind, parts, require_kind
 from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.job_environment import prepare_environment
 from hala_hpc.engines.row_work import RowTask, Work
@@ -41,7 +40,7 @@ class RowStage(Stage[S]):
     """Many units in one engine; a stage of this kind says with `task` what is asked."""
 
     produces = "corpus"
-    parts = (REJECTED,)
+    byproducts = (REJECTED,)
     steals = True
     takes: tuple[Kind, ...]
     """Kinds of corpus that the stage takes."""
@@ -76,7 +75,7 @@ class RowStage(Stage[S]):
         """Raise UserError when files of the model or the corpus are missing."""
         require_model(self.settings.model)
         if not self.settings.corpus.startswith("@"):
-            corpora.parts(self.settings.corpus)
+            parts(self.settings.corpus)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Ask about the units' rows, each unit committed when its last row is done."""

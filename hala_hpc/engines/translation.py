@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
+from hala_hpc.data.check_settings import Digits
 from hala_hpc.data.digits import apply_digits
 from hala_hpc.data.output_checks import OutputChecks
 from hala_hpc.data.segments import Layout, Segment, around_spans, lay_out, smaller
@@ -27,7 +28,7 @@ class Translator:
     prompt: str
     """With a place {text}."""
     checks: OutputChecks
-    digits: str
+    digits: Digits
     retries: int
     """How often a piece is asked again before its row is rejected."""
     limit: int
