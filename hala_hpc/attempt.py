@@ -4,6 +4,7 @@ Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the
 `UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
 """
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -224,20 +225,18 @@ class JobOut:
 
 
 @functools.cache
-def distributions_of_modules() -> Mapping[str, list[str]]:
-    """Which distributions hold a module; reads all metadata, so only once."""
-    return importlib.metadata.packages_distributions()
+def version_of(module: str) -> str:
+    """Version of the distribution that a module comes from; empty where none is named so."""
+    for name in (module, f"{module}-cpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return ""
 
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that this process loaded."""
-    found = {"python": sys.version.split()[0]}
-    for module in REPORTED:
-        if module in sys.modules:
-            distributions = distributions_of_modules().get(module, [])
-            if distributions:
-                found[module] = importlib.metadata.version(distributions[0])
-    return found
+    found = {module: version_of(module) for module in REPORTED if module in sys.modules}
+    return {"python": sys.version.split()[0]} | {m: word for m, word in found.items() if word}
 
 
 def load_stage(artifact: Artifact, config: dict[str, Any]) -> Stage[Any]:
