@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hala_hpc.core.errors import RETRY
+
 #: System calls by which files come to be, with the names that libraries know them by.
 CALLS = {
     "write": "write,pwrite64,writev",
@@ -21,6 +23,8 @@ CALLS = {
 }
 #: Seconds after which a job that should have ended is a defect.
 END_LIMIT_S = 300
+#: Exit codes of a job that was killed: its child (75), or itself, as Python or a shell tells it.
+KILLED = (RETRY, -9, 137)
 #: Which processes of a job die of a kill at an instant.
 TARGETS = ("child", "supervisor", "both")
 
@@ -73,7 +77,7 @@ class AtInstant:
         if was_running:
             kill(job.pid, self.target)
         code = job.wait(END_LIMIT_S)
-        return Outcome(was_running and code != 0, code)
+        return Outcome(was_running and code in KILLED, code)
 
 
 @dataclass(frozen=True)
@@ -94,7 +98,7 @@ class AtCall:
         inject = f"inject={names}:signal=KILL:when={self.number}"
         job = start([*STRACE, "-o", "/dev/null", "-e", f"trace={names}", "-e", inject])
         code = job.wait(END_LIMIT_S)
-        return Outcome(code != 0, code)
+        return Outcome(code in KILLED, code)
 
 
 STRACE = ["strace", "-f", "-qq"]

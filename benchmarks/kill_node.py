@@ -116,9 +116,10 @@ class KillNode:
         self.begin_round(artifact, workers)
         return artifact
 
-    def begin_round(self, artifact: Artifact, workers: int) -> None:
-        """Share what is missing among workers, as a launch or a gate does."""
-        begin_round(artifact, self.shape.units, workers, self.spec)
+    def begin_round(self, artifact: Artifact, workers: int) -> int:
+        """Share what is missing among workers, as a launch or a gate does; how many there are."""
+        number = begin_round(artifact, self.shape.units, workers, self.spec)
+        return len(artifact.round(number)["assignment"])
 
     def start(
         self, module: str, *arguments: object, prefix: Sequence[str] = (), **env: str

@@ -10,16 +10,13 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from benchmarks.kill_blows import Blow, Outcome, Starter
+from benchmarks.kill_blows import KILLED, Blow, Outcome, Starter
 from benchmarks.kill_log import Loss, losses
 from benchmarks.kill_node import KillNode
 from benchmarks.rows_check import Found, RowsCheck, left_over
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import OK, RETRY
+from hala_hpc.core.errors import OK
 
-#: Exit codes of a job that was killed, or whose child was: 75, or the signal as a shell or
-#: Python tells it.
-KILLED = (OK, RETRY, -9, 137)
 #: Rounds that are not disturbed and must finish any run.
 CALM_ROUNDS = 3
 
@@ -45,7 +42,7 @@ class Report:
         """Take down how a job ended, a worker or what `job` says."""
         if outcome.killed:
             self.kills[job + blow.kind] += 1
-        if outcome.code not in KILLED:
+        if outcome.code not in (OK, *KILLED):
             self.defects.append(f"{blow} ended with {outcome.code}")
 
 
@@ -64,8 +61,7 @@ class KillRun:
             if self.is_whole:
                 break
             if self.chance.random() < 0.5:
-                self.workers = self.chance.choice((1, 1, 2))
-                self.node.begin_round(self.artifact, self.workers)
+                self.workers = self.node.begin_round(self.artifact, self.chance.choice((1, 1, 2)))
             self.strike_workers(blow)
         self.finish()
         for blow in gate_blows:
