@@ -242,8 +242,9 @@ def versions() -> dict[str, str]:
 def load_stage(artifact: Artifact, config: dict[str, Any]) -> Stage[Any]:
     """The stage of an artifact with the settings of the newest round, inside a job."""
     stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE
-    settings = artifact.round(artifact.last_round())["spec"]["settings"]
-    return stage(stage.Settings.model_validate(settings), JobInputs(config, artifact.folder.parent))
+    spec = artifact.round(artifact.last_round())["spec"]
+    settings = stage.Settings.model_validate(spec["settings"] | {"resources": spec["resources"]})
+    return stage(settings, JobInputs(config, artifact.folder.parent))
 
 
 def run_attempt(folder: str, worker: int, attempt: str) -> int:

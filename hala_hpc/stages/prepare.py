@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -19,16 +19,13 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import part_kind, part_name, part_note, rejected_name
-from hala_hpc.data.in_order import in_order, processors
 from hala_hpc.data.intake import CodeRows, Shape, fitted_sources
 from hala_hpc.data.peek import peek
-from hala_hpc.data.pieces import pieces_of
-from hala_hpc.data.placing import Plan, place
-from hala_hpc.data.read_back import PLANNED, ROWS_IN, read_back
-from hala_hpc.data.shard import Shards, write_shards
 from hala_hpc.data.sources import Choice, sources
-from hala_hpc.data.spill import Read, Reading, read_piece
-from hala_hpc.data.spill_writer import keep_memory
+
+if TYPE_CHECKING:
+    from hala_hpc.data.placing import Plan
+    from hala_hpc.data.spill import Read, Reading
 
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
 WANTED = {"duplicate", "code", "dropped"}
@@ -143,6 +140,9 @@ class Prepare(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Read the input once, decide about all its rows, and write the shards of the units."""
+        from hala_hpc.data.placing import place
+        from hala_hpc.data.spill_writer import keep_memory
+
         units = list(units)
         keep_memory()
         with spilled(out.folder(units[0])) as folder:
@@ -159,10 +159,15 @@ class Prepare(Stage[Settings]):
 
     @property
     def _processors(self) -> int:
+        from hala_hpc.data.in_order import processors
+
         return processors(self.settings.resources.cpus_per_rank)
 
-    def _read(self, folder: Path, out: Out) -> list[Read]:
+    def _read(self, folder: Path, out: Out) -> "list[Read]":
         """Adapt all rows that are asked for. Raises UserError 65 when there are none."""
+        from hala_hpc.data.in_order import in_order
+        from hala_hpc.data.spill import read_piece
+
         reads: list[Read] = []
         rows, limit = 0, self.settings.limit or sys.maxsize
         for read in in_order(read_piece, self._readings(folder), self._processors):
@@ -177,8 +182,11 @@ class Prepare(Stage[Settings]):
             raise UserError(f"data {named}: is empty, there are no rows to prepare", BAD_DATA)
         return reads
 
-    def _readings(self, folder: Path) -> Iterator[Reading]:
+    def _readings(self, folder: Path) -> "Iterator[Reading]":
         """The pieces of the data, in order."""
+        from hala_hpc.data.pieces import pieces_of
+        from hala_hpc.data.spill import Reading
+
         found = [
             source
             for word in self.settings.data
@@ -190,8 +198,11 @@ class Prepare(Stage[Settings]):
                 file = folder / f"{next(number):06d}.arrow"
                 yield Reading(piece, source.where, source.origin, adapter.name, shape, file)
 
-    def _write(self, folders: dict[int, Path], plan: Plan, reads: list[Read], out: Out) -> None:
+    def _write(self, folders: dict[int, Path], plan: "Plan", reads: "list[Read]", out: Out) -> None:
         """Write the two files of each unit."""
+        from hala_hpc.data.read_back import PLANNED, ROWS_IN
+        from hala_hpc.data.shard import Shards, write_shards
+
         with Shards(folders, reads[0].kind, self.settings.units, self._processors) as shards:
             write_shards(shards, plan, reads, lambda: out.stop)
             for unit, shard in shards.shards.items():
@@ -200,7 +211,7 @@ class Prepare(Stage[Settings]):
                 shard.writer.note(INPUT_ROWS, str(len(plan.places)))
                 shard.writer.note(INPUT_DIGEST, plan.digest)
 
-    def _require_good(self, reads: list[Read], units: list[int], out: Out) -> None:
+    def _require_good(self, reads: "list[Read]", units: list[int], out: Out) -> None:
         """Raise UserError 65 when too many rows cannot be used; the rejected ones are kept."""
         totals: Counter[str] = Counter()
         for read in reads:
@@ -223,6 +234,8 @@ class Prepare(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read back both files: every row is what its id says, none is missing."""
+        from hala_hpc.data.read_back import read_back
+
         part = folder / part_name(unit)
         found = read_back(folder, unit)
         input_rows, digest = part_note(part, INPUT_ROWS), part_note(part, INPUT_DIGEST)
