@@ -4,45 +4,21 @@ Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the
 `UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
 """
 
-import contextlib
-import functools
 import importlib
-import importlib.metadata
-import json
 import os
-import shutil
-import socket
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
-from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Stage
-
-#: What is looked at of a worker's log to tell why an engine died.
-LOG_TAIL_BYTES = 262_144
-REPORTED = (
-    "vllm",
-    "torch",
-    "transformers",
-    "trl",
-    "deepspeed",
-    "mergekit",
-    "llmcompressor",
-    "lm_eval",
-    "sacrebleu",
-    "datasets",
-    "pyarrow",
-)
+from hala_hpc.job_out import JobOut, report_mistakes
 
 
 @dataclass(frozen=True)
@@ -79,166 +55,6 @@ class JobInputs:
         return self.artifact(reference[1:].partition("/")[0]).summary() or {}
 
 
-class JobOut:
-    """Where the results of this attempt go; see `core.stage.Out`."""
-
-    def __init__(self, artifact: Artifact, stage: Stage[Any], worker: int, attempt: str) -> None:
-        self.artifact, self.stage, self.worker, self.attempt = artifact, stage, worker, attempt
-        self.shared, self.cache = artifact.shared, artifact.folder.parent / "cache"
-        self.rank = int(os.environ.get("RANK", "0"))
-        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
-        self.began = time.time()
-        self.unit_began = time.monotonic()
-        self.counts: dict[str, float] = {}
-        self.units_done = 0
-        log = artifact.log_file(worker, self.rank)
-        self.log_read = log.stat().st_size if log.exists() else 0
-        self._counting = threading.Lock()
-        self._stop = threading.Event()
-        self._ended = threading.Event()
-
-    @property
-    def stop(self) -> bool:
-        """Whether the supervisor asked to leave."""
-        return self._stop.is_set()
-
-    def folder(self, unit: int) -> Path:
-        """Private folder of this attempt for the files of a unit."""
-        folder = self.artifact.attempt_folder(self.attempt) / f"{unit:05d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def kept(self, unit: int) -> Path:
-        """Folder of a unit that outlives the attempt."""
-        folder = self.artifact.kept_folder(unit)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def progress(self, **counts: float) -> None:
-        """Set counts that people watch."""
-        self.counts.update(counts)
-
-    def commit(self, unit: int) -> None:
-        """Check, publish and mark a unit; the first attempt to do so wins."""
-        if self.rank != 0:
-            return
-        self.require_lease()
-        folder = self.folder(unit)
-        facts = self.stage.check(unit, folder)
-        facts.verify()
-        published = self.artifact.unit_folder(unit)
-        if not claim_folder(folder, published):
-            # An attempt before this one published the unit and was ended before its mark.
-            facts = self.stage.check(unit, published)
-            facts.verify()
-        self.artifact.write_mark(
-            unit,
-            {
-                "unit": unit,
-                **facts.as_dict(),
-                "seconds": round(time.monotonic() - self.unit_began, 3),
-                "attempt": self.attempt,
-                "host": socket.gethostname(),
-                "files": {
-                    str(p.relative_to(published)): p.stat().st_size
-                    for p in sorted(published.rglob("*"))
-                    if p.is_file()
-                },
-                "versions": versions(),
-                "commit": os.environ.get("HALA_COMMIT", ""),
-            },
-        )
-        if self.stage.steals:
-            self.artifact.claim_file(unit).unlink(missing_ok=True)
-        with self._counting:
-            self.unit_began = time.monotonic()
-            self.units_done += 1
-
-    def require_lease(self) -> None:
-        """Leave when a newer attempt of the same worker has begun."""
-        lease = read_json(self.artifact.lease_file(self.worker)) or {}
-        if lease.get("attempt") != self.attempt:
-            raise Retry(f"the lease of worker {self.worker} went to {lease.get('attempt')}")
-
-    def write_progress(self, ended: bool = False) -> None:
-        """Tell those who watch how far this rank is."""
-        write_json(
-            self.artifact.progress_file(self.worker, self.rank),
-            {
-                "worker": self.worker,
-                "rank": self.rank,
-                "attempt": self.attempt,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "began": self.began,
-                "time": time.time(),
-                "ended": ended,
-                "units_done": self.units_done,
-                "stopping": self.stop,
-                **self.counts,
-            },
-        )
-
-    def give_signs_of_life(self) -> None:
-        """Write the progress once a second until the end."""
-        while not self._ended.wait(1.0):
-            self.write_progress()
-
-    def heed_supervisor(self, descriptor: int) -> None:
-        """A byte from the supervisor asks to stop; its death ends this process at once."""
-        while os.read(descriptor, 1):
-            self._stop.set()
-        os._exit(RETRY)
-
-    def new_log(self) -> str:
-        """The end of what was written to this rank's log since this was last asked."""
-        log = self.artifact.log_file(self.worker, self.rank)
-        if not log.exists():
-            return ""
-        size, first = log.stat().st_size, self.log_read
-        self.log_read = size
-        with log.open("rb") as file:
-            file.seek(max(first, size - LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace")
-
-    def leave(self, reason: str) -> NoReturn:
-        """End this process at once, from any thread, so that another attempt goes on."""
-        report_mistakes(self.artifact, self.attempt, RETRY, [reason])
-        os._exit(RETRY)
-
-    def start(self) -> None:
-        """Begin to listen to the supervisor and to give signs of life."""
-        descriptor = os.environ.get("HALA_STOP_FD")
-        if descriptor:
-            threading.Thread(
-                target=self.heed_supervisor, args=(int(descriptor),), daemon=True
-            ).start()
-        self.write_progress()
-        threading.Thread(target=self.give_signs_of_life, daemon=True).start()
-
-    def finish(self) -> None:
-        """Say the last word and remove what was not published."""
-        self._ended.set()
-        self.write_progress(ended=True)
-        if self.rank == 0:
-            shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
-
-
-@functools.cache
-def version_of(module: str) -> str:
-    """Version of the distribution that a module comes from; empty where none is named so."""
-    for name in (module, f"{module}-cpu"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(name)
-    return ""
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that this process loaded."""
-    found = {module: version_of(module) for module in REPORTED if module in sys.modules}
-    return {"python": sys.version.split()[0]} | {m: word for m, word in found.items() if word}
-
-
 def load_stage(artifact: Artifact, config: dict[str, Any]) -> Stage[Any]:
     """The stage of an artifact with the settings of the newest round, inside a job."""
     stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE
@@ -273,14 +89,6 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     if out.stop:
         return RETRY
     raise UserError(f"{config['stage']} returned without finishing its units: a defect", INTERNAL)
-
-
-def report_mistakes(artifact: Artifact, attempt: str, code: int, mistakes: list[str]) -> None:
-    """Tell the supervisor, and people who read the log, why this attempt ends."""
-    print("\n".join(mistakes), file=sys.stderr, flush=True)
-    rank = os.environ.get("RANK", "0")
-    report = artifact.attempt_file(f"{attempt}-error-{rank}")
-    report.write_text(json.dumps({"code": code, "mistakes": mistakes}, ensure_ascii=False))
 
 
 def main(arguments: Sequence[str]) -> int:

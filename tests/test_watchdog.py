@@ -193,7 +193,7 @@ sys.exit(Supervisor(Artifact(Path(folder)), 0).run())
 HANGING = """
 import sys, time
 from pathlib import Path
-from hala_hpc.attempt import JobOut
+from hala_hpc.job_out import JobOut
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.engines.watchdog import EngineWatch
 folder, worker, attempt = sys.argv[-3:]
