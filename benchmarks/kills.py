@@ -10,6 +10,7 @@ was lost, duplicated, torn or changed, or when a kill cost more than the work si
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -194,6 +195,10 @@ def main() -> int:
         "seconds": round(time.monotonic() - began),
         "good": good and wrong["runs_found"] > 0,
     }
+    if told["good"]:
+        shutil.rmtree(node.base)
+    else:
+        print(f"what is left of bad runs is in {node.base}")
     print(json.dumps(told, ensure_ascii=False))
     return 0 if told["good"] else 1
 

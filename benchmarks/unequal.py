@@ -10,6 +10,7 @@ ideal is above 1.1.
 import argparse
 import json
 import re
+import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def main() -> int:
     found = told(node, artifact)
     assert node.start("gate", artifact.folder).wait() == 0, artifact.folder
     good = RowsCheck(node.corpus, artifact.folder, by_letters=True).run().is_good
+    shutil.rmtree(node.base)
     print(json.dumps(found | {"rows_good": good}))
     return 0 if good and found["ratio_to_ideal"] <= MOST_RATIO else 1
 
