@@ -71,6 +71,8 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
         raise UserError(f"{folder} is no artifact: config.json is missing", NO_INPUT)
     stage = load_stage(artifact, config)
     assignment: list[list[int]] = artifact.round(artifact.last_round())["assignment"]
+    if worker >= len(assignment):
+        return 0  # this round has fewer workers
     claims = Claims(artifact, worker, assignment)
     own = [unit for unit in assignment[worker] if artifact.mark(unit) is None]
     units = iter(claims if stage.steals else own)
