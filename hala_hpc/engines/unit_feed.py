@@ -24,6 +24,8 @@ OPEN_CHARACTERS = 50_000_000
 PROGRESS_S = 0.5
 #: Rows after which a share of rejected ones tells something.
 TELLING_ROWS = 1000
+#: As many times what is read ahead: its long rows come first, and they fail more often.
+TELLING_WINDOWS = 3
 
 
 class UnitFeed:
@@ -37,6 +39,7 @@ class UnitFeed:
         self.rows = self.rejected = self.characters = 0
         self.last_commit = self.last_cost = monotonic()
         self.next_progress = 0.0
+        self.telling_rows = max(TELLING_ROWS, TELLING_WINDOWS * self.questions.most_ahead)
 
     def run(self, units: Iterable[int]) -> None:
         """Make the units and commit each when its last row is done; return early on `stop`."""
@@ -132,7 +135,7 @@ class UnitFeed:
         self.rejected += 1
         # Three standard deviations above what may be: chance alone does not stop a run.
         limit = most * self.rows + 3 * sqrt(self.rows * most * (1 - most))
-        if self.rows >= TELLING_ROWS and self.rejected > limit:
+        if self.rows >= self.telling_rows and self.rejected > limit:
             self._commit_pieces(now=True)
             raise UserError(
                 f"{self.work.name}: {self.rejected} of the first {self.rows} rows are rejected, "
