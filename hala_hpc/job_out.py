@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import importlib.metadata
 import json
 import os
 import shutil
@@ -183,6 +182,8 @@ class JobOut:
 @functools.cache
 def version_of(module: str) -> str:
     """Version of the distribution that a module comes from; empty where none is named so."""
+    import importlib.metadata
+
     for name in (module, f"{module}-cpu"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)

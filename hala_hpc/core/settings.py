@@ -5,6 +5,7 @@ What changes the result is fingerprinted; `resources` and fields made with `runt
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,11 +56,19 @@ class StageSettings(BaseModel):
 
     def references(self) -> Iterator[tuple[str, str, Reference]]:
         """Every input that is named: setting, value, and what fits there."""
-        for name, field in type(self).model_fields.items():
-            found = reference_of(field.annotation, field.metadata)
-            if found is not None:
-                for value in strings_in(getattr(self, name)):
-                    yield name, value, found
+        for name, found in references_in(type(self)).items():
+            for value in strings_in(getattr(self, name)):
+                yield name, value, found
+
+
+@cache
+def references_in(settings: type[BaseModel]) -> dict[str, Reference]:
+    """The settings of a class that name inputs, each with what fits there."""
+    found = {
+        name: reference_of(field.annotation, field.metadata)
+        for name, field in settings.model_fields.items()
+    }
+    return {name: reference for name, reference in found.items() if reference is not None}
 
 
 def reference_of(annotation: Any, metadata: list[Any]) -> Reference | None:
