@@ -15,6 +15,7 @@ from hala_hpc.data.check_settings import CheckSettings
 from hala_hpc.data.corpus import Row, part_name
 from hala_hpc.data.corpus_writer import CorpusWriter
 from hala_hpc.data.output_checks import OutputChecks
+from hala_hpc.data.segments import lay_out
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 from hala_hpc.demo.words import lexicon
@@ -56,13 +57,26 @@ def texts_of(files: Sequence[Path], count: int, seed: int) -> list[str]:
     read as a comment would be asked again, which raw vLLM is not. Raises UserError (65) when the
     files hold fewer.
     """
-    checks = OutputChecks(CheckSettings(), "en", "ar")
     every = read_texts(files) if files else made_texts(count + count // 20 + 20, seed)
-    found = [text for text in dict.fromkeys(every) if not checks.fault(text, stand_in(text))]
+    found = [text for text in dict.fromkeys(every) if is_good(text)]
     if len(found) < count:
         names = " ".join(str(file) for file in files)
         raise UserError(f"--data {names}: {len(found)} different texts, need {count}", BAD_DATA)
     return random.Random(seed).sample(found, count)
+
+
+@cache
+def checks() -> OutputChecks:
+    """The checks as a recipe has them."""
+    return OutputChecks(CheckSettings(), "en", "ar")
+
+
+def is_good(text: str) -> bool:
+    """Whether the checks take the stand-ins of a text and of its pieces for translations."""
+    pieces = [
+        segment.text for segment in lay_out(text, 512, lambda words: len(words) // 4).segments
+    ]
+    return not any(checks().fault(piece, stand_in(piece)) for piece in [text, *pieces])
 
 
 def read_texts(files: Iterable[Path]) -> Iterator[str]:
