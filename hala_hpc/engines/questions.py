@@ -14,8 +14,9 @@ from hala_hpc.engines.row_work import BROKEN, EMPTY, OUT_OF_MEMORY, TOO_LONG, TR
 from hala_hpc.engines.shared_answers import SharedAnswers
 
 #: Questions that are read ahead, per row that the engine generates at once: the longest of them
-#: go first, so that no long one is left for the end, when the engine is half empty.
-AHEAD_PER_SEQ = 4
+#: go first, so that no long one is left for the end, when the engine is half empty. With four
+#: a worker took 17 % more steps than 2,000 texts need at 128 at once, with twelve, none.
+AHEAD_PER_SEQ = 12
 #: Read ahead even for an engine that generates few rows at once.
 LEAST_AHEAD = 64
 #: Each engine after one that ran out of memory runs as many times fewer rows at once: a start
@@ -106,6 +107,12 @@ class Questions:
                 self._queue.appendleft(request)
             else:
                 self._window.append(request)
+
+    def sort_rest(self) -> None:
+        """Put all that waits in order, the longest first: nothing more will be read."""
+        rest = sorted([*self._queue, *self._window], key=lambda request: -len(request.ids))
+        self._queue = deque(rest)
+        self._window.clear()
 
     def feed(self) -> None:
         """Give the engine what it has room for, the longest of what was read ahead first."""

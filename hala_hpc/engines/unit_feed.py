@@ -54,9 +54,13 @@ class UnitFeed:
     def _run(self, rows: Iterator[OpenRow], watch: EngineWatch) -> None:
         more = True
         while not self.out.stop:
+            is_last = False
             if more and self._has_space():
                 more = self._open(rows)
+                is_last = not more
             self._deliver(self.questions.prepare())
+            if is_last:
+                self.questions.sort_rest()
             if more and self._has_space() and self.questions.is_hungry:
                 continue
             self.questions.feed()
