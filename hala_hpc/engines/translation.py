@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TypeVar
 
 from hala_hpc.data.check_settings import Digits
 from hala_hpc.data.digits import apply_digits
@@ -15,9 +17,14 @@ from hala_hpc.engines.row_work import AS_SET, TOO_LONG, TRUNCATED, Answer, Ask, 
 MARKS = "marks"
 #: Code, LaTeX or the like did not come back to the character; also a check's word for it.
 PLACEHOLDERS = "placeholders"
+#: Texts whose pieces and faults are remembered, for those that come again.
+RECENT = 2048
+#: Longer ones are not, in characters: they seldom come again, and memory is bounded.
+SHORT = 4000
 #: How a segment is asked again: not greedy, and words said before are less likely.
 REDRAWN = Sampling(temperature=0.3, seed=1, repetition_penalty=1.1)
 
+T = TypeVar("T")
 Program = Generator[list[Ask], list[Answer], list[str] | Rejection]
 
 
@@ -35,9 +42,19 @@ class Translator:
     """Tokens of a piece at most."""
     count: Callable[[str], int]
 
+    @cached_property
+    def laid_out(self) -> Callable[[str], Layout]:
+        """The pieces of a text; texts that come again soon are not cut again."""
+        return remembered(lambda text: lay_out(text, self.limit, self.count))
+
+    @cached_property
+    def checked(self) -> Callable[[str, str], str]:
+        """What the checks say of a source and its translation; nor are they made again."""
+        return remembered(self.checks.fault)
+
     def translate(self, texts: Sequence[str]) -> Program:
         """The translations of some texts, or why one of them has none; all are asked at once."""
-        layouts = [lay_out(text, self.limit, self.count) for text in texts]
+        layouts = [self.laid_out(text) for text in texts]
         pieces = [Piece(self, segment) for layout in layouts for segment in layout.segments]
         yield from settle(pieces, self.retries)
         for piece in pieces:
@@ -57,7 +74,7 @@ class Translator:
             return PLACEHOLDERS
         if [segment.text for segment in layout.segments] == [text]:
             return ""  # the one piece is the text, and was checked
-        return self.checks.fault(text, translation)
+        return self.checked(text, translation)
 
     def fault(self, source: str, answer: Answer, translation: str | None) -> str:
         """Why an answer is no translation of a piece; empty when it is one."""
@@ -65,7 +82,17 @@ class Translator:
             return answer.reason
         if translation is None:
             return MARKS
-        return self.checks.fault(source, translation)
+        return self.checked(source, translation)
+
+
+def remembered(function: Callable[..., T]) -> Callable[..., T]:
+    """The same function of texts, which knows its last results for short ones."""
+    known = lru_cache(RECENT)(function)
+
+    def remember(*texts: str) -> T:
+        return known(*texts) if sum(map(len, texts)) <= SHORT else function(*texts)
+
+    return remember
 
 
 class Piece:
@@ -112,7 +139,7 @@ class Piece:
             made.append(translation or "")
         self.text = self._layout.join(made) if self._layout else made[0]
         if self._layout:
-            self.reason = self.translator.checks.fault(self.segment.text, self.text)
+            self.reason = self.translator.checked(self.segment.text, self.text)
 
 
 def settle(pieces: Sequence[Piece], retries: int) -> Generator[list[Ask], list[Answer], None]:
