@@ -14,10 +14,10 @@ from hala_hpc.data.corpus import (
     part_name,
     read_pairs,
     read_rows,
-    read_slice,
     rejected_name,
     require_kind,
 )
+from hala_hpc.data.corpus_index import CorpusIndex
 from hala_hpc.data.corpus_writer import CorpusWriter, RejectWriter, count_rejected
 from hala_hpc.data.json_array import json_file
 from hala_hpc.data.sources import Choice, sources
@@ -53,7 +53,7 @@ def test_a_corpus_is_read_in_the_order_of_its_shards(tmp_path: Path) -> None:
 def test_a_slice_is_the_rows_of_those_numbers(tmp_path: Path, first_last: tuple[int, int]) -> None:
     write_pairs(tmp_path, [3, 0, 25])
     first, last = first_last
-    assert list(read_slice(tmp_path, *first_last)) == list(read_rows(tmp_path))[first:last]
+    assert list(CorpusIndex(tmp_path).read(*first_last)) == list(read_rows(tmp_path))[first:last]
 
 
 def test_pairs_come_of_pair_rows_and_of_translated_messages(tmp_path: Path) -> None:

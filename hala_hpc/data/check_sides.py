@@ -6,9 +6,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from hala_hpc.data.language import letters, primary
-from hala_hpc.data.scripts import scripts_of
-from hala_hpc.data.spans import protected_spans
+from hala_hpc.data.scripts import letters, primary, scripts_of
+from hala_hpc.data.spans import language_between, protected_spans
 
 _EDGE = "()[]{}<>«»“”\"'‘’`.,;:!?،؛؟…*_~|/-–—"
 _NO_PROSE = re.compile(r"[\d_!-&(-/:-@\[-`{-~]")
@@ -39,12 +38,9 @@ class Text:
 
     @cached_property
     def _parts(self) -> tuple[list[tuple[str, str]], list[str]]:
-        spans, pieces, at = [], [], 0
-        for span in protected_spans(self.text):
-            spans.append((span.kind, self.text[span.start : span.end]))
-            pieces.append(self.text[at : span.start])
-            at = span.end
-        return spans, [*pieces, self.text[at:]]
+        spans = protected_spans(self.text)
+        told = [(span.kind, self.text[span.start : span.end]) for span in spans]
+        return told, language_between(self.text, spans)
 
     @cached_property
     def letters(self) -> str:

@@ -6,7 +6,6 @@ the same order), or a pair with `source` and `target`.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,20 +113,6 @@ def read_part(part: Path, columns: Sequence[str] | None = None) -> Iterator[Row]
     """The rows of one shard, all columns or those named, in bounded memory."""
     file = open_part(part)
     yield from rows_of(file, part, range(file.metadata.num_row_groups), columns)
-
-
-def read_slice(folder: Path | str, first: int, last: int) -> Iterator[Row]:
-    """Rows number `first` up to, not including, `last`; row groups outside are not read."""
-    start = 0
-    for part in parts(folder):
-        file = open_part(part)
-        metadata = file.metadata
-        for group in range(metadata.num_row_groups):
-            end = start + metadata.row_group(group).num_rows
-            if start < last and end > first:
-                rows = rows_of(file, part, [group], None)
-                yield from islice(rows, max(first - start, 0), last - start)
-            start = end
 
 
 def read_pairs(folder: Path | str) -> Iterator[tuple[str, str, str]]:

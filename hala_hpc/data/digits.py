@@ -1,9 +1,10 @@
 """Which digits a text is written with."""
 
 import re
+from itertools import chain, zip_longest
 
 from hala_hpc.data.check_settings import Digits
-from hala_hpc.data.spans import protected_spans
+from hala_hpc.data.spans import language_between, protected_spans
 
 _WESTERN = "0123456789"
 #: Zero of the digits that are read here: Arabic-Indic, Persian, Devanagari, Bengali, Thai and wide.
@@ -29,11 +30,10 @@ def apply_digits(text: str, policy: Digits) -> str:
     """
     if policy == "keep":
         return text
-    pieces, at = [], 0
-    for span in protected_spans(text):
-        pieces += [_convert(text[at : span.start], policy), text[span.start : span.end]]
-        at = span.end
-    return "".join([*pieces, _convert(text[at:], policy)])
+    spans = protected_spans(text)
+    language = (_convert(piece, policy) for piece in language_between(text, spans))
+    kept = (text[span.start : span.end] for span in spans)
+    return "".join(chain.from_iterable(zip_longest(language, kept, fillvalue="")))
 
 
 def _convert(text: str, policy: Digits) -> str:

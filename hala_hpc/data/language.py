@@ -11,8 +11,6 @@ from typing import Any
 
 from hala_hpc.data.scripts import in_scripts, letters, only_language, primary, script_share
 
-__all__ = ["Languages", "letters", "primary", "script_share"]
-
 #: Shorter texts are mostly names and single words, which any language may hold.
 LEAST_LETTERS = 12
 #: From here on half the certainty is right as often: 0.2 % wrong on the messages above.

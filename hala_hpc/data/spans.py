@@ -1,6 +1,7 @@
 """The parts of a text that a translation must return to the character."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hala_hpc.data.span_patterns import TRIGGER
@@ -41,13 +42,15 @@ def protected_spans(text: str) -> list[Span]:
     return spans
 
 
+def language_between(text: str, spans: Sequence[Span]) -> list[str]:
+    """What stands before the first of the protected spans, between them, and after the last."""
+    edges = [0, *(edge for span in spans for edge in (span.start, span.end)), len(text)]
+    return [text[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True)]
+
+
 def without_spans(text: str) -> str:
     """The language alone: each protected span replaced by a space."""
-    pieces, at = [], 0
-    for span in protected_spans(text):
-        pieces.append(text[at : span.start])
-        at = span.end
-    return " ".join([*pieces, text[at:]])
+    return " ".join(language_between(text, protected_spans(text)))
 
 
 def lost_spans(source: str, translation: str) -> list[str]:

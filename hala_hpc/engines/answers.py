@@ -4,9 +4,10 @@ import json
 import sqlite3
 from collections import Counter
 from dataclasses import asdict
+from functools import cache
 from hashlib import blake2b
 
-from hala_hpc.engines.row_work import Answer, Ask
+from hala_hpc.engines.row_work import Answer, Ask, Sampling
 
 #: Reuses of an answer in one worker from which on others may need it, too.
 FREQUENT = 3
@@ -16,8 +17,13 @@ COUNTED = 50_000
 
 def key_of(ask: Ask) -> bytes:
     """16 bytes that stand for the words of a question and the way its answer is drawn."""
-    drawn = json.dumps(asdict(ask.sampling), sort_keys=True)
-    return blake2b(f"{drawn}\0{ask.words}".encode(), digest_size=16).digest()
+    return blake2b(f"{drawn(ask.sampling)}\0{ask.words}".encode(), digest_size=16).digest()
+
+
+@cache
+def drawn(sampling: Sampling) -> str:
+    """The way an answer is drawn, as text; there are few ways, and many questions."""
+    return json.dumps(asdict(sampling), sort_keys=True)
 
 
 class Answers:

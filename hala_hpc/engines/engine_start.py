@@ -62,17 +62,21 @@ def load_engine(options: dict[str, Any]) -> Any:
 
 def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[str, Any]:
     """What `vllm.LLM` is started with."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model).get_text_config()
+    caches = not has_row_states(config)
     return {
         "model": model,
         "dtype": settings.dtype,
-        "max_model_len": context_tokens(model, settings.max_model_len),
+        "max_model_len": context_tokens(config, settings.max_model_len),
         "kv_cache_dtype": settings.kv_cache_dtype,
         "seed": settings.seed,
         "tensor_parallel_size": settings.tensor_parallel_size,
         "gpu_memory_utilization": settings.gpu_memory_utilization,
         "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
         "disable_log_stats": True,
-        "enable_prefix_caching": not has_row_states(model)
+        "enable_prefix_caching": caches
         if settings.prefix_caching is None
         else settings.prefix_caching,
         **size_options(settings, on_cpu),
@@ -90,23 +94,17 @@ def size_options(settings: EngineSettings, on_cpu: bool) -> dict[str, int]:
     return {name: size for name, size in sizes.items() if size is not None}
 
 
-def context_tokens(model: str, wanted: int) -> int:
+def context_tokens(config: Any, wanted: int) -> int:
     """The context to start a model with: what is wanted, or what the model allows if less."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(model).get_text_config()
     return min(wanted, getattr(config, "max_position_embeddings", wanted))
 
 
-def has_row_states(model: str) -> bool:
+def has_row_states(config: Any) -> bool:
     """Whether layers of a model keep a state for each row: convolutions, Mamba, linear attention.
 
     vLLM 0.32 puts off a row whose beginning was read in the same step, and lets in no other in its
     place: on a CPU 16 to 31 rows ran at once where 128 could.
     """
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(model).get_text_config()
     kinds = getattr(config, "layer_types", None) or []
     return any(kind in STATE_LAYERS for kind in kinds)
 

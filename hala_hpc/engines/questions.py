@@ -62,8 +62,8 @@ class Questions:
 
     @property
     def is_hungry(self) -> bool:
-        """Whether the engine could take more than there is, and more should be read first."""
-        return len(self._queue) < self.generator.room and self.ahead < self.most_ahead
+        """Whether the engine could take more than is in order for it."""
+        return len(self._queue) < self.generator.room
 
     @property
     def is_idle(self) -> bool:
@@ -110,17 +110,20 @@ class Questions:
 
     def sort_rest(self) -> None:
         """Put all that waits in order, the longest first: nothing more will be read."""
-        rest = sorted([*self._queue, *self._window], key=lambda request: -len(request.ids))
-        self._queue = deque(rest)
+        self._window[:0] = self._queue
+        self._queue.clear()
+        self._take_window()
+
+    def _take_window(self) -> None:
+        """Put what was read ahead in order behind what is, the longest first."""
+        self._queue.extend(sorted(self._window, key=lambda request: -len(request.ids)))
         self._window.clear()
 
     def feed(self) -> None:
         """Give the engine what it has room for, the longest of what was read ahead first."""
-        room = self.generator.room
-        if len(self._queue) < room:
-            self._queue.extend(sorted(self._window, key=lambda request: -len(request.ids)))
-            self._window.clear()
-        for _ in range(min(room, len(self._queue))):
+        if self.is_hungry:
+            self._take_window()
+        for _ in range(min(self.generator.room, len(self._queue))):
             self.generator.add(self._queue.popleft())
 
     def step(self) -> Iterator[Delivery]:

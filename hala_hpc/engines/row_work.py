@@ -114,6 +114,10 @@ class Work:
         """Where the rows of the corpus stand."""
         return CorpusIndex(self.corpus)
 
+    def is_trouble(self, reason: str) -> bool:
+        """Whether rows rejected for this reason count against `max_rejected_fraction`."""
+        return self.task.wanted is not None and reason not in self.task.wanted
+
     def range_of(self, unit: int) -> tuple[int, int]:
         """First row of a unit and the one after its last."""
         rows = self.index.rows

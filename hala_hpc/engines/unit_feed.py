@@ -133,8 +133,8 @@ class UnitFeed:
 
     def _require_good(self, reason: str) -> None:
         """Raise UserError (65) when clearly more rows are rejected than may be."""
-        task, most = self.work.task, self.work.max_rejected_fraction
-        if task.wanted is None or reason in task.wanted:
+        most = self.work.max_rejected_fraction
+        if not self.work.is_trouble(reason):
             return
         self.rejected += 1
         # Three standard deviations above what may be: chance alone does not stop a run.

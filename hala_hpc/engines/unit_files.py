@@ -115,17 +115,15 @@ def collect_units(
     }
 
 
+def rejected_in(marks: list[dict[str, Any]]) -> Counter[str]:
+    """Rejected rows of all units by reason."""
+    return sum((Counter(mark["rejected"]) for mark in marks), Counter[str]())
+
+
 def require_good(marks: list[dict[str, Any]], folders: list[Path], work: Work) -> None:
     """Raise UserError (65) when the share of rows rejected for unwanted reasons is too large."""
-    reasons: Counter[str] = Counter()
-    for mark in marks:
-        reasons.update(mark["rejected"])
-    wanted = work.task.wanted
-    bad = {
-        word: many
-        for word, many in reasons.most_common()
-        if wanted is not None and word not in wanted
-    }
+    reasons = rejected_in(marks).most_common()
+    bad = {word: many for word, many in reasons if work.is_trouble(word)}
     rows = sum(mark["rows_in"] for mark in marks)
     if sum(bad.values()) <= work.max_rejected_fraction * rows:
         return

@@ -1,6 +1,5 @@
 """filter: keep the pairs of a corpus that cheap rules let pass and a judge model accepts."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
 from hala_hpc.engines.row_work import Ask, Rejection, RowProgram, Sampling
 from hala_hpc.engines.unit_files import REJECTED as REJECTED_ROWS
+from hala_hpc.engines.unit_files import rejected_in
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -174,9 +174,7 @@ class Filter(RowStage[Settings]):
 
     def rule_counts(self, marks: list[dict[str, Any]]) -> dict[str, int]:
         """Pairs that each rule rejected, in the order of the rules; those that are off left out."""
-        rejected: Counter[str] = Counter()
-        for mark in marks:
-            rejected.update(mark["rejected"])
+        rejected = rejected_in(marks)
         off = self.settings.rules.off
         return {rule: rejected[rule] for rule in get_args(Rule) if rule not in off}
 
