@@ -19,7 +19,8 @@ from hala_hpc.engines.examples import ExampleMaker, Message
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.settings import PromptStyle
 from hala_hpc.engines.token_file import TOKENS_FILE, wait_for_tokens, write_tokens
-from hala_hpc.engines.train import Training, train
+from hala_hpc.engines.train import train
+from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_settings import TrainingSettings
 
 #: Figures of the training, beside the weights.

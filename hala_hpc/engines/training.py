@@ -1,0 +1,25 @@
+"""One training: what is trained on what, and where it keeps its checkpoints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hala_hpc.data.tensors import tensor_headers
+from hala_hpc.engines.training_settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what is trained on what, and where it keeps its checkpoints."""
+
+    model: Path
+    tokens: Path
+    kept: Path
+    settings: TrainingSettings
+
+    @property
+    def dtype(self) -> str:
+        """`float32` or `bfloat16`."""
+        if self.settings.dtype != "auto":
+            return self.settings.dtype
+        types = {dtype for dtype, _ in tensor_headers(self.model).values()}
+        return "float32" if types == {"F32"} else "bfloat16"

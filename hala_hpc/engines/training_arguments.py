@@ -1,0 +1,50 @@
+"""The settings of a training in TRL's words."""
+
+from typing import Any
+
+from hala_hpc.core.stage import Out
+from hala_hpc.engines.deepspeed_setup import deepspeed_config
+from hala_hpc.engines.training import Training
+
+
+def make_arguments(training: Training, out: Out) -> Any:
+    """The settings in TRL's words."""
+    import torch
+    from trl.trainer.sft_config import SFTConfig
+
+    settings, bfloat16 = training.settings, training.dtype == "bfloat16"
+    micro = settings.micro_rows(out.world_size)
+    config = deepspeed_config(settings, out.world_size, bfloat16)
+    on_cpu = not torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(training.kept),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.global_batch_size // (out.world_size * micro),
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps or -1,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.lr_scheduler,
+        warmup_steps=settings.warmup_ratio,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        seed=settings.seed,
+        bf16=bfloat16,
+        use_cpu=on_cpu,
+        ddp_backend="gloo" if on_cpu and out.world_size > 1 else None,
+        ddp_find_unused_parameters=False,
+        deepspeed=config if settings.zero_stage else None,
+        # Longer rows were rejected before; with packing it is the length of a sequence.
+        max_length=settings.max_length if settings.packing else None,
+        packing=settings.packing,
+        train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
+        gradient_checkpointing=settings.gradient_checkpointing,
+        # The watch saves and marks; the trainer's own rotation goes by the clocks of file servers.
+        save_strategy="no",
+        logging_steps=settings.logging_steps,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="non_padding",
+        dataloader_pin_memory=not on_cpu,
+        disable_tqdm=True,
+        report_to="none",
+    )
