@@ -3,27 +3,40 @@
 from typing import Any
 
 from hala_hpc.core.stage import Out
+from hala_hpc.engines.batch_order import GlobalBatchOrder
+from hala_hpc.engines.trainer_feed import fed_by, make_feed_watch
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_arguments import make_arguments
+from hala_hpc.engines.training_data import load, make_collator, pad_token
 from hala_hpc.engines.training_watch import make_watch
 
 
 def make_trainer(training: Training, out: Out) -> Any:
     """The trainer of TRL with everything set."""
-    from datasets import Dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     arguments = make_arguments(training, out)
     settings = training.settings
     # DeepSpeed keeps float32 copies itself; plain torch needs the weights in float32.
-    load = training.dtype if settings.zero_stage else "float32"
-    model = AutoModelForCausalLM.from_pretrained(training.model, dtype=load)
-    return trainer_class()(
+    dtype = training.dtype if settings.zero_stage else "float32"
+    model = AutoModelForCausalLM.from_pretrained(training.model, dtype=dtype)
+    data = load(training.tokens)
+    order = GlobalBatchOrder(
+        data.lengths, settings.global_batch_size, settings.seed, settings.group_by_length
+    )
+    tokenizer = AutoTokenizer.from_pretrained(training.model)
+    one_line = "flash" in (model.config._attn_implementation or "")
+    return fed_by(trainer_class(), data, order)(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_file(str(training.tokens)),
-        processing_class=AutoTokenizer.from_pretrained(training.model),
-        callbacks=[make_watch(settings, training.kept, out)],
+        train_dataset=data.train,
+        eval_dataset=data.held_out,
+        data_collator=make_collator(pad_token(tokenizer), one_line),
+        processing_class=tokenizer,
+        callbacks=[
+            make_watch(settings, training.kept, out),
+            make_feed_watch(data, order, settings.eval_steps),
+        ],
     )
 
 

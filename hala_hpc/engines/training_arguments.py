@@ -33,10 +33,10 @@ def make_arguments(training: Training, out: Out) -> Any:
         ddp_backend="gloo" if on_cpu and out.world_size > 1 else None,
         ddp_find_unused_parameters=False,
         deepspeed=config if settings.zero_stage else None,
-        # Longer rows were rejected before; with packing it is the length of a sequence.
-        max_length=settings.max_length if settings.packing else None,
-        packing=settings.packing,
-        train_sampling_strategy="group_by_length" if settings.group_by_length else "random",
+        per_device_eval_batch_size=micro,
+        # The rows are tokens already, cut and packed as they are learnt.
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
         gradient_checkpointing=settings.gradient_checkpointing,
         # The watch saves and marks; the trainer's own rotation goes by the clocks of file servers.
         save_strategy="no",

@@ -48,6 +48,9 @@ class TrainingSettings(StageSettings):
     """Compute activations twice instead of keeping them: a third slower, far less memory."""
     logging_steps: PositiveInt = runtime(10)
     """Steps between two points of the loss curve."""
+    eval_steps: NonNegativeInt = runtime(0)
+    """Steps between two losses on the held-out rows; 0 measures after every epoch. It is always
+    measured at the end."""
     save_steps: NonNegativeInt = runtime(0)
     """Steps between two checkpoints; 0 leaves it to `save_every_min`."""
     save_every_min: NonNegativeFloat = runtime(20.0)

@@ -1,0 +1,117 @@
+"""The token files of a training, mapped into memory, and how their rows make batches."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.files import read_json
+from hala_hpc.engines.examples import NOT_LEARNT
+
+#: What is known of all parts: counts, settings, and the parts by name with their rows.
+TOKENS_FILE = "tokens.json"
+#: Folder of the tokenizer, with the chat template that was learnt from.
+TOKENIZER_FOLDER = "tokenizer"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What is learnt from, and what is kept apart to measure with."""
+
+    train: Any
+    """A `datasets.Dataset` with `input_ids`, `labels`, `length`, `rows`, and with packing
+    `seq_lengths`; its rows are sequences."""
+    held_out: Any | None
+    """The same, never packed; None where no row was held out."""
+    facts: dict[str, Any]
+    """The content of tokens.json."""
+
+    @cached_property
+    def lengths(self) -> Any:
+        """Tokens of each sequence of `train`, a numpy array."""
+        return self.train.data.column("length").to_numpy()
+
+    @property
+    def held_out_tokens_a_row(self) -> float:
+        """Learnt tokens of a held-out row on average."""
+        return float(self.facts["held_out_tokens_learnt"] / self.facts["held_out_sequences"])
+
+
+def load(folder: Path) -> TrainingData:
+    """Map the parts of a tokens product into memory; nothing is copied."""
+    if folder.is_file():  # until the stage tokenize makes them
+        return TrainingData(joined([folder]), None, {})
+    facts: dict[str, Any] = read_json(folder / TOKENS_FILE)
+    train = joined([folder / name for name in facts["parts"]])
+    held_out = joined([folder / name for name in facts["held_out_parts"]])
+    return TrainingData(train, held_out, facts)
+
+
+def joined(parts: list[Path]) -> Any | None:
+    """One `datasets.Dataset` of several Arrow files, None of none; rows come as numpy arrays."""
+    from datasets import Dataset, concatenate_datasets
+
+    if not parts:
+        return None
+    files = [Dataset.from_file(str(part)) for part in parts]
+    return concatenate_datasets(files).with_format("numpy")
+
+
+def pad_token(tokenizer: Any) -> int:
+    """Number of the token that fills up rows, which is never learnt nor looked at."""
+    padding = tokenizer.pad_token_id
+    return int(tokenizer.eos_token_id if padding is None else padding)
+
+
+def make_collator(pad_token_id: int, one_line: bool) -> Callable[[list[Any]], dict[str, Any]]:
+    """Puts rows into tensors: padded to the longest, packed ones with the borders of examples.
+
+    `one_line` lays packed sequences end to end, as the kernels of FlashAttention want it; the
+    masks of other kernels would grow with the square of that.
+    """
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    padded = DataCollatorForLanguageModeling(pad_token_id)
+    laid_out = DataCollatorForLanguageModeling(pad_token_id, padding_free=True)
+
+    def collate(rows: list[Any]) -> dict[str, Any]:
+        if "seq_lengths" not in rows[0]:
+            batch: dict[str, Any] = padded(rows)
+        elif one_line:
+            batch = laid_out(rows)
+        else:
+            batch = packed_batch(rows, pad_token_id)
+        return batch
+
+    return collate
+
+
+def packed_batch(rows: list[Any], pad_token_id: int) -> dict[str, Any]:
+    """Packed sequences as the lines of one batch.
+
+    Positions begin anew with every example, from which transformers (`find_packed_sequence_indices`
+    in masking_utils) makes the mask that keeps examples apart; there must be no `attention_mask`
+    then. `seq_idx` tells the same to kernels of convolutions. The first token of an example is
+    not learnt: what stands before it is another example. Padding is as one more example.
+    """
+    import torch
+
+    shape = (len(rows), max(len(row["input_ids"]) for row in rows))
+    batch = {
+        "input_ids": torch.full(shape, pad_token_id),
+        "labels": torch.full(shape, NOT_LEARNT),
+        "position_ids": torch.arange(shape[1]).repeat(len(rows), 1),
+        "seq_idx": torch.zeros(shape, dtype=torch.int32),
+    }
+    for line, row in enumerate(rows):
+        size = len(row["input_ids"])
+        batch["input_ids"][line, :size] = torch.as_tensor(row["input_ids"])
+        batch["labels"][line, :size] = torch.as_tensor(row["labels"])
+        starts = [0, *torch.as_tensor(row["seq_lengths"]).cumsum(0).tolist()]
+        for number, start in enumerate(starts):
+            # The last start is where the padding begins.
+            batch["position_ids"][line, start:] = torch.arange(shape[1] - start)
+            batch["seq_idx"][line, start:] = number
+            batch["labels"][line, start : start + 1] = NOT_LEARNT
+    return batch
