@@ -5,8 +5,8 @@
 Both sides make ids, remove duplicates and write shards of the same file, each in a process tree
 of its own, with the same number of processes; `prepare` goes through `launch` and checks what it
 wrote, `datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the
-first of `--ways`: batched `map` and `filter`. `benchmarks.prepare_with_datasets` tells what the
-others are. CPU seconds are of the whole process tree: on a machine with other work they say more.
+first of `--ways`: `map` of a function of one row, as most scripts have it, in as many processes.
+The other ways, batched by hand, are told beside it (`benchmarks.prepare_with_datasets`). CPU seconds are of the whole process tree: on a machine with other work they say more.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from benchmarks.alpaca_rows import write_alpaca
 
 #: Seconds between two looks at the memory of a process tree.
 LOOK_S = 0.25
-WAYS = ("filter", "rows", "one_pass")
+WAYS = ("rows", "filter", "one_pass")
 
 
 class Run(NamedTuple):

@@ -2,8 +2,9 @@
 
 `python -m benchmarks.prepare_with_datasets FILE FOLDER SHARDS PROCESSES WAY`, where WAY is
 
-- filter: `map` in batches and in several processes, then `filter` keeps first occurrences;
-- rows: the same with `map` row by row, as most scripts have it;
+- rows: `map` row by row in several processes, as most scripts have it, then `filter` keeps first
+  occurrences;
+- filter: the same with `map` in batches;
 - one_pass: `map` in batches in one process, which leaves duplicates out as well: the fastest way
   that was found.
 """

@@ -175,7 +175,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     larger_texts = [f"{text} ({n})" if n else text for n in range(LARGER) for text in texts]
     larger = write_corpus(base / "larger", larger_texts)
     peaks = [
-        measure(model, corpus, base / f"memory-{corpus.name}", arguments.quick)
+        measure(model, plain, corpus, base / f"memory-{corpus.name}", arguments.quick)
         for corpus in (plain, larger)
     ]
     return {

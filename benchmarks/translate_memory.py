@@ -1,10 +1,11 @@
 """Peak memory of a worker over a corpus, in a process of its own.
 
-    python -m benchmarks.translate_memory MODEL CORPUS BASE QUICK
+    python -m benchmarks.translate_memory MODEL WARM CORPUS BASE QUICK
 
 Prints MiB. The engine makes few tokens of each answer, as memory is about rows; what is put in
-their place is as long as ever. The peak before the first row, that of the engine's start, does
-not count.
+their place is as long as ever. The worker is warm: it has translated WARM, a corpus of its own,
+before, which fills what any run fills (the engine's kernels, a heap in use); only the peak after
+that counts.
 """
 
 import os
@@ -35,25 +36,27 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def measure(model: Path, corpus: Path, base: Path, quick: bool) -> float:
-    """Peak MiB of a fresh process that translates a corpus."""
-    words = [str(model), str(corpus), str(base), str(int(quick))]
+def measure(model: Path, warm: Path, corpus: Path, base: Path, quick: bool) -> float:
+    """Peak MiB of a fresh process that translates a corpus after another."""
+    words = [str(model), str(warm), str(corpus), str(base), str(int(quick))]
     command = [sys.executable, "-m", "benchmarks.translate_memory", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
-    """Translate one corpus and print the peak."""
+    """Translate one corpus after another and print the peak of the second."""
     from hala_hpc.engines.generate import Generator
 
-    model, corpus, base, quick = sys.argv[1:]
+    model, warm, corpus, base, quick = sys.argv[1:]
     settings = engine_settings(bool(int(quick))).model_copy(update={"cpu_cache_gb": CACHE_GB})
     with Generator(model, settings) as generator:
         edge = EngineEdge(generator, most_tokens=FEW_TOKENS, remembers=False)
         with edge.round(swaps=True):
+            worker = Worker(generator, Path(model))
+            worker.run(Path(warm), Path(base) / "warm")
             forget_peak()
-            Worker(generator, Path(model)).run(Path(corpus), Path(base))
+            worker.run(Path(corpus), Path(base) / "corpus")
         print(f"{peak_mib():.1f}", flush=True)
     os._exit(0)
 

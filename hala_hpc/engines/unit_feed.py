@@ -20,6 +20,8 @@ from hala_hpc.engines.watchdog import EngineWatch
 OPEN_ROWS = 64
 #: Characters of open rows at most, whatever else is allowed.
 OPEN_CHARACTERS = 50_000_000
+#: Characters of finished rows that are only in memory at most: then they are committed at once.
+HELD_CHARACTERS = 1_000_000
 #: Seconds between two words of progress.
 PROGRESS_S = 0.5
 #: Rows after which a share of rejected ones tells something.
@@ -36,7 +38,7 @@ class UnitFeed:
         self.questions = Questions(generator, work.blank, out)
         work.task.fit(*self.questions.measure())
         self.open_units: dict[int, OpenUnit] = {}
-        self.rows = self.rejected = self.characters = 0
+        self.rows = self.rejected = self.characters = self.held_characters = 0
         self.last_commit = self.last_cost = monotonic()
         self.next_progress = 0.0
         self.telling_rows = max(TELLING_ROWS, TELLING_WINDOWS * self.questions.most_ahead)
@@ -125,7 +127,9 @@ class UnitFeed:
         """Take the result of a row; with its last row a unit is committed."""
         row.unit.finish(row, result)
         self.rows += 1
-        self.characters -= characters_of(row.row)
+        characters = characters_of(row.row)
+        self.characters -= characters
+        self.held_characters += characters
         if isinstance(result, Rejection):
             self._require_good(result.reason)
         if row.unit.whole:
@@ -164,8 +168,10 @@ class UnitFeed:
 
     def _commit_pieces(self, now: bool = False) -> None:
         """Put the finished rows of open units on the disk from time to time."""
-        if not now and monotonic() - self.last_commit < self.commit_s:
+        is_due = monotonic() - self.last_commit >= self.commit_s
+        if not (now or is_due or self.held_characters >= HELD_CHARACTERS):
             return
+        self.held_characters = 0
         for unit in self.open_units.values():
             self._spend(unit)
             unit.pieces.write(self.out.require_lease)
