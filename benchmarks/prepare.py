@@ -2,11 +2,12 @@
 
 `python -m benchmarks.prepare [--rows 1000000] [--round-rows 100000] [--rounds 3] [--shards 64]`
 
-Both sides make ids, remove duplicates and write shards of the same file, each in a process tree
-of its own, with the same number of processes; `prepare` goes through `launch` and checks what it
+Both sides make ids, remove duplicates and write shards of the same file, each in a process tree of
+its own, with the same number of processes; `prepare` goes through `launch` and checks what it
 wrote, `datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the
 first of `--ways`: `map` of a function of one row, as most scripts have it, in as many processes.
-The other ways, batched by hand, are told beside it (`benchmarks.prepare_with_datasets`). CPU seconds are of the whole process tree: on a machine with other work they say more.
+The other ways, batched by hand, are told beside it (`benchmarks.prepare_with_datasets`). CPU
+seconds are of the whole process tree: on a machine with other work they say more.
 """
 
 import argparse
