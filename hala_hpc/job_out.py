@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
+from hala_hpc.backends.slurm_task import job_end
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, Retry
 from hala_hpc.core.files import claim_folder, read_json, write_json
@@ -56,6 +57,16 @@ class JobOut:
     def stop(self) -> bool:
         """Whether the supervisor asked to leave."""
         return self._stop.is_set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the scheduler ends the job; None where nobody knows, and beside rank 0."""
+        return None if self._job_end is None else self._job_end - time.time()
+
+    @functools.cached_property
+    def _job_end(self) -> float | None:
+        # Asked once, by one rank, and only where somebody wants to know: it is a load on SLURM.
+        return job_end() if self.rank == 0 else None
 
     def folder(self, unit: int) -> Path:
         """Private folder of this attempt for the files of a unit."""

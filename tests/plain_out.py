@@ -3,12 +3,14 @@
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from hala_hpc.core.errors import RETRY, Retry, UserError
 from hala_hpc.core.stage import Facts, Stage
 
 
@@ -33,7 +35,9 @@ class PlainOut:
         self.base, self.stage, self.stop_at = base, stage, stop_at
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
-        self.worker, self.attempt, self.shared = 0, uuid4().hex[:8], base / "shared"
+        # As in a job, all ranks of an attempt know it by the same name.
+        self.worker, self.attempt = 0, os.environ.get("MASTER_PORT", uuid4().hex[:8])
+        self.shared = base / "shared"
         self.cache = base / "cache"
         self.counts: dict[str, float] = {}
         self.facts: Facts | None = None
@@ -55,7 +59,8 @@ class PlainOut:
         return ""
 
     def leave(self, reason: str) -> None:
-        raise AssertionError(reason)
+        print(reason, flush=True)
+        os._exit(RETRY)
 
     def commit(self, unit: int) -> None:
         self.facts = self.stage.check(unit, self.folder(unit))
@@ -67,6 +72,11 @@ class PlainOut:
     @property
     def stop(self) -> bool:
         return self.counts.get("step", 0) >= self.stop_at
+
+    @property
+    def seconds_left(self) -> float | None:
+        end = os.environ.get("HALA_JOB_END")
+        return float(end) - time.time() if end else None
 
 
 def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> PlainOut:
@@ -81,7 +91,11 @@ def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> Pl
 if __name__ == "__main__":
     # One rank of several: the settings come as JSON, facts go to a file.
     _name, _settings, _base, _stop = sys.argv[1:]
-    _out = run_plain(_name, json.loads(_settings), Path(_base), stop_at=float(_stop))
+    try:
+        _out = run_plain(_name, json.loads(_settings), Path(_base), stop_at=float(_stop))
+    except (Retry, UserError) as _error:
+        print(_error, flush=True)
+        os._exit(getattr(_error, "code", RETRY))
     if _out.facts:
         (Path(_base) / "facts.json").write_text(json.dumps(_out.facts.as_dict()))
     sys.stdout.flush()

@@ -2,6 +2,10 @@
 
 import os
 import socket
+import time
+
+from hala_hpc.backends.slurm_queue import ask
+from hala_hpc.core.errors import Retry
 
 #: Below the ports that the kernel gives away (32768) and away from 29500, which everybody takes.
 FIRST_PORT = 12000
@@ -31,6 +35,22 @@ def task_environment() -> dict[str, str]:
         "HALA_RESTARTS": restarts,
         "HALA_NODE": seen.get("SLURMD_NODENAME", socket.gethostname()),
     }
+
+
+def job_end() -> float | None:
+    """When SLURM will end this job at the latest, in seconds since the epoch; None: nobody knows.
+
+    SLURM tells it in the environment since 23.02 and is asked before that.
+    """
+    if told := os.environ.get("SLURM_JOB_END_TIME"):
+        return float(told)
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    try:
+        words = ask("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%e")
+        return time.mktime(time.strptime(words.stdout.strip(), "%Y-%m-%dT%H:%M:%S"))
+    except (Retry, ValueError):
+        return None  # no answer, or a job without a limit
 
 
 def master_port(job_id: int, restarts: int) -> int:

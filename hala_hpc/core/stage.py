@@ -106,6 +106,11 @@ class Out(Protocol):
         """Whether the job must leave: commit what is safe and return."""
         ...
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the job's time is up; None where nobody knows."""
+        ...
+
 
 class Stage(Generic[S]):
     """A kind of step. One file in `hala_hpc/stages/` defines one and its settings.
@@ -117,7 +122,7 @@ class Stage(Generic[S]):
     name: ClassVar[str]
     """Name of the stage, as in `stage=translate`."""
     produces: ClassVar[str]
-    """Kind of product: model, corpus, files, scores or page."""
+    """Kind of product: model, corpus, files, tokens, scores or page."""
     byproducts: ClassVar[tuple[str, ...]] = ()
     """What else `@node/name` may name beside the product, of the same kind."""
     env: ClassVar[str] = "main"

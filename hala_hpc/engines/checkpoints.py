@@ -1,19 +1,40 @@
-"""Checkpoints that are whole or not used: COMMIT.json is written last, after all ranks saved."""
+"""Checkpoints that are whole or not used.
 
+A checkpoint is written into a staging folder of the attempt, brought to the disk, read back for
+its digests by other ranks than its writers, marked with COMMIT.json and only then renamed to
+`checkpoint-<step>`. Functions said to be collective are called by all ranks at once.
+"""
+
+import contextlib
+import hashlib
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from hala_hpc.core.errors import UserError
+from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.core.files import read_json, sync, write_json
+from hala_hpc.engines.rank_votes import on_all, rank_and_world
 
 COMMIT_FILE = "COMMIT.json"
-#: Older ones go when a new one is committed; one is kept in reserve against a bad disk.
-KEPT = 2
+#: Holds a folder for each attempt; a leading dot marks it as not finished.
+STAGING = ".staging"
+#: How far each rank is; see `step_watchdog`.
+RANKS = ".ranks"
+#: Checkpoints as they are saved, and such as were converted for another number of ranks.
+KINDS = ("checkpoint", "universal")
+
+Files = dict[str, dict[str, Any]]
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Folders `checkpoint-<step>`, the newest step first."""
-    found = [p for p in folder.glob("checkpoint-*") if p.name.partition("-")[2].isdigit()]
+def staging_folder(kept: Path, attempt: str) -> Path:
+    """Where an attempt saves; no other attempt writes there."""
+    return kept / STAGING / attempt
+
+
+def checkpoints(kept: Path, kind: str = "checkpoint") -> list[Path]:
+    """Folders `<kind>-<step>`, the newest step first."""
+    found = [p for p in kept.glob(f"{kind}-*") if p.name.partition("-")[2].isdigit()]
     return sorted(found, key=step_of, reverse=True)
 
 
@@ -22,67 +43,139 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.partition("-")[2])
 
 
-def commit_checkpoint(checkpoint: Path, world_size: int) -> None:
-    """Bring every file to the disk, then say that the checkpoint is whole. For rank 0, after all.
+def commit_checkpoint(
+    staged: Path, final: Path, facts: dict[str, Any], allowed: Callable[[], None]
+) -> None:
+    """Bring a staged checkpoint to the disk, read it back, mark it and give it its name.
 
-    Sizes are noted, so that a checkpoint that loses a file later is noticed.
+    Collective. `facts` go into COMMIT.json beside `files`; `allowed` raises Retry when this
+    attempt may publish nothing any more. Raises on all ranks what went wrong on any.
     """
-    files = sorted(p for p in checkpoint.rglob("*") if p.is_file() and p.name != COMMIT_FILE)
-    for path in files:
+    rank, world = rank_and_world()
+    names = sorted(set().union(*on_all(lambda: sync_tree(staged))))
+    parts = on_all(lambda: digests(staged, share(names, rank, world)))
+    files: Files = {name: facts for part in parts for name, facts in part.items()}
+
+    def publish() -> None:
+        if rank != 0:
+            return
+        if sorted(files) != names:
+            raise UserError(f"files of {staged} were not read back: a defect", INTERNAL)
+        allowed()
+        write_json(staged / COMMIT_FILE, {**facts, "files": files})
+        # The same step may lie there, not whole and therefore not resumed from.
+        drop(final)
+        staged.replace(final)
+        sync(final.parent)
+
+    on_all(publish)
+
+
+def sync_tree(folder: Path) -> list[str]:
+    """Bring all files and folders to the disk that this rank sees; names of the files."""
+    found = sorted(folder.rglob("*"))
+    for path in (*found, folder):
         sync(path)
-    sizes = {str(path.relative_to(checkpoint)): path.stat().st_size for path in files}
-    write_json(
-        checkpoint / COMMIT_FILE,
-        {"step": step_of(checkpoint), "world_size": world_size, "files": sizes},
-    )
+    return [str(path.relative_to(folder)) for path in found if path.is_file()]
 
 
-def flaw(checkpoint: Path) -> str | None:
-    """Why a checkpoint cannot be used, or None."""
-    commit = read_json(checkpoint / COMMIT_FILE)
+def share(names: list[str], rank: int, world: int) -> list[str]:
+    """The files that a rank reads back: where there are several ranks, those of another."""
+    return [name for number, name in enumerate(names) if number % world == (rank + 1) % world]
+
+
+def digests(folder: Path, names: Iterable[str]) -> Files:
+    """Size and BLAKE2b digest (128 bits) of some files, read in pieces."""
+    found = {}
+    for name in names:
+        with (folder / name).open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            found[name] = {"bytes": file.tell(), "digest": digest}
+    return found
+
+
+def read_commit(checkpoint: Path) -> dict[str, Any] | None:
+    """What COMMIT.json says; None where there is none that can be read."""
+    try:
+        commit: dict[str, Any] | None = read_json(checkpoint / COMMIT_FILE)
+    except ValueError:
+        return None
+    return commit if commit and {"files", "world_size", "zero_stage"} <= set(commit) else None
+
+
+def flaw(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
+    """Why a checkpoint cannot be used, as far as this rank looks, or None.
+
+    Rank 0 looks at all sizes; each rank reads its share of the files. Raises OSError when a file
+    is there and cannot be read: that is no torn checkpoint.
+    """
+    commit = read_commit(checkpoint)
     if commit is None:
-        return "it was never finished (no COMMIT.json)"
-    for name, size in commit["files"].items():
+        return f"it was never finished (no {COMMIT_FILE})"
+    files: Files = commit["files"]
+    for name, facts in files.items() if rank == 0 else ():
         path = checkpoint / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != size:
-            return f"{name} has {path.stat().st_size} bytes, not {size}"
+        if path.stat().st_size != facts["bytes"]:
+            return f"{name} has {path.stat().st_size} bytes, not {facts['bytes']}"
+    for name in share(sorted(files), rank, world):
+        with contextlib.suppress(FileNotFoundError):  # rank 0 tells that
+            if digests(checkpoint, [name])[name] != files[name]:
+                return f"{name} is not what was saved (its digest differs)"
     return None
 
 
-def newest_whole(folder: Path, world_size: int) -> tuple[Path | None, list[str]]:
-    """The checkpoint to go on from, and a line for each newer one that is torn.
+def verify(checkpoint: Path) -> str | None:
+    """Why a checkpoint cannot be used, or None. Collective: the ranks share the reading."""
+    rank, world = rank_and_world()
+    return next((fault for fault in on_all(lambda: flaw(checkpoint, rank, world)) if fault), None)
 
-    Raises UserError when it was saved by another number of ranks: DeepSpeed cuts its state in as
-    many pieces as there are ranks.
+
+def newest_verified(kept: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole, and a line for each newer one that is not.
+
+    Collective. All ranks go by the list of rank 0: another node may see the folder later.
     """
     torn: list[str] = []
-    for checkpoint in checkpoints(folder):
-        fault = flaw(checkpoint)
+    for name in on_all(lambda: [path.name for path in checkpoints(kept)])[0]:
+        fault = verify(kept / name)
         if fault is None:
-            saved = read_json(checkpoint / COMMIT_FILE)["world_size"]
-            if saved != world_size:
-                raise UserError(
-                    f"{checkpoint} was saved by {saved} ranks, this job has {world_size}: set "
-                    f"resources back to {saved} ranks, or delete {folder} to train from the start"
-                )
-            return checkpoint, torn
-        torn.append(f"{checkpoint.name} is skipped: {fault}")
+            return kept / name, torn
+        torn.append(f"{name} is skipped: {fault}")
     return None, torn
 
 
-def remove_torn(folder: Path) -> None:
-    """Delete checkpoints that cannot be used, so that no old file mixes with a new one."""
-    for checkpoint in checkpoints(folder):
-        if flaw(checkpoint) is not None:
-            shutil.rmtree(checkpoint)
+def remove_leftovers(kept: Path, start: Path | None) -> None:
+    """Delete what attempts left unfinished, and checkpoints newer than the one to go on from.
+
+    Those were found torn; the training comes to their steps again.
+    """
+    shutil.rmtree(kept / STAGING, ignore_errors=True)
+    first = step_of(start) if start else -1
+    for kind in KINDS:
+        for checkpoint in checkpoints(kept, kind):
+            if step_of(checkpoint) > first:
+                drop(checkpoint)
 
 
-def prune(folder: Path) -> None:
-    """Delete all but the newest whole checkpoints."""
-    whole = [checkpoint for checkpoint in checkpoints(folder) if flaw(checkpoint) is None]
-    for checkpoint in whole[KEPT:]:
-        # Unmarked first: a deletion cut short must not look whole.
-        (checkpoint / COMMIT_FILE).unlink()
-        shutil.rmtree(checkpoint)
+def prune(kept: Path, keep: int) -> None:
+    """Delete all but the newest checkpoints, after the newest was committed."""
+    marked = [path for path in checkpoints(kept) if (path / COMMIT_FILE).exists()]
+    for checkpoint in marked[keep:]:
+        drop(checkpoint)
+    # A converted one served the start of this attempt alone.
+    for checkpoint in checkpoints(kept, "universal"):
+        drop(checkpoint)
+
+
+def remove_all(kept: Path) -> None:
+    """Delete every checkpoint, and what ranks told, once the unit that they served is committed."""
+    remove_leftovers(kept, None)
+    shutil.rmtree(kept / RANKS, ignore_errors=True)
+
+
+def drop(checkpoint: Path) -> None:
+    """Delete a checkpoint if it is there; unmarked first, so that half of it never looks whole."""
+    (checkpoint / COMMIT_FILE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)

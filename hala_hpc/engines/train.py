@@ -1,39 +1,92 @@
 """Supervised fine-tuning with TRL's trainer, from token files to a model folder."""
 
+from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, Retry, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.checkpoints import newest_whole, remove_torn
+from hala_hpc.data.tensors import weight_bytes
+from hala_hpc.engines.checkpoints import newest_verified, read_commit, remove_leftovers
 from hala_hpc.engines.deepspeed_setup import prepare_environment
+from hala_hpc.engines.rank_votes import any_rank, is_lost_rank, on_all
+from hala_hpc.engines.saving_interval import SavingClock
+from hala_hpc.engines.step_watchdog import StepWatchdog
 from hala_hpc.engines.trained_model import figures, save_model
 from hala_hpc.engines.trainer import make_trainer
 from hala_hpc.engines.training import Training
-from hala_hpc.engines.training_watch import wait_for_all
+from hala_hpc.engines.training_arguments import make_arguments
+from hala_hpc.engines.universal import for_these_ranks, load_universal
 
 
 def train(training: Training, out: Out) -> dict[str, Any] | None:
-    """Train to the end, from the newest whole checkpoint; write the model to `out.folder(0)`.
+    """Train to the end, from the newest verified checkpoint; write the model to `out.folder(0)`.
 
-    Returns the figures of the training, or None when it was told to stop (a checkpoint is saved).
-    Raises UserError for a compressed model, packing that leaks and a loss that is no number.
+    Returns the figures of the training. When it was told to stop, a checkpoint is saved, and rank
+    0 raises Retry, as does every rank where another one is lost; the other ranks return None.
+    Raises UserError for a compressed model, packing that leaks, a loss that is no number, and an
+    engine other than the one asked for.
     """
     refuse_unfit(training, out.world_size)
     prepare_environment(training.settings.zero_stage)
-    start, torn = newest_whole(training.kept, out.world_size)
-    if out.rank == 0:
-        print("\n".join([*torn, f"starting from {start or training.model}"]), flush=True)
-    trainer = make_trainer(training, out)
-    wait_for_all()
-    if out.rank == 0:
-        remove_torn(training.kept)
-    wait_for_all()
+    limit_s = 60 * training.settings.step_timeout_min
+    with StepWatchdog(training.kept, out, limit_s) as pulse:
+        try:
+            return run_attempt(training, out, pulse)
+        except RuntimeError as error:
+            if is_lost_rank(error):
+                raise Retry(f"another rank is gone: {error}") from error
+            raise
+
+
+def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> dict[str, Any] | None:
+    """One attempt: find the checkpoint, train from it, save the model."""
+    arguments = make_arguments(training, out)  # the ranks meet here
+    if any(any_rank(arguments.device, out.stop)):
+        leave(out, "before the first step")
+        return None
+    start = find_start(training, out)
+    if start and start.name.startswith("universal"):
+        load_universal(arguments)
+    saving = SavingClock(training.settings, weight_bytes(training.model))
+    if start:
+        saving.cost_s = (read_commit(start) or {}).get("seconds", saving.cost_s)
+    trainer = make_trainer(training, out, arguments, pulse, saving)
+    trainer.watch.start = start
     trainer.train(resume_from_checkpoint=str(start) if start else None)
+    pulse.enter("saving")
     if trainer.state.global_step < trainer.state.max_steps:
+        leave(out, f"at step {trainer.state.global_step} of {trainer.state.max_steps}")
         return None
     save_model(trainer, training, out)
     return figures(trainer, training)
+
+
+def leave(out: Out, where: str) -> None:
+    """Raise Retry on rank 0, whoever was told to stop; the others just leave.
+
+    A rank that leaves with an error has the scheduler end the others, and rank 0 may have to wait
+    for the scheduler to put the job back into the queue.
+    """
+    if out.rank == 0:
+        raise Retry(f"told to stop {where}; what was learnt is saved")
+
+
+def find_start(training: Training, out: Out) -> Path | None:
+    """The checkpoint to go on from, in a form for these ranks. Collective."""
+    start, torn = newest_verified(training.kept)
+
+    def clean() -> None:
+        if out.rank == 0:
+            out.require_lease()
+            remove_leftovers(training.kept, start)
+
+    on_all(clean)
+    if start:
+        start = for_these_ranks(start, out)
+    if out.rank == 0:
+        print("\n".join([*torn, f"starting from {start or training.model}"]), flush=True)
+    return start
 
 
 def refuse_unfit(training: Training, ranks: int) -> None:

@@ -4,18 +4,21 @@ from typing import Any
 
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.batch_order import GlobalBatchOrder
+from hala_hpc.engines.saving_interval import SavingClock
+from hala_hpc.engines.step_watchdog import StepWatchdog
+from hala_hpc.engines.stoppable_trainer import stoppable
 from hala_hpc.engines.trainer_feed import fed_by, make_feed_watch
 from hala_hpc.engines.training import Training
-from hala_hpc.engines.training_arguments import make_arguments
 from hala_hpc.engines.training_data import load, make_collator, pad_token
 from hala_hpc.engines.training_watch import make_watch
 
 
-def make_trainer(training: Training, out: Out) -> Any:
-    """The trainer of TRL with everything set."""
+def make_trainer(
+    training: Training, out: Out, arguments: Any, pulse: StepWatchdog, saving: SavingClock
+) -> Any:
+    """The trainer of TRL with everything set but `watch.start`, the checkpoint to go on from."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    arguments = make_arguments(training, out)
     settings = training.settings
     # DeepSpeed keeps float32 copies itself; plain torch needs the weights in float32.
     dtype = training.dtype if settings.zero_stage else "float32"
@@ -26,7 +29,9 @@ def make_trainer(training: Training, out: Out) -> Any:
     )
     tokenizer = AutoTokenizer.from_pretrained(training.model)
     one_line = "flash" in (model.config._attn_implementation or "")
-    return fed_by(trainer_class(), data, order)(
+    watch = make_watch(training, out, pulse, saving)
+    kind = stoppable(fed_by(trainer_class(), data, order), training, out, pulse)
+    trainer = kind(
         model=model,
         args=arguments,
         train_dataset=data.train,
@@ -34,10 +39,12 @@ def make_trainer(training: Training, out: Out) -> Any:
         data_collator=make_collator(pad_token(tokenizer), one_line),
         processing_class=tokenizer,
         callbacks=[
-            make_watch(settings, training.kept, out),
+            watch,
             make_feed_watch(data, order, settings.eval_steps),
         ],
     )
+    trainer.saving, trainer.watch, watch.trainer = saving, watch, trainer
+    return trainer
 
 
 def trainer_class() -> Any:

@@ -53,9 +53,15 @@ class TrainingSettings(StageSettings):
     measured at the end."""
     save_steps: NonNegativeInt = runtime(0)
     """Steps between two checkpoints; 0 leaves it to `save_every_min`."""
-    save_every_min: NonNegativeFloat = runtime(20.0)
-    """Minutes between two checkpoints; 0 saves at the end alone. One is always saved there, and
-    when the job has to leave."""
+    save_every_min: NonNegativeFloat | None = runtime(None)
+    """Minutes between two checkpoints; none decides by what saving costs and `mean_uptime_min`, 0
+    saves at the end alone. One is always saved there, and when the job has to leave."""
+    mean_uptime_min: PositiveFloat = runtime(240.0)
+    """Minutes that a job runs on average before it is preempted or dies; see `save_every_min`."""
+    keep_checkpoints: PositiveInt = runtime(2)
+    """Newest checkpoints that are kept; all are deleted once the model is finished."""
+    step_timeout_min: PositiveFloat = runtime(30.0)
+    """Minutes without a step after which the job names who is behind and starts anew."""
 
     def batch_faults(self, ranks: int) -> list[str]:
         """A line when the global batch cannot be cut into equal parts for so many ranks."""

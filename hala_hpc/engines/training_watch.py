@@ -1,98 +1,161 @@
 """What is done between the steps of a training: stop, save, tell, and refuse a broken loss."""
 
 import math
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.checkpoints import commit_checkpoint, prune
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.checkpoints import checkpoints
+from hala_hpc.engines.rank_votes import any_rank
+from hala_hpc.engines.running_engine import require_engine
+from hala_hpc.engines.saving_interval import SavingClock
+from hala_hpc.engines.step_watchdog import StepWatchdog
+from hala_hpc.engines.stoppable_trainer import restore_pending
+from hala_hpc.engines.training import Training
+
+#: Saving and a step must fit into the time that is left; what else a job does at its end.
+LEAVING_S = 10.0
+#: Steps whose mean loss before a stop is held against that after it, at least.
+COMPARED_STEPS = 5
+#: A loss is said to jump when it rises by so many standard deviations of the points before the
+#: stop, and by this share of their mean.
+JUMP_DEVIATIONS = 4.0
+JUMP_SHARE = 0.1
 
 
-def make_watch(settings: TrainingSettings, checkpoints: Path, out: Out) -> Any:
-    """A callback for the trainer (made in a function: its base class is heavy to import)."""
+def make_watch(training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock) -> Any:
+    """A callback for the trainer (its class is made here: the base of it is heavy to import).
+
+    Its `trainer` and `start` (the checkpoint, or None) are set before the training begins.
+    """
     from transformers import TrainerCallback
 
-    class Watch(TrainerCallback):  # type: ignore[misc]
-        """Calls are made on every rank at the same steps."""
-
-        def __init__(self) -> None:
-            self.saved = self.logged = time.monotonic()
-            self.tokens = 0.0
-
-        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            del args, control
-            self.logged, self.tokens = time.monotonic(), state.num_input_tokens_seen
-            out.progress(steps_total=state.max_steps, step=state.global_step)
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            out.progress(step=state.global_step, rows=state.global_step * rows_a_step)
-            due = save_is_due(settings, state, time.monotonic() - self.saved)
-            stop, save = any_rank(args.device, out.stop, due)
-            control.should_training_stop = control.should_training_stop or stop
-            control.should_save = save or control.should_training_stop
-
-        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            del args, control
-            wait_for_all()
-            if out.rank == 0:
-                name = f"checkpoint-{state.global_step}"
-                commit_checkpoint(checkpoints / name, out.world_size)
-                prune(checkpoints)
-            self.saved = time.monotonic()
-
-        def on_log(
-            self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any
-        ) -> None:
-            del args, control
-            if "loss" not in logs:
-                return
-            require_number(logs["loss"], state.global_step)
-            now, tokens = time.monotonic(), state.num_input_tokens_seen
-            rate = (tokens - self.tokens) / max(now - self.logged, 1e-6)
-            self.logged, self.tokens = now, tokens
-            # The entry that the checkpoint keeps: the curve survives a restart.
-            state.log_history[-1]["tokens_per_s"] = round(rate, 1)
-            out.progress(loss=logs["loss"], tokens=tokens)
-
-    rows_a_step = settings.global_batch_size
-    return Watch()
+    return type("TrainingWatch", (Watch, TrainerCallback), {})(training, out, pulse, saving)
 
 
-def save_is_due(settings: TrainingSettings, state: Any, seconds: float) -> bool:
-    """Whether a checkpoint is to be saved now."""
-    by_step = settings.save_steps and state.global_step % settings.save_steps == 0
-    by_time = settings.save_every_min and seconds >= 60 * settings.save_every_min
-    return bool(by_step or by_time) or state.global_step >= state.max_steps
+class Watch:
+    """A callback of the trainer; its calls are made on every rank at the same steps."""
 
+    trainer: Any = None
+    start: Path | None = None
 
-def any_rank(device: Any, *flags: bool) -> list[bool]:
-    """Each flag, set when it is set on any rank, so that all ranks do the same."""
-    import torch
-    from torch import distributed
+    def __init__(
+        self, training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock
+    ) -> None:
+        self.training, self.out, self.pulse, self.saving = training, out, pulse, saving
+        self.logged = self.stepped = time.monotonic()
+        self.step_s = self.tokens = 0.0
+        self.before: list[float] = []
+        self.after: list[float] = []
 
-    if not distributed.is_initialized():
-        return list(flags)
-    votes = torch.tensor([int(flag) for flag in flags], device=device)
-    distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
-    return [bool(vote) for vote in votes.tolist()]
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Look at the engine that runs, and go on where the last attempt stopped."""
+        require_engine(self.trainer, self.training, self.out)
+        if self.start:
+            restore_pending(self.start, self.trainer, self.out.rank, self.out.world_size)
+        self.before = last_losses(state, compared(self.training.settings.logging_steps))
+        self.logged = self.stepped = self.saving.saved_at = time.monotonic()
+        self.tokens, self.pulse.step = state.num_input_tokens_seen, state.global_step
+        self.out.progress(steps_total=state.max_steps, step=state.global_step)
+        (control.should_training_stop,) = any_rank(args.device, self.out.stop)
+        self.pulse.enter("reading")
 
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Vote: stop, save, or give up a broken training; raises UserError 65 for that."""
+        import torch
 
-def wait_for_all() -> None:
-    """Return when every rank is here."""
-    from torch import distributed
-
-    if distributed.is_initialized():
-        distributed.barrier()
-
-
-def require_number(loss: float, step: int) -> None:
-    """Raise UserError 65 for a loss that is NaN or infinite."""
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss is {loss} at step {step}: the training broke; lower learning_rate, raise "
-            "warmup_ratio, or set dtype=float32",
-            BAD_DATA,
+        self.out.progress(
+            step=state.global_step,
+            rows=state.global_step * self.training.settings.global_batch_size,
         )
+        self.pulse.enter("waiting")
+        due = save_is_due(self.training.settings.save_steps, state) or self.saving.is_due()
+        leave = self.out.stop or self.time_is_up()
+        broken = ~torch.isfinite(torch.as_tensor(self.pulse.broken))
+        stop, save, broken = any_rank(args.device, leave, due, broken)
+        if broken:
+            refuse_broken(state.global_step, self.training.kept)
+        now = time.monotonic()
+        self.step_s, self.stepped = now - self.stepped, now
+        self.pulse.broken, self.pulse.step = 0.0, state.global_step
+        control.should_training_stop = control.should_training_stop or stop
+        control.should_save = save or control.should_training_stop
+        self.pulse.enter("reading")
+
+    def time_is_up(self) -> bool:
+        """Whether another step would leave too little of the job's time for saving."""
+        left_s = self.out.seconds_left
+        if left_s is None:
+            return False
+        return left_s < 2 * self.saving.cost_s + 2 * self.step_s + LEAVING_S
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        """Write the rate beside the loss, and a warning where the loss jumped after a resume."""
+        del args, control
+        if "loss" not in logs:
+            return
+        now, tokens = time.monotonic(), state.num_input_tokens_seen
+        rate = (tokens - self.tokens) / max(now - self.logged, 1e-6)
+        self.logged, self.tokens = now, tokens
+        # The entry that the checkpoint keeps: the curve survives a restart.
+        entry = state.log_history[-1]
+        entry["tokens_per_s"] = round(rate, 1)
+        self.out.progress(loss=logs["loss"], tokens=tokens)
+        self.after.append(logs["loss"])
+        if self.before and len(self.after) == len(self.before):
+            note_jump(entry, self.before, self.after, self.out.rank)
+
+
+def save_is_due(save_steps: int, state: Any) -> bool:
+    """Whether a checkpoint is to be saved at this step, whatever the time."""
+    by_step = save_steps and state.global_step % save_steps == 0
+    return bool(by_step) or state.global_step >= state.max_steps
+
+
+def refuse_broken(step: int, kept: Path) -> None:
+    """Raise UserError 65 for a loss or gradient that is NaN or infinite."""
+    last = next(iter(checkpoints(kept)), None)
+    good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+    raise UserError(
+        f"the loss or its gradient is no number at step {step}: the training broke; lower "
+        f"learning_rate, raise warmup_ratio, or set dtype=float32; {good}",
+        BAD_DATA,
+    )
+
+
+def compared(logging_steps: int) -> int:
+    """Points of the curve that make up the compared steps."""
+    return math.ceil(COMPARED_STEPS / logging_steps)
+
+
+def last_losses(state: Any, count: int) -> list[float]:
+    """The last points of the curve; none where it is shorter."""
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    return losses[-count:] if len(losses) >= count and state.global_step else []
+
+
+def note_jump(entry: dict[str, Any], before: list[float], after: list[float], rank: int) -> None:
+    """Write `loss_jump` (a share of the loss) into the curve where it rose after a resume."""
+    mean, now = statistics.fmean(before), statistics.fmean(after)
+    spread = statistics.pstdev(before)
+    if now - mean <= max(JUMP_DEVIATIONS * spread, JUMP_SHARE * abs(mean)):
+        return
+    entry["loss_jump"] = round(now / mean - 1, 4)
+    if rank == 0:
+        print(
+            f"warning: the loss rose from {mean:.4g} to {now:.4g} after the training went on from "
+            f"a checkpoint (step {entry['step']}): look at the data and the learning rate",
+            flush=True,
+        )
+
+
+def loss_jumps(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where the loss jumped after a resume: step and rise as a share; for the figures."""
+    return [
+        {"step": entry["step"], "rise": entry["loss_jump"]}
+        for entry in log_history
+        if "loss_jump" in entry
+    ]

@@ -15,6 +15,7 @@ from hala_hpc.data.carry_over import local_model
 from hala_hpc.data.corpus import read_pairs, read_rows, require_kind
 from hala_hpc.data.model_files import require_model
 from hala_hpc.data.tensors import require_finite, weight_bytes
+from hala_hpc.engines.checkpoints import remove_all
 from hala_hpc.engines.examples import ExampleMaker, Message
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.settings import PromptStyle
@@ -87,6 +88,7 @@ class Sft(Stage[Settings]):
             if out.rank == 0:
                 write_json(out.folder(unit) / FIGURES_FILE, {"rows": counted, **figures})
                 out.commit(unit)
+                remove_all(kept)
 
     def _tokens(self, model: Path, kept: Path, out: Out) -> dict[str, Any] | None:
         if out.rank != 0:

@@ -1,0 +1,89 @@
+"""What the ranks of a training agree on. Every function here is called by all of them at once."""
+
+import errno
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
+
+T = TypeVar("T")
+#: Errors of a full disk: another attempt would meet the same.
+FULL = (errno.ENOSPC, errno.EDQUOT)
+#: Words by which collectives tell that a peer is gone; gloo has no exception of its own.
+LOST = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
+
+
+def rank_and_world() -> tuple[int, int]:
+    """Number of this rank and of all ranks; (0, 1) where there is one alone."""
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def any_rank(device: Any, *flags: Any) -> list[bool]:
+    """Each flag, set when it is set on any rank. A flag may be a tensor on `device`.
+
+    One collective and one copy to the host, whatever the number of flags.
+    """
+    import torch
+    from torch import distributed
+
+    parts = [torch.as_tensor(flag, device=device).reshape(1).to(torch.int32) for flag in flags]
+    votes = torch.cat(parts)
+    if distributed.is_initialized():
+        distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
+    return [bool(vote) for vote in votes.tolist()]
+
+
+def wait_for_all() -> None:
+    """Return when every rank is here."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def on_all(work: Callable[[], T]) -> list[T]:
+    """What `work` returned on each rank, by rank.
+
+    When it failed on one rank it fails on all, so that none waits for another: UserError 73 for
+    a full disk, Retry for any other OSError, and a UserError or Retry as it is.
+    """
+    from torch import distributed
+
+    mine: tuple[T | None, tuple[str, int] | None]
+    try:
+        mine = work(), None
+    except (OSError, UserError, Retry) as error:
+        mine = None, told_of(error)
+    rank, world = rank_and_world()
+    found: list[Any] = [mine]
+    if world > 1:
+        found = [None] * world
+        distributed.all_gather_object(found, mine)
+    failed = [(number, error) for number, (_, error) in enumerate(found) if error]
+    if failed:
+        number, (text, code) = failed[0]
+        text = text if number == rank else f"rank {number}: {text}"
+        raise UserError(text, code) if code else Retry(text)
+    return [value for value, _ in found]
+
+
+def told_of(error: Exception) -> tuple[str, int]:
+    """Text of an error and its exit code, 0 where another attempt may help."""
+    if isinstance(error, UserError):
+        return str(error), error.code
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"a checkpoint cannot be saved, make room: {error}", CANNOT_CREATE
+    return str(error), 0
+
+
+def is_lost_rank(error: BaseException) -> bool:
+    """Whether a collective failed because another rank is gone or does not answer."""
+    from torch import distributed
+
+    if isinstance(error, distributed.DistError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in LOST)

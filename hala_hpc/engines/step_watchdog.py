@@ -1,0 +1,130 @@
+"""Notices a training in which no step ends any more, names who is behind, and leaves.
+
+A collective waits for a hung rank for half an hour and then names nobody. Here each rank tells in
+a small file how far it is; whoever waits too long reads the files of the others.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from hala_hpc.core.stage import Out
+from hala_hpc.engines.checkpoints import RANKS
+
+LOOK_S = 2.0
+#: A rank whose file is older than this beside one's own is silent, in seconds.
+SILENT_S = 20.0
+STDERR = 2
+#: Phases in which no step is due: they may take long, and collectives have limits of their own.
+LONG = ("loading", "saving", "evaluating", "ended")
+
+
+class StepWatchdog:
+    """`with StepWatchdog(kept, out, limit_s) as pulse:`, then `pulse.enter(phase)`, `pulse.step`.
+
+    `passes` counts forward passes, so that a rank that hangs before one is told from those that
+    wait for it inside. `broken` sums up what must stay finite; see `rank_votes.any_rank`.
+    """
+
+    def __init__(self, kept: Path, out: Out, limit_s: float) -> None:
+        self.folder, self.out, self.limit_s = kept / RANKS, out, limit_s
+        self.phase, self.step, self.passes = "loading", 0, 0
+        self.broken: Any = 0.0
+        self.idle_s = 0.0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="step-watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.phase = "ended"
+        with contextlib.suppress(OSError):
+            self.write()
+
+    def enter(self, phase: str) -> None:
+        """Say what this rank does now: loading, reading, computing, waiting, saving..."""
+        self.phase = phase
+        if phase == "computing":
+            self.passes += 1
+
+    def write(self) -> None:
+        """Tell the others how far this rank is. Not brought to the disk: only the living read."""
+        file = self.folder / f"rank-{self.out.rank}.json"
+        temporary = file.with_name(f".{file.name}.tmp")
+        facts = {
+            "rank": self.out.rank,
+            "attempt": self.out.attempt,
+            "node": os.environ.get("HALA_NODE", socket.gethostname()),
+            "step": self.step,
+            "passes": self.passes,
+            "phase": self.phase,
+            "time": time.time(),
+        }
+        temporary.write_text(json.dumps(facts))
+        temporary.replace(file)
+
+    def _watch(self) -> None:
+        seen, looked = None, time.monotonic()
+        while not self._ended.wait(LOOK_S):
+            with contextlib.suppress(OSError):
+                self.write()
+            now = time.monotonic()
+            # A look that comes late was held up itself: the job is suspended, not a rank.
+            passed_s = min(now - looked, 2 * LOOK_S)
+            same = seen == (self.step, self.phase in LONG) and self.phase not in LONG
+            self.idle_s = self.idle_s + passed_s if same else 0.0
+            seen, looked = (self.step, self.phase in LONG), now
+            if self.idle_s > self.limit_s:
+                reason = (
+                    f"no step ended in {self.idle_s:.0f} s after step {self.step} "
+                    f"(step_timeout_min={self.limit_s / 60:g}); {behind(self.folder, self.out)}"
+                )
+                # Where every thread is, for the log: a hang has no other witness.
+                faulthandler.dump_traceback(STDERR)
+                self.out.leave(reason)
+                return
+
+
+def behind(folder: Path, out: Out) -> str:
+    """Which ranks are silent or less far than the others, with their nodes."""
+    mine = folder / f"rank-{out.rank}.json"
+    now = mine.stat().st_mtime if mine.exists() else time.time()
+    states: dict[int, dict[str, Any]] = {}
+    silent: list[str] = []
+    for rank in range(out.world_size):
+        file = folder / f"rank-{rank}.json"
+        try:
+            state = json.loads(file.read_text())
+            # By the clock of the file server, which is one; those of the nodes may differ.
+            age_s = now - file.stat().st_mtime
+        except (OSError, ValueError):
+            silent.append(f"rank {rank} has never given a sign of life")
+            continue
+        if state["attempt"] != out.attempt:
+            silent.append(f"rank {rank} has given no sign of life in this attempt")
+        elif age_s > SILENT_S:
+            silent.append(
+                f"rank {rank} on {state['node']} is silent for {age_s:.0f} s "
+                f"({state['phase']}, step {state['step']})"
+            )
+        else:
+            states[rank] = state
+    if silent:
+        return "; ".join(silent)
+    far = {rank: (state["step"], state["passes"]) for rank, state in states.items()}
+    slow = [states[rank] for rank in far if far[rank] < max(far.values())]
+    if not slow:
+        return "all ranks are equally far and give signs of life"
+    return "; ".join(
+        f"rank {s['rank']} on {s['node']} is behind ({s['phase']}, step {s['step']})" for s in slow
+    )

@@ -1,0 +1,106 @@
+"""A checkpoint of DeepSpeed for another number of ranks than saved it.
+
+ZeRO cuts the optimizer's state into as many pieces as there are ranks. DeepSpeed's own converter
+(`deepspeed.checkpoint.ds_to_universal`) joins them into one file for each weight, which any number
+of ranks loads; transformers and accelerate know nothing of it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import Retry, UserError
+from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.stage import Out
+from hala_hpc.engines.checkpoints import (
+    commit_checkpoint,
+    read_commit,
+    staging_folder,
+    step_of,
+    verify,
+)
+from hala_hpc.engines.rank_votes import on_all
+
+#: Processes that read pieces, and that join them; each holds some weights in memory.
+READERS = 4
+JOINERS = 2
+#: What the trainer reads of a checkpoint beside DeepSpeed's own files.
+CARRIED = ("trainer_state.json", "scheduler.pt")
+CONVERTER = "deepspeed.checkpoint.ds_to_universal"
+
+
+def for_these_ranks(checkpoint: Path, out: Out) -> Path:
+    """The checkpoint, or what it was converted to where another number of ranks saved it.
+
+    Collective. Raises UserError when it cannot be converted, with the command that should.
+    """
+    commit = read_commit(checkpoint) or {}
+    if commit["world_size"] == out.world_size or not commit["zero_stage"]:
+        return checkpoint
+    final = checkpoint.parent / f"universal-{step_of(checkpoint)}"
+    if any(on_all(final.exists)) and verify(final) is None:
+        return final
+    if out.rank == 0:
+        print(
+            f"{checkpoint.name} was saved by {commit['world_size']} ranks and is converted for "
+            f"{out.world_size}",
+            flush=True,
+        )
+    staged = staging_folder(checkpoint.parent, out.attempt) / final.name
+    convert_once(checkpoint, staged, out)
+    facts = {**{k: v for k, v in commit.items() if k != "files"}, "converted": True}
+    commit_checkpoint(staged, final, facts, out.require_lease)
+    return final
+
+
+def convert_once(checkpoint: Path, staged: Path, out: Out) -> None:
+    """Convert on rank 0. The others look for its word: a collective would not wait for hours."""
+    word = staged.with_name(f"{staged.name}.json")
+    if out.rank == 0:
+        write_json(word, {"error": convert(checkpoint, staged)})
+    while not word.exists():
+        if out.stop:
+            raise Retry("told to stop while a checkpoint was converted")
+        time.sleep(0.5)
+    error = read_json(word)["error"]
+    if error:
+        raise UserError(error)
+
+
+def convert(checkpoint: Path, staged: Path) -> str:
+    """Write the universal form of a checkpoint into `staged`; why it failed, or nothing."""
+    tag = (checkpoint / "latest").read_text().strip()
+    staged.mkdir(parents=True)
+    command = [sys.executable, "-m", CONVERTER]
+    command += ["--input_folder", str(checkpoint / tag)]
+    command += ["--output_folder", str(staged / f"{tag}_universal")]
+    command += ["--num_extract_workers", str(READERS), "--num_merge_workers", str(JOINERS)]
+    # The trainer gives DeepSpeed no words about tensor parallelism: there is none.
+    command.append("--inject_missing_state")
+    done = subprocess.run(
+        command, env=lone_environment(), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no word"])[-1]
+        return (
+            f"{checkpoint} cannot be converted for another number of ranks ({last}); take as many "
+            f"ranks as before, or convert it by hand: {' '.join(command)}"
+        )
+    for name in CARRIED:
+        shutil.copy2(checkpoint / name, staged / name)
+    return ""
+
+
+def lone_environment() -> dict[str, str]:
+    """The environment of a process that is no rank of anything."""
+    mine = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "HALA_STOP_FD")
+    return {name: value for name, value in os.environ.items() if name not in mine}
+
+
+def load_universal(arguments: Any) -> None:
+    """Let DeepSpeed load the universal form; before the trainer is made."""
+    arguments.hf_deepspeed_config.config["checkpoint"] = {"load_universal": True}
