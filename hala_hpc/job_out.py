@@ -1,6 +1,5 @@
 """What a job tells the world: files, marks, progress, and how it ended."""
 
-import contextlib
 import functools
 import json
 import os
@@ -17,22 +16,10 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, Retry
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Stage
+from hala_hpc.core.versions import versions
 
 #: What is looked at of a worker's log to tell why an engine died.
 LOG_TAIL_BYTES = 262_144
-REPORTED = (
-    "vllm",
-    "torch",
-    "transformers",
-    "trl",
-    "deepspeed",
-    "mergekit",
-    "llmcompressor",
-    "lm_eval",
-    "sacrebleu",
-    "datasets",
-    "pyarrow",
-)
 
 
 class JobOut:
@@ -188,23 +175,6 @@ class JobOut:
         self.write_progress(ended=True)
         if self.rank == 0:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
-
-
-@functools.cache
-def version_of(module: str) -> str:
-    """Version of the distribution that a module comes from; empty where none is named so."""
-    import importlib.metadata
-
-    for name in (module, f"{module}-cpu"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(name)
-    return ""
-
-
-def versions() -> dict[str, str]:
-    """Versions of the libraries that this process loaded."""
-    found = {module: version_of(module) for module in REPORTED if module in sys.modules}
-    return {"python": sys.version.split()[0]} | {m: word for m, word in found.items() if word}
 
 
 def report_mistakes(artifact: Artifact, attempt: str, code: int, mistakes: list[str]) -> None:

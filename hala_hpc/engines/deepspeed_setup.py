@@ -64,6 +64,16 @@ def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool
             "allgather_bucket_size": BUCKET_ELEMENTS,
             # Rank 0 gets all weights when they are saved.
             "stage3_gather_16bit_weights_on_model_save": True,
+            **offloading(settings),
         },
+        # DeepSpeed's own Adam for the CPU would have to be compiled first.
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 1_000_000,
     }
+
+
+def offloading(settings: TrainingSettings) -> dict[str, Any]:
+    """What goes to the memory of the host, in DeepSpeed's words."""
+    to_host = {"device": "cpu", "pin_memory": True}
+    parts = {"none": [], "optimizer": ["optimizer"], "all": ["optimizer", "param"]}
+    return {f"offload_{part}": to_host for part in parts[settings.offload]}

@@ -1,5 +1,6 @@
 """The settings of a training in TRL's words."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from hala_hpc.core.stage import Out
@@ -38,6 +39,7 @@ def make_arguments(training: Training, out: Out) -> Any:
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,
         gradient_checkpointing=settings.gradient_checkpointing,
+        use_liger_kernel=settings.liger and not on_cpu and find_spec("liger_kernel") is not None,
         # The watch saves and marks; the trainer's own rotation goes by the clocks of file servers.
         save_strategy="no",
         logging_steps=settings.logging_steps,

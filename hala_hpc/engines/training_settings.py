@@ -17,9 +17,7 @@ class TrainingSettings(StageSettings):
     learning_rate: PositiveFloat = 2e-5
     """Highest learning rate. The paper does not tell its own."""
     global_batch_size: PositiveInt = 64
-    """Rows of one step over all ranks."""
-    max_length: PositiveInt = 2048
-    """Tokens of a row at most; a longer one is rejected as too_long, never cut."""
+    """Rows of one step over all ranks; where the tokenize node packed them, sequences."""
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
     """Share of the steps in which the learning rate rises."""
     lr_scheduler: Literal["cosine", "linear", "constant_with_warmup"] = "cosine"
@@ -36,16 +34,31 @@ class TrainingSettings(StageSettings):
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
     """Stage of DeepSpeed ZeRO: what is cut up over the ranks. 1: the optimizer's state, 2: the
     gradients as well, 3: the weights as well. 0: plain torch without DeepSpeed."""
-    packing: bool = False
-    """Put several rows into one sequence. Not for LFM2, whose convolutions look across rows."""
     group_by_length: bool = True
-    """Rows of like length share a batch: less padding, an order less random."""
+    """Rows of like length share a batch: less padding, an order less random. The fifty batches
+    among which they are gathered, and the order of the batches, are random. Packed sequences are
+    all of one length: for them the order is as good as random either way."""
+
+    lora_rank: NonNegativeInt = 0
+    """Train matrices of this rank beside the weights (LoRA), added to them in the end; 0 trains all
+    weights. 16 to 64 are usual, with a tenfold learning rate."""
+    lora_alpha: PositiveFloat = 32.0
+    """What LoRA adds is scaled by this over `lora_rank`."""
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the inputs of LoRA's matrices that is left out at random."""
+    lora_targets: str | list[str] = "all-linear"
+    """Names of the layers that get matrices; all-linear: every one but the output head."""
 
     micro_batch_size: PositiveInt = runtime(8)
     """Rows of one forward pass of one rank at most; the rest of its part of the global batch is
     accumulated."""
     gradient_checkpointing: bool = runtime(False)
     """Compute activations twice instead of keeping them: a third slower, far less memory."""
+    offload: Literal["none", "optimizer", "all"] = runtime("none")
+    """What DeepSpeed keeps in the memory of the host: the optimizer's state, with zero_stage=3 the
+    weights as well (all). For models that do not fit otherwise; slower."""
+    liger: bool = runtime(True)
+    """Use Liger's kernels where there is a GPU and they are installed: less memory, same result."""
     logging_steps: PositiveInt = runtime(10)
     """Steps between two points of the loss curve."""
     eval_steps: NonNegativeInt = runtime(0)
@@ -62,6 +75,13 @@ class TrainingSettings(StageSettings):
     """Newest checkpoints that are kept; all are deleted once the model is finished."""
     step_timeout_min: PositiveFloat = runtime(30.0)
     """Minutes without a step after which the job names who is behind and starts anew."""
+
+    def offload_faults(self) -> list[str]:
+        """A line when `offload` asks for what the stage of ZeRO cannot do."""
+        least = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
+        if self.zero_stage >= least:
+            return []
+        return [f"offload={self.offload} needs zero_stage={least} or more, not {self.zero_stage}"]
 
     def batch_faults(self, ranks: int) -> list[str]:
         """A line when the global batch cannot be cut into equal parts for so many ranks."""
