@@ -15,6 +15,7 @@ from hala_hpc.engines.saving_interval import SavingClock
 from hala_hpc.engines.step_watchdog import StepWatchdog
 from hala_hpc.engines.stoppable_trainer import restore_pending
 from hala_hpc.engines.training import Training
+from hala_hpc.engines.universal import is_universal, part_step_counters
 
 #: Saving and a step must fit into the time that is left; what else a job does at its end.
 LEAVING_S = 10.0
@@ -56,6 +57,8 @@ class Watch:
         require_engine(self.trainer, self.training, self.out)
         if self.start:
             restore_pending(self.start, self.trainer, self.out.rank, self.out.world_size)
+            if is_universal(self.start):
+                part_step_counters(self.trainer.deepspeed)
         self.before = last_losses(state, compared(self.training.settings.logging_steps))
         self.logged = self.stepped = self.saving.saved_at = time.monotonic()
         self.tokens, self.pulse.step = state.num_input_tokens_seen, state.global_step

@@ -101,6 +101,23 @@ def lone_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in mine}
 
 
+def is_universal(checkpoint: Path) -> bool:
+    """Whether a checkpoint was converted."""
+    return checkpoint.name.startswith("universal-")
+
+
 def load_universal(arguments: Any) -> None:
     """Let DeepSpeed load the universal form; before the trainer is made."""
     arguments.hf_deepspeed_config.config["checkpoint"] = {"load_universal": True}
+
+
+def part_step_counters(engine: Any) -> None:
+    """Give each group of weights a step counter of its own again, after a universal load.
+
+    DeepSpeed 0.19.8 gives all groups of ZeRO-3 one and the same tensor
+    (`load_hp_checkpoint_state_from_checkpoint_dir_stage3`), which torch's AdamW then counts up once
+    for each of them: its bias correction went wrong by 5e-4 of the loss.
+    """
+    for state in engine.optimizer.optimizer.state.values():
+        if hasattr(state.get("step"), "clone"):
+            state["step"] = state["step"].clone()
