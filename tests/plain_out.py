@@ -41,6 +41,7 @@ class PlainOut:
         self.cache = base / "cache"
         self.counts: dict[str, float] = {}
         self.facts: Facts | None = None
+        self.marks: dict[int, dict[str, Any]] = {}
 
     def folder(self, unit: int) -> Path:
         folder = self.base / "output" / str(unit)
@@ -65,6 +66,7 @@ class PlainOut:
     def commit(self, unit: int) -> None:
         self.facts = self.stage.check(unit, self.folder(unit))
         self.facts.verify()
+        self.marks[unit] = self.facts.as_dict()
 
     def progress(self, **counts: float) -> None:
         self.counts.update(counts)

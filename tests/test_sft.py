@@ -12,26 +12,24 @@ from typing import Any
 
 import pytest
 from corpora import KNOWN, conversation, pair, write_corpus
-from plain_out import PlainInputs
+from plain_out import PlainInputs, run_plain
 from random_models import LFM2_KEYS, random_lfm2
 from tiny_models import SENTENCES, make_tokenizer
+from token_folders import make_tokens
 
 from hala_hpc.backends.local import free_port
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.data.tensors import tensor_headers
-from hala_hpc.engines.checkpoints import commit_checkpoint, newest_whole
 from hala_hpc.engines.examples import NOT_LEARNT, Example, ExampleMaker
 from hala_hpc.engines.training_settings import TrainingSettings
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {
-    "objective": "translate",
     "max_steps": 12,
     "global_batch_size": 16,
     "micro_batch_size": 4,
     "learning_rate": 0.003,
-    "max_length": 256,
     "save_steps": 4,
     "logging_steps": 2,
     "resources": {"nodes": 2},
@@ -40,7 +38,7 @@ QUICK: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model and corpora, made once."""
+    """A random model and token files, made once: `pairs/tokens` and `talks/tokens`."""
     folder = tmp_path_factory.mktemp("sft")
     random_lfm2(folder / "model")
     random_lfm2(folder / "bfloat16", dtype="bfloat16")
@@ -48,6 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_corpus(folder / "pairs", [*known, pair("long " * 400, "target")])
     talk = conversation(KNOWN[7], KNOWN[0], KNOWN[1], KNOWN[2], KNOWN[3])
     write_corpus(folder / "talks", [talk] * 40)
+    words = {"model": str(folder / "model"), "max_length": 256}
+    for name, objective in (("pairs", "translate"), ("talks", "chat")):
+        make_tokens(folder / name, **words, train=str(folder / name), objective=objective)
     return folder
 
 
@@ -193,54 +194,61 @@ def test_a_forward_pass_takes_the_most_rows_that_divide_the_part_of_a_rank(
             "global_batch_size=20 does not divide by 3 ranks; take a multiple of 3, e.g. 18",
         ),
         ({"global_batch_size": 2, "resources": {"nodes": 3}}, "e.g. 3"),
-        ({"objective": "translate", "prompt": "Translate"}, "has no place {text}"),
-        ({"train": []}, "give at least one corpus"),
-        ({"packing": True, "max_steps": 5}, "take max_steps away"),
     ],
 )
 def test_mistakes_are_found_before_a_job_is_asked_for(settings: dict[str, Any], text: str) -> None:
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.sft").STAGE
-    words = {"model": "@base", "train": "@pairs"} | settings
+    words = {"model": "@base", "tokens": "@tokens"} | settings
     faults = kind(kind.Settings(**words), PlainInputs()).preflight()
     assert len(faults) == 1
     assert text in faults[0]
 
 
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        ({"packing": True}, "leak into each other in LFM2"),
-        ({"model": "compressed"}, "is compressed and cannot be trained"),
-        ({"objective": "chat", "prompt_style": "auto"}, "needs conversations"),
-        ({"train": "none"}, "no row is left to train on: 10 read, rejected {'too_long': 10}"),
-    ],
-)
-def test_what_would_train_wrongly_is_refused(
-    folder: Path, tmp_path: Path, change: dict[str, str], text: str
-) -> None:
-    from plain_out import run_plain
-
-    shutil.copytree(folder / "model", folder / "compressed", dirs_exist_ok=True)
-    config = json.loads((folder / "compressed" / "config.json").read_text())
-    config["quantization_config"] = {"quant_method": "compressed-tensors"}
-    (folder / "compressed" / "config.json").write_text(json.dumps(config))
-    write_corpus(folder / "none", [pair("long " * 400, "target")] * 10)
-    paths = {"model": str(folder / "model"), "train": str(folder / "pairs")}
-    named = {k: str(folder / v) for k, v in change.items() if k in paths}
+def refusal(base: Path, model: Path, tokens: Path) -> str:
     with pytest.raises(UserError) as caught:
-        run_plain(
-            "sft",
-            {"objective": "translate", "max_length": 64, **paths, **change, **named},
-            tmp_path,
-        )
-    assert text in str(caught.value)
+        run_plain("sft", {"model": str(model), "tokens": str(tokens), "zero_stage": 0}, base)
+    return str(caught.value)
+
+
+def test_a_compressed_model_is_refused(folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder / "model", tmp_path / "compressed"))
+    config = json.loads((model / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "compressed-tensors"}
+    (model / "config.json").write_text(json.dumps(config))
+    text = refusal(tmp_path, model, folder / "pairs" / "tokens")
+    assert "is compressed and cannot be trained" in text
+
+
+def test_tokens_of_another_vocabulary_are_refused(folder: Path, tmp_path: Path) -> None:
+    model = Path(shutil.copytree(folder / "model", tmp_path / "other"))
+    words = json.loads((model / "tokenizer.json").read_text())
+    vocabulary = words["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (model / "tokenizer.json").write_text(json.dumps(words))
+    text = refusal(tmp_path, model, folder / "pairs" / "tokens")
+    assert "is not the one that" in text
+    assert "let the tokenize node use the tokenizer of this model" in text
+
+
+def test_packed_rows_that_leak_are_refused_with_the_cure(folder: Path, tmp_path: Path) -> None:
+    words = {"model": str(folder / "model"), "train": str(folder / "pairs"), "packing": True}
+    tokens = make_tokens(tmp_path / "packed", **words, objective="translate")
+    text = refusal(tmp_path, folder / "model", tokens)
+    assert "leak into each other; use packing=false" in text
+    assert "packing=false" in text
+    sft = import_module("hala_hpc.stages.sft").STAGE
+    settings = sft.Settings(model=str(folder / "model"), tokens=str(tokens))
+    (fault,) = sft(settings, PlainInputs()).preflight()
+    assert "has layers of kind conv" in fault
 
 
 @pytest.fixture(scope="module")
 def undisturbed(folder: Path) -> Path:
     """Two ranks trained to the end with ZeRO-2."""
     base = folder / "undisturbed"
-    logs = train(base, 2, **QUICK, model=str(folder / "model"), train=str(folder / "pairs"))
+    logs = train(
+        base, 2, **QUICK, model=str(folder / "model"), tokens=str(folder / "pairs" / "tokens")
+    )
     assert all(log.endswith("exit 0") for log in logs), logs[0]
     return base
 
@@ -248,8 +256,8 @@ def undisturbed(folder: Path) -> Path:
 @pytest.mark.slow
 def test_two_ranks_of_deepspeed_learn_and_count_every_row(undisturbed: Path) -> None:
     facts = facts_of(undisturbed)
-    assert (facts["rows_in"], facts["rows_out"]) == (97, 96)
-    assert facts["rejected"] == {"too_long": 1}
+    # The row that was too long never came into the token files.
+    assert (facts["rows_in"], facts["rows_out"], facts["rejected"]) == (96, 96, {})
     found = facts["details"]
     assert (found["engine"], found["ranks"], found["steps"]) == ("deepspeed zero-2", 2, 12)
     assert found["loss_last"] < 0.8 * found["loss_first"]
@@ -276,7 +284,7 @@ def test_a_stopped_training_goes_on_from_the_last_whole_checkpoint(
     folder: Path, undisturbed: Path
 ) -> None:
     base = folder / "stopped"
-    words = QUICK | {"model": str(folder / "model"), "train": str(folder / "pairs")}
+    words = QUICK | {"model": str(folder / "model"), "tokens": str(folder / "pairs" / "tokens")}
     train(base, 2, stop_at=6, **words)
     kept = base / "kept" / "0"
     assert not (base / "facts.json").exists()
@@ -297,33 +305,10 @@ def test_a_stopped_training_goes_on_from_the_last_whole_checkpoint(
 
 
 @pytest.mark.slow
-def test_another_number_of_ranks_is_refused_with_the_cure(undisturbed: Path) -> None:
-    with pytest.raises(UserError, match="saved by 2 ranks, this job has 1: set resources back"):
-        newest_whole(undisturbed / "kept" / "0", 1)
-
-
-def test_a_checkpoint_that_lost_a_file_or_a_part_is_skipped(tmp_path: Path) -> None:
-    for step in (5, 10, 20):
-        checkpoint = tmp_path / f"checkpoint-{step}"
-        checkpoint.mkdir()
-        (checkpoint / "weights").write_text("whole")
-        (checkpoint / "state").write_text("whole")
-        commit_checkpoint(checkpoint, 1)
-    (tmp_path / "checkpoint-20" / "weights").unlink()
-    (tmp_path / "checkpoint-10" / "state").write_text("cut")
-    start, torn = newest_whole(tmp_path, 1)
-    assert start == tmp_path / "checkpoint-5"
-    assert torn == [
-        "checkpoint-20 is skipped: weights is missing",
-        "checkpoint-10 is skipped: state has 3 bytes, not 5",
-    ]
-
-
-@pytest.mark.slow
 def test_zero_3_gathers_the_weights_of_conversations_in_bfloat16(folder: Path) -> None:
-    words = QUICK | {"objective": "chat", "zero_stage": 3, "max_steps": 2}
+    words = QUICK | {"zero_stage": 3, "max_steps": 2}
     base = folder / "zero3"
-    train(base, 2, **words, model=str(folder / "bfloat16"), train=[str(folder / "talks")])
+    train(base, 2, **words, model=str(folder / "bfloat16"), tokens=str(folder / "talks" / "tokens"))
     found = facts_of(base)
     assert found["details"]["engine"] == "deepspeed zero-3"
     # Two steps of sixteen rows are not all of forty.
@@ -335,6 +320,8 @@ def test_zero_3_gathers_the_weights_of_conversations_in_bfloat16(folder: Path) -
 def test_a_loss_that_is_no_number_ends_the_training(folder: Path) -> None:
     words = QUICK | {"learning_rate": 1e30, "zero_stage": 0, "max_grad_norm": 1e9}
     base = folder / "broken"
-    (log,) = train(base, 1, **words, model=str(folder / "model"), train=str(folder / "pairs"))
+    (log,) = train(
+        base, 1, **words, model=str(folder / "model"), tokens=str(folder / "pairs" / "tokens")
+    )
     assert "the training broke; lower learning_rate" in log
     assert not (base / "facts.json").exists()

@@ -26,7 +26,9 @@ CorpusRef = Annotated[str, Reference(("corpus",))]
 """A folder of Parquet shards, or `@node` of a node that makes a corpus."""
 FilesRef = Annotated[str, Reference(("files",))]
 """A file, a folder, a hub id, or `@node/path` inside the files that a node writes."""
-NodeRef = Annotated[str, Reference(("model", "corpus", "files", "scores", "page"))]
+TokensRef = Annotated[str, Reference(("tokens",))]
+"""A folder of token files, or `@node` of a node that makes them."""
+NodeRef = Annotated[str, Reference(("model", "corpus", "files", "tokens", "scores", "page"))]
 """`@node` of any kind."""
 
 

@@ -1,7 +1,7 @@
 """Training examples: conversations to token numbers, each token either learnt or only read."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -26,8 +26,25 @@ class RefusedError(Exception):
 class Example:
     """One row, ready to learn from."""
 
-    input_ids: list[int]
-    labels: list[int]
+    input_ids: Sequence[int]
+    labels: Sequence[int]
+
+    def cut(self, max_tokens: int) -> list["Example"]:
+        """Consecutive pieces of at most so many tokens; none is lost and none comes twice.
+
+        A piece begins where the one before ended, whatever stands there. Its first token is read
+        but not learnt: nothing in the piece could tell it.
+        """
+        if len(self.input_ids) <= max_tokens:
+            return [self]
+        starts = range(0, len(self.input_ids), max_tokens)
+        return [
+            Example(
+                self.input_ids[start : start + max_tokens],
+                [NOT_LEARNT, *self.labels[start + 1 : start + max_tokens]],
+            )
+            for start in starts
+        ]
 
 
 @dataclass(frozen=True)
@@ -44,11 +61,12 @@ class ExampleMaker:
 
     Learnt are the turns of the assistant with the token that ends them; nothing is cut short. The
     words of a message never become control tokens. They are tokenized apart from the template, so
-    that a prompt has the same tokens as when the model is asked later. Raises UserError (78) for
-    prompt style `chat` where the tokenizer has no chat template.
+    that a prompt has the same tokens as when the model is asked later. A row of more than
+    `max_tokens` tokens is refused as `too_long`; None takes any. Raises UserError (78) for prompt
+    style `chat` where the tokenizer has no chat template.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int, style: PromptStyle = "auto") -> None:
+    def __init__(self, tokenizer: Any, max_tokens: int | None, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.chat = takes_chat(tokenizer, style)
@@ -82,7 +100,8 @@ class ExampleMaker:
             part = list(piece.ids) if piece.slot is None else words[piece.slot]
             ids += part
             labels += part if piece.learnt else [NOT_LEARNT] * len(part)
-        return "too_long" if len(ids) > self.max_tokens else Example(ids, labels)
+        too_long = self.max_tokens is not None and len(ids) > self.max_tokens
+        return "too_long" if too_long else Example(ids, labels)
 
     def _ids(self, texts: list[str], control: bool = False) -> list[list[int]]:
         if not texts:

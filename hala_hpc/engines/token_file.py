@@ -1,116 +1,147 @@
-"""The tokens of a training set in one Arrow file, made once by rank 0 and read by all ranks."""
+"""Token files: Arrow streams that `datasets` maps into memory, written once and read back.
 
-import time
+Columns: `input_ids` and `labels` of a sequence, `length` (its tokens), `rows` (how many rows of the
+corpus begin in it: none for a later piece or a repetition), and where examples are packed
+`seq_lengths`, the lengths of the examples in the sequence, in order.
+"""
+
+from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from random import Random
+from typing import Any, Self
 
-from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.core.files import read_json, whole_file, write_json
-from hala_hpc.engines.examples import NOT_LEARNT, Example, ExampleMaker, Message
+from hala_hpc.core.files import whole_file
+from hala_hpc.engines.examples import NOT_LEARNT, Example
+from hala_hpc.engines.packing import pack
 
-#: Rows tokenized and written at a time: bounds memory, and lets the tokenizer use all cores.
-BATCH_ROWS = 1000
+#: Sequences of one record batch: one is read from the disk at once.
+BATCH_SEQUENCES = 1000
+#: Tokens that wait to be packed together: 200 MB, and thousands of sequences, of which one alone is
+#: left half empty.
+WINDOW_TOKENS = 25_000_000
 
-TOKENS_FILE = "tokens.arrow"
-COUNTS_FILE = "tokens.json"
+
+@dataclass(frozen=True)
+class Line:
+    """An example that waits to be written, in as few bytes as can be."""
+
+    ids: "array[int]"
+    labels: "array[int]"
+    rows: int
+    """1 where a row of the corpus begins, else 0."""
+
+    @classmethod
+    def of(cls, example: Example, rows: int) -> Self:
+        """An example as it is kept."""
+        return cls(array("i", example.input_ids), array("i", example.labels), rows)
 
 
-def write_tokens(
-    folder: Path,
-    rows: Iterable[list[Message]],
-    maker: ExampleMaker,
-    stopped: Callable[[], bool],
-) -> dict[str, Any] | None:
-    """Tokenize rows into `folder` unless that was done before; None when told to stop.
+class TokenWriter:
+    """Writes examples into one file as they are, or packed into sequences of `room` tokens.
 
-    Returns what was counted: rows_in, rows, tokens, tokens_learnt and rejected by reason.
-    Raises UserError 65 when no row is left.
+    Use as a context manager: the file takes its name when the block ends well. `seed` decides which
+    of several examples of one length share a sequence. `lines` counts the examples.
     """
-    counted: dict[str, Any] | None = read_json(folder / COUNTS_FILE)
-    if counted is not None:
-        return counted
-    counts: Counter[str] = Counter()
-    rejected: Counter[str] = Counter()
-    source = iter(rows)
-    with whole_file(folder / TOKENS_FILE) as file, arrow_writer(file) as write:
-        while batch := list(islice(source, BATCH_ROWS)):
-            if stopped():
-                return None
-            kept = list(examples(batch, maker, rejected))
-            write(kept)
-            counts.update(counts_of(kept), rows_in=len(batch))
-    if not counts["rows"]:
-        raise UserError(
-            f"no row is left to train on: {counts['rows_in']} read, rejected {dict(rejected)}",
-            BAD_DATA,
-        )
-    result = {**counts, "rejected": dict(rejected)}
-    write_json(folder / COUNTS_FILE, result)
-    return result
 
-
-def wait_for_tokens(folder: Path, stopped: Callable[[], bool]) -> dict[str, Any] | None:
-    """What rank 0 counted, once it is done; None when told to stop."""
-    while not stopped():
-        counted: dict[str, Any] | None = read_json(folder / COUNTS_FILE)
-        if counted is not None:
-            return counted
-        time.sleep(0.2)
-    return None
-
-
-def examples(
-    batch: list[list[Message]], maker: ExampleMaker, rejected: Counter[str]
-) -> Iterator[Example]:
-    """Examples of those rows that give one; the others are counted."""
-    for example in maker.encode(batch):
-        if isinstance(example, str):
-            rejected[example] += 1
-        else:
-            yield example
-
-
-def counts_of(examples: list[Example]) -> dict[str, int]:
-    """Rows and tokens of some examples."""
-    return {
-        "rows": len(examples),
-        "tokens": sum(len(e.input_ids) for e in examples),
-        "tokens_learnt": sum(len(e.labels) - e.labels.count(NOT_LEARNT) for e in examples),
-    }
-
-
-class arrow_writer:  # noqa: N801 (used as a function in `with`)
-    """Writes lists of examples as record batches of the kind that `datasets` maps into memory."""
-
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, room: int | None = None, seed: str = "") -> None:
         import pyarrow as pa
 
+        self.room, self.seed, self.path = room, seed, path
         numbers = pa.list_(pa.int32())
-        self.schema = pa.schema(
-            [("input_ids", numbers), ("labels", numbers), ("length", pa.int32())]
-        )
-        self.path = path
+        fields = {"input_ids": numbers, "labels": numbers, "length": pa.int32(), "rows": pa.int32()}
+        self.schema = pa.schema(fields | ({"seq_lengths": numbers} if room else {}))
+        self.lines = 0
+        self.waiting: list[Line] = []
+        self.tokens = 0
+        self._stack = ExitStack()
+        self._stream: Any = None
 
-    def __enter__(self) -> Callable[[list[Example]], None]:
+    def __enter__(self) -> Self:
         import pyarrow as pa
 
-        self.stream = pa.ipc.new_stream(str(self.path), self.schema)
-        return self.write
+        temporary = self._stack.enter_context(whole_file(self.path))
+        self._stream = pa.ipc.new_stream(str(temporary), self.schema)
+        self._stack.callback(self._stream.close)
+        return self
 
-    def write(self, batch: list[Example]) -> None:
-        """Write one record batch."""
+    def add(self, line: Line) -> None:
+        """Take an example; it is written when enough others wait."""
+        self.lines += 1
+        self.waiting.append(line)
+        self.tokens += len(line.ids)
+        if self.tokens >= WINDOW_TOKENS or (
+            self.room is None and len(self.waiting) >= BATCH_SEQUENCES
+        ):
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        lines, self.waiting, self.tokens = self.waiting, [], 0
+        if self.room is None:
+            sequences = [[line] for line in lines]
+        else:
+            Random(self.seed).shuffle(lines)
+            packed = pack([len(line.ids) for line in lines], self.room)
+            sequences = [[lines[number] for number in numbers] for numbers in packed]
+        for first in range(0, len(sequences), BATCH_SEQUENCES):
+            self._write(sequences[first : first + BATCH_SEQUENCES])
+
+    def _write(self, sequences: list[list[Line]]) -> None:
+        import numpy as np
         import pyarrow as pa
 
+        def joined(parts: list["array[int]"], lengths: list[int]) -> Any:
+            offsets = np.cumsum([0, *lengths], dtype=np.int32)
+            return pa.ListArray.from_arrays(offsets, np.concatenate(parts))
+
+        lines = [line for sequence in sequences for line in sequence]
+        lengths = [sum(len(line.ids) for line in sequence) for sequence in sequences]
         columns = [
-            [e.input_ids for e in batch],
-            [e.labels for e in batch],
-            [len(e.input_ids) for e in batch],
+            joined([line.ids for line in lines], lengths),
+            joined([line.labels for line in lines], lengths),
+            pa.array(lengths, pa.int32()),
+            pa.array([sum(line.rows for line in one) for one in sequences], pa.int32()),
         ]
-        arrays = [pa.array(c, type=t) for c, t in zip(columns, self.schema.types, strict=True)]
-        self.stream.write_batch(pa.record_batch(arrays, schema=self.schema))
+        if self.room is not None:
+            sizes = [[len(line.ids) for line in sequence] for sequence in sequences]
+            columns.append(pa.array(sizes, pa.list_(pa.int32())))
+        self._stream.write_batch(pa.record_batch(columns, schema=self.schema))
 
-    def __exit__(self, *error: object) -> None:
-        self.stream.close()
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                self._write_waiting()
+        except BaseException as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._stack.__exit__(*error)
+
+
+def read_back(path: Path) -> tuple[dict[str, int], Counter[int]]:
+    """Counts of a token file, and its examples by length, from the file itself.
+
+    The counts: sequences, rows, tokens, tokens_learnt and the largest token.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    counts: Counter[str] = Counter(sequences=0, rows=0, tokens=0, tokens_learnt=0)
+    examples: Counter[int] = Counter()
+    largest = -1
+    with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        for batch in stream:
+            ids, labels = batch["input_ids"].flatten(), batch["labels"].flatten()
+            assert batch["input_ids"].value_lengths().equals(batch["length"]), path
+            assert batch["labels"].value_lengths().equals(batch["length"]), path
+            counts["sequences"] += batch.num_rows
+            counts["rows"] += pc.sum(batch["rows"]).as_py()
+            counts["tokens"] += len(ids)
+            counts["tokens_learnt"] += pc.sum(pc.not_equal(labels, NOT_LEARNT)).as_py()
+            largest = max(largest, pc.max(ids).as_py())
+            sizes = batch["seq_lengths"].flatten() if "seq_lengths" in batch.schema.names else None
+            sizes = batch["length"] if sizes is None else sizes
+            assert pc.sum(sizes).as_py() == len(ids), path
+            examples.update(sizes.to_pylist())
+    return {**counts, "largest_token": largest}, examples

@@ -16,7 +16,8 @@ from hala_hpc.engines.trained_model import figures, save_model
 from hala_hpc.engines.trainer import make_trainer
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_arguments import make_arguments
-from hala_hpc.engines.universal import for_these_ranks, load_universal
+from hala_hpc.engines.training_fit import require_fit
+from hala_hpc.engines.universal import for_these_ranks, is_universal, load_universal
 
 
 def train(training: Training, out: Out) -> dict[str, Any] | None:
@@ -24,11 +25,12 @@ def train(training: Training, out: Out) -> dict[str, Any] | None:
 
     Returns the figures of the training. When it was told to stop, a checkpoint is saved, and rank
     0 raises Retry, as does every rank where another one is lost; the other ranks return None.
-    Raises UserError for a compressed model, packing that leaks, a loss that is no number, and an
-    engine other than the one asked for.
+    Raises UserError for a compressed model, tokens of another vocabulary, packing that leaks, a
+    loss that is no number, and an engine other than the one asked for.
     """
     refuse_unfit(training, out.world_size)
     prepare_environment(training.settings.zero_stage)
+    require_fit(training.model, training.tokens)
     limit_s = 60 * training.settings.step_timeout_min
     with StepWatchdog(training.kept, out, limit_s) as pulse:
         try:
@@ -46,7 +48,7 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> dict[str, 
         leave(out, "before the first step")
         return None
     start = find_start(training, out)
-    if start and start.name.startswith("universal"):
+    if start and is_universal(start):
         load_universal(arguments)
     saving = SavingClock(training.settings, weight_bytes(training.model))
     if start:
@@ -100,11 +102,4 @@ def refuse_unfit(training: Training, ranks: int) -> None:
             f"model {training.model} is compressed and cannot be trained; give the model before "
             "it was quantized",
             BAD_DATA,
-        )
-    # Measured: the second row of a packed sequence sees the end of the first one, because
-    # transformers drops the row borders where the CUDA kernel of the convolution is absent.
-    if training.settings.packing and config.get("model_type") == "lfm2":
-        raise UserError(
-            "packing=true: rows of one sequence leak into each other in LFM2's convolutions; "
-            "use packing=false (group_by_length saves most of the padding)"
         )

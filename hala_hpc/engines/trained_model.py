@@ -24,6 +24,8 @@ def save_model(trainer: Any, training: Training, out: Out) -> None:
     model.save_pretrained(folder, state_dict=kept)
     carry_config(training.model, folder)
     copy_tokenizer(training.model, folder)
+    # The template that was learnt may have been supplied to a model that had none.
+    copy_tokenizer(training.tokenizer, folder)
 
 
 def figures(trainer: Any, training: Training) -> dict[str, Any]:
@@ -39,6 +41,11 @@ def figures(trainer: Any, training: Training) -> dict[str, Any]:
         for entry in state.log_history
         if "loss" in entry
     ]
+    held_out = [
+        {"step": entry["step"], "loss": round(entry["eval_loss"], 5)}
+        for entry in state.log_history
+        if "eval_loss" in entry
+    ]
     engine = trainer.deepspeed
     # Asked of the engine itself: accelerate can leave DeepSpeed out without a word.
     assert (engine is not None) == (training.settings.zero_stage > 0), "another engine ran"
@@ -53,4 +60,5 @@ def figures(trainer: Any, training: Training) -> dict[str, Any]:
         "loss_first": curve[0]["loss"],
         "loss_last": curve[-1]["loss"],
         "curve": curve,
+        "held_out_curve": held_out,
     }

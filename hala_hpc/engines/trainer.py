@@ -3,13 +3,12 @@
 from typing import Any
 
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.saving_interval import SavingClock
 from hala_hpc.engines.step_watchdog import StepWatchdog
 from hala_hpc.engines.stoppable_trainer import stoppable
 from hala_hpc.engines.trainer_feed import fed_by, make_feed_watch
 from hala_hpc.engines.training import Training
-from hala_hpc.engines.training_data import load, make_collator, pad_token
+from hala_hpc.engines.training_data import load, make_collator, order_of, pad_token
 from hala_hpc.engines.training_watch import make_watch
 
 
@@ -24,10 +23,8 @@ def make_trainer(
     dtype = training.dtype if settings.zero_stage else "float32"
     model = AutoModelForCausalLM.from_pretrained(training.model, dtype=dtype)
     data = load(training.tokens)
-    order = GlobalBatchOrder(
-        data.lengths, settings.global_batch_size, settings.seed, settings.group_by_length
-    )
-    tokenizer = AutoTokenizer.from_pretrained(training.model)
+    order = order_of(data, settings)
+    tokenizer = AutoTokenizer.from_pretrained(training.tokenizer)
     one_line = "flash" in (model.config._attn_implementation or "")
     watch = make_watch(training, out, pulse, saving)
     kind = stoppable(fed_by(trainer_class(), data, order), training, out, pulse)

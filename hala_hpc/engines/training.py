@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.data.tensors import tensor_headers
+from hala_hpc.engines.token_product import TOKENIZER_FOLDER
 from hala_hpc.engines.training_settings import TrainingSettings
 
 
@@ -13,8 +14,14 @@ class Training:
 
     model: Path
     tokens: Path
+    """Folder that a tokenize node made."""
     kept: Path
     settings: TrainingSettings
+
+    @property
+    def tokenizer(self) -> Path:
+        """Folder of the tokenizer that made the tokens, with its chat template."""
+        return self.tokens / TOKENIZER_FOLDER
 
     @property
     def dtype(self) -> str:

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.files import read_json
+from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.examples import NOT_LEARNT
-
-#: What is known of all parts: counts, settings, and the parts by name with their rows.
-TOKENS_FILE = "tokens.json"
-#: Folder of the tokenizer, with the chat template that was learnt from.
-TOKENIZER_FOLDER = "tokenizer"
+from hala_hpc.engines.token_product import TOKENS_FILE
+from hala_hpc.engines.training_settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -40,12 +38,27 @@ class TrainingData:
 
 def load(folder: Path) -> TrainingData:
     """Map the parts of a tokens product into memory; nothing is copied."""
-    if folder.is_file():  # until the stage tokenize makes them
-        return TrainingData(joined([folder]), None, {})
     facts: dict[str, Any] = read_json(folder / TOKENS_FILE)
     train = joined([folder / name for name in facts["parts"]])
     held_out = joined([folder / name for name in facts["held_out_parts"]])
     return TrainingData(train, held_out, facts)
+
+
+def order_of(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder:
+    """The order in which a training learns the sequences."""
+    return GlobalBatchOrder(
+        data.lengths, settings.global_batch_size, settings.seed, settings.group_by_length
+    )
+
+
+def rows_reached(data: TrainingData, order: GlobalBatchOrder, steps: int) -> int:
+    """How many rows of the corpora were begun within so many steps from the start."""
+    import numpy as np
+
+    rows = data.train.data.column("rows").to_numpy()
+    if steps < order.batches:
+        rows = rows[np.unique(order.rows_of(0)[: steps * order.batch_rows])]
+    return int(rows.sum())
 
 
 def joined(parts: list[Path]) -> Any | None:

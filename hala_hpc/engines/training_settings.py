@@ -42,7 +42,7 @@ class TrainingSettings(StageSettings):
     lora_rank: NonNegativeInt = 0
     """Train matrices of this rank beside the weights (LoRA), added to them in the end; 0 trains all
     weights. 16 to 64 are usual, with a tenfold learning rate."""
-    lora_alpha: PositiveFloat = 32.0
+    lora_alpha: PositiveInt = 32
     """What LoRA adds is scaled by this over `lora_rank`."""
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the inputs of LoRA's matrices that is left out at random."""

@@ -1,0 +1,200 @@
+"""tokenize: make token files of corpora, once and on CPUs; a training starts on them at once."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt, field_validator
+
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
+from hala_hpc.core.resources import Resources
+from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings
+from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.data.carry_over import local_model
+from hala_hpc.data.corpus import parts, require_kind
+from hala_hpc.data.corpus_index import CorpusIndex
+from hala_hpc.data.model_files import TOKENIZER_FILES, is_hub_id
+from hala_hpc.engines.chat_template import supply_template
+from hala_hpc.engines.examples import ExampleMaker
+from hala_hpc.engines.packing_leak import packing_faults
+from hala_hpc.engines.prompts import missing_places
+from hala_hpc.engines.row_choice import RowChoice
+from hala_hpc.engines.settings import PromptStyle
+from hala_hpc.engines.token_product import (
+    TOKENIZER_FOLDER,
+    UnitFiles,
+    bring_tokenizer,
+    check_unit,
+    collect_units,
+)
+from hala_hpc.engines.token_rows import Source
+from hala_hpc.engines.token_unit import TokenPlan, TokenUnit
+
+Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
+class Settings(StageSettings):
+    """Settings of tokenize."""
+
+    model: ModelRef
+    """The model whose tokenizer and chat template are used: hub id, folder or `@node`. Models with
+    the same vocabulary can learn from the same token files."""
+    train: list[CorpusRef]
+    """Corpora to learn from, one or several; their rows are mixed."""
+    weights: list[Weight] = Field(default_factory=list)
+    """How often the rows of each corpus are learnt in an epoch, a number for each; none is 1 for
+    all. 2.0 takes every row twice, 0.5 half of the rows, chosen by `seed`."""
+    objective: Literal["chat", "translate"] = "chat"
+    """chat: answer as the assistant of each conversation does, all its turns.
+    translate: write the target of each pair when asked for with `prompt`; a translated
+    conversation gives one pair for every message. Pairs may be any question and answer."""
+    prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
+    """What the model is asked in objective translate; {text} is the source. The paper's prompt."""
+    prompt_style: PromptStyle = "auto"
+    """chat puts rows into the model's chat template; auto does where there is one. For objective
+    chat a plain template is supplied where there is none, and goes with the trained model."""
+    max_length: Annotated[int, Field(ge=2)] = 2048
+    """Tokens of a row at most; with packing the tokens of a sequence."""
+    long_rows: Literal["reject", "split"] = "reject"
+    """What becomes of longer rows: rejected as too_long, or cut into consecutive pieces of
+    `max_length` tokens without losing any. A later piece begins where the one before ended."""
+    packing: bool = False
+    """Put several rows into one sequence. Only for models whose layers keep them apart: the sft
+    node tries it out and refuses otherwise; group_by_length is the cure there."""
+    held_out: Annotated[float, Field(ge=0, lt=1)] = 0.005
+    """Share of the rows that is never learnt, to measure the loss with; 0 for none. Rows are chosen
+    by a hash of `seed` and their id, so a small corpus may have none."""
+    seed: int = 0
+    """Decides which rows are held out, left out by a weight, or packed together."""
+    units: PositiveInt = 16
+    """Pieces with a mark of their own, each of the same share of every corpus. Packing fills the
+    last sequence of each piece badly: take few for small corpora."""
+    resources: Resources = Resources(cpus_per_rank=4, mem_gb=16)
+    """What each job gets; no GPU is needed."""
+
+    @field_validator("train", mode="before")
+    @classmethod
+    def as_list(cls, value: object) -> object:
+        """One corpus is a list of one."""
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def as_weights(cls, value: object) -> object:
+        """One weight is a list of one."""
+        return [value] if isinstance(value, int | float) else value
+
+
+class Tokenize(Stage[Settings]):
+    """A unit is the same share of every corpus: one Arrow file, and one of held-out rows."""
+
+    name = "tokenize"
+    produces = "tokens"
+    Settings = Settings
+    steals = True
+
+    def plan(self) -> int:
+        """As many units as the settings say."""
+        return self.settings.units
+
+    def preflight(self) -> list[str]:
+        """Find a missing tokenizer, corpus, place or weight, and packing that is known to leak."""
+        settings = self.settings
+        require_tokenizer(settings.model)
+        faults = []
+        if not settings.train:
+            faults.append("train=[]: give at least one corpus to learn from")
+        for corpus in settings.train:
+            if not corpus.startswith("@"):
+                parts(Path(corpus).expanduser())
+        if settings.weights and len(settings.weights) != len(settings.train):
+            faults.append(
+                f"weights={settings.weights}: {len(settings.weights)} numbers for "
+                f"{len(settings.train)} corpora; give one for each, in the order of train"
+            )
+        if settings.objective == "translate":
+            faults += missing_places("prompt", settings.prompt, ["text"])
+        if settings.packing:
+            faults += packing_faults(self.inputs.path(settings.model))
+        return faults
+
+    def run(self, units: Iterable[int], out: Out) -> None:
+        """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
+        from transformers import AutoTokenizer
+
+        settings = self.settings
+        model = local_model(self.inputs.path(settings.model))
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        chat = settings.objective == "chat"
+        supplied = chat and supply_template(tokenizer, settings.prompt_style)
+        split = settings.long_rows == "split"
+        limit = None if split else settings.max_length
+        maker = ExampleMaker(tokenizer, limit, settings.prompt_style)
+        plan = TokenPlan(settings.max_length, split, settings.packing)
+        sources, rows_before = self._sources(), 0
+        whole = sum(source.index.rows for source in sources)
+        for unit in units:
+            files = UnitFiles(out.folder(unit), unit)
+            work = TokenUnit(maker, RowChoice(settings.seed, settings.held_out), plan)
+
+            def go_on(rows: int, before: int = rows_before) -> bool:
+                out.progress(rows=before + rows, rows_of_node=whole)
+                return not out.stop
+
+            rows = (row for source in sources for row in source.rows(unit, settings.units))
+            if not work.write(files, rows, go_on):
+                return
+            rows_before += work.notes.rows_in
+            work.notes.write(files.notes)
+            if unit == 0:
+                bring_tokenizer(model, files.folder / TOKENIZER_FOLDER, tokenizer, supplied)
+            out.commit(unit)
+
+    def _sources(self) -> list[Source]:
+        settings = self.settings
+        chat = settings.objective == "chat"
+        weights = settings.weights or [1.0] * len(settings.train)
+        found = []
+        for reference, weight in zip(settings.train, weights, strict=True):
+            folder = Path(self.inputs.path(reference))
+            if chat:
+                kind = require_kind(folder, "conversations")
+            else:
+                kind = require_kind(folder, "pairs", "translations")
+            prompt = None if chat else settings.prompt
+            found.append(Source(CorpusIndex(folder), kind, weight, prompt))
+        return found
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        """Read the files back: every row of the corpora is in them once, or was refused."""
+        facts = check_unit(UnitFiles(folder, unit), self.settings.max_length)
+        expected, exact = 0, True
+        for source in self._sources():
+            first, last = source.range_of(unit, self.settings.units)
+            expected += last - first
+            # A translated conversation gives a row for every message.
+            exact &= source.prompt is None or source.kind == "pairs"
+        if facts.rows_in < expected or (exact and facts.rows_in != expected):
+            raise UserError(f"unit {unit}: {facts.rows_in} of {expected} rows were read", INTERNAL)
+        return facts
+
+    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+        """Gather the files of all units and write tokens.json; returns the counts."""
+        settings = {"max_length": self.settings.max_length, "packing": self.settings.packing}
+        return collect_units(marks, folders, output, settings)
+
+
+def require_tokenizer(model: str) -> None:
+    """Raise UserError (66) unless `model` is a folder with a tokenizer, a hub id or an `@node`."""
+    folder = Path(model).expanduser()
+    if model.startswith("@") or is_hub_id(model):
+        return
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(
+            f"model={model}: no tokenizer (tokenizer.json or tokenizer.model) in that folder; give "
+            "a model folder or a hub id such as owner/name",
+            NO_INPUT,
+        )
+
+
+STAGE = Tokenize

@@ -1,0 +1,23 @@
+"""Token files made by the stage tokenize itself, in this process."""
+
+from pathlib import Path
+from typing import Any
+
+from plain_out import PlainOut, run_plain
+
+
+def tokenized(base: Path, **settings: Any) -> PlainOut:
+    """The stage after all its units and the gate's collecting; the product is `base/tokens`."""
+    place = run_plain("tokenize", settings, base)
+    units = sorted(place.marks)
+    (base / "tokens").mkdir(parents=True)
+    folders = [place.folder(unit) for unit in units]
+    marks = [place.marks[unit] for unit in units]
+    place.stage.collect(marks, folders, base / "tokens")
+    return place
+
+
+def make_tokens(base: Path, **settings: Any) -> Path:
+    """The folder of token files, of one unit unless told otherwise; nothing is held out."""
+    tokenized(base, **{"units": 1, "held_out": 0.0, **settings})
+    return base / "tokens"
