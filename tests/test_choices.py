@@ -67,6 +67,7 @@ def test_choices_that_one_token_cannot_tell_apart_are_named() -> None:
         choice_tokens(tokenizer, ("yes", " "))
 
 
+@pytest.mark.slow
 def test_the_words_of_the_demo_begin_differently(tmp_path: Path) -> None:
     make_tokenizer(tmp_path)
     first, second = choice_tokens(tokenizer_of(tmp_path), VERDICTS)

@@ -150,6 +150,7 @@ def test_every_line_of_a_bad_file_is_accounted_for(tmp_path: Path) -> None:
     assert len(list(read_rows(output(tmp_path, "bad")))) == 2
 
 
+@pytest.mark.slow
 def test_equal_rows_of_several_files_are_kept_once_and_counted(tmp_path: Path) -> None:
     first = write_lines(tmp_path / "first.jsonl", [alpaca(n) for n in range(30)])
     turns = [("human", alpaca(3)["instruction"]), ("gpt", alpaca(3)["output"])]
@@ -203,6 +204,7 @@ def test_fields_can_be_renamed_and_rows_dropped_by_value(tmp_path: Path) -> None
     assert texts == {GREETINGS[0], GREETINGS[2], GREETINGS[4]}
 
 
+@pytest.mark.slow
 def test_too_many_bad_rows_fail_and_the_rows_can_be_read(tmp_path: Path) -> None:
     rows = [alpaca(n) for n in range(80)] + [{"instruction": f"No answer {n}"} for n in range(20)]
     path = write_lines(tmp_path / "rows.jsonl", rows)

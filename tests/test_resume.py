@@ -79,6 +79,7 @@ def test_the_same_line_again_submits_nothing(tmp_path: Path, work: Path) -> None
     assert {path: path.stat().st_mtime_ns for path in work.glob("corpus-*/**/*")} == before
 
 
+@pytest.mark.slow
 def test_a_changed_setting_makes_a_new_result_and_leaves_the_old(
     tmp_path: Path, work: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_changed_input_file_makes_the_node_stale(tmp_path: Path, work: Path) -
     assert "changed" in told.out
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work: Path) -> None:
     line = large_recipe(tmp_path)
     running = start_launch("stage=all", line, f"work={work}")
@@ -117,6 +119,7 @@ def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work:
     assert left == []
 
 
+@pytest.mark.slow
 def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
     tmp_path: Path, work: Path
 ) -> None:
@@ -134,6 +137,7 @@ def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
     assert summary(work)["rows_out"] == ROWS
 
 
+@pytest.mark.slow
 def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, work: Path) -> None:
     line = large_recipe(tmp_path)
     running = start_launch("stage=all", line, f"work={work}")
@@ -168,6 +172,7 @@ def test_a_second_launch_in_the_same_folder_is_refused(tmp_path: Path, work: Pat
     assert running.wait(timeout=120) == 0
 
 
+@pytest.mark.slow
 def test_a_unit_published_without_its_mark_is_checked_and_marked(
     tmp_path: Path, work: Path
 ) -> None:
