@@ -197,7 +197,18 @@ def test_the_sbatch_file_of_a_training_on_the_example_site() -> None:
 
 @pytest.mark.parametrize("name", ["slurm", "h100-site", "minislurm"])
 @pytest.mark.parametrize(
-    "stage", ["prepare", "quantize", "filter", "translate", "sft", "merge", "evaluate", "report"]
+    "stage",
+    [
+        "prepare",
+        "quantize",
+        "filter",
+        "translate",
+        "tokenize",
+        "sft",
+        "merge",
+        "evaluate",
+        "report",
+    ],
 )
 def test_every_launcher_makes_a_script_for_every_stage(
     name: str, stage: str, tmp_path: Path
