@@ -24,6 +24,8 @@ from hala_hpc.core.host_memory import explain_death, memory_record
 GRACE_S = 600
 #: How long a preempted worker waits for the scheduler to end and requeue it, in seconds.
 REQUEUE_WAIT_S = 180
+#: How much later than another rank's the scheduler's word may come here, in seconds.
+LATE_WORD_S = 4
 
 
 class Supervisor:
@@ -61,10 +63,19 @@ class Supervisor:
         if code not in (OK, RETRY) and self.signal is not None:
             code = RETRY
         self.write_end_of_attempt(code)
+        if code == RETRY and self.is_scheduled:
+            # The ranks stop together, perhaps before the word that stopped them came here too.
+            self.wait_for_word()
         if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
             # A job that leaves by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
         return code
+
+    def wait_for_word(self) -> None:
+        """Wait a little for a signal, unless there was one."""
+        deadline = time.monotonic() + LATE_WORD_S
+        while self.signal is None and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def run_child(self) -> int:
         """Start the model code with its output in the log, and wait for its end."""

@@ -1,6 +1,7 @@
 """What the ranks of a training agree on. Every function here is called by all of them at once."""
 
 import errno
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ LOST = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
 
 def rank_and_world() -> tuple[int, int]:
     """Number of this rank and of all ranks; (0, 1) where there is one alone."""
+    if "torch" not in sys.modules:
+        return 0, 1  # who has not loaded torch has met nobody
     from torch import distributed
 
     if not distributed.is_initialized():
@@ -51,8 +54,6 @@ def on_all(work: Callable[[], T]) -> list[T]:
     When it failed on one rank it fails on all, so that none waits for another: UserError 73 for
     a full disk, Retry for any other OSError, and a UserError or Retry as it is.
     """
-    from torch import distributed
-
     mine: tuple[T | None, tuple[str, int] | None]
     try:
         mine = work(), None
@@ -61,6 +62,8 @@ def on_all(work: Callable[[], T]) -> list[T]:
     rank, world = rank_and_world()
     found: list[Any] = [mine]
     if world > 1:
+        from torch import distributed
+
         found = [None] * world
         distributed.all_gather_object(found, mine)
     failed = [(number, error) for number, (_, error) in enumerate(found) if error]

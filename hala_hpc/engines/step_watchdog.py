@@ -87,7 +87,8 @@ class StepWatchdog:
             if self.idle_s > self.limit_s:
                 reason = (
                     f"no step ended in {self.idle_s:.0f} s after step {self.step} "
-                    f"(step_timeout_min={self.limit_s / 60:g}); {behind(self.folder, self.out)}"
+                    f"(step_timeout_min={self.limit_s / 60:g}); "
+                    f"{behind(self.folder, self.out, min(SILENT_S, self.limit_s / 2))}"
                 )
                 # Where every thread is, for the log: a hang has no other witness.
                 faulthandler.dump_traceback(STDERR)
@@ -95,8 +96,8 @@ class StepWatchdog:
                 return
 
 
-def behind(folder: Path, out: Out) -> str:
-    """Which ranks are silent or less far than the others, with their nodes."""
+def behind(folder: Path, out: Out, silent_s: float = SILENT_S) -> str:
+    """Which ranks are silent for so long or less far than the others, with their nodes."""
     mine = folder / f"rank-{out.rank}.json"
     now = mine.stat().st_mtime if mine.exists() else time.time()
     states: dict[int, dict[str, Any]] = {}
@@ -112,7 +113,7 @@ def behind(folder: Path, out: Out) -> str:
             continue
         if state["attempt"] != out.attempt:
             silent.append(f"rank {rank} has given no sign of life in this attempt")
-        elif age_s > SILENT_S:
+        elif age_s > silent_s:
             silent.append(
                 f"rank {rank} on {state['node']} is silent for {age_s:.0f} s "
                 f"({state['phase']}, step {state['step']})"

@@ -12,6 +12,7 @@ from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.carry_over import local_model
 from hala_hpc.data.model_files import require_model
 from hala_hpc.data.tensors import require_finite, weight_bytes
+from hala_hpc.engines.checkpoints import remove_all
 from hala_hpc.engines.packing_leak import packing_faults
 from hala_hpc.engines.token_product import TOKENS_FILE
 from hala_hpc.engines.train import train
@@ -72,6 +73,7 @@ class Sft(Stage[Settings]):
             if out.rank == 0:
                 write_json(out.folder(unit) / FIGURES_FILE, figures)
                 out.commit(unit)
+                remove_all(out.kept(unit))
 
     def check(self, unit: int, folder: Path) -> Facts:
         """The model is whole and finite; count the rows it has seen."""
