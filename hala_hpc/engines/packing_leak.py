@@ -8,7 +8,6 @@ from typing import Any
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.hub import hub_cache
-from hala_hpc.engines.engine_start import STATE_LAYERS
 from hala_hpc.engines.training_data import packed_batch
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
@@ -26,6 +25,8 @@ def packing_faults(model: str) -> list[str]:
 
     Nothing is known of a model that is not on the disk yet.
     """
+    from hala_hpc.engines.engine_start import STATE_LAYERS
+
     config = known_config(model)
     kinds = [kind for kind in config.get("layer_types") or [] if kind in STATE_LAYERS]
     if config.get("model_type") == "lfm2":

@@ -15,7 +15,6 @@ from hala_hpc.data.tensors import require_finite, weight_bytes
 from hala_hpc.engines.checkpoints import remove_all
 from hala_hpc.engines.packing_leak import packing_faults
 from hala_hpc.engines.token_product import TOKENS_FILE
-from hala_hpc.engines.train import train
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_data import load, order_of, rows_reached
 from hala_hpc.engines.training_settings import TrainingSettings
@@ -63,6 +62,8 @@ class Sft(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""
+        from hala_hpc.engines.train import train
+
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))
         tokens = Path(self.inputs.path(self.settings.tokens))
