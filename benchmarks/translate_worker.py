@@ -35,6 +35,7 @@ class LocalOut:
     """Where the worker's units go: checked, published and marked as in a job."""
 
     rank, world_size, worker, attempt, stop = 0, 1, 0, "attempt", False
+    seconds_left = None
 
     def __init__(self, base: Path, stage: Translate) -> None:
         self.base, self.stage, self.shared = base, stage, base / "shared"

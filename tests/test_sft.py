@@ -262,7 +262,13 @@ def test_two_ranks_of_deepspeed_learn_and_count_every_row(undisturbed: Path) -> 
     assert (found["engine"], found["ranks"], found["steps"]) == ("deepspeed zero-2", 2, 12)
     assert found["loss_last"] < 0.8 * found["loss_first"]
     assert [point["step"] for point in found["curve"]] == [1, 2, 4, 6, 8, 10, 12]
-    assert list(undisturbed.glob("kept/0/checkpoint-12/global_step12/*optim_states.pt"))
+    # The checkpoints are gone with the model finished, the metrics of every step are not.
+    assert not list(undisturbed.glob("kept/0/checkpoint-*"))
+    metrics = (undisturbed / "output" / "0" / "metrics" / "metrics.jsonl").read_text()
+    steps = [json.loads(line) for line in metrics.splitlines()]
+    assert [line["step"] for line in steps if "loss" in line] == list(range(1, 13))
+    assert list(undisturbed.glob("output/0/metrics/tensorboard/events*"))
+    assert "## Signature" in (undisturbed / "output" / "0" / "README.md").read_text()
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ class MetricsFile:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
 
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_FILE
@@ -39,6 +39,8 @@ class MetricsFile:
         self._lines.write(json.dumps({"step": step, **known}) + "\n")
         self._lines.flush()
         for name, value in known.items():
+            if name == "time":
+                continue
             self._board.add_scalar(f"train/{name}", value, step)
 
     def close(self) -> None:

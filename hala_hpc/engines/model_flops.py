@@ -50,7 +50,7 @@ def flops_per_token(model: Path, mean_tokens: float) -> float:
     config: dict[str, Any] = read_json(model / "config.json")
     kinds = config.get("layer_types") or ["full_attention"] * config["num_hidden_layers"]
     layers = sum(kind in ATTENDING for kind in kinds)
-    return 6.0 * weights + 12.0 * layers * config["hidden_size"] * mean_tokens
+    return 6.0 * weights + 12.0 * layers * int(config["hidden_size"]) * mean_tokens
 
 
 def peak_flops(gpu: str) -> float | None:

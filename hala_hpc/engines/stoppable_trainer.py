@@ -1,8 +1,6 @@
 """What the trainer must do so that a training can be stopped at any moment and go on exactly."""
 
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.stage import Out
@@ -48,7 +46,6 @@ class Stoppable(Base):  # type: ignore[misc]
         name = f"checkpoint-{self.state.global_step}"
         staged = staging_folder(self.training.kept, self.out.attempt) / name
         super()._save_checkpoint(model, trial)
-        write_pending(staged, self, self.out.rank)
         # All files are there before any rank looks for them.
         wait_for_all()
         facts = {
@@ -92,26 +89,3 @@ class Stoppable(Base):  # type: ignore[misc]
         found = super().evaluate(*words, **named)
         self.pulse.enter("reading")
         return found
-
-
-def write_pending(folder: Path, trainer: Any, rank: int) -> None:
-    """Keep the loss that was summed up since the last point of the curve, for each rank."""
-    pending = {
-        "loss": trainer._tr_loss.item(),
-        "logged": trainer._globalstep_last_logged,
-    }
-    (folder / f"loss-{rank}.json").write_text(json.dumps(pending))
-
-
-def restore_pending(folder: Path, trainer: Any, rank: int, world: int) -> None:
-    """Go on with the sum of the loss: the next point of the curve has all of its steps.
-
-    With another number of ranks each takes the mean of all.
-    """
-    files = sorted(folder.glob("loss-*.json"))
-    parts = [json.loads(file.read_text()) for file in files]
-    if not parts:
-        return
-    own = [json.loads((folder / f"loss-{rank}.json").read_text())] if len(parts) == world else parts
-    trainer._tr_loss += sum(part["loss"] for part in own) / len(own)
-    trainer._globalstep_last_logged = parts[0]["logged"]

@@ -9,6 +9,7 @@ from hala_hpc.core.stage import Out
 from hala_hpc.data.tensors import weight_bytes
 from hala_hpc.engines.checkpoints import newest_verified, read_commit, remove_leftovers
 from hala_hpc.engines.deepspeed_setup import prepare_environment
+from hala_hpc.engines.model_card import write_card
 from hala_hpc.engines.rank_votes import any_rank, is_lost_rank, on_all
 from hala_hpc.engines.saving_interval import SavingClock
 from hala_hpc.engines.step_watchdog import StepWatchdog
@@ -23,10 +24,11 @@ from hala_hpc.engines.universal import for_these_ranks, is_universal, load_unive
 def train(training: Training, out: Out) -> dict[str, Any] | None:
     """Train to the end, from the newest verified checkpoint; write the model to `out.folder(0)`.
 
-    Returns the figures of the training. When it was told to stop, a checkpoint is saved, and rank
-    0 raises Retry, as does every rank where another one is lost; the other ranks return None.
-    Raises UserError for a compressed model, tokens of another vocabulary, packing that leaks, a
-    loss that is no number, and an engine other than the one asked for.
+    Returns the figures of the training on rank 0, nothing on the others. When it was told to
+    stop, a checkpoint is saved, and rank 0 raises Retry, as does every rank where another one is
+    lost; the other ranks return None. Raises UserError for a compressed model, tokens of another
+    vocabulary, packing that leaks, a loss that is no number, and an engine other than the one
+    asked for.
     """
     refuse_unfit(training, out.world_size)
     prepare_environment(training.settings.zero_stage)
@@ -61,7 +63,11 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> dict[str, 
         leave(out, f"at step {trainer.state.global_step} of {trainer.state.max_steps}")
         return None
     save_model(trainer, training, out)
-    return figures(trainer, training)
+    if out.rank != 0:
+        return {}
+    result = figures(trainer, training)
+    write_card(out.folder(0), training, result)
+    return result
 
 
 def leave(out: Out, where: str) -> None:

@@ -1,10 +1,16 @@
 """What a training leaves: the model folder, and the figures beside it."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.stage import Out
 from hala_hpc.data.carry_over import carry_config, copy_tokenizer
+from hala_hpc.engines.low_rank import merged
+from hala_hpc.engines.metrics_file import METRICS_FILE, read_metrics
+from hala_hpc.engines.running_engine import running_engine
 from hala_hpc.engines.training import Training
+from hala_hpc.engines.training_metrics import METRICS, curve, held_out_curve, loss_jumps
 
 
 def save_model(trainer: Any, training: Training, out: Out) -> None:
@@ -16,7 +22,10 @@ def save_model(trainer: Any, training: Training, out: Out) -> None:
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if out.rank != 0:
         return
+    weights = merged(weights, training.settings)
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    if training.settings.lora_rank:
+        model = model.get_base_model()
     tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
     dtype = getattr(torch, training.dtype)
     kept = {name: tensor.to(dtype) for name, tensor in weights.items() if name not in tied}
@@ -26,39 +35,40 @@ def save_model(trainer: Any, training: Training, out: Out) -> None:
     copy_tokenizer(training.model, folder)
     # The template that was learnt may have been supplied to a model that had none.
     copy_tokenizer(training.tokenizer, folder)
+    write_generation_config(model, folder)
+    shutil.copytree(training.kept / METRICS, folder / METRICS, dirs_exist_ok=True)
+
+
+def write_generation_config(model: Any, folder: Path) -> None:
+    """How the model is asked, where the one it was made of does not say it."""
+    if not (folder / "generation_config.json").is_file():
+        model.generation_config.save_pretrained(folder)
 
 
 def figures(trainer: Any, training: Training) -> dict[str, Any]:
-    """What the training did: steps, tokens, the loss curve, and which engine really ran."""
+    """What the training did: steps, tokens, the curves, and which engine really ran. Rank 0's."""
     state = trainer.state
-    curve = [
-        {
-            "step": entry["step"],
-            "loss": round(entry["loss"], 5),
-            "learning_rate": entry["learning_rate"],
-            "tokens_per_s": entry.get("tokens_per_s"),
-        }
-        for entry in state.log_history
-        if "loss" in entry
-    ]
-    held_out = [
-        {"step": entry["step"], "loss": round(entry["eval_loss"], 5)}
-        for entry in state.log_history
-        if "eval_loss" in entry
-    ]
-    engine = trainer.deepspeed
-    # Asked of the engine itself: accelerate can leave DeepSpeed out without a word.
-    assert (engine is not None) == (training.settings.zero_stage > 0), "another engine ran"
-    stage = engine.zero_optimization_stage() if engine else None
+    metrics = read_metrics(training.kept / METRICS / METRICS_FILE)
+    points = curve(metrics, training.settings.logging_steps)
     return {
         "steps": state.global_step,
         "epochs": round(state.epoch or 0.0, 4),
-        "tokens_trained": int(state.num_input_tokens_seen),
-        "engine": f"deepspeed zero-{stage}" if stage is not None else "torch",
+        "tokens_trained": metrics[-1]["tokens"],
+        **engine_words(running_engine(trainer)),
         "dtype": training.dtype,
-        "ranks": trainer.args.world_size,
-        "loss_first": curve[0]["loss"],
-        "loss_last": curve[-1]["loss"],
-        "curve": curve,
-        "held_out_curve": held_out,
+        "loss_first": points[0]["loss"],
+        "loss_last": points[-1]["loss"],
+        "curve": points,
+        "held_out_curve": held_out_curve(metrics),
+        "loss_jumps": loss_jumps(metrics),
+        **trainer.saving.figures(),
     }
+
+
+def engine_words(engine: dict[str, Any]) -> dict[str, Any]:
+    """The engine that ran in a word, and how it cut up the batch."""
+    word = "torch"
+    if engine["engine"] == "deepspeed":
+        word = f"deepspeed zero-{engine['zero_stage']}"
+    same = ("ranks", "micro_batch_size", "accumulation")
+    return {"engine": word, **{name: engine[name] for name in same}}

@@ -3,12 +3,14 @@
 from typing import Any
 
 from hala_hpc.core.stage import Out
+from hala_hpc.engines.low_rank import low_rank_config
 from hala_hpc.engines.saving_interval import SavingClock
 from hala_hpc.engines.step_watchdog import StepWatchdog
 from hala_hpc.engines.stoppable_trainer import stoppable
 from hala_hpc.engines.trainer_feed import fed_by, make_feed_watch
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_data import load, make_collator, order_of, pad_token
+from hala_hpc.engines.training_metrics import make_metrics_watch
 from hala_hpc.engines.training_watch import make_watch
 
 
@@ -38,7 +40,9 @@ def make_trainer(
         callbacks=[
             watch,
             make_feed_watch(data, order, settings.eval_steps),
+            make_metrics_watch(training, order, out),
         ],
+        peft_config=low_rank_config(settings),
     )
     trainer.saving, trainer.watch, watch.trainer = saving, watch, trainer
     return trainer

@@ -42,10 +42,12 @@ def make_arguments(training: Training, out: Out) -> Any:
         use_liger_kernel=settings.liger and not on_cpu and find_spec("liger_kernel") is not None,
         # The watch saves and marks; the trainer's own rotation goes by the clocks of file servers.
         save_strategy="no",
-        logging_steps=settings.logging_steps,
+        # Every step goes into the metrics file; the curve is made of that.
+        logging_steps=1,
         logging_first_step=True,
         logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="non_padding",
+        # Known from the order of the rows; the trainer would ask all ranks after each pass.
+        include_num_input_tokens_seen="no",
         dataloader_pin_memory=not on_cpu,
         disable_tqdm=True,
         report_to="none",

@@ -2,13 +2,12 @@
 
 import resource
 import time
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.batch_order import GlobalBatchOrder
-from hala_hpc.engines.metrics_file import METRICS_FILE, MetricsFile, read_metrics
+from hala_hpc.engines.metrics_file import MetricsFile
 from hala_hpc.engines.model_flops import flops_per_token, peak_flops
 from hala_hpc.engines.training import Training
 
@@ -96,11 +95,13 @@ class MetricsWatch:
                 "learning_rate": logs["learning_rate"],
                 "grad_norm": logs.get("grad_norm"),
                 "epoch": round(state.epoch, 5),
-                "tokens": self.tokens,
+                "tokens": int(self.tokens),
                 "tokens_per_s": round(rate, 1),
                 "mfu": round(rate * self.share, 4) if self.share else None,
                 "step_s": round(seconds, 4),
                 "memory_gb": round(memory_gb(), 3),
+                "loss_jump": logs.get("loss_jump"),
+                "time": round(time.time(), 3),
             },
         )
         left_s = self.step_s * (state.max_steps - step)
@@ -122,22 +123,34 @@ def memory_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def curve(folder: Path, every: int) -> list[dict[str, Any]]:
-    """The loss curve: the first step, then means over `every` steps, and the held-out losses.
-
-    A last point holds what is left over.
-    """
+def curve(metrics: list[dict[str, Any]], every: int) -> list[dict[str, Any]]:
+    """The loss curve: the first step, then means over `every` steps; a last point has the rest."""
     points: list[dict[str, Any]] = []
     window: list[dict[str, Any]] = []
-    for line in read_metrics(folder / METRICS_FILE):
-        if "held_out_loss" in line:
-            points.append({"step": line["step"], "held_out_loss": round(line["held_out_loss"], 5)})
+    for line in metrics:
+        if "loss" not in line:
             continue
         window.append(line)
         if line["step"] % every == 0 or line["step"] == 1:
             points.append(mean_of(window))
             window = []
     return [*points, mean_of(window)] if window else points
+
+
+def held_out_curve(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Loss on the held-out rows by step."""
+    return [
+        {"step": line["step"], "loss": round(line["held_out_loss"], 5)}
+        for line in metrics
+        if "held_out_loss" in line
+    ]
+
+
+def loss_jumps(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Where the loss jumped after a resume: step, and the rise as a share."""
+    return [
+        {"step": line["step"], "rise": line["loss_jump"]} for line in metrics if "loss_jump" in line
+    ]
 
 
 def mean_of(lines: list[dict[str, Any]]) -> dict[str, Any]:

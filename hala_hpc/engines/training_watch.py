@@ -1,6 +1,5 @@
 """What is done between the steps of a training: stop, save, tell, and refuse a broken loss."""
 
-import math
 import statistics
 import time
 from pathlib import Path
@@ -13,7 +12,6 @@ from hala_hpc.engines.rank_votes import any_rank
 from hala_hpc.engines.running_engine import require_engine
 from hala_hpc.engines.saving_interval import SavingClock
 from hala_hpc.engines.step_watchdog import StepWatchdog
-from hala_hpc.engines.stoppable_trainer import restore_pending
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.universal import is_universal, part_step_counters
 
@@ -47,21 +45,19 @@ class Watch:
         self, training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock
     ) -> None:
         self.training, self.out, self.pulse, self.saving = training, out, pulse, saving
-        self.logged = self.stepped = time.monotonic()
-        self.step_s = self.tokens = 0.0
+        self.stepped = time.monotonic()
+        self.step_s = 0.0
         self.before: list[float] = []
         self.after: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Look at the engine that runs, and go on where the last attempt stopped."""
         require_engine(self.trainer, self.training, self.out)
-        if self.start:
-            restore_pending(self.start, self.trainer, self.out.rank, self.out.world_size)
-            if is_universal(self.start):
-                part_step_counters(self.trainer.deepspeed)
-        self.before = last_losses(state, compared(self.training.settings.logging_steps))
-        self.logged = self.stepped = self.saving.saved_at = time.monotonic()
-        self.tokens, self.pulse.step = state.num_input_tokens_seen, state.global_step
+        if self.start and is_universal(self.start):
+            part_step_counters(self.trainer.deepspeed)
+        self.before = last_losses(state)
+        self.stepped = self.saving.saved_at = time.monotonic()
+        self.pulse.step = state.global_step
         self.out.progress(steps_total=state.max_steps, step=state.global_step)
         (control.should_training_stop,) = any_rank(args.device, self.out.stop)
         self.pulse.enter("reading")
@@ -96,20 +92,20 @@ class Watch:
         return left_s < 2 * self.saving.cost_s + 2 * self.step_s + LEAVING_S
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        """Write the rate beside the loss, and a warning where the loss jumped after a resume."""
+        """Keep the last losses for the next attempt; warn where the loss jumped after a resume."""
         del args, control
         if "loss" not in logs:
             return
-        now, tokens = time.monotonic(), state.num_input_tokens_seen
-        rate = (tokens - self.tokens) / max(now - self.logged, 1e-6)
-        self.logged, self.tokens = now, tokens
-        # The entry that the checkpoint keeps: the curve survives a restart.
-        entry = state.log_history[-1]
-        entry["tokens_per_s"] = round(rate, 1)
-        self.out.progress(loss=logs["loss"], tokens=tokens)
+        del state.log_history[:-COMPARED_STEPS]
         self.after.append(logs["loss"])
-        if self.before and len(self.after) == len(self.before):
-            note_jump(entry, self.before, self.after, self.out.rank)
+        if len(self.after) == len(self.before) and (rise := jump(self.before, self.after)):
+            logs["loss_jump"] = rise
+            if self.out.rank == 0:
+                print(
+                    f"warning: the loss rose by {rise:.0%} after the training went on from "
+                    f"{self.start}: look at the data and the learning rate",
+                    flush=True,
+                )
 
 
 def save_is_due(save_steps: int, state: Any) -> bool:
@@ -129,36 +125,15 @@ def refuse_broken(step: int, kept: Path) -> None:
     )
 
 
-def compared(logging_steps: int) -> int:
-    """Points of the curve that make up the compared steps."""
-    return math.ceil(COMPARED_STEPS / logging_steps)
+def last_losses(state: Any) -> list[float]:
+    """The losses of the last steps that the checkpoint tells of."""
+    return [entry["loss"] for entry in state.log_history if "loss" in entry][-COMPARED_STEPS:]
 
 
-def last_losses(state: Any, count: int) -> list[float]:
-    """The last points of the curve; none where it is shorter."""
-    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-    return losses[-count:] if len(losses) >= count and state.global_step else []
-
-
-def note_jump(entry: dict[str, Any], before: list[float], after: list[float], rank: int) -> None:
-    """Write `loss_jump` (a share of the loss) into the curve where it rose after a resume."""
+def jump(before: list[float], after: list[float]) -> float:
+    """By what share of itself the loss rose after a resume; 0 where that may be chance."""
     mean, now = statistics.fmean(before), statistics.fmean(after)
     spread = statistics.pstdev(before)
     if now - mean <= max(JUMP_DEVIATIONS * spread, JUMP_SHARE * abs(mean)):
-        return
-    entry["loss_jump"] = round(now / mean - 1, 4)
-    if rank == 0:
-        print(
-            f"warning: the loss rose from {mean:.4g} to {now:.4g} after the training went on from "
-            f"a checkpoint (step {entry['step']}): look at the data and the learning rate",
-            flush=True,
-        )
-
-
-def loss_jumps(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where the loss jumped after a resume: step and rise as a share; for the figures."""
-    return [
-        {"step": entry["step"], "rise": entry["loss_jump"]}
-        for entry in log_history
-        if "loss_jump" in entry
-    ]
+        return 0.0
+    return round(now / mean - 1, 4)
