@@ -1,0 +1,178 @@
+"""A tiny fine-tuning on two nodes of a real SLURM, whose job can be stopped in any way."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.command import read_line
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.files import read_json, write_json
+from hala_hpc.engines.checkpoints import checkpoints, flaw, read_commit
+from hala_hpc.gate import begin_round
+from hala_hpc.plan import make_plan
+from hala_hpc.submit import make_spec, worker_job
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Seconds after which something that should have happened is a deadlock.
+LIMIT_S = 120
+RANKS = 2
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How long the training is and how often it saves."""
+
+    steps: int = 400
+    save_steps: int = 10
+
+
+class StopNode:
+    """The node and its undisturbed result; a fresh artifact of it as often as one is wanted."""
+
+    def __init__(self, base: Path, zero_stage: int, shape: Shape) -> None:
+        self.base, self.zero_stage, self.shape = base, zero_stage, shape
+        make_inputs(base)
+        recipe = base / f"zero-{zero_stage}.toml"
+        recipe.write_text(
+            f'[sft]\nmodel = "{base}/model"\ntokens = "{base}/made/tokens"\n'
+            f"max_steps = {shape.steps}\nglobal_batch_size = 16\nmicro_batch_size = 4\n"
+            f"learning_rate = 3e-3\nzero_stage = {zero_stage}\nsave_steps = {shape.save_steps}\n"
+            "save_every_min = 0\n[sft.resources]\nnodes = 2\ncpus_per_rank = 1\nmem_gb = 3\n"
+        )
+        words = ["stage=sft", f"recipe={recipe}", f"work={base}/work", "launcher=minislurm"]
+        line = read_line(words)
+        self.step = make_plan(line.nodes, line.work)["sft"]
+        spec = make_spec(line.launcher, self.step.node.settings, "main", "")
+        spec["launcher"]["environment"] |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        spec["resources"] |= {"gpus_per_node": 0}
+        self.spec = spec
+
+    def fresh(self, name: str) -> "StopRun":
+        """A new artifact that no job has worked at."""
+        artifact = Artifact(self.base / "work" / f"{name}-zero{self.zero_stage}")
+        write_json(artifact.config_file, self.step.config())
+        return StopRun(self, artifact)
+
+    def calm(self) -> bytes:
+        """The weights of a training that nobody disturbed."""
+        run = self.fresh("calm")
+        run.submit()
+        run.wait(lambda: not run.is_queued(), 4 * LIMIT_S)
+        return run.weights()
+
+
+class StopRun:
+    """One training that is stopped again and again."""
+
+    def __init__(self, node: StopNode, artifact: Artifact) -> None:
+        self.node, self.artifact = node, artifact
+        self.kept = artifact.kept_folder(0)
+        self.job = ""
+        self.most = 0
+        """The last step that was seen while this waited; the next attempt forgets it."""
+
+    def submit(self, timeout_min: int = 20) -> None:
+        """Hand in a job that goes on with the training."""
+        spec = {**self.node.spec, "resources": {**self.node.spec["resources"]}}
+        spec["resources"]["timeout_min"] = timeout_min
+        begin_round(self.artifact, 1, 1, spec)
+        self.job = SlurmBackend().submit(worker_job(self.artifact, 1, spec))
+
+    def is_queued(self) -> bool:
+        """Whether the job runs or waits."""
+        return bool(SlurmBackend().states([self.job]))
+
+    def wait(self, true: Callable[[], bool], limit_s: float = LIMIT_S) -> bool:
+        """Wait for something; whether it happened in time."""
+        deadline = time.monotonic() + limit_s
+        while not true():
+            if time.monotonic() > deadline:
+                return False
+            self.most = max(self.most, self.reached())
+            time.sleep(0.2)
+        return True
+
+    def is_done(self) -> bool:
+        """Whether the model is finished and marked."""
+        return self.artifact.mark(0) is not None
+
+    def pids(self) -> list[int]:
+        """Process numbers of the model code of the running attempt, by rank; 0 where unknown."""
+        found = [read_json(self.artifact.progress_file(0, rank)) or {} for rank in range(RANKS)]
+        attempt = self.attempt()
+        return [f["pid"] if f.get("attempt") == attempt else 0 for f in found]
+
+    def is_running(self) -> bool:
+        """Whether the model code of all ranks of the newest attempt is alive."""
+        return all(pid and Path(f"/proc/{pid}").exists() for pid in self.pids())
+
+    def attempt(self) -> str:
+        """Name of the newest attempt; empty before the first."""
+        return str((read_json(self.artifact.lease_file(0)) or {}).get("attempt", ""))
+
+    def reached(self) -> int:
+        """The last step that was made, also by an attempt that was killed since."""
+        steps = [0]
+        for file in self.kept.glob("**/metrics.jsonl"):
+            lines = file.read_text().split("\n")[:-1]
+            steps += [json.loads(line)["step"] for line in lines[-1:]]
+        for file in self.kept.glob(".ranks/rank-*.json"):
+            steps.append((read_json(file) or {}).get("step", 0))
+        return max(steps)
+
+    def began(self) -> list[int]:
+        """The steps from which the attempts so far went on, in order; 0 is the start."""
+        log = self.artifact.log_file(0)
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        starts = [line for line in lines if line.startswith("starting from ")]
+        return [int(s.rpartition("-")[2]) if "/checkpoint-" in s else 0 for s in starts]
+
+    def whole(self) -> set[int]:
+        """Steps of the checkpoints that are whole, read back here; 0 is the start of all."""
+        marked = [path for path in checkpoints(self.kept) if read_commit(path)]
+        return {0} | {int(path.name.partition("-")[2]) for path in marked if flaw(path) is None}
+
+    def marked(self) -> int:
+        """The newest step whose checkpoint says that it is whole."""
+        steps = [0]
+        steps += [int(p.name.partition("-")[2]) for p in checkpoints(self.kept) if read_commit(p)]
+        return max(steps)
+
+    def weights(self) -> bytes:
+        """The weights of the finished model; nothing where there is none."""
+        file = self.artifact.unit_folder(0) / "model.safetensors"
+        return file.read_bytes() if self.is_done() and file.exists() else b""
+
+    def end(self) -> None:
+        """Take the job out of the queue, whatever it does."""
+        if self.job:
+            SlurmBackend().cancel([self.job])
+            self.wait(lambda: not self.is_queued())
+
+
+def make_inputs(base: Path) -> None:
+    """A tiny model of random weights and token files, once."""
+    if (base / "made").exists():
+        return
+    sys.path.insert(0, str(ROOT / "tests"))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from corpora import pair, write_corpus  # type: ignore[import-not-found]
+    from random_models import random_lfm2  # type: ignore[import-not-found]
+    from tiny_models import SENTENCES  # type: ignore[import-not-found]
+    from token_folders import make_tokens  # type: ignore[import-not-found]
+
+    model = random_lfm2(base / "model")
+    rows: list[dict[str, Any]] = [
+        pair(f"{text} {number}", target)
+        for number in range(30)
+        for text, target in SENTENCES.items()
+    ]
+    write_corpus(base / "pairs", rows)
+    words = {"model": str(model), "train": str(base / "pairs"), "objective": "translate"}
+    make_tokens(base / "made", **words)

@@ -1,0 +1,231 @@
+"""A training that is stopped, killed or hung at any moment, and goes on as if nothing was."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from corpora import pair, write_corpus
+from random_models import random_lfm2
+from real_ranks import Ranks, losses_of, weights_of
+from tiny_models import SENTENCES
+from token_folders import make_tokens
+
+from hala_hpc.core.errors import BAD_DATA, RETRY, UserError
+from hala_hpc.engines.running_engine import require_engine
+from hala_hpc.engines.step_watchdog import StepWatchdog, behind
+from hala_hpc.engines.training import Training
+from hala_hpc.engines.training_settings import TrainingSettings
+
+#: Sixteen steps on 96 pairs in a few seconds, each of them a point of the curve.
+QUICK: dict[str, Any] = {
+    "max_steps": 16,
+    "global_batch_size": 16,
+    "micro_batch_size": 4,
+    "learning_rate": 0.003,
+    "save_steps": 4,
+    "save_every_min": 0,
+    "logging_steps": 1,
+    "resources": {"nodes": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Settings with a random model and token files."""
+    folder = tmp_path_factory.mktemp("stops")
+    model = str(random_lfm2(folder / "model"))
+    rows = [pair(f"{text} {n}", target) for n in range(12) for text, target in SENTENCES.items()]
+    write_corpus(folder / "pairs", rows)
+    tokens = make_tokens(
+        folder / "made", model=model, train=str(folder / "pairs"), objective="translate"
+    )
+    return QUICK | {"model": model, "tokens": str(tokens)}
+
+
+@pytest.fixture(scope="module")
+def calm(words: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Undisturbed trainings on two ranks, by ZeRO stage."""
+    bases = {}
+    for stage in (2, 3):
+        bases[stage] = tmp_path_factory.mktemp(f"calm-{stage}")
+        ranks = Ranks(bases[stage], 2, **words, zero_stage=stage)
+        assert ranks.end() == [0, 0], ranks.logs()[0]
+    return bases
+
+
+def finish(base: Path, ranks: int, **words: Any) -> str:
+    """Go on to the end; what rank 0 printed."""
+    last = Ranks(base, ranks, **words)
+    assert last.end() == [0] * ranks, last.logs()[0]
+    return last.logs()[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_the_curve_after_a_stop_is_the_same_to_the_last_bit(
+    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path], stage: int
+) -> None:
+    words = words | {"zero_stage": stage}
+    stopped = Ranks(tmp_path, 2, stop_at=6, **words)
+    # Rank 0 alone asks for another attempt: an error of another rank would end it.
+    assert stopped.end() == [RETRY, 0], stopped.logs()[0]
+    assert "told to stop at step 6 of 16" in stopped.logs()[0]
+    assert {p.name for p in stopped.kept.glob("ch*")} == {"checkpoint-4", "checkpoint-6"}
+    log = finish(tmp_path, 2, **words)
+    assert f"starting from {stopped.kept}/checkpoint-6" in log
+    assert losses_of(tmp_path) == losses_of(calm[stage])
+    assert weights_of(tmp_path) == weights_of(calm[stage])
+    assert not list(stopped.kept.glob("ch*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+def test_another_number_of_ranks_goes_on_with_the_same_curve(
+    tmp_path: Path, request: pytest.FixtureRequest, stage: int, first: int, then: int
+) -> None:
+    words = request.getfixturevalue("words") | {"zero_stage": stage}
+    calm = request.getfixturevalue("calm")
+    assert Ranks(tmp_path, first, stop_at=7, **words).end()[0] == RETRY
+    log = finish(tmp_path, then, **words)
+    assert f"checkpoint-7 was saved by {first} ranks and is converted for {then}" in log
+    assert losses_of(tmp_path) == pytest.approx(losses_of(calm[stage]), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path]
+) -> None:
+    stopped = Ranks(tmp_path, 2, stop_at=6, **words)
+    assert stopped.end()[0] == RETRY
+    state = next(stopped.kept.glob("checkpoint-6/global_step6/*rank_1*optim_states.pt"))
+    content = bytearray(state.read_bytes())
+    content[len(content) // 2] ^= 1
+    state.write_bytes(content)
+    log = finish(tmp_path, 2, **words)
+    assert "checkpoint-6 is skipped: global_step6/" in log
+    assert "is not what was saved (its digest differs)" in log
+    assert f"starting from {stopped.kept}/checkpoint-4" in log
+    assert weights_of(tmp_path) == weights_of(calm[2])
+
+
+@pytest.mark.slow
+def test_a_kill_after_the_last_step_learns_nothing_more(
+    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path]
+) -> None:
+    ranks = Ranks(tmp_path, 2, **words)
+    ranks.wait_until((ranks.kept / "checkpoint-16").exists, "the last checkpoint")
+    ranks.kill()
+    finish(tmp_path, 2, **words)
+    assert weights_of(tmp_path) == weights_of(calm[2])
+
+
+@pytest.mark.slow
+def test_the_others_leave_when_a_rank_is_killed(tmp_path: Path, words: dict[str, Any]) -> None:
+    ranks = Ranks(tmp_path, 2, **words | {"max_steps": 4000, "save_steps": 0})
+    ranks.wait_until(lambda: ranks.step() > 2, "a few steps")
+    ranks.children[1].kill()
+    assert ranks.end(60) == [RETRY, -signal.SIGKILL]
+    assert "another rank is gone" in ranks.logs()[0]
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, words: dict[str, Any]) -> None:
+    more = {"max_steps": 4000, "save_steps": 0, "step_timeout_min": 0.15}
+    ranks = Ranks(tmp_path, 2, **words | more)
+    ranks.wait_until(lambda: ranks.step() > 2, "a few steps")
+    os.kill(ranks.children[1].pid, signal.SIGSTOP)
+    assert ranks.children[0].wait(60) == RETRY
+    ranks.kill()
+    (log, _) = ranks.logs()
+    assert "no step ended in" in log
+    assert "rank 1 on " in log
+    assert "is silent for" in log
+    assert "Thread" in log  # where everybody was
+
+
+@pytest.mark.slow
+def test_a_training_leaves_before_the_time_of_its_job_is_up(
+    tmp_path: Path, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALA_JOB_END", str(time.time() + 40))
+    ranks = Ranks(tmp_path, 2, **words | {"max_steps": 4000, "save_steps": 0})
+    assert ranks.end(60) == [RETRY, 0]
+    assert len(list(ranks.kept.glob("checkpoint-*/COMMIT.json"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 2])
+def test_a_broken_loss_ends_at_once_and_names_the_last_good_checkpoint(
+    tmp_path: Path, words: dict[str, Any], stage: int
+) -> None:
+    good = Ranks(tmp_path, 1, stop_at=5, **words | {"zero_stage": stage})
+    assert good.end() == [RETRY], good.logs()[0]
+    more = {"zero_stage": stage, "learning_rate": 1e30, "max_grad_norm": 1e9, "save_steps": 1}
+    ranks = Ranks(tmp_path, 1, **words | more, logging_steps=10)
+    assert ranks.end() == [BAD_DATA], ranks.logs()[0]
+    (log,) = ranks.logs()
+    assert "is no number at step" in log
+    last = max(ranks.kept.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]))
+    assert f"the last good checkpoint is {last}" in log
+    assert int(log.partition("no number at step ")[2].partition(":")[0]) < 10
+
+
+def test_who_is_behind_is_told_by_the_files_of_the_ranks(tmp_path: Path) -> None:
+    def out(rank: int, attempt: str = "a1") -> Any:
+        return SimpleNamespace(rank=rank, attempt=attempt, world_size=3)
+
+    assert behind(tmp_path, out(0)).startswith("rank 0 has never given a sign of life")
+    for rank in range(3):
+        dog = StepWatchdog(tmp_path, out(rank), 60)
+        dog.folder.mkdir(exist_ok=True)
+        dog.step, dog.passes = 7, 30 - (rank == 1)
+        dog.enter("reading")
+        dog.write()
+    folder = tmp_path / ".ranks"
+    node = json.loads((folder / "rank-1.json").read_text())["node"]
+    assert behind(folder, out(0)) == f"rank 1 on {node} is behind (reading, step 7)"
+    os.utime(folder / "rank-2.json", (1, 1))
+    assert f"rank 2 on {node} is silent for" in behind(folder, out(0))
+    assert "rank 1 has given no sign of life in this attempt" in behind(folder, out(0, "a2"))
+
+
+def test_a_hang_is_told_once_and_long_work_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hala_hpc.engines.step_watchdog.LOOK_S", 0.02)
+    told: list[str] = []
+    out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, leave=told.append)
+    with StepWatchdog(tmp_path, out, 0.1) as dog:
+        for phase in ("loading", "saving", "evaluating"):
+            dog.enter(phase)
+            time.sleep(0.3)
+        dog.enter("reading")
+        for step in range(8):
+            dog.step = step
+            time.sleep(0.05)
+        assert not told
+        time.sleep(0.5)
+    assert len(told) == 1
+    assert "after step 7" in told[0]
+
+
+def test_another_engine_than_asked_for_is_an_error(tmp_path: Path) -> None:
+    settings = TrainingSettings(zero_stage=2, dtype="bfloat16", global_batch_size=16)
+    training = Training(tmp_path, tmp_path, tmp_path, settings)
+    arguments = SimpleNamespace(
+        per_device_train_batch_size=8, gradient_accumulation_steps=2, max_grad_norm=1.0
+    )
+    trainer: Any = SimpleNamespace(
+        deepspeed=None, args=arguments, accelerator=SimpleNamespace(mixed_precision="bf16")
+    )
+    out: Any = SimpleNamespace(world_size=1)
+    with pytest.raises(UserError) as caught:
+        require_engine(trainer, training, out)
+    text = str(caught.value)
+    assert "engine='torch' instead of 'deepspeed', zero_stage=0 instead of 2;" in text
