@@ -20,7 +20,7 @@ class TrainingData:
     train: Any
     """A `datasets.Dataset` with `input_ids`, `labels`, `length`, `rows`, and with packing
     `seq_lengths`; its rows are sequences."""
-    held_out: Any | None
+    held_out: Any
     """The same, never packed; None where no row was held out."""
     facts: dict[str, Any]
     """The content of tokens.json."""
