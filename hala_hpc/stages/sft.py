@@ -47,6 +47,7 @@ class Sft(Stage[Settings]):
         """Find a batch that cannot be cut up, a model without weights, tokens that do not fit."""
         require_model(self.settings.model)
         faults = self.settings.batch_faults(self.resources.world_size)
+        faults += self.settings.offload_faults()
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
         facts = read_json(folder / TOKENS_FILE)
         # Those of a node may not be made yet.
