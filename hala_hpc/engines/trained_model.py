@@ -53,7 +53,7 @@ def figures(trainer: Any, training: Training) -> dict[str, Any]:
     return {
         "steps": state.global_step,
         "epochs": round(state.epoch or 0.0, 4),
-        "tokens_trained": metrics[-1]["tokens"],
+        "tokens_trained": max(line.get("tokens", 0) for line in metrics),
         **engine_words(running_engine(trainer)),
         "dtype": training.dtype,
         "loss_first": points[0]["loss"],

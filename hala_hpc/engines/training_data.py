@@ -45,10 +45,13 @@ def load(folder: Path) -> TrainingData:
 
 
 def order_of(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder:
-    """The order in which a training learns the sequences."""
-    return GlobalBatchOrder(
-        data.lengths, settings.global_batch_size, settings.seed, settings.group_by_length
-    )
+    """The order in which a training learns the sequences.
+
+    Packed ones are all of one length, but for the last of each unit, which has the shortest
+    examples: these would come together.
+    """
+    by_length = settings.group_by_length and not data.facts["packing"]
+    return GlobalBatchOrder(data.lengths, settings.global_batch_size, settings.seed, by_length)
 
 
 def rows_reached(data: TrainingData, order: GlobalBatchOrder, steps: int) -> int:

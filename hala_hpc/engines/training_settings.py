@@ -36,8 +36,8 @@ class TrainingSettings(StageSettings):
     gradients as well, 3: the weights as well. 0: plain torch without DeepSpeed."""
     group_by_length: bool = True
     """Rows of like length share a batch: less padding, an order less random. The fifty batches
-    among which they are gathered, and the order of the batches, are random. Packed sequences are
-    all of one length: for them the order is as good as random either way."""
+    among which they are gathered, and the order of the batches, are random. Not heeded for packed
+    sequences, which are all of one length."""
 
     lora_rank: NonNegativeInt = 0
     """Train matrices of this rank beside the weights (LoRA), added to them in the end; 0 trains all

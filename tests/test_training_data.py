@@ -1,0 +1,198 @@
+"""The order of rows, how little of a batch is padding, and the loss on held-out rows."""
+
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import pair, write_corpus
+from plain_out import run_plain
+from tiny_models import SENTENCES, TRANSLATE, make_tiny_model
+from token_folders import make_tokens
+
+from hala_hpc.engines.batch_order import GlobalBatchOrder, fill_of
+from hala_hpc.engines.training_data import load, make_collator, rows_reached
+
+#: Rows of a global batch and of a micro batch in these tests.
+BATCH, MICRO = 64, 8
+
+
+def lengths_like_real_ones(rows: int) -> Any:
+    """Most rows are short and a few are long, as in real corpora."""
+    import numpy as np
+
+    return np.clip(np.random.default_rng(0).lognormal(5, 0.8, rows), 8, 2048).astype(np.int32)
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+@pytest.mark.parametrize("rows", [40, 640, 5_000])
+def test_every_row_comes_once_an_epoch_and_the_last_batch_is_topped_up(
+    rows: int, by_length: bool
+) -> None:
+    order = GlobalBatchOrder(lengths_like_real_ones(rows), BATCH, 0, by_length)
+    assert len(order) == len(list(order)) == math.ceil(rows / BATCH) * BATCH
+    times = Counter(order)
+    assert set(times) == set(range(rows))
+    if rows >= BATCH:
+        assert max(times.values()) <= 2
+
+
+def test_an_epoch_is_decided_by_seed_and_number() -> None:
+    lengths = lengths_like_real_ones(1000)
+    one, same, other = (GlobalBatchOrder(lengths, BATCH, seed, True) for seed in (5, 5, 6))
+    first = list(one)
+    assert list(same) == first
+    assert list(other) != first
+    one.set_epoch(1)
+    assert list(one) != first
+    one.set_epoch(0)
+    assert list(one) == first
+
+
+def test_rows_of_like_length_share_a_batch_and_the_longest_comes_first() -> None:
+    import numpy as np
+
+    lengths = lengths_like_real_ones(20_000)
+    by_length, random_ = (GlobalBatchOrder(lengths, BATCH, 0, by) for by in (True, False))
+    assert lengths[next(iter(by_length))] == lengths.max()
+    assert fill_of(by_length.rows_of(0), lengths, MICRO) > 0.93
+    # Inside its batch even a random order is arranged by length.
+    shuffled = np.random.default_rng(0).permutation(20_000)
+    assert fill_of(random_.rows_of(0), lengths, MICRO) > fill_of(shuffled, lengths, MICRO) + 0.1
+    means = lengths[by_length.rows_of(0)].reshape(-1, BATCH).mean(axis=1)
+    # The batches themselves come in a random order.
+    assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
+
+
+def batches_of(order: Any, ranks: int, skipped: int = 0, epoch: int = 0) -> list[list[int]]:
+    """The rows of each global batch as so many ranks get them from accelerate's loaders."""
+    from accelerate import skip_first_batches
+    from accelerate.data_loader import prepare_data_loader
+    from torch.utils.data import DataLoader
+
+    streams: list[Iterator[Any]] = []
+    for rank in range(ranks):
+        loader = DataLoader(list(range(len(order.lengths))), batch_size=MICRO, sampler=order)
+        own = prepare_data_loader(
+            loader, num_processes=ranks, process_index=rank, put_on_device=False
+        )
+        own = skip_first_batches(own, skipped * BATCH // MICRO // ranks) if skipped else own
+        own.set_epoch(epoch)
+        streams.append(iter(own))
+    steps = len(order) // BATCH - skipped
+    passes = BATCH // MICRO // ranks
+    return [
+        sorted(row for one in streams for _ in range(passes) for row in next(one).tolist())
+        for _ in range(steps)
+    ]
+
+
+def test_a_step_learns_the_same_rows_on_any_number_of_ranks() -> None:
+    order = GlobalBatchOrder(lengths_like_real_ones(600), BATCH, 0, True)
+    alone = batches_of(order, 1)
+    assert batches_of(order, 2) == batches_of(order, 4) == alone
+    assert batches_of(order, 2, skipped=3) == alone[3:]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model, and token files of pairs of which some are held out."""
+    folder = tmp_path_factory.mktemp("data")
+    make_tiny_model(folder / "model", steps=0)
+    chance = random.Random(0)
+    known = list(SENTENCES.items())
+    rows = []
+    for _ in range(120):
+        chosen = chance.sample(known, chance.randint(1, 4))
+        rows.append(pair(*(" ".join(side) for side in zip(*chosen, strict=True))))
+    write_corpus(folder / "pairs", rows)
+    words: dict[str, Any] = {"model": str(folder / "model"), "train": str(folder / "pairs")}
+    words |= {"objective": "translate", "prompt": TRANSLATE, "max_length": 256}
+    for name, packing in (("apart", False), ("packed", True)):
+        make_tokens(folder / name, **words, packing=packing, held_out=0.15, units=2)
+    return folder
+
+
+def test_batches_are_padded_and_packed_ones_know_the_borders_of_examples(folder: Path) -> None:
+    apart, packed = (load(folder / name / "tokens").train for name in ("apart", "packed"))
+    padded = make_collator(0, one_line=False)([apart[0], apart[1]])
+    assert padded["attention_mask"].sum(1).tolist() == [apart[0]["length"], apart[1]["length"]]
+    batch = make_collator(0, one_line=False)([packed[0], packed[1]])
+    assert "attention_mask" not in batch
+    starts = (batch["position_ids"] == 0).sum(1) - (
+        batch["input_ids"].shape[1] > packed[0]["length"]
+    )
+    assert starts[0] == len(packed[0]["seq_lengths"])
+    assert (batch["labels"][batch["position_ids"] == 0] == -100).all()
+    assert batch["seq_idx"].max() >= len(packed[0]["seq_lengths"]) - 1
+
+
+def test_rows_are_counted_through_the_sequences_that_were_reached(folder: Path) -> None:
+    for name in ("apart", "packed"):
+        data = load(folder / name / "tokens")
+        order = GlobalBatchOrder(data.lengths, 4, 0, True)
+        reached = [rows_reached(data, order, steps) for steps in range(order.batches + 2)]
+        assert reached[0] == 0
+        assert reached == sorted(reached)
+        assert reached[-1] == reached[-2] == data.facts["rows"]
+        assert reached[1] >= 4
+
+
+def trained(folder: Path, base: Path, **more: Any) -> dict[str, Any]:
+    """Facts of a short training in this process."""
+    words = {"model": str(folder / "model"), "zero_stage": 0, "learning_rate": 3e-3}
+    words |= {"global_batch_size": 8, "max_steps": 9, "logging_steps": 3}
+    place = run_plain("sft", words | more, base)
+    assert place.facts is not None
+    return place.facts.as_dict()
+
+
+def loss_of(model: Path, rows: Any) -> float:
+    """The loss of a learnt token over all rows, by plain torch."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model_ = AutoModelForCausalLM.from_pretrained(model, dtype="float32").eval()
+    total, tokens = 0.0, 0
+    for row in rows:
+        ids, labels = (torch.as_tensor(row[name]) for name in ("input_ids", "labels"))
+        with torch.no_grad():
+            logits = model_(input_ids=ids[None]).logits[0, :-1]
+        total += float(torch.nn.functional.cross_entropy(logits, labels[1:], reduction="sum"))
+        tokens += int((labels != -100).sum())
+    return total / tokens
+
+
+@pytest.mark.slow
+def test_the_held_out_loss_is_that_of_all_rows_however_they_are_cut_up(
+    folder: Path, tmp_path: Path
+) -> None:
+    tokens = folder / "apart" / "tokens"
+    curves = []
+    for micro in (8, 2):
+        words = {"tokens": str(tokens), "micro_batch_size": micro, "eval_steps": 4}
+        facts = trained(folder, tmp_path / str(micro), **words)
+        curves.append(facts["details"]["held_out_curve"])
+    assert [point["step"] for point in curves[0]] == [4, 8, 9]
+    assert curves[0][0]["loss"] > curves[0][-1]["loss"]
+    assert [p["loss"] for p in curves[0]] == pytest.approx([p["loss"] for p in curves[1]], abs=1e-4)
+    expected = loss_of(tmp_path / "8" / "output" / "0", load(tokens).held_out)
+    assert curves[0][-1]["loss"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_packed_sequences_are_learnt_and_the_template_goes_with_the_model(
+    folder: Path, tmp_path: Path
+) -> None:
+    tokens = folder / "packed" / "tokens"
+    facts = trained(folder, tmp_path, tokens=str(tokens), max_steps=40, learning_rate=1e-3)
+    assert facts["rows_out"] == load(tokens).facts["rows"]
+    assert facts["details"]["loss_last"] < 0.5 * facts["details"]["loss_first"]
+    made = tmp_path / "output" / "0"
+    template = (tokens / "tokenizer" / "chat_template.jinja").read_text()
+    assert (made / "chat_template.jinja").read_text() == template
+    assert json.loads((made / "config.json").read_text())["model_type"] == "qwen2"
