@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.stop_blows import STOPS, Blow, kill_while_saving
 from benchmarks.stop_node import LIMIT_S, ROOT, Shape, StopNode, StopRun
 
-STAGES = (2, 3)
+SAVING = "kill_while_saving"
 #: Stops of one training at most.
 STOPS_A_RUN = 6
 #: Stops that come before the first step, at any instant of loading.
@@ -36,6 +36,17 @@ BEFORE_STEPS = 0.25
 AFTER_STEPS_S = 6.0
 #: Seconds that loading takes, about.
 LOADING_S = 12.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many stops there are to be, and of which trainings."""
+
+    stops: int
+    saves: int
+    """Kills while a checkpoint is saved."""
+    stages: tuple[int, ...] = (2, 3)
+    shape: Shape = field(default_factory=Shape)
 
 
 @dataclass
@@ -92,11 +103,11 @@ class StoppedRun:
         run.most = 0
         if kind == "walltime":
             return True
-        if kind != "kill_while_saving" and self.chance.random() < BEFORE_STEPS:
+        if kind != SAVING and self.chance.random() < BEFORE_STEPS:
             time.sleep(self.chance.uniform(0, LOADING_S))
             return not run.is_done()
         run.wait(lambda: run.is_done() or self.is_stepping())
-        if kind != "kill_while_saving":
+        if kind != SAVING:
             time.sleep(self.chance.uniform(0, AFTER_STEPS_S))
         return not run.is_done()
 
@@ -147,28 +158,34 @@ class StoppedRun:
         run.end()
 
 
-def stop_all(base: Path, tally: Tally, stops: int, saves: int, chance: Random) -> None:
-    """Trainings in turn with ZeRO-2 and ZeRO-3 until there were as many stops of both sorts."""
-    nodes = {stage: StopNode(base, stage, Shape()) for stage in STAGES}
+def stop_all(base: Path, tally: Tally, asked: Asked, chance: Random) -> None:
+    """Trainings in turn with each ZeRO stage until there were as many stops of both sorts."""
+    nodes = {stage: StopNode(base, stage, asked.shape) for stage in asked.stages}
     weights = {stage: node.calm() for stage, node in nodes.items()}
     assert all(weights.values()), f"an undisturbed training failed: {base}"
     print("undisturbed trainings are done", flush=True)
-    turn, stages = cycle(STOPS.items()), cycle(STAGES)
-    while tally.stops < stops + saves:
+    turn, stages = cycle(STOPS.items()), cycle(asked.stages)
+    while left(tally, asked):
         stage = next(stages)
         one = StoppedRun(nodes[stage].fresh(f"run{tally.runs}"), chance, tally)
         for _ in range(STOPS_A_RUN):
-            if tally.stops >= stops + saves:
+            sorts = left(tally, asked)
+            if not sorts:
                 break
-            is_saving = tally.kinds["kill_while_saving"] < saves and (
-                tally.stops - tally.kinds["kill_while_saving"] >= stops or chance.random() < 0.4
-            )
-            kind, blow = ("kill_while_saving", kill_while_saving) if is_saving else next(turn)
+            sort = chance.choice(sorts)
+            kind, blow = (sort, kill_while_saving) if sort == SAVING else next(turn)
             if not one.stop(kind, blow):
                 break
             print(f"{tally.stops}: {kind}, ZeRO-{stage}, lost {tally.lost_steps[-1:]}", flush=True)
         one.finish(weights[stage])
         print(f"run {tally.runs} {tally.defects[-2:]}", flush=True)
+
+
+def left(tally: Tally, asked: Asked) -> list[str]:
+    """A word for each stop that is still to come: `kill_while_saving` or `stop`."""
+    saves = tally.kinds[SAVING]
+    stops = tally.stops - saves
+    return [SAVING] * (asked.saves - saves) + ["stop"] * (asked.stops - stops)
 
 
 def summary(tally: Tally, began: float) -> dict[str, Any]:
@@ -205,7 +222,7 @@ def main() -> int:
     try:
         subprocess.run([*minislurm, "up", "--folder", str(slurm)], check=True)
         os.environ["SLURM_CONF"] = str(slurm / "slurm.conf")
-        stop_all(base, tally, given.stops, given.saves, Random(given.seed))
+        stop_all(base, tally, Asked(given.stops, given.saves), Random(given.seed))
     finally:
         subprocess.run([*minislurm, "down", "--folder", str(slurm)], check=False)
         shutil.rmtree(slurm, ignore_errors=True)

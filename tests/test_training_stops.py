@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,8 @@ from real_ranks import Ranks, losses_of, weights_of
 from tiny_models import SENTENCES
 from token_folders import make_tokens
 
+from benchmarks.stop_node import Shape
+from benchmarks.stops import Asked, Tally, stop_all
 from hala_hpc.core.errors import BAD_DATA, RETRY, UserError
 from hala_hpc.engines.running_engine import require_engine
 from hala_hpc.engines.step_watchdog import StepWatchdog, behind
@@ -166,8 +169,8 @@ def test_a_broken_loss_ends_at_once_and_names_the_last_good_checkpoint(
 ) -> None:
     good = Ranks(tmp_path, 1, stop_at=5, **words | {"zero_stage": stage})
     assert good.end() == [RETRY], good.logs()[0]
-    more = {"zero_stage": stage, "learning_rate": 1e30, "max_grad_norm": 1e9, "save_steps": 1}
-    ranks = Ranks(tmp_path, 1, **words | more, logging_steps=10)
+    more = {"zero_stage": stage, "learning_rate": 1e30, "max_grad_norm": 1e9, "logging_steps": 10}
+    ranks = Ranks(tmp_path, 1, **words | more | {"save_steps": 1})
     assert ranks.end() == [BAD_DATA], ranks.logs()[0]
     (log,) = ranks.logs()
     assert "is no number at step" in log
@@ -229,3 +232,15 @@ def test_another_engine_than_asked_for_is_an_error(tmp_path: Path) -> None:
         require_engine(trainer, training, out)
     text = str(caught.value)
     assert "engine='torch' instead of 'deepspeed', zero_stage=0 instead of 2;" in text
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("minislurm")
+def test_stops_on_two_nodes_of_a_real_slurm_change_nothing(tmp_path: Path) -> None:
+    tally = Tally()
+    asked = Asked(stops=3, saves=2, stages=(2,), shape=Shape(steps=150))
+    stop_all(tmp_path, tally, asked, Random(5))
+    assert not tally.defects
+    assert tally.kinds.total() == 5
+    assert max(tally.lost_steps) <= asked.shape.save_steps
