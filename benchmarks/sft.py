@@ -1,0 +1,125 @@
+"""How fast `sft` trains beside a plain TRL and DeepSpeed script, and how full its batches are.
+
+    python -m benchmarks.sft [--data FILE ...] [--rows 1024] [--rounds 3]
+
+Two ranks on this machine, ZeRO-2, the same model, rows, micro and global batch on both sides, in
+alternating rounds; ours through the front door (`launch`). The last line is a JSON object:
+
+- `ratio_to_trl`: tokens/s of ours over the plain script's on rows of equal length, where there
+  is nothing to pad; the first three steps are left out. Median of the rounds.
+- `first_step_ratio`: time from the start of the job to the end of the first step, ours over the
+  plain script's. The plain script makes tokens of its few rows in that time, `sft` finds them.
+- `fill`: share of the token slots that are no padding: `packed` (a model of attention alone),
+  `grouped` (LFM2) and `plain` (TRL's default: rows in random order, padded).
+- `kept`: share of the tokens that packing keeps.
+- `gain_to_fill`: useful tokens/s over those of TRL's default, over the ratio of the fills.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.sft_sides import make_tokens, ours, plain
+from benchmarks.sft_workload import equal_turns, make_model, turns_of, write_rows
+from benchmarks.translate import machine
+from hala_hpc.engines.job_environment import prepare_environment
+
+#: Steps at the start that do not count.
+WARM_STEPS = 3
+
+
+def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Both sides on rows of equal length."""
+    base.mkdir()
+    turns = equal_turns(arguments.rows, arguments.seed)
+    rows = write_rows(base, turns)
+    model = make_model(base / "model", turns, "qwen2", arguments.hidden)
+    tokens = make_tokens(base / "tokens", model, rows, packing=False)
+    rates, firsts = [], []
+    for number in range(arguments.rounds):
+        mine = ours(base / "ours", model, tokens, grouped=False)
+        theirs = plain(base / "plain", model, rows)
+        rates.append(theirs.step_s(WARM_STEPS) / mine.step_s(WARM_STEPS))
+        firsts.append(mine.first_s / theirs.first_s)
+        tell({"round": number, "ours": mine.told(), "plain": theirs.told()})
+        remove(base / "ours", base / "plain")
+    return {
+        "ratio_to_trl": round(median(rates), 4),
+        "ratios_to_trl": [round(rate, 4) for rate in rates],
+        "first_step_ratio": round(median(firsts), 4),
+        "tokens_a_row": round(tokens.facts["tokens"] / tokens.facts["sequences"], 1),
+    }
+
+
+def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Packing and grouping beside TRL's default padding, on rows of real lengths."""
+    base.mkdir()
+    turns = turns_of(arguments.data, arguments.real_rows, arguments.seed)
+    rows = write_rows(base, turns)
+    found: dict[str, Any] = {"fill": {}, "gain": {}, "gain_to_fill": {}}
+    for name, family in (("grouped", "lfm2"), ("packed", "qwen2")):
+        model = make_model(base / family, turns, family, arguments.hidden)
+        padded = make_tokens(base / f"padded-{family}", model, rows, packing=False)
+        tokens = padded
+        if name == "packed":
+            tokens = make_tokens(base / "packed", model, rows, packing=True)
+            found["kept"] = tokens.facts["tokens"] / padded.facts["tokens"]
+        gains = []
+        for number in range(arguments.rounds):
+            mine = ours(base / "ours", model, tokens, grouped=True)
+            theirs = plain(base / "plain", model, rows)
+            after_first = padded.facts["tokens"] * (1 - 1 / len(theirs.ends_s))
+            rate = tokens.after_first_step(grouped=True) / mine.rest_s
+            gains.append(rate / (after_first / theirs.rest_s))
+            tell({"round": number, name: round(gains[-1], 3)})
+            remove(base / "ours", base / "plain")
+        # A packed sequence has as many slots as `max_length`, whatever the others have.
+        fill = tokens.facts["fill"] if name == "packed" else tokens.fill(grouped=True)
+        plain_fill = padded.plain_fill()
+        found["fill"] |= {name: round(fill, 4), f"plain_{family}": round(plain_fill, 4)}
+        found["gain"][name] = round(median(gains), 3)
+        found["gain_to_fill"][name] = round(median(gains) / (fill / plain_fill), 4)
+    return found
+
+
+def tell(line: dict[str, Any]) -> None:
+    """A line for those who wait."""
+    print(json.dumps(line), file=sys.stderr, flush=True)
+
+
+def remove(*folders: Path) -> None:
+    """Remove what a round left."""
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sft")
+    parser.add_argument("--data", type=Path, nargs="*", default=[], help="JSONL files of rows")
+    parser.add_argument("--rows", type=int, default=1024, help="rows of equal length")
+    parser.add_argument("--real-rows", type=int, default=4096, help="rows of real lengths at most")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--hidden", type=int, default=256, help="width of the tiny models")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="one small round: does it run")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rows, arguments.real_rows, arguments.rounds, arguments.hidden = 192, 256, 1, 64
+    prepare_environment()
+    with tempfile.TemporaryDirectory(prefix="hala-benchmark-") as base:
+        found = equal_rows(Path(base) / "equal", arguments)
+        found |= real_rows(Path(base) / "real", arguments)
+    files = [file.name for file in arguments.data] or "made"
+    print(json.dumps({**found, "data": files, "machine": machine()}), flush=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
