@@ -28,7 +28,7 @@ RANKS = 2
 class Shape:
     """How long the training is and how often it saves."""
 
-    steps: int = 400
+    steps: int = 600
     save_steps: int = 10
 
 

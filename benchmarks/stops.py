@@ -27,9 +27,9 @@ from typing import Any
 from benchmarks.stop_blows import STOPS, Blow, kill_while_saving
 from benchmarks.stop_node import LIMIT_S, ROOT, Shape, StopNode, StopRun
 
-SAVING = "kill_while_saving"
+SAVING, WALLTIME = "kill_while_saving", "walltime"
 #: Stops of one training at most.
-STOPS_A_RUN = 6
+STOPS_A_RUN = 8
 #: Stops that come before the first step, at any instant of loading.
 BEFORE_STEPS = 0.25
 #: Seconds after the first new step within which the others come.
@@ -78,7 +78,7 @@ class StoppedRun:
         """Stop the training once; False when it came to its end before that."""
         began = time.monotonic()
         if not self.run.job or not self.run.is_queued():
-            self.run.submit(timeout_min=1 if kind == "walltime" else 20)
+            self.run.submit(timeout_min=1 if kind == WALLTIME else 20)
         if not self.reach(kind):
             return False
         attempts = len(self.run.began())
@@ -101,7 +101,7 @@ class StoppedRun:
         if not run.wait(lambda: run.is_done() or run.is_running()) or run.is_done():
             return False
         run.most = 0
-        if kind == "walltime":
+        if kind == WALLTIME:
             return True
         if kind != SAVING and self.chance.random() < BEFORE_STEPS:
             time.sleep(self.chance.uniform(0, LOADING_S))
@@ -164,7 +164,7 @@ def stop_all(base: Path, tally: Tally, asked: Asked, chance: Random) -> None:
     weights = {stage: node.calm() for stage, node in nodes.items()}
     assert all(weights.values()), f"an undisturbed training failed: {base}"
     print("undisturbed trainings are done", flush=True)
-    turn, stages = cycle(STOPS.items()), cycle(asked.stages)
+    turn, stages = cycle(set_apart(WALLTIME)), cycle(asked.stages)
     while left(tally, asked):
         stage = next(stages)
         one = StoppedRun(nodes[stage].fresh(f"run{tally.runs}"), chance, tally)
@@ -172,13 +172,22 @@ def stop_all(base: Path, tally: Tally, asked: Asked, chance: Random) -> None:
             sorts = left(tally, asked)
             if not sorts:
                 break
-            sort = chance.choice(sorts)
-            kind, blow = (sort, kill_while_saving) if sort == SAVING else next(turn)
+            kind = chance.choice(sorts)
+            # The time limit is that of a job that is still to be submitted.
+            if kind != SAVING:
+                due = not one.run.job and tally.kinds[WALLTIME] * len(STOPS) <= tally.stops
+                kind = WALLTIME if due else next(turn)
+            blow = {SAVING: kill_while_saving, **STOPS}[kind]
             if not one.stop(kind, blow):
                 break
             print(f"{tally.stops}: {kind}, ZeRO-{stage}, lost {tally.lost_steps[-1:]}", flush=True)
         one.finish(weights[stage])
         print(f"run {tally.runs} {tally.defects[-2:]}", flush=True)
+
+
+def set_apart(kind: str) -> list[str]:
+    """The other kinds of stops, in their order."""
+    return [other for other in STOPS if other != kind]
 
 
 def left(tally: Tally, asked: Asked) -> list[str]:
