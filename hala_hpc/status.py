@@ -12,6 +12,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, OK, Retry, UserError, closest
 from hala_hpc.core.files import read_json
 from hala_hpc.core.words import split_words
+from hala_hpc.node_progress import NodeProgress, progress_of
 from hala_hpc.plan import Step, make_plan
 from hala_hpc.submit import job_ids
 
@@ -35,6 +36,8 @@ class NodeStatus:
     rows_in: int
     rows_out: int
     rows_rejected: int
+    progress: NodeProgress | None = None
+    """How far it is and what time is left, while it runs."""
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -55,9 +58,9 @@ def status(arguments: Sequence[str]) -> int:
         mistakes.append("name a run: work=<folder> or recipe=<name>")
     if mistakes:
         raise UserError(mistakes)
-    nodes = [asdict(node) for node in read_status(words)]
+    nodes = read_status(words)
     if words.get("format") == "json":
-        print(json.dumps({"nodes": nodes}, ensure_ascii=False))
+        print(json.dumps({"nodes": [asdict(node) for node in nodes]}, ensure_ascii=False))
     else:
         print_table(nodes)
     return OK
@@ -97,13 +100,15 @@ def recipe_status(steps: list[Step]) -> list[NodeStatus]:
 def node_status(node: dict[str, Any], artifact: Artifact, jobs: dict[str, str]) -> NodeStatus:
     """Status of a node from its folder, and from the scheduler where it has living jobs."""
     done = len(artifact.done_units())
+    state = state_of(artifact, done, jobs)
     return NodeStatus(
         node["name"],
         node["stage"],
-        state_of(artifact, done, jobs),
+        state,
         node["units"],
         done,
         *row_counts(artifact),
+        progress_of(artifact, node["units"]) if state == "running" else None,
     )
 
 
@@ -149,24 +154,29 @@ def living_jobs(artifacts: list[Artifact]) -> dict[str, str]:
         return {}
 
 
-def print_table(nodes: list[dict[str, Any]]) -> None:
+def print_table(nodes: list[NodeStatus]) -> None:
     """A table for people."""
     from tabulate import tabulate
 
     rows = [
         [
-            n["name"],
-            n["stage"],
-            n["state"],
-            f"{n['units_done']}/{n['units']}",
-            n["rows_in"] or "-",
-            n["rows_out"] or "-",
-            n["rows_rejected"] or "-",
+            node.name,
+            node.stage,
+            node.state,
+            f"{node.units_done}/{node.units}",
+            node.rows_in or "-",
+            node.rows_out or "-",
+            node.rows_rejected or "-",
+            node.progress.words() if node.progress else "",
+            node.progress.left() if node.progress else "",
         ]
-        for n in nodes
+        for node in nodes
     ]
-    print(tabulate(rows, ["node", "stage", "state", "units", "rows in", "out", "rejected"]))
-    print(f"\n{sum(n['state'] == 'done' for n in nodes)} of {len(nodes)} nodes are done")
+    heads = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
+    running = any(node.progress for node in nodes)
+    shown = len(heads) if running else len(heads) - 2
+    print(tabulate([row[:shown] for row in rows], heads[:shown]))
+    print(f"\n{sum(node.state == 'done' for node in nodes)} of {len(nodes)} nodes are done")
 
 
 def main() -> None:

@@ -149,6 +149,7 @@ def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
         "rows_in",
         "rows_out",
         "rows_rejected",
+        "progress",
     }
 
 
@@ -174,6 +175,7 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
                 "rows_in": 4,
                 "rows_out": 3,
                 "rows_rejected": 1,
+                "progress": None,
             }
         ]
     }

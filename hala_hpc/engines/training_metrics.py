@@ -105,7 +105,8 @@ class MetricsWatch:
             },
         )
         left_s = self.step_s * (state.max_steps - step)
-        self.out.progress(loss=logs["loss"], tokens=self.tokens, left_s=round(left_s))
+        told = {"tokens": self.tokens, "tokens_per_s": round(rate, 1), "left_s": round(left_s)}
+        self.out.progress(loss=logs["loss"], **told)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Finish the files."""
