@@ -34,7 +34,7 @@ def make_trainer(
         model=model,
         args=arguments,
         train_dataset=data.train,
-        eval_dataset=data.held_out,
+        eval_dataset=data.measured_rows(out.world_size * settings.micro_rows(out.world_size)),
         data_collator=make_collator(pad_token(tokenizer), one_line),
         processing_class=tokenizer,
         callbacks=[

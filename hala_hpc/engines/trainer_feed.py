@@ -23,8 +23,8 @@ def fed_by(trainer: Any, data: TrainingData, order: GlobalBatchOrder) -> Any:
             if num_items_in_batch is None and not self.model.training:
                 # The trainer averages the losses of batches by their rows: with this divisor that
                 # is the loss of a token over all held-out rows, however they are cut up.
-                rows = len(inputs["input_ids"])
-                num_items_in_batch = data.held_out_tokens_a_row * rows
+                share = len(inputs["input_ids"]) / len(self.eval_dataset)
+                num_items_in_batch = data.facts["held_out_tokens_learnt"] * share
                 if self.args.average_tokens_across_devices:
                     num_items_in_batch *= self.args.world_size
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)

@@ -30,10 +30,24 @@ class TrainingData:
         """Tokens of each sequence of `train`, a numpy array."""
         return self.train.data.column("length").to_numpy()
 
-    @property
-    def held_out_tokens_a_row(self) -> float:
-        """Learnt tokens of a held-out row on average."""
-        return float(self.facts["held_out_tokens_learnt"] / self.facts["held_out_sequences"])
+    def measured_rows(self, multiple: int) -> Any:
+        """The held-out rows to measure on, as many as a multiple; None where there are none.
+
+        Rows of one token without a label fill them up: otherwise accelerate would take rows twice
+        for the last batches, which ones depending on the number of ranks. The longest come first,
+        rows of like length together.
+        """
+        if self.held_out is None:
+            return None
+        from datasets import Dataset, concatenate_datasets
+
+        lengths = self.held_out.data.column("length").to_numpy()
+        rows = self.held_out.select((-lengths).argsort(kind="stable"))
+        rows = rows.select_columns(["input_ids", "labels"])
+        missing = -len(rows) % multiple
+        empty = {"input_ids": [[0]] * missing, "labels": [[NOT_LEARNT]] * missing}
+        filling = Dataset.from_dict(empty, features=rows.features).with_format("numpy")
+        return concatenate_datasets([rows, filling]) if missing else rows
 
 
 def load(folder: Path) -> TrainingData:

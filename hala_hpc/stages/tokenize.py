@@ -1,6 +1,7 @@
 """tokenize: make token files of corpora, once and on CPUs; a training starts on them at once."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -131,8 +132,7 @@ class Tokenize(Stage[Settings]):
         limit = None if split else settings.max_length
         maker = ExampleMaker(tokenizer, limit, settings.prompt_style)
         plan = TokenPlan(settings.max_length, split, settings.packing)
-        sources, rows_before = self._sources(), 0
-        whole = sum(source.index.rows for source in sources)
+        whole, rows_before = sum(source.index.rows for source in self.sources), 0
         for unit in units:
             files = UnitFiles(out.folder(unit), unit)
             work = TokenUnit(maker, RowChoice(settings.seed, settings.held_out), plan)
@@ -141,7 +141,7 @@ class Tokenize(Stage[Settings]):
                 out.progress(rows=before + rows, rows_of_node=whole)
                 return not out.stop
 
-            rows = (row for source in sources for row in source.rows(unit, settings.units))
+            rows = (row for source in self.sources for row in source.rows(unit, settings.units))
             if not work.write(files, rows, go_on):
                 return
             rows_before += work.notes.rows_in
@@ -150,7 +150,9 @@ class Tokenize(Stage[Settings]):
                 bring_tokenizer(model, files.folder / TOKENIZER_FOLDER, tokenizer, supplied)
             out.commit(unit)
 
-    def _sources(self) -> list[Source]:
+    @cached_property
+    def sources(self) -> list[Source]:
+        """The corpora; the footers of all their shards are read once."""
         settings = self.settings
         chat = settings.objective == "chat"
         weights = settings.weights or [1.0] * len(settings.train)
@@ -169,7 +171,7 @@ class Tokenize(Stage[Settings]):
         """Read the files back: every row of the corpora is in them once, or was refused."""
         facts = check_unit(UnitFiles(folder, unit), self.settings.max_length)
         expected, exact = 0, True
-        for source in self._sources():
+        for source in self.sources:
             first, last = source.range_of(unit, self.settings.units)
             expected += last - first
             # A translated conversation gives a row for every message.
