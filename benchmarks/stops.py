@@ -81,16 +81,17 @@ class StoppedRun:
             self.run.submit(timeout_min=1 if kind == WALLTIME else 20)
         if not self.reach(kind):
             return False
-        attempts = len(self.run.began())
         ended = blow(self.run, self.chance)
         if self.run.is_done():
             return False
         self.tally.kinds[kind] += 1
+        attempts = len(self.run.began())
         reached, whole = max(self.run.most, self.run.reached()), self.run.whole()
         if not ended:
             self.tally.deadlocks += 1
             self.tally.defects.append(f"{kind}: no end in {LIMIT_S} s: {self.run.artifact.folder}")
             self.run.end()
+        # An attempt says from where it goes on long after it has begun.
         self.go_on(kind, attempts, reached, whole)
         self.tally.seconds.append(time.monotonic() - began)
         return True
@@ -129,7 +130,6 @@ class StoppedRun:
         run = self.run
         if not run.is_queued():
             run.submit()
-        # The blow may have come before the attempt said from where it went on.
         if not run.wait(lambda: run.is_done() or len(run.began()) > attempts):
             self.tally.deadlocks += 1
             self.tally.defects.append(f"{kind}: nothing went on: {run.artifact.folder}")
