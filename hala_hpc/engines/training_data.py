@@ -117,7 +117,7 @@ def make_collator(pad_token_id: int, one_line: bool) -> Callable[[list[Any]], di
     return collate
 
 
-def packed_batch(rows: list[Any], pad_token_id: int) -> dict[str, Any]:
+def packed_batch(rows: list[Any], filler: int) -> dict[str, Any]:
     """Packed sequences as the lines of one batch.
 
     Positions begin anew with every example, from which transformers (`find_packed_sequence_indices`
@@ -126,22 +126,22 @@ def packed_batch(rows: list[Any], pad_token_id: int) -> dict[str, Any]:
     not learnt: what stands before it is another example. Padding is as one more example.
     """
     import torch
+    from torch.nn.functional import pad
 
-    shape = (len(rows), max(len(row["input_ids"]) for row in rows))
-    batch = {
-        "input_ids": torch.full(shape, pad_token_id),
-        "labels": torch.full(shape, NOT_LEARNT),
-        "position_ids": torch.arange(shape[1]).repeat(len(rows), 1),
-        "seq_idx": torch.zeros(shape, dtype=torch.int32),
-    }
-    for line, row in enumerate(rows):
-        size = len(row["input_ids"])
-        batch["input_ids"][line, :size] = torch.as_tensor(row["input_ids"])
-        batch["labels"][line, :size] = torch.as_tensor(row["labels"])
-        starts = [0, *torch.as_tensor(row["seq_lengths"]).cumsum(0).tolist()]
-        for number, start in enumerate(starts):
-            # The last start is where the padding begins.
-            batch["position_ids"][line, start:] = torch.arange(shape[1] - start)
-            batch["seq_idx"][line, start:] = number
-            batch["labels"][line, start : start + 1] = NOT_LEARNT
-    return batch
+    width = max(len(row["input_ids"]) for row in rows)
+    lines = []
+    for row in rows:
+        padding = width - len(row["input_ids"])
+        sizes = torch.as_tensor([*row["seq_lengths"], padding])
+        starts = sizes.cumsum(0) - sizes
+        labels = pad(torch.as_tensor(row["labels"]), (0, padding), value=NOT_LEARNT)
+        labels[starts[starts < width]] = NOT_LEARNT
+        lines.append(
+            {
+                "input_ids": pad(torch.as_tensor(row["input_ids"]), (0, padding), value=filler),
+                "labels": labels,
+                "position_ids": torch.arange(width) - starts.repeat_interleave(sizes),
+                "seq_idx": torch.arange(len(sizes)).repeat_interleave(sizes).int(),
+            }
+        )
+    return {name: torch.stack([line[name] for line in lines]) for name in lines[0]}
