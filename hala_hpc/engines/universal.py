@@ -61,7 +61,11 @@ def convert_once(checkpoint: Path, staged: Path, out: Out) -> None:
     """Convert on rank 0. The others look for its word: a collective would not wait for hours."""
     word = staged.with_name(f"{staged.name}.json")
     if out.rank == 0:
-        write_json(word, {"error": convert(checkpoint, staged)})
+        try:
+            error = convert(checkpoint, staged)
+        except OSError as failure:
+            error = f"{checkpoint} cannot be converted for another number of ranks: {failure}"
+        write_json(word, {"error": error})
     while not word.exists():
         if out.stop:
             raise Retry("told to stop while a checkpoint was converted")
