@@ -79,7 +79,10 @@ def leak_of(model: Path) -> float:
     del batch["labels"]
     with torch.no_grad():
         placed = {name: tensor.to(tried.device) for name, tensor in batch.items()}
-        logits = tried(**placed, use_cache=False).logits[:, TRIAL_TOKENS:]
+        logits = tried(**placed, use_cache=False).logits[:, TRIAL_TOKENS:].cpu()
+    # The GPU's memory is for the training.
+    del tried, placed
+    torch.cuda.empty_cache()
     return float((logits[0] - logits[1]).abs().max() / logits.abs().max())
 
 

@@ -11,7 +11,6 @@ from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.files import link_tree, read_json, write_json
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.carry_over import copy_tokenizer
-from hala_hpc.engines.token_file import read_back
 
 #: What is known of all parts: counts, what a trainer must know, and the names of the parts.
 TOKENS_FILE = "tokens.json"
@@ -95,6 +94,8 @@ def check_unit(files: UnitFiles, max_length: int) -> Facts:
 
 def counts_of(path: Path) -> tuple[dict[str, int], Counter[int]]:
     """What a token file holds; zeros where a unit has none."""
+    from hala_hpc.engines.token_file import read_back
+
     if path.exists():
         return read_back(path)
     return {**dict.fromkeys(COUNTED, 0), "largest_token": -1}, Counter()

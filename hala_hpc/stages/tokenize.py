@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveInt, field_validator
 
@@ -11,25 +11,14 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.carry_over import local_model
 from hala_hpc.data.corpus import parts, require_kind
-from hala_hpc.data.corpus_index import CorpusIndex
 from hala_hpc.data.model_files import TOKENIZER_FILES, is_hub_id
-from hala_hpc.engines.chat_template import supply_template
-from hala_hpc.engines.examples import ExampleMaker
-from hala_hpc.engines.packing_leak import packing_faults
 from hala_hpc.engines.prompts import missing_places
-from hala_hpc.engines.row_choice import RowChoice
 from hala_hpc.engines.settings import PromptStyle
-from hala_hpc.engines.token_product import (
-    TOKENIZER_FOLDER,
-    UnitFiles,
-    bring_tokenizer,
-    check_unit,
-    collect_units,
-)
-from hala_hpc.engines.token_rows import Source
-from hala_hpc.engines.token_unit import TokenPlan, TokenUnit
+
+if TYPE_CHECKING:
+    # What only jobs need is imported there: a dry run loads this file for its settings.
+    from hala_hpc.engines.token_rows import Source
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -116,12 +105,21 @@ class Tokenize(Stage[Settings]):
         if settings.objective == "translate":
             faults += missing_places("prompt", settings.prompt, ["text"])
         if settings.packing:
+            from hala_hpc.engines.packing_leak import packing_faults
+
             faults += packing_faults(self.inputs.path(settings.model))
         return faults
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
+
+        from hala_hpc.data.carry_over import local_model
+        from hala_hpc.engines.chat_template import supply_template
+        from hala_hpc.engines.examples import ExampleMaker
+        from hala_hpc.engines.row_choice import RowChoice
+        from hala_hpc.engines.token_product import TOKENIZER_FOLDER, UnitFiles, bring_tokenizer
+        from hala_hpc.engines.token_unit import TokenPlan, TokenUnit
 
         settings = self.settings
         model = local_model(self.inputs.path(settings.model))
@@ -151,8 +149,11 @@ class Tokenize(Stage[Settings]):
             out.commit(unit)
 
     @cached_property
-    def sources(self) -> list[Source]:
+    def sources(self) -> "list[Source]":
         """The corpora; the footers of all their shards are read once."""
+        from hala_hpc.data.corpus_index import CorpusIndex
+        from hala_hpc.engines.token_rows import Source
+
         settings = self.settings
         chat = settings.objective == "chat"
         weights = settings.weights or [1.0] * len(settings.train)
@@ -169,6 +170,8 @@ class Tokenize(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read the files back: every row of the corpora is in them once, or was refused."""
+        from hala_hpc.engines.token_product import UnitFiles, check_unit
+
         facts = check_unit(UnitFiles(folder, unit), self.settings.max_length)
         expected, exact = 0, True
         for source in self.sources:
@@ -182,6 +185,8 @@ class Tokenize(Stage[Settings]):
 
     def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
         """Gather the files of all units and write tokens.json; returns the counts."""
+        from hala_hpc.engines.token_product import collect_units
+
         settings = {"max_length": self.settings.max_length, "packing": self.settings.packing}
         return collect_units(marks, folders, output, settings)
 
