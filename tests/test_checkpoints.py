@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from plain_out import PlainOut
 
 from hala_hpc.backends.slurm_task import job_end
 from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
@@ -23,6 +24,7 @@ from hala_hpc.engines.checkpoints import (
 from hala_hpc.engines.rank_votes import on_all
 from hala_hpc.engines.saving_interval import SavingClock, young_s
 from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.universal import for_these_ranks
 
 FACTS = {"step": 0, "world_size": 1, "zero_stage": 2}
 
@@ -185,3 +187,17 @@ def test_the_end_of_a_job_is_what_slurm_says(monkeypatch: pytest.MonkeyPatch) ->
     assert job_end() is None
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1700000000")
     assert job_end() == 1_700_000_000
+
+
+@pytest.mark.slow
+def test_what_cannot_be_converted_names_the_command(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path, 5)
+    facts = json.loads((checkpoint / COMMIT_FILE).read_text())
+    (checkpoint / COMMIT_FILE).write_text(json.dumps(facts | {"world_size": 4}))
+    (checkpoint / "latest").write_text("global_step")
+    with pytest.raises(UserError) as caught:
+        for_these_ranks(checkpoint, PlainOut(tmp_path, None))  # type: ignore[arg-type]
+    text = str(caught.value)
+    assert "cannot be converted for another number of ranks (" in text
+    assert f"-m deepspeed.checkpoint.ds_to_universal --input_folder {checkpoint}" in text
+    assert checkpoint.exists()
