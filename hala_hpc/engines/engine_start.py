@@ -9,13 +9,12 @@ from typing import Any
 from hala_hpc.engines.compile_cache import CompileCache, seed_file
 from hala_hpc.engines.engine_fit import Gpu, refuse_misfits, visible_gpus
 from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.engines.row_states import has_row_states
 from hala_hpc.engines.settings import EngineSettings
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `tests/test_engine.py` holds both to it.
 CPU_OPTIONS = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
-#: Kinds of layers, as transformers names them, that keep a state for each row.
-STATE_LAYERS = ("conv", "mamba", "linear_attention", "recurrent")
 #: Options that leave the compiled code as it is.
 UNCOMPILED = (
     "model",
@@ -65,6 +64,8 @@ def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[s
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(model).get_text_config()
+    # vLLM 0.32 puts off a row whose beginning was read in the same step, and lets in no other in
+    # its place: on a CPU 16 to 31 rows ran at once where 128 could.
     caches = not has_row_states(config)
     return {
         "model": model,
@@ -97,16 +98,6 @@ def size_options(settings: EngineSettings, on_cpu: bool) -> dict[str, int]:
 def context_tokens(config: Any, wanted: int) -> int:
     """The context to start a model with: what is wanted, or what the model allows if less."""
     return min(wanted, getattr(config, "max_position_embeddings", wanted))
-
-
-def has_row_states(config: Any) -> bool:
-    """Whether layers of a model keep a state for each row: convolutions, Mamba, linear attention.
-
-    vLLM 0.32 puts off a row whose beginning was read in the same step, and lets in no other in its
-    place: on a CPU 16 to 31 rows ran at once where 128 could.
-    """
-    kinds = getattr(config, "layer_types", None) or []
-    return any(kind in STATE_LAYERS for kind in kinds)
 
 
 def compile_facts(options: dict[str, Any], gpus: list[Gpu] | None) -> dict[str, Any]:

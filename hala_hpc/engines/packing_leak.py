@@ -8,7 +8,7 @@ from typing import Any
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.hub import hub_cache
-from hala_hpc.engines.training_data import packed_batch
+from hala_hpc.engines.row_states import STATE_LAYERS
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
 KERNELS = "causal_conv1d"
@@ -25,8 +25,6 @@ def packing_faults(model: str) -> list[str]:
 
     Nothing is known of a model that is not on the disk yet.
     """
-    from hala_hpc.engines.engine_start import STATE_LAYERS
-
     config = known_config(model)
     kinds = [kind for kind in config.get("layer_types") or [] if kind in STATE_LAYERS]
     if config.get("model_type") == "lfm2":
@@ -68,6 +66,8 @@ def leak_of(model: Path) -> float:
     them, in float32 on the device of this rank: with the kernels that training will use.
     """
     import torch
+
+    from hala_hpc.engines.training_data import packed_batch
 
     tried = first_layers(model)
     generator = torch.Generator().manual_seed(0)
