@@ -43,7 +43,7 @@ def close(artifact: Artifact) -> Verdict:
     assert config is not None, artifact.folder
     if artifact.summary() is not None:
         # The gate may have been killed since it wrote that.
-        remove_private_files(artifact, config)
+        remove_private_files(artifact)
         return Verdict("done")
     missing = missing_units(artifact, config["units"])
     if not missing:
@@ -51,7 +51,7 @@ def close(artifact: Artifact) -> Verdict:
             summarize(artifact, config)
         except UserError as error:
             return fail(artifact, error.code, error.mistakes)
-        remove_private_files(artifact, config)
+        remove_private_files(artifact)
         return Verdict("done")
     code, reasons = without_inputs(artifact, config)
     if code == OK:
@@ -195,14 +195,13 @@ def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
     )
 
 
-def remove_private_files(artifact: Artifact, config: dict[str, Any]) -> None:
+def remove_private_files(artifact: Artifact) -> None:
     """Remove what is of no use once a node is done: what killed attempts and gates left, claims."""
     artifact.failure_file.unlink(missing_ok=True)
     drop_claims(artifact)
     unfinished = [*(artifact.folder / "attempts").glob("*/"), *artifact.folder.glob("output.*.tmp")]
-    if importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE.steals:
-        # What such a stage keeps are the finished rows of unfinished units.
-        unfinished.append(artifact.folder / "kept")
+    # Finished rows of unfinished units, checkpoints.
+    unfinished.append(artifact.folder / "kept")
     for folder in unfinished:
         shutil.rmtree(folder, ignore_errors=True)
     for file in artifact.folder.rglob(".*.tmp"):

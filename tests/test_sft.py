@@ -1,10 +1,7 @@
 """sft: what is learnt of a row, and a training that survives whatever happens to its job."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -14,10 +11,10 @@ import pytest
 from corpora import KNOWN, conversation, pair, write_corpus
 from plain_out import PlainInputs, run_plain
 from random_models import LFM2_KEYS, random_lfm2
+from real_ranks import Ranks
 from tiny_models import SENTENCES, make_tokenizer
 from token_folders import make_tokens
 
-from hala_hpc.backends.local import free_port
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.data.tensors import tensor_headers
@@ -31,6 +28,7 @@ QUICK: dict[str, Any] = {
     "micro_batch_size": 4,
     "learning_rate": 0.003,
     "save_steps": 4,
+    "save_every_min": 0,
     "logging_steps": 2,
     "resources": {"nodes": 2},
 }
@@ -54,28 +52,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(base: Path, ranks: int, stop_at: float = 1e9, **settings: Any) -> list[str]:
     """Run sft with so many real ranks; what each printed, with its exit code at the end."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    if ranks > 1:
-        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-        environment |= {"WORLD_SIZE": str(ranks)}
-    words = ["tests/plain_out.py", "sft", json.dumps(settings), str(base), str(stop_at)]
-    base.mkdir(parents=True, exist_ok=True)
-    children = []
-    for rank in range(ranks):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
-        with (base / f"rank-{rank}.log").open("w") as log:
-            children.append(
-                subprocess.Popen(
-                    [sys.executable, *words],
-                    env=environment | own,
-                    cwd=Path(__file__).parent.parent,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-            )
-    codes = [child.wait(timeout=240) for child in children]
-    logs = [(base / f"rank-{rank}.log").read_text() for rank in range(ranks)]
-    return [f"{log}\nexit {code}" for log, code in zip(logs, codes, strict=True)]
+    attempt = Ranks(base, ranks, stop_at, **settings)
+    codes = attempt.end()
+    return [f"{log}\nexit {code}" for log, code in zip(attempt.logs(), codes, strict=True)]
 
 
 def facts_of(base: Path) -> dict[str, Any]:
