@@ -1,5 +1,6 @@
 """Run a plan on this machine: the same workers and gates, as child processes in order."""
 
+import signal
 import sys
 import time
 from typing import Any
@@ -15,6 +16,7 @@ from hala_hpc.submit import code_commit, make_spec, next_spec, worker_job
 
 def run_steps(line: Line, chosen: dict[str, Step]) -> int:
     """Bring every missing node to its end; the code of the first that fails."""
+    stop_like_ctrl_c()
     commit = code_commit()
     began = time.monotonic()
     for number, step in enumerate(chosen.values(), 1):
@@ -27,6 +29,14 @@ def run_steps(line: Line, chosen: dict[str, Step]) -> int:
             return code
     print(f"complete: {len(chosen)} nodes in {line.work}, {time.monotonic() - began:.0f} s")
     return OK
+
+
+def stop_like_ctrl_c() -> None:
+    """Let a plain kill, or a closed terminal, end the workers as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup the latter is ignored, and stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def run_step(step: Step, spec: dict[str, Any], title: str) -> int:

@@ -142,20 +142,33 @@ def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, 
     line = large_recipe(tmp_path)
     running = start_launch("stage=all", line, f"work={work}")
     child = child_of(work)
-    supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
     running.kill()
     running.wait()
-    os.kill(supervisor, signal.SIGKILL)
-    wait_until(lambda: is_gone(child), "the child ends with its supervisor")
+    wait_until(lambda: is_gone(child), "the child ends with the launch")
     assert launch("stage=all", line, f"work={work}").code == 0
     assert summary(work)["rows_in"] == ROWS
 
 
-def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(tmp_path: Path, work: Path) -> None:
+@pytest.mark.slow
+def test_a_killed_supervisor_takes_its_child_along(tmp_path: Path, work: Path) -> None:
     line = large_recipe(tmp_path)
     running = start_launch("stage=all", line, f"work={work}")
     child = child_of(work)
-    running.send_signal(signal.SIGINT)
+    supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
+    os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: is_gone(child), "the child ends with its supervisor")
+    assert running.wait(timeout=120) == 0
+    assert summary(work)["rows_in"] == ROWS
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(
+    tmp_path: Path, work: Path, number: signal.Signals
+) -> None:
+    line = large_recipe(tmp_path)
+    running = start_launch("stage=all", line, f"work={work}")
+    child = child_of(work)
+    running.send_signal(number)
     _, told = running.communicate(timeout=60)
     assert running.returncode == 75
     assert "the same line goes on" in told

@@ -1,5 +1,6 @@
 """Jobs as child processes of this machine, one after the other."""
 
+import ctypes
 import os
 import signal
 import socket
@@ -12,6 +13,8 @@ from hala_hpc.core.job import Job
 
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
+#: Of prctl(2).
+PR_SET_PDEATHSIG = 1
 
 
 def run(job: Job, watch: Callable[[], None]) -> list[int]:
@@ -36,6 +39,7 @@ def run_element(job: Job, arguments: tuple[str | int, ...], watch: Callable[[], 
             command,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=end_with_launch,  # noqa: PLW1509 - this process has one thread
             env={
                 **os.environ,
                 **job.environment,
@@ -58,6 +62,11 @@ def run_element(job: Job, arguments: tuple[str | int, ...], watch: Callable[[], 
         stop(children)
         raise
     return next((child.returncode for child in children if child.returncode), 0)
+
+
+def end_with_launch() -> None:
+    """Have the kernel ask this worker to stop when the launch is no more, however it ended."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:
