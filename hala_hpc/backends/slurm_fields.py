@@ -1,0 +1,80 @@
+"""How SLURM's commands write times, counts, memory and devices, read into numbers."""
+
+import re
+
+#: What stands for "no limit" or "nothing said".
+NOTHING = ("", "UNLIMITED", "INFINITE", "NONE", "N/A", "(NULL)", "NOT_SET", "INVALID")
+#: Megabytes of each unit of memory; without a unit they are megabytes.
+UNITS_MB = {"K": 1 / 1024, "M": 1, "": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
+
+
+def is_nothing(text: str) -> bool:
+    """Whether a field is empty or says that there is no limit."""
+    return text.strip().upper() in NOTHING
+
+
+def minutes(text: str) -> int | None:
+    """`2-00:00:00`, `01:30:00`, `30:00` or `45` to minutes; None: no limit."""
+    if is_nothing(text):
+        return None
+    days, _, clock = text.strip().rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    if days:
+        hours, mins, secs = [*parts, 0, 0][:3]
+    elif len(parts) == 1:
+        return parts[0]
+    else:
+        hours, mins, secs = [0, *parts][-3:]
+    return (int(days or 0) * 24 + hours) * 60 + mins + (secs > 0)
+
+
+def count(text: str) -> int | None:
+    """A number such as `1001`, `5 sec` or `32+`; None: no limit."""
+    found = re.match(r"\d+", text.strip())
+    return int(found[0]) if found and not is_nothing(text) else None
+
+
+def megabytes(text: str) -> int | None:
+    """`262144`, `256G` or `1.5T` to MB; None: no limit."""
+    found = re.fullmatch(r"([\d.]+)([KMGTP]?)[Bnc]?", text.strip())
+    return int(float(found[1]) * UNITS_MB[found[2]]) if found else None
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A list with commas; empty where everything or nothing is meant."""
+    if is_nothing(text) or text.strip().upper() == "ALL":
+        return ()
+    return tuple(part for part in text.strip().split(",") if part)
+
+
+def devices(text: str) -> dict[str, int]:
+    """`cpu=10,mem=1T,gres/gpu:h100=2` to numbers, memory in MB."""
+    found: dict[str, int] = {}
+    for part in names(text):
+        key, _, value = part.partition("=")
+        number = megabytes(value) if key == "mem" else count(value)
+        if number is not None:
+            found[key] = number
+    return found
+
+
+def gpus(text: str) -> dict[str, int]:
+    """`gpu:h100:8(S:0-1),mps:100` to `{"h100": 8}`; the type is "" where GPUs have none."""
+    found: dict[str, int] = {}
+    for part in re.sub(r"\([^)]*\)", "", text).split(","):
+        words = part.strip().split(":")
+        if words[0] == "gpu" and len(words) > 1:
+            kind = words[1] if len(words) > 2 else ""
+            found[kind] = found.get(kind, 0) + (count(words[-1]) or 0)
+    return found
+
+
+def pairs(line: str) -> dict[str, str]:
+    """`PartitionName=low State=UP ...` to a table; a value goes up to the next blank."""
+    return dict(re.findall(r"(\S+?)=(\S*)", line))
+
+
+def settings(text: str) -> dict[str, str]:
+    """Lines such as `MaxArraySize            = 1001` to a table."""
+    found = re.findall(r"(?m)^(\S+)\s*= ?(.*)$", text)
+    return {key: value.strip() for key, value in found}

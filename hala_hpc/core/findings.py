@@ -1,0 +1,29 @@
+"""What a check found: one thing that is good, doubtful or bad, why it matters, and the cure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["good", "warn", "bad"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's report."""
+
+    topic: str
+    """What it is about: cluster, jobs, gpus, folders, environments, inputs."""
+    state: State
+    """good; warn: works, at a price; bad: a run would fail."""
+    what: str
+    """The fact, with names and numbers."""
+    why: str
+    """What follows from it for a run."""
+    cure: str = ""
+    """What to type or change; empty where there is nothing to do."""
+
+
+def worst(findings: Iterable[Finding]) -> State:
+    """The worst state among some findings; good where there are none."""
+    order: list[State] = ["good", "warn", "bad"]
+    return max((finding.state for finding in findings), key=order.index, default="good")
