@@ -95,6 +95,10 @@ class SlurmBackend:
         """Id to `pending`, `running` or `held`; absent when gone. Raises Retry: no answer."""
         return slurm_queue.states(ids)
 
+    def look(self, ids: Sequence[str] | None = None) -> list[slurm_queue.Seen]:
+        """What SLURM shows of some jobs, or of all jobs of this user. Raises Retry: no answer."""
+        return slurm_queue.look(ids)
+
     def move_waiting(self, old_id: str, new_id: str) -> list[str]:
         """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""
         return slurm_queue.move_waiting(old_id, new_id)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from hala_hpc.core.errors import Retry
 
@@ -24,6 +25,25 @@ RANK = ["held", "pending", "running"]
 DEPENDENCY = re.compile(
     r"(?P<kind>[a-z]+)(?::(?P<id>\d+)(?P<element>_\d+)?(?:_\*)?(?P<delay>\+\d+)?)?"
 )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A row of squeue: a job, one element of an array, or those elements of it that wait."""
+
+    id: str
+    """Of the job, or of the array."""
+    elements: str
+    """Numbers of the elements, e.g. `3` or `4-63%8`; `N/A` for a job without."""
+    state: str
+    """pending, running or held."""
+    reason: str
+    """Why it waits, in SLURM's words."""
+    start: str
+    """When it began or is expected to, e.g. `2026-11-23T16:00:00`; `N/A` when nobody knows."""
+    name: str
+    folder: str
+    """Where it was told to work."""
 
 
 def clean_environment() -> dict[str, str]:
@@ -66,13 +86,33 @@ def is_unreachable(stderr: str) -> bool:
 def states(ids: Sequence[str]) -> dict[str, str]:
     """`pending`, `running` or `held` for each array or job; those that are gone are absent."""
     found: dict[str, str] = {}
-    for number, state, reason in squeue(ids, "%F|%T|%r"):
-        word = STATES.get(state)
-        if word == "pending" and ("held" in reason.lower()):
-            word = "held"
-        if word and RANK.index(word) >= RANK.index(found.get(number, "held")):
-            found[number] = word
+    for seen in look(ids):
+        if RANK.index(seen.state) >= RANK.index(found.get(seen.id, "held")):
+            found[seen.id] = seen.state
     return found
+
+
+def look(ids: Iterable[str] | None = None) -> list[Seen]:
+    """What squeue shows of some jobs, or of all jobs of this user. Raises Retry: no answer."""
+    fields = "%F|%K|%T|%r|%S|%j|%Z"
+    rows = mine(fields) if ids is None else squeue(ids, fields)
+    found = []
+    for number, elements, state, reason, start, name, *folder in rows:
+        word = STATES.get(state)
+        if word == "pending" and "held" in reason.lower():
+            word = "held"
+        if word:
+            found.append(Seen(number, elements, word, reason, start, name, "|".join(folder)))
+    return found
+
+
+def mine(fields: str, *more: str) -> list[list[str]]:
+    """The rows of squeue for this user's jobs, each split into its fields."""
+    words = ("--noheader", f"--user={os.getuid()}", *more)
+    done = ask("squeue", *words, f"--format={fields}")
+    if done.returncode:
+        raise Retry(f"`squeue`: {done.stderr.strip()}")
+    return split_rows(done.stdout)
 
 
 def squeue(ids: Iterable[str], fields: str) -> list[list[str]]:
@@ -96,12 +136,8 @@ def move_waiting(old_id: str, new_id: str) -> list[str]:
 
     Returns the ids of the jobs that were moved. One that began meanwhile is left alone.
     """
-    mine = ("--noheader", f"--user={os.getuid()}", "--states=PENDING")
-    done = ask("squeue", *mine, "--format=%F|%E")
-    if done.returncode:
-        raise Retry(f"`squeue`: {done.stderr.strip()}")
-    moved = []
-    for number, waits in dict(row for row in split_rows(done.stdout) if len(row) == 2).items():
+    rows, moved = mine("%F|%E", "--states=PENDING"), []
+    for number, waits in dict(row for row in rows if len(row) == 2).items():
         words = replaced(waits, old_id, new_id)
         if words is None:
             continue

@@ -1,0 +1,70 @@
+"""The launch that works in a folder now: found by its lease, and ended as Ctrl-C would."""
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from hala_hpc.backends.local import STOP_WAIT_S
+from hala_hpc.core.errors import RETRY, Retry, UserError
+from hala_hpc.core.files import read_json
+
+#: The workers have `STOP_WAIT_S` to commit, and the launch a little more to leave.
+END_LIMIT_S = STOP_WAIT_S + 15
+
+
+@dataclass(frozen=True)
+class LaunchProcess:
+    """Who holds the lease of a work folder."""
+
+    pid: int
+    host: str
+    lease: Path
+
+    def require_here(self) -> None:
+        """Raise UserError (75) when it is a process of another machine."""
+        if self.host != socket.gethostname():
+            raise UserError(
+                f"the launch of this run is process {self.pid} on {self.host}: "
+                f"give this line there, or remove {self.lease} when it is gone",
+                RETRY,
+            )
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is there and is a launch: its number may be another's by now."""
+        try:
+            words = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return any(word in (b"launch", b"hala_hpc.launch") or word.endswith(ENDS) for word in words)
+
+    def end(self) -> None:
+        """Ask it to end and wait until it has. Raises Retry when it does not."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+        until_s = time.monotonic() + END_LIMIT_S
+        while self.lease.exists() and self.is_running:
+            if time.monotonic() > until_s:
+                raise Retry(
+                    f"process {self.pid} was told to end and is there after {END_LIMIT_S} s"
+                )
+            time.sleep(0.2)
+
+
+#: How the command of a launch ends that was not started as a module.
+ENDS = (b"/launch.py", b"/hala")
+
+
+def launch_at(work: Path) -> LaunchProcess | None:
+    """The launch that holds the lease of a folder; None when there is none or it is gone."""
+    lease = work / "launch.lease"
+    holder = read_json(lease)
+    if holder is None:
+        return None
+    found = LaunchProcess(int(holder["pid"]), str(holder["host"]), lease)
+    is_gone = found.host == socket.gethostname() and not found.is_running
+    return None if is_gone else found

@@ -1,0 +1,104 @@
+"""The folder of a run as those see it who come later: its newest line, and every node in it."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import NO_INPUT, UserError, closest
+from hala_hpc.core.files import read_json
+
+
+@dataclass(frozen=True)
+class RunNode:
+    """One node of a run."""
+
+    name: str
+    stage: str
+    units: int
+    artifact: Artifact
+
+
+@dataclass(frozen=True)
+class Run:
+    """The newest line of a work folder and its nodes, inputs first."""
+
+    work: Path
+    words: dict[str, str]
+    """Words of the line, as they were given."""
+    recipe: str
+    nodes: list[RunNode]
+
+    @property
+    def line(self) -> str:
+        """The line that goes on with this run."""
+        return launch_line(self.words)
+
+    def meant_by(self, word: str) -> list[RunNode]:
+        """The node of this name, else all nodes of the stage of this name. Raises UserError."""
+        named = [node for node in self.nodes if node.name == word]
+        found = named or [node for node in self.nodes if node.stage == word]
+        if not found:
+            valid = sorted({name for node in self.nodes for name in (node.name, node.stage)})
+            raise UserError(f"node={word}: {closest(word, valid, 'nodes and stages')}")
+        return found
+
+    def node_of(self, word: str) -> RunNode:
+        """The one node that a word means. Raises UserError when it means several."""
+        found = self.meant_by(word)
+        if len(found) > 1:
+            names = ", ".join(node.name for node in found)
+            raise UserError(f"node={word} means several: write one of {names}")
+        return found[0]
+
+
+def work_folder(words: Mapping[str, str]) -> Path:
+    """The folder that `work=` or `recipe=` means. Raises UserError when neither is given."""
+    if not words.get("work") and not words.get("recipe"):
+        raise UserError("name a run: work=<folder> or recipe=<name>")
+    recipe = words.get("recipe", "")
+    return Path(words.get("work") or f"runs/{Path(recipe).stem}").expanduser().absolute()
+
+
+def read_run(work: Path) -> Run:
+    """The newest run of a work folder. Raises UserError (66) where there is none."""
+    found = read_json(work / "run.json")
+    if found is None:
+        raise UserError(
+            f"work={work} holds no run: run.json is missing; start one with "
+            "python -m hala_hpc.launch stage=all work=... recipe=...",
+            NO_INPUT,
+        )
+    nodes = [
+        RunNode(node["name"], node["stage"], node["units"], Artifact(work / node["artifact"]))
+        for node in found["nodes"]
+    ]
+    return Run(work, {**found["words"], "work": str(work)}, found["recipe"], nodes)
+
+
+def all_nodes(run: Run) -> list[RunNode]:
+    """Every node that was begun in the folder: those of the newest line, then those of others.
+
+    The latter bear the name of their folder, as one name may stand for several results.
+    """
+    begun = {path.parent.name: read_json(path) for path in run.work.glob("*/config.json")}
+    newest = {node.artifact.folder.name for node in run.nodes}
+    return run.nodes + [
+        RunNode(folder, config["stage"], config["units"], Artifact(run.work / folder))
+        for folder, config in sorted(begun.items())
+        if config and folder not in newest
+    ]
+
+
+def input_folders(config: Mapping[str, Any] | None) -> list[str]:
+    """Names of the artifact folders that a node takes in, by its `config.json`."""
+    inputs = (config or {}).get("inputs", {})
+    return [facts["artifact"] for facts in inputs.values() if "artifact" in facts]
+
+
+def launch_line(words: Mapping[str, str]) -> str:
+    """A line of `launch` with these words, ready for a shell."""
+    given = [f"{key}={value}" for key, value in words.items() if key != "dry_run"]
+    return shlex.join(["python", "-m", "hala_hpc.launch", *given])

@@ -1,0 +1,147 @@
+"""Cancel ends what works on a run, in an order that breaks nothing, and keeps what is done."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import command, launch
+from slow_run import (
+    launcher_word,
+    nodes_of,
+    recipe_word,
+    standin_variables,
+    units_done,
+    wait_until,
+)
+
+
+def jobs_of_this_user() -> list[str]:
+    words = ["squeue", "--noheader", "--format=%F|%j|%T"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def job_ids(work: Path, node: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads((work / "latest" / node / "jobs.json").read_text())
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("minislurm")
+def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
+    tmp_path: Path, work: Path
+) -> None:
+    line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
+    slow, fast = launcher_word(tmp_path, 0.1), tmp_path / "fast"
+    fast.mkdir()
+    assert launch(*line, slow).code == 0
+    wait_until(lambda: units_done(work) > 0)
+    gates = [job_ids(work, node)["gate"] for node in ("arabic", "report")]
+
+    plan = command(f"work={work}", "dry_run=true", module="cancel")
+    assert plan.code == 0, plan
+    told = plan.out.splitlines()
+    assert told[0] == f"report: gate {gates[1]}, waiting"
+    assert told[1] == f"arabic: gate {gates[0]}, waiting"
+    assert told[2].startswith("report: workers")
+    assert told[3].startswith("arabic: workers")
+    assert "2 running" in told[3]
+    assert jobs_of_this_user()
+
+    done = command(f"work={work}", module="cancel")
+    assert done.code == 0, done
+    assert jobs_of_this_user() == []
+    kept = units_done(work)
+    assert f"arabic: {kept} of 8 units are done and stay" in done.out
+    assert "go on with: python -m hala_hpc.launch stage=all" in done.out
+    # No gate saw the end of its workers: nothing has failed and nothing was submitted again.
+    assert not list(work.glob("*/failure.json"))
+    assert {name: node["state"] for name, node in nodes_of(work).items()} == {
+        "english": "done",
+        "arabic": "partial",
+        "report": "new",
+    }
+    assert "nothing to end" in command(f"work={work}", module="cancel").out
+
+    marks = sorted(path.stat().st_ino for path in (work / "latest/arabic/done").iterdir())
+    assert launch(*line, launcher_word(fast, 0.0)).code == 0
+    wait_until(lambda: all(node["state"] == "done" for node in nodes_of(work).values()), 120)
+    after = {path.stat().st_ino for path in (work / "latest/arabic/done").iterdir()}
+    assert set(marks) <= after
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("minislurm")
+def test_a_node_ends_with_all_that_wait_for_it_and_no_others(tmp_path: Path, work: Path) -> None:
+    text = (tmp_path / "recipe.toml", recipe_word(tmp_path))[0].read_text()
+    away = '{ cpus_per_rank = 1, mem_gb = 1, options.begin = "now+1hour" }'
+    (tmp_path / "recipe.toml").write_text(
+        f'{text}[other]\nlike = "english"\nunits = 2\nresources = {away}\n'
+    )
+    line = ["stage=all", f"recipe={tmp_path}/recipe.toml", f"work={work}"]
+    assert launch(*line, launcher_word(tmp_path, 0.1)).code == 0
+    done = command(f"work={work}", "node=translate", module="cancel")
+    assert done.code == 0, done
+    left = {row.split("|")[0] for row in jobs_of_this_user()}
+    assert {job_ids(work, "other")[key] for key in ("workers", "gate")} <= left
+    gone = {
+        job_ids(work, node)[key] for node in ("arabic", "report") for key in ("workers", "gate")
+    }
+    assert not gone & left
+    assert command(f"work={work}", module="cancel").code == 0
+    assert jobs_of_this_user() == []
+
+
+@pytest.mark.slow
+def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Path) -> None:
+    line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "hala_hpc.launch", *line],
+        env={**os.environ, **standin_variables(0.05)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until(lambda: units_done(work) > 0)
+        one = command(f"work={work}", "node=arabic", module="cancel")
+        assert one.code == 64
+        assert "ends as a whole" in one.err
+        told = command(f"work={work}", "dry_run=true", module="cancel")
+        assert f"process {running.pid} " in told.out
+        assert running.poll() is None
+        done = command(f"work={work}", module="cancel")
+        assert done.code == 0, done
+        assert "are done and stay" in done.out
+        _, err = running.communicate(timeout=30)
+        assert running.returncode == 75
+        assert "what is finished is kept" in err
+    finally:
+        running.send_signal(signal.SIGKILL)
+    assert 0 < units_done(work) < 8
+    assert not list(work.glob("*/failure.json"))
+
+
+def test_cancel_says_that_there_is_nothing_and_names_unknown_words(
+    tmp_path: Path, work: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    (tmp_path / "r.toml").write_text(
+        f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=1\n'
+    )
+    assert launch("stage=all", f"recipe={tmp_path}/r.toml", f"work={work}").code == 0
+    told = command(f"work={work}", module="cancel")
+    assert (told.code, "nothing to end" in told.out) == (0, True)
+    wrong = command(f"work={work}", "nod=corpus", "node=corpsu", module="cancel")
+    assert (wrong.code, "did you mean 'node'?" in wrong.err) == (64, True)
+    wrong = command(f"work={work}", "node=corpsu", module="cancel")
+    assert "did you mean 'corpus'?" in wrong.err
+    lease = {"host": "elsewhere", "pid": 1, "since": "today"}
+    (work / "launch.lease").write_text(json.dumps(lease))
+    away = command(f"work={work}", module="cancel")
+    assert (away.code, "process 1 on elsewhere" in away.err) == (75, True)
