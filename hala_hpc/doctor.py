@@ -1,0 +1,147 @@
+"""Tell what would go wrong on a cluster: `python -m hala_hpc.doctor launcher=my-site.toml`.
+
+Nothing is submitted, unless job=true sends it to compute nodes for a minute.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hala_hpc.command import Line, read_bool, read_launcher, read_line, report_mistakes
+from hala_hpc.core.errors import CONFIG, OK, UserError, closest
+from hala_hpc.core.findings import Finding, worst
+from hala_hpc.core.places import find_toml
+from hala_hpc.core.recipe import with_inputs
+from hala_hpc.core.words import split_words
+from hala_hpc.doctor_environments import environment_findings
+from hala_hpc.doctor_folders import READ_ONLY, folder_findings, launcher_folders, nearest
+from hala_hpc.doctor_inputs import input_findings
+from hala_hpc.doctor_space import estimate, space_findings
+from hala_hpc.doctor_visit import Visit
+from hala_hpc.plan import Step, make_plan
+
+WORDS = {
+    "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
+    "work": "folder of the results to come (default: runs/<recipe>, or runs)",
+    "recipe": "recipe whose jobs, models, data and space are looked at, too",
+    "stage": "nodes or stages of the recipe that are meant (default: all)",
+    "job": "true: look at compute nodes as well, with a job of a minute for each kind",
+    "format": "text or json (default: text)",
+}
+MARKS = {"good": "ok  ", "warn": "WARN", "bad": "BAD "}
+
+
+def doctor(arguments: Sequence[str]) -> int:
+    """Print findings; 78 when one of them is bad."""
+    if not arguments or any(word in ("--help", "-h", "help") for word in arguments):
+        print(f"{__doc__}\n")
+        print("\n".join(f"  {word:<8} {meaning}" for word, meaning in WORDS.items()))
+        return OK
+    words = split_words(list(arguments))
+    visit = read_visit(words)
+    found = list(findings(visit))
+    if words.get("format") == "json":
+        state = worst(found)
+        told = {"state": state, "findings": [asdict(finding) for finding in found]}
+        print(json.dumps(told, ensure_ascii=False))
+    else:
+        print_findings(found)
+    return CONFIG if worst(found) == "bad" else OK
+
+
+def read_visit(words: Mapping[str, str]) -> Visit:
+    """Understand the words; raises one UserError with all mistakes in them."""
+    mistakes = [
+        f"unknown word {key}={value}: {closest(key, list(WORDS), 'words')}"
+        for key, value in words.items()
+        if key not in WORDS
+    ]
+    if words.get("format", "text") not in ("text", "json"):
+        mistakes.append(f"format={words['format']}: write text or json")
+    if "stage" in words and "recipe" not in words:
+        mistakes.append("stage= means nodes of a recipe: name it with recipe=")
+    if mistakes:
+        raise UserError(mistakes)
+    job = read_bool("job", words.get("job", "false"))
+    named = words.get("launcher", "local")
+    if "recipe" not in words:
+        work = Path(words.get("work") or "runs").expanduser().absolute()
+        return Visit(read_launcher(find_toml("launcher", named)), work, None, job)
+    given = {key: words[key] for key in ("recipe", "work") if key in words}
+    given |= {"launcher": named, "stage": words.get("stage", "all")}
+    line = read_line([f"{key}={value}" for key, value in given.items()])
+    steps = make_plan(line.nodes, line.work)
+    chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
+    return Visit(line.launcher, line.work, chosen, job)
+
+
+def findings(visit: Visit) -> Iterator[Finding]:
+    """Everything that the doctor finds, the cheap first."""
+    envs = visit.environments()
+    yield from local_findings(visit)
+    yield from environment_findings(visit.launcher, envs)
+    if visit.steps is not None:
+        yield from input_findings(visit.steps.values(), visit.environment)
+    if visit.launcher.backend == "slurm":
+        from hala_hpc.doctor_slurm import slurm_findings
+
+        yield from slurm_findings(visit, ask_each=True)
+        if visit.job:
+            from hala_hpc.doctor_kinds import kinds_of
+            from hala_hpc.doctor_on_node import node_findings
+
+            kinds = kinds_of(visit.jobs())
+            yield from node_findings(visit.launcher, kinds, visit.work, envs)
+    else:
+        what = f"launcher {visit.launcher.name}: workers run on this machine, one after the other"
+        yield Finding("cluster", "good", what, "no scheduler is asked for anything")
+
+
+def cheap_findings(line: Line, missing: Sequence[Step]) -> list[Finding]:
+    """What the launcher looks at before the first real submit: folders, space, limits; seconds.
+
+    Environments, inputs and what SLURM says to each kind of job it asks itself.
+    """
+    visit = Visit(line.launcher, line.work, {step.name: step for step in missing})
+    found = list(local_findings(visit))
+    if line.launcher.backend == "slurm":
+        from hala_hpc.doctor_slurm import slurm_findings
+
+        found += slurm_findings(visit, ask_each=False)
+    return found
+
+
+def local_findings(visit: Visit) -> Iterator[Finding]:
+    """Folders and room on the disk, as this machine sees them."""
+    yield from folder_findings("work", visit.work, on_one=visit.launcher.backend == "local")
+    need = None
+    if visit.steps is not None:
+        need = estimate(visit.steps, visit.environment)
+    yield from space_findings(nearest(visit.work), need)
+    for name, folder in launcher_folders(visit.launcher.environment).items():
+        yield from folder_findings(name, folder, name not in READ_ONLY)
+
+
+def print_findings(found: Sequence[Finding]) -> None:
+    """What is good in a line each, the rest with reason and cure; then the count."""
+    topics = dict.fromkeys(finding.topic for finding in found)
+    for topic in topics:
+        print(topic)
+        for finding in (one for one in found if one.topic == topic):
+            print(f"  {MARKS[finding.state]} {finding.what}")
+            if finding.state != "good":
+                print(f"       why:  {finding.why}")
+                print(f"       cure: {finding.cure}")
+    counts = {state: sum(one.state == state for one in found) for state in MARKS}
+    print(f"\n{counts['good']} good, {counts['warn']} to know, {counts['bad']} bad")
+
+
+def main() -> None:
+    """Console script: run the line, print mistakes, exit with their code."""
+    sys.exit(report_mistakes(doctor, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Which GPUs a cluster has, and whether FP8 works on those that jobs ask for."""
+
+import re
+from collections.abc import Sequence
+
+from hala_hpc.backends.slurm_site import Site
+from hala_hpc.core.findings import Finding
+from hala_hpc.doctor_kinds import JobKind
+
+#: Words in the types of GPUs that calculate in FP8: compute capability 8.9 (Ada) or more, after
+#: NVIDIA's table https://developer.nvidia.com/cuda-gpus
+FP8_YES = re.compile(
+    r"h100|h200|h800|h20|gh200|hopper|l4|l40s?|l20|(rtx)?\d*ada|lovelace|(rtx)?40[5-9]0(ti|s|d)?|"
+    r"b100|b200|b300|gb200|gb300|gb10|blackwell|(rtx)?50[5-9]0(ti)?|pro6000|b40"
+)
+#: Words in the types of older ones.
+FP8_NO = re.compile(
+    r"a100|a800|a10g?|a16|a2|a30|a40|a[2456]000|ampere|(rtx)?30[5-9]0(ti)?|v100s?|volta|p100|p40|"
+    r"pascal|k80|t4|turing|(rtx)?20[678]0(ti|s)?|titan|quadro|(rtx)?[4568]000"
+)
+
+
+def has_fp8(gpu_type: str) -> bool | None:
+    """Whether GPUs of a type calculate in FP8; None where its name does not tell.
+
+    >>> has_fp8("nvidia_h100_80gb_hbm3"), has_fp8("a100-sxm4-80gb"), has_fp8("fast")
+    (True, False, None)
+    """
+    words = re.split(r"[^a-z0-9]+", gpu_type.lower())
+    if any(FP8_YES.fullmatch(word) for word in words) or {"rtx", "pro", "6000"} <= set(words):
+        return True
+    return False if any(FP8_NO.fullmatch(word) for word in words) else None
+
+
+def gpu_findings(
+    site: Site, kinds: Sequence[JobKind], fp8_nodes: Sequence[str] | None
+) -> list[Finding]:
+    """A line for each type of GPU that jobs may get.
+
+    `fp8_nodes`: nodes of the recipe that calculate in FP8; None where no recipe is given.
+    """
+    found: dict[str, list[str]] = {}
+    for kind in kinds:
+        if kind.asked.gpus_per_node:
+            for gpu_type in types_for(site, kind):
+                found.setdefault(gpu_type, []).extend(kind.names)
+    return [gpu_finding(name, users, fp8_nodes) for name, users in sorted(found.items())]
+
+
+def types_for(site: Site, kind: JobKind) -> set[str]:
+    """Types of the GPUs that a kind of job may get."""
+    asked = kind.asked.options.get("gpu_type", "")
+    there = {
+        gpu_type
+        for name in kind.partitions(site)
+        if name in site.partitions
+        for nodes in site.partitions[name].kinds
+        for gpu_type in nodes.gpus
+    }
+    return there & {asked} if asked else there
+
+
+def gpu_finding(gpu_type: str, users: list[str], fp8_nodes: Sequence[str] | None) -> Finding:
+    """Whether FP8 works on one type, and who would miss it."""
+    works, named = has_fp8(gpu_type), f"GPUs of type {gpu_type!r}" if gpu_type else "untyped GPUs"
+    if works:
+        return Finding(
+            "gpus", "good", f"{named} calculate in FP8", "quantized models run at full speed"
+        )
+    need = sorted(set(users) & set(fp8_nodes or ()))
+    if works is False:
+        told = f": {', '.join(need)}" if need else ""
+        return Finding(
+            "gpus",
+            "bad" if need else "warn",
+            f"{named} do not calculate in FP8",
+            f"steps with FP8 models or an FP8 cache refuse them{told}",
+            "ask for Ada, Hopper or Blackwell GPUs with options.gpu_type, or take models that "
+            'are not quantized (scheme = "none") and engine.kv_cache_dtype=auto',
+        )
+    return Finding(
+        "gpus",
+        "warn" if need or fp8_nodes is None else "good",
+        f"whether {named} calculate in FP8 cannot be told from the name",
+        "a job that cannot use its GPU says so when it starts, after its wait in the queue",
+        "add job=true to look at the GPU itself",
+    )
