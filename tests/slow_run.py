@@ -67,7 +67,7 @@ def launcher_word(folder: Path, step_s: float) -> str:
     return f"launcher={path}"
 
 
-def nodes_of(work: Path, **env: str) -> dict[str, dict[str, Any]]:
+def nodes_of(work: Path, **env: Any) -> dict[str, dict[str, Any]]:
     """What status tells of every node."""
     told = command(f"work={work}", "format=json", module="status", **env)
     assert told.code == 0, told

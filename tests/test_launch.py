@@ -1,12 +1,11 @@
 """What a login node tells: help, plans, scripts; fast and without heavy libraries."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from command_line import command, launch, recipe
+from command_line import launch, recipe
 
 HALA = ("stage=all", "recipe=hala", "launcher=h100-site", "dry_run=true")
 HEAVY = ("torch", "transformers", "datasets", "vllm", "pyarrow", "numpy")
@@ -134,66 +133,3 @@ def test_a_word_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["no", "1.10"]
-
-
-def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
-    told = command("recipe=demo", f"work={tmp_path}/w", "format=json", module="status")
-    nodes = json.loads(told.out)["nodes"]
-    assert {node["state"] for node in nodes} == {"new"}
-    assert set(nodes[0]) == {
-        "name",
-        "stage",
-        "state",
-        "units",
-        "units_done",
-        "rows_in",
-        "rows_out",
-        "rows_rejected",
-        "progress",
-    }
-
-
-def test_status_of_a_folder_without_a_run_says_how_to_start_one(tmp_path: Path) -> None:
-    told = command(f"work={tmp_path}", module="status")
-    assert (told.code, "holds no run" in told.err) == (66, True)
-
-
-def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) -> None:
-    rows = [json.dumps({"instruction": f"Say {n}", "output": str(n)}) for n in (1, 2, 3, 3)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
-    assert launch("stage=all", line, f"work={work}").code == 0
-    told = command(f"work={work}", "format=json", module="status")
-    assert json.loads(told.out) == {
-        "nodes": [
-            {
-                "name": "corpus",
-                "stage": "prepare",
-                "state": "done",
-                "units": 2,
-                "units_done": 2,
-                "rows_in": 4,
-                "rows_out": 3,
-                "rows_rejected": 1,
-                "progress": None,
-            }
-        ]
-    }
-    stale = command(f"work={work}", module="status")
-    assert "1 of 1 nodes are done" in stale.out
-
-
-def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
-    tmp_path: Path, work: Path
-) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
-    assert launch("stage=all", line, f"work={work}").code == 0
-    artifact = (work / "latest/corpus").resolve()
-    (artifact / "summary.json").unlink()
-    (artifact / "progress/00000-0000.json").unlink()
-    (artifact / "jobs.json").write_text('{"workers": "1", "gate": "2"}')
-    told = command(f"work={work}", "format=json", module="status", PATH="/nowhere")
-    assert told.code == 0, told
-    assert json.loads(told.out)["nodes"][0]["state"] == "partial"
-    assert "does not answer" in told.err

@@ -10,9 +10,9 @@ import re
 import shlex
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from hala_hpc.backends import slurm_queue
+from hala_hpc.backends import slurm_queue, slurm_usage
 from hala_hpc.backends.slurm_request import check_ids, parameters
 from hala_hpc.backends.slurm_task import task_environment
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, Retry, UserError
@@ -98,6 +98,10 @@ class SlurmBackend:
     def look(self, ids: Sequence[str] | None = None) -> list[slurm_queue.Seen]:
         """What SLURM shows of some jobs, or of all jobs of this user. Raises Retry: no answer."""
         return slurm_queue.look(ids)
+
+    def used(self, ids: Collection[str]) -> dict[str, slurm_usage.Used] | None:
+        """What jobs have used, as accounting tells; None when it does not answer."""
+        return slurm_usage.used(ids)
 
     def move_waiting(self, old_id: str, new_id: str) -> list[str]:
         """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""

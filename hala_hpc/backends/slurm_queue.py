@@ -56,7 +56,9 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def ask(*words: str, text: str = "") -> "subprocess.CompletedProcess[str]":
+def ask(
+    *words: str, text: str = "", limit_s: float = ANSWER_LIMIT_S
+) -> "subprocess.CompletedProcess[str]":
     """Run one of SLURM's commands. Raises Retry when SLURM does not answer."""
     try:
         done = subprocess.run(
@@ -66,12 +68,12 @@ def ask(*words: str, text: str = "") -> "subprocess.CompletedProcess[str]":
             input=text,
             capture_output=True,
             text=True,
-            timeout=ANSWER_LIMIT_S,
+            timeout=limit_s,
         )
     except FileNotFoundError as error:
         raise Retry(f"no `{words[0]}` on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise Retry(f"`{words[0]}` gave no answer in {ANSWER_LIMIT_S} s") from error
+        raise Retry(f"`{words[0]}` gave no answer in {limit_s} s") from error
     if done.returncode and is_unreachable(done.stderr):
         raise Retry(f"`{words[0]}`: {done.stderr.strip()}")
     return done

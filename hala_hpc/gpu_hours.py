@@ -1,0 +1,68 @@
+"""GPU hours of the nodes of a run, from SLURM's accounting or from what the workers wrote down.
+
+Both may know too little: accounting comes late or is away, and a worker that is killed leaves no
+word. Both only miss, so the greater of the two is the better. Runs on this machine count nothing:
+what a recipe asks of a cluster says nothing of the GPUs here.
+"""
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hala_hpc.backends.slurm_usage import Used
+from hala_hpc.core.artifact import ALIVE_S, Artifact
+from hala_hpc.core.files import read_json
+from hala_hpc.submit import job_ids
+
+#: `r0001-w00003-12_3-0`, perhaps with a rank: the job stands third.
+ATTEMPT = re.compile(r"r(?P<round>\d{4})-w\d{5}-(?P<job>[^-]+)-\d+")
+HOUR_S = 3600
+
+
+@dataclass(frozen=True)
+class GpuWork:
+    """A node that asks a scheduler for GPUs."""
+
+    artifact: Artifact
+    gpus: int
+    """Of one worker, over all its machines, in the newest round."""
+    jobs: frozenset[str]
+    """Ids of all its jobs and arrays, over all rounds."""
+
+
+def gpu_work(artifact: Artifact) -> GpuWork | None:
+    """The GPUs and jobs of a node; None where it was never submitted or asks for no GPU."""
+    spec = artifact.round(artifact.last_round()).get("spec")
+    if not spec or spec["launcher"]["backend"] == "local":
+        return None
+    gpus = spec["resources"]["nodes"] * spec["resources"]["gpus_per_node"]
+    names = (ATTEMPT.match(path.name) for path in (artifact.folder / "attempts").glob("r*.json"))
+    jobs = {name["job"].split("_")[0] for name in names if name} | set(job_ids(artifact))
+    return GpuWork(artifact, gpus, frozenset(jobs)) if gpus else None
+
+
+def gpu_hours(work: GpuWork, accounts: Mapping[str, Used] | None) -> float:
+    """GPU hours that a node has spent until now."""
+    told = sum(witnessed(work, accounts or {}))
+    marked = sum(seconds_of_attempts(work.artifact)) * work.gpus
+    return round(max(told, marked) / HOUR_S, 3)
+
+
+def witnessed(work: GpuWork, accounts: Mapping[str, Used]) -> Iterator[float]:
+    """GPU seconds of each job that accounting knows."""
+    for number in work.jobs:
+        if seen := accounts.get(number):
+            counted = seen.gpu_seconds
+            yield seen.seconds * work.gpus if counted is None else counted
+
+
+def seconds_of_attempts(artifact: Artifact) -> Iterator[float]:
+    """Seconds of every attempt that ended with a word, and of those at work."""
+    for path in (artifact.folder / "attempts").glob("r*.json"):
+        if "-rank" not in path.name and "-error-" not in path.name:
+            yield float((read_json(path) or {}).get("seconds", 0))
+    for word in artifact.progress():
+        ended = word.get("ended") or artifact.attempt_file(word["attempt"]).exists()
+        if not ended and time.time() - word["time"] < ALIVE_S:
+            yield word["time"] - word["began"]

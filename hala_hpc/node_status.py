@@ -1,0 +1,145 @@
+"""How far a node is and why it goes no further: from its folder, and from its living jobs."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hala_hpc.backends.slurm_queue import Seen
+from hala_hpc.backends.slurm_reasons import plain_reason
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.files import read_json
+from hala_hpc.node_progress import NodeProgress, progress_of
+from hala_hpc.run_folder import RunNode, input_folders
+from hala_hpc.submit import job_ids
+
+#: Elements of an array that wait together, e.g. `4-63%8` or `1,3,7-9`.
+RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
+
+#: The first reasons of a failure tell enough.
+REASONS = 3
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """How far one node is."""
+
+    name: str
+    stage: str
+    state: str
+    """done, partial, running, waiting, failed, new or stale."""
+    units: int
+    units_done: int
+    rows_in: int
+    rows_out: int
+    rows_rejected: int
+    progress: NodeProgress | None = None
+    """How far it is and what time is left, while it runs."""
+    why: str = ""
+    """Why it waits or has failed."""
+    expected_start: str | None = None
+    """When SLURM means to start what waits, in the time of the cluster."""
+    workers_running: int = 0
+    workers_waiting: int = 0
+    gpu_hours: float | None = None
+    """Spent until now; None where no GPU is asked for, or no scheduler counts them."""
+
+
+def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = None) -> NodeStatus:
+    """Status of a node; `seen` has the rows of its living jobs in the scheduler's queue."""
+    artifact = node.artifact
+    done = len(artifact.done_units())
+    state = state_of(artifact, done, seen)
+    waiting = [row for row in seen if row.state != "running"]
+    workers = [row for row in seen if not row.name.startswith("gate-")]
+    return NodeStatus(
+        node.name,
+        node.stage,
+        state,
+        node.units,
+        done,
+        *row_counts(artifact),
+        progress=progress_of(artifact, node.units) if state == "running" else None,
+        why=why(artifact, state, waiting),
+        expected_start=expected_start(waiting) if state in ("waiting", "running") else None,
+        workers_running=sum(row.state == "running" for row in workers),
+        workers_waiting=sum(elements(row) for row in workers if row.state != "running"),
+        gpu_hours=gpu_hours,
+    )
+
+
+def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
+    """One word. Marks on the disk come before what the scheduler says."""
+    if artifact.summary() is not None:
+        return "done"
+    if any(row.state == "running" for row in seen) or artifact.is_alive():
+        return "running"
+    if seen:
+        return "waiting"
+    if artifact.failure_file.exists():
+        return "failed"
+    return "partial" if done else "new"
+
+
+def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> str:
+    """Why a node waits, or some of its workers do, or why it failed; else empty."""
+    if state == "failed":
+        return why_failed(artifact)
+    workers = [row for row in waiting if not row.name.startswith("gate-")]
+    if state == "running":
+        # The gate of a node at work waits for its workers, which is as it should be.
+        return reason_of(artifact, workers) if workers else ""
+    if state != "waiting":
+        return ""
+    if workers:
+        return reason_of(artifact, workers)
+    return f"the workers have ended; its gate: {reason_of(artifact, waiting)}"
+
+
+def why_failed(artifact: Artifact) -> str:
+    """The reasons of a failure without the end of the log, which `hala_hpc.logs` shows."""
+    reasons = (read_json(artifact.failure_file) or {}).get("reasons", [])
+    first = [text for text in reasons if not text.startswith((" ", "the end of "))][:REASONS]
+    return "; ".join(first) or "no reason was given"
+
+
+def reason_of(artifact: Artifact, waiting: Sequence[Seen]) -> str:
+    """The reason of the first that waits; for a dependency, the nodes that it waits for."""
+    row = min(waiting, key=lambda row: row.reason == "None")
+    inputs = unfinished_inputs(artifact) if row.reason == "Dependency" else []
+    return f"waits for {', '.join(inputs)}" if inputs else plain_reason(row.reason, row.id)
+
+
+def unfinished_inputs(artifact: Artifact) -> list[str]:
+    """Names of the nodes that a node takes in and that are not done."""
+    folders = [artifact.folder.parent / name for name in input_folders(artifact.config())]
+    open_ = [Artifact(folder) for folder in folders if Artifact(folder).summary() is None]
+    return [(one.config() or {}).get("node", one.folder.name) for one in open_]
+
+
+def expected_start(waiting: Sequence[Seen]) -> str | None:
+    """When the first of those that wait is to start; None when SLURM does not say."""
+    starts = [row.start for row in waiting if row.start[:1].isdigit()]
+    now = datetime.now().isoformat(timespec="seconds")
+    return min((start for start in starts if start >= now), default=None)
+
+
+def elements(row: Seen) -> int:
+    """How many elements of an array one row stands for."""
+    ranges = RANGE.finditer(row.elements.partition("%")[0])
+    return sum(int(m["last"] or m["first"]) - int(m["first"]) + 1 for m in ranges) or 1
+
+
+def row_counts(artifact: Artifact) -> tuple[int, int, int]:
+    """Rows in, out and rejected of the units that have a mark."""
+    summary = artifact.summary()
+    marks = [summary] if summary else [artifact.mark(unit) or {} for unit in artifact.done_units()]
+    rows_in, rows_out, rejected = (
+        sum(mark.get(key, 0) for mark in marks) for key in ("rows_in", "rows_out", "rows_rejected")
+    )
+    return rows_in, rows_out, rejected
+
+
+def ids_of_unfinished(nodes: Sequence[RunNode]) -> list[str]:
+    """Ids of the newest jobs of all nodes that are not done."""
+    return [i for n in nodes if n.artifact.summary() is None for i in job_ids(n.artifact)]

@@ -1,0 +1,79 @@
+"""The table of status, for people."""
+
+from datetime import datetime, timedelta
+
+from tabulate import tabulate
+
+from hala_hpc.node_status import NodeStatus
+
+HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
+#: Reasons that are longer stand under the table.
+SHORT = 40
+
+
+def print_table(nodes: list[NodeStatus]) -> None:
+    """A row for each node, then what does not fit into a row, then the sums."""
+    heads, rows = [*HEADS, "GPU h"], [table_row(node) for node in nodes]
+    shown = [
+        column
+        for column in range(len(heads))
+        if column < HEADS.index("progress") or any(row[column] for row in rows)
+    ]
+    print(tabulate([[row[c] for c in shown] for row in rows], [heads[c] for c in shown]))
+    notes = [note for node in nodes for note in notes_of(node)]
+    if notes:
+        print("\n" + "\n".join(notes))
+    done = sum(node.state == "done" for node in nodes)
+    print(f"\n{done} of {len(nodes)} nodes are done{hours(nodes)}")
+
+
+def table_row(node: NodeStatus) -> list[str]:
+    """The cells of a node."""
+    done = [node.rows_in, node.rows_out, node.rows_rejected]
+    words = node.progress.words() if node.progress else ""
+    if not words and len(node.why) <= SHORT:
+        words = node.why
+    return [
+        node.name,
+        node.stage,
+        node.state,
+        f"{node.units_done}/{node.units}",
+        *(str(count or "-") for count in done),
+        words,
+        node.progress.left() if node.progress else "",
+        "" if node.gpu_hours is None else f"{node.gpu_hours:.2f}",
+    ]
+
+
+def notes_of(node: NodeStatus) -> list[str]:
+    """What is to be said of a node under the table: why it waits or failed, and until when."""
+    if node.why and len(node.why) > SHORT:
+        notes = [f"{node.name} {verb(node)}: {node.why}"]
+    elif node.why and node.state == "running":
+        notes = [f"{node.name}: {node.workers_waiting} more workers wait: {node.why}"]
+    else:
+        notes = []
+    if node.expected_start:
+        notes.append(f"{node.name} is expected to start at {when(node.expected_start)}")
+    return notes
+
+
+def verb(node: NodeStatus) -> str:
+    """What a node does."""
+    if node.state == "running":
+        return f"runs, and {node.workers_waiting} more workers wait"
+    return "has failed" if node.state == "failed" else "waits"
+
+
+def when(start: str) -> str:
+    """`2026-11-23T18:20:00` as a time of today, or a day, with the time until then."""
+    moment = datetime.fromisoformat(start)
+    now = datetime.now()
+    left = timedelta(seconds=max(0, round((moment - now).total_seconds())))
+    return f"{moment:%H:%M}{f' on {moment:%F}' if moment.date() != now.date() else ''} (in {left})"
+
+
+def hours(nodes: list[NodeStatus]) -> str:
+    """GPU hours of all nodes, where any is known."""
+    known = [node.gpu_hours for node in nodes if node.gpu_hours is not None]
+    return f"; {sum(known):.2f} GPU hours are spent" if known else ""

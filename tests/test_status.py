@@ -1,0 +1,231 @@
+"""Status tells how far a run is, why it goes no further, and what it has cost."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import command, launch, recipe
+from slow_run import launcher_word, nodes_of, recipe_word, standin_variables, wait_until
+
+from hala_hpc.backends.slurm_reasons import plain_reason
+
+
+@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.usefixtures("minislurm")
+def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
+    tmp_path: Path, work: Path
+) -> None:
+    line = ["stage=all", recipe_word(tmp_path), f"work={work}", "arabic.resources.gpus_per_node=2"]
+    later = ["report.resources.options.begin=now+1hour"]
+    assert launch(*line, *later, launcher_word(tmp_path, 0.02)).code == 0
+    first = nodes_of(work)
+    assert first["report"]["state"] == "waiting"
+    assert first["report"]["why"] == "waits for arabic"
+    assert first["report"]["workers_waiting"] == 1
+    assert first["english"]["gpu_hours"] is None
+    wait_until(lambda: nodes_of(work)["arabic"]["state"] == "running")
+    running = nodes_of(work)["arabic"]
+    assert running["workers_running"] in (1, 2)
+    wait_until(lambda: nodes_of(work)["arabic"]["state"] == "done")
+    arabic = nodes_of(work)["arabic"]
+    # Two workers with two GPUs each: in accounting, or else by their own words.
+    marks = sum(
+        json.loads(path.read_text())["seconds"] * 2
+        for path in (work / "latest/arabic/attempts").glob("r*.json")
+    )
+    assert marks <= arabic["gpu_hours"] * 3600 + 2 < 3 * marks + 60
+    without_accounting = nodes_of(work, PATH=path_without("sacct", tmp_path))
+    assert without_accounting["arabic"]["gpu_hours"] * 3600 == pytest.approx(marks, abs=4)
+
+    wait_until(lambda: "may not begin yet" in nodes_of(work)["report"]["why"])
+    report = nodes_of(work)["report"]
+    assert report["expected_start"] > time.strftime("%FT%T")
+    told = command(f"work={work}", module="status").out
+    assert "report waits: it may not begin yet" in told
+    assert "report is expected to start at" in told
+    assert "GPU hours are spent" in told
+    subprocess.run(["scontrol", "hold", jobs(work, "report")["workers"]], check=True)
+    assert "scontrol release" in nodes_of(work)["report"]["why"]
+    assert command(f"work={work}", module="cancel").code == 0
+    assert nodes_of(work)["report"]["state"] == "new"
+
+
+def jobs(work: Path, node: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads((work / "latest" / node / "jobs.json").read_text())
+    return found
+
+
+def path_without(name: str, folder: Path) -> str:
+    """A PATH on which one command is missing."""
+    commands = folder / "commands"
+    commands.mkdir(exist_ok=True)
+    for slurm in ("squeue", "scontrol", "sbatch", "srun"):
+        target = subprocess.check_output(["which", slurm], text=True).strip()
+        if slurm != name and not (commands / slurm).exists():
+            (commands / slurm).symlink_to(target)
+    return str(commands)
+
+
+def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
+    told = command("recipe=demo", f"work={tmp_path}/w", "format=json", module="status")
+    nodes = json.loads(told.out)["nodes"]
+    assert {node["state"] for node in nodes} == {"new"}
+    assert set(nodes[0]) == {
+        "name",
+        "stage",
+        "state",
+        "units",
+        "units_done",
+        "rows_in",
+        "rows_out",
+        "rows_rejected",
+        "progress",
+        "why",
+        "expected_start",
+        "workers_running",
+        "workers_waiting",
+        "gpu_hours",
+    }
+
+
+def test_status_of_a_folder_without_a_run_says_how_to_start_one(tmp_path: Path) -> None:
+    told = command(f"work={tmp_path}", module="status")
+    assert (told.code, "holds no run" in told.err) == (66, True)
+
+
+def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) -> None:
+    rows = [json.dumps({"instruction": f"Say {n}", "output": str(n)}) for n in (1, 2, 3, 3)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
+    assert launch("stage=all", line, f"work={work}").code == 0
+    told = command(f"work={work}", "format=json", module="status")
+    assert json.loads(told.out) == {
+        "nodes": [
+            {
+                "name": "corpus",
+                "stage": "prepare",
+                "state": "done",
+                "units": 2,
+                "units_done": 2,
+                "rows_in": 4,
+                "rows_out": 3,
+                "rows_rejected": 1,
+                "progress": None,
+                "why": "",
+                "expected_start": None,
+                "workers_running": 0,
+                "workers_waiting": 0,
+                "gpu_hours": None,
+            }
+        ]
+    }
+    stale = command(f"work={work}", module="status")
+    assert "1 of 1 nodes are done" in stale.out
+
+
+def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
+    tmp_path: Path, work: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
+    assert launch("stage=all", line, f"work={work}").code == 0
+    artifact = (work / "latest/corpus").resolve()
+    (artifact / "summary.json").unlink()
+    (artifact / "progress/00000-0000.json").unlink()
+    (artifact / "jobs.json").write_text('{"workers": "1", "gate": "2"}')
+    told = command(f"work={work}", "format=json", module="status", PATH="/nowhere")
+    assert told.code == 0, told
+    assert json.loads(told.out)["nodes"][0]["state"] == "partial"
+    assert "does not answer" in told.err
+
+
+def corpus_line(folder: Path, text: str, units: int = 2) -> str:
+    """`recipe=...` of one node that reads these rows."""
+    (folder / "rows.jsonl").write_text(text)
+    return recipe(folder, f'[corpus]\nstage="prepare"\ndata="{folder}/rows.jsonl"\nunits={units}\n')
+
+
+def test_status_says_why_a_node_failed(tmp_path: Path, work: Path) -> None:
+    line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9)
+    assert launch("stage=all", line, f"work={work}").code == 65
+    node = nodes_of(work)["corpus"]
+    assert node["state"] == "failed"
+    assert "9 of 10 rows are rejected" in node["why"]
+    assert f"corpus has failed: {node['why']}" in command(f"work={work}", module="status").out
+
+
+def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work: Path) -> None:
+    line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hala_hpc.launch", *line],
+        env={**os.environ, **standin_variables(0.01)},
+        stdout=subprocess.DEVNULL,
+    ) as running:
+        wait_until((work / "run.json").exists)
+        told = command(f"work={work}", "follow=true", module="status")
+        assert running.wait() == 0
+    assert told.code == 0, told
+    assert "0 of 3 nodes are done" in told.out
+    assert told.out.endswith("3 of 3 nodes are done\n")
+    assert "\x1b" not in told.out
+
+
+def test_following_what_has_failed_ends_with_its_code(tmp_path: Path, work: Path) -> None:
+    line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9)
+    assert launch("stage=all", line, f"work={work}").code == 65
+    told = command(f"work={work}", "follow=true", "format=json", module="status")
+    assert told.code == 65
+    assert "nothing is at work" in told.err
+    assert json.loads(told.out.splitlines()[-1])["nodes"][0]["state"] == "failed"
+
+
+def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
+    tmp_path: Path, work: Path
+) -> None:
+    line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n', 1)
+    assert launch("stage=all", line, f"work={work}").code == 0
+    artifact = (work / "latest/corpus").resolve()
+    (artifact / "summary.json").unlink()
+    (artifact / "progress/00000-0000.json").unlink()
+    (artifact / "jobs.json").write_text('{"workers": "1", "gate": "2"}')
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    away = "echo squeue: error: Unable to contact slurm controller >&2"
+    (commands / "squeue").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/asked\n{away}\nexit 1\n")
+    (commands / "squeue").chmod(0o755)
+    told = command(f"work={work}", module="status", PATH=f"{commands}:/usr/bin:/bin")
+    assert told.code == 0, told
+    assert "partial" in told.out
+    assert told.err.count("the scheduler does not answer") == 1
+    assert len((tmp_path / "asked").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("Priority", "other jobs are before it"),
+        (
+            "QOSMaxGRESPerUser",
+            "your jobs are at the limit of the QOS (GPUs): it starts when some of them end",
+        ),
+        ("AssocGrpGRESMinutes", "the budget of your account (GPUs by minutes) is spent"),
+        ("QOSMaxWallDurationPerJobLimit", "it asks for more time than the QOS allows"),
+        (
+            "AssocGrpCpuLimit",
+            "all jobs of your account together are at the limit of your account (cores)",
+        ),
+        ("QOSMaxJobsPerUserLimit", "your jobs are at the limit of the QOS (jobs)"),
+        ("QOSMinGRES", "it asks for less than the QOS wants of a job (GPUs)"),
+        ("ReqNodeNotAvail, UnavailableNodes:node[1-4]", "down, drained, or reserved"),
+        ("(launch failed requeued held)", "`scontrol release 12`"),
+        ("Nodes required for job are DOWN, DRAINED or reserved", "kept for partitions"),
+        ("SomethingNew", "SomethingNew"),
+    ],
+)
+def test_reasons_of_slurm_are_told_in_plain_words(reason: str, words: str) -> None:
+    assert words in plain_reason(reason, "12")
