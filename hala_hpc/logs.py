@@ -1,0 +1,149 @@
+"""Show the log that matters: `python -m hala_hpc.logs work=runs/demo [node=arabic] [unit=17]`.
+
+Without more words, the end of the first failure: of the node that failed last, the attempt that
+failed first. One line above it says which it is, and how it ended.
+"""
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hala_hpc.attempt_ends import attempt_ends, is_at_work
+from hala_hpc.command import report_mistakes
+from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
+from hala_hpc.core.files import read_json
+from hala_hpc.failure_log import Place, has_begun, scheduler_logs
+from hala_hpc.log_parts import LogPart, new_lines, parts_of, tail, whole
+from hala_hpc.log_place import find_place
+from hala_hpc.run_folder import RunNode, read_run, work_folder
+from hala_hpc.run_words import is_true, read_number, read_words
+
+WORDS = {
+    "work": "folder of a run (default: runs/<recipe>)",
+    "recipe": "recipe whose run is meant, where work is not given",
+    "node": "a node, or a stage",
+    "unit": "number of a unit: the log of the worker that made it, or has it now",
+    "worker": "number of a worker",
+    "rank": "number of a rank of a worker (default: the one that failed, else 0)",
+    "attempt": "name of an attempt, or its number from 1 (default: one that failed, or the last)",
+    "lines": "how many lines, from the end (default: 60)",
+    "follow": "true: go on with what is written, until the node ends",
+}
+LINES = 60
+#: Between two looks at a log that is followed, in seconds.
+PAUSE_S = 0.5
+
+
+def logs(arguments: Sequence[str]) -> int:
+    """Show what a line asks for; return the exit code. Raises UserError for mistakes."""
+    words = read_words(arguments, str(__doc__), WORDS)
+    if words is None:
+        return OK
+    check(words)
+    lines, follow = read_number(words, "lines", LINES), is_true(words, "follow")
+    run = read_run(work_folder(words))
+    place = find_place(run, words)
+    if isinstance(place, RunNode):
+        show_without_worker(place, lines or 0)
+        return OK
+    part = find_part(place, words.get("attempt"))
+    print(title(place, part))
+    print("\n".join(tail(place.path, part, lines or 0) or ["(no lines)"]), flush=True)
+    if follow:
+        # Ctrl-C ends the watching, and nothing else.
+        with contextlib.suppress(KeyboardInterrupt):
+            follow_log(place, part.last)
+    return OK
+
+
+def check(words: dict[str, str]) -> None:
+    """Raise UserError for words that do not go together."""
+    mistakes = []
+    if "unit" in words and "worker" in words:
+        mistakes.append("unit= and worker= are given: a unit has one worker, write one of them")
+    if "attempt" in words and is_true(words, "follow"):
+        mistakes.append("follow=true shows what is written now: leave attempt= out")
+    if mistakes:
+        raise UserError(mistakes)
+
+
+def find_part(place: Place, word: str | None) -> LogPart:
+    """The lines of the attempt that is meant. Raises UserError (66) when there are none."""
+    parts = parts_of(place.path)
+    if not parts:
+        raise UserError(
+            f"{place.node.name}: worker {place.worker} rank {place.rank} has not begun: "
+            f"there is no {place.path}",
+            NO_INPUT,
+        )
+    word = word or place.attempt
+    if word is None:
+        return parts[-1]
+    if re.fullmatch(r"[1-9]\d{0,3}", word) and int(word) <= len(parts):
+        return parts[int(word) - 1]
+    named = [part for part in parts if part.attempt == word]
+    if not named:
+        names = [part.attempt for part in parts]
+        near = closest(word, names, "attempts of this worker")
+        raise UserError(f"attempt={word}: {near} (or a number from 1 to {len(parts)})")
+    return named[-1]
+
+
+def title(place: Place, part: LogPart) -> str:
+    """The line above: whose log it is and how the attempt ended."""
+    artifact = place.node.artifact
+    ends = attempt_ends(artifact)
+    end = next((e for e in ends if (e.name, e.rank) == (part.attempt, place.rank)), None)
+    if end is not None:
+        words = end.words()
+    elif is_at_work(artifact, part.attempt, place.worker, place.rank):
+        words = "at work"
+    else:
+        words = "left no word: it was killed, or its machine was lost"
+    return (
+        f"{place.node.name}: worker {place.worker}, rank {place.rank}, attempt {part.attempt} "
+        f"on {part.host}, {words} ({place.path})"
+    )
+
+
+def show_without_worker(node: RunNode, lines: int) -> None:
+    """Why a node failed though no worker did: its reasons, and what its other jobs printed."""
+    failure = read_json(node.artifact.failure_file) or {}
+    workers = "no worker has failed" if has_begun(node.artifact) else "no worker has begun"
+    code, reasons = failure.get("code", "unknown"), "; ".join(failure.get("reasons", []))
+    print(f"{node.name}: {workers}, exit code {code}: {reasons or 'no reason was given'}")
+    for path in scheduler_logs(node.artifact):
+        show_whole(path, lines)
+
+
+def show_whole(path: Path, lines: int) -> None:
+    """The end of a log that has no parts."""
+    print(f"--- {path}")
+    print("\n".join(tail(path, whole(path), lines)))
+
+
+def follow_log(place: Place, at: int) -> None:
+    """Print what is added to a log until its node has ended."""
+    artifact = place.node.artifact
+    with place.path.open("rb") as file:
+        file.seek(at)
+        while True:
+            over = artifact.summary() is not None or artifact.failure_file.exists()
+            for line in new_lines(file):
+                print(line)
+            sys.stdout.flush()
+            if over and not artifact.is_alive():
+                return
+            time.sleep(PAUSE_S)
+
+
+def main() -> None:
+    """Command line of logs."""
+    sys.exit(report_mistakes(logs, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

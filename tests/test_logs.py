@@ -1,0 +1,207 @@
+"""Logs finds the right lines of the right attempt, and says above them whose they are."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Ended, command, launch
+from slow_run import recipe_word, standin_variables, wait_until
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.files import write_json
+
+#: A node with two workers, in its second round.
+ROUND = {"round": 2, "assignment": [[0, 2], [1, 3]], "spec": {"launcher": {"backend": "slurm"}}}
+
+
+def logs(work: Path, *words: str) -> Ended:
+    return command(f"work={work}", *words, module="logs")
+
+
+def attempt(worker: int, job: str, number: int = 2, restarts: int = 0) -> str:
+    return f"r{number:04d}-w{worker:05d}-{job}-{restarts}"
+
+
+class Folder:
+    """A run of two nodes whose workers left the files that a test wants."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        nodes = [
+            {"name": name, "stage": "translate", "units": 4, "artifact": f"{name}-0123456789ab"}
+            for name in ("first", "second")
+        ]
+        words = {"stage": "all", "work": str(work)}
+        write_json(work / "run.json", {"words": words, "recipe": "demo", "nodes": nodes})
+        self.first, self.second = (Artifact(work / str(node["artifact"])) for node in nodes)
+        for artifact in (self.first, self.second):
+            config = {"node": artifact.folder.name[:-13], "units": 4, "inputs": {}}
+            write_json(artifact.config_file, {**config, "stage": "translate"})
+            artifact.write_round(2, ROUND)
+
+    def log(self, artifact: Artifact, name: str, text: str, rank: int = 0) -> None:
+        path = artifact.log_file(int(name[7:12]), rank)
+        path.parent.mkdir(exist_ok=True)
+        with path.open("a") as file:
+            file.write(f"--- 2026-11-23 10:00:00 {name} on node7\n{text}")
+
+    def end(self, artifact: Artifact, name: str, code: int, ended: float, rank: int = 0) -> None:
+        value: dict[str, Any] = {"worker": int(name[7:12]), "rank": rank, "host": "node7"}
+        value |= {"code": code, "reasons": [f"reason {code}"] if code else []}
+        file = name if rank == 0 else f"{name}-rank{rank}"
+        write_json(artifact.attempt_file(file), {**value, "began": ended - 5, "seconds": 5})
+
+    def fail(self, artifact: Artifact, code: int, moment: float) -> None:
+        write_json(artifact.failure_file, {"code": code, "reasons": ["why"], "time": moment})
+
+
+@pytest.fixture
+def folder(work: Path) -> Folder:
+    return Folder(work)
+
+
+def test_the_first_failure_of_the_node_that_failed_last_is_shown(folder: Folder) -> None:
+    early, late, old = attempt(1, "9_1"), attempt(0, "9_0"), attempt(0, "3_0", 1)
+    for artifact in (folder.first, folder.second):
+        folder.log(artifact, old, "an older round\n")
+        folder.log(artifact, late, "follows from it\n")
+        folder.log(artifact, early, "stopped\n")
+        folder.log(artifact, early, "the first cause\n", rank=1)
+        folder.end(artifact, old, 70, 5)
+        folder.end(artifact, late, 70, 30)
+        folder.end(artifact, early, 75, 21)
+        folder.end(artifact, early, 70, 20, rank=1)
+    folder.fail(folder.first, 70, 50)
+    folder.fail(folder.second, 66, 60)
+    told = logs(folder.work)
+    assert told.code == 0, told
+    head, *lines = told.out.splitlines()
+    assert head.startswith(
+        f"first: worker 1, rank 1, attempt {early} on node7, exit code 70 (a defect): reason 70 ("
+    )
+    assert lines == ["the first cause"]
+    assert logs(folder.work, "node=second").out.startswith("second: worker 1, rank 1, ")
+
+
+def test_a_unit_leads_to_the_attempt_that_made_it_or_has_it(folder: Folder) -> None:
+    made, later = attempt(0, "9_0"), attempt(0, "9_0", 2, 1)
+    folder.log(folder.first, made, "made unit 1\n")
+    folder.log(folder.first, later, "made nothing\n")
+    folder.log(folder.first, attempt(1, "9_1"), "at unit 3 and 2\n")
+    folder.first.write_mark(1, {"attempt": made})
+    write_json(folder.first.claim_file(2), {"worker": 1})
+    shown = {u: logs(folder.work, "node=first", f"unit={u}").out.splitlines() for u in range(4)}
+    # Unit 1 was meant for worker 1, unit 2 for worker 0: others took them.
+    assert {unit: lines[1] for unit, lines in shown.items()} == {
+        0: "made nothing",
+        1: "made unit 1",
+        2: "at unit 3 and 2",
+        3: "at unit 3 and 2",
+    }
+    assert "left no word: it was killed" in shown[3][0]
+    wrong = logs(folder.work, "node=first", "unit=4")
+    assert (wrong.code, "has units 0 to 3" in wrong.err) == (64, True)
+
+
+def test_an_attempt_is_named_or_counted(folder: Folder) -> None:
+    names = [attempt(1, "9_1", 2, restarts) for restarts in range(3)]
+    for name in names:
+        folder.log(folder.first, name, f"lines of {name}\n")
+    words = ("node=first", "worker=1")
+    assert logs(folder.work, *words).out.splitlines()[1] == f"lines of {names[2]}"
+    for word in ("2", names[1]):
+        told = logs(folder.work, *words, f"attempt={word}").out.splitlines()
+        assert told[1:] == [f"lines of {names[1]}"]
+    assert logs(folder.work, "node=first", f"attempt={names[0]}").out.splitlines()[1:] == [
+        f"lines of {names[0]}"
+    ]
+    wrong = logs(folder.work, *words, "attempt=9")
+    assert (wrong.code, "a number from 1 to 3" in wrong.err) == (64, True)
+
+
+def test_only_the_last_lines_are_shown_and_none_obeys_a_terminal(folder: Folder) -> None:
+    many = "".join(f"line {number} {'x' * 500}\n" for number in range(1000))
+    screen = "a bar  10%\ra bar  90%\r\n\x1b[31mred\x1b[0m \x1b]0;title\x07bell\x07\ncut bar 50%"
+    folder.log(folder.first, attempt(0, "1_0"), many + screen)
+    folder.log(folder.first, attempt(0, "2_0"), "after a bar that was cut\n")
+    words = ("node=first", "worker=0", "attempt=1", "lines=303")
+    told = logs(folder.work, *words).out.split("\n")[1:-1]
+    assert len(told) == 303
+    assert told[0].startswith("line 700 ")
+    assert told[300:] == ["a bar  90%", "red bell", "cut bar 50%"]
+    newest = logs(folder.work, "node=first", "worker=0").out.splitlines()
+    assert newest[1:] == ["after a bar that was cut"]
+
+
+def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: Folder) -> None:
+    name = attempt(0, "9_0")
+    folder.log(folder.first, name, "at it\n")
+    progress = {"attempt": name, "time": time.time(), "began": 0, "ended": False}
+    write_json(folder.first.progress_file(0), progress)
+    assert ", at work (" in logs(folder.work).out
+    folder.log(folder.second, attempt(1, "4_1", 1), "a defect\n")
+    folder.end(folder.second, attempt(1, "4_1", 1), 70, 20)
+    assert logs(folder.work).out.startswith("second: worker 1, rank 0")
+
+
+def test_mistakes_are_named(folder: Folder) -> None:
+    assert "there is no log yet" in logs(folder.work).err
+    assert "write one of them" in logs(folder.work, "unit=1", "worker=2").err
+    assert "name one node" in logs(folder.work, "unit=1").err
+    assert "did you mean 'first'" in logs(folder.work, "node=frst").err
+    assert "write a whole number" in logs(folder.work, "node=first", "unit=x").err
+    assert "has not begun" in logs(folder.work, "node=first", "worker=1").err
+
+
+@pytest.mark.slow
+def test_the_traceback_of_a_real_run_is_found(tmp_path: Path, work: Path) -> None:
+    line = ["stage=all", recipe_word(tmp_path, 20), f"work={work}"]
+    variables = standin_variables(0) | {"HALA_STANDIN_STEP_S": "not a number"}
+    ended = launch(*line, **variables)  # type: ignore[arg-type]
+    assert ended.code == 70, ended
+    told = logs(work, "lines=3")
+    head, *lines = told.out.splitlines()
+    assert head.startswith("arabic: worker 0, rank 0, attempt r0002-w00000-")
+    assert "exit code 70 (a defect): ValueError: could not convert string to float" in head
+    assert lines[-1].startswith("ValueError: could not convert string to float")
+
+
+@pytest.mark.slow
+def test_a_log_is_followed_until_its_node_ends(tmp_path: Path, work: Path) -> None:
+    line = ["stage=english,arabic", recipe_word(tmp_path), f"work={work}"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "hala_hpc.launch", *line],
+        env={**os.environ, **standin_variables(0.01)},
+        stdout=subprocess.DEVNULL,
+    ) as running:
+        log = work / "latest/arabic/logs/worker-00000-0000.log"
+        wait_until(log.exists)
+        with (
+            log.open("a") as file,
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "hala_hpc.logs",
+                    f"work={work}",
+                    "node=arabic",
+                    "follow=true",
+                ],
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as following,
+        ):
+            assert following.stdout is not None
+            assert "at work" in following.stdout.readline()
+            file.write("a line that comes later\n")
+            file.flush()
+            rest = following.stdout.read()
+            assert following.wait() == 0
+        assert "a line that comes later" in rest
+        assert running.wait() == 0
+    assert json.loads((work / "latest/arabic/summary.json").read_text())["rows_out"] == 600
