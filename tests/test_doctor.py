@@ -1,0 +1,288 @@
+"""The doctor: what it finds in folders, environments and inputs, and how it says so."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Ended, command, recipe
+
+from hala_hpc.backends import slurm_fields as fields
+from hala_hpc.doctor_folders import timed
+from hala_hpc.doctor_gpus import has_fp8
+
+#: A node whose jobs need the main environment only.
+PREPARE = '[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 2\n'
+TRANSLATE = '[words]\nstage = "translate"\nmodel = "{model}"\ncorpus = "{corpus}"\n'
+
+
+def doctor(*words: str, **env: str) -> Ended:
+    return command(*words, module="doctor", cwd=None, **env)
+
+
+def found(ended: Ended) -> list[dict[str, Any]]:
+    """The findings of a call with format=json, each with everything that it must have."""
+    findings: list[dict[str, Any]] = json.loads(ended.out)["findings"]
+    assert all(one["what"] and one["why"] for one in findings)
+    assert all(one["cure"] for one in findings if one["state"] != "good")
+    return findings
+
+
+def of(findings: list[dict[str, Any]], topic: str, state: str = "bad") -> str:
+    """The findings of one topic and state as one text, with their cures."""
+    chosen = [one for one in findings if (one["topic"], one["state"]) == (topic, state)]
+    return "\n".join(f"{one['what']} -> {one['cure']}" for one in chosen)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> str:
+    """The word `recipe=` of a recipe that prepares a small file."""
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n' * 9)
+    return recipe(tmp_path, PREPARE.format(data=data))
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A folder that only its owner may change, as its parents."""
+    folder = tmp_path / "work"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def launcher(folder: Path, text: str) -> str:
+    """The word `launcher=` of a launcher with this text."""
+    path = folder / "site.toml"
+    path.write_text(text)
+    return f"launcher={path}"
+
+
+def test_help_names_every_word_and_a_wrong_word_is_named() -> None:
+    told = doctor("--help")
+    assert told.code == 0
+    assert all(word in told.out for word in ("launcher", "work", "recipe", "job", "format"))
+    wrong = doctor("luncher=local", "format=xml", "stage=all")
+    assert wrong.code == 64
+    assert "did you mean 'launcher'?" in wrong.err
+    assert "format=xml: write text or json" in wrong.err
+    assert "recipe=" in wrong.err
+
+
+def test_a_machine_that_is_well_gets_code_0_and_nothing_is_left_there(
+    work: Path, rows: str
+) -> None:
+    told = doctor("launcher=local", f"work={work}", rows, "format=json")
+    findings = found(told)
+    assert {one["state"] for one in findings} <= {"good", "warn"}, told.out
+    assert told.code == 0
+    topics = ["folders", "environments", "cluster"]
+    assert list(dict.fromkeys(one["topic"] for one in findings)) == topics
+    assert "write, fsync, link, rename and read back work" in of(findings, "folders", "good")
+    assert list(work.iterdir()) == []
+    text = doctor("launcher=local", f"work={work}/new", rows)
+    assert text.code == 0
+    assert f"will be made under {work}" in text.out
+    assert text.out.endswith(" 0 bad\n")
+    assert list(work.iterdir()) == []
+
+
+def test_a_work_folder_that_others_may_change_is_bad_and_one_with_a_sticky_bit_is_not(
+    work: Path, rows: str
+) -> None:
+    for mode, code in ((0o777, 78), (0o770, 78), (0o1777, 0), (0o755, 0)):
+        work.chmod(mode)
+        told = doctor("launcher=local", f"work={work}", rows, "format=json")
+        assert told.code == code, (oct(mode), told.out)
+        assert (f"chmod go-w {work}" in of(found(told), "folders")) == (code == 78)
+
+
+def test_a_folder_that_cannot_be_written_is_bad_and_named(
+    work: Path, rows: str, tmp_path: Path
+) -> None:
+    file = work / "file"
+    file.write_text("")
+    for folder, reason in (("/proc/self/nowhere", "cannot be written"), (f"{file}", "is a file")):
+        told = doctor("launcher=local", f"work={folder}", rows, "format=json")
+        assert told.code == 78
+        assert reason in of(found(told), "folders")
+        assert "name another" in of(found(told), "folders")
+    site = launcher(
+        tmp_path,
+        'backend = "local"\n[environment]\nTRITON_CACHE_DIR = "/proc/self/x"\nHF_HOME = "/proc/y"',
+    )
+    told = doctor(site, f"work={work}", rows, "format=json")
+    assert "TRITON_CACHE_DIR /proc/self/x" in of(found(told), "folders")
+    assert "HF_HOME /proc/y" in of(found(told), "folders", "warn"), "models are only read"
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize(
+    ("calls", "step"),
+    [("fsync", "synced"), ("link,linkat", "linked"), ("rename,renameat,renameat2", "renamed")],
+)
+def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step: str) -> None:
+    code = (
+        "import dataclasses, json; from pathlib import Path; "
+        "from hala_hpc.doctor_folders import probe; "
+        f"print(json.dumps(dataclasses.asdict(probe('work', 'work', Path({str(work)!r}), True))))"
+    )
+    strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error=EPERM"]
+    done = subprocess.run(
+        [*strace, sys.executable, "-B", "-c", code], capture_output=True, text=True, check=True
+    )
+    finding = json.loads(done.stdout)
+    assert finding["state"] == "bad"
+    assert f"a file cannot be {step}" in finding["what"]
+    assert list(work.iterdir()) == []
+
+
+def test_a_clock_that_differs_is_told_by_how_much() -> None:
+    assert timed("work", 0.01, 0.2).state == "good"
+    assert timed("work", 9.0, 0.0).state == "warn"
+    late = timed("work", 0.01, -30.0)
+    assert (late.state, "30 s behind" in late.what) == ("warn", True)
+    assert timed("work", 0.01, 600.0).state == "bad"
+
+
+def test_an_environment_that_is_absent_or_broken_is_bad(work: Path, rows: str) -> None:
+    broken = work / "python"
+    broken.symlink_to(shutil.which("false") or "/bin/false")
+    for path, reason in (("/nowhere/python", "does not exist"), (str(broken), "ended with 1")):
+        site = launcher(work, f'backend = "local"\n[python]\nmain = "{path}"')
+        told = doctor(site, f"work={work}", rows, "format=json")
+        assert told.code == 78
+        assert reason in of(found(told), "environments")
+        assert "make env" in of(found(told), "environments")
+
+
+def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
+    work: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "hub" / "models--lab--model"
+    words = recipe(tmp_path, TRANSLATE.format(model="lab/model", corpus="lab/corpus"))
+    site = launcher(tmp_path, f'backend = "local"\n[environment]\nHF_HOME = "{tmp_path}"')
+
+    def inputs(state: str) -> str:
+        told = doctor(site, f"work={work}", words, "format=json")
+        return of(found(told), "inputs", state)
+
+    assert "lab/model (models) is not in the hub cache" in inputs("bad")
+    assert "hf download lab/model" in inputs("bad")
+    shot = cache / "snapshots" / "abc"
+    shot.mkdir(parents=True)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("abc")
+    (shot / "config.json").write_text("{}")
+    (shot / "tokenizer.json").write_text("{}")
+    (shot / "model.safetensors").symlink_to("../../blobs/gone")
+    assert "model.safetensors leads nowhere" in inputs("bad")
+    (cache / "blobs").mkdir()
+    header = b'{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
+    weights = len(header).to_bytes(8, "little") + header
+    (cache / "blobs" / "gone").write_bytes(weights + b"12")
+    assert "model.safetensors is cut short" in inputs("bad")
+    (cache / "blobs" / "gone").write_bytes(weights + b"1234")
+    assert "lab/model (models) is in" in inputs("good")
+
+
+def test_a_run_that_does_not_fit_on_the_disk_is_bad_with_both_numbers(
+    work: Path, tmp_path: Path
+) -> None:
+    huge = tmp_path / "model"
+    huge.mkdir()
+    (huge / "config.json").write_text("{}")
+    (huge / "tokenizer.json").write_text("{}")
+    header = b'{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
+    weights = huge / "model.safetensors"
+    weights.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(weights, 8 * 10**12)
+    words = recipe(tmp_path, f'[small]\nstage = "quantize"\nmodel = "{huge}"\n')
+    told = doctor("launcher=local", f"work={work}", words, "format=json")
+    assert told.code == 78
+    assert "the run takes about 4000.0 GB" in of(found(told), "folders")
+
+
+def test_what_quota_leaves_is_compared_where_there_is_a_quota(work: Path, rows: str) -> None:
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    device = {point: name for name, point, *_ in mounts}[mount_of(work)]
+    program = work / "bin" / "quota"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho '{device} 999900* 1000000 1100000 0 5 0 0 0'\nexit 1\n")
+    program.chmod(0o755)
+    told = doctor(
+        "launcher=local",
+        f"work={work}",
+        "format=json",
+        PATH=f"{program.parent}:{os.environ['PATH']}",
+    )
+    assert "quota: 0.0 GB" in of(found(told), "folders")
+    assert doctor("launcher=local", f"work={work}", rows, "format=json").code == 0
+
+
+def mount_of(folder: Path) -> str:
+    """Where the file system of a folder is mounted."""
+    return next(str(one) for one in (folder, *folder.parents) if os.path.ismount(one))
+
+
+def test_without_slurm_it_says_so_and_looks_at_the_rest(work: Path, rows: str) -> None:
+    empty = work / "bin"
+    empty.mkdir()
+    told = doctor("launcher=slurm", f"work={work}", rows, "format=json", PATH=str(empty))
+    assert told.code == 78
+    assert "no `sbatch` on the PATH" in of(found(told), "cluster")
+    assert "read back work" in of(found(told), "folders", "good")
+
+
+def test_it_imports_no_heavy_library(work: Path, rows: str) -> None:
+    code = (
+        f"import sys; from hala_hpc.doctor import doctor; doctor({[f'work={work}', rows]!r}); "
+        "found = [m for m in ('torch', 'transformers', 'vllm', 'pyarrow') if m in sys.modules]; "
+        "assert not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_types_of_gpus_tell_whether_fp8_works() -> None:
+    told = {
+        True: "h100 H200 nvidia_h100_80gb_hbm3 gh200 l40s L4 nvidia_rtx_6000_ada_generation "
+        "rtx4090 b200 gb200 h100_1g.10gb nvidia_rtx_pro_6000_blackwell",
+        False: "a100 a100-sxm4-80gb nvidia_a100_3g.20gb v100 tesla_v100-sxm2-32gb a40 t4 "
+        "rtx_a6000 rtx8000 2080ti rtx3090 A30 quadro_rtx_6000",
+        None: "fast tesla gpu 80gb",
+    }
+    for answer, names in told.items():
+        assert {name: has_fp8(name) for name in names.split()} == dict.fromkeys(
+            names.split(), answer
+        )
+
+
+def test_times_and_devices_are_read_as_slurm_writes_them() -> None:
+    times = {
+        "UNLIMITED": None,
+        "": None,
+        "infinite": None,
+        "1-00:00:00": 1440,
+        "2-12": 3600,
+        "01:30:00": 90,
+        "30:00": 30,
+        "45": 45,
+        "00:00:30": 1,
+    }
+    assert {text: fields.minutes(text) for text in times} == times
+    sizes = {"262144": 262144, "256G": 262144, "1T": 1048576, "UNLIMITED": None, "0": 0}
+    assert {text: fields.megabytes(text) for text in sizes} == sizes
+    assert fields.gpus("gpu:h100:8(S:0-1),gpu:a100:2,mps:100") == {"h100": 8, "a100": 2}
+    assert fields.gpus("gpu:4") == {"": 4}
+    assert fields.gpus("(null)") == {}
+    assert fields.devices("cpu=10,mem=1T,gres/gpu:h100=2") == {
+        "cpu": 10,
+        "mem": 1048576,
+        "gres/gpu:h100": 2,
+    }
+    assert fields.names("ALL") == ()
+    assert fields.names("a,b") == ("a", "b")
