@@ -117,6 +117,27 @@ class UnitPieces:
             self.folder.rmdir()
 
 
+def count_rejections(folder: Path) -> int:
+    """Rejected rows in the pieces of a unit."""
+    pieces = (whole_lines(path) or [] for path in folder.glob("piece-*.jsonl"))
+    return sum("reason" in json.loads(line) for lines in pieces for line in lines[:-1])
+
+
+def forget_rejections(folder: Path) -> None:
+    """Take the rejected rows out of the pieces of a unit; only while nobody works at it.
+
+    What they cost stays counted, as it was spent.
+    """
+    for path in folder.glob("piece-*.jsonl"):
+        lines = whole_lines(path) or []
+        good = [line for line in lines[:-1] if "reason" not in json.loads(line)]
+        if len(good) == len(lines[:-1]):
+            continue
+        end = {**json.loads(lines[-1]), "rows": len(good), "digest": digest(good)}
+        with whole_file(path) as temporary:
+            temporary.write_bytes(b"".join(good) + json.dumps(end).encode() + b"\n")
+
+
 def whole_lines(path: Path) -> list[bytes] | None:
     """The lines of a piece, None when it is damaged."""
     lines = path.read_bytes().splitlines(keepends=True)
