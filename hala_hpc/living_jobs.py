@@ -22,7 +22,7 @@ class LivingJob:
     node: str
     is_gate: bool
     running: int
-    """Rows of squeue that run: elements of the array, each one."""
+    """Elements of the array that run, or 1."""
     waits: bool
     """Whether the job, or some element of it, waits."""
 

@@ -8,15 +8,15 @@ from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.backends.slurm_usage import Used
 from hala_hpc.core.errors import Retry
 
-#: Pauses between two questions to squeue, in seconds: the first, then twice as long each time
+#: Pauses between two questions about the queue, in seconds: the first, then twice as long each time
 #: that nothing has changed, up to the last. Sites ask for a minute or more between two.
 QUEUE_PAUSES_S = (5, 60)
-#: Between two questions to sacct, in seconds: hours change slowly, and it asks a data base.
+#: Between two questions to accounting, in seconds: hours change slowly, and it asks a data base.
 ACCOUNTING_PAUSE_S = 300
 
 
 class SchedulerWitness:
-    """Asks squeue and sacct, each at most once per look, and remembers what they said."""
+    """Asks queue and accounting, each at most once per look, and remembers what they said."""
 
     def __init__(self) -> None:
         self.pause_s = QUEUE_PAUSES_S[0]
