@@ -1,6 +1,5 @@
 """The launch that works in a folder now: found by its lease, and ended as Ctrl-C would."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -14,6 +13,8 @@ from hala_hpc.core.files import read_json
 
 #: The workers have `STOP_WAIT_S` to commit, and the launch a little more to leave.
 END_LIMIT_S = STOP_WAIT_S + 15
+#: How a word of the command line of a launch ends.
+ENDS = (b"hala_hpc.launch", b"/hala_hpc/launch.py", b"/bin/hala")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,18 @@ class LaunchProcess:
             words = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
-        return any(word in (b"launch", b"hala_hpc.launch") or word.endswith(ENDS) for word in words)
+        return any(word.endswith(ENDS) for word in words)
 
     def end(self) -> None:
-        """Ask it to end and wait until it has. Raises Retry when it does not."""
-        with contextlib.suppress(ProcessLookupError):
+        """Ask it to end and wait until it has. Raises Retry when it does not, UserError (75)
+        when it is somebody else's.
+        """
+        try:
             os.kill(self.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            return
+        except PermissionError:
+            raise UserError(f"process {self.pid} is not yours to end", RETRY) from None
         until_s = time.monotonic() + END_LIMIT_S
         while self.lease.exists() and self.is_running:
             if time.monotonic() > until_s:
@@ -53,10 +60,6 @@ class LaunchProcess:
                     f"process {self.pid} was told to end and is there after {END_LIMIT_S} s"
                 )
             time.sleep(0.2)
-
-
-#: How the command of a launch ends that was not started as a module.
-ENDS = (b"/launch.py", b"/hala")
 
 
 def launch_at(work: Path) -> LaunchProcess | None:

@@ -56,6 +56,10 @@ def show(nodes: list[NodeStatus], words: dict[str, str]) -> None:
         from hala_hpc.status_table import print_table
 
         print_table(nodes)
+        if any(node.state == "failed" for node in nodes):
+            print(
+                f"the log of the first failure: python -m hala_hpc.logs work={work_folder(words)}"
+            )
     sys.stdout.flush()
 
 

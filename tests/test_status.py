@@ -156,7 +156,9 @@ def test_status_says_why_a_node_failed(tmp_path: Path, work: Path) -> None:
     node = nodes_of(work)["corpus"]
     assert node["state"] == "failed"
     assert "9 of 10 rows are rejected" in node["why"]
-    assert f"corpus has failed: {node['why']}" in command(f"work={work}", module="status").out
+    told = command(f"work={work}", module="status").out
+    assert f"corpus has failed: {node['why']}" in told
+    assert told.endswith(f"python -m hala_hpc.logs work={work}\n")
 
 
 def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work: Path) -> None:
