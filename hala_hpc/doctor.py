@@ -99,12 +99,13 @@ def findings(visit: Visit) -> Iterator[Finding]:
         yield Finding("cluster", "good", what, "no scheduler is asked for anything")
 
 
-def cheap_findings(line: Line, missing: Sequence[Step]) -> list[Finding]:
+def cheap_findings(line: Line, steps: dict[str, Step]) -> list[Finding]:
     """What the launcher looks at before the first real submit: folders, space, limits; seconds.
 
-    Environments, inputs and what SLURM says to each kind of job it asks itself.
+    `steps`: the chosen nodes, those that are done among them. Environments, inputs and what SLURM
+    says to each kind of job the launcher asks itself.
     """
-    visit = Visit(line.launcher, line.work, {step.name: step for step in missing})
+    visit = Visit(line.launcher, line.work, steps)
     found = list(local_findings(visit))
     if line.launcher.backend == "slurm":
         from hala_hpc.doctor_slurm import slurm_findings

@@ -1,15 +1,21 @@
 """What the scheduler does with any job: accounting, requeue, preemption, signals, nodes."""
 
-from hala_hpc.backends.slurm_site import Partition, Site
+from collections.abc import Iterable
+
+from hala_hpc.backends.slurm_site import Limits, Partition, Qos, Site
 from hala_hpc.core.findings import Finding, State
+from hala_hpc.doctor_kinds import JobKind
 
 #: Ways of following a job's processes of which none gets away.
 TRACKS_ALL = ("cgroup", "linuxproc")
 
 
-def cluster_findings(site: Site, used: list[str]) -> list[Finding]:
-    """Ways of the cluster as a whole, and of the partitions that the launcher names."""
-    known = [site.partitions[name] for name in used if name in site.partitions]
+def cluster_findings(site: Site, kinds: Iterable[JobKind]) -> list[Finding]:
+    """Ways of the cluster as a whole, and of the partitions and QOS that jobs go to."""
+    places = dict.fromkeys(
+        (name, qos_in(site, kind, name)) for kind in kinds for name in kind.partitions(site)
+    )
+    known = dict.fromkeys(name for name, _ in places if name in site.partitions)
     return [
         Finding(
             "cluster",
@@ -21,7 +27,8 @@ def cluster_findings(site: Site, used: list[str]) -> list[Finding]:
         accounting(site),
         requeue(site),
         signals(site),
-        *(finding for one in known for finding in (preemption(site, one), nodes_left(one))),
+        *dict.fromkeys(preemption(site, name, qos) for name, qos in places if name in known),
+        *(nodes_left(site.partitions[name]) for name in known),
     ]
 
 
@@ -77,10 +84,30 @@ def signals(site: Site) -> Finding:
     )
 
 
-def preemption(site: Site, partition: Partition) -> Finding:
-    """What happens to jobs of a partition when others want their nodes."""
+def qos_in(site: Site, kind: JobKind, partition: str) -> str:
+    """The QOS that a kind of job has in a partition; "" where there are none."""
+    options = kind.asked.options
+    own = site.association(options.get("account", ""), partition)
+    return site.qos_of(options.get("qos", ""), own)
+
+
+def mode_of(site: Site, partition: str, qos: str) -> tuple[str, str, int]:
+    """Whose rule counts for jobs of a partition and QOS, its mode and its grace in seconds."""
+    if site.preempts_by != "qos":
+        one = site.partitions[partition]
+        return f"partition {partition}", one.preempt_mode, one.grace_s
+    own = site.qos.get(qos, Qos(Limits(f"QOS {qos}")))
+    if not any(qos in other.preempts for other in site.qos.values()):
+        return f"QOS {qos}", "OFF", 0
+    mode = site.preempt_mode if own.preempt_mode in ("", "CLUSTER") else own.preempt_mode
+    return f"QOS {qos}", mode, own.grace_s
+
+
+def preemption(site: Site, partition: str, qos: str) -> Finding:
+    """What happens to jobs of a partition and QOS when others want their nodes."""
+    whose, mode, grace_s = mode_of(site, partition, qos)
     state: State = "good"
-    mode, cure = partition.preempt_mode, ""
+    cure = ""
     if site.preempts_by == "none" or mode in ("OFF", "DISABLED"):
         told, why = "jobs are not preempted", "a worker keeps its node until its time is up"
     elif "SUSPEND" in mode or "GANG" in mode:
@@ -90,15 +117,15 @@ def preemption(site: Site, partition: Partition) -> Finding:
         cure = "take a partition or QOS that requeues: options.partition, options.qos"
     else:
         word = "the job's own signal" if site.sends_user_signal else "SIGTERM"
-        warning = f"{partition.grace_s} s after {word}" if partition.grace_s else "without warning"
+        warning = f"{grace_s} s after {word}" if grace_s else "without warning"
         told = f"preempted jobs end {warning} ({mode})"
         why = "rows are on the disk after 30 s (commit_s), so little is done again"
         if "CANCEL" in mode:
             state, why = "warn", f"{why}; they are not requeued, so the gate submits them again"
             cure = "take a partition or QOS that requeues, or live with a wait for each preemption"
-        elif not partition.grace_s:
+        elif not grace_s:
             why += "; a training goes back to its last checkpoint"
-    return Finding("cluster", state, f"partition {partition.name}: {told}", why, cure)
+    return Finding("cluster", state, f"{whose}: {told}", why, cure)
 
 
 def nodes_left(partition: Partition) -> Finding:

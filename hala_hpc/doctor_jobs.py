@@ -1,5 +1,8 @@
 """Whether the cluster takes the jobs of a launcher: each limit with the value and the cure."""
 
+import grp
+import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
@@ -53,6 +56,7 @@ def in_partition(site: Site, kind: JobKind, name: str) -> Iterator[Finding]:
         yield bad(f"there is no partition {name!r}", f"{near} (options.partition)")
         return
     yield from by_account(site, kind, partition)
+    yield from by_group(partition)
     yield from by_size(kind, partition)
     options = kind.asked.options
     for limits in site.limits(options.get("account", ""), options.get("qos", ""), name):
@@ -77,7 +81,7 @@ def by_account(site: Site, kind: JobKind, partition: Partition) -> Iterator[Find
     state: State = "bad" if "associations" in site.enforced else "warn"
     if not site.accounting and own is None:
         mine = ", ".join(sorted({one.account for one in site.associations})) or "none"
-        what = f"account {account!r} is not yours in partition {partition.name}"
+        what = f"account {account or '(none)'!r} is not yours in partition {partition.name}"
         cure = f"name one of: {mine}, with options.account; `{SHOW_ACCOUNTS}` lists them"
         yield bad(what, cure, state)
     elif own and qos and own.qos and qos not in own.qos:
@@ -92,6 +96,15 @@ def by_account(site: Site, kind: JobKind, partition: Partition) -> Iterator[Find
             others = ", ".join(allowed) or f"any but {', '.join(denied)}"
             what = f"partition {partition.name} does not take {word} {value!r}"
             yield bad(what, f"it takes {others}: set options.{word}, or options.partition")
+
+
+def by_group(partition: Partition) -> Iterator[Finding]:
+    """Unix groups that a partition is kept for; root is let in anyway."""
+    allowed = partition.allow_groups
+    mine = {grp.getgrgid(number).gr_name for number in {os.getegid(), *os.getgroups()}}
+    if allowed and not mine & set(allowed) and os.geteuid():
+        what = f"partition {partition.name} is kept for the groups {', '.join(allowed)}"
+        yield bad(what, "name another partition, or ask the admins to be put into such a group")
 
 
 def by_size(kind: JobKind, partition: Partition) -> Iterator[Finding]:
@@ -118,7 +131,7 @@ def by_size(kind: JobKind, partition: Partition) -> Iterator[Finding]:
         yield bad(f"no nodes of {where} fit: {reason}", cure)
     for word, value, limit in (
         ("cores", kind.cpus_per_node, partition.max_cpus_per_node),
-        ("MB of memory", asked.mem_gb * 1024, partition.max_memory_mb),
+        ("MB of memory", kind.memory_mb, partition.max_memory_mb),
     ):
         if limit is not None and value > limit:
             what = f"{value} {word} on each node, but {where} gives {limit}"
@@ -136,9 +149,10 @@ def too_small(kind: JobKind, nodes: NodeKind) -> list[str]:
         faults.append(f"{wanted}, but such a node has {there}")
     if kind.cpus_per_node > nodes.cpus:
         faults.append(f"{kind.cpus_per_node} cores, but such a node has {nodes.cpus}")
-    if asked.mem_gb * 1024 > nodes.memory_mb:
-        faults.append(f"mem_gb={asked.mem_gb}, but such a node has {nodes.memory_mb // 1024} GB")
+    if kind.memory_mb > nodes.memory_mb:
+        has_gb = nodes.memory_mb // 1024
+        faults.append(f"{kind.memory_mb // 1024} GB of memory, but such a node has {has_gb} GB")
     feature = asked.options.get("constraint", "")
-    if feature.replace("_", "").isalnum() and feature not in nodes.features:
+    if re.fullmatch(r"[\w.-]+", feature) and feature not in nodes.features:
         faults.append(f"constraint={feature}, but such a node has {', '.join(nodes.features)}")
     return faults

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hala_hpc.backends.slurm_fields import megabytes
 from hala_hpc.backends.slurm_site import Site
 from hala_hpc.core.resources import Resources
 
@@ -28,12 +29,18 @@ class JobKind:
         return self.asked.ranks_per_node * self.asked.cpus_per_rank
 
     @property
+    def memory_mb(self) -> int:
+        """Memory on each machine; 0 where none is named: `mem` among the options is stronger."""
+        named = self.asked.options.get("mem")
+        return self.asked.mem_gb * 1024 if named is None else megabytes(named) or 0
+
+    @property
     def totals(self) -> dict[str, int]:
         """What one job takes of each thing that limits count; memory in MB."""
         asked = self.asked
         gpus, kind = asked.gpus_per_node * asked.nodes, asked.options.get("gpu_type", "")
         typed = {f"gres/gpu:{kind}": gpus} if kind else {}
-        memory_mb = asked.mem_gb * 1024 * asked.nodes
+        memory_mb = self.memory_mb * asked.nodes
         cpus = self.cpus_per_node * asked.nodes
         return {"cpu": cpus, "mem": memory_mb, "node": asked.nodes, "gres/gpu": gpus, **typed}
 

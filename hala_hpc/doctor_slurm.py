@@ -28,8 +28,7 @@ def slurm_findings(visit: Visit, ask_each: bool) -> Iterator[Finding]:
     if site is None:
         return
     kinds = kinds_of(visit.jobs())
-    used = dict.fromkeys(name for kind in kinds for name in kind.partitions(site))
-    yield from cluster_findings(site, list(used))
+    yield from cluster_findings(site, kinds)
     yield from job_findings(site, kinds)
     yield from gpu_findings(site, kinds, visit.fp8_nodes())
     if ask_each:

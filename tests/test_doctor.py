@@ -274,6 +274,12 @@ def test_times_and_devices_are_read_as_slurm_writes_them() -> None:
         "00:00:30": 1,
     }
     assert {text: fields.minutes(text) for text in times} == times
+    assert [fields.seconds(text) for text in ("00:00:20", "5", "1-00:01:00", "")] == [
+        20,
+        5,
+        86460,
+        0,
+    ]
     sizes = {"262144": 262144, "256G": 262144, "1T": 1048576, "UNLIMITED": None, "0": 0}
     assert {text: fields.megabytes(text) for text in sizes} == sizes
     assert fields.gpus("gpu:h100:8(S:0-1),gpu:a100:2,mps:100") == {"h100": 8, "a100": 2}

@@ -28,6 +28,17 @@ def minutes(text: str) -> int | None:
     return (int(days or 0) * 24 + hours) * 60 + mins + (secs > 0)
 
 
+def seconds(text: str) -> int:
+    """`1-00:00:20`, `00:00:20` or `20` to seconds; 0 where nothing is said."""
+    if is_nothing(text):
+        return 0
+    days, _, clock = text.strip().rpartition("-")
+    total = 0
+    for part in clock.split(":"):
+        total = total * 60 + int(part)
+    return int(days or 0) * 86400 + total
+
+
 def count(text: str) -> int | None:
     """A number such as `1001`, `5 sec` or `32+`; None: no limit."""
     found = re.match(r"\d+", text.strip())

@@ -38,6 +38,7 @@ class Partition:
     grace_s: int
     preempt_mode: str
     qos: str
+    allow_groups: tuple[str, ...]
     allow_accounts: tuple[str, ...]
     deny_accounts: tuple[str, ...]
     allow_qos: tuple[str, ...]
@@ -59,6 +60,18 @@ class Limits:
     per_job: dict[str, int] = field(default_factory=dict)
     at_once: dict[str, int] = field(default_factory=dict)
     """cpu, mem (MB), node, gres/gpu that all running jobs may hold together."""
+
+
+@dataclass(frozen=True)
+class Qos:
+    """A quality of service: its limits, and who takes nodes from whom."""
+
+    limits: Limits
+    preempts: tuple[str, ...] = ()
+    """QOS whose jobs lose their nodes to it, where preemption goes by QOS."""
+    preempt_mode: str = ""
+    """What happens to its own jobs then; "" or cluster: as everywhere."""
+    grace_s: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,7 +110,7 @@ class Site:
     associations: tuple[Association, ...] = ()
     accounts: dict[str, tuple[Limits, str]] = field(default_factory=dict)
     """Limits of an account as a whole, and its parent."""
-    qos: dict[str, Limits] = field(default_factory=dict)
+    qos: dict[str, Qos] = field(default_factory=dict)
 
     def default_partition(self) -> str:
         """Where jobs go that name none; "" where there is no such partition."""
@@ -128,4 +141,4 @@ class Site:
             found.append(limits)
         through = self.partitions[partition].qos if partition in self.partitions else ""
         used = dict.fromkeys((self.qos_of(qos, own), through))
-        return [*found, *(self.qos[name] for name in used if name in self.qos)]
+        return [*found, *(self.qos[name].limits for name in used if name in self.qos)]

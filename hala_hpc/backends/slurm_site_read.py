@@ -14,12 +14,17 @@ from hala_hpc.backends.slurm_site import (
     Limits,
     NodeKind,
     Partition,
+    Qos,
     Site,
 )
 from hala_hpc.core.errors import Retry
 
 #: States of a node on which a job may start now or later, as sinfo abbreviates them.
 USABLE = ("idle", "mix", "alloc", "comp", "plnd", "resv", "pow")
+QOS_WORDS = (
+    "Name,Preempt,PreemptMode,GraceTime,MaxWall,MaxSubmitPU,MaxSubmitPA,MaxJobsPU,MaxTRES,"
+    "MaxTRESPU,MaxTRESPA,GrpTRES"
+)
 
 
 def read_site() -> Site:
@@ -73,6 +78,7 @@ def partition_of(said: dict[str, str]) -> Partition:
         grace_s=fields.count(said.get("GraceTime", "")) or 0,
         preempt_mode=said.get("PreemptMode", ""),
         qos="" if fields.is_nothing(said.get("QoS", "")) else said["QoS"],
+        allow_groups=fields.names(said.get("AllowGroups", "")),
         allow_accounts=fields.names(said.get("AllowAccounts", "")),
         deny_accounts=fields.names(said.get("DenyAccounts", "")),
         allow_qos=fields.names(said.get("AllowQos", "")),
@@ -112,8 +118,7 @@ def with_accounts(site: Site) -> Site:
         rows = manager("assoc", f"user={user}", words, site.cluster)
         own = tuple(association_of(row, user) for row in rows)
         accounts = read_accounts(sorted({one.account for one in own}), site.cluster)
-        words = "Name,MaxWall,MaxSubmitPU,MaxSubmitPA,MaxJobsPU,MaxTRES,MaxTRESPU,MaxTRESPA,GrpTRES"
-        qos = {row[0]: qos_of(row) for row in manager("qos", "", words)}
+        qos = {row[0]: qos_of(row) for row in manager("qos", "", QOS_WORDS)}
     except Retry as error:
         return replace(site, accounting=str(error))
     return replace(site, default_account=default, associations=own, accounts=accounts, qos=qos)
@@ -155,15 +160,16 @@ def read_accounts(wanted: list[str], cluster: str) -> dict[str, tuple[Limits, st
     return found
 
 
-def qos_of(row: list[str]) -> Limits:
+def qos_of(row: list[str]) -> Qos:
     """A row about a QOS; of several limits on one thing the least counts."""
-    name, wall, submit, submit_account, jobs, per_job, *at_once = row
+    name, preempts, mode, grace, wall, submit, submit_account, jobs, per_job, *at_once = row
     limits = limits_of(f"QOS {name}", wall, submit or submit_account, jobs)
     together: dict[str, int] = {}
     for text in at_once:
         for key, value in fields.devices(text).items():
             together[key] = min(value, together.get(key, value))
-    return replace(limits, per_job=fields.devices(per_job), at_once=together)
+    limits = replace(limits, per_job=fields.devices(per_job), at_once=together)
+    return Qos(limits, fields.names(preempts), mode.upper(), fields.seconds(grace))
 
 
 def limits_of(owner: str, wall: str, submit: str, jobs: str) -> Limits:

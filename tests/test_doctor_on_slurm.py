@@ -1,0 +1,248 @@
+"""The doctor on a real SLURM with limits: which limit, which value, which cure."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import Ended, command
+from minislurm_fixture import CANNOT_RUN, need_slurm, run_minislurm
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+#: A site with small limits; the last lines go into slurm.conf.
+ACCOUNTS = (
+    "add account lab",
+    "add account team parent=lab",
+    "add user root account=team",
+    "modify account lab set MaxSubmitJobs=50 MaxWall=01:00:00",
+    "modify account team set GrpTRES=gres/gpu=4",
+    "add qos fast set MaxWall=00:30:00 MaxTRESPerJob=cpu=10 MaxSubmitJobsPerUser=9",
+    "add qos urgent set Preempt=normal PreemptMode=cancel",
+    "modify user root set qos=normal,fast",
+)
+CONFIG = """
+AccountingStorageEnforce=limits,qos
+MaxArraySize=40
+JobRequeue=0
+SlurmctldParameters=preempt_send_user_signal
+PartitionName=short Nodes=node[1-2] MaxTime=20 MaxNodes=1 GraceTime=20
+PartitionName=closed Nodes=node3 AllowAccounts=others State=DOWN PreemptMode=CANCEL
+"""
+SITE = """
+backend = "slurm"
+[resources]
+workers = 2
+cpus_per_rank = 2
+mem_gb = 8
+timeout_min = 15
+[resources.options]
+partition = "{partition}"
+account = "{account}"
+"""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Path]:
+    """SLURM_CONF of a cluster with limits that the controller enforces."""
+    folder = Path(tempfile.mkdtemp(prefix="site-"))
+    try:
+        need_slurm(run_minislurm("up", "--folder", folder))
+        conf = folder / "slurm.conf"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SLURM_CONF", str(conf))
+            for words in ACCOUNTS:
+                subprocess.run(["sacctmgr", "-i", *words.split()], check=True, capture_output=True)
+            conf.write_text(conf.read_text() + CONFIG)
+            restart_controller(folder)
+            yield conf
+    finally:
+        done = run_minislurm("down", "--folder", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    assert done.returncode in (0, *CANNOT_RUN), done.stderr
+
+
+def restart_controller(folder: Path) -> None:
+    """What is enforced is read at the start of the controller only."""
+    end(folder, "slurmctld")
+    subprocess.run(["slurmctld", "-f", str(folder / "slurm.conf")], check=True, capture_output=True)
+    wait_for(lambda: " UP" in answer("scontrol", "ping"))
+    wait_for(lambda: answer("sinfo", "-h", "-o", "%T").split() != [])
+
+
+def end(folder: Path, name: str) -> None:
+    """Stop a daemon and wait for its end."""
+    pid = int((folder / f"{name}.pid").read_text())
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def answer(*words: str) -> str:
+    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+
+
+def wait_for(true: Any, limit_s: float = 30) -> None:
+    until = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A work folder for the owner alone."""
+    made = tmp_path / "work"
+    made.mkdir(mode=0o700)
+    return made
+
+
+def doctor(folder: Path, lines: str = "", partition: str = "low", account: str = "team") -> Ended:
+    """Ask for one node of a recipe under a launcher with more lines."""
+    path, data = folder.parent / "site.toml", folder.parent / "rows.jsonl"
+    path.write_text(SITE.format(partition=partition, account=account) + lines)
+    data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n')
+    recipe = folder.parent / "recipe.toml"
+    recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 200\n')
+    words = (f"launcher={path}", f"recipe={recipe}", f"work={folder}", "format=json")
+    return command(*words, module="doctor")
+
+
+def told(ended: Ended, state: str) -> str:
+    """What, why and cure of all findings of one state."""
+    findings = json.loads(ended.out)["findings"]
+    chosen = [one for one in findings if one["state"] == state]
+    return "\n".join(f"{one['what']} | {one['why']} | {one['cure']}" for one in chosen)
+
+
+def test_jobs_that_fit_are_good_by_the_words_of_slurm_too(site: Path, folder: Path) -> None:
+    assert site.exists()
+    ended = doctor(folder)
+    assert ended.code == 0, ended.out
+    good = told(ended, "good")
+    assert "rows: 1 x (2 cores, 8 GB) for 15 min fits low" in good
+    assert "`sbatch --test-only` takes a job of each" in good
+    assert "the controller refuses or holds what exceeds" in good
+    assert "where they ask for it (JobRequeue=0)" in good
+    assert "partition low: preempted jobs end 5 s after the job's own signal (REQUEUE)" in good
+    assert "tracked by linuxproc; 5 s from SIGTERM to SIGKILL" in good
+    assert answer("squeue", "-h") == "", "nothing was submitted"
+    assert list(folder.iterdir()) == []
+
+
+LIMITS = {
+    # lines of the launcher, partition, account: what is said of it
+    ("timeout_min = 90", "low", "team"): "timeout_min=90, but user root in account team allows 60",
+    ("timeout_min = 30", "short", "team"): "timeout_min=30, but partition short ends jobs after 20",
+    ("nodes = 2", "short", "team"): "nodes=2, but partition short gives a job 1",
+    ("mem_gb = 900", "low", "team"): "900 GB of memory, but such a node has 256 GB",
+    ("cpus_per_rank = 99", "low", "team"): "99 cores, but such a node has 32",
+    ("gpus_per_node = 9", "low", "team"): "9 GPUs, but such a node has 8 h100",
+    ("gpus_per_node = 5", "low", "team"): "takes gres/gpu=5, but account team allows 4",
+    ('gpus_per_node = 1\noptions.gpu_type = "a100"', "low", "team"): "1 GPUs of type a100, but",
+    ("workers = 60", "low", "team"): "may have 50 jobs waiting and running",
+    ('options.qos = "fast"\nworkers = 12', "low", "team"): "QOS fast may have 9 jobs",
+    ('options.qos = "fast"\ncpus_per_rank = 11', "low", "team"): "cpu=11, but QOS fast allows 10",
+    ('options.qos = "slow"', "low", "team"): "QOS 'slow' is not open to account team",
+    ("", "low", "others"): "account 'others' is not yours in partition low",
+    ("", "closed", "team"): "partition closed does not take account 'team'",
+    ("", "lwo", "team"): "there is no partition 'lwo' | SLURM refuses",
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"), LIMITS.items(), ids=list(map(str, range(len(LIMITS))))
+)
+def test_a_request_over_a_limit_is_bad_with_limit_value_and_cure(
+    site: Path, folder: Path, case: tuple[str, str, str], expected: str
+) -> None:
+    assert site.exists()
+    lines, partition, account = case
+    ended = doctor(folder, f"[stage.prepare.resources]\n{lines}\n", partition, account)
+    assert ended.code == 78, ended.out
+    assert expected in told(ended, "bad")
+
+
+def test_arrays_and_nodes_that_are_away_are_named(site: Path, folder: Path) -> None:
+    assert site.exists()
+    ended = doctor(folder, "[stage.prepare.resources]\nworkers = 45\n")
+    seen = told(ended, "bad") + told(ended, "warn")
+    assert "an array has at most 40 elements (MaxArraySize)" in seen
+    closed = told(doctor(folder, partition="closed"), "bad")
+    assert "partition closed is DOWN" in closed
+    lwo = told(doctor(folder, partition="lwo"), "bad")
+    assert "did you mean 'low'?" in lwo
+
+
+def test_gpus_limits_and_fp8_are_told(site: Path, folder: Path) -> None:
+    assert site.exists()
+    lines = "[stage.prepare.resources]\nworkers = 3\ngpus_per_node = 2\n"
+    good = told(doctor(folder, lines), "good")
+    assert "2 of 3 workers run at once under the limits of account team" in good
+    assert "GPUs of type 'h100' calculate in FP8" in good
+
+
+@pytest.mark.usefixtures("site")
+def test_accounting_that_is_down_is_told_and_is_no_failure(site: Path, folder: Path) -> None:
+    end(site.parent, "slurmdbd")
+    try:
+        ended = doctor(folder, account="")
+        assert "accounting does not answer" in told(ended, "warn")
+        assert ended.code == 0, ended.out
+    finally:
+        variables = {**os.environ, "MYSQL_UNIX_PORT": f"{site.parent}/mariadb.socket"}
+        subprocess.run(["slurmdbd"], env=variables, check=True, capture_output=True)
+
+
+def test_a_compute_node_is_looked_at_when_asked_to(site: Path, folder: Path) -> None:
+    assert site.exists()
+    path = folder.parent / "site.toml"
+    path.write_text(SITE.format(partition="low", account="team"))
+    data = folder.parent / "rows.jsonl"
+    data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n')
+    recipe = folder.parent / "recipe.toml"
+    recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{data}"\n')
+    ended = command(
+        f"launcher={path}",
+        f"recipe={recipe}",
+        f"work={folder}",
+        "job=true",
+        "format=json",
+        module="doctor",
+    )
+    good = told(ended, "good")
+    assert ended.code == 0, ended.out
+    assert f"{folder} is the login node's" in good
+    assert "on node" in good
+    assert "import torch, vllm, transformers works" in good
+    assert list(folder.iterdir()) == []
+    path.write_text(
+        SITE.format(partition="low", account="team") + '[environment]\nTMPDIR="/proc/x"'
+    )
+    broken = command(
+        f"launcher={path}",
+        f"recipe={recipe}",
+        f"work={folder}",
+        "job=true",
+        "format=json",
+        module="doctor",
+    )
+    assert "TMPDIR /proc/x" in told(broken, "bad")
+
+
+def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(
+    site: Path, folder: Path
+) -> None:
+    end(site.parent, "slurmctld")
+    try:
+        ended = doctor(folder)
+        assert ended.code == 78
+        assert "does not answer" in told(ended, "bad")
+        assert "read back work" in told(ended, "good")
+    finally:
+        subprocess.run(["slurmctld", "-f", str(site)], check=True, capture_output=True)
