@@ -1,6 +1,5 @@
 """What the scheduler tells those who watch: asked once for all nodes, and no more than needed."""
 
-import sys
 import time
 from collections.abc import Collection, Sequence
 
@@ -19,32 +18,39 @@ class SchedulerWitness:
     """Asks queue and accounting, each at most once per look, and remembers what they said."""
 
     def __init__(self) -> None:
+        self.problem = ""
+        """Why the last question about the queue had no answer; empty when it had one."""
         self.pause_s = QUEUE_PAUSES_S[0]
         self._queue: list[Seen] = []
+        self._queue_told = ""
         self._accounts: dict[str, Used] | None = None
         self._asked_for: tuple[set[str], set[str]] = (set(), set())
         self._ask_queue_at = self._ask_accounts_at = 0.0
 
     def queue(self, ids: Sequence[str]) -> list[Seen]:
-        """The rows of some jobs in the queue. Without an answer, none, which is told."""
+        """The rows of some jobs in the queue; those of the last answer where there is none now."""
         now, wanted = time.monotonic(), set(ids)
         if now < self._ask_queue_at and wanted == self._asked_for[0]:
             return self._queue
+        before = self._queue
+        self._ask_queue(ids)
+        is_same = bool(ids) and self._queue == before and wanted == self._asked_for[0]
+        self.pause_s = min(2 * self.pause_s, QUEUE_PAUSES_S[1]) if is_same else QUEUE_PAUSES_S[0]
+        self._ask_queue_at = now + self.pause_s
+        self._asked_for = (wanted, self._asked_for[1])
+        return self._queue
+
+    def _ask_queue(self, ids: Sequence[str]) -> None:
         from hala_hpc.backends.slurm import SlurmBackend
 
         try:
-            found = SlurmBackend().look(ids) if ids else []
+            self._queue = SlurmBackend().look(ids) if ids else []
+            self._queue_told, self.problem = time.strftime("%T"), ""
         except Retry as error:
-            print(
-                f"the scheduler does not answer, so this is what the disk tells: {error}",
-                file=sys.stderr,
+            old = f", and what it said at {self._queue_told}" if self._queue_told else ""
+            self.problem = (
+                f"the scheduler does not answer, so this is what the disk tells{old}: {error}"
             )
-            found = []
-        is_same = bool(ids) and found == self._queue and wanted == self._asked_for[0]
-        self.pause_s = min(2 * self.pause_s, QUEUE_PAUSES_S[1]) if is_same else QUEUE_PAUSES_S[0]
-        self._queue, self._ask_queue_at = found, now + self.pause_s
-        self._asked_for = (wanted, self._asked_for[1])
-        return found
 
     def accounts(self, ids: Collection[str]) -> dict[str, Used] | None:
         """What jobs have used, by their ids; None when accounting does not answer."""

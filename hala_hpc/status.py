@@ -44,12 +44,12 @@ def status(arguments: Sequence[str]) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             return follow(words, witness)
         return OK
-    show(read_status(words, witness), words)
+    show(read_status(words, witness), words, witness.problem)
     return OK
 
 
-def show(nodes: list[NodeStatus], words: dict[str, str]) -> None:
-    """Print what was asked for: a table, or one line of JSON."""
+def show(nodes: list[NodeStatus], words: dict[str, str], problem: str) -> None:
+    """Print what was asked for: a table, or one line of JSON; and what may make it untrue."""
     if words.get("format") == "json":
         print(json.dumps({"nodes": [asdict(node) for node in nodes]}, ensure_ascii=False))
     else:
@@ -61,6 +61,8 @@ def show(nodes: list[NodeStatus], words: dict[str, str]) -> None:
                 f"the log of the first failure: python -m hala_hpc.logs work={work_folder(words)}"
             )
     sys.stdout.flush()
+    if problem:
+        print(problem, file=sys.stderr)
 
 
 def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
@@ -75,8 +77,9 @@ def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
         nodes = read_status(words, witness)
         if words.get("format") != "json":
             print(f"{CLEAR if in_place else ''}{time.strftime('%F %T')}\n")
-        show(nodes, words)
-        at_work = any(node.state in ("running", "waiting") for node in nodes)
+        show(nodes, words, witness.problem)
+        # Without an answer of the scheduler nobody knows that nothing waits.
+        at_work = witness.problem or any(node.state in ("running", "waiting") for node in nodes)
         if all(node.state == "done" for node in nodes):
             return OK
         # A launch on this machine is between two nodes for a moment, or submits.
