@@ -16,9 +16,10 @@ from hala_hpc.core.places import find_toml
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.words import split_words
 from hala_hpc.doctor_environments import environment_findings
+from hala_hpc.doctor_estimate import estimate
 from hala_hpc.doctor_folders import READ_ONLY, folder_findings, launcher_folders, nearest
 from hala_hpc.doctor_inputs import input_findings
-from hala_hpc.doctor_space import estimate, space_findings
+from hala_hpc.doctor_space import space_findings
 from hala_hpc.doctor_visit import Visit
 from hala_hpc.plan import Step, make_plan
 

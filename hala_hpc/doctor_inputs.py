@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.findings import Finding
+from hala_hpc.core.findings import Finding, State
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, not_fetched
 from hala_hpc.data.model_files import missing_parts
 from hala_hpc.plan import Step
 
 WHY_OFFLINE = "compute nodes work offline: the jobs that need it would fail after their wait"
+WHY_ONLINE = "jobs fetch it themselves (HF_HUB_OFFLINE=0), each of them, while their GPUs wait"
 
 
 def input_findings(steps: Iterable[Step], environment: Mapping[str, str]) -> list[Finding]:
@@ -18,12 +19,15 @@ def input_findings(steps: Iterable[Step], environment: Mapping[str, str]) -> lis
     words = hub_words(step.node.settings for step in missing)
     absent = not_fetched(words, environment)
     cache = hub_cache(environment)
+    offline = environment.get("HF_HUB_OFFLINE", "1") not in ("0", "false")
+    state: State
+    state, why = ("bad", WHY_OFFLINE) if offline else ("warn", WHY_ONLINE)
     found = [
         Finding(
             "inputs",
-            "bad",
+            state,
             f"{name} ({kind}) is not in the hub cache {cache}",
-            WHY_OFFLINE,
+            why,
             fetch_command(kind, name),
         )
         for kind, name in absent

@@ -14,9 +14,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.backends.slurm_probe import place_of, run_on_node
+from hala_hpc.backends.slurm_probe import NO_NODE, place_of, run_on_node
 from hala_hpc.core.errors import Retry
-from hala_hpc.core.findings import Finding
+from hala_hpc.core.findings import Finding, State
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.doctor_environments import health, imports
 from hala_hpc.doctor_folders import READ_ONLY, launcher_folders, nearest, probe
@@ -60,10 +60,13 @@ def visit(launcher: Launcher, kind: JobKind, spec: dict[str, Any]) -> list[Findi
     try:
         told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
         return [Finding(**one) for one in json.loads(told.splitlines()[-1])]
-    except (Retry, ValueError, IndexError) as error:
+    except Retry as error:
+        # A limit that forbids the job is told by other findings: this is mostly a full queue.
+        state: State = "warn" if NO_NODE in str(error) else "bad"
         what = f"no node for {label(kind.names)} could be looked at in {WAIT_S} s: {error}"
-        why = "its jobs wait as well, or end as this one did"
-        return [Finding("nodes", "bad", what, why, "try again when the queue is shorter")]
+        why = "its jobs wait as well" if state == "warn" else "its jobs may end as this one did"
+        return [Finding("nodes", state, what, why, "try again later, or see SLURM's words")]
+    return [Finding(**one) for one in json.loads(told.splitlines()[-1])]
 
 
 def look(spec: dict[str, Any]) -> Iterator[Finding]:

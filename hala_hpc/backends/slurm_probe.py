@@ -13,6 +13,8 @@ from hala_hpc.core.resources import Resources
 WHERE = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "reservation")
 #: Minutes and memory of a probe: importing vLLM from a cold file system takes both.
 PROBE_MIN, PROBE_MEM_GB, PROBE_CPUS = 10, 8, 2
+#: What srun says when it got no node.
+NO_NODE = "Unable to allocate resources"
 #: Sets the node up as a launcher says, then becomes the program.
 SHELL = 'set -eo pipefail\n{setup}\nexec "$@"'
 
@@ -38,14 +40,15 @@ def run_on_node(
     """
     small = asked.model_copy(update={"gpus_per_node": min(1, asked.gpus_per_node), "nodes": 1})
     wanted = {word: asked.options[word] for word in WHERE if asked.options.get(word)}
-    flags = {**wanted, **gpu_flag(small), "export": ",".join(EXPORTED)}
+    # An empty `mem` among the options: the site refuses the flag.
+    memory = {} if "mem" in asked.options else {"mem": f"{min(PROBE_MEM_GB, asked.mem_gb)}G"}
+    flags = {**wanted, **memory, **gpu_flag(small), "export": ",".join(EXPORTED)}
     command = [
         "srun",
         "--quiet",
         "--ntasks=1",
         "--job-name=doctor",
         f"--cpus-per-task={PROBE_CPUS}",
-        f"--mem={min(PROBE_MEM_GB, asked.mem_gb)}G",
         f"--time={PROBE_MIN}",
         f"--immediate={wait_s}",
         *(f"--{flag}={value}" for flag, value in flags.items() if value),
