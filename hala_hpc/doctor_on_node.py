@@ -3,6 +3,7 @@
 Prints findings as JSON in its last line. What it looks at is told in its one argument.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -50,7 +51,8 @@ def node_findings(
         what = f"work {work} cannot be written: {error.strerror}"
         return [Finding("nodes", "bad", what, "nothing to look for on a node", "name another work")]
     finally:
-        token.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            token.unlink()
 
 
 def visit(launcher: Launcher, kind: JobKind, spec: dict[str, Any]) -> list[Finding]:
@@ -59,7 +61,6 @@ def visit(launcher: Launcher, kind: JobKind, spec: dict[str, Any]) -> list[Findi
     own = json.dumps({**spec, "gpus": kind.asked.gpus_per_node})
     try:
         told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
-        return [Finding(**one) for one in json.loads(told.splitlines()[-1])]
     except Retry as error:
         # A limit that forbids the job is told by other findings: this is mostly a full queue.
         state: State = "warn" if NO_NODE in str(error) else "bad"
