@@ -17,6 +17,9 @@ Turns = tuple[str, str]
 VOCABULARY = 4096
 #: Words of every row where all rows are to have the same number of tokens.
 EQUAL_WORDS = 200
+#: Width of a head, as real models have it. With narrow heads attention, which grows with the square
+#: of the length, takes most of a pass on a CPU, and a full row costs twice as much for each token.
+HEAD_WIDTH = 128
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,15 @@ class Rows:
     plain: Path
     """JSON lines of prompts and completions, for TRL."""
     count: int
+
+
+class RealHeads(Size):
+    """Numbers of a tiny model with heads as wide as those of a real one."""
+
+    @property
+    def heads(self) -> int:
+        """Attention heads."""
+        return self.hidden // HEAD_WIDTH
 
 
 def turns_of(files: Sequence[Path], count: int, seed: int) -> list[Turns]:
@@ -100,5 +112,5 @@ def make_model(folder: Path, turns: Sequence[Turns], family: str, hidden: int) -
     """A tiny model of random weights, and a tokenizer that knows the words."""
     texts = [text for turn in turns for text in turn]
     tokenizer: Any = train_tokenizer(texts, VOCABULARY, family)
-    build_model(family, Size(hidden=hidden, layers=4, seed=0), tokenizer, folder)
+    build_model(family, RealHeads(hidden=hidden, layers=3, seed=0), tokenizer, folder)
     return folder
