@@ -20,7 +20,11 @@ examples:
   python -m hala_hpc.launch stage=all recipe=demo
   python -m hala_hpc.launch stage=translate recipe=hala launcher=slurm work=/scratch/me dry_run=true
   python -m hala_hpc.launch stage=translate --help
-  python -m hala_hpc.status work=/scratch/me"""
+  python -m hala_hpc.doctor launcher=slurm work=/scratch/me
+  python -m hala_hpc.status work=/scratch/me
+  python -m hala_hpc.logs work=/scratch/me
+  python -m hala_hpc.cancel work=/scratch/me dry_run=true
+  python -m hala_hpc.retry work=/scratch/me dry_run=true"""
 
 
 def print_help(arguments: Sequence[str]) -> None:

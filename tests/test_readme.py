@@ -31,6 +31,9 @@ def refusal(line: str) -> tuple[int, str]:
     """Exit code and word of a command that is refused here; 0 for those that are not."""
     if LOOKING.search(line):
         return 66, "holds no run"
+    if "-m hala_hpc.doctor " in line:
+        # No machine that runs this has the models of the recipe and the partition of the example.
+        return 78, ""
     return REFUSED.get(line, (0, ""))
 
 
