@@ -113,6 +113,8 @@ def ours(base: Path, model: Path, tokens: Tokens, grouped: bool) -> Timing:
         "seed": SEED,
     }
     folder = launch(base, "sft", settings)
+    figures: dict[str, Any] = read_json(folder / "output" / "training.json")
+    assert figures["ranks"] == RANKS, figures["ranks"]
     lines = (folder / "output" / "metrics" / "metrics.jsonl").read_text().splitlines()
     attempts = [read_json(path) for path in (folder / "attempts").glob("*.json")]
     began = min(attempt["began"] for attempt in attempts if attempt.get("rank") == 0)
@@ -128,6 +130,8 @@ def launch(base: Path, name: str, settings: dict[str, Any]) -> Path:
     recipe = base / f"{name}.toml"
     recipe.write_text(f"[{name}]\n{words}\n{resources}")
     command = ["-m", "hala_hpc.launch", f"stage={name}", f"recipe={recipe}", f"work={base}/work"]
+    # The launcher of one machine has one rank unless a word says otherwise.
+    command.append(f"{name}.resources.nodes={ranks}")
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
