@@ -22,13 +22,12 @@ from hala_hpc.core.launcher import Launcher
 from hala_hpc.doctor_environments import health, imports
 from hala_hpc.doctor_folders import READ_ONLY, launcher_folders, nearest, probe
 from hala_hpc.doctor_kinds import JobKind, label
+from hala_hpc.engines.engine_fit import FP8_CAPABILITY
 
 #: A node of a busy partition is not waited for longer.
 WAIT_S = 300
 #: Attribute caches of NFS show a new file after at most this.
 SEEN_LIMIT_S = 60
-#: GPUs that calculate in FP8, as in engines/engine_fit.py: Ada (8.9) and newer.
-FP8_CAPABILITY = (8, 9)
 ASK_GPUS = ["nvidia-smi", "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"]
 
 

@@ -6,6 +6,18 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+STAGES = (
+    "prepare",
+    "quantize",
+    "filter",
+    "translate",
+    "tokenize",
+    "sft",
+    "merge",
+    "evaluate",
+    "report",
+)
+
 
 class Ended(NamedTuple):
     """How a command ended and what it printed."""
@@ -53,3 +65,10 @@ def recipe(folder: Path, text: str) -> str:
     path = folder / "recipe.toml"
     path.write_text(text, encoding="utf-8")
     return f"recipe={path}"
+
+
+def one_row_recipe(folder: Path, units: int = 1) -> str:
+    """The word for a recipe of one node, `corpus`, that prepares one row."""
+    (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    text = f'[corpus]\nstage="prepare"\ndata="{folder}/rows.jsonl"\nunits={units}\n'
+    return recipe(folder, text)

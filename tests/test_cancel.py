@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import command, launch
+from command_line import command, launch, one_row_recipe
 from slow_run import (
     launcher_word,
     nodes_of,
@@ -130,11 +130,7 @@ def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Pa
 def test_cancel_says_that_there_is_nothing_and_names_unknown_words(
     tmp_path: Path, work: Path
 ) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
-    (tmp_path / "r.toml").write_text(
-        f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=1\n'
-    )
-    assert launch("stage=all", f"recipe={tmp_path}/r.toml", f"work={work}").code == 0
+    assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     told = command(f"work={work}", module="cancel")
     assert (told.code, "nothing to end" in told.out) == (0, True)
     wrong = command(f"work={work}", "nod=corpus", "node=corpsu", module="cancel")

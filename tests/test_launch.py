@@ -5,21 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import launch, recipe
+from command_line import STAGES, launch, recipe
 
 HALA = ("stage=all", "recipe=hala", "launcher=h100-site", "dry_run=true")
 HEAVY = ("torch", "transformers", "datasets", "vllm", "pyarrow", "numpy")
-STAGES = (
-    "prepare",
-    "quantize",
-    "filter",
-    "translate",
-    "tokenize",
-    "sft",
-    "merge",
-    "evaluate",
-    "report",
-)
 
 
 def test_help_names_every_word_stage_recipe_and_launcher() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command, launch
+from command_line import command, launch, one_row_recipe
 from slow_run import NOTHING, nodes_of, recipe_word, standin_variables, units_done
 
 #: A translation is stopped early after a thousand rows.
@@ -86,11 +86,7 @@ def test_rejected_rows_become_a_node_of_their_own(tmp_path: Path, work: Path) ->
 
 
 def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, work: Path) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
-    (tmp_path / "r.toml").write_text(
-        f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=1\n'
-    )
-    assert launch("stage=all", f"recipe={tmp_path}/r.toml", f"work={work}").code == 0
+    assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     told = command(f"work={work}", module="retry")
     assert (told.code, "no node has failed" in told.out) == (0, True)
     for words, cure in (

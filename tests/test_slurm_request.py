@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import STAGES
 
 from hala_hpc.backends.slurm import SlurmBackend, task_environment
 from hala_hpc.backends.slurm_words import EXPORTED
@@ -196,20 +197,7 @@ def test_the_sbatch_file_of_a_training_on_the_example_site() -> None:
 
 
 @pytest.mark.parametrize("name", ["slurm", "h100-site", "minislurm"])
-@pytest.mark.parametrize(
-    "stage",
-    [
-        "prepare",
-        "quantize",
-        "filter",
-        "translate",
-        "tokenize",
-        "sft",
-        "merge",
-        "evaluate",
-        "report",
-    ],
-)
+@pytest.mark.parametrize("stage", STAGES)
 def test_every_launcher_makes_a_script_for_every_stage(
     name: str, stage: str, tmp_path: Path
 ) -> None:

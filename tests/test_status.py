@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import command, launch, recipe
+from command_line import command, launch, one_row_recipe, recipe
 from slow_run import launcher_word, nodes_of, recipe_word, standin_variables, wait_until
 
 from hala_hpc.backends.slurm_reasons import plain_reason
@@ -131,8 +131,7 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
 def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
     tmp_path: Path, work: Path
 ) -> None:
-    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
-    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
+    line = one_row_recipe(tmp_path, units=2)
     assert launch("stage=all", line, f"work={work}").code == 0
     artifact = (work / "latest/corpus").resolve()
     (artifact / "summary.json").unlink()
