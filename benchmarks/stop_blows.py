@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from benchmarks.moving_files import steady
 from benchmarks.stop_node import LIMIT_S, RANKS, StopRun
 
 #: The largest distance between the signals that two ranks get, in seconds.
@@ -97,7 +98,7 @@ STOPS: dict[str, Blow] = {
 
 def is_saving(staging: Path) -> bool:
     """Whether some attempt has begun to save a checkpoint."""
-    return any(staging.glob("*/checkpoint-*"))
+    return steady(lambda: any(staging.glob("*/checkpoint-*")))
 
 
 def parent_of(pid: int) -> int:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.moving_files import steady
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import read_line
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.engines.checkpoints import checkpoints, flaw, read_commit
+from hala_hpc.engines.checkpoints import checkpoints, flaw, read_commit, step_of
 from hala_hpc.gate import begin_round
 from hala_hpc.plan import make_plan
 from hala_hpc.submit import make_spec, worker_job
@@ -118,6 +119,10 @@ class StopRun:
 
     def reached(self) -> int:
         """The last step that was made, also by an attempt that was killed since."""
+        return steady(self.told_steps)
+
+    def told_steps(self) -> int:
+        """The same in one look; FileNotFoundError when a checkpoint goes meanwhile."""
         steps = [0]
         for file in self.kept.glob("**/metrics.jsonl"):
             lines = file.read_text().split("\n")[:-1]
@@ -135,14 +140,12 @@ class StopRun:
 
     def whole(self) -> set[int]:
         """Steps of the checkpoints that are whole, read back here; 0 is the start of all."""
-        marked = [path for path in checkpoints(self.kept) if read_commit(path)]
-        return {0} | {int(path.name.partition("-")[2]) for path in marked if flaw(path) is None}
 
-    def marked(self) -> int:
-        """The newest step whose checkpoint says that it is whole."""
-        steps = [0]
-        steps += [int(p.name.partition("-")[2]) for p in checkpoints(self.kept) if read_commit(p)]
-        return max(steps)
+        def look() -> set[int]:
+            marked = [path for path in checkpoints(self.kept) if read_commit(path)]
+            return {0} | {step_of(path) for path in marked if flaw(path) is None}
+
+        return steady(look)
 
     def weights(self) -> bytes:
         """The weights of the finished model; nothing where there is none."""

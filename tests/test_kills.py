@@ -16,6 +16,7 @@ from benchmarks.kill_log import losses
 from benchmarks.kill_node import KillNode, Shape
 from benchmarks.kill_run import KillRun
 from benchmarks.kills import wrong_writer
+from benchmarks.moving_files import steady
 from benchmarks.rows_check import RowsCheck, left_over
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.data.corpus import Row
@@ -138,10 +139,14 @@ def wait_until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
+def has_piece(artifact: Artifact) -> bool:
+    return steady(lambda: any(artifact.folder.glob("kept/*/piece-*")))
+
+
 def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(node: KillNode) -> None:
     artifact = node.fresh("fenced")
     old = node.start_worker(artifact, 0)
-    wait_until(lambda: list(artifact.folder.glob("kept/*/piece-*")), "the first piece")
+    wait_until(lambda: has_piece(artifact), "the first piece")
     pid = json.loads(artifact.progress_file(0).read_text())["pid"]
     os.kill(pid, signal.SIGSTOP)
     lease = json.loads(artifact.lease_file(0).read_text())["attempt"]
@@ -167,7 +172,7 @@ def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -
     node = KillNode(tmp_path, SHAPE)
     line = node.start("launch", *node.words)
     artifact = node.step.artifact
-    wait_until(lambda: list(artifact.folder.glob("kept/*/piece-*")), "the first piece")
+    wait_until(lambda: has_piece(artifact), "the first piece")
     os.kill(json.loads(artifact.progress_file(0).read_text())["pid"], signal.SIGKILL)
     assert line.wait(120) == 0
     found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()

@@ -16,8 +16,10 @@ from real_ranks import Ranks, losses_of, weights_of
 from tiny_models import SENTENCES
 from token_folders import make_tokens
 
-from benchmarks.stop_node import Shape
+from benchmarks.stop_blows import is_saving
+from benchmarks.stop_node import Shape, StopRun
 from benchmarks.stops import Asked, Tally, stop_all
+from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, RETRY, UserError
 from hala_hpc.engines.running_engine import require_engine
 from hala_hpc.engines.step_watchdog import StepWatchdog, behind
@@ -230,6 +232,41 @@ def test_another_engine_than_asked_for_is_an_error(tmp_path: Path) -> None:
         require_engine(trainer, training, out)
     text = str(caught.value)
     assert "engine='torch' instead of 'deepspeed', zero_stage=0 instead of 2;" in text
+
+
+@pytest.mark.parametrize("moment", ["listed", "read"])
+def test_a_checkpoint_that_gets_its_name_under_the_eyes_of_the_stops_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    node: Any = None
+    run = StopRun(node, Artifact(tmp_path))
+    staged = run.kept / ".staging" / "a1" / "checkpoint-10"
+    staged.mkdir(parents=True)
+    (staged / "metrics.jsonl").write_text('{"step": 10}\n')
+
+    def commit() -> None:
+        if staged.exists():
+            staged.rename(run.kept / staged.name)
+            staged.parent.rmdir()
+
+    def after_commit(plain: Any, word: str) -> Any:
+        def look(path: Any, *more: Any, **others: Any) -> Any:
+            if word in str(path):
+                commit()
+            return plain(path, *more, **others)
+
+        return look
+
+    assert is_saving(run.kept / ".staging")
+    if moment == "listed":
+        monkeypatch.setattr(os, "scandir", after_commit(os.scandir, "a1"))
+        assert not is_saving(run.kept / ".staging")
+        staged.parent.mkdir()
+        (run.kept / staged.name).rename(staged)
+    else:
+        monkeypatch.setattr(Path, "read_text", after_commit(Path.read_text, "metrics"))
+    assert run.reached() == 10
+    assert not staged.exists()
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill_node import KillNode, Shape
+from benchmarks.moving_files import steady
 from benchmarks.rows_check import RowsCheck, left_over
 from benchmarks.unequal import told, who_made
 from hala_hpc.core.artifact import Artifact
@@ -36,6 +37,10 @@ def wait_until(true: Callable[[], object], what: str) -> None:
     while not true():
         assert time.monotonic() < deadline, f"never happened: {what}"
         time.sleep(0.01)
+
+
+def has_piece(artifact: Artifact) -> bool:
+    return steady(lambda: any(artifact.folder.glob("kept/*/piece-*")))
 
 
 def claims(artifact: Artifact) -> list[Path]:
@@ -78,7 +83,7 @@ def test_a_worker_for_whom_nothing_is_left_starts_no_engine(node: KillNode) -> N
 def test_a_killed_worker_that_starts_again_finishes_what_it_had_claimed(node: KillNode) -> None:
     artifact = node.fresh("killed", workers=2)
     slow = node.start("worker", artifact.folder, 0, HALA_STANDIN_STEP_S="0.05")
-    wait_until(lambda: list(artifact.folder.glob("kept/*/piece-*")), "the first piece")
+    wait_until(lambda: has_piece(artifact), "the first piece")
     for pid in (slow.pid, json.loads(artifact.progress_file(0).read_text())["pid"]):
         os.kill(pid, signal.SIGKILL)
     slow.wait()
