@@ -90,15 +90,18 @@ def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> Pl
     return place
 
 
-if __name__ == "__main__":
-    # One rank of several: the settings come as JSON, facts go to a file.
-    _name, _settings, _base, _stop = sys.argv[1:]
+def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
+    """Run one rank of several and end the process: settings are JSON, facts go to a file."""
     try:
-        _out = run_plain(_name, json.loads(_settings), Path(_base), stop_at=float(_stop))
-    except (Retry, UserError) as _error:
-        print(_error, flush=True)
-        os._exit(getattr(_error, "code", RETRY))
-    if _out.facts:
-        (Path(_base) / "facts.json").write_text(json.dumps(_out.facts.as_dict()))
+        out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))
+    except (Retry, UserError) as error:
+        print(error, flush=True)
+        os._exit(getattr(error, "code", RETRY))
+    if out.facts:
+        (Path(base) / "facts.json").write_text(json.dumps(out.facts.as_dict()))
     sys.stdout.flush()
     os._exit(0)
+
+
+if __name__ == "__main__":
+    run_rank(*sys.argv[1:])

@@ -2,17 +2,70 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from plain_out import run_rank
 
 from hala_hpc.backends.local import free_port
 
 #: No rank of so small a training lives longer.
 LIMIT_S = 240
+#: What every rank imports, most of the time of so small a training.
+HEAVY = ["trl.trainer.sft_trainer", "deepspeed", "datasets", "peft", "tensorboardX"]
+HEAVY += [f"transformers.models.{name}.modeling_{name}" for name in ("lfm2", "qwen2")]
+
+
+@cache
+def ready() -> Any:
+    """What starts ranks: forks of a process that has imported all that they need, and no more."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # DeepSpeed reads it when it is imported; a job on a machine without GPUs sets it before that.
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(HEAVY)
+    return context
+
+
+class Rank:
+    """One rank as a process of its own; the words are those of `subprocess.Popen`."""
+
+    def __init__(self, words: list[str], env: dict[str, str], log: Path) -> None:
+        # A daemon may have no children, and converting a checkpoint starts one.
+        self.process = ready().Process(target=begin, args=(words, env, log), daemon=False)
+        self.process.start()
+        self.pid = int(self.process.pid)
+
+    def poll(self) -> int | None:
+        """The exit code, minus the signal where one ended it; None while it runs."""
+        code: int | None = self.process.exitcode
+        return code
+
+    def wait(self, timeout: float = LIMIT_S) -> int:
+        """The exit code, once it is there."""
+        self.process.join(timeout)
+        code = self.poll()
+        assert code is not None, f"process {self.pid} did not end within {timeout} s"
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+
+def begin(words: list[str], env: dict[str, str], log: Path) -> None:
+    """In the new process: print to the log from now on, see the variables, run the rank."""
+    with log.open("w") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    os.environ.clear()
+    os.environ.update(env)
+    os.chdir(Path(__file__).parent.parent)
+    run_rank(*words)
 
 
 class Ranks:
@@ -25,20 +78,11 @@ class Ranks:
         if ranks > 1:
             env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
             env |= {"WORLD_SIZE": str(ranks)}
-        words = ["tests/plain_out.py", "sft", json.dumps(settings), str(base), str(stop_at)]
+        words = ["sft", json.dumps(settings), str(base), str(stop_at)]
         self.children = []
         for rank in range(ranks):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
-            with (base / f"rank-{rank}.log").open("w") as log:
-                self.children.append(
-                    subprocess.Popen(
-                        [sys.executable, *words],
-                        env=env | own,
-                        cwd=Path(__file__).parent.parent,
-                        stdout=log,
-                        stderr=subprocess.STDOUT,
-                    )
-                )
+            self.children.append(Rank(words, env | own, base / f"rank-{rank}.log"))
 
     def wait_until(self, true: Callable[[], bool], what: str) -> None:
         """Wait for something while the ranks run."""
