@@ -13,7 +13,6 @@ from hala_hpc.doctor_gpus import gpu_findings
 from hala_hpc.doctor_jobs import accepted, job_findings
 from hala_hpc.doctor_kinds import JobKind, kinds_of
 from hala_hpc.doctor_visit import Visit
-from hala_hpc.worker import work
 
 
 def slurm_findings(visit: Visit, ask_each: bool) -> Iterator[Finding]:
@@ -51,8 +50,9 @@ def job_of(visit: Visit, kind: JobKind) -> Job:
     """A job of a kind, as the launcher would hand it in."""
     return Job(
         name=f"doctor-{kind.names[0]}"[:64],
-        call=work,
-        arguments=tuple((str(visit.work), element) for element in range(kind.workers)),
+        module="hala_hpc.worker",
+        words=(str(visit.work),),
+        elements=kind.workers,
         python=visit.launcher.python_of("main"),
         resources=kind.asked,
         folder=visit.work / "doctor",

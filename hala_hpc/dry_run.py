@@ -1,22 +1,22 @@
 """`dry_run=true`: tell what a line would do, and do nothing."""
 
 import os
+import shlex
 
-from tabulate import tabulate
-
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm import SlurmBackend, script_file
 from hala_hpc.command import Line
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
+from hala_hpc.node_jobs import code_commit, gate_job, make_spec, worker_job
 from hala_hpc.plan import Step
-from hala_hpc.submit import code_commit, gate_job, make_spec, worker_job
+from hala_hpc.text_table import text_table
 
 
 def print_plan(line: Line, chosen: dict[str, Step]) -> None:
     """The table of nodes, and for SLURM the text of every job that would be submitted."""
     print(f"recipe {line.recipe}\nlauncher {line.launcher.name}\nwork {line.work}\n")
     header = ["node", "stage", "state", "units", "workers", "each worker", "after"]
-    print(tabulate([row(step) for step in chosen.values()], header, disable_numparse=True))
+    print(text_table([row(step) for step in chosen.values()], header))
     missing = [step for step in chosen.values() if step.state != "done"]
     print(
         f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
@@ -79,17 +79,19 @@ def describe_resources(resources: Resources) -> str:
 
 
 def print_scripts(line: Line, missing: list[Step]) -> None:
-    """The sbatch text of workers and gates; ids of jobs to come are named by their node."""
+    """Every sbatch command and the script that all have; ids to come are named by their node."""
     backend, commit = SlurmBackend(), code_commit()
     names = {step.name for step in missing}
     for step in missing:
         spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
         after = tuple(f"<gate of {n}>" for n in step.node.input_nodes() if n in names)
-        print(
-            f"\n# ---- {step.name}: workers\n"
-            f"{backend.script(worker_job(step.artifact, step.workers, spec, after))}"
-        )
-        print(
-            f"\n# ---- {step.name}: gate\n"
-            f"{backend.script(gate_job(step.artifact, spec, f'<workers of {step.name}>'))}"
-        )
+        workers = worker_job(step.artifact, step.workers, spec, after)
+        gate = gate_job(step.artifact, 1, spec, f"<workers of {step.name}>")
+        print(f"\n# ---- {step.name}: workers\n{in_lines(backend.command(workers))}")
+        print(f"\n# ---- {step.name}: gate\n{in_lines(backend.command(gate))}")
+    print(f"\n# ---- {script_file()}\n{script_file().read_text()}")
+
+
+def in_lines(command: list[str]) -> str:
+    """A command to be read: a line for each of its words."""
+    return " \\\n    ".join(shlex.quote(word) for word in command)

@@ -89,7 +89,7 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
     Those of the gate alone where the workers wrote logs of their own.
     """
     ids = job_ids(artifact)[-1:] if has_begun(artifact) else job_ids(artifact)
-    found = [path for i in ids for path in sorted(artifact.logs.glob(f"{i}_*_log.*"))]
+    found = [path for i in ids for path in sorted(artifact.logs.glob(f"job-{i}*.out"))]
     return [path for path in found if path.stat().st_size]
 
 

@@ -15,17 +15,22 @@ from typing import Any
 from uuid import uuid4
 
 from hala_hpc.attempt import load_stage
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.collected import Collected
-from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, Retry, UserError
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, NoRoom, Retry, UserError
 from hala_hpc.core.files import claim_folder, read_json, write_json
 from hala_hpc.core.stage import Facts
+from hala_hpc.failure_evidence import note_failures, scheduler_words
+from hala_hpc.failure_policy import BLAMELESS_ROUNDS, changes_of, decide
 
 #: Rounds in a row that may end without a new mark or checkpoint before the gate gives up.
 IDLE_ROUNDS = 2
 LOG_TAIL_LINES = 15
+#: How long a gate waits for room among the jobs of its user, and how often it looks, in seconds.
+ROOM_WAIT_S = 600
+ROOM_PAUSE_S = 15
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,8 @@ def close(artifact: Artifact) -> Verdict:
         return Verdict("done")
     code, reasons = without_inputs(artifact, config)
     if code == OK:
+        note_failures(artifact)
         code, reasons = hopeless(artifact)
-    if code == OK and idle_rounds(artifact) >= IDLE_ROUNDS:
-        code, reasons = (
-            INTERNAL,
-            [f"{IDLE_ROUNDS} rounds of jobs ended without progress", *last_words(artifact)],
-        )
     if code != OK:
         return fail(artifact, code, reasons)
     return Verdict("again", RETRY, tuple(last_words(artifact)))
@@ -93,6 +94,7 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: dict[str, An
         number,
         {
             "round": number,
+            "key": uuid4().hex[:8],
             "assignment": [missing[first::workers] for first in range(workers)],
             "progress_before": progress_made(artifact),
             "began": time.time(),
@@ -103,11 +105,27 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: dict[str, An
 
 
 def idle_rounds(artifact: Artifact) -> int:
-    """How many rounds up to the last one ended without progress, since a person asked."""
+    """How many rounds up to the last one ended without progress, since a person asked.
+
+    A round that only preemption or bad nodes ended, or after which another is asked for, as with
+    more memory, does not count: these have bounds of their own in `failure_policy`.
+    """
     last = artifact.round(artifact.last_round())
     if not last or last["progress_before"] != progress_made(artifact):
         return 0
+    decision = decide(artifact, last["spec"])
+    if decision.is_blameless or decision.has_changed:
+        return int(last["spec"]["idle_rounds"])
     return int(last["spec"]["idle_rounds"]) + 1
+
+
+def blameless_rounds(artifact: Artifact) -> int:
+    """How many rounds in a row brought no progress and were ended by the cluster alone."""
+    last = artifact.round(artifact.last_round())
+    if not last or last["progress_before"] != progress_made(artifact):
+        return 0
+    is_blameless = decide(artifact, last["spec"]).is_blameless
+    return int(last["spec"].get("blameless_rounds", 0)) + 1 if is_blameless else 0
 
 
 def attempts_of_last_round(artifact: Artifact) -> list[dict[str, Any]]:
@@ -131,10 +149,16 @@ def without_inputs(artifact: Artifact, config: dict[str, Any]) -> tuple[int, lis
 
 
 def hopeless(artifact: Artifact) -> tuple[int, list[str]]:
-    """Code and reasons of a failure that another attempt cannot mend; (0, []) when it may."""
-    for attempt in attempts_of_last_round(artifact):
-        if attempt["code"] not in (OK, RETRY, INTERNAL):
-            return int(attempt["code"]), list(attempt["reasons"])
+    """Code and reasons where there must be no other round; (0, []) where there may."""
+    decision = decide(artifact, artifact.round(artifact.last_round())["spec"])
+    if decision.code != OK:
+        return decision.code, [*decision.reasons, *log_of_defect(artifact, decision.code)]
+    if idle_rounds(artifact) >= IDLE_ROUNDS:
+        told = f"{IDLE_ROUNDS} rounds of jobs ended without progress"
+        return INTERNAL, [told, *last_words(artifact)]
+    if blameless_rounds(artifact) >= BLAMELESS_ROUNDS:
+        told = f"{BLAMELESS_ROUNDS} rounds of jobs were preempted or lost their nodes before any"
+        return RETRY, [f"{told} progress", *last_words(artifact)]
     return OK, []
 
 
@@ -146,23 +170,27 @@ def last_words(artifact: Artifact) -> list[str]:
         f"{reason} ({count} times)" if count > 1 else reason for reason, count in reasons.items()
     ]
     if not attempts:
-        return [
-            "the workers left no word: killed, or never started",
-            *words_of_scheduler(artifact),
-        ]
-    worst = attempts[-1]
-    log = artifact.log_file(worst["worker"], worst["rank"])
-    if log.exists() and worst["code"] == INTERNAL:
-        tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-        lines += [f"the end of {log}:", *(f"  {line}" for line in tail)]
-    return lines + words_of_scheduler(artifact)
+        lines = ["the workers left no word: killed, or never started"]
+    worst = INTERNAL if attempts and attempts[-1]["code"] == INTERNAL else OK
+    return [*lines, *log_of_defect(artifact, worst), *words_of_scheduler(artifact)]
+
+
+def log_of_defect(artifact: Artifact, code: int) -> list[str]:
+    """The tail of the log of the last attempt that ended with a defect, where that is the code."""
+    attempts = [a for a in attempts_of_last_round(artifact) if a["code"] == INTERNAL]
+    if code != INTERNAL or not attempts:
+        return []
+    log = artifact.log_file(attempts[-1]["worker"], attempts[-1]["rank"])
+    if not log.exists():
+        return []
+    tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    return [f"the end of {log}:", *(f"  {line}" for line in tail)]
 
 
 def words_of_scheduler(artifact: Artifact) -> list[str]:
     """How SLURM saw the workers end, e.g. out of memory; nothing where it does not tell."""
-    jobs = read_json(artifact.jobs_file)
-    told = SlurmBackend().reason(jobs["workers"]) if jobs else ""
-    return [f"the scheduler says of job {jobs['workers']}: {told}"] if told else []
+    told = scheduler_words(artifact)
+    return [f"the scheduler says: {', '.join(told)}"] if told else []
 
 
 def fail(artifact: Artifact, code: int, reasons: list[str]) -> Verdict:
@@ -191,6 +219,8 @@ def summarize(artifact: Artifact, config: dict[str, Any]) -> None:
             "details": details,
             "seconds_wall": round(time.time() - first_began(artifact), 3),
             "rounds": artifact.last_round(),
+            # What later rounds did differently from the first, and why.
+            "because": changes_of(artifact),
         },
     )
 
@@ -254,34 +284,63 @@ def add_up(
     }
 
 
-def gate(folder: str) -> None:
-    """The gate as a job: closes the node, or submits what is missing with a successor gate.
+def gate(folder: str, number: int | None = None) -> None:
+    """The gate of a round as a job: closes the node, or submits what is missing with a successor.
 
     Leaves with 0 when the node is done or goes on in the successor, else with the code of the
-    failure, so that the jobs that wait for this one are cancelled.
+    failure, so that the jobs that wait for this one are cancelled. Last, it submits nodes of the
+    run that had no room before.
     """
     os.umask(0o077)
     artifact = Artifact(Path(folder))
-    verdict = close(artifact)
-    print(f"{artifact.folder.name}: {verdict.state}", *verdict.reasons, sep="\n", flush=True)
-    if verdict.state == "again":
-        verdict = submit_again(artifact)
+    verdict = Verdict("again")
+    if number is None or not goes_on_elsewhere(artifact, number):
+        verdict = close(artifact)
+        print(f"{artifact.folder.name}: {verdict.state}", *verdict.reasons, sep="\n", flush=True)
+        if verdict.state == "again":
+            verdict = submit_again(artifact)
+    importlib.import_module("hala_hpc.feed").feed(artifact.folder.parent)
+    sys.stdout.flush()
     os._exit(verdict.code)
+
+
+def goes_on_elsewhere(artifact: Artifact, number: int) -> bool:
+    """Whether a later round than this gate's is at work: the gate was killed while it submitted."""
+    if artifact.last_round() <= number:
+        return False
+    submit = importlib.import_module("hala_hpc.submit")
+    submit.settle([artifact])
+    successor = submit.living_gate(artifact, SlurmBackend().look(), own_id())
+    if successor:
+        submit.hand_over(artifact, own_id(), successor)
+    return bool(successor)
+
+
+def own_id() -> str:
+    """Id of the job that runs this gate; "" outside of one."""
+    return task_environment().get("HALA_JOB_ID", "")
 
 
 def submit_again(artifact: Artifact) -> Verdict:
     """Submit what is missing; when that fails, the node has failed and says so."""
     submit = importlib.import_module("hala_hpc.submit")
-    try:
-        submit.submit_again(artifact)
-    except UserError as error:
-        return fail(artifact, error.code, error.mistakes)
-    except Retry as error:
-        return fail(artifact, RETRY, [str(error)])
-    return Verdict("again")
+    until_s = time.monotonic() + ROOM_WAIT_S
+    while True:
+        try:
+            submit.submit_again(artifact, own_id())
+        except NoRoom as error:
+            if time.monotonic() < until_s:
+                time.sleep(ROOM_PAUSE_S)
+                continue
+            return fail(artifact, RETRY, [f"the cluster takes no more jobs: {error}"])
+        except UserError as error:
+            return fail(artifact, error.code, error.mistakes)
+        except Retry as error:
+            return fail(artifact, RETRY, [str(error)])
+        return Verdict("again")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m hala_hpc.gate <artifact>")
-    gate(sys.argv[1])
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: python -m hala_hpc.gate <artifact> [<round>]")
+    gate(sys.argv[1], *map(int, sys.argv[2:]))

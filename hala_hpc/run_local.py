@@ -9,9 +9,10 @@ from hala_hpc.backends.local import run
 from hala_hpc.command import Line
 from hala_hpc.core.errors import OK
 from hala_hpc.gate import begin_round, close
+from hala_hpc.node_jobs import code_commit, make_spec, worker_job
 from hala_hpc.plan import Step
 from hala_hpc.progress_bar import NodeBar
-from hala_hpc.submit import code_commit, make_spec, next_spec, worker_job
+from hala_hpc.submit import next_spec
 
 
 def run_steps(line: Line, chosen: dict[str, Step]) -> int:

@@ -2,15 +2,11 @@
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import Line
-from hala_hpc.core.errors import CONFIG, OK, UserError
-from hala_hpc.core.files import read_json
+from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
+from hala_hpc.feed import Waiting, waiting_nodes, write_waiting
+from hala_hpc.node_jobs import code_commit, make_spec, worker_job
 from hala_hpc.plan import Step
-from hala_hpc.submit import code_commit, job_ids, make_spec, submit_node, worker_job
-
-
-def is_living(step: Step, living: dict[str, str]) -> bool:
-    """Whether workers or gate of a node still have something before them."""
-    return any(i in living for i in job_ids(step.artifact))
+from hala_hpc.submit import job_ids, living_gate, settle, submit_node
 
 
 def require_accepted(line: Line, steps: list[Step]) -> None:
@@ -29,28 +25,60 @@ def require_accepted(line: Line, steps: list[Step]) -> None:
 
 
 def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
-    """Submit every missing node that has no living jobs, after the gates of its inputs."""
+    """Submit every missing node that has no living jobs, after the gates of its inputs.
+
+    Nodes for which the cluster has no room now are left to the gates of those before them. Raises
+    UserError when no gate is there to do that.
+    """
     steps = [step for step in chosen.values() if step.state != "done"]
-    living = SlurmBackend().states([i for step in steps for i in job_ids(step.artifact)])
+    settle([step.artifact for step in steps])
+    seen = SlurmBackend().look()
     gates: dict[str, str] = {}
-    commit, submitted = code_commit(), 0
+    commit, late, submitted = code_commit(), list[Waiting](), 0
     for step in steps:
-        ids = job_ids(step.artifact)
-        if is_living(step, living):
-            gates[step.name] = (read_json(step.artifact.jobs_file) or {})["gate"]
-            print(f"{step.name}: jobs {', '.join(ids)} are at it")
+        if gate := living_gate(step.artifact, seen):
+            gates[step.name] = gate
+            print(f"{step.name}: jobs {', '.join(job_ids(step.artifact))} are at it")
             continue
-        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
-        after = tuple(gates[name] for name in step.node.input_nodes() if name in gates)
         step.artifact.failure_file.unlink(missing_ok=True)
-        gates[step.name] = submit_node(step.artifact, step.units, spec, after)
-        ids = job_ids(step.artifact)
-        print(
-            f"{step.name}: workers {ids[0]}, gate {ids[1]}"
-            + (f", after {', '.join(after)}" if after else "")
-        )
-        submitted += 1
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
+        inputs = [name for name in step.node.input_nodes() if name in chosen]
+        after = tuple(gates[name] for name in inputs if name in gates)
+        if not late:
+            try:
+                gates[step.name] = submit_node(step.artifact, step.units, spec, after)
+                tell(step, after)
+                submitted += 1
+                continue
+            except NoRoom as error:
+                reason = str(error)
+        folders = tuple(chosen[name].artifact.folder.name for name in inputs)
+        late.append(Waiting(step.artifact.folder.name, step.units, spec, folders))
+    leave_to_gates(line, steps, late)
+    if late and not gates:
+        raise UserError(f"no room for another job of yours now ({reason}): try again later", RETRY)
+    tell_all(line, submitted, late)
+    return OK
+
+
+def leave_to_gates(line: Line, steps: list[Step], late: list[Waiting]) -> None:
+    """Write down the nodes that wait for room, beside those of other lines in this folder."""
+    mine = {step.artifact.folder.name for step in steps}
+    others = [one for one in waiting_nodes(line.work) if one.folder not in mine]
+    write_waiting(line.work, [*others, *late])
+
+
+def tell(step: Step, after: tuple[str, ...]) -> None:
+    """Name the jobs of a node that was submitted."""
+    workers, gate = job_ids(step.artifact)
+    behind = f", after {', '.join(after)}" if after else ""
+    print(f"{step.name}: workers {workers}, gate {gate}{behind}")
+
+
+def tell_all(line: Line, submitted: int, late: list[Waiting]) -> None:
+    """Say what was done and how to watch it."""
+    if late:
+        print(f"{len(late)} nodes wait for room: the gates before them submit them")
     print(
         f"{submitted} nodes submitted; watch them with python -m hala_hpc.status work={line.work}"
     )
-    return OK

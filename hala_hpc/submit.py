@@ -1,140 +1,141 @@
-"""From a step of the plan to jobs: the workers of a node, its gate, and who waits for whom."""
+"""Submit the rounds of a node so that a kill at any instant loses and doubles nothing.
+
+The round's file, with a key that nobody else has, is written before sbatch; the ids stand in
+`jobs.json` after it. Jobs whose ids were never written are known again by the key in their names.
+"""
 
 import time
-from pathlib import Path
 from typing import Any
 
 from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import NoRoom
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.core.job import Job
-from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import StageSettings
-from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
-from hala_hpc.gate import begin_round, gate, idle_rounds
-from hala_hpc.worker import work
+from hala_hpc.failure_policy import adjusted_spec
+from hala_hpc.gate import begin_round, blameless_rounds, idle_rounds
+from hala_hpc.node_jobs import gate_job, job_name, worker_job
 
-
-def make_spec(launcher: Launcher, settings: StageSettings, env: str, commit: str) -> dict[str, Any]:
-    """What the jobs of a round and of later ones need to know; kept in the round's file.
-
-    The settings stand here as well as in `config.json`: those that leave the result as it is may
-    be others each time that somebody asks.
-    """
-    return {
-        "launcher": launcher.model_dump(mode="json"),
-        "env": env,
-        "commit": commit,
-        "settings": settings.model_dump(mode="json", exclude={"resources"}),
-        "resources": settings.resources.model_dump(mode="json"),
-        "idle_rounds": 0,
-    }
-
-
-def worker_job(
-    artifact: Artifact, workers: int, spec: dict[str, Any], after_ok: tuple[str, ...] = ()
-) -> Job:
-    """The array of workers of a node."""
-    launcher = Launcher.model_validate(spec["launcher"])
-    resources = Resources.model_validate(spec["resources"])
-    return Job(
-        name=artifact.folder.name[-64:],
-        call=work,
-        arguments=tuple((str(artifact.folder), worker) for worker in range(workers)),
-        python=launcher.python_of(spec["env"]),
-        resources=resources,
-        folder=artifact.logs,
-        after_ok=after_ok,
-        environment={
-            "OMP_NUM_THREADS": str(resources.cpus_per_rank),
-            **job_environment(launcher, spec),
-        },
-        setup=launcher.setup,
-    )
-
-
-def gate_job(artifact: Artifact, spec: dict[str, Any], workers_id: str) -> Job:
-    """The gate that follows the workers."""
-    launcher = Launcher.model_validate(spec["launcher"])
-    return Job(
-        name=f"gate-{artifact.folder.name}"[:64],
-        call=gate,
-        arguments=((str(artifact.folder),),),
-        python=launcher.python_of("main"),
-        resources=launcher.gate_resources,
-        folder=artifact.logs,
-        after_any=(workers_id,),
-        environment=job_environment(launcher, spec),
-        setup=launcher.setup,
-    )
-
-
-def job_environment(launcher: Launcher, spec: dict[str, Any]) -> dict[str, str]:
-    """Variables of every job; the launcher's win."""
-    return {**JOB_ENVIRONMENT, "HALA_COMMIT": spec["commit"], **launcher.environment}
+#: An sbatch that outlived its launch has got through, or never will, after this many seconds.
+SETTLED_S = 5
 
 
 def submit_node(
     artifact: Artifact, units: int, spec: dict[str, Any], after_ok: tuple[str, ...] = ()
 ) -> str:
-    """Submit the missing units of a node and its gate; return the id of the gate."""
-    backend = SlurmBackend()
+    """Submit the missing units of a node and its gate; return the id of the gate.
+
+    With fewer workers, each for more units, where the cluster takes no more jobs or no larger
+    array. Raises NoRoom when it takes not even one worker and a gate.
+    """
     workers = Resources.model_validate(spec["resources"]).workers
-    number = begin_round(artifact, units, workers, spec)
-    count = len(artifact.round(number)["assignment"])
-    workers_id = backend.submit(worker_job(artifact, count, spec, after_ok))
-    gate_id = backend.submit(gate_job(artifact, spec, workers_id))
-    write_json(
-        artifact.jobs_file,
-        {
-            "round": number,
-            "workers": workers_id,
-            "gate": gate_id,
-            "submitted": time.time(),
-        },
-    )
+    while True:
+        number = begin_round(artifact, units, workers, spec)
+        count = len(artifact.round(number)["assignment"])
+        try:
+            return submit_round(artifact, number, after_ok)
+        except NoRoom:
+            # Nothing of it is left: this round never was.
+            artifact.round_file(number).unlink()
+            if count == 1:
+                raise
+            workers = count // 2
+
+
+def submit_round(
+    artifact: Artifact, number: int, after_ok: tuple[str, ...] = (), workers_id: str = ""
+) -> str:
+    """Submit workers and gate of a round, the gate alone where the workers are known; its id."""
+    backend = SlurmBackend()
+    asked = artifact.round(number)
+    spec = asked["spec"]
+    jobs: dict[str, Any] = {"round": number, "submitted": time.time()}
+    if not workers_id:
+        count = len(asked["assignment"])
+        workers_id = backend.submit(worker_job(artifact, count, spec, after_ok, asked["key"]))
+    write_json(artifact.jobs_file, jobs | {"workers": workers_id})
+    try:
+        gate_id = backend.submit(gate_job(artifact, number, spec, workers_id))
+    except NoRoom:
+        backend.cancel([workers_id])
+        raise
+    write_json(artifact.jobs_file, jobs | {"workers": workers_id, "gate": gate_id})
     return gate_id
+
+
+def is_unsettled(artifact: Artifact) -> bool:
+    """Whether ids of the newest round were never written: somebody submits, or was killed."""
+    asked, jobs = newest(artifact)
+    if not asked or asked["spec"]["launcher"]["backend"] == "local":
+        return False
+    return jobs.get("round") != asked["round"] or "gate" not in jobs
+
+
+def settle(artifacts: list[Artifact]) -> None:
+    """Wait until every sbatch that a killed launch left behind has got through, or never will."""
+    ages = [
+        time.time() - artifact.round_file(artifact.last_round()).stat().st_mtime
+        for artifact in artifacts
+        if is_unsettled(artifact)
+    ]
+    if ages and min(ages) < SETTLED_S:
+        time.sleep(SETTLED_S - max(0.0, min(ages)))
+
+
+def living_gate(artifact: Artifact, seen: list[Seen], apart_from: str = "") -> str:
+    """Id of the gate that ends what is at work on a node; "" when nothing is.
+
+    Jobs of a killed launch are adopted, and workers without a gate get one. `seen` is what
+    the scheduler shows of all jobs of this user, `apart_from` the id of one that does not count.
+    """
+    asked, jobs = newest(artifact)
+    living = {row.id for row in seen} - {apart_from}
+    if not asked:
+        return ""
+    if jobs.get("gate") in living:
+        return str(jobs["gate"])
+    names = {row.name: row.id for row in seen if row.id in living}
+    key = asked["key"]
+    workers_id = names.get(job_name("", artifact, key), "")
+    if gate_id := names.get(job_name("gate-", artifact, key)):
+        ids = {"workers": workers_id or jobs.get("workers", ""), "gate": gate_id}
+        write_json(artifact.jobs_file, {"round": asked["round"], "submitted": time.time(), **ids})
+        return gate_id
+    return submit_round(artifact, asked["round"], workers_id=workers_id) if workers_id else ""
+
+
+def newest(artifact: Artifact) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The newest round and what `jobs.json` says; each empty where there is none."""
+    return artifact.round(artifact.last_round()), read_json(artifact.jobs_file) or {}
 
 
 def next_spec(artifact: Artifact, spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec of the round after the last one, which knows how many before it were idle."""
-    return {**spec, "idle_rounds": idle_rounds(artifact)}
+    """The spec of the round after the last one: changed as its failures ask for, and counted."""
+    counts = {
+        "idle_rounds": idle_rounds(artifact),
+        "blameless_rounds": blameless_rounds(artifact),
+    }
+    return adjusted_spec(artifact, spec) | counts
 
 
-def submit_again(artifact: Artifact) -> str:
-    """Submit the next round from inside the gate; who waited for this gate waits for the next."""
-    config, jobs = artifact.config(), read_json(artifact.jobs_file)
+def submit_again(artifact: Artifact, own_gate: str) -> str:
+    """Submit the next round from inside a gate; who waited for this gate waits for the next."""
+    config = artifact.config()
     assert config is not None, artifact.folder
-    assert jobs is not None, artifact.folder
     spec = artifact.round(artifact.last_round())["spec"]
     gate_id = submit_node(artifact, config["units"], next_spec(artifact, spec))
-    moved = SlurmBackend().move_waiting(jobs["gate"], gate_id)
-    print(f"round {artifact.last_round()} submitted with gate {gate_id}; moved: {moved}")
+    hand_over(artifact, own_gate, gate_id)
     return gate_id
+
+
+def hand_over(artifact: Artifact, own_gate: str, gate_id: str) -> None:
+    """Let those who wait for one gate wait for another."""
+    moved = SlurmBackend().move_waiting(own_gate, gate_id)
+    print(f"round {artifact.last_round()} goes on with gate {gate_id}; moved: {moved}", flush=True)
 
 
 def job_ids(artifact: Artifact) -> list[str]:
     """Ids of the newest workers and gate of a node; empty before the first submission."""
     jobs = read_json(artifact.jobs_file) or {}
-    return [jobs[key] for key in ("workers", "gate") if key in jobs]
-
-
-def code_commit() -> str:
-    """Commit of the code that runs, from a clone's own files; the version in a wheel."""
-    from hala_hpc import __version__
-
-    git = Path(__file__).resolve().parent.parent / ".git"
-    head = git / "HEAD"
-    if not head.is_file():
-        return __version__
-    reference = head.read_text().strip()
-    if not reference.startswith("ref: "):
-        return reference
-    loose = git / reference.removeprefix("ref: ")
-    if loose.is_file():
-        return loose.read_text().strip()
-    packed = git / "packed-refs"
-    lines = packed.read_text().splitlines() if packed.is_file() else []
-    found = [line.split()[0] for line in lines if line.endswith(reference.removeprefix("ref: "))]
-    return found[0] if found else __version__
+    return [jobs[key] for key in ("workers", "gate") if jobs.get(key)]

@@ -75,7 +75,7 @@ def test_a_dry_run_tells_units_workers_resources_dependencies_and_scripts(tmp_pa
     assert "new" in row
     assert " 256 " in row
     assert "translator, scp" in row
-    assert "#SBATCH --array=0-15" in told.out
+    assert "--array=0-15 " in told.out
     assert "afterok:<gate of translator>" in told.out
     assert "afterany:<workers of arabic-scp>" in told.out
     assert "hf download LiquidAI/LFM2-1.2B" in told.out

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from hala_hpc.backends.slurm import SlurmBackend
-from hala_hpc.core.errors import Retry, UserError
+from hala_hpc.core.errors import NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("minislurm")]
 REPOSITORY = str(Path(__file__).resolve().parent.parent)
 SMALL = Resources(cpus_per_rank=1, mem_gb=1, timeout_min=5)
-#: Run by `exec` in every rank: notes what the task sees, then does what the test wants.
+#: A program of every rank: notes what the task sees, then does what the test wants.
 NOTE = """
 import json, os, time
 from pathlib import Path
@@ -32,12 +32,21 @@ note.write_text(json.dumps(dict(os.environ, **seen, now=time.time())))
 AWAY = Resources(cpus_per_rank=1, mem_gb=1, timeout_min=5, options={"begin": "now+1hour"})
 
 
+def write_program(folder: Path, text: str) -> str:
+    """Name of a module that notes what it sees and runs `text`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"program{len(list(folder.glob('program*.py')))}"
+    (folder / f"{name}.py").write_text(NOTE.format(folder=str(folder)) + text)
+    return name
+
+
 def make_job(folder: Path, text: str = "", resources: Resources = SMALL, **fields: Any) -> Job:
-    source = NOTE.format(folder=str(folder)) + text + "\nos._exit(0)"
-    fields = {"arguments": ((source,),), "environment": {"PYTHONPATH": REPOSITORY}} | fields
+    fields = {"environment": {}} | fields
+    fields["environment"] |= {"PYTHONPATH": f"{folder}:{REPOSITORY}"}
     return Job(
         "test-job",
-        exec,
+        write_program(folder, text),
+        (),
         python=sys.executable,
         resources=resources,
         folder=folder / "jobs",
@@ -89,7 +98,7 @@ def test_an_array_runs_in_every_rank_of_two_nodes(tmp_path: Path) -> None:
     )
     job = make_job(tmp_path, "", two)
     backend = SlurmBackend()
-    number = backend.submit(replace(job, arguments=job.arguments * 2))
+    number = backend.submit(replace(job, elements=2))
     wait_for_end(number)
     seen = notes(tmp_path, number)
     assert [(note["HALA_JOB_ID"], note["RANK"]) for note in seen] == [
@@ -113,7 +122,7 @@ def test_no_secret_of_the_shell_reaches_script_job_or_accounting(
         monkeypatch.setenv(name, "canary")
     monkeypatch.setenv("SBATCH_PARTITION", "no-such-partition")
     monkeypatch.setenv("HF_HOME", "/models")
-    job = make_job(tmp_path, environment={"PYTHONPATH": REPOSITORY, "WORDS": 'it\'s $HOME, "so"'})
+    job = make_job(tmp_path, environment={"WORDS": 'it\'s $HOME, "so"'})
     job = replace(job, setup=("export FROM_SETUP=loaded",))
     number = SlurmBackend().submit(job)
     told = subprocess.getoutput(f"scontrol show job {number}; sacct -B -j {number}")
@@ -130,13 +139,15 @@ def test_no_secret_of_the_shell_reaches_script_job_or_accounting(
     assert modes <= {0, 0o77}, "only links are open to others"
 
 
-def test_the_script_of_a_dry_run_is_the_one_that_is_submitted(tmp_path: Path) -> None:
+def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path) -> None:
     job = make_job(tmp_path / "with blank", resources=AWAY)
     for count in (1, 3):
-        asked = replace(job, arguments=job.arguments * count)
+        asked = replace(job, elements=count)
         number = SlurmBackend().submit(asked)
         assert SlurmBackend().states([number]) == {number: "pending"}
-        assert (job.folder / f"{number}_submission.sh").read_text() == SlurmBackend().script(asked)
+        told = subprocess.getoutput(f"scontrol write batch_script {number} -")
+        assert told.strip() == (Path(REPOSITORY) / "slurm/job.sbatch").read_text().strip()
+        assert list(job.folder.iterdir()) == []
         SlurmBackend().cancel([number])
         assert SlurmBackend().states([number, "4000000"]) == {}
 
@@ -146,7 +157,7 @@ def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Pat
     gate = backend.submit(make_job(tmp_path, resources=AWAY))
     other = backend.submit(make_job(tmp_path, "time.sleep(2)\nPath(note).touch()"))
     job = make_job(tmp_path, after_ok=(gate, other))
-    waiting = backend.submit(replace(job, arguments=job.arguments * 2))
+    waiting = backend.submit(replace(job, elements=2))
     bystander = backend.submit(make_job(tmp_path, after_any=(f"{gate}",), resources=AWAY))
     successor = backend.submit(make_job(tmp_path))
     assert sorted(backend.move_waiting(gate, successor)) == sorted([waiting, bystander])
@@ -169,14 +180,15 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
 
 
 def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> None:
+    module = write_program(tmp_path, "")
     inner = f"""
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
-text = {NOTE.format(folder=str(tmp_path))!r}
 os.environ["HF_TOKEN"] = "canary"
-job = Job("inner", exec, ((text,),), {sys.executable!r}, Resources(mem_gb=1, cpus_per_rank=1),
-          Path({str(tmp_path / "inner")!r}), environment={{"PYTHONPATH": {REPOSITORY!r}}})
+job = Job("inner", {module!r}, (), {sys.executable!r}, Resources(mem_gb=1, cpus_per_rank=1),
+          Path({str(tmp_path / "inner")!r}),
+          environment={{"PYTHONPATH": {f"{tmp_path}:{REPOSITORY}"!r}}})
 from hala_hpc.core.files import write_text
 write_text(Path({str(tmp_path / "id")!r}), SlurmBackend().submit(job))
 """
@@ -203,8 +215,10 @@ def test_what_slurm_would_refuse_is_told_before(tmp_path: Path) -> None:
     assert "'test-job': SLURM refuses it" in refusal(gpus_per_node=9)
     assert "did you mean 'partition'?" in refusal(options={"partion": "low"})
     job = make_job(tmp_path)
-    many = SlurmBackend().preflight([replace(job, arguments=job.arguments * 1002)])
-    assert "1002 workers, but the cluster allows arrays of 1001 (MaxArraySize)" in many[0]
+    many = replace(job, elements=1002)
+    assert SlurmBackend().preflight([many]) == [], "fewer workers will do as well"
+    with pytest.raises(NoRoom, match="Invalid job array specification"):
+        SlurmBackend().submit(many)
     with pytest.raises(UserError, match=r"SLURM refuses it: .*invalid partition"):
         SlurmBackend().submit(make_job(tmp_path, resources=Resources(options={"partition": "gpu"})))
     assert not list(tmp_path.glob("jobs/*.out"))

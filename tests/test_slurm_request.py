@@ -14,13 +14,13 @@ from hala_hpc.backends.slurm_words import EXPORTED
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.places import find_toml, read_toml
+from hala_hpc.core.places import find_toml, read_toml, shipped_folder
 from hala_hpc.core.resources import Resources
 
 
 def make_job(folder: Path, **fields: Any) -> Job:
-    wanted: dict[str, Any] = {"arguments": (("word", 1),), "resources": Resources()} | fields
-    return Job("test-job", print, python=sys.executable, folder=folder / "jobs", **wanted)
+    wanted: dict[str, Any] = {"words": ("word",), "elements": 1, "resources": Resources()} | fields
+    return Job("test-job", "this", python=sys.executable, folder=folder / "jobs", **wanted)
 
 
 def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(UserError, match="no `sbatch` on the PATH") as caught:
         SlurmBackend().submit(make_job(tmp_path))
     assert caught.value.code == 69
-    assert "--partition=low" in SlurmBackend().script(
+    assert "--partition=low" in SlurmBackend().command(
         make_job(tmp_path, resources=Resources(options={"partition": "low"}))
     )
 
@@ -45,7 +45,7 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         ({"python": "/bin/python'"}, "must be an absolute path"),
         ({"after_ok": ("12; ls",)}, "'12; ls' is not the id of a job"),
         ({"after_ok": ("12\n",)}, "is not the id of a job"),
-        ({"arguments": ()}, "nothing to call"),
+        ({"elements": 0}, "nothing to run"),
         ({"setup": ("module load a\n#SBATCH --uid=0",)}, "must be one line"),
         ({"setup": ("export HF_TOKEN=hf_abc",)}, "HF_TOKEN looks like a secret"),
         ({"environment": {"OPENAI_API_KEY": "sk"}}, "OPENAI_API_KEY looks like a secret"),
@@ -54,11 +54,11 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         ({"environment": {"SLURM_CONF": "/x"}}, "'SLURM_CONF' cannot be set"),
     ],
 )
-def test_words_that_would_break_an_sbatch_file_are_refused(
+def test_words_that_slurm_would_misread_are_refused(
     change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message.replace("%", "%")) as caught:
-        SlurmBackend().script(replace(make_job(tmp_path), **change))
+        SlurmBackend().command(replace(make_job(tmp_path), **change))
     assert caught.value.code == 78
 
 
@@ -81,14 +81,14 @@ def test_options_of_a_launcher_are_checked(
     word: str, value: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as caught:
-        SlurmBackend().script(make_job(tmp_path, resources=Resources(options={word: value})))
+        SlurmBackend().command(make_job(tmp_path, resources=Resources(options={word: value})))
     assert message in str(caught.value)
     assert f"options.{word}" in str(caught.value)
 
 
 def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> None:
     fine = {"HF_TOKEN_PATH": "/home/me/token", "TOKENIZERS_PARALLELISM": "false", "MAX_TOKENS": "5"}
-    assert "export MAX_TOKENS=5" in SlurmBackend().script(make_job(tmp_path, environment=fine))
+    assert "MAX_TOKENS=5" in SlurmBackend().command(make_job(tmp_path, environment=fine))
 
 
 @pytest.mark.parametrize(
@@ -104,19 +104,19 @@ def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> N
 def test_gpus_are_asked_for_as_the_site_wants(
     options: dict[str, str], lines: list[str], tmp_path: Path
 ) -> None:
-    text = SlurmBackend().script(
+    words = SlurmBackend().command(
         make_job(tmp_path, resources=Resources(gpus_per_node=2, options=options))
     )
-    asked = [line.removeprefix("#SBATCH --") for line in text.splitlines()]
-    assert [line for line in asked if line.startswith(("gpu", "gres"))] == lines
+    asked = [word.removeprefix("--") for word in words]
+    assert [word for word in asked if word.startswith(("gpu", "gres"))] == lines
 
 
 def test_an_empty_option_removes_a_flag(tmp_path: Path) -> None:
-    text = SlurmBackend().script(make_job(tmp_path, resources=Resources(options={"mem": ""})))
-    assert "--mem" not in text
+    words = SlurmBackend().command(make_job(tmp_path, resources=Resources(options={"mem": ""})))
+    assert not [word for word in words if word.startswith("--mem")]
 
 
-def test_fifty_scripts_cost_little_time_and_import_nothing_heavy(tmp_path: Path) -> None:
+def test_fifty_commands_cost_little_time_and_import_nothing_heavy(tmp_path: Path) -> None:
     program = f"""
 import sys, time
 from pathlib import Path
@@ -127,8 +127,8 @@ from hala_hpc.core.places import find_toml, read_toml
 from hala_hpc.core.resources import Resources
 job = Job("a", print, ((1,),) * 9, sys.executable, Resources(), Path({str(tmp_path)!r}))
 for _ in range(50):
-    SlurmBackend().script(job)
-assert not {{"torch", "numpy", "vllm"}} & set(sys.modules)
+    SlurmBackend().command(job)
+assert not {{"torch", "numpy", "vllm", "submitit"}} & set(sys.modules)
 print(time.process_time())
 """
     done = subprocess.run(
@@ -143,65 +143,68 @@ def test_outside_of_a_job_there_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> N
     assert task_environment() == {}
 
 
-SFT_ON_THE_EXAMPLE_SITE = f"""#!/bin/bash
+SFT_ON_THE_EXAMPLE_SITE = [
+    "sbatch",
+    "--job-name=test-job",
+    "--time=1440",
+    "--nodes=2",
+    "--ntasks-per-node=8",
+    "--cpus-per-task=12",
+    "--mem=1800GB",
+    "--gpus-per-node=h100:8",
+    "--array=0-1",
+    "--dependency=afterok:12:13,afterany:14",
+    "--kill-on-invalid-dep=yes",
+    "--requeue",
+    "--signal=USR2@300",
+    f"--export={','.join(EXPORTED)}",
+    "--chdir=/scratch/sft/jobs",
+    "--output=/scratch/sft/jobs/job-%A_%a.out",
+    "--open-mode=append",
+    "--partition=gpu",
+    "--account=my-project",
+    "--exclusive",
+    str(shipped_folder("slurm") / "job.sbatch"),
+    "--setup",
+    "module load cuda\nmodule load nccl",
+    "--variable",
+    "OMP_NUM_THREADS=8",
+    "--srun",
+    "--cpus-per-task=12",
+    "--srun",
+    "--export=ALL",
+    "--srun",
+    "--kill-on-bad-exit=1",
+    "--",
+    sys.executable,
+    "-u",
+    "-m",
+    "this",
+    "word",
+]
 
-# Parameters
-#SBATCH --account=my-project
-#SBATCH --array=0-1%2
-#SBATCH --chdir=/scratch/sft/jobs
-#SBATCH --cpus-per-task=12
-#SBATCH --dependency=afterok:12:13,afterany:14
-#SBATCH --error=/scratch/sft/jobs/%A_%a_0_log.err
-#SBATCH --exclusive
-#SBATCH --export={",".join(EXPORTED)}
-#SBATCH --gpus-per-node=h100:8
-#SBATCH --job-name=test-job
-#SBATCH --kill-on-invalid-dep=yes
-#SBATCH --mem=1800GB
-#SBATCH --nodes=2
-#SBATCH --ntasks-per-node=8
-#SBATCH --open-mode=append
-#SBATCH --output=/scratch/sft/jobs/%A_%a_0_log.out
-#SBATCH --partition=gpu
-#SBATCH --requeue
-#SBATCH --signal=USR2@300
-#SBATCH --time=1440
 
-# setup
-set -eo pipefail
-umask 077
-module load cuda
-export OMP_NUM_THREADS=8
-
-# command
-export SUBMITIT_EXECUTOR=slurm
-srun --unbuffered --output /scratch/sft/jobs/%A_%a_%t_log.out \
---error /scratch/sft/jobs/%A_%a_%t_log.err --cpus-per-task=12 --export=ALL --kill-on-bad-exit=1 \
-{sys.executable} -u -m submitit.core._submit /scratch/sft/jobs
-"""
-
-
-def test_the_sbatch_file_of_a_training_on_the_example_site() -> None:
+def test_the_sbatch_command_of_a_training_on_the_example_site() -> None:
     site = Launcher(name="h100-site", **read_toml(find_toml("launcher", "h100-site")))
     shape = {"nodes": 2, "ranks_per_node": 8, "gpus_per_node": 8}
     job = make_job(
         Path("/scratch/sft"),
-        arguments=(("a", 0), ("a", 1)),
+        elements=2,
         resources=Resources.model_validate({**shape, **site.resources_of("sft-1b", "sft")}),
         environment=site.environment,
-        setup=("module load cuda",),
+        setup=("module load cuda", "module load nccl"),
         after_ok=("12", "13"),
         after_any=("14",),
     )
-    assert SlurmBackend().script(job) == SFT_ON_THE_EXAMPLE_SITE
+    assert SlurmBackend().command(job) == SFT_ON_THE_EXAMPLE_SITE
 
 
 @pytest.mark.parametrize("name", ["slurm", "h100-site", "minislurm"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_launcher_makes_a_script_for_every_stage(
+def test_every_launcher_makes_a_command_for_every_stage(
     name: str, stage: str, tmp_path: Path
 ) -> None:
     site = Launcher(name=name, **read_toml(find_toml("launcher", name)))
     for asked in (Resources.model_validate(site.resources_of("node", stage)), site.gate_resources):
-        text = SlurmBackend().script(make_job(tmp_path, resources=asked))
-        assert f"#SBATCH --time={asked.timeout_min}\n" in text
+        words = SlurmBackend().command(make_job(tmp_path, resources=asked))
+        assert f"--time={asked.timeout_min}" in words

@@ -23,20 +23,16 @@ def run(job: Job, watch: Callable[[], None]) -> list[int]:
     `watch` is called several times a second while they run. Ctrl-C asks them to commit and
     leave, and is raised again when they have.
     """
-    codes = []
-    for arguments in job.arguments:
-        codes.append(run_element(job, arguments, watch))
-    return codes
+    return [run_element(job, element, watch) for element in range(job.elements or 1)]
 
 
-def run_element(job: Job, arguments: tuple[str | int, ...], watch: Callable[[], None]) -> int:
+def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
     """Run one element; the exit code of its first rank that failed, else 0."""
     ranks = job.resources.world_size
     port, name = free_port(), uuid4().hex[:12]
-    command = [job.python, "-m", job.call.__module__, *map(str, arguments)]
     children = [
         subprocess.Popen(
-            command,
+            job.command(None if job.elements is None else element),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=end_with_launch,  # noqa: PLW1509 - this process has one thread

@@ -7,19 +7,22 @@ import contextlib
 import io
 import os
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 from hala_hpc.backends import slurm_queue, slurm_usage
-from hala_hpc.backends.slurm_request import check_ids, parameters
+from hala_hpc.backends.slurm_request import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm_task import task_environment
-from hala_hpc.core.errors import CONFIG, UNAVAILABLE, Retry, UserError
+from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
+from hala_hpc.core.places import shipped_folder
 
 __all__ = ["SlurmBackend", "task_environment"]
 
+#: What sbatch says where a limit on the number of jobs, or the size of an array, is in the way.
+FULL = re.compile(r"(Max|Grp)Submit|Invalid job array specification")
 NO_SBATCH = (
     "no `sbatch` on the PATH: go to a login node of the cluster, load its module (often "
     "`module load slurm`), or run on this machine with launcher=local"
@@ -47,49 +50,40 @@ class SlurmBackend:
                 return ["SLURM's controller does not answer: `scontrol ping` tells more"]
             tried: dict[str, Job] = {}
             for job in jobs:
-                tried.setdefault(f"{job.resources!r} {len(job.arguments)}", job)
+                tried.setdefault(repr(job.resources), job)
             return [text for job in tried.values() for text in self._refusal(job)]
         except Retry as error:
             return [str(error)]
 
     def submit(self, job: Job) -> str:
-        """Hand in a job; returns the id of its array (of the job, where it has one element).
+        """Hand in a job; returns its id, or that of its array.
 
-        Raises UserError when SLURM refuses it and Retry when SLURM does not answer.
+        Raises UserError when SLURM refuses it, NoRoom when it would take fewer elements or takes it
+        later, and Retry when SLURM does not answer.
         """
-        asked = parameters(job)
+        flags = sbatch_flags(job)
         if not shutil.which("sbatch"):
             raise UserError(NO_SBATCH, UNAVAILABLE)
         check_ids(job)
         self._wait_for_controller()
         from submitit.core.utils import FailedJobError, FailedSubmissionError
-        from submitit.slurm.slurm import SlurmExecutor
+
+        from hala_hpc.backends.slurm_executor import submit_script
 
         with _outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
             job.folder.mkdir(parents=True, exist_ok=True)
             job.folder.chmod(0o700)
-            executor = SlurmExecutor(folder=job.folder, python=shlex.quote(job.python))
-            executor.update_parameters(**asked)
             try:
-                with executor.batch():
-                    handed_in = [executor.submit(job.call, *words) for words in job.arguments]
+                return submit_script(flags, script_file(), script_words(job))
             except (FailedJobError, FailedSubmissionError) as error:
                 raise _refused(job, str(error)) from error
-        return str(handed_in[0].job_id).split("_")[0]
 
-    def script(self, job: Job) -> str:
-        """The text of the sbatch file that `submit` would hand in.
+    def command(self, job: Job) -> list[str]:
+        """The command that `submit` would run.
 
         Ids of jobs to come may stand in angle brackets, e.g. `<gate of sft>`.
         """
-        asked = parameters(job)
-        from submitit.slurm.slurm import _make_sbatch_string
-
-        python, folder = shlex.quote(job.python), shlex.quote(str(job.folder))
-        command = f"{python} -u -m submitit.core._submit {folder}"
-        if len(job.arguments) > 1:
-            asked["map_count"] = len(job.arguments)
-        return str(_make_sbatch_string(command=command, folder=job.folder, **asked))
+        return ["sbatch", *sbatch_flags(job), str(script_file()), *script_words(job)]
 
     def states(self, ids: Sequence[str]) -> dict[str, str]:
         """Id to `pending`, `running` or `held`; absent when gone. Raises Retry: no answer."""
@@ -122,17 +116,13 @@ class SlurmBackend:
     def _refusal(self, job: Job) -> list[str]:
         """What SLURM has against a job, without submitting it."""
         try:
-            script = self.script(job)
+            command = self.command(job)
         except UserError as error:
             return error.mistakes
-        config = slurm_queue.ask("scontrol", "show", "config").stdout
-        limit = re.search(r"MaxArraySize\s*=\s*(\d+)", config)
-        if limit and len(job.arguments) > int(limit[1]):
-            most = f"the cluster allows arrays of {limit[1]} (MaxArraySize)"
-            return [f"job {job.name!r}: {len(job.arguments)} workers, but {most}: ask for fewer"]
-        # The folder does not exist yet, and nothing is to be written.
-        script = re.sub(r"(?m)^#SBATCH --(chdir|dependency)=.*\n", "", script)
-        done = slurm_queue.ask("sbatch", "--test-only", text=script)
+        # The folder does not exist yet, the gates before it are to come, and arrays are cut to fit.
+        late = ("--chdir=", "--output=", "--dependency=", "--array=")
+        words = [word for word in command[1:] if not word.startswith(late)]
+        done = slurm_queue.ask("sbatch", "--test-only", *words)
         return str(_refused(job, done.stderr)).splitlines() if done.returncode else []
 
     def _wait_for_controller(self) -> None:
@@ -144,10 +134,17 @@ class SlurmBackend:
             time.sleep(2)
 
 
-def _refused(job: Job, stderr: str) -> UserError | Retry:
+def script_file() -> Path:
+    """The one script of all jobs."""
+    return shipped_folder("slurm") / "job.sbatch"
+
+
+def _refused(job: Job, stderr: str) -> UserError | NoRoom | Retry:
     """SLURM's own words, without the name of its command before each line."""
     prefix = re.compile(r"^(sbatch|allocation failure): (error: )?")
     lines = [prefix.sub("", line) for line in stderr.splitlines()]
+    if FULL.search(stderr):
+        return NoRoom(f"job {job.name!r}: {'; '.join(lines)}")
     if slurm_queue.is_unreachable(stderr):
         return Retry(f"job {job.name!r}: {'; '.join(lines)}")
     return UserError(f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}", CONFIG)

@@ -1,16 +1,17 @@
-"""What is asked of SLURM for a job, as submitit's parameters. Every value is checked here."""
+"""What is asked of SLURM for a job: sbatch's flags and the words of the one script.
+
+Every value is checked here, and travels as an argument of its own.
+"""
 
 import re
-import shlex
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.backends.slurm_words import EXPORTED, OWN_WORDS, PASSED_ON, SET_ELSEWHERE
 from hala_hpc.core.errors import CONFIG, UserError, closest
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 
-#: submitit writes values into `#SBATCH` lines: no blanks, quotes, backslashes, `%` or controls.
+#: No flag of a launcher needs blanks, quotes, backslashes, `%` or controls.
 SAFE_VALUE = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()-]*")
 SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
@@ -26,53 +27,77 @@ SECRET = re.compile(
 WARN_S = 120
 
 
-def parameters(job: Job) -> dict[str, Any]:
-    """Parameters of submitit's SlurmExecutor. Raises UserError with everything that is wrong."""
+def sbatch_flags(job: Job) -> list[str]:
+    """Flags of sbatch; an option of the launcher replaces one, an empty option removes it.
+
+    Raises UserError with everything that is wrong.
+    """
     mistakes = [*wrong_names(job), *wrong_options(job.resources.options), *wrong_lines(job)]
     if mistakes:
         raise UserError([f"job {job.name!r}: {text}" for text in mistakes], CONFIG)
     asked = job.resources
-    own = {word: asked.options.get(word, "") for word in OWN_WORDS}
-    return {
-        "job_name": job.name,
-        "time": asked.timeout_min,
-        "nodes": asked.nodes,
-        "ntasks_per_node": asked.ranks_per_node,
-        "dependency": dependency(job),
-        "signal_delay_s": int(own["warn_s"] or min(WARN_S, asked.timeout_min * 60 // 4)),
-        "array_parallelism": int(own["at_once"] or len(job.arguments)),
-        "wckey": None,
-        "setup": setup(job),
-        # srun takes neither the cores from sbatch nor, behind an allow-list, what `setup` loaded.
-        "srun_args": [
-            f"--cpus-per-task={asked.cpus_per_rank}",
-            "--export=ALL",
-            "--kill-on-bad-exit=1",
-        ],
-        "additional_parameters": flags(job),
-    }
-
-
-def flags(job: Job) -> dict[str, str | int | bool]:
-    """Flags of sbatch; an option of the launcher replaces one, an empty option removes it."""
-    asked = job.resources
-    found: dict[str, str | int | bool] = {
-        "cpus-per-task": asked.cpus_per_rank,
+    found: dict[str, str] = {
+        "job-name": job.name,
+        "time": str(asked.timeout_min),
+        "nodes": str(asked.nodes),
+        "ntasks-per-node": str(asked.ranks_per_node),
+        "cpus-per-task": str(asked.cpus_per_rank),
         "mem": f"{asked.mem_gb}GB",
-        "requeue": True,
+        **gpu_flag(asked),
+        **array_flag(job),
+        "dependency": dependency(job),
         "kill-on-invalid-dep": "yes",
+        "requeue": "true",
+        "signal": f"USR2@{warn_s(asked)}",
         "export": ",".join(EXPORTED),
         "chdir": str(job.folder),
-        **gpu_flag(asked),
+        "output": str(job.folder / ("job-%A_%a.out" if is_array(job) else "job-%j.out")),
+        "open-mode": "append",
     }
     for word, value in asked.options.items():
         flag = word.replace("_", "-")
         if flag in PASSED_ON and flag != "gres":
-            found[flag] = True if value == "true" else value
-    return {flag: value for flag, value in found.items() if value != ""}
+            found[flag] = value
+    return [
+        f"--{flag}" if value == "true" else f"--{flag}={value}"
+        for flag, value in found.items()
+        if value
+    ]
 
 
-def gpu_flag(asked: Resources) -> dict[str, str | int | bool]:
+def script_words(job: Job) -> list[str]:
+    """Arguments of `slurm/job.sbatch`."""
+    # srun takes neither the cores from sbatch nor, behind an allow-list, what `setup` loaded.
+    cores = f"--cpus-per-task={job.resources.cpus_per_rank}"
+    srun = [cores, "--export=ALL", "--kill-on-bad-exit=1"]
+    return [
+        *(["--setup", "\n".join(job.setup)] if job.setup else []),
+        *(word for pair in job.environment.items() for word in ("--variable", "=".join(pair))),
+        *(word for flag in srun for word in ("--srun", flag)),
+        "--",
+        *job.command(0 if job.elements == 1 else None),
+    ]
+
+
+def is_array(job: Job) -> bool:
+    """Whether SLURM is asked for an array: one element alone needs none."""
+    return job.elements is not None and job.elements > 1
+
+
+def array_flag(job: Job) -> dict[str, str]:
+    """Numbers of the elements, and how many may run at once."""
+    if job.elements is None or not is_array(job):
+        return {}
+    at_once = job.resources.options.get("at_once")
+    return {"array": f"0-{job.elements - 1}" + (f"%{at_once}" if at_once else "")}
+
+
+def warn_s(asked: Resources) -> int:
+    """How long before its end a job is told, in seconds."""
+    return int(asked.options.get("warn_s") or min(WARN_S, asked.timeout_min * 60 // 4))
+
+
+def gpu_flag(asked: Resources) -> dict[str, str]:
     """GPUs are asked for by node: a task sees all of its node's, as NCCL needs."""
     kind, other = asked.options.get("gpu_type", ""), asked.options.get("gres", "")
     count = f"{kind}:{asked.gpus_per_node}" if kind else str(asked.gpus_per_node)
@@ -83,25 +108,19 @@ def gpu_flag(asked: Resources) -> dict[str, str | int | bool]:
     return {"gpus-per-node": count, "gres": other}
 
 
-def dependency(job: Job) -> str | None:
+def dependency(job: Job) -> str:
     """`afterok:1:2,afterany:3`, or nothing."""
     kinds = {"afterok": job.after_ok, "afterany": job.after_any}
-    return ",".join(":".join([kind, *ids]) for kind, ids in kinds.items() if ids) or None
-
-
-def setup(job: Job) -> list[str]:
-    """Shell lines before the job: a failing one ends it, files are for the owner alone."""
-    exports = [f"export {key}={shlex.quote(value)}" for key, value in job.environment.items()]
-    return ["set -eo pipefail", "umask 077", *job.setup, *exports]
+    return ",".join(":".join([kind, *ids]) for kind, ids in kinds.items() if ids)
 
 
 def wrong_names(job: Job) -> list[str]:
-    """Names, ids and paths that cannot stand in an sbatch file."""
+    """Names, ids and paths that SLURM or the script would take for something else."""
     wrong = []
     if not SAFE_NAME.fullmatch(job.name):
         wrong.append("a job's name has 1 to 64 letters, digits, dots, dashes and underscores")
-    if not job.arguments:
-        wrong.append("there is nothing to call: an array has at least one element")
+    if job.elements is not None and job.elements < 1:
+        wrong.append("there is nothing to run: an array has at least one element")
     for path in (str(job.folder), job.python):
         if not path.isprintable() or set(path) & set("%\"'\\`$") or not Path(path).is_absolute():
             wrong.append(f"{path!r} must be an absolute path without %, $, quotes and backslashes")
@@ -136,7 +155,7 @@ def wrong_options(options: dict[str, str]) -> list[str]:
 
 
 def wrong_lines(job: Job) -> list[str]:
-    """Variables and shell lines that would break the file or carry a secret."""
+    """Variables and shell lines that would break the script or carry a secret."""
     wrong = []
     for key, value in job.environment.items():
         if not VARIABLE.fullmatch(key) or key.startswith(("SLURM_", "SBATCH_", "SRUN_")):

@@ -29,6 +29,10 @@ class Retry(Exception):
     """This attempt cannot go on but another may: the worker leaves with code 75."""
 
 
+class NoRoom(Exception):
+    """The cluster takes no more jobs of this user now, or no array of this size."""
+
+
 def closest(word: str, valid: Sequence[str], kind: str) -> str:
     """Say which valid word was probably meant, or list them all."""
     from difflib import get_close_matches

@@ -1,6 +1,5 @@
-"""A job as a backend sees it: a function, names and numbers."""
+"""A job as a backend sees it: a module to run, names and numbers."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,21 +8,22 @@ from hala_hpc.core.resources import Resources
 
 @dataclass(frozen=True)
 class Job:
-    """One array of calls of a module-level function, each in a job of its own.
+    """One program, or an array of it, each element in a job of its own.
 
-    `call(*arguments[i])` runs in element i, once per rank; only strings and numbers travel.
+    Every rank runs `python -m <module> <words>`, behind which an array puts the element's number.
     """
 
     name: str
     """Letters, digits, dot, dash and underscore, at most 64."""
-    call: Callable[..., None]
-    arguments: tuple[tuple[str | int, ...], ...]
-    """One tuple for each element of the array."""
+    module: str
+    words: tuple[str, ...]
     python: str
     """Interpreter of the environment that the job needs."""
     resources: Resources
     folder: Path
-    """Where the backend keeps its own files and the logs of the job."""
+    """Where the job works and the backend keeps what it prints."""
+    elements: int | None = None
+    """Elements of the array; None: a job that gets no number."""
     after_ok: tuple[str, ...] = ()
     """Ids of jobs that must have succeeded."""
     after_any: tuple[str, ...] = ()
@@ -32,3 +32,8 @@ class Job:
     """Variables set for the job."""
     setup: tuple[str, ...] = ()
     """Shell lines of the site's launcher, run before the job, e.g. `module load cuda`."""
+
+    def command(self, element: int | None = None) -> list[str]:
+        """What a rank runs, with the number of its element where it is known."""
+        numbers = [] if element is None else [str(element)]
+        return [self.python, "-u", "-m", self.module, *self.words, *numbers]
