@@ -18,6 +18,8 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.stage import Stage
+from hala_hpc.engines.node_check import check_node
+from hala_hpc.failure_class import told_by
 from hala_hpc.job_out import JobOut, report_mistakes
 
 
@@ -82,6 +84,8 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     out = JobOut(artifact, stage, worker, attempt)
     out.start()
     try:
+        if stage.resources.gpus_per_node:
+            check_node(stage.resources, artifact.folder)
         stage.run(chain([first], units), out)
     finally:
         out.finish()
@@ -99,13 +103,14 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return run_attempt(folder, int(worker), attempt)
     except UserError as error:
-        code, mistakes = error.code, error.mistakes
+        code, mistakes, facts = error.code, error.mistakes, told_by(error)
     except Retry as error:
-        code, mistakes = RETRY, [str(error)]
+        code, mistakes, facts = RETRY, [str(error)], told_by(error)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
         traceback.print_exc()
         code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
-    report_mistakes(Artifact(Path(folder)), attempt, code, mistakes)
+        facts = told_by(error)
+    report_mistakes(Artifact(Path(folder)), attempt, code, mistakes, **facts)
     return code
 
 

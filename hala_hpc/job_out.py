@@ -177,9 +177,15 @@ class JobOut:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
 
 
-def report_mistakes(artifact: Artifact, attempt: str, code: int, mistakes: list[str]) -> None:
-    """Tell the supervisor, and people who read the log, why this attempt ends."""
+def report_mistakes(
+    artifact: Artifact, attempt: str, code: int, mistakes: list[str], **facts: Any
+) -> None:
+    """Tell the supervisor, and people who read the log, why this attempt ends.
+
+    `facts` tell the gate what kind of failure it was: see `failure_class.told_by`.
+    """
     print("\n".join(mistakes), file=sys.stderr, flush=True)
     rank = os.environ.get("RANK", "0")
     report = artifact.attempt_file(f"{attempt}-error-{rank}")
-    report.write_text(json.dumps({"code": code, "mistakes": mistakes}, ensure_ascii=False))
+    told = {"code": code, "mistakes": mistakes, "facts": facts}
+    report.write_text(json.dumps(told, ensure_ascii=False))

@@ -18,7 +18,7 @@ from hala_hpc.backends.slurm import task_environment
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.core.host_memory import explain_death, memory_record
+from hala_hpc.core.host_memory import explain_death, has_killed, memory_record
 
 #: How long a child may take to commit after it was told to stop, in seconds.
 GRACE_S = 600
@@ -42,6 +42,7 @@ class Supervisor:
         self.attempt = f"r{artifact.last_round():04d}-w{worker:05d}-{self.job}-{restarts}"
         self.signal: int | None = None
         self.death = ""
+        self.is_kernel_kill = False
         self.began = time.time()
         self.read_end, self.write_end = os.pipe()
 
@@ -58,8 +59,9 @@ class Supervisor:
             write_json(self.artifact.lease_file(self.worker), {"attempt": self.attempt})
         memory = memory_record()
         status = self.run_child()
-        code = explain(status)
-        self.death = explain_death(status, memory, memory_record()) if code != OK else ""
+        code, after = explain(status), memory_record()
+        self.death = explain_death(status, memory, after) if code != OK else ""
+        self.is_kernel_kill = code != OK and has_killed(memory, after)
         if code not in (OK, RETRY) and self.signal is not None:
             code = RETRY
         self.write_end_of_attempt(code)
@@ -139,10 +141,14 @@ class Supervisor:
                 "rank": self.rank,
                 "job": self.job,
                 "host": socket.gethostname(),
+                "node": self.environment.get("HALA_NODE", socket.gethostname()),
                 "code": code,
                 "reasons": reasons,
                 "began": self.began,
                 "seconds": round(time.time() - self.began, 3),
+                "stopped": self.signal is not None,
+                "kernel_kill": self.is_kernel_kill,
+                **error.get("facts", {}),
             },
         )
 

@@ -63,6 +63,10 @@ class Artifact:
         """How an attempt ended."""
         return self.folder / "attempts" / f"{attempt}.json"
 
+    def failures_file(self, number: int) -> Path:
+        """What kinds of failure ended the attempts of one round, once its gate has looked."""
+        return self.folder / "attempts" / f"failures-{number:04d}.json"
+
     def lease_file(self, worker: int) -> Path:
         """Which attempt may commit for a worker; the newest one wins."""
         return self.folder / "attempts" / f"lease-{worker:05d}.json"

@@ -99,7 +99,7 @@ def explain_death(status: int, before: MemoryRecord | None, after: MemoryRecord 
     `status` is that of `subprocess`: negative for a signal. The records are from before its start
     and after its end.
     """
-    if before and after and after.kills > before.kills:
+    if has_killed(before, after):
         return f"the kernel killed it: out of memory{fill(after)}; raise resources.mem_gb"
     if status >= 0:
         return ""
@@ -107,6 +107,11 @@ def explain_death(status: int, before: MemoryRecord | None, after: MemoryRecord 
     if status == -signal.SIGKILL and (before is None or after is None):
         return f"killed by {name}; perhaps out of memory: resources.mem_gb is its limit"
     return f"killed by {name}"
+
+
+def has_killed(before: MemoryRecord | None, after: MemoryRecord | None) -> bool:
+    """Whether the kernel killed a process for its memory between two records."""
+    return bool(before and after and after.kills > before.kills)
 
 
 def fill(record: MemoryRecord) -> str:

@@ -20,6 +20,8 @@ class Resources(BaseModel):
     """CPU cores of one rank."""
     mem_gb: PositiveInt = 16
     """Memory of one worker on each machine, in GB."""
+    mem_limit_gb: PositiveInt | None = None
+    """The most that `mem_gb` is raised to when it was too little; none: what the nodes have."""
     timeout_min: PositiveInt = 240
     """Time limit of one job, in minutes; what is not finished then goes on in another."""
     options: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,163 @@
+"""How SLURM saw the elements of arrays end: in what state, and on which nodes."""
+
+import re
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from hala_hpc.backends.slurm_fields import megabytes
+from hala_hpc.backends.slurm_queue import ask, split_rows
+from hala_hpc.core.errors import Retry
+
+#: Accounting is a witness only: who asks goes on without it after so many seconds.
+ACCOUNTING_LIMIT_S = 10
+#: SLURM's states of what has ended, in our words. Those of `squeue`'s manual, "JOB STATE CODES".
+ENDS = {
+    "COMPLETED": "completed",
+    **dict.fromkeys(("PREEMPTED", "REQUEUED", "REQUEUE_HOLD", "REVOKED"), "preempted"),
+    **dict.fromkeys(("TIMEOUT", "DEADLINE"), "walltime"),
+    **dict.fromkeys(("NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"), "node"),
+    "OUT_OF_MEMORY": "host_memory",
+    "CANCELLED": "cancelled",
+    "FAILED": "failed",
+}
+#: A list of nodes, e.g. `gpu[01-03,7],login1`: parts without and with brackets.
+HOSTS = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?([^,\[\]]*)")
+
+
+@dataclass(frozen=True)
+class ElementEnd:
+    """The end of one run of a job or of one element of an array."""
+
+    job: str
+    """`12_3`, or `12` for a job that is no array."""
+    kind: str
+    """completed, failed, preempted, walltime, node, host_memory or cancelled."""
+    state: str
+    """SLURM's own word."""
+    nodes: tuple[str, ...] = ()
+    """Where it ran; empty when it never began."""
+    exit_code: str = ""
+    """Code and signal, e.g. `75:0`; empty where only the queue tells."""
+
+    def words(self) -> str:
+        """`OUT_OF_MEMORY 0:125 on node3`."""
+        place = f"on {', '.join(self.nodes)}" if self.nodes else "before it began"
+        return " ".join(word for word in (self.state, self.exit_code, place) if word)
+
+
+def element_ends(ids: Collection[str]) -> dict[str, list[ElementEnd]]:
+    """Every run that has ended of the elements of some jobs, oldest first, by `12_3`.
+
+    Two questions: accounting knows all runs of a requeued job but comes late or is away; the
+    queue remembers for some minutes how each job ended at last. Empty where nobody answers.
+    """
+    found: dict[str, list[ElementEnd]] = {}
+    for end in accounted(ids):
+        found.setdefault(end.job, []).append(end)
+    for end in remembered(ids):
+        told = found.setdefault(end.job, [])
+        if not told:
+            told.append(end)
+        elif told[-1].kind != end.kind:
+            told[-1] = replace(told[-1], kind=end.kind, state=end.state, nodes=end.nodes)
+    return found
+
+
+def accounted(ids: Collection[str]) -> Iterator[ElementEnd]:
+    """What accounting tells."""
+    if not ids or not shutil.which("sacct"):
+        return
+    words = ("--parsable2", "--noheader", "--allocations", "--duplicates")
+    fields = "--format=JobID,State,NodeList,ExitCode"
+    jobs = f"--jobs={','.join(sorted(ids))}"
+    try:
+        done = ask("sacct", *words, jobs, fields, limit_s=ACCOUNTING_LIMIT_S)
+    except Retry:
+        return
+    for name, state, nodes, code in (r for r in split_rows(done.stdout) if len(r) == 4):
+        # "CANCELLED by 1000" names who did it.
+        if kind := ENDS.get(state.split()[0]):
+            yield ElementEnd(name, kind, state, hosts(nodes), code)
+
+
+def remembered(ids: Collection[str]) -> Iterator[ElementEnd]:
+    """What the queue still knows of jobs that have ended."""
+    if not ids:
+        return
+    words = ("--noheader", "--states=all", f"--jobs={','.join(sorted(ids))}")
+    try:
+        done = ask("squeue", *words, "--format=%F|%K|%T|%N")
+    except Retry:
+        return
+    for number, element, state, nodes in (r for r in split_rows(done.stdout) if len(r) == 4):
+        if kind := ENDS.get(state):
+            name = f"{number}_{element}" if element.isdigit() else number
+            yield ElementEnd(name, kind, state, hosts(nodes))
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """The names in a list of nodes.
+
+    >>> hosts("gpu[01-03,7],login1")
+    ('gpu01', 'gpu02', 'gpu03', 'gpu7', 'login1')
+    """
+    if not text or text.startswith(("None", "(null)")):
+        return ()
+    found = []
+    for before, ranges, after in HOSTS.findall(text):
+        numbers = [n for part in ranges.split(",") for n in numbers_of(part)] if ranges else [""]
+        found += [f"{before}{number}{after}" for number in numbers]
+    return tuple(found)
+
+
+def numbers_of(part: str) -> list[str]:
+    """`01-03` to 01, 02, 03, with their zeros."""
+    first, _, last = part.partition("-")
+    if not last:
+        return [first]
+    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+
+
+def memory_limit_gb(options: Mapping[str, str]) -> int | None:
+    """The most memory in GB that a job with these options can ask for on one node.
+
+    That of the largest node of its partitions and of their own limits; None: nobody tells.
+    """
+    asked = options.get("partition", "")
+    words = ("--noheader", *((f"--partition={asked}",) if asked else ()))
+    try:
+        # %m is the memory of a node in MB; a `+` behind it says that others have more.
+        nodes = ask("sinfo", *words, "--Node", "--format=%m")
+        shown = ask("scontrol", "show", "partition", "--oneliner").stdout
+    except Retry:
+        return None
+    largest = max(
+        (megabytes(row[0].rstrip("+")) or 0 for row in split_rows(nodes.stdout)), default=0
+    )
+    limits = [
+        int(found[2])
+        for line in shown.splitlines()
+        if (found := re.search(r"PartitionName=(\S+).* MaxMemPerNode=(\d+)", line))
+        and (not asked or found[1] in asked.split(","))
+    ]
+    if not largest:
+        return None
+    return min([largest, *([max(limits)] if asked and limits else [])]) // 1024
+
+
+def avoid(job: str, node: str) -> bool:
+    """Keep the elements of an array that wait off a node; whether SLURM took it.
+
+    A node that fails at once would take one of them after the other.
+    """
+    number = job.partition("_")[0]
+    try:
+        told = ask("squeue", "--noheader", "--states=PENDING", f"--jobs={number}", "--format=%x")
+        before = {name for row in split_rows(told.stdout) for name in hosts(row[0])}
+        if told.returncode or not told.stdout.strip() or node in before:
+            return False
+        nodes = f"ExcNodeList={','.join(sorted({*before, node}))}"
+        return ask("scontrol", "update", f"JobId={number}", nodes).returncode == 0
+    except Retry:
+        return False

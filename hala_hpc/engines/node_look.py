@@ -1,0 +1,144 @@
+"""Looks at the GPUs of this rank, and lets all ranks meet: run by `node_check` as a child.
+
+`python -m hala_hpc.engines.node_look <JSON>`. Its last line is the answer, as JSON.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from hala_hpc.engines import gpu_cards
+from hala_hpc.engines.gpu_cards import Card, Gpus
+from hala_hpc.engines.node_check import ANSWER
+
+#: Memory of a process that has just ended is free after a moment, in seconds.
+FREE_WAIT_S = 20.0
+#: How long the ranks wait for each other, in seconds: their nodes may import at different speeds.
+MEET_LIMIT_S = 300
+#: The ranks meet at another port than the training's, which may follow at once.
+PORT_AFTER = 3
+
+
+def card_faults(gpus: Gpus, asked: dict[str, Any], local_rank: int) -> list[str]:
+    """What is wrong with the GPUs of this rank; a line each.
+
+    Every rank of a node sees all of the job's GPUs there, and looks at its part of them.
+    """
+    found = gpus.count()
+    if found < asked["gpus"]:
+        return [f"{found} GPUs can be seen, but {asked['gpus']} were asked for"]
+    if found > asked["gpus"]:
+        print(f"{found} GPUs can be seen, though {asked['gpus']} were asked for")
+    own = range(local_rank % asked["ranks_per_node"], asked["gpus"], asked["ranks_per_node"])
+    # Where more ranks than GPUs are asked for, they share them.
+    own_or_shared = list(own) or [local_rank % asked["gpus"]]
+    cards = [gpus.card(number) for number in own_or_shared]
+    errors = gpu_cards.uncorrected_errors()
+    faults = []
+    for card in cards:
+        fault = memory_fault(gpus, card, asked["free_share"])
+        fault = fault or error_fault(errors.get(card.uuid)) or gpus.product_fault(card.number)
+        faults += [f"GPU {card.number} ({card.name}, {card.uuid}): {fault}"] if fault else []
+    return faults
+
+
+def memory_fault(gpus: Gpus, card: Card, free_share: float) -> str:
+    """Who holds the memory of a card, where too little is free; "" where enough is."""
+    until_s = time.monotonic() + FREE_WAIT_S
+    while card.free_bytes < free_share * card.total_bytes:
+        if time.monotonic() > until_s:
+            free, total = card.free_bytes / 2**30, card.total_bytes / 2**30
+            held = (
+                "; ".join(gpu_cards.processes_on(card.uuid))
+                or "by processes that cannot be seen here"
+            )
+            return f"{free:.1f} of {total:.1f} GB are free, the rest is held: {held}"
+        time.sleep(1)
+        card = gpus.card(card.number)
+    return ""
+
+
+def error_fault(errors: int | None) -> str:
+    """What the driver counted of errors that memory could not correct; "" without."""
+    return f"{errors} uncorrected memory errors (ECC) since its driver was loaded" if errors else ""
+
+
+def meet(faults: Sequence[str], gpus: Gpus, rank: int, world: int) -> dict[str, Any]:
+    """The faults of all ranks, each with its node, and whether they can add up a number.
+
+    A rank that never comes is named by its number alone: nobody knows its node.
+    """
+    from torch import distributed
+
+    limit = timedelta(seconds=MEET_LIMIT_S)
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + PORT_AFTER
+    try:
+        store = distributed.TCPStore(address, port, world, rank == 0, limit)
+        store.set(f"rank-{rank}", json.dumps({"node": own_node(), "faults": list(faults)}))
+        told = [json.loads(store.get(f"rank-{number}")) for number in range(world)]
+    except (distributed.DistError, RuntimeError) as error:
+        return {"bad_nodes": [], "faults": [f"the ranks do not find each other: {error}"]}
+    answer = answer_of([(one["node"], one["faults"]) for one in told])
+    if not answer["faults"]:
+        wrong = sum_fault(distributed.PrefixStore("sum", store), gpus, rank, world)
+        nodes = ", ".join(dict.fromkeys(one["node"] for one in told))
+        answer["faults"] = [f"{wrong} (nodes {nodes})"] if wrong else []
+    # Rank 0 holds the store: it is the last to leave.
+    store.set(f"left-{rank}", "1")
+    if rank == 0:
+        store.wait([f"left-{number}" for number in range(world)], limit)
+    return answer
+
+
+def sum_fault(store: Any, gpus: Gpus, rank: int, world: int) -> str:
+    """What goes wrong when all ranks add up their numbers; "" when nothing does."""
+    from torch import distributed
+
+    try:
+        distributed.init_process_group(
+            gpus.collectives, store=store, rank=rank, world_size=world,
+            timeout=timedelta(seconds=MEET_LIMIT_S),
+        )  # fmt: skip
+        found, expected = gpus.sum_over_ranks(rank), world * (world + 1) // 2
+        distributed.destroy_process_group()
+    except (distributed.DistError, RuntimeError) as error:
+        return f"the ranks cannot add up a number ({gpus.collectives}): {error}"
+    return "" if found == expected else f"the ranks add up to {found} instead of {expected}"
+
+
+def answer_of(told: Sequence[tuple[str, list[str]]]) -> dict[str, Any]:
+    """What each node says, as one answer."""
+    return {
+        "bad_nodes": list(dict.fromkeys(node for node, faults in told if faults)),
+        "faults": [f"node {node}: {fault}" for node, faults in told for fault in faults],
+    }
+
+
+def own_node() -> str:
+    """The scheduler's name of this node."""
+    return os.environ["HALA_NODE"]
+
+
+def main(asked: dict[str, Any]) -> dict[str, Any]:
+    """The answer of this rank."""
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    try:
+        gpus = gpu_cards.Gpus()
+        faults = card_faults(gpus, asked, local_rank)
+        alone = answer_of([(own_node(), faults)])
+        answer = meet(faults, gpus, rank, world) if world > 1 else alone
+    except ImportError as error:
+        # Another node has the same environment: nothing is won by going there.
+        answer = {"bad_nodes": [], "faults": [f"the environment is broken: {error}"]}
+    return answer | {"told": f"{asked['gpus']} GPUs are free, without errors, and calculate"}
+
+
+if __name__ == "__main__":
+    print(f"\n{ANSWER}{json.dumps(main(json.loads(sys.argv[1])))}", flush=True)
+    # os._exit: collectives leave threads behind that can hold an ordinary exit.
+    os._exit(0)
