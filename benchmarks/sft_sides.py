@@ -17,7 +17,7 @@ from hala_hpc.backends.local import free_port
 from hala_hpc.core.files import read_json
 from hala_hpc.engines.batch_order import GlobalBatchOrder, fill_of
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
-from hala_hpc.engines.token_product import TOKENS_FILE
+from hala_hpc.engines.token_names import TOKENS_FILE
 from hala_hpc.engines.training_data import load
 
 MICRO_ROWS, GLOBAL_ROWS, RANKS = 8, 64, 2

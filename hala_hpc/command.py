@@ -1,10 +1,10 @@
 """The words of the command line, shared by launch and status."""
 
 import importlib
-import pkgutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,13 +105,11 @@ def read_launcher(path: Path) -> Launcher:
         ) from None
 
 
+@cache
 def stage_names() -> list[str]:
     """Names of all stages, without loading them."""
-    return sorted(
-        module.name
-        for module in pkgutil.iter_modules([str(PACKAGE / "stages")])
-        if not module.ispkg and not module.name.startswith("_")
-    )
+    found = (path.stem for path in (PACKAGE / "stages").glob("*.py"))
+    return sorted(name for name in found if not name.startswith("_"))
 
 
 def find_stage(name: str) -> type[Stage[Any]]:

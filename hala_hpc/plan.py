@@ -1,7 +1,6 @@
 """What a line asks for, compared with what is on the disk. Reads small files only."""
 
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,9 @@ from hala_hpc.core.fingerprint import fingerprint, path_fingerprint
 from hala_hpc.core.node import Node
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
+
+#: Digits of a fingerprint.
+HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,14 @@ class PlanInputs:
 def make_plan(nodes: dict[str, Node], work: Path) -> dict[str, Step]:
     """Fingerprint every node, inputs first, and look up how far each is."""
     steps: dict[str, Step] = {}
+    older = results_in(work)
     for name, node in nodes.items():
-        steps[name] = plan_step(node, steps, work)
+        steps[name] = plan_step(node, steps, work, older.get(name, []))
     return steps
 
 
-def plan_step(node: Node, steps: dict[str, Step], work: Path) -> Step:
-    """One step of the plan, its inputs being planned already."""
+def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path]) -> Step:
+    """One step of the plan, its inputs being planned already; `older` are results of the node."""
     inputs = input_facts(node, steps)
     named = {name: facts["fingerprint"] for name, facts in inputs.items()}
     settings = {
@@ -104,7 +107,7 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path) -> Step:
     elif artifact.config_file.exists():
         state, done = "partial", len(artifact.done_units())
     else:
-        because = changes_since_older(node, inputs, artifact)
+        because = changes_since_older(node, inputs, older)
         state = "stale" if because else "new"
     return Step(node, artifact, print_, units, inputs, state, done, because)
 
@@ -141,17 +144,22 @@ def with_file_facts(value: Any, inputs: dict[str, dict[str, Any]]) -> Any:
     return value
 
 
-def changes_since_older(node: Node, inputs: dict[str, dict[str, Any]], new: Artifact) -> str:
+def results_in(work: Path) -> dict[str, list[Path]]:
+    """The folders of results by the node that they are of; one look at the work folder for all."""
+    found: dict[str, list[Path]] = {}
+    for path in work.iterdir() if work.is_dir() else ():
+        name, _, print_ = path.name.rpartition("-")
+        if len(print_) == 12 and set(print_) <= HEXADECIMAL:
+            found.setdefault(name, []).append(path)
+    return found
+
+
+def changes_since_older(node: Node, inputs: dict[str, dict[str, Any]], older: list[Path]) -> str:
     """What differs from the newest older result of the node; empty when there is none."""
-    pattern = re.compile(re.escape(node.name) + r"-[0-9a-f]{12}")
-    older = [
-        path.parent
-        for path in new.folder.parent.glob(f"{node.name}-*/config.json")
-        if pattern.fullmatch(path.parent.name)
-    ]
-    if not older:
+    written = [path for path in older if (path / "config.json").exists()]
+    if not written:
         return ""
-    newest = max(older, key=lambda folder: (folder / "config.json").stat().st_mtime)
+    newest = max(written, key=lambda folder: (folder / "config.json").stat().st_mtime)
     config = Artifact(newest).config() or {}
     return describe_changes(config, node, inputs)
 

@@ -12,8 +12,9 @@ from tiny_models import SENTENCES
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.data.corpus import part_name
 from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.pair_checker import PairChecker
 from hala_hpc.data.pair_duplicates import RepeatedPairs
-from hala_hpc.data.pair_rules import PairChecker, PairRules, Rule
+from hala_hpc.data.pair_rules import PairRules, Rule
 
 ENGLISH = "The committee has decided to postpone the meeting until the end of the month."
 ARABIC = "قررت اللجنة تأجيل الاجتماع حتى نهاية الشهر."

@@ -18,6 +18,8 @@ COLUMNS: dict[Kind, tuple[str, ...]] = {
     "translations": ("messages", "messages_source"),
     "conversations": ("messages",),
 }
+#: Folder, beside the shards, of the rows that a model's stage rejected: a corpus of its own.
+REJECTED = "rejected"
 #: Rows turned into Python objects at a time: bounds the memory of a reader.
 BATCH_ROWS = 256
 

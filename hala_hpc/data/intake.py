@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.adapters import (
@@ -17,11 +17,11 @@ from hala_hpc.data.adapters import (
     digest,
     find_adapter,
 )
+from hala_hpc.data.code_rows import CodeRows
 from hala_hpc.data.corpus import Kind, Row
 from hala_hpc.data.records import Record
 from hala_hpc.data.sources import Source
 
-CodeRows = Literal["no", "fenced", "only"]
 #: A fenced block of code; one that has no end goes to the end of the text.
 FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 #: Rows of each file that are looked at to tell its adapter.

@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.data.corpus import Row, count_rows, open_part, part_name, parts, read_part
+from hala_hpc.data.corpus import (
+    REJECTED,
+    Row,
+    count_rows,
+    open_part,
+    part_name,
+    parts,
+    read_part,
+)
 from hala_hpc.data.corpus_writer import CorpusWriter
 from hala_hpc.engines.row_work import Work
-from hala_hpc.engines.unit_files import REJECTED, REJECTED_COLUMNS
+from hala_hpc.engines.unit_files import REJECTED_COLUMNS
 
 #: Steps of a histogram of scores from 0 to 1.
 STEPS = 20

@@ -1,21 +1,21 @@
 """What stages share that ask a model about every row of a corpus."""
 
-import gc
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, PositiveFloat
 
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import Kind, parts, require_kind
+from hala_hpc.data.corpus import REJECTED, Kind, parts, require_kind
 from hala_hpc.data.model_files import require_model
-from hala_hpc.engines.job_environment import prepare_environment
-from hala_hpc.engines.row_work import RowTask, Work
 from hala_hpc.engines.settings import GenerationSettings
-from hala_hpc.engines.unit_files import REJECTED, check_unit, collect_units
+
+if TYPE_CHECKING:
+    # What only jobs need is imported there: a dry run loads this file for its settings.
+    from hala_hpc.engines.row_work import RowTask, Work
 
 
 class RowSettings(GenerationSettings):
@@ -45,7 +45,7 @@ class RowStage(Stage[S]):
     takes: tuple[Kind, ...]
     """Kinds of corpus that the stage takes."""
 
-    def task(self, kind: Kind) -> RowTask:
+    def task(self, kind: Kind) -> "RowTask":
         """What is done with each row of a corpus of this kind."""
         raise NotImplementedError
 
@@ -55,8 +55,10 @@ class RowStage(Stage[S]):
         raise NotImplementedError
 
     @cached_property
-    def work(self) -> Work:
+    def work(self) -> "Work":
         """The corpus and what is done with each of its rows."""
+        from hala_hpc.engines.row_work import Work
+
         corpus = Path(self.inputs.path(self.settings.corpus))
         return Work(
             corpus,
@@ -79,7 +81,10 @@ class RowStage(Stage[S]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Ask about the units' rows, each unit committed when its last row is done."""
+        import gc
+
         from hala_hpc.engines.generate import Generator
+        from hala_hpc.engines.job_environment import prepare_environment
         from hala_hpc.engines.unit_feed import UnitFeed
 
         prepare_environment()
@@ -93,8 +98,12 @@ class RowStage(Stage[S]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every row of the input is answered for or rejected, in its order."""
+        from hala_hpc.engines.unit_files import check_unit
+
         return check_unit(unit, folder, self.work)
 
     def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
         """Gather the shards; returns texts, seconds and speed."""
+        from hala_hpc.engines.unit_files import collect_units
+
         return collect_units(marks, folders, output, self.work)

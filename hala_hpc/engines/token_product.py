@@ -11,11 +11,8 @@ from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.files import link_tree, read_json, write_json
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.carry_over import copy_tokenizer
+from hala_hpc.engines.token_names import TOKENIZER_FOLDER, TOKENS_FILE
 
-#: What is known of all parts: counts, what a trainer must know, and the names of the parts.
-TOKENS_FILE = "tokens.json"
-#: Folder of the tokenizer, with the chat template that is learnt.
-TOKENIZER_FOLDER = "tokenizer"
 #: What is counted of each file.
 COUNTED = ("rows", "sequences", "tokens", "tokens_learnt")
 

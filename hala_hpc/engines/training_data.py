@@ -9,7 +9,7 @@ from typing import Any
 from hala_hpc.core.files import read_json
 from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.examples import NOT_LEARNT
-from hala_hpc.engines.token_product import TOKENS_FILE
+from hala_hpc.engines.token_names import TOKENS_FILE
 from hala_hpc.engines.training_settings import TrainingSettings
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.engines.packing_leak import refuse_leak
-from hala_hpc.engines.token_product import TOKENS_FILE, vocabulary_digest
+from hala_hpc.engines.token_names import TOKENS_FILE
+from hala_hpc.engines.token_product import vocabulary_digest
 
 
 def require_fit(model: Path, tokens: Path) -> None:

@@ -13,13 +13,11 @@ from typing import Any
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import Row, corpus_kind, part_name, part_note, read_part
+from hala_hpc.data.corpus import REJECTED, Row, corpus_kind, part_name, part_note, read_part
 from hala_hpc.data.corpus_writer import CorpusWriter
 from hala_hpc.engines.open_rows import AGAIN, OpenUnit
 from hala_hpc.engines.row_work import Rejection, Work
 
-#: Folder of the rows that did not come out.
-REJECTED = "rejected"
 REJECTED_COLUMNS = {"reason": "string", "said": "string", "line": "int64"}
 #: What a unit cost stands in the footer of its part.
 COSTS = "hala.costs"

@@ -12,15 +12,6 @@ from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import parts, read_pairs
 from hala_hpc.data.model_files import require_model
-from hala_hpc.data.score_files import (
-    merge_scores,
-    read_scores,
-    score_name,
-    write_scores,
-    write_translations,
-)
-from hala_hpc.data.scores import METRICS, score_translations
-from hala_hpc.engines.job_environment import prepare_environment
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.settings import GenerationSettings
 
@@ -83,6 +74,9 @@ class Evaluate(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
+        from hala_hpc.data.score_files import write_scores
+        from hala_hpc.engines.job_environment import prepare_environment
+
         prepare_environment()
         for unit in units:
             if out.stop:
@@ -117,6 +111,8 @@ class Evaluate(Stage[Settings]):
 
     def translate(self, model: str, folder: Path, unit: int, out: Out) -> dict[str, Any]:
         """Scores of a model's translations; what it said goes into a file beside them."""
+        from hala_hpc.data.score_files import write_translations
+        from hala_hpc.data.scores import METRICS, score_translations
         from hala_hpc.engines.answer_all import answer_all
         from hala_hpc.engines.generate import Generator
 
@@ -148,6 +144,9 @@ class Evaluate(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every task and metric has finite scores over at least one sample."""
+        from hala_hpc.data.score_files import read_scores
+        from hala_hpc.data.scores import METRICS
+
         kind, label = self.parts()[unit]
         names = self.settings.tasks if kind == BENCHMARKS else METRICS
         found = read_scores(folder, unit, names)
@@ -163,6 +162,8 @@ class Evaluate(Stage[Settings]):
 
     def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
         """Write `scores.json`, all models side by side; returns the same."""
+        from hala_hpc.data.score_files import merge_scores, score_name
+
         units = range(len(marks))
         found = [read_json(f / score_name(u)) for u, f in zip(units, folders, strict=True)]
         merged = merge_scores(found, list(self.settings.models))

@@ -3,21 +3,22 @@
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field, PositiveInt
 
-from hala_hpc.core.collected import Collected
 from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Out
+from hala_hpc.data.corpus import REJECTED as REJECTED_ROWS
 from hala_hpc.data.corpus import Kind, Row
-from hala_hpc.data.pair_duplicates import RepeatedPairs
-from hala_hpc.data.pair_rules import PairChecker, PairRules, Rule
+from hala_hpc.data.pair_rules import PairRules, Rule
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
-from hala_hpc.engines.row_work import Ask, Rejection, RowProgram, Sampling
-from hala_hpc.engines.unit_files import REJECTED as REJECTED_ROWS
-from hala_hpc.engines.unit_files import rejected_in
+
+if TYPE_CHECKING:
+    # What only jobs need is imported there: a dry run loads this file for its settings.
+    from hala_hpc.data.pair_duplicates import RepeatedPairs
+    from hala_hpc.engines.row_work import RowProgram
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -67,6 +68,9 @@ class JudgeTask:
     """The rules, then one question; the pair itself stays as it is and gets score and verdict."""
 
     def __init__(self, settings: Settings, corpus: Path, kind: Kind = "pairs") -> None:
+        from hala_hpc.data.pair_checker import PairChecker
+        from hala_hpc.engines.row_work import Sampling
+
         self.settings, self.corpus, self.kind = settings, corpus, kind
         # The probability of `accept`, and the likelier of the two words.
         self.extra = {"score": "double", "verdict": "string"}
@@ -80,8 +84,10 @@ class JudgeTask:
         """Nothing depends on the model: a pair is never cut."""
 
     @cached_property
-    def repeated(self) -> RepeatedPairs | None:
+    def repeated(self) -> "RepeatedPairs | None":
         """The pairs that repeat an earlier one, found on first use; None when that is no matter."""
+        from hala_hpc.data.pair_duplicates import RepeatedPairs
+
         return None if DUPLICATE in self.settings.rules.off else RepeatedPairs(self.corpus)
 
     def broken_rule(self, row: Row) -> str:
@@ -91,8 +97,10 @@ class JudgeTask:
             return DUPLICATE
         return broken
 
-    def program(self, row: Row) -> RowProgram:
+    def program(self, row: Row) -> "RowProgram":
         """The pair with its score when it is good enough."""
+        from hala_hpc.engines.row_work import Ask, Rejection
+
         if broken := self.broken_rule(row):
             return Rejection(broken)
         both = {"source": row["source"], "target": row["target"]}
@@ -160,6 +168,7 @@ class Filter(RowStage[Settings]):
 
     def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
         """Gather the shards, the best of them where a share is wanted; counts rules and scores."""
+        from hala_hpc.core.collected import Collected
         from hala_hpc.engines.best_rows import BestRows, leave_best, scores_in, summary_of
 
         details = super().collect(marks, folders, output)
@@ -174,6 +183,8 @@ class Filter(RowStage[Settings]):
 
     def rule_counts(self, marks: list[dict[str, Any]]) -> dict[str, int]:
         """Pairs that each rule rejected, in the order of the rules; those that are off left out."""
+        from hala_hpc.engines.unit_files import rejected_in
+
         rejected = rejected_in(marks)
         off = self.settings.rules.off
         return {rule: rejected[rule] for rule in get_args(Rule) if rule not in off}

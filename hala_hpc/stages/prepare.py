@@ -4,7 +4,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -15,16 +14,19 @@ from pydantic import Field, PositiveInt, field_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.files import link_tree
+from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.data.code_rows import CodeRows
 from hala_hpc.data.corpus import part_kind, part_name, part_note, rejected_name
-from hala_hpc.data.intake import CodeRows, Shape, fitted_sources
-from hala_hpc.data.peek import peek
-from hala_hpc.data.sources import Choice, sources
 
 if TYPE_CHECKING:
+    # What only jobs need is imported there: a dry run loads this file for its settings.
+    from hala_hpc.data.corpus import Kind
+    from hala_hpc.data.intake import Shape
     from hala_hpc.data.placing import Plan
+    from hala_hpc.data.sources import Choice
     from hala_hpc.data.spill import Read, Reading
 
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
@@ -93,13 +95,17 @@ class Settings(StageSettings):
         return value
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> "Shape":
         """How rows are to be read."""
+        from hala_hpc.data.intake import Shape
+
         return Shape(self.rows, self.languages, self.rename, self.drop, self.drop_code)
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> "Choice":
         """Which part of the data is meant."""
+        from hala_hpc.data.sources import Choice
+
         return Choice(self.split, self.subset, self.revision)
 
 
@@ -121,9 +127,8 @@ class Prepare(Stage[Settings]):
         for word in self.settings.data:
             if word.startswith("@"):
                 continue
-            path = self.inputs.path(word)
             try:
-                kinds[word] = peek(str(Path(path).expanduser()), *self._view)
+                kinds[word] = self._kind_of(str(Path(self.inputs.path(word)).expanduser()))
             except UserError as error:
                 mistakes += error.mistakes
                 codes.append(error.code)
@@ -134,12 +139,18 @@ class Prepare(Stage[Settings]):
             raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
         return []
 
-    @property
-    def _view(self) -> tuple[Choice, Shape]:
-        return self.settings.choice, self.settings.shape
+    def _kind_of(self, path: str) -> "Kind | None":
+        """The kind of the rows at a path, if that shows; None for data of the hub."""
+        if is_hub_id(path) and not Path(path).suffix:
+            return None
+        from hala_hpc.data.peek import peek
+
+        return peek(path, self.settings.choice, self.settings.shape)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Read the input once, decide about all its rows, and write the shards of the units."""
+        from concurrent.futures import ThreadPoolExecutor
+
         from hala_hpc.data.placing import place
         from hala_hpc.data.spill_writer import keep_memory
 
@@ -184,7 +195,9 @@ class Prepare(Stage[Settings]):
 
     def _readings(self, folder: Path) -> "Iterator[Reading]":
         """The pieces of the data, in order."""
+        from hala_hpc.data.intake import fitted_sources
         from hala_hpc.data.pieces import pieces_of
+        from hala_hpc.data.sources import sources
         from hala_hpc.data.spill import Reading
 
         found = [

@@ -11,9 +11,7 @@ from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.carry_over import link_model, local_model
 from hala_hpc.data.model_files import require_model
-from hala_hpc.data.tensors import tensor_headers, weight_bytes
 
 #: How large the model was before, beside the compressed weights.
 BEFORE_FILE = "quantize.json"
@@ -48,6 +46,9 @@ class Quantize(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Compress the weights, or link them."""
+        from hala_hpc.data.carry_over import link_model, local_model
+        from hala_hpc.data.tensors import weight_bytes
+
         source = local_model(self.inputs.path(self.settings.model))
         require_model(str(source))
         for unit in units:
@@ -77,6 +78,8 @@ class Quantize(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read headers: every weight that should be FP8 is."""
+        from hala_hpc.data.tensors import tensor_headers, weight_bytes
+
         require_model(str(folder), f"unit {unit}")
         headers = tensor_headers(folder)
         fp8 = [name for name, (dtype, _) in headers.items() if dtype == "F8_E4M3"]

@@ -1,6 +1,6 @@
 """report: one HTML page and a Markdown file about what the nodes before it did."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import Field
@@ -10,13 +10,9 @@ from hala_hpc.core.files import write_text
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import NodeRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data import curve
-from hala_hpc.data.page import Page, make_page
-from hala_hpc.data.table import Table
 
 HTML_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
-TEMPLATE = Path(__file__).with_name("report.html.j2")
 
 
 class Settings(StageSettings):
@@ -47,6 +43,9 @@ class Report(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Read the summaries and write both files."""
+        from hala_hpc.data.markup import html, markdown
+        from hala_hpc.data.page import make_page
+
         summaries = [self.inputs.summary(node) for node in self.settings.nodes]
         page = make_page(self.settings.title, summaries)
         for unit in units:
@@ -62,47 +61,6 @@ class Report(Stage[Settings]):
             if missing or not text.rstrip().endswith(end):
                 raise UserError(f"unit {unit}: {name} is cut short or lacks {missing}", INTERNAL)
         return Facts(details={"nodes": len(self.settings.nodes)})
-
-
-def html(page: Page) -> str:
-    """The page as one file that needs no other; text of data is escaped."""
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(page=page, width=curve.WIDTH, height=curve.HEIGHT, margin=curve.MARGIN)
-
-
-def markdown(page: Page) -> str:
-    """The tables of the page in Markdown."""
-    parts = [f"# {plain(page.title)}", *map(markdown_table, page.tables)]
-    return "\n\n".join(parts) + "\n"
-
-
-def markdown_table(table: Table) -> str:
-    """A table of GitHub's kind, with heading and note."""
-    lines = [f"## {plain(table.title)}", ""]
-    lines.append(row_of(table.columns))
-    sides = [":--" if table.words(column) else "--:" for column in range(len(table.columns))]
-    lines.append(f"| {' | '.join(sides)} |")
-    lines += [row_of(row) for row in table.rows]
-    if table.note:
-        lines += ["", plain(table.note)]
-    return "\n".join(lines)
-
-
-def row_of(cells: Sequence[str]) -> str:
-    """A line of a Markdown table."""
-    return f"| {' | '.join(plain(cell) for cell in cells)} |"
-
-
-def plain(text: str) -> str:
-    """Text that neither ends a cell nor begins HTML."""
-    for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
-        text = text.replace(sign, code)
-    return text
 
 
 STAGE = Report

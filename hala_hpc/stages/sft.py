@@ -10,10 +10,7 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.model_files import require_model
-from hala_hpc.data.tensors import require_finite, weight_bytes
-from hala_hpc.engines.checkpoints import remove_all
-from hala_hpc.engines.token_product import TOKENS_FILE
-from hala_hpc.engines.training import Training
+from hala_hpc.engines.token_names import TOKENS_FILE
 from hala_hpc.engines.training_settings import TrainingSettings
 
 #: Figures of the training, beside the weights.
@@ -63,7 +60,9 @@ class Sft(Stage[Settings]):
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""
         from hala_hpc.data.carry_over import local_model
+        from hala_hpc.engines.checkpoints import remove_all
         from hala_hpc.engines.train import train
+        from hala_hpc.engines.training import Training
 
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))
@@ -79,6 +78,7 @@ class Sft(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """The model is whole and finite; count the rows it has seen."""
+        from hala_hpc.data.tensors import require_finite, weight_bytes
         from hala_hpc.engines.training_data import load, order_of, rows_reached
 
         require_model(str(folder), f"unit {unit}")

@@ -118,7 +118,8 @@ class Tokenize(Stage[Settings]):
         from hala_hpc.engines.chat_template import supply_template
         from hala_hpc.engines.examples import ExampleMaker
         from hala_hpc.engines.row_choice import RowChoice
-        from hala_hpc.engines.token_product import TOKENIZER_FOLDER, UnitFiles, bring_tokenizer
+        from hala_hpc.engines.token_names import TOKENIZER_FOLDER
+        from hala_hpc.engines.token_product import UnitFiles, bring_tokenizer
         from hala_hpc.engines.token_unit import TokenPlan, TokenUnit
 
         settings = self.settings

@@ -10,10 +10,10 @@ from hala_hpc.data.check_settings import CheckSettings
 from hala_hpc.data.corpus import Kind, Row
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
-from hala_hpc.engines.row_work import Rejection, RowProgram
 
 if TYPE_CHECKING:
-    # The many patterns in it are compiled where they are used: in jobs, not on login nodes.
+    # What only jobs need is imported there: a dry run loads this file for its settings.
+    from hala_hpc.engines.row_work import RowProgram
     from hala_hpc.engines.translation import Translator
 
 
@@ -81,12 +81,12 @@ class ConversationTask(TranslationTask):
         """Whether a message goes to the model: of a translated role, and not blank."""
         return message["role"] in self.settings.roles and bool(message["content"].strip())
 
-    def program(self, row: Row) -> RowProgram:
+    def program(self, row: Row) -> "RowProgram":
         """The conversation with its translated messages, its former ones beside them."""
         assert self.translator is not None
         texts = [m["content"] for m in row["messages"] if self.is_asked(m)]
         made = yield from self.translator.translate(texts)
-        if isinstance(made, Rejection):
+        if not isinstance(made, list):
             return made
         left = iter(made)
         messages = [
@@ -112,12 +112,12 @@ class PairTask(TranslationTask):
 
     kind: Kind = "pairs"
 
-    def program(self, row: Row) -> RowProgram:
+    def program(self, row: Row) -> "RowProgram":
         """The pair of a text and what the model made of it."""
         assert self.translator is not None
         text = row[self.settings.field]
         made = yield from self.translator.translate([text])
-        if isinstance(made, Rejection):
+        if not isinstance(made, list):
             return made
         return {**row, "source": text, "target": made[0]}
 

@@ -1,0 +1,6 @@
+"""Which rows with code a corpus leaves out, as a recipe may say it."""
+
+from typing import Literal
+
+CodeRows = Literal["no", "fenced", "only"]
+"""Keep all, reject rows with a fenced block of code, or only those with answers of nothing else."""
