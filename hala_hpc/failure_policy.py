@@ -237,6 +237,12 @@ def with_resources(
 
 def changes_of(artifact: Artifact, first: int = 1) -> list[str]:
     """What rounds from this one on did differently from those before them, and why."""
-    last = artifact.last_round()
-    rounds = (artifact.round(number) for number in range(first, last + 1))
+    rounds = (artifact.round(number) for number in range(first, artifact.last_round() + 1))
     return [text for one in rounds for text in one.get("spec", {}).get("because", [])]
+
+
+def newest_changes(artifact: Artifact) -> list[str]:
+    """What was changed since a person asked last, and why."""
+    last = artifact.last_round()
+    spec = artifact.round(last).get("spec", {})
+    return changes_of(artifact, spec["since_round"]) if spec.get("since_round") else []

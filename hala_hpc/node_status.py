@@ -11,6 +11,7 @@ from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.backends.slurm_reasons import plain_reason
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import read_json
+from hala_hpc.failure_policy import newest_changes
 from hala_hpc.node_progress import NodeProgress, progress_of
 from hala_hpc.run_folder import RunNode, input_folders
 from hala_hpc.submit import job_ids
@@ -84,6 +85,14 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
 
 
 def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> str:
+    """Why a node waits, or some of its workers do, or why it failed, and what was changed since."""
+    told = why_so(artifact, state, waiting)
+    changes = newest_changes(artifact) if state in ("failed", "waiting", "running") else []
+    changed = f"changed since it began: {'; '.join(changes[-REASONS:])}" if changes else ""
+    return "; ".join(text for text in (told, changed) if text)
+
+
+def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> str:
     """Why a node waits, or some of its workers do, or why it failed; else empty."""
     if state == "failed":
         return why_failed(artifact)

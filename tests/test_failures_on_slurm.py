@@ -1,0 +1,151 @@
+"""Failures on a real SLURM: what kind each is told to be, and what the next round does about it."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import launch, one_row_recipe
+from minislurm_fixture import MINISLURM
+from slow_run import nodes_of, wait_until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+FAULTS = Path(__file__).parent / "faults"
+ROOT = FAULTS.parent.parent
+LIMIT_S = 120
+
+
+def launcher_with(folder: Path, fault: str, resources: str = "") -> str:
+    """`launcher=...` whose jobs meet a fault."""
+    path = folder / "faults.toml"
+    paths = os.pathsep.join(map(str, (FAULTS, FAULTS.parent / "standin", ROOT)))
+    path.write_text(
+        'backend = "slurm"\n[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n'
+        f'options.partition = "low"\n{resources}\n[gate]\ntimeout_min = 5\nmem_gb = 1\n'
+        f'[environment]\nPYTHONPATH = "{paths}"\nHALA_FAULT = "{fault}"\n'
+    )
+    return f"launcher={path}"
+
+
+def ended(tmp_path: Path, work: Path, launcher: str, units: int = 1) -> dict[str, Any]:
+    """What status says of the node `corpus` once it is done or has failed."""
+    line = ["stage=all", one_row_recipe(tmp_path, units), f"work={work}", launcher]
+    told = launch(*line)
+    assert told.code == 0, told
+    wait_until(lambda: nodes_of(work)["corpus"]["state"] in ("done", "failed"), LIMIT_S)
+    return nodes_of(work)["corpus"]
+
+
+def json_of(work: Path, name: str) -> dict[str, Any]:
+    """A file of the node `corpus`."""
+    found: dict[str, Any] = json.loads((work / "latest/corpus" / name).read_text())
+    return found
+
+
+def kinds(work: Path, number: int) -> list[str]:
+    """Kinds of the failures of a round."""
+    found = json_of(work, f"attempts/failures-{number:04d}.json")["failures"]
+    return [failure["kind"] for failure in found]
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
+    tmp_path: Path, work: Path
+) -> None:
+    node = ended(tmp_path, work, launcher_with(tmp_path, "killed"))
+    assert node["state"] == "done", node
+    assert kinds(work, 1) == ["killed"]
+    (failure,) = json_of(work, "attempts/failures-0001.json")["failures"]
+    assert failure["text"].startswith("it left no word; the scheduler says FAILED")
+    assert failure["nodes"][0].startswith("node")
+    assert json_of(work, "summary.json")["because"] == []
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_three_workers_with_the_same_traceback_are_enough(tmp_path: Path, work: Path) -> None:
+    launcher = launcher_with(tmp_path, "defect", "workers = 3")
+    node = ended(tmp_path, work, launcher, units=3)
+    assert node["state"] == "failed", node
+    assert "3 attempts ended with the same traceback, ZeroDivisionError in " in node["why"]
+    assert "hala_hpc/attempt.py, line " in node["why"]
+    assert (work / "latest/corpus").resolve().joinpath("rounds/0001.json").exists()
+    assert kinds(work, 1) == ["bug", "bug", "bug"]
+    assert len(list((work / "latest/corpus/rounds").iterdir())) == 1
+    failure = json_of(work, "failure.json")
+    assert failure["code"] == 70
+    assert any("ZeroDivisionError: integer division" in line for line in failure["reasons"][1:])
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path) -> None:
+    gpu = 'gpus_per_node = 2\noptions.gpu_type = "h100"\noptions.exclude = "node1"'
+    launcher = launcher_with(tmp_path, "bad_nodes=node2+node3", gpu)
+    node = ended(tmp_path, work, launcher)
+    assert node["state"] == "done", node
+    assert [kinds(work, number) for number in (1, 2)] == [["node"], ["node"]]
+    spec = json_of(work, "rounds/0003.json")["spec"]
+    assert spec["resources"]["options"]["exclude"] == "node1,node2,node3"
+    assert spec["because"] == [
+        "node3 is excluded: node node3: GPU 0 (Fake, GPU-fake-0): 4 uncorrected memory errors "
+        "(ECC) since its driver was loaded"
+    ]
+    because = json_of(work, "summary.json")["because"]
+    assert [text.split()[0] for text in because] == ["node2", "node3"]
+    log = (work / "latest/corpus/logs/worker-00000-0000.log").read_text()
+    assert "node node4: 2 GPUs are free, without errors, and calculate" in log
+
+
+@pytest.fixture(scope="module")
+def constrained() -> Iterator[None]:
+    """A cluster of its own that holds jobs to their memory, as real ones do."""
+    sys.path.insert(0, str(MINISLURM.parent))
+    from rig import cluster, daemons
+    from rig.errors import RigError
+
+    folder = Path(tempfile.mkdtemp(prefix="minislurm-memory-")) / "cluster"
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            cluster.check_root()
+            cluster.check_machine(folder)
+            cluster.write(folder, "cgroup")
+            for name, before, after in (
+                ("slurm.conf", "TaskPlugin=task/none", "TaskPlugin=task/cgroup"),
+                ("cgroup.conf", "ConstrainRAMSpace=no", "ConstrainRAMSpace=yes"),
+            ):
+                text = (folder / name).read_text()
+                assert before in text
+                (folder / name).write_text(text.replace(before, after))
+            daemons.start(folder)
+        except RigError as error:
+            daemons.stop(folder)
+            if os.environ.get("HALA_REQUIRE_SLURM") == "1":
+                raise
+            pytest.skip(str(error))
+        patch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+        yield
+        daemons.stop(folder)
+    shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+@pytest.mark.usefixtures("constrained")
+def test_too_little_memory_is_raised_up_to_what_is_allowed(tmp_path: Path, work: Path) -> None:
+    node = ended(tmp_path, work, launcher_with(tmp_path, "memory=1400"))
+    assert node["state"] == "done", node
+    assert kinds(work, 1) == ["host_memory"]
+    assert json_of(work, "attempts/failures-0001.json")["memory_limit_gb"] == 256
+    spec = json_of(work, "rounds/0002.json")["spec"]
+    assert spec["resources"]["mem_gb"] == 2
+    (because,) = json_of(work, "summary.json")["because"]
+    assert because.startswith("mem_gb is 2 instead of 1: the kernel killed it: out of memory")
+    began = time.monotonic()
+    limited = launcher_with(tmp_path, "memory=1400", "mem_limit_gb = 1")
+    node = ended(tmp_path, work.with_name("limited"), limited)
+    assert time.monotonic() - began < LIMIT_S
+    assert node["state"] == "failed", node
+    assert "mem_gb=1 is too little, and 1 is the most that may be asked for" in node["why"]
