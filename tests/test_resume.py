@@ -210,5 +210,5 @@ def test_every_shipped_recipe_plans_with_every_shipped_launcher(name: str, work:
             "stage=all", f"recipe={name}", f"launcher={launcher}", f"work={work}", "dry_run=true"
         )
         assert told.code == 0, told
-        assert ("--array=0-" in told.out) == (launcher != "local")
+        assert ("--job-name=" in told.out) == (launcher != "local")
     assert not work.exists()

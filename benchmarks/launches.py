@@ -1,0 +1,251 @@
+"""Launches that meet, and launches that are killed: nothing may be submitted twice or forgotten.
+
+`python -m benchmarks.launches --pairs 100 --kills 200 [--seed 1]` starts a real SLURM. Two launches
+of one line at once: each job must be there once, and exactly one launch has submitted it. Then one
+launch is killed by SIGKILL at each system call that changes something outside of the process, and
+at some of the others, between taking the lease of the folder and giving it back (strace's
+injection); the same line again must leave every job once, each waiting for the right one. Prints
+JSON as its last line; leaves with 1 when something was lost or doubled.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+
+from benchmarks.own_slurm import answer, own_slurm, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Calls that change files or processes, or wait for another process.
+CHANGING = [
+    "link",
+    "linkat",
+    "unlink",
+    "unlinkat",
+    "rename",
+    "renameat",
+    "renameat2",
+    "fsync",
+    "mkdir",
+    "mkdirat",
+    "chmod",
+    "fchmod",
+    "write",
+    "clone",
+    "clone3",
+    "vfork",
+    "fork",
+    "wait4",
+    "waitid",
+    "pipe2",
+    "kill",
+    "symlink",
+    "symlinkat",
+    "utimensat",
+]
+#: Of the calls that change nothing, one in so many is tried.
+OTHERS_EVERY = 40
+RECIPE = """
+[corpus]
+stage = "prepare"
+data = "{rows}"
+units = 8
+resources = {{ workers = 4, cpus_per_rank = 1, mem_gb = 1 }}
+[page]
+stage = "report"
+nodes = ["@corpus"]
+resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
+"""
+#: Nothing is to start meanwhile.
+LAUNCHER = 'backend = "slurm"\n[resources]\noptions.begin = "now+5hours"\n'
+
+
+@dataclass
+class Tally:
+    """What became of the launches."""
+
+    pairs: int = 0
+    kills: int = 0
+    no_owner: int = 0
+    two_owners: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was lost, doubled or tied to the wrong job."""
+        return not (self.no_owner or self.two_owners or self.lost or self.doubled or self.wrong)
+
+
+class Site:
+    """A folder with a recipe and a launcher, and fresh work folders."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        rows = base / "rows.jsonl"
+        rows.write_text('{"instruction": "Say 1", "output": "1"}\n' * 8)
+        (base / "recipe.toml").write_text(RECIPE.format(rows=rows))
+        (base / "launcher.toml").write_text(LAUNCHER)
+        self.count = 0
+
+    def fresh(self) -> Path:
+        """A work folder that nobody has used."""
+        self.count += 1
+        return self.base / f"work{self.count}"
+
+    def command(self, work: Path) -> list[str]:
+        """The line of a launch."""
+        words = [f"recipe={self.base}/recipe.toml", f"launcher={self.base}/launcher.toml"]
+        line = ["-m", "hala_hpc.launch", "stage=all", *words, f"work={work}"]
+        return [sys.executable, *line]
+
+    def start(self, work: Path, *before: str) -> "subprocess.Popen[str]":
+        """Start a launch, behind other words such as strace's."""
+        pipe = subprocess.PIPE
+        command = [*before, *self.command(work)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
+
+
+def node_of(name: str) -> str:
+    """A job's name without fingerprint and key."""
+    return re.sub(r"-[0-9a-f]{12}-[0-9a-f]{8}$", "", name)
+
+
+def jobs_of(work: Path) -> list[list[str]]:
+    """Id, name and dependency of each job of a work folder."""
+    rows = answer("squeue", "--noheader", "--format=%F|%j|%E|%Z").splitlines()
+    return [
+        row.split("|")[:3] for row in rows if row.rstrip().split("|")[-1].startswith(f"{work}/")
+    ]
+
+
+def look_for_faults(work: Path, tally: Tally, what: str) -> None:
+    """Every node has its workers and its gate once, tied as they must be and written down."""
+    jobs = jobs_of(work)
+    names = Counter(node_of(name) for _, name, _ in jobs)
+    wanted = {"corpus", "gate-corpus", "page", "gate-page"}
+    tally.lost += len(wanted - names.keys())
+    tally.doubled += sum(count - 1 for count in names.values())
+    if names.keys() != wanted or names.total() != len(wanted):
+        tally.wrong.append(f"{what}: {dict(names)}")
+        return
+    ids = {node_of(name): number for number, name, _ in jobs}
+    waits = {node_of(name): after for _, name, after in jobs}
+    for name, after in (("gate-corpus", "corpus"), ("page", "gate-corpus"), ("gate-page", "page")):
+        if ids[after] not in waits[name]:
+            tally.wrong.append(f"{what}: {name} waits for {waits[name]}, not for {ids[after]}")
+    for node in ("corpus", "page"):
+        told = json.loads((work / "latest" / node / "jobs.json").read_text())
+        if (told["workers"], told["gate"]) != (ids[node], ids[f"gate-{node}"]):
+            tally.wrong.append(f"{what}: jobs.json of {node} has other ids")
+
+
+def end_jobs(work: Path) -> None:
+    """Remove the jobs of a work folder, and the folder."""
+    ids = [number for number, _, _ in jobs_of(work)]
+    if ids:
+        subprocess.run(["scancel", *ids], check=False)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def try_pair(site: Site, tally: Tally) -> None:
+    """Two launches of one line at once."""
+    work = site.fresh()
+    pair = [site.start(work), site.start(work)]
+    ends = [(child.communicate(), child.returncode) for child in pair]
+    submitted = [out for (out, _), _ in ends if "2 nodes submitted" in out]
+    tally.pairs += 1
+    tally.no_owner += not submitted
+    tally.two_owners += len(submitted) > 1
+    for (out, err), code in ends:
+        told = "another launch works in" in err and "since" in err and code == 75
+        if not told and not (code == 0 and "nodes submitted" in out):
+            tally.wrong.append(f"pair {tally.pairs}: code {code}: {err[-200:]}")
+    look_for_faults(work, tally, f"pair {tally.pairs}")
+    end_jobs(work)
+
+
+def calls_of(site: Site) -> list[tuple[str, int]]:
+    """The system calls of a launch while it holds the lease: name, and the how manieth it is."""
+    work, log = site.fresh(), site.base / "calls.txt"
+    child = site.start(work, "strace", "-o", str(log))
+    child.communicate()
+    end_jobs(work)
+    counts: Counter[str] = Counter()
+    found: list[tuple[str, int]] = []
+    holds = False
+    for line in log.read_text(errors="replace").splitlines():
+        name = line.partition("(")[0]
+        if not name.isidentifier():
+            continue
+        counts[name] += 1
+        lease = "launch.lease" in line
+        holds = holds or (lease and name.startswith("link"))
+        if holds:
+            found.append((name, counts[name]))
+        if lease and holds and name.startswith("unlink") and ".tmp" not in line:
+            return found
+    raise RuntimeError("the launch took no lease")
+
+
+def chosen_calls(calls: list[tuple[str, int]], most: int, chance: Random) -> list[tuple[str, int]]:
+    """All calls that change something, and some of the others; at most so many, in order."""
+    some = [call for n, call in enumerate(calls) if call[0] in CHANGING or n % OTHERS_EVERY == 0]
+    picked = set(chance.sample(range(len(some)), min(most, len(some))))
+    return [call for n, call in enumerate(some) if n in picked]
+
+
+def try_kill(site: Site, call: tuple[str, int], tally: Tally) -> None:
+    """Kill a launch at a system call, and launch again."""
+    work = site.fresh()
+    blow = f"inject={call[0]}:signal=KILL:when={call[1]}"
+    child = site.start(work, "strace", "-o", os.devnull, "-e", f"trace={call[0]}", "-e", blow)
+    child.communicate()
+    tally.kills += 1
+    again = site.start(work)
+    _, err = again.communicate()
+    if again.returncode != 0:
+        tally.wrong.append(f"kill at {call}: the line again ended with {again.returncode}: {err}")
+    look_for_faults(work, tally, f"kill at {call}")
+    end_jobs(work)
+
+
+def main() -> None:
+    """Command line of the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    words = parser.parse_args()
+    tally, began = Tally(), time.monotonic()
+    with own_slurm(), tempfile.TemporaryDirectory() as base:
+        run(Site(Path(base)), words.pairs, words.kills, tally, Random(words.seed))
+    tally.seconds = round(time.monotonic() - began, 1)
+    print(json.dumps({**asdict(tally), "good": tally.good}))
+    sys.exit(not tally.good)
+
+
+def run(site: Site, pairs: int, kills: int, tally: Tally, chance: Random) -> None:
+    """All pairs, then all kills."""
+    for _ in range(pairs):
+        try_pair(site, tally)
+    calls = chosen_calls(calls_of(site), kills, chance) if kills else []
+    for number, call in enumerate(calls, 1):
+        try_kill(site, call, tally)
+        print(f"{number} of {len(calls)} kills, {len(tally.wrong)} faults", flush=True)
+    wait_for(lambda: not answer("squeue", "--noheader"))
+
+
+if __name__ == "__main__":
+    main()
