@@ -1,9 +1,13 @@
 """Fixtures that several tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
 from minislurm_fixture import *  # noqa: F403 - the fixture of the real SLURM
+
+# Tests start a thousand processes, each of which would compile the package anew, for 0.1 s.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from hala_hpc.engines.running_engine import require_engine
 from hala_hpc.engines.step_watchdog import StepWatchdog, behind
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training_watch import LEAVING_S
 
 #: Sixteen steps on 96 pairs in a few seconds, each of them a point of the curve.
 QUICK: dict[str, Any] = {
@@ -158,7 +159,7 @@ def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, words: dict[st
 def test_a_training_leaves_before_the_time_of_its_job_is_up(
     tmp_path: Path, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HALA_JOB_END", str(time.time() + 40))
+    monkeypatch.setenv("HALA_JOB_END", str(time.time() + LEAVING_S + 8))
     ranks = Ranks(tmp_path, 2, **words | {"max_steps": 4000, "save_steps": 0})
     assert ranks.end(60) == [RETRY, 0]
     assert len(list(ranks.kept.glob("checkpoint-*/COMMIT.json"))) == 1

@@ -1,0 +1,64 @@
+"""Run all tests in two groups at once: those on SLURM, which mostly wait, and the others.
+
+`python tests/side_by_side.py [words for pytest]`. The others are shown while they run, those on
+SLURM once both have ended. Words with -m choose a group themselves: then there is one. Leaves
+with pytest's exit code of the group that ended worse.
+"""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+ROOT = Path(__file__).resolve().parent.parent
+#: pytest's exit code where no test was chosen.
+NO_TESTS = 5
+ON_SLURM, OTHERS = "slurm", "not slurm"
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the groups; the worst exit code of them."""
+    if any(word.startswith("-m") for word in words):
+        return subprocess.call(pytest(words), cwd=ROOT)
+    with tempfile.TemporaryFile() as told:
+        running: list[subprocess.Popen[bytes]] = []
+        # Before they start: they would ignore what this process ignores.
+        end_with(running)
+        running += [start(words, ON_SLURM, told), start(words, OTHERS, None)]
+        codes = {abs(process.wait()) for process in reversed(running)}
+        print("\n\nThe tests on SLURM, which ran at the same time:\n", flush=True)
+        told.seek(0)
+        sys.stdout.buffer.write(told.read())
+    return max(codes - {NO_TESTS}, default=NO_TESTS)
+
+
+def pytest(words: Sequence[str]) -> list[str]:
+    """The command that runs tests with the Python of this one."""
+    return [sys.executable, "-m", "pytest", *words]
+
+
+def start(words: Sequence[str], group: str, output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
+    """Start one group; nothing is printed by it where `output` takes that."""
+    # Both would write the cache with what failed last: the group that is larger does.
+    cache = ["-p", "no:cacheprovider"] if group == ON_SLURM else []
+    command = pytest([*words, "-m", group, *cache])
+    return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output and subprocess.STDOUT)
+
+
+def end_with(running: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Where this process is told to end, let the groups end, and their clusters with them."""
+
+    def pass_on(*_: object) -> None:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    # A terminal gives it to the groups as well; a second one would cut off their end.
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
