@@ -26,32 +26,11 @@ from benchmarks.own_slurm import answer, own_slurm, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Calls that change files or processes, or wait for another process.
-CHANGING = [
-    "link",
-    "linkat",
-    "unlink",
-    "unlinkat",
-    "rename",
-    "renameat",
-    "renameat2",
-    "fsync",
-    "mkdir",
-    "mkdirat",
-    "chmod",
-    "fchmod",
-    "write",
-    "clone",
-    "clone3",
-    "vfork",
-    "fork",
-    "wait4",
-    "waitid",
-    "pipe2",
-    "kill",
-    "symlink",
-    "symlinkat",
-    "utimensat",
-]
+CHANGING = {
+    *("link", "linkat", "unlink", "unlinkat", "rename", "renameat", "renameat2", "symlink"),
+    *("symlinkat", "fsync", "mkdir", "mkdirat", "chmod", "fchmod", "write", "utimensat"),
+    *("clone", "clone3", "vfork", "fork", "wait4", "waitid", "pipe2", "kill"),
+}
 #: Of the calls that change nothing, one in so many is tried.
 OTHERS_EVERY = 40
 RECIPE = """

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hala_hpc.command import report_mistakes
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
+from hala_hpc.feed import forget
 from hala_hpc.launch_process import LaunchProcess, launch_at
 from hala_hpc.living_jobs import LivingJob, living_jobs
 from hala_hpc.run_folder import Run, RunNode, all_nodes, input_folders, read_run, work_folder
@@ -58,6 +59,7 @@ def cancel(arguments: Sequence[str]) -> int:
         aim.launch.end()
     # Nobody launches meanwhile.
     with work_lease(aim.run.work):
+        forget(aim.run.work, {node.artifact.folder.name for node in aim.nodes})
         end_jobs(aim.nodes)
     tell_what_stays(aim)
     return OK

@@ -51,6 +51,16 @@ def write_waiting(work: Path, nodes: list[Waiting]) -> None:
         feed_file(work).unlink(missing_ok=True)
 
 
+def waits_for_room(artifact: Artifact) -> bool:
+    """Whether a node is among those that wait for room."""
+    return any(one.folder == artifact.folder.name for one in waiting_nodes(artifact.folder.parent))
+
+
+def forget(work: Path, folders: set[str]) -> None:
+    """Let some nodes wait no more; the lease of the folder is held."""
+    write_waiting(work, [one for one in waiting_nodes(work) if one.folder not in folders])
+
+
 def feed(work: Path) -> None:
     """Submit what fits of the nodes that wait; called by a gate, whose own node is closed."""
     if not waiting_nodes(work):

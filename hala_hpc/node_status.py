@@ -12,12 +12,18 @@ from hala_hpc.backends.slurm_reasons import plain_reason
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import read_json
 from hala_hpc.failure_policy import newest_changes
+from hala_hpc.feed import waits_for_room
 from hala_hpc.node_progress import NodeProgress, progress_of
 from hala_hpc.run_folder import RunNode, input_folders
 from hala_hpc.submit import job_ids
 
 #: Elements of an array that wait together, e.g. `4-63%8` or `1,3,7-9`.
 RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
+
+ROOM = (
+    "waits for room: the cluster takes no more jobs of yours now. The node that ends next submits "
+    "it; when none is at work, give the line of the launch again"
+)
 
 #: The first reasons of a failure tell enough.
 REASONS = 3
@@ -81,6 +87,8 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
         return "waiting"
     if artifact.failure_file.exists():
         return "failed"
+    if waits_for_room(artifact):
+        return "waiting"
     return "partial" if done else "new"
 
 
@@ -104,6 +112,8 @@ def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> str:
         return ""
     if workers:
         return reason_of(artifact, workers)
+    if not waiting:
+        return ROOM
     return f"the workers have ended; its gate: {reason_of(artifact, waiting)}"
 
 

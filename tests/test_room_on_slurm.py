@@ -1,0 +1,98 @@
+"""A cluster that allows few jobs: arrays and nodes are cut and fed so that they fit."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import command, launch
+from slow_run import launcher_word, nodes_of, recipe_word
+
+from benchmarks.own_slurm import accounting, answer, own_slurm
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+LIMITS = "MaxArraySize=100\nAccountingStorageEnforce=limits,qos"
+ACCOUNTS = ["add account lab", "add user root account=lab", "modify user root set MaxSubmitJobs=50"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_site(minislurm: Path) -> Iterator[Path]:
+    """SLURM with MaxArraySize 100 that lets a user have 50 jobs, where there is SLURM at all."""
+    assert minislurm.exists()
+    with own_slurm(LIMITS, ACCOUNTS) as folder:
+        yield folder
+
+
+def wait_for_all(work: Path, limit_s: float = 300) -> int:
+    """Wait for the end of a run; the most jobs that were in the queue at once."""
+    until, most = time.monotonic() + limit_s, 0
+    while any(node["state"] != "done" for node in nodes_of(work).values()):
+        assert time.monotonic() < until, command(f"work={work}", module="status").out
+        assert not [n for n in nodes_of(work).values() if n["state"] == "failed"], nodes_of(work)
+        most = max(most, len(answer("squeue", "--noheader", "--array").splitlines()))
+        time.sleep(1)
+    return most
+
+
+def rounds(work: Path, node: str) -> list[dict[str, Any]]:
+    files = sorted((work / "latest" / node / "rounds").glob("*.json"))
+    return [json.loads(path.read_text()) for path in files]
+
+
+def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    asked = (recipe_word(tmp_path, rows=1000), launcher_word(tmp_path, 0.0))
+    wide = ("arabic.units=1000", "arabic.resources.workers=200")
+    told = launch("stage=all", *asked, f"work={work}", *wide)
+    assert told.code == 0, told
+    assert wait_for_all(work) <= 50
+    assert len(rounds(work, "arabic")[0]["assignment"]) <= 48
+    arabic = nodes_of(work)["arabic"]
+    assert (arabic["units_done"], arabic["rows_out"]) == (1000, 1000)
+
+
+def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: Path) -> None:
+    accounting("modify user root set MaxSubmitJobs=4")
+    work = tmp_path / "work"
+    asked = (recipe_word(tmp_path, rows=40), launcher_word(tmp_path, 0.0))
+    told = launch("stage=all", *asked, f"work={work}")
+    assert told.code == 0, told
+    assert "2 nodes submitted" in told.out
+    assert "1 nodes wait for room" in told.out
+    waiting = nodes_of(work)["report"]
+    assert (waiting["state"], waiting["why"][:15]) == ("waiting", "waits for room:")
+    assert wait_for_all(work) <= 4
+    assert len(rounds(work, "arabic")[0]["assignment"]) == 1, "two workers had no room"
+    assert not (work / "feed.json").exists()
+
+
+def test_a_node_that_waits_for_room_fails_with_its_input_and_can_be_cancelled(
+    tmp_path: Path,
+) -> None:
+    accounting("modify user root set MaxSubmitJobs=4")
+    work = tmp_path / "work"
+    asked = (recipe_word(tmp_path, rows=40, rejected_every=2, limit=0.01), f"work={work}")
+    assert launch("stage=all", launcher_word(tmp_path, 0.0), *asked).code == 0
+    until = time.monotonic() + 120
+    while nodes_of(work)["report"]["state"] != "failed":
+        assert time.monotonic() < until, nodes_of(work)
+        time.sleep(1)
+    assert "arabic" in nodes_of(work)["report"]["why"]
+    other = tmp_path / "other"
+    asked = (*asked[:-1], f"work={other}")
+    assert launch("stage=all", launcher_word(tmp_path, 1.0), *asked).code == 0
+    assert (other / "feed.json").exists()
+    assert command(f"work={other}", module="cancel").code == 0
+    assert not (other / "feed.json").exists()
+
+
+def test_a_launch_for_which_there_is_no_room_at_all_says_so(tmp_path: Path) -> None:
+    accounting("modify user root set MaxSubmitJobs=1")
+    work = tmp_path / "work"
+    told = launch("stage=all", recipe_word(tmp_path), launcher_word(tmp_path, 0), f"work={work}")
+    assert told.code == 75
+    assert "no room for another job of yours now" in told.err
+    assert "AssocMaxSubmitJobLimit" in told.err
+    assert answer("squeue", "--noheader") == ""
