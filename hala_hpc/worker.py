@@ -15,10 +15,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.backends.slurm import task_environment
+from hala_hpc.backends.slurm_ends import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.host_memory import explain_death, has_killed, memory_record
+from hala_hpc.failure_class import NODE
 
 #: How long a child may take to commit after it was told to stop, in seconds.
 GRACE_S = 600
@@ -66,12 +68,21 @@ class Supervisor:
             code = RETRY
         self.write_end_of_attempt(code)
         if code == RETRY and self.is_scheduled:
+            self.keep_others_away()
             # The ranks stop together, perhaps before the word that stopped them came here too.
             self.wait_for_word()
         if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
             # A job that leaves by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
         return code
+
+    def keep_others_away(self) -> None:
+        """Where this node was found bad, let those that wait for one of this array take another."""
+        report = read_json(self.artifact.attempt_file(f"{self.attempt}-error-{self.rank}")) or {}
+        facts = report.get("facts", {})
+        node = self.environment.get("HALA_NODE", "")
+        if facts.get("kind") == NODE and node in facts.get("nodes", []):
+            avoid(self.job, node)
 
     def wait_for_word(self) -> None:
         """Wait a little for a signal, unless there was one."""

@@ -18,7 +18,7 @@ from slow_run import nodes_of, wait_until
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 FAULTS = Path(__file__).parent / "faults"
 ROOT = FAULTS.parent.parent
-LIMIT_S = 120
+LIMIT_S = 240
 
 
 def launcher_with(folder: Path, fault: str, resources: str = "") -> str:
@@ -99,6 +99,15 @@ def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path)
     assert [text.split()[0] for text in because] == ["node2", "node3"]
     log = (work / "latest/corpus/logs/worker-00000-0000.log").read_text()
     assert "node node4: 2 GPUs are free, without errors, and calculate" in log
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, work: Path) -> None:
+    gpu = 'workers = 5\ngpus_per_node = 1\noptions.at_once = "1"'
+    node = ended(tmp_path, work, launcher_with(tmp_path, "bad_nodes=node1", gpu), units=5)
+    assert node["state"] == "done", node
+    assert kinds(work, 1) == ["node"]
+    assert len(json_of(work, "rounds/0002.json")["assignment"]) == 1
 
 
 @pytest.fixture(scope="module")

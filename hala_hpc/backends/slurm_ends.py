@@ -1,5 +1,6 @@
 """How SLURM saw the elements of arrays end: in what state, and on which nodes."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -146,18 +147,18 @@ def memory_limit_gb(options: Mapping[str, str]) -> int | None:
     return min([largest, *([max(limits)] if asked and limits else [])]) // 1024
 
 
-def avoid(job: str, node: str) -> bool:
-    """Keep the elements of an array that wait off a node; whether SLURM took it.
+def avoid(job: str, node: str) -> None:
+    """Keep the elements of an array that wait off a node.
 
-    A node that fails at once would take one of them after the other.
+    A node that fails at once would take one of them after the other. Without an answer nothing is
+    done: the next round excludes the node in any case.
     """
     number = job.partition("_")[0]
-    try:
+    with contextlib.suppress(Retry):
         told = ask("squeue", "--noheader", "--states=PENDING", f"--jobs={number}", "--format=%x")
-        before = {name for row in split_rows(told.stdout) for name in hosts(row[0])}
-        if told.returncode or not told.stdout.strip() or node in before:
-            return False
-        nodes = f"ExcNodeList={','.join(sorted({*before, node}))}"
-        return ask("scontrol", "update", f"JobId={number}", nodes).returncode == 0
-    except Retry:
-        return False
+        waiting = told.stdout.splitlines()  # an empty line where nothing is excluded yet
+        before = {name for line in waiting for name in hosts(line.strip())}
+        if waiting and node not in before:
+            excluded = ",".join(sorted({*before, node}))
+            # Says that it failed as soon as one element of the array runs, and has done the rest.
+            ask("scontrol", "update", f"JobId={number}", f"ExcNodeList={excluded}")
