@@ -64,7 +64,9 @@ def close(artifact: Artifact) -> Verdict:
         code, reasons = hopeless(artifact)
     if code != OK:
         return fail(artifact, code, reasons)
-    return Verdict("again", RETRY, tuple(last_words(artifact)))
+    because = decide(artifact, artifact.round(artifact.last_round())["spec"]).spec["because"]
+    changes = [f"so in the next round {text}" for text in because]
+    return Verdict("again", RETRY, (*last_words(artifact), *changes))
 
 
 def missing_units(artifact: Artifact, units: int) -> list[int]:
