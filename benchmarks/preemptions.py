@@ -1,0 +1,181 @@
+"""Workers that lose their nodes again and again: the run must end as if nothing had been.
+
+`python -m benchmarks.preemptions --cycles 10 [--track linuxproc]` starts a real SLURM for each way
+in which a site may preempt: GraceTime 0 and 20 s, `preempt_send_user_signal` set or not, under
+`proctrack/linuxproc` and `proctrack/cgroup`. In each, two workers of a translation with a stand-in
+for the engine are preempted by a job of another partition until they were requeued so many times.
+Prints JSON as its last line; leaves with 1 when a run needed a hand, failed, or has other rows.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for
+from benchmarks.standin_run import StandInRun
+
+#: Seconds within which a preempted worker is back: GraceTime, KillWait, the delay of a requeue.
+BACK_S = 240
+USER_SIGNAL = "SlurmctldParameters=preempt_send_user_signal"
+#: The two workers' nodes; gates and what else there is go elsewhere.
+NODES = "node[3-4]"
+
+
+@dataclass(frozen=True)
+class Site:
+    """How a cluster preempts."""
+
+    track: str
+    grace_s: int
+    user_signal: bool
+
+    @property
+    def config(self) -> str:
+        """Lines of its slurm.conf."""
+        lines = [
+            f"PartitionName=weak Nodes={NODES} PriorityTier=1 PreemptMode=REQUEUE "
+            f"GraceTime={self.grace_s}"
+        ]
+        return "\n".join([*lines, USER_SIGNAL] if self.user_signal else lines)
+
+
+@dataclass
+class Outcome:
+    """What became of one run."""
+
+    site: str
+    requeued: int = 0
+    rounds: int = 0
+    false_failures: list[str] = field(default_factory=list)
+    complete: bool = False
+    seconds: float = 0.0
+
+
+class PreemptedRun:
+    """A run on a cluster, and the blows that it gets."""
+
+    def __init__(self, base: Path, rows: int) -> None:
+        # A row has two answers: some ten seconds of work for each worker between two blows.
+        self.run = StandInRun(base, rows, 8, 2, max_num_seqs=1, step_s=0.05)
+        self.work = base / "work"
+
+    def start(self) -> None:
+        """Submit everything, and wait until both workers are at work."""
+        self.run.write_inputs()
+        local = self.run.launcher("local", "")
+        subprocess.run(self.run.command("work", "english", local), check=True, cwd=ROOT)
+        options = 'partition = "weak"\nexclusive = "true"'
+        weak = self.run.launcher("weak", options)
+        subprocess.run(self.run.command("work", "arabic", weak), check=True, cwd=ROOT)
+
+    @property
+    def node(self) -> Path:
+        """Folder of the translation."""
+        return next(self.work.glob("arabic-*"))
+
+    def is_over(self) -> bool:
+        """Whether the run is done or has failed."""
+        return (self.node / "summary.json").exists() or (self.node / "failure.json").exists()
+
+    def at_work(self) -> set[str]:
+        """Attempts that are at work now and have translated something."""
+        files = (self.node / "progress").glob("*-0000.json")
+        words = [json.loads(path.read_text()) for path in files]
+        fresh = [w for w in words if not w.get("ended") and w.get("rows", 0) > 0]
+        return {w["attempt"] for w in fresh}
+
+    def preempt(self) -> None:
+        """Take both nodes away for a moment, once the workers that are left have done something."""
+        running = answer("squeue", "--noheader", "--partition=weak", "--states=RUNNING", "--array")
+        count = len(running.splitlines())
+        before = self.at_work()
+        if not count or not before:
+            time.sleep(0.5)
+            return
+        strong = ["--partition=high", "--exclusive", f"--nodelist={NODES}", "--nodes=2"]
+        command = ["sbatch", "--wait", *strong, "--output=/dev/null", "--wrap=sleep 1"]
+        subprocess.run(command, check=True, capture_output=True)
+        wait_for(lambda: self.is_over() or self.at_work() - before, BACK_S)
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """How every attempt ended, as far as it could say."""
+        files = (self.node / "attempts").glob("r*.json")
+        return [json.loads(path.read_text()) for path in files if "-error-" not in path.name]
+
+
+def requeues(run: PreemptedRun) -> int:
+    """How often SLURM brought a worker back: the largest count in the names of its attempts."""
+    most: Counter[tuple[str, str]] = Counter()
+    names = [one["attempt"] for one in leases(run)] + [path.stem for path in files_of(run)]
+    for name in names:
+        *_, worker, job, restarts = name.split("-")[:4]
+        most[worker, job] = max(most[worker, job], int(restarts))
+    return most.total()
+
+
+def leases(run: PreemptedRun) -> list[dict[str, Any]]:
+    """The newest attempt of each worker."""
+    return [json.loads(p.read_text()) for p in (run.node / "attempts").glob("lease-*.json")]
+
+
+def files_of(run: PreemptedRun) -> Iterator[Path]:
+    """What attempts left about their ends."""
+    return (p for p in (run.node / "attempts").glob("r*.json") if p.stem.count("-") == 3)
+
+
+def try_site(site: Site, cycles: int) -> Outcome:
+    """One run on one cluster."""
+    signal = "signal" if site.user_signal else "no signal"
+    told = Outcome(f"{site.track}, grace {site.grace_s} s, {signal}")
+    began = time.monotonic()
+    words = ["--proctrack", site.track]
+    with own_slurm(site.config, (), *words), tempfile.TemporaryDirectory() as base:
+        run = PreemptedRun(Path(base), rows=cycles * 100)
+        run.start()
+        while requeues(run) < cycles and not run.is_over():
+            run.preempt()
+        wait_for(run.is_over, 600)
+        # The gate itself may still be at it.
+        wait_for(lambda: not answer("squeue", "--noheader"))
+        summary = run.node / "summary.json"
+        rows = json.loads(summary.read_text())["rows_out"] if summary.exists() else 0
+        told.complete = rows == run.run.rows
+        told.requeued = requeues(run)
+        told.rounds = len(list((run.node / "rounds").glob("*.json")))
+        ends = [one for one in run.attempts() if one["code"] not in (0, 75)]
+        told.false_failures = [f"{one['code']}: {one['reasons']}" for one in ends]
+    told.seconds = round(time.monotonic() - began, 1)
+    return told
+
+
+def main() -> None:
+    """Command line of the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cycles", type=int, default=10, help="requeues on each cluster")
+    parser.add_argument("--track", choices=["linuxproc", "cgroup"], action="append")
+    parser.add_argument("--grace", type=int, action="append", help="GraceTime, in seconds")
+    words = parser.parse_args()
+    tracks, graces = words.track or ["linuxproc", "cgroup"], words.grace or [0, 20]
+    outcomes = []
+    for track, grace_s, signal in product(tracks, graces, (False, True)):
+        outcomes.append(try_site(Site(track, grace_s, signal), words.cycles))
+        print(outcomes[-1], file=sys.stderr, flush=True)
+    good = all(
+        one.complete and not one.false_failures and one.requeued >= words.cycles for one in outcomes
+    )
+    cycles = sum(one.requeued for one in outcomes)
+    print(json.dumps({"cycles": cycles, "good": good, "sites": [asdict(o) for o in outcomes]}))
+    sys.exit(not good)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""What it costs to hand in a node of many units, beside submitit's `map_array` of as many tasks.
+
+`python -m benchmarks.submit --units 10000 --workers 64 --rounds 3` starts a real SLURM of its own
+whose limits let submitit hand in its array at all. Both sides, in turns: a fresh folder, from the
+command to the ids of the jobs, none of which starts. Then the node runs to its end with a stand-in
+for the engine, and `status` is timed on it. Prints JSON as its last line:
+ratio_to_submitit     seconds of ours by those of submitit, the median of the rounds
+submit_s              seconds of ours: the whole command, from the interpreter's start
+submit_cpu_s          seconds of CPU of it
+slurm_commands        commands of SLURM that a launch runs
+new_files             files that a launch leaves in the folder of the node
+status_s              seconds of `status` while every unit is done and the gate is not
+files, files_bound    files of the finished work folder; 3 for each unit and 20 for each worker
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for
+from benchmarks.standin_run import StandInRun
+
+#: Let submitit hand in an array of all tasks.
+CONFIG = "MaxArraySize=40001\nMaxJobCount=50000"
+COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "sacctmgr", "scancel", "sinfo", "srun")
+#: The peer: as many tasks as there are units, each a call of a small function.
+SUBMITIT = """
+import sys, time
+from submitit import SlurmExecutor
+began = time.perf_counter()
+executor = SlurmExecutor(folder=sys.argv[1])
+executor.update_parameters(array_parallelism=64, time=60, mem="1GB",
+                           additional_parameters={"begin": "now+5hours"})
+jobs = executor.map_array(abs, range(int(sys.argv[2])))
+print(jobs[0].job_id, time.perf_counter() - began)
+"""
+
+
+def run(command: list[str], **variables: str) -> tuple[float, float, str]:
+    """Seconds, seconds of CPU and output of a command. Raises CalledProcessError."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    env = {**os.environ, **variables}
+    done = subprocess.run(command, check=True, env=env, cwd=ROOT, capture_output=True, text=True)
+    seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, cpu_s, done.stdout
+
+
+def counting_path(base: Path) -> tuple[str, Path]:
+    """A PATH whose SLURM commands note each call in a file, and that file."""
+    folder, log = base / "counting", base / "calls.txt"
+    folder.mkdir()
+    for name in COMMANDS:
+        real = answer("which", name).strip()
+        (folder / name).write_text(f'#!/bin/sh\necho {name} >>"{log}"\nexec {real} "$@"\n')
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}", log
+
+
+def ours(asked: StandInRun, work: str, path: str) -> tuple[float, float]:
+    """Seconds, and of CPU, to hand in the node; nothing starts."""
+    held = asked.launcher("held", 'begin = "now+5hours"')
+    command = asked.command(work, "arabic", held)
+    seconds, cpu_s, _ = run(command, PATH=path)
+    end_jobs()
+    return seconds, cpu_s
+
+
+def theirs(asked: StandInRun, name: str) -> float:
+    """Seconds of `map_array` alone, without the interpreter's start and the imports."""
+    folder = asked.base / name
+    _, _, told = run([sys.executable, "-c", SUBMITIT, str(folder), str(asked.units)])
+    end_jobs()
+    return float(told.split()[1])
+
+
+def end_jobs() -> None:
+    """Remove all jobs of the cluster."""
+    subprocess.run(["scancel", f"--user={os.getuid()}"], check=True)
+    wait_for(lambda: not answer("squeue", "--noheader"))
+
+
+def files_under(folder: Path) -> int:
+    """Files in a folder and below; one with several names counts once, as in a quota."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return len({path.stat().st_ino for path in paths})
+
+
+def measure(asked: StandInRun, rounds: int) -> dict[str, float]:
+    """All figures."""
+    asked.write_inputs()
+    run(asked.command("base", "english", asked.launcher("local", "")))
+    path, log = counting_path(asked.base)
+    pairs = []
+    for number in range(rounds):
+        # The input is done; a fresh folder has a link to it.
+        work = asked.base / f"work{number}"
+        work.mkdir(mode=0o700)
+        for done in (asked.base / "base").glob("english-*"):
+            (work / done.name).symlink_to(done)
+        pairs.append((ours(asked, work.name, path), theirs(asked, f"submitit{number}")))
+        print(f"round {number + 1}: {pairs[-1]}", file=sys.stderr)
+    (node,) = (asked.base / "work0").glob("arabic-*")
+    figures = {
+        "ratio_to_submitit": round(statistics.median(o[0] / t for o, t in pairs), 4),
+        "submit_s": round(statistics.median(o[0] for o, _ in pairs), 2),
+        "submit_cpu_s": round(statistics.median(o[1] for o, _ in pairs), 2),
+        "submitit_s": round(statistics.median(t for _, t in pairs), 2),
+        "slurm_commands": len(log.read_text().splitlines()) // rounds,
+        "new_files": files_under(node),
+    }
+    return figures | finish(asked)
+
+
+def finish(asked: StandInRun) -> dict[str, float]:
+    """Run the node to its end; the time of `status` and the number of files."""
+    work = asked.base / "work0"
+    free = asked.launcher("free", f'at_once = "{os.cpu_count()}"')
+    run(asked.command(work.name, "arabic", free))
+    (node,) = work.glob("arabic-*")
+    wait_for((node / "summary.json").exists, limit_s=3600)
+    wait_for(lambda: not answer("squeue", "--noheader"))
+    files = files_under(node)
+    # As it is just before the gate: every unit has a mark, the node has none.
+    (node / "summary.json").rename(node / "summary.aside")
+    status = [sys.executable, "-m", "hala_hpc.status", f"work={work}"]
+    seconds = [run(status)[0] for _ in range(5)]
+    (node / "summary.aside").rename(node / "summary.json")
+    kinds = Counter(p.relative_to(node).parts[0] for p in node.rglob("*") if p.is_file())
+    print(kinds, file=sys.stderr)
+    bound = 3 * asked.units + 20 * asked.workers
+    return {"status_s": round(min(seconds), 2), "files": files, "files_bound": bound}
+
+
+def main() -> None:
+    """Command line of the benchmark."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--units", type=int, default=10_000)
+    parser.add_argument("--workers", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    words = parser.parse_args()
+    with own_slurm(CONFIG), tempfile.TemporaryDirectory() as base:
+        figures = measure(
+            StandInRun(Path(base), words.units, words.units, words.workers), words.rounds
+        )
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
