@@ -25,7 +25,12 @@ WORDS = {
     "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
     "work": "folder of the results (default: runs/<recipe>)",
     "dry_run": "true: tell what would be done, and submit nothing",
+    "max_gpu_hours": "estimated GPU hours above which confirm=true is wanted (the launcher's, 200)",
+    "budget_gpu_hours": "GPU hours of the work folder above which nothing is submitted (none)",
+    "confirm": "true: submit whatever the estimate of GPU hours says",
 }
+#: Words that stand in the launcher, too; those of the line are stronger.
+HOURS = ("max_gpu_hours", "budget_gpu_hours")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Line:
     nodes: dict[str, Node]
     chosen: list[str]
     dry_run: bool
+    confirm: bool = False
 
 
 def read_line(arguments: Sequence[str]) -> Line:
@@ -66,9 +72,13 @@ def read_line(arguments: Sequence[str]) -> Line:
     recipe_path = attempt(lambda: find_toml("recipe", plain.get("recipe", "demo")))
     launcher_path = attempt(lambda: find_toml("launcher", plain.get("launcher", "local")))
     dry_run = attempt(lambda: read_bool("dry_run", plain.get("dry_run", "false")))
+    confirm = attempt(lambda: read_bool("confirm", plain.get("confirm", "false")))
+    hours = attempt(
+        lambda: {word: read_hours(word, plain[word]) for word in HOURS if word in plain}
+    )
     if recipe_path is None or launcher_path is None:
         raise UserError(mistakes, codes[0] if len(set(codes)) == 1 else USAGE)
-    launcher = read_launcher(launcher_path)
+    launcher = read_launcher(launcher_path).model_copy(update=hours)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find_stage, mistakes)
     work = Path(plain.get("work") or f"runs/{recipe_path.stem}").expanduser()
     return Line(
@@ -79,6 +89,7 @@ def read_line(arguments: Sequence[str]) -> Line:
         nodes,
         select(nodes, plain["stage"]),
         bool(dry_run),
+        bool(confirm),
     )
 
 
@@ -87,6 +98,17 @@ def read_bool(word: str, text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
         raise UserError(f"{word}={text}: write true or false")
     return text.lower() in ("true", "1", "yes")
+
+
+def read_hours(word: str, text: str) -> float:
+    """A number of hours, or a UserError that names the word."""
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 <= hours < float("inf"):
+        raise UserError(f"{word}={text}: write a number of GPU hours, 0 or more")
+    return hours
 
 
 def read_launcher(path: Path) -> Launcher:

@@ -7,24 +7,54 @@ from hala_hpc.backends.slurm import SlurmBackend, script_file
 from hala_hpc.command import Line
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
+from hala_hpc.cost import Cost, costs, shown, sum_left
 from hala_hpc.node_jobs import code_commit, gate_job, make_spec, worker_job
 from hala_hpc.plan import Step
 from hala_hpc.text_table import text_table
+
+HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
+#: Column of what a node costs, where a scheduler counts that.
+GPU_HOURS = 5
 
 
 def print_plan(line: Line, chosen: dict[str, Step]) -> None:
     """The table of nodes, and for SLURM the text of every job that would be submitted."""
     print(f"recipe {line.recipe}\nlauncher {line.launcher.name}\nwork {line.work}\n")
-    header = ["node", "stage", "state", "units", "workers", "each worker", "after"]
-    print(text_table([row(step) for step in chosen.values()], header))
+    rows, header = [row(step) for step in chosen.values()], list(HEADER)
+    found: dict[str, Cost] = {}
+    if line.launcher.backend == "slurm":
+        found = costs(chosen, line.launcher.environment)
+        header.insert(GPU_HOURS, "GPU hours")
+        for cells, cost in zip(rows, found.values(), strict=True):
+            cells.insert(GPU_HOURS, cost.words())
+    print(text_table(rows, header))
     missing = [step for step in chosen.values() if step.state != "done"]
     print(
         f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
         f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"
     )
+    print_hours(line, found)
     print_fetches(line, missing)
     if line.launcher.backend == "slurm":
         print_scripts(line, missing)
+
+
+def print_hours(line: Line, found: dict[str, Cost]) -> None:
+    """GPU hours of all that is missing, what they are told from, and whether they want a word."""
+    hours, unknown = sum_left(found.values())
+    if not hours and not unknown:
+        return
+    least = f", {unknown} of them not counted: their model or rows are not known" if unknown else ""
+    limit, budget = line.launcher.max_gpu_hours, line.launcher.budget_gpu_hours
+    print(
+        f"they take about {shown(hours)} GPU hours{least}; an estimate, good within a factor of "
+        "two or three: ~ by published speeds and sizes (hala_hpc/throughput.toml), measured by "
+        "what this run has taken"
+    )
+    if hours > limit and not line.confirm:
+        print(f"that is more than max_gpu_hours={limit:g}: to submit it, add confirm=true")
+    if budget is not None:
+        print(f"budget_gpu_hours={budget:g} is for all results in {line.work}")
 
 
 def print_fetches(line: Line, missing: list[Step]) -> None:

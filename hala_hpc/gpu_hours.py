@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from hala_hpc.backends.slurm_usage import Used
 from hala_hpc.core.artifact import ALIVE_S, Artifact
@@ -40,6 +41,12 @@ def gpu_work(artifact: Artifact) -> GpuWork | None:
     names = (ATTEMPT.match(path.name) for path in (artifact.folder / "attempts").glob("r*.json"))
     jobs = {name["job"].split("_")[0] for name in names if name} | set(job_ids(artifact))
     return GpuWork(artifact, gpus, frozenset(jobs)) if gpus else None
+
+
+def gpu_works(folder: Path) -> list[GpuWork]:
+    """Every result in a work folder that asked for GPUs, also those of other lines."""
+    begun = (Artifact(path.parent) for path in sorted(folder.glob("*/config.json")))
+    return [found for artifact in begun if (found := gpu_work(artifact))]
 
 
 def gpu_hours(work: GpuWork, accounts: Mapping[str, Used] | None) -> float:

@@ -40,8 +40,9 @@ def print_help(arguments: Sequence[str]) -> None:
 def print_general() -> None:
     """Words, stages, recipes and launchers."""
     print("python -m hala_hpc.launch stage=... [key=value ...]\n\nwords:")
+    width = max(map(len, WORDS))
     for word, meaning in WORDS.items():
-        print(f"  {word:<9} {meaning}")
+        print(f"  {word:<{width}} {meaning}")
     print("  node.setting=value   a setting of a node, or of all nodes of a stage\n\nstages:")
     for name in stage_names():
         module = inspect.getmodule(find_stage(name))

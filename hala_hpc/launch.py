@@ -35,14 +35,17 @@ def launch(arguments: Sequence[str]) -> int:
 
         print_plan(line, chosen)
         return OK
+    hours = estimate(line, chosen)
+    check_with_scheduler(line, missing)
     make_work_folder(line.work)
     with work_lease(line.work):
-        write_run(line, chosen)
+        write_run(line, chosen, hours)
         if not missing:
             print(f"done: all {len(chosen)} nodes in {line.work}; nothing to submit")
             return OK
         for step in missing.values():
-            claim_json(step.artifact.config_file, step.config())
+            told = {"gpu_hours_estimate": hours.get(step.name)}
+            claim_json(step.artifact.config_file, step.config() | told)
         return start(line, chosen)
 
 
@@ -69,7 +72,11 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
         raise UserError(problems, code)
     if not line.dry_run:
         require_fetched(line, missing)
-    if line.launcher.backend == "slurm" and missing and not line.dry_run:
+
+
+def check_with_scheduler(line: Line, missing: dict[str, Step]) -> None:
+    """Raise UserError when nothing can be submitted from here, or the scheduler would refuse it."""
+    if line.launcher.backend == "slurm" and missing:
         from hala_hpc.backends.slurm import SlurmBackend
         from hala_hpc.run_slurm import require_accepted
 
@@ -100,6 +107,21 @@ def require_slurm(problems: list[str]) -> None:
         raise UserError(problems, UNAVAILABLE)
 
 
+def estimate(line: Line, chosen: dict[str, Step]) -> dict[str, float | None]:
+    """GPU hours that each node takes in all, where a scheduler counts them.
+
+    Raises UserError when they are more than may be submitted without a word.
+    """
+    if line.launcher.backend == "local":
+        return {}
+    from hala_hpc.budget import require_affordable
+    from hala_hpc.cost import costs
+
+    found = costs(chosen, line.launcher.environment)
+    require_affordable(line, found)
+    return {name: cost.whole for name, cost in found.items()}
+
+
 def make_work_folder(work: Path) -> None:
     """Make the work folder and prove that it can be written."""
     probe = work / f".probe-{os.getpid()}"
@@ -114,7 +136,7 @@ def make_work_folder(work: Path) -> None:
         ) from None
 
 
-def write_run(line: Line, chosen: dict[str, Step]) -> None:
+def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None]) -> None:
     """Note what this line means, for `status`, and make the links of the run."""
     write_json(
         line.work / "run.json",
@@ -123,12 +145,14 @@ def write_run(line: Line, chosen: dict[str, Step]) -> None:
             "recipe": line.recipe,
             "launcher": line.launcher.name,
             "time": time.time(),
+            "budget_gpu_hours": line.launcher.budget_gpu_hours,
             "nodes": [
                 {
                     "name": s.name,
                     "stage": s.node.stage.name,
                     "units": s.units,
                     "artifact": s.artifact.folder.name,
+                    "gpu_hours": hours.get(s.name),
                 }
                 for s in chosen.values()
             ],

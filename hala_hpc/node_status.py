@@ -52,6 +52,8 @@ class NodeStatus:
     workers_waiting: int = 0
     gpu_hours: float | None = None
     """Spent until now; None where no GPU is asked for, or no scheduler counts them."""
+    gpu_hours_estimate: float | None = None
+    """What it was to take in all when it was first launched; None where nobody knew."""
 
 
 def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = None) -> NodeStatus:
@@ -74,6 +76,7 @@ def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = N
         workers_running=sum(row.state == "running" for row in workers),
         workers_waiting=sum(elements(row) for row in workers if row.state != "running"),
         gpu_hours=gpu_hours,
+        gpu_hours_estimate=(artifact.config() or {}).get("gpu_hours_estimate"),
     )
 
 

@@ -19,6 +19,8 @@ class RunNode:
     stage: str
     units: int
     artifact: Artifact
+    gpu_hours: float | None = None
+    """What the newest line is estimated to make it take in all; None where nobody said."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,13 @@ def read_run(work: Path) -> Run:
             NO_INPUT,
         )
     nodes = [
-        RunNode(node["name"], node["stage"], node["units"], Artifact(work / node["artifact"]))
+        RunNode(
+            node["name"],
+            node["stage"],
+            node["units"],
+            Artifact(work / node["artifact"]),
+            node.get("gpu_hours"),
+        )
         for node in found["nodes"]
     ]
     return Run(work, {**found["words"], "work": str(work)}, found["recipe"], nodes)

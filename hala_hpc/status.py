@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from hala_hpc.command import read_line, report_mistakes
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.gpu_hours import gpu_hours, gpu_work
+from hala_hpc.gpu_hours import gpu_hours, gpu_works
 from hala_hpc.launch_process import launch_at
 from hala_hpc.node_status import NodeStatus, ids_of_unfinished, node_status
 from hala_hpc.plan import Step, make_plan
@@ -44,25 +44,42 @@ def status(arguments: Sequence[str]) -> int:
         with contextlib.suppress(KeyboardInterrupt):
             return follow(words, witness)
         return OK
-    show(read_status(words, witness), words, witness.problem)
+    show(read_status(words, witness), words, witness)
     return OK
 
 
-def show(nodes: list[NodeStatus], words: dict[str, str], problem: str) -> None:
+def show(nodes: list[NodeStatus], words: dict[str, str], witness: SchedulerWitness) -> None:
     """Print what was asked for: a table, or one line of JSON; and what may make it untrue."""
+    budget = budget_of(words, witness)
     if words.get("format") == "json":
-        print(json.dumps({"nodes": [asdict(node) for node in nodes]}, ensure_ascii=False))
+        told = {"nodes": [asdict(node) for node in nodes], **budget}
+        print(json.dumps(told, ensure_ascii=False))
     else:
         from hala_hpc.status_table import print_table
 
         print_table(nodes)
+        if budget:
+            facts = budget["budget"]
+            print(f"{facts['spent']:.2f} of budget_gpu_hours={facts['gpu_hours']:g} are spent")
         if any(node.state == "failed" for node in nodes):
             print(
                 f"the log of the first failure: python -m hala_hpc.logs work={work_folder(words)}"
             )
     sys.stdout.flush()
-    if problem:
-        print(problem, file=sys.stderr)
+    if witness.problem:
+        print(witness.problem, file=sys.stderr)
+
+
+def budget_of(words: dict[str, str], witness: SchedulerWitness) -> dict[str, dict[str, float]]:
+    """The budget of a folder and what all results in it have spent; empty where there is none."""
+    work = work_folder(words)
+    budget = (read_json(work / "run.json") or {}).get("budget_gpu_hours")
+    if budget is None:
+        return {}
+    works = gpu_works(work)
+    accounts = witness.accounts({number for one in works for number in one.jobs})
+    spent = sum(gpu_hours(one, accounts) for one in works)
+    return {"budget": {"gpu_hours": budget, "spent": spent, "left": max(0.0, budget - spent)}}
 
 
 def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
@@ -77,7 +94,7 @@ def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
         nodes = read_status(words, witness)
         if words.get("format") != "json":
             print(f"{CLEAR if in_place else ''}{time.strftime('%F %T')}\n")
-        show(nodes, words, witness.problem)
+        show(nodes, words, witness)
         # Without an answer of the scheduler nobody knows that nothing waits.
         at_work = witness.problem or any(node.state in ("running", "waiting") for node in nodes)
         if all(node.state == "done" for node in nodes):
@@ -100,11 +117,11 @@ def read_status(words: dict[str, str], witness: SchedulerWitness) -> list[NodeSt
     """Status of the newest line of a work folder, or with `recipe=` of that recipe's nodes."""
     nodes, steps = nodes_of(words)
     queue = witness.queue(ids_of_unfinished(nodes))
-    works = {node.name: gpu_work(node.artifact) for node in nodes}
-    accounts = witness.accounts({i for work in works.values() if work for i in work.jobs})
+    works = {work.artifact: work for work in gpu_works(work_folder(words))}
+    accounts = witness.accounts({number for work in works.values() for number in work.jobs})
     found = []
     for node in nodes:
-        ids, work = set(job_ids(node.artifact)), works[node.name]
+        ids, work = set(job_ids(node.artifact)), works.get(node.artifact)
         spent = gpu_hours(work, accounts) if work else None
         status = node_status(node, [row for row in queue if row.id in ids], spent)
         step = steps.get(node.name)

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from tabulate import tabulate
 
+from hala_hpc.cost import shown
 from hala_hpc.node_status import NodeStatus
 
 HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
@@ -41,8 +42,16 @@ def table_row(node: NodeStatus) -> list[str]:
         *(str(count or "-") for count in done),
         words,
         node.progress.left() if node.progress else "",
-        "" if node.gpu_hours is None else f"{node.gpu_hours:.2f}",
+        gpu_words(node),
     ]
+
+
+def gpu_words(node: NodeStatus) -> str:
+    """GPU hours that a node has taken, beside what it was estimated to take: `3.20 of ~12`."""
+    estimate = f"~{shown(node.gpu_hours_estimate)}" if node.gpu_hours_estimate else ""
+    if node.gpu_hours is None:
+        return estimate and f"0 of {estimate}"
+    return f"{node.gpu_hours:.2f}{f' of {estimate}' if estimate else ''}"
 
 
 def notes_of(node: NodeStatus) -> list[str]:
@@ -74,6 +83,10 @@ def when(start: str) -> str:
 
 
 def hours(nodes: list[NodeStatus]) -> str:
-    """GPU hours of all nodes, where any is known."""
+    """GPU hours of all nodes, where any is known, beside what they were estimated to take."""
     known = [node.gpu_hours for node in nodes if node.gpu_hours is not None]
-    return f"; {sum(known):.2f} GPU hours are spent" if known else ""
+    estimate = sum(node.gpu_hours_estimate or 0.0 for node in nodes)
+    if not known and not estimate:
+        return ""
+    of = f" of about {shown(estimate)} that were estimated" if estimate else ""
+    return f"; {sum(known):.2f} GPU hours are spent{of}"

@@ -19,5 +19,5 @@ def text_table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number, perhaps with a unit, or a dash: `1,400`, `37 s`, `-`."""
-    return cell == "-" or (cell[:1].isdigit() and cell.count(" ") < 2)
+    """Whether a cell is a number, known or not, perhaps with a unit: `~1,400`, `37 s`, `-`, `?`."""
+    return cell in ("-", "?") or (cell.lstrip("~")[:1].isdigit() and cell.count(" ") < 2)

@@ -90,6 +90,7 @@ def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
         "workers_running",
         "workers_waiting",
         "gpu_hours",
+        "gpu_hours_estimate",
     }
 
 
@@ -121,6 +122,7 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
                 "workers_running": 0,
                 "workers_waiting": 0,
                 "gpu_hours": None,
+                "gpu_hours_estimate": None,
             }
         ]
     }

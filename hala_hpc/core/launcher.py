@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
 from hala_hpc.core.places import environment_python
 from hala_hpc.core.resources import GATE_RESOURCES, Resources
@@ -37,6 +37,10 @@ class Launcher(BaseModel):
     """Variables set for every job. Secrets do not belong here."""
     setup: tuple[str, ...] = ()
     """Shell lines run before every job, e.g. `module load cuda`."""
+    max_gpu_hours: NonNegativeFloat = 200.0
+    """A launch that is estimated to take more GPU hours wants `confirm=true`."""
+    budget_gpu_hours: NonNegativeFloat | None = None
+    """GPU hours that all results of a work folder may take; then nothing more is submitted."""
 
     def resources_of(self, node: str, stage: str) -> dict[str, Any]:
         """The launcher's own resources of a node, strongest last."""

@@ -1,0 +1,130 @@
+"""What a work folder has spent of its budget of GPU hours, and what is under way.
+
+A launch asks before it submits, and so does every submission after it, from a gate as well. Spent
+is what accounting or the workers say; under way is what estimates leave of nodes that are not done.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.command import Line
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.cost import Cost, shown, sum_left
+from hala_hpc.gpu_hours import gpu_hours, gpu_works
+from hala_hpc.run_folder import RunNode, read_run
+
+#: A launch submits many nodes; accounting is asked once in so many seconds.
+FRESH_S = 30
+
+
+@dataclass(frozen=True)
+class Hours:
+    """GPU hours of a work folder."""
+
+    spent: float
+    under_way: float
+    """What the estimates leave of nodes of the newest line that are not done."""
+
+
+def require_affordable(line: Line, found: Mapping[str, Cost]) -> None:
+    """Raise UserError when a line is estimated to take more than its limit or its budget.
+
+    `confirm=true` takes the estimate for wrong; a budget that is spent stops it all the same.
+    """
+    hours, unknown = sum_left(found.values())
+    if not hours and not unknown:
+        return
+    problems = above_limit(line, hours, unknown) + above_budget(line, hours, unknown)
+    if problems:
+        raise UserError(problems, CONFIG)
+
+
+def above_limit(line: Line, hours: float, unknown: int) -> list[str]:
+    """A line when an estimate is too much to be submitted without a word."""
+    limit = line.launcher.max_gpu_hours
+    if hours <= limit or line.confirm:
+        return []
+    return [
+        f"max_gpu_hours={limit:g}: {told(hours, unknown)}; confirm=true submits them, "
+        "max_gpu_hours=N raises the limit, stage= takes a part"
+    ]
+
+
+def above_budget(line: Line, hours: float, unknown: int) -> list[str]:
+    """A line when a budget is spent, or an estimate that nobody confirmed goes beyond it."""
+    budget = line.launcher.budget_gpu_hours
+    if budget is None:
+        return []
+    spent = sum(spent_in(line.work).values())
+    if spent < budget and (line.confirm or spent + hours <= budget):
+        return []
+    return [
+        f"budget_gpu_hours={budget:g}: {shown(spent)} GPU hours are spent in {line.work}, and "
+        f"{told(hours, unknown)}; budget_gpu_hours=N raises the budget, stage= takes a part"
+        + ("" if spent >= budget else ", confirm=true submits as long as it lasts")
+    ]
+
+
+def told(hours: float, unknown: int) -> str:
+    """What a line is estimated to take, in words."""
+    least = "at least " if unknown else ""
+    return f"these nodes take {least}about {shown(hours)} GPU hours (dry_run=true tells of each)"
+
+
+def require_budget(work: Path, spec: Mapping[str, Any]) -> None:
+    """Raise UserError when nothing more may be submitted in a work folder.
+
+    `spec` is that of the round to come; one that asks for no GPU may always be. To be called
+    before every submission.
+    """
+    budget = spec["launcher"].get("budget_gpu_hours")
+    if budget is None or not spec["resources"]["gpus_per_node"]:
+        return
+    run = read_run(work)
+    hours = hours_of(work, run.nodes)
+    # Who confirmed a line did not believe its estimates.
+    confirmed = run.words.get("confirm", "").lower() in ("true", "1", "yes")
+    under_way = 0.0 if confirmed else hours.under_way
+    if hours.spent < budget and hours.spent + under_way <= budget:
+        return
+    more = f" and about {shown(under_way)} are under way" if under_way else ""
+    raise UserError(
+        f"budget_gpu_hours={budget:g}: {shown(hours.spent)} GPU hours are spent{more}, so nothing "
+        "more is submitted; launch it again with a larger budget_gpu_hours",
+        CONFIG,
+    )
+
+
+_known: dict[Path, tuple[float, Hours]] = {}
+
+
+def hours_of(work: Path, nodes: Iterable[RunNode]) -> Hours:
+    """GPU hours of a folder and the nodes of its newest line, at most half a minute old."""
+    at, hours = _known.get(work, (-FRESH_S, Hours(0.0, 0.0)))
+    if time.monotonic() - at >= FRESH_S:
+        spent = spent_in(work)
+        left = sum(left_of(node, spent.get(node.artifact, 0.0)) for node in nodes)
+        hours = Hours(sum(spent.values()), left)
+        _known[work] = time.monotonic(), hours
+    return hours
+
+
+def spent_in(work: Path) -> dict[Artifact, float]:
+    """GPU hours of every result in a folder, also of other lines; accounting is asked once."""
+    works = gpu_works(work)
+    accounts = SlurmBackend().used({number for found in works for number in found.jobs})
+    return {found.artifact: gpu_hours(found, accounts) for found in works}
+
+
+def left_of(node: RunNode, spent: float) -> float:
+    """What a node will still take: by its estimate, or by what the part that is done has taken."""
+    if node.artifact.summary() is not None:
+        return 0.0
+    share = len(node.artifact.done_units()) / max(1, node.units)
+    measured = spent * (1 - share) / share if share else 0.0
+    return max(measured, (node.gpu_hours or 0.0) - spent)

@@ -1,0 +1,101 @@
+"""GPU hours that the nodes of a plan will take: from this run's own figures, else a shipped table.
+
+An estimate, right within a factor of two or three (see `throughput.toml`). Once a part of a node is
+done, the rest is reckoned by what that took, and so are the nodes of its stage that have a model of
+the same size.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hala_hpc.amounts import amounts
+from hala_hpc.core.hub import hub_cache
+from hala_hpc.gpu_estimate import HOUR_S, Model, gpu_hours_of, gpus, models_of, table
+from hala_hpc.plan import Step
+
+#: Nodes of one kind are of one stage and have models of one size.
+Kind = tuple[str, Model | None]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """GPU hours of a node."""
+
+    left: float | None
+    """Of what is missing; 0 where no GPU is asked for, None where nobody knows."""
+    spent: float = 0.0
+    """As its workers wrote down."""
+    measured: bool = False
+    """Whether figures of this run stand behind `left`."""
+
+    @property
+    def whole(self) -> float | None:
+        """From its beginning to its end."""
+        return None if self.left is None else self.spent + self.left
+
+    def words(self) -> str:
+        """What is left: `0`, `?`, `~12` or `~12 (measured)`."""
+        if not self.left:
+            return "?" if self.left is None else "0"
+        return f"~{shown(self.left)}{' (measured)' if self.measured else ''}"
+
+
+def shown(hours: float) -> str:
+    """Hours as a number with no more digits than an estimate deserves."""
+    return f"{hours:.2f}" if hours < 1 else f"{hours:.1f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def costs(steps: Mapping[str, Step], environment: Mapping[str, str]) -> dict[str, Cost]:
+    """The cost of every node of a plan, inputs first in `steps`."""
+    models = models_of(steps, hub_cache({**os.environ, **environment}))
+    passed = amounts(steps, table())
+    asking = {name: step for name, step in steps.items() if gpus(step)}
+    spent = {name: spent_hours(step) for name, step in asking.items()}
+    wholes = {name: gpu_hours_of(step, models[name], passed) for name, step in asking.items()}
+    kinds = {name: (step.node.stage.name, models[name]) for name, step in asking.items()}
+    # What a kind of node has taken, and what the table says of the same part.
+    taken, expected = defaultdict[Kind, float](float), defaultdict[Kind, float](float)
+    for name, step in asking.items():
+        if share_done(step) and spent[name] and (whole := wholes[name]):
+            taken[kinds[name]] += spent[name]
+            expected[kinds[name]] += whole * share_done(step)
+    found = dict.fromkeys(steps, Cost(0.0))
+    for name, step in asking.items():
+        kind, whole = kinds[name], wholes[name]
+        factor = taken[kind] / expected[kind] if kind in taken else None
+        found[name] = cost_of(share_done(step), spent[name], whole, factor)
+    return found
+
+
+def cost_of(share: float, spent: float, whole: float | None, factor: float | None) -> Cost:
+    """The cost of a node with a share done; `whole` as in the table, `factor` as measured."""
+    if share == 1.0:
+        return Cost(0.0, spent)
+    if share and spent:
+        return Cost(spent * (1 - share) / share, spent, measured=True)
+    if whole is None:
+        return Cost(None, spent)
+    return Cost(whole * (factor or 1.0) * (1 - share), spent, measured=factor is not None)
+
+
+def sum_left(found: Iterable[Cost]) -> tuple[float, int]:
+    """GPU hours that are left, and of how many nodes nobody knows."""
+    left = [cost.left for cost in found]
+    return sum(hours for hours in left if hours), left.count(None)
+
+
+def share_done(step: Step) -> float:
+    """Which part of a node is done, 0 to 1."""
+    return 1.0 if step.state == "done" else step.done_units / max(1, step.units)
+
+
+def spent_hours(step: Step) -> float:
+    """GPU hours that the workers of a node wrote down; 0 for runs on this machine."""
+    if step.state in ("new", "stale"):
+        return 0.0
+    from hala_hpc.gpu_hours import gpu_work, seconds_of_attempts
+
+    work = gpu_work(step.artifact)
+    return sum(seconds_of_attempts(step.artifact)) * work.gpus / HOUR_S if work else 0.0
