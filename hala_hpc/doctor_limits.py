@@ -31,11 +31,10 @@ def by_limits(site: Site, kind: JobKind, limits: Limits) -> Iterator[Finding]:
     if limits.max_submit is not None and kind.workers + GATES > limits.max_submit:
         yield Finding(
             "jobs",
-            state,
+            "good",
             f"{kind.workers} workers and a gate, but {whose} may have "
             f"{limits.max_submit} jobs waiting and running",
-            "each element of an array counts as a job",
-            f"set resources.workers={max(1, limits.max_submit - GATES)} or fewer",
+            "as many are submitted as fit, each for more units, and nodes that do not fit follow",
         )
     at_once = at_once_of(kind, limits)
     if at_once < kind.workers:

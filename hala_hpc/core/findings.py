@@ -22,6 +22,11 @@ class Finding:
     cure: str = ""
     """What to type or change; empty where there is nothing to do."""
 
+    @property
+    def told(self) -> str:
+        """Fact, meaning and cure in one line."""
+        return f"{self.what}: {self.why}" + (f"; {self.cure}" if self.cure else "")
+
 
 def worst(findings: Iterable[Finding]) -> State:
     """The worst state among some findings; good where there are none."""
