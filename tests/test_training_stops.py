@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -53,15 +54,36 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return QUICK | {"model": model, "tokens": str(tokens)}
 
 
+def both_stages(folder: Path, words: dict[str, Any], **more: Any) -> dict[int, Ranks]:
+    """Trainings on two ranks with ZeRO-2 and ZeRO-3, at the same time."""
+    return {s: Ranks(folder / str(s), 2, **more, **words, zero_stage=s) for s in (2, 3)}
+
+
 @pytest.fixture(scope="module")
 def calm(words: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Undisturbed trainings on two ranks, by ZeRO stage."""
-    bases = {}
-    for stage in (2, 3):
-        bases[stage] = tmp_path_factory.mktemp(f"calm-{stage}")
-        ranks = Ranks(bases[stage], 2, **words, zero_stage=stage)
+    made = both_stages(tmp_path_factory.mktemp("calm"), words)
+    for ranks in made.values():
         assert ranks.end() == [0, 0], ranks.logs()[0]
-    return bases
+    return {stage: ranks.base for stage, ranks in made.items()}
+
+
+@pytest.fixture(scope="module")
+def stopped(words: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """The same told to stop in the second epoch, at step 7; tests go on with copies."""
+    made = both_stages(tmp_path_factory.mktemp("stopped"), words, stop_at=7)
+    for ranks in made.values():
+        # Rank 0 alone asks for another attempt: an error of another rank would end it.
+        assert ranks.end() == [RETRY, 0], ranks.logs()[0]
+        assert "told to stop at step 7 of 16" in ranks.logs()[0]
+        assert {p.name for p in ranks.kept.glob("ch*")} == {"checkpoint-4", "checkpoint-7"}
+    return {stage: ranks.base for stage, ranks in made.items()}
+
+
+def copy_of(base: Path, target: Path) -> Path:
+    """Copy a training; the folder of its checkpoints."""
+    shutil.copytree(base, target, dirs_exist_ok=True)
+    return target / "kept" / "0"
 
 
 def finish(base: Path, ranks: int, **words: Any) -> str:
@@ -74,19 +96,18 @@ def finish(base: Path, ranks: int, **words: Any) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [2, 3])
 def test_the_curve_after_a_stop_is_the_same_to_the_last_bit(
-    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path], stage: int
+    tmp_path: Path,
+    words: dict[str, Any],
+    calm: dict[int, Path],
+    stopped: dict[int, Path],
+    stage: int,
 ) -> None:
-    words = words | {"zero_stage": stage}
-    stopped = Ranks(tmp_path, 2, stop_at=6, **words)
-    # Rank 0 alone asks for another attempt: an error of another rank would end it.
-    assert stopped.end() == [RETRY, 0], stopped.logs()[0]
-    assert "told to stop at step 6 of 16" in stopped.logs()[0]
-    assert {p.name for p in stopped.kept.glob("ch*")} == {"checkpoint-4", "checkpoint-6"}
-    log = finish(tmp_path, 2, **words)
-    assert f"starting from {stopped.kept}/checkpoint-6" in log
+    kept = copy_of(stopped[stage], tmp_path)
+    log = finish(tmp_path, 2, **words, zero_stage=stage)
+    assert f"starting from {kept}/checkpoint-7" in log
     assert losses_of(tmp_path) == losses_of(calm[stage])
     assert weights_of(tmp_path) == weights_of(calm[stage])
-    assert not list(stopped.kept.glob("ch*"))
+    assert not list(kept.glob("ch*"))
 
 
 @pytest.mark.slow
@@ -97,7 +118,10 @@ def test_another_number_of_ranks_goes_on_with_the_same_curve(
 ) -> None:
     words = request.getfixturevalue("words") | {"zero_stage": stage}
     calm = request.getfixturevalue("calm")
-    assert Ranks(tmp_path, first, stop_at=7, **words).end()[0] == RETRY
+    if first == 2:
+        copy_of(request.getfixturevalue("stopped")[stage], tmp_path)
+    else:
+        assert Ranks(tmp_path, first, stop_at=7, **words).end() == [RETRY]
     log = finish(tmp_path, then, **words)
     assert f"checkpoint-7 was saved by {first} ranks and is converted for {then}" in log
     assert losses_of(tmp_path) == pytest.approx(losses_of(calm[stage]), rel=1e-5)
@@ -105,18 +129,17 @@ def test_another_number_of_ranks_goes_on_with_the_same_curve(
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
-    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path]
+    tmp_path: Path, words: dict[str, Any], calm: dict[int, Path], stopped: dict[int, Path]
 ) -> None:
-    stopped = Ranks(tmp_path, 2, stop_at=6, **words)
-    assert stopped.end()[0] == RETRY
-    state = next(stopped.kept.glob("checkpoint-6/global_step6/*rank_1*optim_states.pt"))
+    kept = copy_of(stopped[2], tmp_path)
+    state = next(kept.glob("checkpoint-7/global_step7/*rank_1*optim_states.pt"))
     content = bytearray(state.read_bytes())
     content[len(content) // 2] ^= 1
     state.write_bytes(content)
     log = finish(tmp_path, 2, **words)
-    assert "checkpoint-6 is skipped: global_step6/" in log
+    assert "checkpoint-7 is skipped: global_step7/" in log
     assert "is not what was saved (its digest differs)" in log
-    assert f"starting from {stopped.kept}/checkpoint-4" in log
+    assert f"starting from {kept}/checkpoint-4" in log
     assert weights_of(tmp_path) == weights_of(calm[2])
 
 
@@ -175,6 +198,8 @@ def test_a_broken_loss_ends_at_once_and_names_the_last_good_checkpoint(
     assert ranks.end() == [BAD_DATA], ranks.logs()[0]
     (log,) = ranks.logs()
     assert "is no number at step" in log
+    assert "the training broke; lower learning_rate" in log
+    assert not (tmp_path / "facts.json").exists()
     last = max(ranks.kept.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]))
     assert f"the last good checkpoint is {last}" in log
     assert int(log.partition("no number at step ")[2].partition(":")[0]) < 10
