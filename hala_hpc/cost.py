@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hala_hpc.amounts import amounts
+from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.hub import hub_cache
 from hala_hpc.gpu_estimate import HOUR_S, Model, gpu_hours_of, gpus, models_of, table
 from hala_hpc.plan import Step
@@ -52,20 +53,23 @@ def costs(steps: Mapping[str, Step], environment: Mapping[str, str]) -> dict[str
     models = models_of(steps, hub_cache({**os.environ, **environment}))
     passed = amounts(steps, table())
     asking = {name: step for name, step in steps.items() if gpus(step)}
-    spent = {name: spent_hours(step) for name, step in asking.items()}
+    spent = {name: spent_hours(step.artifact) for name, step in asking.items() if is_begun(step)}
     wholes = {name: gpu_hours_of(step, models[name], passed) for name, step in asking.items()}
     kinds = {name: (step.node.stage.name, models[name]) for name, step in asking.items()}
     # What a kind of node has taken, and what the table says of the same part.
     taken, expected = defaultdict[Kind, float](float), defaultdict[Kind, float](float)
     for name, step in asking.items():
-        if share_done(step) and spent[name] and (whole := wholes[name]):
-            taken[kinds[name]] += spent[name]
-            expected[kinds[name]] += whole * share_done(step)
+        share, hours = share_done(step), spent.get(name, 0.0)
+        if step.older and is_alike(step.older, step):
+            share, hours = share_in(step.older), spent_hours(step.older)
+        if share and hours and (whole := wholes[name]):
+            taken[kinds[name]] += hours
+            expected[kinds[name]] += whole * share
     found = dict.fromkeys(steps, Cost(0.0))
     for name, step in asking.items():
         kind, whole = kinds[name], wholes[name]
         factor = taken[kind] / expected[kind] if kind in taken else None
-        found[name] = cost_of(share_done(step), spent[name], whole, factor)
+        found[name] = cost_of(share_done(step), spent.get(name, 0.0), whole, factor)
     return found
 
 
@@ -91,11 +95,28 @@ def share_done(step: Step) -> float:
     return 1.0 if step.state == "done" else step.done_units / max(1, step.units)
 
 
-def spent_hours(step: Step) -> float:
+def is_begun(step: Step) -> bool:
+    """Whether jobs of a node may have run."""
+    return step.state in ("partial", "done")
+
+
+def is_alike(older: Artifact, step: Step) -> bool:
+    """Whether an older result of a node tells of the next one: it was made with the same model."""
+    settings = (older.config() or {}).get("settings", {})
+    return bool(settings.get("model") == getattr(step.node.settings, "model", None))
+
+
+def share_in(artifact: Artifact) -> float:
+    """Which part of an older result is done, 0 to 1."""
+    if artifact.summary() is not None:
+        return 1.0
+    units = int((artifact.config() or {}).get("units", 0))
+    return len(artifact.done_units()) / max(1, units)
+
+
+def spent_hours(artifact: Artifact) -> float:
     """GPU hours that the workers of a node wrote down; 0 for runs on this machine."""
-    if step.state in ("new", "stale"):
-        return 0.0
     from hala_hpc.gpu_hours import gpu_work, seconds_of_attempts
 
-    work = gpu_work(step.artifact)
-    return sum(seconds_of_attempts(step.artifact)) * work.gpus / HOUR_S if work else 0.0
+    work = gpu_work(artifact)
+    return sum(seconds_of_attempts(artifact)) * work.gpus / HOUR_S if work else 0.0

@@ -1,7 +1,7 @@
 """What a line asks for, compared with what is on the disk. Reads small files only."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ class Step:
     done_units: int = 0
     because: str = ""
     """For a stale node: what changed since the newest older result."""
-    problems: list[str] = field(default_factory=list)
+    older: Artifact | None = None
+    """For a stale node: the newest older result."""
 
     @property
     def name(self) -> str:
@@ -101,15 +102,16 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path])
     print_ = fingerprint([node.stage.name, node.stage.version, settings])
     artifact = Artifact(work / f"{node.name}-{print_}")
     units = node.stage(node.settings, PlanInputs(inputs, work)).plan()
-    state, done, because = "new", 0, ""
+    state, done, because, newest = "new", 0, "", None
     if artifact.summary() is not None:
         state, done = "done", units
     elif artifact.config_file.exists():
         state, done = "partial", len(artifact.done_units())
     else:
-        because = changes_since_older(node, inputs, older)
-        state = "stale" if because else "new"
-    return Step(node, artifact, print_, units, inputs, state, done, because)
+        newest = newest_of(older)
+        because = describe_changes(newest.config() or {}, node, inputs) if newest else ""
+        state = "stale" if newest else "new"
+    return Step(node, artifact, print_, units, inputs, state, done, because, newest)
 
 
 def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, dict[str, Any]]:
@@ -154,14 +156,10 @@ def results_in(work: Path) -> dict[str, list[Path]]:
     return found
 
 
-def changes_since_older(node: Node, inputs: dict[str, dict[str, Any]], older: list[Path]) -> str:
-    """What differs from the newest older result of the node; empty when there is none."""
-    written = [path for path in older if (path / "config.json").exists()]
-    if not written:
-        return ""
-    newest = max(written, key=lambda folder: (folder / "config.json").stat().st_mtime)
-    config = Artifact(newest).config() or {}
-    return describe_changes(config, node, inputs)
+def newest_of(older: list[Path]) -> Artifact | None:
+    """The newest of some results that were begun."""
+    found = [Artifact(path) for path in older if Artifact(path).config_file.exists()]
+    return max(found, key=lambda one: one.config_file.stat().st_mtime, default=None)
 
 
 def describe_changes(config: dict[str, Any], node: Node, inputs: dict[str, dict[str, Any]]) -> str:
