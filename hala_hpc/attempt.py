@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.stage import Stage
+from hala_hpc.engines.local_weights import LocalWeights
 from hala_hpc.engines.node_check import check_node
 from hala_hpc.failure_class import told_by
 from hala_hpc.job_out import JobOut, report_mistakes
@@ -29,6 +30,10 @@ class JobInputs:
 
     config: dict[str, Any]
     work: Path
+    local: LocalWeights | None = None
+    """Where models are copied before they are read."""
+    models: frozenset[str] = frozenset()
+    """References that name models."""
 
     def artifact(self, name: str) -> Artifact:
         """The artifact of an input node."""
@@ -36,6 +41,14 @@ class JobInputs:
 
     def path(self, reference: str) -> str:
         """Path of an input; raises UserError when it is not complete or gone."""
+        found = self.shared_path(reference)
+        if self.local is None or reference not in self.models:
+            return found
+        folder = Path(found).expanduser()
+        return str(self.local.path(folder)) if folder.is_dir() else found
+
+    def shared_path(self, reference: str) -> str:
+        """Path of an input where all nodes see it."""
         if not reference.startswith("@"):
             facts = self.config["inputs"].get(reference)
             return str(facts["path"]) if facts else reference
@@ -62,7 +75,18 @@ def load_stage(artifact: Artifact, config: dict[str, Any]) -> Stage[Any]:
     stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE
     spec = artifact.round(artifact.last_round())["spec"]
     settings = stage.Settings.model_validate(spec["settings"] | {"resources": spec["resources"]})
-    return stage(settings, JobInputs(config, artifact.folder.parent))
+    return stage(settings, inputs_of(artifact, config))
+
+
+def inputs_of(artifact: Artifact, config: dict[str, Any]) -> JobInputs:
+    """The inputs of a node, where all nodes see them."""
+    return JobInputs(config, artifact.folder.parent)
+
+
+def models_of(stage: Stage[Any]) -> frozenset[str]:
+    """What the settings of a stage name as models."""
+    named = stage.settings.references()
+    return frozenset(value for _, value, found in named if found.kinds == ("model",))
 
 
 def run_attempt(folder: str, worker: int, attempt: str) -> int:
@@ -86,7 +110,11 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     try:
         if stage.resources.gpus_per_node:
             check_node(stage.resources, artifact.folder)
-        stage.run(chain([first], units), out)
+        with LocalWeights(stage.resources.weights_to) as local:
+            stage.inputs = replace(
+                inputs_of(artifact, config), local=local, models=models_of(stage)
+            )
+            stage.run(chain([first], units), out)
     finally:
         out.finish()
     taken = claims.taken if stage.steals else own

@@ -20,6 +20,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.host_memory import explain_death, has_killed, memory_record
+from hala_hpc.engines.local_weights import root_on, sweep
 from hala_hpc.failure_class import NODE
 
 #: How long a child may take to commit after it was told to stop, in seconds.
@@ -121,6 +122,14 @@ class Supervisor:
             return self.wait_for(child)
         finally:
             end_group(child.pid)
+            self.remove_copies()
+
+    def remove_copies(self) -> None:
+        """Remove copies of models from this node's disk that a killed child left behind."""
+        spec = self.artifact.round(self.artifact.last_round()).get("spec", {})
+        disk = spec.get("resources", {}).get("weights_to", "")
+        if disk:
+            sweep(root_on(disk))
 
     def wait_for(self, child: subprocess.Popen[bytes]) -> int:
         """Exit status of the child; after a signal it gets a limited time."""

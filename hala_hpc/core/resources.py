@@ -24,6 +24,10 @@ class Resources(BaseModel):
     """The most that `mem_gb` is raised to when it was too little; none: what the nodes have."""
     timeout_min: PositiveInt = 240
     """Time limit of one job, in minutes; what is not finished then goes on in another."""
+    weights_to: str = ""
+    """Folder on a disk of each node's own, e.g. /local/scratch or $TMPDIR: models that lie in a
+    folder are copied there once per node, read back, and removed when nobody there reads them.
+    Empty: they are read where they lie. For file systems on which many readers are slow."""
     options: dict[str, str] = Field(default_factory=dict)
     """Words of the backend's own, passed on as they are, e.g. a partition or an account."""
 

@@ -1,0 +1,154 @@
+"""Copies of models on a node's own disk: made once, verified, shared, and removed."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import launch
+from slow_run import recipe_word, standin_variables
+
+from hala_hpc.engines.local_weights import LocalWeights, make_copy, require_same, root_on, sweep
+from hala_hpc.engines.node_check import BadNode
+
+#: Reads a model through its copy until it is told to end.
+READER = """
+import sys
+from pathlib import Path
+from hala_hpc.engines.local_weights import LocalWeights
+with LocalWeights(sys.argv[1]) as local:
+    print(local.path(Path(sys.argv[2])), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model of two files, one of them a link as in a hub cache."""
+    folder = tmp_path / "model"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub/config.json").write_text("{}")
+    (tmp_path / "blob").write_bytes(os.urandom(40 * 2**20))
+    (folder / "model.safetensors").symlink_to(tmp_path / "blob")
+    return folder
+
+
+def start(disk: Path, model: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", READER, str(disk), str(model)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def left_on(disk: Path) -> list[str]:
+    return sorted(path.name for path in root_on(str(disk)).rglob("*"))
+
+
+def test_processes_of_a_node_share_one_copy_and_the_last_removes_it(
+    tmp_path: Path, model: Path
+) -> None:
+    disk = tmp_path / "disk"
+    readers = [start(disk, model) for _ in range(4)]
+    said = []
+    for reader in readers:
+        assert reader.stdout
+        lines = [reader.stdout.readline()]
+        if lines[0].startswith("copied"):
+            lines.append(reader.stdout.readline())
+        said.append(lines)
+    assert sum(len(lines) for lines in said) == 5, "one of the four copied"
+    (home,) = {lines[-1].strip() for lines in said}
+    assert Path(home).name == "model", "it has the name of its source"
+    assert Path(home).joinpath("model.safetensors").read_bytes() == (tmp_path / "blob").read_bytes()
+    assert Path(home).joinpath("sub/config.json").read_text() == "{}"
+    for reader in readers[:3]:
+        reader.communicate(timeout=60)
+        assert Path(home).exists()
+    readers[3].communicate(timeout=60)
+    assert left_on(disk) == []
+
+
+def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path, model: Path) -> None:
+    disk = tmp_path / "disk"
+    reader = start(disk, model)
+    assert reader.stdout
+    assert reader.stdout.readline().startswith("copied")
+    reader.send_signal(signal.SIGKILL)
+    reader.communicate(timeout=60)
+    assert left_on(disk) != []
+    sweep(root_on(str(disk)))
+    assert left_on(disk) == []
+
+
+def test_a_changed_model_has_another_copy_and_a_damaged_one_is_made_anew(
+    tmp_path: Path, model: Path
+) -> None:
+    disk = str(tmp_path / "disk")
+    with LocalWeights(disk) as first:
+        before = first.path(model)
+        assert first.path(model) == before
+        (model / "sub/config.json").write_text('{"a": 1}')
+        with LocalWeights(disk) as second:
+            after = second.path(model)
+            assert after != before
+            assert (after / "sub/config.json").read_text() == '{"a": 1}'
+        assert not after.exists()
+        assert before.exists()
+    (before.parent.parent).mkdir(exist_ok=True)
+    make_copy(model, after)
+    (after / "model.safetensors").write_bytes(b"torn")
+    with LocalWeights(disk) as third:
+        assert (third.path(model) / "model.safetensors").stat().st_size == 40 * 2**20
+
+
+def test_a_disk_that_reads_otherwise_is_a_bad_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HALA_NODE", "node7")
+    (tmp_path / "weights").write_bytes(b"12345")
+    facts = {"weights": (5, "0" * 64)}
+    with pytest.raises(BadNode, match=r"node node7: .* is not what was written there") as caught:
+        require_same(tmp_path, facts)
+    assert caught.value.nodes == ("node7",)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of 16 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    if subprocess.run(words, check=False, capture_output=True).returncode:
+        pytest.skip("no disk can be mounted here: that takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_model_without_room_is_read_where_it_lies(
+    model: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with LocalWeights(str(small_disk)) as local:
+        assert local.path(model) == model
+    assert "is read where it lies: it has 0.0 GB, and" in capsys.readouterr().out
+    assert left_on(small_disk) == []
+    with LocalWeights("") as local:
+        assert local.path(model) == model
+
+
+@pytest.mark.slow
+def test_a_stage_reads_its_model_from_the_nodes_disk(tmp_path: Path, work: Path) -> None:
+    disk = tmp_path / "disk"
+    line = ["stage=arabic", recipe_word(tmp_path, 40), f"work={work}"]
+    variables: dict[str, Any] = standin_variables(0)
+    told = launch(*line, f"arabic.resources.weights_to={disk}", **variables)
+    assert told.code == 0, told
+    log = (work / "latest/arabic/logs/worker-00000-0000.log").read_text()
+    assert "copied " in log
+    assert f"to {disk}/hala-weights-" in log
+    assert left_on(disk) == []
