@@ -3,6 +3,7 @@
 import os
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read: {error.strerror}", NO_INPUT) from None
 
 
+@cache
 def environment_python(env: str) -> Path:
     """Interpreter of an environment: `.venv` and `.venv-<env>` stand side by side.
 

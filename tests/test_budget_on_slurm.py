@@ -1,0 +1,42 @@
+"""A budget of GPU hours on a real SLURM: what was used counts, and stops launches."""
+
+from pathlib import Path
+
+import pytest
+from command_line import command, launch
+from slow_run import launcher_word, nodes_of, recipe_word, wait_until
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("minislurm")]
+
+
+def status_of(work: Path) -> str:
+    """What status says to people."""
+    return command(f"work={work}", module="status").out
+
+
+def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_budget(
+    tmp_path: Path, work: Path
+) -> None:
+    line = ["stage=all", recipe_word(tmp_path, rows=40), f"work={work}"]
+    line += [launcher_word(tmp_path, 0.02), "arabic.resources.gpus_per_node=2"]
+    assert launch(*line, "budget_gpu_hours=1000").code == 0
+    wait_until(lambda: nodes_of(work)["report"]["state"] == "done")
+    arabic = nodes_of(work)["arabic"]
+    # Two workers, two GPUs each, and the 90 s that the table has for a start.
+    assert arabic["gpu_hours_estimate"] == pytest.approx(0.1, rel=0.1)
+    assert 0 < arabic["gpu_hours"] < 1
+    assert nodes_of(work)["english"]["gpu_hours_estimate"] == 0
+    told = status_of(work)
+    assert f"{arabic['gpu_hours']:.2f} of ~0.10" in told
+    assert "of budget_gpu_hours=1000 are spent" in told
+
+    # The same node anew, with another prompt: its cost is that of the one before.
+    again = [*line, "arabic.prompt=Now:{text}"]
+    plan = launch(*again, "dry_run=true").out
+    assert "(measured)" in next(row for row in plan.splitlines() if row.startswith("arabic "))
+    small = arabic["gpu_hours"] / 2
+    for word in ("confirm=true", "confirm=false"):
+        refused = launch(*again, f"budget_gpu_hours={small}", word)
+        assert refused.code == 78, refused
+        assert "GPU hours are spent in" in refused.err
+    assert nodes_of(work)["arabic"]["state"] == "done"
