@@ -13,7 +13,7 @@ from hala_hpc.plan import Step
 #: A token of English is about so many bytes; text in Parquet is packed to about a third.
 BYTES_OF_TOKEN = 4
 PARQUET_PACKING = 3
-#: Tokens of a row of which nothing is known but the size of its file (assumed).
+#: Tokens of a row of which nothing else is known (assumed).
 TOKENS_OF_ROW = 250
 
 Table = Mapping[str, Any]
@@ -50,20 +50,25 @@ def amounts(steps: Mapping[str, Step], table: Table) -> dict[str, Amount | None]
     found: dict[str, Amount | None] = {}
     for name, step in steps.items():
         make = made.get(step.node.stage.name)
-        expected = make(step, found, table) if make else None
-        found[name] = expected and counted(step, expected)
+        found[name] = counted(step, make(step, found, table)) if make else None
     return found
 
 
-def counted(step: Step, expected: Amount) -> Amount:
-    """The amount as a finished node counted it."""
+def counted(step: Step, expected: Amount | None) -> Amount | None:
+    """The amount as a finished node counted it, else as expected."""
     summary = step.artifact.summary() if step.state == "done" else None
-    if not summary or not summary.get("rows_out") or not expected.rows:
+    rows = (summary or {}).get("rows_out")
+    if not summary or not rows or (expected and not expected.rows):
         return expected
-    known = expected.times(summary["rows_out"] / expected.rows)
+    known = expected.times(rows / expected.rows) if expected else of_rows(rows)
     if step.node.stage.name == "translate" and summary.get("tokens_out"):
         return replace(known, target=float(summary["tokens_out"]))
     return known
+
+
+def of_rows(rows: float) -> Amount:
+    """Rows of which nothing else is known."""
+    return Amount(rows, rows * TOKENS_OF_ROW)
 
 
 def prepared(step: Step, _: Mapping[str, Amount | None], table: Table) -> Amount | None:

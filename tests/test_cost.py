@@ -69,6 +69,15 @@ def test_a_model_of_unknown_size_is_named_and_not_counted(tmp_path: Path) -> Non
     assert "GPU hours, 2 of them not counted: their model or rows are not known" in told.out
 
 
+@pytest.mark.slow
+def test_rows_that_nobody_knew_are_counted_once_their_node_is_done(tmp_path: Path) -> None:
+    line = ["recipe=demo", f"work={tmp_path}/work"]
+    plan = ["stage=teacher-trained", "launcher=minislurm", "dry_run=true"]
+    assert hours_in(launch(*line, *plan).out, "teacher-trained") == "?"
+    assert launch(*line, "stage=lessons").code == 0
+    assert hours_in(launch(*line, *plan).out, "teacher-trained").startswith("~0.0")
+
+
 def test_a_launch_above_the_limit_is_refused_with_number_and_cure(tmp_path: Path) -> None:
     work = tmp_path / "work"
     line = with_gpus(tmp_path, slurm_launcher(tmp_path), f"work={work}", "max_gpu_hours=0.01")
