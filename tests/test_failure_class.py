@@ -47,6 +47,7 @@ def told(evidence: Evidence, kind: str, words: str) -> Evidence:
         (told(SILENT, "walltime", "TIMEOUT on node1"), "walltime"),
         (told(SILENT, "host_memory", "OUT_OF_MEMORY 0:125 on node1"), "host_memory"),
         (told(SILENT, "failed", "FAILED 0:9 on node1"), "killed"),
+        (told(SILENT, "dependency", "CANCELLED before it began"), "killed"),
         (SILENT, "lost"),
         (KILLED, "killed"),
         (replace(KILLED, is_kernel_kill=True), "host_memory"),

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,6 +15,9 @@ import pytest
 from command_line import launch, one_row_recipe
 from minislurm_fixture import MINISLURM
 from slow_run import nodes_of, wait_until
+
+from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm_ends import element_ends
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 FAULTS = Path(__file__).parent / "faults"
@@ -108,6 +112,32 @@ def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, wor
     assert node["state"] == "done", node
     assert kinds(work, 1) == ["node"]
     assert len(json_of(work, "rounds/0002.json")["assignment"]) == 1
+
+
+def sbatch(folder: Path, *words: str) -> str:
+    """The id of a job that was submitted by hand."""
+    line = ["sbatch", "--parsable", "--partition=low", "--mem=1G", f"--chdir={folder}", *words]
+    return subprocess.run(line, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path) -> None:
+    failed = sbatch(tmp_path, "--wrap=false")
+    after = ("--kill-on-invalid-dep=yes", f"--dependency=afterok:{failed}")
+    waits = sbatch(tmp_path, "--array=0-2", *after, "--wrap=true")
+    person = sbatch(tmp_path, "--array=0-1%1", "--wrap=sleep 300")
+    wait_until(lambda: not SlurmBackend().states([waits, failed]), LIMIT_S)
+    wait_until(lambda: SlurmBackend().states([person]) == {person: "running"}, LIMIT_S)
+    SlurmBackend().cancel([person])
+    wait_until(lambda: not SlurmBackend().states([person]), LIMIT_S)
+    ends = element_ends([failed, waits, person])
+    assert [end.kind for end in ends[failed]] == ["failed"]
+    assert {end.kind for job, told in ends.items() if job.startswith(waits) for end in told} == {
+        "dependency"
+    }
+    assert {end.kind for job, told in ends.items() if job.startswith(person) for end in told} == {
+        "cancelled"
+    }
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,8 @@ class ElementEnd:
     job: str
     """`12_3`, or `12` for a job that is no array."""
     kind: str
-    """completed, failed, preempted, walltime, node, host_memory or cancelled."""
+    """completed, failed, preempted, walltime, node, host_memory, cancelled by somebody, or
+    dependency: cancelled by the scheduler, as what it waited for had failed."""
     state: str
     """SLURM's own word."""
     nodes: tuple[str, ...] = ()
@@ -54,9 +55,13 @@ def element_ends(ids: Collection[str]) -> dict[str, list[ElementEnd]]:
     queue remembers for some minutes how each job ended at last. Empty where nobody answers.
     """
     found: dict[str, list[ElementEnd]] = {}
+    last = list(remembered(ids))
+    told_of = {end.job.partition("_")[0] for end in last}
     for end in accounted(ids):
-        found.setdefault(end.job, []).append(end)
-    for end in remembered(ids):
+        # Why those were cancelled that never began only the queue tells.
+        if end.nodes or end.job.partition("_")[0] not in told_of:
+            found.setdefault(end.job, []).append(end)
+    for end in last:
         told = found.setdefault(end.job, [])
         if not told:
             told.append(end)
@@ -88,11 +93,12 @@ def remembered(ids: Collection[str]) -> Iterator[ElementEnd]:
         return
     words = ("--noheader", "--states=all", f"--jobs={','.join(sorted(ids))}")
     try:
-        done = ask("squeue", *words, "--format=%F|%K|%T|%N")
+        done = ask("squeue", *words, "--format=%F|%K|%T|%N|%r")
     except Retry:
         return
-    for number, element, state, nodes in (r for r in split_rows(done.stdout) if len(r) == 4):
+    for number, element, state, nodes, why in (r for r in split_rows(done.stdout) if len(r) == 5):
         if kind := ENDS.get(state):
+            kind = "dependency" if kind == "cancelled" and why.startswith("Dependency") else kind
             name = f"{number}_{element}" if element.isdigit() else number
             yield ElementEnd(name, kind, state, hosts(nodes))
 

@@ -24,6 +24,9 @@ class Resources(BaseModel):
     """The most that `mem_gb` is raised to when it was too little; none: what the nodes have."""
     timeout_min: PositiveInt = 240
     """Time limit of one job, in minutes; what is not finished then goes on in another."""
+    check_gpus: bool = True
+    """Look at the GPUs of a node before a model is loaded, and go elsewhere when one is not free,
+    has errors or calculates wrongly. Switch it off where jobs share GPUs."""
     weights_to: str = ""
     """Folder on a disk of each node's own, e.g. /local/scratch or $TMPDIR: models that lie in a
     folder are copied there once per node, read back, and removed when nobody there reads them.

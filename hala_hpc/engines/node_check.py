@@ -49,7 +49,7 @@ def check_node(resources: Resources, work: Path) -> None:
     if not node:
         return
     require_room(node, work)
-    if not has_gpu_build():
+    if not resources.check_gpus or not has_gpu_build():
         return
     answer = look(node, resources)
     if bad := answer["bad_nodes"]:
