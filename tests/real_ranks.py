@@ -23,8 +23,13 @@ HEAVY += [f"transformers.models.{name}.modeling_{name}" for name in ("lfm2", "qw
 @cache
 def ready() -> Any:
     """What starts ranks: forks of a process that has imported all that they need, and no more."""
+    import torch
+
+    if torch.cuda.is_available():
+        # A fork cannot use a GPU that its parent has looked at.
+        return get_context("spawn")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # DeepSpeed reads it when it is imported; a job on a machine without GPUs sets it before that.
+    # DeepSpeed reads it when it is imported; a job on such a machine sets it before that.
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     context = get_context("forkserver")
     context.set_forkserver_preload(HEAVY)
