@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from command_line import launch, one_row_recipe
-from slow_run import recipe_word, standin_variables
+from slow_run import STANDIN, recipe_word, standin_variables
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_json
@@ -21,7 +21,6 @@ from hala_hpc.stages.sft import Sft
 from hala_hpc.stages.translate import Translate
 from hala_hpc.submit import next_spec
 
-FAULTS = Path(__file__).parent / "faults"
 RESOURCES: dict[str, Any] = {
     "nodes": 1,
     "ranks_per_node": 1,
@@ -209,7 +208,6 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
     tmp_path: Path, work: Path
 ) -> None:
     variables: dict[str, Any] = standin_variables(0)
-    variables["PYTHONPATH"] = f"{FAULTS}:{variables['PYTHONPATH']}"
     line = ["stage=arabic", recipe_word(tmp_path, 40), f"work={work}"]
     told = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
     assert told.code == 0, told
@@ -223,9 +221,8 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
 
 
 def test_a_defect_on_this_machine_ends_after_two_idle_rounds(tmp_path: Path, work: Path) -> None:
-    paths = f"{FAULTS}:{FAULTS.parent / 'standin'}"
     line = ["stage=all", one_row_recipe(tmp_path), f"work={work}"]
-    told = launch(*line, HALA_FAULT="defect", PYTHONPATH=paths)
+    told = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
     assert told.code == 70
     assert "2 rounds of jobs ended without progress" in told.err
     assert "ZeroDivisionError" in told.err

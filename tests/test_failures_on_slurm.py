@@ -14,21 +14,19 @@ from typing import Any
 import pytest
 from command_line import launch, one_row_recipe
 from minislurm_fixture import MINISLURM
-from slow_run import nodes_of, wait_until
+from slow_run import STANDIN, nodes_of, wait_until
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.backends.slurm_ends import element_ends
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-FAULTS = Path(__file__).parent / "faults"
-ROOT = FAULTS.parent.parent
 LIMIT_S = 240
 
 
 def launcher_with(folder: Path, fault: str, resources: str = "") -> str:
     """`launcher=...` whose jobs meet a fault."""
     path = folder / "faults.toml"
-    paths = os.pathsep.join(map(str, (FAULTS, FAULTS.parent / "standin", ROOT)))
+    paths = os.pathsep.join(map(str, (STANDIN, STANDIN.parent.parent)))
     path.write_text(
         'backend = "slurm"\n[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n'
         f'options.partition = "low"\n{resources}\n[gate]\ntimeout_min = 5\nmem_gb = 1\n'

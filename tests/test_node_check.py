@@ -1,6 +1,6 @@
 """The look at a node before a model is loaded: what it refuses, and whom it names.
 
-GPUs are fake (see `faults/fake_gpus.py`); disks, products, ranks and their sums are real.
+GPUs are fake (see `standin/fake_gpus.py`); disks, products, ranks and their sums are real.
 """
 
 import os
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from slow_run import STANDIN
 
 from hala_hpc.backends.local import free_port
 from hala_hpc.engines.gpu_cards import processes_on, product_fault, uncorrected_errors
 
-FAULTS = Path(__file__).parent / "faults"
 #: Prints what the look at a node says, or raises.
 CHECK = """
 import os, sys
@@ -39,11 +39,10 @@ except Retry as error:
 def start(
     folder: Path, fault: str, gpus: int = 2, ranks: int = 1, **env: str
 ) -> subprocess.Popen[str]:
-    paths = os.pathsep.join(map(str, (FAULTS, FAULTS.parent / "standin")))
     variables = {
         "HALA_NODE": "node7",
         "HALA_FAULT": fault,
-        "PYTHONPATH": paths,
+        "PYTHONPATH": str(STANDIN),
         "CUDA_VISIBLE_DEVICES": "0,1",
         **env,
     }
@@ -182,7 +181,7 @@ def test_a_full_disk_of_the_node_or_of_the_run_is_told(tmp_path: Path, full_disk
 def test_a_look_that_breaks_blames_the_node_but_not_for_the_environment(tmp_path: Path) -> None:
     broken = tmp_path / "torch"
     broken.mkdir()
-    paths = os.pathsep.join(map(str, (FAULTS, FAULTS.parent / "standin", tmp_path)))
+    paths = f"{STANDIN}{os.pathsep}{tmp_path}"
     (broken / "__init__.py").write_text("raise ImportError('libcudart.so.12')")
     told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
     assert told == "again the environment is broken: libcudart.so.12"

@@ -99,7 +99,7 @@ def explain_death(status: int, before: MemoryRecord | None, after: MemoryRecord 
     `status` is that of `subprocess`: negative for a signal. The records are from before its start
     and after its end.
     """
-    if has_killed(before, after):
+    if after and has_killed(before, after):
         return f"the kernel killed it: out of memory{fill(after)}; raise resources.mem_gb"
     if status >= 0:
         return ""

@@ -1,6 +1,7 @@
 """With this folder on PYTHONPATH and HALA_STANDIN set, jobs take the stand-in for their engine.
 
-With HALA_ENGINE_LOG set, the real engine notes each answer in that file as the stand-in does.
+With HALA_ENGINE_LOG set, the real engine notes each answer in that file as the stand-in does. With
+HALA_FAULT set, jobs meet a fault (see `faults.py`).
 """
 
 import os
@@ -15,3 +16,8 @@ elif os.environ.get("HALA_ENGINE_LOG"):
     from standin_log import note_real_answers
 
     note_real_answers(os.environ["HALA_ENGINE_LOG"])
+
+if fault := os.environ.get("HALA_FAULT"):
+    import faults
+
+    faults.meet(fault)
