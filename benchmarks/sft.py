@@ -2,11 +2,14 @@
 
     python -m benchmarks.sft [--data FILE ...] [--rows 1024] [--rounds 3]
 
-Two ranks on this machine, ZeRO-2, the same model, rows, micro and global batch on both sides, in
-alternating rounds; ours through the front door (`launch`). The last line is a JSON object:
+Two ranks on this machine, ZeRO-2, the same model, rows, micro and global batch on both sides; ours
+through the front door (`launch`). The last line is a JSON object:
 
 - `ratio_to_trl`: tokens/s of ours over the plain script's on rows of equal length, where there
-  is nothing to pad; the first three steps are left out. Median of the rounds.
+  is nothing to pad; the first three steps are left out. Both are alive at once and take turns, see
+  `benchmarks.sft_turns`. Median of the rounds.
+- `ratio_to_trl_cpu`: the same of the seconds of cores that all processes of a side took; other
+  programs on the machine change them less.
 - `first_step_ratio`: time from the start of the job to the end of the first step, ours over the
   plain script's. The plain script makes tokens of its few rows in that time, `sft` finds them.
 - `fill`: share of the token slots that are no padding: `packed` (a model of attention alone),
@@ -25,7 +28,17 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.sft_sides import make_tokens, ours, plain
+from benchmarks.sft_sides import (
+    make_tokens,
+    ours,
+    ours_timing,
+    plain,
+    plain_timing,
+    start_ours,
+    start_plain,
+)
+from benchmarks.sft_tokens import trl_tokens_a_row
+from benchmarks.sft_turns import race
 from benchmarks.sft_workload import equal_turns, make_model, turns_of, write_rows
 from benchmarks.translate import machine
 from hala_hpc.engines.job_environment import prepare_environment
@@ -35,26 +48,41 @@ WARM_STEPS = 3
 
 
 def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Both sides on rows of equal length."""
+    """Both sides on rows of equal length, in turns."""
     base.mkdir()
     turns = equal_turns(arguments.rows, arguments.seed)
     rows = write_rows(base, turns)
     model = make_model(base / "model", turns, "qwen2", arguments.hidden)
     tokens = make_tokens(base / "tokens", model, rows, packing=False)
-    rates, firsts = [], []
-    for number in range(arguments.rounds):
-        mine = ours(base / "ours", model, tokens, grouped=False)
-        theirs = plain(base / "plain", model, rows)
-        rates.append(theirs.step_s(WARM_STEPS) / mine.step_s(WARM_STEPS))
-        firsts.append(mine.first_s / theirs.first_s)
-        tell({"round": number, "ours": mine.told(), "plain": theirs.told()})
-        remove(base / "ours", base / "plain")
-    return {
-        "ratio_to_trl": round(median(rates), 4),
-        "ratios_to_trl": [round(rate, 4) for rate in rates],
-        "first_step_ratio": round(median(firsts), 4),
-        "tokens_a_row": round(tokens.facts["tokens"] / tokens.facts["sequences"], 1),
+    starts = {
+        "ours": lambda: start_ours(base / "ours", model, tokens, grouped=False),
+        "plain": lambda: start_plain(base / "plain", model, rows),
     }
+    # Rows a second times tokens a row. The last step is left out: a model is saved after it.
+    share = tokens.tokens_a_row / trl_tokens_a_row(model, rows.plain)
+    steps = range(WARM_STEPS, tokens.steps - 1)
+    found: dict[str, list[float]] = {"ratio_to_trl": [], "ratio_to_trl_cpu": []}
+    found["first_step_ratio"] = []
+    for number in range(arguments.rounds):
+        running = race(dict(sorted(starts.items(), reverse=number % 2 == 1)), steps)
+        mine, theirs = running["ours"].took(steps), running["plain"].took(steps)
+        found["ratio_to_trl"].append(share * theirs.seconds / mine.seconds)
+        found["ratio_to_trl_cpu"].append(share * theirs.cpu_s / mine.cpu_s)
+        plain_first_s = plain_timing(running["plain"]).first_s
+        found["first_step_ratio"].append(ours_timing(base / "ours").first_s / plain_first_s)
+        remove(base / "ours", base / "plain")
+        tell({name: rounded(ratios) for name, ratios in found.items()})
+    return {
+        **{name: round(median(ratios), 4) for name, ratios in found.items()},
+        "ratios_to_trl": rounded(found["ratio_to_trl"]),
+        "ratios_to_trl_cpu": rounded(found["ratio_to_trl_cpu"]),
+        "tokens_a_row": round(tokens.tokens_a_row, 1),
+    }
+
+
+def rounded(ratios: list[float]) -> list[float]:
+    """To four digits."""
+    return [round(ratio, 4) for ratio in ratios]
 
 
 def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -112,7 +140,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["equal", "real"], help="one half of the measurement")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.rows, arguments.real_rows, arguments.rounds, arguments.hidden = 320, 320, 1, 128
+        arguments.rows, arguments.real_rows, arguments.rounds, arguments.hidden = 384, 320, 1, 128
     prepare_environment()
     with tempfile.TemporaryDirectory(prefix="hala-benchmark-") as base:
         found: dict[str, Any] = {}

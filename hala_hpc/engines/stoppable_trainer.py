@@ -69,6 +69,14 @@ class Stoppable(Base):  # type: ignore[misc]
         if not self.control.should_training_stop:
             super()._run_epoch(*words, **named)
 
+    def floating_point_ops(self, inputs: Any) -> int:
+        """None: nobody reads the sum, and each pass would walk through all weights for it."""
+        del inputs
+        return 0
+
+    def store_flos(self) -> None:
+        """Nothing: at every step it would have all ranks gather what they counted."""
+
     def training_step(self, *words: Any, **named: Any) -> Any:
         """One forward and backward pass; its loss is remembered until the ranks vote."""
         self.pulse.enter("computing")

@@ -1,0 +1,157 @@
+"""Two trainings that take turns on this machine: one is stopped while the other runs.
+
+Both are alive at once and a turn is a fraction of a step, so that whatever else the machine does,
+both meet it alike. Where other programs wanted the cores too, whole trainings one after the other
+differed by a third, and turns of two steps by more, either way.
+"""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: Seconds of a turn.
+TURN_S = 0.3
+#: Seconds between two looks at the file of steps while a training runs alone.
+LOOK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Took:
+    """What some steps of a training took."""
+
+    seconds: float
+    """While it was not stopped."""
+    cpu_s: float
+    """Seconds of cores, user and system, of all its processes."""
+
+
+class Running:
+    """A training that has been started, with all its processes; `with` ends what is left of it.
+
+    `steps_file` names the JSON lines that get the `time` of every step, once they are there.
+    """
+
+    def __init__(
+        self,
+        processes: Sequence["subprocess.Popen[Any]"],
+        steps_file: Callable[[], Path | None],
+        log: Path,
+    ) -> None:
+        self.processes, self.steps_file, self.log = processes, steps_file, log
+        self.began = time.time()
+        self.family: list[Any] = []
+        """Its processes and all that they started, once it was stopped."""
+        self.marks = [(self.began, 0.0, 0.0)]
+        """Whenever it was stopped or went on: the time, seconds that it ran, those of cores."""
+
+    def __enter__(self) -> "Running":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.find_family()
+        self.tell(signal.SIGKILL)
+        for process in self.processes:
+            process.wait()
+
+    def find_family(self) -> None:
+        """Look for its processes."""
+        import psutil  # type: ignore[import-untyped]
+
+        self.family = []
+        for process in self.processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one = psutil.Process(process.pid)
+                self.family += [one, *one.children(recursive=True)]
+
+    def tell(self, number: int) -> None:
+        """Send a signal to all of them."""
+        import psutil
+
+        for process in self.family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def mark(self, ran_s: float) -> None:
+        """Note what it has had by now; it ran so long since the last mark."""
+        import psutil
+
+        cpu_s = 0.0
+        for process in self.family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                cpu_s += times.user + times.system
+        self.marks.append((time.time(), self.marks[-1][1] + ran_s, cpu_s))
+
+    def stop(self) -> None:
+        """Stop all its processes."""
+        if not self.family:
+            self.find_family()
+        self.tell(signal.SIGSTOP)
+        self.mark(time.time() - self.marks[-1][0])
+
+    def take_turn(self) -> None:
+        """Go on for a turn."""
+        self.mark(0.0)
+        self.tell(signal.SIGCONT)
+        time.sleep(TURN_S)
+        self.stop()
+
+    def ends_s(self) -> list[float]:
+        """When each step ended."""
+        file = self.steps_file()
+        if file is None or not file.exists():
+            return []
+        return [json.loads(line)["time"] for line in file.read_text().split("\n")[:-1]]
+
+    def has_done(self, step: int) -> bool:
+        """Whether a step, counted from 1, has ended. Leaves with its log where none will."""
+        if len(self.ends_s()) >= step:
+            return True
+        if any(process.poll() is not None for process in self.processes):
+            sys.exit(f"it ended before step {step}\n{self.log.read_text()[-3000:]}")
+        return False
+
+    def run_to_the_end(self) -> None:
+        """Go on until it is finished; leave with the end of its log if it failed."""
+        self.tell(signal.SIGCONT)
+        codes = [process.wait() for process in self.processes]
+        if any(codes):
+            sys.exit(self.log.read_text()[-3000:])
+
+    def took(self, steps: range) -> Took:
+        """What the steps after `steps.start` up to `steps.stop` took."""
+        import numpy as np
+
+        when, ran_s, cpu_s = zip(*self.marks, strict=True)
+        ends = [self.ends_s()[number - 1] for number in (steps.start, steps.stop)]
+        first, last = np.interp(ends, when, ran_s).tolist()
+        cpu_first, cpu_last = np.interp(ends, when, cpu_s).tolist()
+        return Took(last - first, cpu_last - cpu_first)
+
+
+def race(starts: Mapping[str, Callable[[], Running]], steps: range) -> dict[str, Running]:
+    """Start trainings in this order, each alone, and let them take turns for these steps.
+
+    The turns begin when all have done step `steps.start`. Who has done `steps.stop` waits, and at
+    last each goes on to its end.
+    """
+    with contextlib.ExitStack() as stack:
+        running: dict[str, Running] = {}
+        for name, start in starts.items():
+            one = running[name] = stack.enter_context(start())
+            while not one.has_done(steps.start):
+                time.sleep(LOOK_S)
+            one.stop()
+        while waiting := [one for one in running.values() if not one.has_done(steps.stop)]:
+            for one in waiting:
+                one.take_turn()
+        for one in running.values():
+            one.run_to_the_end()
+    return running
