@@ -20,7 +20,7 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.local_weights import LocalWeights
 from hala_hpc.engines.node_check import check_node
-from hala_hpc.failure_class import told_by
+from hala_hpc.failure_told import told_by
 from hala_hpc.job_out import JobOut, report_mistakes
 
 

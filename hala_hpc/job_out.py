@@ -182,7 +182,7 @@ def report_mistakes(
 ) -> None:
     """Tell the supervisor, and people who read the log, why this attempt ends.
 
-    `facts` tell the gate what kind of failure it was: see `failure_class.told_by`.
+    `facts` tell the gate what kind of failure it was: see `failure_told.told_by`.
     """
     print("\n".join(mistakes), file=sys.stderr, flush=True)
     rank = os.environ.get("RANK", "0")

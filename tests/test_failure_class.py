@@ -9,7 +9,8 @@ import pytest
 
 from hala_hpc.backends.slurm_ends import hosts
 from hala_hpc.engines.watchdog import EngineWatch
-from hala_hpc.failure_class import Evidence, Failure, as_json, classify, from_json, signature_of
+from hala_hpc.failure_class import Evidence, Failure, as_json, classify, from_json
+from hala_hpc.failure_told import signature_of
 
 LIMIT_S = 3600.0
 STOPPED = Evidence(
@@ -96,6 +97,7 @@ def test_the_watchdog_of_engines_uses_the_words_that_are_looked_for() -> None:
 import sys, types
 from hala_hpc.core.errors import Retry
 from hala_hpc.engines.watchdog import EngineWatch
+from hala_hpc.failure_told import signature_of
 class EngineDeadError(Exception): pass
 sys.modules["vllm.v1.engine.exceptions"] = types.SimpleNamespace(EngineDeadError=EngineDeadError)
 class Dead:

@@ -41,7 +41,9 @@ class Gpus:
 
         facts = torch.cuda.get_device_properties(number)
         free, total = torch.cuda.mem_get_info(number)
-        return Card(number, f"GPU-{facts.uuid}", facts.name, free, total)
+        # The driver's own program writes the prefix, torch leaves it out.
+        uuid = f"GPU-{str(facts.uuid).removeprefix('GPU-')}"
+        return Card(number, uuid, facts.name, free, total)
 
     def product_fault(self, number: int) -> str:
         """What is wrong with a product that a GPU calculates; "" when nothing is."""
