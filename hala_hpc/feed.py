@@ -95,7 +95,10 @@ def submit_waiting(work: Path) -> None:
             except NoRoom as error:
                 print(f"{len(nodes)} nodes wait for room: {error}", flush=True)
                 return
-            print(f"submitted {artifact.folder.name} with gate {gate}", flush=True)
-            seen = SlurmBackend().look()
+            except UserError as error:
+                fail(artifact, error.code, error.mistakes)
+            else:
+                print(f"submitted {artifact.folder.name} with gate {gate}", flush=True)
+                seen = SlurmBackend().look()
         nodes = nodes[1:]
         write_waiting(work, nodes)

@@ -52,9 +52,12 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
                 continue
             except NoRoom as error:
                 reason = str(error)
+            except UserError:
+                leave_to_gates(line, steps, [])
+                raise
         folders = tuple(chosen[name].artifact.folder.name for name in inputs)
         late.append(Waiting(step.artifact.folder.name, step.units, spec, folders))
-    leave_to_gates(line, steps, late)
+    leave_to_gates(line, steps, late if gates else [])
     if late and not gates:
         raise UserError(f"no room for another job of yours now ({reason}): try again later", RETRY)
     tell_all(line, submitted, late)

@@ -28,8 +28,12 @@ def submit_node(
     """Submit the missing units of a node and its gate; return the id of the gate.
 
     With fewer workers, each for more units, where the cluster takes no more jobs or no larger
-    array. Raises NoRoom when it takes not even one worker and a gate.
+    array. Raises NoRoom when it takes not even one worker and a gate, and UserError when the
+    budget is spent.
     """
+    from hala_hpc.budget import require_budget
+
+    require_budget(artifact.folder.parent, spec)
     workers = Resources.model_validate(spec["resources"]).workers
     while True:
         number = begin_round(artifact, units, workers, spec)

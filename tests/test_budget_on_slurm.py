@@ -1,5 +1,8 @@
-"""A budget of GPU hours on a real SLURM: what was used counts, and stops launches."""
+"""A budget of GPU hours on a real SLURM: what was used counts, and stops launches and gates."""
 
+import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -40,3 +43,24 @@ def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_b
         assert refused.code == 78, refused
         assert "GPU hours are spent in" in refused.err
     assert nodes_of(work)["arabic"]["state"] == "done"
+
+
+def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: Path) -> None:
+    line = ["stage=all", recipe_word(tmp_path), f"work={work}", launcher_word(tmp_path, 0.1)]
+    line += ["arabic.resources.gpus_per_node=2", "budget_gpu_hours=0.0005"]
+    assert "budget_gpu_hours=0.0005" in launch(*line).err
+    assert launch(*line, "confirm=true").code == 0
+    wait_until(lambda: nodes_of(work)["arabic"]["units_done"] > 0)
+    for path in (work / "latest/arabic/progress").glob("*.json"):
+        child = json.loads(path.read_text())["pid"]
+        supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
+        os.kill(supervisor, signal.SIGKILL)
+    wait_until(lambda: nodes_of(work)["arabic"]["state"] == "failed")
+    arabic = nodes_of(work)["arabic"]
+    assert arabic["why"].startswith("budget_gpu_hours=0.0005: ")
+    assert "GPU hours are spent, so nothing more is submitted" in arabic["why"]
+    failure = json.loads((work / "latest/arabic/failure.json").read_text())
+    assert (failure["code"], len(failure["reasons"])) == (78, 1)
+    # With more of it the same line goes on, and what was done stays done.
+    assert launch(*line[:-1], "budget_gpu_hours=1000", "arabic.engine.max_num_seqs=8").code == 0
+    wait_until(lambda: nodes_of(work)["report"]["state"] == "done")

@@ -16,7 +16,20 @@ from command_line import Ended, command, launch
 
 pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 ROOT = Path(__file__).resolve().parent.parent
-LINE = ("stage=all", "recipe=demo", "launcher=minislurm")
+#: Fewer steps than the recipe's, about two thirds; settings, so they belong to every line.
+STEPS = {"teacher-trained": 260, "judge": 300, "translator": 240, "sft": 80}
+SHORT = tuple(f"{node}.max_steps={steps}" for node, steps in STEPS.items())
+ANOTHER_T = "merge.t=0.3"
+#: Several ranks and workers only where a test looks at them: each imports everything anew.
+ALONE = ("teacher-trained", "judge")
+LINE = (
+    "stage=all",
+    "recipe=demo",
+    "launcher=minislurm",
+    *SHORT,
+    "teacher-pairs.resources.workers=1",
+    *(f"{node}.resources.nodes=1" for node in ALONE),
+)
 #: The node whose workers are disturbed.
 NODE = "arabic"
 
@@ -178,7 +191,8 @@ def test_the_translations_equal_those_of_an_undisturbed_run(run: Run, tmp_path: 
     for node in needed:
         artifact = (run.work / "latest" / node).resolve()
         shutil.copytree(artifact, work / artifact.name)
-    ended = launch(f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}")
+    line = (f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}", *SHORT)
+    ended = launch(*line)
     assert ended.code == 0, ended
     assert (work / "latest" / NODE).resolve().name == (run.work / "latest" / NODE).resolve().name
     assert rows_of(work, NODE) == rows_of(run.work, NODE)
@@ -197,7 +211,7 @@ def test_the_translator_is_far_better_than_its_untrained_base(run: Run) -> None:
 
 
 def test_the_loss_falls_in_every_fine_tuning(run: Run) -> None:
-    for node in ("teacher-trained", "judge", "translator", "sft"):
+    for node in STEPS:
         details = run.summary(node)["details"]
         assert details["loss_last"] < 0.5 * details["loss_first"], (node, details)
 
@@ -218,7 +232,7 @@ def test_the_report_shows_the_scores_and_every_node(run: Run) -> None:
 
 def test_make_demo_ends_at_once_on_a_finished_run(run: Run) -> None:
     done = subprocess.run(
-        ["make", "demo", f"ARGS=work={run.work}"],
+        ["make", "demo", "ARGS=" + " ".join([f"work={run.work}", *SHORT])],
         cwd=ROOT,
         check=False,
         capture_output=True,
@@ -238,20 +252,22 @@ def test_the_same_line_again_submits_nothing(run: Run) -> None:
     assert slurm("sacct", "--noheader", "--allocations", "--format=JobID").split() == before
 
 
+def plan_with_another_t(run: Run) -> str:
+    told = launch(*LINE, f"work={run.work}", ANOTHER_T, "dry_run=true")
+    return told.out.partition("# ----")[0]
+
+
+def to_do(table: str) -> list[str]:
+    return [line.split()[0] for line in table.splitlines() if re.search(r" (stale|new) ", line)]
+
+
 def test_another_t_redoes_merge_evaluate_and_report_only(run: Run) -> None:
-    told = launch(*LINE, f"work={run.work}", "merge.t=0.3", "dry_run=true")
-    table = told.out.partition("# ----")[0]
+    table = plan_with_another_t(run)
     assert "stale (t: 0.5 -> 0.3)" in table
-    again = [line.split()[0] for line in table.splitlines() if re.search(r" (stale|new) ", line)]
-    assert again == ["merge", "evaluate", "report"]
-    ended = launch(
-        "stage=merge,evaluate,report",
-        "recipe=demo",
-        "launcher=local",
-        f"work={run.work}",
-        "merge.t=0.3",
-    )
+    assert to_do(table) == ["merge", "evaluate", "report"]
+    words = (f"work={run.work}", ANOTHER_T, *SHORT)
+    ended = launch("stage=merge", "recipe=demo", "launcher=local", *words)
     assert ended.code == 0, ended
-    redone = re.findall(r"^\[\d+/\d+\] (\S+): done", ended.out, re.M)
-    assert redone == ["merge", "evaluate", "report"]
+    assert re.findall(r"^\[\d+/\d+\] (\S+): done", ended.out, re.M) == ["merge"]
+    assert to_do(plan_with_another_t(run)) == ["evaluate", "report"]
     assert submitted_nothing(launch(*LINE, f"work={run.work}"))
