@@ -46,6 +46,7 @@ class Running:
     ) -> None:
         self.processes, self.steps_file, self.log = processes, steps_file, log
         self.began = time.time()
+        self.seen_s: list[float] = []
         self.family: list[Any] = []
         """Its processes and all that they started, once it was stopped."""
         self.marks = [(self.began, 0.0, 0.0)]
@@ -104,11 +105,12 @@ class Running:
         self.stop()
 
     def ends_s(self) -> list[float]:
-        """When each step ended."""
+        """When each step ended; as last seen, once the file went elsewhere."""
         file = self.steps_file()
-        if file is None or not file.exists():
-            return []
-        return [json.loads(line)["time"] for line in file.read_text().split("\n")[:-1]]
+        if file is not None and file.exists():
+            lines = file.read_text().split("\n")[:-1]
+            self.seen_s = [json.loads(line)["time"] for line in lines]
+        return self.seen_s
 
     def has_done(self, step: int) -> bool:
         """Whether a step, counted from 1, has ended. Leaves with its log where none will."""
