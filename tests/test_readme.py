@@ -19,7 +19,7 @@ ELSEWHERE = {
 #: A real launch of the paper's recipe ends where the models of the hub are not fetched.
 REFUSED = {
     ".venv/bin/python -m hala_hpc.launch recipe=hala stage=report-1.2b launcher=my-site.toml "
-    "work=runs/hala": (66, "hf download LiquidAI/LFM2-1.2B"),
+    "work=runs/hala confirm=true": (66, "hf download LiquidAI/LFM2-1.2B"),
 }
 
 
