@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ def main() -> None:
         subprocess.run(["scancel", f"--user={os.getuid()}"], check=False)
         wait_for(lambda: not answer("squeue", "--noheader"), 120)
     told.seconds = round(time.monotonic() - began, 1)
-    print(json.dumps({**asdict(told), "good": told.good}))
+    print(json.dumps({**vars(told), "good": told.good}))
     sys.exit(not told.good)
 
 
