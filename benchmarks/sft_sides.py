@@ -135,6 +135,8 @@ def start_plain(base: Path, model: Path, rows: Rows) -> Running:
                 env=os.environ | JOB_ENVIRONMENT | shared | {"RANK": str(n), "LOCAL_RANK": str(n)},
                 stdout=stream,
                 stderr=stream,
+                # As ours: the kernel shares the cores among sessions first (autogroup).
+                start_new_session=True,
             )
             for n in range(RANKS)
         ]
