@@ -116,10 +116,13 @@ def launch(run: StandInRun, work: str, stage: str, launcher: str) -> None:
     subprocess.run(run.command(work, stage, launcher), check=True, cwd=ROOT, stdout=sys.stderr)
 
 
-def output_of(node: Path) -> list[tuple[str, bytes]]:
-    """Every file of the output."""
+def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The rows of every file of the output; how they are grouped in it tells of commits only."""
+    import pyarrow.parquet as parquet
+
     output = node / "output"
-    return [(str(p.relative_to(output)), p.read_bytes()) for p in sorted(output.rglob("*.parquet"))]
+    files = sorted(output.rglob("*.parquet"))
+    return [(str(p.relative_to(output)), parquet.read_table(p).to_pylist()) for p in files]
 
 
 def break_everything(watched: Watched, cluster: Path) -> None:
