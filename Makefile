@@ -18,7 +18,7 @@ test: env ## every check and every test (ARGS='-k words' picks)
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) tests/side_by_side.py $(ARGS)
 
 check: env ## the quick ones, under a minute
 	@$(PYTHON) -m ruff format --check .

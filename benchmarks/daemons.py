@@ -118,7 +118,7 @@ def launch(run: StandInRun, work: str, stage: str, launcher: str) -> None:
 
 def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     """The rows of every file of the output; how they are grouped in it tells of commits only."""
-    import pyarrow.parquet as parquet
+    from pyarrow import parquet
 
     output = node / "output"
     files = sorted(output.rglob("*.parquet"))

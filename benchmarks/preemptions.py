@@ -3,7 +3,8 @@
 `python -m benchmarks.preemptions --cycles 10 [--track linuxproc]` starts a real SLURM for each way
 in which a site may preempt: GraceTime 0 and 20 s, `preempt_send_user_signal` set or not, under
 `proctrack/linuxproc` and `proctrack/cgroup`. In each, two workers of a translation with a stand-in
-for the engine are preempted by a job of another partition until they were requeued so many times.
+for the engine are preempted by a job of another partition until they came back so many times:
+requeued, or, where they left by themselves at the signal, submitted again by the gate.
 Prints JSON as its last line; leaves with 1 when a run needed a hand, failed, or has other rows.
 """
 
@@ -54,7 +55,8 @@ class Outcome:
 
     site: str
     requeued: int = 0
-    rounds: int = 0
+    submitted_again: int = 0
+    """Rounds after the first."""
     false_failures: list[str] = field(default_factory=list)
     complete: bool = False
     seconds: float = 0.0
@@ -112,6 +114,11 @@ class PreemptedRun:
         return [json.loads(path.read_text()) for path in files if "-error-" not in path.name]
 
 
+def rounds_after_first(run: PreemptedRun) -> int:
+    """How often the gate submitted workers again."""
+    return len(list((run.node / "rounds").glob("*.json"))) - 1
+
+
 def requeues(run: PreemptedRun) -> int:
     """How often SLURM brought a worker back: the largest count in the names of its attempts."""
     most: Counter[tuple[str, str]] = Counter()
@@ -141,7 +148,7 @@ def try_site(site: Site, cycles: int) -> Outcome:
     with own_slurm(site.config, (), *words), tempfile.TemporaryDirectory() as base:
         run = PreemptedRun(Path(base), rows=cycles * 100)
         run.start()
-        while requeues(run) < cycles and not run.is_over():
+        while requeues(run) + rounds_after_first(run) < cycles and not run.is_over():
             run.preempt()
         wait_for(run.is_over, 600)
         # The gate itself may still be at it.
@@ -150,7 +157,7 @@ def try_site(site: Site, cycles: int) -> Outcome:
         rows = json.loads(summary.read_text())["rows_out"] if summary.exists() else 0
         told.complete = rows == run.run.rows
         told.requeued = requeues(run)
-        told.rounds = len(list((run.node / "rounds").glob("*.json")))
+        told.submitted_again = rounds_after_first(run)
         ends = [one for one in run.attempts() if one["code"] not in (0, 75)]
         told.false_failures = [f"{one['code']}: {one['reasons']}" for one in ends]
     told.seconds = round(time.monotonic() - began, 1)
@@ -160,19 +167,24 @@ def try_site(site: Site, cycles: int) -> Outcome:
 def main() -> None:
     """Command line of the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cycles", type=int, default=10, help="requeues on each cluster")
+    parser.add_argument("--cycles", type=int, default=10, help="returns on each cluster")
     parser.add_argument("--track", choices=["linuxproc", "cgroup"], action="append")
     parser.add_argument("--grace", type=int, action="append", help="GraceTime, in seconds")
+    parser.add_argument("--signal", choices=["yes", "no"], action="append", help="user signal")
     words = parser.parse_args()
     tracks, graces = words.track or ["linuxproc", "cgroup"], words.grace or [0, 20]
     outcomes = []
-    for track, grace_s, signal in product(tracks, graces, (False, True)):
-        outcomes.append(try_site(Site(track, grace_s, signal), words.cycles))
+    signals = words.signal or ["no", "yes"]
+    for track, grace_s, signal in product(tracks, graces, signals):
+        outcomes.append(try_site(Site(track, grace_s, signal == "yes"), words.cycles))
         print(outcomes[-1], file=sys.stderr, flush=True)
     good = all(
-        one.complete and not one.false_failures and one.requeued >= words.cycles for one in outcomes
+        one.complete
+        and not one.false_failures
+        and one.requeued + one.submitted_again >= words.cycles
+        for one in outcomes
     )
-    cycles = sum(one.requeued for one in outcomes)
+    cycles = sum(one.requeued + one.submitted_again for one in outcomes)
     print(json.dumps({"cycles": cycles, "good": good, "sites": [asdict(o) for o in outcomes]}))
     sys.exit(not good)
 

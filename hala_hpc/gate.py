@@ -26,7 +26,8 @@ from hala_hpc.failure_evidence import note_failures
 from hala_hpc.failure_policy import changes_of, decide
 from hala_hpc.round_end import hopeless, last_words, progress_made, without_inputs
 
-#: How long a gate waits for room among the jobs of its user, and how often it looks, in seconds.
+#: How long a gate waits for room among the jobs of its user, or for a controller that is away, and
+#: how often it looks, in seconds.
 ROOM_WAIT_S = 600
 ROOM_PAUSE_S = 15
 
@@ -225,22 +226,23 @@ def own_id() -> str:
 
 
 def submit_again(artifact: Artifact) -> Verdict:
-    """Submit what is missing; when that fails, the node has failed and says so."""
+    """Submit what is missing; when that fails for long, the node has failed and says so."""
     submit = importlib.import_module("hala_hpc.submit")
+    number = artifact.last_round()
+    spec = submit.next_spec(artifact, artifact.round(number)["spec"])
     until_s = time.monotonic() + ROOM_WAIT_S
     while True:
         try:
-            submit.submit_again(artifact, own_id())
-        except NoRoom as error:
-            if time.monotonic() < until_s:
-                time.sleep(ROOM_PAUSE_S)
-                continue
-            return fail(artifact, RETRY, [f"the cluster takes no more jobs: {error}"])
+            if not goes_on_elsewhere(artifact, number):
+                submit.submit_again(artifact, spec, own_id())
+            return Verdict("again")
         except UserError as error:
             return fail(artifact, error.code, error.mistakes)
-        except Retry as error:
-            return fail(artifact, RETRY, [str(error)])
-        return Verdict("again")
+        except (NoRoom, Retry) as error:
+            # After Retry sbatch may have got through all the same: hence the look before each try.
+            if time.monotonic() > until_s:
+                return fail(artifact, RETRY, [f"nothing could be submitted: {error}"])
+            time.sleep(ROOM_PAUSE_S)
 
 
 if __name__ == "__main__":

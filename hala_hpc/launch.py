@@ -81,12 +81,16 @@ def check_with_scheduler(line: Line, missing: dict[str, Step]) -> None:
         from hala_hpc.run_slurm import require_accepted
 
         require_slurm(SlurmBackend().preflight())
-        heed_doctor(line, missing)
+        if not (line.work / "run.json").exists():
+            heed_doctor(line, missing)
         require_accepted(line, list(missing.values()))
 
 
 def heed_doctor(line: Line, missing: dict[str, Step]) -> None:
-    """Tell what the doctor doubts. Raises UserError for what would make the run fail."""
+    """Before the first submission: tell what the doctor doubts.
+
+    Raises UserError for what would make the run fail.
+    """
     from hala_hpc.doctor import cheap_findings
 
     found = cheap_findings(line, missing)

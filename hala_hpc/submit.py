@@ -124,14 +124,11 @@ def next_spec(artifact: Artifact, spec: dict[str, Any]) -> dict[str, Any]:
     return adjusted_spec(artifact, spec) | counts
 
 
-def submit_again(artifact: Artifact, own_gate: str) -> str:
+def submit_again(artifact: Artifact, spec: dict[str, Any], own_gate: str) -> None:
     """Submit the next round from inside a gate; who waited for this gate waits for the next."""
     config = artifact.config()
     assert config is not None, artifact.folder
-    spec = artifact.round(artifact.last_round())["spec"]
-    gate_id = submit_node(artifact, config["units"], next_spec(artifact, spec))
-    hand_over(artifact, own_gate, gate_id)
-    return gate_id
+    hand_over(artifact, own_gate, submit_node(artifact, config["units"], spec))
 
 
 def hand_over(artifact: Artifact, own_gate: str, gate_id: str) -> None:

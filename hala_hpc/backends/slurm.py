@@ -27,6 +27,9 @@ NO_SBATCH = (
     "no `sbatch` on the PATH: go to a login node of the cluster, load its module (often "
     "`module load slurm`), or run on this machine with launcher=local"
 )
+#: A launch submits many jobs: a controller that answered is not asked again so soon, in seconds.
+FRESH_S = 30
+_answered_at: dict[str, float] = {}
 
 
 class SlurmBackend:
@@ -127,11 +130,15 @@ class SlurmBackend:
 
     def _wait_for_controller(self) -> None:
         """sbatch is not tried again, as it may have got through: ask first, and wait."""
+        cluster = os.environ.get("SLURM_CONF", "")
+        if time.monotonic() - _answered_at.get(cluster, -FRESH_S) < FRESH_S:
+            return
         until_s = time.monotonic() + self.patience_s
         while not self.answers():
             if time.monotonic() > until_s:
                 raise Retry("SLURM's controller does not answer; nothing was submitted")
             time.sleep(2)
+        _answered_at[cluster] = time.monotonic()
 
 
 def script_file() -> Path:
