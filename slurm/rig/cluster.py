@@ -81,7 +81,7 @@ def write(folder: Path, proctrack: str) -> None:
         "proctrack": proctrack,
     }
     (folder / WORDS).write_text(json.dumps(words, indent=1) + "\n")
-    for template in Path(__file__).parent.glob("*.c*f"):
+    for template in templates():
         text = string.Template(template.read_text()).substitute(words).encode()
         write_bytes(folder / template.name, text, 0o600 if "dbd" in template.name else 0o644)
     write_bytes(folder / "munge.key", os.urandom(128), 0o600)
@@ -89,6 +89,11 @@ def write(folder: Path, proctrack: str) -> None:
         (folder / name).mkdir()
     for number in range(GPUS_PER_NODE):
         make_device(folder / f"gpu{number}")
+
+
+def templates() -> list[Path]:
+    """Settings of the daemons with words to fill in."""
+    return [p for p in Path(__file__).parent.iterdir() if p.suffix in (".cnf", ".conf", ".sql")]
 
 
 def read_words(folder: Path) -> dict[str, str]:
