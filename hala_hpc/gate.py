@@ -138,8 +138,11 @@ def remove_private_files(artifact: Artifact) -> None:
     unfinished.append(artifact.folder / "kept")
     for folder in unfinished:
         shutil.rmtree(folder, ignore_errors=True)
-    for file in artifact.folder.rglob(".*.tmp"):
-        file.unlink(missing_ok=True)
+    # Unlike a glob, this does not mind what vanishes meanwhile.
+    for place, _, names in os.walk(artifact.folder):
+        for name in names:
+            if name.startswith(".") and name.endswith(".tmp"):
+                Path(place, name).unlink(missing_ok=True)
 
 
 def first_began(artifact: Artifact) -> float:

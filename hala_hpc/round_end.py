@@ -1,6 +1,7 @@
 """How the last round of a node ended: what it brought, and whether there may be another."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.artifact import Artifact
@@ -17,9 +18,21 @@ LOG_TAIL_LINES = 15
 def progress_made(artifact: Artifact) -> list[str]:
     """What exists of marks and checkpoints; a round that adds nothing to it was idle."""
     # A name that begins with a dot is a file that was not finished.
-    found = artifact.folder.glob("kept/*/[!.]*")
-    kept = sorted(str(path.relative_to(artifact.folder)) for path in found)
+    kept = sorted(
+        f"kept/{unit}/{name}"
+        for unit in names_in(artifact.folder / "kept")
+        for name in names_in(artifact.folder / "kept" / unit)
+        if not name.startswith(".")
+    )
     return [f"{len(artifact.done_units())} units", *kept]
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder that an attempt which nobody believes to live may remove just now."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def idle_rounds(artifact: Artifact) -> int:
