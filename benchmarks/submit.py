@@ -1,11 +1,13 @@
 """What it costs to hand in a node of many units, beside submitit's `map_array` of as many tasks.
 
 `python -m benchmarks.submit --units 10000 --workers 64 --rounds 3` starts a real SLURM of its own
-whose limits let submitit hand in its array at all. Both sides, in turns: a fresh folder, from the
-command to the ids of the jobs, none of which starts. Then the node runs to its end with a stand-in
+whose limits let submitit hand in its array at all. Both sides in turns, in a fresh folder, from the
+call to the ids of the jobs, none of which starts; imports and, on our side, the checks before the
+first submission are left out, as submitit has none. Then the node runs to its end with a stand-in
 for the engine, and `status` is timed on it. Prints JSON as its last line:
-ratio_to_submitit     seconds of ours by those of submitit, the median of the rounds
-submit_s              seconds of ours: the whole command, from the interpreter's start
+ratio_to_submitit     seconds of ours by those of `map_array`, the median of the rounds
+plan_and_submit_s, map_array_s  those seconds
+submit_s              seconds of the whole command, from the interpreter's start, checks included
 submit_cpu_s          seconds of CPU of it
 slurm_commands        commands of SLURM that a launch runs
 new_files             files that a launch leaves in the folder of the node
@@ -22,7 +24,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for
@@ -31,6 +32,8 @@ from benchmarks.standin_run import StandInRun
 #: Let submitit hand in an array of all tasks.
 CONFIG = "MaxArraySize=40001\nMaxJobCount=50000"
 COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "sacctmgr", "scancel", "sinfo", "srun")
+#: Jobs that do not start.
+HELD = 'begin = "now+5hours"'
 #: The peer: as many tasks as there are units, each a call of a small function.
 SUBMITIT = """
 import sys, time
@@ -41,6 +44,30 @@ executor.update_parameters(array_parallelism=64, time=60, mem="1GB",
                            additional_parameters={"begin": "now+5hours"})
 jobs = executor.map_array(abs, range(int(sys.argv[2])))
 print(jobs[0].job_id, time.perf_counter() - began)
+"""
+#: Ours: what `launch` does once a line is read and checked.
+OURS = """
+import sys, time
+from hala_hpc.backends import slurm_executor
+from hala_hpc.command import read_line
+from hala_hpc.core.files import claim_json
+from hala_hpc.core.lease import work_lease
+from hala_hpc.core.recipe import with_inputs
+from hala_hpc.launch import make_work_folder, write_run
+from hala_hpc.plan import make_plan
+from hala_hpc.run_slurm import submit_steps
+line = read_line(sys.argv[1:])
+began = time.perf_counter()
+steps = make_plan(line.nodes, line.work)
+chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
+make_work_folder(line.work)
+with work_lease(line.work):
+    write_run(line, chosen, {})
+    for step in chosen.values():
+        if step.state != "done":
+            claim_json(step.artifact.config_file, step.config())
+    submit_steps(line, chosen)
+print(time.perf_counter() - began)
 """
 
 
@@ -66,10 +93,17 @@ def counting_path(base: Path) -> tuple[str, Path]:
     return f"{folder}:{os.environ['PATH']}", log
 
 
-def ours(asked: StandInRun, work: str, path: str) -> tuple[float, float]:
-    """Seconds, and of CPU, to hand in the node; nothing starts."""
-    held = asked.launcher("held", 'begin = "now+5hours"')
-    command = asked.command(work, "arabic", held)
+def ours(asked: StandInRun, work: str) -> float:
+    """Seconds to plan and hand in the node, without imports and checks; nothing starts."""
+    words = asked.command(work, "arabic", asked.launcher("held", HELD))[3:]
+    _, _, told = run([sys.executable, "-c", OURS, *words])
+    end_jobs()
+    return float(told.splitlines()[-1])
+
+
+def whole(asked: StandInRun, work: str, path: str) -> tuple[float, float]:
+    """Seconds, and of CPU, of the command that a user types; nothing starts."""
+    command = asked.command(work, "arabic", asked.launcher("held", HELD))
     seconds, cpu_s, _ = run(command, PATH=path)
     end_jobs()
     return seconds, cpu_s
@@ -95,30 +129,32 @@ def files_under(folder: Path) -> int:
     return len({path.stat().st_ino for path in paths})
 
 
-def measure(asked: StandInRun, rounds: int) -> dict[str, float]:
+def measure(asked: StandInRun, rounds: int, finishes: bool) -> dict[str, float]:
     """All figures."""
     asked.write_inputs()
     run(asked.command("base", "english", asked.launcher("local", "")))
     path, log = counting_path(asked.base)
-    pairs = []
+    pairs, commands = [], []
     for number in range(rounds):
-        # The input is done; a fresh folder has a link to it.
-        work = asked.base / f"work{number}"
-        work.mkdir(mode=0o700)
-        for done in (asked.base / "base").glob("english-*"):
-            (work / done.name).symlink_to(done)
-        pairs.append((ours(asked, work.name, path), theirs(asked, f"submitit{number}")))
-        print(f"round {number + 1}: {pairs[-1]}", file=sys.stderr)
+        for work in (f"work{number}", f"whole{number}"):
+            # The input is done; a fresh folder has a link to it.
+            (asked.base / work).mkdir(mode=0o700)
+            for done in (asked.base / "base").glob("english-*"):
+                (asked.base / work / done.name).symlink_to(done)
+        pairs.append((ours(asked, f"work{number}"), theirs(asked, f"submitit{number}")))
+        commands.append(whole(asked, f"whole{number}", path))
+        print(f"round {number + 1}: {pairs[-1]} {commands[-1]}", file=sys.stderr)
     (node,) = (asked.base / "work0").glob("arabic-*")
     figures = {
-        "ratio_to_submitit": round(statistics.median(o[0] / t for o, t in pairs), 4),
-        "submit_s": round(statistics.median(o[0] for o, _ in pairs), 2),
-        "submit_cpu_s": round(statistics.median(o[1] for o, _ in pairs), 2),
-        "submitit_s": round(statistics.median(t for _, t in pairs), 2),
+        "ratio_to_submitit": round(statistics.median(o / t for o, t in pairs), 4),
+        "plan_and_submit_s": round(statistics.median(o for o, _ in pairs), 3),
+        "map_array_s": round(statistics.median(t for _, t in pairs), 3),
+        "submit_s": round(statistics.median(s for s, _ in commands), 2),
+        "submit_cpu_s": round(statistics.median(c for _, c in commands), 2),
         "slurm_commands": len(log.read_text().splitlines()) // rounds,
         "new_files": files_under(node),
     }
-    return figures | finish(asked)
+    return figures | (finish(asked) if finishes else {})
 
 
 def finish(asked: StandInRun) -> dict[str, float]:
@@ -135,8 +171,6 @@ def finish(asked: StandInRun) -> dict[str, float]:
     status = [sys.executable, "-m", "hala_hpc.status", f"work={work}"]
     seconds = [run(status)[0] for _ in range(5)]
     (node / "summary.aside").rename(node / "summary.json")
-    kinds = Counter(p.relative_to(node).parts[0] for p in node.rglob("*") if p.is_file())
-    print(kinds, file=sys.stderr)
     bound = 3 * asked.units + 20 * asked.workers
     return {"status_s": round(min(seconds), 2), "files": files, "files_bound": bound}
 
@@ -149,11 +183,11 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-finish", action="store_true", help="do not run the node to its end")
     words = parser.parse_args()
     with own_slurm(CONFIG), tempfile.TemporaryDirectory() as base:
-        figures = measure(
-            StandInRun(Path(base), words.units, words.units, words.workers), words.rounds
-        )
+        asked = StandInRun(Path(base), words.units, words.units, words.workers)
+        figures = measure(asked, words.rounds, not words.no_finish)
     print(json.dumps(figures))
 
 
