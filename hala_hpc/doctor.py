@@ -127,15 +127,18 @@ def local_findings(visit: Visit) -> Iterator[Finding]:
 
 
 def print_findings(found: Sequence[Finding]) -> None:
-    """What is good in a line each, the rest with reason and cure; then the count."""
+    """What is good in a line each, the rest with reason (once in a row) and cure; the count."""
     topics = dict.fromkeys(finding.topic for finding in found)
     for topic in topics:
         print(topic)
+        told = ""
         for finding in (one for one in found if one.topic == topic):
             print(f"  {MARKS[finding.state]} {finding.what}")
             if finding.state != "good":
-                print(f"       why:  {finding.why}")
+                if finding.why != told:
+                    print(f"       why:  {finding.why}")
                 print(f"       cure: {finding.cure}")
+                told = finding.why
     counts = {state: sum(one.state == state for one in found) for state in MARKS}
     print(f"\n{counts['good']} good, {counts['warn']} to know, {counts['bad']} bad")
 

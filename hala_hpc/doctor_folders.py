@@ -151,7 +151,7 @@ def seen_by_others(place: str, folder: Path) -> Finding:
         return Finding("folders", "good", f"{place}: file system {kind}", "it is a shared one")
     what = f"{place}: file system {kind}, which mostly belongs to one machine"
     why = "jobs on other nodes must see the same files"
-    cure = "nothing where the nodes do see it (job=true tries it); else name a shared folder"
+    cure = "none is needed where the nodes do see it (job=true tries it); else name a shared folder"
     return Finding("folders", "warn", what, why, cure)
 
 

@@ -126,7 +126,10 @@ def by_size(kind: JobKind, partition: Partition) -> Iterator[Finding]:
         reason = (
             "; ".join(least) or f"only {fitting} nodes are large enough for nodes={asked.nodes}"
         )
-        cure = "ask for less, or name a partition with such nodes (`sinfo -o '%P %D %c %m %G %f'`)"
+        cure = (
+            "ask for less in [node.<node>.resources] or [stage.<stage>.resources] of the launcher, "
+            "or name a partition with such nodes (`sinfo -o '%P %D %c %m %G %f'`)"
+        )
         yield bad(f"no nodes of {where} fit: {reason}", cure)
     for word, value, limit in (
         ("cores", kind.cpus_per_node, partition.max_cpus_per_node),

@@ -19,7 +19,11 @@ GPU_HOURS = 5
 
 
 def print_plan(line: Line, chosen: dict[str, Step]) -> None:
-    """The table of nodes, and for SLURM the text of every job that would be submitted."""
+    """For SLURM every job that would be submitted; then the table of nodes, hours, and fetches."""
+    missing = [step for step in chosen.values() if step.state != "done"]
+    if line.launcher.backend == "slurm":
+        # Thousands of lines for a long recipe: first, so that the table is what a terminal shows.
+        print_scripts(line, missing)
     print(f"recipe {line.recipe}\nlauncher {line.launcher.name}\nwork {line.work}\n")
     rows, header = [row(step) for step in chosen.values()], list(HEADER)
     found: dict[str, Cost] = {}
@@ -29,15 +33,12 @@ def print_plan(line: Line, chosen: dict[str, Step]) -> None:
         for cells, cost in zip(rows, found.values(), strict=True):
             cells.insert(GPU_HOURS, cost.words())
     print(tabulate(rows, header, disable_numparse=True))
-    missing = [step for step in chosen.values() if step.state != "done"]
     print(
         f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
         f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"
     )
     print_hours(line, found)
     print_fetches(line, missing)
-    if line.launcher.backend == "slurm":
-        print_scripts(line, missing)
 
 
 def print_hours(line: Line, found: dict[str, Cost]) -> None:
@@ -120,7 +121,7 @@ def print_scripts(line: Line, missing: list[Step]) -> None:
         gate = gate_job(step.artifact, 1, spec, f"<workers of {step.name}>")
         print(f"\n# ---- {step.name}: workers\n{in_lines(backend.command(workers))}")
         print(f"\n# ---- {step.name}: gate\n{in_lines(backend.command(gate))}")
-    print(f"\n# ---- {script_file()}\n{script_file().read_text()}")
+    print(f"\n# ---- {script_file()}\n{script_file().read_text()}\n# ---- the plan")
 
 
 def in_lines(command: list[str]) -> str:

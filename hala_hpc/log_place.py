@@ -20,7 +20,12 @@ def find_place(run: Run, words: dict[str, str]) -> Place | RunNode:
     node = failed_node(nodes)
     found = (first_failure(node) or node) if node else newest_failure(nodes) or newest_log(nodes)
     if found is None:
-        raise UserError(f"no worker has begun in {run.work}: there is no log yet", NO_INPUT)
+        whose = f" of node={words['node']}" if "node" in words else ""
+        raise UserError(
+            f"no worker{whose} has begun in {run.work}: there is no log yet; "
+            f"python -m hala_hpc.status work={run.work} tells why",
+            NO_INPUT,
+        )
     return found
 
 

@@ -1,7 +1,8 @@
 """Show the log that matters: `python -m hala_hpc.logs work=runs/demo [node=arabic] [unit=17]`.
 
 Without more words, the end of the first failure: of the node that failed last, the attempt that
-failed first. One line above it says which it is, and how it ended.
+failed first; where nothing has failed, the end of the newest log. One line above it says which it
+is, and how it ended.
 """
 
 import contextlib
@@ -15,10 +16,10 @@ from hala_hpc.attempt_ends import attempt_ends, is_at_work
 from hala_hpc.command import report_mistakes
 from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
 from hala_hpc.core.files import read_json
-from hala_hpc.failure_log import Place, has_begun, scheduler_logs
+from hala_hpc.failure_log import Place, failed_node, has_begun, newest_failure, scheduler_logs
 from hala_hpc.log_parts import LogPart, new_lines, parts_of, tail, whole
 from hala_hpc.log_place import find_place
-from hala_hpc.run_folder import RunNode, read_run, work_folder
+from hala_hpc.run_folder import Run, RunNode, read_run, work_folder
 from hala_hpc.run_words import is_true, read_number, read_words
 
 WORDS = {
@@ -33,6 +34,9 @@ WORDS = {
     "follow": "true: go on with what is written, until the node ends",
 }
 LINES = 60
+#: Words that say which log is meant.
+CHOSEN = {"node", "unit", "worker", "rank", "attempt"}
+NOTHING = "(it has written nothing: a worker writes little while all goes well)"
 #: Between two looks at a log that is followed, in seconds.
 PAUSE_S = 0.5
 
@@ -50,8 +54,10 @@ def logs(arguments: Sequence[str]) -> int:
         show_without_worker(place, lines or 0)
         return OK
     part = find_part(place, words.get("attempt"))
+    if not words.keys() & CHOSEN and not has_failure(run):
+        print("nothing has failed; the log that was written last:")
     print(title(place, part))
-    print("\n".join(tail(place.path, part, lines or 0) or ["(no lines)"]), flush=True)
+    print("\n".join(tail(place.path, part, lines or 0) or [NOTHING]), flush=True)
     if follow:
         # Ctrl-C ends the watching, and nothing else.
         with contextlib.suppress(KeyboardInterrupt):
@@ -68,6 +74,11 @@ def check(words: dict[str, str]) -> None:
         mistakes.append("follow=true shows what is written now: leave attempt= out")
     if mistakes:
         raise UserError(mistakes)
+
+
+def has_failure(run: Run) -> bool:
+    """Whether a node or an attempt of a run has failed."""
+    return failed_node(run.nodes) is not None or newest_failure(run.nodes) is not None
 
 
 def find_part(place: Place, word: str | None) -> LogPart:

@@ -92,7 +92,8 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
         return "failed"
     if waits_for_room(artifact):
         return "waiting"
-    return "partial" if done else "new"
+    begun = done or any(artifact.attempt_file("x").parent.glob("*.json"))
+    return "partial" if begun else "new"
 
 
 def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> str:

@@ -164,16 +164,27 @@ def newest_of(older: list[Path]) -> Artifact | None:
 
 def describe_changes(config: dict[str, Any], node: Node, inputs: dict[str, dict[str, Any]]) -> str:
     """`t: 0.5 -> 0.7; input sft changed`, from an older config to a node's settings."""
-    old, changes = config.get("settings", {}), []
-    for key, value in node.settings.result_half().items():
-        if old.get(key) != value:
-            changes.append(f"{key}: {brief(old.get(key))} -> {brief(value)}")
+    changes = changed_settings(config.get("settings", {}), node.settings.result_half())
     for name, facts in inputs.items():
         if config.get("inputs", {}).get(name, {}).get("fingerprint") != facts["fingerprint"]:
             changes.append(f"input {name} changed")
     if config.get("version") != node.stage.version:
         changes.append(f"stage version: {config.get('version')} -> {node.stage.version}")
     return "; ".join(changes) or "a file of the same name changed"
+
+
+def changed_settings(old: Any, new: dict[str, Any], prefix: str = "") -> list[str]:
+    """`engine.temperature: 0.0 -> 0.5` for each value of `new` that is another in `old`.
+
+    `old` may hold more: settings that do not change the result.
+    """
+    before, changes = old if isinstance(old, dict) else {}, []
+    for key, value in new.items():
+        if isinstance(value, dict) and value and isinstance(before.get(key), dict):
+            changes += changed_settings(before[key], value, f"{prefix}{key}.")
+        elif before.get(key) != value:
+            changes.append(f"{prefix}{key}: {brief(before.get(key))} -> {brief(value)}")
+    return changes
 
 
 def brief(value: Any) -> str:

@@ -109,6 +109,7 @@ def tell(run: Run, found: list[Again]) -> None:
     """Say what is forgotten, what runs again, and with which line."""
     if not found:
         print(f"no node has failed in {run.work}: nothing to run again")
+        print(f"what is not done goes on with: {run.line}")
         return
     for again in found:
         node, many = again.node, len(again.missing)

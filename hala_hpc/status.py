@@ -65,9 +65,17 @@ def show(nodes: list[NodeStatus], words: dict[str, str], witness: SchedulerWitne
             print(
                 f"the log of the first failure: python -m hala_hpc.logs work={work_folder(words)}"
             )
+        elif "recipe" not in words and rests(nodes, witness) and not launch_at(work_folder(words)):
+            print(f"nothing is at work; go on with: {read_run(work_folder(words)).line}")
     sys.stdout.flush()
     if witness.problem:
         print(witness.problem, file=sys.stderr)
+
+
+def rests(nodes: list[NodeStatus], witness: SchedulerWitness) -> bool:
+    """Whether nothing is at work on what is not done; never where the scheduler does not answer."""
+    states = {node.state for node in nodes}
+    return not witness.problem and not states & {"running", "waiting"} and states != {"done"}
 
 
 def budget_of(words: dict[str, str], witness: SchedulerWitness) -> dict[str, dict[str, float]]:

@@ -10,6 +10,10 @@ from hala_hpc.node_status import NodeStatus
 HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
 #: Reasons that are longer stand under the table.
 SHORT = 40
+#: How the reason of a node begins that other nodes come before.
+WAITS = "waits for "
+#: How the reason of a node ends that the failure of another has kept from beginning.
+MISSED = ", which it waits for, was not finished"
 
 
 def print_table(nodes: list[NodeStatus]) -> None:
@@ -21,7 +25,10 @@ def print_table(nodes: list[NodeStatus]) -> None:
         if column < HEADS.index("progress") or any(row[column] for row in rows)
     ]
     print(tabulate([[row[c] for c in shown] for row in rows], [heads[c] for c in shown]))
-    notes = [note for node in nodes for note in notes_of(node)]
+    missed = [node.name for node in nodes if only_missed(node)]
+    notes = [note for node in nodes if not only_missed(node) for note in notes_of(node)]
+    if missed:
+        notes.append(f"not begun, as what they wait for was not finished: {', '.join(missed)}")
     if notes:
         print("\n" + "\n".join(notes))
     done = sum(node.state == "done" for node in nodes)
@@ -32,8 +39,8 @@ def table_row(node: NodeStatus) -> list[str]:
     """The cells of a node."""
     done = [node.rows_in, node.rows_out, node.rows_rejected]
     words = node.progress.words() if node.progress else ""
-    if not words and len(node.why) <= SHORT:
-        words = node.why
+    if not words:
+        words = node.why if len(node.why) <= SHORT else first_names(node.why)
     return [
         node.name,
         node.stage,
@@ -44,6 +51,14 @@ def table_row(node: NodeStatus) -> list[str]:
         node.progress.left() if node.progress else "",
         gpu_words(node),
     ]
+
+
+def first_names(why: str) -> str:
+    """`waits for arabic and 5 more` where a node waits for many; empty for other reasons."""
+    names = why.removeprefix(WAITS).split(", ")
+    if not why.startswith(WAITS) or ";" in why or len(names) == 1:
+        return ""
+    return f"{WAITS}{names[0]} and {len(names) - 1} more"
 
 
 def gpu_words(node: NodeStatus) -> str:
@@ -57,7 +72,7 @@ def gpu_words(node: NodeStatus) -> str:
 def notes_of(node: NodeStatus) -> list[str]:
     """What is to be said of a node under the table: why it waits or failed, and until when."""
     if node.why and len(node.why) > SHORT:
-        notes = [f"{node.name} {verb(node)}: {node.why}"]
+        notes = [] if first_names(node.why) else [f"{node.name} {verb(node)}: {node.why}"]
     elif node.why and node.state == "running":
         notes = [f"{node.name}: {node.workers_waiting} more workers wait: {node.why}"]
     else:
@@ -65,6 +80,12 @@ def notes_of(node: NodeStatus) -> list[str]:
     if node.expected_start:
         notes.append(f"{node.name} is expected to start at {when(node.expected_start)}")
     return notes
+
+
+def only_missed(node: NodeStatus) -> bool:
+    """Whether a node has failed for no other reason than that those before it have."""
+    reasons = node.why.split("; ")
+    return node.state == "failed" and all(text.endswith(MISSED) for text in reasons)
 
 
 def verb(node: NodeStatus) -> str:
@@ -84,9 +105,11 @@ def when(start: str) -> str:
 
 def hours(nodes: list[NodeStatus]) -> str:
     """GPU hours of all nodes, where any is known, beside what they were estimated to take."""
-    known = [node.gpu_hours for node in nodes if node.gpu_hours is not None]
+    counted = [node for node in nodes if node.gpu_hours is not None]
     estimate = sum(node.gpu_hours_estimate or 0.0 for node in nodes)
-    if not known and not estimate:
+    if not counted and not estimate:
         return ""
-    of = f" of about {shown(estimate)} that were estimated" if estimate else ""
-    return f"; {sum(known):.2f} GPU hours are spent{of}"
+    unknown = sum(node.gpu_hours_estimate is None for node in counted)
+    besides = f", and those of {unknown} nodes that nobody could estimate" if unknown else ""
+    of = f" of about {shown(estimate)} that were estimated{besides}" if estimate else ""
+    return f"; {sum(node.gpu_hours or 0.0 for node in counted):.2f} GPU hours are spent{of}"

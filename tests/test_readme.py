@@ -37,10 +37,14 @@ def refusal(line: str) -> tuple[int, str]:
     return REFUSED.get(line, (0, ""))
 
 
+def blocks(kind: str) -> list[str]:
+    """The blocks of the README in one language."""
+    return re.findall(rf"```{kind}\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
 def commands() -> list[str]:
     """Commands of the shell blocks, in order, without comments."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    lines = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     return [line for line in lines if line]
 
 

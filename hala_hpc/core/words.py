@@ -19,13 +19,21 @@ def split_words(arguments: list[str]) -> dict[str, str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not key:
-            mistakes.append(f"{argument!r} is not a word of the form key=value")
+            mistakes.append(f"{argument!r} is not a word of the form key=value{meant(argument)}")
         elif key in words:
             mistakes.append(f"{key} is given twice: {words[key]!r} and {value!r}; keep one")
         words[key] = value
     if mistakes:
         raise UserError(mistakes)
     return words
+
+
+def meant(argument: str) -> str:
+    """What somebody may have meant who writes `--dry-run`, as other programs have it."""
+    name = argument.removeprefix("--").replace("-", "_")
+    if argument == name or not name.isidentifier():
+        return ""
+    return f": write {name}=..., without dashes (dry_run=true, or --help alone)"
 
 
 def bare(annotation: Any) -> Any:

@@ -141,7 +141,8 @@ def unfit(source: Source, head: list[Record], shape: Shape) -> UserError:
         )
     return UserError(
         f"{start}{wanted}; they have the fields: {names}. Adapters: "
-        f"{describe_adapters(shape.languages)}",
+        f"{describe_adapters(shape.languages)}. Fields with other names: "
+        f'rename = {{ {min(map(str, fields), default="my_field")} = "instruction" }}',
         BAD_DATA,
     )
 

@@ -1,0 +1,25 @@
+"""`python -m hala_hpc` names the commands."""
+
+import sys
+
+from hala_hpc.core.errors import OK, USAGE
+
+COMMANDS = {
+    "launch": "run a recipe, or go on with it; --help tells of every word",
+    "doctor": "what would go wrong on this cluster",
+    "status": "how far a run is",
+    "logs": "why something failed",
+    "cancel": "end the jobs of a run",
+    "retry": "run again what failed",
+}
+
+
+def main() -> None:
+    """Print the commands; 64 where a word was given that belongs to one of them."""
+    asks = all(word in ("--help", "-h", "help") for word in sys.argv[1:])
+    print("\n".join(f"python -m hala_hpc.{name:<7} {COMMANDS[name]}" for name in COMMANDS))
+    sys.exit(OK if asks else USAGE)
+
+
+if __name__ == "__main__":
+    main()
