@@ -1,5 +1,8 @@
 """Run all tests in two groups at once: those on SLURM, which mostly wait, and the others.
 
+Before them run those that are marked `alone`: they bound the CPU that a command takes, which grows
+with what runs beside it.
+
 `python tests/side_by_side.py [words for pytest]`. The others are shown while they run, those on
 SLURM once both have ended. Words with -m choose a group themselves: then there is one. Leaves
 with pytest's exit code of the group that ended worse.
@@ -16,19 +19,20 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 #: pytest's exit code where no test was chosen.
 NO_TESTS = 5
-ON_SLURM, OTHERS = "slurm", "not slurm"
+ALONE, ON_SLURM, OTHERS = "alone", "slurm and not alone", "not slurm and not alone"
 
 
 def main(words: Sequence[str]) -> int:
     """Run the groups; the worst exit code of them."""
     if any(word.startswith("-m") for word in words):
         return subprocess.call(pytest(words), cwd=ROOT)
+    alone = subprocess.call(pytest([*words, "-m", ALONE]), cwd=ROOT)
     with tempfile.TemporaryFile() as told:
         running: list[subprocess.Popen[bytes]] = []
         # Before they start: they would ignore what this process ignores.
         end_with(running)
         running += [start(words, ON_SLURM, told), start(words, OTHERS, None)]
-        codes = {abs(process.wait()) for process in reversed(running)}
+        codes = {alone, *(abs(process.wait()) for process in reversed(running))}
         print("\n\nThe tests on SLURM, which ran at the same time:\n", flush=True)
         told.seek(0)
         sys.stdout.buffer.write(told.read())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from command_line import STAGES, launch, recipe
 
 HALA = ("stage=all", "recipe=hala", "launcher=h100-site", "dry_run=true")
@@ -39,6 +40,7 @@ def test_help_of_a_stage_explains_every_setting() -> None:
         assert unexplained == []
 
 
+@pytest.mark.alone
 def test_a_dry_run_of_the_whole_hala_recipe_takes_less_than_a_third_of_a_second_of_cpu(
     tmp_path: Path,
 ) -> None:

@@ -116,6 +116,7 @@ def test_an_empty_option_removes_a_flag(tmp_path: Path) -> None:
     assert not [word for word in words if word.startswith("--mem")]
 
 
+@pytest.mark.alone
 def test_fifty_commands_cost_little_time_and_import_nothing_heavy(tmp_path: Path) -> None:
     program = f"""
 import sys, time
