@@ -1,5 +1,6 @@
 """What is asked of SLURM, checked without one: flags, names, secrets, and the cost of a dry run."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,9 +10,9 @@ from typing import Any
 import pytest
 from command_line import STAGES
 
-from hala_hpc.backends.slurm import SlurmBackend, task_environment
+from hala_hpc.backends.slurm import NO_SBATCH, SlurmBackend, task_environment
 from hala_hpc.backends.slurm_words import EXPORTED
-from hala_hpc.core.errors import UserError
+from hala_hpc.core.errors import Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.places import find_toml, read_toml, shipped_folder
@@ -137,6 +138,16 @@ print(time.process_time())
     )
     assert float(done.stdout) < 0.3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_cluster_that_was_taken_down_is_named_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_CONF", f"{tmp_path}/gone.conf")
+    (told,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
+    assert "gone.conf does not exist: `unset SLURM_CONF`" in told or told == NO_SBATCH
+    with pytest.raises(Retry, match="does not exist"):
+        SlurmBackend().states(["1"])
 
 
 def test_outside_of_a_job_there_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:

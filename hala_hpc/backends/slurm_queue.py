@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hala_hpc.core.errors import Retry
 
@@ -60,6 +61,13 @@ def ask(
     *words: str, text: str = "", limit_s: float = ANSWER_LIMIT_S
 ) -> "subprocess.CompletedProcess[str]":
     """Run one of SLURM's commands. Raises Retry when SLURM does not answer."""
+    conf = os.environ.get("SLURM_CONF")
+    if conf and not Path(conf).exists():
+        # SLURM's commands would look for a controller for half a minute.
+        raise Retry(
+            f"SLURM_CONF={conf} does not exist: `unset SLURM_CONF`, or name that of a cluster that "
+            'runs (after `make cluster`: eval "$(slurm/minislurm status)")'
+        )
     try:
         done = subprocess.run(
             words,
