@@ -146,7 +146,8 @@ def try_site(site: Site, cycles: int) -> Outcome:
     began = time.monotonic()
     words = ["--proctrack", site.track]
     with own_slurm(site.config, (), *words), tempfile.TemporaryDirectory() as base:
-        run = PreemptedRun(Path(base), rows=cycles * 100)
+        # Fewer would be over before the first blow.
+        run = PreemptedRun(Path(base), rows=max(cycles, 5) * 100)
         run.start()
         while requeues(run) + rounds_after_first(run) < cycles and not run.is_over():
             run.preempt()

@@ -107,6 +107,8 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
         return 0
     out = JobOut(artifact, stage, worker, attempt)
     out.start()
+    # Otherwise a log stays empty for minutes while a large model is read.
+    print(f"{len(own)} units to do; libraries and models are loaded first", flush=True)
     try:
         if stage.resources.gpus_per_node:
             check_node(stage.resources, artifact.folder)

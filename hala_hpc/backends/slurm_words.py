@@ -31,7 +31,6 @@ PASSED_ON = (
     "nodelist",
     "oversubscribe",
     "partition",
-    "power",
     "prefer",
     "priority",
     "profile",
