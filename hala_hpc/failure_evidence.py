@@ -105,12 +105,20 @@ def gather(
         end = runs.get(record.job, {}).get(record.restarts)
         text = log_tail(artifact, record) if place < MOST_LOGS else ""
         yield evidence_of(record, end, limit_s, text)
+    elements = elements_of(artifact)
     for job, told in runs.items():
         for restarts, end in told.items():
-            if (job, restarts) not in known:
+            if job in elements and (job, restarts) not in known:
                 yield Evidence(
                     nodes=end.nodes, scheduler_kind=end.kind, scheduler_words=end.words()
                 )
+
+
+def elements_of(artifact: Artifact) -> set[str]:
+    """Names of the jobs of the last round, e.g. `12_0`; accounting that is behind has others."""
+    number = (read_json(artifact.jobs_file) or {}).get("workers", "")
+    count = len(artifact.round(artifact.last_round())["assignment"])
+    return {f"{number}_{element}" for element in range(count)} if count > 1 else {number}
 
 
 def evidence_of(

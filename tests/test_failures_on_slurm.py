@@ -77,7 +77,8 @@ def test_three_workers_with_the_same_traceback_are_enough(tmp_path: Path, work: 
     assert "3 attempts ended with the same traceback, ZeroDivisionError in " in node["why"]
     assert "hala_hpc/attempt.py, line " in node["why"]
     assert (work / "latest/corpus").resolve().joinpath("rounds/0001.json").exists()
-    assert kinds(work, 1) == ["bug", "bug", "bug"]
+    told = next(work.glob("corpus-*/attempts/failures-0001.json")).read_text()
+    assert kinds(work, 1) == ["bug", "bug", "bug"], told
     assert len(list((work / "latest/corpus/rounds").iterdir())) == 1
     failure = json_of(work, "failure.json")
     assert failure["code"] == 70

@@ -22,6 +22,8 @@ ENDS = {
     "CANCELLED": "cancelled",
     "FAILED": "failed",
 }
+#: No other run follows such an end: accounting that is behind may show it twice.
+FINAL = ("completed", "failed", "walltime", "host_memory")
 #: A list of nodes, e.g. `gpu[01-03,7],login1`: parts without and with brackets.
 HOSTS = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?([^,\[\]]*)")
 
@@ -60,7 +62,9 @@ def element_ends(ids: Collection[str]) -> dict[str, list[ElementEnd]]:
     for end in accounted(ids):
         # Why those were cancelled that never began only the queue tells.
         if end.nodes or end.job.partition("_")[0] not in told_of:
-            found.setdefault(end.job, []).append(end)
+            runs = found.setdefault(end.job, [])
+            if end.kind not in FINAL or end not in runs[-1:]:
+                runs.append(end)
     for end in last:
         told = found.setdefault(end.job, [])
         if not told:
