@@ -36,7 +36,7 @@ def launch(arguments: Sequence[str]) -> int:
         print_plan(line, chosen)
         return OK
     hours = estimate(line, chosen)
-    check_with_scheduler(line, missing)
+    check_with_scheduler(line, chosen)
     make_work_folder(line.work)
     with work_lease(line.work):
         write_run(line, chosen, hours)
@@ -74,26 +74,27 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
         require_fetched(line, missing)
 
 
-def check_with_scheduler(line: Line, missing: dict[str, Step]) -> None:
+def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
     """Raise UserError when nothing can be submitted from here, or the scheduler would refuse it."""
+    missing = [step for step in chosen.values() if step.state != "done"]
     if line.launcher.backend == "slurm" and missing:
         from hala_hpc.backends.slurm import SlurmBackend
         from hala_hpc.run_slurm import require_accepted
 
         require_slurm(SlurmBackend().preflight())
         if not (line.work / "run.json").exists():
-            heed_doctor(line, missing)
-        require_accepted(line, list(missing.values()))
+            heed_doctor(line, chosen)
+        require_accepted(line, missing)
 
 
-def heed_doctor(line: Line, missing: dict[str, Step]) -> None:
+def heed_doctor(line: Line, chosen: dict[str, Step]) -> None:
     """Before the first submission: tell what the doctor doubts.
 
     Raises UserError for what would make the run fail.
     """
     from hala_hpc.doctor import cheap_findings
 
-    found = cheap_findings(line, missing)
+    found = cheap_findings(line, chosen)
     for one in found:
         if one.state == "warn":
             print(f"warning: {one.told}", file=sys.stderr)
