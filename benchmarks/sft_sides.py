@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.sft_tokens import GLOBAL_ROWS, MAX_LENGTH, MICRO_ROWS, SEED, Tokens
 from benchmarks.sft_turns import Running
 from benchmarks.sft_workload import Rows
-from hala_hpc.backends.local import free_port
 from hala_hpc.core.files import read_json
+from hala_hpc.core.ports import free_port
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 
 #: Of one core each.

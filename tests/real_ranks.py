@@ -11,7 +11,7 @@ from typing import Any
 
 from plain_out import run_rank
 
-from hala_hpc.backends.local import free_port
+from hala_hpc.core.ports import free_port
 
 #: No rank of so small a training lives longer.
 LIMIT_S = 240

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from slow_run import STANDIN
 
-from hala_hpc.backends.local import free_port
+from hala_hpc.core.ports import free_port
 from hala_hpc.engines.gpu_cards import processes_on, product_fault, uncorrected_errors
 
 #: Prints what the look at a node says, or raises.

@@ -3,13 +3,13 @@
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
 from uuid import uuid4
 
 from hala_hpc.core.job import Job
+from hala_hpc.core.ports import free_port
 
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
@@ -85,10 +85,3 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

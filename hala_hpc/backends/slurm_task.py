@@ -6,10 +6,7 @@ import time
 
 from hala_hpc.backends.slurm_queue import ask
 from hala_hpc.core.errors import Retry
-
-#: Below the ports that the kernel gives away (32768) and away from 29500, which everybody takes.
-FIRST_PORT = 12000
-PORTS = 16000
+from hala_hpc.core.ports import RANK_PORTS
 
 
 def task_environment() -> dict[str, str]:
@@ -55,7 +52,7 @@ def job_end() -> float | None:
 
 def master_port(job_id: int, restarts: int) -> int:
     """A port of the job's own: jobs that share a node differ, and so do attempts of one job."""
-    return FIRST_PORT + (job_id * 7 + restarts) % PORTS
+    return RANK_PORTS[(job_id * 7 + restarts) % len(RANK_PORTS)]
 
 
 def master_address() -> str:

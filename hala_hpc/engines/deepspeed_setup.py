@@ -1,9 +1,9 @@
 """DeepSpeed and torch.distributed as they must be told, on GPUs and on the CPU."""
 
 import os
-import socket
 from typing import Any
 
+from hala_hpc.core.ports import free_port
 from hala_hpc.engines.training_settings import TrainingSettings
 
 #: Elements that ZeRO reduces at once: 200 MB in float32. Its own default takes 2 GB.
@@ -27,14 +27,6 @@ def prepare_environment(zero_stage: int) -> None:
         os.environ["MASTER_PORT"] = str(free_port())
     if zero_stage:
         forgo_compiled_ops()
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def forgo_compiled_ops() -> None:

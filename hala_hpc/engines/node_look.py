@@ -19,7 +19,8 @@ from hala_hpc.engines.node_check import ANSWER
 FREE_WAIT_S = 20.0
 #: How long the ranks wait for each other, in seconds: their nodes may import at different speeds.
 MEET_LIMIT_S = 300
-#: The ranks meet at another port than the training's, which may follow at once.
+#: The ranks meet at another port than the training's, which may follow at once (one of its
+#: `ports.NEIGHBOURS`).
 PORT_AFTER = 3
 
 

@@ -1,0 +1,36 @@
+"""TCP ports at which the ranks of a job meet, where the kernel gives none away."""
+
+import random
+import socket
+
+#: Below the ports that the kernel gives to anybody who asks for one (from 32768), and away from
+#: 29500, which everybody takes.
+RANK_PORTS = range(12000, 28000)
+#: The ranks use the port that is named to them, and this many above it for what comes before.
+NEIGHBOURS = 4
+
+
+def free_port() -> int:
+    """A port of this machine that nobody holds, nor its neighbours.
+
+    Not one that the kernel chooses: it would give the same to the next connection of anybody,
+    before the ranks have imported what they need. Raises OSError when none is found.
+    """
+    # Not from the seed of a run: launches at once must not meet at one port.
+    chance = random.SystemRandom()
+    for _ in range(100):
+        port = chance.choice(RANK_PORTS)
+        if all(is_free(neighbour) for neighbour in range(port, port + NEIGHBOURS)):
+            return port
+    raise OSError(f"no free port was found between {RANK_PORTS.start} and {RANK_PORTS.stop}")
+
+
+def is_free(port: int) -> bool:
+    """Whether somebody could listen at a port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
