@@ -14,9 +14,9 @@ from hala_hpc.command import read_line
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_json
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
-from hala_hpc.gate import begin_round
 from hala_hpc.node_jobs import make_spec
 from hala_hpc.plan import make_plan
+from hala_hpc.round_begin import begin_round
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = ROOT / "tests" / "standin"

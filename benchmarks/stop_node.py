@@ -15,9 +15,9 @@ from hala_hpc.command import read_line
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.engines.checkpoints import checkpoints, flaw, read_commit, step_of
-from hala_hpc.gate import begin_round
 from hala_hpc.node_jobs import make_spec, worker_job
 from hala_hpc.plan import make_plan
+from hala_hpc.round_begin import begin_round
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Seconds after which something that should have happened is a deadlock.

@@ -12,10 +12,9 @@ from typing import Any
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import Line
-from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.cost import Cost, shown, sum_left
-from hala_hpc.gpu_hours import gpu_hours, gpu_works
+from hala_hpc.gpu_hours import hours_in
 from hala_hpc.run_folder import RunNode, read_run
 
 #: A launch submits many nodes; accounting is asked once in so many seconds.
@@ -60,7 +59,7 @@ def above_budget(line: Line, hours: float, unknown: int) -> list[str]:
     budget = line.launcher.budget_gpu_hours
     if budget is None:
         return []
-    spent = sum(spent_in(line.work).values())
+    spent = sum(hours_in(line.work, SlurmBackend().used).values())
     if spent < budget and (line.confirm or spent + hours <= budget):
         return []
     return [
@@ -107,18 +106,11 @@ def hours_of(work: Path, nodes: Iterable[RunNode]) -> Hours:
     """GPU hours of a folder and the nodes of its newest line, at most half a minute old."""
     at, hours = _known.get(work, (-FRESH_S, Hours(0.0, 0.0)))
     if time.monotonic() - at >= FRESH_S:
-        spent = spent_in(work)
+        spent = hours_in(work, SlurmBackend().used)
         left = sum(left_of(node, spent.get(node.artifact, 0.0)) for node in nodes)
         hours = Hours(sum(spent.values()), left)
         _known[work] = time.monotonic(), hours
     return hours
-
-
-def spent_in(work: Path) -> dict[Artifact, float]:
-    """GPU hours of every result in a folder, also of other lines; accounting is asked once."""
-    works = gpu_works(work)
-    accounts = SlurmBackend().used({number for found in works for number in found.jobs})
-    return {found.artifact: gpu_hours(found, accounts) for found in works}
 
 
 def left_of(node: RunNode, spent: float) -> float:

@@ -10,7 +10,6 @@ from hala_hpc.core.errors import NO_INPUT, RETRY
 from hala_hpc.core.files import read_json
 from hala_hpc.log_parts import parts_of
 from hala_hpc.run_folder import RunNode
-from hala_hpc.submit import job_ids
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
 
     Those of the gate alone where the workers wrote logs of their own.
     """
-    ids = job_ids(artifact)[-1:] if has_begun(artifact) else job_ids(artifact)
+    ids = artifact.job_ids()[-1:] if has_begun(artifact) else artifact.job_ids()
     found = [path for i in ids for path in sorted(artifact.logs.glob(f"job-{i}*.out"))]
     return [path for path in found if path.stat().st_size]
 

@@ -13,7 +13,6 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, NoRoom, Retry, UserError
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.lease import work_lease
-from hala_hpc.gate import fail
 from hala_hpc.submit import living_gate, settle, submit_node
 
 #: How long a gate waits for another that submits, in seconds.
@@ -84,7 +83,7 @@ def submit_waiting(work: Path) -> None:
         failed = [one.folder.name for one in inputs if one.failure_file.exists()]
         if failed:
             names = ", ".join(failed)
-            fail(artifact, NO_INPUT, [f"{names}, which it waits for, was not finished"])
+            artifact.write_failure(NO_INPUT, [f"{names}, which it waits for, was not finished"])
         elif artifact.summary() is None and not living_gate(artifact, seen):
             gates = [living_gate(one, seen) for one in inputs if one.summary() is None]
             if "" in gates:
@@ -96,7 +95,7 @@ def submit_waiting(work: Path) -> None:
                 print(f"{len(nodes)} nodes wait for room: {error}", flush=True)
                 return
             except UserError as error:
-                fail(artifact, error.code, error.mistakes)
+                artifact.write_failure(error.code, error.mistakes)
             else:
                 print(f"submitted {artifact.folder.name} with gate {gate}", flush=True)
                 seen = SlurmBackend().look()

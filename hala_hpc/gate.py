@@ -3,7 +3,6 @@
 Runs after the workers, as a small job or in the launcher's own process.
 """
 
-import importlib
 import os
 import shutil
 import sys
@@ -24,7 +23,9 @@ from hala_hpc.core.files import claim_folder, write_json
 from hala_hpc.core.stage import Facts
 from hala_hpc.failure_evidence import note_failures
 from hala_hpc.failure_policy import changes_of, decide
-from hala_hpc.round_end import hopeless, last_words, progress_made, without_inputs
+from hala_hpc.feed import feed
+from hala_hpc.round_end import hopeless, last_words, without_inputs
+from hala_hpc.submit import hand_over, living_gate, next_spec, settle, submit_next_round
 
 #: How long a gate waits for room among the jobs of its user, or for a controller that is away, and
 #: how often it looks, in seconds.
@@ -49,7 +50,7 @@ def close(artifact: Artifact) -> Verdict:
         # The gate may have been killed since it wrote that.
         remove_private_files(artifact)
         return Verdict("done")
-    missing = missing_units(artifact, config["units"])
+    missing = artifact.missing_units(config["units"])
     if not missing:
         try:
             summarize(artifact, config)
@@ -68,38 +69,9 @@ def close(artifact: Artifact) -> Verdict:
     return Verdict("again", RETRY, (*last_words(artifact), *changes))
 
 
-def missing_units(artifact: Artifact, units: int) -> list[int]:
-    """Units without a mark, in order."""
-    done = set(artifact.done_units())
-    return [unit for unit in range(units) if unit not in done]
-
-
-def begin_round(artifact: Artifact, units: int, workers: int, spec: dict[str, Any]) -> int:
-    """Share the missing units among workers and write the round down; return its number.
-
-    `spec` holds what the gate needs to submit again: launcher, resources, environment.
-    """
-    drop_claims(artifact)
-    missing = missing_units(artifact, units)
-    workers = max(1, min(workers, len(missing)))
-    number = artifact.last_round() + 1
-    artifact.write_round(
-        number,
-        {
-            "round": number,
-            "key": uuid4().hex[:8],
-            "assignment": [missing[first::workers] for first in range(workers)],
-            "progress_before": progress_made(artifact),
-            "began": time.time(),
-            "spec": spec,
-        },
-    )
-    return number
-
-
 def fail(artifact: Artifact, code: int, reasons: list[str]) -> Verdict:
     """Write down why the node failed."""
-    write_json(artifact.failure_file, {"code": code, "reasons": reasons, "time": time.time()})
+    artifact.write_failure(code, reasons)
     return Verdict("failed", code, tuple(reasons))
 
 
@@ -206,7 +178,7 @@ def gate(folder: str, number: int | None = None) -> None:
         print(f"{artifact.folder.name}: {verdict.state}", *verdict.reasons, sep="\n", flush=True)
         if verdict.state == "again":
             verdict = submit_again(artifact)
-    importlib.import_module("hala_hpc.feed").feed(artifact.folder.parent)
+    feed(artifact.folder.parent)
     sys.stdout.flush()
     os._exit(verdict.code)
 
@@ -215,11 +187,10 @@ def goes_on_elsewhere(artifact: Artifact, number: int) -> bool:
     """Whether a later round than this gate's is at work: the gate was killed while it submitted."""
     if artifact.last_round() <= number:
         return False
-    submit = importlib.import_module("hala_hpc.submit")
-    submit.settle([artifact])
-    successor = submit.living_gate(artifact, SlurmBackend().look(), own_id())
+    settle([artifact])
+    successor = living_gate(artifact, SlurmBackend().look(), own_id())
     if successor:
-        submit.hand_over(artifact, own_id(), successor)
+        hand_over(artifact, own_id(), successor)
     return bool(successor)
 
 
@@ -230,14 +201,13 @@ def own_id() -> str:
 
 def submit_again(artifact: Artifact) -> Verdict:
     """Submit what is missing; when that fails for long, the node has failed and says so."""
-    submit = importlib.import_module("hala_hpc.submit")
     number = artifact.last_round()
-    spec = submit.next_spec(artifact, artifact.round(number)["spec"])
+    spec = next_spec(artifact, artifact.round(number)["spec"])
     until_s = time.monotonic() + ROOM_WAIT_S
     while True:
         try:
             if not goes_on_elsewhere(artifact, number):
-                submit.submit_again(artifact, spec, own_id())
+                submit_next_round(artifact, spec, own_id())
             return Verdict("again")
         except UserError as error:
             return fail(artifact, error.code, error.mistakes)

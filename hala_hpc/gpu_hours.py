@@ -7,18 +7,20 @@ what a recipe asks of a cluster says nothing of the GPUs here.
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.backends.slurm_usage import Used
 from hala_hpc.core.artifact import ALIVE_S, Artifact
 from hala_hpc.core.files import read_json
-from hala_hpc.submit import job_ids
 
 #: `r0001-w00003-12_3-0`, perhaps with a rank: the job stands third.
 ATTEMPT = re.compile(r"r(?P<round>\d{4})-w\d{5}-(?P<job>[^-]+)-\d+")
 HOUR_S = 3600
+
+#: Asks accounting what jobs have used; None when it does not answer.
+Ask = Callable[[set[str]], Mapping[str, Used] | None]
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def gpu_work(artifact: Artifact) -> GpuWork | None:
         return None
     gpus = spec["resources"]["nodes"] * spec["resources"]["gpus_per_node"]
     names = (ATTEMPT.match(path.name) for path in (artifact.folder / "attempts").glob("r*.json"))
-    jobs = {name["job"].split("_")[0] for name in names if name} | set(job_ids(artifact))
+    jobs = {name["job"].split("_")[0] for name in names if name} | set(artifact.job_ids())
     return GpuWork(artifact, gpus, frozenset(jobs)) if gpus else None
 
 
@@ -47,6 +49,13 @@ def gpu_works(folder: Path) -> list[GpuWork]:
     """Every result in a work folder that asked for GPUs, also those of other lines."""
     begun = (Artifact(path.parent) for path in sorted(folder.glob("*/config.json")))
     return [found for artifact in begun if (found := gpu_work(artifact))]
+
+
+def hours_in(folder: Path, used: Ask) -> dict[Artifact, float]:
+    """GPU hours of every result in a work folder; accounting is asked once, for all jobs."""
+    works = gpu_works(folder)
+    accounts = used({number for found in works for number in found.jobs})
+    return {found.artifact: gpu_hours(found, accounts) for found in works}
 
 
 def gpu_hours(work: GpuWork, accounts: Mapping[str, Used] | None) -> float:

@@ -3,14 +3,12 @@
 Not by the ids in `jobs.json` alone: a gate that is ended while it submits has not written them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.files import read_json
 from hala_hpc.run_folder import RunNode
 
 
@@ -47,7 +45,7 @@ def living_jobs(nodes: list[RunNode]) -> list[LivingJob]:
     for seen in SlurmBackend().look():
         rows.setdefault(seen.id, []).append(seen)
     homes = {str(node.artifact.logs.resolve()): node for node in nodes}
-    ids = {number: node for node in nodes for number in known_ids(node.artifact)}
+    ids = {number: node for node in nodes for number in node.artifact.job_ids()}
     found = []
     for number, job in rows.items():
         node = homes.get(resolved(job[0].folder)) or ids.get(number)
@@ -69,13 +67,6 @@ def was_submitted(artifact: Artifact) -> bool:
     """Whether a round of this node was meant for a scheduler."""
     spec = artifact.round(artifact.last_round()).get("spec", {})
     return bool(spec) and spec["launcher"]["backend"] != "local"
-
-
-def known_ids(artifact: Artifact) -> Iterable[str]:
-    """Ids that stand in `jobs.json`."""
-    from hala_hpc.submit import job_ids
-
-    return job_ids(artifact) if read_json(artifact.jobs_file) else ()
 
 
 @cache

@@ -15,7 +15,6 @@ from hala_hpc.failure_policy import newest_changes
 from hala_hpc.feed import waits_for_room
 from hala_hpc.node_progress import NodeProgress, progress_of
 from hala_hpc.run_folder import RunNode, input_folders
-from hala_hpc.submit import job_ids
 
 #: Elements of an array that wait together, e.g. `4-63%8` or `1,3,7-9`.
 RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
@@ -178,4 +177,4 @@ def counts_in(mark: dict[str, Any]) -> tuple[int, int, int]:
 
 def ids_of_unfinished(nodes: Sequence[RunNode]) -> list[str]:
     """Ids of the newest jobs of all nodes that are not done."""
-    return [i for n in nodes if n.artifact.summary() is None for i in job_ids(n.artifact)]
+    return [i for n in nodes if n.artifact.summary() is None for i in n.artifact.job_ids()]

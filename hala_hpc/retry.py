@@ -15,7 +15,6 @@ from hala_hpc.command import report_mistakes
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.lease import work_lease
-from hala_hpc.gate import missing_units
 from hala_hpc.living_jobs import living_jobs
 from hala_hpc.node_status import why_failed
 from hala_hpc.run_folder import Run, RunNode, read_run, work_folder
@@ -93,7 +92,7 @@ def find_failed(run: Run, words: dict[str, str]) -> list[Again]:
 
 def again_of(node: RunNode) -> Again:
     """What there is to forget about a node."""
-    missing = missing_units(node.artifact, node.units)
+    missing = node.artifact.missing_units(node.units)
     rejected = sum(rejections_of(node, unit) for unit in missing)
     return Again(node, missing, rejected)
 

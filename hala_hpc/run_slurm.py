@@ -6,7 +6,7 @@ from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
 from hala_hpc.feed import Waiting, waiting_nodes, write_waiting
 from hala_hpc.node_jobs import code_commit, make_spec, worker_job
 from hala_hpc.plan import Step
-from hala_hpc.submit import job_ids, living_gate, settle, submit_node
+from hala_hpc.submit import living_gate, settle, submit_node
 
 
 def require_accepted(line: Line, steps: list[Step]) -> None:
@@ -38,7 +38,7 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
     for step in steps:
         if gate := living_gate(step.artifact, seen):
             gates[step.name] = gate
-            print(f"{step.name}: jobs {', '.join(job_ids(step.artifact))} are at it")
+            print(f"{step.name}: jobs {', '.join(step.artifact.job_ids())} are at it")
             continue
         step.artifact.failure_file.unlink(missing_ok=True)
         spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
@@ -73,7 +73,7 @@ def leave_to_gates(line: Line, steps: list[Step], late: list[Waiting]) -> None:
 
 def tell(step: Step, after: tuple[str, ...]) -> None:
     """Name the jobs of a node that was submitted."""
-    workers, gate = job_ids(step.artifact)
+    workers, gate = step.artifact.job_ids()
     behind = f", after {', '.join(after)}" if after else ""
     print(f"{step.name}: workers {workers}, gate {gate}{behind}")
 

@@ -5,19 +5,19 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from hala_hpc.command import read_line, report_mistakes
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.gpu_hours import gpu_hours, gpu_works
+from hala_hpc.gpu_hours import hours_in
 from hala_hpc.launch_process import launch_at
 from hala_hpc.node_status import NodeStatus, ids_of_unfinished, node_status
 from hala_hpc.plan import Step, make_plan
 from hala_hpc.run_folder import RunNode, read_run, work_folder
 from hala_hpc.run_words import is_true, read_words
 from hala_hpc.scheduler_witness import SchedulerWitness
-from hala_hpc.submit import job_ids
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -29,6 +29,15 @@ WORDS = {
 SCREEN_PAUSE_S = 5
 #: Clear the screen and go to its first line.
 CLEAR = "\x1b[2J\x1b[H"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What one look at a work folder found."""
+
+    nodes: list[NodeStatus]
+    budget: dict[str, dict[str, float]]
+    """`budget`: its GPU hours, `spent` and `left`; empty where no budget was given."""
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -48,18 +57,18 @@ def status(arguments: Sequence[str]) -> int:
     return OK
 
 
-def show(nodes: list[NodeStatus], words: dict[str, str], witness: SchedulerWitness) -> None:
+def show(run: RunStatus, words: dict[str, str], witness: SchedulerWitness) -> None:
     """Print what was asked for: a table, or one line of JSON; and what may make it untrue."""
-    budget = budget_of(words, witness)
+    nodes = run.nodes
     if words.get("format") == "json":
-        told = {"nodes": [asdict(node) for node in nodes], **budget}
+        told = {"nodes": [asdict(node) for node in nodes], **run.budget}
         print(json.dumps(told, ensure_ascii=False))
     else:
         from hala_hpc.status_table import print_table
 
         print_table(nodes)
-        if budget:
-            facts = budget["budget"]
+        if run.budget:
+            facts = run.budget["budget"]
             print(f"{facts['spent']:.2f} of budget_gpu_hours={facts['gpu_hours']:g} are spent")
         if any(node.state == "failed" for node in nodes):
             print(
@@ -78,15 +87,11 @@ def rests(nodes: list[NodeStatus], witness: SchedulerWitness) -> bool:
     return not witness.problem and not states & {"running", "waiting"} and states != {"done"}
 
 
-def budget_of(words: dict[str, str], witness: SchedulerWitness) -> dict[str, dict[str, float]]:
-    """The budget of a folder and what all results in it have spent; empty where there is none."""
-    work = work_folder(words)
+def budget_of(work: Path, spent: float) -> dict[str, dict[str, float]]:
+    """The budget of a folder beside what all its results have spent; empty without a budget."""
     budget = (read_json(work / "run.json") or {}).get("budget_gpu_hours")
     if budget is None:
         return {}
-    works = gpu_works(work)
-    accounts = witness.accounts({number for one in works for number in one.jobs})
-    spent = sum(gpu_hours(one, accounts) for one in works)
     return {"budget": {"gpu_hours": budget, "spent": spent, "left": max(0.0, budget - spent)}}
 
 
@@ -99,10 +104,11 @@ def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
     in_place = sys.stdout.isatty() and words.get("format") != "json"
     idle_looks = 0
     while True:
-        nodes = read_status(words, witness)
+        run = read_status(words, witness)
+        nodes = run.nodes
         if words.get("format") != "json":
             print(f"{CLEAR if in_place else ''}{time.strftime('%F %T')}\n")
-        show(nodes, words, witness)
+        show(run, words, witness)
         # Without an answer of the scheduler nobody knows that nothing waits.
         at_work = witness.problem or any(node.state in ("running", "waiting") for node in nodes)
         if all(node.state == "done" for node in nodes):
@@ -121,21 +127,21 @@ def code_of_failure(words: dict[str, str]) -> int:
     return next((int(failure["code"]) for failure in failures if failure), RETRY)
 
 
-def read_status(words: dict[str, str], witness: SchedulerWitness) -> list[NodeStatus]:
+def read_status(words: dict[str, str], witness: SchedulerWitness) -> RunStatus:
     """Status of the newest line of a work folder, or with `recipe=` of that recipe's nodes."""
+    work = work_folder(words)
     nodes, steps = nodes_of(words)
     queue = witness.queue(ids_of_unfinished(nodes))
-    works = {work.artifact: work for work in gpu_works(work_folder(words))}
-    accounts = witness.accounts({number for work in works.values() for number in work.jobs})
+    hours = hours_in(work, witness.accounts)
     found = []
     for node in nodes:
-        ids, work = set(job_ids(node.artifact)), works.get(node.artifact)
-        spent = gpu_hours(work, accounts) if work else None
-        status = node_status(node, [row for row in queue if row.id in ids], spent)
+        ids = set(node.artifact.job_ids())
+        living = [row for row in queue if row.id in ids]
+        status = node_status(node, living, hours.get(node.artifact))
         step = steps.get(node.name)
         begun = step is None or step.state not in ("new", "stale")
         found.append(status if begun else replace(status, state=str(step and step.state)))
-    return found
+    return RunStatus(found, budget_of(work, sum(hours.values())))
 
 
 def nodes_of(words: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:

@@ -9,13 +9,14 @@ from typing import Any
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.backends.slurm_queue import Seen
+from hala_hpc.budget import require_budget
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NoRoom
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
 from hala_hpc.failure_policy import adjusted_spec
-from hala_hpc.gate import begin_round
 from hala_hpc.node_jobs import gate_job, job_name, worker_job
+from hala_hpc.round_begin import begin_round
 from hala_hpc.round_end import blameless_rounds, idle_rounds
 
 #: An sbatch that outlived its launch has got through, or never will, after this many seconds.
@@ -31,8 +32,6 @@ def submit_node(
     array. Raises NoRoom when it takes not even one worker and a gate, and UserError when the
     budget is spent.
     """
-    from hala_hpc.budget import require_budget
-
     require_budget(artifact.folder.parent, spec)
     workers = Resources.model_validate(spec["resources"]).workers
     while True:
@@ -124,7 +123,7 @@ def next_spec(artifact: Artifact, spec: dict[str, Any]) -> dict[str, Any]:
     return adjusted_spec(artifact, spec) | counts
 
 
-def submit_again(artifact: Artifact, spec: dict[str, Any], own_gate: str) -> None:
+def submit_next_round(artifact: Artifact, spec: dict[str, Any], own_gate: str) -> None:
     """Submit the next round from inside a gate; who waited for this gate waits for the next."""
     config = artifact.config()
     assert config is not None, artifact.folder
@@ -135,9 +134,3 @@ def hand_over(artifact: Artifact, own_gate: str, gate_id: str) -> None:
     """Let those who wait for one gate wait for another."""
     moved = SlurmBackend().move_waiting(own_gate, gate_id)
     print(f"round {artifact.last_round()} goes on with gate {gate_id}; moved: {moved}", flush=True)
-
-
-def job_ids(artifact: Artifact) -> list[str]:
-    """Ids of the newest workers and gate of a node; empty before the first submission."""
-    jobs = read_json(artifact.jobs_file) or {}
-    return [jobs[key] for key in ("workers", "gate") if jobs.get(key)]

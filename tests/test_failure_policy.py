@@ -14,7 +14,8 @@ from hala_hpc.core.files import write_json
 from hala_hpc.failure_class import Failure, as_json
 from hala_hpc.failure_policy import BLAMELESS_ROUNDS, Decision, adjusted_spec, decide
 from hala_hpc.failure_sizes import smaller_sizes
-from hala_hpc.gate import begin_round, close
+from hala_hpc.gate import close
+from hala_hpc.round_begin import begin_round
 from hala_hpc.round_end import blameless_rounds, idle_rounds
 from hala_hpc.stages.evaluate import Evaluate
 from hala_hpc.stages.merge import Merge

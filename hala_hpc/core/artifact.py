@@ -119,6 +119,11 @@ class Artifact:
         """Units that have a mark, in order."""
         return sorted(int(path.stem) for path in (self.folder / "done").glob("[0-9]*.json"))
 
+    def missing_units(self, units: int) -> list[int]:
+        """Units out of so many that have no mark, in order."""
+        done = set(self.done_units())
+        return [unit for unit in range(units) if unit not in done]
+
     def write_mark(self, unit: int, mark: dict[str, Any]) -> bool:
         """Mark a unit as done unless it is; say whether this call did."""
         return claim_json(self.mark_file(unit), mark)
@@ -135,6 +140,15 @@ class Artifact:
     def write_round(self, number: int, value: dict[str, Any]) -> None:
         """Write down what was decided for one round."""
         write_json(self.round_file(number), value)
+
+    def job_ids(self) -> list[str]:
+        """Ids of the newest workers and gate; empty before the first submission."""
+        jobs = read_json(self.jobs_file) or {}
+        return [jobs[key] for key in ("workers", "gate") if jobs.get(key)]
+
+    def write_failure(self, code: int, reasons: list[str]) -> None:
+        """Write down why the node failed."""
+        write_json(self.failure_file, {"code": code, "reasons": reasons, "time": time.time()})
 
     def progress(self) -> list[dict[str, Any]]:
         """The newest word of every worker (rank 0)."""
