@@ -94,6 +94,7 @@ class Worker:
 
     def __init__(self, generator: Generator, model: Path) -> None:
         self.generator, self.model = generator, model
+        generator.prompter.expect(PROMPT)
 
     def stage(self, corpus: Path) -> Translate:
         """The stage as a recipe would set it."""

@@ -25,6 +25,8 @@ class RowSettings(GenerationSettings):
     """The model that is asked: a hub id, a folder, or `@node` of a node that makes a model."""
     corpus: CorpusRef
     """The rows it is asked about."""
+    prompt: str
+    """What it is asked, with places for what stands in a row."""
     units: int
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(1.0)
@@ -94,6 +96,7 @@ class RowStage(Stage[S]):
         with Generator(model, settings.engine, settings.prompt_style, out.cache) as generator:
             # What is there now stays: the collector need not look at it again and again.
             gc.freeze()
+            generator.prompter.expect(settings.prompt)
             UnitFeed(generator, work, out, settings.commit_s).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:

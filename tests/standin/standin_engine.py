@@ -38,6 +38,9 @@ class BytePrompter:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [list(text.encode()) for text in texts]
 
+    def expect(self, template: str) -> None:
+        """Bytes need no preparation."""
+
 
 class StandInGenerator(Generator):
     """Answers `max_num_seqs` requests a step; a step takes HALA_STANDIN_STEP_S seconds.
