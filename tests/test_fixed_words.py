@@ -20,27 +20,9 @@ Translate into Arabic:
 {text}"""
 #: Pieces of texts that tokenizers tie to what stands before them.
 PIECES = [
-    "a",
-    " the",
-    "\n",
-    "\n\n",
-    "  ",
-    "\t",
-    "12",
-    "3.5",
-    "'s",
-    "!",
-    "<|im_end|>",
-    "é",
-    "é",
-    "́",
-    "مرحبا",
-    "你好",
-    "😀",
-    "\u200d",
-    "\xa0",
-    "Translate into Arabic:",
-    "{text}",
+    *("a", " the", "\n", "\n\n", "  ", "\t", "12", "3.5", "'s", "!", "<|im_end|>"),
+    *("\u00e9", "e\u0301", "\u0301", "مرحبا", "你好", "😀", "\u200d", "\u00a0"),
+    *("Translate into Arabic:", "{text}"),
 ]
 
 

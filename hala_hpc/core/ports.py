@@ -6,7 +6,7 @@ import socket
 #: Below the ports that the kernel gives to anybody who asks for one (from 32768), and away from
 #: 29500, which everybody takes.
 RANK_PORTS = range(12000, 28000)
-#: The ranks use the port that is named to them, and this many above it for what comes before.
+#: Ports in a row that a job has: the first is named to its ranks, at the last they meet before.
 NEIGHBOURS = 4
 
 

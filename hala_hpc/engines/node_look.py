@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from hala_hpc.core.ports import NEIGHBOURS
 from hala_hpc.engines import gpu_cards
 from hala_hpc.engines.gpu_cards import Card, Gpus
 from hala_hpc.engines.node_check import ANSWER
@@ -19,9 +20,8 @@ from hala_hpc.engines.node_check import ANSWER
 FREE_WAIT_S = 20.0
 #: How long the ranks wait for each other, in seconds: their nodes may import at different speeds.
 MEET_LIMIT_S = 300
-#: The ranks meet at another port than the training's, which may follow at once (one of its
-#: `ports.NEIGHBOURS`).
-PORT_AFTER = 3
+#: The ranks meet at another port than the training's, which may follow at once.
+PORT_AFTER = NEIGHBOURS - 1
 
 
 def card_faults(gpus: Gpus, asked: dict[str, Any], local_rank: int) -> list[str]:
