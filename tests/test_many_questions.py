@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hala_hpc.data.intake import Shape
-from hala_hpc.data.json_lines import Lines, cut_lines
-from hala_hpc.data.many_questions import plain_fields, stretches
+from hala_hpc.data.json_lines import Lines, cut_lines, stretches
+from hala_hpc.data.many_questions import plain_fields, read_questions
 from hala_hpc.data.pieces import Held, Piece
 from hala_hpc.data.spill import Reading, read_piece
 
@@ -76,6 +76,15 @@ def test_many_rows_at_once_are_what_they_are_one_by_one(
         ]
         tables.append([table.drop_columns("kept").to_pylist(), kept])
     assert tables[0] == tables[1]
+
+
+def test_a_field_without_a_name_is_none_of_those_that_are_read() -> None:
+    from hala_hpc.data.adapters import OPENORCA
+
+    row = {"question": "q", "response": "a", "": "x", "more": "y", "input": "z"}
+    questions = read_questions(json.dumps(row).encode() + b"\n", OPENORCA)
+    assert questions is not None
+    assert (questions.asked, questions.answers, questions.systems) == (["q"], ["a"], [""])
 
 
 def test_stretches_cover_a_file_whatever_its_lines_are(tmp_path: Path) -> None:

@@ -159,3 +159,13 @@ def schema_of(kind: Kind, extra: dict[str, str]) -> Any:
     fields = [("id", pa.string()), ("origin", pa.string())]
     fields += [(name, types.get(name, message)) for name in COLUMNS[kind]]
     return pa.schema([*fields, *((name, pa.type_for_alias(word)) for name, word in extra.items())])
+
+
+def hex_texts(ids: bytes) -> Any:
+    """Ids of 16 bytes each as an Arrow array of texts of 32 hexadecimal digits."""
+    import numpy as np
+    import pyarrow as pa
+
+    digits = ids.hex().encode()
+    ends: Any = np.arange(0, len(digits) + 1, 32, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(ids) // 16, pa.py_buffer(ends), pa.py_buffer(digits))

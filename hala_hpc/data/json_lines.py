@@ -16,6 +16,9 @@ from hala_hpc.data.records import ROW_BYTES, Record, kept, open_bytes, parse
 KEPT_BYTES = 1000
 #: How much of a file one piece of it has, in bytes.
 PIECE_BYTES = 32 * 1024 * 1024
+#: Bytes that are read at a time. One bad row makes all of a stretch slow, and of megabytes the
+#: memory would be cleared by the kernel anew for every read.
+STRETCH_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,17 @@ class Lines:
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """What is kept of some rows, named by their numbers from 0, in order."""
-        numbers = set(wanted)
-        return (kept(data) for n, (_, data, _) in enumerate(self.rows()) if n in numbers)
+        at = first = 0
+        for part, data in stretches(self):
+            if at == len(wanted):
+                return
+            # Where a mark at the start of the file or a line too long may be: the exact way.
+            exact = part.line == 1 or not data
+            rows = [row for _, row, _ in part.rows()] if exact else full_lines(data)
+            while at < len(wanted) and wanted[at] < first + len(rows):
+                yield kept(rows[wanted[at] - first].rstrip(b"\r"))
+                at += 1
+            first += len(rows)
 
     def records(self) -> Iterator[Record]:
         """The records of these lines."""
@@ -70,6 +82,27 @@ class Lines:
                 yield Record(where, line, data, value)
             else:
                 yield Record(where, line, data, None, "not-an-object")
+
+
+def stretches(lines: Lines) -> Iterator[tuple[Lines, bytes]]:
+    """A piece of a file in short stretches, each with its bytes; none for a line too long."""
+    assert lines.size is not None
+    at, end, line = lines.offset, lines.offset + lines.size, lines.line
+    with open_bytes(lines.path) as file:
+        file.seek(at)
+        while at < end and (data := file.read(min(STRETCH_BYTES, end - at))):
+            if not data.endswith(b"\n"):
+                data += file.readline(ROW_BYTES)
+            size, count = len(data), data.count(b"\n")
+            if not data.endswith(b"\n") and at + size < end:
+                size, count = size + skip_line(file), count + 1
+            yield Lines(lines.path, at, size, line), data if size < ROW_BYTES else b""
+            at, line = at + size, line + count
+
+
+def full_lines(data: bytes) -> list[bytes]:
+    """The lines that are not blank."""
+    return list(filter(bytes.strip, data.split(b"\n")))
 
 
 def skip_line(file: IO[bytes]) -> int:
@@ -113,15 +146,21 @@ def json_lines(path: Path) -> Iterator[Record]:
 
 def cut_lines(path: Path, piece_bytes: int = PIECE_BYTES) -> Iterator[Lines]:
     """A file that is not gzipped, in pieces that end where a line ends."""
+    offset, line = 0, 1
     with path.open("rb") as file:
-        offset, line = 0, 1
-        while data := file.read(piece_bytes):
-            size, lines = len(data), data.count(b"\n")
-            if not data.endswith(b"\n"):
-                size += skip_line(file)
-                lines += 1
+        size, lines = next_lines(file, piece_bytes)
+        while size:
             yield Lines(path, offset, size, line)
             offset, line = offset + size, line + lines
+            size, lines = next_lines(file, piece_bytes)
+
+
+def next_lines(file: IO[bytes], wanted_bytes: int) -> tuple[int, int]:
+    """Bytes and lines of what is read on: about as many bytes as wanted, to the end of a line."""
+    size, lines, ended = 0, 0, True
+    while size < wanted_bytes and (data := file.read(min(STRETCH_BYTES, wanted_bytes - size))):
+        size, lines, ended = size + len(data), lines + data.count(b"\n"), data.endswith(b"\n")
+    return (size, lines) if ended else (size + skip_line(file), lines + 1)
 
 
 def from_bytes(where: str, line: int, data: bytes) -> Record:

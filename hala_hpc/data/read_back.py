@@ -8,7 +8,7 @@ from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.data.corpus import COLUMNS, open_part, part_kind, part_name, rejected_name, torn
-from hala_hpc.data.corpus_writer import count_rejected
+from hala_hpc.data.corpus_writer import count_rejected, hex_texts
 from hala_hpc.data.placing import mark
 
 ROWS_IN = "hala.rows_in"
@@ -55,14 +55,16 @@ def read_back(folder: Path, unit: int) -> Found:
 
 def checked_ids(table: Any, part: Path) -> bytes:
     """The ids of all rows. Raises UserError 70 when one is not the hash of its row."""
+    ids = b""
     for batch in table.to_batches():
-        joined = joined_texts(batch)
-        named = batch.column("id").to_pylist()
-        hashed = [hashlib.blake2b(row, digest_size=16).hexdigest() for row in joined]
-        if named != hashed:
-            wrong = next(name for name, real in zip(named, hashed, strict=True) if name != real)
+        hashes = [hashlib.blake2b(row, digest_size=16).digest() for row in joined_texts(batch)]
+        named, here = batch.column("id"), b"".join(hashes)
+        if not named.equals(hex_texts(here)):
+            pairs = zip(named.to_pylist(), hashes, strict=True)
+            wrong = next(name for name, real in pairs if name != real.hex())
             raise UserError(f"{part}: row {wrong} was changed", INTERNAL)
-    return bytes.fromhex("".join(table["id"].to_pylist()))
+        ids += here
+    return ids
 
 
 def joined_texts(batch: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.corpus import COLUMNS, Kind, part_name, rejected_name
-from hala_hpc.data.corpus_writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter
+from hala_hpc.data.corpus_writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter, hex_texts
 from hala_hpc.data.placing import DUPLICATE, Plan, shard_of
 from hala_hpc.data.spill import Read
 from hala_hpc.data.spill_writer import rejected_line
@@ -161,11 +161,5 @@ def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[tuple
 
 def hex_ids(column: Any) -> Any:
     """Ids of 16 bytes as texts of 32 hexadecimal digits."""
-    import numpy as np
-    import pyarrow as pa
-
     ids = column.combine_chunks()
-    data = ids.buffers()[1][ids.offset * 16 : (ids.offset + len(ids)) * 16]
-    ends: Any = np.arange(0, 32 * len(ids) + 1, 32, dtype=np.int32)
-    text = data.to_pybytes().hex().encode()
-    return pa.StringArray.from_buffers(len(ids), pa.py_buffer(ends), pa.py_buffer(text))
+    return hex_texts(ids.buffers()[1][ids.offset * 16 : (ids.offset + len(ids)) * 16].to_pybytes())

@@ -14,13 +14,14 @@ from typing import Any
 from hala_hpc.data.adapters import Adapter, adapters
 from hala_hpc.data.corpus import Kind
 from hala_hpc.data.intake import Shape, take
-from hala_hpc.data.json_lines import Lines
-from hala_hpc.data.many_questions import Questions, plain_fields, read_questions, stretches
+from hala_hpc.data.json_lines import Lines, stretches
+from hala_hpc.data.many_questions import Questions, plain_fields, read_questions
 from hala_hpc.data.pieces import Held, Piece
 from hala_hpc.data.spill_writer import SpillWriter, keep_memory, schema_of_spill
 
-#: How many batches of a file are read back at a time, each of a few MB.
-TABLE_BATCHES = 8
+#: How many batches of a file are read back at a time, each of a few MB. Columns of more than 32 MB
+#: are memory that glibc takes from the kernel anew each time.
+TABLE_BATCHES = 2
 
 
 @dataclass(frozen=True)

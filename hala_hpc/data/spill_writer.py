@@ -55,7 +55,12 @@ class SpillWriter:
     def _clear(self) -> None:
         """Begin a batch."""
         self.bytes = 0
-        self.rows: list[tuple[int, bytes | None, int, str, str | None, str]] = []
+        self.lines: list[int] = []
+        self.ids: list[bytes | None] = []
+        self.sizes: list[int] = []
+        self.whys: list[str] = []
+        self.kept: list[str | None] = []
+        self.origins: list[str] = []
         self.roles: list[str] = []
         self.texts: list[str | None] = []
         self.ends = [0]
@@ -91,7 +96,12 @@ class SpillWriter:
             if self.kind == "pairs":
                 self.texts += [None, None]
         self.ends.append(len(self.texts))
-        self.rows.append((record.line, name, size, reason, kept, origin))
+        self.lines.append(record.line)
+        self.ids.append(name)
+        self.sizes.append(size)
+        self.whys.append(reason)
+        self.kept.append(kept)
+        self.origins.append(origin)
         self.bytes += size + (len(kept) if kept else 0)
         self._added()
 
@@ -109,17 +119,19 @@ class SpillWriter:
                 self.texts += texts
                 at += 2
             self.ends.append(at)
-        rows = zip(questions.ids, questions.sizes, strict=True)
-        self.rows += [
-            (number, name, size, "", None, origin)
-            for number, (name, size) in enumerate(rows, start=line)
-        ]
+        count = len(questions.ids)
+        self.lines += range(line, line + count)
+        self.ids += questions.ids
+        self.sizes += questions.sizes
+        self.whys += [""] * count
+        self.kept += [None] * count
+        self.origins += [origin] * count
         self.bytes += sum(questions.sizes)
-        self.reasons[""] += len(questions.ids)
+        self.reasons[""] += count
         self._added()
 
     def _added(self) -> None:
-        if self.bytes >= BATCH_BYTES or len(self.rows) >= BATCH_ROWS:
+        if self.bytes >= BATCH_BYTES or len(self.lines) >= BATCH_ROWS:
             self._write()
 
     def _write(self) -> None:
@@ -130,7 +142,7 @@ class SpillWriter:
         """What was added, as Arrow columns."""
         import pyarrow as pa
 
-        columns = list(zip(*self.rows, strict=True)) or [()] * 6
+        columns = self.lines, self.ids, self.sizes, self.whys, self.kept, self.origins
         arrays = [
             pa.array(values, field.type)
             for values, field in zip(columns, self.schema, strict=False)
