@@ -81,7 +81,6 @@ def attempt_ends(artifact: Artifact) -> list[AttemptEnd]:
 
 
 def is_at_work(artifact: Artifact, attempt: str, worker: int, rank: int) -> bool:
-    """Whether a rank of an attempt gave a sign of life within the last minute."""
+    """Whether a rank of an attempt gave a sign of life, or its last, within the last minute."""
     word = read_json(artifact.progress_file(worker, rank)) or {}
-    is_alive = time.time() - word.get("time", 0) < ALIVE_S
-    return word.get("attempt") == attempt and not word.get("ended") and is_alive
+    return word.get("attempt") == attempt and time.time() - word.get("time", 0) < ALIVE_S

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 #: What the worker writes before an attempt. A bar that was cut may stand before it in its line.
 HEAD = re.compile(
-    rb"--- \d{4}-\d\d-\d\d \d\d:\d\d:\d\d (?P<attempt>r\d{4}-w\d{5}-\S+) on (?P<host>\S+)\n"
+    rb"--- (?P<began>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<attempt>r\d{4}-w\d{5}-\S+) "
+    rb"on (?P<host>\S+)\n"
 )
 #: What moves the cursor, colours, or rings.
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
@@ -25,6 +26,8 @@ class LogPart:
     host: str
     first: int
     last: int
+    began: str = ""
+    """Moment as the clock of the worker's machine showed it, e.g. `2026-11-23 10:00:00`."""
 
 
 def parts_of(path: Path) -> list[LogPart]:
@@ -32,13 +35,11 @@ def parts_of(path: Path) -> list[LogPart]:
     if not path.is_file() or not (size := path.stat().st_size):
         return []
     with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as text:
-        heads = [
-            (match["attempt"].decode(), match["host"].decode(), match.start(), match.end())
-            for match in HEAD.finditer(text)
-        ]
-    ends = [head[2] for head in heads[1:]] + [size]
+        heads = [(match.start(), match.end(), match.groups()) for match in HEAD.finditer(text)]
+    ends = [head[0] for head in heads[1:]] + [size]
     return [
-        LogPart(name, host, at, end) for (name, host, _, at), end in zip(heads, ends, strict=True)
+        LogPart(attempt.decode(), host.decode(), first, last, began.decode())
+        for (_, first, (began, attempt, host)), last in zip(heads, ends, strict=True)
     ]
 
 

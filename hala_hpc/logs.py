@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hala_hpc.attempt_ends import attempt_ends, is_at_work
 from hala_hpc.command import report_mistakes
+from hala_hpc.core.artifact import ALIVE_S
 from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
 from hala_hpc.core.files import read_json
 from hala_hpc.failure_log import Place, failed_node, has_begun, newest_failure, scheduler_logs
@@ -105,19 +106,32 @@ def find_part(place: Place, word: str | None) -> LogPart:
 
 def title(place: Place, part: LogPart) -> str:
     """The line above: whose log it is and how the attempt ended."""
+    return (
+        f"{place.node.name}: worker {place.worker}, rank {place.rank}, attempt {part.attempt} "
+        f"on {part.host}, {state(place, part)} ({place.path})"
+    )
+
+
+def state(place: Place, part: LogPart) -> str:
+    """Whether an attempt is at work, or how it ended."""
     artifact = place.node.artifact
+    # Looked at before the end is: an attempt that ends in between has left its word by then.
+    at_work = is_at_work(artifact, part.attempt, place.worker, place.rank)
     ends = attempt_ends(artifact)
     end = next((e for e in ends if (e.name, e.rank) == (part.attempt, place.rank)), None)
     if end is not None:
-        words = end.words()
-    elif is_at_work(artifact, part.attempt, place.worker, place.rank):
-        words = "at work"
-    else:
-        words = "left no word: it was killed, or its machine was lost"
-    return (
-        f"{place.node.name}: worker {place.worker}, rank {place.rank}, attempt {part.attempt} "
-        f"on {part.host}, {words} ({place.path})"
-    )
+        return end.words()
+    if at_work:
+        return "at work"
+    if has_just_begun(part):
+        return "at work, begun less than a minute ago"
+    return "left no word: it was killed, or its machine was lost"
+
+
+def has_just_begun(part: LogPart) -> bool:
+    """Whether an attempt may still be too young to have given a sign of life."""
+    began = time.mktime(time.strptime(part.began, "%Y-%m-%d %H:%M:%S"))
+    return abs(time.time() - began) < ALIVE_S
 
 
 def show_without_worker(node: RunNode, lines: int) -> None:

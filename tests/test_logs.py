@@ -44,11 +44,14 @@ class Folder:
             write_json(artifact.config_file, {**config, "stage": "translate"})
             artifact.write_round(2, ROUND)
 
-    def log(self, artifact: Artifact, name: str, text: str, rank: int = 0) -> None:
+    def log(
+        self, artifact: Artifact, name: str, text: str, rank: int = 0, began: float = 0
+    ) -> None:
         path = artifact.log_file(int(name[7:12]), rank)
         path.parent.mkdir(exist_ok=True)
         with path.open("a") as file:
-            file.write(f"--- 2026-11-23 10:00:00 {name} on node7\n{text}")
+            moment = time.strftime("%F %T", time.localtime(began))
+            file.write(f"--- {moment} {name} on node7\n{text}")
 
     def end(self, artifact: Artifact, name: str, code: int, ended: float, rank: int = 0) -> None:
         value: dict[str, Any] = {"worker": int(name[7:12]), "rank": rank, "host": "node7"}
@@ -147,6 +150,19 @@ def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: F
     folder.log(folder.second, attempt(1, "4_1", 1), "a defect\n")
     folder.end(folder.second, attempt(1, "4_1", 1), 70, 20)
     assert logs(folder.work).out.startswith("second: worker 1, rank 0")
+
+
+def test_what_begins_or_ends_in_this_moment_is_not_taken_for_dead(folder: Folder) -> None:
+    name = attempt(0, "9_0")
+    folder.log(folder.first, name, "", began=time.time() - 5)
+    assert ", at work, begun less than a minute ago (" in logs(folder.work).out
+    ended = {"attempt": name, "time": time.time(), "began": 0, "ended": True}
+    write_json(folder.first.progress_file(0), ended)
+    assert ", at work (" in logs(folder.work).out
+    write_json(folder.first.progress_file(0), ended | {"time": time.time() - 90})
+    later = attempt(0, "9_0", 2, 1)
+    folder.log(folder.first, later, "", began=time.time() - 90)
+    assert "left no word: it was killed" in logs(folder.work).out
 
 
 def test_mistakes_are_named(folder: Folder) -> None:
