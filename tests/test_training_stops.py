@@ -224,6 +224,16 @@ def test_who_is_behind_is_told_by_the_files_of_the_ranks(tmp_path: Path) -> None
     assert "rank 1 has given no sign of life in this attempt" in behind(folder, out(0, "a2"))
 
 
+def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -> None:
+    first: Any = SimpleNamespace(rank=0, attempt="a1", world_size=2)
+    other: Any = SimpleNamespace(rank=1, attempt="a1", world_size=2)
+    with StepWatchdog(tmp_path, other, 60), StepWatchdog(tmp_path, first, 60) as dog:
+        dog.step = 1
+        dog.write()
+        node = json.loads((dog.folder / "rank-0.json").read_text())["node"]
+        assert behind(dog.folder, first) == f"rank 1 on {node} is behind (loading, step 0)"
+
+
 def test_a_hang_is_told_once_and_long_work_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,14 +42,15 @@ class StepWatchdog:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
+        # At once: a rank that hangs before the first look is named with its node all the same.
+        self._write_if_can()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self.phase = "ended"
-        with contextlib.suppress(OSError):
-            self.write()
+        self._write_if_can()
 
     def enter(self, phase: str) -> None:
         """Say what this rank does now: loading, reading, computing, waiting, saving..."""
@@ -73,11 +74,15 @@ class StepWatchdog:
         temporary.write_text(json.dumps(facts))
         temporary.replace(file)
 
+    def _write_if_can(self) -> None:
+        # A file server that is away for a moment ends no training.
+        with contextlib.suppress(OSError):
+            self.write()
+
     def _watch(self) -> None:
         seen, looked = None, time.monotonic()
         while not self._ended.wait(LOOK_S):
-            with contextlib.suppress(OSError):
-                self.write()
+            self._write_if_can()
             now = time.monotonic()
             # A look that comes late was held up itself: the job is suspended, not a rank.
             passed_s = min(now - looked, 2 * LOOK_S)
