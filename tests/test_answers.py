@@ -1,11 +1,9 @@
 """Every question goes to the model once, in one worker and, if it is frequent, in all of them."""
 
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
 from corpora import pair, row_id, write_corpus
 from plain_out import PlainOut
 
@@ -178,24 +176,3 @@ def test_a_worker_leaves_one_file_of_a_bounded_size(
     SharedAnswers(tmp_path, 4, other)
     found = [other.get(key_of(Ask(f"q{number}"))) for number in range(PASSED_ON + 50)]
     assert sum(answer is not None for answer in found) == PASSED_ON
-
-
-@pytest.mark.slow
-def test_the_memory_of_a_worker_does_not_grow_with_its_answers() -> None:
-    # 60 MB of answers, in a process of its own.
-    script = """
-import os
-from hala_hpc.engines.answers import Answers, key_of
-from hala_hpc.engines.row_work import Answer, Ask
-def held_mb():
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-answers, before = Answers(), held_mb()
-for number in range(20_000):
-    answers.put(key_of(Ask(str(number))), Answer("x" * 3000))
-assert answers.get(key_of(Ask("7"))) == Answer("x" * 3000)
-print(held_mb() - before)
-"""
-    told = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    ).stdout
-    assert float(told) < 35

@@ -38,7 +38,6 @@ class Answers:
         for line in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
-            "PRAGMA cache_size=-16000",
             "CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID",
         ):
             self._table.execute(line)

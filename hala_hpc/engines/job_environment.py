@@ -22,6 +22,9 @@ MEMORY = {
     # Kernels that oneDNN keeps, one for each shape: 1,024 without this. An engine step on a CPU
     # has another number of tokens nearly every time, and they came to 300 MiB.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
+    # pyarrow's own allocator keeps what it has freed: 20 MiB from the start, and more with each
+    # shard that is written or read.
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 
 
