@@ -1,6 +1,6 @@
 """How fast a worker translates, beside raw vLLM and datatrove, and how well it uses the engine.
 
-    python -m benchmarks.translate [--data FILE ...] [--rows 2000] [--rounds 3]
+    python -m benchmarks.translate [--data FILE ...] [--rows 2000] [--rounds 3] [--dtype float32]
 
 Every side gets the same prompts, the same lengths of answers and an engine with the same options,
 with an empty prefix cache, in alternating rounds. `benchmarks/peers/setup` makes datatrove ready;
@@ -160,7 +160,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     plain = write_corpus(base / "plain", texts)
     repeated_texts = with_duplicates(texts, DUPLICATES, random.Random(arguments.seed))
     repeated = write_corpus(base / "repeated", repeated_texts)
-    settings = engine_settings(arguments.quick)
+    settings = engine_settings(arguments.quick).model_copy(update={"dtype": arguments.dtype})
     peer = DatatroveRounds(base / "datatrove", model, settings, arguments.peer)
     with Generator(str(model), settings) as generator:
         edge = EngineEdge(generator)
@@ -175,7 +175,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     larger_texts = [f"{text} ({n})" if n else text for n in range(LARGER) for text in texts]
     larger = write_corpus(base / "larger", larger_texts)
     peaks = [
-        measure(model, plain, corpus, base / f"memory-{corpus.name}", arguments.quick)
+        measure(model, plain, corpus, base / f"memory-{corpus.name}", settings)
         for corpus in (plain, larger)
     ]
     return {
@@ -184,6 +184,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
         "memory_mib": peaks,
         "prefix_tokens": prefix,
         "family": arguments.family,
+        "dtype": arguments.dtype,
         "rows": arguments.rows,
         "data": [file.name for file in arguments.data] or "made",
         "max_num_seqs": generator.max_num_seqs,
@@ -200,6 +201,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--family", default="qwen2", choices=["qwen2", "lfm2"], help="lfm2 has no prefix cache"
+    )
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "bfloat16"],
+        help="float32 where a CPU has no instructions for bfloat16: else those hide all else",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="48 rows, one round: does it run")

@@ -1,11 +1,11 @@
 """Peak memory of a worker over a corpus, in a process of its own.
 
-    python -m benchmarks.translate_memory MODEL WARM CORPUS BASE QUICK
+    python -m benchmarks.translate_memory MODEL WARM CORPUS BASE SETTINGS
 
-Prints MiB. The engine makes few tokens of each answer, as memory is about rows; what is put in
-their place is as long as ever. The worker is warm: it has translated WARM, a corpus of its own,
-before, which fills what any run fills (the engine's kernels, a heap in use); only the peak after
-that counts.
+Prints MiB. SETTINGS are the engine's, as JSON. The engine makes few tokens of each answer, as
+memory is about rows; what is put in their place is as long as ever. The worker is warm: it has
+translated WARM, a corpus of its own, before, which fills what any run fills (the engine's kernels,
+a heap in use); only the peak after that counts.
 """
 
 import os
@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.translate_engine import EngineEdge
-from benchmarks.translate_worker import Worker, engine_settings
+from benchmarks.translate_worker import Worker
+from hala_hpc.engines.settings import EngineSettings
 
 #: Tokens that the engine makes of an answer.
 FEW_TOKENS = 4
@@ -36,9 +37,9 @@ def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def measure(model: Path, warm: Path, corpus: Path, base: Path, quick: bool) -> float:
+def measure(model: Path, warm: Path, corpus: Path, base: Path, settings: EngineSettings) -> float:
     """Peak MiB of a fresh process that translates a corpus after another."""
-    words = [str(model), str(warm), str(corpus), str(base), str(int(quick))]
+    words = [*map(str, (model, warm, corpus, base)), settings.model_dump_json()]
     command = [sys.executable, "-m", "benchmarks.translate_memory", *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
@@ -48,9 +49,10 @@ def main() -> None:
     """Translate one corpus after another and print the peak of the second."""
     from hala_hpc.engines.generate import Generator
 
-    model, warm, corpus, base, quick = sys.argv[1:]
-    settings = engine_settings(bool(int(quick))).model_copy(update={"cpu_cache_gb": CACHE_GB})
-    with Generator(model, settings) as generator:
+    model, warm, corpus, base, told = sys.argv[1:]
+    settings = EngineSettings.model_validate_json(told)
+    small = settings.model_copy(update={"cpu_cache_gb": CACHE_GB})
+    with Generator(model, small) as generator:
         edge = EngineEdge(generator, most_tokens=FEW_TOKENS, remembers=False)
         with edge.round(swaps=True):
             worker = Worker(generator, Path(model))
