@@ -175,6 +175,9 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
 
     assert "lab/model (models) is not in the hub cache" in inputs("bad")
     assert "hf download lab/model" in inputs("bad")
+    # A corpus is a folder, whatever its name looks like.
+    assert "corpus lab/corpus: there is no such folder" in inputs("bad")
+    assert "lab/corpus (datasets)" not in inputs("bad")
     shot = cache / "snapshots" / "abc"
     shot.mkdir(parents=True)
     (cache / "refs").mkdir()

@@ -11,6 +11,8 @@ from hala_hpc.core.settings import StageSettings
 
 #: `organisation/name`; anything else is a path.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+#: What the hub calls the inputs that it holds; a corpus or tokens are made by nodes.
+HUB_NAMES = {"model": "models", "files": "datasets"}
 
 
 def is_hub_id(value: str) -> bool:
@@ -25,10 +27,11 @@ def is_hub_id(value: str) -> bool:
 def hub_words(settings: Iterable[StageSettings]) -> list[tuple[str, str]]:
     """`(models or datasets, id)` of everything that some settings take from the hub."""
     found = {
-        ("models" if "model" in reference.kinds else "datasets", value)
+        (HUB_NAMES[kind], value)
         for one in settings
         for _, value, reference in one.references()
-        if is_hub_id(value)
+        for kind in reference.kinds
+        if kind in HUB_NAMES and is_hub_id(value)
     }
     return sorted(found)
 
