@@ -3,8 +3,6 @@
 import os
 import shlex
 
-from tabulate import tabulate
-
 from hala_hpc.backends.slurm import SlurmBackend, script_file
 from hala_hpc.command import Line
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
@@ -12,6 +10,7 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.cost import Cost, costs, shown, sum_left
 from hala_hpc.node_jobs import code_commit, gate_job, make_spec, worker_job
 from hala_hpc.plan import Step
+from hala_hpc.text_table import text_table
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
 #: Column of what a node costs, where a scheduler counts that.
@@ -32,7 +31,7 @@ def print_plan(line: Line, chosen: dict[str, Step]) -> None:
         header.insert(GPU_HOURS, "GPU hours")
         for cells, cost in zip(rows, found.values(), strict=True):
             cells.insert(GPU_HOURS, cost.words())
-    print(tabulate(rows, header, disable_numparse=True))
+    print(text_table(rows, header))
     print(
         f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
         f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"

@@ -2,10 +2,9 @@
 
 from datetime import datetime, timedelta
 
-from tabulate import tabulate
-
 from hala_hpc.cost import shown
 from hala_hpc.node_status import NodeStatus
+from hala_hpc.text_table import text_table
 
 HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
 #: Reasons that are longer stand under the table.
@@ -24,7 +23,7 @@ def print_table(nodes: list[NodeStatus]) -> None:
         for column in range(len(heads))
         if column < HEADS.index("progress") or any(row[column] for row in rows)
     ]
-    print(tabulate([[row[c] for c in shown] for row in rows], [heads[c] for c in shown]))
+    print(text_table([[row[c] for c in shown] for row in rows], [heads[c] for c in shown]))
     missed = [node.name for node in nodes if only_missed(node)]
     notes = [note for node in nodes if not only_missed(node) for note in notes_of(node)]
     if missed:

@@ -9,7 +9,7 @@ import pytest
 from command_line import STAGES, launch, recipe
 
 HALA = ("stage=all", "recipe=hala", "launcher=h100-site", "dry_run=true")
-HEAVY = ("torch", "transformers", "datasets", "vllm", "pyarrow", "numpy")
+HEAVY = ("torch", "transformers", "datasets", "vllm", "pyarrow", "numpy", "importlib.metadata")
 
 
 def test_help_names_every_word_stage_recipe_and_launcher() -> None:

@@ -160,10 +160,10 @@ def wrong_lines(job: Job) -> list[str]:
     for key, value in job.environment.items():
         if not VARIABLE.fullmatch(key) or key.startswith(("SLURM_", "SBATCH_", "SRUN_")):
             wrong.append(f"environment: {key!r} cannot be set for a job")
-        elif any(not letter.isprintable() for letter in value):
+        elif not value.isprintable():
             wrong.append(f"environment: the value of {key} holds a line break or control character")
     for line in job.setup:
-        if any(not letter.isprintable() and letter != "\t" for letter in line):
+        if not line.replace("\t", "").isprintable():
             wrong.append(f"setup: {line!r} must be one line without control characters")
     assigned = [*job.environment, *re.findall(r"([A-Za-z_]\w*)=", "\n".join(job.setup))]
     wrong += [

@@ -1,0 +1,17 @@
+"""Tables for a terminal."""
+
+from hala_hpc.text_table import text_table
+
+
+def test_words_stand_to_the_left_and_columns_of_numbers_to_the_right() -> None:
+    rows = [["english", "7", "12", ""], ["sft", "1024", "-", "waits for arabic"]]
+    assert text_table(rows, ["node", "units", "rows", "left"]).splitlines() == [
+        "node     units  rows  left",
+        "-------  -----  ----  ----------------",
+        "english      7    12",
+        "sft       1024     -  waits for arabic",
+    ]
+
+
+def test_a_table_without_rows_has_its_heads() -> None:
+    assert text_table([], ["node", "units"]) == "node  units\n----  -----"
