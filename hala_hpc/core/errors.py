@@ -1,6 +1,8 @@
-"""Mistakes of the user, each with its text and exit code (after sysexits.h)."""
+"""Errors of users with their exit codes (after sysexits.h), and failures with their class."""
 
 from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
 
 OK = 0
 USAGE = 64
@@ -25,8 +27,115 @@ class UserError(Exception):
         super().__init__("\n".join(self.mistakes))
 
 
+class FailureClass(StrEnum):
+    """Why an attempt ended before its work was done.
+
+    Exceptions carry it and records store it: nothing is decided by the wording of a message.
+    """
+
+    PREEMPTED = "preempted"
+    TIMEOUT = "timeout"
+    NODE_FAILURE = "node_failure"
+    HOST_OOM = "host_oom"
+    GPU_OOM = "gpu_oom"
+    ENGINE = "engine"
+    """An engine or a training that died or hung."""
+    BAD_DATA = "bad_data"
+    EXCEPTION = "exception"
+    """A defect of the code: a traceback."""
+    CONFIG_ERROR = "config_error"
+    CANCELLED = "cancelled"
+    """Somebody ended the job."""
+    KILLED = "killed"
+    """Ended by a signal for no known reason."""
+    NO_REPORT = "no_report"
+    """Neither the job nor the scheduler said how it ended."""
+    SECONDARY = "secondary"
+    """Follows from the failure of another rank, attempt or node."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> "FailureClass | None":
+        """Read the names of records that were written before those of the field."""
+        return FORMER_CLASSES.get(str(value))
+
+
+#: Names of failure classes in records up to November 2026.
+FORMER_CLASSES = {
+    "walltime": FailureClass.TIMEOUT,
+    "node": FailureClass.NODE_FAILURE,
+    "host_memory": FailureClass.HOST_OOM,
+    "gpu_memory": FailureClass.GPU_OOM,
+    "data": FailureClass.BAD_DATA,
+    "bug": FailureClass.EXCEPTION,
+    "set_up": FailureClass.CONFIG_ERROR,
+    "lost": FailureClass.NO_REPORT,
+    "follows": FailureClass.SECONDARY,
+}
+
+
 class Retry(Exception):
     """This attempt cannot go on but another may: the worker leaves with code 75."""
+
+    default_kind: ClassVar[FailureClass | None] = None
+
+    def __init__(
+        self, text: str, kind: FailureClass | None = None, nodes: Sequence[str] = ()
+    ) -> None:
+        self.kind = kind or self.default_kind
+        """The class of the failure; None if unknown."""
+        self.nodes = tuple(nodes)
+        """Nodes that are to blame; empty if unknown."""
+        super().__init__(text)
+
+
+class BadNode(Retry):
+    """`nodes` cannot do the work: another attempt must run elsewhere."""
+
+    default_kind = FailureClass.NODE_FAILURE
+
+
+class EngineDied(Retry):
+    """A process of the engine ended, or the engine says that it failed."""
+
+    default_kind = FailureClass.ENGINE
+
+
+class EngineHung(Retry):
+    """The engine ends no step any more; `nodes` are those it runs on, if known."""
+
+    default_kind = FailureClass.ENGINE
+
+
+class RankHung(Retry):
+    """A training ends no step any more; `nodes` has the node of the rank that is behind."""
+
+    default_kind = FailureClass.ENGINE
+
+
+class RankLost(Retry):
+    """Another rank of this attempt is gone or does not answer."""
+
+    default_kind = FailureClass.SECONDARY
+
+
+class LeaseLost(Retry):
+    """A newer attempt of the same worker has begun."""
+
+    default_kind = FailureClass.SECONDARY
+
+
+class StopRequested(Retry):
+    """This job or another rank of it was told to stop."""
+
+    default_kind = FailureClass.SECONDARY
+
+
+class SchedulerUnavailable(Retry):
+    """SLURM did not answer; a later call may succeed."""
+
+
+class NoNode(Retry):
+    """SLURM gave no node in time."""
 
 
 class NoRoom(Exception):
