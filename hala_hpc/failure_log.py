@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.attempt_ends import attempt_ends
+from hala_hpc.jobs.attempt_records import attempt_ends
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, RETRY
 from hala_hpc.core.files import read_json
-from hala_hpc.log_parts import parts_of
+from hala_hpc.jobs.log_file import parts_of
 from hala_hpc.run_folder import RunNode
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hala_hpc.engines.engine_errors import is_gpu_out_of_memory
 from hala_hpc.engines.node_check import BadNode
-from hala_hpc.failure_class import GPU_MEMORY, HOST_MEMORY, NODE
+from hala_hpc.jobs.failures.classify import GPU_MEMORY, HOST_MEMORY, NODE
 
 
 def signature_of(error: BaseException) -> str:

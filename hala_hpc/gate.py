@@ -21,8 +21,8 @@ from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import OK, RETRY, NoRoom, Retry, UserError
 from hala_hpc.core.files import claim_folder, write_json
 from hala_hpc.core.stage import Facts
-from hala_hpc.failure_evidence import note_failures
-from hala_hpc.failure_policy import changes_of, decide
+from hala_hpc.jobs.failures.evidence import note_failures
+from hala_hpc.jobs.failures.policy import changes_of, decide
 from hala_hpc.feed import feed
 from hala_hpc.round_end import hopeless, last_words, without_inputs
 from hala_hpc.submit import hand_over, living_gate, next_spec, settle, submit_next_round

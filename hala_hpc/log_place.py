@@ -1,6 +1,6 @@
 """Which log a line of `hala_hpc.logs` means: that of a unit, a worker, an attempt or a failure."""
 
-from hala_hpc.attempt_ends import NAME, attempt_ends
+from hala_hpc.jobs.attempt_records import NAME, attempt_ends
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.files import read_json

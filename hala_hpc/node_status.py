@@ -11,7 +11,7 @@ from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.backends.slurm_reasons import plain_reason
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import read_json
-from hala_hpc.failure_policy import newest_changes
+from hala_hpc.jobs.failures.policy import newest_changes
 from hala_hpc.feed import waits_for_room
 from hala_hpc.node_progress import NodeProgress, progress_of
 from hala_hpc.run_folder import RunNode, input_folders

@@ -7,8 +7,8 @@ from typing import Any
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
 from hala_hpc.core.files import read_json
-from hala_hpc.failure_evidence import scheduler_words
-from hala_hpc.failure_policy import BLAMELESS_ROUNDS, decide
+from hala_hpc.jobs.failures.evidence import scheduler_words
+from hala_hpc.jobs.failures.policy import BLAMELESS_ROUNDS, decide
 
 #: Rounds in a row that may end without a new mark or checkpoint before the gate gives up.
 IDLE_ROUNDS = 2

@@ -14,7 +14,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NoRoom
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
-from hala_hpc.failure_policy import adjusted_spec
+from hala_hpc.jobs.failures.policy import adjusted_spec
 from hala_hpc.node_jobs import gate_job, job_name, worker_job
 from hala_hpc.round_begin import begin_round
 from hala_hpc.round_end import blameless_rounds, idle_rounds

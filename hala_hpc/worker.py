@@ -21,7 +21,7 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.host_memory import explain_death, has_killed, memory_record
 from hala_hpc.engines.local_weights import root_on, sweep
-from hala_hpc.failure_class import NODE
+from hala_hpc.jobs.failures.classify import NODE
 
 #: How long a child may take to commit after it was told to stop, in seconds.
 GRACE_S = 600

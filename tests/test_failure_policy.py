@@ -11,8 +11,8 @@ from slow_run import STANDIN, recipe_word, standin_variables
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_json
-from hala_hpc.failure_class import Failure, as_json
-from hala_hpc.failure_policy import BLAMELESS_ROUNDS, Decision, adjusted_spec, decide
+from hala_hpc.jobs.failures.classify import Failure, as_json
+from hala_hpc.jobs.failures.policy import BLAMELESS_ROUNDS, Decision, adjusted_spec, decide
 from hala_hpc.failure_sizes import smaller_sizes
 from hala_hpc.gate import close
 from hala_hpc.round_begin import begin_round

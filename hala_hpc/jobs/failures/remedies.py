@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE
-from hala_hpc.failure_class import ENGINE, GPU_MEMORY, HOST_MEMORY, MEANING, NODE, Failure
+from hala_hpc.jobs.failures.classify import ENGINE, GPU_MEMORY, HOST_MEMORY, MEANING, NODE, Failure
 from hala_hpc.failure_sizes import smaller_sizes
 
 #: Ends of an engine on the same node after which others are taken.

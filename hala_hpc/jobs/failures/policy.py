@@ -12,8 +12,8 @@ from typing import Any
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, OK, RETRY
 from hala_hpc.core.files import read_json
-from hala_hpc.failure_changes import NoWay, avoiding_nodes, with_more_memory, with_smaller_sizes
-from hala_hpc.failure_class import (
+from hala_hpc.jobs.failures.remedies import NoWay, avoiding_nodes, with_more_memory, with_smaller_sizes
+from hala_hpc.jobs.failures.classify import (
     BUG,
     CANCELLED,
     DATA,
@@ -23,7 +23,7 @@ from hala_hpc.failure_class import (
     SET_UP,
     Failure,
 )
-from hala_hpc.failure_evidence import failures_of
+from hala_hpc.jobs.failures.evidence import failures_of
 
 #: Attempts that may end with the same traceback before there is no other.
 SAME_TRACEBACKS = 3

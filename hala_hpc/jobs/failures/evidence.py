@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hala_hpc.attempt_ends import FILE, NAME
+from hala_hpc.jobs.attempt_records import FILE, NAME
 from hala_hpc.backends.slurm_ends import ElementEnd, element_ends, memory_limit_gb
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.failure_class import (
+from hala_hpc.jobs.failures.classify import (
     FOLLOWS,
     HOST_MEMORY,
     PREEMPTED,
@@ -23,7 +23,7 @@ from hala_hpc.failure_class import (
     classify,
     from_json,
 )
-from hala_hpc.log_parts import parts_of, tail
+from hala_hpc.jobs.log_file import parts_of, tail
 
 #: Lines of a log that are searched for the words of libraries.
 LOG_LINES = 300

@@ -1,0 +1,1 @@
+"""Failures of a round of jobs: evidence, class, policy, and what the next round changes."""
