@@ -1,11 +1,26 @@
 """The folder of one node's results. Nothing else knows the names inside it."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hala_hpc.core.files import claim_json, read_json, write_json
+from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.records import (
+    AttemptRecord,
+    Claim,
+    ErrorReport,
+    FailureReason,
+    FailureReport,
+    Jobs,
+    NodeConfig,
+    NodeSummary,
+    Progress,
+    Round,
+    RoundFailures,
+    UnitMarker,
+    WorkerLease,
+)
 
 #: A worker whose sign of life is older than this is taken for dead, in seconds.
 ALIVE_S = 60
@@ -55,21 +70,30 @@ class Artifact:
         """The mark of a unit."""
         return self.folder / "done" / f"{unit:05d}.json"
 
+    @property
+    def attempts(self) -> Path:
+        """Folder of the records and private files of all attempts."""
+        return self.folder / "attempts"
+
     def attempt_folder(self, attempt: str) -> Path:
         """Private files of one attempt, removed when it ends."""
-        return self.folder / "attempts" / attempt
+        return self.attempts / attempt
 
     def attempt_file(self, attempt: str) -> Path:
         """How an attempt ended."""
-        return self.folder / "attempts" / f"{attempt}.json"
+        return self.attempts / f"{attempt}.json"
+
+    def error_file(self, attempt: str, rank: int) -> Path:
+        """Why the model code of one rank of an attempt ended."""
+        return self.attempts / f"{attempt}-error-{rank}.json"
 
     def failures_file(self, number: int) -> Path:
         """What kinds of failure ended the attempts of one round, once its gate has looked."""
-        return self.folder / "attempts" / f"failures-{number:04d}.json"
+        return self.attempts / f"failures-{number:04d}.json"
 
     def lease_file(self, worker: int) -> Path:
         """Which attempt may commit for a worker; the newest one wins."""
-        return self.folder / "attempts" / f"lease-{worker:05d}.json"
+        return self.attempts / f"lease-{worker:05d}.json"
 
     @property
     def shared(self) -> Path:
@@ -84,9 +108,14 @@ class Artifact:
         """Units that some worker of this round has taken."""
         return {int(path.stem) for path in (self.folder / "claims").glob("[0-9]*.json")}
 
+    @property
+    def kept(self) -> Path:
+        """Folder of what outlives attempts, of all units."""
+        return self.folder / "kept"
+
     def kept_folder(self, unit: int) -> Path:
         """Files that outlive an attempt: checkpoints of a unit."""
-        return self.folder / "kept" / f"{unit:05d}"
+        return self.kept / f"{unit:05d}"
 
     def progress_file(self, worker: int, rank: int = 0) -> Path:
         """The newest word of one rank of a worker."""
@@ -100,20 +129,36 @@ class Artifact:
         """The units of each worker in one round of jobs."""
         return self.folder / "rounds" / f"{number:04d}.json"
 
-    def config(self) -> dict[str, Any] | None:
-        """Settings and input fingerprints, or None before the first submission."""
-        config: dict[str, Any] | None = read_json(self.config_file)
+    def config(self) -> NodeConfig | None:
+        """Settings and input fingerprints; None before the first launch."""
+        return NodeConfig.read(self.config_file)
+
+    def require_config(self) -> NodeConfig:
+        """Settings and input fingerprints. Raises: UserError (NO_INPUT) if there are none."""
+        config = self.config()
+        if config is None:
+            raise UserError(f"{self.folder} is no artifact: config.json is missing", NO_INPUT)
         return config
 
-    def summary(self) -> dict[str, Any] | None:
-        """The mark of the node, or None."""
-        summary: dict[str, Any] | None = read_json(self.summary_file)
-        return summary
+    def write_config(self, config: NodeConfig) -> bool:
+        """Write settings and inputs unless they exist; True if this call wrote them."""
+        return config.claim(self.config_file)
 
-    def mark(self, unit: int) -> dict[str, Any] | None:
-        """The mark of a unit, or None."""
-        mark: dict[str, Any] | None = read_json(self.mark_file(unit))
-        return mark
+    def summary(self) -> NodeSummary | None:
+        """The summary of the node; None if the node is not done."""
+        return NodeSummary.read(self.summary_file)
+
+    def write_summary(self, summary: NodeSummary) -> None:
+        """Mark the node as done."""
+        summary.write(self.summary_file)
+
+    def mark(self, unit: int) -> UnitMarker | None:
+        """The marker of a unit; None if the unit is not done."""
+        return UnitMarker.read(self.mark_file(unit))
+
+    def write_mark(self, marker: UnitMarker) -> bool:
+        """Mark a unit as done unless it is; True if this call did."""
+        return marker.claim(self.mark_file(marker.unit))
 
     def done_units(self) -> list[int]:
         """Units that have a mark, in order."""
@@ -124,43 +169,94 @@ class Artifact:
         done = set(self.done_units())
         return [unit for unit in range(units) if unit not in done]
 
-    def write_mark(self, unit: int, mark: dict[str, Any]) -> bool:
-        """Mark a unit as done unless it is; say whether this call did."""
-        return claim_json(self.mark_file(unit), mark)
-
     def last_round(self) -> int:
         """Number of the newest round of jobs, 0 before the first."""
         names = (self.folder / "rounds").glob("[0-9]*.json")
         return max((int(path.stem) for path in names), default=0)
 
-    def round(self, number: int) -> dict[str, Any]:
-        """What was decided for one round; empty when there is none."""
-        return read_json(self.round_file(number)) or {}
+    def round(self, number: int) -> Round | None:
+        """What was decided for one round; None if there is no such round."""
+        return Round.read(self.round_file(number))
 
-    def write_round(self, number: int, value: dict[str, Any]) -> None:
-        """Write down what was decided for one round."""
-        write_json(self.round_file(number), value)
+    def newest_round(self) -> Round | None:
+        """What was decided for the newest round; None before the first."""
+        return self.round(self.last_round())
+
+    def require_newest_round(self) -> Round:
+        """What was decided for the newest round. Raises: UserError (NO_INPUT) if there is none."""
+        newest = self.newest_round()
+        if newest is None:
+            raise UserError(
+                f"{self.folder} has no round of jobs: give the line of the launch", NO_INPUT
+            )
+        return newest
+
+    def write_round(self, value: Round) -> None:
+        """Write down what was decided for a round."""
+        value.write(self.round_file(value.round))
+
+    def jobs(self) -> Jobs | None:
+        """Ids of the newest jobs; None before the first submission, or if the file is damaged."""
+        return Jobs.read_if_sound(self.jobs_file)
+
+    def write_jobs(self, jobs: Jobs) -> None:
+        """Write down the ids of the newest jobs."""
+        jobs.write(self.jobs_file)
 
     def job_ids(self) -> list[str]:
         """Ids of the newest workers and gate; empty before the first submission."""
-        jobs = read_json(self.jobs_file) or {}
-        return [jobs[key] for key in ("workers", "gate") if jobs.get(key)]
+        jobs = self.jobs()
+        return jobs.ids if jobs else []
 
-    def write_failure(self, code: int, reasons: list[str]) -> None:
-        """Write down why the node failed."""
-        write_json(self.failure_file, {"code": code, "reasons": reasons, "time": time.time()})
+    def failure(self) -> FailureReport | None:
+        """Why the node failed; None if it did not."""
+        return FailureReport.read(self.failure_file)
 
-    def progress(self) -> list[dict[str, Any]]:
+    def write_failure(self, code: int, reasons: Sequence[FailureReason | str]) -> None:
+        """Write down why the node failed; a bare text is a reason of no known class."""
+        found = tuple(FailureReason(text=one) if isinstance(one, str) else one for one in reasons)
+        FailureReport(code=code, reasons=found, time=time.time()).write(self.failure_file)
+
+    def round_failures(self, number: int) -> RoundFailures | None:
+        """Why the attempts of a round failed; None if its gate has not looked at it."""
+        return RoundFailures.read(self.failures_file(number))
+
+    def attempt(self, name: str) -> AttemptRecord | None:
+        """How an attempt ended, by its name, that of a rank with `-rank1` behind it.
+
+        None if it left no record, or a damaged one: both say nothing of its end.
+        """
+        return AttemptRecord.read_if_sound(self.attempt_file(name))
+
+    def error_report(self, attempt: str, rank: int) -> ErrorReport | None:
+        """Why the model code ended; None if it was killed before the report was whole."""
+        return ErrorReport.read_if_sound(self.error_file(attempt, rank))
+
+    def worker_lease(self, worker: int) -> WorkerLease | None:
+        """Which attempt may commit for a worker; None if none has begun."""
+        return WorkerLease.read_if_sound(self.lease_file(worker))
+
+    def claim(self, unit: int) -> Claim | None:
+        """Which worker makes a unit; None if nobody took it, or it is done."""
+        return Claim.read_if_sound(self.claim_file(unit))
+
+    def rank_progress(self, worker: int, rank: int = 0) -> Progress | None:
+        """The newest word of one rank of a worker; None before its first."""
+        return Progress.read_if_sound(self.progress_file(worker, rank))
+
+    def progress(self) -> list[Progress]:
         """The newest word of every worker (rank 0)."""
         files = sorted((self.folder / "progress").glob("*-0000.json"))
-        return [value for value in map(read_json, files) if value]
+        return [word for word in map(Progress.read_if_sound, files) if word]
 
     def is_alive(self) -> bool:
         """Whether some worker gave a sign of life within the last minute."""
-        files = (self.folder / "progress").glob("*.json")
-        now = time.time()
-        return any(
-            now - path.stat().st_mtime < ALIVE_S
-            for path in files
-            if not (read_json(path) or {}).get("ended")
-        )
+        return any(is_fresh(path) for path in (self.folder / "progress").glob("*.json"))
+
+
+def is_fresh(path: Path) -> bool:
+    """Whether a rank wrote its progress within the last minute and has not ended."""
+    if time.time() - path.stat().st_mtime >= ALIVE_S:
+        return False
+    word = Progress.read_if_sound(path)
+    return word is None or not word.ended

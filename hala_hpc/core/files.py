@@ -39,13 +39,18 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def claim_json(path: Path, value: Any) -> bool:
-    """Write a JSON file unless it is there already; say whether this call wrote it.
+    """Write a JSON file unless it is there already; say whether this call wrote it."""
+    return claim_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def claim_text(path: Path, text: str) -> bool:
+    """Write a text file unless it is there already; say whether this call wrote it.
 
     The first writer wins on any POSIX file system: `link` fails when the name is taken.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     sync(temporary)
     try:
         os.link(temporary, path)

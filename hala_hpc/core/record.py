@@ -1,0 +1,101 @@
+"""What every kind of record has: one reader and one writer, and one error for damaged files."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.files import claim_text, write_text
+
+#: Letters of a value that an error message shows.
+SHOWN_LETTERS = 60
+
+
+class Record(BaseModel):
+    """A frozen value that a work folder keeps as a JSON object.
+
+    Keys that a later version adds are ignored, so that two versions can share a folder.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        # A command builds the schemas of those records alone that it reads or writes.
+        defer_build=True,
+        protected_namespaces=(),
+        # The loss of a training may be no number.
+        ser_json_inf_nan="constants",
+    )
+
+    cure: ClassVar[str] = "remove the file and run the same command again"
+    """What helps where the file is damaged; ends the error message."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Read a file; None if it is absent.
+
+        Raises: UserError (BAD_DATA) naming file, field and cure if it is damaged or foreign.
+        """
+        try:
+            data = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IsADirectoryError:
+            raise UserError(f"{path} is a folder, not a file; {cls.cure}", BAD_DATA) from None
+        return cls.from_json(data, path)
+
+    @classmethod
+    def read_if_sound(cls, path: Path) -> Self | None:
+        """Read a file; None if it is absent, damaged or foreign.
+
+        For what is written again soon, or only helps: leases, claims, progress, ids of jobs.
+        """
+        try:
+            return cls.read(path)
+        except UserError:
+            return None
+
+    @classmethod
+    def from_json(cls, data: bytes | str, source: object) -> Self:
+        """Read JSON text; `source` names its file in the error.
+
+        Raises: UserError (BAD_DATA) if it is damaged or foreign.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            raise UserError(f"{source}: {explain(error)}; {cls.cure}", BAD_DATA) from None
+
+    def to_values(self) -> dict[str, Any]:
+        """JSON values of all fields."""
+        return self.model_dump(mode="json")
+
+    def to_json(self) -> str:
+        """The content of the file."""
+        return json.dumps(self.to_values(), ensure_ascii=False, indent=1) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Write the file whole or not at all, over an older one."""
+        write_text(path, self.to_json())
+
+    def claim(self, path: Path) -> bool:
+        """Write the file unless it exists; True if this call wrote it."""
+        return claim_text(path, self.to_json())
+
+
+def explain(error: ValidationError) -> str:
+    """The first fault that was found, with its place in the file, and how many more there are."""
+    faults = error.errors(include_url=False, include_context=False)
+    first = faults[0]
+    more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    place = ".".join(map(str, first["loc"]))
+    if not place:
+        return f"damaged or foreign file: {message}{more}"
+    if first["type"] == "missing":
+        return f"damaged or foreign file: {place} is missing{more}"
+    value = repr(first["input"])
+    shown = value if len(value) <= SHOWN_LETTERS else f"{value[:SHOWN_LETTERS]}..."
+    return f"damaged or foreign file: {place}={shown}: {message}{more}"
