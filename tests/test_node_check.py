@@ -19,9 +19,9 @@ from hala_hpc.engines.gpu_cards import processes_on, product_fault, uncorrected_
 CHECK = """
 import os, sys
 from pathlib import Path
-from hala_hpc.core.errors import Retry, UserError
+from hala_hpc.core.errors import BadNode, Retry, UserError
 from hala_hpc.core.resources import Resources
-from hala_hpc.engines.node_check import BadNode, check_node
+from hala_hpc.engines.node_check import check_node
 gpus, ranks, work = sys.argv[1:]
 check = "UNCHECKED" not in os.environ
 try:

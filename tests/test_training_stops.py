@@ -21,9 +21,9 @@ from benchmarks.stop_blows import is_saving
 from benchmarks.stop_node import Shape, StopRun
 from benchmarks.stops import Asked, Tally, stop_all
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import BAD_DATA, RETRY, UserError
+from hala_hpc.core.errors import BAD_DATA, RETRY, FailureClass, RankHung, UserError
 from hala_hpc.engines.running_engine import require_engine
-from hala_hpc.engines.step_watchdog import StepWatchdog, behind
+from hala_hpc.engines.step_watchdog import Behind, StepWatchdog, behind
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_settings import TrainingSettings
 from hala_hpc.engines.training_watch import LEAVING_S
@@ -209,7 +209,7 @@ def test_who_is_behind_is_told_by_the_files_of_the_ranks(tmp_path: Path) -> None
     def out(rank: int, attempt: str = "a1") -> Any:
         return SimpleNamespace(rank=rank, attempt=attempt, world_size=3)
 
-    assert behind(tmp_path, out(0)).startswith("rank 0 has never given a sign of life")
+    assert behind(tmp_path, out(0)).text.startswith("rank 0 has never given a sign of life")
     for rank in range(3):
         dog = StepWatchdog(tmp_path, out(rank), 60)
         dog.folder.mkdir(exist_ok=True)
@@ -218,10 +218,11 @@ def test_who_is_behind_is_told_by_the_files_of_the_ranks(tmp_path: Path) -> None
         dog.write()
     folder = tmp_path / ".ranks"
     node = json.loads((folder / "rank-1.json").read_text())["node"]
-    assert behind(folder, out(0)) == f"rank 1 on {node} is behind (reading, step 7)"
+    found = behind(folder, out(0))
+    assert found == Behind(f"rank 1 on {node} is behind (reading, step 7)", (node,))
     os.utime(folder / "rank-2.json", (1, 1))
-    assert f"rank 2 on {node} is silent for" in behind(folder, out(0))
-    assert "rank 1 has given no sign of life in this attempt" in behind(folder, out(0, "a2"))
+    assert f"rank 2 on {node} is silent for" in behind(folder, out(0)).text
+    assert "rank 1 has given no sign of life in this attempt" in behind(folder, out(0, "a2")).text
 
 
 def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -> None:
@@ -231,14 +232,15 @@ def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -
         dog.step = 1
         dog.write()
         node = json.loads((dog.folder / "rank-0.json").read_text())["node"]
-        assert behind(dog.folder, first) == f"rank 1 on {node} is behind (loading, step 0)"
+        found = behind(dog.folder, first)
+        assert found == Behind(f"rank 1 on {node} is behind (loading, step 0)", (node,))
 
 
 def test_a_hang_is_told_once_and_long_work_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hala_hpc.engines.step_watchdog.LOOK_S", 0.02)
-    told: list[str] = []
+    told: list[RankHung] = []
     out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, leave=told.append)
     with StepWatchdog(tmp_path, out, 0.1) as dog:
         for phase in ("loading", "saving", "evaluating"):
@@ -251,7 +253,8 @@ def test_a_hang_is_told_once_and_long_work_is_none(
         assert not told
         time.sleep(0.5)
     assert len(told) == 1
-    assert "after step 7" in told[0]
+    assert "after step 7" in str(told[0])
+    assert told[0].kind is FailureClass.ENGINE
 
 
 def test_another_engine_than_asked_for_is_an_error(tmp_path: Path) -> None:

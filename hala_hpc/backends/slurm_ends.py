@@ -5,25 +5,42 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from hala_hpc.backends.slurm_fields import megabytes
 from hala_hpc.backends.slurm_queue import ask, split_rows
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import FailureClass, Retry
 
 #: Accounting is a witness only: who asks goes on without it after so many seconds.
 ACCOUNTING_LIMIT_S = 10
-#: SLURM's states of what has ended, in our words. Those of `squeue`'s manual, "JOB STATE CODES".
-ENDS = {
-    "COMPLETED": "completed",
-    **dict.fromkeys(("PREEMPTED", "REQUEUED", "REQUEUE_HOLD", "REVOKED"), "preempted"),
-    **dict.fromkeys(("TIMEOUT", "DEADLINE"), "walltime"),
-    **dict.fromkeys(("NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"), "node"),
-    "OUT_OF_MEMORY": "host_memory",
-    "CANCELLED": "cancelled",
-    "FAILED": "failed",
+
+
+class JobEnd(StrEnum):
+    """Ends of a job that are no failure of one class."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """With an exit code or signal of its own."""
+    DEPENDENCY = "dependency"
+    """Cancelled by the scheduler, as what it waited for had failed."""
+
+
+#: SLURM's states of what has ended. Those of `squeue`'s manual, "JOB STATE CODES".
+ENDS: Mapping[str, FailureClass | JobEnd] = {
+    "COMPLETED": JobEnd.COMPLETED,
+    **dict.fromkeys(
+        ("PREEMPTED", "REQUEUED", "REQUEUE_HOLD", "REVOKED"), FailureClass.PREEMPTED
+    ),
+    **dict.fromkeys(("TIMEOUT", "DEADLINE"), FailureClass.TIMEOUT),
+    **dict.fromkeys(
+        ("NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"), FailureClass.NODE_FAILURE
+    ),
+    "OUT_OF_MEMORY": FailureClass.HOST_OOM,
+    "CANCELLED": FailureClass.CANCELLED,
+    "FAILED": JobEnd.FAILED,
 }
 #: No other run follows such an end: accounting that is behind may show it twice.
-FINAL = ("completed", "failed", "walltime", "host_memory")
+FINAL = (JobEnd.COMPLETED, JobEnd.FAILED, FailureClass.TIMEOUT, FailureClass.HOST_OOM)
 #: A list of nodes, e.g. `gpu[01-03,7],login1`: parts without and with brackets.
 HOSTS = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?([^,\[\]]*)")
 
@@ -34,9 +51,7 @@ class ElementEnd:
 
     job: str
     """`12_3`, or `12` for a job that is no array."""
-    kind: str
-    """completed, failed, preempted, walltime, node, host_memory, cancelled by somebody, or
-    dependency: cancelled by the scheduler, as what it waited for had failed."""
+    kind: FailureClass | JobEnd
     state: str
     """SLURM's own word."""
     nodes: tuple[str, ...] = ()
@@ -102,7 +117,8 @@ def remembered(ids: Collection[str]) -> Iterator[ElementEnd]:
         return
     for number, element, state, nodes, why in (r for r in split_rows(done.stdout) if len(r) == 5):
         if kind := ENDS.get(state):
-            kind = "dependency" if kind == "cancelled" and why.startswith("Dependency") else kind
+            if kind is FailureClass.CANCELLED and why.startswith("Dependency"):
+                kind = JobEnd.DEPENDENCY
             name = f"{number}_{element}" if element.isdigit() else number
             yield ElementEnd(name, kind, state, hosts(nodes))
 

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, BadNode, Retry, UserError
 from hala_hpc.core.resources import Resources
 
 #: How long the child may take: imports from a busy file system, GPUs, and waiting for other ranks.
@@ -28,14 +28,6 @@ LEAST_FREE_SHARE = 0.9
 ANSWER = "node_look:"
 #: Lines of the child's words that are told when it has no answer.
 SHOWN_LINES = 5
-
-
-class BadNode(Retry):
-    """This node cannot do the work, or `nodes` cannot: another attempt must go elsewhere."""
-
-    def __init__(self, text: str, nodes: tuple[str, ...]) -> None:
-        self.nodes = nodes
-        super().__init__(text)
 
 
 def check_node(resources: Resources, work: Path) -> None:
@@ -53,7 +45,7 @@ def check_node(resources: Resources, work: Path) -> None:
         return
     answer = look(node, resources)
     if bad := answer["bad_nodes"]:
-        raise BadNode("; ".join(answer["faults"]), tuple(bad))
+        raise BadNode("; ".join(answer["faults"]), nodes=bad)
     if answer["faults"]:
         raise Retry("; ".join(answer["faults"]))
     print(f"node {node}: {answer['told']}", flush=True)
@@ -65,7 +57,7 @@ def require_room(node: str, work: Path) -> None:
     free = shutil.disk_usage(local).free
     if free < LEAST_LOCAL_BYTES:
         text = f"node {node}: {local} has {free / 2**30:.2f} GB left; clean it, or set TMPDIR"
-        raise BadNode(text, (node,))
+        raise BadNode(text, nodes=(node,))
     free = shutil.disk_usage(work).free
     if free < LEAST_WORK_BYTES:
         raise UserError(
@@ -103,7 +95,7 @@ def look(node: str, resources: Resources) -> dict[str, Any]:
         # A process that hangs in a driver may outlive even this, so that it is not waited for.
         child.kill()
         raise BadNode(
-            f"node {node}: the look at its GPUs did not end in {LOOK_LIMIT_S} s", (node,)
+            f"node {node}: the look at its GPUs did not end in {LOOK_LIMIT_S} s", nodes=(node,)
         ) from None
     answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
     if answers:
@@ -111,5 +103,6 @@ def look(node: str, resources: Resources) -> dict[str, Any]:
         return answer
     end = " | ".join(said.splitlines()[-SHOWN_LINES:])
     raise BadNode(
-        f"node {node}: the look at its GPUs ended with code {child.returncode}: {end}", (node,)
+        f"node {node}: the look at its GPUs ended with code {child.returncode}: {end}",
+        nodes=(node,),
     )

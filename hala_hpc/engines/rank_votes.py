@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, FailureClass, Retry, UserError
 
 T = TypeVar("T")
 #: Errors of a full disk: another attempt would meet the same.
@@ -52,13 +52,15 @@ def on_all(work: Callable[[], T]) -> list[T]:
     """What `work` returned on each rank, by rank.
 
     When it failed on one rank it fails on all, so that none waits for another: UserError 73 for
-    a full disk, Retry for any other OSError, and a UserError or Retry as it is.
+    a full disk, Retry for any other OSError, and a UserError or Retry as it is; a Retry of another
+    rank is secondary here.
     """
     mine: tuple[T | None, tuple[str, int] | None]
+    own: FailureClass | None = None
     try:
         mine = work(), None
     except (OSError, UserError, Retry) as error:
-        mine = None, told_of(error)
+        mine, own = (None, told_of(error)), getattr(error, "kind", None)
     rank, world = rank_and_world()
     found: list[Any] = [mine]
     if world > 1:
@@ -69,8 +71,9 @@ def on_all(work: Callable[[], T]) -> list[T]:
     failed = [(number, error) for number, (_, error) in enumerate(found) if error]
     if failed:
         number, (text, code) = failed[0]
+        kind = own if number == rank else FailureClass.SECONDARY
         text = text if number == rank else f"rank {number}: {text}"
-        raise UserError(text, code) if code else Retry(text)
+        raise UserError(text, code) if code else Retry(text, kind)
     return [value for value, _ in found]
 
 

@@ -11,9 +11,11 @@ import os
 import socket
 import threading
 import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from hala_hpc.core.errors import RankHung
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.checkpoints import RANKS
 
@@ -23,6 +25,45 @@ SILENT_S = 20.0
 STDERR = 2
 #: Phases in which no step is due: they may take long, and collectives have limits of their own.
 LONG = ("loading", "saving", "evaluating", "ended")
+
+
+@dataclass(frozen=True)
+class RankState:
+    """How far one rank is, as it tells the others in a file of its own."""
+
+    rank: int
+    attempt: str
+    node: str
+    step: int
+    passes: int
+    phase: str
+    time: float
+    written: float = 0.0
+    """By the clock of the file server, which is one; those of the nodes may differ."""
+
+    def write(self, file: Path) -> None:
+        """Replace the file. Not brought to the disk: only the living read it."""
+        temporary = file.with_name(f".{file.name}.tmp")
+        temporary.write_text(json.dumps(asdict(self)))
+        temporary.replace(file)
+
+    @classmethod
+    def read(cls, file: Path) -> "RankState | None":
+        """What a rank wrote; None where it never did, or the file is damaged."""
+        try:
+            state = cls(**json.loads(file.read_text()))
+            return replace(state, written=file.stat().st_mtime)
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+@dataclass(frozen=True)
+class Behind:
+    """Which ranks keep the others waiting."""
+
+    text: str
+    nodes: tuple[str, ...] = ()
+    """Their nodes, those that are known."""
 
 
 class StepWatchdog:
@@ -59,20 +100,18 @@ class StepWatchdog:
             self.passes += 1
 
     def write(self) -> None:
-        """Tell the others how far this rank is. Not brought to the disk: only the living read."""
-        file = self.folder / f"rank-{self.out.rank}.json"
-        temporary = file.with_name(f".{file.name}.tmp")
-        facts = {
-            "rank": self.out.rank,
-            "attempt": self.out.attempt,
-            "node": os.environ.get("HALA_NODE", socket.gethostname()),
-            "step": self.step,
-            "passes": self.passes,
-            "phase": self.phase,
-            "time": time.time(),
-        }
-        temporary.write_text(json.dumps(facts))
-        temporary.replace(file)
+        """Tell the others how far this rank is."""
+        node = os.environ.get("HALA_NODE", socket.gethostname())
+        state = RankState(
+            self.out.rank,
+            self.out.attempt,
+            node,
+            self.step,
+            self.passes,
+            self.phase,
+            time.time(),
+        )
+        state.write(self.folder / f"rank-{self.out.rank}.json")
 
     def _write_if_can(self) -> None:
         # A file server that is away for a moment ends no training.
@@ -90,47 +129,49 @@ class StepWatchdog:
             self.idle_s = self.idle_s + passed_s if same else 0.0
             seen, looked = (self.step, self.phase in LONG), now
             if self.idle_s > self.limit_s:
-                reason = (
-                    f"no step ended in {self.idle_s:.0f} s after step {self.step} "
-                    f"(step_timeout_min={self.limit_s / 60:g}); "
-                    f"{behind(self.folder, self.out, min(SILENT_S, self.limit_s / 2))}"
-                )
                 # Where every thread is, for the log: a hang has no other witness.
                 faulthandler.dump_traceback(STDERR)
-                self.out.leave(reason)
+                self.out.leave(self.hang())
                 return
 
+    def hang(self) -> RankHung:
+        """That no step ends, and which rank is to blame."""
+        found = behind(self.folder, self.out, min(SILENT_S, self.limit_s / 2))
+        return RankHung(
+            f"no step ended in {self.idle_s:.0f} s after step {self.step} "
+            f"(step_timeout_min={self.limit_s / 60:g}); {found.text}",
+            # The first alone: a node is excluded for hangs only where it is the one to blame.
+            nodes=found.nodes[:1],
+        )
 
-def behind(folder: Path, out: Out, silent_s: float = SILENT_S) -> str:
+
+def behind(folder: Path, out: Out, silent_s: float = SILENT_S) -> Behind:
     """Which ranks are silent for so long or less far than the others, with their nodes."""
     mine = folder / f"rank-{out.rank}.json"
     now = mine.stat().st_mtime if mine.exists() else time.time()
-    states: dict[int, dict[str, Any]] = {}
+    alive: list[RankState] = []
     silent: list[str] = []
+    nodes: list[str] = []
     for rank in range(out.world_size):
         file = folder / f"rank-{rank}.json"
-        try:
-            state = json.loads(file.read_text())
-            # By the clock of the file server, which is one; those of the nodes may differ.
-            age_s = now - file.stat().st_mtime
-        except (OSError, ValueError):
+        state = RankState.read(file)
+        if state is None:
             silent.append(f"rank {rank} has never given a sign of life")
-            continue
-        if state["attempt"] != out.attempt:
+        elif state.attempt != out.attempt:
             silent.append(f"rank {rank} has given no sign of life in this attempt")
-        elif age_s > silent_s:
+        elif (age_s := now - state.written) > silent_s:
+            nodes.append(state.node)
             silent.append(
-                f"rank {rank} on {state['node']} is silent for {age_s:.0f} s "
-                f"({state['phase']}, step {state['step']})"
+                f"rank {rank} on {state.node} is silent for {age_s:.0f} s "
+                f"({state.phase}, step {state.step})"
             )
         else:
-            states[rank] = state
+            alive.append(state)
     if silent:
-        return "; ".join(silent)
-    far = {rank: (state["step"], state["passes"]) for rank, state in states.items()}
-    slow = [states[rank] for rank in far if far[rank] < max(far.values())]
+        return Behind("; ".join(silent), tuple(nodes))
+    furthest = max((state.step, state.passes) for state in alive)
+    slow = [state for state in alive if (state.step, state.passes) < furthest]
     if not slow:
-        return "all ranks are equally far and give signs of life"
-    return "; ".join(
-        f"rank {s['rank']} on {s['node']} is behind ({s['phase']}, step {s['step']})" for s in slow
-    )
+        return Behind("all ranks are equally far and give signs of life")
+    texts = [f"rank {s.rank} on {s.node} is behind ({s.phase}, step {s.step})" for s in slow]
+    return Behind("; ".join(texts), tuple(s.node for s in slow))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import BAD_DATA, Retry, UserError
+from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.stage import Out
 from hala_hpc.data.tensors import weight_bytes
@@ -25,8 +25,8 @@ def train(training: Training, out: Out) -> dict[str, Any] | None:
     """Train to the end, from the newest verified checkpoint; write the model to `out.folder(0)`.
 
     Returns the figures of the training on rank 0, nothing on the others. When it was told to
-    stop, a checkpoint is saved, and rank 0 raises Retry, as does every rank where another one is
-    lost; the other ranks return None. Raises UserError for a compressed model, tokens of another
+    stop, a checkpoint is saved, and rank 0 raises StopRequested; the other ranks return None. Every
+    rank raises RankLost where another one is lost. Raises UserError for a compressed model, tokens of another
     vocabulary, packing that leaks, a loss that is no number, and an engine other than the one
     asked for.
     """
@@ -39,7 +39,7 @@ def train(training: Training, out: Out) -> dict[str, Any] | None:
             return run_attempt(training, out, pulse)
         except RuntimeError as error:
             if is_lost_rank(error):
-                raise Retry(f"another rank is gone: {error}") from error
+                raise RankLost(f"another rank is gone: {error}") from error
             raise
 
 
@@ -71,13 +71,13 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> dict[str, 
 
 
 def leave(out: Out, where: str) -> None:
-    """Raise Retry on rank 0, whoever was told to stop; the others just leave.
+    """Raise StopRequested on rank 0, whoever was told to stop; the others just leave.
 
     A rank that leaves with an error has the scheduler end the others, and rank 0 may have to wait
     for the scheduler to put the job back into the queue.
     """
     if out.rank == 0:
-        raise Retry(f"told to stop {where}; what was learnt is saved")
+        raise StopRequested(f"told to stop {where}; what was learnt is saved")
 
 
 def find_start(training: Training, out: Out) -> Path | None:

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import Retry, UserError
+from hala_hpc.core.errors import StopRequested, UserError
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.checkpoints import (
@@ -68,7 +68,7 @@ def convert_once(checkpoint: Path, staged: Path, out: Out) -> None:
         write_json(word, {"error": error})
     while not word.exists():
         if out.stop:
-            raise Retry("told to stop while a checkpoint was converted")
+            raise StopRequested("told to stop while a checkpoint was converted")
         time.sleep(0.5)
     error = read_json(word)["error"]
     if error:

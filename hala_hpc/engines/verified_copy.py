@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.engines.node_check import BadNode
+from hala_hpc.core.errors import BadNode
 
 BLOCK_BYTES = 2**24
 #: Files that are copied at once: one stream alone is slow on large file systems.
@@ -87,4 +87,4 @@ def require_same(home: Path, facts: dict[str, tuple[int, str]]) -> None:
     for name, expected in facts.items():
         if found[name] != expected:
             node = os.environ.get("HALA_NODE", "this machine")
-            raise BadNode(f"node {node}: {home / name} is not what was written there", (node,))
+            raise BadNode(f"node {node}: {home / name} is not what was written there", nodes=[node])

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import EngineDied, EngineHung, Retry
 
 #: How often the engine is looked at, in seconds.
 LOOK_S = 0.5
@@ -31,13 +31,13 @@ class EngineWatch:
 
     `with EngineWatch(limit_s, leave) as watch:`, and in it `watch.beat(in_flight)` after every
     engine step, with the number of requests that the engine still holds; `watch.beat(0)` before
-    long work of another kind. `leave(reason)` is called from another thread, after the engine's
+    long work of another kind. `leave(error)` is called from another thread, after the engine's
     processes were killed; it must end this process.
 
-    An `EngineDeadError` that comes out of the block becomes a `Retry`.
+    An `EngineDeadError` that comes out of the block becomes an `EngineDied`.
     """
 
-    def __init__(self, limit_s: float, leave: Callable[[str], object]) -> None:
+    def __init__(self, limit_s: float, leave: Callable[[Retry], object]) -> None:
         self.limit_s, self.leave = limit_s, leave
         self.in_flight = 0
         self.beats = 0
@@ -62,12 +62,12 @@ class EngineWatch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End the watch; raise Retry where the block ended with the engine's death."""
+        """End the watch; raise EngineDied where the block ended with the engine's death."""
         self._ended.set()
         if error is not None and is_engine_death(error):
             # The process may need a moment to die after it said that it does.
             time.sleep(LOOK_S)
-            raise Retry(self.death() or f"the engine failed: {error}") from error
+            raise EngineDied(self.death() or f"the engine failed: {error}") from error
 
     @contextlib.contextmanager
     def restarting(self) -> Iterator[None]:
@@ -93,6 +93,13 @@ class EngineWatch:
             f"{self.limit_s:g}) while {self.in_flight} requests were in flight"
         )
 
+    def failure(self) -> Retry | None:
+        """What is wrong with the engine; None while nothing is."""
+        if death := self.death():
+            return EngineDied(death)
+        hang = self.hang()
+        return EngineHung(hang) if hang else None
+
     def _watch(self) -> None:
         beats, looked = self.beats, time.monotonic()
         while not self._ended.wait(LOOK_S):
@@ -104,12 +111,11 @@ class EngineWatch:
             if self.death() and self._ended.wait(OWN_WORDS_S):
                 return
             # Looked at again: the main thread may have begun to restart the engine.
-            reason = self.death() or self.hang()
-            if reason:
+            if failure := self.failure():
                 # Where every thread is, for the log: a hang has no other witness.
                 faulthandler.dump_traceback(STDERR)
                 kill_descendants()
-                self.leave(reason)
+                self.leave(failure)
                 return
 
 

@@ -1,7 +1,12 @@
-"""How the attempts of a node ended: the words of their supervisors, and silence."""
+"""Names and records of attempts: formatted, parsed and listed here only.
+
+`attempts/` of a node holds for each rank of each attempt `r0001-w00003-12_3-0.json`, of other
+ranks than 0 `r0001-w00003-12_3-0-rank1.json`: what its supervisor wrote when it ended.
+"""
 
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,10 +22,12 @@ from hala_hpc.core.errors import (
     UNAVAILABLE,
     USAGE,
 )
-from hala_hpc.core.files import read_json
+from hala_hpc.core.records import AttemptRecord
 
-NAME = re.compile(r"r(?P<round>\d{4})-w(?P<worker>\d{5})-(?P<job>[^-\s]+)-(?P<restarts>\d+)")
-FILE = re.compile(rf"(?P<name>{NAME.pattern})(?:-rank(?P<rank>\d+))?\.json")
+#: Rounds have four digits or more, workers five or more.
+NAME = re.compile(r"r(?P<round>\d{4,})-w(?P<worker>\d{5,})-(?P<job>[^-\s]+)-(?P<restarts>\d+)")
+#: The record of a rank.
+RECORD = re.compile(rf"(?P<name>{NAME.pattern})(?:-rank(?P<rank>\d+))?")
 CODE_WORDS = {
     OK: "all done",
     USAGE: "usage",
@@ -35,52 +42,140 @@ CODE_WORDS = {
 
 
 @dataclass(frozen=True)
+class AttemptName:
+    """`r0001-w00003-12_3-0`: one run of one worker in one round of jobs."""
+
+    round: int
+    worker: int
+    job: str
+    """`12_3`: the element of an array; the number alone of a job that is no array."""
+    restarts: int
+    """How often the scheduler has started the job again."""
+
+    def __str__(self) -> str:
+        return f"r{self.round:04d}-w{self.worker:05d}-{self.job}-{self.restarts}"
+
+    @property
+    def job_id(self) -> str:
+        """Number of the job or array."""
+        return self.job.partition("_")[0]
+
+    def record_name(self, rank: int) -> str:
+        """Name of the record of a rank, without `.json`."""
+        return str(self) if rank == 0 else f"{self}-rank{rank}"
+
+    @classmethod
+    def parse(cls, text: str) -> "AttemptName | None":
+        """Read a name; None where the text is no name of an attempt."""
+        found = NAME.fullmatch(text)
+        return cls.of(found) if found else None
+
+    @classmethod
+    def of(cls, found: re.Match[str]) -> "AttemptName":
+        """The name that one of the patterns of this module has found."""
+        return cls(int(found["round"]), int(found["worker"]), found["job"], int(found["restarts"]))
+
+
+@dataclass(frozen=True)
+class RankAttempt:
+    """One rank of one attempt, by the name of its record."""
+
+    name: AttemptName
+    rank: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "RankAttempt | None":
+        """Read the name of a record without `.json`; None where it is none."""
+        found = RECORD.fullmatch(text)
+        return cls(AttemptName.of(found), int(found["rank"] or 0)) if found else None
+
+
+@dataclass(frozen=True)
 class AttemptEnd:
     """One rank of one attempt, and how it ended."""
 
-    name: str
-    worker: int
+    attempt: AttemptName
     rank: int
-    host: str
-    code: int
-    reasons: tuple[str, ...]
-    ended: float
-    """Seconds since the epoch."""
+    record: AttemptRecord
+
+    @cached_property
+    def name(self) -> str:
+        """Name of the attempt."""
+        return str(self.attempt)
+
+    @property
+    def worker(self) -> int:
+        """Number of the worker."""
+        return self.attempt.worker
+
+    @property
+    def round(self) -> int:
+        """The round of jobs that it belongs to."""
+        return self.attempt.round
+
+    @property
+    def ended(self) -> float:
+        """Seconds since the epoch."""
+        return self.record.began + self.record.seconds
 
     @property
     def has_failed(self) -> bool:
         """Whether it ended for a reason of its own, not because it was stopped."""
-        return self.code not in (OK, RETRY)
-
-    @cached_property
-    def round(self) -> int:
-        """The round of jobs that it belongs to."""
-        found = NAME.match(self.name)
-        return int(found["round"]) if found else 0
+        return self.record.code not in (OK, RETRY)
 
     def words(self) -> str:
         """`exit code 70 (a defect): RuntimeError: no`."""
-        meaning = CODE_WORDS.get(self.code, "unknown")
-        reasons = "; ".join(" ".join(reason.split()) for reason in self.reasons)
-        return f"exit code {self.code} ({meaning})" + (f": {reasons}" if reasons else "")
+        code = self.record.code
+        meaning = CODE_WORDS.get(code, "unknown")
+        reasons = "; ".join(" ".join(reason.split()) for reason in self.record.reasons)
+        return f"exit code {code} ({meaning})" + (f": {reasons}" if reasons else "")
+
+
+def recorded_names(artifact: Artifact) -> list[RankAttempt]:
+    """Every rank of every attempt that left a record, by the names of the files alone."""
+    files = sorted(artifact.attempts.glob("r*.json"))
+    return [found for path in files if (found := RankAttempt.parse(path.stem))]
+
+
+def attempt_names(artifact: Artifact) -> set[AttemptName]:
+    """Every attempt of a node that left a file of any kind, however it ended."""
+    found = (NAME.match(path.name) for path in artifact.attempts.glob("r*"))
+    return {AttemptName.of(name) for name in found if name}
+
+
+def records_of(artifact: Artifact, number: int | None = None) -> Iterator[AttemptEnd]:
+    """The records of all attempts, or of those of one round, by name; not the damaged ones."""
+    for found in recorded_names(artifact):
+        if number is None or found.name.round == number:
+            record = artifact.attempt(found.name.record_name(found.rank))
+            if record:
+                yield AttemptEnd(found.name, found.rank, record)
 
 
 def attempt_ends(artifact: Artifact) -> list[AttemptEnd]:
-    """Every rank of every attempt that left a word, in the order of their ends."""
-    found = []
-    for path in (artifact.folder / "attempts").glob("r*.json"):
-        name = FILE.fullmatch(path.name)
-        value = read_json(path) if name else None
-        if name and value and "worker" in value:
-            reasons, ended = tuple(value["reasons"]), value["began"] + value["seconds"]
-            host, code = str(value["host"]), int(value["code"])
-            found.append(
-                AttemptEnd(name["name"], value["worker"], value["rank"], host, code, reasons, ended)
-            )
-    return sorted(found, key=lambda end: end.ended)
+    """Every rank of every attempt that left a record, in the order of their ends."""
+    return sorted(records_of(artifact), key=lambda end: end.ended)
+
+
+def failed_record(artifact: Artifact, attempt: str) -> AttemptRecord | None:
+    """What the first rank of an attempt wrote that ended with an error of its own."""
+    name = AttemptName.parse(attempt)
+    ends = records_of(artifact, name.round) if name else iter(())
+    return next((end.record for end in ends if end.attempt == name and end.has_failed), None)
+
+
+def newest_attempt(artifact: Artifact, worker: int) -> AttemptName | None:
+    """The attempt of a worker that began last; None where none has begun."""
+    lease = artifact.worker_lease(worker)
+    return AttemptName.parse(lease.attempt) if lease else None
+
+
+def has_records(artifact: Artifact) -> bool:
+    """Whether any attempt of a node has left a file."""
+    return any(artifact.attempts.glob("*.json"))
 
 
 def is_at_work(artifact: Artifact, attempt: str, worker: int, rank: int) -> bool:
     """Whether a rank of an attempt gave a sign of life, or its last, within the last minute."""
-    word = read_json(artifact.progress_file(worker, rank)) or {}
-    return word.get("attempt") == attempt and time.time() - word.get("time", 0) < ALIVE_S
+    word = artifact.rank_progress(worker, rank)
+    return bool(word and word.attempt == attempt and time.time() - word.time < ALIVE_S)

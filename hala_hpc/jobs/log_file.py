@@ -1,21 +1,30 @@
-"""The log of one rank of a worker: which lines are whose, when all attempts write into one file."""
+"""The log of one rank of a worker: all attempts write into one file, each after a head of its own.
+
+The head is written and parsed here only.
+"""
 
 import mmap
 import re
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-#: What the worker writes before an attempt. A bar that was cut may stand before it in its line.
+#: The head of an attempt. A bar that was cut may stand before it in its line.
 HEAD = re.compile(
-    rb"--- (?P<began>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<attempt>r\d{4}-w\d{5}-\S+) "
+    rb"--- (?P<began>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<attempt>r\d{4,}-w\d{5,}-\S+) "
     rb"on (?P<host>\S+)\n"
 )
+#: A head is no longer than this, in bytes: names of jobs and of hosts have limits.
+HEAD_BYTES = 1024
 #: What moves the cursor, colours, or rings.
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 BLOCK_BYTES = 65_536
+#: The search for a head reads larger blocks.
+SEARCH_BYTES = 4_194_304
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,11 @@ class LogPart:
     last: int
     began: str = ""
     """Moment as the clock of the worker's machine showed it, e.g. `2026-11-23 10:00:00`."""
+
+
+def head_of(attempt: str) -> bytes:
+    """The line that the worker writes into the log before an attempt."""
+    return f"--- {time.strftime('%F %T')} {attempt} on {socket.gethostname()}\n".encode()
 
 
 def parts_of(path: Path) -> list[LogPart]:
@@ -43,6 +57,37 @@ def parts_of(path: Path) -> list[LogPart]:
     ]
 
 
+def part_of(path: Path, attempt: str) -> LogPart | None:
+    """The part of one attempt, the newest first; None where it wrote nothing.
+
+    Reads the file from its end in blocks and no further than to the head of the attempt: a log
+    may be larger than the memory of a gate.
+    """
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        first = last = file.seek(0, 2)
+        while first:
+            # Heads that begin in this block, also the one that ends in the block behind it.
+            start = max(0, first - SEARCH_BYTES)
+            file.seek(start)
+            block = file.read(first - start + HEAD_BYTES)
+            begun = [head for head in HEAD.finditer(block) if head.start() < first - start]
+            for head in reversed(begun):
+                if head["attempt"].decode() == attempt:
+                    host, began = head["host"].decode(), head["began"].decode()
+                    return LogPart(attempt, host, start + head.end(), last, began)
+                last = start + head.start()
+            first = start
+    return None
+
+
+def tail_of(path: Path, attempt: str, lines: int) -> list[str]:
+    """The last lines that an attempt wrote, fit for a terminal; none where it wrote nothing."""
+    part = part_of(path, attempt)
+    return tail(path, part, lines) if part else []
+
+
 def whole(path: Path) -> LogPart:
     """A log that is not divided, e.g. that of a gate."""
     return LogPart("", "", 0, path.stat().st_size)
@@ -50,12 +95,16 @@ def whole(path: Path) -> LogPart:
 
 def tail(path: Path, part: LogPart, lines: int) -> list[str]:
     """The last lines of a part, fit for a terminal. Reads no more of the file than it must."""
-    first, text = part.last, b""
+    first, newlines, blocks = part.last, 0, []
+    # A bar of progress may be a line of gigabytes.
+    bound = max(part.first, part.last - lines * BLOCK_BYTES)
     with path.open("rb") as file:
-        while first > part.first and text.count(b"\n") <= lines:
-            last, first = first, max(part.first, first - BLOCK_BYTES)
+        while first > bound and newlines <= lines:
+            last, first = first, max(bound, first - BLOCK_BYTES)
             file.seek(first)
-            text = file.read(last - first) + text
+            blocks.append(file.read(last - first))
+            newlines += blocks[-1].count(b"\n")
+    text = b"".join(reversed(blocks))
     found = text.decode(errors="replace").split("\n")
     found = found[:-1] if found[-1] == "" else found
     return [clean(line) for line in found[len(found) - min(lines, len(found)) :]]

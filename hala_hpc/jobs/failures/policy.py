@@ -1,125 +1,116 @@
-"""What the next round does differently after failures, and when there is no next round.
+"""POLICY: for each failure class what the next round does, how often, and who is to blame.
 
-Each kind of failure has a policy: the same again, on another node, with more memory, with fewer
-rows at once, or an end. Only what leaves the result as it is may change.
+Only what leaves the result as it is may change from round to round.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
 
-from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import INTERNAL, OK, RETRY
-from hala_hpc.core.files import read_json
-from hala_hpc.jobs.failures.remedies import NoWay, avoiding_nodes, with_more_memory, with_smaller_sizes
-from hala_hpc.jobs.failures.classify import (
-    BUG,
-    CANCELLED,
-    DATA,
-    FOLLOWS,
-    NODE,
-    PREEMPTED,
-    SET_UP,
-    Failure,
-)
-from hala_hpc.jobs.failures.evidence import failures_of
+from hala_hpc.core.errors import FailureClass
 
-#: Attempts that may end with the same traceback before there is no other.
-SAME_TRACEBACKS = 3
-#: Rounds in a row without progress that only preemption or bad nodes ended. Each of them costs a
-#: wait in the queue: where this many bring nothing, the queue lets no work be done.
-BLAMELESS_ROUNDS = 30
+
+class Action(StrEnum):
+    """What follows from a failure."""
+
+    RESUBMIT = "resubmit"
+    """The same again."""
+    EXCLUDE_NODE = "exclude_node"
+    """Again, on other nodes."""
+    RAISE_MEMORY = "raise_memory"
+    """Again, with half as much host memory more."""
+    SMALLER_BATCH = "smaller_batch"
+    """Again, with half as many rows on a GPU at once."""
+    STOP = "stop"
+    """No other round: it would end as this one did."""
+    LEAVE_TO_USER = "leave_to_user"
+    """No other round: somebody ended the jobs and may launch again."""
+
+
+class Counted(StrEnum):
+    """What a bound counts."""
+
+    IDLE_ROUNDS = "rounds in a row that ended without a new marker or checkpoint"
+    BLAMELESS_ROUNDS = "rounds in a row that only the cluster ended, without progress"
+    EXCLUDED_NODES = "nodes that are excluded"
+    ROUNDS_AT_MEMORY_LIMIT = "rounds with the most memory that may be asked for"
+    ROUNDS_WITH_ONE_ROW = "rounds with a single row on a GPU at once"
+    SAME_TRACEBACKS = "attempts that ended with the same traceback"
+    ATTEMPTS = "attempts that ended so"
+
+
+class Blame(StrEnum):
+    """Who can do something about a failure."""
+
+    CLUSTER = "cluster"
+    """Rounds that ended by such failures alone do not count as idle."""
+    USER = "user"
+    CODE = "code"
+    """A defect of this program or of a library."""
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
-class Decision:
-    """What follows from the failures of a round."""
+class Bound:
+    """How often a remedy is tried before the node fails."""
 
-    spec: dict[str, Any]
-    """Of the next round; `because` in it tells what was changed, and why."""
-    code: int = OK
-    """Where there must be no next round, the exit code of the node; else 0."""
-    reasons: tuple[str, ...] = ()
-    """Why there must be none."""
-    is_blameless: bool = False
-    """Whether only the cluster is to blame: the round does not count as idle."""
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether the next round is another: this one does not count as idle."""
-        return bool(self.spec["because"])
+    limit: int
+    counts: Counted
 
 
-def adjusted_spec(artifact: Artifact, spec: dict[str, Any]) -> dict[str, Any]:
-    """The spec of the round after the last one, changed as its failures ask for."""
-    return decide(artifact, spec).spec
+@dataclass(frozen=True)
+class Remedy:
+    """What follows from failures of one class."""
+
+    action: Action
+    bound: Bound
+    blames: Blame
+    meaning: str
+    """The class, for people."""
+    after: int = 1
+    """Failures on one node before the node is excluded."""
 
 
-def decide(artifact: Artifact, spec: dict[str, Any]) -> Decision:
-    """What follows from the failures that were noted of the rounds since a person asked.
+#: Each idle round costs a wait in the queue: two are no chance any more.
+IDLE = Bound(2, Counted.IDLE_ROUNDS)
+#: Rounds that the cluster ended: where this many bring nothing, the queue lets no work be done.
+BLAMELESS = Bound(30, Counted.BLAMELESS_ROUNDS)
+#: Nodes that may be excluded: where more are bad, something else is the matter.
+BAD_NODES = Bound(8, Counted.EXCLUDED_NODES)
+ONCE = Bound(1, Counted.ATTEMPTS)
 
-    `spec` is that of the last round. Nothing is asked or written here, so that the same answer
-    comes whenever it is called.
-    """
-    number = artifact.last_round()
-    first = int(spec.get("since_round", number))
-    rounds = [failures_of(artifact, one) for one in range(first, number + 1)]
-    told = read_json(artifact.failures_file(number)) or {}
-    base = {**spec, "since_round": first, "because": []}
-    failures = [failure for failure in rounds[-1] if failure.kind != FOLLOWS]
-    all_failures = [failure for one in rounds for failure in one]
-    code, reasons = stop(artifact, failures, all_failures)
-    if code != OK:
-        return Decision(base, code, tuple(reasons))
-    is_elsewhere = spec["launcher"]["backend"] != "local"
-    blameless = bool(failures) and all(f.kind in (PREEMPTED, NODE) for f in failures)
-    blameless = blameless and is_elsewhere
-    stage = (artifact.config() or {}).get("stage", "")
-    try:
-        changed = avoiding_nodes(base, failures, all_failures)
-        changed = with_more_memory(changed, failures, told.get("memory_limit_gb"))
-        changed = with_smaller_sizes(changed, failures, stage)
-    except NoWay as end:
-        return Decision(base, end.code, (str(end),), blameless)
-    return Decision(changed, is_blameless=blameless)
-
-
-def stop(
-    artifact: Artifact, failures: Sequence[Failure], all_failures: Sequence[Failure]
-) -> tuple[int, list[str]]:
-    """Code and reasons where another attempt cannot help; (0, []) where it may."""
-    for failure in failures:
-        if failure.kind in (DATA, SET_UP):
-            record = read_json(artifact.attempt_file(failure.attempt)) or {}
-            return int(record.get("code", INTERNAL)), list(record.get("reasons", [failure.text]))
-    cancelled = [failure.text for failure in failures if failure.kind == CANCELLED]
-    if cancelled:
-        return RETRY, [
-            f"{len(cancelled)} of its jobs were cancelled: {cancelled[0]}; the same line goes on"
-        ]
-    signature, count = most_common_traceback(all_failures)
-    if count >= SAME_TRACEBACKS:
-        text = next(f.text for f in all_failures if f.signature == signature)
-        return INTERNAL, [f"{count} attempts ended with the same traceback, {signature}: {text}"]
-    return OK, []
-
-
-def most_common_traceback(failures: Iterable[Failure]) -> tuple[str, int]:
-    """The traceback that ended most attempts, and how many; ranks of an attempt count once."""
-    ends = {(f.signature, f.attempt) for f in failures if f.kind == BUG and f.signature}
-    counted = Counter(signature for signature, _ in ends).most_common(1)
-    return counted[0] if counted else ("", 0)
-
-
-def changes_of(artifact: Artifact, first: int = 1) -> list[str]:
-    """What rounds from this one on did differently from those before them, and why."""
-    rounds = (artifact.round(number) for number in range(first, artifact.last_round() + 1))
-    return [text for one in rounds for text in one.get("spec", {}).get("because", [])]
-
-
-def newest_changes(artifact: Artifact) -> list[str]:
-    """What was changed since a person asked last, and why."""
-    last = artifact.last_round()
-    spec = artifact.round(last).get("spec", {})
-    return changes_of(artifact, spec["since_round"]) if spec.get("since_round") else []
+POLICY: Mapping[FailureClass, Remedy] = {
+    FailureClass.PREEMPTED: Remedy(Action.RESUBMIT, BLAMELESS, Blame.CLUSTER, "preempted"),
+    FailureClass.TIMEOUT: Remedy(Action.RESUBMIT, IDLE, Blame.USER, "out of its time"),
+    FailureClass.NODE_FAILURE: Remedy(
+        Action.EXCLUDE_NODE, BAD_NODES, Blame.CLUSTER, "a bad node"
+    ),
+    FailureClass.HOST_OOM: Remedy(
+        Action.RAISE_MEMORY,
+        Bound(1, Counted.ROUNDS_AT_MEMORY_LIMIT),
+        Blame.USER,
+        "out of the host's memory",
+    ),
+    FailureClass.GPU_OOM: Remedy(
+        Action.SMALLER_BATCH,
+        Bound(1, Counted.ROUNDS_WITH_ONE_ROW),
+        Blame.USER,
+        "out of the GPU's memory",
+    ),
+    FailureClass.ENGINE: Remedy(
+        Action.EXCLUDE_NODE, IDLE, Blame.UNKNOWN, "the engine died or hung", after=2
+    ),
+    FailureClass.BAD_DATA: Remedy(Action.STOP, ONCE, Blame.USER, "bad data"),
+    FailureClass.EXCEPTION: Remedy(
+        Action.RESUBMIT, Bound(3, Counted.SAME_TRACEBACKS), Blame.CODE, "a defect"
+    ),
+    FailureClass.CONFIG_ERROR: Remedy(
+        Action.STOP, ONCE, Blame.USER, "a mistake in recipe or set-up"
+    ),
+    FailureClass.CANCELLED: Remedy(Action.LEAVE_TO_USER, ONCE, Blame.USER, "cancelled"),
+    FailureClass.KILLED: Remedy(Action.RESUBMIT, IDLE, Blame.UNKNOWN, "killed"),
+    FailureClass.NO_REPORT: Remedy(Action.RESUBMIT, IDLE, Blame.UNKNOWN, "no word was left"),
+    FailureClass.SECONDARY: Remedy(
+        Action.RESUBMIT, IDLE, Blame.UNKNOWN, "another rank or attempt failed"
+    ),
+}

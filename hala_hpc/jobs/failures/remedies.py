@@ -1,129 +1,172 @@
-"""What a round may do differently from the one before: other nodes, more memory, smaller sizes."""
+"""What a round may do differently from the one before: other nodes, more memory, smaller batches."""
 
 import importlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from hala_hpc.core.errors import CONFIG, UNAVAILABLE
-from hala_hpc.jobs.failures.classify import ENGINE, GPU_MEMORY, HOST_MEMORY, MEANING, NODE, Failure
+from hala_hpc.core.errors import CONFIG, UNAVAILABLE, FailureClass
+from hala_hpc.core.records import Failure, RoundSpec
 from hala_hpc.failure_sizes import smaller_sizes
+from hala_hpc.jobs.failures.policy import BAD_NODES, POLICY, Action
 
-#: Ends of an engine on the same node after which others are taken.
-ENGINE_ENDS = 2
-#: Nodes that may be excluded: where more are bad, something else is the matter.
-MOST_BAD_NODES = 8
 #: How much more memory the next round asks for.
 MORE_MEMORY = 1.5
 
 
-class NoWay(Exception):
+class NoRemedy(Exception):
     """Another round would end as this one did; its text says why and names the cure."""
 
-    def __init__(self, text: str, code: int) -> None:
-        self.code = code
+    def __init__(self, text: str, code: int, kind: FailureClass) -> None:
+        self.code, self.kind = code, kind
         super().__init__(text)
 
 
-def avoiding_nodes(
-    spec: dict[str, Any], failures: Sequence[Failure], all_failures: Sequence[Failure]
-) -> dict[str, Any]:
-    """The spec with the bad nodes of this round excluded. Raises NoWay where that is not possible.
+@dataclass(frozen=True)
+class Aftermath:
+    """The failures of a round, and what its remedies must know beside them."""
+
+    failures: Sequence[Failure]
+    """Of the last round."""
+    all_failures: Sequence[Failure]
+    """Of all rounds since a person asked."""
+    memory_limit_gb: int | None
+    """The most that the cluster lets a job ask for; None if unknown."""
+    stage: str
+
+    def with_action(self, action: Action) -> list[Failure]:
+        """Failures of the last round that ask for a remedy."""
+        return [failure for failure in self.failures if POLICY[failure.kind].action is action]
+
+
+def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
+    """The spec with the bad nodes of this round excluded.
 
     A job of several nodes of which one was lost excludes none: the scheduler knows which it was.
+
+    Raises: NoRemedy where they cannot be excluded.
     """
-    if spec["launcher"]["backend"] == "local":
+    if spec.is_local:
         return spec
-    bad = bad_nodes(failures, all_failures)
-    options = spec["resources"]["options"]
+    bad = bad_nodes(aftermath)
+    options = spec.resources.options
     before = [name for name in options.get("exclude", "").split(",") if name]
     # Only what we excluded is counted, by the names of nodes: the launcher's may be ranges.
-    ours = dict.fromkeys([*spec.get("bad_nodes", []), *bad])
+    ours = dict.fromkeys([*spec.bad_nodes, *bad])
     new = [name for name in bad if name not in before]
     if not new:
         return spec
-    if len(ours) > MOST_BAD_NODES:
-        raise NoWay(f"{len(ours)} nodes failed ({', '.join(ours)}): {bad[new[0]]}", UNAVAILABLE)
+    first = bad[new[0]]
+    if len(ours) > BAD_NODES.limit:
+        text = f"{len(ours)} nodes failed ({', '.join(ours)}): {first.text}"
+        raise NoRemedy(text, UNAVAILABLE, first.kind)
     if options.get("nodelist"):
-        raise NoWay(
+        raise NoRemedy(
             f"{', '.join(new)} cannot be left out, as options.nodelist={options['nodelist']} asks "
-            f"for these nodes: {bad[new[0]]}",
+            f"for these nodes: {first.text}",
             UNAVAILABLE,
+            first.kind,
         )
-    options = options | {"exclude": ",".join([*before, *new])}
-    because = [f"{name} is excluded: {bad[name]}" for name in new]
+    options = {**options, "exclude": ",".join([*before, *new])}
+    because = [f"{name} is excluded: {bad[name].text}" for name in new]
     changed = with_resources(spec, {"options": options}, because)
-    return changed | {"bad_nodes": list(ours)}
+    return changed.model_copy(update={"bad_nodes": tuple(ours)})
 
 
-def bad_nodes(failures: Sequence[Failure], all_failures: Sequence[Failure]) -> dict[str, str]:
-    """Nodes to keep away from, with the reason."""
-    bad = {f.nodes[0]: f.text for f in failures if f.kind == NODE and len(f.nodes) == 1}
-    ends = {(f.nodes[0], f.attempt): f.text for f in all_failures if is_engine_on_one_node(f)}
+def bad_nodes(aftermath: Aftermath) -> dict[str, Failure]:
+    """Nodes to keep away from, with the failure that shows it."""
+    bad = {
+        failure.nodes[0]: failure
+        for failure in aftermath.failures
+        if is_of_one_node(failure) and POLICY[failure.kind].after == 1
+    }
+    several = [
+        failure
+        for failure in aftermath.all_failures
+        if is_of_one_node(failure) and POLICY[failure.kind].after > 1
+    ]
+    ends = {(failure.nodes[0], failure.attempt): failure for failure in several}
     counts = Counter(node for node, _ in ends)
-    for (node, _), text in ends.items():
-        if counts[node] >= ENGINE_ENDS:
-            bad.setdefault(node, f"the engine ended {counts[node]} times there: {text}")
+    for (node, _), failure in ends.items():
+        if counts[node] >= POLICY[failure.kind].after:
+            text = f"the engine ended {counts[node]} times there: {failure.text}"
+            bad.setdefault(node, failure.model_copy(update={"text": text}))
     return bad
 
 
-def is_engine_on_one_node(failure: Failure) -> bool:
-    """Whether an engine ended, and it is known where."""
-    return failure.kind == ENGINE and len(failure.nodes) == 1
+def is_of_one_node(failure: Failure) -> bool:
+    """Whether a node may be to blame, and it is known which."""
+    return POLICY[failure.kind].action is Action.EXCLUDE_NODE and len(failure.nodes) == 1
 
 
-def with_more_memory(
-    spec: dict[str, Any], failures: Sequence[Failure], site_limit_gb: int | None
-) -> dict[str, Any]:
-    """The spec with half as much memory again. Raises NoWay where it is at its limit.
+def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
+    """The spec with half as much memory again.
 
     The limit is the launcher's `mem_limit_gb`, and what the nodes of the partition have.
+
+    Raises: NoRemedy where memory is at its limit.
     """
-    found = [failure for failure in failures if failure.kind == HOST_MEMORY]
-    if not found or spec["launcher"]["backend"] == "local":
+    found = aftermath.with_action(Action.RAISE_MEMORY)
+    if not found or spec.is_local:
         return spec
-    now = int(spec["resources"]["mem_gb"])
-    limits = [limit for limit in (spec["resources"].get("mem_limit_gb"), site_limit_gb) if limit]
+    now = spec.resources.mem_gb
+    limits = [
+        limit for limit in (spec.resources.mem_limit_gb, aftermath.memory_limit_gb) if limit
+    ]
     more = min([math.ceil(now * MORE_MEMORY), *limits])
     if more <= now:
-        raise NoWay(
+        raise NoRemedy(
             f"mem_gb={now} is too little, and {min(limits)} is the most that may be asked for: "
             f"{found[0].text}; take fewer rows at once, or a partition with larger nodes",
             CONFIG,
+            found[0].kind,
         )
     because = f"mem_gb is {more} instead of {now}: {found[0].text}"
     return with_resources(spec, {"mem_gb": more}, [because])
 
 
-def with_smaller_sizes(
-    spec: dict[str, Any], failures: Sequence[Failure], stage: str
-) -> dict[str, Any]:
-    """The spec with half as many rows at once on a GPU. Raises NoWay where it is one already."""
-    found = [failure for failure in failures if failure.kind == GPU_MEMORY]
+def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
+    """The spec with half as many rows on a GPU at once.
+
+    Raises: NoRemedy where it is a single one already.
+    """
+    found = aftermath.with_action(Action.SMALLER_BATCH)
     if not found:
         return spec
-    settings_class = importlib.import_module(f"hala_hpc.stages.{stage}").STAGE.Settings
-    world = spec["resources"]["nodes"] * spec["resources"]["ranks_per_node"]
-    sizes = smaller_sizes(settings_class, spec["settings"], world)
+    meaning = POLICY[found[0].kind].meaning
+    settings_class = importlib.import_module(f"hala_hpc.stages.{aftermath.stage}").STAGE.Settings
+    world = spec.resources.nodes * spec.resources.ranks_per_node
+    sizes = smaller_sizes(settings_class, spec.settings, world)
     if sizes is None:
         return spec
     if not sizes:
-        raise NoWay(
-            f"{MEANING[GPU_MEMORY]} with a single row at once: {found[0].text}; share the model "
+        raise NoRemedy(
+            f"{meaning} with a single row at once: {found[0].text}; share the model "
             "among more GPUs, or let it take less (see --help of the stage)",
             CONFIG,
+            found[0].kind,
         )
-    settings, because = spec["settings"], list(spec["because"])
+    settings, because = spec.settings, list(spec.because)
     for size in sizes:
         settings = size.put_into(settings)
-        because.append(f"{size.words()}: {MEANING[GPU_MEMORY]}: {found[0].text}")
-    return spec | {"settings": settings, "because": because}
+        because.append(f"{size.words()}: {meaning}: {found[0].text}")
+    return spec.model_copy(update={"settings": settings, "because": tuple(because)})
 
 
 def with_resources(
-    spec: dict[str, Any], changes: dict[str, Any], because: Sequence[str]
-) -> dict[str, Any]:
+    spec: RoundSpec, changes: Mapping[str, Any], because: Sequence[str]
+) -> RoundSpec:
     """The spec with other resources, and why."""
-    resources = spec["resources"] | changes
-    return spec | {"resources": resources, "because": [*spec["because"], *because]}
+    resources = spec.resources.model_copy(update=changes)
+    reasons = (*spec.because, *because)
+    return spec.model_copy(update={"resources": resources, "because": reasons})
+
+
+#: How an action changes the spec of a round; those that are not here leave it as it is.
+REMEDIES: Mapping[Action, Callable[[RoundSpec, Aftermath], RoundSpec]] = {
+    Action.EXCLUDE_NODE: exclude_nodes,
+    Action.RAISE_MEMORY: raise_memory,
+    Action.SMALLER_BATCH: reduce_batch,
+}

@@ -1,0 +1,118 @@
+"""Decide what follows from the failures of a round: another round, changed or not, or none."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import INTERNAL, OK, RETRY, FailureClass
+from hala_hpc.core.records import Failure, FailureReason, RoundSpec
+from hala_hpc.jobs.attempt_records import failed_record
+from hala_hpc.jobs.failures.evidence import failures_of, round_failures
+from hala_hpc.jobs.failures.policy import POLICY, Action, Blame, Counted
+from hala_hpc.jobs.failures.remedies import REMEDIES, Aftermath, NoRemedy
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What follows from the failures of a round."""
+
+    spec: RoundSpec
+    """Of the next round; its `because` says what was changed, and why."""
+    code: int = OK
+    """Where there must be no next round, the exit code of the node; else 0."""
+    reasons: tuple[FailureReason, ...] = ()
+    """Why there must be none."""
+    is_blameless: bool = False
+    """Whether only the cluster is to blame: the round does not count as idle."""
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the next round is another: this one does not count as idle."""
+        return bool(self.spec.because)
+
+
+def adjusted_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:
+    """The spec of the round after the last one, changed as its failures ask for."""
+    return decide(artifact, spec).spec
+
+
+def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
+    """What follows from the failures that were noted of the rounds since a person asked.
+
+    `spec` is that of the last round. Nothing is asked or written here, so that the same answer
+    comes whenever it is called.
+    """
+    number = artifact.last_round()
+    first = spec.since_round or number
+    rounds = [failures_of(artifact, one) for one in range(first, number + 1)]
+    config, found = artifact.config(), round_failures(artifact, number)
+    aftermath = Aftermath(
+        failures=[one for one in rounds[-1] if one.kind is not FailureClass.SECONDARY],
+        all_failures=[one for failures in rounds for one in failures],
+        memory_limit_gb=found.memory_limit_gb,
+        stage=config.stage if config else "",
+    )
+    changed = spec.model_copy(update={"since_round": first, "because": ()})
+    code, reasons = stop(artifact, aftermath)
+    if code != OK:
+        return Decision(changed, code, tuple(reasons))
+    blameless = not spec.is_local and is_blameless(aftermath.failures)
+    try:
+        for remedy in REMEDIES.values():
+            changed = remedy(changed, aftermath)
+    except NoRemedy as end:
+        reason = FailureReason(text=str(end), kind=end.kind)
+        before = spec.model_copy(update={"since_round": first, "because": ()})
+        return Decision(before, end.code, (reason,), blameless)
+    return Decision(changed, is_blameless=blameless)
+
+
+def is_blameless(failures: Sequence[Failure]) -> bool:
+    """Whether the cluster alone ended a round."""
+    return bool(failures) and all(POLICY[one.kind].blames is Blame.CLUSTER for one in failures)
+
+
+def stop(artifact: Artifact, aftermath: Aftermath) -> tuple[int, list[FailureReason]]:
+    """Code and reasons where another attempt cannot help; (0, []) where it may."""
+    for failure in aftermath.with_action(Action.STOP):
+        record = failed_record(artifact, failure.attempt)
+        texts = record.reasons if record else (failure.text,)
+        reasons = [FailureReason(text=text, kind=failure.kind) for text in texts]
+        return record.code if record else INTERNAL, reasons
+    ended = aftermath.with_action(Action.LEAVE_TO_USER)
+    if ended:
+        text = f"{len(ended)} of its jobs were cancelled: {ended[0].text}; the same line goes on"
+        return RETRY, [FailureReason(text=text, kind=ended[0].kind)]
+    failure, count = most_common_traceback(aftermath.all_failures)
+    if failure and count >= POLICY[failure.kind].bound.limit:
+        text = f"{count} attempts ended with the same traceback, {failure.signature}: "
+        return INTERNAL, [FailureReason(text=text + failure.text, kind=failure.kind)]
+    return OK, []
+
+
+def most_common_traceback(failures: Iterable[Failure]) -> tuple[Failure | None, int]:
+    """The traceback that ended most attempts, and how many; ranks of an attempt count once."""
+    bounded = [
+        failure
+        for failure in failures
+        if failure.signature and POLICY[failure.kind].bound.counts is Counted.SAME_TRACEBACKS
+    ]
+    ends = {(failure.signature, failure.attempt) for failure in bounded}
+    counted = Counter(signature for signature, _ in ends).most_common(1)
+    if not counted:
+        return None, 0
+    signature, count = counted[0]
+    return next(failure for failure in bounded if failure.signature == signature), count
+
+
+def changes_of(artifact: Artifact, first: int = 1) -> list[str]:
+    """What rounds from this one on did differently from those before them, and why."""
+    rounds = (artifact.round(number) for number in range(first, artifact.last_round() + 1))
+    return [text for one in rounds if one for text in one.spec.because]
+
+
+def newest_changes(artifact: Artifact) -> list[str]:
+    """What was changed since a person asked last, and why."""
+    last = artifact.round(artifact.last_round())
+    return changes_of(artifact, last.spec.since_round) if last and last.spec.since_round else []
