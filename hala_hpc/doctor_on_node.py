@@ -15,14 +15,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.backends.slurm_probe import NO_NODE, place_of, run_on_node
-from hala_hpc.core.errors import Retry
+from hala_hpc.backends.slurm_probe import place_of, run_on_node
+from hala_hpc.core.errors import NoNode, Retry
 from hala_hpc.core.findings import Finding, State
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.doctor_environments import health, imports
 from hala_hpc.doctor_folders import READ_ONLY, launcher_folders, nearest, probe
 from hala_hpc.doctor_kinds import JobKind, label
-from hala_hpc.engines.engine_fit import FP8_CAPABILITY
+from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 
 #: A node of a busy partition is not waited for longer.
 WAIT_S = 300
@@ -62,7 +62,7 @@ def visit(launcher: Launcher, kind: JobKind, spec: dict[str, Any]) -> list[Findi
         told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
     except Retry as error:
         # A limit that forbids the job is told by other findings: this is mostly a full queue.
-        state: State = "warn" if NO_NODE in str(error) else "bad"
+        state: State = "warn" if isinstance(error, NoNode) else "bad"
         what = f"no node for {label(kind.names)} could be looked at in {WAIT_S} s: {error}"
         why = "its jobs wait as well" if state == "warn" else "its jobs may end as this one did"
         return [Finding("nodes", state, what, why, "try again later, or see SLURM's words")]

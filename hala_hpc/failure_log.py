@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.jobs.attempt_records import attempt_ends
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, RETRY
-from hala_hpc.core.files import read_json
+from hala_hpc.core.records import FailureReport
+from hala_hpc.jobs.attempt_records import AttemptName, attempt_ends
 from hala_hpc.jobs.log_file import parts_of
 from hala_hpc.run_folder import RunNode
 
@@ -29,13 +29,14 @@ class Place:
 
 def failed_node(nodes: Sequence[RunNode]) -> RunNode | None:
     """The node that failed last; those that only missed its result come after all others."""
-    failures = {n.name: read_json(n.artifact.failure_file) for n in nodes}
-    failed = [n for n in nodes if failures[n.name] and n.artifact.summary() is None]
-    return max(
-        failed,
-        key=lambda n: (failures[n.name]["code"] != NO_INPUT, failures[n.name]["time"]),
-        default=None,
-    )
+    failed: list[tuple[FailureReport, RunNode]] = []
+    for node in nodes:
+        report = node.artifact.failure()
+        if report and node.artifact.summary() is None:
+            failed.append((report, node))
+    if not failed:
+        return None
+    return max(failed, key=lambda pair: (pair[0].code != NO_INPUT, pair[0].time))[1]
 
 
 def first_failure(node: RunNode) -> Place | None:
@@ -46,7 +47,7 @@ def first_failure(node: RunNode) -> Place | None:
     number = node.artifact.last_round()
     ends = [end for end in attempt_ends(node.artifact) if end.round == number]
     failed = [end for end in ends if end.has_failed]
-    stopped = [end for end in ends if end.code == RETRY]
+    stopped = [end for end in ends if end.record.code == RETRY]
     if failed or (stopped and not silent(node.artifact, number)):
         end = (failed or stopped)[0]
         return Place(node, end.worker, end.rank, end.name)
@@ -59,7 +60,7 @@ def silent(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
     for path in sorted(artifact.logs.glob("worker-[0-9]*.log")):
         worker, rank = map(int, path.stem.split("-")[1:])
         for part in parts_of(path):
-            if part.attempt.startswith(f"r{number:04d}-") and (part.attempt, rank) not in told:
+            if is_of_round(part.attempt, number) and (part.attempt, rank) not in told:
                 found.append((worker, rank, part.attempt))
     return found
 
@@ -94,6 +95,11 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
 
 def has_begun(artifact: Artifact) -> bool:
     """Whether a worker of the newest round has written into its log."""
-    start = f"r{artifact.last_round():04d}-"
-    logs = artifact.logs.glob("worker-[0-9]*.log")
-    return any(part.attempt.startswith(start) for path in logs for part in parts_of(path))
+    number, logs = artifact.last_round(), artifact.logs.glob("worker-[0-9]*.log")
+    return any(is_of_round(part.attempt, number) for path in logs for part in parts_of(path))
+
+
+def is_of_round(attempt: str, number: int) -> bool:
+    """Whether an attempt belongs to a round."""
+    name = AttemptName.parse(attempt)
+    return name is not None and name.round == number

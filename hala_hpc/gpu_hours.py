@@ -5,7 +5,6 @@ word. Both only miss, so the greater of the two is the better. Runs on this mach
 what a recipe asks of a cluster says nothing of the GPUs here.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm_usage import Used
 from hala_hpc.core.artifact import ALIVE_S, Artifact
-from hala_hpc.core.files import read_json
+from hala_hpc.jobs.attempt_records import attempt_names, records_of
 
-#: `r0001-w00003-12_3-0`, perhaps with a rank: the job stands third.
-ATTEMPT = re.compile(r"r(?P<round>\d{4})-w\d{5}-(?P<job>[^-]+)-\d+")
 HOUR_S = 3600
 
 #: Asks accounting what jobs have used; None when it does not answer.
@@ -36,12 +33,11 @@ class GpuWork:
 
 def gpu_work(artifact: Artifact) -> GpuWork | None:
     """The GPUs and jobs of a node; None where it was never submitted or asks for no GPU."""
-    spec = artifact.round(artifact.last_round()).get("spec")
-    if not spec or spec["launcher"]["backend"] == "local":
+    newest = artifact.newest_round()
+    if newest is None or newest.spec.is_local:
         return None
-    gpus = spec["resources"]["nodes"] * spec["resources"]["gpus_per_node"]
-    names = (ATTEMPT.match(path.name) for path in (artifact.folder / "attempts").glob("r*.json"))
-    jobs = {name["job"].split("_")[0] for name in names if name} | set(artifact.job_ids())
+    gpus = newest.spec.resources.nodes * newest.spec.resources.gpus_per_node
+    jobs = {name.job_id for name in attempt_names(artifact)} | set(artifact.job_ids())
     return GpuWork(artifact, gpus, frozenset(jobs)) if gpus else None
 
 
@@ -75,10 +71,10 @@ def witnessed(work: GpuWork, accounts: Mapping[str, Used]) -> Iterator[float]:
 
 def seconds_of_attempts(artifact: Artifact) -> Iterator[float]:
     """Seconds of every attempt that ended with a word, and of those at work."""
-    for path in (artifact.folder / "attempts").glob("r*.json"):
-        if "-rank" not in path.name and "-error-" not in path.name:
-            yield float((read_json(path) or {}).get("seconds", 0))
+    for end in records_of(artifact):
+        if end.rank == 0:
+            yield end.record.seconds
     for word in artifact.progress():
-        ended = word.get("ended") or artifact.attempt_file(word["attempt"]).exists()
-        if not ended and time.time() - word["time"] < ALIVE_S:
-            yield word["time"] - word["began"]
+        ended = word.ended or artifact.attempt_file(word.attempt).exists()
+        if not ended and time.time() - word.time < ALIVE_S:
+            yield word.seconds

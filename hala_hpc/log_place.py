@@ -1,10 +1,9 @@
 """Which log a line of `hala_hpc.logs` means: that of a unit, a worker, an attempt or a failure."""
 
-from hala_hpc.jobs.attempt_records import NAME, attempt_ends
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.files import read_json
 from hala_hpc.failure_log import Place, failed_node, first_failure, newest_failure, newest_log
+from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
 from hala_hpc.run_folder import Run, RunNode
 from hala_hpc.run_words import read_number
 
@@ -39,11 +38,11 @@ def one_node(nodes: list[RunNode]) -> RunNode:
 def named_place(node: RunNode, words: dict[str, str]) -> Place:
     """The log of a unit, a worker or an attempt."""
     unit, worker, rank = (read_number(words, word) for word in ("unit", "worker", "rank"))
-    attempt, name = None, NAME.match(words.get("attempt", ""))
+    attempt, named = None, RankAttempt.parse(words.get("attempt", ""))
     if unit is not None:
         worker, attempt = worker_of_unit(node, unit)
-    elif worker is None and name:
-        worker = int(name["worker"])
+    elif worker is None and named:
+        worker = named.name.worker
     if worker is None:
         failed = first_failure(node)
         worker, rank = (
@@ -62,12 +61,13 @@ def worker_of_unit(node: RunNode, unit: int) -> tuple[int, str | None]:
     artifact = node.artifact
     if unit >= node.units:
         raise UserError(f"unit={unit}: {node.name} has units 0 to {node.units - 1}")
-    if made := NAME.match((artifact.mark(unit) or {}).get("attempt", "")):
-        return int(made["worker"]), made.group()
-    claim = read_json(artifact.claim_file(unit)) or {}
-    shares: list[list[int]] = artifact.round(artifact.last_round()).get("assignment", [])
+    marker = artifact.mark(unit)
+    if made := AttemptName.parse(marker.attempt if marker else ""):
+        return made.worker, str(made)
+    claim, newest = artifact.claim(unit), artifact.newest_round()
+    shares = newest.assignment if newest else ()
     meant = next((worker for worker, units in enumerate(shares) if unit in units), None)
-    worker = claim.get("worker", meant)
+    worker = claim.worker if claim else meant
     if worker is None:
         raise UserError(f"unit={unit}: no worker of {node.name} has it yet", NO_INPUT)
     return worker, None

@@ -2,17 +2,19 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from functools import cache
-from typing import Any
 
 from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.backends.slurm_reasons import plain_reason
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.files import read_json
-from hala_hpc.jobs.failures.policy import newest_changes
+from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.feed import waits_for_room
+from hala_hpc.jobs.attempt_records import has_records
+from hala_hpc.jobs.failures.decision import newest_changes
 from hala_hpc.node_progress import NodeProgress, progress_of
 from hala_hpc.run_folder import RunNode, input_folders
 
@@ -26,6 +28,41 @@ ROOM = (
 
 #: The first reasons of a failure tell enough.
 REASONS = 3
+
+
+class WhyKind(StrEnum):
+    """Why a node goes no further."""
+
+    INPUTS = "inputs"
+    """Nodes that it takes in are not done."""
+    SCHEDULER = "scheduler"
+    """SLURM has not started its workers yet, for a reason of its own."""
+    GATE = "gate"
+    """Its workers have ended, and SLURM has not started its gate yet."""
+    ROOM = "room"
+    """The cluster takes no more jobs of this user."""
+    FAILED = "failed"
+    INPUT_FAILED = "input_failed"
+    """It never began, as a node that it takes in has failed."""
+
+
+@dataclass(frozen=True)
+class Why:
+    """Why a node goes no further, and what was changed since it began."""
+
+    kind: WhyKind | None = None
+    """None where nothing holds it up."""
+    reason: str = ""
+    waits_for: tuple[str, ...] = ()
+    """Names of the nodes that it waits for."""
+    changes: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All of it for people."""
+        changes = "; ".join(self.changes[-REASONS:])
+        changed = f"changed since it began: {changes}" if changes else ""
+        return "; ".join(text for text in (self.reason, changed) if text)
 
 
 @dataclass(frozen=True)
@@ -44,7 +81,12 @@ class NodeStatus:
     progress: NodeProgress | None = None
     """How far it is and what time is left, while it runs."""
     why: str = ""
-    """Why it waits or has failed."""
+    """Why it waits or has failed, and what was changed since it began, for people."""
+    why_kind: WhyKind | None = None
+    waits_for: tuple[str, ...] = ()
+    """Names of the nodes that it waits for; empty where it waits for something else."""
+    changes: tuple[str, ...] = ()
+    """What later rounds do differently from the first, and why."""
     expected_start: str | None = None
     """When SLURM means to start what waits, in the time of the cluster."""
     workers_running: int = 0
@@ -62,6 +104,7 @@ def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = N
     state = state_of(artifact, done, seen)
     waiting = [row for row in seen if row.state != "running"]
     workers = [row for row in seen if not row.name.startswith("gate-")]
+    found, config = why(artifact, state, waiting), artifact.config()
     return NodeStatus(
         node.name,
         node.stage,
@@ -70,12 +113,15 @@ def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = N
         done,
         *row_counts(artifact),
         progress=progress_of(artifact, node.units) if state == "running" else None,
-        why=why(artifact, state, waiting),
+        why=found.text,
+        why_kind=found.kind,
+        waits_for=found.waits_for,
+        changes=found.changes,
         expected_start=expected_start(waiting) if state in ("waiting", "running") else None,
         workers_running=sum(row.state == "running" for row in workers),
         workers_waiting=sum(elements(row) for row in workers if row.state != "running"),
         gpu_hours=gpu_hours,
-        gpu_hours_estimate=(artifact.config() or {}).get("gpu_hours_estimate"),
+        gpu_hours_estimate=config.gpu_hours_estimate if config else None,
     )
 
 
@@ -91,54 +137,58 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
         return "failed"
     if waits_for_room(artifact):
         return "waiting"
-    begun = done or any(artifact.attempt_file("x").parent.glob("*.json"))
-    return "partial" if begun else "new"
+    return "partial" if done or has_records(artifact) else "new"
 
 
-def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> str:
+def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
     """Why a node waits, or some of its workers do, or why it failed, and what was changed since."""
-    told = why_so(artifact, state, waiting)
-    changes = newest_changes(artifact) if state in ("failed", "waiting", "running") else []
-    changed = f"changed since it began: {'; '.join(changes[-REASONS:])}" if changes else ""
-    return "; ".join(text for text in (told, changed) if text)
+    found = why_so(artifact, state, waiting)
+    if state not in ("failed", "waiting", "running"):
+        return found
+    return replace(found, changes=tuple(newest_changes(artifact)))
 
 
-def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> str:
-    """Why a node waits, or some of its workers do, or why it failed; else empty."""
+def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
+    """Why a node waits, or some of its workers do, or why it failed."""
     if state == "failed":
         return why_failed(artifact)
     workers = [row for row in waiting if not row.name.startswith("gate-")]
     if state == "running":
         # The gate of a node at work waits for its workers, which is as it should be.
-        return reason_of(artifact, workers) if workers else ""
+        return why_pending(artifact, workers) if workers else Why()
     if state != "waiting":
-        return ""
+        return Why()
     if workers:
-        return reason_of(artifact, workers)
+        return why_pending(artifact, workers)
     if not waiting:
-        return ROOM
-    return f"the workers have ended; its gate: {reason_of(artifact, waiting)}"
+        return Why(WhyKind.ROOM, ROOM)
+    gate = why_pending(artifact, waiting)
+    return Why(WhyKind.GATE, f"the workers have ended; its gate: {gate.reason}")
 
 
-def why_failed(artifact: Artifact) -> str:
+def why_failed(artifact: Artifact) -> Why:
     """The reasons of a failure without the end of the log, which `hala_hpc.logs` shows."""
-    reasons = (read_json(artifact.failure_file) or {}).get("reasons", [])
-    first = [text for text in reasons if not text.startswith((" ", "the end of "))][:REASONS]
-    return "; ".join(first) or "no reason was given"
+    report = artifact.failure()
+    first = report.reasons[:REASONS] if report else ()
+    text = "; ".join(reason.text for reason in first) or "no reason was given"
+    missed = bool(first) and all(reason.kind is FailureClass.SECONDARY for reason in first)
+    return Why(WhyKind.INPUT_FAILED if missed else WhyKind.FAILED, text)
 
 
-def reason_of(artifact: Artifact, waiting: Sequence[Seen]) -> str:
+def why_pending(artifact: Artifact, waiting: Sequence[Seen]) -> Why:
     """The reason of the first that waits; for a dependency, the nodes that it waits for."""
     row = min(waiting, key=lambda row: row.reason == "None")
     inputs = unfinished_inputs(artifact) if row.reason == "Dependency" else []
-    return f"waits for {', '.join(inputs)}" if inputs else plain_reason(row.reason, row.id)
+    if inputs:
+        return Why(WhyKind.INPUTS, f"waits for {', '.join(inputs)}", tuple(inputs))
+    return Why(WhyKind.SCHEDULER, plain_reason(row.reason, row.id))
 
 
 def unfinished_inputs(artifact: Artifact) -> list[str]:
     """Names of the nodes that a node takes in and that are not done."""
     folders = [artifact.folder.parent / name for name in input_folders(artifact.config())]
     open_ = [Artifact(folder) for folder in folders if Artifact(folder).summary() is None]
-    return [(one.config() or {}).get("node", one.folder.name) for one in open_]
+    return [config.node if (config := one.config()) else one.folder.name for one in open_]
 
 
 def expected_start(waiting: Sequence[Seen]) -> str | None:
@@ -167,12 +217,13 @@ def row_counts(artifact: Artifact) -> tuple[int, int, int]:
 @cache
 def mark_counts(artifact: Artifact, unit: int) -> tuple[int, int, int]:
     """Rows of a finished unit; read once, as a mark never changes, and there may be thousands."""
-    return counts_in(artifact.mark(unit) or {})
+    marker = artifact.mark(unit)
+    return counts_in(marker) if marker else (0, 0, 0)
 
 
-def counts_in(mark: dict[str, Any]) -> tuple[int, int, int]:
-    """Rows in, out and rejected in a mark; 0 where it does not count rows."""
-    return mark.get("rows_in", 0), mark.get("rows_out", 0), mark.get("rows_rejected", 0)
+def counts_in(counted: UnitMarker | NodeSummary) -> tuple[int, int, int]:
+    """Rows in, out and rejected; 0 where no rows are counted."""
+    return counted.rows_in, counted.rows_out, counted.rows_rejected
 
 
 def ids_of_unfinished(nodes: Sequence[RunNode]) -> list[str]:

@@ -3,16 +3,12 @@
 from datetime import datetime, timedelta
 
 from hala_hpc.cost import shown
-from hala_hpc.node_status import NodeStatus
+from hala_hpc.node_status import NodeStatus, WhyKind
 from hala_hpc.text_table import text_table
 
 HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
 #: Reasons that are longer stand under the table.
 SHORT = 40
-#: How the reason of a node begins that other nodes come before.
-WAITS = "waits for "
-#: How the reason of a node ends that the failure of another has kept from beginning.
-MISSED = ", which it waits for, was not finished"
 
 
 def print_table(nodes: list[NodeStatus]) -> None:
@@ -39,7 +35,7 @@ def table_row(node: NodeStatus) -> list[str]:
     done = [node.rows_in, node.rows_out, node.rows_rejected]
     words = node.progress.words() if node.progress else ""
     if not words:
-        words = node.why if len(node.why) <= SHORT else first_names(node.why)
+        words = node.why if len(node.why) <= SHORT else first_names(node)
     return [
         node.name,
         node.stage,
@@ -52,12 +48,11 @@ def table_row(node: NodeStatus) -> list[str]:
     ]
 
 
-def first_names(why: str) -> str:
+def first_names(node: NodeStatus) -> str:
     """`waits for arabic and 5 more` where a node waits for many; empty for other reasons."""
-    names = why.removeprefix(WAITS).split(", ")
-    if not why.startswith(WAITS) or ";" in why or len(names) == 1:
+    if len(node.waits_for) < 2 or node.changes:
         return ""
-    return f"{WAITS}{names[0]} and {len(names) - 1} more"
+    return f"waits for {node.waits_for[0]} and {len(node.waits_for) - 1} more"
 
 
 def gpu_words(node: NodeStatus) -> str:
@@ -71,7 +66,7 @@ def gpu_words(node: NodeStatus) -> str:
 def notes_of(node: NodeStatus) -> list[str]:
     """What is to be said of a node under the table: why it waits or failed, and until when."""
     if node.why and len(node.why) > SHORT:
-        notes = [] if first_names(node.why) else [f"{node.name} {verb(node)}: {node.why}"]
+        notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {node.why}"]
     elif node.why and node.state == "running":
         notes = [f"{node.name}: {node.workers_waiting} more workers wait: {node.why}"]
     else:
@@ -83,8 +78,7 @@ def notes_of(node: NodeStatus) -> list[str]:
 
 def only_missed(node: NodeStatus) -> bool:
     """Whether a node has failed for no other reason than that those before it have."""
-    reasons = node.why.split("; ")
-    return node.state == "failed" and all(text.endswith(MISSED) for text in reasons)
+    return node.why_kind is WhyKind.INPUT_FAILED and not node.changes
 
 
 def verb(node: NodeStatus) -> str:

@@ -6,11 +6,11 @@ import sys
 from dataclasses import replace
 
 import pytest
+from hala_hpc.failure_told import signature_of
 
 from hala_hpc.backends.slurm_ends import hosts
 from hala_hpc.engines.watchdog import EngineWatch
 from hala_hpc.jobs.failures.classify import Evidence, Failure, as_json, classify, from_json
-from hala_hpc.failure_told import signature_of
 
 LIMIT_S = 3600.0
 STOPPED = Evidence(

@@ -12,8 +12,8 @@ import pytest
 from command_line import launch
 from slow_run import recipe_word, standin_variables
 
-from hala_hpc.engines.local_weights import LocalWeights, root_on, sweep
 from hala_hpc.core.errors import BadNode
+from hala_hpc.engines.local_weights import LocalWeights, root_on, sweep
 from hala_hpc.engines.verified_copy import make_copy, require_same
 
 #: Reads a model through its copy until it is told to end.

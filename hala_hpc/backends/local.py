@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from uuid import uuid4
 
 from hala_hpc.core.job import Job
@@ -15,6 +15,8 @@ from hala_hpc.core.ports import free_port
 STOP_WAIT_S = 60
 #: Of prctl(2).
 PR_SET_PDEATHSIG = 1
+#: Runs the launcher's shell lines, then the program with its variables, which win.
+SHELL = 'set -eo pipefail\n{setup}\nexec env "$@"'
 
 
 def run(job: Job, watch: Callable[[], None]) -> list[int]:
@@ -29,24 +31,16 @@ def run(job: Job, watch: Callable[[], None]) -> list[int]:
 def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
     """Run one element; the exit code of its first rank that failed, else 0."""
     ranks = job.resources.world_size
-    port, name = free_port(), uuid4().hex[:12]
+    of_all = {
+        **job.environment,
+        "HALA_JOB_ID": uuid4().hex[:12],
+        "WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+    }
+    command = job.command(None if job.elements is None else element)
     children = [
-        subprocess.Popen(
-            job.command(None if job.elements is None else element),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=end_with_launch,  # noqa: PLW1509 - this process has one thread
-            env={
-                **os.environ,
-                **job.environment,
-                "HALA_JOB_ID": name,
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(ranks),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-            },
-        )
+        start(command, job.setup, {**of_all, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(ranks)
     ]
     try:
@@ -58,6 +52,23 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
         stop(children)
         raise
     return next((child.returncode for child in children if child.returncode), 0)
+
+
+def start(
+    command: Sequence[str], setup: Sequence[str], variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start one rank; the shell lines of the launcher, if any, run before it as in a SLURM job."""
+    if setup:
+        shell = SHELL.format(setup="\n".join(setup))
+        pairs = [f"{name}={value}" for name, value in variables.items()]
+        command = ["bash", "-c", shell, "setup", *pairs, *command]
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=end_with_launch,  # noqa: PLW1509 - this process has one thread
+        env={**os.environ, **variables},
+    )
 
 
 def end_with_launch() -> None:

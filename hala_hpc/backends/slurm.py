@@ -15,7 +15,7 @@ from pathlib import Path
 from hala_hpc.backends import slurm_queue, slurm_usage
 from hala_hpc.backends.slurm_request import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm_task import task_environment
-from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, UserError
+from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.places import shipped_folder
 
@@ -62,7 +62,7 @@ class SlurmBackend:
         """Hand in a job; returns its id, or that of its array.
 
         Raises UserError when SLURM refuses it, NoRoom when it would take fewer elements or takes it
-        later, and Retry when SLURM does not answer.
+        later, and SchedulerUnavailable when SLURM does not answer.
         """
         flags = sbatch_flags(job)
         if not shutil.which("sbatch"):
@@ -89,11 +89,11 @@ class SlurmBackend:
         return ["sbatch", *sbatch_flags(job), str(script_file()), *script_words(job)]
 
     def states(self, ids: Sequence[str]) -> dict[str, str]:
-        """Id to `pending`, `running` or `held`; absent when gone. Raises Retry: no answer."""
+        """Id to `pending`, `running` or `held`; absent when gone. Raises SchedulerUnavailable."""
         return slurm_queue.states(ids)
 
     def look(self, ids: Sequence[str] | None = None) -> list[slurm_queue.Seen]:
-        """What SLURM shows of some jobs, or of all jobs of this user. Raises Retry: no answer."""
+        """What SLURM shows of some jobs, or of all jobs of this user. Raises SchedulerUnavailable."""
         return slurm_queue.look(ids)
 
     def used(self, ids: Collection[str]) -> dict[str, slurm_usage.Used] | None:
@@ -136,7 +136,9 @@ class SlurmBackend:
         until_s = time.monotonic() + self.patience_s
         while not self.answers():
             if time.monotonic() > until_s:
-                raise Retry("SLURM's controller does not answer; nothing was submitted")
+                raise SchedulerUnavailable(
+                    "SLURM's controller does not answer; nothing was submitted"
+                )
             time.sleep(2)
         _answered_at[cluster] = time.monotonic()
 
@@ -146,14 +148,14 @@ def script_file() -> Path:
     return shipped_folder("slurm") / "job.sbatch"
 
 
-def _refused(job: Job, stderr: str) -> UserError | NoRoom | Retry:
+def _refused(job: Job, stderr: str) -> UserError | NoRoom | SchedulerUnavailable:
     """SLURM's own words, without the name of its command before each line."""
     prefix = re.compile(r"^(sbatch|allocation failure): (error: )?")
     lines = [prefix.sub("", line) for line in stderr.splitlines()]
     if FULL.search(stderr):
         return NoRoom(f"job {job.name!r}: {'; '.join(lines)}")
     if slurm_queue.is_unreachable(stderr):
-        return Retry(f"job {job.name!r}: {'; '.join(lines)}")
+        return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
     return UserError(f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}", CONFIG)
 
 

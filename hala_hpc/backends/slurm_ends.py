@@ -1,6 +1,7 @@
 """How SLURM saw the elements of arrays end: in what state, and on which nodes."""
 
 import contextlib
+import itertools
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -41,8 +42,10 @@ ENDS: Mapping[str, FailureClass | JobEnd] = {
 }
 #: No other run follows such an end: accounting that is behind may show it twice.
 FINAL = (JobEnd.COMPLETED, JobEnd.FAILED, FailureClass.TIMEOUT, FailureClass.HOST_OOM)
-#: A list of nodes, e.g. `gpu[01-03,7],login1`: parts without and with brackets.
-HOSTS = re.compile(r"([^,\[\]]+)(?:\[([^\]]*)\])?([^,\[\]]*)")
+#: One entry of a list of nodes, e.g. `login1` or `rack[0-1]node[01-16,20]`.
+HOST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
+#: The numbers in brackets of an entry.
+RANGES = re.compile(r"\[([^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,18 @@ def hosts(text: str) -> tuple[str, ...]:
     """
     if not text or text.startswith(("None", "(null)")):
         return ()
-    found = []
-    for before, ranges, after in HOSTS.findall(text):
-        numbers = [n for part in ranges.split(",") for n in numbers_of(part)] if ranges else [""]
-        found += [f"{before}{number}{after}" for number in numbers]
-    return tuple(found)
+    return tuple(name for entry in HOST.findall(text) for name in names_of(entry))
+
+
+def names_of(entry: str) -> list[str]:
+    """`rack[0-1]node[1-2]` to rack0node1, rack0node2, rack1node1, rack1node2."""
+    # Texts and contents of brackets take turns.
+    parts = RANGES.split(entry)
+    choices = [
+        [number for one in part.split(",") for number in numbers_of(one)] if place % 2 else [part]
+        for place, part in enumerate(parts)
+    ]
+    return ["".join(choice) for choice in itertools.product(*choices)]
 
 
 def numbers_of(part: str) -> list[str]:

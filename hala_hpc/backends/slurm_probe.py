@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from hala_hpc.backends.slurm_queue import clean_environment
 from hala_hpc.backends.slurm_request import SAFE_VALUE, gpu_flag
 from hala_hpc.backends.slurm_words import EXPORTED
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
 from hala_hpc.core.resources import Resources
 
 #: Words of a launcher that decide where a job goes; the rest is small in a probe.
@@ -36,7 +36,8 @@ def run_on_node(
 ) -> str:
     """What a program prints on a node that a job may get; waits at most `wait_s` for the node.
 
-    Raises Retry with SLURM's words when there is no node in time or the program fails.
+    Raises NoNode with SLURM's message when there is no node in time, and Retry when the program
+    fails.
     """
     small = asked.model_copy(update={"gpus_per_node": min(1, asked.gpus_per_node), "nodes": 1})
     wanted = {word: asked.options[word] for word in WHERE if asked.options.get(word)}
@@ -68,9 +69,10 @@ def run_on_node(
             timeout=wait_s + PROBE_MIN * 60,
         )
     except FileNotFoundError as error:
-        raise Retry("no `srun` on the PATH") from error
+        raise SchedulerUnavailable("no `srun` on the PATH") from error
     except subprocess.TimeoutExpired as error:
         raise Retry(f"no answer in {wait_s + PROBE_MIN * 60} s") from error
     if done.returncode:
-        raise Retry((done.stderr or done.stdout).strip().replace("srun: ", ""))
+        message = (done.stderr or done.stdout).strip().replace("srun: ", "")
+        raise NoNode(message) if NO_NODE in message else Retry(message)
     return done.stdout

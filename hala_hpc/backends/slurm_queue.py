@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import Retry, SchedulerUnavailable
 
 #: A controller that is overloaded answers late; one that is gone says so after about 10 s.
 ANSWER_LIMIT_S = 30
@@ -60,11 +60,11 @@ def clean_environment() -> dict[str, str]:
 def ask(
     *words: str, text: str = "", limit_s: float = ANSWER_LIMIT_S
 ) -> "subprocess.CompletedProcess[str]":
-    """Run one of SLURM's commands. Raises Retry when SLURM does not answer."""
+    """Run one of SLURM's commands. Raises SchedulerUnavailable when SLURM does not answer."""
     conf = os.environ.get("SLURM_CONF")
     if conf and not Path(conf).exists():
         # SLURM's commands would look for a controller for half a minute.
-        raise Retry(
+        raise SchedulerUnavailable(
             f"SLURM_CONF={conf} does not exist: `unset SLURM_CONF`, or name that of a cluster that "
             'runs (after `make cluster`: eval "$(slurm/minislurm status)")'
         )
@@ -79,11 +79,11 @@ def ask(
             timeout=limit_s,
         )
     except FileNotFoundError as error:
-        raise Retry(f"no `{words[0]}` on the PATH") from error
+        raise SchedulerUnavailable(f"no `{words[0]}` on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise Retry(f"`{words[0]}` gave no answer in {limit_s} s") from error
+        raise SchedulerUnavailable(f"`{words[0]}` gave no answer in {limit_s} s") from error
     if done.returncode and is_unreachable(done.stderr):
-        raise Retry(f"`{words[0]}`: {done.stderr.strip()}")
+        raise SchedulerUnavailable(f"`{words[0]}`: {done.stderr.strip()}")
     return done
 
 
@@ -103,7 +103,7 @@ def states(ids: Sequence[str]) -> dict[str, str]:
 
 
 def look(ids: Iterable[str] | None = None) -> list[Seen]:
-    """What squeue shows of some jobs, or of all jobs of this user. Raises Retry: no answer."""
+    """What squeue shows of some jobs, or of all jobs of this user. Raises SchedulerUnavailable."""
     fields = "%F|%K|%T|%r|%S|%j|%Z"
     rows = mine(fields) if ids is None else squeue(ids, fields)
     found = []
@@ -121,7 +121,7 @@ def mine(fields: str, *more: str) -> list[list[str]]:
     words = ("--noheader", f"--user={os.getuid()}", *more)
     done = ask("squeue", *words, f"--format={fields}")
     if done.returncode:
-        raise Retry(f"`squeue`: {done.stderr.strip()}")
+        raise SchedulerUnavailable(f"`squeue`: {done.stderr.strip()}")
     return split_rows(done.stdout)
 
 
@@ -132,7 +132,7 @@ def squeue(ids: Iterable[str], fields: str) -> list[list[str]]:
         return []
     done = ask("squeue", "--noheader", f"--jobs={','.join(wanted)}", f"--format={fields}")
     if done.returncode and "Invalid job id" not in done.stderr:
-        raise Retry(f"`squeue`: {done.stderr.strip()}")
+        raise SchedulerUnavailable(f"`squeue`: {done.stderr.strip()}")
     return split_rows(done.stdout)
 
 

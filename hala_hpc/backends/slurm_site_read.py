@@ -18,7 +18,7 @@ from hala_hpc.backends.slurm_site import (
     Qos,
     Site,
 )
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import Retry, SchedulerUnavailable
 
 #: States of a node on which a job may start now or later, as sinfo abbreviates them.
 USABLE = ("idle", "mix", "alloc", "comp", "plnd", "resv", "pow")
@@ -29,11 +29,11 @@ QOS_WORDS = (
 
 
 def read_site() -> Site:
-    """Ask the cluster. Raises Retry when its controller does not answer."""
+    """Ask the cluster. Raises SchedulerUnavailable when its controller does not answer."""
     done = ask("scontrol", "show", "config")
     config = fields.settings(done.stdout)
     if done.returncode or "MaxArraySize" not in config:
-        raise Retry(f"`scontrol show config`: {(done.stderr or done.stdout).strip()}")
+        raise SchedulerUnavailable(f"`scontrol show config`: {(done.stderr or done.stdout).strip()}")
     site = site_of(config, read_partitions())
     return with_accounts(site) if not site.accounting else site
 
@@ -130,12 +130,12 @@ def with_accounts(site: Site) -> Site:
 
 
 def manager(thing: str, which: str, words: str, cluster: str = "") -> list[list[str]]:
-    """Rows of `sacctmgr show`. Raises Retry when the accounting daemon does not answer."""
+    """Rows of `sacctmgr show`. Raises SchedulerUnavailable when the accounting daemon does not answer."""
     where = [word for word in (which, f"cluster={cluster}" if cluster else "") if word]
     done = ask("sacctmgr", "-nP", "show", thing, *where, f"format={words}")
     if done.returncode:
         told = re.sub(r"\s+", " ", done.stderr or done.stdout).strip()
-        raise Retry(f"`sacctmgr`: {told}")
+        raise SchedulerUnavailable(f"`sacctmgr`: {told}")
     return [line.split("|") for line in done.stdout.splitlines() if "|" in line or line.strip()]
 
 

@@ -6,16 +6,16 @@ a small file how far it is; whoever waits too long reads the files of the others
 
 import contextlib
 import faulthandler
-import json
 import os
 import socket
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from hala_hpc.core.errors import RankHung
+from hala_hpc.core.records import RankState
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.checkpoints import RANKS
 
@@ -25,36 +25,6 @@ SILENT_S = 20.0
 STDERR = 2
 #: Phases in which no step is due: they may take long, and collectives have limits of their own.
 LONG = ("loading", "saving", "evaluating", "ended")
-
-
-@dataclass(frozen=True)
-class RankState:
-    """How far one rank is, as it tells the others in a file of its own."""
-
-    rank: int
-    attempt: str
-    node: str
-    step: int
-    passes: int
-    phase: str
-    time: float
-    written: float = 0.0
-    """By the clock of the file server, which is one; those of the nodes may differ."""
-
-    def write(self, file: Path) -> None:
-        """Replace the file. Not brought to the disk: only the living read it."""
-        temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_text(json.dumps(asdict(self)))
-        temporary.replace(file)
-
-    @classmethod
-    def read(cls, file: Path) -> "RankState | None":
-        """What a rank wrote; None where it never did, or the file is damaged."""
-        try:
-            state = cls(**json.loads(file.read_text()))
-            return replace(state, written=file.stat().st_mtime)
-        except (OSError, ValueError, TypeError):
-            return None
 
 
 @dataclass(frozen=True)
@@ -100,18 +70,20 @@ class StepWatchdog:
             self.passes += 1
 
     def write(self) -> None:
-        """Tell the others how far this rank is."""
-        node = os.environ.get("HALA_NODE", socket.gethostname())
+        """Tell the others how far this rank is. Not brought to the disk: only the living read."""
         state = RankState(
-            self.out.rank,
-            self.out.attempt,
-            node,
-            self.step,
-            self.passes,
-            self.phase,
-            time.time(),
+            rank=self.out.rank,
+            attempt=self.out.attempt,
+            node=os.environ.get("HALA_NODE", socket.gethostname()),
+            step=self.step,
+            passes=self.passes,
+            phase=self.phase,
+            time=time.time(),
         )
-        state.write(self.folder / f"rank-{self.out.rank}.json")
+        file = self.folder / f"rank-{self.out.rank}.json"
+        temporary = file.with_name(f".{file.name}.tmp")
+        temporary.write_text(state.text())
+        temporary.replace(file)
 
     def _write_if_can(self) -> None:
         # A file server that is away for a moment ends no training.
@@ -154,12 +126,12 @@ def behind(folder: Path, out: Out, silent_s: float = SILENT_S) -> Behind:
     nodes: list[str] = []
     for rank in range(out.world_size):
         file = folder / f"rank-{rank}.json"
-        state = RankState.read(file)
+        state, age_s = read_state(file, now)
         if state is None:
             silent.append(f"rank {rank} has never given a sign of life")
         elif state.attempt != out.attempt:
             silent.append(f"rank {rank} has given no sign of life in this attempt")
-        elif (age_s := now - state.written) > silent_s:
+        elif age_s > silent_s:
             nodes.append(state.node)
             silent.append(
                 f"rank {rank} on {state.node} is silent for {age_s:.0f} s "
@@ -175,3 +147,14 @@ def behind(folder: Path, out: Out, silent_s: float = SILENT_S) -> Behind:
         return Behind("all ranks are equally far and give signs of life")
     texts = [f"rank {s.rank} on {s.node} is behind ({s.phase}, step {s.step})" for s in slow]
     return Behind("; ".join(texts), tuple(s.node for s in slow))
+
+
+def read_state(file: Path, now: float) -> tuple[RankState | None, float]:
+    """How far a rank is, and how old its word; None where it never wrote, or not whole.
+
+    By the clock of the file server, which is one; those of the nodes may differ.
+    """
+    try:
+        return RankState.read_if_sound(file), now - file.stat().st_mtime
+    except OSError:
+        return None, 0.0

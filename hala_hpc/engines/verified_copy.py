@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.errors import BadNode
+from hala_hpc.core.files import read_json, write_json
 
 BLOCK_BYTES = 2**24
 #: Files that are copied at once: one stream alone is slow on large file systems.
