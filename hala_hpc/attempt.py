@@ -4,7 +4,6 @@ Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the
 `UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
 """
 
-import importlib
 import os
 import sys
 import traceback
@@ -17,18 +16,20 @@ from typing import Any
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
+from hala_hpc.core.records import ErrorReport, NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.local_weights import LocalWeights
 from hala_hpc.engines.node_check import check_node
-from hala_hpc.failure_told import told_by
 from hala_hpc.job_out import JobOut, report_mistakes
+from hala_hpc.jobs.failures.classify import failure_facts
 
 
 @dataclass(frozen=True)
 class JobInputs:
     """Inputs as a job finds them on the disk; each must be complete."""
 
-    config: dict[str, Any]
+    config: NodeConfig
     work: Path
     local: LocalWeights | None = None
     """Where models are copied before they are read."""
@@ -37,7 +38,9 @@ class JobInputs:
 
     def artifact(self, name: str) -> Artifact:
         """The artifact of an input node."""
-        return Artifact(self.work / self.config["inputs"][name]["artifact"])
+        folder = self.config.inputs[name].artifact
+        assert folder is not None, name
+        return Artifact(self.work / folder)
 
     def path(self, reference: str) -> str:
         """Path of an input; raises UserError when it is not complete or gone."""
@@ -50,8 +53,8 @@ class JobInputs:
     def shared_path(self, reference: str) -> str:
         """Path of an input where all nodes see it."""
         if not reference.startswith("@"):
-            facts = self.config["inputs"].get(reference)
-            return str(facts["path"]) if facts else reference
+            facts = self.config.inputs.get(reference)
+            return facts.path if facts and facts.path else reference
         name, _, rest = reference[1:].partition("/")
         artifact = self.artifact(name)
         path = artifact.output / rest
@@ -63,22 +66,22 @@ class JobInputs:
             )
         return str(path)
 
-    def summary(self, reference: str) -> dict[str, Any]:
-        """Summary of the node behind `@node`; empty for anything else."""
+    def summary(self, reference: str) -> NodeSummary | None:
+        """Summary of the node behind `@node`; None for anything else."""
         if not reference.startswith("@"):
-            return {}
-        return self.artifact(reference[1:].partition("/")[0]).summary() or {}
+            return None
+        return self.artifact(reference[1:].partition("/")[0]).summary()
 
 
-def load_stage(artifact: Artifact, config: dict[str, Any]) -> Stage[Any]:
+def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
     """The stage of an artifact with the settings of the newest round, inside a job."""
-    stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{config['stage']}").STAGE
-    spec = artifact.round(artifact.last_round())["spec"]
-    settings = stage.Settings.model_validate(spec["settings"] | {"resources": spec["resources"]})
+    stage = find_stage(config.stage)
+    spec = artifact.require_newest_round().spec
+    settings = stage.Settings.model_validate(spec.stage_settings)
     return stage(settings, inputs_of(artifact, config))
 
 
-def inputs_of(artifact: Artifact, config: dict[str, Any]) -> JobInputs:
+def inputs_of(artifact: Artifact, config: NodeConfig) -> JobInputs:
     """The inputs of a node, where all nodes see them."""
     return JobInputs(config, artifact.folder.parent)
 
@@ -92,11 +95,9 @@ def models_of(stage: Stage[Any]) -> frozenset[str]:
 def run_attempt(folder: str, worker: int, attempt: str) -> int:
     """Run the units of a worker that have no mark; return the exit code."""
     artifact = Artifact(Path(folder))
-    config = artifact.config()
-    if config is None:
-        raise UserError(f"{folder} is no artifact: config.json is missing", NO_INPUT)
+    config = artifact.require_config()
     stage = load_stage(artifact, config)
-    assignment: list[list[int]] = artifact.round(artifact.last_round())["assignment"]
+    assignment = artifact.require_newest_round().assignment
     if worker >= len(assignment):
         return 0  # this round has fewer workers
     claims = Claims(artifact, worker, assignment)
@@ -124,7 +125,7 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
         return 0
     if out.stop:
         return RETRY
-    raise UserError(f"{config['stage']} returned without finishing its units: a defect", INTERNAL)
+    raise UserError(f"{config.stage} returned without finishing its units: a defect", INTERNAL)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -133,14 +134,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return run_attempt(folder, int(worker), attempt)
     except UserError as error:
-        code, mistakes, facts = error.code, error.mistakes, told_by(error)
+        code, mistakes, facts = error.code, error.mistakes, failure_facts(error)
     except Retry as error:
-        code, mistakes, facts = RETRY, [str(error)], told_by(error)
+        code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
         traceback.print_exc()
         code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
-        facts = told_by(error)
-    report_mistakes(Artifact(Path(folder)), attempt, code, mistakes, **facts)
+        facts = failure_facts(error)
+    report = ErrorReport(code=code, mistakes=tuple(mistakes), facts=facts)
+    report_mistakes(Artifact(Path(folder)), attempt, report)
     return code
 
 

@@ -1,19 +1,17 @@
 """The words of the command line, shared by launch and status."""
 
-import importlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError, closest
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
-from hala_hpc.core.places import PACKAGE, find_toml, read_toml
+from hala_hpc.core.places import find_toml, read_toml
 from hala_hpc.core.recipe import build_nodes, select
-from hala_hpc.core.stage import Stage
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.core.words import split_words
 
 T = TypeVar("T")
@@ -125,21 +123,6 @@ def read_launcher(path: Path) -> Launcher:
                 for item in error.errors()
             ]
         ) from None
-
-
-@cache
-def stage_names() -> list[str]:
-    """Names of all stages, without loading them."""
-    found = (path.stem for path in (PACKAGE / "stages").glob("*.py"))
-    return sorted(name for name in found if not name.startswith("_"))
-
-
-def find_stage(name: str) -> type[Stage[Any]]:
-    """The stage of this name; raises UserError with the closest one."""
-    if name not in stage_names():
-        raise UserError(f"unknown stage {name!r}: {closest(name, stage_names(), 'stages')}")
-    stage: type[Stage[Any]] = importlib.import_module(f"hala_hpc.stages.{name}").STAGE
-    return stage
 
 
 def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:

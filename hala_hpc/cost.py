@@ -10,14 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hala_hpc.amounts import amounts
+from hala_hpc.commands.planning.plan_estimate import estimate_plan
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.hub import hub_cache
-from hala_hpc.gpu_estimate import HOUR_S, Model, gpu_hours_of, gpus, models_of, table
+from hala_hpc.core.estimate import ModelSize
+from hala_hpc.gpu_estimate import HOUR_S, gpu_hours_of, gpus
 from hala_hpc.plan import Step
 
 #: Nodes of one kind are of one stage and have models of one size.
-Kind = tuple[str, Model | None]
+Kind = tuple[str, ModelSize | None]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,11 @@ def shown(hours: float) -> str:
 
 def costs(steps: Mapping[str, Step], environment: Mapping[str, str]) -> dict[str, Cost]:
     """The cost of every node of a plan, inputs first in `steps`."""
-    models = models_of(steps, hub_cache({**os.environ, **environment}))
-    passed = amounts(steps, table())
+    nodes = estimate_plan(steps, {**os.environ, **environment}).nodes
     asking = {name: step for name, step in steps.items() if gpus(step)}
     spent = {name: spent_hours(step.artifact) for name, step in asking.items() if is_begun(step)}
-    wholes = {name: gpu_hours_of(step, models[name], passed) for name, step in asking.items()}
-    kinds = {name: (step.node.stage.name, models[name]) for name, step in asking.items()}
+    wholes = {name: gpu_hours_of(step, nodes[name]) for name, step in asking.items()}
+    kinds = {name: (step.node.stage.name, nodes[name].model) for name, step in asking.items()}
     # What a kind of node has taken, and what the table says of the same part.
     taken, expected = defaultdict[Kind, float](float), defaultdict[Kind, float](float)
     for name, step in asking.items():
@@ -102,16 +101,17 @@ def is_begun(step: Step) -> bool:
 
 def is_alike(older: Artifact, step: Step) -> bool:
     """Whether an older result of a node tells of the next one: it was made with the same model."""
-    settings = (older.config() or {}).get("settings", {})
-    return bool(settings.get("model") == getattr(step.node.settings, "model", None))
+    config = older.config()
+    model = config.settings.get("model") if config else None
+    return bool(model == getattr(step.node.settings, "model", None))
 
 
 def share_in(artifact: Artifact) -> float:
     """Which part of an older result is done, 0 to 1."""
     if artifact.summary() is not None:
         return 1.0
-    units = int((artifact.config() or {}).get("units", 0))
-    return len(artifact.done_units()) / max(1, units)
+    config = artifact.config()
+    return len(artifact.done_units()) / max(1, config.units if config else 0)
 
 
 def spent_hours(artifact: Artifact) -> float:

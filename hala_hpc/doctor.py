@@ -16,7 +16,7 @@ from hala_hpc.core.places import find_toml
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.words import split_words
 from hala_hpc.doctor_environments import environment_findings
-from hala_hpc.doctor_estimate import estimate
+from hala_hpc.doctor_estimate import estimate_disk
 from hala_hpc.doctor_folders import READ_ONLY, folder_findings, launcher_folders, nearest
 from hala_hpc.doctor_inputs import input_findings
 from hala_hpc.doctor_space import space_findings
@@ -120,7 +120,7 @@ def local_findings(visit: Visit) -> Iterator[Finding]:
     yield from folder_findings("work", visit.work, on_one=visit.launcher.backend == "local")
     need = None
     if visit.steps is not None:
-        need = estimate(visit.steps, visit.environment)
+        need = estimate_disk(visit.steps, visit.environment)
     yield from space_findings(nearest(visit.work), need)
     for name, folder in launcher_folders(visit.launcher.environment).items():
         yield from folder_findings(name, folder, name not in READ_ONLY)

@@ -6,13 +6,13 @@ import subprocess
 from pathlib import Path
 
 from hala_hpc.core.findings import Finding, State
-from hala_hpc.doctor_estimate import Estimate
+from hala_hpc.doctor_estimate import DiskEstimate
 
 QUOTA_LIMIT_S = 10
 GB = 10**9
 
 
-def space_findings(folder: Path, need: Estimate | None) -> list[Finding]:
+def space_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
     """Free space, free inodes and quota of a folder that exists, against what a run will take."""
     told = os.statvfs(folder)
     free = told.f_bavail * told.f_frsize
@@ -27,7 +27,7 @@ def space_findings(folder: Path, need: Estimate | None) -> list[Finding]:
     return found + quota_findings(folder, need)
 
 
-def enough(name: str, free: int, need: Estimate | None) -> Finding:
+def enough(name: str, free: int, need: DiskEstimate | None) -> Finding:
     """Free bytes against those that a run will take."""
     why = "a run that finds the disk full keeps what is finished and stops"
     state: State = "good"
@@ -49,7 +49,7 @@ def enough(name: str, free: int, need: Estimate | None) -> Finding:
     return Finding("folders", state, what, why, cure)
 
 
-def quota_findings(folder: Path, need: Estimate | None) -> list[Finding]:
+def quota_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
     """What `quota` says of the file system of a folder; nothing where there is no such command."""
     if not shutil.which("quota"):
         return []

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.command import find_stage, stage_names
 from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.resources import Resources
+from hala_hpc.core.stage_registry import find_stage, stage_names
 from hala_hpc.plan import Step
 
 

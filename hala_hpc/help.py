@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from hala_hpc.command import WORDS, find_stage, stage_names
+from hala_hpc.command import WORDS
 from hala_hpc.core.places import shipped_names
 from hala_hpc.core.settings import Reference
+from hala_hpc.core.stage_registry import find_stage, stage_names
 
 EXAMPLES = """\
 examples:

@@ -5,10 +5,11 @@ import re
 import shlex
 from pathlib import Path
 
-from hala_hpc.command import find_stage, read_line
+from hala_hpc.command import read_line
 from hala_hpc.core.errors import NO_INPUT, OK, UserError
 from hala_hpc.core.files import write_text
 from hala_hpc.core.places import read_toml
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.run_folder import Run, RunNode, launch_line
 
 #: A key of TOML that needs no quotes.
@@ -62,9 +63,9 @@ def rejected_rows(node: RunNode) -> int:
             "there are too many, raise its max_rejected_fraction and launch again",
             NO_INPUT,
         )
-    if not summary["rows_rejected"]:
+    if not summary.rows_rejected:
         raise UserError(f"node={node.name} has rejected no row", NO_INPUT)
-    return int(summary["rows_rejected"])
+    return summary.rows_rejected
 
 
 def free_name(name: str, taken: list[str]) -> str:

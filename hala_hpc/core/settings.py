@@ -6,9 +6,9 @@ What changes the result is fingerprinted; `resources` and fields made with `runt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from hala_hpc.core.resources import Resources
 
@@ -32,9 +32,37 @@ NodeRef = Annotated[str, Reference(("model", "corpus", "files", "tokens", "score
 """`@node` of any kind."""
 
 
+T = TypeVar("T")
+
+
+def as_list(value: Any) -> Any:
+    """A single word or number as a list of one."""
+    return [value] if isinstance(value, str | int | float) else value
+
+
+OneOrMany = Annotated[list[T], BeforeValidator(as_list)]
+"""A list that may be given as a single value."""
+
+
 def runtime(default: Any) -> Any:
     """A setting with this default that does not change the result, e.g. a memory share."""
     return Field(default, json_schema_extra={"runtime": True})
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting that was given another value."""
+
+    name: str
+    """Dotted, e.g. `engine.max_num_seqs`."""
+    before: Any
+    after: Any
+
+    @property
+    def text(self) -> str:
+        """`engine.max_num_seqs is 64 instead of 128`."""
+        before = "what the engine takes" if self.before is None else self.before
+        return f"{self.name} is {self.after} instead of {before}"
 
 
 class StageSettings(BaseModel):
@@ -84,6 +112,18 @@ def reference_of(annotation: Any, metadata: list[Any]) -> Reference | None:
         if found is not None:
             return found
     return None
+
+
+def changed_values(before: BaseModel, after: BaseModel, prefix: str = "") -> list[Change]:
+    """The settings that have another value in `after`, by dotted names."""
+    found: list[Change] = []
+    for name in type(before).model_fields:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(old, BaseModel) and isinstance(new, BaseModel):
+            found += changed_values(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found.append(Change(f"{prefix}{name}", old, new))
+    return found
 
 
 def strings_in(value: Any) -> Iterator[str]:

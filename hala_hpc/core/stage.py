@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.core.errors import INTERNAL, Retry, UserError
+from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import link_tree
+from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import StageSettings
 
@@ -54,9 +56,21 @@ class Inputs(Protocol):
         """Path of `@node`, `@node/sub` or a local file; a hub id as it is."""
         ...
 
-    def summary(self, reference: str) -> dict[str, Any]:
-        """Summary of the node behind `@node`; empty for anything else."""
+    def summary(self, reference: str) -> NodeSummary | None:
+        """Summary of the node behind `@node`; None for anything else."""
         ...
+
+
+class UnknownInputs:
+    """Inputs where only the settings of a stage matter."""
+
+    def path(self, reference: str) -> str:
+        """The reference itself."""
+        return reference
+
+    def summary(self, _reference: str) -> NodeSummary | None:
+        """None: nothing is known."""
+        return None
 
 
 class Out(Protocol):
@@ -89,7 +103,7 @@ class Out(Protocol):
         """The end of what was written to the worker's log since this was last asked."""
         ...
 
-    def leave(self, reason: str) -> None:
+    def leave(self, error: Retry) -> None:
         """End this process at once, from any thread; the supervisor tries again elsewhere."""
         ...
 
@@ -154,6 +168,23 @@ class Stage(Generic[S]):
         """
         return []
 
+    def estimate(self, inputs: EstimateInputs) -> Estimate | None:
+        """What the node will take and leave, told on the login node; None if unknown.
+
+        Every stage defines it: one that has no estimate says why in the docstring.
+        """
+        del inputs
+        return None
+
+    def smaller_batch(self, world_size: int) -> S | None:
+        """The settings with half as many rows at once on a GPU, where its memory was too small.
+
+        Only settings that leave the result as it is may change. The same settings where a single
+        row is at once already; None where no setting says how many are.
+        """
+        del world_size
+        return None
+
     def run(self, units: Iterable[int], out: Out) -> None:
         """Make the units, committing each as it is finished; return early when `out.stop`.
 
@@ -165,8 +196,8 @@ class Stage(Generic[S]):
         """Read back the files of a unit and count them; raise when they are not good."""
         raise NotImplementedError
 
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Fill `output` from the folders of all units; return JSON details for the summary."""
         for folder in folders:
             link_tree(folder, output)
-        return marks[0].get("details", {}) if len(marks) == 1 else {}
+        return marks[0].details if len(marks) == 1 else {}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, PositiveFloat
 
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import REJECTED, Kind, parts, require_kind
@@ -81,6 +82,11 @@ class RowStage(Stage[S]):
         if not self.settings.corpus.startswith("@"):
             parts(self.settings.corpus)
 
+    def smaller_batch(self, world_size: int) -> S | None:
+        """Half as many rows at once in the engine."""
+        del world_size
+        return self.settings.smaller_engine_batch()
+
     def run(self, units: Iterable[int], out: Out) -> None:
         """Ask about the units' rows, each unit committed when its last row is done."""
         import gc
@@ -105,7 +111,7 @@ class RowStage(Stage[S]):
 
         return check_unit(unit, folder, self.work)
 
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the shards; returns texts, seconds and speed."""
         from hala_hpc.engines.unit_files import collect_units
 

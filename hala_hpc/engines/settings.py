@@ -1,12 +1,14 @@
 """What the stages that generate text can be told about their engine."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from hala_hpc.core.settings import StageSettings, runtime
 
 PromptStyle = Literal["auto", "chat", "plain"]
+#: The least that vLLM takes for a GPU by itself (vLLM 0.32, `EngineArgs.get_batch_defaults`).
+MIN_DEFAULT_SEQS = 256
 
 
 class EngineSettings(BaseModel):
@@ -68,3 +70,11 @@ class GenerationSettings(StageSettings):
     def result_half(self) -> dict[str, Any]:
         """The settings that change the result, also those of the engine alone."""
         return {**super().result_half(), "engine": self.engine.result_half()}
+
+    def smaller_engine_batch(self) -> Self:
+        """The same with half as many rows at once in the engine; unchanged where it is one."""
+        rows = self.engine.max_num_seqs or MIN_DEFAULT_SEQS
+        if rows == 1:
+            return self
+        engine = self.engine.model_copy(update={"max_num_seqs": rows // 2})
+        return self.model_copy(update={"engine": engine})

@@ -1,6 +1,6 @@
 """What a stage that trains can be told about the training itself."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -97,3 +97,9 @@ class TrainingSettings(StageSettings):
         """Rows of one forward pass: the most up to `micro_batch_size` that divide a rank's part."""
         part = self.global_batch_size // ranks
         return next(n for n in range(min(part, self.micro_batch_size), 0, -1) if part % n == 0)
+
+    def smaller_micro_batch(self, ranks: int) -> Self:
+        """The same with half as many rows in a forward pass; unchanged where it is one."""
+        # No more are there than a rank's part of the global batch.
+        rows = min(self.micro_batch_size, max(1, self.global_batch_size // ranks))
+        return self if rows == 1 else self.model_copy(update={"micro_batch_size": rows // 2})

@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import link_tree, read_json, write_json
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import parts, read_pairs
@@ -71,6 +73,29 @@ class Evaluate(Stage[Settings]):
         if corpus and not corpus.startswith("@"):
             parts(corpus)
         return missing_places("prompt", self.settings.prompt, ["text"]) if corpus else []
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """The seconds in which the models answer benchmarks and translate; scores are small."""
+        settings, read = self.settings, inputs.throughput.read
+        model = inputs.largest_model(settings.models.values())
+        if model is None:
+            return Estimate()
+        requests = read.benchmark_requests if settings.limit is None else settings.limit * 4
+        each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
+        if settings.translation:
+            # Of a folder nobody knows how many tokens are on which side.
+            is_node = settings.translation.startswith("@")
+            pairs = inputs.text(settings.translation) if is_node else None
+            if pairs is None:
+                return Estimate(model=model)
+            each += pairs.target / inputs.throughput.write.tokens_per_s_of(model)
+        return Estimate(model=model, gpu_seconds=len(settings.models) * each)
+
+    def smaller_batch(self, world_size: int) -> Settings:
+        """Half as many rows at once in the engine, and half as many benchmark questions."""
+        del world_size
+        smaller = self.settings.smaller_engine_batch()
+        return smaller.model_copy(update={"batch_size": max(1, smaller.batch_size // 2)})
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
@@ -160,7 +185,7 @@ class Evaluate(Stage[Settings]):
             details={"label": label, "kind": kind, "scores": found["scores"]},
         )
 
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Write `scores.json`, all models side by side; returns the same."""
         from hala_hpc.data.score_files import merge_scores, score_name
 

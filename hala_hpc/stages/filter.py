@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field, PositiveInt
 
+from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Out
 from hala_hpc.data.corpus import REJECTED as REJECTED_ROWS
@@ -30,6 +32,8 @@ PROMPT = (
     "Source: {source}\n\nTranslation: {target}\n\n"
     "Answer with one word, accept or reject."
 )
+#: Bytes of the result for each byte of the corpus: every pair with its score, kept or rejected.
+SIZE_FACTOR = 1.5
 DUPLICATE: Rule = "duplicate"
 #: The judge said no, or not yes loudly enough.
 REJECTED = "rejected_by_judge"
@@ -147,6 +151,18 @@ class Filter(RowStage[Settings]):
             )
         return mistakes
 
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """The pairs that a judge keeps, and the seconds in which it reads all and says a word."""
+        settings, read = self.settings, inputs.throughput.read
+        model, corpus = inputs.largest_model([settings.model]), inputs.text(settings.corpus)
+        share = settings.target_share or read.kept
+        kept, seconds = inputs.corrected(corpus and corpus.times(share)), None
+        if model and kept:
+            tokens = (kept.tokens + kept.rows * read.judge_prompt_tokens) / share
+            seconds = inputs.throughput.read_seconds(2 * model.billions * BILLION * tokens)
+        size = SIZE_FACTOR * inputs.size_bytes([settings.corpus])
+        return Estimate(Amount(kept, None, size), model, seconds)
+
     def task(self, kind: Kind) -> JudgeTask:
         """What is done with each pair."""
         return JudgeTask(self.settings, Path(self.inputs.path(self.settings.corpus)), kind)
@@ -166,7 +182,7 @@ class Filter(RowStage[Settings]):
         choice_tokens(tokenizer, (self.settings.accept, self.settings.reject))
         super().run(units, out)
 
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the shards, the best of them where a share is wanted; counts rules and scores."""
         from hala_hpc.core.collected import Collected
         from hala_hpc.engines.best_rows import BestRows, leave_best, scores_in, summary_of
@@ -181,7 +197,7 @@ class Filter(RowStage[Settings]):
         details["lowest_score"] = best.lowest if best.wanted else None
         return Collected(details, {REJECTED: moved} if moved else {})
 
-    def rule_counts(self, marks: list[dict[str, Any]]) -> dict[str, int]:
+    def rule_counts(self, marks: list[UnitMarker]) -> dict[str, int]:
         """Pairs that each rule rejected, in the order of the rules; those that are off left out."""
         from hala_hpc.engines.unit_files import rejected_in
 

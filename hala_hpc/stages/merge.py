@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from hala_hpc.core.errors import UserError
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -46,6 +47,12 @@ class Merge(Stage[Settings]):
                 "give the tuned one as model"
             ]
         return []
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """A model as large as the two; no GPU is needed."""
+        both = [self.settings.base, self.settings.model]
+        model, size = inputs.largest_model(both), max(inputs.size_bytes([one]) for one in both)
+        return Estimate(Amount(None, model, size), model)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Merge on the CPU, tensor by tensor."""

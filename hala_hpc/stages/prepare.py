@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, Text
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub import is_hub_id
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import FilesRef, StageSettings
+from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.code_rows import CodeRows
 from hala_hpc.data.corpus import part_kind, part_name, part_note, rejected_name
@@ -39,7 +41,7 @@ Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
 class Settings(StageSettings):
     """Settings of prepare."""
 
-    data: list[FilesRef]
+    data: OneOrMany[FilesRef]
     """Files or folders of JSONL, JSON, CSV or Parquet, hub ids, or `@node/path`; read in order."""
     rows: Literal["auto", "alpaca", "sharegpt", "messages", "openorca", "opus"] = "auto"
     """Shape of the rows; auto tells it from the fields of the first rows of each file."""
@@ -65,12 +67,6 @@ class Settings(StageSettings):
     """Reject rows with a `fenced` block of code, or `only` those whose answers are nothing else."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=8)
     """What each job gets. Every worker reads the whole input, so one is enough for most."""
-
-    @field_validator("data", mode="before")
-    @classmethod
-    def one_or_many(cls, value: Any) -> Any:
-        """A single word is a list of one."""
-        return [value] if isinstance(value, str) else value
 
     @field_validator("drop_code", mode="before")
     @classmethod
@@ -138,6 +134,28 @@ class Prepare(Stage[Settings]):
             listing = ", ".join(f"{word} holds {kind}" for word, kind in kinds.items() if kind)
             raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
         return []
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """The rows of files and data sets; no GPU is needed."""
+        size = inputs.size_bytes(self.settings.data)
+        return Estimate(Amount(inputs.corrected(self.expected(inputs)), None, size))
+
+    def expected(self, inputs: EstimateInputs) -> Text | None:
+        """Rows and tokens of the data: weighed on the disk, looked up for the hub."""
+        settings, parts = self.settings, []
+        for word in settings.data:
+            text = inputs.text(word)
+            if text is None and not word.startswith("@"):
+                text = inputs.throughput.data_set(word, settings.split or "train")
+            if text is None:
+                return None
+            parts.append(text)
+        whole = Text(sum(part.rows for part in parts), sum(part.source for part in parts))
+        if settings.limit and settings.limit < whole.rows:
+            whole = whole.times(settings.limit / whole.rows)
+        if settings.rows == "opus":
+            return Text(whole.rows, whole.source / 2, whole.source / 2)
+        return whole
 
     def _kind_of(self, path: str) -> "Kind | None":
         """The kind of the rows at a path, if that shows; None for data of the hub."""
@@ -260,11 +278,11 @@ class Prepare(Stage[Settings]):
             details={"kind": part_kind(part), "input_rows": int(input_rows), "input": digest},
         )
 
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Put the shards beside each other. Raises UserError 65 when workers read other data."""
-        rows = sum(mark["rows_in"] for mark in marks)
-        seen = {mark["details"]["input_rows"] for mark in marks}
-        digests = {mark["details"]["input"] for mark in marks}
+        rows = sum(mark.rows_in for mark in marks)
+        seen = {mark.details["input_rows"] for mark in marks}
+        digests = {mark.details["input"] for mark in marks}
         if seen != {rows} or len(digests) > 1:
             raise UserError(
                 f"data: the shards hold {rows} rows, but workers counted "
@@ -274,7 +292,7 @@ class Prepare(Stage[Settings]):
             )
         for folder in folders:
             link_tree(folder, output)
-        return {"kind": marks[0]["details"]["kind"], "input_rows": rows}
+        return {"kind": marks[0].details["kind"], "input_rows": rows}
 
 
 def commit(out: Out, unit: int) -> None:

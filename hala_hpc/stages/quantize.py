@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, ModelSize
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
@@ -15,6 +16,8 @@ from hala_hpc.data.model_files import require_model
 
 #: How large the model was before, beside the compressed weights.
 BEFORE_FILE = "quantize.json"
+#: Bytes of FP8 weights for each byte of bfloat16.
+SIZE_FACTOR = 0.5
 
 
 class Settings(StageSettings):
@@ -43,6 +46,17 @@ class Quantize(Stage[Settings]):
         """Find a model without weights; raises UserError 66."""
         require_model(self.settings.model)
         return []
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """The compressed model, and the seconds in which its weights are read and converted."""
+        model, seconds = inputs.largest_model([self.settings.model]), None
+        if model:
+            model = ModelSize(model.billions, model.fp8 or self.settings.scheme != "none")
+            each = inputs.throughput.start.quantize_seconds_per_billion
+            gpus = self.resources.nodes * self.resources.gpus_per_node
+            seconds = model.billions * each * gpus
+        size = SIZE_FACTOR * inputs.size_bytes([self.settings.model])
+        return Estimate(Amount(None, model, size), model, seconds)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Compress the weights, or link them."""

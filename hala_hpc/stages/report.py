@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import write_text
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import NodeRef, StageSettings
@@ -40,6 +41,11 @@ class Report(Stage[Settings]):
             for name in self.settings.nodes
             if not name.startswith("@")
         ]
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate | None:
+        """None: a page is small, and no GPU is needed."""
+        del inputs
+        return None
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Read the summaries and write both files."""

@@ -10,6 +10,8 @@ from pydantic import Field, PositiveInt
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.core.estimate import Estimate, EstimateInputs
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -58,6 +60,11 @@ class Sample(Stage[Settings]):
     produces = "files"
     Settings = Settings
 
+    def estimate(self, inputs: EstimateInputs) -> Estimate | None:
+        """None: the texts of the demo are small, and no GPU is needed."""
+        del inputs
+        return None
+
     def run(self, units: Iterable[int], out: Out) -> None:
         """Write every file."""
         wanted = self.settings
@@ -94,7 +101,7 @@ class Sample(Stage[Settings]):
         total = sum(counts.values())
         return Facts(rows_in=total, rows_out=total, details=counts)
 
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Besides the files, the benchmark's task, which names the place of its questions."""
         details = super().collect(marks, folders, output)
         final = Artifact(output.parent).output

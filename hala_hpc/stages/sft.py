@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, TokensRef
@@ -15,6 +16,9 @@ from hala_hpc.engines.training_settings import TrainingSettings
 
 #: Figures of the training, beside the weights.
 FIGURES_FILE = "training.json"
+#: Bytes of a checkpoint for each byte of bfloat16 weights: the weights, their float32 copy and two
+#: moments, 2 + 4 + 4 + 4 bytes a parameter.
+CHECKPOINT_FACTOR = 14 / 2
 
 
 class Settings(TrainingSettings):
@@ -56,6 +60,38 @@ class Sft(Stage[Settings]):
 
             faults += packing_faults(self.inputs.path(self.settings.model))
         return faults
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """The tuned model, its checkpoints, and the seconds at 6 FLOPs a weight and token."""
+        settings = self.settings
+        model, size = inputs.largest_model([settings.model]), inputs.size_bytes([settings.model])
+        # Those that are kept, and one that is being written; LoRA's are small.
+        number = 0 if settings.lora_rank else settings.keep_checkpoints + 1
+        seconds = None
+        if model and (tokens := self.learnt_tokens(inputs)):
+            flops = 6 * model.billions * BILLION * tokens
+            if settings.gradient_checkpointing:
+                flops *= inputs.throughput.train.checkpointing_cost
+            seconds = inputs.throughput.train_seconds(flops)
+        output = Amount(None, model, size)
+        return Estimate(output, model, seconds, number * CHECKPOINT_FACTOR * size)
+
+    def learnt_tokens(self, inputs: EstimateInputs) -> float | None:
+        """Tokens of all passes; None if the rows are not known.
+
+        A folder of tokens cannot be weighed: how many bytes a token takes depends on its columns.
+        """
+        settings = self.settings
+        text = inputs.text(settings.tokens) if settings.tokens.startswith("@") else None
+        if text is None or not text.rows:
+            return None
+        if settings.max_steps:
+            return text.source * (settings.max_steps * settings.global_batch_size / text.rows)
+        return text.source * settings.epochs
+
+    def smaller_batch(self, world_size: int) -> Settings:
+        """Half as many rows in a forward pass of a rank."""
+        return self.settings.smaller_micro_batch(world_size)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""

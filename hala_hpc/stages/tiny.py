@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, ModelSize
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -14,6 +15,9 @@ from hala_hpc.data.model_files import require_model
 from hala_hpc.data.tensors import require_finite, tensor_headers, weight_bytes
 from hala_hpc.demo.tiny_models import HEAD_WIDTH, Size, build_model
 from hala_hpc.demo.tokenizer import strings_of, train_tokenizer
+
+#: Weights of such a model, in billions; roughly.
+BILLIONS = 0.001
 
 
 class Settings(StageSettings):
@@ -50,6 +54,12 @@ class Tiny(Stage[Settings]):
     name = "tiny"
     produces = "model"
     Settings = Settings
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """A model that is so small that its bytes count nothing."""
+        del inputs
+        model = ModelSize(BILLIONS)
+        return Estimate(Amount(model=model), model)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train the tokenizer, draw the weights."""

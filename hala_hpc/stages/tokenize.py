@@ -5,11 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, Text
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings
+from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import parts, require_kind
 from hala_hpc.data.model_files import TOKENIZER_FILES, is_hub_id
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
+#: Bytes of the result for each byte of the corpora: a token is four bytes with its weight, and a
+#: word has several.
+SIZE_FACTOR = 2.0
+
 
 class Settings(StageSettings):
     """Settings of tokenize."""
@@ -29,9 +35,9 @@ class Settings(StageSettings):
     model: ModelRef
     """The model whose tokenizer and chat template are used: hub id, folder or `@node`. Models with
     the same vocabulary can learn from the same token files."""
-    train: list[CorpusRef]
+    train: OneOrMany[CorpusRef]
     """Corpora to learn from, one or several; their rows are mixed."""
-    weights: list[Weight] = Field(default_factory=list)
+    weights: OneOrMany[Weight] = Field(default_factory=list)
     """How often the rows of each corpus are learnt in an epoch, a number for each; none is 1 for
     all. 2.0 takes every row twice, 0.5 half of the rows, chosen by `seed`."""
     objective: Literal["chat", "translate"] = "chat"
@@ -61,18 +67,6 @@ class Settings(StageSettings):
     last sequence of each piece badly: take few for small corpora."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=16)
     """What each job gets; no GPU is needed."""
-
-    @field_validator("train", mode="before")
-    @classmethod
-    def as_list(cls, value: object) -> object:
-        """One corpus is a list of one."""
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("weights", mode="before")
-    @classmethod
-    def as_weights(cls, value: object) -> object:
-        """One weight is a list of one."""
-        return [value] if isinstance(value, int | float) else value
 
 
 class Tokenize(Stage[Settings]):
@@ -109,6 +103,32 @@ class Tokenize(Stage[Settings]):
 
             faults += packing_faults(self.inputs.path(settings.model))
         return faults
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """What a training learns from in an epoch; no GPU is needed."""
+        settings = self.settings
+        size = SIZE_FACTOR * inputs.size_bytes(settings.train)
+        model = inputs.largest_model([settings.model])
+        return Estimate(Amount(inputs.corrected(self.learnt(inputs)), None, size), model)
+
+    def learnt(self, inputs: EstimateInputs) -> Text | None:
+        """Rows and tokens of all corpora, by their weights; None if one is not known."""
+        found = [inputs.text(reference) for reference in self.settings.train]
+        known = [corpus for corpus in found if corpus is not None]
+        if len(known) < len(found):
+            return None
+        pairs = list(zip(known, self.weights, strict=True))
+        both = self.settings.objective == "translate"
+        tokens = sum(
+            weight * (corpus.tokens if both else corpus.target or corpus.source)
+            for corpus, weight in pairs
+        )
+        return Text(sum(weight * corpus.rows for corpus, weight in pairs), tokens)
+
+    @property
+    def weights(self) -> list[float]:
+        """The weight of each corpus."""
+        return self.settings.weights or [1.0] * len(self.settings.train)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
@@ -157,9 +177,8 @@ class Tokenize(Stage[Settings]):
 
         settings = self.settings
         chat = settings.objective == "chat"
-        weights = settings.weights or [1.0] * len(settings.train)
         found = []
-        for reference, weight in zip(settings.train, weights, strict=True):
+        for reference, weight in zip(settings.train, self.weights, strict=True):
             folder = Path(self.inputs.path(reference))
             if chat:
                 kind = require_kind(folder, "conversations")
@@ -184,7 +203,7 @@ class Tokenize(Stage[Settings]):
             raise UserError(f"unit {unit}: {facts.rows_in} of {expected} rows were read", INTERNAL)
         return facts
 
-    def collect(self, marks: list[dict[str, Any]], folders: list[Path], output: Path) -> Any:
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the files of all units and write tokens.json; returns the counts."""
         from hala_hpc.engines.token_product import collect_units
 

@@ -1,10 +1,12 @@
 """translate: put every row of a corpus into the target language."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, Text
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.check_settings import CheckSettings
 from hala_hpc.data.corpus import Kind, Row
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
     from hala_hpc.engines.row_work import RowProgram
     from hala_hpc.engines.translation import Translator
+
+
+#: Bytes of the result for each byte of the corpus: a translation stands beside its source, and its
+#: letters may take two bytes each.
+SIZE_FACTOR = 3.0
 
 
 class Settings(RowSettings):
@@ -150,6 +157,28 @@ class Translate(RowStage[Settings]):
         """The model's files, the corpus, and the place for the text in the prompt."""
         self.require_inputs()
         return missing_places("prompt", self.settings.prompt, ["text"])
+
+    def estimate(self, inputs: EstimateInputs) -> Estimate:
+        """The corpus with its translations, and the seconds in which a GPU writes them."""
+        model = inputs.largest_model([self.settings.model])
+        text, seconds = self.translated(inputs), None
+        if model and text:
+            seconds = text.target / inputs.throughput.write.tokens_per_s_of(model)
+        size = SIZE_FACTOR * inputs.size_bytes([self.settings.corpus])
+        return Estimate(Amount(text, None, size), model, seconds)
+
+    def translated(self, inputs: EstimateInputs) -> Text | None:
+        """Rows and tokens of both sides; as counted once the node is finished."""
+        corpus, expected = inputs.text(self.settings.corpus), None
+        if corpus:
+            is_target = corpus.target and self.settings.field == "target"
+            source = corpus.target if is_target else corpus.source
+            growth = inputs.throughput.write.tokens_per_source_token
+            expected = Text(corpus.rows, source, source * growth)
+        text, counted = inputs.corrected(expected), inputs.counted
+        if text is not expected and text and counted and counted.tokens_out:
+            return replace(text, target=float(counted.tokens_out))
+        return text
 
     def task(self, kind: Kind) -> ConversationTask | PairTask:
         """What is done with each row of a corpus of this kind."""

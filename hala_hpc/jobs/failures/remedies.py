@@ -1,6 +1,5 @@
 """What a round may do differently from the one before: other nodes, more memory, smaller batches."""
 
-import importlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +8,9 @@ from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, FailureClass
 from hala_hpc.core.records import Failure, RoundSpec
-from hala_hpc.failure_sizes import smaller_sizes
+from hala_hpc.core.settings import changed_values
+from hala_hpc.core.stage import UnknownInputs
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.jobs.failures.policy import BAD_NODES, POLICY, Action
 
 #: How much more memory the next round asks for.
@@ -136,23 +137,22 @@ def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     if not found:
         return spec
     meaning = POLICY[found[0].kind].meaning
-    settings_class = importlib.import_module(f"hala_hpc.stages.{aftermath.stage}").STAGE.Settings
-    world = spec.resources.nodes * spec.resources.ranks_per_node
-    sizes = smaller_sizes(settings_class, spec.settings, world)
-    if sizes is None:
+    stage = find_stage(aftermath.stage)
+    settings = stage.Settings.model_validate(spec.stage_settings)
+    smaller = stage(settings, UnknownInputs()).smaller_batch(spec.resources.world_size)
+    if smaller is None:
         return spec
-    if not sizes:
+    changes = changed_values(settings, smaller)
+    if not changes:
         raise NoRemedy(
             f"{meaning} with a single row at once: {found[0].text}; share the model "
             "among more GPUs, or let it take less (see --help of the stage)",
             CONFIG,
             found[0].kind,
         )
-    settings, because = spec.settings, list(spec.because)
-    for size in sizes:
-        settings = size.put_into(settings)
-        because.append(f"{size.words()}: {meaning}: {found[0].text}")
-    return spec.model_copy(update={"settings": settings, "because": tuple(because)})
+    because = [f"{change.text}: {meaning}: {found[0].text}" for change in changes]
+    values = smaller.model_dump(mode="json", exclude={"resources"})
+    return spec.model_copy(update={"settings": values, "because": (*spec.because, *because)})
 
 
 def with_resources(

@@ -1,0 +1,133 @@
+"""What the nodes of a plan will take and leave, each as its stage estimates it; inputs first.
+
+What is finished is counted, what is on the disk is weighed, the rest is taken as published.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from hala_hpc.core.estimate import (
+    BILLION,
+    TOKENS_OF_ROW,
+    Amount,
+    Counted,
+    DataSet,
+    Estimate,
+    EstimateInputs,
+    ModelSize,
+    ReadSpeed,
+    StartCost,
+    Text,
+    Throughput,
+    TrainSpeed,
+    WriteSpeed,
+)
+from hala_hpc.core.hub import hub_cache, is_hub_id, repository_folder
+from hala_hpc.core.places import PACKAGE, read_toml
+from hala_hpc.plan import Step
+
+#: A token of English is about so many bytes; text in Parquet is packed to about a third.
+BYTES_OF_TOKEN = 4
+PARQUET_PACKING = 3
+BFLOAT16_BYTES = 2
+#: A model's name tells its parameters, e.g. LFM2-1.2B; bfloat16 has two bytes for each.
+PARAMETERS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
+BYTES = {"B": BFLOAT16_BYTES * 10**9, "M": BFLOAT16_BYTES * 10**6}
+
+
+@dataclass(frozen=True)
+class PlanEstimate:
+    """What all nodes of a plan will take and leave."""
+
+    nodes: Mapping[str, Estimate]
+    outside: Mapping[str, Amount]
+    """What the plan takes from the disk and the hub, by path or hub id."""
+
+
+@cache
+def shipped_throughput() -> Throughput:
+    """The shipped table of speeds and sizes."""
+    table = read_toml(PACKAGE / "throughput.toml")
+    return Throughput(
+        write=WriteSpeed(**table["write"]),
+        read=ReadSpeed(**table["read"]),
+        train=TrainSpeed(**table["train"]),
+        start=StartCost(**table["start"]),
+        peak_flops=table["gpu"]["peak_flops"],
+        models=table["models"],
+        data_sets={name: DataSet(d["rows"], d["tokens"]) for name, d in table["data"].items()},
+    )
+
+
+def estimate_plan(steps: Mapping[str, Step], environment: Mapping[str, str]) -> PlanEstimate:
+    """What each node of a plan will take and leave; inputs come first in `steps`.
+
+    `environment` names the hub cache.
+    """
+    throughput, hub = shipped_throughput(), hub_cache(environment)
+    nodes: dict[str, Estimate] = {}
+    outside: dict[str, Amount] = {}
+    for name, step in steps.items():
+        amounts: dict[str, Amount] = {}
+        for _, value, _ in step.node.settings.references():
+            if value.startswith("@"):
+                amounts[value] = left_by_node(value, nodes)
+                continue
+            if value not in outside:
+                outside[value] = amount_of(value, hub, throughput.models)
+            amounts[value] = outside[value]
+        known = EstimateInputs(throughput, amounts, counted_by(step))
+        nodes[name] = step.stage().estimate(known) or Estimate()
+    return PlanEstimate(nodes, outside)
+
+
+def left_by_node(reference: str, nodes: Mapping[str, Estimate]) -> Amount:
+    """What `@node` leaves; of `@node/path` no text is known."""
+    name, _, rest = reference[1:].partition("/")
+    whole = nodes[name].output if name in nodes else Amount()
+    return Amount(None, whole.model, whole.size_bytes) if rest else whole
+
+
+def counted_by(step: Step) -> Counted | None:
+    """What a finished node has counted."""
+    summary = step.artifact.summary() if step.state == "done" else None
+    return Counted(summary.rows_out, summary.tokens_out) if summary else None
+
+
+def amount_of(value: str, hub: Path, models: Mapping[str, float]) -> Amount:
+    """What a path or hub id holds: weighed on the disk, else told by the name of a model."""
+    text, size = None, None
+    path = Path(value).expanduser()
+    if path.exists():
+        text, size = weigh(path)
+    elif is_hub_id(value):
+        size = size_on_hub(value, hub)
+    if value in models:
+        return Amount(text, ModelSize(models[value]), size)
+    model = None if size is None else ModelSize(size / BFLOAT16_BYTES / BILLION)
+    return Amount(text, model, size)
+
+
+def weigh(path: Path) -> tuple[Text, float]:
+    """Bytes of a file or of all files under a folder, and what they hold where they are text."""
+    tokens = size = 0.0
+    for file in [path] if path.is_file() else path.rglob("*"):
+        if file.is_file():
+            bytes_ = file.stat().st_size
+            packing = PARQUET_PACKING if file.suffix in (".parquet", ".gz") else 1
+            tokens += bytes_ * packing / BYTES_OF_TOKEN
+            size += bytes_
+    return Text(tokens / TOKENS_OF_ROW, tokens), size
+
+
+def size_on_hub(name: str, hub: Path) -> float | None:
+    """Bytes of what the hub cache holds of a model or data set; of a model by its name, else."""
+    for kind in ("models", "datasets"):
+        blobs = repository_folder(hub, kind, name) / "blobs"
+        if blobs.is_dir():
+            return weigh(blobs)[1]
+    named = PARAMETERS.search(name)
+    return float(named[1]) * BYTES[named[2].upper()] if named else None

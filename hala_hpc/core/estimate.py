@@ -1,0 +1,195 @@
+"""What nodes will take and leave, estimated before their inputs exist: between plan and stages.
+
+Rough figures; `throughput.toml` says how good they are. None stands for what is unknown.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+BILLION = 1e9
+#: Tokens of a row of which nothing else is known (assumed).
+TOKENS_OF_ROW = 250
+
+
+@dataclass(frozen=True)
+class Text:
+    """Rows and tokens of a corpus or of token files."""
+
+    rows: float
+    source: float
+    """Tokens of the texts as they came."""
+    target: float = 0.0
+    """Tokens of their translations."""
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of both sides."""
+        return self.source + self.target
+
+    def times(self, share: float) -> "Text":
+        """This share of it."""
+        return Text(self.rows * share, self.source * share, self.target * share)
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What the speed of a model depends on."""
+
+    billions: float
+    """Weights."""
+    fp8: bool = False
+
+
+@dataclass(frozen=True)
+class Amount:
+    """What an input holds, or what a node will leave."""
+
+    text: Text | None = None
+    model: ModelSize | None = None
+    size_bytes: float | None = 0.0
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a finished node has counted of its own result."""
+
+    rows: int
+    tokens_out: int = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a node will take and leave."""
+
+    output: Amount = Amount()
+    model: ModelSize | None = None
+    """The largest model that it reads or makes; its start takes longer with a larger one."""
+    gpu_seconds: float | None = None
+    """Seconds of one GPU of the shipped table, without the start of the jobs."""
+    checkpoint_bytes: float = 0.0
+    """What lies beside the result while the node runs."""
+
+
+@dataclass(frozen=True)
+class WriteSpeed:
+    """Text that a model writes: `[write]` of the table."""
+
+    billions: Sequence[float]
+    tokens_per_s: Sequence[float]
+    fp8_speedup: float
+    tokens_per_source_token: float
+
+    def tokens_per_s_of(self, model: ModelSize) -> float:
+        """Tokens/s that one GPU writes: between the published points, then as 1 / weights."""
+        sizes, rates, billions = self.billions, self.tokens_per_s, model.billions
+        gain = self.fp8_speedup if model.fp8 else 1.0
+        if billions >= sizes[-1]:
+            return float(gain * rates[-1] * sizes[-1] / billions)
+        above = next(index for index, size in enumerate(sizes) if size > billions)
+        if above == 0:
+            return float(gain * rates[0])
+        low, high = sizes[above - 1], sizes[above]
+        share = (billions - low) / (high - low)
+        return float(gain * (rates[above - 1] * (1 - share) + rates[above] * share))
+
+
+@dataclass(frozen=True)
+class ReadSpeed:
+    """Text that a model only reads, as a judge and benchmarks do: `[read]` of the table."""
+
+    peak_share: float
+    judge_prompt_tokens: float
+    kept: float
+    benchmark_requests_per_s: float
+    benchmark_requests: float
+
+
+@dataclass(frozen=True)
+class TrainSpeed:
+    """Training: `[train]` of the table."""
+
+    peak_share: float
+    checkpointing_cost: float
+
+
+@dataclass(frozen=True)
+class StartCost:
+    """What a job costs before it works: `[start]` of the table."""
+
+    seconds: float
+    seconds_per_billion: float
+    quantize_seconds_per_billion: float
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Size of a data set of the hub: `[data.<name>]` of the table."""
+
+    rows: float
+    tokens: float
+    """Of a row."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """The shipped table of published speeds and sizes, `throughput.toml`."""
+
+    write: WriteSpeed
+    read: ReadSpeed
+    train: TrainSpeed
+    start: StartCost
+    peak_flops: float
+    """Of the GPU that the speeds are of."""
+    models: Mapping[str, float]
+    """Billions of weights by hub id, where the name does not tell them."""
+    data_sets: Mapping[str, DataSet]
+    """By hub id, or by `id:split`."""
+
+    def read_seconds(self, flops: float) -> float:
+        """GPU seconds of a model that reads."""
+        return float(flops / (self.peak_flops * self.read.peak_share))
+
+    def train_seconds(self, flops: float) -> float:
+        """GPU seconds of a training."""
+        return float(flops / (self.peak_flops * self.train.peak_share))
+
+    def data_set(self, name: str, split: str) -> Text | None:
+        """Rows and tokens of a split of a data set of the hub."""
+        known = self.data_sets.get(f"{name}:{split}") or self.data_sets.get(name)
+        return Text(known.rows, known.rows * known.tokens) if known else None
+
+
+@dataclass(frozen=True)
+class EstimateInputs:
+    """What is known of the inputs of a node."""
+
+    throughput: Throughput
+    amounts: Mapping[str, Amount] = field(default_factory=dict)
+    """By reference, as the settings name it."""
+    counted: Counted | None = None
+    """What the node itself has counted, once it is finished."""
+
+    def text(self, reference: str) -> Text | None:
+        """The text behind a reference; what a node rejected is not known beforehand."""
+        return self.amounts[reference].text
+
+    def size_bytes(self, references: Iterable[str]) -> float:
+        """Bytes of some inputs; those of unknown size count nothing."""
+        return sum(self.amounts[one].size_bytes or 0.0 for one in references)
+
+    def largest_model(self, references: Iterable[str]) -> ModelSize | None:
+        """The largest of some models, in FP8 if one of them is; None if one is unknown."""
+        found = [self.amounts[one].model for one in references]
+        known = [model for model in found if model is not None]
+        if not known or len(known) < len(found):
+            return None
+        return ModelSize(max(one.billions for one in known), any(one.fp8 for one in known))
+
+    def corrected(self, expected: Text | None) -> Text | None:
+        """What was expected of the node, scaled to the rows that it has counted."""
+        if not self.counted or not self.counted.rows or (expected and not expected.rows):
+            return expected
+        rows = self.counted.rows
+        if expected:
+            return expected.times(rows / expected.rows)
+        return Text(rows, rows * TOKENS_OF_ROW)
