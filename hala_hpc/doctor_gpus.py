@@ -1,35 +1,11 @@
 """Which GPUs a cluster has, and whether FP8 works on those that jobs ask for."""
 
-import re
 from collections.abc import Sequence
 
 from hala_hpc.backends.slurm_site import Site
 from hala_hpc.core.findings import Finding
 from hala_hpc.doctor_kinds import JobKind
-
-#: Words in the types of GPUs that calculate in FP8: compute capability 8.9 (Ada) or more, after
-#: NVIDIA's table https://developer.nvidia.com/cuda-gpus
-FP8_YES = re.compile(
-    r"h100|h200|h800|h20|gh200|hopper|l4|l40s?|l20|(rtx)?\d*ada|lovelace|(rtx)?40[5-9]0(ti|s|d)?|"
-    r"b100|b200|b300|gb200|gb300|gb10|blackwell|(rtx)?50[5-9]0(ti)?|pro6000|b40"
-)
-#: Words in the types of older ones.
-FP8_NO = re.compile(
-    r"a100|a800|a10g?|a16|a2|a30|a40|a[2456]000|ampere|(rtx)?30[5-9]0(ti)?|v100s?|volta|p100|p40|"
-    r"pascal|k80|t4|turing|(rtx)?20[678]0(ti|s)?|titan|quadro|(rtx)?[4568]000"
-)
-
-
-def has_fp8(gpu_type: str) -> bool | None:
-    """Whether GPUs of a type calculate in FP8; None where its name does not tell.
-
-    >>> has_fp8("nvidia_h100_80gb_hbm3"), has_fp8("a100-sxm4-80gb"), has_fp8("fast")
-    (True, False, None)
-    """
-    words = re.split(r"[^a-z0-9]+", gpu_type.lower())
-    if any(FP8_YES.fullmatch(word) for word in words) or {"rtx", "pro", "6000"} <= set(words):
-        return True
-    return False if any(FP8_NO.fullmatch(word) for word in words) else None
+from hala_hpc.engines.models.gpus import has_fp8
 
 
 def gpu_findings(

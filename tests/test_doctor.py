@@ -13,7 +13,7 @@ from command_line import Ended, command, recipe
 
 from hala_hpc.backends import slurm_fields as fields
 from hala_hpc.doctor_folders import timed
-from hala_hpc.doctor_gpus import has_fp8
+from hala_hpc.engines.models.gpus import has_fp8
 
 #: A node whose jobs need the main environment only.
 PREPARE = '[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 2\n'

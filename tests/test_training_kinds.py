@@ -13,7 +13,8 @@ from token_folders import make_tokens
 
 from hala_hpc.data.tensors import tensor_headers, tensors
 from hala_hpc.engines.metrics_file import METRICS_FILE, MetricsFile, read_metrics
-from hala_hpc.engines.model_flops import flops_per_token, peak_flops
+from hala_hpc.engines.model_flops import flops_per_token
+from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.training_metrics import curve
 from hala_hpc.engines.training_settings import TrainingSettings
 

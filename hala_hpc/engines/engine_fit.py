@@ -7,11 +7,9 @@ from pathlib import Path
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.host_memory import memory_record
 from hala_hpc.engines.model_need import Need, read_need
+from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 from hala_hpc.engines.settings import EngineSettings
 
-#: First NVIDIA cards that calculate in FP8: Ada (8.9) and Hopper (9.0); Ampere has 8.0 and 8.6.
-#: vLLM runs FP8 weights on older ones by unpacking them, which saves memory but no time.
-FP8_CAPABILITY = (8, 9)
 #: The most GPUs that a cure names: those of one large machine.
 MOST_GPUS = 16
 

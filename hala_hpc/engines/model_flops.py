@@ -12,27 +12,6 @@ from typing import Any
 from hala_hpc.core.files import read_json
 from hala_hpc.data.tensors import tensor_headers
 
-#: Dense bfloat16 FLOP/s of a GPU, by a word of its name; data sheets of the vendors, no sparsity.
-#: The first that fits is taken.
-PEAK_FLOPS = {
-    "B200": 2.25e15,
-    "H100 PCIe": 7.56e14,
-    "H100 NVL": 8.35e14,
-    "H100": 9.89e14,
-    "H200": 9.89e14,
-    "GH200": 9.89e14,
-    "H800": 9.89e14,
-    "A100": 3.12e14,
-    "A800": 3.12e14,
-    "L40S": 3.62e14,
-    "L40": 1.81e14,
-    "L4": 1.21e14,
-    "A40": 1.50e14,
-    "A30": 1.65e14,
-    "A10": 1.25e14,
-    "MI300X": 1.307e15,
-    "MI250": 3.62e14,
-}
 #: Kinds of layers that attend, as transformers names them in `layer_types`.
 ATTENDING = ("full_attention", "sliding_attention")
 
@@ -51,8 +30,3 @@ def flops_per_token(model: Path, mean_tokens: float) -> float:
     kinds = config.get("layer_types") or ["full_attention"] * config["num_hidden_layers"]
     layers = sum(kind in ATTENDING for kind in kinds)
     return 6.0 * weights + 12.0 * layers * int(config["hidden_size"]) * mean_tokens
-
-
-def peak_flops(gpu: str) -> float | None:
-    """Dense bfloat16 FLOP/s of a GPU by its name; None where it is not known."""
-    return next((peak for word, peak in PEAK_FLOPS.items() if word in gpu), None)

@@ -8,7 +8,8 @@ from typing import Any
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.metrics_file import MetricsFile
-from hala_hpc.engines.model_flops import flops_per_token, peak_flops
+from hala_hpc.engines.model_flops import flops_per_token
+from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.training import Training
 
 #: Folder inside `kept`, and later in the model folder.

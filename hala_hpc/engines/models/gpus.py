@@ -1,0 +1,79 @@
+"""What GPUs can do, by their names: FLOP/s, compute capability, FP8."""
+
+import re
+
+#: Dense bfloat16 FLOP/s of a GPU, by a word of its name; data sheets of the vendors, no sparsity.
+#: The first that fits is taken.
+PEAK_FLOPS = {
+    "B200": 2.25e15,
+    "H100 PCIe": 7.56e14,
+    "H100 NVL": 8.35e14,
+    "H100": 9.89e14,
+    "H200": 9.89e14,
+    "GH200": 9.89e14,
+    "H800": 9.89e14,
+    "A100": 3.12e14,
+    "A800": 3.12e14,
+    "L40S": 3.62e14,
+    "L40": 1.81e14,
+    "L4": 1.21e14,
+    "A40": 1.50e14,
+    "A30": 1.65e14,
+    "A10": 1.25e14,
+    "MI300X": 1.307e15,
+    "MI250": 3.62e14,
+}
+#: First NVIDIA cards that calculate in FP8: Ada (8.9) and Hopper (9.0); Ampere has 8.0 and 8.6.
+#: vLLM runs FP8 weights on older ones by unpacking them, which saves memory but no time.
+FP8_CAPABILITY = (8, 9)
+#: Compute capability of each generation, the least of its cards, and the words of their names and
+#: SLURM types; after NVIDIA's table https://developer.nvidia.com/cuda-gpus
+GENERATIONS = (
+    (
+        (10, 0),  # Blackwell
+        r"b100|b200|b300|gb200|gb300|gb10|blackwell|(rtx)?50[5-9]0(ti)?|pro6000|b40",
+    ),
+    ((9, 0), r"h100|h200|h800|h20|gh200|hopper"),
+    ((8, 9), r"l4|l40s?|l20|(rtx)?\d*ada|lovelace|(rtx)?40[5-9]0(ti|s|d)?"),
+    (
+        (8, 0),  # Ampere
+        r"a100|a800|a10g?|a16|a2|a30|a40|a[2456]000|ampere|(rtx)?30[5-9]0(ti)?",
+    ),
+    ((7, 5), r"t4|turing|(rtx)?20[678]0(ti|s)?|titan|quadro|(rtx)?[4568]000"),
+    ((7, 0), r"v100s?|volta"),
+    ((6, 0), r"p100|p40|pascal"),
+    ((3, 7), r"k80"),
+)
+#: Words of a name that tell the generation together only.
+BLACKWELL_WORKSTATION = frozenset({"rtx", "pro", "6000"})
+
+
+def peak_flops(gpu: str) -> float | None:
+    """Dense bfloat16 FLOP/s of a GPU by its name or SLURM type; None if unknown."""
+    name = gpu.upper()
+    return next((peak for word, peak in PEAK_FLOPS.items() if word.upper() in name), None)
+
+
+def capability_of(gpu: str) -> tuple[int, int] | None:
+    """Least compute capability of a GPU by its name or SLURM type; None if unknown.
+
+    >>> capability_of("nvidia_h100_80gb_hbm3"), capability_of("fast")
+    ((9, 0), None)
+    """
+    words = re.split(r"[^a-z0-9]+", gpu.lower())
+    if set(words) >= BLACKWELL_WORKSTATION:
+        return GENERATIONS[0][0]
+    for capability, pattern in GENERATIONS:
+        if any(re.fullmatch(pattern, word) for word in words):
+            return capability
+    return None
+
+
+def has_fp8(gpu: str) -> bool | None:
+    """Whether a GPU calculates in FP8 by its name or SLURM type; None if unknown.
+
+    >>> has_fp8("nvidia_h100_80gb_hbm3"), has_fp8("a100-sxm4-80gb"), has_fp8("fast")
+    (True, False, None)
+    """
+    capability = capability_of(gpu)
+    return None if capability is None else capability >= FP8_CAPABILITY
