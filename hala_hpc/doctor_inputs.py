@@ -5,7 +5,15 @@ from pathlib import Path
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.findings import Finding, State
-from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, not_fetched
+from hala_hpc.core.hub import (
+    fetch_command,
+    hub_cache,
+    hub_words,
+    is_hub_off,
+    not_fetched,
+    repository_folder,
+    snapshot_folder,
+)
 from hala_hpc.data.model_files import missing_parts
 from hala_hpc.plan import Step
 
@@ -19,8 +27,8 @@ def input_findings(steps: Iterable[Step], environment: Mapping[str, str]) -> lis
     words = hub_words(step.node.settings for step in missing)
     absent = not_fetched(words, environment)
     cache = hub_cache(environment)
-    offline = environment.get("HF_HUB_OFFLINE", "1") not in ("0", "false")
     state: State
+    offline = is_hub_off(environment, default=True)
     state, why = ("bad", WHY_OFFLINE) if offline else ("warn", WHY_ONLINE)
     found = [
         Finding(
@@ -38,8 +46,8 @@ def input_findings(steps: Iterable[Step], environment: Mapping[str, str]) -> lis
 
 def fetched(kind: str, name: str, cache: Path) -> Finding:
     """Whether what the hub cache holds of a model or data set is whole."""
-    folder = cache / f"{kind}--{name.replace('/', '--')}"
-    shot = snapshot(folder)
+    folder = repository_folder(cache, kind, name)
+    shot = snapshot_folder(folder) or folder
     faults = [f"{one.name} leads nowhere" for one in shot.rglob("*") if not one.exists()]
     faults += [f"{one.name} was begun" for one in (folder / "blobs").glob("*.incomplete")]
     if kind == "models":
@@ -50,15 +58,6 @@ def fetched(kind: str, name: str, cache: Path) -> Finding:
         what = f"{name} ({kind}) in {shot} is not whole: {'; '.join(faults[:5])}"
         return Finding("inputs", "bad", what, WHY_OFFLINE, fetch_command(kind, name))
     return Finding("inputs", "good", f"{name} ({kind}) is in {shot}", "no network is needed")
-
-
-def snapshot(folder: Path) -> Path:
-    """The snapshot that `main` names, else the newest."""
-    reference = folder / "refs" / "main"
-    named = folder / "snapshots" / (reference.read_text().strip() if reference.is_file() else "-")
-    if named.is_dir():
-        return named
-    return max((folder / "snapshots").iterdir(), key=lambda one: one.stat().st_mtime)
 
 
 def own_words(step: Step) -> list[Finding]:

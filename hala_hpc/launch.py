@@ -11,11 +11,13 @@ from pathlib import Path
 
 from hala_hpc.command import Line, read_line, report_mistakes
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
-from hala_hpc.core.files import claim_json, write_json
-from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, not_fetched
+from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import work_lease
+from hala_hpc.core.places import is_path
 from hala_hpc.core.recipe import with_inputs
+from hala_hpc.core.records import RunNodeRecord, RunRecord
 from hala_hpc.plan import Step, make_plan
+from hala_hpc.run_folder import run_file
 
 
 def launch(arguments: Sequence[str]) -> int:
@@ -44,8 +46,7 @@ def launch(arguments: Sequence[str]) -> int:
             print(f"done: all {len(chosen)} nodes in {line.work}; nothing to submit")
             return OK
         for step in missing.values():
-            told = {"gpu_hours_estimate": hours.get(step.name)}
-            claim_json(step.artifact.config_file, step.config() | told)
+            step.artifact.write_config(step.config(hours.get(step.name)))
         return start(line, chosen)
 
 
@@ -82,7 +83,7 @@ def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
         from hala_hpc.run_slurm import require_accepted
 
         require_slurm(SlurmBackend().preflight())
-        if not (line.work / "run.json").exists():
+        if not run_file(line.work).exists():
             heed_doctor(line, chosen)
         require_accepted(line, missing)
 
@@ -106,7 +107,7 @@ def require_fetched(line: Line, missing: dict[str, Step]) -> None:
     """Compute nodes work offline: models and data sets of the hub must be on the disk."""
     environment = {**os.environ, **line.launcher.environment}
     words = not_fetched(hub_words(s.node.settings for s in missing.values()), environment)
-    if words and environment.get("HF_HUB_OFFLINE", "1") not in ("0", "false"):
+    if words and is_hub_off(environment, default=True):
         raise UserError(
             [
                 f"{name} is not in the hub cache {hub_cache(environment)}, and jobs work offline: "
@@ -156,32 +157,38 @@ def make_work_folder(work: Path) -> None:
 
 def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None]) -> None:
     """Note what this line means, for `status`, and make the links of the run."""
-    write_json(
-        line.work / "run.json",
-        {
-            "words": line.words,
-            "recipe": line.recipe,
-            "launcher": line.launcher.name,
-            "time": time.time(),
-            "budget_gpu_hours": line.launcher.budget_gpu_hours,
-            "nodes": [
-                {
-                    "name": s.name,
-                    "stage": s.node.stage.name,
-                    "units": s.units,
-                    "artifact": s.artifact.folder.name,
-                    "gpu_hours": hours.get(s.name),
-                }
-                for s in chosen.values()
-            ],
-        },
-    )
+    RunRecord(
+        words=with_absolute_files(line.words),
+        recipe=str(Path(line.recipe).absolute()),
+        launcher=line.launcher.name,
+        time=time.time(),
+        budget_gpu_hours=line.launcher.budget_gpu_hours,
+        nodes=tuple(
+            RunNodeRecord(
+                name=s.name,
+                stage=s.node.stage.name,
+                units=s.units,
+                artifact=s.artifact.folder.name,
+                gpu_hours=hours.get(s.name),
+            )
+            for s in chosen.values()
+        ),
+    ).write(run_file(line.work))
     links = line.work / "latest"
     links.mkdir(exist_ok=True)
     for step in chosen.values():
         temporary = links / f".{step.name}.{os.getpid()}"
         temporary.symlink_to(Path("..") / step.artifact.folder.name)
         temporary.replace(links / step.name)
+
+
+def with_absolute_files(words: dict[str, str]) -> dict[str, str]:
+    """The words of a line, so that it can be given from any folder."""
+    files = {word: words[word] for word in ("recipe", "launcher") if is_path(words.get(word, ""))}
+    return {
+        **words,
+        **{word: str(Path(name).expanduser().absolute()) for word, name in files.items()},
+    }
 
 
 def start(line: Line, chosen: dict[str, Step]) -> int:

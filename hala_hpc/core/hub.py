@@ -1,4 +1,4 @@
-"""Models and data sets of the hub: which ones a plan names, and which are on the disk.
+"""Models and data sets of the hub: what is one, where its cache keeps it, which are missing.
 
 Compute nodes work offline, so what is missing has to be fetched before anything is submitted.
 """
@@ -44,7 +44,7 @@ def not_fetched(
     return [
         (kind, name)
         for kind, name in words
-        if not any(cache.glob(f"{kind}--{name.replace('/', '--')}/snapshots/*"))
+        if snapshot_folder(repository_folder(cache, kind, name)) is None
     ]
 
 
@@ -56,6 +56,37 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
         environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
     return Path(home).expanduser() / "hub"
+
+
+def repository_folder(cache: Path, kind: str, name: str) -> Path:
+    """Folder of a model (`kind` models) or data set (datasets) in the hub cache."""
+    return cache / f"{kind}--{name.replace('/', '--')}"
+
+
+def snapshot_folder(repository: Path) -> Path | None:
+    """The snapshot that `main` names, else the newest; None where nothing was fetched."""
+    reference = repository / "refs" / "main"
+    if reference.is_file():
+        named = repository / "snapshots" / reference.read_text().strip()
+        if named.is_dir():
+            return named
+    return max(
+        repository.glob("snapshots/*"), key=lambda folder: folder.stat().st_mtime, default=None
+    )
+
+
+def is_hub_off(environment: Mapping[str, str], default: bool) -> bool:
+    """Whether HF_HUB_OFFLINE keeps huggingface_hub off the network, as it reads it itself.
+
+    `default` counts where the variable is not set: jobs are offline, a person's shell is not.
+    """
+    value = environment.get("HF_HUB_OFFLINE")
+    return default if value is None else is_true(value)
+
+
+def is_true(value: str) -> bool:
+    """Whether huggingface_hub and datasets read the value of a variable as true."""
+    return value.upper() in ("1", "ON", "YES", "TRUE")
 
 
 def fetch_command(kind: str, name: str) -> str:

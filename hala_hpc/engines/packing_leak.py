@@ -7,7 +7,7 @@ from typing import Any
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.core.hub import hub_cache
+from hala_hpc.core.hub import hub_cache, repository_folder, snapshot_folder
 from hala_hpc.engines.row_states import STATE_LAYERS
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
@@ -39,11 +39,10 @@ def packing_faults(model: str) -> list[str]:
 
 def known_config(model: str) -> dict[str, Any]:
     """The config of a model folder or of a fetched hub id; empty when it is not here yet."""
-    name = f"models--{model.replace('/', '--')}"
-    fetched = sorted(hub_cache(os.environ).glob(f"{name}/snapshots/*/config.json"))
-    for path in (Path(model).expanduser() / "config.json", *fetched[-1:]):
-        if path.is_file():
-            return dict(read_json(path))
+    fetched = snapshot_folder(repository_folder(hub_cache(os.environ), "models", model))
+    for folder in (Path(model).expanduser(), fetched):
+        if folder and (folder / "config.json").is_file():
+            return dict(read_json(folder / "config.json"))
     return {}
 
 
