@@ -12,7 +12,6 @@ from typing import Any
 
 from hala_hpc.command import read_line
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.files import write_json
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 from hala_hpc.node_jobs import make_spec
 from hala_hpc.plan import make_plan
@@ -112,14 +111,13 @@ class KillNode:
         """A new artifact in its first round; the log of questions begins anew."""
         self.log.unlink(missing_ok=True)
         artifact = Artifact(self.base / "work" / name)
-        write_json(artifact.config_file, self.step.config())
+        artifact.write_config(self.step.config())
         self.begin_round(artifact, workers)
         return artifact
 
     def begin_round(self, artifact: Artifact, workers: int) -> int:
         """Share what is missing among workers, as a launch or a gate does; how many there are."""
-        number = begin_round(artifact, self.shape.units, workers, self.spec)
-        return len(artifact.round(number)["assignment"])
+        return begin_round(artifact, self.shape.units, workers, self.spec).workers
 
     def start(
         self, module: str, *arguments: object, prefix: Sequence[str] = (), **env: str

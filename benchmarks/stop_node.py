@@ -13,7 +13,7 @@ from benchmarks.moving_files import steady
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import read_line
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.records import RankState
 from hala_hpc.engines.checkpoints import checkpoints, flaw, read_commit, step_of
 from hala_hpc.node_jobs import make_spec, worker_job
 from hala_hpc.plan import make_plan
@@ -49,15 +49,16 @@ class StopNode:
         words = ["stage=sft", f"recipe={recipe}", f"work={base}/work", "launcher=minislurm"]
         line = read_line(words)
         self.step = make_plan(line.nodes, line.work)["sft"]
-        spec = make_spec(line.launcher, self.step.node.settings, "main", "")
-        spec["launcher"]["environment"] |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        spec["resources"] |= {"gpus_per_node": 0}
-        self.spec = spec
+        variables = line.launcher.environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        launcher = line.launcher.model_copy(update={"environment": variables})
+        spec = make_spec(launcher, self.step.node.settings, "main", "")
+        resources = spec.resources.model_copy(update={"gpus_per_node": 0})
+        self.spec = spec.model_copy(update={"resources": resources})
 
     def fresh(self, name: str) -> "StopRun":
         """A new artifact that no job has worked at."""
         artifact = Artifact(self.base / "work" / f"{name}-zero{self.zero_stage}")
-        write_json(artifact.config_file, self.step.config())
+        artifact.write_config(self.step.config())
         return StopRun(self, artifact)
 
     def calm(self) -> bytes:
@@ -80,8 +81,8 @@ class StopRun:
 
     def submit(self, timeout_min: int = 20) -> None:
         """Hand in a job that goes on with the training."""
-        spec = {**self.node.spec, "resources": {**self.node.spec["resources"]}}
-        spec["resources"]["timeout_min"] = timeout_min
+        resources = self.node.spec.resources.model_copy(update={"timeout_min": timeout_min})
+        spec = self.node.spec.model_copy(update={"resources": resources})
         begin_round(self.artifact, 1, 1, spec)
         self.job = SlurmBackend().submit(worker_job(self.artifact, 1, spec))
 
@@ -105,9 +106,9 @@ class StopRun:
 
     def pids(self) -> list[int]:
         """Process numbers of the model code of the running attempt, by rank; 0 where unknown."""
-        found = [read_json(self.artifact.progress_file(0, rank)) or {} for rank in range(RANKS)]
+        found = [self.artifact.rank_progress(0, rank) for rank in range(RANKS)]
         attempt = self.attempt()
-        return [f["pid"] if f.get("attempt") == attempt else 0 for f in found]
+        return [word.pid if word and word.attempt == attempt else 0 for word in found]
 
     def is_running(self) -> bool:
         """Whether the model code of all ranks of the newest attempt is alive."""
@@ -115,7 +116,8 @@ class StopRun:
 
     def attempt(self) -> str:
         """Name of the newest attempt; empty before the first."""
-        return str((read_json(self.artifact.lease_file(0)) or {}).get("attempt", ""))
+        lease = self.artifact.worker_lease(0)
+        return lease.attempt if lease else ""
 
     def reached(self) -> int:
         """The last step that was made, also by an attempt that was killed since."""
@@ -128,7 +130,8 @@ class StopRun:
             lines = file.read_text().split("\n")[:-1]
             steps += [json.loads(line)["step"] for line in lines[-1:]]
         for file in self.kept.glob(".ranks/rank-*.json"):
-            steps.append((read_json(file) or {}).get("step", 0))
+            state = RankState.read_if_sound(file)
+            steps.append(state.step if state else 0)
         return max(steps)
 
     def began(self) -> list[int]:

@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.stop_blows import STOPS, Blow, kill_while_saving
 from benchmarks.stop_node import LIMIT_S, ROOT, Shape, StopNode, StopRun
+from hala_hpc.core.records import Progress
 
 SAVING, WALLTIME = "kill_while_saving", "walltime"
 #: Stops of one training at most.
@@ -114,16 +115,16 @@ class StoppedRun:
 
     def is_stepping(self) -> bool:
         """Whether the newest attempt has made a step."""
-        steps = [f.get("step", 0) for f in self.progress()]
+        steps = [word.step or 0 for word in self.progress()]
         began = self.run.began()
         return bool(began) and min(steps, default=0) > began[-1]
 
-    def progress(self) -> list[dict[str, Any]]:
+    def progress(self) -> list[Progress]:
         """The newest word of the ranks of the running attempt."""
         attempt = self.run.attempt()
         files = (self.run.artifact.folder / "progress").glob("*.json")
-        found = [json.loads(file.read_text()) for file in files]
-        return [f for f in found if f["attempt"] == attempt]
+        found = [Progress.read_if_sound(file) for file in files]
+        return [word for word in found if word and word.attempt == attempt]
 
     def go_on(self, kind: str, attempts: int, reached: int, whole: set[int]) -> None:
         """See from where the next attempt goes on, and what that lost."""

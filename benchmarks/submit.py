@@ -50,7 +50,6 @@ OURS = """
 import sys, time
 from hala_hpc.backends import slurm_executor
 from hala_hpc.command import read_line
-from hala_hpc.core.files import claim_json
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.launch import make_work_folder, write_run
@@ -65,7 +64,7 @@ with work_lease(line.work):
     write_run(line, chosen, {})
     for step in chosen.values():
         if step.state != "done":
-            claim_json(step.artifact.config_file, step.config())
+            step.artifact.write_config(step.config())
     submit_steps(line, chosen)
 print(time.perf_counter() - began)
 """

@@ -62,7 +62,8 @@ def paces(log: Path) -> list[Pace]:
 
 def who_made(artifact: Artifact) -> dict[int, int]:
     """The worker that made each unit, by the marks."""
-    attempts = {unit: str((artifact.mark(unit) or {})["attempt"]) for unit in artifact.done_units()}
+    marks = [artifact.mark(unit) for unit in artifact.done_units()]
+    attempts = {mark.unit: mark.attempt for mark in marks if mark}
     found = {unit: re.search(r"-w(\d+)-", attempt) for unit, attempt in attempts.items()}
     return {unit: int(worker[1]) for unit, worker in found.items() if worker}
 
@@ -71,7 +72,7 @@ def told(node: KillNode, artifact: Artifact) -> dict[str, Any]:
     """Seconds, the ideal, and who made how many units."""
     both = paces(node.log)
     makers = who_made(artifact)
-    own = artifact.round(1)["assignment"]
+    own = artifact.require_newest_round().assignment
     seconds = max(pace.last for pace in both) - min(pace.first for pace in both)
     ideal = sum(pace.answers for pace in both) / sum(pace.per_s for pace in both)
     return {

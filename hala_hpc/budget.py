@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import Line
 from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.records import RoundSpec
 from hala_hpc.cost import Cost, shown, sum_left
 from hala_hpc.gpu_hours import hours_in
 from hala_hpc.run_folder import RunNode, read_run
@@ -75,14 +75,14 @@ def told(hours: float, unknown: int) -> str:
     return f"these nodes take {least}about {shown(hours)} GPU hours (dry_run=true tells of each)"
 
 
-def require_budget(work: Path, spec: Mapping[str, Any]) -> None:
+def require_budget(work: Path, spec: RoundSpec) -> None:
     """Raise UserError when nothing more may be submitted in a work folder.
 
     `spec` is that of the round to come; one that asks for no GPU may always be. To be called
     before every submission.
     """
-    budget = spec["launcher"].get("budget_gpu_hours")
-    if budget is None or not spec["resources"]["gpus_per_node"]:
+    budget = spec.launcher.budget_gpu_hours
+    if budget is None or not spec.resources.gpus_per_node:
         return
     run = read_run(work)
     hours = hours_of(work, run.nodes)

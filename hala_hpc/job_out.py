@@ -1,7 +1,6 @@
 """What a job tells the world: files, marks, progress, and how it ended."""
 
 import functools
-import json
 import os
 import shutil
 import socket
@@ -13,10 +12,12 @@ from typing import Any, NoReturn
 
 from hala_hpc.backends.slurm_task import job_end
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import RETRY, Retry
-from hala_hpc.core.files import claim_folder, read_json, write_json
+from hala_hpc.core.errors import RETRY, LeaseLost, Retry
+from hala_hpc.core.files import claim_folder
+from hala_hpc.core.records import ErrorReport, Progress, UnitMarker
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.versions import versions
+from hala_hpc.jobs.failures.classify import failure_facts
 
 #: What is looked at of a worker's log to tell why an engine died.
 LOG_TAIL_BYTES = 262_144
@@ -84,23 +85,18 @@ class JobOut:
             # An attempt before this one published the unit and was ended before its mark.
             facts = self.stage.check(unit, published)
             facts.verify()
-        self.artifact.write_mark(
-            unit,
-            {
-                "unit": unit,
-                **facts.as_dict(),
-                "seconds": round(time.monotonic() - self.unit_began, 3),
-                "attempt": self.attempt,
-                "host": socket.gethostname(),
-                "files": {
-                    str(p.relative_to(published)): p.stat().st_size
-                    for p in sorted(published.rglob("*"))
-                    if p.is_file()
-                },
-                "versions": versions(),
-                "commit": os.environ.get("HALA_COMMIT", ""),
-            },
+        files = [path for path in sorted(published.rglob("*")) if path.is_file()]
+        marker = UnitMarker(
+            unit=unit,
+            **facts.as_dict(),
+            seconds=round(time.monotonic() - self.unit_began, 3),
+            attempt=self.attempt,
+            host=socket.gethostname(),
+            files={str(path.relative_to(published)): path.stat().st_size for path in files},
+            versions=versions(),
+            commit=os.environ.get("HALA_COMMIT", ""),
         )
+        self.artifact.write_mark(marker)
         if self.stage.steals:
             self.artifact.claim_file(unit).unlink(missing_ok=True)
         with self._counting:
@@ -109,28 +105,27 @@ class JobOut:
 
     def require_lease(self) -> None:
         """Leave when a newer attempt of the same worker has begun."""
-        lease = read_json(self.artifact.lease_file(self.worker)) or {}
-        if lease.get("attempt") != self.attempt:
-            raise Retry(f"the lease of worker {self.worker} went to {lease.get('attempt')}")
+        lease = self.artifact.worker_lease(self.worker)
+        holder = lease.attempt if lease else None
+        if holder != self.attempt:
+            raise LeaseLost(f"the lease of worker {self.worker} went to {holder}")
 
     def write_progress(self, ended: bool = False) -> None:
         """Tell those who watch how far this rank is."""
-        write_json(
-            self.artifact.progress_file(self.worker, self.rank),
-            {
-                "worker": self.worker,
-                "rank": self.rank,
-                "attempt": self.attempt,
-                "host": socket.gethostname(),
-                "pid": os.getpid(),
-                "began": self.began,
-                "time": time.time(),
-                "ended": ended,
-                "units_done": self.units_done,
-                "stopping": self.stop,
-                **self.counts,
-            },
+        word = Progress(
+            worker=self.worker,
+            rank=self.rank,
+            attempt=self.attempt,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            began=self.began,
+            time=time.time(),
+            ended=ended,
+            units_done=self.units_done,
+            stopping=self.stop,
+            **self.counts,
         )
+        word.write(self.artifact.progress_file(self.worker, self.rank))
 
     def give_signs_of_life(self) -> None:
         """Write the progress once a second until the end."""
@@ -154,9 +149,11 @@ class JobOut:
             file.seek(max(first, size - LOG_TAIL_BYTES))
             return file.read().decode(errors="replace")
 
-    def leave(self, reason: str) -> NoReturn:
+    def leave(self, error: Retry) -> NoReturn:
         """End this process at once, from any thread, so that another attempt goes on."""
-        report_mistakes(self.artifact, self.attempt, RETRY, [reason])
+        facts = failure_facts(error)
+        report = ErrorReport(code=RETRY, mistakes=(str(error),), facts=facts)
+        report_mistakes(self.artifact, self.attempt, report)
         os._exit(RETRY)
 
     def start(self) -> None:
@@ -177,15 +174,9 @@ class JobOut:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
 
 
-def report_mistakes(
-    artifact: Artifact, attempt: str, code: int, mistakes: list[str], **facts: Any
-) -> None:
-    """Tell the supervisor, and people who read the log, why this attempt ends.
-
-    `facts` tell the gate what kind of failure it was: see `failure_told.told_by`.
-    """
-    print("\n".join(mistakes), file=sys.stderr, flush=True)
-    rank = os.environ.get("RANK", "0")
-    report = artifact.attempt_file(f"{attempt}-error-{rank}")
-    told = {"code": code, "mistakes": mistakes, "facts": facts}
-    report.write_text(json.dumps(told, ensure_ascii=False))
+def report_mistakes(artifact: Artifact, attempt: str, report: ErrorReport) -> None:
+    """Tell the supervisor, and people who read the log, why this attempt ends."""
+    print("\n".join(report.mistakes), file=sys.stderr, flush=True)
+    rank = int(os.environ.get("RANK", "0"))
+    # Not brought to the disk: a hung file system must not keep the process from its end.
+    artifact.error_file(attempt, rank).write_text(report.to_json(), encoding="utf-8")

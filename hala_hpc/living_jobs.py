@@ -65,8 +65,8 @@ def living_job(number: str, node: RunNode, seen: list[Seen]) -> LivingJob:
 
 def was_submitted(artifact: Artifact) -> bool:
     """Whether a round of this node was meant for a scheduler."""
-    spec = artifact.round(artifact.last_round()).get("spec", {})
-    return bool(spec) and spec["launcher"]["backend"] != "local"
+    newest = artifact.newest_round()
+    return newest is not None and not newest.spec.is_local
 
 
 @cache

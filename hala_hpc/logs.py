@@ -12,12 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.jobs.attempt_records import attempt_ends, is_at_work
 from hala_hpc.command import report_mistakes
 from hala_hpc.core.artifact import ALIVE_S
 from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
-from hala_hpc.core.files import read_json
 from hala_hpc.failure_log import Place, failed_node, has_begun, newest_failure, scheduler_logs
+from hala_hpc.jobs.attempt_records import attempt_ends, is_at_work
 from hala_hpc.jobs.log_file import LogPart, new_lines, parts_of, tail, whole
 from hala_hpc.log_place import find_place
 from hala_hpc.run_folder import Run, RunNode, read_run, work_folder
@@ -136,9 +135,10 @@ def has_just_begun(part: LogPart) -> bool:
 
 def show_without_worker(node: RunNode, lines: int) -> None:
     """Why a node failed though no worker did: its reasons, and what its other jobs printed."""
-    failure = read_json(node.artifact.failure_file) or {}
+    failure = node.artifact.failure()
     workers = "no worker has failed" if has_begun(node.artifact) else "no worker has begun"
-    code, reasons = failure.get("code", "unknown"), "; ".join(failure.get("reasons", []))
+    told = [line for reason in failure.reasons for line in reason.lines] if failure else []
+    code, reasons = failure.code if failure else "unknown", "; ".join(told)
     print(f"{node.name}: {workers}, exit code {code}: {reasons or 'no reason was given'}")
     for path in scheduler_logs(node.artifact):
         show_whole(path, lines)

@@ -1,12 +1,11 @@
 """The jobs of a node: its array of workers and its gate, and what both must be told."""
 
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.resources import Resources
+from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 
@@ -14,53 +13,47 @@ from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 NAME_LETTERS = 64
 
 
-def make_spec(launcher: Launcher, settings: StageSettings, env: str, commit: str) -> dict[str, Any]:
-    """What the jobs of a round and of later ones need to know; kept in the round's file.
-
-    The settings stand here as well as in `config.json`: those that leave the result as it is may
-    be others each time that somebody asks.
-    """
-    return {
-        "launcher": launcher.model_dump(mode="json"),
-        "env": env,
-        "commit": commit,
-        "settings": settings.model_dump(mode="json", exclude={"resources"}),
-        "resources": settings.resources.model_dump(mode="json"),
-        "idle_rounds": 0,
-    }
+def make_spec(launcher: Launcher, settings: StageSettings, env: str, commit: str) -> RoundSpec:
+    """What the jobs of a first round need to know."""
+    return RoundSpec(
+        launcher=launcher,
+        env=env,
+        commit=commit,
+        settings=settings.model_dump(mode="json", exclude={"resources"}),
+        resources=settings.resources,
+    )
 
 
 def worker_job(
     artifact: Artifact,
     workers: int,
-    spec: dict[str, Any],
+    spec: RoundSpec,
     after_ok: tuple[str, ...] = (),
     key: str = "",
 ) -> Job:
     """The array of workers of a node, of the round with this key."""
-    launcher = Launcher.model_validate(spec["launcher"])
-    resources = Resources.model_validate(spec["resources"])
+    launcher = spec.launcher
     return Job(
         name=job_name("", artifact, key),
         module="hala_hpc.worker",
         words=(str(artifact.folder),),
         elements=workers,
-        python=launcher.python_of(spec["env"]),
-        resources=resources,
+        python=launcher.python_of(spec.env),
+        resources=spec.resources,
         folder=artifact.logs,
         after_ok=after_ok,
         environment={
-            "OMP_NUM_THREADS": str(resources.cpus_per_rank),
-            **job_environment(launcher, spec),
+            "OMP_NUM_THREADS": str(spec.resources.cpus_per_rank),
+            **job_environment(spec),
         },
         setup=launcher.setup,
     )
 
 
-def gate_job(artifact: Artifact, number: int, spec: dict[str, Any], workers_id: str) -> Job:
+def gate_job(artifact: Artifact, number: int, spec: RoundSpec, workers_id: str) -> Job:
     """The gate that follows the workers of a round."""
-    launcher = Launcher.model_validate(spec["launcher"])
-    key = str(artifact.round(number).get("key", ""))
+    launcher, asked = spec.launcher, artifact.round(number)
+    key = asked.key if asked else ""
     return Job(
         name=job_name("gate-", artifact, key),
         module="hala_hpc.gate",
@@ -69,7 +62,7 @@ def gate_job(artifact: Artifact, number: int, spec: dict[str, Any], workers_id: 
         resources=launcher.gate_resources,
         folder=artifact.logs,
         after_any=(workers_id,),
-        environment=job_environment(launcher, spec),
+        environment=job_environment(spec),
         setup=launcher.setup,
     )
 
@@ -80,9 +73,9 @@ def job_name(kind: str, artifact: Artifact, key: str) -> str:
     return kind + artifact.folder.name[-(NAME_LETTERS - len(kind) - len(end)) :] + end
 
 
-def job_environment(launcher: Launcher, spec: dict[str, Any]) -> dict[str, str]:
+def job_environment(spec: RoundSpec) -> dict[str, str]:
     """Variables of every job; the launcher's win."""
-    return {**JOB_ENVIRONMENT, "HALA_COMMIT": spec["commit"], **launcher.environment}
+    return {**JOB_ENVIRONMENT, "HALA_COMMIT": spec.commit, **spec.launcher.environment}
 
 
 def code_commit() -> str:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.records import Progress
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def progress_of(artifact: Artifact, units: int) -> NodeProgress:
     """What the workers of a node tell now."""
     words, done = artifact.progress(), len(artifact.done_units())
     counted = rows(words, done / units) or steps(words) or (done, units, "unit")
-    seconds = max((word["time"] - word["began"] for word in words), default=0)
-    losses = [word["loss"] for word in words if "loss" in word]
+    seconds = max((word.seconds for word in words), default=0.0)
+    losses = [word.loss for word in words if word.loss is not None]
     done_now, whole, unit = counted
     return NodeProgress(
         done_now,
@@ -54,36 +54,36 @@ def progress_of(artifact: Artifact, units: int) -> NodeProgress:
     )
 
 
-def rate_of(word: dict[str, Any]) -> float:
+def rate_of(word: Progress) -> float:
     """Tokens a second of a worker: as it tells, or since it began."""
-    seconds = word["time"] - word["began"]
-    since = word.get("tokens", 0) / seconds if seconds else 0.0
-    return float(word.get("tokens_per_s", since))
+    if word.tokens_per_s is not None:
+        return float(word.tokens_per_s)
+    return (word.tokens or 0) / word.seconds if word.seconds else 0.0
 
 
-def rows(words: list[dict[str, Any]], share: float) -> tuple[float, float, str] | None:
+def rows(words: list[Progress], share: float) -> tuple[float, float, str] | None:
     """Rows done and in all; None where the workers tell of none.
 
     What former rounds did is known by the share of the units that have their mark.
     """
-    whole = max((word.get("rows_of_node", 0) for word in words), default=0)
+    whole = max((word.rows_of_node or 0 for word in words), default=0)
     if not whole:
         return None
-    done = sum(word.get("rows", 0) for word in words)
+    done = sum(word.rows or 0 for word in words)
     return max(done, int(whole * share)), whole, "row"
 
 
-def steps(words: list[dict[str, Any]]) -> tuple[float, float, str] | None:
+def steps(words: list[Progress]) -> tuple[float, float, str] | None:
     """Training steps done and in all; None where the workers tell of none."""
-    whole = sum(word.get("steps_total", 0) for word in words)
-    return (sum(word.get("step", 0) for word in words), whole, "step") if whole else None
+    whole = sum(word.steps_total or 0 for word in words)
+    return (sum(word.step or 0 for word in words), whole, "step") if whole else None
 
 
 def time_left(
-    words: list[dict[str, Any]], counted: tuple[float, float, str], seconds: float
+    words: list[Progress], counted: tuple[float, float, str], seconds: float
 ) -> float | None:
     """Seconds that are left: as a training tells, or by the rows since the workers began."""
-    told = [word["left_s"] for word in words if "left_s" in word]
+    told = [word.left_s for word in words if word.left_s is not None]
     if told:
         return float(max(told))
     done, whole, unit = counted

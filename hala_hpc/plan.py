@@ -1,18 +1,17 @@
 """What a line asks for, compared with what is on the disk. Reads small files only."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.fingerprint import fingerprint, path_fingerprint
+from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
 from hala_hpc.core.node import Node
+from hala_hpc.core.records import PATH_INPUT, InputFacts, NodeConfig, NodeSummary
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
-
-#: Digits of a fingerprint.
-HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Step:
     artifact: Artifact
     fingerprint: str
     units: int
-    inputs: dict[str, dict[str, Any]]
+    inputs: dict[str, InputFacts]
     """Node name or path of each input: its kind of product, artifact folder and fingerprint."""
     state: str
     """done, partial, new or stale."""
@@ -49,25 +48,26 @@ class Step:
             self.node.settings, PlanInputs(self.inputs, self.artifact.folder.parent)
         )
 
-    def config(self) -> dict[str, Any]:
+    def config(self, gpu_hours: float | None = None) -> NodeConfig:
         """What `config.json` holds."""
-        return {
-            "node": self.name,
-            "stage": self.node.stage.name,
-            "version": self.node.stage.version,
-            "env": self.node.stage.env,
-            "fingerprint": self.fingerprint,
-            "units": self.units,
-            "settings": self.node.settings.model_dump(mode="json", exclude={"resources"}),
-            "inputs": self.inputs,
-        }
+        return NodeConfig(
+            node=self.name,
+            stage=self.node.stage.name,
+            version=self.node.stage.version,
+            env=self.node.stage.env,
+            fingerprint=self.fingerprint,
+            units=self.units,
+            settings=self.node.settings.model_dump(mode="json", exclude={"resources"}),
+            inputs=self.inputs,
+            gpu_hours_estimate=gpu_hours,
+        )
 
 
 @dataclass(frozen=True)
 class PlanInputs:
     """Inputs as the login node knows them: paths that may not exist yet."""
 
-    inputs: dict[str, dict[str, Any]]
+    inputs: Mapping[str, InputFacts]
     work: Path
 
     def path(self, reference: str) -> str:
@@ -75,11 +75,13 @@ class PlanInputs:
         if not reference.startswith("@"):
             return reference
         name, _, rest = reference[1:].partition("/")
-        return str(self.work / self.inputs[name]["artifact"] / "output" / rest)
+        folder = self.inputs[name].artifact
+        assert folder is not None, reference
+        return str(Artifact(self.work / folder).output / rest)
 
-    def summary(self, _reference: str) -> dict[str, Any]:
+    def summary(self, _reference: str) -> NodeSummary | None:
         """Nothing: no input is looked into before the jobs run."""
-        return {}
+        return None
 
 
 def make_plan(nodes: dict[str, Node], work: Path) -> dict[str, Step]:
@@ -94,7 +96,7 @@ def make_plan(nodes: dict[str, Node], work: Path) -> dict[str, Step]:
 def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path]) -> Step:
     """One step of the plan, its inputs being planned already; `older` are results of the node."""
     inputs = input_facts(node, steps)
-    named = {name: facts["fingerprint"] for name, facts in inputs.items()}
+    named = {name: facts.fingerprint for name, facts in inputs.items()}
     settings = {
         key: with_file_facts(rename_references(value, named), inputs)
         for key, value in node.settings.result_half().items()
@@ -109,36 +111,34 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path])
         state, done = "partial", len(artifact.done_units())
     else:
         newest = newest_of(older)
-        because = describe_changes(newest.config() or {}, node, inputs) if newest else ""
+        because = describe_changes(newest.config(), node, inputs) if newest else ""
         state = "stale" if newest else "new"
     return Step(node, artifact, print_, units, inputs, state, done, because, newest)
 
 
-def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, dict[str, Any]]:
+def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, InputFacts]:
     """Facts of everything a node takes in, by node name or by path."""
-    facts: dict[str, dict[str, Any]] = {}
+    facts: dict[str, InputFacts] = {}
     for _, value, _ in node.settings.references():
         if value.startswith("@"):
             name = value[1:].partition("/")[0]
             step = steps[name]
-            facts[name] = {
-                "kind": step.node.stage.produces,
-                "artifact": step.artifact.folder.name,
-                "fingerprint": step.fingerprint,
-            }
+            facts[name] = InputFacts(
+                kind=step.node.stage.produces,
+                artifact=step.artifact.folder.name,
+                fingerprint=step.fingerprint,
+            )
         elif (path := Path(value).expanduser()).exists():
-            facts[value] = {
-                "kind": "path",
-                "path": str(path.resolve()),
-                "fingerprint": path_fingerprint(path),
-            }
+            facts[value] = InputFacts(
+                kind=PATH_INPUT, path=str(path.resolve()), fingerprint=path_fingerprint(path)
+            )
     return facts
 
 
-def with_file_facts(value: Any, inputs: dict[str, dict[str, Any]]) -> Any:
+def with_file_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
     """Replace paths of existing files by their fingerprints, through lists and dicts."""
-    if isinstance(value, str) and inputs.get(value, {}).get("kind") == "path":
-        return [Path(value).name, inputs[value]["fingerprint"]]
+    if isinstance(value, str) and value in inputs and inputs[value].kind == PATH_INPUT:
+        return [Path(value).name, inputs[value].fingerprint]
     if isinstance(value, list):
         return [with_file_facts(item, inputs) for item in value]
     if isinstance(value, dict):
@@ -151,7 +151,7 @@ def results_in(work: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in work.iterdir() if work.is_dir() else ():
         name, _, print_ = path.name.rpartition("-")
-        if len(print_) == 12 and set(print_) <= HEXADECIMAL:
+        if is_fingerprint(print_):
             found.setdefault(name, []).append(path)
     return found
 
@@ -162,14 +162,19 @@ def newest_of(older: list[Path]) -> Artifact | None:
     return max(found, key=lambda one: one.config_file.stat().st_mtime, default=None)
 
 
-def describe_changes(config: dict[str, Any], node: Node, inputs: dict[str, dict[str, Any]]) -> str:
+def describe_changes(
+    config: NodeConfig | None, node: Node, inputs: Mapping[str, InputFacts]
+) -> str:
     """`t: 0.5 -> 0.7; input sft changed`, from an older config to a node's settings."""
-    changes = changed_settings(config.get("settings", {}), node.settings.result_half())
+    if config is None:
+        return ""
+    changes = changed_settings(config.settings, node.settings.result_half())
     for name, facts in inputs.items():
-        if config.get("inputs", {}).get(name, {}).get("fingerprint") != facts["fingerprint"]:
+        before = config.inputs.get(name)
+        if before is None or before.fingerprint != facts.fingerprint:
             changes.append(f"input {name} changed")
-    if config.get("version") != node.stage.version:
-        changes.append(f"stage version: {config.get('version')} -> {node.stage.version}")
+    if config.version != node.stage.version:
+        changes.append(f"stage version: {config.version} -> {node.stage.version}")
     return "; ".join(changes) or "a file of the same name changed"
 
 

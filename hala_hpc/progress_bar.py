@@ -43,14 +43,14 @@ class NodeBar:
     def finish(self, state: str) -> None:
         """One line that stays: state, rows and seconds."""
         self.bar.close()
-        summary = self.artifact.summary() or {}
+        summary = self.artifact.summary()
         seconds = time.monotonic() - self.began
         counts = ""
-        if summary.get("rows_in"):
+        if summary and summary.rows_in:
             counts = (
-                f", {summary['rows_in']} rows in, {summary['rows_out']} out, "
-                f"{summary['rows_rejected']} rejected"
+                f", {summary.rows_in} rows in, {summary.rows_out} out, "
+                f"{summary.rows_rejected} rejected"
             )
-        if summary.get("tokens_out") and summary.get("seconds"):
-            counts += f", {summary['tokens_out'] / summary['seconds']:.0f} tokens/s"
+        if summary and summary.tokens_out and summary.seconds:
+            counts += f", {summary.tokens_out / summary.seconds:.0f} tokens/s"
         print(f"{self.title}: {state} in {seconds:.1f} s{counts}", flush=True)

@@ -4,11 +4,10 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, UserError, closest
-from hala_hpc.core.files import read_json
+from hala_hpc.core.records import NodeConfig, RunRecord
 
 
 @dataclass(frozen=True)
@@ -64,9 +63,14 @@ def work_folder(words: Mapping[str, str]) -> Path:
     return Path(words.get("work") or f"runs/{Path(recipe).stem}").expanduser().absolute()
 
 
+def run_file(work: Path) -> Path:
+    """Where the newest line of a work folder stands."""
+    return work / "run.json"
+
+
 def read_run(work: Path) -> Run:
     """The newest run of a work folder. Raises UserError (66) where there is none."""
-    found = read_json(work / "run.json")
+    found = RunRecord.read(run_file(work))
     if found is None:
         raise UserError(
             f"work={work} holds no run: run.json is missing; start one with "
@@ -75,15 +79,20 @@ def read_run(work: Path) -> Run:
         )
     nodes = [
         RunNode(
-            node["name"],
-            node["stage"],
-            node["units"],
-            Artifact(work / node["artifact"]),
-            node.get("gpu_hours"),
+            node.name,
+            node.stage,
+            node.units,
+            Artifact(work / node.artifact),
+            node.gpu_hours,
         )
-        for node in found["nodes"]
+        for node in found.nodes
     ]
-    return Run(work, {**found["words"], "work": str(work)}, found["recipe"], nodes)
+    return Run(
+        work,
+        {**found.words, "work": str(work)},
+        found.recipe,
+        nodes,
+    )
 
 
 def all_nodes(run: Run) -> list[RunNode]:
@@ -91,19 +100,19 @@ def all_nodes(run: Run) -> list[RunNode]:
 
     The latter bear the name of their folder, as one name may stand for several results.
     """
-    begun = {path.parent.name: read_json(path) for path in run.work.glob("*/config.json")}
     newest = {node.artifact.folder.name for node in run.nodes}
+    begun = [Artifact(path.parent) for path in sorted(run.work.glob("*/config.json"))]
+    others = {one: one.config() for one in begun if one.folder.name not in newest}
     return run.nodes + [
-        RunNode(folder, config["stage"], config["units"], Artifact(run.work / folder))
-        for folder, config in sorted(begun.items())
-        if config and folder not in newest
+        RunNode(artifact.folder.name, config.stage, config.units, artifact)
+        for artifact, config in others.items()
+        if config
     ]
 
 
-def input_folders(config: Mapping[str, Any] | None) -> list[str]:
+def input_folders(config: NodeConfig | None) -> list[str]:
     """Names of the artifact folders that a node takes in, by its `config.json`."""
-    inputs = (config or {}).get("inputs", {})
-    return [facts["artifact"] for facts in inputs.values() if "artifact" in facts]
+    return config.input_folders if config else []
 
 
 def launch_line(words: Mapping[str, str]) -> str:

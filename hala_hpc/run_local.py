@@ -3,11 +3,11 @@
 import signal
 import sys
 import time
-from typing import Any
 
 from hala_hpc.backends.local import run
 from hala_hpc.command import Line
 from hala_hpc.core.errors import OK
+from hala_hpc.core.records import RoundSpec
 from hala_hpc.gate import close
 from hala_hpc.node_jobs import code_commit, make_spec, worker_job
 from hala_hpc.plan import Step
@@ -41,21 +41,20 @@ def stop_like_ctrl_c() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
-def run_step(step: Step, spec: dict[str, Any], title: str) -> int:
+def run_step(step: Step, spec: RoundSpec, title: str) -> int:
     """Rounds of workers and gate until the node is done or has failed; its exit code."""
     step.artifact.failure_file.unlink(missing_ok=True)
     while True:
-        number = begin_round(step.artifact, step.units, step.workers, spec)
-        count = len(step.artifact.round(number)["assignment"])
+        begun = begin_round(step.artifact, step.units, step.workers, spec)
         with NodeBar(title, step.artifact, step.units) as bar:
-            run(worker_job(step.artifact, count, spec), bar.update)
+            run(worker_job(step.artifact, begun.workers, spec), bar.update)
             verdict = close(step.artifact)
             bar.finish(verdict.state)
         if verdict.state == "done":
             return OK
-        for reason in verdict.reasons:
+        for line in verdict.lines:
             print(
-                f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {reason}",
+                f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {line}",
                 file=sys.stderr,
             )
         spec = next_spec(step.artifact, spec)

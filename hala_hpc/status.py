@@ -10,12 +10,12 @@ from pathlib import Path
 
 from hala_hpc.command import read_line, report_mistakes
 from hala_hpc.core.errors import OK, RETRY, UserError
-from hala_hpc.core.files import read_json
+from hala_hpc.core.records import RunRecord
 from hala_hpc.gpu_hours import hours_in
 from hala_hpc.launch_process import launch_at
 from hala_hpc.node_status import NodeStatus, ids_of_unfinished, node_status
 from hala_hpc.plan import Step, make_plan
-from hala_hpc.run_folder import RunNode, read_run, work_folder
+from hala_hpc.run_folder import RunNode, read_run, run_file, work_folder
 from hala_hpc.run_words import is_true, read_words
 from hala_hpc.scheduler_witness import SchedulerWitness
 
@@ -32,12 +32,21 @@ CLEAR = "\x1b[2J\x1b[H"
 
 
 @dataclass(frozen=True)
+class Budget:
+    """GPU hours that all results of a folder may take."""
+
+    gpu_hours: float
+    spent: float
+    left: float
+
+
+@dataclass(frozen=True)
 class RunStatus:
     """What one look at a work folder found."""
 
     nodes: list[NodeStatus]
-    budget: dict[str, dict[str, float]]
-    """`budget`: its GPU hours, `spent` and `left`; empty where no budget was given."""
+    budget: Budget | None
+    """None where no budget was given."""
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -61,15 +70,16 @@ def show(run: RunStatus, words: dict[str, str], witness: SchedulerWitness) -> No
     """Print what was asked for: a table, or one line of JSON; and what may make it untrue."""
     nodes = run.nodes
     if words.get("format") == "json":
-        told = {"nodes": [asdict(node) for node in nodes], **run.budget}
+        budget = {"budget": asdict(run.budget)} if run.budget else {}
+        told = {"nodes": [asdict(node) for node in nodes], **budget}
         print(json.dumps(told, ensure_ascii=False))
     else:
         from hala_hpc.status_table import print_table
 
         print_table(nodes)
         if run.budget:
-            facts = run.budget["budget"]
-            print(f"{facts['spent']:.2f} of budget_gpu_hours={facts['gpu_hours']:g} are spent")
+            whole = run.budget.gpu_hours
+            print(f"{run.budget.spent:.2f} of budget_gpu_hours={whole:g} are spent")
         if any(node.state == "failed" for node in nodes):
             print(
                 f"the log of the first failure: python -m hala_hpc.logs work={work_folder(words)}"
@@ -87,12 +97,11 @@ def rests(nodes: list[NodeStatus], witness: SchedulerWitness) -> bool:
     return not witness.problem and not states & {"running", "waiting"} and states != {"done"}
 
 
-def budget_of(work: Path, spent: float) -> dict[str, dict[str, float]]:
-    """The budget of a folder beside what all its results have spent; empty without a budget."""
-    budget = (read_json(work / "run.json") or {}).get("budget_gpu_hours")
-    if budget is None:
-        return {}
-    return {"budget": {"gpu_hours": budget, "spent": spent, "left": max(0.0, budget - spent)}}
+def budget_of(work: Path, spent: float) -> Budget | None:
+    """The budget of a folder beside what all its results have spent; None without a budget."""
+    run = RunRecord.read(run_file(work))
+    whole = run.budget_gpu_hours if run else None
+    return None if whole is None else Budget(whole, spent, max(0.0, whole - spent))
 
 
 def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
@@ -123,8 +132,8 @@ def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
 def code_of_failure(words: dict[str, str]) -> int:
     """The code of the first node that failed, else 75."""
     print(f"nothing is at work in {work_folder(words)}", file=sys.stderr)
-    failures = (read_json(node.artifact.failure_file) for node in nodes_of(words)[0])
-    return next((int(failure["code"]) for failure in failures if failure), RETRY)
+    failures = (node.artifact.failure() for node in nodes_of(words)[0])
+    return next((failure.code for failure in failures if failure), RETRY)
 
 
 def read_status(words: dict[str, str], witness: SchedulerWitness) -> RunStatus:

@@ -17,11 +17,12 @@ from uuid import uuid4
 from hala_hpc.backends.slurm import task_environment
 from hala_hpc.backends.slurm_ends import avoid
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY
-from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
 from hala_hpc.core.host_memory import explain_death, has_killed, memory_record
+from hala_hpc.core.records import AttemptRecord, ErrorReport, WorkerLease
 from hala_hpc.engines.local_weights import root_on, sweep
-from hala_hpc.jobs.failures.classify import NODE
+from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.log_file import head_of
 
 #: How long a child may take to commit after it was told to stop, in seconds.
 GRACE_S = 600
@@ -41,8 +42,9 @@ class Supervisor:
         self.environment = dict(os.environ) | task
         self.rank = int(self.environment.get("RANK", "0"))
         self.job = self.environment.get("HALA_JOB_ID") or uuid4().hex[:12]
-        restarts = self.environment.get("HALA_RESTARTS", "0")
-        self.attempt = f"r{artifact.last_round():04d}-w{worker:05d}-{self.job}-{restarts}"
+        restarts = int(self.environment.get("HALA_RESTARTS", "0"))
+        self.name = AttemptName(artifact.last_round(), worker, self.job, restarts)
+        self.attempt = str(self.name)
         self.signal: int | None = None
         self.death = ""
         self.is_kernel_kill = False
@@ -59,7 +61,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
             signal.signal(number, self.heed_signal)
         if self.rank == 0:
-            write_json(self.artifact.lease_file(self.worker), {"attempt": self.attempt})
+            WorkerLease(attempt=self.attempt).write(self.artifact.lease_file(self.worker))
         memory = memory_record()
         status = self.run_child()
         code, after = explain(status), memory_record()
@@ -79,10 +81,9 @@ class Supervisor:
 
     def keep_others_away(self) -> None:
         """Where this node was found bad, let those that wait for one of this array take another."""
-        report = read_json(self.artifact.attempt_file(f"{self.attempt}-error-{self.rank}")) or {}
-        facts = report.get("facts", {})
+        report = self.artifact.error_report(self.attempt, self.rank)
         node = self.environment.get("HALA_NODE", "")
-        if facts.get("kind") == NODE and node in facts.get("nodes", []):
+        if report and report.facts.kind is FailureClass.NODE_FAILURE and node in report.facts.nodes:
             avoid(self.job, node)
 
     def wait_for_word(self) -> None:
@@ -104,9 +105,7 @@ class Supervisor:
             self.attempt,
         ]
         with log.open("ab", buffering=0) as stream:
-            stream.write(
-                f"--- {time.strftime('%F %T')} {self.attempt} on {socket.gethostname()}\n".encode()
-            )
+            stream.write(head_of(self.attempt))
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -126,10 +125,9 @@ class Supervisor:
 
     def remove_copies(self) -> None:
         """Remove copies of models from this node's disk that a killed child left behind."""
-        spec = self.artifact.round(self.artifact.last_round()).get("spec", {})
-        disk = spec.get("resources", {}).get("weights_to", "")
-        if disk:
-            sweep(root_on(disk))
+        newest = self.artifact.newest_round()
+        if newest and newest.spec.resources.weights_to:
+            sweep(root_on(newest.spec.resources.weights_to))
 
     def wait_for(self, child: subprocess.Popen[bytes]) -> int:
         """Exit status of the child; after a signal it gets a limited time."""
@@ -147,30 +145,29 @@ class Supervisor:
 
     def write_end_of_attempt(self, code: int) -> None:
         """Note how the attempt ended, for the gate and for people."""
-        error = read_json(self.artifact.attempt_file(f"{self.attempt}-error-{self.rank}")) or {}
+        error = self.artifact.error_report(self.attempt, self.rank) or ErrorReport(code=code)
         # Who killed it comes first: the rest only follows from it.
-        reasons = [reason for reason in (self.death, *error.get("mistakes", [])) if reason]
+        reasons = tuple(reason for reason in (self.death, *error.mistakes) if reason)
         if code == RETRY and self.signal is not None:
-            reasons = [f"stopped by {signal.Signals(self.signal).name}"]
-        name = self.attempt if self.rank == 0 else f"{self.attempt}-rank{self.rank}"
-        write_json(
-            self.artifact.attempt_file(name),
-            {
-                "round": self.artifact.last_round(),
-                "worker": self.worker,
-                "rank": self.rank,
-                "job": self.job,
-                "host": socket.gethostname(),
-                "node": self.environment.get("HALA_NODE", socket.gethostname()),
-                "code": code,
-                "reasons": reasons,
-                "began": self.began,
-                "seconds": round(time.time() - self.began, 3),
-                "stopped": self.signal is not None,
-                "kernel_kill": self.is_kernel_kill,
-                **error.get("facts", {}),
-            },
+            reasons = (f"stopped by {signal.Signals(self.signal).name}",)
+        record = AttemptRecord(
+            round=self.artifact.last_round(),
+            worker=self.worker,
+            rank=self.rank,
+            job=self.job,
+            host=socket.gethostname(),
+            node=self.environment.get("HALA_NODE", socket.gethostname()),
+            code=code,
+            reasons=reasons,
+            began=self.began,
+            seconds=round(time.time() - self.began, 3),
+            stopped=self.signal is not None,
+            kernel_kill=self.is_kernel_kill,
+            kind=error.facts.kind,
+            nodes=error.facts.nodes,
+            signature=error.facts.signature,
         )
+        record.write(self.artifact.attempt_file(self.name.record_name(self.rank)))
 
 
 def ignore_signals() -> None:

@@ -214,7 +214,7 @@ class Artifact:
 
     def write_failure(self, code: int, reasons: Sequence[FailureReason | str]) -> None:
         """Write down why the node failed; a bare text is a reason of no known class."""
-        found = tuple(FailureReason(text=one) if isinstance(one, str) else one for one in reasons)
+        found = FailureReason.of(reasons)
         FailureReport(code=code, reasons=found, time=time.time()).write(self.failure_file)
 
     def round_failures(self, number: int) -> RoundFailures | None:

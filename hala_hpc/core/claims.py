@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.files import claim_json, read_json
+from hala_hpc.core.records import Claim
 
 
 class Claims:
@@ -38,15 +38,15 @@ class Claims:
         return [unit for unit in claimed if self._owner(unit) == self.worker]
 
     def _owner(self, unit: int) -> int | None:
-        claim = read_json(self.artifact.claim_file(unit)) or {}
-        return claim.get("worker")
+        claim = self.artifact.claim(unit)
+        return claim.worker if claim else None
 
     def _take(self, unit: int) -> bool:
         """Take a unit unless it is done or another worker has it."""
         path = self.artifact.claim_file(unit)
         if self.artifact.mark(unit) is not None:
             return False
-        mine = claim_json(path, {"worker": self.worker})
+        mine = Claim(worker=self.worker).claim(path)
         if not mine and self._owner(unit) != self.worker:
             return False
         # It may have been marked, and its claim removed, since the look above.

@@ -5,11 +5,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+#: Digits of a fingerprint.
+LENGTH = 12
+DIGITS = frozenset("0123456789abcdef")
+
 
 def fingerprint(value: Any) -> str:
     """Twelve hexadecimal digits of a JSON value; keys in any order give the same."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
+
+
+def is_fingerprint(text: str) -> bool:
+    """Whether a text has the form of a fingerprint."""
+    return len(text) == LENGTH and set(text) <= DIGITS
 
 
 def path_fingerprint(path: Path) -> str:

@@ -4,6 +4,7 @@ One type for each kind of file, with one reader and one writer (`core.record`). 
 knows where the files of a node lie. Open are only settings, and figures that a stage reports.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -29,6 +30,8 @@ MaybeClass = Annotated[FailureClass | None, BeforeValidator(lambda value: value 
 
 class LaunchLease(Record):
     """`launch.lease`: the process that may submit in a work folder."""
+
+    cure: ClassVar[str] = "remove the file when no launch works in this folder"
 
     host: str
     pid: int
@@ -154,6 +157,10 @@ class UnitMarker(RowCounts):
     versions: dict[str, str] = Field(default_factory=dict)
     """Versions of the libraries that made it."""
     commit: str = ""
+
+
+#: Kind of an input that is a file or folder outside the work folder.
+PATH_INPUT = "path"
 
 
 class InputFacts(Record):
@@ -289,10 +296,20 @@ class FailureReason(Record):
     """One reason for which a node failed."""
 
     text: str
-    kind: str = ""
-    """Class of the failure, or what else the reason is; empty if unknown."""
+    kind: MaybeClass = None
+    """Class of the failure; None for what no class describes, as rounds without progress."""
     log_tail: tuple[str, ...] = ()
-    """The end of the log that shows it."""
+    """The end of the log that shows it, after a line that names the log."""
+
+    @classmethod
+    def of(cls, reasons: "Iterable[FailureReason | str]") -> "tuple[FailureReason, ...]":
+        """Reasons of texts; a bare text is a reason of no known class."""
+        return tuple(cls(text=one) if isinstance(one, str) else one for one in reasons)
+
+    @property
+    def lines(self) -> list[str]:
+        """The reason as it is printed for people."""
+        return [self.text, *self.log_tail]
 
 
 class FailureReport(Record):
