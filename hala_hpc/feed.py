@@ -4,31 +4,16 @@ A launch submits as many nodes as fit, inputs first, and writes the others down;
 ends makes room and submits those that fit then. Only who holds the lease of the folder does so.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, NoRoom, Retry, UserError
-from hala_hpc.core.files import read_json, write_json
-from hala_hpc.core.lease import work_lease
+from hala_hpc.core.lease import GATE_PATIENCE_S, work_lease
+from hala_hpc.core.records import WaitingList, WaitingNode
+from hala_hpc.round_end import missed_input
 from hala_hpc.submit import living_gate, settle, submit_node
-
-#: How long a gate waits for another that submits, in seconds.
-PATIENCE_S = 300
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A node that is to be submitted."""
-
-    folder: str
-    """Name of its artifact."""
-    units: int
-    spec: dict[str, Any]
-    inputs: tuple[str, ...]
-    """Names of the artifacts that it takes in."""
 
 
 def feed_file(work: Path) -> Path:
@@ -36,16 +21,16 @@ def feed_file(work: Path) -> Path:
     return work / "feed.json"
 
 
-def waiting_nodes(work: Path) -> list[Waiting]:
+def waiting_nodes(work: Path) -> tuple[WaitingNode, ...]:
     """The nodes that wait for room, inputs first."""
-    found = (read_json(feed_file(work)) or {}).get("nodes", [])
-    return [Waiting(**{**one, "inputs": tuple(one["inputs"])}) for one in found]
+    found = WaitingList.read(feed_file(work))
+    return found.nodes if found else ()
 
 
-def write_waiting(work: Path, nodes: list[Waiting]) -> None:
+def write_waiting(work: Path, nodes: Sequence[WaitingNode]) -> None:
     """Write down who waits; no file where nobody does."""
     if nodes:
-        write_json(feed_file(work), {"nodes": [vars(one) for one in nodes]})
+        WaitingList(nodes=tuple(nodes)).write(feed_file(work))
     else:
         feed_file(work).unlink(missing_ok=True)
 
@@ -62,10 +47,10 @@ def forget(work: Path, folders: set[str]) -> None:
 
 def feed(work: Path) -> None:
     """Submit what fits of the nodes that wait; called by a gate, whose own node is closed."""
-    if not waiting_nodes(work):
-        return
     try:
-        with work_lease(work, PATIENCE_S):
+        if not waiting_nodes(work):
+            return
+        with work_lease(work, GATE_PATIENCE_S, holder="gate"):
             submit_waiting(work)
     except (UserError, Retry) as error:
         # The next gate tries again, or the same line of the launch.
@@ -82,8 +67,7 @@ def submit_waiting(work: Path) -> None:
         inputs = [Artifact(work / name) for name in nodes[0].inputs]
         failed = [one.folder.name for one in inputs if one.failure_file.exists()]
         if failed:
-            names = ", ".join(failed)
-            artifact.write_failure(NO_INPUT, [f"{names}, which it waits for, was not finished"])
+            artifact.write_failure(NO_INPUT, [missed_input(", ".join(failed))])
         elif artifact.summary() is None and not living_gate(artifact, seen):
             gates = [living_gate(one, seen) for one in inputs if one.summary() is None]
             if "" in gates:

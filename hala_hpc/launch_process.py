@@ -9,7 +9,8 @@ from pathlib import Path
 
 from hala_hpc.backends.local import STOP_WAIT_S
 from hala_hpc.core.errors import RETRY, Retry, UserError
-from hala_hpc.core.files import read_json
+from hala_hpc.core.lease import lease_file
+from hala_hpc.core.records import LaunchLease
 
 #: The workers have `STOP_WAIT_S` to commit, and the launch a little more to leave.
 END_LIMIT_S = STOP_WAIT_S + 15
@@ -63,11 +64,14 @@ class LaunchProcess:
 
 
 def launch_at(work: Path) -> LaunchProcess | None:
-    """The launch that holds the lease of a folder; None when there is none or it is gone."""
-    lease = work / "launch.lease"
-    holder = read_json(lease)
-    if holder is None:
+    """The launch that holds the lease of a folder; None when there is none or it is gone.
+
+    Nor is a gate one that holds it: nobody ends that, it leaves by itself.
+    """
+    lease = lease_file(work)
+    holder = LaunchLease.read_if_sound(lease)
+    if holder is None or holder.holder == "gate":
         return None
-    found = LaunchProcess(int(holder["pid"]), str(holder["host"]), lease)
+    found = LaunchProcess(holder.pid, holder.host, lease)
     is_gone = found.host == socket.gethostname() and not found.is_running
     return None if is_gone else found

@@ -3,7 +3,8 @@
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import Line
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
-from hala_hpc.feed import Waiting, waiting_nodes, write_waiting
+from hala_hpc.core.records import RoundSpec, WaitingNode
+from hala_hpc.feed import waiting_nodes, write_waiting
 from hala_hpc.node_jobs import code_commit, make_spec, worker_job
 from hala_hpc.plan import Step
 from hala_hpc.submit import living_gate, settle, submit_node
@@ -34,29 +35,29 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
     settle([step.artifact for step in steps])
     seen = SlurmBackend().look()
     gates: dict[str, str] = {}
-    commit, late, submitted = code_commit(), list[Waiting](), 0
+    commit, late, submitted = code_commit(), list[WaitingNode](), 0
     for step in steps:
-        if gate := living_gate(step.artifact, seen):
-            gates[step.name] = gate
-            print(f"{step.name}: jobs {', '.join(step.artifact.job_ids())} are at it")
-            continue
-        step.artifact.failure_file.unlink(missing_ok=True)
         spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
         inputs = [name for name in step.node.input_nodes() if name in chosen]
         after = tuple(gates[name] for name in inputs if name in gates)
-        if not late:
-            try:
+        try:
+            if gate := living_gate(step.artifact, seen):
+                gates[step.name] = gate
+                print(f"{step.name}: jobs {', '.join(step.artifact.job_ids())} are at it")
+                continue
+            step.artifact.failure_file.unlink(missing_ok=True)
+            if not late:
                 gates[step.name] = submit_node(step.artifact, step.units, spec, after)
                 tell(step, after)
                 submitted += 1
                 continue
-            except NoRoom as error:
-                reason = str(error)
-            except UserError:
-                leave_to_gates(line, steps, [])
-                raise
-        folders = tuple(chosen[name].artifact.folder.name for name in inputs)
-        late.append(Waiting(step.artifact.folder.name, step.units, spec, folders))
+        except NoRoom as error:
+            # Also for the gate of workers that a killed launch left without one.
+            reason = str(error)
+        except UserError:
+            leave_to_gates(line, steps, [])
+            raise
+        late.append(waiting_node(step, spec, tuple(chosen[name] for name in inputs)))
     leave_to_gates(line, steps, late if gates else [])
     if late and not gates:
         raise UserError(f"no room for another job of yours now ({reason}): try again later", RETRY)
@@ -64,7 +65,15 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
     return OK
 
 
-def leave_to_gates(line: Line, steps: list[Step], late: list[Waiting]) -> None:
+def waiting_node(step: Step, spec: RoundSpec, inputs: tuple[Step, ...]) -> WaitingNode:
+    """A node for which there is no room now."""
+    folders = tuple(one.artifact.folder.name for one in inputs)
+    return WaitingNode(
+        folder=step.artifact.folder.name, units=step.units, spec=spec, inputs=folders
+    )
+
+
+def leave_to_gates(line: Line, steps: list[Step], late: list[WaitingNode]) -> None:
     """Write down the nodes that wait for room, beside those of other lines in this folder."""
     mine = {step.artifact.folder.name for step in steps}
     others = [one for one in waiting_nodes(line.work) if one.folder not in mine]
@@ -78,7 +87,7 @@ def tell(step: Step, after: tuple[str, ...]) -> None:
     print(f"{step.name}: workers {workers}, gate {gate}{behind}")
 
 
-def tell_all(line: Line, submitted: int, late: list[Waiting]) -> None:
+def tell_all(line: Line, submitted: int, late: list[WaitingNode]) -> None:
     """Say what was done and how to watch it."""
     if late:
         print(f"{len(late)} nodes wait for room: the gates before them submit them")

@@ -5,16 +5,14 @@ The round's file, with a key that nobody else has, is written before sbatch; the
 """
 
 import time
-from typing import Any
 
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.budget import require_budget
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NoRoom
-from hala_hpc.core.files import read_json, write_json
-from hala_hpc.core.resources import Resources
-from hala_hpc.jobs.failures.policy import adjusted_spec
+from hala_hpc.core.records import Jobs, Round, RoundSpec
+from hala_hpc.jobs.failures.decision import adjusted_spec
 from hala_hpc.node_jobs import gate_job, job_name, worker_job
 from hala_hpc.round_begin import begin_round
 from hala_hpc.round_end import blameless_rounds, idle_rounds
@@ -24,7 +22,7 @@ SETTLED_S = 5
 
 
 def submit_node(
-    artifact: Artifact, units: int, spec: dict[str, Any], after_ok: tuple[str, ...] = ()
+    artifact: Artifact, units: int, spec: RoundSpec, after_ok: tuple[str, ...] = ()
 ) -> str:
     """Submit the missing units of a node and its gate; return the id of the gate.
 
@@ -33,47 +31,49 @@ def submit_node(
     budget is spent.
     """
     require_budget(artifact.folder.parent, spec)
-    workers = Resources.model_validate(spec["resources"]).workers
+    workers = spec.resources.workers
     while True:
-        number = begin_round(artifact, units, workers, spec)
-        count = len(artifact.round(number)["assignment"])
+        begun = begin_round(artifact, units, workers, spec)
         try:
-            return submit_round(artifact, number, after_ok)
+            return submit_round(artifact, begun, after_ok)
         except NoRoom:
             # Nothing of it is left: this round never was.
-            artifact.round_file(number).unlink()
-            if count == 1:
+            artifact.round_file(begun.round).unlink()
+            if begun.workers == 1:
                 raise
-            workers = count // 2
+            workers = begun.workers // 2
 
 
 def submit_round(
-    artifact: Artifact, number: int, after_ok: tuple[str, ...] = (), workers_id: str = ""
+    artifact: Artifact, asked: Round, after_ok: tuple[str, ...] = (), adopted_id: str = ""
 ) -> str:
-    """Submit workers and gate of a round, the gate alone where the workers are known; its id."""
+    """Submit workers and gate of a round and return the id of the gate.
+
+    `adopted_id` are workers that were submitted before: they get a gate only, and stay where
+    there is no room for one. Raises: NoRoom.
+    """
     backend = SlurmBackend()
-    asked = artifact.round(number)
-    spec = asked["spec"]
-    jobs: dict[str, Any] = {"round": number, "submitted": time.time()}
-    if not workers_id:
-        count = len(asked["assignment"])
-        workers_id = backend.submit(worker_job(artifact, count, spec, after_ok, asked["key"]))
-    write_json(artifact.jobs_file, jobs | {"workers": workers_id})
+    workers_id = adopted_id or backend.submit(
+        worker_job(artifact, asked.workers, asked.spec, after_ok, asked.key)
+    )
+    jobs = Jobs(round=asked.round, submitted=time.time(), workers=workers_id)
+    artifact.write_jobs(jobs)
     try:
-        gate_id = backend.submit(gate_job(artifact, number, spec, workers_id))
+        gate_id = backend.submit(gate_job(artifact, asked.round, asked.spec, workers_id))
     except NoRoom:
-        backend.cancel([workers_id])
+        if not adopted_id:
+            backend.cancel([workers_id])
         raise
-    write_json(artifact.jobs_file, jobs | {"workers": workers_id, "gate": gate_id})
+    artifact.write_jobs(jobs.model_copy(update={"gate": gate_id}))
     return gate_id
 
 
 def is_unsettled(artifact: Artifact) -> bool:
     """Whether ids of the newest round were never written: somebody submits, or was killed."""
-    asked, jobs = newest(artifact)
-    if not asked or asked["spec"]["launcher"]["backend"] == "local":
+    asked, jobs = artifact.newest_round(), artifact.jobs()
+    if asked is None or asked.spec.is_local:
         return False
-    return jobs.get("round") != asked["round"] or "gate" not in jobs
+    return jobs is None or jobs.round != asked.round or not jobs.gate
 
 
 def settle(artifacts: list[Artifact]) -> None:
@@ -93,41 +93,35 @@ def living_gate(artifact: Artifact, seen: list[Seen], apart_from: str = "") -> s
     Jobs of a killed launch are adopted, and workers without a gate get one. `seen` is what
     the scheduler shows of all jobs of this user, `apart_from` the id of one that does not count.
     """
-    asked, jobs = newest(artifact)
+    asked, jobs = artifact.newest_round(), artifact.jobs()
     living = {row.id for row in seen} - {apart_from}
-    if not asked:
+    if asked is None:
         return ""
-    if jobs.get("gate") in living:
-        return str(jobs["gate"])
+    if jobs and jobs.gate in living:
+        return jobs.gate
     names = {row.name: row.id for row in seen if row.id in living}
-    key = asked["key"]
-    workers_id = names.get(job_name("", artifact, key), "")
-    if gate_id := names.get(job_name("gate-", artifact, key)):
-        ids = {"workers": workers_id or jobs.get("workers", ""), "gate": gate_id}
-        write_json(artifact.jobs_file, {"round": asked["round"], "submitted": time.time(), **ids})
+    workers_id = names.get(job_name("", artifact, asked.key), "")
+    if gate_id := names.get(job_name("gate-", artifact, asked.key)):
+        known = workers_id or (jobs.workers if jobs else "")
+        now = time.time()
+        artifact.write_jobs(Jobs(round=asked.round, submitted=now, workers=known, gate=gate_id))
         return gate_id
-    return submit_round(artifact, asked["round"], workers_id=workers_id) if workers_id else ""
+    return submit_round(artifact, asked, adopted_id=workers_id) if workers_id else ""
 
 
-def newest(artifact: Artifact) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The newest round and what `jobs.json` says; each empty where there is none."""
-    return artifact.round(artifact.last_round()), read_json(artifact.jobs_file) or {}
-
-
-def next_spec(artifact: Artifact, spec: dict[str, Any]) -> dict[str, Any]:
+def next_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:
     """The spec of the round after the last one: changed as its failures ask for, and counted."""
     counts = {
         "idle_rounds": idle_rounds(artifact),
         "blameless_rounds": blameless_rounds(artifact),
     }
-    return adjusted_spec(artifact, spec) | counts
+    return adjusted_spec(artifact, spec).model_copy(update=counts)
 
 
-def submit_next_round(artifact: Artifact, spec: dict[str, Any], own_gate: str) -> None:
+def submit_next_round(artifact: Artifact, spec: RoundSpec, own_gate: str) -> None:
     """Submit the next round from inside a gate; who waited for this gate waits for the next."""
-    config = artifact.config()
-    assert config is not None, artifact.folder
-    hand_over(artifact, own_gate, submit_node(artifact, config["units"], spec))
+    units = artifact.require_config().units
+    hand_over(artifact, own_gate, submit_node(artifact, units, spec))
 
 
 def hand_over(artifact: Artifact, own_gate: str, gate_id: str) -> None:

@@ -138,7 +138,7 @@ class NoNode(Retry):
     """SLURM gave no node in time."""
 
 
-class NoRoom(Exception):
+class NoRoom(Retry):
     """The cluster takes no more jobs of this user now, or no array of this size."""
 
 

@@ -3,73 +3,104 @@
 import contextlib
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from hala_hpc.core.errors import RETRY, UserError
-from hala_hpc.core.files import claim_json, read_json
+from hala_hpc.core.records import LaunchLease
 
 #: How often a holder shows that it is there, and after what silence one of another host is gone:
 #: the clock of the file system counts, and attributes may be cached for a minute.
 BEAT_S = 10
 SILENCE_S = 180
+#: How long a gate is waited for that submits nodes, in seconds.
+GATE_PATIENCE_S = 300
 
 
 @contextlib.contextmanager
-def work_lease(work: Path, patience_s: float = 0) -> Iterator[None]:
-    """Hold the folder while the block runs.
+def work_lease(
+    work: Path, patience_s: float = 0, holder: Literal["launch", "gate"] = "launch"
+) -> Iterator[None]:
+    """Hold the folder while the block runs; `holder` says to others what holds it.
 
-    Raises UserError (75) naming host, process and since when, if another launch holds it and still
-    does after `patience_s`. The lease of a process that is gone is taken over.
+    A gate that holds it is waited for, as it submits what fits and leaves. The lease of a process
+    that is gone is taken over.
+
+    Raises: UserError (RETRY) naming host, process and since when, if another launch holds it and
+    still does after `patience_s`.
     """
-    path = work / "launch.lease"
-    mine = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%F %T")}
-    until_s = time.monotonic() + patience_s
-    while (holder := take(path, mine)) is not None:
-        if time.monotonic() >= until_s:
-            raise UserError(
-                f"another launch works in {work}: process {holder['pid']} on {holder['host']} "
-                f"since {holder['since']}; wait for it, or remove {path} when it is gone",
-                RETRY,
-            )
-        time.sleep(0.5)
+    path = lease_file(work)
+    mine = LaunchLease(
+        host=socket.gethostname(), pid=os.getpid(), since=time.strftime("%F %T"), holder=holder
+    )
+    wait_for_lease(path, mine, patience_s)
     over = threading.Event()
-    threading.Thread(target=beat, args=(path, over), daemon=True).start()
+    threading.Thread(target=beat, args=(path, mine, over), daemon=True).start()
     try:
         yield
     finally:
         over.set()
-        path.unlink(missing_ok=True)
+        remove(path, mine, mine)
 
 
-def take(path: Path, mine: dict[str, Any]) -> dict[str, Any] | None:
+def lease_file(work: Path) -> Path:
+    """Where the lease of a work folder lies."""
+    return work / "launch.lease"
+
+
+def wait_for_lease(path: Path, mine: LaunchLease, patience_s: float) -> None:
+    """Take the lease, or raise UserError (RETRY) when it is not free in time."""
+    began, has_told = time.monotonic(), False
+    while (other := take(path, mine)) is not None:
+        is_gate = other.holder == "gate"
+        kind = "a gate submits nodes" if is_gate else "another launch works"
+        text = f"{kind} in {path.parent}: process {other.pid} on {other.host} since {other.since}"
+        if time.monotonic() - began >= max(patience_s, GATE_PATIENCE_S if is_gate else 0):
+            raise UserError(f"{text}; wait for it, or remove {path} when it is gone", RETRY)
+        if is_gate and not has_told:
+            print(f"{text}; waiting for it", file=sys.stderr, flush=True)
+            has_told = True
+        time.sleep(0.5)
+
+
+def take(path: Path, mine: LaunchLease) -> LaunchLease | None:
     """Claim a lease; None when it is ours now, else who holds it."""
-    while not claim_json(path, mine):
-        holder: dict[str, Any] | None = read_json(path)
+    while not mine.claim(path):
+        holder = LaunchLease.read(path)
         if holder is None:
             continue
         if is_there(holder, path):
             return holder
-        # Of all who find that it is gone, one at a time may remove what it left, after a new look:
-        # two that just did would remove each other's new lease.
-        removal = path.with_name(f".{path.name}.removal")
-        if (other := take(removal, mine)) is not None:
+        if (other := remove(path, holder, mine)) is not None:
             return other
-        try:
-            if read_json(path) == holder:
-                path.unlink()
-        finally:
-            removal.unlink(missing_ok=True)
     return None
 
 
-def is_there(holder: dict[str, Any], path: Path) -> bool:
+def remove(path: Path, holder: LaunchLease, mine: LaunchLease) -> LaunchLease | None:
+    """Remove a lease if it is still that of `holder`; who else removes it now, or None.
+
+    One process at a time may do so, after a new look: two that just did would remove each other's
+    new lease, and one that was stalled would remove that of its successor.
+    """
+    removal = path.with_name(f".{path.name}.removal")
+    if (other := take(removal, mine)) is not None:
+        return other
+    try:
+        if LaunchLease.read_if_sound(path) == holder:
+            path.unlink()
+    finally:
+        removal.unlink(missing_ok=True)
+    return None
+
+
+def is_there(holder: LaunchLease, path: Path) -> bool:
     """Whether the process that holds a lease still runs, as far as can be known from here."""
-    if holder["host"] == socket.gethostname():
-        return is_running(holder["pid"])
+    if holder.host == socket.gethostname():
+        return is_running(holder.pid)
     return silence_s(path) < SILENCE_S
 
 
@@ -85,11 +116,12 @@ def silence_s(path: Path) -> float:
         probe.unlink(missing_ok=True)
 
 
-def beat(path: Path, over: threading.Event) -> None:
-    """Show that the holder is there until it is over."""
+def beat(path: Path, mine: LaunchLease, over: threading.Event) -> None:
+    """Show that the holder is there until it is over, or until another has taken the lease."""
     while not over.wait(BEAT_S):
         with contextlib.suppress(OSError):
-            os.utime(path)
+            if LaunchLease.read_if_sound(path) == mine:
+                os.utime(path)
 
 
 def is_running(pid: int) -> bool:

@@ -27,7 +27,7 @@ def shipped_names(folder: str) -> list[str]:
 def find_toml(word: str, value: str) -> Path:
     """The file of `recipe=demo` (a shipped name) or `recipe=my/own.toml` (a path)."""
     folder = f"{word}s"
-    if value.endswith(".toml") or os.sep in value:
+    if is_path(value):
         path = Path(value).expanduser()
         if not path.is_file():
             raise UserError(
@@ -41,6 +41,11 @@ def find_toml(word: str, value: str) -> Path:
         hint = closest(value, shipped_names(folder), folder)
         raise UserError(f"unknown {word} {value!r}: {hint} (a file of your own ends in .toml)")
     return path
+
+
+def is_path(value: str) -> bool:
+    """Whether a recipe or launcher is named by a path, not by the name of a shipped one."""
+    return value.endswith(".toml") or os.sep in value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
