@@ -13,14 +13,9 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_json
 from hala_hpc.jobs.failures.classify import Failure, as_json
 from hala_hpc.jobs.failures.policy import BLAMELESS_ROUNDS, Decision, adjusted_spec, decide
-from hala_hpc.failure_sizes import smaller_sizes
 from hala_hpc.gate import close
 from hala_hpc.round_begin import begin_round
 from hala_hpc.round_end import blameless_rounds, idle_rounds
-from hala_hpc.stages.evaluate import Evaluate
-from hala_hpc.stages.merge import Merge
-from hala_hpc.stages.sft import Sft
-from hala_hpc.stages.translate import Translate
 from hala_hpc.submit import next_spec
 
 RESOURCES: dict[str, Any] = {
@@ -36,7 +31,7 @@ RESOURCES: dict[str, Any] = {
 def make_spec(**resources: Any) -> dict[str, Any]:
     return {
         "launcher": {"backend": "slurm"},
-        "settings": {"engine": {"max_num_seqs": None}},
+        "settings": {"model": "owner/model", "corpus": "@corpus"},
         "resources": RESOURCES | resources,
         "idle_rounds": 0,
     }
@@ -139,20 +134,6 @@ def test_rows_at_once_are_halved_down_to_one(tmp_path: Path) -> None:
     assert "engine.max_num_seqs is 1 instead of 2: out of the GPU's memory" in spec["because"][0]
     decision = fails(artifact, spec, at("gpu_memory"))
     assert (decision.code, "single row" in decision.reasons[0]) == (78, True)
-
-
-def test_only_settings_that_leave_the_result_as_it_is_are_made_smaller() -> None:
-    training = {"micro_batch_size": 8, "global_batch_size": 8}
-    (size,) = smaller_sizes(Sft.Settings, training, ranks=2) or []
-    assert size.put_into(training)["micro_batch_size"] == 2, "4 rows were at once on each rank"
-    assert smaller_sizes(Sft.Settings, {**training, "micro_batch_size": 1}, 2) == []
-    both = smaller_sizes(Evaluate.Settings, {"engine": {}, "batch_size": 16}, 1) or []
-    assert [(size.path[-1], size.after) for size in both] == [
-        ("max_num_seqs", 128),
-        ("batch_size", 8),
-    ]
-    assert smaller_sizes(Merge.Settings, {}, 1) is None
-    assert not Translate.Settings.is_runtime("segment_tokens")
 
 
 def test_preemptions_without_progress_are_not_idle_but_have_a_bound(tmp_path: Path) -> None:
