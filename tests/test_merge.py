@@ -66,7 +66,7 @@ def test_the_tuned_model_gives_template_config_and_the_wanted_type(
     config = json.loads((model / "config.json").read_text())
     assert config.items() >= LFM2_KEYS.items()
     assert config["dtype"] == "bfloat16"
-    assert {dtype for dtype, _ in tensor_headers(model).values()} == {"BF16"}
+    assert {header.dtype for header in tensor_headers(model).values()} == {"BF16"}
 
 
 def test_a_model_and_itself_are_refused_before_a_job_is_asked_for(folder: Path) -> None:

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import launch, recipe
 
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.data.model_files import require_model
+from hala_hpc.data.tensors import weight_bytes
 
 
 def write_model(folder: Path, name: str = "model.safetensors") -> Path:
@@ -35,6 +37,46 @@ def test_a_whole_folder_a_hub_id_and_a_node_are_let_through(tmp_path: Path) -> N
     require_model(str(write_model(tmp_path / "m")))
     require_model("LiquidAI/LFM2-1.2B")
     require_model("@translator")
+
+
+@pytest.mark.parametrize("name", ["my-modle", "gpt2", "qwen2.5-3b"])
+def test_a_bare_name_is_no_hub_id(name: str) -> None:
+    assert "there is no such folder; give a model folder or a hub id" in fault(Path(name))
+
+
+def test_a_mistyped_model_is_refused_before_any_job(tmp_path: Path) -> None:
+    text = '[compressed]\nstage = "quantize"\nmodel = "my-modle"\n'
+    ended = launch("stage=all", recipe(tmp_path, text), f"work={tmp_path}/work", "dry_run=true")
+    assert ended.code == NO_INPUT
+    assert "compressed: model=my-modle: there is no such folder" in ended.err
+
+
+@pytest.mark.parametrize("stage", ["sft", "merge", "quantize"])
+def test_weights_that_a_job_could_not_read_are_refused_before_it(
+    stage: str, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "m", "model.safetensors")
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    require_model(str(model))
+    more = {
+        "sft": 'tokens = "owner/tokens"',
+        "merge": 'base = "owner/base"',
+        "quantize": 'scheme = "none"',
+    }
+    text = f'[node]\nstage = "{stage}"\nmodel = "{model}"\n{more[stage]}\n'
+    ended = launch("stage=all", recipe(tmp_path, text), f"work={tmp_path}/work", "dry_run=true")
+    assert ended.code == NO_INPUT
+    assert "its weights are in pytorch_model.bin" in ended.err
+
+
+def test_the_size_of_weights_counts_the_files_that_are_loaded(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "m")
+    size = (model / "model.safetensors").stat().st_size
+    (model / "pytorch_model.bin").write_bytes(bytes(100))
+    (model / "adapter_model.safetensors").write_bytes(bytes(100))
+    assert weight_bytes(model) == size
+    (model / "model.safetensors").unlink()
+    assert weight_bytes(model) == 100
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -80,6 +81,21 @@ def test_all_linear_weights_become_fp8_and_half_the_size(folder: Path, compresse
     del compressed
     found = details(folder / "fp8")
     # Four of attention and three of the feed-forward part in each of two layers.
+    assert found["fp8_weights"] == 14
+    assert found["bytes_after"] < 0.6 * found["bytes_before"]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_pickled_weights_is_compressed_too(folder: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    model = tmp_path / "model"
+    shutil.copytree(folder / "model", model)
+    torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
+    (model / "model.safetensors").unlink()
+    run([str(QUANTIZE_PYTHON), *plain(tmp_path, "fp8")])
+    found = details(tmp_path / "fp8")
     assert found["fp8_weights"] == 14
     assert found["bytes_after"] < 0.6 * found["bytes_before"]
 

@@ -57,9 +57,10 @@ def runtime_counts(settings: type[BaseModel], prefix: str = "") -> Iterator[str]
         inner, extra = field.annotation, field.json_schema_extra
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from runtime_counts(inner, f"{prefix}{name}.")
-        elif isinstance(extra, dict) and extra.get("runtime"):
-            if name.endswith(("batch_size", "num_seqs")):
-                yield f"{prefix}{name}"
+            continue
+        is_runtime = isinstance(extra, dict) and extra.get("runtime")
+        if is_runtime and name.endswith(("batch_size", "num_seqs")):
+            yield f"{prefix}{name}"
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=stage_names())

@@ -107,7 +107,7 @@ def test_a_curve_has_the_first_step_and_means_of_the_rest() -> None:
 
 def test_a_step_computes_six_times_weights_and_what_attends(tmp_path: Path) -> None:
     random_lfm2(tmp_path)
-    weights = sum(prod(shape) for _, shape in tensor_headers(tmp_path).values())
+    weights = sum(prod(header.shape) for header in tensor_headers(tmp_path).values())
     # One of three layers attends, over 64 channels; the table of tokens is the output head, too.
     assert flops_per_token(tmp_path, 100.0) == 6 * weights + 12 * 1 * 64 * 100
 

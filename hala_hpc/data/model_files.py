@@ -1,11 +1,13 @@
-"""Whether a folder holds a whole model, told without loading it."""
+"""Whether a folder holds a whole model, and which files its weights are, without loading it."""
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.hub import is_hub_id
 
 #: Any one of these is a tokenizer that transformers can load.
 TOKENIZER_FILES = (
@@ -17,14 +19,14 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tekken.json",
 )
-INDEX_FILES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-#: `name` or `owner/name`, as the Hugging Face hub allows.
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-
-
-def is_hub_id(model: str) -> bool:
-    """Whether a model is named by its id on the hub, not by a path."""
-    return not Path(model).exists() and HUB_ID.fullmatch(model) is not None
+#: Where weights may lie, in the order in which transformers and vLLM look: an index that names the
+#: files, and the names that files without an index have. adapter_model.safetensors and
+#: training_args.bin are no weights of a whole model.
+WEIGHTS = (
+    ("model.safetensors.index.json", "model*.safetensors"),
+    ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
+    ("", "consolidated*.safetensors"),
+)
 
 
 def require_model(model: str, setting: str = "model", tokenizer: bool = True) -> None:
@@ -36,6 +38,29 @@ def require_model(model: str, setting: str = "model", tokenizer: bool = True) ->
         missing = missing_parts(Path(model).expanduser(), tokenizer)
         if missing:
             raise UserError(f"{setting}={model}: {'; '.join(missing)}", NO_INPUT)
+
+
+def require_safetensors(model: str, setting: str = "model") -> None:
+    """Raise UserError (66) for a local model whose tensors cannot be read one by one.
+
+    For stages that look at tensors themselves; `require_model` comes before.
+    """
+    folder = Path(model).expanduser()
+    if model.startswith("@") or not folder.is_dir():
+        return
+    # Mistral's consolidated files have tensors with names of their own.
+    wrong = [
+        path.name
+        for path in weight_files(folder)
+        if path.suffix != ".safetensors" or path.name.startswith("consolidated")
+    ]
+    if wrong:
+        raise UserError(
+            f"{setting}={model}: its weights are in {wrong[0]}, and this stage reads "
+            "model.safetensors; load the model with transformers and save it again, which writes "
+            "such a file",
+            NO_INPUT,
+        )
 
 
 def missing_parts(folder: Path, tokenizer: bool = True) -> list[str]:
@@ -52,24 +77,31 @@ def missing_parts(folder: Path, tokenizer: bool = True) -> list[str]:
     return missing + missing_weights(folder)
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files of the weights that would be loaded, in order, even if some are missing."""
+    for index, pattern in WEIGHTS:
+        if index and (folder / index).is_file():
+            return [folder / name for name in indexed_files(folder / index)]
+        if files := sorted(folder.glob(pattern)):
+            return files
+    return []
+
+
+def indexed_files(index: Path) -> list[str]:
+    """The weight files that an index names."""
+    return sorted(set((read_object(index) or {}).get("weight_map", {}).values()))
+
+
 def missing_weights(folder: Path) -> list[str]:
     """What is wrong with the weight files of a folder."""
-    for name in INDEX_FILES:
-        if (folder / name).is_file():
-            index = read_object(folder / name) or {}
-            files = sorted(set(index.get("weight_map", {}).values()))
-            if not files:
-                return [f"{name} names no weight files"]
-            return [fault for file in files for fault in weight_faults(folder / file)]
-    # adapter_model.safetensors and training_args.bin are no weights of a whole model.
-    found = [
-        path
-        for pattern in ("model*.safetensors", "pytorch_model*.bin", "consolidated*.safetensors")
-        for path in sorted(folder.glob(pattern))
-    ]
-    if not found:
+    files = weight_files(folder)
+    named = [name for name, _ in WEIGHTS if name and (folder / name).is_file()]
+    if not files:
+        if named:
+            return [f"{named[0]} names no weight files"]
         return ["no weights (model.safetensors, or pytorch_model.bin)"]
-    return [fault for path in found for fault in weight_faults(path) + lost_parts(path)]
+    faults = [fault for path in files for fault in weight_faults(path)]
+    return faults if named else faults + [fault for path in files for fault in lost_parts(path)]
 
 
 def weight_faults(path: Path) -> list[str]:
@@ -79,11 +111,11 @@ def weight_faults(path: Path) -> list[str]:
     size = path.stat().st_size
     if path.suffix != ".safetensors":
         return [] if size else [f"{path.name} is empty"]
-    expected = safetensors_bytes(path)
-    if expected is None:
+    header = read_header(path)
+    if header is None:
         return [f"{path.name} is no safetensors file"]
-    if size < expected:
-        return [f"{path.name} is cut short: {size} bytes of {expected}"]
+    if size < header.file_bytes:
+        return [f"{path.name} is cut short: {size} bytes of {header.file_bytes}"]
     return []
 
 
@@ -94,8 +126,25 @@ def lost_parts(path: Path) -> list[str]:
     return []
 
 
-def safetensors_bytes(path: Path) -> int | None:
-    """Bytes that the header of a safetensors file promises; None when it has no good header.
+@dataclass(frozen=True)
+class TensorHeader:
+    """Type of a tensor as safetensors writes it, e.g. `BF16` or `F8_E4M3`, and its shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """What the header of a safetensors file says."""
+
+    tensors: dict[str, TensorHeader]
+    file_bytes: int
+    """Size of the whole file."""
+
+
+def read_header(path: Path) -> FileHeader | None:
+    """The header of a safetensors file; None when it has no good one.
 
     The format: 8 bytes of length (little endian), a JSON header, then the tensors.
     """
@@ -105,11 +154,16 @@ def safetensors_bytes(path: Path) -> int | None:
         if not 2 <= length <= 100_000_000:
             return None
         try:
-            header = json.loads(file.read(length))
-        except ValueError:
+            entries: dict[str, Any] = json.loads(file.read(length))
+            entries.pop("__metadata__", None)
+            tensors = {
+                name: TensorHeader(entry["dtype"], tuple(entry["shape"]))
+                for name, entry in entries.items()
+            }
+            ends = [entry["data_offsets"][1] for entry in entries.values()]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
             return None
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return 8 + length + max(ends, default=0)
+    return FileHeader(tensors, 8 + length + max(ends, default=0))
 
 
 def read_object(path: Path) -> dict[str, Any] | None:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.data.tensors import Header, tensor_headers
+from hala_hpc.data.model_files import TensorHeader
+from hala_hpc.data.tensors import tensor_headers
 
 #: Types of safetensors by the words of torch.
 DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -47,14 +48,14 @@ def require_same_shapes(base: Path, other: Path) -> None:
             )
 
 
-def shape_of(headers: dict[str, Header], name: str) -> str:
+def shape_of(headers: dict[str, TensorHeader], name: str) -> str:
     """Shape of a tensor in words, e.g. `[64, 128]` or `absent`."""
-    return str(list(headers[name][1])) if name in headers else "absent"
+    return str(list(headers[name].shape)) if name in headers else "absent"
 
 
 def dtype_of(folder: Path) -> str:
     """The type that most tensors of a model have, as torch calls it."""
-    types = [dtype for dtype, _ in tensor_headers(folder).values()]
+    types = [header.dtype for header in tensor_headers(folder).values()]
     most = max(set(types), key=types.count)
     if most not in DTYPES:
         raise UserError(

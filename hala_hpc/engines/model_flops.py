@@ -21,7 +21,7 @@ def flops_per_token(model: Path, mean_tokens: float) -> float:
 
     A table that only looks tokens up counts for nothing; one that is the output head as well does.
     """
-    shapes = {name: shape for name, (_, shape) in tensor_headers(model).items()}
+    shapes = {name: header.shape for name, header in tensor_headers(model).items()}
     weights = sum(prod(shape) for shape in shapes.values())
     if any(name.endswith("lm_head.weight") for name in shapes):
         looked_up = (n for n in shapes if n.endswith("embed_tokens.weight"))

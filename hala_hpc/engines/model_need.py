@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.model_files import INDEX_FILES, read_object
+from hala_hpc.data.model_files import read_object
+from hala_hpc.data.tensors import weight_bytes
 from hala_hpc.engines.settings import EngineSettings
 
 #: Bytes of one number.
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-#: Weight files of a model without an index, in vLLM's order.
-WEIGHT_PATTERNS = ("model*.safetensors", "pytorch_model*.bin", "consolidated*.safetensors")
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def read_need(folder: Path, settings: EngineSettings) -> Need | None:
     # With auto, vLLM runs float32 checkpoints in 16 bits.
     runs_in = "bfloat16" if settings.dtype == "auto" else settings.dtype
     quantization = config.get("quantization_config") or {}
-    weights = stored_bytes(folder)
+    weights = weight_bytes(folder)
     if not quantization:
         weights = weights * ITEM_BYTES.get(runs_in, 2) // ITEM_BYTES.get(stored, 2)
     cache_heads, numbers = cached_numbers(text)
@@ -56,17 +55,6 @@ def read_need(folder: Path, settings: EngineSettings) -> Need | None:
     return Need(
         weights, tokens * numbers * item_bytes, has_fp8_weights(quantization), heads, cache_heads
     )
-
-
-def stored_bytes(folder: Path) -> int:
-    """Bytes of the weight files that vLLM loads: those of the index, or the first kind there is."""
-    for name in INDEX_FILES:
-        if index := read_object(folder / name):
-            return sum((folder / file).stat().st_size for file in set(index["weight_map"].values()))
-    for pattern in WEIGHT_PATTERNS:
-        if files := list(folder.glob(pattern)):
-            return sum(file.stat().st_size for file in files)
-    return 0
 
 
 def cached_numbers(text: dict[str, Any]) -> tuple[int, int]:

@@ -28,5 +28,5 @@ class Training:
         """`float32` or `bfloat16`."""
         if self.settings.dtype != "auto":
             return self.settings.dtype
-        types = {dtype for dtype, _ in tensor_headers(self.model).values()}
+        types = {header.dtype for header in tensor_headers(self.model).values()}
         return "float32" if types == {"F32"} else "bfloat16"

@@ -12,7 +12,7 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model
+from hala_hpc.data.model_files import require_model, require_safetensors
 
 
 class Settings(StageSettings):
@@ -39,8 +39,9 @@ class Merge(Stage[Settings]):
 
     def preflight(self) -> list[str]:
         """Find a merge of a model with itself, and models without weights."""
-        require_model(self.settings.base, "base")
-        require_model(self.settings.model, "model")
+        for setting, model in (("base", self.settings.base), ("model", self.settings.model)):
+            require_model(model, setting)
+            require_safetensors(model, setting)
         if same_model(self.settings.base, self.settings.model):
             return [
                 f"base and model are both {self.settings.base}: a merge needs two models; "
@@ -77,6 +78,8 @@ class Merge(Stage[Settings]):
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(base), "base", tokenizer=False)
         require_model(str(model), "model")
+        require_safetensors(str(base), "base")
+        require_safetensors(str(model), "model")
         # mergekit takes one of the two for granted and fails much later.
         if base.resolve() == model.resolve():
             raise UserError(f"base and model are both {base}: a merge needs two models")
@@ -94,7 +97,7 @@ class Merge(Stage[Settings]):
         require_same_shapes(base, folder)
         require_finite(folder)
         headers = tensor_headers(folder)
-        weights = sum(math.prod(shape) for _, shape in headers.values())
+        weights = sum(math.prod(header.shape) for header in headers.values())
         details = {
             "t": self.settings.t,
             "tensors": len(headers),

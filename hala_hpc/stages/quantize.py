@@ -12,7 +12,7 @@ from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model
+from hala_hpc.data.model_files import require_model, require_safetensors
 
 #: How large the model was before, beside the compressed weights.
 BEFORE_FILE = "quantize.json"
@@ -45,6 +45,9 @@ class Quantize(Stage[Settings]):
     def preflight(self) -> list[str]:
         """Find a model without weights; raises UserError 66."""
         require_model(self.settings.model)
+        if self.settings.scheme == "none":
+            # What is linked as it is must be what the next stages read.
+            require_safetensors(self.settings.model)
         return []
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
@@ -65,6 +68,8 @@ class Quantize(Stage[Settings]):
 
         source = local_model(self.inputs.path(self.settings.model))
         require_model(str(source))
+        if self.settings.scheme == "none":
+            require_safetensors(str(source))
         for unit in units:
             folder = out.folder(unit)
             if self.settings.scheme == "none":
@@ -96,7 +101,7 @@ class Quantize(Stage[Settings]):
 
         require_model(str(folder), f"unit {unit}")
         headers = tensor_headers(folder)
-        fp8 = [name for name, (dtype, _) in headers.items() if dtype == "F8_E4M3"]
+        fp8 = [name for name, header in headers.items() if header.dtype == "F8_E4M3"]
         config = read_json(folder / "config.json").get("quantization_config")
         if self.settings.scheme != "none":
             verify_fp8(config, fp8, set(headers))

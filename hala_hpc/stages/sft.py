@@ -10,7 +10,7 @@ from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model
+from hala_hpc.data.model_files import require_model, require_safetensors
 from hala_hpc.engines.token_names import TOKENS_FILE
 from hala_hpc.engines.training_settings import TrainingSettings
 
@@ -44,6 +44,7 @@ class Sft(Stage[Settings]):
     def preflight(self) -> list[str]:
         """Find a batch that cannot be cut up, a model without weights, tokens that do not fit."""
         require_model(self.settings.model)
+        require_safetensors(self.settings.model)
         faults = self.settings.batch_faults(self.resources.world_size)
         faults += self.settings.offload_faults()
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
@@ -102,6 +103,7 @@ class Sft(Stage[Settings]):
 
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))
+        require_safetensors(str(model))
         tokens = Path(self.inputs.path(self.settings.tokens))
         for unit in units:
             figures = train(Training(model, tokens, out.kept(unit), self.settings), out)

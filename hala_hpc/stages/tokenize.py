@@ -9,12 +9,13 @@ from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, Text
+from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import parts, require_kind
-from hala_hpc.data.model_files import TOKENIZER_FILES, is_hub_id
+from hala_hpc.data.model_files import TOKENIZER_FILES
 from hala_hpc.engines.prompts import missing_places
 from hala_hpc.engines.settings import PromptStyle
 
