@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from corpora import pair, write_corpus
+from plain_out import PlainInputs
 from random_models import random_lfm2
 from real_ranks import Ranks, losses_of
 from tiny_models import SENTENCES
@@ -17,6 +18,7 @@ from hala_hpc.engines.model_flops import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.training_metrics import curve
 from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.stages.sft import Sft
 
 QUICK: dict[str, Any] = {
     "max_steps": 8,
@@ -65,6 +67,28 @@ def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_
         stopped = trained(folder, "lora-stopped", ranks, stop_at=4, **words)
         trained(folder, "lora-stopped", ranks, **words)
         assert losses_of(stopped) == losses
+
+
+@pytest.mark.parametrize(
+    ("targets", "fault"),
+    [
+        ("all-linear", ""),
+        (["q_proj", "w1"], ""),
+        (r".*\.(q|k)_proj", ""),
+        (["q_proj", "embed_tokens"], "model.embed_tokens is an embedding"),
+        (r".*embed_tokens", "model.embed_tokens is an embedding"),
+        (["conv"], "model.layers.0.conv.conv is no matrix"),
+        (["lm_head"], "lm_head is tied to the embedding"),
+    ],
+)
+def test_lora_is_refused_where_it_cannot_be_added_to_the_weights(
+    targets: str | list[str], fault: str, folder: Path
+) -> None:
+    words = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
+    settings = Sft.Settings(**words, lora_rank=4, lora_targets=targets)
+    faults = Sft(settings, PlainInputs()).preflight()
+    assert len(faults) == bool(fault)
+    assert all(fault in line for line in faults)
 
 
 @pytest.mark.slow

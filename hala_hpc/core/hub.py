@@ -3,6 +3,7 @@
 Compute nodes work offline, so what is missing has to be fetched before anything is submitted.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -73,6 +74,16 @@ def snapshot_folder(repository: Path) -> Path | None:
     return max(
         repository.glob("snapshots/*"), key=lambda folder: folder.stat().st_mtime, default=None
     )
+
+
+def model_folder(model: str) -> Path | None:
+    """The folder of a model that is on the disk, by its path or fetched; None where it is not."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path
+    if not is_hub_id(model):
+        return None
+    return snapshot_folder(repository_folder(hub_cache(os.environ), "models", model))
 
 
 def is_hub_off(environment: Mapping[str, str], default: bool) -> bool:

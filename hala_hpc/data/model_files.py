@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.hub import is_hub_id
+from hala_hpc.core.hub import is_hub_id, model_folder
 
 #: Any one of these is a tokenizer that transformers can load.
 TOKENIZER_FILES = (
@@ -41,12 +41,12 @@ def require_model(model: str, setting: str = "model", tokenizer: bool = True) ->
 
 
 def require_safetensors(model: str, setting: str = "model") -> None:
-    """Raise UserError (66) for a local model whose tensors cannot be read one by one.
+    """Raise UserError (66) for a model on the disk whose tensors cannot be read one by one.
 
     For stages that look at tensors themselves; `require_model` comes before.
     """
-    folder = Path(model).expanduser()
-    if model.startswith("@") or not folder.is_dir():
+    folder = model_folder(model)
+    if folder is None:
         return
     # Mistral's consolidated files have tensors with names of their own.
     wrong = [

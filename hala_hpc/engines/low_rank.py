@@ -1,10 +1,49 @@
 """LoRA (Hu et al. 2021): small matrices are trained beside the weights, and added to them after."""
 
+import re
+from pathlib import Path
 from typing import Any
 
+from hala_hpc.core.hub import model_folder
+from hala_hpc.data.tensors import tensor_headers
 from hala_hpc.engines.training_settings import TrainingSettings
 
 PREFIX = "base_model.model."
+#: Names that transformers gives to tables in which tokens or places are looked up.
+EMBEDDING = re.compile(r"(embed_tokens|embed_positions|word_embeddings|tok_embeddings|wte|wpe)$")
+HEAD = "lm_head"
+
+
+def low_rank_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
+    """A line for each target of LoRA that `merged` cannot add to the weights in the end.
+
+    Nothing is known of a model that is not on the disk yet.
+    """
+    folder = model_folder(str(model))
+    if not settings.lora_rank or settings.lora_targets == "all-linear" or folder is None:
+        return []
+    headers = tensor_headers(folder)
+    shapes = {name.removesuffix(".weight"): header.shape for name, header in headers.items()}
+    wrong = {
+        "is an embedding": [name for name in shapes if EMBEDDING.search(name)],
+        "is no matrix": [name for name, shape in shapes.items() if len(shape) != 2],
+        # Its matrices would be lost: only the embedding is saved.
+        "is tied to the embedding": [HEAD] if HEAD not in shapes else [],
+    }
+    return [
+        f"lora_targets={settings.lora_targets}: {name} {why}, and what LoRA learns there cannot be "
+        "added to the weights; name linear layers, or take all-linear"
+        for why, names in wrong.items()
+        # One line is enough: layers are alike.
+        for name in [one for one in names if is_target(one, settings.lora_targets)][:1]
+    ]
+
+
+def is_target(module: str, targets: str | list[str]) -> bool:
+    """Whether peft gives a module matrices: by a regular expression, or by the end of its name."""
+    if isinstance(targets, str):
+        return re.fullmatch(targets, module) is not None
+    return any(module == target or module.endswith(f".{target}") for target in targets)
 
 
 def low_rank_config(settings: TrainingSettings) -> Any:

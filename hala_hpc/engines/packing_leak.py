@@ -1,13 +1,12 @@
 """Whether rows that share a sequence stay apart in a model: told from its config, and tried."""
 
 import importlib.util
-import os
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.core.hub import hub_cache, repository_folder, snapshot_folder
+from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.row_states import STATE_LAYERS
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
@@ -39,11 +38,8 @@ def packing_faults(model: str) -> list[str]:
 
 def known_config(model: str) -> dict[str, Any]:
     """The config of a model folder or of a fetched hub id; empty when it is not here yet."""
-    fetched = snapshot_folder(repository_folder(hub_cache(os.environ), "models", model))
-    for folder in (Path(model).expanduser(), fetched):
-        if folder and (folder / "config.json").is_file():
-            return dict(read_json(folder / "config.json"))
-    return {}
+    folder = model_folder(model)
+    return dict(read_json(folder / "config.json") or {}) if folder else {}
 
 
 def refuse_leak(model: Path) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.core.errors import BAD_DATA, CONFIG, NO_INPUT, UserError
 from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.model_files import require_model, require_safetensors
+from hala_hpc.engines.low_rank import low_rank_faults
 from hala_hpc.engines.token_names import TOKENS_FILE
 from hala_hpc.engines.training_settings import TrainingSettings
 
@@ -47,6 +48,7 @@ class Sft(Stage[Settings]):
         require_safetensors(self.settings.model)
         faults = self.settings.batch_faults(self.resources.world_size)
         faults += self.settings.offload_faults()
+        faults += low_rank_faults(self.inputs.path(self.settings.model), self.settings)
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
         facts = read_json(folder / TOKENS_FILE)
         # Those of a node may not be made yet.
@@ -104,6 +106,8 @@ class Sft(Stage[Settings]):
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))
         require_safetensors(str(model))
+        if faults := low_rank_faults(model, self.settings):
+            raise UserError(faults, CONFIG)
         tokens = Path(self.inputs.path(self.settings.tokens))
         for unit in units:
             figures = train(Training(model, tokens, out.kept(unit), self.settings), out)
