@@ -3,6 +3,7 @@
 import sys
 
 from hala_hpc.core.errors import OK, USAGE
+from hala_hpc.run_words import asks_for_help
 
 COMMANDS = {
     "launch": "run a recipe, or go on with it; --help tells of every word",
@@ -16,7 +17,7 @@ COMMANDS = {
 
 def main() -> None:
     """Print the commands; 64 where a word was given that belongs to one of them."""
-    asks = all(word in ("--help", "-h", "help") for word in sys.argv[1:])
+    asks = all(asks_for_help([word]) for word in sys.argv[1:])
     print("\n".join(f"python -m hala_hpc.{name:<7} {COMMANDS[name]}" for name in COMMANDS))
     sys.exit(OK if asks else USAGE)
 

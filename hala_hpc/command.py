@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError, closest
+from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
 from hala_hpc.core.places import find_toml, read_toml
 from hala_hpc.core.recipe import build_nodes, select
 from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.core.words import split_words
+from hala_hpc.run_words import is_true, unknown_words
 
 T = TypeVar("T")
 
@@ -50,11 +51,7 @@ def read_line(arguments: Sequence[str]) -> Line:
     words = split_words(list(arguments))
     settings = {key: value for key, value in words.items() if "." in key}
     plain = {key: value for key, value in words.items() if "." not in key}
-    mistakes = [
-        f"unknown word {key}={value}: {closest(key, list(WORDS), 'words')}"
-        for key, value in plain.items()
-        if key not in WORDS
-    ]
+    mistakes = unknown_words(plain, WORDS)
     if not plain.get("stage"):
         mistakes.append("stage= is not given: name nodes or stages, or stage=all")
     codes: list[int] = [USAGE] if mistakes else []
@@ -69,8 +66,8 @@ def read_line(arguments: Sequence[str]) -> Line:
 
     recipe_path = attempt(lambda: find_toml("recipe", plain.get("recipe", "demo")))
     launcher_path = attempt(lambda: find_toml("launcher", plain.get("launcher", "local")))
-    dry_run = attempt(lambda: read_bool("dry_run", plain.get("dry_run", "false")))
-    confirm = attempt(lambda: read_bool("confirm", plain.get("confirm", "false")))
+    dry_run = attempt(lambda: is_true(plain, "dry_run"))
+    confirm = attempt(lambda: is_true(plain, "confirm"))
     hours = attempt(
         lambda: {word: read_hours(word, plain[word]) for word in HOURS if word in plain}
     )
@@ -89,13 +86,6 @@ def read_line(arguments: Sequence[str]) -> Line:
         bool(dry_run),
         bool(confirm),
     )
-
-
-def read_bool(word: str, text: str) -> bool:
-    """True or false, or a UserError that names the word."""
-    if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
-        raise UserError(f"{word}={text}: write true or false")
-    return text.lower() in ("true", "1", "yes")
 
 
 def read_hours(word: str, text: str) -> float:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hala_hpc.command import Line, read_bool, read_launcher, read_line, report_mistakes
-from hala_hpc.core.errors import CONFIG, OK, UserError, closest
+from hala_hpc.command import Line, read_launcher, read_line, report_mistakes
+from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.findings import Finding, worst
 from hala_hpc.core.places import find_toml
 from hala_hpc.core.recipe import with_inputs
@@ -22,6 +22,7 @@ from hala_hpc.doctor_inputs import input_findings
 from hala_hpc.doctor_space import space_findings
 from hala_hpc.doctor_visit import Visit
 from hala_hpc.plan import Step, make_plan
+from hala_hpc.run_words import asks_for_help, is_true, print_arguments, unknown_words
 
 WORDS = {
     "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
@@ -36,9 +37,8 @@ MARKS = {"good": "ok  ", "warn": "WARN", "bad": "BAD "}
 
 def doctor(arguments: Sequence[str]) -> int:
     """Print findings; 78 when one of them is bad."""
-    if not arguments or any(word in ("--help", "-h", "help") for word in arguments):
-        print(f"{__doc__}\n")
-        print("\n".join(f"  {word:<8} {meaning}" for word, meaning in WORDS.items()))
+    if not arguments or asks_for_help(arguments):
+        print_arguments(str(__doc__), WORDS)
         return OK
     words = split_words(list(arguments))
     visit = read_visit(words)
@@ -54,18 +54,14 @@ def doctor(arguments: Sequence[str]) -> int:
 
 def read_visit(words: Mapping[str, str]) -> Visit:
     """Understand the words; raises one UserError with all mistakes in them."""
-    mistakes = [
-        f"unknown word {key}={value}: {closest(key, list(WORDS), 'words')}"
-        for key, value in words.items()
-        if key not in WORDS
-    ]
+    mistakes = unknown_words(words, WORDS)
     if words.get("format", "text") not in ("text", "json"):
         mistakes.append(f"format={words['format']}: write text or json")
     if "stage" in words and "recipe" not in words:
         mistakes.append("stage= means nodes of a recipe: name it with recipe=")
     if mistakes:
         raise UserError(mistakes)
-    job = read_bool("job", words.get("job", "false"))
+    job = is_true(words, "job")
     named = words.get("launcher", "local")
     if "recipe" not in words:
         work = Path(words.get("work") or "runs").expanduser().absolute()

@@ -18,11 +18,12 @@ from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.records import RunNodeRecord, RunRecord
 from hala_hpc.plan import Step, make_plan
 from hala_hpc.run_folder import run_file
+from hala_hpc.run_words import asks_for_help
 
 
 def launch(arguments: Sequence[str]) -> int:
     """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
-    if asks_for_help(arguments):
+    if not arguments or asks_for_help(arguments):
         from hala_hpc.help import print_help
 
         print_help(arguments)
@@ -48,11 +49,6 @@ def launch(arguments: Sequence[str]) -> int:
         for step in missing.values():
             step.artifact.write_config(step.config(hours.get(step.name)))
         return start(line, chosen)
-
-
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether the line is empty or asks for help."""
-    return not arguments or any(word in ("--help", "-h", "help") for word in arguments)
 
 
 def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
