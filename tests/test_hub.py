@@ -75,11 +75,12 @@ def test_one_reading_of_whether_the_hub_is_off(
     if value in ("1", "no", "off", "False"):
         # What is offline has to be fetched first; what is not may fetch it itself.
         text = '[compressed]\nstage = "quantize"\nmodel = "owner/model"\n'
-        variables = {"HF_HUB_CACHE": str(tmp_path), "PATH": "/nowhere"}
+        monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setenv("PATH", "/nowhere")
         site = tmp_path / "site.toml"
         site.write_text('backend = "slurm"\n')
         line = ["stage=all", recipe(tmp_path, text), f"work={tmp_path}/work", f"launcher={site}"]
-        ended = launch(*line, **variables, HF_HUB_OFFLINE=value)
+        ended = launch(*line)
         assert (ended.code, "is not in the hub cache" in ended.err) == (
             66 if is_off else 69,
             is_off,

@@ -85,7 +85,7 @@ def test_lora_is_refused_where_it_cannot_be_added_to_the_weights(
     targets: str | list[str], fault: str, folder: Path
 ) -> None:
     words = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
-    settings = Sft.Settings(**words, lora_rank=4, lora_targets=targets)
+    settings = Sft.Settings.model_validate(words | {"lora_rank": 4, "lora_targets": targets})
     faults = Sft(settings, PlainInputs()).preflight()
     assert len(faults) == bool(fault)
     assert all(fault in line for line in faults)

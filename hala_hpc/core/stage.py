@@ -176,7 +176,7 @@ class Stage(Generic[S]):
         del inputs
         return None
 
-    def smaller_batch(self, world_size: int) -> S | None:
+    def smaller_batch(self, world_size: int) -> StageSettings | None:
         """The settings with half as many rows at once on a GPU, where its memory was too small.
 
         Only settings that leave the result as it is may change. The same settings where a single

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import Field, PositiveFloat
 
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
+from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import REJECTED, Kind, parts, require_kind
 from hala_hpc.data.model_files import require_model
@@ -82,7 +82,7 @@ class RowStage(Stage[S]):
         if not self.settings.corpus.startswith("@"):
             parts(self.settings.corpus)
 
-    def smaller_batch(self, world_size: int) -> S | None:
+    def smaller_batch(self, world_size: int) -> StageSettings | None:
         """Half as many rows at once in the engine."""
         del world_size
         return self.settings.smaller_engine_batch()

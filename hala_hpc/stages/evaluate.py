@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt
 
@@ -10,12 +10,15 @@ from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import link_tree, read_json, write_json
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, runtime
+from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus import parts, read_pairs
 from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.settings import GenerationSettings
+
+if TYPE_CHECKING:
+    from hala_hpc.engines.answer_all import AnswerCount
 
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
@@ -91,7 +94,7 @@ class Evaluate(Stage[Settings]):
             each += pairs.target / inputs.throughput.write.tokens_per_s_of(model)
         return Estimate(model=model, gpu_seconds=len(settings.models) * each)
 
-    def smaller_batch(self, world_size: int) -> Settings:
+    def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows at once in the engine, and half as many benchmark questions."""
         del world_size
         smaller = self.settings.smaller_engine_batch()
@@ -100,9 +103,11 @@ class Evaluate(Stage[Settings]):
     def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
         from hala_hpc.data.score_files import write_scores
+        from hala_hpc.engines.answer_all import AnswerCount
         from hala_hpc.engines.job_environment import prepare_environment
 
         prepare_environment()
+        told = AnswerCount(out)
         for unit in units:
             if out.stop:
                 return
@@ -111,7 +116,7 @@ class Evaluate(Stage[Settings]):
             if kind == BENCHMARKS:
                 found = self.benchmark(model)
             else:
-                found = self.translate(model, out.folder(unit), unit, out)
+                found = self.translate(model, unit, out, told)
             write_scores(out.folder(unit), unit, label, found)
             out.commit(unit)
 
@@ -134,7 +139,7 @@ class Evaluate(Stage[Settings]):
             ),
         )
 
-    def translate(self, model: str, folder: Path, unit: int, out: Out) -> dict[str, Any]:
+    def translate(self, model: str, unit: int, out: Out, told: "AnswerCount") -> dict[str, Any]:
         """Scores of a model's translations; what it said goes into a file beside them."""
         from hala_hpc.data.score_files import write_translations
         from hala_hpc.data.scores import METRICS, score_translations
@@ -142,19 +147,21 @@ class Evaluate(Stage[Settings]):
         from hala_hpc.engines.generate import Generator
 
         pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
+        if not self.settings.tasks:
+            told.rows_of_node = len(pairs) * len(self.settings.models)
         words = [fill(self.settings.prompt, {"text": source}) for _, source, _ in pairs]
         blank = fill(self.settings.prompt, {"text": ""})
         with Generator(
             model, self.settings.engine, self.settings.prompt_style, out.cache
         ) as generator:
-            answers = answer_all(generator, words, blank, out)
+            answers = answer_all(generator, words, blank, told)
         # An answer that was cut counts as it is, and none counts as nothing said.
         said = [answer.text.strip() if answer else "" for answer in answers]
         rows = [
             {"id": id_, "source": source, "reference": reference, "said": text}
             for (id_, source, reference), text in zip(pairs, said, strict=True)
         ]
-        write_translations(folder, unit, rows)
+        write_translations(out.folder(unit), unit, rows)
         scores = score_translations(said, [reference for _, _, reference in pairs])
         there = [answer for answer in answers if answer]
         return {
