@@ -459,4 +459,4 @@ class CheckpointCommit(Record):
     """What saving took; None if unknown."""
     converted: bool = False
     """Whether it was made of one that another number of ranks saved."""
-    files: dict[str, SavedFile] = Field(default_factory=dict)
+    files: dict[str, SavedFile]

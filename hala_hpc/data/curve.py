@@ -1,25 +1,43 @@
 """A loss curve as points of a small picture."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Self
+
+from hala_hpc.core.record import Record
 
 #: Of the drawing, in pixels; the margin holds the numbers at the axes.
 WIDTH, HEIGHT, MARGIN = 460, 200, 44
 
 
+class CurvePoint(Record):
+    """The mean of some steps of a training."""
+
+    step: int
+    """The last of them."""
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_s: float | None = None
+
+
 @dataclass(frozen=True)
 class Curve:
-    """The points of one training: dicts with step, loss, learning_rate and tokens_per_s."""
+    """The points of one training."""
 
     name: str
-    points: list[dict[str, Any]]
+    points: tuple[CurvePoint, ...]
+
+    @classmethod
+    def of(cls, name: str, points: Sequence[object]) -> Self:
+        """A curve of the figures in the summary of a training."""
+        return cls(name, tuple(CurvePoint.model_validate(point) for point in points))
 
     @property
     def good(self) -> list[tuple[float, float]]:
         """Step and loss of every point that has a finite loss."""
-        pairs = [(float(p["step"]), float(p["loss"])) for p in self.points if "loss" in p]
-        return [pair for pair in pairs if math.isfinite(pair[1])]
+        known = [(p.step, p.loss) for p in self.points if p.loss is not None]
+        return [(float(step), loss) for step, loss in known if math.isfinite(loss)]
 
     @property
     def steps(self) -> tuple[float, float]:

@@ -4,9 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hala_hpc.core.records import NodeSummary
 from hala_hpc.data.curve import Curve
 from hala_hpc.data.score_tables import score_tables
-from hala_hpc.data.table import DASH, Summary, Table, count, details
+from hala_hpc.data.table import DASH, Table, count, details
+
+#: Letters of a commit that tell it from all others.
+COMMIT_LETTERS = 12
 
 
 @dataclass(frozen=True)
@@ -18,30 +22,26 @@ class Page:
     curves: list[Curve] = field(default_factory=list)
 
 
-def make_page(title: str, summaries: Sequence[Summary]) -> Page:
+def make_page(title: str, summaries: Sequence[NodeSummary]) -> Page:
     """Everything worth showing of some nodes, in the order of the nodes."""
     tables = [table for summary in summaries for table in score_tables(summary)]
     tables += [rows_table(summaries), reasons_table(summaries), models_table(summaries)]
     tables.append(made_table(summaries))
     trained = [s for s in summaries if details(s).get("curve")]
-    curves = [Curve(s["node"], details(s)["curve"]) for s in trained]
+    curves = [Curve.of(s.node, details(s)["curve"]) for s in trained]
     return Page(title, [table for table in tables if table.rows], curves)
 
 
-def rows_table(summaries: Sequence[Summary]) -> Table:
+def rows_table(summaries: Sequence[NodeSummary]) -> Table:
     """Where every row went, and how fast."""
     columns = ["node", "stage", "units", "rows in", "rows out", "rejected"]
     columns += ["tokens in", "tokens out", "seconds", "tokens/s"]
     rows = []
     for s in summaries:
-        tokens, seconds = s.get("tokens_out") or s.get("tokens_in"), s.get("seconds")
-        speed = tokens / seconds if tokens and seconds else None
-        keys = ("units", "rows_in", "rows_out", "rows_rejected", "tokens_in", "tokens_out")
-        rows.append(
-            [s.get("node", DASH), s.get("stage", DASH)]
-            + [count(s.get(key)) for key in keys]
-            + [DASH if seconds is None else f"{seconds:,.1f}", count(speed)]
-        )
+        tokens = s.tokens_out or s.tokens_in
+        speed = tokens / s.seconds if tokens and s.seconds else None
+        counts = (s.units, s.rows_in, s.rows_out, s.rows_rejected, s.tokens_in, s.tokens_out)
+        rows.append([s.node, s.stage, *map(count, counts), f"{s.seconds:,.1f}", count(speed)])
     note = (
         "Seconds are those of all workers added up. Tokens/s counts the tokens that a stage wrote, "
         "or read where it writes none."
@@ -49,25 +49,23 @@ def rows_table(summaries: Sequence[Summary]) -> Table:
     return Table("Rows and time of each node", columns, rows, note, (0, 1))
 
 
-def reasons_table(summaries: Sequence[Summary]) -> Table:
+def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
     """Why rows were rejected."""
     rows = [
-        [s.get("node", DASH), reason, count(number)]
+        [s.node, reason, count(number)]
         for s in summaries
-        for reason, number in sorted(s.get("rejected", {}).items())
+        for reason, number in sorted(s.rejected.items())
     ]
     return Table("Rejected rows by reason", ["node", "reason", "rows"], rows, "", (0, 1))
 
 
-def models_table(summaries: Sequence[Summary]) -> Table:
+def models_table(summaries: Sequence[NodeSummary]) -> Table:
     """What was done to each model."""
-    rows = [
-        [s["node"], text] for s in summaries if (text := model_text(s.get("stage"), details(s)))
-    ]
+    rows = [[s.node, text] for s in summaries if (text := model_text(s.stage, details(s)))]
     return Table("Models", ["node", "what was done"], rows, "", (0, 1))
 
 
-def model_text(stage: str | None, found: dict[str, Any]) -> str:
+def model_text(stage: str, found: dict[str, Any]) -> str:
     """One line about a compressed, trained or merged model; empty for anything else."""
     if stage == "sft" and "loss_last" in found:
         return (
@@ -85,14 +83,14 @@ def model_text(stage: str | None, found: dict[str, Any]) -> str:
     return ""
 
 
-def made_table(summaries: Sequence[Summary]) -> Table:
+def made_table(summaries: Sequence[NodeSummary]) -> Table:
     """What made each result: fingerprint, code and libraries."""
     rows = [
         [
-            s.get("node", DASH),
-            s.get("fingerprint", DASH),
-            str(s.get("commit") or DASH)[:12],
-            ", ".join(f"{k} {v}" for k, v in sorted(s.get("versions", {}).items())) or DASH,
+            s.node,
+            s.fingerprint or DASH,
+            s.commit[:COMMIT_LETTERS] or DASH,
+            ", ".join(f"{k} {v}" for k, v in sorted(s.versions.items())) or DASH,
         ]
         for s in summaries
     ]

@@ -3,19 +3,20 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from hala_hpc.data.table import DASH, Summary, Table, count, details
+from hala_hpc.core.records import NodeSummary
+from hala_hpc.data.table import DASH, Table, count, details
 
 #: Metrics of translation; every other score is a benchmark's.
 TRANSLATION = {"bleu": "BLEU", "chrf++": "chrF++", "rouge_l": "ROUGE-L"}
 
 
-def score_tables(summary: Summary) -> list[Table]:
+def score_tables(summary: NodeSummary) -> list[Table]:
     """Translation and benchmark scores of one evaluation, a column for each model."""
     by_label = details(summary).get("scores")
     if not isinstance(by_label, dict):
         return []
     names = list(dict.fromkeys(name for scores in by_label.values() for name in scores))
-    node = summary.get("node", DASH)
+    node = summary.node
     spoken = [name for name in names if name in TRANSLATION]
     asked = [name for name in names if name not in TRANSLATION]
     return [
@@ -24,7 +25,7 @@ def score_tables(summary: Summary) -> list[Table]:
     ]
 
 
-def scores_of(title: str, summary: Summary, names: Sequence[str]) -> Table:
+def scores_of(title: str, summary: NodeSummary, names: Sequence[str]) -> Table:
     """Scores side by side; from the second model on with the difference to the first."""
     found = details(summary)
     labels = list(found["scores"])

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+from hala_hpc.core.records import NodeSummary
+
 #: What stands where a figure is missing.
 DASH = "–"
-
-Summary = dict[str, Any]
-"""What the gate of a node wrote about it."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +24,9 @@ class Table:
         return column in self.word_columns
 
 
-def details(summary: Summary) -> dict[str, Any]:
-    """The stage's own part of a summary."""
-    found = summary.get("details")
-    return found if isinstance(found, dict) else {}
+def details(summary: NodeSummary) -> dict[str, Any]:
+    """The stage's own part of a summary: its figures."""
+    return summary.details if isinstance(summary.details, dict) else {}
 
 
 def count(value: float | None) -> str:

@@ -10,10 +10,10 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.core.files import read_json, sync, write_json
+from hala_hpc.core.files import sync
+from hala_hpc.core.records import CheckpointCommit, SavedFile
 from hala_hpc.engines.rank_votes import on_all, rank_and_world
 
 COMMIT_FILE = "COMMIT.json"
@@ -24,7 +24,7 @@ RANKS = ".ranks"
 #: Checkpoints as they are saved, and such as were converted for another number of ranks.
 KINDS = ("checkpoint", "universal")
 
-Files = dict[str, dict[str, Any]]
+Files = dict[str, SavedFile]
 
 
 def staging_folder(kept: Path, attempt: str) -> Path:
@@ -44,17 +44,17 @@ def step_of(checkpoint: Path) -> int:
 
 
 def commit_checkpoint(
-    staged: Path, final: Path, facts: dict[str, Any], allowed: Callable[[], None]
+    staged: Path, final: Path, facts: CheckpointCommit, allowed: Callable[[], None]
 ) -> None:
     """Bring a staged checkpoint to the disk, read it back, mark it and give it its name.
 
-    Collective. `facts` go into COMMIT.json beside `files`; `allowed` raises Retry when this
+    Collective. `facts` go into COMMIT.json with the files; `allowed` raises Retry when this
     attempt may publish nothing any more. Raises on all ranks what went wrong on any.
     """
     rank, world = rank_and_world()
     names = sorted(set().union(*on_all(lambda: sync_tree(staged))))
     parts = on_all(lambda: digests(staged, share(names, rank, world)))
-    files: Files = {name: facts for part in parts for name, facts in part.items()}
+    files: Files = {name: file for part in parts for name, file in part.items()}
 
     def publish() -> None:
         if rank != 0:
@@ -62,7 +62,7 @@ def commit_checkpoint(
         if sorted(files) != names:
             raise UserError(f"files of {staged} were not read back: a defect", INTERNAL)
         allowed()
-        write_json(staged / COMMIT_FILE, {**facts, "files": files})
+        facts.model_copy(update={"files": files}).write(staged / COMMIT_FILE)
         # The same step may lie there, not whole and therefore not resumed from.
         drop(final)
         staged.replace(final)
@@ -90,17 +90,13 @@ def digests(folder: Path, names: Iterable[str]) -> Files:
     for name in names:
         with (folder / name).open("rb") as file:
             digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-            found[name] = {"bytes": file.tell(), "digest": digest}
+            found[name] = SavedFile(bytes=file.tell(), digest=digest)
     return found
 
 
-def read_commit(checkpoint: Path) -> dict[str, Any] | None:
+def read_commit(checkpoint: Path) -> CheckpointCommit | None:
     """What COMMIT.json says; None where there is none that can be read."""
-    try:
-        commit: dict[str, Any] | None = read_json(checkpoint / COMMIT_FILE)
-    except ValueError:
-        return None
-    return commit if commit and {"files", "world_size", "zero_stage"} <= set(commit) else None
+    return CheckpointCommit.read_if_sound(checkpoint / COMMIT_FILE)
 
 
 def flaw(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
@@ -112,13 +108,13 @@ def flaw(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
     commit = read_commit(checkpoint)
     if commit is None:
         return f"it was never finished (no {COMMIT_FILE})"
-    files: Files = commit["files"]
-    for name, facts in files.items() if rank == 0 else ():
+    files = commit.files
+    for name, saved in files.items() if rank == 0 else ():
         path = checkpoint / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != facts["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes, not {facts['bytes']}"
+        if path.stat().st_size != saved.bytes:
+            return f"{name} has {path.stat().st_size} bytes, not {saved.bytes}"
     for name in share(sorted(files), rank, world):
         with contextlib.suppress(FileNotFoundError):  # rank 0 tells that
             if digests(checkpoint, [name])[name] != files[name]:

@@ -6,14 +6,49 @@ the GPU's peak (MFU), seconds, memory. After a stop both go on at the step of th
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from hala_hpc.core.files import whole_file
+from hala_hpc.core.record import Record
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD = "tensorboard"
 #: Seconds after which TensorBoard's file is brought up to date.
 FLUSH_S = 20
+
+
+class StepFigures(Record):
+    """One line of `metrics.jsonl`: a step, or a look at the held-out rows after it."""
+
+    cure: ClassVar[str] = "remove the line; it is a figure for people only"
+
+    step: int
+    held_out_loss: float | None = None
+    loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    epoch: float | None = None
+    tokens: int | None = None
+    """Of all steps so far."""
+    tokens_per_s: float | None = None
+    mfu: float | None = None
+    """Share of the peak of all GPUs; None if their peak is unknown."""
+    step_s: float | None = None
+    memory_gb: float | None = None
+    loss_jump: float | None = None
+    """By what share the loss rose after a resume."""
+    time: float | None = None
+    """Seconds since the epoch."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, float]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+    def line(self) -> str:
+        """As it stands in the file."""
+        return json.dumps(self.to_values()) + "\n"
 
 
 class MetricsFile:
@@ -33,15 +68,13 @@ class MetricsFile:
             str(folder / TENSORBOARD), purge_step=step + 1 if step else None, flush_secs=FLUSH_S
         )
 
-    def write(self, step: int, values: dict[str, float | None]) -> None:
-        """Write the figures of a step; those that are not known are left out."""
-        known = {name: value for name, value in values.items() if value is not None}
-        self._lines.write(json.dumps({"step": step, **known}) + "\n")
+    def write(self, figures: StepFigures) -> None:
+        """Write the figures of a step."""
+        self._lines.write(figures.line())
         self._lines.flush()
-        for name, value in known.items():
-            if name == "time":
-                continue
-            self._board.add_scalar(f"train/{name}", value, step)
+        for name, value in figures.to_values().items():
+            if name not in ("step", "time"):
+                self._board.add_scalar(f"train/{name}", value, figures.step)
 
     def close(self) -> None:
         """Finish both files."""
@@ -53,13 +86,13 @@ def cut_after(path: Path, step: int) -> None:
     """Leave the lines of steps up to `step`; a line that a kill cut short goes as well."""
     if not path.exists():
         return
-    kept = [line for line in read_metrics(path) if line["step"] <= step]
+    kept = [line.line() for line in read_metrics(path) if line.step <= step]
     with whole_file(path) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        temporary.write_text("".join(kept), encoding="utf-8")
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[StepFigures]:
     """The figures of every step; a last line that is cut short is left out."""
     lines = path.read_text(encoding="utf-8").split("\n")
     # What stands behind the last line break is not whole.
-    return [json.loads(line) for line in lines[:-1]]
+    return [StepFigures.from_json(line, path) for line in lines[:-1]]

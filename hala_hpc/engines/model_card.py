@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.versions import versions
+from hala_hpc.engines.trained_model import TrainingFigures
 from hala_hpc.engines.training import Training
 
 CARD_FILE = "README.md"
 
 
-def write_card(folder: Path, training: Training, figures: dict[str, Any]) -> None:
+def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:
     """Write the card. The signature in it (settings, versions) tells how to make it again."""
     base = training.settings.model_dump().get("model", str(training.model))
     header = json.dumps(base if not Path(base).exists() else Path(base).name, ensure_ascii=False)
@@ -27,7 +28,7 @@ def write_card(folder: Path, training: Training, figures: dict[str, Any]) -> Non
         "",
         "| | |",
         "|---|---|",
-        *(f"| {name.replace('_', ' ')} | {value} |" for name, value in told(figures)),
+        *(f"| {name.replace('_', ' ')} | {value} |" for name, value in simple_figures(figures)),
         "",
         "## Signature",
         "",
@@ -39,9 +40,10 @@ def write_card(folder: Path, training: Training, figures: dict[str, Any]) -> Non
     (folder / CARD_FILE).write_text("\n".join(lines), encoding="utf-8")
 
 
-def told(figures: dict[str, Any]) -> list[tuple[str, Any]]:
+def simple_figures(figures: TrainingFigures) -> list[tuple[str, object]]:
     """Those figures that fit into a table."""
-    return [(name, value) for name, value in figures.items() if not isinstance(value, list | dict)]
+    values = figures.to_values().items()
+    return [(name, value) for name, value in values if not isinstance(value, list | dict)]
 
 
 def signature(training: Training) -> dict[str, Any]:

@@ -4,6 +4,7 @@ accelerate can leave DeepSpeed out without a word, and a key of a configuration 
 is ignored in silence.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
@@ -11,54 +12,71 @@ from hala_hpc.core.stage import Out
 from hala_hpc.engines.training import Training
 
 
-def running_engine(trainer: Any) -> dict[str, Any]:
-    """Engine, ZeRO stage, batch, ranks, bf16 and clipping as the running engine tells them.
+@dataclass(frozen=True)
+class TrainingEngine:
+    """What trains: which engine, how it cuts up the batch, and how it computes."""
 
-    To be asked once the training has begun. `zero_stage` is 0 where torch trains alone.
-    """
+    engine: str
+    """deepspeed or torch."""
+    zero_stage: int
+    """0 where torch trains alone."""
+    micro_batch_size: int
+    accumulation: int
+    ranks: int
+    bfloat16: bool
+    gradient_clipping: float
+
+    @property
+    def name(self) -> str:
+        """`torch` or `deepspeed zero-2`."""
+        return f"deepspeed zero-{self.zero_stage}" if self.engine == "deepspeed" else "torch"
+
+
+def running_engine(trainer: Any) -> TrainingEngine:
+    """The engine as it tells itself; to be asked once the training has begun."""
     engine = trainer.deepspeed
     if engine is not None:
-        return {
-            "engine": "deepspeed",
-            "zero_stage": engine.zero_optimization_stage(),
-            "micro_batch_size": engine.train_micro_batch_size_per_gpu(),
-            "accumulation": engine.gradient_accumulation_steps(),
-            "ranks": engine.dp_world_size,
-            "bfloat16": engine.bfloat16_enabled(),
-            "gradient_clipping": float(engine.gradient_clipping()),
-        }
+        return TrainingEngine(
+            engine="deepspeed",
+            zero_stage=engine.zero_optimization_stage(),
+            micro_batch_size=engine.train_micro_batch_size_per_gpu(),
+            accumulation=engine.gradient_accumulation_steps(),
+            ranks=engine.dp_world_size,
+            bfloat16=engine.bfloat16_enabled(),
+            gradient_clipping=float(engine.gradient_clipping()),
+        )
     from torch import distributed
 
     arguments = trainer.args
-    return {
-        "engine": "torch",
-        "zero_stage": 0,
-        "micro_batch_size": arguments.per_device_train_batch_size,
-        "accumulation": arguments.gradient_accumulation_steps,
-        "ranks": distributed.get_world_size() if distributed.is_initialized() else 1,
-        "bfloat16": trainer.accelerator.mixed_precision == "bf16",
-        "gradient_clipping": float(arguments.max_grad_norm),
-    }
+    return TrainingEngine(
+        engine="torch",
+        zero_stage=0,
+        micro_batch_size=arguments.per_device_train_batch_size,
+        accumulation=arguments.gradient_accumulation_steps,
+        ranks=distributed.get_world_size() if distributed.is_initialized() else 1,
+        bfloat16=trainer.accelerator.mixed_precision == "bf16",
+        gradient_clipping=float(arguments.max_grad_norm),
+    )
 
 
-def asked_engine(training: Training, out: Out) -> dict[str, Any]:
+def asked_engine(training: Training, out: Out) -> TrainingEngine:
     """The same as the settings ask for it."""
     settings = training.settings
     micro = settings.micro_rows(out.world_size)
-    return {
-        "engine": "deepspeed" if settings.zero_stage else "torch",
-        "zero_stage": settings.zero_stage,
-        "micro_batch_size": micro,
-        "accumulation": settings.global_batch_size // (micro * out.world_size),
-        "ranks": out.world_size,
-        "bfloat16": training.dtype == "bfloat16",
-        "gradient_clipping": float(settings.max_grad_norm),
-    }
+    return TrainingEngine(
+        engine="deepspeed" if settings.zero_stage else "torch",
+        zero_stage=settings.zero_stage,
+        micro_batch_size=micro,
+        accumulation=settings.global_batch_size // (micro * out.world_size),
+        ranks=out.world_size,
+        bfloat16=training.dtype == "bfloat16",
+        gradient_clipping=float(settings.max_grad_norm),
+    )
 
 
 def require_engine(trainer: Any, training: Training, out: Out) -> None:
     """Raise UserError (70) that names every difference between what runs and what was asked for."""
-    runs, asked = running_engine(trainer), asked_engine(training, out)
+    runs, asked = vars(running_engine(trainer)), vars(asked_engine(training, out))
     wrong = [
         f"{name}={runs[name]!r} instead of {asked[name]!r}"
         for name in asked

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from hala_hpc.core.records import CheckpointCommit
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.checkpoints import commit_checkpoint, prune, staging_folder
 from hala_hpc.engines.rank_votes import wait_for_all
@@ -48,12 +49,13 @@ class Stoppable(Base):  # type: ignore[misc]
         super()._save_checkpoint(model, trial)
         # All files are there before any rank looks for them.
         wait_for_all()
-        facts = {
-            "step": self.state.global_step,
-            "world_size": self.out.world_size,
-            "zero_stage": self.training.settings.zero_stage,
-            "seconds": round(time.monotonic() - began, 3),
-        }
+        facts = CheckpointCommit(
+            step=self.state.global_step,
+            world_size=self.out.world_size,
+            zero_stage=self.training.settings.zero_stage,
+            seconds=round(time.monotonic() - began, 3),
+            files={},
+        )
         commit_checkpoint(staged, self.training.kept / name, facts, self.out.require_lease)
         if self.out.rank == 0:
             prune(self.training.kept, self.training.settings.keep_checkpoints)

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
-from hala_hpc.core.files import link_tree, read_json, write_json
+from hala_hpc.core.files import link_tree
+from hala_hpc.core.record import Record
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.carry_over import copy_tokenizer
-from hala_hpc.engines.token_names import TOKENIZER_FOLDER, TOKENS_FILE
+from hala_hpc.engines.token_names import (
+    TOKENIZER_FACTS_FILE,
+    TOKENIZER_FOLDER,
+    TOKENS_FILE,
+    TokenCounts,
+    TokenFacts,
+    TokenizerFacts,
+)
 
 #: What is counted of each file.
 COUNTED = ("rows", "sequences", "tokens", "tokens_learnt")
@@ -40,6 +49,16 @@ class UnitFiles:
         return self.folder / f"notes-{self.unit:05d}.json"
 
 
+class UnitNotes(Record):
+    """`notes-00007.json`: what a unit counted while it was made."""
+
+    rows_in: int
+    rows_repeated: int
+    rejected: dict[str, int]
+    lengths: dict[int, int]
+    """Learnt examples by their tokens."""
+
+
 @dataclass
 class Notes:
     """What a unit counts while it is made."""
@@ -52,14 +71,21 @@ class Notes:
     """Learnt examples by their tokens."""
 
     def write(self, path: Path) -> None:
-        """Write them as JSON, whose keys are strings."""
-        value = {
-            "rows_in": self.rows_in,
-            "rows_repeated": self.rows_repeated,
-            "rejected": {reason: number for reason, number in self.rejected.items() if number},
-            "lengths": {str(length): self.lengths[length] for length in sorted(self.lengths)},
-        }
-        write_json(path, value)
+        """Write them for the check and the collection of units."""
+        UnitNotes(
+            rows_in=self.rows_in,
+            rows_repeated=self.rows_repeated,
+            rejected={reason: number for reason, number in self.rejected.items() if number},
+            lengths={length: self.lengths[length] for length in sorted(self.lengths)},
+        ).write(path)
+
+
+def read_notes(files: UnitFiles) -> UnitNotes:
+    """What a unit noted. Raises: UserError (INTERNAL) if the file is missing."""
+    notes = UnitNotes.read(files.notes)
+    if notes is None:
+        raise UserError(f"{files.notes} is missing: a defect", INTERNAL)
+    return notes
 
 
 def check_unit(files: UnitFiles, max_length: int) -> Facts:
@@ -67,23 +93,23 @@ def check_unit(files: UnitFiles, max_length: int) -> Facts:
 
     Raises UserError (70) when an example is lost, made up or too long.
     """
-    noted: dict[str, Any] = read_json(files.notes)
+    noted = read_notes(files)
     learnt, examples = counts_of(files.learnt)
     measured, _ = counts_of(files.held_out)
-    if {str(length): number for length, number in examples.items()} != noted["lengths"]:
+    if dict(examples) != noted.lengths:
         raise UserError(f"{files.learnt} does not hold the examples that were made", INTERNAL)
     if max(examples, default=0) > max_length:
         raise UserError(f"{files.learnt} has an example of {max(examples)} tokens", INTERNAL)
     return Facts(
-        rows_in=noted["rows_in"],
+        rows_in=noted.rows_in,
         rows_out=learnt["rows"] + measured["rows"],
-        rows_rejected=sum(noted["rejected"].values()),
-        rejected=noted["rejected"],
+        rows_rejected=sum(noted.rejected.values()),
+        rejected=noted.rejected,
         tokens_out=learnt["tokens"] + measured["tokens"],
         details={
             **{name: learnt[name] for name in COUNTED},
             **{f"held_out_{name}": measured[name] for name in COUNTED},
-            "rows_repeated": noted["rows_repeated"],
+            "rows_repeated": noted.rows_repeated,
             "largest_token": max(learnt["largest_token"], measured["largest_token"]),
         },
     )
@@ -99,48 +125,54 @@ def counts_of(path: Path) -> tuple[dict[str, int], Counter[int]]:
 
 
 def collect_units(
-    marks: list[dict[str, Any]], folders: list[Path], output: Path, settings: dict[str, Any]
+    marks: list[UnitMarker], folders: list[Path], output: Path, max_length: int, packing: bool
 ) -> dict[str, Any]:
-    """Gather the files of all units and write tokens.json; returns the counts.
+    """Gather the files of all units and write tokens.json; returns the figures of the summary.
 
-    `settings` are what a trainer must know: max_length and packing. Raises UserError (65) when no
-    row is left.
+    `max_length` and `packing` are what a trainer must know. Raises UserError (65) when no row is
+    left.
     """
-    details = [mark["details"] for mark in marks]
-    added = [name for name in details[0] if name != "largest_token"]
-    facts: dict[str, Any] = {name: sum(one[name] for one in details) for name in added}
-    if not facts["rows"]:
-        raise UserError(nothing_left(marks, facts["held_out_rows"]), BAD_DATA)
+    counts = [TokenCounts.model_validate(mark.details) for mark in marks]
+    whole = add_up(counts)
+    if not whole.rows:
+        raise UserError(nothing_left(marks, whole.held_out_rows), BAD_DATA)
     lengths: Counter[int] = Counter()
     for unit, folder in enumerate(folders):
         link_tree(folder, output)
-        noted = read_json(UnitFiles(folder, unit).notes)["lengths"]
-        lengths.update({int(length): number for length, number in noted.items()})
-    facts |= {"length_p50": percentile(lengths, 0.5), "length_p95": percentile(lengths, 0.95)}
-    facts |= {"length_max": max(lengths), **settings}
-    facts["largest_token"] = max(one["largest_token"] for one in details)
-    if settings["packing"]:
-        slots = facts["sequences"] * settings["max_length"]
-        facts["fill"] = round(facts["tokens"] / slots, 5)
-    facts |= read_json(folders[0] / TOKENIZER_FOLDER / "facts.json")
+        lengths.update(read_notes(UnitFiles(folder, unit)).lengths)
+    tokenizer = TokenizerFacts.read(folders[0] / TOKENIZER_FOLDER / TOKENIZER_FACTS_FILE)
+    assert tokenizer is not None, folders[0]
     places = [UnitFiles(Path(), unit) for unit in range(len(marks))]
-    named = zip(places, details, strict=True)
-    parts = [(place, one["sequences"], one["held_out_sequences"]) for place, one in named]
-    write_json(
-        output / TOKENS_FILE,
-        {
-            **facts,
-            "parts": [place.learnt.name for place, learnt, _ in parts if learnt],
-            "held_out_parts": [place.held_out.name for place, _, measured in parts if measured],
-        },
+    parts = list(zip(places, counts, strict=True))
+    facts = TokenFacts(
+        **whole.to_values(),
+        **tokenizer.to_values(),
+        max_length=max_length,
+        packing=packing,
+        length_p50=percentile(lengths, 0.5),
+        length_p95=percentile(lengths, 0.95),
+        length_max=max(lengths),
+        fill=round(whole.tokens / (whole.sequences * max_length), 5) if packing else None,
+        parts=tuple(place.learnt.name for place, unit in parts if unit.sequences),
+        held_out_parts=tuple(
+            place.held_out.name for place, unit in parts if unit.held_out_sequences
+        ),
     )
-    return facts
+    facts.write(output / TOKENS_FILE)
+    return facts.model_dump(mode="json", exclude={"parts", "held_out_parts"})
 
 
-def nothing_left(marks: list[dict[str, Any]], held_out: int) -> str:
+def add_up(counts: list[TokenCounts]) -> TokenCounts:
+    """The counts of all units together."""
+    added = TokenCounts.model_fields.keys() - {"largest_token"}
+    sums = {name: sum(getattr(one, name) for one in counts) for name in added}
+    return TokenCounts(**sums, largest_token=max(one.largest_token for one in counts))
+
+
+def nothing_left(marks: list[UnitMarker], held_out: int) -> str:
     """Why there is nothing to learn from."""
-    reasons = sum((Counter(mark["rejected"]) for mark in marks), Counter[str]())
-    rows_in = sum(mark["rows_in"] for mark in marks)
+    reasons = sum((Counter(mark.rejected) for mark in marks), Counter[str]())
+    rows_in = sum(mark.rows_in for mark in marks)
     return (
         f"no row is left to train on: {rows_in} read, rejected {dict(reasons)}, held out {held_out}"
     )
@@ -166,8 +198,8 @@ def bring_tokenizer(model: Path, folder: Path, tokenizer: Any, supplied: bool) -
         shutil.copyfile(model / "config.json", folder / "config.json")
     if supplied:
         (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
-    facts = {"vocabulary": vocabulary_digest(tokenizer), "template_supplied": supplied}
-    write_json(folder / "facts.json", facts)
+    facts = TokenizerFacts(vocabulary=vocabulary_digest(tokenizer), template_supplied=supplied)
+    facts.write(folder / TOKENIZER_FACTS_FILE)
 
 
 def vocabulary_digest(tokenizer: Any) -> str:

@@ -13,7 +13,7 @@ from hala_hpc.engines.model_card import write_card
 from hala_hpc.engines.rank_votes import any_rank, is_lost_rank, on_all
 from hala_hpc.engines.saving_interval import SavingClock
 from hala_hpc.engines.step_watchdog import StepWatchdog
-from hala_hpc.engines.trained_model import figures, save_model
+from hala_hpc.engines.trained_model import TrainingFigures, figures, save_model
 from hala_hpc.engines.trainer import make_trainer
 from hala_hpc.engines.training import Training
 from hala_hpc.engines.training_arguments import make_arguments
@@ -21,14 +21,13 @@ from hala_hpc.engines.training_fit import require_fit
 from hala_hpc.engines.universal import for_these_ranks, is_universal, load_universal
 
 
-def train(training: Training, out: Out) -> dict[str, Any] | None:
+def train(training: Training, out: Out) -> TrainingFigures | None:
     """Train to the end, from the newest verified checkpoint; write the model to `out.folder(0)`.
 
-    Returns the figures of the training on rank 0, nothing on the others. When it was told to
-    stop, a checkpoint is saved, and rank 0 raises StopRequested; the other ranks return None. Every
-    rank raises RankLost where another one is lost. Raises UserError for a compressed model, tokens of another
-    vocabulary, packing that leaks, a loss that is no number, and an engine other than the one
-    asked for.
+    Returns the figures of the training on rank 0, None on the others. When it was told to stop, a
+    checkpoint is saved, and rank 0 raises StopRequested. Every rank raises RankLost where another
+    one is lost. Raises UserError for a compressed model, tokens of another vocabulary, packing that
+    leaks, a loss that is no number, and an engine other than the one asked for.
     """
     refuse_unfit(training, out.world_size)
     prepare_environment(training.settings.zero_stage)
@@ -43,7 +42,7 @@ def train(training: Training, out: Out) -> dict[str, Any] | None:
             raise
 
 
-def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> dict[str, Any] | None:
+def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> TrainingFigures | None:
     """One attempt: find the checkpoint, train from it, save the model."""
     arguments = make_arguments(training, out)  # the ranks meet here
     if any(any_rank(arguments.device, out.stop)):
@@ -54,7 +53,8 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> dict[str, 
         load_universal(arguments)
     saving = SavingClock(training.settings, weight_bytes(training.model))
     if start:
-        saving.cost_s = (read_commit(start) or {}).get("seconds", saving.cost_s)
+        commit = read_commit(start)
+        saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
     trainer = make_trainer(training, out, arguments, pulse, saving)
     trainer.watch.start = start
     trainer.train(resume_from_checkpoint=str(start) if start else None)
@@ -64,7 +64,7 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> dict[str, 
         return None
     save_model(trainer, training, out)
     if out.rank != 0:
-        return {}
+        return None
     result = figures(trainer, training)
     write_card(out.folder(0), training, result)
     return result

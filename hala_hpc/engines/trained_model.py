@@ -4,13 +4,22 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
 from hala_hpc.data.carry_over import carry_config, copy_tokenizer
+from hala_hpc.data.curve import CurvePoint
 from hala_hpc.engines.low_rank import merged
 from hala_hpc.engines.metrics_file import METRICS_FILE, read_metrics
 from hala_hpc.engines.running_engine import running_engine
 from hala_hpc.engines.training import Training
-from hala_hpc.engines.training_metrics import METRICS, curve, held_out_curve, loss_jumps
+from hala_hpc.engines.training_metrics import (
+    METRICS,
+    HeldOutPoint,
+    LossJump,
+    curve,
+    held_out_curve,
+    loss_jumps,
+)
 
 
 def save_model(trainer: Any, training: Training, out: Out) -> None:
@@ -45,30 +54,49 @@ def write_generation_config(model: Any, folder: Path) -> None:
         model.generation_config.save_pretrained(folder)
 
 
-def figures(trainer: Any, training: Training) -> dict[str, Any]:
+class TrainingFigures(Record):
+    """`training.json` beside a trained model: what the training did."""
+
+    steps: int
+    epochs: float = 0.0
+    tokens_trained: int
+    engine: str = ""
+    """The engine that really ran, e.g. `deepspeed zero-2`."""
+    ranks: int = 1
+    micro_batch_size: int = 1
+    accumulation: int = 1
+    dtype: str = ""
+    loss_first: float | None = None
+    loss_last: float | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    held_out_curve: tuple[HeldOutPoint, ...] = ()
+    loss_jumps: tuple[LossJump, ...] = ()
+    savings: int = 0
+    """Checkpoints that the last attempt saved."""
+    save_s: float | None = None
+    """What the last one took; None if none was saved."""
+    save_every_s: float | None = None
+    """Time between two; None if they are saved by steps alone."""
+
+
+def figures(trainer: Any, training: Training) -> TrainingFigures:
     """What the training did: steps, tokens, the curves, and which engine really ran. Rank 0's."""
-    state = trainer.state
+    state, engine = trainer.state, running_engine(trainer)
     metrics = read_metrics(training.kept / METRICS / METRICS_FILE)
     points = curve(metrics, training.settings.logging_steps)
-    return {
-        "steps": state.global_step,
-        "epochs": round(state.epoch or 0.0, 4),
-        "tokens_trained": max(line.get("tokens", 0) for line in metrics),
-        **engine_words(running_engine(trainer)),
-        "dtype": training.dtype,
-        "loss_first": points[0]["loss"],
-        "loss_last": points[-1]["loss"],
-        "curve": points,
-        "held_out_curve": held_out_curve(metrics),
-        "loss_jumps": loss_jumps(metrics),
+    return TrainingFigures(
+        steps=state.global_step,
+        epochs=round(state.epoch or 0.0, 4),
+        tokens_trained=max(line.tokens or 0 for line in metrics),
+        engine=engine.name,
+        ranks=engine.ranks,
+        micro_batch_size=engine.micro_batch_size,
+        accumulation=engine.accumulation,
+        dtype=training.dtype,
+        loss_first=points[0].loss,
+        loss_last=points[-1].loss,
+        curve=tuple(points),
+        held_out_curve=tuple(held_out_curve(metrics)),
+        loss_jumps=tuple(loss_jumps(metrics)),
         **trainer.saving.figures(),
-    }
-
-
-def engine_words(engine: dict[str, Any]) -> dict[str, Any]:
-    """The engine that ran in a word, and how it cut up the batch."""
-    word = "torch"
-    if engine["engine"] == "deepspeed":
-        word = f"deepspeed zero-{engine['zero_stage']}"
-    same = ("ranks", "micro_batch_size", "accumulation")
-    return {"engine": word, **{name: engine[name] for name in same}}
+    )

@@ -24,7 +24,7 @@ def fed_by(trainer: Any, data: TrainingData, order: GlobalBatchOrder) -> Any:
                 # The trainer averages the losses of batches by their rows: with this divisor that
                 # is the loss of a token over all held-out rows, however they are cut up.
                 share = len(inputs["input_ids"]) / len(self.eval_dataset)
-                num_items_in_batch = data.facts["held_out_tokens_learnt"] * share
+                num_items_in_batch = data.facts.held_out_tokens_learnt * share
                 if self.args.average_tokens_across_devices:
                     num_items_in_batch *= self.args.world_size
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)

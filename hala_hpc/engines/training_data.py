@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.files import read_json
+from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.examples import NOT_LEARNT
-from hala_hpc.engines.token_names import TOKENS_FILE
+from hala_hpc.engines.token_names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training_settings import TrainingSettings
 
 
@@ -22,8 +22,7 @@ class TrainingData:
     `seq_lengths`; its rows are sequences."""
     held_out: Any
     """The same, never packed; None where no row was held out."""
-    facts: dict[str, Any]
-    """The content of tokens.json."""
+    facts: TokenFacts
 
     @cached_property
     def lengths(self) -> Any:
@@ -50,11 +49,19 @@ class TrainingData:
         return concatenate_datasets([rows, filling]) if missing else rows
 
 
+def read_facts(folder: Path) -> TokenFacts:
+    """What a tokens product holds. Raises: UserError (NO_INPUT) if it is none."""
+    facts = TokenFacts.read(folder / TOKENS_FILE)
+    if facts is None:
+        raise UserError(f"{folder} holds no {TOKENS_FILE}: it is not made by tokenize", NO_INPUT)
+    return facts
+
+
 def load(folder: Path) -> TrainingData:
     """Map the parts of a tokens product into memory; nothing is copied."""
-    facts: dict[str, Any] = read_json(folder / TOKENS_FILE)
-    train = joined([folder / name for name in facts["parts"]])
-    held_out = joined([folder / name for name in facts["held_out_parts"]])
+    facts = read_facts(folder)
+    train = joined([folder / name for name in facts.parts])
+    held_out = joined([folder / name for name in facts.held_out_parts])
     return TrainingData(train, held_out, facts)
 
 
@@ -64,7 +71,7 @@ def order_of(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder
     Packed ones are all of one length, but for the last of each unit, which has the shortest
     examples: these would come together.
     """
-    by_length = settings.group_by_length and not data.facts["packing"]
+    by_length = settings.group_by_length and not data.facts.packing
     return GlobalBatchOrder(data.lengths, settings.global_batch_size, settings.seed, by_length)
 
 

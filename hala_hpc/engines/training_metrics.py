@@ -5,9 +5,11 @@ import time
 from statistics import fmean
 from typing import Any
 
+from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
+from hala_hpc.data.curve import CurvePoint
 from hala_hpc.engines.batch_order import GlobalBatchOrder
-from hala_hpc.engines.metrics_file import MetricsFile
+from hala_hpc.engines.metrics_file import MetricsFile, StepFigures
 from hala_hpc.engines.model_flops import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.training import Training
@@ -80,7 +82,7 @@ class MetricsWatch:
             return
         step = state.global_step
         if "eval_loss" in logs:
-            self.file.write(step, {"held_out_loss": logs["eval_loss"]})
+            self.file.write(StepFigures(step=step, held_out_loss=logs["eval_loss"]))
             self.before = time.monotonic()
         if "loss" not in logs:
             return
@@ -90,20 +92,20 @@ class MetricsWatch:
         rate = tokens / max(seconds, 1e-6)
         self.step_s += (seconds - self.step_s) * (NEWEST if self.step_s else 1.0)
         self.file.write(
-            step,
-            {
-                "loss": logs["loss"],
-                "learning_rate": logs["learning_rate"],
-                "grad_norm": logs.get("grad_norm"),
-                "epoch": round(state.epoch, 5),
-                "tokens": int(self.tokens),
-                "tokens_per_s": round(rate, 1),
-                "mfu": round(rate * self.share, 4) if self.share else None,
-                "step_s": round(seconds, 4),
-                "memory_gb": round(memory_gb(), 3),
-                "loss_jump": logs.get("loss_jump"),
-                "time": round(time.time(), 3),
-            },
+            StepFigures(
+                step=step,
+                loss=logs["loss"],
+                learning_rate=logs["learning_rate"],
+                grad_norm=logs.get("grad_norm"),
+                epoch=round(state.epoch, 5),
+                tokens=int(self.tokens),
+                tokens_per_s=round(rate, 1),
+                mfu=round(rate * self.share, 4) if self.share else None,
+                step_s=round(seconds, 4),
+                memory_gb=round(memory_gb(), 3),
+                loss_jump=logs.get("loss_jump"),
+                time=round(time.time(), 3),
+            )
         )
         left_s = self.step_s * (state.max_steps - step)
         told = {"tokens": self.tokens, "tokens_per_s": round(rate, 1), "left_s": round(left_s)}
@@ -125,43 +127,60 @@ def memory_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def curve(metrics: list[dict[str, Any]], every: int) -> list[dict[str, Any]]:
+class HeldOutPoint(Record):
+    """The loss on the held-out rows after a step."""
+
+    step: int
+    loss: float
+
+
+class LossJump(Record):
+    """A rise of the loss after a resume."""
+
+    step: int
+    rise: float
+    """As a share of the loss before."""
+
+
+def curve(metrics: list[StepFigures], every: int) -> list[CurvePoint]:
     """The loss curve: the first step, then means over `every` steps; a last point has the rest."""
-    points: list[dict[str, Any]] = []
-    window: list[dict[str, Any]] = []
+    points: list[CurvePoint] = []
+    window: list[StepFigures] = []
     for line in metrics:
-        if "loss" not in line:
+        if line.loss is None:
             continue
         window.append(line)
-        if line["step"] % every == 0 or line["step"] == 1:
+        if line.step % every == 0 or line.step == 1:
             points.append(mean_of(window))
             window = []
     return [*points, mean_of(window)] if window else points
 
 
-def held_out_curve(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def held_out_curve(metrics: list[StepFigures]) -> list[HeldOutPoint]:
     """Loss on the held-out rows by step."""
     return [
-        {"step": line["step"], "loss": round(line["held_out_loss"], 5)}
+        HeldOutPoint(step=line.step, loss=round(line.held_out_loss, 5))
         for line in metrics
-        if "held_out_loss" in line
+        if line.held_out_loss is not None
     ]
 
 
-def loss_jumps(metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Where the loss jumped after a resume: step, and the rise as a share."""
+def loss_jumps(metrics: list[StepFigures]) -> list[LossJump]:
+    """Where the loss jumped after a resume."""
     return [
-        {"step": line["step"], "rise": line["loss_jump"]} for line in metrics if "loss_jump" in line
+        LossJump(step=line.step, rise=line.loss_jump)
+        for line in metrics
+        if line.loss_jump is not None
     ]
 
 
-def mean_of(lines: list[dict[str, Any]]) -> dict[str, Any]:
+def mean_of(lines: list[StepFigures]) -> CurvePoint:
     """One point of the curve for some steps."""
-    last, seconds = lines[-1], sum(line["step_s"] for line in lines)
-    tokens = sum(line["tokens_per_s"] * line["step_s"] for line in lines)
-    return {
-        "step": last["step"],
-        "loss": round(fmean(line["loss"] for line in lines), 5),
-        "learning_rate": last["learning_rate"],
-        "tokens_per_s": round(tokens / max(seconds, 1e-6), 1),
-    }
+    last, seconds = lines[-1], sum(line.step_s or 0.0 for line in lines)
+    tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in lines)
+    return CurvePoint(
+        step=last.step,
+        loss=round(fmean(line.loss for line in lines if line.loss is not None), 5),
+        learning_rate=last.learning_rate,
+        tokens_per_s=round(tokens / max(seconds, 1e-6), 1),
+    )

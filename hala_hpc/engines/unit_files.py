@@ -12,6 +12,7 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.files import link_tree
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus import REJECTED, Row, corpus_kind, part_name, part_note, read_part
 from hala_hpc.data.corpus_writer import CorpusWriter
@@ -89,7 +90,7 @@ def require(good: bool, unit: int, row: int, fault: str) -> None:
 
 
 def collect_units(
-    marks: list[dict[str, Any]], folders: list[Path], output: Path, work: Work
+    marks: list[UnitMarker], folders: list[Path], output: Path, work: Work
 ) -> dict[str, Any]:
     """Gather the corpus of all units; returns texts, retries, seconds and speed for the summary.
 
@@ -100,9 +101,9 @@ def collect_units(
         link_tree(folder, output)
     costs: Counter[str] = Counter({"texts": 0, "texts_reused": 0, "seconds": 0})
     for mark in marks:
-        costs.update(mark["details"])
+        costs.update(mark.details)
     again = {name.removeprefix(AGAIN): costs.pop(name) for name in list(costs) if AGAIN in name}
-    tokens = sum(mark["tokens_out"] for mark in marks)
+    tokens = sum(mark.tokens_out for mark in marks)
     return {
         "texts": costs["texts"],
         "texts_reused": costs["texts_reused"],
@@ -113,16 +114,16 @@ def collect_units(
     }
 
 
-def rejected_in(marks: list[dict[str, Any]]) -> Counter[str]:
+def rejected_in(marks: list[UnitMarker]) -> Counter[str]:
     """Rejected rows of all units by reason."""
-    return sum((Counter(mark["rejected"]) for mark in marks), Counter[str]())
+    return sum((Counter(mark.rejected) for mark in marks), Counter[str]())
 
 
-def require_good(marks: list[dict[str, Any]], folders: list[Path], work: Work) -> None:
+def require_good(marks: list[UnitMarker], folders: list[Path], work: Work) -> None:
     """Raise UserError (65) when the share of rows rejected for unwanted reasons is too large."""
     reasons = rejected_in(marks).most_common()
     bad = {word: many for word, many in reasons if work.is_trouble(word)}
-    rows = sum(mark["rows_in"] for mark in marks)
+    rows = sum(mark.rows_in for mark in marks)
     if sum(bad.values()) <= work.max_rejected_fraction * rows:
         return
     listing = ", ".join(f"{word} {many}" for word, many in bad.items())

@@ -9,12 +9,14 @@ import contextlib
 import json
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Self
 
+from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import whole_file
+from hala_hpc.core.record import Record
 from hala_hpc.data.corpus import Row
 from hala_hpc.engines.row_work import Rejection
 
@@ -22,6 +24,27 @@ from hala_hpc.engines.row_work import Rejection
 HELD = -2
 #: A row that is not finished.
 OPEN = -1
+
+
+class PieceEnd(Record):
+    """The last line of a piece: that it is whole, and what its rows cost."""
+
+    rows: int
+    digest: str
+    costs: dict[str, int | float]
+
+    @classmethod
+    def of(cls, lines: list[bytes], costs: Mapping[str, int | float]) -> Self:
+        """The end of a piece of these lines."""
+        return cls(rows=len(lines), digest=digest(lines), costs=dict(costs))
+
+    def is_of(self, lines: list[bytes]) -> bool:
+        """Whether these are the lines that were written."""
+        return self.rows == len(lines) and self.digest == digest(lines)
+
+    def line(self) -> bytes:
+        """As it stands in the piece."""
+        return json.dumps(self.to_values()).encode() + b"\n"
 
 
 class UnitPieces:
@@ -49,9 +72,9 @@ class UnitPieces:
         lines = whole_lines(path)
         if lines is None:
             return
-        end = json.loads(lines.pop())
-        self.costs.update(end["costs"])
-        self._written.update(end["costs"])
+        end = PieceEnd.from_json(lines.pop(), path)
+        self.costs.update(end.costs)
+        self._written.update(end.costs)
         offset, number = 0, len(self._pieces)
         self._pieces.append(path)
         for line in lines:
@@ -62,12 +85,7 @@ class UnitPieces:
 
     def add(self, index: int, id_: str, result: Row | Rejection) -> None:
         """Take a finished row; it is in memory until `write`."""
-        value: dict[str, Any] = {"index": index, "id": id_}
-        if isinstance(result, Rejection):
-            value |= {"reason": result.reason, "said": result.said, "more": result.more}
-        else:
-            value["row"] = result
-        self._held[index] = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        self._held[index] = line_of(index, id_, result)
         self._piece[index] = HELD
         self.finished += 1
 
@@ -76,13 +94,11 @@ class UnitPieces:
         if not self._held:
             return 0
         require_lease()
-        costs = self.costs - self._written
         lines = list(self._held.values())
-        end = {"rows": len(lines), "digest": digest(lines), "costs": costs}
         path = self.folder / f"piece-{self.attempt}-{self._number:05d}.jsonl"
         with whole_file(path) as temporary, temporary.open("wb") as file:
             file.writelines(lines)
-            file.write(json.dumps(end).encode() + b"\n")
+            file.write(PieceEnd.of(lines, self.costs - self._written).line())
         offset = 0
         for index, line in self._held.items():
             self._piece[index], self._offset[index] = len(self._pieces), offset
@@ -104,7 +120,7 @@ class UnitPieces:
                 else:
                     files[piece].seek(self._offset[index])
                     line = files[piece].readline()
-                yield (index, *result_of(json.loads(line)))
+                yield (index, *result_of(line))
         finally:
             for file in files:
                 file.close()
@@ -133,20 +149,21 @@ def forget_rejections(folder: Path) -> None:
         good = [line for line in lines[:-1] if "reason" not in json.loads(line)]
         if len(good) == len(lines[:-1]):
             continue
-        end = {**json.loads(lines[-1]), "rows": len(good), "digest": digest(good)}
+        end = PieceEnd.of(good, PieceEnd.from_json(lines[-1], path).costs)
         with whole_file(path) as temporary:
-            temporary.write_bytes(b"".join(good) + json.dumps(end).encode() + b"\n")
+            temporary.write_bytes(b"".join(good) + end.line())
 
 
 def whole_lines(path: Path) -> list[bytes] | None:
     """The lines of a piece, None when it is damaged."""
     lines = path.read_bytes().splitlines(keepends=True)
-    try:
-        end = json.loads(lines[-1])
-        good = end["rows"] == len(lines) - 1 and end["digest"] == digest(lines[:-1])
-    except (IndexError, ValueError, KeyError, TypeError):
+    if not lines:
         return None
-    return lines if good else None
+    try:
+        end = PieceEnd.from_json(lines[-1], path)
+    except UserError:
+        return None
+    return lines if end.is_of(lines[:-1]) else None
 
 
 def digest(lines: list[bytes]) -> str:
@@ -154,8 +171,19 @@ def digest(lines: list[bytes]) -> str:
     return blake2b(b"".join(lines), digest_size=16).hexdigest()
 
 
-def result_of(value: dict[str, Any]) -> tuple[str, Row | Rejection]:
+def line_of(index: int, id_: str, result: Row | Rejection) -> bytes:
+    """One finished row as a line of a piece."""
+    if isinstance(result, Rejection):
+        said = {"reason": result.reason, "said": result.said, "more": result.more}
+        value = {"index": index, "id": id_, **said}
+    else:
+        value = {"index": index, "id": id_, "row": result}
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+
+def result_of(line: bytes) -> tuple[str, Row | Rejection]:
     """Id and result in one line of a piece."""
+    value = json.loads(line)
     if "row" in value:
         return value["id"], value["row"]
     return value["id"], Rejection(value["reason"], value["said"], value["more"])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import StopRequested, UserError
-from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.checkpoints import (
     commit_checkpoint,
@@ -33,26 +33,34 @@ CARRIED = ("trainer_state.json", "scheduler.pt")
 CONVERTER = "deepspeed.checkpoint.ds_to_universal"
 
 
+class Converted(Record):
+    """The word of rank 0 to the other ranks that a conversion has ended."""
+
+    error: str = ""
+    """Why it failed; empty if it did not."""
+
+
 def for_these_ranks(checkpoint: Path, out: Out) -> Path:
     """The checkpoint, or what it was converted to where another number of ranks saved it.
 
     Collective. Raises UserError when it cannot be converted, with the command that should.
     """
-    commit = read_commit(checkpoint) or {}
-    if commit["world_size"] == out.world_size or not commit["zero_stage"]:
+    commit = read_commit(checkpoint)
+    assert commit is not None, checkpoint
+    if commit.world_size == out.world_size or not commit.zero_stage:
         return checkpoint
     final = checkpoint.parent / f"universal-{step_of(checkpoint)}"
     if any(on_all(final.exists)) and verify(final) is None:
         return final
     if out.rank == 0:
         print(
-            f"{checkpoint.name} was saved by {commit['world_size']} ranks and is converted for "
+            f"{checkpoint.name} was saved by {commit.world_size} ranks and is converted for "
             f"{out.world_size}",
             flush=True,
         )
     staged = staging_folder(checkpoint.parent, out.attempt) / final.name
     convert_once(checkpoint, staged, out)
-    facts = {**{k: v for k, v in commit.items() if k != "files"}, "converted": True}
+    facts = commit.model_copy(update={"converted": True})
     commit_checkpoint(staged, final, facts, out.require_lease)
     return final
 
@@ -65,14 +73,14 @@ def convert_once(checkpoint: Path, staged: Path, out: Out) -> None:
             error = convert(checkpoint, staged)
         except OSError as failure:
             error = f"{checkpoint} cannot be converted for another number of ranks: {failure}"
-        write_json(word, {"error": error})
+        Converted(error=error).write(word)
     while not word.exists():
         if out.stop:
             raise StopRequested("told to stop while a checkpoint was converted")
         time.sleep(0.5)
-    error = read_json(word)["error"]
-    if error:
-        raise UserError(error)
+    answer = Converted.read(word)
+    if answer and answer.error:
+        raise UserError(answer.error)
 
 
 def convert(checkpoint: Path, staged: Path) -> str:

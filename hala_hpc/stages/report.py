@@ -52,8 +52,8 @@ class Report(Stage[Settings]):
         from hala_hpc.data.markup import html, markdown
         from hala_hpc.data.page import make_page
 
-        summaries = [self.inputs.summary(node) for node in self.settings.nodes]
-        page = make_page(self.settings.title, summaries)
+        found = [self.inputs.summary(node) for node in self.settings.nodes]
+        page = make_page(self.settings.title, [summary for summary in found if summary])
         for unit in units:
             write_text(out.folder(unit) / HTML_FILE, html(page))
             write_text(out.folder(unit) / MARKDOWN_FILE, markdown(page))

@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from hala_hpc.core.errors import BAD_DATA, CONFIG, NO_INPUT, UserError
+from hala_hpc.core.errors import BAD_DATA, CONFIG, INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
-from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.settings import ModelRef, TokensRef
+from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.model_files import require_model, require_safetensors
 from hala_hpc.engines.low_rank import low_rank_faults
-from hala_hpc.engines.token_names import TOKENS_FILE
+from hala_hpc.engines.token_names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training_settings import TrainingSettings
 
 #: Figures of the training, beside the weights.
@@ -50,7 +48,7 @@ class Sft(Stage[Settings]):
         faults += self.settings.offload_faults()
         faults += low_rank_faults(self.inputs.path(self.settings.model), self.settings)
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
-        facts = read_json(folder / TOKENS_FILE)
+        facts = TokenFacts.read(folder / TOKENS_FILE)
         # Those of a node may not be made yet.
         if facts is None and not self.settings.tokens.startswith("@"):
             raise UserError(
@@ -58,7 +56,7 @@ class Sft(Stage[Settings]):
                 "tokenize node made, or @node",
                 NO_INPUT,
             )
-        if facts and facts["packing"]:
+        if facts and facts.packing:
             from hala_hpc.engines.packing_leak import packing_faults
 
             faults += packing_faults(self.inputs.path(self.settings.model))
@@ -92,7 +90,7 @@ class Sft(Stage[Settings]):
             return text.source * (settings.max_steps * settings.global_batch_size / text.rows)
         return text.source * settings.epochs
 
-    def smaller_batch(self, world_size: int) -> Settings:
+    def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows in a forward pass of a rank."""
         return self.settings.smaller_micro_batch(world_size)
 
@@ -113,22 +111,24 @@ class Sft(Stage[Settings]):
             figures = train(Training(model, tokens, out.kept(unit), self.settings), out)
             if figures is None:
                 return
-            if out.rank == 0:
-                write_json(out.folder(unit) / FIGURES_FILE, figures)
-                out.commit(unit)
-                remove_all(out.kept(unit))
+            figures.write(out.folder(unit) / FIGURES_FILE)
+            out.commit(unit)
+            remove_all(out.kept(unit))
 
     def check(self, unit: int, folder: Path) -> Facts:
         """The model is whole and finite; count the rows it has seen."""
         from hala_hpc.data.tensors import require_finite, weight_bytes
+        from hala_hpc.engines.trained_model import TrainingFigures
         from hala_hpc.engines.training_data import load, order_of, rows_reached
 
         require_model(str(folder), f"unit {unit}")
         require_finite(folder)
-        figures: dict[str, Any] = read_json(folder / FIGURES_FILE)
+        figures = TrainingFigures.read(folder / FIGURES_FILE)
+        if figures is None:
+            raise UserError(f"unit {unit}: {FIGURES_FILE} is missing", INTERNAL)
         data = load(Path(self.inputs.path(self.settings.tokens)))
-        reached = rows_reached(data, order_of(data, self.settings), figures["steps"])
-        rows = data.facts["rows"]
+        reached = rows_reached(data, order_of(data, self.settings), figures.steps)
+        rows = data.facts.rows
         if not reached:
             raise UserError(f"the model has seen none of {rows} rows", BAD_DATA)
         # Training ended by max_steps or a part of an epoch before it came to these.
@@ -138,11 +138,11 @@ class Sft(Stage[Settings]):
             rows_out=reached,
             rows_rejected=rows - reached,
             rejected=unseen,
-            tokens_in=figures["tokens_trained"],
+            tokens_in=figures.tokens_trained,
             details={
-                **figures,
-                "tokens": data.facts["tokens"],
-                "tokens_learnt": data.facts["tokens_learnt"],
+                **figures.to_values(),
+                "tokens": data.facts.tokens,
+                "tokens_learnt": data.facts.tokens_learnt,
                 "bytes": weight_bytes(folder),
             },
         )

@@ -208,8 +208,8 @@ class Tokenize(Stage[Settings]):
         """Gather the files of all units and write tokens.json; returns the counts."""
         from hala_hpc.engines.token_product import collect_units
 
-        settings = {"max_length": self.settings.max_length, "packing": self.settings.packing}
-        return collect_units(marks, folders, output, settings)
+        length, packing = self.settings.max_length, self.settings.packing
+        return collect_units(marks, folders, output, length, packing)
 
 
 def require_tokenizer(model: str) -> None:
