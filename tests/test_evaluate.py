@@ -12,7 +12,8 @@ from tiny_models import SENTENCES, trained_model, untrained_model
 
 from hala_hpc.core.errors import CONFIG, INTERNAL, UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.data.score_files import read_scores, write_scores
+from hala_hpc.core.records import UnitMarker
+from hala_hpc.data.score_files import ModelScores, read_scores, score_name
 from hala_hpc.data.scores import rouge_l, score_translations
 from hala_hpc.engines.benchmarks import BenchmarkRun, require_tasks
 from hala_hpc.stages.evaluate import Evaluate, Settings
@@ -61,7 +62,7 @@ def test_two_models_stand_side_by_side(
     stage.run(range(stage.plan()), out)
     facts = [stage.check(unit, out.folder(unit)) for unit in range(4)]
     assert [fact.rows_in for fact in facts] == [10, 10, 8, 8]
-    marks = [fact.as_dict() for fact in facts]
+    marks = [UnitMarker(unit=unit, **fact.as_dict()) for unit, fact in enumerate(facts)]
     merged = stage.collect(marks, [out.folder(unit) for unit in range(4)], tmp_path / "output")
     assert merged == read_json(tmp_path / "output" / "scores.json")
     scores = merged["scores"]
@@ -91,15 +92,17 @@ def test_scores_are_those_of_sacrebleu_and_see_arabic_letters() -> None:
 
 
 def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> None:
-    found = {"scores": {"a/acc": math.nan}, "samples": {"a": 0}, "groups": {"g": ["a"]}}
-    write_scores(tmp_path, 0, "base", found)
+    groups = {"g": ["a"]}
+    bad = ModelScores(label="base", scores={"a/acc": math.nan}, samples={"a": 0}, groups=groups)
+    bad.write(tmp_path / score_name(0))
     with pytest.raises(UserError) as caught:
         read_scores(tmp_path, 0, ["g", "b"])
     assert caught.value.code == INTERNAL
     for fault in ("of base", "a/acc is nan", "b has no scores", "a has no samples"):
         assert fault in str(caught.value)
-    write_scores(tmp_path, 0, "base", {**found, "scores": {"a/acc": 0.5}, "samples": {"a": 1}})
-    assert read_scores(tmp_path, 0, ["g"])["scores"] == {"a/acc": 0.5}
+    good = bad.model_copy(update={"scores": {"a/acc": 0.5}, "samples": {"a": 1}})
+    good.write(tmp_path / score_name(0))
+    assert read_scores(tmp_path, 0, ["g"]) == good
 
 
 def test_unknown_tasks_are_named_with_the_closest() -> None:

@@ -2,15 +2,59 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import Field
 
 from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.core.files import read_json, whole_file, write_json
+from hala_hpc.core.files import whole_file
+from hala_hpc.core.record import Record
 
-#: What an evaluation holds for each model; `scores.json` has the same, by label.
-PARTS = ("scores", "errors", "samples", "signatures")
+SCORES_FILE = "scores.json"
+
+
+class ModelScores(Record):
+    """`scores-00003.json`: the scores of one model in one kind of evaluation."""
+
+    label: str = ""
+    """Of the model."""
+    scores: dict[str, float]
+    """By metric of translation, or by `<task>/<metric>` of a benchmark."""
+    errors: dict[str, float] = Field(default_factory=dict)
+    """Standard errors, by the same names."""
+    signatures: dict[str, str] = Field(default_factory=dict)
+    """How each score or task was made."""
+    samples: dict[str, int] = Field(default_factory=dict)
+    """Number of questions or sentences."""
+    groups: dict[str, list[str]] = Field(default_factory=dict)
+    """The tasks of each group of lm-eval."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cut: int = 0
+    """Answers that reached their limit."""
+    too_long: int = 0
+    """Sentences that did not fit into the model."""
+
+
+class MergedScores(Record):
+    """`scores.json`: the scores of all models, each `{label: {name: value}}`."""
+
+    scores: dict[str, dict[str, float]]
+    errors: dict[str, dict[str, float]]
+    samples: dict[str, dict[str, int]]
+    signatures: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class TranslatedSentence:
+    """A held-out pair and what a model said, a line of `translations-00003.jsonl`."""
+
+    id: str
+    source: str
+    reference: str
+    said: str
 
 
 def score_name(unit: int) -> str:
@@ -23,41 +67,44 @@ def translations_name(unit: int) -> str:
     return f"translations-{unit:05d}.jsonl"
 
 
-def write_scores(folder: Path, unit: int, label: str, found: dict[str, Any]) -> None:
-    """Write the scores of one model in one kind of evaluation."""
-    write_json(folder / score_name(unit), {"label": label, **found})
-
-
-def write_translations(folder: Path, unit: int, rows: Sequence[dict[str, Any]]) -> None:
+def write_translations(folder: Path, unit: int, rows: Iterable[TranslatedSentence]) -> None:
     """Write what a model said, a JSON line per sentence."""
     with whole_file(folder / translations_name(unit)) as path, path.open("w") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
-def read_scores(folder: Path, unit: int, names: Sequence[str]) -> dict[str, Any]:
+def read_scores(folder: Path, unit: int, names: Sequence[str] = ()) -> ModelScores:
     """Read a score file back. Raises UserError (70) unless each name has finite scores.
 
     A name is a metric, or an lm-eval task or group with metrics `<task>/<metric>`.
     """
     path = folder / score_name(unit)
-    found: dict[str, Any] = read_json(path) or {}
-    scores = found.get("scores", {})
+    found = ModelScores.read(path)
+    if found is None:
+        raise UserError(f"{path} is missing", INTERNAL)
+    scores = found.scores
     faults = [f"{key} is {value}" for key, value in scores.items() if not math.isfinite(value)]
-    groups = found.get("groups", {})
     for name in names:
-        members = {name, *groups.get(name, [])}
+        members = {name, *found.groups.get(name, [])}
         if not any(key.partition("/")[0] in members for key in scores):
             faults.append(f"{name} has no scores")
-    faults += [f"{name} has no samples" for name, n in found.get("samples", {}).items() if n < 1]
+    faults += [f"{name} has no samples" for name, number in found.samples.items() if number < 1]
     if faults:
-        raise UserError(f"{path.name} of {found.get('label')}: {'; '.join(faults)}", INTERNAL)
+        raise UserError(f"{path.name} of {found.label}: {'; '.join(faults)}", INTERNAL)
     return found
 
 
-def merge_scores(found: Sequence[dict[str, Any]], labels: Sequence[str]) -> dict[str, Any]:
-    """Scores, errors, samples and signatures of all models, each `{label: {name: value}}`."""
-    merged: dict[str, Any] = {part: {label: {} for label in labels} for part in PARTS}
-    for unit in found:
-        for part in PARTS:
-            merged[part][unit["label"]].update(unit.get(part, {}))
+def merge_scores(found: Iterable[ModelScores], labels: Sequence[str]) -> MergedScores:
+    """The scores of all models side by side, in the order of their labels."""
+    merged = MergedScores(
+        scores={label: {} for label in labels},
+        errors={label: {} for label in labels},
+        samples={label: {} for label in labels},
+        signatures={label: {} for label in labels},
+    )
+    for one in found:
+        merged.scores[one.label].update(one.scores)
+        merged.errors[one.label].update(one.errors)
+        merged.samples[one.label].update(one.samples)
+        merged.signatures[one.label].update(one.signatures)
     return merged

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError, closest
+from hala_hpc.data.score_files import ModelScores
 from hala_hpc.engines.job_environment import prepare_environment
 
 
@@ -57,7 +58,7 @@ def require_tasks(run: BenchmarkRun, known: list[str]) -> None:
         raise UserError(lines, CONFIG)
 
 
-def run_benchmarks(model: str, run: BenchmarkRun) -> dict[str, Any]:
+def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
     """Scores of a model: `scores` and `errors` by `<task>/<metric>`, the rest by task.
 
     The hf backend of lm-eval is used: vLLM's takes eight
@@ -79,24 +80,28 @@ def run_benchmarks(model: str, run: BenchmarkRun) -> dict[str, Any]:
         apply_chat_template=run.chat,
         log_samples=False,
     )
-    return read_results(results, run.chat)
+    return read_results(label, results, run.chat)
 
 
-def read_results(results: dict[str, Any], chat: bool) -> dict[str, Any]:
+def read_results(label: str, results: dict[str, Any], chat: bool) -> ModelScores:
     """Our shape of lm-eval's results; groups stand beside the tasks in them."""
-    samples = {task: count["effective"] for task, count in results["n-samples"].items()}
-    found: dict[str, Any] = {"scores": {}, "errors": {}, "signatures": {}, "samples": samples}
-    found["groups"] = results["group_subtasks"]
+    found = ModelScores(
+        label=label,
+        scores={},
+        samples={task: count["effective"] for task, count in results["n-samples"].items()},
+        signatures={task: sign(task, results, chat) for task in results["results"]},
+        groups=results["group_subtasks"],
+    )
     for task, values in results["results"].items():
         for key, value in values.items():
             name, comma, filter_ = key.partition(",")
             if not comma or not isinstance(value, int | float):
                 continue
             metric = name if filter_ == "none" else f"{name}@{filter_}"
-            kind = "errors" if name.endswith("_stderr") else "scores"
-            if kind == "scores" or math.isfinite(value):
-                found[kind][f"{task}/{metric.replace('_stderr', '')}"] = float(value)
-        found["signatures"][task] = sign(task, results, chat)
+            if not name.endswith("_stderr"):
+                found.scores[f"{task}/{metric}"] = float(value)
+            elif math.isfinite(value):
+                found.errors[f"{task}/{metric.replace('_stderr', '')}"] = float(value)
     return found
 
 

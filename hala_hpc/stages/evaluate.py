@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.estimate import Estimate, EstimateInputs
-from hala_hpc.core.files import link_tree, read_json, write_json
+from hala_hpc.core.files import link_tree
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -18,6 +18,7 @@ from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.settings import GenerationSettings
 
 if TYPE_CHECKING:
+    from hala_hpc.data.score_files import ModelScores
     from hala_hpc.engines.answer_all import AnswerCount
 
 BENCHMARKS = "benchmarks"
@@ -102,7 +103,7 @@ class Evaluate(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
-        from hala_hpc.data.score_files import write_scores
+        from hala_hpc.data.score_files import score_name
         from hala_hpc.engines.answer_all import AnswerCount
         from hala_hpc.engines.job_environment import prepare_environment
 
@@ -112,22 +113,22 @@ class Evaluate(Stage[Settings]):
             if out.stop:
                 return
             kind, label = self.parts()[unit]
-            model = self.inputs.path(self.settings.models[label])
             if kind == BENCHMARKS:
-                found = self.benchmark(model)
+                found = self.benchmark(label)
             else:
-                found = self.translate(model, unit, out, told)
-            write_scores(out.folder(unit), unit, label, found)
+                found = self.translate(label, unit, out, told)
+            found.write(out.folder(unit) / score_name(unit))
             out.commit(unit)
 
-    def benchmark(self, model: str) -> dict[str, Any]:
+    def benchmark(self, label: str) -> "ModelScores":
         """Scores of a model in all tasks."""
         from hala_hpc.engines.benchmarks import BenchmarkRun, run_benchmarks
 
         settings = self.settings
         path = settings.include_path
         return run_benchmarks(
-            model,
+            self.inputs.path(settings.models[label]),
+            label,
             BenchmarkRun(
                 tasks=settings.tasks,
                 include_path=self.inputs.path(path) if path else None,
@@ -139,9 +140,9 @@ class Evaluate(Stage[Settings]):
             ),
         )
 
-    def translate(self, model: str, unit: int, out: Out, told: "AnswerCount") -> dict[str, Any]:
+    def translate(self, label: str, unit: int, out: Out, told: "AnswerCount") -> "ModelScores":
         """Scores of a model's translations; what it said goes into a file beside them."""
-        from hala_hpc.data.score_files import write_translations
+        from hala_hpc.data.score_files import ModelScores, TranslatedSentence, write_translations
         from hala_hpc.data.scores import METRICS, score_translations
         from hala_hpc.engines.answer_all import answer_all
         from hala_hpc.engines.generate import Generator
@@ -151,6 +152,7 @@ class Evaluate(Stage[Settings]):
             told.rows_of_node = len(pairs) * len(self.settings.models)
         words = [fill(self.settings.prompt, {"text": source}) for _, source, _ in pairs]
         blank = fill(self.settings.prompt, {"text": ""})
+        model = self.inputs.path(self.settings.models[label])
         with Generator(
             model, self.settings.engine, self.settings.prompt_style, out.cache
         ) as generator:
@@ -158,21 +160,22 @@ class Evaluate(Stage[Settings]):
         # An answer that was cut counts as it is, and none counts as nothing said.
         said = [answer.text.strip() if answer else "" for answer in answers]
         rows = [
-            {"id": id_, "source": source, "reference": reference, "said": text}
+            TranslatedSentence(id_, source, reference, text)
             for (id_, source, reference), text in zip(pairs, said, strict=True)
         ]
         write_translations(out.folder(unit), unit, rows)
         scores = score_translations(said, [reference for _, _, reference in pairs])
         there = [answer for answer in answers if answer]
-        return {
-            "scores": scores.values,
-            "signatures": scores.signatures,
-            "samples": dict.fromkeys(METRICS, len(pairs)),
-            "tokens_in": sum(answer.tokens_in for answer in there),
-            "tokens_out": sum(answer.tokens_out for answer in there),
-            "cut": sum(not answer.whole for answer in there),
-            "too_long": len(answers) - len(there),
-        }
+        return ModelScores(
+            label=label,
+            scores=scores.values,
+            signatures=scores.signatures,
+            samples=dict.fromkeys(METRICS, len(pairs)),
+            tokens_in=sum(answer.tokens_in for answer in there),
+            tokens_out=sum(answer.tokens_out for answer in there),
+            cut=sum(not answer.whole for answer in there),
+            too_long=len(answers) - len(there),
+        )
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every task and metric has finite scores over at least one sample."""
@@ -182,27 +185,27 @@ class Evaluate(Stage[Settings]):
         kind, label = self.parts()[unit]
         names = self.settings.tasks if kind == BENCHMARKS else METRICS
         found = read_scores(folder, unit, names)
-        samples = found["samples"].values()
+        samples = found.samples.values()
         rows = sum(samples) if kind == BENCHMARKS else max(samples)
         return Facts(
             rows_in=rows,
             rows_out=rows,
-            tokens_in=found.get("tokens_in", 0),
-            tokens_out=found.get("tokens_out", 0),
-            details={"label": label, "kind": kind, "scores": found["scores"]},
+            tokens_in=found.tokens_in,
+            tokens_out=found.tokens_out,
+            details={"label": label, "kind": kind, "scores": found.scores},
         )
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Write `scores.json`, all models side by side; returns the same."""
-        from hala_hpc.data.score_files import merge_scores, score_name
+        from hala_hpc.data.score_files import SCORES_FILE, merge_scores, read_scores
 
         units = range(len(marks))
-        found = [read_json(f / score_name(u)) for u, f in zip(units, folders, strict=True)]
+        found = [read_scores(folder, u) for u, folder in zip(units, folders, strict=True)]
         merged = merge_scores(found, list(self.settings.models))
         for folder in folders:
             link_tree(folder, output)
-        write_json(output / "scores.json", merged)
-        return merged
+        merged.write(output / SCORES_FILE)
+        return merged.to_values()
 
 
 STAGE = Evaluate

@@ -8,16 +8,23 @@ from pydantic import Field
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, ModelSize
-from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.files import read_json
+from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.model_files import require_model, require_safetensors
 
-#: How large the model was before, beside the compressed weights.
+#: Beside the compressed weights.
 BEFORE_FILE = "quantize.json"
 #: Bytes of FP8 weights for each byte of bfloat16.
 SIZE_FACTOR = 0.5
+
+
+class SizeBefore(Record):
+    """`quantize.json`: how large the weights of the model were before."""
+
+    bytes_before: int
 
 
 class Settings(StageSettings):
@@ -76,8 +83,7 @@ class Quantize(Stage[Settings]):
                 link_model(source, folder)
             else:
                 self._compress(source, folder)
-            before = weight_bytes(source)
-            write_json(folder / BEFORE_FILE, {"bytes_before": before})
+            SizeBefore(bytes_before=weight_bytes(source)).write(folder / BEFORE_FILE)
             out.commit(unit)
 
     def _compress(self, source: Path, folder: Path) -> None:
@@ -105,12 +111,12 @@ class Quantize(Stage[Settings]):
         config = read_json(folder / "config.json").get("quantization_config")
         if self.settings.scheme != "none":
             verify_fp8(config, fp8, set(headers))
-        before = read_json(folder / BEFORE_FILE)["bytes_before"]
+        before = SizeBefore.read(folder / BEFORE_FILE)
         details = {
             "scheme": self.settings.scheme,
             "tensors": len(headers),
             "fp8_weights": len(fp8),
-            "bytes_before": before,
+            "bytes_before": before.bytes_before if before else None,
             "bytes_after": weight_bytes(folder),
         }
         return Facts(details=details)
