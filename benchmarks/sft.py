@@ -97,18 +97,18 @@ def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         tokens = padded
         if name == "packed":
             tokens = make_tokens(base / "packed", model, rows, packing=True)
-            found["kept"] = tokens.facts["tokens"] / padded.facts["tokens"]
+            found["kept"] = tokens.facts.tokens / padded.facts.tokens
         gains = []
         for number in range(arguments.rounds):
             mine = ours(base / "ours", model, tokens, grouped=True)
             theirs = plain(base / "plain", model, rows)
-            after_first = padded.facts["tokens"] * (1 - 1 / len(theirs.ends_s))
+            after_first = padded.facts.tokens * (1 - 1 / len(theirs.ends_s))
             rate = tokens.after_first_step(grouped=True) / mine.rest_s
             gains.append(rate / (after_first / theirs.rest_s))
             tell({"round": number, name: round(gains[-1], 3)})
             remove(base / "ours", base / "plain")
         # A packed sequence has as many slots as `max_length`, whatever the others have.
-        fill = tokens.facts["fill"] if name == "packed" else tokens.fill(grouped=True)
+        fill = tokens.facts.fill or tokens.fill(grouped=True)
         plain_fill = padded.plain_fill()
         found["fill"] |= {name: round(fill, 4), f"plain_{family}": round(plain_fill, 4)}
         found["gain"][name] = round(median(gains), 3)

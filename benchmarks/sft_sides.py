@@ -11,9 +11,14 @@ from typing import Any
 from benchmarks.sft_tokens import GLOBAL_ROWS, MAX_LENGTH, MICRO_ROWS, SEED, Tokens
 from benchmarks.sft_turns import Running
 from benchmarks.sft_workload import Rows
-from hala_hpc.core.files import read_json
+from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.ports import free_port
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
+from hala_hpc.engines.metrics_file import METRICS_FILE, read_metrics
+from hala_hpc.engines.trained_model import TrainingFigures
+from hala_hpc.engines.training_metrics import METRICS
+from hala_hpc.jobs.attempt_records import attempt_ends
+from hala_hpc.stages.sft import FIGURES_FILE
 
 #: Of one core each.
 RANKS = 2
@@ -52,7 +57,7 @@ def start_ours(base: Path, model: Path, tokens: Tokens, grouped: bool) -> Runnin
     A pass of packed sequences has half as many lines: about the slots that padded rows take, as
     the memory for a pass is what limits it, on a CPU its caches.
     """
-    packed = tokens.facts["packing"]
+    packed = tokens.facts.packing
     settings = {
         "stage": "sft",
         "model": model,
@@ -73,12 +78,13 @@ def start_ours(base: Path, model: Path, tokens: Tokens, grouped: bool) -> Runnin
 def ours_timing(base: Path) -> Timing:
     """What a finished training by `sft` took."""
     folder = (base / "work" / "latest" / "sft").resolve()
-    figures: dict[str, Any] = read_json(folder / "output" / "training.json")
-    assert figures["ranks"] == RANKS, figures["ranks"]
-    lines = (folder / "output" / "metrics" / "metrics.jsonl").read_text().splitlines()
-    attempts = [read_json(path) for path in (folder / "attempts").glob("*.json")]
-    began = min(attempt["began"] for attempt in attempts if attempt.get("rank") == 0)
-    return Timing([json.loads(line)["time"] - began for line in lines])
+    figures = TrainingFigures.read(folder / "output" / FIGURES_FILE)
+    assert figures is not None, folder
+    assert figures.ranks == RANKS, figures.ranks
+    lines = read_metrics(folder / "output" / METRICS / METRICS_FILE)
+    ends = [end for end in attempt_ends(Artifact(folder)) if end.rank == 0]
+    began = min(end.record.began for end in ends)
+    return Timing([line.time - began for line in lines if line.time is not None])
 
 
 def ours(base: Path, model: Path, tokens: Tokens, grouped: bool) -> Timing:

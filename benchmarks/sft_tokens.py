@@ -5,10 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.files import read_json
 from hala_hpc.engines.batch_order import GlobalBatchOrder, fill_of
-from hala_hpc.engines.token_names import TOKENS_FILE
-from hala_hpc.engines.training_data import load
+from hala_hpc.engines.training_data import load, read_facts
 
 MICRO_ROWS, GLOBAL_ROWS = 8, 64
 MAX_LENGTH = 512
@@ -20,7 +18,7 @@ class Tokens:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.facts: dict[str, Any] = read_json(folder / TOKENS_FILE)
+        self.facts = read_facts(folder)
 
     @cached_property
     def lengths(self) -> Any:
@@ -30,7 +28,7 @@ class Tokens:
     @property
     def tokens_a_row(self) -> float:
         """Tokens of a sequence, mean."""
-        return float(self.facts["tokens"] / self.facts["sequences"])
+        return self.facts.tokens / self.facts.sequences
 
     @property
     def steps(self) -> int:

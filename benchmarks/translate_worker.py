@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from benchmarks.translate_workload import PROMPT
+from hala_hpc.core.errors import Retry
 from hala_hpc.core.files import claim_folder, write_json
 from hala_hpc.core.stage import Facts
 from hala_hpc.engines.generate import Generator
@@ -25,10 +25,9 @@ class LocalInputs:
         """The folder itself."""
         return reference
 
-    def summary(self, reference: str) -> dict[str, Any]:
+    def summary(self, reference: str) -> None:
         """There is none."""
         del reference
-        return {}
 
 
 class LocalOut:
@@ -74,9 +73,9 @@ class LocalOut:
         """There is no log."""
         return ""
 
-    def leave(self, reason: str) -> None:
+    def leave(self, error: Retry) -> None:
         """Raise RuntimeError: the measurement does not go on without its worker."""
-        raise RuntimeError(reason)
+        raise RuntimeError(str(error))
 
 
 @dataclass(frozen=True)

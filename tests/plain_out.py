@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from hala_hpc.core.errors import RETRY, Retry, UserError
+from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.stage import Facts, Stage
 
 
@@ -19,13 +20,13 @@ class PlainInputs:
     """References to folders and summaries as given."""
 
     paths: dict[str, str] = field(default_factory=dict)
-    summaries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    summaries: dict[str, NodeSummary] = field(default_factory=dict)
 
     def path(self, reference: str) -> str:
         return self.paths.get(reference, reference)
 
-    def summary(self, reference: str) -> dict[str, Any]:
-        return self.summaries.get(reference, {})
+    def summary(self, reference: str) -> NodeSummary | None:
+        return self.summaries.get(reference)
 
 
 class PlainOut:
@@ -41,7 +42,7 @@ class PlainOut:
         self.cache = base / "cache"
         self.counts: dict[str, float] = {}
         self.facts: Facts | None = None
-        self.marks: dict[int, dict[str, Any]] = {}
+        self.marks: dict[int, UnitMarker] = {}
 
     def folder(self, unit: int) -> Path:
         folder = self.base / "output" / str(unit)
@@ -59,14 +60,14 @@ class PlainOut:
     def new_log(self) -> str:
         return ""
 
-    def leave(self, reason: str) -> None:
-        print(reason, flush=True)
+    def leave(self, error: Retry) -> None:
+        print(error, flush=True)
         os._exit(RETRY)
 
     def commit(self, unit: int) -> None:
         self.facts = self.stage.check(unit, self.folder(unit))
         self.facts.verify()
-        self.marks[unit] = self.facts.as_dict()
+        self.marks[unit] = UnitMarker(unit=unit, **self.facts.as_dict())
 
     def progress(self, **counts: float) -> None:
         self.counts.update(counts)

@@ -12,6 +12,7 @@ from plain_out import PlainOut
 
 from hala_hpc.backends.slurm_task import job_end
 from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
+from hala_hpc.core.records import CheckpointCommit
 from hala_hpc.engines.checkpoints import (
     COMMIT_FILE,
     commit_checkpoint,
@@ -26,7 +27,7 @@ from hala_hpc.engines.saving_interval import SavingClock, young_s
 from hala_hpc.engines.training_settings import TrainingSettings
 from hala_hpc.engines.universal import for_these_ranks
 
-FACTS = {"step": 0, "world_size": 1, "zero_stage": 2}
+FACTS = CheckpointCommit(step=0, world_size=1, zero_stage=2, files={})
 
 
 def stage(kept: Path, step: int) -> Path:

@@ -16,6 +16,7 @@ from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
 import hala_hpc.engines.generate
 from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
+from hala_hpc.core.records import NodeConfig, UnitMarker
 from hala_hpc.data.corpus import Row, count_rows, read_rows
 from hala_hpc.engines.best_rows import BestRows, summary_of
 from hala_hpc.engines.generate import Completion, Request
@@ -77,13 +78,14 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         rows.insert(60 * (place + 1), row)
     corpus = write_corpus(tmp_path / "c", rows)
 
-    def run(name: str, **given: Any) -> tuple[Any, list[dict[str, Any]], Path]:
+    def run(name: str, **given: Any) -> tuple[Any, list[UnitMarker], Path]:
         settings = {"model": str(tmp_path / "model"), "corpus": str(corpus), "units": 7, **given}
         stage = Filter(Settings(**settings), PlainInputs())
         out = PlainOut(tmp_path / name, stage)
         stage.run(range(stage.plan()), out)
         folders = [out.folder(unit) for unit in range(7)]
-        marks = [stage.check(unit, folder).as_dict() for unit, folder in enumerate(folders)]
+        checked = [stage.check(unit, folder) for unit, folder in enumerate(folders)]
+        marks = [UnitMarker(unit=unit, **facts.as_dict()) for unit, facts in enumerate(checked)]
         output = tmp_path / name / "collected"
         output.mkdir()
         return stage.collect(marks, folders, output), marks, output
@@ -153,12 +155,12 @@ def test_a_target_share_keeps_exactly_that_share_of_the_best(judged: Any, share:
 
 
 def test_the_summary_counts_what_was_taken_out_at_the_end() -> None:
-    config = {"node": "n", "stage": "filter", "fingerprint": "f", "units": 2, "inputs": {}}
-    mark = {"rows_in": 10, "rows_out": 8, "rows_rejected": 2, "rejected": {"blank": 2}}
+    config = NodeConfig(node="n", stage="filter", fingerprint="f", units=2)
+    mark = UnitMarker(unit=0, rows_in=10, rows_out=8, rows_rejected=2, rejected={"blank": 2})
     found = add_up(config, [mark, mark], {"rejected_by_judge": 6, "blank": 1})
-    assert (found["rows_in"], found["rows_out"], found["rows_rejected"]) == (20, 9, 11)
-    assert found["rejected"] == {"blank": 5, "rejected_by_judge": 6}
-    assert add_up(config, [mark, mark], {})["rows_out"] == 16
+    assert (found.rows_in, found.rows_out, found.rows_rejected) == (20, 9, 11)
+    assert found.rejected == {"blank": 5, "rejected_by_judge": 6}
+    assert add_up(config, [mark, mark], {}).rows_out == 16
 
 
 def test_rows_at_the_edge_are_kept_in_order_until_the_share_is_met() -> None:

@@ -8,32 +8,41 @@ from command_line import command, launch, one_row_recipe, recipe
 from test_readme import ROOT, blocks
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.files import write_json
+from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.records import (
+    AttemptRecord,
+    FailureReason,
+    NodeConfig,
+    RunNodeRecord,
+    RunRecord,
+)
+from hala_hpc.run_folder import run_file
 
 MISSED = ", which it waits for, was not finished"
 
 
 def run_of(work: Path, *names: str) -> dict[str, Artifact]:
     """A folder of a run whose nodes have begun and are not at work."""
-    nodes = [
-        {"name": name, "stage": "merge", "units": 1, "artifact": f"{name}-0123456789ab"}
+    nodes = tuple(
+        RunNodeRecord(name=name, stage="merge", units=1, artifact=f"{name}-0123456789ab")
         for name in names
-    ]
+    )
     words = {"stage": "all", "recipe": "demo", "work": str(work)}
-    write_json(work / "run.json", {"words": words, "recipe": "demo", "nodes": nodes})
-    return {str(node["name"]): Artifact(work / str(node["artifact"])) for node in nodes}
+    RunRecord(words=words, recipe="demo", nodes=nodes).write(run_file(work))
+    return {node.name: Artifact(work / node.artifact) for node in nodes}
 
 
 def test_nodes_that_only_missed_their_input_do_not_hide_the_one_that_failed(work: Path) -> None:
     folders = run_of(work, "first", "second", "third")
-    reasons = {
-        "first": ["its only job was cancelled"],
-        "second": [f"first{MISSED}"],
-        "third": [f"first{MISSED}", f"second{MISSED}"],
-    }
+    cancelled = FailureReason(text="its only job was cancelled", kind=FailureClass.CANCELLED)
+    first, second = (
+        FailureReason(text=f"{name}{MISSED}", kind=FailureClass.SECONDARY)
+        for name in ("first", "second")
+    )
+    reasons = {"first": [cancelled], "second": [first], "third": [first, second]}
     for name, artifact in folders.items():
-        write_json(artifact.config_file, {"node": name, "units": 1, "inputs": {}})
-        write_json(artifact.failure_file, {"code": 66, "reasons": reasons[name], "time": 1})
+        artifact.write_config(NodeConfig(node=name, stage="merge", units=1))
+        artifact.write_failure(66, reasons[name])
     told = command(f"work={work}", module="status").out
     assert "second, third" in next(line for line in told.splitlines() if "not begun" in line)
     assert MISSED not in told.split("\n\n", 1)[1]
@@ -42,7 +51,8 @@ def test_nodes_that_only_missed_their_input_do_not_hide_the_one_that_failed(work
 
 def test_status_of_what_was_stopped_says_so_and_how_to_go_on(work: Path) -> None:
     folders = run_of(work, "first", "second")
-    write_json(folders["first"].attempt_file("r0001-w00000-1-0"), {"code": 75, "worker": 0})
+    record = AttemptRecord(code=75, worker=0)
+    record.write(folders["first"].attempt_file("r0001-w00000-1-0"))
     told = command(f"work={work}", module="status").out
     rows = {line.split()[0]: line.split()[2] for line in told.splitlines() if " merge " in line}
     assert rows == {"first": "partial", "second": "new"}
@@ -79,7 +89,7 @@ def test_a_stale_node_names_the_setting_inside_a_table(tmp_path: Path, work: Pat
     assert " new " in node
     settings = {"engine": {"max_model_len": 1024, "max_new_tokens": 255, "hang_limit_s": 9.0}}
     older = Artifact(work / "arabic-0123456789ab")
-    write_json(older.config_file, {"node": "arabic", "stage": "translate", "settings": settings})
+    older.write_config(NodeConfig(node="arabic", stage="translate", units=1, settings=settings))
     told = launch("stage=arabic", line, f"work={work}", "dry_run=true").out
     assert "engine.max_new_tokens: 255 -> 256" in told
     assert "engine.max_model_len" not in told

@@ -159,9 +159,9 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(node: KillNode)
     assert new.wait(60) == 0
     later = set(artifact.folder.glob("kept/*/*")) - kept
     assert not [path for path in later if lease in path.name]
-    marks = [artifact.mark(unit) or {} for unit in artifact.done_units() if unit not in done]
+    marks = [artifact.mark(unit) for unit in artifact.done_units() if unit not in done]
     assert len(marks) + len(done) == SHAPE.units
-    assert lease not in [mark["attempt"] for mark in marks]
+    assert lease not in [mark.attempt for mark in marks if mark]
     said = json.loads(artifact.attempt_file(lease).read_text())
     assert said["code"] == 75
     assert "the lease of worker 0 went to" in said["reasons"][0]
@@ -185,9 +185,10 @@ def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -
 def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode) -> None:
     artifact = node.fresh("stopped")
     # Pieces would come every hour: only the stop itself commits.
-    spec = artifact.round(1)
-    spec["spec"]["settings"]["commit_s"] = 3600.0
-    artifact.write_round(1, spec)
+    begun = artifact.require_newest_round()
+    settings = {**begun.spec.settings, "commit_s": 3600.0}
+    spec = begun.spec.model_copy(update={"settings": settings})
+    artifact.write_round(begun.model_copy(update={"spec": spec}))
     worker = node.start_worker(artifact, 0)
     wait_until(lambda: node.log.exists() and node.log.stat().st_size > 4000, "some answers")
     worker.send_signal(signal.SIGTERM)

@@ -6,17 +6,44 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_line import Ended, command, launch
 from slow_run import recipe_word, standin_variables, wait_until
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.files import write_json
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.records import (
+    AttemptRecord,
+    Claim,
+    FailureReason,
+    FailureReport,
+    NodeConfig,
+    Progress,
+    Round,
+    RoundSpec,
+    RunNodeRecord,
+    RunRecord,
+    UnitMarker,
+)
+from hala_hpc.core.resources import Resources
+from hala_hpc.run_folder import run_file
 
 #: A node with two workers, in its second round.
-ROUND = {"round": 2, "assignment": [[0, 2], [1, 3]], "spec": {"launcher": {"backend": "slurm"}}}
+ROUND = Round(
+    round=2,
+    key="",
+    assignment=((0, 2), (1, 3)),
+    progress_before=(),
+    began=0,
+    spec=RoundSpec(
+        launcher=Launcher(name="mine", backend="slurm"),
+        env="main",
+        commit="",
+        settings={},
+        resources=Resources(),
+    ),
+)
 
 
 def logs(work: Path, *words: str) -> Ended:
@@ -32,17 +59,16 @@ class Folder:
 
     def __init__(self, work: Path) -> None:
         self.work = work
-        nodes = [
-            {"name": name, "stage": "translate", "units": 4, "artifact": f"{name}-0123456789ab"}
+        nodes = tuple(
+            RunNodeRecord(name=name, stage="translate", units=4, artifact=f"{name}-0123456789ab")
             for name in ("first", "second")
-        ]
+        )
         words = {"stage": "all", "work": str(work)}
-        write_json(work / "run.json", {"words": words, "recipe": "demo", "nodes": nodes})
-        self.first, self.second = (Artifact(work / str(node["artifact"])) for node in nodes)
-        for artifact in (self.first, self.second):
-            config = {"node": artifact.folder.name[:-13], "units": 4, "inputs": {}}
-            write_json(artifact.config_file, {**config, "stage": "translate"})
-            artifact.write_round(2, ROUND)
+        RunRecord(words=words, recipe="demo", nodes=nodes).write(run_file(work))
+        self.first, self.second = (Artifact(work / node.artifact) for node in nodes)
+        for node, artifact in zip(nodes, (self.first, self.second), strict=True):
+            artifact.write_config(NodeConfig(node=node.name, stage="translate", units=4))
+            artifact.write_round(ROUND)
 
     def log(
         self, artifact: Artifact, name: str, text: str, rank: int = 0, began: float = 0
@@ -54,13 +80,20 @@ class Folder:
             file.write(f"--- {moment} {name} on node7\n{text}")
 
     def end(self, artifact: Artifact, name: str, code: int, ended: float, rank: int = 0) -> None:
-        value: dict[str, Any] = {"worker": int(name[7:12]), "rank": rank, "host": "node7"}
-        value |= {"code": code, "reasons": [f"reason {code}"] if code else []}
         file = name if rank == 0 else f"{name}-rank{rank}"
-        write_json(artifact.attempt_file(file), {**value, "began": ended - 5, "seconds": 5})
+        AttemptRecord(
+            worker=int(name[7:12]),
+            rank=rank,
+            host="node7",
+            code=code,
+            reasons=(f"reason {code}",) if code else (),
+            began=ended - 5,
+            seconds=5,
+        ).write(artifact.attempt_file(file))
 
     def fail(self, artifact: Artifact, code: int, moment: float) -> None:
-        write_json(artifact.failure_file, {"code": code, "reasons": ["why"], "time": moment})
+        reasons = (FailureReason(text="why"),)
+        FailureReport(code=code, reasons=reasons, time=moment).write(artifact.failure_file)
 
 
 @pytest.fixture
@@ -96,8 +129,8 @@ def test_a_unit_leads_to_the_attempt_that_made_it_or_has_it(folder: Folder) -> N
     folder.log(folder.first, made, "made unit 1\n")
     folder.log(folder.first, later, "made nothing\n")
     folder.log(folder.first, attempt(1, "9_1"), "at unit 3 and 2\n")
-    folder.first.write_mark(1, {"attempt": made})
-    write_json(folder.first.claim_file(2), {"worker": 1})
+    folder.first.write_mark(UnitMarker(unit=1, attempt=made))
+    Claim(worker=1).claim(folder.first.claim_file(2))
     shown = {u: logs(folder.work, "node=first", f"unit={u}").out.splitlines() for u in range(4)}
     # Unit 1 was meant for worker 1, unit 2 for worker 0: others took them.
     assert {unit: lines[1] for unit, lines in shown.items()} == {
@@ -144,8 +177,8 @@ def test_only_the_last_lines_are_shown_and_none_obeys_a_terminal(folder: Folder)
 def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: Folder) -> None:
     name = attempt(0, "9_0")
     folder.log(folder.first, name, "at it\n")
-    progress = {"attempt": name, "time": time.time(), "began": 0, "ended": False}
-    write_json(folder.first.progress_file(0), progress)
+    word = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time())
+    word.write(folder.first.progress_file(0))
     assert ", at work (" in logs(folder.work).out
     folder.log(folder.second, attempt(1, "4_1", 1), "a defect\n")
     folder.end(folder.second, attempt(1, "4_1", 1), 70, 20)
@@ -156,10 +189,11 @@ def test_what_begins_or_ends_in_this_moment_is_not_taken_for_dead(folder: Folder
     name = attempt(0, "9_0")
     folder.log(folder.first, name, "", began=time.time() - 5)
     assert ", at work, begun less than a minute ago (" in logs(folder.work).out
-    ended = {"attempt": name, "time": time.time(), "began": 0, "ended": True}
-    write_json(folder.first.progress_file(0), ended)
+    ended = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time(), ended=True)
+    ended.write(folder.first.progress_file(0))
     assert ", at work (" in logs(folder.work).out
-    write_json(folder.first.progress_file(0), ended | {"time": time.time() - 90})
+    older = ended.model_copy(update={"time": time.time() - 90})
+    older.write(folder.first.progress_file(0))
     later = attempt(0, "9_0", 2, 1)
     folder.log(folder.first, later, "", began=time.time() - 90)
     assert "left no word: it was killed" in logs(folder.work).out

@@ -107,9 +107,9 @@ def test_every_token_is_packed_once(folder: Path) -> None:
     before = Counter(tuple(row["input_ids"]) for row in apart.train)
     assert Counter(words for row in packed.train for words in examples_of(row)) == before
     for name in ("rows", "tokens", "tokens_learnt", "length_max"):
-        assert packed.facts[name] == apart.facts[name]
+        assert getattr(packed.facts, name) == getattr(apart.facts, name)
     assert packed.lengths.max() <= 160
-    assert packed.facts["fill"] == round(packed.facts["tokens"] / (len(packed.train) * 160), 5)
+    assert packed.facts.fill == round(packed.facts.tokens / (len(packed.train) * 160), 5)
 
 
 def test_layers_that_look_across_examples_are_found_out(tmp_path: Path) -> None:

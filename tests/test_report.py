@@ -10,6 +10,7 @@ from command_line import launch, recipe
 from plain_out import PlainInputs, PlainOut
 
 from hala_hpc.core.errors import UserError
+from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage import Stage
 
 BASE: dict[str, Any] = {
@@ -73,7 +74,8 @@ def report(folder: Path, *summaries: dict[str, Any], title: str = "A run") -> tu
     """HTML and Markdown of a page about some nodes."""
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.report").STAGE
     nodes = [f"@{summary['node']}" for summary in summaries]
-    inputs = PlainInputs(summaries=dict(zip(nodes, summaries, strict=True)))
+    read = [NodeSummary.model_validate(summary) for summary in summaries]
+    inputs = PlainInputs(summaries=dict(zip(nodes, read, strict=True)))
     stage = kind(kind.Settings(nodes=nodes, title=title), inputs)  # type: ignore[call-arg]
     out = PlainOut(folder, stage)
     stage.run([0], out)

@@ -62,15 +62,15 @@ def test_every_row_is_learnt_held_out_or_refused_with_a_reason(
 ) -> None:
     made = tokenized(tmp_path, **settings(folder, "few", "many", held_out=0.1, units=3))
     marks = made.marks.values()
-    assert sum(mark["rows_in"] for mark in marks) == 342
-    assert sum((Counter(mark["rejected"]) for mark in marks), Counter()) == {
+    assert sum(mark.rows_in for mark in marks) == 342
+    assert sum((Counter(mark.rejected) for mark in marks), Counter()) == {
         "no_answer": 1,
         "too_long": 1,
     }
     facts = load(tmp_path / "tokens").facts
-    assert facts["rows"] + facts["held_out_rows"] == 340
-    assert 15 <= facts["held_out_rows"] <= 60
-    assert facts["length_p50"] < facts["length_p95"] <= facts["length_max"] <= 96
+    assert facts.rows + facts.held_out_rows == 340
+    assert 15 <= facts.held_out_rows <= 60
+    assert facts.length_p50 < facts.length_p95 <= facts.length_max <= 96
 
 
 def test_units_change_neither_what_is_held_out_nor_what_is_left_out(
@@ -99,20 +99,20 @@ def test_weights_repeat_rows_or_leave_them_out_with_a_reason(folder: Path, tmp_p
     words = {"units": 2, "held_out": 0.0, "weights": [2.0, 0.5]}
     made = tokenized(tmp_path, **settings(folder, "few", "many", **words))
     data = load(tmp_path / "tokens")
-    left_out = sum(mark["rejected"]["weight"] for mark in made.marks.values())
+    left_out = sum(mark.rejected["weight"] for mark in made.marks.values())
     assert 110 <= left_out <= 190
-    assert data.facts["rows_repeated"] == 40
+    assert data.facts.rows_repeated == 40
     times = Counter(rows_of(data.train).values())
     assert times[2] == 40
-    assert sum(mark["rows_out"] for mark in made.marks.values()) == times[1] + times[2]
-    assert data.facts["sequences"] == times[1] + 2 * times[2] == len(data.train)
+    assert sum(mark.rows_out for mark in made.marks.values()) == times[1] + times[2]
+    assert data.facts.sequences == times[1] + 2 * times[2] == len(data.train)
 
 
 def test_a_long_row_is_cut_into_pieces_without_losing_a_token(folder: Path, tmp_path: Path) -> None:
     words = settings(folder, "many")
     whole = load(make_tokens(tmp_path / "whole", **words | {"max_length": 5000})).train
     split = load(make_tokens(tmp_path / "split", **words, long_rows="split"))
-    assert split.facts["rows"] == len(whole)
+    assert split.facts.rows == len(whole)
     assert split.lengths.max() == 96
     tokens, labels = (
         [number for row in split.train for number in row[name]] for name in ("input_ids", "labels")
@@ -142,7 +142,7 @@ def test_a_tokenizer_without_a_chat_template_is_given_one(folder: Path, tmp_path
     (tmp_path / "model" / "chat_template.jinja").unlink()
     words = settings(folder, "few") | {"model": str(tmp_path / "model")}
     data = load(make_tokens(tmp_path / "chat", **words))
-    assert data.facts["template_supplied"]
+    assert data.facts.template_supplied
     # As the model that is trained on it will have it.
     supplied = tokenizer(tmp_path / "chat" / "tokens" / "tokenizer")
     assert len(supplied) == len(tokenizer(folder / "model"))
@@ -156,7 +156,7 @@ def test_a_tokenizer_without_a_chat_template_is_given_one(folder: Path, tmp_path
     (found,) = [text for text in rows if "What is 7?" in text]
     assert found == f"### System:\nCount.\n{heads[0]}It is eight.<|im_end|>"
     plain = load(make_tokens(tmp_path / "plain", **words, prompt_style="plain"))
-    assert not plain.facts["template_supplied"]
+    assert not plain.facts.template_supplied
     assert "###" not in supplied.decode(plain.train[0]["input_ids"])
 
 
@@ -254,6 +254,6 @@ def test_a_line_makes_token_files_and_the_same_line_is_done(folder: Path, tmp_pa
     summary = json.loads((output.parent / "summary.json").read_text())
     data = load(output)
     assert summary["rows_in"] == summary["rows_out"] == 40
-    assert len(data.train) == summary["details"]["rows"] == data.facts["rows"]
+    assert len(data.train) == summary["details"]["rows"] == data.facts.rows
     assert (output / "tokenizer" / "tokenizer.json").is_file()
     assert "nothing to submit" in launch(*words).out

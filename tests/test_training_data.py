@@ -138,7 +138,7 @@ def test_rows_are_counted_through_the_sequences_that_were_reached(folder: Path) 
         reached = [rows_reached(data, order, steps) for steps in range(order.batches + 2)]
         assert reached[0] == 0
         assert reached == sorted(reached)
-        assert reached[-1] == reached[-2] == data.facts["rows"]
+        assert reached[-1] == reached[-2] == data.facts.rows
         assert reached[1] >= 4
 
 
@@ -191,7 +191,7 @@ def test_packed_sequences_are_learnt_and_the_template_goes_with_the_model(
 ) -> None:
     tokens = folder / "packed" / "tokens"
     facts = trained(folder, tmp_path, tokens=str(tokens), max_steps=40, learning_rate=1e-3)
-    assert facts["rows_out"] == load(tokens).facts["rows"]
+    assert facts["rows_out"] == load(tokens).facts.rows
     assert facts["details"]["loss_last"] < 0.5 * facts["details"]["loss_first"]
     made = tmp_path / "output" / "0"
     template = (tokens / "tokenizer" / "chat_template.jinja").read_text()

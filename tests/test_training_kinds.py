@@ -13,7 +13,7 @@ from tiny_models import SENTENCES
 from token_folders import make_tokens
 
 from hala_hpc.data.tensors import tensor_headers, tensors
-from hala_hpc.engines.metrics_file import METRICS_FILE, MetricsFile, read_metrics
+from hala_hpc.engines.metrics_file import METRICS_FILE, MetricsFile, StepFigures, read_metrics
 from hala_hpc.engines.model_flops import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.training_metrics import curve
@@ -107,25 +107,25 @@ def test_the_host_keeps_only_what_the_stage_of_zero_cuts_up() -> None:
 def test_metrics_go_on_at_the_step_of_the_checkpoint(tmp_path: Path) -> None:
     first = MetricsFile(tmp_path, 0)
     for step in range(1, 6):
-        first.write(step, {"loss": float(step), "mfu": None})
+        first.write(StepFigures(step=step, loss=float(step)))
     first.close()
     with (tmp_path / METRICS_FILE).open("a") as file:
         file.write('{"step": 6, "lo')
     second = MetricsFile(tmp_path, 3)
-    second.write(4, {"loss": 40.0})
+    second.write(StepFigures(step=4, loss=40.0))
     second.close()
     lines = read_metrics(tmp_path / METRICS_FILE)
-    assert [(line["step"], line["loss"]) for line in lines] == [(1, 1), (2, 2), (3, 3), (4, 40)]
-    assert "mfu" not in lines[0]
+    assert [(line.step, line.loss) for line in lines] == [(1, 1), (2, 2), (3, 3), (4, 40)]
+    assert "mfu" not in (tmp_path / METRICS_FILE).read_text()
 
 
 def test_a_curve_has_the_first_step_and_means_of_the_rest() -> None:
-    lines: list[dict[str, Any]] = [
-        {"step": n, "loss": n, "learning_rate": 0.1, "tokens_per_s": 100.0, "step_s": 1.0}
+    lines = [
+        StepFigures(step=n, loss=n, learning_rate=0.1, tokens_per_s=100.0, step_s=1.0)
         for n in range(1, 8)
     ]
-    lines.insert(4, {"step": 4, "held_out_loss": 9.0})
-    found = [(point["step"], point["loss"]) for point in curve(lines, 3)]
+    lines.insert(4, StepFigures(step=4, held_out_loss=9.0))
+    found = [(point.step, point.loss) for point in curve(lines, 3)]
     assert found == [(1, 1), (3, 2.5), (6, 5), (7, 7)]
 
 

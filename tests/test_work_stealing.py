@@ -49,7 +49,7 @@ def claims(artifact: Artifact) -> list[Path]:
 
 def test_the_faster_worker_makes_units_of_the_slower_one(node: KillNode) -> None:
     artifact = node.fresh("unequal", workers=2)
-    own = artifact.round(1)["assignment"]
+    own = artifact.require_newest_round().assignment
     assert [len(units) for units in own] == [16, 16]
     slow = node.start("worker", artifact.folder, 0, HALA_STANDIN_STEP_S="0.1")
     wait_until(lambda: artifact.mark(own[0][0]) or artifact.claimed_units(), "the first claim")
@@ -106,6 +106,6 @@ def test_a_new_round_shares_what_a_killed_worker_had_claimed(node: KillNode) -> 
     assert node.start_worker(artifact, 1).wait() == 0
     assert artifact.done_units() == [unit for unit in range(SHAPE.units) if unit != 5]
     node.begin_round(artifact, 2)
-    assert artifact.round(2)["assignment"] == [[5]]
+    assert artifact.require_newest_round().assignment == ((5,),)
     assert node.start_worker(artifact, 0).wait() == 0
     finish(node, artifact)
