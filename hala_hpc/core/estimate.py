@@ -1,18 +1,18 @@
 """What nodes will take and leave, estimated before their inputs exist: between plan and stages.
 
-Rough figures; `throughput.toml` says how good they are. None stands for what is unknown.
+Rough figures; `throughput.toml` says how good they are. None stands for what is unknown. These are
+named tuples and not dataclasses, which take a command line five times as long to define.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 BILLION = 1e9
 #: Tokens of a row of which nothing else is known (assumed).
 TOKENS_OF_ROW = 250
 
 
-@dataclass(frozen=True)
-class Text:
+class Text(NamedTuple):
     """Rows and tokens of a corpus or of token files."""
 
     rows: float
@@ -31,8 +31,7 @@ class Text:
         return Text(self.rows * share, self.source * share, self.target * share)
 
 
-@dataclass(frozen=True)
-class ModelSize:
+class ModelSize(NamedTuple):
     """What the speed of a model depends on."""
 
     billions: float
@@ -40,8 +39,7 @@ class ModelSize:
     fp8: bool = False
 
 
-@dataclass(frozen=True)
-class Amount:
+class Amount(NamedTuple):
     """What an input holds, or what a node will leave."""
 
     text: Text | None = None
@@ -49,16 +47,14 @@ class Amount:
     size_bytes: float | None = 0.0
 
 
-@dataclass(frozen=True)
-class Counted:
+class Counted(NamedTuple):
     """What a finished node has counted of its own result."""
 
     rows: int
     tokens_out: int = 0
 
 
-@dataclass(frozen=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What a node will take and leave."""
 
     output: Amount = Amount()
@@ -70,8 +66,7 @@ class Estimate:
     """What lies beside the result while the node runs."""
 
 
-@dataclass(frozen=True)
-class WriteSpeed:
+class WriteSpeed(NamedTuple):
     """Text that a model writes: `[write]` of the table."""
 
     billions: Sequence[float]
@@ -93,8 +88,7 @@ class WriteSpeed:
         return float(gain * (rates[above - 1] * (1 - share) + rates[above] * share))
 
 
-@dataclass(frozen=True)
-class ReadSpeed:
+class ReadSpeed(NamedTuple):
     """Text that a model only reads, as a judge and benchmarks do: `[read]` of the table."""
 
     peak_share: float
@@ -104,16 +98,14 @@ class ReadSpeed:
     benchmark_requests: float
 
 
-@dataclass(frozen=True)
-class TrainSpeed:
+class TrainSpeed(NamedTuple):
     """Training: `[train]` of the table."""
 
     peak_share: float
     checkpointing_cost: float
 
 
-@dataclass(frozen=True)
-class StartCost:
+class StartCost(NamedTuple):
     """What a job costs before it works: `[start]` of the table."""
 
     seconds: float
@@ -121,8 +113,7 @@ class StartCost:
     quantize_seconds_per_billion: float
 
 
-@dataclass(frozen=True)
-class DataSet:
+class DataSet(NamedTuple):
     """Size of a data set of the hub: `[data.<name>]` of the table."""
 
     rows: float
@@ -130,8 +121,7 @@ class DataSet:
     """Of a row."""
 
 
-@dataclass(frozen=True)
-class Throughput:
+class Throughput(NamedTuple):
     """The shipped table of published speeds and sizes, `throughput.toml`."""
 
     write: WriteSpeed
@@ -159,12 +149,11 @@ class Throughput:
         return Text(known.rows, known.rows * known.tokens) if known else None
 
 
-@dataclass(frozen=True)
-class EstimateInputs:
+class EstimateInputs(NamedTuple):
     """What is known of the inputs of a node."""
 
     throughput: Throughput
-    amounts: Mapping[str, Amount] = field(default_factory=dict)
+    amounts: Mapping[str, Amount]
     """By reference, as the settings name it."""
     counted: Counted | None = None
     """What the node itself has counted, once it is finished."""

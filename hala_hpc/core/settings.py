@@ -6,7 +6,7 @@ What changes the result is fingerprinted; `resources` and fields made with `runt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -49,8 +49,7 @@ def runtime(default: Any) -> Any:
     return Field(default, json_schema_extra={"runtime": True})
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A setting that was given another value."""
 
     name: str

@@ -2,9 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_id, model_folder
@@ -126,16 +125,14 @@ def lost_parts(path: Path) -> list[str]:
     return []
 
 
-@dataclass(frozen=True)
-class TensorHeader:
+class TensorHeader(NamedTuple):
     """Type of a tensor as safetensors writes it, e.g. `BF16` or `F8_E4M3`, and its shape."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class FileHeader:
+class FileHeader(NamedTuple):
     """What the header of a safetensors file says."""
 
     tensors: dict[str, TensorHeader]

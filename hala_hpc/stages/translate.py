@@ -1,7 +1,6 @@
 """translate: put every row of a corpus into the target language."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -177,7 +176,7 @@ class Translate(RowStage[Settings]):
             expected = Text(corpus.rows, source, source * growth)
         text, counted = inputs.corrected(expected), inputs.counted
         if text is not expected and text and counted and counted.tokens_out:
-            return replace(text, target=float(counted.tokens_out))
+            return text._replace(target=float(counted.tokens_out))
         return text
 
     def task(self, kind: Kind) -> ConversationTask | PairTask:

@@ -5,9 +5,9 @@ What is finished is counted, what is on the disk is weighed, the rest is taken a
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from hala_hpc.core.estimate import (
     BILLION,
@@ -38,8 +38,7 @@ PARAMETERS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
 BYTES = {"B": BFLOAT16_BYTES * 10**9, "M": BFLOAT16_BYTES * 10**6}
 
 
-@dataclass(frozen=True)
-class PlanEstimate:
+class PlanEstimate(NamedTuple):
     """What all nodes of a plan will take and leave."""
 
     nodes: Mapping[str, Estimate]
