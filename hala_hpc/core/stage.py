@@ -1,6 +1,6 @@
 """What a stage is: settings, a plan of units, and the code that runs, checks and collects them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -201,3 +201,12 @@ class Stage(Generic[S]):
         for folder in folders:
             link_tree(folder, output)
         return marks[0].details if len(marks) == 1 else {}
+
+    @classmethod
+    def summary_line(cls, details: Mapping[str, Any]) -> str:
+        """What a report tells of the model that a node made, of the details of its summary.
+
+        Empty where there is nothing to tell.
+        """
+        del details
+        return ""

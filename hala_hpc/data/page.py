@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hala_hpc.core.records import NodeSummary
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.data.curve import Curve
 from hala_hpc.data.score_tables import score_tables
 from hala_hpc.data.table import DASH, Table, count, details
@@ -61,26 +61,9 @@ def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
 
 def models_table(summaries: Sequence[NodeSummary]) -> Table:
     """What was done to each model."""
-    rows = [[s.node, text] for s in summaries if (text := model_text(s.stage, details(s)))]
+    told = {s.node: find_stage(s.stage).summary_line(details(s)) for s in summaries}
+    rows = [[node, text] for node, text in told.items() if text]
     return Table("Models", ["node", "what was done"], rows, "", (0, 1))
-
-
-def model_text(stage: str, found: dict[str, Any]) -> str:
-    """One line about a compressed, trained or merged model; empty for anything else."""
-    if stage == "sft" and "loss_last" in found:
-        return (
-            f"{found.get('steps', DASH)} steps on {found.get('ranks', DASH)} ranks, "
-            f"{found.get('engine', DASH)}, {found.get('dtype', DASH)}: "
-            f"loss {found['loss_first']:.3f} to {found['loss_last']:.3f}"
-        )
-    if stage == "quantize" and "bytes_after" in found:
-        return (
-            f"{found.get('scheme', DASH)}: {found.get('fp8_weights', 0)} FP8 weights, "
-            f"{megabytes(found['bytes_before'])} to {megabytes(found['bytes_after'])}"
-        )
-    if stage == "merge" and "t" in found:
-        return f"slerp with t = {found['t']}, {count(found.get('weights'))} weights"
-    return ""
 
 
 def made_table(summaries: Sequence[NodeSummary]) -> Table:
@@ -96,8 +79,3 @@ def made_table(summaries: Sequence[NodeSummary]) -> Table:
     ]
     columns = ["node", "fingerprint", "commit", "versions"]
     return Table("How it was made", columns, rows, "", (0, 1, 2, 3))
-
-
-def megabytes(size: int) -> str:
-    """A size in MB."""
-    return f"{size / 1e6:,.2f} MB"

@@ -32,3 +32,8 @@ def details(summary: NodeSummary) -> dict[str, Any]:
 def count(value: float | None) -> str:
     """A number with separators; a dash for none."""
     return DASH if value is None else f"{value:,.0f}"
+
+
+def megabytes(size: int) -> str:
+    """A size in MB."""
+    return f"{size / 1e6:,.2f} MB"

@@ -1,9 +1,9 @@
 """merge: put a tuned model part of the way back to its base (mergekit slerp)."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -106,6 +106,15 @@ class Merge(Stage[Settings]):
             "dtype": dtype_of(folder),
         }
         return Facts(details=details)
+
+    @classmethod
+    def summary_line(cls, details: Mapping[str, Any]) -> str:
+        """How far the merge went."""
+        from hala_hpc.data.table import count
+
+        if "t" not in details:
+            return ""
+        return f"slerp with t = {details['t']}, {count(details.get('weights'))} weights"
 
 
 def same_model(one: str, other: str) -> bool:

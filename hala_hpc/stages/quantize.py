@@ -1,6 +1,6 @@
 """quantize: compress the weights of a model to FP8 with LLM Compressor, for vLLM to serve."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,6 +120,18 @@ class Quantize(Stage[Settings]):
             "bytes_after": weight_bytes(folder),
         }
         return Facts(details=details)
+
+    @classmethod
+    def summary_line(cls, details: Mapping[str, Any]) -> str:
+        """What the compression saved."""
+        from hala_hpc.data.table import DASH, megabytes
+
+        if "bytes_after" not in details:
+            return ""
+        return (
+            f"{details.get('scheme', DASH)}: {details.get('fp8_weights', 0)} FP8 weights, "
+            f"{megabytes(details['bytes_before'])} to {megabytes(details['bytes_after'])}"
+        )
 
 
 def refuse_compressed(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """sft: fine-tune a model on token files (TRL's trainer with DeepSpeed ZeRO)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
@@ -145,6 +146,19 @@ class Sft(Stage[Settings]):
                 "tokens_learnt": data.facts.tokens_learnt,
                 "bytes": weight_bytes(folder),
             },
+        )
+
+    @classmethod
+    def summary_line(cls, details: Mapping[str, Any]) -> str:
+        """Steps, engine and loss of the training."""
+        from hala_hpc.data.table import DASH
+
+        if "loss_last" not in details:
+            return ""
+        return (
+            f"{details.get('steps', DASH)} steps on {details.get('ranks', DASH)} ranks, "
+            f"{details.get('engine', DASH)}, {details.get('dtype', DASH)}: "
+            f"loss {details['loss_first']:.3f} to {details['loss_last']:.3f}"
         )
 
 
