@@ -84,10 +84,10 @@ def stop(artifact: Artifact, aftermath: Aftermath) -> tuple[int, list[FailureRea
     if ended:
         text = f"{len(ended)} of its jobs were cancelled: {ended[0].text}; the same line goes on"
         return RETRY, [FailureReason(text=text, kind=ended[0].kind)]
-    failure, count = most_common_traceback(aftermath.all_failures)
-    if failure and count >= POLICY[failure.kind].bound.limit:
-        text = f"{count} attempts ended with the same traceback, {failure.signature}: "
-        return INTERNAL, [FailureReason(text=text + failure.text, kind=failure.kind)]
+    common, count = most_common_traceback(aftermath.all_failures)
+    if common and count >= POLICY[common.kind].bound.limit:
+        text = f"{count} attempts ended with the same traceback, {common.signature}: "
+        return INTERNAL, [FailureReason(text=text + common.text, kind=common.kind)]
     return OK, []
 
 

@@ -82,9 +82,7 @@ ONCE = Bound(1, Counted.ATTEMPTS)
 POLICY: Mapping[FailureClass, Remedy] = {
     FailureClass.PREEMPTED: Remedy(Action.RESUBMIT, BLAMELESS, Blame.CLUSTER, "preempted"),
     FailureClass.TIMEOUT: Remedy(Action.RESUBMIT, IDLE, Blame.USER, "out of its time"),
-    FailureClass.NODE_FAILURE: Remedy(
-        Action.EXCLUDE_NODE, BAD_NODES, Blame.CLUSTER, "a bad node"
-    ),
+    FailureClass.NODE_FAILURE: Remedy(Action.EXCLUDE_NODE, BAD_NODES, Blame.CLUSTER, "a bad node"),
     FailureClass.HOST_OOM: Remedy(
         Action.RAISE_MEMORY,
         Bound(1, Counted.ROUNDS_AT_MEMORY_LIMIT),

@@ -113,9 +113,7 @@ def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     if not found or spec.is_local:
         return spec
     now = spec.resources.mem_gb
-    limits = [
-        limit for limit in (spec.resources.mem_limit_gb, aftermath.memory_limit_gb) if limit
-    ]
+    limits = [limit for limit in (spec.resources.mem_limit_gb, aftermath.memory_limit_gb) if limit]
     more = min([math.ceil(now * MORE_MEMORY), *limits])
     if more <= now:
         raise NoRemedy(

@@ -1,0 +1,208 @@
+"""The class of a failure: the table of evidence, and what real code writes down."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from hala_hpc.backends.slurm_ends import JobEnd, hosts
+from hala_hpc.core.errors import (
+    BadNode,
+    EngineDied,
+    EngineHung,
+    FailureClass,
+    LeaseLost,
+    RankHung,
+    RankLost,
+    Retry,
+    StopRequested,
+)
+from hala_hpc.core.records import Failure
+from hala_hpc.jobs.failures.classify import Evidence, classify, failure_facts, signature_of
+
+LIMIT_S = 3600.0
+STOPPED = Evidence(
+    attempt="r0001-w00000-7_0-0",
+    worker=0,
+    nodes=("node1",),
+    code=75,
+    reasons=("stopped by SIGTERM",),
+    is_stopped=True,
+    seconds=100,
+    time_limit_s=LIMIT_S,
+)
+ENDED = replace(STOPPED, code=70, reasons=("RuntimeError: no",), is_stopped=False, signature="x")
+SILENT = replace(STOPPED, code=None, reasons=(), is_stopped=False, seconds=0)
+KILLED = replace(SILENT, code=75, reasons=("killed by SIGKILL",))
+
+
+def told(evidence: Evidence, kind: FailureClass | JobEnd, words: str) -> Evidence:
+    """The same with a word of the scheduler."""
+    return replace(evidence, scheduler_kind=kind, scheduler_words=words)
+
+
+def carried(evidence: Evidence, error: BaseException) -> Evidence:
+    """The same with what the record of an attempt takes from an exception."""
+    facts = failure_facts(error)
+    nodes = facts.nodes or evidence.nodes
+    return replace(evidence, reasons=(str(error),), kind=facts.kind, nodes=nodes)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "kind"),
+    [
+        (STOPPED, FailureClass.PREEMPTED),
+        (told(STOPPED, FailureClass.PREEMPTED, "PREEMPTED on node1"), FailureClass.PREEMPTED),
+        (told(STOPPED, JobEnd.FAILED, "FAILED 75:0 on node1"), FailureClass.PREEMPTED),
+        (told(STOPPED, FailureClass.TIMEOUT, "TIMEOUT on node1"), FailureClass.TIMEOUT),
+        (replace(STOPPED, seconds=LIMIT_S - 200), FailureClass.TIMEOUT),
+        (
+            told(STOPPED, FailureClass.CANCELLED, "CANCELLED by 1000 on node1"),
+            FailureClass.CANCELLED,
+        ),
+        (told(STOPPED, FailureClass.NODE_FAILURE, "NODE_FAIL on node1"), FailureClass.NODE_FAILURE),
+        (told(SILENT, FailureClass.NODE_FAILURE, "NODE_FAIL on node1"), FailureClass.NODE_FAILURE),
+        (told(SILENT, FailureClass.PREEMPTED, "PREEMPTED on node1"), FailureClass.PREEMPTED),
+        (told(SILENT, FailureClass.TIMEOUT, "TIMEOUT on node1"), FailureClass.TIMEOUT),
+        (
+            told(SILENT, FailureClass.HOST_OOM, "OUT_OF_MEMORY 0:125 on node1"),
+            FailureClass.HOST_OOM,
+        ),
+        (told(SILENT, JobEnd.FAILED, "FAILED 0:9 on node1"), FailureClass.KILLED),
+        (told(SILENT, JobEnd.DEPENDENCY, "CANCELLED before it began"), FailureClass.KILLED),
+        (SILENT, FailureClass.NO_REPORT),
+        (KILLED, FailureClass.KILLED),
+        (replace(KILLED, is_kernel_kill=True), FailureClass.HOST_OOM),
+        (replace(ENDED, is_kernel_kill=True), FailureClass.HOST_OOM),
+        (ENDED, FailureClass.EXCEPTION),
+        (replace(ENDED, kind=FailureClass.GPU_OOM), FailureClass.GPU_OOM),
+        (
+            replace(ENDED, log_tail="torch.OutOfMemoryError: CUDA out of memory."),
+            FailureClass.GPU_OOM,
+        ),
+        (
+            replace(ENDED, log_tail="CUDA error: uncorrectable ECC error encountered"),
+            FailureClass.NODE_FAILURE,
+        ),
+        (carried(KILLED, EngineDied("no word")), FailureClass.ENGINE),
+        (carried(KILLED, EngineHung("no word")), FailureClass.ENGINE),
+        (replace(carried(STOPPED, EngineDied("no word"))), FailureClass.PREEMPTED),
+        (
+            replace(carried(KILLED, EngineDied("no word")), log_tail="HIP out of memory"),
+            FailureClass.GPU_OOM,
+        ),
+        (
+            told(carried(KILLED, EngineDied("no word")), FailureClass.HOST_OOM, "OUT_OF_MEMORY"),
+            FailureClass.HOST_OOM,
+        ),
+        (replace(ENDED, code=65, reasons=("9 rows cannot be read",)), FailureClass.BAD_DATA),
+        (replace(ENDED, code=78, reasons=("no such GPU",)), FailureClass.CONFIG_ERROR),
+        (carried(KILLED, LeaseLost("no word")), FailureClass.SECONDARY),
+        (carried(KILLED, RankLost("no word")), FailureClass.SECONDARY),
+        (carried(KILLED, StopRequested("no word")), FailureClass.SECONDARY),
+        (carried(KILLED, BadNode("no word", nodes=["node2"])), FailureClass.NODE_FAILURE),
+        (carried(KILLED, Retry("the engine hangs: no step ended")), FailureClass.KILLED),
+    ],
+)
+def test_each_end_is_told_from_the_others(evidence: Evidence, kind: FailureClass) -> None:
+    failure = classify(evidence)
+    assert failure is not None
+    assert failure.kind is kind
+    assert failure.text
+    assert failure.signature == ("x" if kind is FailureClass.EXCEPTION else "")
+    assert Failure.from_json(failure.to_json(), "test") == failure
+
+
+def test_what_went_well_is_no_failure() -> None:
+    assert classify(replace(STOPPED, code=0)) is None
+    assert classify(told(SILENT, JobEnd.COMPLETED, "COMPLETED on node1")) is None
+
+
+def test_a_rank_that_is_behind_is_named_with_its_node() -> None:
+    failure = classify(carried(KILLED, RankHung("no step ended", nodes=["node9"])))
+    assert failure == Failure(
+        kind=FailureClass.ENGINE,
+        text="no step ended",
+        attempt=KILLED.attempt,
+        worker=0,
+        nodes=("node9",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("former", "kind"),
+    [
+        ("walltime", FailureClass.TIMEOUT),
+        ("node", FailureClass.NODE_FAILURE),
+        ("host_memory", FailureClass.HOST_OOM),
+        ("gpu_memory", FailureClass.GPU_OOM),
+        ("data", FailureClass.BAD_DATA),
+        ("bug", FailureClass.EXCEPTION),
+        ("set_up", FailureClass.CONFIG_ERROR),
+        ("lost", FailureClass.NO_REPORT),
+        ("follows", FailureClass.SECONDARY),
+        ("engine", FailureClass.ENGINE),
+    ],
+)
+def test_the_classes_of_older_records_are_read(former: str, kind: FailureClass) -> None:
+    found = Failure.from_json(json.dumps({"kind": former, "text": "x"}), "test")
+    assert found.kind is kind
+
+
+def test_the_watchdog_of_engines_gives_the_class_of_what_it_finds() -> None:
+    code = """
+import sys, types
+from hala_hpc.core.errors import Retry
+from hala_hpc.engines.watchdog import EngineWatch
+from hala_hpc.jobs.failures.classify import failure_facts
+class EngineDeadError(Exception): pass
+sys.modules["vllm.v1.engine.exceptions"] = types.SimpleNamespace(EngineDeadError=EngineDeadError)
+class Dead:
+    name, exitcode = "EngineCore_DP0", -9
+    def is_alive(self): return False
+for engines in ([], [Dead()]):
+    try:
+        with EngineWatch(60, print) as watch:
+            watch.engines = engines
+            raise EngineDeadError("EngineCore encountered an issue")
+    except Retry as error:
+        print(failure_facts(error).kind)
+watch = EngineWatch(1, print)
+watch.in_flight, watch.idle_s = 3, 9
+print(failure_facts(watch.failure()).kind)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["engine"] * 3
+
+
+def test_a_traceback_is_known_again_whatever_its_values() -> None:
+    found = set()
+    for text in ("3", "4"):
+        try:
+            Failure(**json.loads("{}"), kind=text)
+        except ValueError as error:
+            found.add(signature_of(error))
+        try:
+            classify(text)  # type: ignore[arg-type]
+        except AttributeError as error:
+            found.add(signature_of(error))
+    assert len(found) == 2
+    assert "ValidationError" in found
+    start = "AttributeError in hala_hpc/jobs/failures/classify.py, line "
+    assert any(signature.startswith(start) for signature in found)
+
+
+def test_lists_of_nodes_are_read_to_names() -> None:
+    assert hosts("gpu[01-03,7],login1") == ("gpu01", "gpu02", "gpu03", "gpu7", "login1")
+    assert hosts("n[9-11]-ib") == ("n9-ib", "n10-ib", "n11-ib")
+    assert hosts("rack[0-1]node[1-2],x") == (
+        "rack0node1",
+        "rack0node2",
+        "rack1node1",
+        "rack1node2",
+        "x",
+    )
+    assert hosts("None assigned") == ()
+    assert hosts("") == ()
