@@ -4,7 +4,7 @@ On a GPU the engine's core is a process of its own, so that what is done here be
 (decoding, checks, commits) does not hold it up as long as it has requests to go on with.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -128,11 +128,14 @@ class Generator:
         room = self.max_model_len - fixed_tokens - LEAST_ANSWER_TOKENS
         return max(1, min(room // (1 + ROOM_GROWTH), self.settings.max_new_tokens // ROOM_GROWTH))
 
-    def stream(self, requests: Iterable[Request]) -> Iterator[list[Completion]]:
+    def stream(
+        self, requests: Iterable[Request], beat: Callable[[int], None] = lambda _: None
+    ) -> Iterator[list[Completion]]:
         """Answers as they finish, a list after each engine step (often an empty one).
 
         Requests are taken only as there is room for them. Closing the iterator drops what is
-        not finished.
+        not finished. `beat` is told before a step how many requests the engine holds, and 0 after
+        it: see `watchdog.EngineWatch`.
         """
         waiting = iter(requests)
         try:
@@ -141,7 +144,10 @@ class Generator:
                     self.add(request)
                 if not self.held:
                     return
-                yield self.step()
+                beat(len(self.held))
+                finished = self.step()
+                beat(0)
+                yield finished
         finally:
             self.drop()
 

@@ -82,7 +82,7 @@ class StepWatchdog:
         )
         file = self.folder / f"rank-{self.out.rank}.json"
         temporary = file.with_name(f".{file.name}.tmp")
-        temporary.write_text(state.text())
+        temporary.write_text(state.to_json())
         temporary.replace(file)
 
     def _write_if_can(self) -> None:
