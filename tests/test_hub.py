@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import launch, recipe
 
-from hala_hpc.core.hub import is_hub_off, model_folder
+from hala_hpc.core.hub import is_hub_id, is_hub_off, model_folder
 from hala_hpc.data.sources import is_offline
 from hala_hpc.engines.packing_leak import packing_faults
 
@@ -23,6 +23,25 @@ VALUES = {
     "no": False,
     "off": False,
 }
+
+
+@pytest.mark.parametrize("name", ["owner/model", "LiquidAI/LFM2-1.2B", "lab/greetings.v2"])
+def test_an_owner_and_a_name_are_a_hub_id(name: str, tmp_path: Path) -> None:
+    assert is_hub_id(name)
+    text = f'[rows]\nstage = "prepare"\ndata = "{name}"\n'
+    ended = launch("stage=all", recipe(tmp_path, text), f"work={tmp_path}/w", "dry_run=true")
+    assert ended.code == 0, ended
+    assert f"hf download --repo-type dataset {name}" in ended.out
+
+
+@pytest.mark.parametrize("name", ["gpt2", "data/rows.csv.gz", "a/b/c", "~/model", "data/x.ndjson"])
+def test_anything_else_is_a_path(name: str, tmp_path: Path) -> None:
+    assert not is_hub_id(name)
+    for stage, setting in (("prepare", "data"), ("quantize", "model")):
+        text = f'[node]\nstage = "{stage}"\n{setting} = "{name}"\n'
+        ended = launch("stage=all", recipe(tmp_path, text), f"work={tmp_path}/w", "dry_run=true")
+        assert ended.code == 66, ended
+        assert "there is no such f" in ended.err
 
 
 def fetch(cache: Path, name: str, commit: str, **config: object) -> Path:

@@ -12,6 +12,8 @@ from hala_hpc.core.settings import StageSettings
 
 #: `organisation/name`; anything else is a path.
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+#: Endings of files that prepare reads: `data/rows.csv` is a path, whether or not it is there.
+FILE_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
 #: What the hub calls the inputs that it holds; a corpus or tokens are made by nodes.
 HUB_NAMES = {"model": "models", "files": "datasets"}
 
@@ -20,7 +22,7 @@ def is_hub_id(value: str) -> bool:
     """Whether a reference is meant for the hub: of its form, and no file or folder here."""
     return (
         bool(HUB_ID.fullmatch(value))
-        and not Path(value).suffix.startswith((".json", ".parquet", ".csv", ".tsv"))
+        and not value.endswith(FILE_ENDINGS)
         and not Path(value).exists()
     )
 

@@ -163,7 +163,7 @@ def is_offline() -> bool:
 
 def require_hub_id(path: str) -> None:
     """Raise UserError 66 when a missing path cannot be a hub id either."""
-    if ending(Path(path)) in READERS or not is_hub_id(path):
+    if not is_hub_id(path):
         raise UserError(
             f"data {path}: there is no such file or folder (a hub id is written owner/name)",
             NO_INPUT,

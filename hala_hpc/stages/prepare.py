@@ -159,7 +159,7 @@ class Prepare(Stage[Settings]):
 
     def _kind_of(self, path: str) -> "Kind | None":
         """The kind of the rows at a path, if that shows; None for data of the hub."""
-        if is_hub_id(path) and not Path(path).suffix:
+        if is_hub_id(path):
             return None
         from hala_hpc.data.peek import peek
 
