@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from typing import Any
 
 from hala_hpc.backends.slurm_queue import Seen
 from hala_hpc.backends.slurm_reasons import plain_reason
@@ -80,13 +81,8 @@ class NodeStatus:
     rows_rejected: int
     progress: NodeProgress | None = None
     """How far it is and what time is left, while it runs."""
-    why: str = ""
-    """Why it waits or has failed, and what was changed since it began, for people."""
-    why_kind: WhyKind | None = None
-    waits_for: tuple[str, ...] = ()
-    """Names of the nodes that it waits for; empty where it waits for something else."""
-    changes: tuple[str, ...] = ()
-    """What later rounds do differently from the first, and why."""
+    why: Why = Why()
+    """Why it waits or has failed, and what was changed since it began."""
     expected_start: str | None = None
     """When SLURM means to start what waits, in the time of the cluster."""
     workers_running: int = 0
@@ -96,6 +92,10 @@ class NodeStatus:
     gpu_hours_estimate: float | None = None
     """What it was to take in all when it was first launched; None where nobody knew."""
 
+    def to_values(self) -> dict[str, Any]:
+        """JSON values for other programs; the reason is a text there."""
+        return {**asdict(self), "why": self.why.text}
+
 
 def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = None) -> NodeStatus:
     """Status of a node; `seen` has the rows of its living jobs in the scheduler's queue."""
@@ -104,7 +104,7 @@ def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = N
     state = state_of(artifact, done, seen)
     waiting = [row for row in seen if row.state != "running"]
     workers = [row for row in seen if not row.name.startswith("gate-")]
-    found, config = why(artifact, state, waiting), artifact.config()
+    config = artifact.config()
     return NodeStatus(
         node.name,
         node.stage,
@@ -113,10 +113,7 @@ def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = N
         done,
         *row_counts(artifact),
         progress=progress_of(artifact, node.units) if state == "running" else None,
-        why=found.text,
-        why_kind=found.kind,
-        waits_for=found.waits_for,
-        changes=found.changes,
+        why=why(artifact, state, waiting),
         expected_start=expected_start(waiting) if state in ("waiting", "running") else None,
         workers_running=sum(row.state == "running" for row in workers),
         workers_waiting=sum(elements(row) for row in workers if row.state != "running"),

@@ -71,7 +71,7 @@ def show(run: RunStatus, words: dict[str, str], witness: SchedulerWitness) -> No
     nodes = run.nodes
     if words.get("format") == "json":
         budget = {"budget": asdict(run.budget)} if run.budget else {}
-        told = {"nodes": [asdict(node) for node in nodes], **budget}
+        told = {"nodes": [node.to_values() for node in nodes], **budget}
         print(json.dumps(told, ensure_ascii=False))
     else:
         from hala_hpc.status_table import print_table

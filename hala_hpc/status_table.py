@@ -35,7 +35,8 @@ def table_row(node: NodeStatus) -> list[str]:
     done = [node.rows_in, node.rows_out, node.rows_rejected]
     words = node.progress.words() if node.progress else ""
     if not words:
-        words = node.why if len(node.why) <= SHORT else first_names(node)
+        why = node.why.text
+        words = why if len(why) <= SHORT else first_names(node)
     return [
         node.name,
         node.stage,
@@ -50,9 +51,10 @@ def table_row(node: NodeStatus) -> list[str]:
 
 def first_names(node: NodeStatus) -> str:
     """`waits for arabic and 5 more` where a node waits for many; empty for other reasons."""
-    if len(node.waits_for) < 2 or node.changes:
+    names = node.why.waits_for
+    if len(names) < 2 or node.why.changes:
         return ""
-    return f"waits for {node.waits_for[0]} and {len(node.waits_for) - 1} more"
+    return f"waits for {names[0]} and {len(names) - 1} more"
 
 
 def gpu_words(node: NodeStatus) -> str:
@@ -65,10 +67,11 @@ def gpu_words(node: NodeStatus) -> str:
 
 def notes_of(node: NodeStatus) -> list[str]:
     """What is to be said of a node under the table: why it waits or failed, and until when."""
-    if node.why and len(node.why) > SHORT:
-        notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {node.why}"]
-    elif node.why and node.state == "running":
-        notes = [f"{node.name}: {node.workers_waiting} more workers wait: {node.why}"]
+    why = node.why.text
+    if len(why) > SHORT:
+        notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {why}"]
+    elif why and node.state == "running":
+        notes = [f"{node.name}: {node.workers_waiting} more workers wait: {why}"]
     else:
         notes = []
     if node.expected_start:
@@ -78,7 +81,7 @@ def notes_of(node: NodeStatus) -> list[str]:
 
 def only_missed(node: NodeStatus) -> bool:
     """Whether a node has failed for no other reason than that those before it have."""
-    return node.why_kind is WhyKind.INPUT_FAILED and not node.changes
+    return node.why.kind is WhyKind.INPUT_FAILED and not node.why.changes
 
 
 def verb(node: NodeStatus) -> str:
