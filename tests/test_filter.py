@@ -109,7 +109,7 @@ def test_rules_reject_without_a_question_and_are_counted_apart(judged: Any) -> N
     )
     assert details["texts"] == len(kept) == details["judge_scores"]["rows"]
     assert sum(details["judge_scores"]["histogram"]) == len(kept)
-    assert sum(mark["rows_rejected"] for mark in marks) == 4
+    assert sum(mark.rows_rejected for mark in marks) == 4
 
 
 def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) -> None:
