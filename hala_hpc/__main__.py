@@ -22,5 +22,15 @@ def main() -> None:
     sys.exit(OK if asks else USAGE)
 
 
+def run_launch() -> None:
+    """The console script `hala`: as `python -m hala_hpc.launch`."""
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+    from hala_hpc.launch import main as launch_main
+
+    launch_main()
+
+
 if __name__ == "__main__":
     main()

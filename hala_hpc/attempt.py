@@ -4,6 +4,12 @@ Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the
 `UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
 """
 
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+
 import os
 import sys
 import traceback

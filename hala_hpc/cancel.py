@@ -5,6 +5,12 @@ the last nodes before others, so that none submits again what ends; then the wor
 then those that run, which commit as when they are preempted. A run on this machine ends, too.
 """
 
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+
 import sys
 import time
 from collections.abc import Sequence

@@ -3,6 +3,12 @@
 Reads top to bottom: words -> recipe -> plan -> jobs.
 """
 
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+
 import os
 import sys
 import time

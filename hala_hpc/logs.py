@@ -5,6 +5,12 @@ failed first; where nothing has failed, the end of the newest log. One line abov
 is, and how it ended.
 """
 
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+
 import contextlib
 import re
 import sys

@@ -6,6 +6,12 @@ units, so that the line of the launch runs them again. What is finished stays as
 Both say what they do, and the line to give next; with `dry_run=true` they only say it.
 """
 
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+
 import shutil
 import sys
 from collections.abc import Sequence

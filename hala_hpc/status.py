@@ -1,5 +1,11 @@
 """Tell how far a run is: `python -m hala_hpc.status work=runs/demo [format=json] [follow=true]`."""
 
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+
 import contextlib
 import json
 import sys

@@ -4,6 +4,12 @@ It owns signals, the log, the lease and the exit code. By hand:
 `python -m hala_hpc.worker <artifact> 3`.
 """
 
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.commands.startup import start_quickly
+
+    start_quickly()
+
 import contextlib
 import os
 import signal

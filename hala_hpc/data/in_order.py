@@ -1,5 +1,6 @@
 """Work on several processors, with the results in the order of the work."""
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
@@ -35,7 +36,13 @@ def in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> Iter
     from multiprocessing import get_context
 
     # Not forked: this process has threads.
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=get_context("spawn"),
+        # As here: looks for garbage cost time where many objects stay.
+        initializer=gc.set_threshold,
+        initargs=gc.get_threshold(),
+    )
     waiting: deque[Any] = deque()
     try:
         for item in items:
