@@ -8,14 +8,28 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from pydantic import ConfigDict
+
 from hala_hpc.core.errors import BadNode
-from hala_hpc.core.files import read_json, write_json
+from hala_hpc.core.record import Record
 
 BLOCK_BYTES = 2**24
 #: Files that are copied at once: one stream alone is slow on large file systems.
 COPIERS = 4
 #: Share of the disk that stays free beside a copy.
 SPARE_SHARE = 0.05
+
+
+class CopyMarker(Record):
+    """The marker of a copy: size and SHA-256 of each file, by its name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, tuple[int, str]]
+
+    @property
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Size and SHA-256 by name."""
+        return self.__pydantic_extra__
 
 
 def files_in(source: Path) -> Iterator[Path]:
@@ -25,10 +39,10 @@ def files_in(source: Path) -> Iterator[Path]:
 
 def is_whole(home: Path) -> bool:
     """Whether a copy was finished, and all its files have their sizes."""
-    mark = read_json(home.parent.with_suffix(".json")) or {}
-    return bool(mark) and all(
-        (home / name).is_file() and (home / name).stat().st_size == facts[0]
-        for name, facts in mark.items()
+    marker = CopyMarker.read_if_sound(home.parent.with_suffix(".json"))
+    return marker is not None and all(
+        (home / name).is_file() and (home / name).stat().st_size == size
+        for name, (size, _) in marker.files.items()
     )
 
 
@@ -53,7 +67,7 @@ def make_copy(source: Path, home: Path) -> None:
     except BaseException:
         shutil.rmtree(home.parent, ignore_errors=True)
         raise
-    write_json(mark, facts)
+    CopyMarker.model_validate(facts).write(mark)
     took_s = time.monotonic() - began
     print(f"copied {len(names)} files, {size} bytes, to {home} in {took_s:.1f} s", flush=True)
 
