@@ -29,6 +29,7 @@ ALLOWED = {
     "engines": {"core", "data", "engines"},
     "stages": {"core", "data", "demo", "engines", "stages"},
     "backends": {"core", "backends"},
+    "jobs": {"core", "data", "engines", "backends", "jobs"},
 }
 
 

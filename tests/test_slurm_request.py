@@ -73,6 +73,7 @@ def test_words_that_slurm_would_misread_are_refused(
         ("partiton", "low", "did you mean 'partition'?"),
         ("time", "10", "say it with `timeout_min`"),
         ("gpus_per_task", "1", "which NCCL needs"),
+        ("cpus_per_task", "4", "say it with `cpus_per_rank`"),
         ("output", "/tmp/x", "the pipeline sets it"),
         ("gpu_flag", "tres", "must look like gres|gpus-per-node"),
         ("at_once", "0", "must look like"),

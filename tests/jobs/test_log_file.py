@@ -1,0 +1,40 @@
+"""The log of a rank: the end of one attempt is found without reading what lies before it."""
+
+from pathlib import Path
+
+from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.log_file import SEARCH_BYTES, LogPart, head_of, part_of, parts_of, tail, tail_of
+
+FIRST, SECOND, THIRD = (str(AttemptName(number, 0, "7_0", 0)) for number in (1, 2, 3))
+#: What a log of months may hold. On the disk it is a hole.
+HOLE_BYTES = 64 * 2**30
+
+
+def test_each_attempt_has_its_own_end(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(
+        head_of(FIRST) + b"one\ntwo\nbar 50%" + head_of(SECOND) + b"three\n" + head_of(THIRD)
+    )
+    assert tail_of(log, FIRST, 1) == ["bar 50%"]
+    assert tail_of(log, FIRST, 9) == ["one", "two", "bar 50%"]
+    assert tail_of(log, SECOND, 9) == ["three"]
+    assert tail_of(log, THIRD, 9) == []
+    assert tail_of(log, "r0009-w00000-7_0-0", 9) == []
+    assert tail_of(tmp_path / "none", FIRST, 9) == []
+    assert [part_of(log, name) for name in (FIRST, SECOND, THIRD)] == parts_of(log)
+
+
+def test_a_head_that_lies_across_two_blocks_is_found(tmp_path: Path) -> None:
+    log, head = tmp_path / "log", head_of(SECOND)
+    for before in (1, len(head) // 2, len(head) - 1):
+        behind = b"x" * (SEARCH_BYTES - before - 2) + b"y\n"
+        log.write_bytes(head_of(FIRST) + b"one\n" + head + behind)
+        assert tail_of(log, SECOND, 1)[0][-2:] == "xy"
+        assert tail_of(log, FIRST, 1) == ["one"]
+
+
+def test_a_line_without_end_is_not_read_to_its_beginning(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.truncate(HOLE_BYTES)
+    assert len(tail(log, LogPart(FIRST, "", 0, HOLE_BYTES), 2)) == 1
