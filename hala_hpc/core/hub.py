@@ -94,10 +94,10 @@ def is_hub_off(environment: Mapping[str, str], default: bool) -> bool:
     `default` counts where the variable is not set: jobs are offline, a person's shell is not.
     """
     value = environment.get("HF_HUB_OFFLINE")
-    return default if value is None else is_true(value)
+    return default if value is None else is_true_value(value)
 
 
-def is_true(value: str) -> bool:
+def is_true_value(value: str) -> bool:
     """Whether huggingface_hub and datasets read the value of a variable as true."""
     return value.upper() in ("1", "ON", "YES", "TRUE")
 

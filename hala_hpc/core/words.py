@@ -71,7 +71,7 @@ def read_word(annotation: Any, text: str) -> Any:
             return [item.strip() for item in text[1:-1].split(",") if item.strip()]
     if takes_list(annotation):
         return [item.strip() for item in text.split(",") if item.strip()]
-    if "," in text and not takes_text(annotation) and not isinstance(bare(annotation), str):
+    if "," in text and not takes_text(annotation):
         return [item.strip() for item in text.split(",")]
     return text
 

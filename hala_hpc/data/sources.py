@@ -9,7 +9,7 @@ from gzip import BadGzipFile
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
-from hala_hpc.core.hub import is_hub_id, is_hub_off, is_true
+from hala_hpc.core.hub import is_hub_id, is_hub_off, is_true_value
 from hala_hpc.data.columnar import hub_rows, parquet_rows, unreachable
 from hala_hpc.data.json_array import json_file
 from hala_hpc.data.json_lines import json_lines
@@ -158,7 +158,7 @@ def cached_sources(name: str, choice: Choice) -> list[Source]:
 
 def is_offline() -> bool:
     """Whether the user asked the hub's library to stay off the network."""
-    return is_hub_off(os.environ, default=is_true(os.environ.get("HF_DATASETS_OFFLINE", "")))
+    return is_hub_off(os.environ, default=is_true_value(os.environ.get("HF_DATASETS_OFFLINE", "")))
 
 
 def require_hub_id(path: str) -> None:
