@@ -8,7 +8,14 @@ import pytest
 from pydantic import BaseModel
 
 from hala_hpc.commands.planning.plan_estimate import shipped_throughput
-from hala_hpc.core.estimate import Amount, Counted, Estimate, EstimateInputs, ModelSize, Text
+from hala_hpc.core.estimate import (
+    Amount,
+    CountedResult,
+    Estimate,
+    EstimateInputs,
+    ModelSize,
+    TextAmount,
+)
 from hala_hpc.core.settings import StageSettings, changed_values
 from hala_hpc.core.stage import Stage, UnknownInputs
 from hala_hpc.core.stage_registry import find_stage, stage_names
@@ -30,7 +37,7 @@ LEAST: dict[str, dict[str, Any]] = {
 }
 #: 1000 rows of ten tokens a side, and a model of two billion weights.
 AMOUNTS = {
-    "@corpus": Amount(Text(1000, 10_000, 10_000), None, 100_000.0),
+    "@corpus": Amount(TextAmount(1000, 10_000, 10_000), None, 100_000.0),
     "@model": Amount(None, ModelSize(2.0), 4e9),
     "@base": Amount(None, ModelSize(2.0), 4e9),
     "@files/rows.jsonl": Amount(None, None, 50_000.0),
@@ -109,17 +116,17 @@ def test_an_evaluation_halves_what_is_above_one() -> None:
 def test_what_a_finished_node_counted_is_stronger_than_what_was_expected() -> None:
     table = shipped_throughput()
     expected = estimate("translate")
-    assert expected.output.text == Text(1000, 10_000, 12_000)
+    assert expected.output.text == TextAmount(1000, 10_000, 12_000)
     assert expected.gpu_seconds == pytest.approx(
         12_000 / table.write.tokens_per_s_of(ModelSize(2.0))
     )
-    counted = EstimateInputs(table, AMOUNTS, Counted(500, 7_000))
-    assert estimate("translate", counted).output.text == Text(500, 5_000, 7_000)
+    counted = EstimateInputs(table, AMOUNTS, CountedResult(500, 7_000))
+    assert estimate("translate", counted).output.text == TextAmount(500, 5_000, 7_000)
     kept = estimate("filter", counted).output.text
     assert kept
     assert (kept.rows, kept.source, kept.target) == pytest.approx((500, 5_000, 5_000))
-    unknown = EstimateInputs(table, AMOUNTS | {"@corpus": Amount()}, Counted(500, 7_000))
-    assert estimate("translate", unknown).output.text == Text(500, 125_000, 7_000)
+    unknown = EstimateInputs(table, AMOUNTS | {"@corpus": Amount()}, CountedResult(500, 7_000))
+    assert estimate("translate", unknown).output.text == TextAmount(500, 125_000, 7_000)
 
 
 def test_a_model_of_unknown_size_makes_the_hours_unknown_and_not_the_rows() -> None:

@@ -12,7 +12,7 @@ BILLION = 1e9
 TOKENS_OF_ROW = 250
 
 
-class Text(NamedTuple):
+class TextAmount(NamedTuple):
     """Rows and tokens of a corpus or of token files."""
 
     rows: float
@@ -26,9 +26,9 @@ class Text(NamedTuple):
         """Tokens of both sides."""
         return self.source + self.target
 
-    def times(self, share: float) -> "Text":
+    def times(self, share: float) -> "TextAmount":
         """This share of it."""
-        return Text(self.rows * share, self.source * share, self.target * share)
+        return TextAmount(self.rows * share, self.source * share, self.target * share)
 
 
 class ModelSize(NamedTuple):
@@ -42,12 +42,12 @@ class ModelSize(NamedTuple):
 class Amount(NamedTuple):
     """What an input holds, or what a node will leave."""
 
-    text: Text | None = None
+    text: TextAmount | None = None
     model: ModelSize | None = None
     size_bytes: float | None = 0.0
 
 
-class Counted(NamedTuple):
+class CountedResult(NamedTuple):
     """What a finished node has counted of its own result."""
 
     rows: int
@@ -143,10 +143,10 @@ class Throughput(NamedTuple):
         """GPU seconds of a training."""
         return float(flops / (self.peak_flops * self.train.peak_share))
 
-    def data_set(self, name: str, split: str) -> Text | None:
+    def data_set(self, name: str, split: str) -> TextAmount | None:
         """Rows and tokens of a split of a data set of the hub."""
         known = self.data_sets.get(f"{name}:{split}") or self.data_sets.get(name)
-        return Text(known.rows, known.rows * known.tokens) if known else None
+        return TextAmount(known.rows, known.rows * known.tokens) if known else None
 
 
 class EstimateInputs(NamedTuple):
@@ -155,10 +155,10 @@ class EstimateInputs(NamedTuple):
     throughput: Throughput
     amounts: Mapping[str, Amount]
     """By reference, as the settings name it."""
-    counted: Counted | None = None
+    counted: CountedResult | None = None
     """What the node itself has counted, once it is finished."""
 
-    def text(self, reference: str) -> Text | None:
+    def text(self, reference: str) -> TextAmount | None:
         """The text behind a reference; what a node rejected is not known beforehand."""
         return self.amounts[reference].text
 
@@ -174,11 +174,11 @@ class EstimateInputs(NamedTuple):
             return None
         return ModelSize(max(one.billions for one in known), any(one.fp8 for one in known))
 
-    def corrected(self, expected: Text | None) -> Text | None:
+    def corrected(self, expected: TextAmount | None) -> TextAmount | None:
         """What was expected of the node, scaled to the rows that it has counted."""
         if not self.counted or not self.counted.rows or (expected and not expected.rows):
             return expected
         rows = self.counted.rows
         if expected:
             return expected.times(rows / expected.rows)
-        return Text(rows, rows * TOKENS_OF_ROW)
+        return TextAmount(rows, rows * TOKENS_OF_ROW)

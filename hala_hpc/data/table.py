@@ -34,6 +34,6 @@ def count(value: float | None) -> str:
     return DASH if value is None else f"{value:,.0f}"
 
 
-def megabytes(size: int) -> str:
+def format_megabytes(size: int) -> str:
     """A size in MB."""
     return f"{size / 1e6:,.2f} MB"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, Text
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.records import UnitMarker
@@ -140,7 +140,7 @@ class Prepare(Stage[Settings]):
         size = inputs.size_bytes(self.settings.data)
         return Estimate(Amount(inputs.corrected(self.expected(inputs)), None, size))
 
-    def expected(self, inputs: EstimateInputs) -> Text | None:
+    def expected(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of the data: weighed on the disk, looked up for the hub."""
         settings, parts = self.settings, []
         for word in settings.data:
@@ -150,11 +150,11 @@ class Prepare(Stage[Settings]):
             if text is None:
                 return None
             parts.append(text)
-        whole = Text(sum(part.rows for part in parts), sum(part.source for part in parts))
+        whole = TextAmount(sum(part.rows for part in parts), sum(part.source for part in parts))
         if settings.limit and settings.limit < whole.rows:
             whole = whole.times(settings.limit / whole.rows)
         if settings.rows == "opus":
-            return Text(whole.rows, whole.source / 2, whole.source / 2)
+            return TextAmount(whole.rows, whole.source / 2, whole.source / 2)
         return whole
 
     def _kind_of(self, path: str) -> "Kind | None":

@@ -124,13 +124,13 @@ class Quantize(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """What the compression saved."""
-        from hala_hpc.data.table import DASH, megabytes
+        from hala_hpc.data.table import DASH, format_megabytes
 
         if "bytes_after" not in details:
             return ""
         return (
             f"{details.get('scheme', DASH)}: {details.get('fp8_weights', 0)} FP8 weights, "
-            f"{megabytes(details['bytes_before'])} to {megabytes(details['bytes_after'])}"
+            f"{format_megabytes(details['bytes_before'])} to {format_megabytes(details['bytes_after'])}"
         )
 
 

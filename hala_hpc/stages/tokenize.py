@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, Text
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
@@ -112,7 +112,7 @@ class Tokenize(Stage[Settings]):
         model = inputs.largest_model([settings.model])
         return Estimate(Amount(inputs.corrected(self.learnt(inputs)), None, size), model)
 
-    def learnt(self, inputs: EstimateInputs) -> Text | None:
+    def learnt(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of all corpora, by their weights; None if one is not known."""
         found = [inputs.text(reference) for reference in self.settings.train]
         known = [corpus for corpus in found if corpus is not None]
@@ -124,7 +124,7 @@ class Tokenize(Stage[Settings]):
             weight * (corpus.tokens if both else corpus.target or corpus.source)
             for corpus, weight in pairs
         )
-        return Text(sum(weight * corpus.rows for corpus, weight in pairs), tokens)
+        return TextAmount(sum(weight * corpus.rows for corpus, weight in pairs), tokens)
 
     @property
     def weights(self) -> list[float]:

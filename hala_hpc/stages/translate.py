@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, Text
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.check_settings import CheckSettings
 from hala_hpc.data.corpus import Kind, Row
@@ -166,14 +166,14 @@ class Translate(RowStage[Settings]):
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.corpus])
         return Estimate(Amount(text, None, size), model, seconds)
 
-    def translated(self, inputs: EstimateInputs) -> Text | None:
+    def translated(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of both sides; as counted once the node is finished."""
         corpus, expected = inputs.text(self.settings.corpus), None
         if corpus:
             is_target = corpus.target and self.settings.field == "target"
             source = corpus.target if is_target else corpus.source
             growth = inputs.throughput.write.tokens_per_source_token
-            expected = Text(corpus.rows, source, source * growth)
+            expected = TextAmount(corpus.rows, source, source * growth)
         text, counted = inputs.corrected(expected), inputs.counted
         if text is not expected and text and counted and counted.tokens_out:
             return text._replace(target=float(counted.tokens_out))

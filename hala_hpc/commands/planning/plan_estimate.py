@@ -13,14 +13,14 @@ from hala_hpc.core.estimate import (
     BILLION,
     TOKENS_OF_ROW,
     Amount,
-    Counted,
+    CountedResult,
     DataSet,
     Estimate,
     EstimateInputs,
     ModelSize,
     ReadSpeed,
     StartCost,
-    Text,
+    TextAmount,
     Throughput,
     TrainSpeed,
     WriteSpeed,
@@ -90,10 +90,10 @@ def left_by_node(reference: str, nodes: Mapping[str, Estimate]) -> Amount:
     return Amount(None, whole.model, whole.size_bytes) if rest else whole
 
 
-def counted_by(step: Step) -> Counted | None:
+def counted_by(step: Step) -> CountedResult | None:
     """What a finished node has counted."""
     summary = step.artifact.summary() if step.state == "done" else None
-    return Counted(summary.rows_out, summary.tokens_out) if summary else None
+    return CountedResult(summary.rows_out, summary.tokens_out) if summary else None
 
 
 def amount_of(value: str, hub: Path, models: Mapping[str, float]) -> Amount:
@@ -110,7 +110,7 @@ def amount_of(value: str, hub: Path, models: Mapping[str, float]) -> Amount:
     return Amount(text, model, size)
 
 
-def weigh(path: Path) -> tuple[Text, float]:
+def weigh(path: Path) -> tuple[TextAmount, float]:
     """Bytes of a file or of all files under a folder, and what they hold where they are text."""
     tokens = size = 0.0
     for file in [path] if path.is_file() else path.rglob("*"):
@@ -119,7 +119,7 @@ def weigh(path: Path) -> tuple[Text, float]:
             packing = PARQUET_PACKING if file.suffix in (".parquet", ".gz") else 1
             tokens += bytes_ * packing / BYTES_OF_TOKEN
             size += bytes_
-    return Text(tokens / TOKENS_OF_ROW, tokens), size
+    return TextAmount(tokens / TOKENS_OF_ROW, tokens), size
 
 
 def size_on_hub(name: str, hub: Path) -> float | None:
