@@ -25,7 +25,7 @@ from hala_hpc.backends.slurm_ends import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
 from hala_hpc.core.host_memory import explain_death, has_killed, memory_record
-from hala_hpc.core.records import AttemptRecord, ErrorReport, WorkerLease
+from hala_hpc.core.records import AttemptRecord, ErrorReport, Round, WorkerLease
 from hala_hpc.engines.local_weights import root_on, sweep
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of
@@ -131,7 +131,8 @@ class Supervisor:
 
     def remove_copies(self) -> None:
         """Remove copies of models from this node's disk that a killed child left behind."""
-        newest = self.artifact.newest_round()
+        # The child has told of a damaged round: here it only means that nothing can be removed.
+        newest = Round.read_if_sound(self.artifact.round_file(self.artifact.last_round()))
         if newest and newest.spec.resources.weights_to:
             sweep(root_on(newest.spec.resources.weights_to))
 

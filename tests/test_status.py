@@ -138,7 +138,7 @@ def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
     artifact = (work / "latest/corpus").resolve()
     (artifact / "summary.json").unlink()
     (artifact / "progress/00000-0000.json").unlink()
-    (artifact / "jobs.json").write_text('{"workers": "1", "gate": "2"}')
+    (artifact / "jobs.json").write_text('{"round": 1, "submitted": 0, "workers": "1", "gate": "2"}')
     told = command(f"work={work}", "format=json", module="status", PATH="/nowhere")
     assert told.code == 0, told
     assert json.loads(told.out)["nodes"][0]["state"] == "partial"
@@ -195,7 +195,7 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
     artifact = (work / "latest/corpus").resolve()
     (artifact / "summary.json").unlink()
     (artifact / "progress/00000-0000.json").unlink()
-    (artifact / "jobs.json").write_text('{"workers": "1", "gate": "2"}')
+    (artifact / "jobs.json").write_text('{"round": 1, "submitted": 0, "workers": "1", "gate": "2"}')
     commands = tmp_path / "commands"
     commands.mkdir()
     away = "echo squeue: error: Unable to contact slurm controller >&2"
