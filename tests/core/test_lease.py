@@ -1,0 +1,136 @@
+"""The lease of a work folder: whose it is, when it is taken over, and who may remove it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import command, launch, one_row_recipe
+
+from hala_hpc.core import lease
+from hala_hpc.core.errors import UserError
+from hala_hpc.core.lease import SILENCE_S, lease_file, work_lease
+from hala_hpc.core.records import LaunchLease
+from hala_hpc.launch_process import launch_at
+
+HERE = socket.gethostname()
+
+
+def elsewhere(work: Path, holder: str, silent_s: float = 0.0) -> Path:
+    """The lease of a process on another machine that was silent for so long."""
+    path = lease_file(work)
+    path.write_text(json.dumps({"host": "node7", "pid": 7, "since": "today", "holder": holder}))
+    os.utime(path, (time.time() - silent_s, time.time() - silent_s))
+    return path
+
+
+def test_a_lease_says_what_holds_it(tmp_path: Path) -> None:
+    with work_lease(tmp_path, holder="gate"):
+        found = LaunchLease.read(lease_file(tmp_path))
+    assert found is not None
+    assert (found.holder, found.host, found.pid) == ("gate", HERE, os.getpid())
+    assert not lease_file(tmp_path).exists()
+
+
+def test_a_launch_elsewhere_is_told_of_at_once(tmp_path: Path) -> None:
+    elsewhere(tmp_path, "launch")
+    began = time.monotonic()
+    with (
+        pytest.raises(UserError, match="another launch works in .* process 7 on node7"),
+        work_lease(tmp_path),
+    ):
+        pass
+    assert time.monotonic() - began < 2
+
+
+def test_a_gate_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, waits = elsewhere(tmp_path, "gate"), []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            path.unlink()
+
+    monkeypatch.setattr(lease.time, "sleep", sleep)
+    with work_lease(tmp_path):
+        assert len(waits) == 3
+    told = capsys.readouterr().err
+    assert told.count("a gate submits nodes") == 1
+    assert "waiting for it" in told
+
+
+def test_a_gate_that_does_not_leave_is_named_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere(tmp_path, "gate")
+    monkeypatch.setattr(lease, "GATE_PATIENCE_S", 0)
+    with (
+        pytest.raises(UserError, match="a gate submits nodes in .* process 7 on node7"),
+        work_lease(tmp_path),
+    ):
+        pass
+
+
+def test_a_gate_with_the_lease_is_no_launch(tmp_path: Path) -> None:
+    elsewhere(tmp_path, "gate")
+    assert launch_at(tmp_path) is None
+    elsewhere(tmp_path, "launch")
+    assert launch_at(tmp_path) is not None
+
+
+def test_cancel_does_not_send_a_user_to_a_gate(tmp_path: Path, work: Path) -> None:
+    assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
+    elsewhere(work, "gate")
+    told = command(f"work={work}", module="cancel")
+    assert (told.code, "nothing to end" in told.out) == (0, True), told
+
+
+def test_a_holder_that_was_stalled_leaves_the_lease_of_its_successor(tmp_path: Path) -> None:
+    with work_lease(tmp_path):
+        # Silent for three minutes: another machine has taken it over meanwhile.
+        lease_file(tmp_path).unlink()
+        path = elsewhere(tmp_path, "launch")
+    found = LaunchLease.read(path)
+    assert found is not None
+    assert found.host == "node7"
+
+
+def test_a_holder_that_was_stalled_does_not_refresh_the_lease_of_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT_S", 0.01)
+    with work_lease(tmp_path):
+        lease_file(tmp_path).unlink()
+        path = elsewhere(tmp_path, "launch", silent_s=60)
+        before = path.stat().st_mtime_ns
+        time.sleep(0.2)
+        assert path.stat().st_mtime_ns == before
+
+
+def test_the_lease_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    LaunchLease(host=HERE, pid=gone.pid, since="today").write(lease_file(tmp_path))
+    with work_lease(tmp_path):
+        pass
+    elsewhere(tmp_path, "launch", silent_s=SILENCE_S + 9)
+    with work_lease(tmp_path):
+        found = LaunchLease.read(lease_file(tmp_path))
+        assert found is not None
+        assert found.pid == os.getpid()
+
+
+def test_a_damaged_lease_is_an_error_with_its_cure(tmp_path: Path) -> None:
+    lease_file(tmp_path).write_text("{")
+    with (
+        pytest.raises(UserError, match="remove the file when no launch works in this folder"),
+        work_lease(tmp_path),
+    ):
+        pass
+    assert launch_at(tmp_path) is None

@@ -1,0 +1,165 @@
+"""Submitting where a cluster has no room for a gate: nothing is lost, and nobody's jobs end."""
+
+import os
+from pathlib import Path
+
+import pytest
+from command_line import one_row_recipe
+
+from hala_hpc import gate as gate_door
+from hala_hpc.backends.slurm_queue import Seen
+from hala_hpc.command import read_line
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.records import (
+    Jobs,
+    NodeConfig,
+    NodeSummary,
+    Round,
+    RoundSpec,
+    WaitingNode,
+)
+from hala_hpc.core.resources import Resources
+from hala_hpc.feed import feed, waiting_nodes, write_waiting
+from hala_hpc.node_jobs import job_name
+from hala_hpc.plan import make_plan
+from hala_hpc.round_begin import begin_round
+from hala_hpc.run_slurm import submit_steps
+from hala_hpc.submit import living_gate, submit_node
+
+FULL = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+SPEC = RoundSpec(
+    launcher=Launcher(name="mine", backend="slurm"),
+    env="main",
+    commit="",
+    settings={},
+    resources=Resources(),
+)
+
+
+class Cluster:
+    """Commands of a SLURM that takes workers and has no room for gates."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cancelled = folder / "cancelled"
+        self.add("scontrol", 'echo "Slurmctld(primary) at here is UP"')
+        self.add("squeue", f'cat "{folder}/queue" 2>/dev/null; true')
+        self.add("scancel", f'echo "$@" >> "{self.cancelled}"')
+        self.add("sacct", "exit 1")
+        self.add(
+            "sbatch",
+            f'case "$*" in *--job-name=gate-*) echo "{FULL}" >&2; exit 1;; esac\n'
+            'echo "Submitted batch job 41"',
+        )
+
+    def add(self, name: str, body: str) -> None:
+        """A command of the cluster."""
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    return Cluster(folder)
+
+
+@pytest.fixture
+def artifact(work: Path) -> Artifact:
+    """A node whose workers run and whose gate was never submitted."""
+    found = Artifact(work / "arabic-0123456789ab")
+    found.write_config(NodeConfig(node="arabic", stage="translate", units=2))
+    asked = Round(
+        round=1,
+        key="beef",
+        assignment=((0, 1),),
+        progress_before=("0 units",),
+        began=1.0,
+        spec=SPEC,
+    )
+    found.write_round(asked)
+    found.write_jobs(Jobs(round=1, submitted=1.0, workers="12"))
+    return found
+
+
+def workers_of(artifact: Artifact) -> Seen:
+    """The workers of a node as the scheduler shows them."""
+    name = job_name("", artifact, "beef")
+    return Seen("12", "N/A", "running", "None", "N/A", name, str(artifact.logs))
+
+
+def test_workers_that_were_adopted_stay_where_there_is_no_room_for_their_gate(
+    cluster: Cluster, artifact: Artifact
+) -> None:
+    with pytest.raises(NoRoom):
+        living_gate(artifact, [workers_of(artifact)])
+    assert not cluster.cancelled.exists()
+    assert artifact.job_ids() == ["12"]
+
+
+def test_workers_that_this_call_submitted_end_where_there_is_no_room_for_their_gate(
+    cluster: Cluster, artifact: Artifact
+) -> None:
+    with pytest.raises(NoRoom):
+        submit_node(artifact, 2, SPEC)
+    assert cluster.cancelled.read_text().split()[-1] == "41"
+    assert artifact.last_round() == 1
+
+
+def test_no_room_is_told_as_what_may_succeed_later() -> None:
+    assert issubclass(NoRoom, Retry)
+
+
+def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
+    cluster: Cluster, artifact: Artifact, work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = workers_of(artifact)
+    fields = (row.id, row.elements, "RUNNING", row.reason, row.start, row.name, row.folder)
+    (cluster.folder / "queue").write_text("|".join(fields) + "\n")
+    waiting = WaitingNode(folder=artifact.folder.name, units=2, spec=SPEC)
+    write_waiting(work, [waiting])
+    feed(work)
+    assert "were not submitted" in capsys.readouterr().out
+    assert waiting_nodes(work) == (waiting,)
+    assert not cluster.cancelled.exists()
+
+
+def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifact = Artifact(work / "arabic-0123456789ab")
+    artifact.write_config(NodeConfig(node="arabic", stage="translate", units=1))
+    artifact.write_summary(NodeSummary(node="arabic", stage="translate", units=1))
+    codes: list[int] = []
+
+    def full_disk(_: Path) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(gate_door, "feed", full_disk)
+    monkeypatch.setattr(gate_door.os, "_exit", codes.append)
+    monkeypatch.setattr(gate_door.os, "umask", lambda _: 0)
+    gate_door.gate(str(artifact.folder))
+    assert codes == [0]
+    assert "No space left on device" in capsys.readouterr().err
+
+
+def test_a_launch_that_finds_no_room_for_the_gate_of_living_workers_says_so(
+    cluster: Cluster, tmp_path: Path, work: Path
+) -> None:
+    line = read_line(["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"])
+    steps = make_plan(line.nodes, line.work)
+    [step] = steps.values()
+    begun = begin_round(step.artifact, step.units, 1, SPEC)
+    name = job_name("", step.artifact, begun.key)
+    fields = ("12", "N/A", "RUNNING", "None", "N/A", name, str(step.artifact.logs))
+    (cluster.folder / "queue").write_text("|".join(fields) + "\n")
+    with pytest.raises(UserError, match="no room for another job of yours now") as caught:
+        submit_steps(line, steps)
+    assert caught.value.code == RETRY
+    assert not cluster.cancelled.exists()

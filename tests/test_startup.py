@@ -1,0 +1,79 @@
+"""Importing the package changes nothing for the process; a command sets itself up."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import launch, recipe
+
+from hala_hpc.core.fingerprint import LENGTH, fingerprint, is_fingerprint
+from hala_hpc.plan import results_in
+
+STATE = (
+    "import gc, json, os, sys; print(json.dumps([gc.get_threshold()[0] == {threshold}, "
+    "'PYDANTIC_DISABLE_PLUGINS' in os.environ, 'pydantic.plugin._loader' in sys.modules]))"
+)
+
+
+def printed(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={}
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", ["hala_hpc", "hala_hpc.data.corpus"])
+def test_an_import_changes_nothing_for_the_process(name: str) -> None:
+    before = "import gc; threshold = gc.get_threshold()[0]; "
+    after = STATE.format(threshold="threshold")
+    assert printed(f"{before}import {name}; {after}").startswith("[true, false")
+
+
+def test_importing_a_door_changes_nothing_either() -> None:
+    code = "import gc; threshold = gc.get_threshold()[0]; import hala_hpc.launch; "
+    assert printed(code + STATE.format(threshold="threshold")).startswith("[true, false")
+
+
+def test_a_command_sets_itself_up_before_pydantic_is_imported() -> None:
+    code = (
+        "import runpy, sys; sys.argv = ['launch', '--help']\n"
+        "try: runpy.run_module('hala_hpc.launch', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print()\n"
+    )
+    told = printed(code + STATE.format(threshold=50_000)).splitlines()[-1]
+    assert told == "[true, true, true]"
+
+
+def test_a_fingerprint_is_known_by_its_form() -> None:
+    print_ = fingerprint({"a": 1})
+    assert len(print_) == LENGTH
+    assert is_fingerprint(print_)
+    assert not is_fingerprint(print_[1:])
+    assert not is_fingerprint(print_[1:] + "x")
+
+
+def test_results_are_found_by_the_form_of_their_fingerprint(tmp_path: Path) -> None:
+    for name in (f"arabic-{fingerprint(1)}", "arabic-old", "latest"):
+        (tmp_path / name).mkdir()
+    assert {name: len(found) for name, found in results_in(tmp_path).items()} == {"arabic": 1}
+
+
+def test_a_run_goes_on_from_another_folder(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`run.json` names files so that the line in it can be given anywhere."""
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=1\n')
+    (tmp_path / "mine.toml").write_text('backend = "local"\n')
+    words = ["recipe=recipe.toml", "launcher=./mine.toml", f"work={work}"]
+    assert launch("stage=all", *words, cwd=tmp_path).code == 0
+    from hala_hpc.run_folder import read_run
+
+    monkeypatch.chdir("/")
+    run = read_run(work)
+    assert Path(run.recipe) == tmp_path / "recipe.toml"
+    assert f"recipe={tmp_path}/recipe.toml launcher={tmp_path}/mine.toml" in run.line
+    again = launch(*run.line.split()[3:], cwd=Path("/"))
+    assert (again.code, "nothing to submit" in again.out) == (0, True), again
