@@ -40,7 +40,7 @@ def test_a_launch_elsewhere_is_told_of_at_once(tmp_path: Path) -> None:
     elsewhere(tmp_path, "launch")
     began = time.monotonic()
     with (
-        pytest.raises(UserError, match="another launch works in .* process 7 on node7"),
+        pytest.raises(UserError, match=r"another launch works in .* process 7 on node7"),
         work_lease(tmp_path),
     ):
         pass
@@ -57,7 +57,7 @@ def test_a_gate_is_waited_for(
         if len(waits) == 3:
             path.unlink()
 
-    monkeypatch.setattr(lease.time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", sleep)
     with work_lease(tmp_path):
         assert len(waits) == 3
     told = capsys.readouterr().err
@@ -71,7 +71,7 @@ def test_a_gate_that_does_not_leave_is_named_as_one(
     elsewhere(tmp_path, "gate")
     monkeypatch.setattr(lease, "GATE_PATIENCE_S", 0)
     with (
-        pytest.raises(UserError, match="a gate submits nodes in .* process 7 on node7"),
+        pytest.raises(UserError, match=r"a gate submits nodes in .* process 7 on node7"),
         work_lease(tmp_path),
     ):
         pass

@@ -1,7 +1,6 @@
 """What a work folder keeps reads back as it was written; damaged files are one clear error."""
 
 import json
-import os
 import shutil
 import socket
 from pathlib import Path
@@ -174,7 +173,8 @@ def test_a_loss_that_is_no_number_is_kept(tmp_path: Path) -> None:
 
 
 def test_progress_holds_what_is_known_and_other_counts(tmp_path: Path) -> None:
-    word = Progress(worker=0, rank=0, attempt="a", began=1, time=2, **{"savings": 3})
+    known = {"worker": 0, "rank": 0, "attempt": "a", "began": 1, "time": 2}
+    word = Progress.model_validate({**known, "savings": 3})
     word.write(tmp_path / "word.json")
     values = json.loads((tmp_path / "word.json").read_text())
     assert values["savings"] == 3
@@ -258,7 +258,7 @@ def begun_before(folder: Path) -> Artifact:
     planned = launch("stage=all", f"recipe={folder}/recipe.toml", f"work={folder}/new")
     assert planned.code == 0, planned
     [new] = (folder / "new").glob("corpus-*")
-    os.rename(work / "corpus", work / new.name)
+    (work / "corpus").rename(work / new.name)
     run = (work / "run.json").read_text().replace("corpus-deb64680ed79", new.name)
     (work / "run.json").write_text(run)
     return Artifact(work / new.name)

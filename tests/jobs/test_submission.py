@@ -142,8 +142,8 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
         raise OSError("No space left on device")
 
     monkeypatch.setattr(gate_door, "feed", full_disk)
-    monkeypatch.setattr(gate_door.os, "_exit", codes.append)
-    monkeypatch.setattr(gate_door.os, "umask", lambda _: 0)
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(os, "umask", lambda _: 0)
     gate_door.gate(str(artifact.folder))
     assert codes == [0]
     assert "No space left on device" in capsys.readouterr().err
