@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.backends.slurm_probe import place_of, run_on_node
 from hala_hpc.core.errors import NoNode, Retry
 from hala_hpc.core.findings import Finding, State
 from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.record import Record
 from hala_hpc.doctor_environments import health, imports
 from hala_hpc.doctor_folders import READ_ONLY, launcher_folders, nearest, probe
 from hala_hpc.doctor_kinds import JobKind, label
@@ -31,21 +31,36 @@ SEEN_LIMIT_S = 60
 ASK_GPUS = ["nvidia-smi", "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"]
 
 
+class NodeVisit(Record):
+    """What the doctor looks at on a compute node."""
+
+    work: str
+    token: str
+    """A file that the login node wrote."""
+    folders: dict[str, str]
+    """By the variable that names each."""
+    pythons: dict[str, str]
+    """Interpreter of each environment."""
+    gpus: int = 0
+    """That the job asks for."""
+
+
 def node_findings(
     launcher: Launcher, kinds: Sequence[JobKind], work: Path, envs: set[str]
 ) -> list[Finding]:
     """Send the doctor to one node for each place that jobs may go to; waits for the nodes."""
     places = {place_of(kind.asked): kind for kind in kinds}
     token = nearest(work) / f".doctor-{socket.gethostname()}-{os.getpid()}.tmp"
-    spec = {
-        "work": str(work),
-        "token": str(token),
-        "folders": {name: str(one) for name, one in launcher_folders(launcher.environment).items()},
-        "pythons": {env: launcher.python_of(env) for env in sorted(envs)},
-    }
+    folders = launcher_folders(launcher.environment)
+    asked = NodeVisit(
+        work=str(work),
+        token=str(token),
+        folders={name: str(one) for name, one in folders.items()},
+        pythons={env: launcher.python_of(env) for env in sorted(envs)},
+    )
     try:
         token.write_text(token.name)
-        return [one for kind in places.values() for one in visit(launcher, kind, spec)]
+        return [one for kind in places.values() for one in visit(launcher, kind, asked)]
     except OSError as error:
         what = f"work {work} cannot be written: {error.strerror}"
         return [Finding("nodes", "bad", what, "nothing to look for on a node", "name another work")]
@@ -54,10 +69,10 @@ def node_findings(
             token.unlink()
 
 
-def visit(launcher: Launcher, kind: JobKind, spec: dict[str, Any]) -> list[Finding]:
+def visit(launcher: Launcher, kind: JobKind, asked: NodeVisit) -> list[Finding]:
     """What the doctor finds on one node."""
     words = [launcher.python_of("main"), "-m", "hala_hpc.doctor_on_node"]
-    own = json.dumps({**spec, "gpus": kind.asked.gpus_per_node})
+    own = asked.model_copy(update={"gpus": kind.asked.gpus_per_node}).line()
     try:
         told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
     except Retry as error:
@@ -69,16 +84,16 @@ def visit(launcher: Launcher, kind: JobKind, spec: dict[str, Any]) -> list[Findi
     return [Finding(**one) for one in json.loads(told.splitlines()[-1])]
 
 
-def look(spec: dict[str, Any]) -> Iterator[Finding]:
+def look(asked: NodeVisit) -> Iterator[Finding]:
     """What is found on this node."""
-    yield shared(Path(spec["token"]))
-    yield probe(f"work {spec['work']}", "work", nearest(Path(spec["work"])), True)
-    for name, path in spec["folders"].items():
+    yield shared(Path(asked.token))
+    yield probe(f"work {asked.work}", "work", nearest(Path(asked.work)), True)
+    for name, path in asked.folders.items():
         yield probe(f"{name} {path}", name, nearest(Path(path)), name not in READ_ONLY)
-    for env, python in spec["pythons"].items():
+    for env, python in asked.pythons.items():
         yield health(env, python)
         yield imports(env, python)
-    if spec["gpus"]:
+    if asked.gpus:
         yield gpus()
 
 
@@ -114,7 +129,7 @@ def gpus() -> Finding:
 def main() -> None:
     """Print what is found on this node, its name before each line."""
     host = os.environ.get("SLURMD_NODENAME", socket.gethostname())
-    found = look(json.loads(sys.argv[1]))
+    found = look(NodeVisit.from_json(sys.argv[1], "argument of doctor_on_node"))
     print(json.dumps([asdict(replace(one, what=f"on {host}: {one.what}")) for one in found]))
 
 

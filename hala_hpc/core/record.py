@@ -76,6 +76,10 @@ class Record(BaseModel):
         """The content of the file."""
         return json.dumps(self.to_values(), ensure_ascii=False, indent=1) + "\n"
 
+    def line(self) -> str:
+        """The same in one line without an end, for pipes and arguments."""
+        return json.dumps(self.to_values(), ensure_ascii=False)
+
     def write(self, path: Path) -> None:
         """Write the file whole or not at all, over an older one."""
         write_text(path, self.to_json())

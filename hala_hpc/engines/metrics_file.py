@@ -4,7 +4,6 @@
 the GPU's peak (MFU), seconds, memory. After a stop both go on at the step of the checkpoint.
 """
 
-import json
 from pathlib import Path
 from typing import ClassVar
 
@@ -46,10 +45,6 @@ class StepFigures(Record):
     def _leave_out_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, float]:
         return {name: value for name, value in serialize(self).items() if value is not None}
 
-    def line(self) -> str:
-        """As it stands in the file."""
-        return json.dumps(self.to_values()) + "\n"
-
 
 class MetricsFile:
     """Writes the figures of one training; rank 0 alone has one.
@@ -70,7 +65,7 @@ class MetricsFile:
 
     def write(self, figures: StepFigures) -> None:
         """Write the figures of a step."""
-        self._lines.write(figures.line())
+        self._lines.write(f"{figures.line()}\n")
         self._lines.flush()
         for name, value in figures.to_values().items():
             if name not in ("step", "time"):
@@ -86,7 +81,7 @@ def cut_after(path: Path, step: int) -> None:
     """Leave the lines of steps up to `step`; a line that a kill cut short goes as well."""
     if not path.exists():
         return
-    kept = [line.line() for line in read_metrics(path) if line.step <= step]
+    kept = [f"{line.line()}\n" for line in read_metrics(path) if line.step <= step]
     with whole_file(path) as temporary:
         temporary.write_text("".join(kept), encoding="utf-8")
 

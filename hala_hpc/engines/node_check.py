@@ -3,7 +3,6 @@
 The GPUs are looked at by a child process (`node_look`), so that nothing of it stays on them.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -11,9 +10,9 @@ import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from hala_hpc.core.errors import CANNOT_CREATE, BadNode, Retry, UserError
+from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
 
 #: How long the child may take: imports from a busy file system, GPUs, and waiting for other ranks.
@@ -30,6 +29,26 @@ ANSWER = "node_look:"
 SHOWN_LINES = 5
 
 
+class NodeQuestion(Record):
+    """What the child looks for."""
+
+    gpus: int
+    """Of the job on this node."""
+    ranks_per_node: int
+    free_share: float
+    """Share of a GPU's memory that must be free."""
+
+
+class NodeAnswer(Record):
+    """What the child found."""
+
+    bad_nodes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """Lines for people; without bad nodes, what no other node would mend."""
+    told: str = ""
+    """A line when all is well."""
+
+
 def check_node(resources: Resources, work: Path) -> None:
     """Look at this node's disks and GPUs; prints a line when all is well.
 
@@ -44,11 +63,11 @@ def check_node(resources: Resources, work: Path) -> None:
     if not resources.check_gpus or not has_gpu_build():
         return
     answer = look(node, resources)
-    if bad := answer["bad_nodes"]:
-        raise BadNode("; ".join(answer["faults"]), nodes=bad)
-    if answer["faults"]:
-        raise Retry("; ".join(answer["faults"]))
-    print(f"node {node}: {answer['told']}", flush=True)
+    if answer.bad_nodes:
+        raise BadNode("; ".join(answer.faults), nodes=answer.bad_nodes)
+    if answer.faults:
+        raise Retry("; ".join(answer.faults))
+    print(f"node {node}: {answer.told}", flush=True)
 
 
 def require_room(node: str, work: Path) -> None:
@@ -75,15 +94,15 @@ def has_gpu_build() -> bool:
         return False
 
 
-def look(node: str, resources: Resources) -> dict[str, Any]:
-    """What the child says: `faults` (lines), `bad_nodes`, and `told`, a line when all is well."""
-    asked = {
-        "gpus": resources.gpus_per_node,
-        "ranks_per_node": resources.ranks_per_node,
-        "free_share": LEAST_FREE_SHARE,
-    }
+def look(node: str, resources: Resources) -> NodeAnswer:
+    """What the child finds."""
+    asked = NodeQuestion(
+        gpus=resources.gpus_per_node,
+        ranks_per_node=resources.ranks_per_node,
+        free_share=LEAST_FREE_SHARE,
+    )
     child = subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.engines.node_look", json.dumps(asked)],
+        [sys.executable, "-m", "hala_hpc.engines.node_look", asked.line()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -99,8 +118,7 @@ def look(node: str, resources: Resources) -> dict[str, Any]:
         ) from None
     answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
     if answers:
-        answer: dict[str, Any] = json.loads(answers[-1].removeprefix(ANSWER))
-        return answer
+        return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_look")
     end = " | ".join(said.splitlines()[-SHOWN_LINES:])
     raise BadNode(
         f"node {node}: the look at its GPUs ended with code {child.returncode}: {end}",

@@ -3,7 +3,6 @@
 `python -m hala_hpc.engines.node_look <JSON>`. Its last line is the answer, as JSON.
 """
 
-import json
 import os
 import sys
 import time
@@ -12,9 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 from hala_hpc.core.ports import NEIGHBOURS
+from hala_hpc.core.record import Record
 from hala_hpc.engines import gpu_cards
 from hala_hpc.engines.gpu_cards import Card, Gpus
-from hala_hpc.engines.node_check import ANSWER
+from hala_hpc.engines.node_check import ANSWER, NodeAnswer, NodeQuestion
 
 #: Memory of a process that has just ended is free after a moment, in seconds.
 FREE_WAIT_S = 20.0
@@ -24,24 +24,31 @@ MEET_LIMIT_S = 300
 PORT_AFTER = NEIGHBOURS - 1
 
 
-def card_faults(gpus: Gpus, asked: dict[str, Any], local_rank: int) -> list[str]:
+class RankFaults(Record):
+    """What one rank tells the others."""
+
+    node: str
+    faults: tuple[str, ...] = ()
+
+
+def card_faults(gpus: Gpus, asked: NodeQuestion, local_rank: int) -> list[str]:
     """What is wrong with the GPUs of this rank; a line each.
 
     Every rank of a node sees all of the job's GPUs there, and looks at its part of them.
     """
     found = gpus.count()
-    if found < asked["gpus"]:
-        return [f"{found} GPUs can be seen, but {asked['gpus']} were asked for"]
-    if found > asked["gpus"]:
-        print(f"{found} GPUs can be seen, though {asked['gpus']} were asked for")
-    own = range(local_rank % asked["ranks_per_node"], asked["gpus"], asked["ranks_per_node"])
+    if found < asked.gpus:
+        return [f"{found} GPUs can be seen, but {asked.gpus} were asked for"]
+    if found > asked.gpus:
+        print(f"{found} GPUs can be seen, though {asked.gpus} were asked for")
+    own = range(local_rank % asked.ranks_per_node, asked.gpus, asked.ranks_per_node)
     # Where more ranks than GPUs are asked for, they share them.
-    own_or_shared = list(own) or [local_rank % asked["gpus"]]
+    own_or_shared = list(own) or [local_rank % asked.gpus]
     cards = [gpus.card(number) for number in own_or_shared]
     errors = gpu_cards.uncorrected_errors()
     faults = []
     for card in cards:
-        fault = memory_fault(gpus, card, asked["free_share"])
+        fault = memory_fault(gpus, card, asked.free_share)
         fault = fault or error_fault(errors.get(card.uuid)) or gpus.product_fault(card.number)
         faults += [f"GPU {card.number} ({card.name}, {card.uuid}): {fault}"] if fault else []
     return faults
@@ -68,7 +75,7 @@ def error_fault(errors: int | None) -> str:
     return f"{errors} uncorrected memory errors (ECC) since its driver was loaded" if errors else ""
 
 
-def meet(faults: Sequence[str], gpus: Gpus, rank: int, world: int) -> dict[str, Any]:
+def meet(faults: Sequence[str], gpus: Gpus, rank: int, world: int) -> NodeAnswer:
     """The faults of all ranks, each with its node, and whether they can add up a number.
 
     A rank that never comes is named by its number alone: nobody knows its node.
@@ -79,15 +86,16 @@ def meet(faults: Sequence[str], gpus: Gpus, rank: int, world: int) -> dict[str, 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]) + PORT_AFTER
     try:
         store = distributed.TCPStore(address, port, world, rank == 0, limit)
-        store.set(f"rank-{rank}", json.dumps({"node": own_node(), "faults": list(faults)}))
-        told = [json.loads(store.get(f"rank-{number}")) for number in range(world)]
+        store.set(f"rank-{rank}", RankFaults(node=own_node(), faults=tuple(faults)).line())
+        ranks = [f"rank-{number}" for number in range(world)]
+        told = [RankFaults.from_json(store.get(name), name) for name in ranks]
     except (distributed.DistError, RuntimeError) as error:
-        return {"bad_nodes": [], "faults": [f"the ranks do not find each other: {error}"]}
-    answer = answer_of([(one["node"], one["faults"]) for one in told])
-    if not answer["faults"]:
+        return NodeAnswer(faults=(f"the ranks do not find each other: {error}",))
+    answer = answer_of(told)
+    if not answer.faults:
         wrong = sum_fault(distributed.PrefixStore("sum", store), gpus, rank, world)
-        nodes = ", ".join(dict.fromkeys(one["node"] for one in told))
-        answer["faults"] = [f"{wrong} (nodes {nodes})"] if wrong else []
+        nodes = ", ".join(dict.fromkeys(one.node for one in told))
+        answer = NodeAnswer(faults=(f"{wrong} (nodes {nodes})",) if wrong else ())
     # Rank 0 holds the store: it is the last to leave.
     store.set(f"left-{rank}", "1")
     if rank == 0:
@@ -111,12 +119,12 @@ def sum_fault(store: Any, gpus: Gpus, rank: int, world: int) -> str:
     return "" if found == expected else f"the ranks add up to {found} instead of {expected}"
 
 
-def answer_of(told: Sequence[tuple[str, list[str]]]) -> dict[str, Any]:
-    """What each node says, as one answer."""
-    return {
-        "bad_nodes": list(dict.fromkeys(node for node, faults in told if faults)),
-        "faults": [f"node {node}: {fault}" for node, faults in told for fault in faults],
-    }
+def answer_of(told: Sequence[RankFaults]) -> NodeAnswer:
+    """What each rank says, as one answer."""
+    return NodeAnswer(
+        bad_nodes=tuple(dict.fromkeys(one.node for one in told if one.faults)),
+        faults=tuple(f"node {one.node}: {fault}" for one in told for fault in one.faults),
+    )
 
 
 def own_node() -> str:
@@ -124,22 +132,24 @@ def own_node() -> str:
     return os.environ["HALA_NODE"]
 
 
-def main(asked: dict[str, Any]) -> dict[str, Any]:
+def main(asked: NodeQuestion) -> NodeAnswer:
     """The answer of this rank."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     try:
         gpus = gpu_cards.Gpus()
         faults = card_faults(gpus, asked, local_rank)
-        alone = answer_of([(own_node(), faults)])
-        answer = meet(faults, gpus, rank, world) if world > 1 else alone
+        alone = RankFaults(node=own_node(), faults=tuple(faults))
+        answer = meet(faults, gpus, rank, world) if world > 1 else answer_of([alone])
     except ImportError as error:
         # Another node has the same environment: nothing is won by going there.
-        answer = {"bad_nodes": [], "faults": [f"the environment is broken: {error}"]}
-    return answer | {"told": f"{asked['gpus']} GPUs are free, without errors, and calculate"}
+        answer = NodeAnswer(faults=(f"the environment is broken: {error}",))
+    told = f"{asked.gpus} GPUs are free, without errors, and calculate"
+    return answer.model_copy(update={"told": told})
 
 
 if __name__ == "__main__":
-    print(f"\n{ANSWER}{json.dumps(main(json.loads(sys.argv[1])))}", flush=True)
+    found = main(NodeQuestion.from_json(sys.argv[1], "argument of node_look"))
+    print(f"\n{ANSWER}{found.line()}", flush=True)
     # os._exit: collectives leave threads behind that can hold an ordinary exit.
     os._exit(0)

@@ -42,9 +42,9 @@ class PieceEnd(Record):
         """Whether these are the lines that were written."""
         return self.rows == len(lines) and self.digest == digest(lines)
 
-    def line(self) -> bytes:
+    def encoded(self) -> bytes:
         """As it stands in the piece."""
-        return json.dumps(self.to_values()).encode() + b"\n"
+        return f"{self.line()}\n".encode()
 
 
 class UnitPieces:
@@ -98,7 +98,7 @@ class UnitPieces:
         path = self.folder / f"piece-{self.attempt}-{self._number:05d}.jsonl"
         with whole_file(path) as temporary, temporary.open("wb") as file:
             file.writelines(lines)
-            file.write(PieceEnd.of(lines, self.costs - self._written).line())
+            file.write(PieceEnd.of(lines, self.costs - self._written).encoded())
         offset = 0
         for index, line in self._held.items():
             self._piece[index], self._offset[index] = len(self._pieces), offset
@@ -151,7 +151,7 @@ def forget_rejections(folder: Path) -> None:
             continue
         end = PieceEnd.of(good, PieceEnd.from_json(lines[-1], path).costs)
         with whole_file(path) as temporary:
-            temporary.write_bytes(b"".join(good) + end.line())
+            temporary.write_bytes(b"".join(good) + end.encoded())
 
 
 def whole_lines(path: Path) -> list[bytes] | None:
