@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from command_line import command, launch, one_row_recipe, recipe
+from says import says
 from slow_run import launcher_word, nodes_of, recipe_word, standin_variables, wait_until
 
 from hala_hpc.backends.slurm_reasons import plain_reason
+
+pytestmark = pytest.mark.kinds
 
 
 @pytest.mark.slow
@@ -46,11 +49,11 @@ def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
     report = nodes_of(work)["report"]
     assert report["expected_start"] > time.strftime("%FT%T")
     told = command(f"work={work}", module="status").out
-    assert "report waits: it may not begin yet" in told
-    assert "report is expected to start at" in told
-    assert "GPU hours are spent" in told
+    says(told, "report waits: it may not begin yet")
+    says(told, "report is expected to start at")
+    says(told, "GPU hours are spent")
     subprocess.run(["scontrol", "hold", jobs(work, "report")["workers"]], check=True)
-    assert "scontrol release" in nodes_of(work)["report"]["why"]
+    says(nodes_of(work)["report"]["why"], "scontrol release")
     assert command(f"work={work}", module="cancel").code == 0
     assert nodes_of(work)["report"]["state"] == "new"
 
@@ -96,7 +99,8 @@ def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
 
 def test_status_of_a_folder_without_a_run_says_how_to_start_one(tmp_path: Path) -> None:
     told = command(f"work={tmp_path}", module="status")
-    assert (told.code, "holds no run" in told.err) == (66, True)
+    assert told.code == 66
+    says(told.err, "holds no run")
 
 
 def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) -> None:
@@ -127,7 +131,7 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
         ]
     }
     stale = command(f"work={work}", module="status")
-    assert "1 of 1 nodes are done" in stale.out
+    says(stale.out, "1 of 1 nodes are done")
 
 
 def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
@@ -142,7 +146,7 @@ def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
     told = command(f"work={work}", "format=json", module="status", PATH="/nowhere")
     assert told.code == 0, told
     assert json.loads(told.out)["nodes"][0]["state"] == "partial"
-    assert "does not answer" in told.err
+    says(told.err, "does not answer")
 
 
 def corpus_line(folder: Path, text: str, units: int = 2) -> str:
@@ -156,10 +160,10 @@ def test_status_says_why_a_node_failed(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", line, f"work={work}").code == 65
     node = nodes_of(work)["corpus"]
     assert node["state"] == "failed"
-    assert "9 of 10 rows are rejected" in node["why"]
+    says(node["why"], "9 of 10 rows are rejected")
     told = command(f"work={work}", module="status").out
-    assert f"corpus has failed: {node['why']}" in told
-    assert told.endswith(f"python -m hala_hpc.logs work={work}\n")
+    says(told, f"corpus has failed: {node['why']}")
+    says(told, f"python -m hala_hpc.logs work={work}\n")
 
 
 def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work: Path) -> None:
@@ -173,8 +177,8 @@ def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work:
         told = command(f"work={work}", "follow=true", module="status")
         assert running.wait() == 0
     assert told.code == 0, told
-    assert "0 of 3 nodes are done" in told.out
-    assert told.out.endswith("3 of 3 nodes are done\n")
+    says(told.out, "0 of 3 nodes are done")
+    says(told.out, "3 of 3 nodes are done\n")
     assert "\x1b" not in told.out
 
 
@@ -183,7 +187,7 @@ def test_following_what_has_failed_ends_with_its_code(tmp_path: Path, work: Path
     assert launch("stage=all", line, f"work={work}").code == 65
     told = command(f"work={work}", "follow=true", "format=json", module="status")
     assert told.code == 65
-    assert "nothing is at work" in told.err
+    says(told.err, "nothing is at work")
     assert json.loads(told.out.splitlines()[-1])["nodes"][0]["state"] == "failed"
 
 
@@ -204,7 +208,8 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
     told = command(f"work={work}", module="status", PATH=f"{commands}:/usr/bin:/bin")
     assert told.code == 0, told
     assert "partial" in told.out
-    assert told.err.count("the scheduler does not answer") == 1
+    assert len(told.err.splitlines()) == 1
+    says(told.err, "the scheduler does not answer")
     assert len((tmp_path / "asked").read_text().splitlines()) == 1
 
 
@@ -231,4 +236,4 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
     ],
 )
 def test_reasons_of_slurm_are_told_in_plain_words(reason: str, words: str) -> None:
-    assert words in plain_reason(reason, "12")
+    says(plain_reason(reason, "12"), words)

@@ -7,12 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
+from says import says
 from tiny_models import untrained_model
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import RETRY
+from hala_hpc.core.errors import RETRY, FailureClass
 from hala_hpc.core.files import read_json
 from hala_hpc.engines.watchdog import LOOK_S, OWN_WORDS_S
+
+pytestmark = pytest.mark.kinds
 
 #: `leave` says why and leaves, as the attempt's does.
 START = """
@@ -104,8 +107,8 @@ def test_a_killed_engine_process_is_noticed() -> None:
 def test_an_engine_whose_steps_no_longer_end_is_noticed() -> None:
     code, said = run(STAND_IN + "with EngineWatch(1, leave) as w: w.beat(7); time.sleep(30)")
     assert code == 75
-    assert said.startswith("the engine hangs: no step ended in ")
-    assert said.endswith("(engine.hang_limit_s=1) while 7 requests were in flight\n")
+    says(said, "the engine hangs: no step ended in ")
+    says(said, "(engine.hang_limit_s=1) while 7 requests were in flight\n")
 
 
 def test_the_engine_processes_are_killed_before_the_attempt_leaves() -> None:
@@ -215,7 +218,8 @@ def test_the_record_of_the_attempt_says_that_the_engine_hung(tmp_path: Path) -> 
         artifact.folder.glob("attempts/r0000-*.json"), key=lambda path: -len(path.name)
     )
     [reason] = read_json(record)["reasons"]
-    assert reason.startswith("the engine hangs: no step ended in 1 s (engine.hang_limit_s=0.5)")
+    says(reason, "the engine hangs: no step ended in 1 s (engine.hang_limit_s=0.5)")
+    assert read_json(record)["kind"] == FailureClass.ENGINE
     assert reason in artifact.log_file(0).read_text()
     # Where the main thread was.
     assert 'model-code", line' in artifact.log_file(0).read_text()

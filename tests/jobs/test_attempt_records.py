@@ -15,6 +15,8 @@ from hala_hpc.jobs.attempt_records import (
 )
 from hala_hpc.jobs.log_file import HEAD, head_of
 
+pytestmark = pytest.mark.kinds
+
 
 @pytest.mark.parametrize(
     ("name", "text"),

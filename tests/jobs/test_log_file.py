@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import SEARCH_BYTES, LogPart, head_of, part_of, parts_of, tail, tail_of
+
+pytestmark = pytest.mark.kinds
 
 FIRST, SECOND, THIRD = (str(AttemptName(number, 0, "7_0", 0)) for number in (1, 2, 3))
 #: What a log of months may hold. On the disk it is a hole.

@@ -1,10 +1,19 @@
 """With this folder on PYTHONPATH and HALA_STANDIN set, jobs take the stand-in for their engine.
 
 With HALA_ENGINE_LOG set, the real engine notes each answer in that file as the stand-in does. With
-HALA_FAULT set, jobs meet a fault (see `faults.py`).
+HALA_FAULT set, jobs meet a fault (see `faults.py`). With HALA_REWORDED set, the package says
+everything in other words (see `../wording/reworded.py`).
 """
 
 import os
+import sys
+
+if folder := os.environ.get("HALA_REWORDED"):
+    # This file stands in the place of that of the folder.
+    sys.path.append(folder)
+    import reworded
+
+    reworded.install()
 
 if os.environ.get("HALA_STANDIN"):
     from standin_engine import StandInGenerator

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from command_line import launch, one_row_recipe
+from says import says
 from slow_run import STANDIN, recipe_word, standin_variables
 
 from hala_hpc.core.artifact import Artifact
@@ -21,6 +22,8 @@ from hala_hpc.jobs.failures.policy import BAD_NODES, BLAMELESS
 from hala_hpc.round_begin import begin_round
 from hala_hpc.round_end import blameless_rounds, idle_rounds
 from hala_hpc.submit import next_spec
+
+pytestmark = pytest.mark.kinds
 
 MODEL_AND_CORPUS = {"model": "org/model", "corpus": "@corpus"}
 
@@ -78,11 +81,13 @@ def test_bad_nodes_join_those_that_were_excluded_before(tmp_path: Path) -> None:
     assert decision.code == 0
     assert decision.is_blameless
     assert decision.spec.resources.options["exclude"] == "node[7-9],node3"
-    assert decision.spec.because == ("node3 is excluded: why it was node_failure",)
+    (because,) = decision.spec.because
+    says(because, "node3 is excluded: why it was node_failure")
     assert adjusted_spec(artifact, spec) == decision.spec
     again = fails(artifact, decision.spec, at(FailureClass.NODE_FAILURE, "node4"))
     assert again.spec.resources.options["exclude"] == "node[7-9],node3,node4"
-    assert again.spec.because == ("node4 is excluded: why it was node_failure",)
+    (because,) = again.spec.because
+    says(because, "node4 is excluded: why it was node_failure")
 
 
 def test_nodes_that_were_asked_for_by_name_are_not_left_out(tmp_path: Path) -> None:
@@ -90,7 +95,7 @@ def test_nodes_that_were_asked_for_by_name_are_not_left_out(tmp_path: Path) -> N
         node(tmp_path), make_spec(options={"nodelist": "node1"}), at(FailureClass.NODE_FAILURE)
     )
     assert decision.code == 69
-    assert "options.nodelist=node1" in decision.reasons[0].text
+    says(decision.reasons[0].text, "options.nodelist=node1")
 
 
 def test_too_many_bad_nodes_are_another_trouble(tmp_path: Path) -> None:
@@ -101,7 +106,7 @@ def test_too_many_bad_nodes_are_another_trouble(tmp_path: Path) -> None:
         spec = decision.spec
     decision = fails(artifact, spec, at(FailureClass.NODE_FAILURE, "node8"))
     assert decision.code == 69
-    assert "9 nodes failed (node0, node1," in decision.reasons[0].text
+    says(decision.reasons[0].text, "9 nodes failed (node0, node1,")
 
 
 def test_a_node_where_engines_die_twice_is_excluded(tmp_path: Path) -> None:
@@ -115,7 +120,7 @@ def test_a_node_where_engines_die_twice_is_excluded(tmp_path: Path) -> None:
     assert first.spec.because == ()
     second = fails(artifact, first.spec, at(FailureClass.ENGINE, "node2", "c"))
     assert second.spec.resources.options["exclude"] == "node2"
-    assert "the engine ended 2 times there" in second.spec.because[0]
+    says(second.spec.because[0], "the engine ended 2 times there")
 
 
 @pytest.mark.parametrize(
@@ -128,11 +133,12 @@ def test_memory_grows_by_half_up_to_its_limit(
     decision = fails(artifact, spec, at(FailureClass.HOST_OOM), memory_limit_gb=site)
     assert decision.spec.resources.mem_gb == expected
     told = f"mem_gb is {expected} instead of 100: why it was host_oom"
-    assert decision.spec.because == (told,)
+    (because,) = decision.spec.because
+    says(because, told)
     if expected < 150:
         last = fails(artifact, decision.spec, at(FailureClass.HOST_OOM), memory_limit_gb=site)
         assert last.code == 78
-        assert f"{expected} is the most" in last.reasons[0].text
+        says(last.reasons[0].text, f"{expected} is the most")
 
 
 def test_memory_that_grows_is_no_idleness(tmp_path: Path) -> None:
@@ -152,9 +158,10 @@ def test_rows_at_once_are_halved_down_to_one(tmp_path: Path) -> None:
         spec = decision.spec
         seen.append(spec.settings["engine"]["max_num_seqs"])
     assert seen == [128, 64, 32, 16, 8, 4, 2, 1]
-    assert "engine.max_num_seqs is 1 instead of 2: out of the GPU's memory" in spec.because[0]
+    says(spec.because[0], "engine.max_num_seqs is 1 instead of 2: out of the GPU's memory")
     decision = fails(artifact, spec, at(FailureClass.GPU_OOM))
-    assert (decision.code, "single row" in decision.reasons[0].text) == (78, True)
+    assert decision.code == 78
+    says(decision.reasons[0].text, "single row")
 
 
 def test_preemptions_without_progress_are_not_idle_but_have_a_bound(tmp_path: Path) -> None:
@@ -172,9 +179,7 @@ def test_preemptions_without_progress_are_not_idle_but_have_a_bound(tmp_path: Pa
     record.write(artifact.attempt_file(str(AttemptName(artifact.last_round(), 0, "7_0", 0))))
     verdict = close(artifact)
     assert (verdict.state, verdict.code) == ("failed", 75)
-    assert verdict.reasons[0].text.startswith(
-        f"{BLAMELESS.limit} rounds of jobs were preempted or lost"
-    )
+    says(verdict.reasons[0].text, f"{BLAMELESS.limit} rounds of jobs were preempted or lost")
 
 
 def test_time_that_runs_out_without_progress_is_idle(tmp_path: Path) -> None:
@@ -190,7 +195,7 @@ def test_a_job_that_somebody_cancelled_is_not_tried_again(tmp_path: Path) -> Non
         node(tmp_path), make_spec(), at(FailureClass.PREEMPTED), at(FailureClass.CANCELLED)
     )
     assert decision.code == 75
-    assert decision.reasons[0].text.endswith("the same line goes on")
+    says(decision.reasons[0].text, "the same line goes on")
 
 
 def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
@@ -206,7 +211,7 @@ def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
         spec = decision.spec
     decision = fails(artifact, spec, at(FailureClass.EXCEPTION, "node1", "c", "same"))
     assert decision.code == 70
-    assert decision.reasons[0].text.startswith("3 attempts ended with the same traceback, same: ")
+    says(decision.reasons[0].text, "3 attempts ended with the same traceback, same: ")
     fresh = make_spec()
     assert fails(artifact, fresh, at(FailureClass.EXCEPTION, "node1", "d", "same")).code == 0, (
         "a person asked again"
@@ -221,7 +226,7 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
     line = ["stage=arabic", recipe_word(tmp_path, 40), f"work={work}"]
     told = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
     assert told.code == 0, told
-    assert "engine.max_num_seqs is 16 instead of 32" in told.err
+    says(told.err, "engine.max_num_seqs is 16 instead of 32")
     summary = json.loads((work / "latest/arabic/summary.json").read_text())
     assert [text.partition(":")[0] for text in summary["because"]] == [
         "engine.max_num_seqs is 16 instead of 32",
@@ -234,5 +239,5 @@ def test_a_defect_on_this_machine_ends_after_two_idle_rounds(tmp_path: Path, wor
     line = ["stage=all", one_row_recipe(tmp_path), f"work={work}"]
     told = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
     assert told.code == 70
-    assert "2 rounds of jobs ended without progress" in told.err
+    says(told.err, "2 rounds of jobs ended without progress")
     assert "ZeroDivisionError" in told.err

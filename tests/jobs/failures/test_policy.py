@@ -6,6 +6,8 @@ from hala_hpc.core.errors import FailureClass
 from hala_hpc.jobs.failures.policy import POLICY, Action, Blame, Counted
 from hala_hpc.jobs.failures.remedies import REMEDIES
 
+pytestmark = pytest.mark.kinds
+
 #: Actions that change nothing in the spec of a round: the same again, or no other round.
 UNCHANGED = {Action.RESUBMIT, Action.STOP, Action.LEAVE_TO_USER}
 

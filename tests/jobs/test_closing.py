@@ -1,0 +1,137 @@
+"""What a gate decides, by state, code and class, from the files of a node."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from says import says
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.records import (
+    AttemptRecord,
+    FailureReport,
+    InputFacts,
+    NodeConfig,
+    RoundSpec,
+    UnitMarker,
+)
+from hala_hpc.core.resources import Resources
+from hala_hpc.gate import close
+from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.node_status import WhyKind, why_failed
+from hala_hpc.round_begin import begin_round
+from hala_hpc.submit import next_spec
+
+pytestmark = pytest.mark.kinds
+
+SPEC = RoundSpec(
+    launcher=Launcher(name="test", backend="local"),
+    env="main",
+    commit="",
+    settings={"units": 1},
+    resources=Resources(),
+)
+
+
+def node(work: Path, inputs: dict[str, InputFacts] | None = None) -> Artifact:
+    """A node of one unit whose first round has begun."""
+    artifact = Artifact(work / "node-12345678")
+    config = NodeConfig(node="node", stage="sample", units=1, inputs=inputs or {})
+    artifact.write_config(config)
+    begin_round(artifact, 1, 1, SPEC)
+    return artifact
+
+
+def ends(artifact: Artifact, **record: Any) -> None:
+    """The only attempt of the last round ended so."""
+    name = AttemptName(artifact.last_round(), 0, "7", 0)
+    AttemptRecord(worker=0, **record).write(artifact.attempt_file(str(name)))
+
+
+def kinds(report: FailureReport | None) -> list[FailureClass | None]:
+    assert report is not None
+    return [reason.kind for reason in report.reasons]
+
+
+def test_a_node_whose_input_failed_says_that_it_only_follows(tmp_path: Path) -> None:
+    facts = InputFacts(kind="corpus", fingerprint="0", artifact="first-00000000")
+    artifact = node(tmp_path, {"first": facts})
+    verdict = close(artifact)
+    assert (verdict.state, verdict.code) == ("failed", 66)
+    assert kinds(artifact.failure()) == [FailureClass.SECONDARY]
+    assert why_failed(artifact).kind is WhyKind.INPUT_FAILED
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(65, FailureClass.BAD_DATA), (78, FailureClass.CONFIG_ERROR)]
+)
+def test_what_another_attempt_cannot_mend_ends_the_node_at_once(
+    code: int, kind: FailureClass, tmp_path: Path
+) -> None:
+    artifact = node(tmp_path)
+    ends(artifact, code=code, reasons=["one reason", "another"])
+    verdict = close(artifact)
+    assert (verdict.state, verdict.code) == ("failed", code)
+    assert kinds(artifact.failure()) == [kind, kind]
+    assert why_failed(artifact).kind is WhyKind.FAILED
+
+
+def test_a_round_without_progress_is_tried_again_and_a_second_ends_the_node(
+    tmp_path: Path,
+) -> None:
+    artifact = node(tmp_path)
+    ends(artifact, code=70, reasons=["RuntimeError: no"], signature="x")
+    log = artifact.log_file(0)
+    log.parent.mkdir(parents=True)
+    log.write_text("--- 2026-11-30 10:00:00 r0002-w00000-7-0 on node\nTraceback\nlast words\n")
+    verdict = close(artifact)
+    assert (verdict.state, verdict.code) == ("again", 75)
+    begin_round(artifact, 1, 1, next_spec(artifact, SPEC))
+    ends(artifact, code=70, reasons=["RuntimeError: no"], signature="x")
+    verdict = close(artifact)
+    assert (verdict.state, verdict.code) == ("failed", 70)
+    report = artifact.failure()
+    assert kinds(report) == [None, FailureClass.EXCEPTION]
+    assert report is not None
+    assert report.reasons[1].text == "RuntimeError: no"
+    assert report.reasons[1].log_tail[1:] == ("  Traceback", "  last words")
+    says(report.reasons[1].log_tail[0], f"the end of {log}:")
+    says(report.reasons[0].text, "2 rounds of jobs ended without progress")
+    assert "last words" not in why_failed(artifact).text
+
+
+def test_workers_that_left_nothing_are_without_a_report(tmp_path: Path) -> None:
+    artifact = node(tmp_path)
+    assert close(artifact).state == "again"
+    begin_round(artifact, 1, 1, next_spec(artifact, SPEC))
+    assert close(artifact).state == "failed"
+    assert kinds(artifact.failure()) == [None, FailureClass.NO_REPORT]
+
+
+def test_a_round_that_made_progress_does_not_count_as_idle(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path / "node-12345678")
+    artifact.write_config(NodeConfig(node="node", stage="sample", units=3))
+    spec = SPEC
+    for unit in range(2):
+        begin_round(artifact, 3, 1, spec)
+        ends(artifact, code=75, reasons=["killed"])
+        artifact.write_mark(UnitMarker(unit=unit))
+        verdict = close(artifact)
+        assert (verdict.state, verdict.code) == ("again", 75)
+        spec = next_spec(artifact, spec)
+        assert spec.idle_rounds == 0
+
+
+def test_a_failure_of_an_older_version_is_read_with_its_log_apart(tmp_path: Path) -> None:
+    artifact = node(tmp_path)
+    artifact.failure_file.write_text(
+        '{"code": 70, "reasons": ["2 rounds", "RuntimeError: no", "the end of /x:", "  line"], '
+        '"time": 1.0}'
+    )
+    report = artifact.failure()
+    assert report is not None
+    assert [reason.text for reason in report.reasons] == ["2 rounds", "RuntimeError: no"]
+    assert report.reasons[1].log_tail == ("the end of /x:", "  line")
+    assert why_failed(artifact).text == "2 rounds; RuntimeError: no"
