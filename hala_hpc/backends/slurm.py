@@ -93,7 +93,7 @@ class SlurmBackend:
         return slurm_queue.states(ids)
 
     def look(self, ids: Sequence[str] | None = None) -> list[slurm_queue.Seen]:
-        """What SLURM shows of some jobs, or of all jobs of this user. Raises SchedulerUnavailable."""
+        """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
         return slurm_queue.look(ids)
 
     def used(self, ids: Collection[str]) -> dict[str, slurm_usage.Used] | None:

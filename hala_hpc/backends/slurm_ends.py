@@ -29,9 +29,7 @@ class JobEnd(StrEnum):
 #: SLURM's states of what has ended. Those of `squeue`'s manual, "JOB STATE CODES".
 ENDS: Mapping[str, FailureClass | JobEnd] = {
     "COMPLETED": JobEnd.COMPLETED,
-    **dict.fromkeys(
-        ("PREEMPTED", "REQUEUED", "REQUEUE_HOLD", "REVOKED"), FailureClass.PREEMPTED
-    ),
+    **dict.fromkeys(("PREEMPTED", "REQUEUED", "REQUEUE_HOLD", "REVOKED"), FailureClass.PREEMPTED),
     **dict.fromkeys(("TIMEOUT", "DEADLINE"), FailureClass.TIMEOUT),
     **dict.fromkeys(
         ("NODE_FAIL", "BOOT_FAIL", "LAUNCH_FAILED", "RECONFIG_FAIL"), FailureClass.NODE_FAILURE

@@ -33,7 +33,9 @@ def read_site() -> Site:
     done = ask("scontrol", "show", "config")
     config = fields.settings(done.stdout)
     if done.returncode or "MaxArraySize" not in config:
-        raise SchedulerUnavailable(f"`scontrol show config`: {(done.stderr or done.stdout).strip()}")
+        raise SchedulerUnavailable(
+            f"`scontrol show config`: {(done.stderr or done.stdout).strip()}"
+        )
     site = site_of(config, read_partitions())
     return with_accounts(site) if not site.accounting else site
 
@@ -130,7 +132,7 @@ def with_accounts(site: Site) -> Site:
 
 
 def manager(thing: str, which: str, words: str, cluster: str = "") -> list[list[str]]:
-    """Rows of `sacctmgr show`. Raises SchedulerUnavailable when the accounting daemon does not answer."""
+    """Rows of `sacctmgr show`. Raises SchedulerUnavailable without the accounting daemon."""
     where = [word for word in (which, f"cluster={cluster}" if cluster else "") if word]
     done = ask("sacctmgr", "-nP", "show", thing, *where, f"format={words}")
     if done.returncode:

@@ -1,1 +1,1 @@
-"""From a plan to a finished node: attempts, their records and logs, and what follows from failures."""
+"""Attempts, their records and logs, and what follows from failures: from a plan to its end."""

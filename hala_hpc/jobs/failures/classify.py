@@ -1,4 +1,4 @@
-"""Classify how an attempt ended: by its own record, by what SLURM says, and by the end of its log."""
+"""Classify how an attempt ended: by its record, by what SLURM says, and by the end of its log."""
 
 import traceback
 from dataclasses import dataclass

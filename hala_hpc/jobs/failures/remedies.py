@@ -1,13 +1,13 @@
-"""What a round may do differently from the one before: other nodes, more memory, smaller batches."""
+"""What a round does differently from the one before: other nodes, more memory, less at once."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, FailureClass
 from hala_hpc.core.records import Failure, RoundSpec
+from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import changed_values
 from hala_hpc.core.stage import UnknownInputs
 from hala_hpc.core.stage_registry import find_stage
@@ -72,7 +72,8 @@ def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
         )
     options = {**options, "exclude": ",".join([*before, *new])}
     because = [f"{name} is excluded: {bad[name].text}" for name in new]
-    changed = with_resources(spec, {"options": options}, because)
+    resources = spec.resources.model_copy(update={"options": options})
+    changed = with_resources(spec, resources, because)
     return changed.model_copy(update={"bad_nodes": tuple(ours)})
 
 
@@ -123,7 +124,8 @@ def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
             found[0].kind,
         )
     because = f"mem_gb is {more} instead of {now}: {found[0].text}"
-    return with_resources(spec, {"mem_gb": more}, [because])
+    resources = spec.resources.model_copy(update={"mem_gb": more})
+    return with_resources(spec, resources, [because])
 
 
 def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
@@ -153,11 +155,8 @@ def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     return spec.model_copy(update={"settings": values, "because": (*spec.because, *because)})
 
 
-def with_resources(
-    spec: RoundSpec, changes: Mapping[str, Any], because: Sequence[str]
-) -> RoundSpec:
+def with_resources(spec: RoundSpec, resources: Resources, because: Sequence[str]) -> RoundSpec:
     """The spec with other resources, and why."""
-    resources = spec.resources.model_copy(update=changes)
     reasons = (*spec.because, *because)
     return spec.model_copy(update={"resources": resources, "because": reasons})
 
