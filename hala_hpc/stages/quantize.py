@@ -128,10 +128,9 @@ class Quantize(Stage[Settings]):
 
         if "bytes_after" not in details:
             return ""
-        return (
-            f"{details.get('scheme', DASH)}: {details.get('fp8_weights', 0)} FP8 weights, "
-            f"{format_megabytes(details['bytes_before'])} to {format_megabytes(details['bytes_after'])}"
-        )
+        before, after = (format_megabytes(details[f"bytes_{when}"]) for when in ("before", "after"))
+        weights = f"{details.get('fp8_weights', 0)} FP8 weights"
+        return f"{details.get('scheme', DASH)}: {weights}, {before} to {after}"
 
 
 def refuse_compressed(folder: Path) -> None:
