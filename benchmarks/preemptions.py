@@ -15,14 +15,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for
 from benchmarks.standin_run import StandInRun
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.jobs.attempt_records import (
+    AttemptName,
+    attempt_ends,
+    attempt_names,
+    newest_attempt,
+)
 
 #: Seconds within which a preempted worker is back: GraceTime, KillWait, the delay of a requeue.
 BACK_S = 240
@@ -108,35 +113,27 @@ class PreemptedRun:
         subprocess.run(command, check=True, capture_output=True)
         wait_for(lambda: self.is_over() or self.at_work() - before, BACK_S)
 
-    def attempts(self) -> list[dict[str, Any]]:
-        """How every attempt ended, as far as it could say."""
-        files = (self.node / "attempts").glob("r*.json")
-        return [json.loads(path.read_text()) for path in files if "-error-" not in path.name]
-
 
 def rounds_after_first(run: PreemptedRun) -> int:
     """How often the gate submitted workers again."""
-    return len(list((run.node / "rounds").glob("*.json"))) - 1
+    return Artifact(run.node).last_round() - 1
 
 
 def requeues(run: PreemptedRun) -> int:
     """How often SLURM brought a worker back: the largest count in the names of its attempts."""
-    most: Counter[tuple[str, str]] = Counter()
-    names = [one["attempt"] for one in leases(run)] + [path.stem for path in files_of(run)]
-    for name in names:
-        *_, worker, job, restarts = name.split("-")[:4]
-        most[worker, job] = max(most[worker, job], int(restarts))
+    most: Counter[tuple[int, str]] = Counter()
+    for name in attempt_names(Artifact(run.node)) | newest_attempts(run):
+        key = (name.worker, name.job)
+        most[key] = max(most[key], name.restarts)
     return most.total()
 
 
-def leases(run: PreemptedRun) -> list[dict[str, Any]]:
+def newest_attempts(run: PreemptedRun) -> set[AttemptName]:
     """The newest attempt of each worker."""
-    return [json.loads(p.read_text()) for p in (run.node / "attempts").glob("lease-*.json")]
-
-
-def files_of(run: PreemptedRun) -> Iterator[Path]:
-    """What attempts left about their ends."""
-    return (p for p in (run.node / "attempts").glob("r*.json") if p.stem.count("-") == 3)
+    artifact = Artifact(run.node)
+    newest = artifact.newest_round()
+    found = (newest_attempt(artifact, worker) for worker in range(newest.workers if newest else 0))
+    return {name for name in found if name}
 
 
 def try_site(site: Site, cycles: int) -> Outcome:
@@ -159,8 +156,8 @@ def try_site(site: Site, cycles: int) -> Outcome:
         told.complete = rows == run.run.rows
         told.requeued = requeues(run)
         told.submitted_again = rounds_after_first(run)
-        ends = [one for one in run.attempts() if one["code"] not in (0, 75)]
-        told.false_failures = [f"{one['code']}: {one['reasons']}" for one in ends]
+        ends = [end for end in attempt_ends(Artifact(run.node)) if end.has_failed]
+        told.false_failures = [end.words() for end in ends]
     told.seconds = round(time.monotonic() - began, 1)
     return told
 

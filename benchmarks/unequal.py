@@ -9,7 +9,6 @@ ideal is above 1.1.
 
 import argparse
 import json
-import re
 import shutil
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 from benchmarks.kill_node import KillNode, Shape
 from benchmarks.rows_check import RowsCheck
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.jobs.attempt_records import AttemptName
 
 #: How many times as fast one worker is as the other.
 TIMES = 3
@@ -63,9 +63,8 @@ def paces(log: Path) -> list[Pace]:
 def who_made(artifact: Artifact) -> dict[int, int]:
     """The worker that made each unit, by the marks."""
     marks = [artifact.mark(unit) for unit in artifact.done_units()]
-    attempts = {mark.unit: mark.attempt for mark in marks if mark}
-    found = {unit: re.search(r"-w(\d+)-", attempt) for unit, attempt in attempts.items()}
-    return {unit: int(worker[1]) for unit, worker in found.items() if worker}
+    found = {mark.unit: AttemptName.parse(mark.attempt) for mark in marks if mark}
+    return {unit: name.worker for unit, name in found.items() if name}
 
 
 def told(node: KillNode, artifact: Artifact) -> dict[str, Any]:
