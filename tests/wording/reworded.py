@@ -1,9 +1,10 @@
 """Import hala_hpc with every message changed, so that what is decided by a message goes wrong.
 
-With this folder on PYTHONPATH, or with `install()`, each string literal of the package that holds a
-blank and a letter is another one: between its words and at its end stands a mark, at each place in
-the source another. Docstrings, types and formats of numbers are no messages; what other programs
-read or write stays as it is and is listed here by name.
+After `install()`, which `../standin/sitecustomize.py` calls where HALA_REWORDED names this folder,
+each string literal of the package that holds a blank and a letter is another one: between its words
+and at its end stands a mark, at each place in the source another. Docstrings, types and formats of
+numbers are no messages; what other programs read or write stays as it is and is listed here by
+name.
 """
 
 import ast
@@ -30,6 +31,8 @@ LIBRARY_CALLS = {
     "re.sub",
     "strftime",
     "strptime",
+    "execute",
+    "executemany",
     "cast",
     "TypeVar",
 }
@@ -40,6 +43,8 @@ OTHERS: dict[str, set[str]] = {
     "backends.local": {"SHELL"},
     "backends.slurm_probe": {"SHELL", "NO_NODE", "message"},
     "doctor_environments": {"LOOK", "code"},
+    # SQL.
+    "engines.answers": {"__init__"},
     # Messages of SLURM.
     "backends.slurm": {"answers"},
     "backends.slurm_queue": {"is_unreachable", "squeue"},

@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 WORDING = Path(__file__).parent
+#: Holds the `sitecustomize` that every process of Python imports first.
+STANDIN = ROOT / "tests" / "standin"
 sys.path.append(str(WORDING))
 from reworded import MARK, OTHERS, PACKAGE  # noqa: E402 - it lies beside this file
 
@@ -39,7 +41,7 @@ BRANCHES = {
 def with_changed_messages(*paths: Path) -> dict[str, str]:
     """The environment of a process that imports the package with changed messages."""
     known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    places = [str(WORDING), *map(str, paths), *filter(None, known)]
+    places = [str(STANDIN), *map(str, paths), *filter(None, known)]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(places),
@@ -85,11 +87,18 @@ def test_a_branch_on_an_own_sentence_goes_wrong_with_changed_messages(
 
 
 def test_the_messages_of_commands_and_of_their_children_are_changed(tmp_path: Path) -> None:
-    for folder in (WORDING, ROOT / "tests" / "standin"):
-        env = {**with_changed_messages(), "PYTHONPATH": str(folder)}
-        command = [sys.executable, "-m", "hala_hpc.status", f"work={tmp_path}"]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-        assert (done.returncode, MARK in done.stderr) == (66, True), done
+    code = (
+        "import subprocess, sys; "
+        f"sys.exit(subprocess.call([sys.executable, '-m', 'hala_hpc.status', 'work={tmp_path}']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=with_changed_messages(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, MARK in done.stderr) == (66, True), done
 
 
 @pytest.mark.parametrize("module", OTHERS)
