@@ -17,7 +17,8 @@ from minislurm_fixture import MINISLURM
 from slow_run import STANDIN, nodes_of, wait_until
 
 from hala_hpc.backends.slurm import SlurmBackend
-from hala_hpc.backends.slurm_ends import element_ends
+from hala_hpc.backends.slurm_ends import JobEnd, element_ends
+from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 LIMIT_S = 240
@@ -62,7 +63,7 @@ def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
 ) -> None:
     node = ended(tmp_path, work, launcher_with(tmp_path, "killed"))
     assert node["state"] == "done", node
-    assert kinds(work, 1) == ["killed"]
+    assert kinds(work, 1) == [FailureClass.KILLED]
     (failure,) = json_of(work, "attempts/failures-0001.json")["failures"]
     assert failure["text"].startswith("it left no word; the scheduler says FAILED")
     assert failure["nodes"][0].startswith("node")
@@ -78,11 +79,13 @@ def test_three_workers_with_the_same_traceback_are_enough(tmp_path: Path, work: 
     assert "hala_hpc/attempt.py, line " in node["why"]
     assert (work / "latest/corpus").resolve().joinpath("rounds/0001.json").exists()
     told = next(work.glob("corpus-*/attempts/failures-0001.json")).read_text()
-    assert kinds(work, 1) == ["bug", "bug", "bug"], told
+    assert kinds(work, 1) == [FailureClass.EXCEPTION] * 3, told
     assert len(list((work / "latest/corpus/rounds").iterdir())) == 1
     failure = json_of(work, "failure.json")
     assert failure["code"] == 70
-    assert any("ZeroDivisionError: integer division" in line for line in failure["reasons"][1:])
+    assert failure["reasons"][0]["kind"] == FailureClass.EXCEPTION
+    lines = [line for reason in failure["reasons"] for line in reason["log_tail"]]
+    assert any("ZeroDivisionError: integer division" in line for line in lines)
 
 
 @pytest.mark.usefixtures("minislurm")
@@ -91,7 +94,7 @@ def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path)
     launcher = launcher_with(tmp_path, "bad_nodes=node2+node3", gpu)
     node = ended(tmp_path, work, launcher)
     assert node["state"] == "done", node
-    assert [kinds(work, number) for number in (1, 2)] == [["node"], ["node"]]
+    assert [kinds(work, number) for number in (1, 2)] == [[FailureClass.NODE_FAILURE]] * 2
     spec = json_of(work, "rounds/0003.json")["spec"]
     assert spec["resources"]["options"]["exclude"] == "node1,node2,node3"
     assert spec["because"] == [
@@ -109,7 +112,7 @@ def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, wor
     gpu = 'workers = 5\ngpus_per_node = 1\noptions.at_once = "1"'
     node = ended(tmp_path, work, launcher_with(tmp_path, "bad_nodes=node1", gpu), units=5)
     assert node["state"] == "done", node
-    assert kinds(work, 1) == ["node"]
+    assert kinds(work, 1) == [FailureClass.NODE_FAILURE]
     assert len(json_of(work, "rounds/0002.json")["assignment"]) == 1
 
 
@@ -130,12 +133,12 @@ def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path
     SlurmBackend().cancel([person])
     wait_until(lambda: not SlurmBackend().states([person]), LIMIT_S)
     ends = element_ends([failed, waits, person])
-    assert [end.kind for end in ends[failed]] == ["failed"]
+    assert [end.kind for end in ends[failed]] == [JobEnd.FAILED]
     assert {end.kind for job, told in ends.items() if job.startswith(waits) for end in told} == {
-        "dependency"
+        JobEnd.DEPENDENCY
     }
     assert {end.kind for job, told in ends.items() if job.startswith(person) for end in told} == {
-        "cancelled"
+        FailureClass.CANCELLED
     }
 
 
@@ -175,7 +178,7 @@ def constrained() -> Iterator[None]:
 def test_too_little_memory_is_raised_up_to_what_is_allowed(tmp_path: Path, work: Path) -> None:
     node = ended(tmp_path, work, launcher_with(tmp_path, "memory=1400"))
     assert node["state"] == "done", node
-    assert kinds(work, 1) == ["host_memory"]
+    assert kinds(work, 1) == [FailureClass.HOST_OOM]
     assert json_of(work, "attempts/failures-0001.json")["memory_limit_gb"] == 256
     spec = json_of(work, "rounds/0002.json")["spec"]
     assert spec["resources"]["mem_gb"] == 2

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import command, launch, recipe
 
+from hala_hpc.core.errors import FailureClass
+
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("minislurm")]
 
 
@@ -35,9 +37,11 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
     assert states(work) == {"corpus": "failed", "report": "failed"}
     failure = json.loads((work / "latest/corpus/failure.json").read_text())
     assert failure["code"] == 65
-    assert "9" in failure["reasons"][0]
+    assert "9" in failure["reasons"][0]["text"]
     waited = json.loads((work / "latest/report/failure.json").read_text())
-    assert waited["reasons"] == ["corpus, which it waits for, was not finished"]
+    (reason,) = waited["reasons"]
+    assert reason["kind"] == FailureClass.SECONDARY
+    assert reason["text"] == "corpus, which it waits for, was not finished"
     assert len(list((work / "latest/report/rounds").iterdir())) == 1
     jobs = json.loads((work / "latest/report/jobs.json").read_text())
     ends = subprocess.run(
