@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm_ends import hosts
 from hala_hpc.engines.watchdog import EngineWatch
 from hala_hpc.failure_class import Evidence, Failure, as_json, classify, from_json
@@ -114,7 +115,9 @@ watch = EngineWatch(1, print)
 watch.in_flight, watch.idle_s = 3, 9
 print(watch.hang())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=WAIT_S
+    )
     lines = done.stdout.splitlines()
     assert len(lines) == 3, done
     for line in lines:

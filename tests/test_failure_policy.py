@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from command_line import launch, one_row_recipe
-from slow_run import STANDIN, recipe_word, standin_variables
+from held import STANDIN
+from slow_run import recipe_word, standin_variables
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_json
@@ -209,7 +210,7 @@ def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
 def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
     tmp_path: Path, work: Path
 ) -> None:
-    variables: dict[str, Any] = standin_variables(0)
+    variables: dict[str, Any] = standin_variables()
     line = ["stage=arabic", recipe_word(tmp_path, 40), f"work={work}"]
     told = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
     assert told.code == 0, told
