@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 #: Longer lines are rejected unread, in bytes; the documented limit.
 LINE_LIMIT = 16 * 1024 * 1024
 KEPT = ""
+#: Seconds after which `prepare` is taken not to end at all.
+END_LIMIT_S = 3600
 
 
 class Line(NamedTuple):
@@ -111,7 +113,10 @@ def prepare(folder: Path, files: list[Path], units: int) -> Path:
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = [{data}]\n{settings}')
     words = [f"recipe={recipe}", "stage=rows", f"work={folder / 'work'}"]
     subprocess.run(
-        [sys.executable, "-m", "hala_hpc.launch", *words], check=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "hala_hpc.launch", *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=END_LIMIT_S,
     )
     return folder / "work" / "latest" / "rows" / "output"
 

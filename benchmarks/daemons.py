@@ -16,10 +16,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.own_slurm import (
     ROOT,
     answer,
@@ -27,12 +29,14 @@ from benchmarks.own_slurm import (
     own_slurm,
     restart_controller,
     start_controller,
-    wait_for,
+    wait_for_empty_queue,
 )
 from benchmarks.standin_run import StandInRun
 
 AWAY_S = 30
 LIMIT_S = 900
+#: Answers of a worker before it waits until all has been broken: nine of ten that it has to give.
+HOLD_AFTER = 1800
 
 
 @dataclass
@@ -81,7 +85,9 @@ class Watched:
         before, is_done = self.done(), (self.node / "summary.json").exists()
         command = [sys.executable, "-m", "hala_hpc.status", f"work={self.work}", "format=json"]
         began = time.monotonic()
-        asked = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+        asked = subprocess.run(
+            command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
+        )
         took_s = time.monotonic() - began
         self.told.longest_status_s = max(self.told.longest_status_s, round(took_s, 1))
         if asked.returncode:
@@ -101,19 +107,22 @@ class Watched:
         if seen["state"] not in ("running", "waiting", "partial", "done"):
             self.told.wrong.append(f"state {seen['state']}: {seen['why']}")
 
-    def wait(self, true: Any, limit_s: float = LIMIT_S) -> None:
+    def wait(self, true: Callable[[], object], what: str) -> None:
         """Ask again and again until something is so. Raises TimeoutError."""
-        until_s = time.monotonic() + limit_s
-        while not true():
-            if time.monotonic() > until_s:
-                raise TimeoutError(f"not so after {limit_s} s: {answer('squeue')}")
+
+        def look() -> bool:
+            if true():
+                return True
             self.ask()
-            time.sleep(1)
+            return False
+
+        wait_until(look, what, LIMIT_S, 1.0, state=lambda: answer("squeue"))
 
 
 def launch(run: StandInRun, work: str, stage: str, launcher: str) -> None:
     """Give the line of a launch. Raises CalledProcessError."""
-    subprocess.run(run.command(work, stage, launcher), check=True, cwd=ROOT, stdout=sys.stderr)
+    line = run.command(work, stage, launcher)
+    subprocess.run(line, check=True, cwd=ROOT, stdout=sys.stderr, timeout=LIMIT_S)
 
 
 def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -128,16 +137,16 @@ def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:
 def break_everything(watched: Watched, cluster: Path) -> None:
     """The three faults, one after the other, while the run goes on."""
     run, told = watched.run, watched.told
-    launch(run, "work", "arabic", run.launcher("site", 'exclusive = "true"'))
+    launch(run, "work", "arabic", run.launcher("site", 'exclusive = "true"', HOLD_AFTER))
     say("submitted")
-    watched.wait(lambda: watched.done() >= 1)
+    watched.wait(lambda: watched.done() >= 1, "the first unit")
+    done = watched.done()
     end(cluster, "slurmctld", signal.SIGKILL)
     until_s = time.monotonic() + AWAY_S
-    watched.wait(lambda: time.monotonic() > until_s)
+    watched.wait(lambda: time.monotonic() > until_s, "half a minute without a controller")
     start_controller(cluster)
     say(f"the controller is back; {watched.done()} units are done")
-    done = watched.done()
-    watched.wait(lambda: watched.done() > done)
+    watched.wait(lambda: watched.done() > done, "a unit made since the controller died")
     if (watched.node / "summary.json").exists():
         raise RuntimeError("the run was over before its node could be lost")
     rows = answer("squeue", "--noheader", "--states=RUNNING", "--format=%N|%j").splitlines()
@@ -148,7 +157,8 @@ def break_everything(watched: Watched, cluster: Path) -> None:
     end(cluster, host, signal.SIGKILL)
     time.sleep(2)
     told.zombie_outlived_its_slurmd = bool(writers) and all(is_alive(pid) for pid in writers)
-    watched.wait((watched.node / "summary.json").exists)
+    run.word.touch()
+    watched.wait((watched.node / "summary.json").exists, "the end of the run")
     watched.ask()
     for pid in writers:
         if is_alive(pid):
@@ -199,8 +209,8 @@ def main() -> None:
         (clean,) = (Path(base) / "clean").glob("arabic-*")
         told.same_output = output_of(watched.node) == output_of(clean) != []
         told.rounds = len(list((watched.node / "rounds").glob("*.json")))
-        subprocess.run(["scancel", f"--user={os.getuid()}"], check=False)
-        wait_for(lambda: not answer("squeue", "--noheader"), 120)
+        subprocess.run(["scancel", f"--user={os.getuid()}"], check=False, timeout=WAIT_S)
+        wait_for_empty_queue()
     told.seconds = round(time.monotonic() - began, 1)
     print(json.dumps({**vars(told), "good": told.good}))
     sys.exit(not told.good)

@@ -67,6 +67,7 @@ class Makers:
             if len(pair[0]) < 25:
                 return None
             text = draw.choice(sentences)
+            # A space and a sentence more each time: it ends.
             while len(text) < 0.7 * len(pair[0]):
                 text += " " + draw.choice(sentences)
             return pair[0], text

@@ -3,13 +3,13 @@
 import contextlib
 import re
 import subprocess
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import RETRY
 
 #: System calls by which files come to be, with the names that libraries know them by.
@@ -69,8 +69,12 @@ class AtInstant:
         """Start a job, kill it or its child or both, and wait for its end."""
         size = size_of(self.sign)
         job = start([])
-        while self.sign and size_of(self.sign) == size and job.poll() is None:
-            time.sleep(0.002)
+        wait_until(
+            lambda: self.sign is None or size_of(self.sign) != size or job.poll() is not None,
+            f"the first answer in {self.sign}",
+            END_LIMIT_S,
+            pause_s=0.002,
+        )
         with contextlib.suppress(subprocess.TimeoutExpired):
             job.wait(self.after_s)
         was_running = job.poll() is None

@@ -80,6 +80,8 @@ class KillNode:
     ) -> None:
         self.base, self.shape, self.model = base, shape, model
         self.corpus, self.log = base / "corpus", base / "asked.log"
+        self.variables: dict[str, str] = {}
+        """What jobs find in their environment besides, from now on."""
         write_corpus(self.corpus, known or texts(shape.rows))
         self.words = self.line_of_words()
         line = read_line(self.words)
@@ -150,7 +152,13 @@ class KillNode:
                 "HALA_STANDIN_LOG": str(self.log),
                 "HALA_STANDIN_STEP_S": str(self.shape.step_s),
             }
-        return {**kept, **JOB_ENVIRONMENT, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **engine}
+        return {
+            **kept,
+            **JOB_ENVIRONMENT,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": path,
+            **engine,
+        } | self.variables
 
 
 def with_bytecode() -> dict[str, str]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from benchmarks.kill_blows import KILLED, Blow, Outcome, Starter
+from benchmarks.kill_blows import END_LIMIT_S, KILLED, Blow, Outcome, Starter
 from benchmarks.kill_log import Loss, losses
 from benchmarks.kill_node import KillNode
 from benchmarks.rows_check import Found, RowsCheck, left_over
@@ -66,7 +66,7 @@ class KillRun:
         self.finish()
         for blow in gate_blows:
             self.report.note(blow, blow.strike(self.start_gate), "gate:")
-        code = self.start_gate([]).wait()
+        code = self.start_gate([]).wait(END_LIMIT_S)
         if code != OK:
             self.report.defects.append(f"the gate ended with {code}")
         check = RowsCheck(self.node.corpus, self.artifact.folder, self.node.model is None)
@@ -95,7 +95,7 @@ class KillRun:
             if self.is_whole:
                 return
             self.node.begin_round(self.artifact, 1)
-            code = self.starter(0)([]).wait()
+            code = self.starter(0)([]).wait(END_LIMIT_S)
             if code != OK:
                 self.report.defects.append(f"an undisturbed worker ended with {code}")
         if not self.is_whole:

@@ -9,6 +9,7 @@ was lost, duplicated, torn or changed, or when a kill cost more than the work si
 """
 
 import argparse
+import itertools
 import json
 import shutil
 import subprocess
@@ -18,12 +19,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.kill_blows import CALLS, TARGETS, AtCall, AtInstant, Blow, calls_made
+from benchmarks.common.rounds import repeat_until
+from benchmarks.kill_blows import (
+    CALLS,
+    END_LIMIT_S,
+    TARGETS,
+    AtCall,
+    AtInstant,
+    Blow,
+    calls_made,
+)
 from benchmarks.kill_node import ROOT, KillNode, Shape, with_bytecode
 from benchmarks.kill_run import KillRun, Report
 from benchmarks.rows_check import RowsCheck
@@ -59,8 +68,8 @@ class Kills:
     def prepare(self) -> None:
         """One run in peace, to compare with and to see how long it takes; one to count calls."""
         calm = self.node.fresh(self.calm.name)
-        assert self.node.start("worker", calm.folder, 0).wait() == 0, calm.folder
-        assert self.node.start("gate", calm.folder).wait() == 0, calm.folder
+        assert self.node.start("worker", calm.folder, 0).wait(END_LIMIT_S) == 0, calm.folder
+        assert self.node.start("gate", calm.folder).wait(END_LIMIT_S) == 0, calm.folder
         times = [float(line.split(" ", 2)[1]) for line in self.node.log.read_text().splitlines()]
         self.window_s = max(times) - min(times)
         counted = self.node.fresh("counted")
@@ -69,20 +78,24 @@ class Kills:
 
     def run(self, kills: int) -> None:
         """Runs until there were as many kills."""
-        instants_next, calls_next = True, 0
-        while self.count() < kills:
-            if instants_next:
-                blows = self.instants()
-            else:
-                blows, calls_next = self.at_calls(calls_next), calls_next + 1
+        turns = itertools.count()
+
+        def one_round() -> None:
             # A run of instants has as many kills as two or three of calls.
-            instants_next = not instants_next and calls_next % 3 == 0
-            one = KillRun(self.node, f"run{len(self.reports)}", self.chance)
-            report = one.run(blows, list(self.gate_blows()), self.calm)
-            self.reports.append(report)
-            print(f"run {len(self.reports)}: {self.count()} kills {told_of(report)}", flush=True)
-            if report.is_good:
-                one.remove()
+            for blows in (self.instants(), *(self.at_calls(next(turns)) for _ in range(3))):
+                if self.count() < kills:
+                    self.run_once(blows)
+
+        repeat_until(kills, self.count, one_round, "kills")
+
+    def run_once(self, blows: Iterator[Blow]) -> None:
+        """One run under these blows, and its report."""
+        one = KillRun(self.node, f"run{len(self.reports)}", self.chance)
+        report = one.run(blows, list(self.gate_blows()), self.calm)
+        self.reports.append(report)
+        print(f"run {len(self.reports)}: {self.count()} kills {told_of(report)}", flush=True)
+        if report.is_good:
+            one.remove()
 
     def count(self) -> int:
         """Kills so far."""
@@ -150,7 +163,7 @@ def wrong_writer(node: KillNode, seed: int, runs: int = WRONG_RUNS) -> dict[str,
         for _ in range(WRONG_KILLS):
             blow = AtInstant("both", chance.uniform(0, 0.4), folder / "rows.jsonl")
             kills += blow.strike(start).killed
-        start([]).wait()
+        start([]).wait(END_LIMIT_S)
         bad += not RowsCheck(node.corpus, folder, by_letters=True).run().is_good
     return {"kills": kills, "runs": runs, "runs_found": bad}
 
@@ -168,7 +181,9 @@ def make_node(base: Path, engine: str) -> KillNode:
     sys.path.insert(0, str(ROOT / "tests"))
     from tiny_models import SENTENCES, trained_model  # type: ignore[import-not-found]
 
-    words = [" ".join(some) for many in (1, 2, 3) for some in product(SENTENCES, repeat=many)]
+    words = [
+        " ".join(some) for many in (1, 2, 3) for some in itertools.product(SENTENCES, repeat=many)
+    ]
     return KillNode(base, REAL_SHAPE, trained_model(base), words[: REAL_SHAPE.rows])
 
 
@@ -183,13 +198,18 @@ def main() -> int:
     node = make_node(Path(tempfile.mkdtemp(prefix="hala-kills-")), given.engine)
     kills = Kills(node, given.seed)
     kills.prepare()
-    kills.run(given.kills)
+    too_few = ""
+    try:
+        kills.run(given.kills)
+    except RuntimeError as error:
+        too_few = str(error)
     told = summary(kills, node.shape.redone_bound if given.engine == "standin" else None)
     wrong = wrong_writer(node, given.seed)
-    good = all(report.is_good for report in kills.reports)
+    good = not too_few and all(report.is_good for report in kills.reports)
     good = good and not told["redone_beyond_bound"] and not told["left_over"]
     told |= {
         "engine": given.engine,
+        "too_few_kills": too_few,
         "wrong_writer": wrong,
         "wrong_writer_found": wrong["runs_found"] > 0,
         "seconds": round(time.monotonic() - began),

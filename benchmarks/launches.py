@@ -22,7 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
-from benchmarks.own_slurm import answer, own_slurm, wait_for
+from benchmarks.common.waiting import WAIT_S
+from benchmarks.own_slurm import answer, own_slurm, wait_for_empty_queue
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Calls that change files or processes, or wait for another process.
@@ -134,7 +135,7 @@ def end_jobs(work: Path) -> None:
     """Remove the jobs of a work folder, and the folder."""
     ids = [number for number, _, _ in jobs_of(work)]
     if ids:
-        subprocess.run(["scancel", *ids], check=False)
+        subprocess.run(["scancel", *ids], check=False, timeout=WAIT_S)
     shutil.rmtree(work, ignore_errors=True)
 
 
@@ -142,7 +143,7 @@ def try_pair(site: Site, tally: Tally) -> None:
     """Two launches of one line at once."""
     work = site.fresh()
     pair = [site.start(work), site.start(work)]
-    ends = [(child.communicate(), child.returncode) for child in pair]
+    ends = [(child.communicate(timeout=WAIT_S), child.returncode) for child in pair]
     submitted = [out for (out, _), _ in ends if "2 nodes submitted" in out]
     tally.pairs += 1
     tally.no_owner += not submitted
@@ -159,7 +160,7 @@ def calls_of(site: Site) -> list[tuple[str, int]]:
     """The system calls of a launch while it holds the lease: name, and the how manieth it is."""
     work, log = site.fresh(), site.base / "calls.txt"
     child = site.start(work, "strace", "-o", str(log))
-    child.communicate()
+    child.communicate(timeout=WAIT_S)
     end_jobs(work)
     counts: Counter[str] = Counter()
     found: list[tuple[str, int]] = []
@@ -190,10 +191,10 @@ def try_kill(site: Site, call: tuple[str, int], tally: Tally) -> None:
     work = site.fresh()
     blow = f"inject={call[0]}:signal=KILL:when={call[1]}"
     child = site.start(work, "strace", "-o", os.devnull, "-e", f"trace={call[0]}", "-e", blow)
-    child.communicate()
+    child.communicate(timeout=WAIT_S)
     tally.kills += 1
     again = site.start(work)
-    _, err = again.communicate()
+    _, err = again.communicate(timeout=WAIT_S)
     if again.returncode != 0:
         tally.wrong.append(f"kill at {call}: the line again ended with {again.returncode}: {err}")
     look_for_faults(work, tally, f"kill at {call}")
@@ -223,7 +224,7 @@ def run(site: Site, pairs: int, kills: int, tally: Tally, chance: Random) -> Non
     for number, call in enumerate(calls, 1):
         try_kill(site, call, tally)
         print(f"{number} of {len(calls)} kills, {len(tally.wrong)} faults", flush=True)
-    wait_for(lambda: not answer("squeue", "--noheader"))
+    wait_for_empty_queue()
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.common.waiting import WAIT_S, wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
-#: The daemons of a small cluster answer within this time, in seconds.
-LIMIT_S = 60
 
 
 @contextlib.contextmanager
@@ -45,12 +44,13 @@ def own_slurm(config: str = "", orders: Sequence[str] = (), *words: str) -> Iter
 def minislurm(*words: str) -> None:
     """Call slurm/minislurm as a person does."""
     command = [sys.executable, str(ROOT / "slurm" / "minislurm"), *words]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, capture_output=True, timeout=WAIT_S)
 
 
 def accounting(order: str) -> None:
     """Give sacctmgr an order, e.g. `modify account root set MaxSubmitJobs=50`."""
-    subprocess.run(["sacctmgr", "-i", *order.split()], check=True, capture_output=True)
+    command = ["sacctmgr", "-i", *order.split()]
+    subprocess.run(command, check=True, capture_output=True, timeout=WAIT_S)
 
 
 def restart_controller(folder: Path) -> None:
@@ -64,27 +64,35 @@ def start_controller(folder: Path) -> None:
     env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     quiet = subprocess.DEVNULL
     command = ["slurmctld", "-f", str(folder / "slurm.conf")]
-    subprocess.run(command, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet)
-    wait_for(lambda: " UP" in answer("scontrol", "ping"))
-    wait_for(lambda: "idle" in answer("sinfo", "--noheader", "--format=%t"))
+    subprocess.run(
+        command, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
+    )
+    wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.1)
+    wait_until(
+        lambda: "idle" in answer("sinfo", "--noheader", "--format=%t"),
+        "a node is idle",
+        pause_s=0.1,
+        state=lambda: answer("sinfo"),
+    )
 
 
 def end(folder: Path, daemon: str, number: int = signal.SIGTERM) -> None:
     """Stop a daemon of the cluster and wait until it is gone."""
     pid = int((folder / f"{daemon}.pid").read_text())
     os.kill(pid, number)
-    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {daemon}")
 
 
 def answer(*words: str) -> str:
     """What a command prints, whether it succeeds or not."""
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=WAIT_S).stdout
 
 
-def wait_for(true: Callable[[], object], limit_s: float = LIMIT_S) -> None:
-    """Wait until something is so. Raises TimeoutError."""
-    until_s = time.monotonic() + limit_s
-    while not true():
-        if time.monotonic() > until_s:
-            raise TimeoutError(f"not so after {limit_s} s")
-        time.sleep(0.1)
+def wait_for_empty_queue() -> None:
+    """Wait until no job of anybody is in the queue. Raises TimeoutError, with the queue."""
+    wait_until(
+        lambda: not answer("squeue", "--noheader"),
+        "an empty queue",
+        pause_s=0.2,
+        state=lambda: answer("squeue"),
+    )

@@ -15,11 +15,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 
-from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for
+from benchmarks.common.rounds import repeat_until
+from benchmarks.common.waiting import wait_until
+from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
 from benchmarks.standin_run import StandInRun
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.attempt_records import (
@@ -31,6 +34,10 @@ from hala_hpc.jobs.attempt_records import (
 
 #: Seconds within which a preempted worker is back: GraceTime, KillWait, the delay of a requeue.
 BACK_S = 240
+#: Seconds after which a command or the run, once nobody disturbs it, is taken not to end at all.
+END_LIMIT_S = 900
+#: Answers of an attempt, before it waits to be preempted: the run is over when we say so.
+HOLD_AFTER = 60
 USER_SIGNAL = "SlurmctldParameters=preempt_send_user_signal"
 #: The two workers' nodes; gates and what else there is go elsewhere.
 NODES = "node[3-4]"
@@ -64,6 +71,8 @@ class Outcome:
     """Rounds after the first."""
     false_failures: list[str] = field(default_factory=list)
     complete: bool = False
+    too_few: str = ""
+    """Why there were fewer returns than asked for."""
     seconds: float = 0.0
 
 
@@ -71,7 +80,6 @@ class PreemptedRun:
     """A run on a cluster, and the blows that it gets."""
 
     def __init__(self, base: Path, rows: int) -> None:
-        # A row has two answers: some ten seconds of work for each worker between two blows.
         self.run = StandInRun(base, rows, 8, 2, max_num_seqs=1, step_s=0.05)
         self.work = base / "work"
 
@@ -79,10 +87,14 @@ class PreemptedRun:
         """Submit everything, and wait until both workers are at work."""
         self.run.write_inputs()
         local = self.run.launcher("local", "")
-        subprocess.run(self.run.command("work", "english", local), check=True, cwd=ROOT)
+        self.launch("english", local)
         options = 'partition = "weak"\nexclusive = "true"'
-        weak = self.run.launcher("weak", options)
-        subprocess.run(self.run.command("work", "arabic", weak), check=True, cwd=ROOT)
+        self.launch("arabic", self.run.launcher("weak", options, HOLD_AFTER))
+
+    def launch(self, stage: str, launcher: str) -> None:
+        """Give the line of a launch. Raises CalledProcessError."""
+        line = self.run.command("work", stage, launcher)
+        subprocess.run(line, check=True, cwd=ROOT, timeout=END_LIMIT_S)
 
     @property
     def node(self) -> Path:
@@ -102,16 +114,27 @@ class PreemptedRun:
 
     def preempt(self) -> None:
         """Take both nodes away for a moment, once the workers that are left have done something."""
-        running = answer("squeue", "--noheader", "--partition=weak", "--states=RUNNING", "--array")
-        count = len(running.splitlines())
-        before = self.at_work()
-        if not count or not before:
-            time.sleep(0.5)
+        self.wait_for(lambda: self.is_over() or (self.has_jobs() and self.at_work()), "work")
+        if self.is_over():
             return
+        before = self.at_work()
         strong = ["--partition=high", "--exclusive", f"--nodelist={NODES}", "--nodes=2"]
         command = ["sbatch", "--wait", *strong, "--output=/dev/null", "--wrap=sleep 1"]
-        subprocess.run(command, check=True, capture_output=True)
-        wait_for(lambda: self.is_over() or self.at_work() - before, BACK_S)
+        subprocess.run(command, check=True, capture_output=True, timeout=END_LIMIT_S)
+        self.wait_for(lambda: self.is_over() or self.at_work() - before, "another attempt at work")
+
+    def has_jobs(self) -> bool:
+        """Whether a worker of this run has its node now."""
+        return bool(answer("squeue", "--noheader", "--partition=weak", "--states=RUNNING"))
+
+    def wait_for(self, look: Callable[[], object], what: str, limit_s: float = BACK_S) -> None:
+        """Wait until something is so. Raises TimeoutError, with the queue."""
+        wait_until(look, what, limit_s, 0.5, state=lambda: answer("squeue"))
+
+
+def returns(run: PreemptedRun) -> int:
+    """How often workers came back."""
+    return requeues(run) + rounds_after_first(run)
 
 
 def rounds_after_first(run: PreemptedRun) -> int:
@@ -143,14 +166,17 @@ def try_site(site: Site, cycles: int) -> Outcome:
     began = time.monotonic()
     words = ["--proctrack", site.track]
     with own_slurm(site.config, (), *words), tempfile.TemporaryDirectory() as base:
-        # Fewer would be over before the first blow.
-        run = PreemptedRun(Path(base), rows=max(cycles, 5) * 100)
+        # More than two workers can do in all their attempts before they wait.
+        run = PreemptedRun(Path(base), rows=(cycles + 5) * HOLD_AFTER)
         run.start()
-        while requeues(run) + rounds_after_first(run) < cycles and not run.is_over():
-            run.preempt()
-        wait_for(run.is_over, 600)
+        try:
+            repeat_until(cycles, lambda: returns(run), run.preempt, "returns of workers")
+        except RuntimeError as error:
+            told.too_few = str(error)
+        run.run.word.touch()
+        run.wait_for(run.is_over, "the end of the run", END_LIMIT_S)
         # The gate itself may still be at it.
-        wait_for(lambda: not answer("squeue", "--noheader"))
+        wait_for_empty_queue()
         summary = run.node / "summary.json"
         rows = json.loads(summary.read_text())["rows_out"] if summary.exists() else 0
         told.complete = rows == run.run.rows

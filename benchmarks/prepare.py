@@ -25,9 +25,12 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from benchmarks.alpaca_rows import write_alpaca
+from benchmarks.common.waiting import wait_until
 
 #: Seconds between two looks at the memory of a process tree.
 LOOK_S = 0.25
+#: Seconds after which a command is taken not to end at all.
+END_LIMIT_S = 4 * 3600
 WAYS = ("rows", "filter", "one_pass")
 
 
@@ -44,9 +47,17 @@ def watched(command: list[str]) -> Run:
     began, peak, before = time.perf_counter(), 0, getrusage(RUSAGE_CHILDREN)
     env = os.environ | {"HF_HUB_OFFLINE": "1"}
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env) as process:
-        while process.poll() is None:
+
+        def has_ended() -> bool:
+            nonlocal peak
             peak = max(peak, sum(map(proportional_bytes, tree(process.pid))))
-            time.sleep(LOOK_S)
+            return process.poll() is not None
+
+        try:
+            wait_until(has_ended, f"the end of {' '.join(command)}", END_LIMIT_S, LOOK_S)
+        except TimeoutError:
+            process.kill()
+            raise
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
     seconds, after = time.perf_counter() - began, getrusage(RUSAGE_CHILDREN)

@@ -13,13 +13,19 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from benchmarks.common.waiting import wait_until
 
 #: Seconds of a turn.
 TURN_S = 0.3
 #: Seconds between two looks at the file of steps while a training runs alone.
 LOOK_S = 0.05
+#: Seconds after which a training is taken not to come to its first steps, to another, or to its
+#: end at all: a large model on few cores takes minutes for each.
+LIMIT_S = 3600
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,7 @@ class Running:
         self.find_family()
         self.tell(signal.SIGKILL)
         for process in self.processes:
-            process.wait()
+            process.wait(LIMIT_S)
 
     def find_family(self) -> None:
         """Look for its processes."""
@@ -123,7 +129,7 @@ class Running:
     def run_to_the_end(self) -> None:
         """Go on until it is finished; leave with the end of its log if it failed."""
         self.tell(signal.SIGCONT)
-        codes = [process.wait() for process in self.processes]
+        codes = [process.wait(LIMIT_S) for process in self.processes]
         if any(codes):
             sys.exit(self.log.read_text()[-3000:])
 
@@ -148,12 +154,17 @@ def race(starts: Mapping[str, Callable[[], Running]], steps: range) -> dict[str,
         running: dict[str, Running] = {}
         for name, start in starts.items():
             one = running[name] = stack.enter_context(start())
-            while not one.has_done(steps.start):
-                time.sleep(LOOK_S)
+            what = f"step {steps.start} of {name}"
+            wait_until(partial(one.has_done, steps.start), what, LIMIT_S, LOOK_S)
             one.stop()
+        done, deadline = 0, time.monotonic() + LIMIT_S
         while waiting := [one for one in running.values() if not one.has_done(steps.stop)]:
             for one in waiting:
                 one.take_turn()
+            if (now := sum(len(one.ends_s()) for one in running.values())) > done:
+                done, deadline = now, time.monotonic() + LIMIT_S
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"no training has done a step in {LIMIT_S} s; {done} are done")
         for one in running.values():
             one.run_to_the_end()
     return running

@@ -37,7 +37,7 @@ class StandInRun:
     workers: int
     max_num_seqs: int = 64
     step_s: float = 0
-    """Seconds of a step of the engine, which brings `max_num_seqs` answers."""
+    """Seconds of a step of the engine at least, which brings `max_num_seqs` answers."""
 
     def write_inputs(self) -> None:
         """Recipe, rows and an empty model."""
@@ -48,14 +48,23 @@ class StandInRun:
         words = vars(self) | {"model": empty_model(self.base / "model")}
         (self.base / "recipe.toml").write_text(RECIPE.format(**words))
 
-    def launcher(self, name: str, options: str) -> str:
-        """The word for a launcher whose jobs have the stand-in; `local` needs no SLURM."""
+    @property
+    def word(self) -> Path:
+        """Held jobs wait for this file."""
+        return self.base / "word"
+
+    def launcher(self, name: str, options: str, hold_after: int | None = None) -> str:
+        """The word for a launcher whose jobs have the stand-in; `local` needs no SLURM.
+
+        With `hold_after` a worker waits for the word after so many answers.
+        """
         path = self.base / f"{name}.toml"
         paths = os.pathsep.join((str(STAND_IN), str(ROOT)))
         path.write_text(
             f'backend = "{"local" if name == "local" else "slurm"}"\n'
             f"[resources.options]\n{options}\n[environment]\n"
             f'HALA_STANDIN = "1"\nHALA_STANDIN_STEP_S = "{self.step_s}"\nPYTHONPATH = "{paths}"\n'
+            + (f'HALA_FAULT = "hold={self.word} after={hold_after}"\n' if hold_after else "")
         )
         return f"launcher={path}"
 

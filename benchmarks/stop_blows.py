@@ -10,12 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from benchmarks.common.waiting import wait_until
 from benchmarks.moving_files import steady
 from benchmarks.stop_node import LIMIT_S, RANKS, StopRun
+from hala_hpc.engines.checkpoints import checkpoints, read_commit
 
 #: The largest distance between the signals that two ranks get, in seconds.
 JITTER_S = 3.0
-#: Nobody needs longer to save so small a model, in seconds.
+#: The kill of a saving comes within so many times the seconds of the one before it.
+SAVING_SHARE = 1.5
+#: Seconds of a saving where none is known yet.
 SAVING_S = 0.4
 
 Blow = Callable[[StopRun, Random], bool]
@@ -75,15 +79,31 @@ def kill_while_saving(run: StopRun, chance: Random) -> bool:
     pids = run.pids()
     victims = chance.choice([[chance.choice(pids)], pids])
     staging = run.kept / ".staging"
-    deadline = time.monotonic() + LIMIT_S
-    while not is_saving(staging):
-        if time.monotonic() > deadline or run.is_done():
-            return run.is_done()
-        time.sleep(0.001)
-    time.sleep(chance.uniform(0, SAVING_S))
+    seconds = saving_s(run)
+
+    last = run.node.shape.steps + 1
+
+    def look() -> bool:
+        if run.is_held():
+            if run.held_step() == last:
+                return True  # the last one was over before anybody saw it
+            run.hold_after(min(run.held_step() + run.node.shape.save_steps, last))
+        return is_saving(staging)
+
+    try:
+        wait_until(look, "a checkpoint is being saved", LIMIT_S, pause_s=0.001)
+    except TimeoutError:
+        return False
+    time.sleep(chance.uniform(0, SAVING_SHARE * seconds))
     for pid in victims:
         end(pid, signal.SIGKILL)
     return run.wait(lambda: not run.is_queued())
+
+
+def saving_s(run: StopRun) -> float:
+    """Seconds that the newest checkpoint took to be saved."""
+    commits = [commit for path in checkpoints(run.kept) if (commit := read_commit(path))]
+    return (commits[0].seconds if commits else None) or SAVING_S
 
 
 #: In this order they are taken in turn.

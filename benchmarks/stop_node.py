@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.moving_files import steady
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.command import read_line
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.files import write_text
+from hala_hpc.core.record import Record
 from hala_hpc.core.records import RankState
 from hala_hpc.engines.checkpoints import checkpoints, flaw, read_commit, step_of
 from hala_hpc.node_jobs import make_spec, worker_job
@@ -20,16 +23,27 @@ from hala_hpc.plan import make_plan
 from hala_hpc.round_begin import begin_round
 
 ROOT = Path(__file__).resolve().parent.parent
+STAND_IN = ROOT / "tests" / "standin"
 #: Seconds after which something that should have happened is a deadlock.
-LIMIT_S = 120
+LIMIT_S = WAIT_S
 RANKS = 2
+
+
+class HeldStep(Record):
+    """`<gate>.held`: the step after which an attempt waits; see `tests/standin/step_gate.py`."""
+
+    attempt: str
+    step: int
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How long the training is and how often it saves."""
+    """How long the training is and how often it saves.
 
-    steps: int = 600
+    No stop needs a training to be long: it waits for it (see `StopRun.hold_after`).
+    """
+
+    steps: int = 300
     save_steps: int = 10
 
 
@@ -49,11 +63,14 @@ class StopNode:
         words = ["stage=sft", f"recipe={recipe}", f"work={base}/work", "launcher=minislurm"]
         line = read_line(words)
         self.step = make_plan(line.nodes, line.work)["sft"]
-        variables = line.launcher.environment | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        path = os.pathsep.join((str(STAND_IN), str(ROOT)))
+        variables = line.launcher.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         launcher = line.launcher.model_copy(update={"environment": variables})
         spec = make_spec(launcher, self.step.node.settings, "main", "")
         resources = spec.resources.model_copy(update={"gpus_per_node": 0})
         self.spec = spec.model_copy(update={"resources": resources})
+        self.loading_s = 0.0
+        """Seconds from the start of an attempt to its first step, once `calm` has measured it."""
 
     def fresh(self, name: str) -> "StopRun":
         """A new artifact that no job has worked at."""
@@ -65,6 +82,10 @@ class StopNode:
         """The weights of a training that nobody disturbed."""
         run = self.fresh("calm")
         run.submit()
+        run.wait(lambda: run.is_running() or not run.is_queued())
+        began = time.monotonic()
+        run.wait(lambda: run.reached() or not run.is_queued())
+        self.loading_s = time.monotonic() - began
         run.wait(lambda: not run.is_queued(), 4 * LIMIT_S)
         return run.weights()
 
@@ -75,29 +96,54 @@ class StopRun:
     def __init__(self, node: StopNode, artifact: Artifact) -> None:
         self.node, self.artifact = node, artifact
         self.kept = artifact.kept_folder(0)
+        self.gate = node.base / f"{artifact.folder.name}.step-gate"
         self.job = ""
         self.most = 0
         """The last step that was seen while this waited; the next attempt forgets it."""
 
     def submit(self, timeout_min: int = 20) -> None:
         """Hand in a job that goes on with the training."""
-        resources = self.node.spec.resources.model_copy(update={"timeout_min": timeout_min})
-        spec = self.node.spec.model_copy(update={"resources": resources})
+        spec = self.node.spec
+        resources = spec.resources.model_copy(update={"timeout_min": timeout_min})
+        variables = spec.launcher.environment | {"HALA_STEP_GATE": str(self.gate)}
+        launcher = spec.launcher.model_copy(update={"environment": variables})
+        spec = spec.model_copy(update={"resources": resources, "launcher": launcher})
         begin_round(self.artifact, 1, 1, spec)
         self.job = SlurmBackend().submit(worker_job(self.artifact, 1, spec))
+
+    def hold_after(self, step: int) -> None:
+        """Let the training wait after this step; one more than it has: when all is saved."""
+        write_text(self.gate, str(step))
+
+    def is_held(self) -> bool:
+        """Whether the newest attempt waits after the step that was named last, or a later one."""
+        return self.held_step() >= int(self.gate.read_text())
+
+    def held_step(self) -> int:
+        """The step after which the newest attempt waited last; 0 before it did."""
+        held = HeldStep.read(self.gate.with_name(f"{self.gate.name}.held"))
+        return held.step if held and held.attempt == self.attempt() else 0
+
+    def release(self) -> None:
+        """Let the training go on to its end."""
+        self.gate.unlink(missing_ok=True)
 
     def is_queued(self) -> bool:
         """Whether the job runs or waits."""
         return bool(SlurmBackend().states([self.job]))
 
-    def wait(self, true: Callable[[], bool], limit_s: float = LIMIT_S) -> bool:
-        """Wait for something; whether it happened in time."""
-        deadline = time.monotonic() + limit_s
-        while not true():
-            if time.monotonic() > deadline:
-                return False
+    def wait(self, true: Callable[[], object], limit_s: float = LIMIT_S) -> bool:
+        """Wait for something; whether it happened in time. Whoever waited says what for."""
+
+        def look() -> object:
+            seen = true()
             self.most = max(self.most, self.reached())
-            time.sleep(0.2)
+            return seen
+
+        try:
+            wait_until(look, "what a stop waits for", limit_s, pause_s=0.2)
+        except TimeoutError:
+            return False
         return True
 
     def is_done(self) -> bool:

@@ -3,10 +3,11 @@
 `python -m benchmarks.stops --stops 60 --saves 40 [--seed 1]` runs tiny trainings with ZeRO-2 and
 ZeRO-3 and stops each several times: SIGTERM with up to three seconds between the ranks,
 preemption, the end of the time limit, SIGKILL of a rank and of a supervisor; and SIGKILL at
-random instants of saving. Each training is then brought to its end and its weights are held
-against those of an undisturbed one. Needs what `slurm/minislurm` needs. Prints JSON as its last
-line; leaves with 1 when a job hung, went on from a checkpoint that was not whole, lost more than
-one interval of saving, or ended with other weights.
+random instants of saving. A training waits for its stop after some step, so none is over before
+that, however fast the machine is. Each is then brought to its end and its weights are held against
+those of an undisturbed one. Needs what `slurm/minislurm` needs. Prints JSON as its last line;
+leaves with 1 when a job hung, went on from a checkpoint that was not whole, lost more than one
+interval of saving, or ended with other weights, and when some kind of stop could not be made.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -26,17 +28,18 @@ from typing import Any
 
 from benchmarks.stop_blows import STOPS, Blow, kill_while_saving
 from benchmarks.stop_node import LIMIT_S, ROOT, Shape, StopNode, StopRun
-from hala_hpc.core.records import Progress
 
 SAVING, WALLTIME = "kill_while_saving", "walltime"
 #: Stops of one training at most.
 STOPS_A_RUN = 8
-#: Stops that come before the first step, at any instant of loading.
+#: Trainings in a row without a stop after which there are no more.
+BARREN_RUNS = 3
+#: Share of the stops that come before the first step, at any instant of loading.
 BEFORE_STEPS = 0.25
-#: Seconds after the first new step within which the others come.
-AFTER_STEPS_S = 6.0
-#: Seconds that loading takes, about.
-LOADING_S = 12.0
+#: A stop comes within so many times the interval of saving after the step that was reached.
+INTERVALS = 2
+#: Seconds within which a stop comes once the training waits for it.
+HELD_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,54 +80,58 @@ class StoppedRun:
 
     def stop(self, kind: str, blow: Blow) -> bool:
         """Stop the training once; False when it came to its end before that."""
-        began = time.monotonic()
-        if not self.run.job or not self.run.is_queued():
-            self.run.submit(timeout_min=1 if kind == WALLTIME else 20)
-        if not self.reach(kind):
+        began, run = time.monotonic(), self.run
+        goal = self.choose_step()
+        run.hold_after(goal)
+        if not run.job or not run.is_queued():
+            run.submit(timeout_min=1 if kind == WALLTIME else 20)
+        if not self.reach(kind, goal):
             return False
-        ended = blow(self.run, self.chance)
-        if self.run.is_done():
+        ended = blow(run, self.chance)
+        if run.is_done():
             return False
         self.tally.kinds[kind] += 1
-        attempts = len(self.run.began())
-        reached, whole = max(self.run.most, self.run.reached()), self.run.whole()
+        attempts = len(run.began())
+        reached, whole = max(run.most, run.reached()), run.whole()
         if not ended:
             self.tally.deadlocks += 1
-            self.tally.defects.append(f"{kind}: no end in {LIMIT_S} s: {self.run.artifact.folder}")
-            self.run.end()
+            self.tally.defects.append(f"{kind}: no end in {LIMIT_S} s: {run.artifact.folder}")
+            run.end()
         # An attempt says from where it goes on long after it has begun.
         self.go_on(kind, attempts, reached, whole)
         self.tally.seconds.append(time.monotonic() - began)
         return True
 
-    def reach(self, kind: str) -> bool:
-        """Wait for the instant of the stop; False when the training ended before."""
+    def choose_step(self) -> int:
+        """The step after which the training waits for the next stop."""
+        shape, reached = self.run.node.shape, self.run.reached()
+        # Some steps are left for the stops that come after this one.
+        steps = min(INTERVALS * shape.save_steps, (shape.steps - reached) // 2)
+        return min(reached + self.chance.randint(1, max(1, steps)), shape.steps)
+
+    def reach(self, kind: str, goal: int) -> bool:
+        """Wait for the instant of the stop; False when it never came."""
         run = self.run
-        if not run.wait(lambda: run.is_done() or run.is_running()) or run.is_done():
-            return False
         run.most = 0
         if kind == WALLTIME:
-            return True
+            return run.wait(lambda: run.attempt() or not run.is_queued())
+        if not self.wait_while_queued(run.is_running):
+            return False
         if kind != SAVING and self.chance.random() < BEFORE_STEPS:
-            time.sleep(self.chance.uniform(0, LOADING_S))
-            return not run.is_done()
-        run.wait(lambda: run.is_done() or self.is_stepping())
+            time.sleep(self.chance.uniform(0, run.node.loading_s))
+            return True
+        if not self.wait_while_queued(run.is_held):
+            return False
         if kind != SAVING:
-            time.sleep(self.chance.uniform(0, AFTER_STEPS_S))
-        return not run.is_done()
+            time.sleep(self.chance.uniform(0, HELD_S))
+            # The stop meets a training that makes steps, where it comes at once.
+            run.hold_after(min(goal + run.node.shape.save_steps, run.node.shape.steps))
+        return True
 
-    def is_stepping(self) -> bool:
-        """Whether the newest attempt has made a step."""
-        steps = [word.step or 0 for word in self.progress()]
-        began = self.run.began()
-        return bool(began) and min(steps, default=0) > began[-1]
-
-    def progress(self) -> list[Progress]:
-        """The newest word of the ranks of the running attempt."""
-        attempt = self.run.attempt()
-        files = (self.run.artifact.folder / "progress").glob("*.json")
-        found = [Progress.read_if_sound(file) for file in files]
-        return [word for word in found if word and word.attempt == attempt]
+    def wait_while_queued(self, true: Callable[[], bool]) -> bool:
+        """Wait for something that the job does; whether it came before the job's end."""
+        self.run.wait(lambda: true() or not self.run.is_queued())
+        return true()
 
     def go_on(self, kind: str, attempts: int, reached: int, whole: set[int]) -> None:
         """See from where the next attempt goes on, and what that lost."""
@@ -146,6 +153,7 @@ class StoppedRun:
     def finish(self, weights: bytes) -> None:
         """Bring the training to its end in peace and look at what it learnt."""
         run = self.run
+        run.release()
         for _ in range(3):
             if run.is_done():
                 break
@@ -159,36 +167,66 @@ class StoppedRun:
         run.end()
 
 
-def stop_all(base: Path, tally: Tally, asked: Asked, chance: Random) -> None:
-    """Trainings in turn with each ZeRO stage until there were as many stops of both sorts."""
-    nodes = {stage: StopNode(base, stage, asked.shape) for stage in asked.stages}
+def calm_weights(nodes: Mapping[int, StopNode]) -> dict[int, bytes]:
+    """The weights of undisturbed trainings, by ZeRO stage."""
     weights = {stage: node.calm() for stage, node in nodes.items()}
-    assert all(weights.values()), f"an undisturbed training failed: {base}"
+    assert all(weights.values()), "an undisturbed training failed"
     print("undisturbed trainings are done", flush=True)
-    turn, stages = cycle(set_apart(WALLTIME)), cycle(asked.stages)
-    while left(tally, asked):
-        stage = next(stages)
+    return weights
+
+
+def stop_all(
+    nodes: Mapping[int, StopNode], weights: Mapping[int, bytes], asked: Asked, chance: Random
+) -> Tally:
+    """Trainings in turn with each ZeRO stage until there were as many stops of both sorts.
+
+    Ends with what there was, and a defect that says so, when three trainings in a row could not be
+    stopped.
+    """
+    tally, stages, barren = Tally(), cycle(nodes), 0
+    while left(tally, asked) and barren < BARREN_RUNS:
+        stage, before = next(stages), tally.stops
         one = StoppedRun(nodes[stage].fresh(f"run{tally.runs}"), chance, tally)
-        for _ in range(STOPS_A_RUN):
-            sorts = left(tally, asked)
-            if not sorts:
-                break
-            kind = chance.choice(sorts)
-            # The time limit is that of a job that is still to be submitted.
-            if kind != SAVING:
-                due = not one.run.job and tally.kinds[WALLTIME] * len(STOPS) <= tally.stops
-                kind = WALLTIME if due else next(turn)
-            blow = {SAVING: kill_while_saving, **STOPS}[kind]
-            if not one.stop(kind, blow):
-                break
-            print(f"{tally.stops}: {kind}, ZeRO-{stage}, lost {tally.lost_steps[-1:]}", flush=True)
+        stop_one(one, asked)
         one.finish(weights[stage])
+        barren = 0 if tally.stops > before else barren + 1
         print(f"run {tally.runs} {tally.defects[-2:]}", flush=True)
+    if missing := left(tally, asked):
+        tally.defects.append(
+            f"{barren} trainings in a row ended before any stop: {len(missing)} of "
+            f"{asked.stops + asked.saves} stops were not made"
+        )
+    return tally
 
 
-def set_apart(kind: str) -> list[str]:
-    """The other kinds of stops, in their order."""
-    return [other for other in STOPS if other != kind]
+def stop_one(one: StoppedRun, asked: Asked) -> None:
+    """Stop one training until it has had its stops, or came to its end."""
+    tally = one.tally
+    for _ in range(STOPS_A_RUN):
+        sorts = left(tally, asked)
+        if not sorts:
+            return
+        kind = one.chance.choice(sorts)
+        if kind != SAVING:
+            kind = next_kind(tally, is_new=not one.run.job)
+        if not one.stop(kind, {SAVING: kill_while_saving, **STOPS}[kind]):
+            return
+        print(f"{tally.stops}: {kind}, lost {tally.lost_steps[-1:]}", flush=True)
+
+
+def next_kind(tally: Tally, is_new: bool) -> str:
+    """The kind of stop of which there were fewest.
+
+    The time limit is that of a job that is still to be submitted, so it comes first or not at all.
+    """
+    kinds = STOPS if is_new else [kind for kind in STOPS if kind != WALLTIME]
+    return min(reversed(kinds), key=lambda kind: tally.kinds[kind])
+
+
+def missing_kinds(tally: Tally, asked: Asked) -> list[str]:
+    """Kinds of stops that never came, although so many stops were asked for that each has one."""
+    kinds = [*(STOPS if asked.stops >= len(STOPS) else ()), *([SAVING] if asked.saves else ())]
+    return [kind for kind in kinds if not tally.kinds[kind]]
 
 
 def left(tally: Tally, asked: Asked) -> list[str]:
@@ -198,13 +236,14 @@ def left(tally: Tally, asked: Asked) -> list[str]:
     return [SAVING] * (asked.saves - saves) + ["stop"] * (asked.stops - stops)
 
 
-def summary(tally: Tally, began: float) -> dict[str, Any]:
+def summary(tally: Tally, asked: Asked, began: float) -> dict[str, Any]:
     """What came of it; `good` when nothing went wrong."""
-    bound = Shape().save_steps
+    bound, missing = asked.shape.save_steps, missing_kinds(tally, asked)
     lost = max(tally.lost_steps, default=0)
     return {
         "stops": tally.stops,
         "kinds": dict(tally.kinds),
+        "missing_kinds": missing,
         "runs": tally.runs,
         "deadlocks": tally.deadlocks,
         "torn_resumes": tally.torn_resumes,
@@ -214,7 +253,7 @@ def summary(tally: Tally, began: float) -> dict[str, Any]:
         "seconds_a_stop": round(sum(tally.seconds) / max(len(tally.seconds), 1), 1),
         "seconds": round(time.monotonic() - began),
         "defects": tally.defects[:20],
-        "good": not tally.defects and lost <= bound,
+        "good": not tally.defects and not missing and lost <= bound,
     }
 
 
@@ -225,18 +264,19 @@ def main() -> int:
     words.add_argument("--saves", type=int, default=40)
     words.add_argument("--seed", type=int, default=1)
     given = words.parse_args()
-    began, tally = time.monotonic(), Tally()
+    began, asked = time.monotonic(), Asked(given.stops, given.saves)
     base = Path(tempfile.mkdtemp(prefix="hala-stops-"))
     slurm = Path(tempfile.mkdtemp(prefix="minislurm-"))
     minislurm = [sys.executable, str(ROOT / "slurm" / "minislurm")]
     try:
         subprocess.run([*minislurm, "up", "--folder", str(slurm)], check=True)
         os.environ["SLURM_CONF"] = str(slurm / "slurm.conf")
-        stop_all(base, tally, Asked(given.stops, given.saves), Random(given.seed))
+        nodes = {stage: StopNode(base, stage, asked.shape) for stage in asked.stages}
+        tally = stop_all(nodes, calm_weights(nodes), asked, Random(given.seed))
     finally:
         subprocess.run([*minislurm, "down", "--folder", str(slurm)], check=False)
         shutil.rmtree(slurm, ignore_errors=True)
-    told = summary(tally, began)
+    told = summary(tally, asked, began)
     if told["good"]:
         shutil.rmtree(base)
     else:

@@ -26,12 +26,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for
+from benchmarks.common.waiting import WAIT_S, wait_until
+from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
 from benchmarks.standin_run import StandInRun
 
 #: Let submitit hand in an array of all tasks.
 CONFIG = "MaxArraySize=40001\nMaxJobCount=50000"
 COMMANDS = ("sbatch", "squeue", "sacct", "scontrol", "sacctmgr", "scancel", "sinfo", "srun")
+#: Seconds after which any of the commands, and the node, are taken not to end at all.
+END_LIMIT_S = 3600
 #: Jobs that do not start.
 HELD = 'begin = "now+5hours"'
 #: The peer: as many tasks as there are units, each a call of a small function.
@@ -74,7 +77,9 @@ def run(command: list[str], **variables: str) -> tuple[float, float, str]:
     """Seconds, seconds of CPU and output of a command. Raises CalledProcessError."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     env = {**os.environ, **variables}
-    done = subprocess.run(command, check=True, env=env, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command, check=True, env=env, cwd=ROOT, capture_output=True, text=True, timeout=END_LIMIT_S
+    )
     seconds = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -118,8 +123,8 @@ def theirs(asked: StandInRun, name: str) -> float:
 
 def end_jobs() -> None:
     """Remove all jobs of the cluster."""
-    subprocess.run(["scancel", f"--user={os.getuid()}"], check=True)
-    wait_for(lambda: not answer("squeue", "--noheader"))
+    subprocess.run(["scancel", f"--user={os.getuid()}"], check=True, timeout=WAIT_S)
+    wait_for_empty_queue()
 
 
 def files_under(folder: Path) -> int:
@@ -162,8 +167,14 @@ def finish(asked: StandInRun) -> dict[str, float]:
     free = asked.launcher("free", f'at_once = "{os.cpu_count()}"')
     run(asked.command(work.name, "arabic", free))
     (node,) = work.glob("arabic-*")
-    wait_for((node / "summary.json").exists, limit_s=3600)
-    wait_for(lambda: not answer("squeue", "--noheader"))
+    wait_until(
+        (node / "summary.json").exists,
+        f"the end of {node.name}",
+        END_LIMIT_S,
+        pause_s=0.2,
+        state=lambda: answer("squeue"),
+    )
+    wait_for_empty_queue()
     files = files_under(node)
     # As it is just before the gate: every unit has a mark, the node has none.
     (node / "summary.json").rename(node / "summary.aside")

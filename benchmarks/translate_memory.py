@@ -20,6 +20,8 @@ from hala_hpc.engines.settings import EngineSettings
 
 #: Tokens that the engine makes of an answer.
 FEW_TOKENS = 4
+#: Seconds after which the process is taken not to end at all.
+END_LIMIT_S = 4 * 3600
 #: GiB of the engine's cache, whose pages count once they are used: so small that all soon are.
 CACHE_GB = 0.1
 
@@ -41,7 +43,9 @@ def measure(model: Path, warm: Path, corpus: Path, base: Path, settings: EngineS
     """Peak MiB of a fresh process that translates a corpus after another."""
     words = [*map(str, (model, warm, corpus, base)), settings.model_dump_json()]
     command = [sys.executable, "-m", "benchmarks.translate_memory", *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=True, timeout=END_LIMIT_S
+    )
     return float(done.stdout.splitlines()[-1])
 
 

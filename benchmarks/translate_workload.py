@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.rounds import repeat_until
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.check_settings import CheckSettings
 from hala_hpc.data.corpus import Row, part_name
@@ -40,6 +41,7 @@ Translate everything that follows into Arabic:
 #: Words of a text that the benchmark makes itself; about the law of instruction data sets.
 MEDIAN_WORDS, SPREAD = 40, 0.8
 VOCABULARY = 4096
+DRAWS_A_ROUND = 100
 #: English letters for each Arabic one (see `hala_hpc.data.check_settings`).
 LETTERS = 1.19
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]+(?:['’][a-z]+)?")
@@ -101,13 +103,26 @@ def made_texts(count: int, seed: int) -> list[str]:
     draw = random.Random(seed)
     pairs = [pair.english for pair, _ in zip(distinct_pairs(draw), range(4000), strict=False)]
     found: dict[str, None] = {}
-    while len(found) < count:
-        words = MEDIAN_WORDS * draw.lognormvariate(0, SPREAD)
-        sentences: list[str] = []
-        while sum(len(sentence.split()) for sentence in sentences) < min(words, 400):
-            sentences.append(draw.choice(pairs))
-        found[" ".join(sentences)] = None
+
+    def one_round() -> None:
+        # Short texts come again now and then, long ones never.
+        for _ in range(DRAWS_A_ROUND):
+            if len(found) < count:
+                found[made_text(draw, pairs)] = None
+
+    repeat_until(count, lambda: len(found), one_round, "different texts")
     return list(found)
+
+
+def made_text(draw: random.Random, sentences: Sequence[str]) -> str:
+    """A text of some of these sentences, with a length as in instruction data sets."""
+    wanted = min(MEDIAN_WORDS * draw.lognormvariate(0, SPREAD), 400)
+    chosen: list[str] = []
+    words = 0
+    while words < wanted:
+        chosen.append(draw.choice(sentences))
+        words += max(len(chosen[-1].split()), 1)
+    return " ".join(chosen)
 
 
 @cache

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.kill_blows import END_LIMIT_S
 from benchmarks.kill_node import KillNode, Shape
 from benchmarks.rows_check import RowsCheck
 from hala_hpc.core.artifact import Artifact
@@ -48,7 +49,9 @@ def run(node: KillNode, artifact: Artifact) -> list[int]:
         node.start("worker", artifact.folder, worker, HALA_STANDIN_STEP_S=str(step_s))
         for worker, step_s in enumerate(steps_s)
     ]
-    return [job.wait() for job in jobs]
+    # Twice as long as one of them would take for everything, and the start.
+    limit_s = END_LIMIT_S + 2 * node.shape.seconds
+    return [job.wait(limit_s) for job in jobs]
 
 
 def paces(log: Path) -> list[Pace]:
@@ -99,7 +102,7 @@ def main() -> int:
     codes = run(node, artifact)
     assert codes == [0, 0], f"workers ended with {codes}: see {artifact.logs}"
     found = told(node, artifact)
-    assert node.start("gate", artifact.folder).wait() == 0, artifact.folder
+    assert node.start("gate", artifact.folder).wait(END_LIMIT_S) == 0, artifact.folder
     good = RowsCheck(node.corpus, artifact.folder, by_letters=True).run().is_good
     shutil.rmtree(node.base)
     print(json.dumps(found | {"rows_good": good}))

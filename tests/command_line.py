@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.common.waiting import WAIT_S
+
 STAGES = (
     "prepare",
     "quantize",
@@ -49,7 +51,7 @@ def launch_without_root_rights(*words: str) -> Ended:
         [*(prefix if os.geteuid() == 0 else []), sys.executable, "-m", "hala_hpc.launch", *words],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)

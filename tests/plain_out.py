@@ -93,6 +93,11 @@ def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> Pl
 
 def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
     """Run one rank of several and end the process: settings are JSON, facts go to a file."""
+    if gate := os.environ.get("HALA_STEP_GATE"):
+        sys.path.insert(0, str(Path(__file__).parent / "standin"))
+        from step_gate import hold_trainings
+
+        hold_trainings(Path(gate))
     try:
         out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))
     except (Retry, UserError) as error:

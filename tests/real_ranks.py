@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Callable
 from functools import cache
 from multiprocessing import get_context
@@ -11,6 +10,8 @@ from typing import Any
 
 from plain_out import run_rank
 
+from benchmarks.common.waiting import wait_until
+from hala_hpc.core.files import write_text
 from hala_hpc.core.ports import free_port
 
 #: No rank of so small a training lives longer.
@@ -74,15 +75,29 @@ def begin(words: list[str], env: dict[str, str], log: Path) -> None:
 
 
 class Ranks:
-    """The ranks of one attempt at sft, running. `stop_at` tells them to stop at that step."""
+    """The ranks of one attempt at sft, running. `stop_at` tells them to stop at that step.
 
-    def __init__(self, base: Path, ranks: int, stop_at: float = 1e9, **settings: Any) -> None:
+    After step `hold_at`, or the last one where that comes first, they wait until `release()`.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        ranks: int,
+        stop_at: float = 1e9,
+        hold_at: int | None = None,
+        **settings: Any,
+    ) -> None:
         self.base, self.ranks = base, ranks
         base.mkdir(parents=True, exist_ok=True)
         env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         if ranks > 1:
             env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
             env |= {"WORLD_SIZE": str(ranks)}
+        self.gate = base / "step-gate"
+        if hold_at is not None:
+            write_text(self.gate, str(hold_at))
+            env |= {"HALA_STEP_GATE": str(self.gate)}
         words = ["sft", json.dumps(settings), str(base), str(stop_at)]
         self.children = []
         for rank in range(ranks):
@@ -91,11 +106,16 @@ class Ranks:
 
     def wait_until(self, true: Callable[[], bool], what: str) -> None:
         """Wait for something while the ranks run."""
-        deadline = time.monotonic() + LIMIT_S
-        while not true():
-            assert time.monotonic() < deadline, f"never happened: {what}"
+
+        def look() -> bool:
             assert any(child.poll() is None for child in self.children), self.logs()[0]
-            time.sleep(0.005)
+            return true()
+
+        wait_until(look, what, LIMIT_S, state=lambda: self.logs()[0])
+
+    def release(self) -> None:
+        """Let ranks that wait after a step go on."""
+        self.gate.unlink()
 
     def end(self, limit_s: float = LIMIT_S) -> list[int]:
         """Exit codes of all ranks."""

@@ -5,13 +5,17 @@ with what runs beside it.
 
 `python tests/side_by_side.py [words for pytest]`. The others are shown while they run, those on
 SLURM once both have ended. Words with -m choose a group themselves: then there is one. Leaves
-with pytest's exit code of the group that ended worse.
+with pytest's exit code of the group that ended worse. Every test has a limit of its own (see
+pyproject.toml); a group that has not ended after HALA_TEST_LIMIT_MIN minutes, 75 unless set, is
+told to end, with what it was at, and has failed.
 """
 
+import os
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -19,20 +23,24 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 #: pytest's exit code where no test was chosen.
 NO_TESTS = 5
+#: Minutes of all groups together; and seconds that a group may take to end when it is told to.
+LIMIT_MIN = float(os.environ.get("HALA_TEST_LIMIT_MIN", "75"))
+ENDING_S = 180
 ALONE, ON_SLURM, OTHERS = "alone", "slurm and not alone", "not slurm and not alone"
 
 
 def main(words: Sequence[str]) -> int:
     """Run the groups; the worst exit code of them."""
+    deadline = time.monotonic() + 60 * LIMIT_MIN
     if any(word.startswith("-m") for word in words):
-        return subprocess.call(pytest(words), cwd=ROOT)
-    alone = subprocess.call(pytest([*words, "-m", ALONE]), cwd=ROOT)
+        return end_of(subprocess.Popen(pytest(words), cwd=ROOT), deadline)
+    alone = end_of(start(words, ALONE, None), deadline)
     with tempfile.TemporaryFile() as told:
         running: list[subprocess.Popen[bytes]] = []
         # Before they start: they would ignore what this process ignores.
         end_with(running)
         running += [start(words, ON_SLURM, told), start(words, OTHERS, None)]
-        codes = {alone, *(abs(process.wait()) for process in reversed(running))}
+        codes = {alone, *(end_of(process, deadline) for process in reversed(running))}
         print("\n\nThe tests on SLURM, which ran at the same time:\n", flush=True)
         told.seek(0)
         sys.stdout.buffer.write(told.read())
@@ -46,10 +54,25 @@ def pytest(words: Sequence[str]) -> list[str]:
 
 def start(words: Sequence[str], group: str, output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
     """Start one group; nothing is printed by it where `output` takes that."""
-    # Both would write the cache with what failed last: the group that is larger does.
-    cache = ["-p", "no:cacheprovider"] if group == ON_SLURM else []
+    # All would write the cache with what failed last: the group that is largest does.
+    cache = [] if group == OTHERS else ["-p", "no:cacheprovider"]
     command = pytest([*words, "-m", group, *cache])
     return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output and subprocess.STDOUT)
+
+
+def end_of(process: "subprocess.Popen[bytes]", deadline: float) -> int:
+    """Wait for the end of a group; its exit code, 1 where it had to be told to end."""
+    try:
+        return abs(process.wait(max(0, deadline - time.monotonic())))
+    except subprocess.TimeoutExpired:
+        print(f"not done after {LIMIT_MIN:g} min, told to end: {process.args!r}", flush=True)
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(ENDING_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    return 1
 
 
 def end_with(running: Sequence["subprocess.Popen[bytes]"]) -> None:

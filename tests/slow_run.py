@@ -1,31 +1,32 @@
-"""A run that takes as long as a test wants, on this machine or on SLURM: the stand-in answers."""
+"""A run that goes as far as a test wants, on this machine or on SLURM: the stand-in answers."""
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from command_line import command, recipe
+from held import ROOT, STANDIN, Held
 
 from benchmarks.kill_node import empty_model
 
-STANDIN = Path(__file__).parent / "standin"
-ROOT = STANDIN.parent.parent
 #: A stand-in has no answer to texts with this word.
 NOTHING = "speechless"
 SMALL = "resources = { cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }"
 
 
-def standin_variables(step_s: float) -> dict[str, str]:
-    """Variables with which jobs take the stand-in for their engine; a step takes `step_s`."""
+def standin_variables(step_s: float = 0.0, held: Held | None = None) -> dict[str, str]:
+    """Variables with which jobs take the stand-in for their engine, held where that is given.
+
+    A step takes `step_s` seconds at least: what is measured in seconds needs some.
+    """
     path = os.pathsep.join(map(str, (STANDIN, ROOT)))
-    return {"HALA_STANDIN": "1", "HALA_STANDIN_STEP_S": str(step_s), "PYTHONPATH": path}
+    standin = {"HALA_STANDIN": "1", "HALA_STANDIN_STEP_S": str(step_s), "PYTHONPATH": path}
+    return standin | (held.variables if held else {})
 
 
 def recipe_word(folder: Path, rows: int = 600, rejected_every: int = 0, limit: float = 1) -> str:
-    """`recipe=...` of english -> arabic (slow, two workers, 8 units) -> report."""
+    """`recipe=...` of english -> arabic (two workers, 8 units, two answers a row) -> report."""
     with (folder / "rows.jsonl").open("w") as file:
         for number in range(rows):
             word = NOTHING if rejected_every and number % rejected_every == 0 else "quiet"
@@ -56,10 +57,10 @@ nodes = ["@arabic"]
     )
 
 
-def launcher_word(folder: Path, step_s: float) -> str:
-    """`launcher=...` of the mini SLURM whose jobs have the stand-in."""
+def launcher_word(folder: Path, step_s: float = 0.0, held: Held | None = None) -> str:
+    """`launcher=...` of the mini SLURM whose jobs have `standin_variables`."""
     path = folder / "standin.toml"
-    lines = [f'{key} = "{value}"' for key, value in standin_variables(step_s).items()]
+    lines = [f'{key} = "{value}"' for key, value in standin_variables(step_s, held).items()]
     path.write_text(
         'backend = "slurm"\n[resources]\noptions.partition = "low"\n'
         '[gate]\noptions.partition = "low"\n[environment]\n' + "\n".join(lines) + "\n"
@@ -72,14 +73,6 @@ def nodes_of(work: Path, **env: Any) -> dict[str, dict[str, Any]]:
     told = command(f"work={work}", "format=json", module="status", **env)
     assert told.code == 0, told
     return {node["name"]: node for node in json.loads(told.out)["nodes"]}
-
-
-def wait_until(true: Callable[[], object], limit_s: float = 90) -> None:
-    """Wait for something to become true."""
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.2)
 
 
 def units_done(work: Path, node: str = "arabic") -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common.waiting import WAIT_S
 from benchmarks.translate_engine import Tally
 from benchmarks.translate_workload import stand_in, texts_of, with_duplicates
 from hala_hpc.core.errors import BAD_DATA, UserError
@@ -63,7 +64,7 @@ def test_a_quick_measurement_prints_its_figures_last(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.translate", "--quick"]
     nowhere = ["--peer", str(tmp_path / "nowhere")]
     done = subprocess.run(
-        command + nowhere, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+        command + nowhere, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=WAIT_S
     )
     found = json.loads(done.stdout.splitlines()[-1])
     assert set(found) >= KEYS

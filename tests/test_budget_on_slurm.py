@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 from command_line import command, launch
-from slow_run import launcher_word, nodes_of, recipe_word, wait_until
+from held import Held
+from slow_run import launcher_word, nodes_of, recipe_word
+
+from benchmarks.common.waiting import wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("minislurm")]
 
@@ -17,13 +20,24 @@ def status_of(work: Path) -> str:
     return command(f"work={work}", module="status").out
 
 
+def wait_for_state(work: Path, node: str, state: str) -> None:
+    """Wait until a node is in a state."""
+    wait_until(
+        lambda: nodes_of(work)[node]["state"] == state,
+        f"{node} is {state}",
+        pause_s=1,
+        state=lambda: nodes_of(work),
+    )
+
+
 def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_budget(
     tmp_path: Path, work: Path
 ) -> None:
     line = ["stage=all", recipe_word(tmp_path, rows=40), f"work={work}"]
-    line += [launcher_word(tmp_path, 0.02), "arabic.resources.gpus_per_node=2"]
+    # Accounting counts seconds: each worker takes two at least.
+    line += [launcher_word(tmp_path, 0.1), "arabic.resources.gpus_per_node=2"]
     assert launch(*line, "budget_gpu_hours=1000").code == 0
-    wait_until(lambda: nodes_of(work)["report"]["state"] == "done")
+    wait_for_state(work, "report", "done")
     arabic = nodes_of(work)["arabic"]
     # Two workers, two GPUs each, and the 90 s that the table has for a start.
     assert arabic["gpu_hours_estimate"] == pytest.approx(0.1, rel=0.1)
@@ -46,16 +60,22 @@ def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_b
 
 
 def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", recipe_word(tmp_path), f"work={work}", launcher_word(tmp_path, 0.1)]
+    # Two GPUs of each worker for two seconds at least: more than the budget.
+    held = Held(tmp_path, after=100)
+    launcher = launcher_word(tmp_path, 0.02, held)
+    line = ["stage=all", recipe_word(tmp_path), f"work={work}", launcher]
     line += ["arabic.resources.gpus_per_node=2", "budget_gpu_hours=0.0005"]
     assert "budget_gpu_hours=0.0005" in launch(*line).err
     assert launch(*line, "confirm=true").code == 0
-    wait_until(lambda: nodes_of(work)["arabic"]["units_done"] > 0)
-    for path in (work / "latest/arabic/progress").glob("*.json"):
+    wait_until(lambda: nodes_of(work)["arabic"]["units_done"] > 0, "the first unit", pause_s=1)
+    workers = work / "latest/arabic/progress"
+    wait_until(lambda: len(list(workers.glob("*.json"))) == 2, "both workers are at work")
+    for path in workers.glob("*.json"):
         child = json.loads(path.read_text())["pid"]
         supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
         os.kill(supervisor, signal.SIGKILL)
-    wait_until(lambda: nodes_of(work)["arabic"]["state"] == "failed")
+    wait_for_state(work, "arabic", "failed")
+    held.let_go()
     arabic = nodes_of(work)["arabic"]
     assert arabic["why"].startswith("budget_gpu_hours=0.0005: ")
     assert "GPU hours are spent, so nothing more is submitted" in arabic["why"]
@@ -63,4 +83,4 @@ def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: P
     assert (failure["code"], len(failure["reasons"])) == (78, 1)
     # With more of it the same line goes on, and what was done stays done.
     assert launch(*line[:-1], "budget_gpu_hours=1000", "arabic.engine.max_num_seqs=8").code == 0
-    wait_until(lambda: nodes_of(work)["report"]["state"] == "done")
+    wait_for_state(work, "report", "done")

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 from command_line import command, launch, one_row_recipe
-from slow_run import (
-    launcher_word,
-    nodes_of,
-    recipe_word,
-    standin_variables,
-    units_done,
-    wait_until,
-)
+from held import Held
+from slow_run import launcher_word, nodes_of, recipe_word, standin_variables, units_done
+
+from benchmarks.common.waiting import WAIT_S, wait_until
+
+#: Answers of a worker until it waits: some of the eight units, and not all.
+SOME = 200
 
 
 def jobs_of_this_user() -> list[str]:
     words = ["squeue", "--noheader", "--format=%F|%j|%T"]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    told = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+    return told.stdout.splitlines()
 
 
 def job_ids(work: Path, node: str) -> dict[str, str]:
@@ -36,10 +36,15 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     tmp_path: Path, work: Path
 ) -> None:
     line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
-    slow, fast = launcher_word(tmp_path, 0.1), tmp_path / "fast"
-    fast.mkdir()
-    assert launch(*line, slow).code == 0
-    wait_until(lambda: units_done(work) > 0)
+    held = Held(tmp_path, after=SOME)
+    assert launch(*line, launcher_word(tmp_path, held=held)).code == 0
+    wait_until(lambda: units_done(work) > 0, "the first unit", pause_s=0.2)
+    wait_until(
+        lambda: nodes_of(work)["arabic"]["workers_running"] == 2,
+        "both workers run",
+        pause_s=1,
+        state=lambda: nodes_of(work),
+    )
     gates = [job_ids(work, node)["gate"] for node in ("arabic", "report")]
 
     plan = command(f"work={work}", "dry_run=true", module="cancel")
@@ -68,8 +73,14 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     assert "nothing to end" in command(f"work={work}", module="cancel").out
 
     marks = sorted(path.stat().st_ino for path in (work / "latest/arabic/done").iterdir())
-    assert launch(*line, launcher_word(fast, 0.0)).code == 0
-    wait_until(lambda: all(node["state"] == "done" for node in nodes_of(work).values()), 120)
+    held.let_go()
+    assert launch(*line, launcher_word(tmp_path)).code == 0
+    wait_until(
+        lambda: all(node["state"] == "done" for node in nodes_of(work).values()),
+        "the end of every node",
+        pause_s=1,
+        state=lambda: nodes_of(work),
+    )
     after = {path.stat().st_ino for path in (work / "latest/arabic/done").iterdir()}
     assert set(marks) <= after
 
@@ -84,7 +95,8 @@ def test_a_node_ends_with_all_that_wait_for_it_and_no_others(tmp_path: Path, wor
         f'{text}[other]\nlike = "english"\nunits = 2\nresources = {away}\n'
     )
     line = ["stage=all", f"recipe={tmp_path}/recipe.toml", f"work={work}"]
-    assert launch(*line, launcher_word(tmp_path, 0.1)).code == 0
+    held = Held(tmp_path, after=SOME)
+    assert launch(*line, launcher_word(tmp_path, held=held)).code == 0
     done = command(f"work={work}", "node=translate", module="cancel")
     assert done.code == 0, done
     left = {row.split("|")[0] for row in jobs_of_this_user()}
@@ -102,13 +114,13 @@ def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Pa
     line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
     running = subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *line],
-        env={**os.environ, **standin_variables(0.05)},
+        env={**os.environ, **standin_variables(held=Held(tmp_path, after=SOME))},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        wait_until(lambda: units_done(work) > 0)
+        wait_until(lambda: units_done(work) > 0, "the first unit")
         one = command(f"work={work}", "node=arabic", module="cancel")
         assert one.code == 64
         assert "ends as a whole" in one.err
@@ -118,7 +130,7 @@ def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Pa
         done = command(f"work={work}", module="cancel")
         assert done.code == 0, done
         assert "are done and stay" in done.out
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=WAIT_S)
         assert running.returncode == 75
         assert "what is finished is kept" in err
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from plain_out import PlainOut
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm_task import job_end
 from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
 from hala_hpc.core.records import CheckpointCommit
@@ -147,6 +148,7 @@ def test_a_kill_at_any_call_leaves_a_whole_checkpoint(tmp_path: Path, call: str)
             check=False,
             cwd=Path(__file__).parent.parent,
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
+            timeout=WAIT_S,
         )
         start, _ = newest_verified(kept)
         assert start is not None, f"{call} {number}"

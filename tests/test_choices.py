@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tiny_models import JUDGE, SENTENCES, TRANSLATE, WRONG, make_tokenizer, trained_model
 
+from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.demo.pairs import VERDICTS
 from hala_hpc.engines.choices import choice_sampling, choice_tokens, shares_of
@@ -101,8 +102,12 @@ def run_through(generator: Generator, requests: Iterator[Request]) -> dict[int, 
     for request in requests:
         generator.add(request)
     found: dict[int, Completion] = {}
-    while generator.held:
-        found |= {completion.key: completion for completion in generator.step()}
+
+    def all_are_done() -> bool:
+        found.update((completion.key, completion) for completion in generator.step())
+        return not generator.held
+
+    wait_until(all_are_done, "all answers of the engine", pause_s=0)
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from tiny_models import untrained_model
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.engines.compile_cache import CompileCache, remove_abandoned, seed_file
 
 FACTS: dict[str, Any] = {"versions": ["0.32.0"], "gpus": ["NVIDIA H100"]}
@@ -184,7 +185,13 @@ def test_a_second_engine_compiles_nothing(
         command = [sys.executable, "-c", START, str(model), str(tmp_path / "cache")]
         environment = os.environ | {"TMPDIR": str(node)}
         done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=WAIT_S,
         )
         told.append(re.findall(r"compile cache: (\d+) files from .*, (\d+) new", done.stdout)[0])
         answers.append(re.findall(r"answer (.*)", done.stdout)[0])

@@ -6,15 +6,18 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from command_line import Ended, command, launch
+from held import Held, minislurm_launcher
 
-pytestmark = [pytest.mark.slow, pytest.mark.slurm]
+from benchmarks.common.waiting import WAIT_S, wait_until
+
+# The first of them runs the demo: eight minutes on a quiet machine.
+pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.timeout(3600)]
 ROOT = Path(__file__).resolve().parent.parent
 #: Fewer steps than the recipe's, about two thirds; settings, so they belong to every line.
 STEPS = {"teacher-trained": 260, "judge": 300, "translator": 240, "sft": 80}
@@ -22,16 +25,18 @@ SHORT = tuple(f"{node}.max_steps={steps}" for node, steps in STEPS.items())
 ANOTHER_T = "merge.t=0.3"
 #: Several ranks and workers only where a test looks at them: each imports everything anew.
 ALONE = ("teacher-trained", "judge")
-LINE = (
+WORDS = (
     "stage=all",
     "recipe=demo",
-    "launcher=minislurm",
     *SHORT,
     "teacher-pairs.resources.workers=1",
     *(f"{node}.resources.nodes=1" for node in ALONE),
 )
+LINE = (*WORDS, "launcher=minislurm")
 #: The node whose workers are disturbed.
 NODE = "arabic"
+#: Answers of a worker before it waits to be disturbed: some of its work, and not all.
+SOME = 40
 
 
 class Run(NamedTuple):
@@ -57,16 +62,17 @@ def status(work: Path) -> list[dict[str, Any]]:
 
 
 def slurm(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+    return done.stdout
 
 
 def wait_for(true: Callable[[], bool], what: str, work: Path, minutes: float) -> None:
-    deadline = time.monotonic() + 60 * minutes
-    while not true():
+    def look() -> bool:
         failed = [path.read_text() for path in work.glob("*/failure.json")]
         assert not failed, failed
-        assert time.monotonic() < deadline, f"never happened: {what}\n{slurm('squeue')}"
-        time.sleep(0.5)
+        return true()
+
+    wait_until(look, what, 60 * minutes, 0.5, state=lambda: slurm("squeue"))
 
 
 def worker_words(work: Path) -> dict[int, dict[str, Any]]:
@@ -102,12 +108,17 @@ def preempt(work: Path, worker: int) -> None:
         "--wrap",
         "sleep 10",
     )
-    wait_for(lambda: worker not in running_workers(work), "a worker was preempted", work, 2)
+    wait_for(lambda: worker not in running_workers(work), "a worker was preempted", work, 5)
 
 
 def disturb(work: Path) -> None:
     """Kill one worker with SIGKILL and have the other preempted, both at work."""
-    wait_for(lambda: len(worker_words(work)) == 2, "both workers began", work, 15)
+
+    def both_work() -> bool:
+        words = worker_words(work).values()
+        return len([word for word in words if word.get("tokens")]) == 2
+
+    wait_for(both_work, "both workers have answers", work, 30)
     victim = worker_words(work)[1]
     supervisor = int(Path(f"/proc/{victim['pid']}/stat").read_text().split()[3])
     os.kill(supervisor, signal.SIGKILL)
@@ -119,10 +130,12 @@ def run(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The demo, run once for all tests of this file."""
     assert minislurm.exists()
     work = tmp_path_factory.mktemp("demo") / "work"
-    ended = launch(*LINE, f"work={work}")
+    held = Held(work.parent, SOME, NODE)
+    ended = launch(*WORDS, minislurm_launcher(work.parent, held.variables), f"work={work}")
     assert ended.code == 0, ended
     disturb(work)
-    wait_for(lambda: all(node["state"] == "done" for node in status(work)), "all done", work, 20)
+    held.let_go()
+    wait_for(lambda: all(node["state"] == "done" for node in status(work)), "all done", work, 25)
     return Run(work)
 
 
@@ -237,6 +250,7 @@ def test_make_demo_ends_at_once_on_a_finished_run(run: Run) -> None:
         check=False,
         capture_output=True,
         text=True,
+        timeout=WAIT_S,
     )
     assert done.returncode == 0, done
     assert "nothing to submit" in done.stdout

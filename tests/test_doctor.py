@@ -12,6 +12,7 @@ import pytest
 from command_line import Ended, command, recipe
 from says import says
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends import slurm_fields as fields
 from hala_hpc.doctor_folders import timed
 from hala_hpc.engines.models.gpus import has_fp8
@@ -139,7 +140,11 @@ def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step
     )
     strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error=EPERM"]
     done = subprocess.run(
-        [*strace, sys.executable, "-B", "-c", code], capture_output=True, text=True, check=True
+        [*strace, sys.executable, "-B", "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=WAIT_S,
     )
     finding = json.loads(done.stdout)
     assert finding["state"] == "bad"
@@ -254,7 +259,9 @@ def test_it_imports_no_heavy_library(work: Path, rows: str) -> None:
         "found = [m for m in ('torch', 'transformers', 'vllm', 'pyarrow') if m in sys.modules]; "
         "assert not found, found"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=WAIT_S
+    )
     assert done.returncode == 0, done.stderr
 
 

@@ -6,14 +6,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_line import Ended, command
 from minislurm_fixture import CANNOT_RUN, need_slurm, run_minislurm
+
+from benchmarks.common.waiting import WAIT_S, wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 #: A site with small limits; the last lines go into slurm.conf.
@@ -58,7 +58,8 @@ def site() -> Iterator[Path]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SLURM_CONF", str(conf))
             for words in ACCOUNTS:
-                subprocess.run(["sacctmgr", "-i", *words.split()], check=True, capture_output=True)
+                order = ["sacctmgr", "-i", *words.split()]
+                subprocess.run(order, check=True, capture_output=True, timeout=WAIT_S)
             conf.write_text(conf.read_text() + CONFIG)
             restart_controller(folder)
             yield conf
@@ -72,33 +73,34 @@ def restart_controller(folder: Path) -> None:
     """What is enforced is read at the start of the controller only."""
     end(folder, "slurmctld")
     start("slurmctld", "-f", str(folder / "slurm.conf"))
-    wait_for(lambda: " UP" in answer("scontrol", "ping"))
-    wait_for(lambda: set(answer("sinfo", "-h", "-p", "low", "-o", "%t").split()) == {"idle"})
+    wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.2)
+    wait_until(
+        lambda: set(answer("sinfo", "-h", "-p", "low", "-o", "%t").split()) == {"idle"},
+        "all nodes are idle",
+        pause_s=0.2,
+        state=lambda: answer("sinfo"),
+    )
 
 
 def start(*words: str, **variables: str) -> None:
     """Start a daemon, which goes to the background by itself."""
     env = {**os.environ, **variables, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     quiet = subprocess.DEVNULL
-    subprocess.run(words, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet)
+    subprocess.run(
+        words, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
+    )
 
 
 def end(folder: Path, name: str) -> None:
     """Stop a daemon and wait for its end."""
     pid = int((folder / f"{name}.pid").read_text())
     os.kill(pid, signal.SIGTERM)
-    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {name}")
 
 
 def answer(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=False).stdout
-
-
-def wait_for(true: Any, limit_s: float = 30) -> None:
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=WAIT_S)
+    return done.stdout
 
 
 @pytest.fixture

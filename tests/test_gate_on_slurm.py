@@ -2,12 +2,13 @@
 
 import json
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 from command_line import command, launch, recipe
+from held import Held, minislurm_launcher
 
+from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("minislurm")]
@@ -27,13 +28,18 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
         "[corpus.resources]\ncpus_per_rank = 1\nmem_gb = 1\n"
         '[report]\nnodes = ["@corpus"]\n',
     )
-    ended = launch("stage=all", line, f"work={work}", "launcher=minislurm")
+    held = Held(tmp_path)
+    launcher = minislurm_launcher(tmp_path, held.variables)
+    ended = launch("stage=all", line, f"work={work}", launcher)
     assert ended.code == 0, ended
     assert set(states(work).values()) <= {"waiting", "running"}
-    deadline = time.monotonic() + 90
-    while set(states(work).values()) & {"waiting", "running"}:
-        assert time.monotonic() < deadline, states(work)
-        time.sleep(1)
+    held.let_go()
+    wait_until(
+        lambda: not set(states(work).values()) & {"waiting", "running"},
+        "the end of both nodes",
+        pause_s=1,
+        state=lambda: states(work),
+    )
     assert states(work) == {"corpus": "failed", "report": "failed"}
     failure = json.loads((work / "latest/corpus/failure.json").read_text())
     assert failure["code"] == 65
@@ -56,6 +62,7 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
         capture_output=True,
         text=True,
         check=True,
+        timeout=WAIT_S,
     )
     assert ends.stdout.startswith("CANCELLED")
 

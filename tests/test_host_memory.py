@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.files import read_json
 from hala_hpc.core.host_memory import MemoryRecord, explain_death, version_1, version_2
 
@@ -62,7 +63,7 @@ def run_worker(base: Path, code: str, group: Path | str = "") -> tuple[int, list
     folder = base / "artifact"
     (folder / "attempts").mkdir(parents=True)
     command = [sys.executable, "-c", WORKER, str(folder), str(program), str(group)]
-    worker = subprocess.run(command, capture_output=True, text=True, check=False)
+    worker = subprocess.run(command, capture_output=True, text=True, check=False, timeout=WAIT_S)
     assert not worker.stderr
     [record] = (folder / "attempts").glob("r0000-*.json")
     return worker.returncode, read_json(record)["reasons"]

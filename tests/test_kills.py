@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 import signal
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
+from held import Held
 
+from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.kill_blows import AtCall, AtInstant, Blow
 from benchmarks.kill_log import losses
 from benchmarks.kill_node import KillNode, Shape
@@ -26,6 +27,8 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="kills at system calls need strace"),
 ]
 SHAPE = Shape(rows=200, units=4)
+#: Answers after which a worker waits that is to be disturbed: most of the work, never all of it.
+MOST = 150
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> KillNode:
     return KillNode(tmp_path_factory.mktemp("kills"), SHAPE)
 
 
-def run(node: KillNode, name: str, blows: list[Blow], gate_blows: list[Blow]) -> int:
+def run(node: KillNode, name: str, blows: Iterable[Blow], gate_blows: list[Blow]) -> int:
     """A run under these blows, finished and checked; returns how many of them killed."""
     one = KillRun(node, name, Random(name))
     report = one.run(blows, gate_blows, None)
@@ -43,13 +46,22 @@ def run(node: KillNode, name: str, blows: list[Blow], gate_blows: list[Blow]) ->
     return sum(report.kills.values())
 
 
-def test_kills_at_random_instants_cost_no_row(node: KillNode) -> None:
+def test_kills_at_random_instants_cost_no_row(node: KillNode, tmp_path: Path) -> None:
     chance = Random(7)
-    blows: list[Blow] = [
-        AtInstant(target, chance.uniform(0, 0.3), node.log)
-        for target in ("child", "supervisor", "both", "child")
-    ]
-    assert run(node, "instants", blows, []) >= 2
+    # Two attempts at least have something to do when they are killed, though each gives answers
+    # for longer than most blows wait.
+    held = Held(tmp_path, after=SHAPE.rows // 4)
+
+    def blows() -> Iterator[Blow]:
+        node.variables = held.variables
+        for target in ("child", "supervisor", "both", "child"):
+            yield AtInstant(target, chance.uniform(0, 0.15), node.log)
+        node.variables = {}
+
+    try:
+        assert run(node, "instants", blows(), []) >= 2
+    finally:
+        node.variables = {}
 
 
 def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None:
@@ -73,8 +85,8 @@ def test_a_gate_that_is_killed_leaves_nothing_behind(node: KillNode) -> None:
 def calm(node: KillNode) -> Artifact:
     """A run in peace."""
     artifact = node.fresh("calm")
-    assert node.start_worker(artifact, 0).wait() == 0
-    assert node.start("gate", artifact.folder).wait() == 0
+    assert node.start_worker(artifact, 0).wait(WAIT_S) == 0
+    assert node.start("gate", artifact.folder).wait(WAIT_S) == 0
     assert RowsCheck(node.corpus, artifact.folder, by_letters=True).run().is_good
     return artifact
 
@@ -132,20 +144,15 @@ def test_the_same_check_finds_what_a_wrong_writer_does_to_rows(node: KillNode) -
     assert found["runs_found"] > 0, found
 
 
-def wait_until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.01)
-
-
 def has_piece(artifact: Artifact) -> bool:
     return steady(lambda: any(artifact.folder.glob("kept/*/piece-*")))
 
 
-def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(node: KillNode) -> None:
-    artifact = node.fresh("fenced")
-    old = node.start_worker(artifact, 0)
+def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
+    node: KillNode, tmp_path: Path
+) -> None:
+    artifact, held = node.fresh("fenced"), Held(tmp_path, after=MOST)
+    old = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: has_piece(artifact), "the first piece")
     pid = json.loads(artifact.progress_file(0).read_text())["pid"]
     os.kill(pid, signal.SIGSTOP)
@@ -154,9 +161,10 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(node: KillNode)
     done = artifact.done_units()
     new = node.start_worker(artifact, 0)
     wait_until(lambda: len(artifact.done_units()) > len(done), "the new attempt's first unit")
+    held.let_go()
     os.kill(pid, signal.SIGCONT)
-    assert old.wait(60) == 75
-    assert new.wait(60) == 0
+    assert old.wait(WAIT_S) == 75
+    assert new.wait(WAIT_S) == 0
     later = set(artifact.folder.glob("kept/*/*")) - kept
     assert not [path for path in later if lease in path.name]
     marks = [artifact.mark(unit) for unit in artifact.done_units() if unit not in done]
@@ -165,16 +173,17 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(node: KillNode)
     said = json.loads(artifact.attempt_file(lease).read_text())
     assert said["code"] == 75
     assert "the lease of worker 0 went to" in said["reasons"][0]
-    assert node.start("gate", artifact.folder).wait() == 0
+    assert node.start("gate", artifact.folder).wait(WAIT_S) == 0
 
 
 def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -> None:
-    node = KillNode(tmp_path, SHAPE)
-    line = node.start("launch", *node.words)
+    node, held = KillNode(tmp_path, SHAPE), Held(tmp_path, after=MOST)
+    line = node.start("launch", *node.words, **held.variables)
     artifact = node.step.artifact
     wait_until(lambda: has_piece(artifact), "the first piece")
     os.kill(json.loads(artifact.progress_file(0).read_text())["pid"], signal.SIGKILL)
-    assert line.wait(120) == 0
+    held.let_go()
+    assert line.wait(WAIT_S) == 0
     found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
     assert (found.faults, found.rows_in) == ([], SHAPE.rows)
     assert json.loads(artifact.summary_file.read_text())["rounds"] == 2
@@ -182,19 +191,19 @@ def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -
     assert all(loss.answers <= SHAPE.redone_bound for loss in losses(node.log, SHAPE.commit_s))
 
 
-def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode) -> None:
-    artifact = node.fresh("stopped")
+def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode, tmp_path: Path) -> None:
+    artifact, held = node.fresh("stopped"), Held(tmp_path, after=MOST)
     # Pieces would come every hour: only the stop itself commits.
     begun = artifact.require_newest_round()
     settings = {**begun.spec.settings, "commit_s": 3600.0}
     spec = begun.spec.model_copy(update={"settings": settings})
     artifact.write_round(begun.model_copy(update={"spec": spec}))
-    worker = node.start_worker(artifact, 0)
+    worker = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: node.log.exists() and node.log.stat().st_size > 4000, "some answers")
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(60) == 75
-    assert node.start_worker(artifact, 0).wait() == 0
-    assert node.start("gate", artifact.folder).wait() == 0
+    assert worker.wait(WAIT_S) == 75
+    assert node.start_worker(artifact, 0).wait(WAIT_S) == 0
+    assert node.start("gate", artifact.folder).wait(WAIT_S) == 0
     found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
     assert (found.faults, found.rows_in) == ([], SHAPE.rows)
     # Only what rows in flight had been answered, of those that are asked again and again.

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import STAGES, launch, recipe
 
+from benchmarks.common.waiting import WAIT_S
+
 HALA = ("stage=all", "recipe=hala", "launcher=h100-site", "dry_run=true")
 HEAVY = ("torch", "transformers", "datasets", "vllm", "pyarrow", "numpy", "importlib.metadata")
 
@@ -47,6 +49,7 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_less_than_a_third_of_a_second_
     subprocess.run(
         [sys.executable, "-m", "compileall", "-q", str(Path(__file__).parent.parent / "hala_hpc")],
         check=True,
+        timeout=WAIT_S,
     )
     seconds: list[float] = []
     while len(seconds) < 30 and min(seconds, default=1.0) >= 0.3:
@@ -67,7 +70,9 @@ def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
         f"assert launch({[*HALA, f'work={tmp_path}/work']!r}) == 0; "
         f"found = [m for m in {HEAVY!r} if m in sys.modules]; assert not found, found"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=WAIT_S
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -122,5 +127,7 @@ def test_a_word_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
         f"line = read_line(['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']); "
         "settings = line.nodes['arabic'].settings; print(settings.target, settings.source)"
     )
-    done = subprocess.run([sys.executable, "-c", made], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", made], capture_output=True, text=True, check=True, timeout=WAIT_S
+    )
     assert done.stdout.split() == ["no", "1.10"]

@@ -8,7 +8,12 @@ import pytest
 
 from benchmarks.launches import Site, Tally, calls_of, chosen_calls, try_kill, try_pair
 
-pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("minislurm")]
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("minislurm"),
+]
 
 
 def test_two_launches_of_one_line_submit_every_job_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from command_line import launch
 from slow_run import recipe_word, standin_variables
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import BadNode
 from hala_hpc.engines.local_weights import LocalWeights, root_on, sweep
 from hala_hpc.engines.verified_copy import make_copy, require_same
@@ -69,9 +70,9 @@ def test_processes_of_a_node_share_one_copy_and_the_last_removes_it(
     assert Path(home).joinpath("model.safetensors").read_bytes() == (tmp_path / "blob").read_bytes()
     assert Path(home).joinpath("sub/config.json").read_text() == "{}"
     for reader in readers[:3]:
-        reader.communicate(timeout=60)
+        reader.communicate(timeout=WAIT_S)
         assert Path(home).exists()
-    readers[3].communicate(timeout=60)
+    readers[3].communicate(timeout=WAIT_S)
     assert left_on(disk) == []
 
 
@@ -81,7 +82,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path, mod
     assert reader.stdout
     assert reader.stdout.readline().startswith("copied")
     reader.send_signal(signal.SIGKILL)
-    reader.communicate(timeout=60)
+    reader.communicate(timeout=WAIT_S)
     assert left_on(disk) != []
     sweep(root_on(str(disk)))
     assert left_on(disk) == []
@@ -125,10 +126,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    if subprocess.run(words, check=False, capture_output=True).returncode:
+    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
         pytest.skip("no disk can be mounted here: that takes root")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)
 
 
 def test_a_model_without_room_is_read_where_it_lies(
@@ -146,7 +147,7 @@ def test_a_model_without_room_is_read_where_it_lies(
 def test_a_stage_reads_its_model_from_the_nodes_disk(tmp_path: Path, work: Path) -> None:
     disk = tmp_path / "disk"
     line = ["stage=arabic", recipe_word(tmp_path, 40), f"work={work}"]
-    variables: dict[str, Any] = standin_variables(0)
+    variables: dict[str, Any] = standin_variables()
     told = launch(*line, f"arabic.resources.weights_to={disk}", **variables)
     assert told.code == 0, told
     log = (work / "latest/arabic/logs/worker-00000-0000.log").read_text()

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from command_line import Ended, command, launch
-from slow_run import recipe_word, standin_variables, wait_until
+from held import Held
+from slow_run import recipe_word, standin_variables
 
+from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import (
@@ -177,7 +179,7 @@ def test_only_the_last_lines_are_shown_and_none_obeys_a_terminal(folder: Folder)
 def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: Folder) -> None:
     name = attempt(0, "9_0")
     folder.log(folder.first, name, "at it\n")
-    word = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time())
+    word = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time() + 50)
     word.write(folder.first.progress_file(0))
     assert ", at work (" in logs(folder.work).out
     folder.log(folder.second, attempt(1, "4_1", 1), "a defect\n")
@@ -187,9 +189,10 @@ def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: F
 
 def test_what_begins_or_ends_in_this_moment_is_not_taken_for_dead(folder: Folder) -> None:
     name = attempt(0, "9_0")
-    folder.log(folder.first, name, "", began=time.time() - 5)
+    # Less than a minute from now, also when the answer takes a minute.
+    folder.log(folder.first, name, "", began=time.time() + 50)
     assert ", at work, begun less than a minute ago (" in logs(folder.work).out
-    ended = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time(), ended=True)
+    ended = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time() + 50, ended=True)
     ended.write(folder.first.progress_file(0))
     assert ", at work (" in logs(folder.work).out
     older = ended.model_copy(update={"time": time.time() - 90})
@@ -211,7 +214,7 @@ def test_mistakes_are_named(folder: Folder) -> None:
 @pytest.mark.slow
 def test_the_traceback_of_a_real_run_is_found(tmp_path: Path, work: Path) -> None:
     line = ["stage=all", recipe_word(tmp_path, 20), f"work={work}"]
-    variables = standin_variables(0) | {"HALA_STANDIN_STEP_S": "not a number"}
+    variables = standin_variables() | {"HALA_STANDIN_STEP_S": "not a number"}
     ended = launch(*line, **variables)  # type: ignore[arg-type]
     assert ended.code == 70, ended
     told = logs(work, "lines=3")
@@ -224,34 +227,26 @@ def test_the_traceback_of_a_real_run_is_found(tmp_path: Path, work: Path) -> Non
 @pytest.mark.slow
 def test_a_log_is_followed_until_its_node_ends(tmp_path: Path, work: Path) -> None:
     line = ["stage=english,arabic", recipe_word(tmp_path), f"work={work}"]
+    held, told = Held(tmp_path, after=100), tmp_path / "told"
+    follow = ["hala_hpc.logs", f"work={work}", "node=arabic", "follow=true"]
     with subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *line],
-        env={**os.environ, **standin_variables(0.01)},
+        env={**os.environ, **standin_variables(held=held)},
         stdout=subprocess.DEVNULL,
     ) as running:
         log = work / "latest/arabic/logs/worker-00000-0000.log"
-        wait_until(log.exists)
+        wait_until(log.exists, "the log of the worker")
         with (
             log.open("a") as file,
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "hala_hpc.logs",
-                    f"work={work}",
-                    "node=arabic",
-                    "follow=true",
-                ],
-                stdout=subprocess.PIPE,
-                text=True,
-            ) as following,
+            told.open("w") as stream,
+            subprocess.Popen([sys.executable, "-m", *follow], stdout=stream) as following,
         ):
-            assert following.stdout is not None
-            assert "at work" in following.stdout.readline()
+            wait_until(lambda: "\n" in told.read_text(), "the first line of the answer")
             file.write("a line that comes later\n")
             file.flush()
-            rest = following.stdout.read()
-            assert following.wait() == 0
-        assert "a line that comes later" in rest
-        assert running.wait() == 0
+            wait_until(lambda: "a line that comes later" in told.read_text(), "the line, at once")
+            held.let_go()
+            assert following.wait(WAIT_S) == 0
+        assert "at work" in told.read_text().splitlines()[0]
+        assert running.wait(WAIT_S) == 0
     assert json.loads((work / "latest/arabic/summary.json").read_text())["rows_out"] == 600

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from minislurm_fixture import MINISLURM, need_slurm, run_minislurm
 
+from benchmarks.common.waiting import WAIT_S
+
 sys.path.insert(0, str(MINISLURM.parent))
 cluster, errors = (importlib.import_module(f"rig.{name}") for name in ("cluster", "errors"))
 
@@ -41,8 +43,8 @@ def test_up_twice_is_one_cluster_and_down_leaves_nothing(
         # A job that does not heed SIGTERM, with a child in a session of its own.
         stubborn = "trap '' TERM; setsid sleep 900 & sleep 900"
         words = ["sbatch", "--parsable", "--output=/dev/null", f"--wrap={stubborn}"]
-        subprocess.run(words, env=conf, check=True, capture_output=True)
-        subprocess.run(["srun", "--partition=high", "true"], env=conf, check=True)
+        subprocess.run(words, env=conf, check=True, capture_output=True, timeout=WAIT_S)
+        subprocess.run(["srun", "--partition=high", "true"], env=conf, check=True, timeout=WAIT_S)
     finally:
         done = run_minislurm("down", "--folder", folder)
     assert done.returncode == 0, done.stderr

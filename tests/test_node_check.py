@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from slow_run import STANDIN
+from held import STANDIN
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.ports import free_port
 from hala_hpc.engines.gpu_cards import processes_on, product_fault, uncorrected_errors
 
@@ -165,10 +166,10 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(words, check=False, capture_output=True).returncode:
+    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
         pytest.skip("no disk can be mounted here: that takes root")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)
 
 
 def test_a_full_disk_of_the_node_or_of_the_run_is_told(tmp_path: Path, full_disk: Path) -> None:

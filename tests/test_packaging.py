@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common.waiting import WAIT_S
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = sorted(ROOT.glob("env/*-cpu.txt")) + sorted(ROOT.glob("env/*-cuda.txt"))
 
@@ -65,13 +67,15 @@ def test_locks_agree_with_what_the_project_asks_for() -> None:
 def test_the_set_up_ends_at_once_when_nothing_changed() -> None:
     if not (ROOT / ".venv" / ".hala-stamp").exists():
         pytest.skip("this clone was not set up by env/setup")
-    done = subprocess.run([ROOT / "env" / "setup"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [ROOT / "env" / "setup"], capture_output=True, text=True, check=False, timeout=WAIT_S
+    )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_an_unknown_device_is_refused() -> None:
     done = subprocess.run(
-        [ROOT / "env" / "setup", "tpu"], capture_output=True, text=True, check=False
+        [ROOT / "env" / "setup", "tpu"], capture_output=True, text=True, check=False, timeout=WAIT_S
     )
     assert done.returncode == 1
     assert done.stderr == "env/setup: device 'tpu': say cpu or cuda\n"
@@ -90,7 +94,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def uv(*words: str) -> None:
     """Run the uv of the environment; its own words are the message of a failure."""
     done = subprocess.run(
-        [sys.executable, "-m", "uv", *words], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "uv", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT_S,
     )
     assert done.returncode == 0, done.stderr
 
@@ -125,6 +133,7 @@ def test_an_installed_wheel_plans_the_demo_outside_the_clone(wheel: Path, tmp_pa
             capture_output=True,
             text=True,
             check=False,
+            timeout=WAIT_S,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -12,6 +12,7 @@ import pytest
 from command_line import Ended, launch
 from plain_out import run_plain
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import UserError
 from hala_hpc.data.corpus import read_part, read_rows
 
@@ -323,6 +324,7 @@ def test_corrupt_rows_reconcile_by_a_program_of_its_own() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=WAIT_S,
     )
     assert done.returncode == 0, done
     found = json.loads(done.stdout.splitlines()[-1])

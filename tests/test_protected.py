@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.common.waiting import WAIT_S
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -17,7 +19,9 @@ def check(tmp_path: Path, **columns: list[Any]) -> tuple[dict[str, int], str]:
 
     pq.write_table(pa.table(columns), tmp_path / "part-00000.parquet")
     command = [sys.executable, "-m", "benchmarks.protected", f"{tmp_path}"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=WAIT_S
+    )
     counts = json.loads(ended.stdout.splitlines()[-1])
     assert ended.returncode == (1 if counts["rows_broken"] else 0), ended.stderr
     return counts, ended.stderr

@@ -5,15 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import launch, recipe
+from held import Held
 
-ROWS = 40_000
+from benchmarks.common.waiting import WAIT_S, wait_until
+
+ROWS = 4000
 
 
 def write_rows(path: Path, count: int) -> None:
@@ -34,34 +35,33 @@ def summary(work: Path) -> dict[str, Any]:
     return found
 
 
-def wait_until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.02)
-
-
-def large_recipe(tmp_path: Path) -> str:
-    """A recipe whose worker takes long enough to be disturbed."""
+def one_unit_recipe(tmp_path: Path) -> str:
     write_rows(tmp_path / "rows.jsonl", ROWS)
     return recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
 
 
-def start_launch(*words: str) -> "subprocess.Popen[str]":
+@pytest.fixture
+def held(tmp_path: Path) -> Held:
+    """Lets the worker of a launch be disturbed while it works, however fast it is."""
+    return Held(tmp_path)
+
+
+def start_launch(held: Held, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *words],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | held.variables,
         # Whoever starts the tests with nohup has it ignored, and so would the launch.
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
     )
 
 
 def child_of(work: Path) -> int:
-    """Process number of the model code, once it gives signs of life."""
+    """Process number of the model code, once it has read its rows."""
     progress = work / "latest/corpus/progress/00000-0000.json"
-    wait_until(progress.exists, "a worker began")
+    wait_until(lambda: progress.exists() and "rows" in progress.read_text(), "a worker reads rows")
     return int(json.loads(progress.read_text())["pid"])
 
 
@@ -110,11 +110,14 @@ def test_a_changed_input_file_makes_the_node_stale(tmp_path: Path, work: Path) -
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work: Path) -> None:
-    line = large_recipe(tmp_path)
-    running = start_launch("stage=all", line, f"work={work}")
+def test_a_killed_worker_is_tried_again_to_the_same_result(
+    tmp_path: Path, work: Path, held: Held
+) -> None:
+    line = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", line, f"work={work}")
     os.kill(child_of(work), signal.SIGKILL)
-    assert running.wait(timeout=120) == 0
+    held.let_go()
+    assert running.wait(timeout=WAIT_S) == 0
     found = summary(work)
     assert (found["rows_in"], found["rows_out"], found["rounds"]) == (ROWS, ROWS, 2)
     left = [path for path in (work / "latest/corpus/attempts").iterdir() if path.is_dir()]
@@ -123,16 +126,15 @@ def test_a_killed_worker_is_tried_again_to_the_same_result(tmp_path: Path, work:
 
 @pytest.mark.slow
 def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
-    tmp_path: Path, work: Path
+    tmp_path: Path, work: Path, held: Held
 ) -> None:
-    line = large_recipe(tmp_path)
-    running = start_launch("stage=all", line, f"work={work}")
-    killed: set[int] = set()
-    while len(killed) < 2:
-        wait_until(lambda: child_of(work) not in killed, "another worker began")
-        killed.add(child_of(work))
-        os.kill(child_of(work), signal.SIGKILL)
-    _, told = running.communicate(timeout=60)
+    line = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", line, f"work={work}")
+    killed = child_of(work)
+    os.kill(killed, signal.SIGKILL)
+    wait_until(lambda: child_of(work) != killed, "another worker reads rows")
+    os.kill(child_of(work), signal.SIGKILL)
+    _, told = running.communicate(timeout=WAIT_S)
     assert running.returncode == 70
     assert "2 rounds of jobs ended without progress" in told
     assert launch("stage=all", line, f"work={work}").code == 0
@@ -140,51 +142,57 @@ def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
 
 
 @pytest.mark.slow
-def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(tmp_path: Path, work: Path) -> None:
-    line = large_recipe(tmp_path)
-    running = start_launch("stage=all", line, f"work={work}")
+def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(
+    tmp_path: Path, work: Path, held: Held
+) -> None:
+    line = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", line, f"work={work}")
     child = child_of(work)
     running.kill()
-    running.wait()
+    running.wait(timeout=WAIT_S)
     wait_until(lambda: is_gone(child), "the child ends with the launch")
     assert launch("stage=all", line, f"work={work}").code == 0
     assert summary(work)["rows_in"] == ROWS
 
 
 @pytest.mark.slow
-def test_a_killed_supervisor_takes_its_child_along(tmp_path: Path, work: Path) -> None:
-    line = large_recipe(tmp_path)
-    running = start_launch("stage=all", line, f"work={work}")
+def test_a_killed_supervisor_takes_its_child_along(tmp_path: Path, work: Path, held: Held) -> None:
+    line = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", line, f"work={work}")
     child = child_of(work)
     supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
     os.kill(supervisor, signal.SIGKILL)
     wait_until(lambda: is_gone(child), "the child ends with its supervisor")
-    assert running.wait(timeout=120) == 0
+    held.let_go()
+    assert running.wait(timeout=WAIT_S) == 0
     assert summary(work)["rows_in"] == ROWS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(
-    tmp_path: Path, work: Path, number: signal.Signals
+    tmp_path: Path, work: Path, held: Held, number: signal.Signals
 ) -> None:
-    line = large_recipe(tmp_path)
-    running = start_launch("stage=all", line, f"work={work}")
+    line = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", line, f"work={work}")
     child = child_of(work)
     running.send_signal(number)
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=WAIT_S)
     assert running.returncode == 75
     assert "the same line goes on" in told
     assert is_gone(child)
 
 
-def test_a_second_launch_in_the_same_folder_is_refused(tmp_path: Path, work: Path) -> None:
-    line = large_recipe(tmp_path)
-    running = start_launch("stage=all", line, f"work={work}")
+def test_a_second_launch_in_the_same_folder_is_refused(
+    tmp_path: Path, work: Path, held: Held
+) -> None:
+    line = one_unit_recipe(tmp_path)
+    running = start_launch(held, "stage=all", line, f"work={work}")
     child_of(work)
     second = launch("stage=all", line, f"work={work}")
     assert second.code == 75
     assert f"process {running.pid}" in second.err
-    assert running.wait(timeout=120) == 0
+    held.let_go()
+    assert running.wait(timeout=WAIT_S) == 0
 
 
 @pytest.mark.slow

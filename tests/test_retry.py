@@ -15,7 +15,7 @@ ROWS = 160
 
 
 def variables(folder: Path) -> dict[str, Any]:
-    return {**standin_variables(0), "HALA_STANDIN_LOG": str(folder / "asked.log")}
+    return {**standin_variables(), "HALA_STANDIN_LOG": str(folder / "asked.log")}
 
 
 def asked(folder: Path) -> list[str]:

@@ -1,18 +1,21 @@
 """A cluster that allows few jobs: arrays and nodes are cut and fed so that they fit."""
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import command, launch
+from held import Held
 from slow_run import launcher_word, nodes_of, recipe_word
 
+from benchmarks.common.waiting import wait_until
 from benchmarks.own_slurm import accounting, answer, own_slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+#: Seconds after which a run is taken not to end at all: fifty jobs share the cores.
+LIMIT_S = 800
 LIMITS = "MaxArraySize=100\nAccountingStorageEnforce=limits,qos"
 ACCOUNTS = ["add account lab", "add user root account=lab", "modify user root set MaxSubmitJobs=50"]
 
@@ -25,14 +28,24 @@ def small_site(minislurm: Path) -> Iterator[Path]:
         yield folder
 
 
-def wait_for_all(work: Path, limit_s: float = 300) -> int:
+def wait_for_all(work: Path) -> int:
     """Wait for the end of a run; the most jobs that were in the queue at once."""
-    until, most = time.monotonic() + limit_s, 0
-    while any(node["state"] != "done" for node in nodes_of(work).values()):
-        assert time.monotonic() < until, command(f"work={work}", module="status").out
-        assert not [n for n in nodes_of(work).values() if n["state"] == "failed"], nodes_of(work)
+    most = 0
+
+    def all_are_done() -> bool:
+        nonlocal most
+        nodes = nodes_of(work)
+        assert not [node for node in nodes.values() if node["state"] == "failed"], nodes
         most = max(most, len(answer("squeue", "--noheader", "--array").splitlines()))
-        time.sleep(1)
+        return all(node["state"] == "done" for node in nodes.values())
+
+    wait_until(
+        all_are_done,
+        "the end of the run",
+        LIMIT_S,
+        pause_s=1,
+        state=lambda: command(f"work={work}", module="status").out,
+    )
     return most
 
 
@@ -41,9 +54,10 @@ def rounds(work: Path, node: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in files]
 
 
+@pytest.mark.timeout(LIMIT_S + 100)
 def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
     work = tmp_path / "work"
-    asked = (recipe_word(tmp_path, rows=1000), launcher_word(tmp_path, 0.0))
+    asked = (recipe_word(tmp_path, rows=1000), launcher_word(tmp_path))
     wide = ("arabic.units=1000", "arabic.resources.workers=200")
     told = launch("stage=all", *asked, f"work={work}", *wide)
     assert told.code == 0, told
@@ -53,16 +67,20 @@ def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
     assert (arabic["units_done"], arabic["rows_out"]) == (1000, 1000)
 
 
+@pytest.mark.timeout(LIMIT_S + 100)
 def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: Path) -> None:
     accounting("modify user root set MaxSubmitJobs=4")
     work = tmp_path / "work"
-    asked = (recipe_word(tmp_path, rows=40), launcher_word(tmp_path, 0.0))
+    # As long as the first node is held, nothing makes room.
+    held = Held(tmp_path)
+    asked = (recipe_word(tmp_path, rows=40), launcher_word(tmp_path, held=held))
     told = launch("stage=all", *asked, f"work={work}")
     assert told.code == 0, told
     assert "2 nodes submitted" in told.out
     assert "1 nodes wait for room" in told.out
     waiting = nodes_of(work)["report"]
     assert (waiting["state"], waiting["why"][:15]) == ("waiting", "waits for room:")
+    held.let_go()
     assert wait_for_all(work) <= 4
     assert len(rounds(work, "arabic")[0]["assignment"]) == 1, "two workers had no room"
     assert not (work / "feed.json").exists()
@@ -74,15 +92,17 @@ def test_a_node_that_waits_for_room_fails_with_its_input_and_can_be_cancelled(
     accounting("modify user root set MaxSubmitJobs=4")
     work = tmp_path / "work"
     asked = (recipe_word(tmp_path, rows=40, rejected_every=2, limit=0.01), f"work={work}")
-    assert launch("stage=all", launcher_word(tmp_path, 0.0), *asked).code == 0
-    until = time.monotonic() + 120
-    while nodes_of(work)["report"]["state"] != "failed":
-        assert time.monotonic() < until, nodes_of(work)
-        time.sleep(1)
+    assert launch("stage=all", launcher_word(tmp_path), *asked).code == 0
+    wait_until(
+        lambda: nodes_of(work)["report"]["state"] == "failed",
+        "the report fails with its input",
+        pause_s=1,
+        state=lambda: nodes_of(work),
+    )
     assert "arabic" in nodes_of(work)["report"]["why"]
     other = tmp_path / "other"
     asked = (*asked[:-1], f"work={other}")
-    assert launch("stage=all", launcher_word(tmp_path, 1.0), *asked).code == 0
+    assert launch("stage=all", launcher_word(tmp_path, held=Held(tmp_path)), *asked).code == 0
     assert (other / "feed.json").exists()
     assert command(f"work={other}", module="cancel").code == 0
     assert not (other / "feed.json").exists()
@@ -91,7 +111,7 @@ def test_a_node_that_waits_for_room_fails_with_its_input_and_can_be_cancelled(
 def test_a_launch_for_which_there_is_no_room_at_all_says_so(tmp_path: Path) -> None:
     accounting("modify user root set MaxSubmitJobs=1")
     work = tmp_path / "work"
-    told = launch("stage=all", recipe_word(tmp_path), launcher_word(tmp_path, 0), f"work={work}")
+    told = launch("stage=all", recipe_word(tmp_path), launcher_word(tmp_path), f"work={work}")
     assert told.code == 75
     assert "no room for another job of yours now" in told.err
     assert "AssocMaxSubmitJobLimit" in told.err

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks.common.waiting import WAIT_S
+from benchmarks.common.waiting import wait_until as wait_until_seen
 from hala_hpc.backends.slurm import SlurmBackend
 from hala_hpc.core.errors import NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
@@ -59,21 +61,24 @@ def notes(folder: Path, job_id: str) -> list[dict[str, str]]:
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{job_id}[_-]*"))]
 
 
-def wait_until(true: Callable[[], object], limit_s: float = 45) -> None:
-    until = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < until, subprocess.getoutput("squeue; sacct -D")
-        time.sleep(0.2)
+def told_by(line: str) -> str:
+    """What a line of the shell prints, errors too."""
+    words = ["bash", "-c", f"exec 2>&1; {line}"]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=WAIT_S).stdout
+
+
+def wait_until(look: Callable[[], object], what: str) -> None:
+    wait_until_seen(look, what, pause_s=0.2, state=lambda: told_by("squeue; sacct -D"))
 
 
 def slurm_version() -> tuple[int, ...]:
     """`slurm-wlm 24.11.5` or `slurm 24.11.5` to 24, 11."""
-    release = subprocess.check_output(["sinfo", "--version"], text=True).split()[1]
+    release = told_by("sinfo --version").split()[1]
     return tuple(int(part) for part in release.split(".")[:2])
 
 
 def wait_for_end(*ids: str) -> None:
-    wait_until(lambda: not SlurmBackend().states(ids))
+    wait_until(lambda: not SlurmBackend().states(ids), f"the end of {ids}")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -83,9 +88,9 @@ def preempted(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     folder = tmp_path_factory.mktemp("preempted")
     there = SMALL.model_copy(update={"options": {"nodelist": "node4", "exclusive": "true"}})
     text = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-    text += "if seen['HALA_RESTARTS'] == '0': time.sleep(100)"
+    text += "if seen['HALA_RESTARTS'] == '0': signal.pause()"
     low = SlurmBackend().submit(make_job(folder, text, there))
-    wait_until(lambda: notes(folder, low))
+    wait_until(lambda: notes(folder, low), "the first job began")
     options = {**there.options, "partition": "high"}
     high = SlurmBackend().submit(
         make_job(folder, "", SMALL.model_copy(update={"options": options}))
@@ -131,7 +136,7 @@ def test_no_secret_of_the_shell_reaches_script_job_or_accounting(
     job = make_job(tmp_path, environment={"WORDS": 'it\'s $HOME, "so"'})
     job = replace(job, setup=("export FROM_SETUP=loaded",))
     number = SlurmBackend().submit(job)
-    told = subprocess.getoutput(f"scontrol show job {number}; sacct -B -j {number}")
+    told = told_by(f"scontrol show job {number}; sacct -B -j {number}")
     wait_for_end(number)
     (seen,) = notes(tmp_path, number)
     assert seen["HF_HOME"] == "/models"
@@ -151,7 +156,7 @@ def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path)
         asked = replace(job, elements=count)
         number = SlurmBackend().submit(asked)
         assert SlurmBackend().states([number]) == {number: "pending"}
-        told = subprocess.getoutput(f"scontrol write batch_script {number} -")
+        told = told_by(f"scontrol write batch_script {number} -")
         assert told.strip() == (Path(REPOSITORY) / "slurm/job.sbatch").read_text().strip()
         assert list(job.folder.iterdir()) == []
         SlurmBackend().cancel([number])
@@ -161,7 +166,10 @@ def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path)
 def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Path) -> None:
     backend = SlurmBackend()
     gate = backend.submit(make_job(tmp_path, resources=AWAY))
-    other = backend.submit(make_job(tmp_path, "time.sleep(2)\nPath(note).touch()"))
+    word = tmp_path / "word"
+    wait = "from benchmarks.common.waiting import wait_until\n"
+    wait += f"wait_until(Path({str(word)!r}).exists, 'the word of the test')\n"
+    other = backend.submit(make_job(tmp_path, wait))
     job = make_job(tmp_path, after_ok=(gate, other))
     waiting = backend.submit(replace(job, elements=2))
     bystander = backend.submit(make_job(tmp_path, after_any=(f"{gate}",), resources=AWAY))
@@ -169,10 +177,14 @@ def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Pat
     assert sorted(backend.move_waiting(gate, successor)) == sorted([waiting, bystander])
     assert backend.move_waiting(gate, successor) == []
     backend.cancel([gate, bystander])
+    wait_for_end(successor)
+    assert other in told_by(f"squeue --noheader --jobs={waiting} --format=%E"), "this wait stayed"
+    let_go = time.time()
+    word.touch()
     wait_for_end(waiting)
     assert len(notes(tmp_path, waiting)) == 2
     first = min(note["now"] for note in notes(tmp_path, waiting))
-    assert float(first) > float(notes(tmp_path, other)[0]["now"]) + 2, "the other wait stayed"
+    assert float(first) > let_go
 
 
 def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
@@ -181,8 +193,8 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
     waiting = backend.submit(make_job(tmp_path, after_ok=(failing,)))
     wait_for_end(failing, waiting)
     assert notes(tmp_path, waiting) == []
-    wait_until(lambda: backend.reason(failing).startswith("FAILED 3:0 on node"))
-    wait_until(lambda: backend.reason(waiting).startswith("CANCELLED"))
+    wait_until(lambda: backend.reason(failing).startswith("FAILED 3:0 on node"), "how it failed")
+    wait_until(lambda: backend.reason(waiting).startswith("CANCELLED"), "who cancelled it")
 
 
 def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> None:
@@ -202,7 +214,7 @@ write_text(Path({str(tmp_path / "id")!r}), SlurmBackend().submit(job))
     SlurmBackend().submit(
         make_job(tmp_path, "if seen['RANK'] == '0':" + inner.replace("\n", "\n    "), outer)
     )
-    wait_until((tmp_path / "id").exists)
+    wait_until((tmp_path / "id").exists, "the job has submitted another")
     number = (tmp_path / "id").read_text()
     wait_for_end(number)
     (seen,) = notes(tmp_path, number)
@@ -250,7 +262,7 @@ def test_a_held_job_is_told_from_a_waiting_one(tmp_path: Path) -> None:
     backend = SlurmBackend()
     number = backend.submit(make_job(tmp_path, resources=AWAY))
     assert backend.reason(number) == "BeginTime"
-    subprocess.run(["scontrol", "hold", number], check=True)
+    subprocess.run(["scontrol", "hold", number], check=True, timeout=WAIT_S)
     assert backend.states([number]) == {number: "held"}
     backend.cancel([number])
 
@@ -267,7 +279,8 @@ def test_the_templates_run_as_they_are(words: list[str], calls: list[str], tmp_p
     templates = Path(REPOSITORY) / "slurm"
     words = [str(templates / word) if word.endswith(".sbatch") else word for word in words]
     command = ["sbatch", "--parsable", "--wait", f"--output={tmp_path}/%A_%a.out", *words]
-    subprocess.run(command, check=True, env={**os.environ, "HALA_PYTHON": "echo"}, cwd=tmp_path)
+    environment = {**os.environ, "HALA_PYTHON": "echo"}
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path, timeout=WAIT_S)
     said = [path.read_text().strip() for path in sorted(tmp_path.glob("*.out"))]
     assert said == [f"-u -m hala_hpc.{call}" for call in calls]
 

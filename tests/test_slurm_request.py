@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from command_line import STAGES
 
+from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm import NO_SBATCH, SlurmBackend, task_environment
 from hala_hpc.backends.slurm_words import EXPORTED
 from hala_hpc.core.errors import Retry, UserError
@@ -135,7 +136,7 @@ assert not {{"torch", "numpy", "vllm", "submitit"}} & set(sys.modules)
 print(time.process_time())
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=WAIT_S
     )
     assert float(done.stdout) < 0.3
     assert list(tmp_path.iterdir()) == []

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from command_line import command, launch, one_row_recipe, recipe
+from held import Held
 from says import says
-from slow_run import launcher_word, nodes_of, recipe_word, standin_variables, wait_until
+from slow_run import launcher_word, nodes_of, recipe_word, standin_variables
 
+from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.backends.slurm_reasons import plain_reason
 
 pytestmark = pytest.mark.kinds
@@ -25,16 +27,18 @@ def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
 ) -> None:
     line = ["stage=all", recipe_word(tmp_path), f"work={work}", "arabic.resources.gpus_per_node=2"]
     later = ["report.resources.options.begin=now+1hour"]
-    assert launch(*line, *later, launcher_word(tmp_path, 0.02)).code == 0
+    held = Held(tmp_path, after=100)
+    assert launch(*line, *later, launcher_word(tmp_path, held=held)).code == 0
     first = nodes_of(work)
     assert first["report"]["state"] == "waiting"
     assert first["report"]["why"] == "waits for arabic"
     assert first["report"]["workers_waiting"] == 1
     assert first["english"]["gpu_hours"] is None
-    wait_until(lambda: nodes_of(work)["arabic"]["state"] == "running")
+    wait_for_state(work, "running")
     running = nodes_of(work)["arabic"]
     assert running["workers_running"] in (1, 2)
-    wait_until(lambda: nodes_of(work)["arabic"]["state"] == "done")
+    held.let_go()
+    wait_for_state(work, "done")
     arabic = nodes_of(work)["arabic"]
     # Two workers with two GPUs each: in accounting, or else by their own words.
     marks = sum(
@@ -45,17 +49,33 @@ def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
     without_accounting = nodes_of(work, PATH=path_without("sacct", tmp_path))
     assert without_accounting["arabic"]["gpu_hours"] * 3600 == pytest.approx(marks, abs=4)
 
-    wait_until(lambda: "may not begin yet" in nodes_of(work)["report"]["why"])
+    wait_until(
+        lambda: "may not begin yet" in nodes_of(work)["report"]["why"],
+        "the report waits for its time alone",
+        pause_s=1,
+        state=lambda: nodes_of(work),
+    )
     report = nodes_of(work)["report"]
     assert report["expected_start"] > time.strftime("%FT%T")
     told = command(f"work={work}", module="status").out
     says(told, "report waits: it may not begin yet")
     says(told, "report is expected to start at")
     says(told, "GPU hours are spent")
-    subprocess.run(["scontrol", "hold", jobs(work, "report")["workers"]], check=True)
+    hold = ["scontrol", "hold", jobs(work, "report")["workers"]]
+    subprocess.run(hold, check=True, timeout=WAIT_S)
     says(nodes_of(work)["report"]["why"], "scontrol release")
     assert command(f"work={work}", module="cancel").code == 0
     assert nodes_of(work)["report"]["state"] == "new"
+
+
+def wait_for_state(work: Path, state: str) -> None:
+    """Wait until the translation is in a state."""
+    wait_until(
+        lambda: nodes_of(work)["arabic"]["state"] == state,
+        f"arabic is {state}",
+        pause_s=0.5,
+        state=lambda: nodes_of(work),
+    )
 
 
 def jobs(work: Path, node: str) -> dict[str, str]:
@@ -68,7 +88,7 @@ def path_without(name: str, folder: Path) -> str:
     commands = folder / "commands"
     commands.mkdir(exist_ok=True)
     for slurm in ("squeue", "scontrol", "sbatch", "srun"):
-        target = subprocess.check_output(["which", slurm], text=True).strip()
+        target = subprocess.check_output(["which", slurm], text=True, timeout=WAIT_S).strip()
         if slurm != name and not (commands / slurm).exists():
             (commands / slurm).symlink_to(target)
     return str(commands)
@@ -168,18 +188,23 @@ def test_status_says_why_a_node_failed(tmp_path: Path, work: Path) -> None:
 
 def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work: Path) -> None:
     line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
+    # The first of the three nodes is done when the table has been told once.
+    held, told = Held(tmp_path), tmp_path / "told"
+    follow = [sys.executable, "-m", "hala_hpc.status", f"work={work}", "follow=true"]
     with subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *line],
-        env={**os.environ, **standin_variables(0.01)},
+        env={**os.environ, **standin_variables(held=held)},
         stdout=subprocess.DEVNULL,
     ) as running:
-        wait_until((work / "run.json").exists)
-        told = command(f"work={work}", "follow=true", module="status")
-        assert running.wait() == 0
-    assert told.code == 0, told
-    says(told.out, "0 of 3 nodes are done")
-    says(told.out, "3 of 3 nodes are done\n")
-    assert "\x1b" not in told.out
+        wait_until((work / "run.json").exists, "the run has begun")
+        with told.open("w") as stream, subprocess.Popen(follow, stdout=stream) as following:
+            wait_until(lambda: "nodes are done" in told.read_text(), "the first table")
+            held.let_go()
+            assert following.wait(WAIT_S) == 0
+        assert running.wait(WAIT_S) == 0
+    says(told.read_text(), "0 of 3 nodes are done")
+    says(told.read_text(), "3 of 3 nodes are done\n")
+    assert "\x1b" not in told.read_text()
 
 
 def test_following_what_has_failed_ends_with_its_code(tmp_path: Path, work: Path) -> None:

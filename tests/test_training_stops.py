@@ -16,12 +16,15 @@ from random_models import random_lfm2
 from real_ranks import Ranks, losses_of, weights_of
 from tiny_models import SENTENCES
 from token_folders import make_tokens
+from training_steps import steps
 
-from benchmarks.stop_blows import is_saving
-from benchmarks.stop_node import Shape, StopRun
-from benchmarks.stops import Asked, Tally, stop_all
+from benchmarks.common.waiting import wait_until
+from benchmarks.stop_blows import STOPS, is_saving
+from benchmarks.stop_node import Shape, StopNode, StopRun
+from benchmarks.stops import Asked, calm_weights, stop_all, summary
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, RETRY, FailureClass, RankHung, UserError
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.engines.running_engine import require_engine
 from hala_hpc.engines.step_watchdog import Behind, StepWatchdog, behind
 from hala_hpc.engines.training import Training
@@ -147,7 +150,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 def test_a_kill_after_the_last_step_learns_nothing_more(
     tmp_path: Path, words: dict[str, Any], calm: dict[int, Path]
 ) -> None:
-    ranks = Ranks(tmp_path, 2, **words)
+    ranks = Ranks(tmp_path, 2, hold_at=words["max_steps"] + 1, **words)
     ranks.wait_until((ranks.kept / "checkpoint-16").exists, "the last checkpoint")
     ranks.kill()
     finish(tmp_path, 2, **words)
@@ -156,20 +159,20 @@ def test_a_kill_after_the_last_step_learns_nothing_more(
 
 @pytest.mark.slow
 def test_the_others_leave_when_a_rank_is_killed(tmp_path: Path, words: dict[str, Any]) -> None:
-    ranks = Ranks(tmp_path, 2, **words | {"max_steps": 4000, "save_steps": 0})
+    ranks = Ranks(tmp_path, 2, hold_at=4, **words | {"save_steps": 0})
     ranks.wait_until(lambda: ranks.step() > 2, "a few steps")
     ranks.children[1].kill()
-    assert ranks.end(60) == [RETRY, -signal.SIGKILL]
+    assert ranks.end() == [RETRY, -signal.SIGKILL]
     assert "another rank is gone" in ranks.logs()[0]
 
 
 @pytest.mark.slow
 def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, words: dict[str, Any]) -> None:
-    more = {"max_steps": 4000, "save_steps": 0, "step_timeout_min": 0.15}
-    ranks = Ranks(tmp_path, 2, **words | more)
+    more = {"save_steps": 0, "step_timeout_min": 0.15}
+    ranks = Ranks(tmp_path, 2, hold_at=4, **words | more)
     ranks.wait_until(lambda: ranks.step() > 2, "a few steps")
     os.kill(ranks.children[1].pid, signal.SIGSTOP)
-    assert ranks.children[0].wait(60) == RETRY
+    assert ranks.children[0].wait() == RETRY
     ranks.kill()
     (log, _) = ranks.logs()
     assert "no step ended in" in log
@@ -183,8 +186,8 @@ def test_a_training_leaves_before_the_time_of_its_job_is_up(
     tmp_path: Path, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HALA_JOB_END", str(time.time() + LEAVING_S + 8))
-    ranks = Ranks(tmp_path, 2, **words | {"max_steps": 4000, "save_steps": 0})
-    assert ranks.end(60) == [RETRY, 0]
+    ranks = Ranks(tmp_path, 2, hold_at=4, **words | {"save_steps": 0})
+    assert ranks.end() == [RETRY, 0]
     assert len(list(ranks.kept.glob("checkpoint-*/COMMIT.json"))) == 1
 
 
@@ -242,16 +245,18 @@ def test_a_hang_is_told_once_and_long_work_is_none(
     monkeypatch.setattr("hala_hpc.engines.step_watchdog.LOOK_S", 0.02)
     told: list[RankHung] = []
     out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, leave=told.append)
-    with StepWatchdog(tmp_path, out, 0.1) as dog:
+    # A look that comes late counts as two: whatever holds this process up, that is no hang.
+    with StepWatchdog(tmp_path, out, 1.0) as dog:
         for phase in ("loading", "saving", "evaluating"):
             dog.enter(phase)
-            time.sleep(0.3)
+            time.sleep(1.2)
         dog.enter("reading")
         for step in range(8):
             dog.step = step
-            time.sleep(0.05)
+            time.sleep(0.2)
         assert not told
-        time.sleep(0.5)
+        wait_until(lambda: told, "the hang is told")
+        dog._thread.join(5)
     assert len(told) == 1
     assert "after step 7" in str(told[0])
     assert told[0].kind is FailureClass.ENGINE
@@ -308,13 +313,45 @@ def test_a_checkpoint_that_gets_its_name_under_the_eyes_of_the_stops_is_seen(
     assert not staged.exists()
 
 
+class OverBeforeItsStop(StopRun):
+    """A training that has come to its end before anybody could stop it."""
+
+    def submit(self, timeout_min: int = 20) -> None:
+        del timeout_min
+        self.job = "1"
+        self.artifact.write_mark(UnitMarker(unit=0))
+        model = self.artifact.unit_folder(0) / "model.safetensors"
+        model.parent.mkdir(parents=True, exist_ok=True)
+        model.write_bytes(b"weights")
+
+    def is_queued(self) -> bool:
+        return False
+
+    def end(self) -> None:
+        """Nothing runs."""
+
+
+def test_stopping_ends_and_says_why_when_no_training_can_be_stopped(tmp_path: Path) -> None:
+    node: Any = SimpleNamespace(base=tmp_path, shape=Shape(), loading_s=0.0)
+    node.fresh = lambda name: OverBeforeItsStop(node, Artifact(tmp_path / name))
+    tally = stop_all({2: node}, {2: b"weights"}, Asked(stops=3, saves=1), Random(5))
+    assert (tally.stops, tally.runs, tally.other_weights) == (0, 3, 0)
+    assert tally.defects == [
+        "3 trainings in a row ended before any stop: 4 of 4 stops were not made"
+    ]
+    told = summary(tally, Asked(stops=5, saves=1), 0.0)
+    assert not told["good"]
+    assert told["missing_kinds"] == [*STOPS, "kill_while_saving"]
+
+
 @pytest.mark.slow
 @pytest.mark.slurm
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("minislurm")
 def test_stops_on_two_nodes_of_a_real_slurm_change_nothing(tmp_path: Path) -> None:
-    tally = Tally()
-    asked = Asked(stops=3, saves=1, stages=(2,), shape=Shape(steps=150))
-    stop_all(tmp_path, tally, asked, Random(5))
+    asked = Asked(stops=3, saves=1, stages=(2,), shape=Shape(steps=steps(150)))
+    nodes = {2: StopNode(tmp_path, 2, asked.shape)}
+    tally = stop_all(nodes, calm_weights(nodes), asked, Random(5))
     assert not tally.defects
     assert tally.kinds.total() == 4
     assert max(tally.lost_steps) <= asked.shape.save_steps

@@ -42,13 +42,14 @@ def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Ask]]:
     program = task.program(row)
     asked: list[Ask] = []
     answers = None
-    while True:
+    for _ in range(1000):
         try:
             asks = program.send(answers)
         except StopIteration as end:
             return end.value, asked
         asked += asks
         answers = [Answer(model(ask)) for ask in asks]
+    raise AssertionError(f"the row has no result after 1000 turns; asked last: {asked[-1]}")
 
 
 def row_of(*texts: str, roles: tuple[str, ...] = ("user", "assistant")) -> Row:

@@ -3,12 +3,12 @@
 import json
 import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from held import Held
 
+from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.kill_node import KillNode, Shape
 from benchmarks.moving_files import steady
 from benchmarks.rows_check import RowsCheck, left_over
@@ -26,17 +26,10 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> KillNode:
 
 def finish(node: KillNode, artifact: Artifact) -> None:
     """Close the node; every row is there once and nothing else is."""
-    assert node.start("gate", artifact.folder).wait() == 0
+    assert node.start("gate", artifact.folder).wait(WAIT_S) == 0
     found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
     assert (found.faults, found.rows_in) == ([], SHAPE.rows)
     assert left_over(artifact.folder) == []
-
-
-def wait_until(true: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.01)
 
 
 def has_piece(artifact: Artifact) -> bool:
@@ -47,14 +40,17 @@ def claims(artifact: Artifact) -> list[Path]:
     return sorted((artifact.folder / "claims").iterdir())
 
 
-def test_the_faster_worker_makes_units_of_the_slower_one(node: KillNode) -> None:
-    artifact = node.fresh("unequal", workers=2)
+def test_the_faster_worker_makes_units_of_the_slower_one(node: KillNode, tmp_path: Path) -> None:
+    artifact, held = node.fresh("unequal", workers=2), Held(tmp_path, after=20)
     own = artifact.require_newest_round().assignment
     assert [len(units) for units in own] == [16, 16]
-    slow = node.start("worker", artifact.folder, 0, HALA_STANDIN_STEP_S="0.1")
+    # It gives a few answers, and the others when the fast one has found nothing more to do.
+    slow = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: artifact.mark(own[0][0]) or artifact.claimed_units(), "the first claim")
-    fast = node.start("worker", artifact.folder, 1, HALA_STANDIN_STEP_S="0.002")
-    assert (slow.wait(), fast.wait()) == (0, 0)
+    fast = node.start("worker", artifact.folder, 1)
+    assert fast.wait(WAIT_S) == 0
+    held.let_go()
+    assert slow.wait(WAIT_S) == 0
     assert claims(artifact) == []
     found = told(node, artifact)
     assert found["units_of_each"][1] > 16
@@ -71,29 +67,31 @@ def test_a_worker_for_whom_nothing_is_left_starts_no_engine(node: KillNode) -> N
     for unit in range(SHAPE.units):
         artifact.claim_file(unit).parent.mkdir(exist_ok=True)
         artifact.claim_file(unit).write_text(json.dumps({"worker": 0}))
-    assert node.start_worker(artifact, 1).wait() == 0
+    assert node.start_worker(artifact, 1).wait(WAIT_S) == 0
     assert not node.log.exists()
     assert artifact.progress() == []
-    assert node.start_worker(artifact, 0).wait() == 0
+    assert node.start_worker(artifact, 0).wait(WAIT_S) == 0
     assert len(artifact.done_units()) == SHAPE.units
     assert claims(artifact) == []
     finish(node, artifact)
 
 
-def test_a_killed_worker_that_starts_again_finishes_what_it_had_claimed(node: KillNode) -> None:
-    artifact = node.fresh("killed", workers=2)
-    slow = node.start("worker", artifact.folder, 0, HALA_STANDIN_STEP_S="0.05")
+def test_a_killed_worker_that_starts_again_finishes_what_it_had_claimed(
+    node: KillNode, tmp_path: Path
+) -> None:
+    artifact, held = node.fresh("killed", workers=2), Held(tmp_path, after=20)
+    slow = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: has_piece(artifact), "the first piece")
     for pid in (slow.pid, json.loads(artifact.progress_file(0).read_text())["pid"]):
         os.kill(pid, signal.SIGKILL)
-    slow.wait()
+    slow.wait(WAIT_S)
     had = artifact.claimed_units()
     assert had
     # The other worker leaves alone what the killed one has claimed.
-    assert node.start_worker(artifact, 1).wait() == 0
+    assert node.start_worker(artifact, 1).wait(WAIT_S) == 0
     assert set(artifact.done_units()) == set(range(SHAPE.units)) - had
     assert artifact.claimed_units() == had
-    assert node.start_worker(artifact, 0).wait() == 0
+    assert node.start_worker(artifact, 0).wait(WAIT_S) == 0
     assert {unit for unit, worker in who_made(artifact).items() if worker == 0} >= had
     assert claims(artifact) == []
     finish(node, artifact)
@@ -103,9 +101,9 @@ def test_a_new_round_shares_what_a_killed_worker_had_claimed(node: KillNode) -> 
     artifact = node.fresh("again", workers=2)
     artifact.claim_file(5).parent.mkdir()
     artifact.claim_file(5).write_text(json.dumps({"worker": 0}))
-    assert node.start_worker(artifact, 1).wait() == 0
+    assert node.start_worker(artifact, 1).wait(WAIT_S) == 0
     assert artifact.done_units() == [unit for unit in range(SHAPE.units) if unit != 5]
     node.begin_round(artifact, 2)
     assert artifact.require_newest_round().assignment == ((5,),)
-    assert node.start_worker(artifact, 0).wait() == 0
+    assert node.start_worker(artifact, 0).wait(WAIT_S) == 0
     finish(node, artifact)

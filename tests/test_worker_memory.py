@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.common.waiting import WAIT_S
+
 HELD_MB = """
 import os, sys
 def held_mb():
@@ -44,7 +46,8 @@ print(held_mb() - before)
 def grown_mb(script: str, *words: str) -> float:
     """What a script prints, in a process of its own."""
     command = [sys.executable, "-c", HELD_MB + script, *words]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=WAIT_S)
+    return float(done.stdout)
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ class Rounds:
     def _forget_prefixes(self) -> None:
         """Empty the prefix cache: no round may profit from the one before it."""
         request = urllib.request.Request(f"{self.url}/reset_prefix_cache", method="POST")  # noqa: S310
-        with urllib.request.urlopen(request) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
             answer.read()
 
     def written(self) -> None:

@@ -85,7 +85,7 @@ class DatatroveRounds:
         line = self._process.stdout.readline()
         if not line:
             log = (self.folder / "stderr.log").read_text()[-4000:]
-            raise RuntimeError(f"datatrove ended with {self._process.wait()}:\n{log}")
+            raise RuntimeError(f"datatrove ended with {self._process.wait(timeout=60)}:\n{log}")
         found: dict[str, Any] = json.loads(line)
         return found
 

@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from slow_run import STANDIN
+from held import STANDIN
 
 from hala_hpc.core.errors import RETRY, StopRequested
 from hala_hpc.engines.answer_all import AnswerCount, answer_all

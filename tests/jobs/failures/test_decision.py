@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from command_line import launch, one_row_recipe
+from held import STANDIN
 from says import says
-from slow_run import STANDIN, recipe_word, standin_variables
+from slow_run import recipe_word, standin_variables
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass

@@ -1,0 +1,38 @@
+"""Work that is still going on when something happens to it, as it waits for the word of a test."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+STANDIN = ROOT / "tests" / "standin"
+
+
+class Held:
+    """Jobs with `variables` go so far and no further until `let_go`; see `standin/hold.py`.
+
+    Preparing a corpus waits with its first rows read. With `after` the engine waits instead, once
+    it gave so many answers in a process, and with `node` only that of this node.
+    """
+
+    def __init__(self, folder: Path, after: int | None = None, node: str = "") -> None:
+        self.word = folder / f"word-{node}"
+        limits = "" if after is None else f" after={after}"
+        self.fault = f"hold={self.word}{limits}" + (f" node={node}" if node else "")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the jobs find in their environment."""
+        return {"HALA_FAULT": self.fault, "PYTHONPATH": os.pathsep.join(map(str, (STANDIN, ROOT)))}
+
+    def let_go(self) -> None:
+        """Give the word: what waits goes on, and nothing waits from now on."""
+        self.word.touch()
+
+
+def minislurm_launcher(folder: Path, variables: dict[str, str]) -> str:
+    """`launcher=...` of the shipped launcher `minislurm`, whose jobs have more variables."""
+    path = folder / "minislurm-more.toml"
+    # Its last table is the environment of its jobs.
+    shipped = (ROOT / "launchers" / "minislurm.toml").read_text()
+    path.write_text(shipped + "".join(f'{key} = "{value}"\n' for key, value in variables.items()))
+    return f"launcher={path}"
