@@ -38,11 +38,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
 
 
-def claim_json(path: Path, value: Any) -> bool:
-    """Write a JSON file unless it is there already; say whether this call wrote it."""
-    return claim_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
-
-
 def claim_text(path: Path, text: str) -> bool:
     """Write a text file unless it is there already; say whether this call wrote it.
 
