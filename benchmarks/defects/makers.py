@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import defect_phrases as phrases
+from benchmarks.defects import phrases
 
 Pair = tuple[str, str]
 _NUMBER = re.compile(r"(?<![\w%{$.,٫])\d+(?:[.,٫]\d+)*(?![\w}%])")

@@ -21,7 +21,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks.defect_makers import Makers, Pair
+from benchmarks.defects.makers import Makers, Pair
 from hala_hpc.data.check_settings import CheckSettings
 from hala_hpc.data.output_checks import OutputChecks
 
