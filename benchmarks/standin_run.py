@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.kill_node import empty_model
+from benchmarks.kills.node import empty_model
 from benchmarks.own_slurm import ROOT
 
 STAND_IN = ROOT / "tests" / "standin"

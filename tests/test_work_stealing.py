@@ -9,7 +9,7 @@ import pytest
 from held import Held
 
 from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.kill_node import KillNode, Shape
+from benchmarks.kills.node import KillNode, Shape
 from benchmarks.moving_files import steady
 from benchmarks.rows_check import RowsCheck, left_over
 from benchmarks.unequal import told, who_made

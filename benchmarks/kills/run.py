@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from benchmarks.kill_blows import END_LIMIT_S, KILLED, Blow, Outcome, Starter
-from benchmarks.kill_log import Loss, losses
-from benchmarks.kill_node import KillNode
+from benchmarks.kills.kinds import END_LIMIT_S, KILLED, Blow, Outcome, Starter
+from benchmarks.kills.log import Loss, losses
+from benchmarks.kills.node import KillNode
 from benchmarks.rows_check import Found, RowsCheck, left_over
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK

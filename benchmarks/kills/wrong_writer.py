@@ -1,6 +1,6 @@
 """A writer as it should not be: appends rows, notes its place beside them, rewrites at the end.
 
-`python -m benchmarks.kill_wrong_writer CORPUS ARTIFACT STEP_S` leaves the same layout as a node, so
+`python -m benchmarks.kills.wrong_writer CORPUS ARTIFACT STEP_S` leaves the same layout as a node, so
 that the same check reads it. Several pipelines in use write so.
 """
 

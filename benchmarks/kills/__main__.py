@@ -24,7 +24,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.common.rounds import repeat_until
-from benchmarks.kill_blows import (
+from benchmarks.kills.kinds import (
     CALLS,
     END_LIMIT_S,
     TARGETS,
@@ -33,8 +33,8 @@ from benchmarks.kill_blows import (
     Blow,
     calls_made,
 )
-from benchmarks.kill_node import ROOT, KillNode, Shape, with_bytecode
-from benchmarks.kill_run import KillRun, Report
+from benchmarks.kills.node import ROOT, KillNode, Shape, with_bytecode
+from benchmarks.kills.run import KillRun, Report
 from benchmarks.rows_check import RowsCheck
 
 #: Kills at instants in one run at most.
@@ -170,7 +170,7 @@ def wrong_writer(node: KillNode, seed: int, runs: int = WRONG_RUNS) -> dict[str,
 
 def start_wrong(corpus: Path, folder: Path, _prefix: list[str]) -> "subprocess.Popen[bytes]":
     """Start the wrong writer."""
-    words = ["benchmarks.kill_wrong_writer", str(corpus), str(folder), "0.001"]
+    words = ["benchmarks.kills.wrong_writer", str(corpus), str(folder), "0.001"]
     return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=with_bytecode())
 
 
