@@ -6,7 +6,7 @@ Both sides make ids, remove duplicates and write shards of the same file, each i
 its own, with the same number of processes; `prepare` goes through `launch` and checks what it
 wrote, `datasets` does not. Rounds alternate. `ratio_to_datasets` is of the full size, against the
 first of `--ways`: `map` of a function of one row, as most scripts have it, in as many processes.
-The other ways, batched by hand, are told beside it (`benchmarks.prepare_with_datasets`). CPU
+The other ways, batched by hand, are told beside it (`benchmarks.prepare.with_datasets`). CPU
 seconds are of the whole process tree: on a machine with other work they say more.
 """
 
@@ -24,8 +24,8 @@ from resource import RUSAGE_CHILDREN, getrusage
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.alpaca_rows import write_alpaca
 from benchmarks.common.waiting import wait_until
+from benchmarks.prepare.alpaca_rows import write_alpaca
 
 #: Seconds between two looks at the memory of a process tree.
 LOOK_S = 0.25
@@ -103,7 +103,7 @@ def run_datasets(file: Path, folder: Path, shards: int, processes: int, way: str
     """The other side."""
     folder.mkdir()
     words = [str(file), str(folder), str(shards), str(processes), way]
-    return watched([sys.executable, "-m", "benchmarks.prepare_with_datasets", *words])
+    return watched([sys.executable, "-m", "benchmarks.prepare.with_datasets", *words])
 
 
 def shard_words(parts: list[Path]) -> list[int]:

@@ -1,6 +1,6 @@
 """What `prepare` does to an Alpaca file, written with `datasets` alone.
 
-`python -m benchmarks.prepare_with_datasets FILE FOLDER SHARDS PROCESSES WAY`, where WAY is
+`python -m benchmarks.prepare.with_datasets FILE FOLDER SHARDS PROCESSES WAY`, where WAY is
 
 - rows: `map` row by row in several processes, as most scripts have it, then `filter` keeps first
   occurrences;
