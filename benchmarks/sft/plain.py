@@ -1,6 +1,6 @@
 """A plain fine-tuning script with TRL and DeepSpeed, as a lab would write it: the peer.
 
-One rank of several; `python -m benchmarks.sft_plain SETTINGS`, JSON with the model, the file of
+One rank of several; `python -m benchmarks.sft.plain SETTINGS`, JSON with the model, the file of
 prompts and completions, sizes, and where rank 0 writes the time of every step. On a CPU it gets
 the model's own loss, as `sft` does there: TRL's loops would halve its speed.
 """

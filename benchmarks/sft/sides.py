@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sft_tokens import GLOBAL_ROWS, MAX_LENGTH, MICRO_ROWS, SEED, Tokens
-from benchmarks.sft_turns import Running
-from benchmarks.sft_workload import Rows
+from benchmarks.sft.tokens import GLOBAL_ROWS, MAX_LENGTH, MICRO_ROWS, SEED, Tokens
+from benchmarks.sft.turns import Running
+from benchmarks.sft.workload import Rows
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.ports import free_port
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
@@ -133,7 +133,7 @@ def start_plain(base: Path, model: Path, rows: Rows) -> Running:
     }
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
     shared |= {"WORLD_SIZE": str(RANKS), "HF_HOME": str(base / "cache")}
-    command = [sys.executable, "-m", "benchmarks.sft_plain", json.dumps(settings)]
+    command = [sys.executable, "-m", "benchmarks.sft.plain", json.dumps(settings)]
     with log.open("w") as stream:
         ranks = [
             subprocess.Popen(

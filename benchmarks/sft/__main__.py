@@ -7,7 +7,7 @@ through the front door (`launch`). The last line is a JSON object:
 
 - `ratio_to_trl`: tokens/s of ours over the plain script's on rows of equal length, where there
   is nothing to pad; the first three steps are left out. Both are alive at once and take turns, see
-  `benchmarks.sft_turns`. Median of the rounds.
+  `benchmarks.sft.turns`. Median of the rounds.
 - `ratio_to_trl_cpu`: the same of the seconds of cores that all processes of a side took; other
   programs on the machine change them less.
 - `first_step_ratio`: time from the start of the job to the end of the first step, ours over the
@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.sft_sides import (
+from benchmarks.sft.sides import (
     make_tokens,
     ours,
     ours_timing,
@@ -37,9 +37,9 @@ from benchmarks.sft_sides import (
     start_ours,
     start_plain,
 )
-from benchmarks.sft_tokens import trl_tokens_a_row
-from benchmarks.sft_turns import race
-from benchmarks.sft_workload import equal_turns, make_model, turns_of, write_rows
+from benchmarks.sft.tokens import trl_tokens_a_row
+from benchmarks.sft.turns import race
+from benchmarks.sft.workload import equal_turns, make_model, turns_of, write_rows
 from benchmarks.translate import machine
 from hala_hpc.engines.job_environment import prepare_environment
 
