@@ -19,9 +19,9 @@ from token_folders import make_tokens
 from training_steps import steps
 
 from benchmarks.common.waiting import wait_until
-from benchmarks.stop_blows import STOPS, is_saving
-from benchmarks.stop_node import Shape, StopNode, StopRun
 from benchmarks.stops import Asked, calm_weights, stop_all, summary
+from benchmarks.stops.kinds import STOPS, is_saving
+from benchmarks.stops.node import Shape, StopNode, StopRun
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, RETRY, FailureClass, RankHung, UserError
 from hala_hpc.core.records import UnitMarker

@@ -26,8 +26,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.stop_blows import STOPS, Blow, kill_while_saving
-from benchmarks.stop_node import LIMIT_S, ROOT, Shape, StopNode, StopRun
+from benchmarks.stops.kinds import STOPS, Blow, kill_while_saving
+from benchmarks.stops.node import LIMIT_S, ROOT, Shape, StopNode, StopRun
 
 SAVING, WALLTIME = "kill_while_saving", "walltime"
 #: Stops of one training at most.

@@ -12,7 +12,7 @@ from random import Random
 
 from benchmarks.common.waiting import wait_until
 from benchmarks.moving_files import steady
-from benchmarks.stop_node import LIMIT_S, RANKS, StopRun
+from benchmarks.stops.node import LIMIT_S, RANKS, StopRun
 from hala_hpc.engines.checkpoints import checkpoints, read_commit
 
 #: The largest distance between the signals that two ranks get, in seconds.
