@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.translate_workload import BEFORE_TEXT, stand_in
+from benchmarks.translate.workload import BEFORE_TEXT, stand_in
 from hala_hpc.engines.generate import Generator
 
 Ids = tuple[int, ...]

@@ -1,6 +1,6 @@
 """Peak memory of a worker over a corpus, in a process of its own.
 
-    python -m benchmarks.translate_memory MODEL WARM CORPUS BASE SETTINGS
+    python -m benchmarks.translate.memory MODEL WARM CORPUS BASE SETTINGS
 
 Prints MiB. SETTINGS are the engine's, as JSON. The engine makes few tokens of each answer, as
 memory is about rows; what is put in their place is as long as ever. The worker is warm: it has
@@ -14,8 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.translate_engine import EngineEdge
-from benchmarks.translate_worker import Worker
+from benchmarks.translate.engine import EngineEdge
+from benchmarks.translate.worker import Worker
 from hala_hpc.engines.settings import EngineSettings
 
 #: Tokens that the engine makes of an answer.
@@ -42,7 +42,7 @@ def forget_peak() -> None:
 def measure(model: Path, warm: Path, corpus: Path, base: Path, settings: EngineSettings) -> float:
     """Peak MiB of a fresh process that translates a corpus after another."""
     words = [*map(str, (model, warm, corpus, base)), settings.model_dump_json()]
-    command = [sys.executable, "-m", "benchmarks.translate_memory", *words]
+    command = [sys.executable, "-m", "benchmarks.translate.memory", *words]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, timeout=END_LIMIT_S
     )

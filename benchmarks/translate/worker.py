@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.translate_workload import PROMPT
+from benchmarks.translate.workload import PROMPT
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.files import claim_folder, write_json
 from hala_hpc.core.stage import Facts

@@ -32,10 +32,10 @@ from time import monotonic
 from typing import Any
 
 from benchmarks.peers.datatrove_rounds import DatatroveRounds
-from benchmarks.translate_engine import EngineEdge, Ids, Tally
-from benchmarks.translate_memory import measure
-from benchmarks.translate_worker import Worker, WorkerRun, engine_settings
-from benchmarks.translate_workload import make_model, texts_of, with_duplicates, write_corpus
+from benchmarks.translate.engine import EngineEdge, Ids, Tally
+from benchmarks.translate.memory import measure
+from benchmarks.translate.worker import Worker, WorkerRun, engine_settings
+from benchmarks.translate.workload import make_model, texts_of, with_duplicates, write_corpus
 from hala_hpc.engines.job_environment import prepare_environment
 
 #: Share of the rows that repeat an earlier one.
