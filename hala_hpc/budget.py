@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.command import Line
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.records import RoundSpec

@@ -121,7 +121,7 @@ def end_jobs(nodes: list[RunNode]) -> None:
 
 def end_all(nodes: list[RunNode], gates: bool) -> None:
     """End the gates, or all jobs, and wait until SLURM has forgotten them."""
-    from hala_hpc.backends.slurm import SlurmBackend
+    from hala_hpc.backends.slurm.backend import SlurmBackend
 
     told: set[str] = set()
     until_s, pause_s = time.monotonic() + END_LIMIT_S, PAUSES_S[0]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from hala_hpc.backends.slurm_site import Limits, Partition, Qos, Site
+from hala_hpc.backends.slurm.cluster import Limits, Partition, Qos, Site
 from hala_hpc.core.findings import Finding, State
 from hala_hpc.doctor_kinds import JobKind
 

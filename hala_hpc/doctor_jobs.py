@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from hala_hpc.backends.slurm_site import SHOW_ACCOUNTS, SHOW_QOS, NodeKind, Partition, Site
+from hala_hpc.backends.slurm.cluster import SHOW_ACCOUNTS, SHOW_QOS, NodeKind, Partition, Site
 from hala_hpc.core.errors import closest
 from hala_hpc.core.findings import Finding, State, worst
 from hala_hpc.doctor_kinds import JobKind, label

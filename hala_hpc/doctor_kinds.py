@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hala_hpc.backends.slurm_fields import megabytes
-from hala_hpc.backends.slurm_site import Site
+from hala_hpc.backends.slurm.cluster import Site
+from hala_hpc.backends.slurm.parsing import megabytes
 from hala_hpc.core.resources import Resources
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hala_hpc.backends.slurm_site import Limits, Site
+from hala_hpc.backends.slurm.cluster import Limits, Site
 from hala_hpc.core.findings import Finding, State
 from hala_hpc.doctor_kinds import JobKind
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from hala_hpc.backends.slurm_probe import place_of, run_on_node
+from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
 from hala_hpc.core.errors import NoNode, Retry
 from hala_hpc.core.findings import Finding, State
 from hala_hpc.core.launcher import Launcher

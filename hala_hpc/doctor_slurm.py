@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from hala_hpc.backends.slurm import SlurmBackend
-from hala_hpc.backends.slurm_site import TEST_ONLY
-from hala_hpc.backends.slurm_site_read import read_site
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.cluster import TEST_ONLY
+from hala_hpc.backends.slurm.cluster_query import read_site
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.findings import Finding
 from hala_hpc.core.job import Job

@@ -3,7 +3,7 @@
 import os
 import shlex
 
-from hala_hpc.backends.slurm import SlurmBackend, script_file
+from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
 from hala_hpc.command import Line
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources

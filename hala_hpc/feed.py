@@ -7,7 +7,7 @@ ends makes room and submits those that fit then. Only who holds the lease of the
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, NoRoom, Retry, UserError
 from hala_hpc.core.lease import GATE_PATIENCE_S, work_lease

@@ -21,7 +21,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.attempt import load_stage
-from hala_hpc.backends.slurm import SlurmBackend, task_environment
+from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.collected import Collected

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hala_hpc.backends.slurm_task import job_end
+from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, LeaseLost, Retry
 from hala_hpc.core.files import claim_folder

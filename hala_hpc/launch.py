@@ -81,7 +81,7 @@ def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
     """Raise UserError when nothing can be submitted from here, or the scheduler would refuse it."""
     missing = [step for step in chosen.values() if step.state != "done"]
     if line.launcher.backend == "slurm" and missing:
-        from hala_hpc.backends.slurm import SlurmBackend
+        from hala_hpc.backends.slurm.backend import SlurmBackend
         from hala_hpc.run_slurm import require_accepted
 
         require_slurm(SlurmBackend().preflight())

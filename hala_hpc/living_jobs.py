@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from hala_hpc.backends.slurm_queue import Seen
+from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.run_folder import RunNode
 
@@ -39,7 +39,7 @@ def living_jobs(nodes: list[RunNode]) -> list[LivingJob]:
     """
     if not any(was_submitted(node.artifact) for node in nodes):
         return []
-    from hala_hpc.backends.slurm import SlurmBackend
+    from hala_hpc.backends.slurm.backend import SlurmBackend
 
     rows: dict[str, list[Seen]] = {}
     for seen in SlurmBackend().look():

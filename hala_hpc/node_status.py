@@ -8,8 +8,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from hala_hpc.backends.slurm_queue import Seen
-from hala_hpc.backends.slurm_reasons import plain_reason
+from hala_hpc.backends.slurm.client import Seen
+from hala_hpc.backends.slurm.pending_reasons import plain_reason
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.records import NodeSummary, UnitMarker

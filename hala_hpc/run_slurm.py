@@ -1,6 +1,6 @@
 """Submit a plan to SLURM in one go; nothing stays running on the login node."""
 
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.command import Line
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
 from hala_hpc.core.records import RoundSpec, WaitingNode

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Sequence
 
-from hala_hpc.backends.slurm_queue import Seen
+from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.backends.slurm_usage import Used
 from hala_hpc.core.errors import Retry
 
@@ -41,7 +41,7 @@ class SchedulerWitness:
         return self._queue
 
     def _ask_queue(self, ids: Sequence[str]) -> None:
-        from hala_hpc.backends.slurm import SlurmBackend
+        from hala_hpc.backends.slurm.backend import SlurmBackend
 
         try:
             self._queue = SlurmBackend().look(ids) if ids else []
@@ -57,7 +57,7 @@ class SchedulerWitness:
         now, wanted = time.monotonic(), set(ids)
         if now < self._ask_accounts_at and wanted == self._asked_for[1]:
             return self._accounts
-        from hala_hpc.backends.slurm import SlurmBackend
+        from hala_hpc.backends.slurm.backend import SlurmBackend
 
         self._accounts = SlurmBackend().used(wanted)
         self._asked_for = (self._asked_for[0], wanted)

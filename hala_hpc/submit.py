@@ -6,8 +6,8 @@ The round's file, with a key that nobody else has, is written before sbatch; the
 
 import time
 
-from hala_hpc.backends.slurm import SlurmBackend
-from hala_hpc.backends.slurm_queue import Seen
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.budget import require_budget
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NoRoom

@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from hala_hpc.backends.slurm import task_environment
-from hala_hpc.backends.slurm_ends import avoid
+from hala_hpc.backends.slurm.backend import task_environment
+from hala_hpc.backends.slurm.sacct import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
 from hala_hpc.core.host_memory import explain_death, has_killed, memory_record

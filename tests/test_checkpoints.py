@@ -11,7 +11,7 @@ import pytest
 from plain_out import PlainOut
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.backends.slurm_task import job_end
+from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
 from hala_hpc.core.records import CheckpointCommit
 from hala_hpc.engines.checkpoints import (

@@ -13,7 +13,7 @@ from command_line import Ended, command, recipe
 from says import says
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.backends import slurm_fields as fields
+from hala_hpc.backends.slurm import parsing as fields
 from hala_hpc.doctor_folders import timed
 from hala_hpc.engines.models.gpus import has_fp8
 

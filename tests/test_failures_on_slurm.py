@@ -17,8 +17,8 @@ from minislurm_fixture import MINISLURM
 from slow_run import nodes_of
 
 from benchmarks.common.waiting import WAIT_S, wait_until
-from hala_hpc.backends.slurm import SlurmBackend
-from hala_hpc.backends.slurm_ends import JobEnd, element_ends
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.sacct import JobEnd, element_ends
 from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]

@@ -11,7 +11,7 @@ import pytest
 from command_line import STAGES
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.backends.slurm import NO_SBATCH, SlurmBackend, task_environment
+from hala_hpc.backends.slurm.backend import NO_SBATCH, SlurmBackend, task_environment
 from hala_hpc.backends.slurm_words import EXPORTED
 from hala_hpc.core.errors import Retry, UserError
 from hala_hpc.core.job import Job
@@ -124,7 +124,7 @@ def test_fifty_commands_cost_little_time_and_import_nothing_heavy(tmp_path: Path
     program = f"""
 import sys, time
 from pathlib import Path
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.places import find_toml, read_toml

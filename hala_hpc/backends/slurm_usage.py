@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from hala_hpc.backends.slurm_queue import ask, split_rows
+from hala_hpc.backends.slurm.client import ask, split_rows
 from hala_hpc.core.errors import Retry
 
 #: Accounting is a witness only: who asks goes on without it after so many seconds.

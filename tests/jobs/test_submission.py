@@ -7,7 +7,7 @@ import pytest
 from command_line import one_row_recipe
 
 from hala_hpc import gate as gate_door
-from hala_hpc.backends.slurm_queue import Seen
+from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.command import read_line
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError

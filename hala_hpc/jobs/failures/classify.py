@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hala_hpc
-from hala_hpc.backends.slurm_ends import JobEnd
+from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, FailureClass, Retry
 from hala_hpc.core.records import Failure, FailureFacts
 from hala_hpc.engines.engine_errors import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hala_hpc.backends.slurm_ends import ElementEnd, JobEnd, element_ends, memory_limit_gb
+from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, element_ends, memory_limit_gb
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK, FailureClass
 from hala_hpc.core.records import AttemptRecord, Failure, Round, RoundFailures

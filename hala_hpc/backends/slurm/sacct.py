@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hala_hpc.backends.slurm_fields import megabytes
-from hala_hpc.backends.slurm_queue import ask, split_rows
+from hala_hpc.backends.slurm.client import ask, split_rows
+from hala_hpc.backends.slurm.parsing import megabytes
 from hala_hpc.core.errors import FailureClass, Retry
 
 #: Accounting is a witness only: who asks goes on without it after so many seconds.

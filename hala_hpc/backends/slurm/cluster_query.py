@@ -7,9 +7,9 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from hala_hpc.backends import slurm_fields as fields
-from hala_hpc.backends.slurm_queue import ask
-from hala_hpc.backends.slurm_site import (
+from hala_hpc.backends.slurm import parsing as fields
+from hala_hpc.backends.slurm.client import ask
+from hala_hpc.backends.slurm.cluster import (
     MOST_PARENTS,
     Association,
     Limits,

@@ -12,9 +12,10 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from hala_hpc.backends import slurm_queue, slurm_usage
-from hala_hpc.backends.slurm_request import check_ids, sbatch_flags, script_words
-from hala_hpc.backends.slurm_task import task_environment
+from hala_hpc.backends import slurm_usage
+from hala_hpc.backends.slurm import client as slurm_queue
+from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
+from hala_hpc.backends.slurm.task_environment import task_environment
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.places import shipped_folder

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 
-from hala_hpc.backends.slurm_queue import ask
+from hala_hpc.backends.slurm.client import ask
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.ports import RANK_PORTS
 
