@@ -52,7 +52,7 @@ print(jobs[0].job_id, time.perf_counter() - began)
 OURS = """
 import sys, time
 from hala_hpc.backends import slurm_executor
-from hala_hpc.command import read_line
+from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.launch import make_work_folder, write_run

@@ -2,8 +2,8 @@
 
 import sys
 
+from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.core.errors import OK, USAGE
-from hala_hpc.run_words import asks_for_help
 
 COMMANDS = {
     "launch": "run a recipe, or go on with it; --help tells of every word",

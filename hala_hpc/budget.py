@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.command import Line
+from hala_hpc.commands.command_line import Line
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.cost import Cost, shown, sum_left

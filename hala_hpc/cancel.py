@@ -16,14 +16,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hala_hpc.command import report_mistakes
+from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
 from hala_hpc.feed import forget
 from hala_hpc.launch_process import LaunchProcess, launch_at
 from hala_hpc.living_jobs import LivingJob, living_jobs
 from hala_hpc.run_folder import Run, RunNode, all_nodes, input_folders, read_run, work_folder
-from hala_hpc.run_words import is_true, read_words
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hala_hpc.command import Line, read_launcher, read_line, report_mistakes
+from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments, unknown_words
+from hala_hpc.commands.command_line import Line, read_launcher, read_line, report_mistakes
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.findings import Finding, worst
 from hala_hpc.core.places import find_toml
@@ -28,7 +29,6 @@ from hala_hpc.doctor_inputs import input_findings
 from hala_hpc.doctor_space import space_findings
 from hala_hpc.doctor_visit import Visit
 from hala_hpc.plan import Step, make_plan
-from hala_hpc.run_words import asks_for_help, is_true, print_arguments, unknown_words
 
 WORDS = {
     "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",

@@ -4,13 +4,13 @@ import os
 import shlex
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
-from hala_hpc.command import Line
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
 from hala_hpc.cost import Cost, costs, shown, sum_left
 from hala_hpc.node_jobs import code_commit, gate_job, make_spec, worker_job
 from hala_hpc.plan import Step
-from hala_hpc.text_table import text_table
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
 #: Column of what a node costs, where a scheduler counts that.

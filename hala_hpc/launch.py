@@ -15,7 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.command import Line, read_line, report_mistakes
+from hala_hpc.commands.arguments import asks_for_help
+from hala_hpc.commands.command_line import Line, read_line, report_mistakes
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import work_lease
@@ -24,13 +25,12 @@ from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.records import RunNodeRecord, RunRecord
 from hala_hpc.plan import Step, make_plan
 from hala_hpc.run_folder import run_file
-from hala_hpc.run_words import asks_for_help
 
 
 def launch(arguments: Sequence[str]) -> int:
     """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
-        from hala_hpc.help import print_help
+        from hala_hpc.commands.help import print_help
 
         print_help(arguments)
         return OK

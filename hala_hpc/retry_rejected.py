@@ -5,7 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
-from hala_hpc.command import read_line
+from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.errors import NO_INPUT, OK, UserError
 from hala_hpc.core.files import write_text
 from hala_hpc.core.places import read_toml

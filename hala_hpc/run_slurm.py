@@ -1,7 +1,7 @@
 """Submit a plan to SLURM in one go; nothing stays running on the login node."""
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.command import Line
+from hala_hpc.commands.command_line import Line
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
 from hala_hpc.core.records import RoundSpec, WaitingNode
 from hala_hpc.feed import waiting_nodes, write_waiting

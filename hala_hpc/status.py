@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hala_hpc.command import read_line, report_mistakes
+from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.command_line import read_line, report_mistakes
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.records import RunRecord
 from hala_hpc.gpu_hours import hours_in
@@ -22,7 +23,6 @@ from hala_hpc.launch_process import launch_at
 from hala_hpc.node_status import NodeStatus, ids_of_unfinished, node_status
 from hala_hpc.plan import Step, make_plan
 from hala_hpc.run_folder import RunNode, read_run, run_file, work_folder
-from hala_hpc.run_words import is_true, read_words
 from hala_hpc.scheduler_witness import SchedulerWitness
 
 WORDS = {

@@ -124,7 +124,7 @@ def test_a_word_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
     )
     line = recipe(tmp_path, text)
     made = (
-        "from hala_hpc.command import read_line; "
+        "from hala_hpc.commands.command_line import read_line; "
         f"line = read_line(['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']); "
         "settings = line.nodes['arabic'].settings; print(settings.target, settings.source)"
     )

@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.command import read_line
+from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 from hala_hpc.node_jobs import make_spec

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.moving_files import steady
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.command import read_line
+from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_text
 from hala_hpc.core.record import Record

@@ -8,7 +8,7 @@ from command_line import one_row_recipe
 
 from hala_hpc import gate as gate_door
 from hala_hpc.backends.slurm.client import Seen
-from hala_hpc.command import read_line
+from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError
 from hala_hpc.core.launcher import Launcher

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from hala_hpc.command import WORDS
+from hala_hpc.commands.command_line import WORDS
 from hala_hpc.core.places import shipped_names
 from hala_hpc.core.settings import Reference
 from hala_hpc.core.stage_registry import find_stage, stage_names

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from hala_hpc.commands.arguments import is_true, unknown_words
 from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
@@ -13,7 +14,6 @@ from hala_hpc.core.places import find_toml, read_toml
 from hala_hpc.core.recipe import build_nodes, select
 from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.core.words import split_words
-from hala_hpc.run_words import is_true, unknown_words
 
 T = TypeVar("T")
 
