@@ -1,9 +1,15 @@
 """Which log a line of `hala_hpc.logs` means: that of a unit, a worker, an attempt or a failure."""
 
 from hala_hpc.commands.arguments import read_number
+from hala_hpc.commands.monitoring.log_search import (
+    Place,
+    failed_node,
+    first_failure,
+    newest_failure,
+    newest_log,
+)
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.failure_log import Place, failed_node, first_failure, newest_failure, newest_log
 from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
 from hala_hpc.run_folder import Run, RunNode
 

@@ -20,9 +20,15 @@ from pathlib import Path
 
 from hala_hpc.commands.arguments import is_true, read_number, read_words
 from hala_hpc.commands.command_line import report_mistakes
+from hala_hpc.commands.monitoring.log_search import (
+    Place,
+    failed_node,
+    has_begun,
+    newest_failure,
+    scheduler_logs,
+)
 from hala_hpc.core.artifact import ALIVE_S
 from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
-from hala_hpc.failure_log import Place, failed_node, has_begun, newest_failure, scheduler_logs
 from hala_hpc.jobs.attempt_records import attempt_ends, is_at_work
 from hala_hpc.jobs.log_file import LogPart, new_lines, parts_of, tail, whole
 from hala_hpc.log_place import find_place

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from says import says
 
+from hala_hpc.commands.monitoring.node_status import WhyKind, why_failed
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.launcher import Launcher
@@ -20,7 +21,6 @@ from hala_hpc.core.records import (
 from hala_hpc.core.resources import Resources
 from hala_hpc.gate import close
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.node_status import WhyKind, why_failed
 from hala_hpc.round_begin import begin_round
 from hala_hpc.submit import next_spec
 
