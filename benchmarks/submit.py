@@ -56,8 +56,8 @@ from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.launch import make_work_folder, write_run
-from hala_hpc.plan import make_plan
-from hala_hpc.run_slurm import submit_steps
+from hala_hpc.commands.planning.plan import make_plan
+from hala_hpc.commands.planning.run_slurm import submit_steps
 line = read_line(sys.argv[1:])
 began = time.perf_counter()
 steps = make_plan(line.nodes, line.work)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.cost import Cost, shown, sum_left
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.records import RoundSpec
-from hala_hpc.cost import Cost, shown, sum_left
 from hala_hpc.gpu_hours import hours_in
 from hala_hpc.run_folder import RunNode, read_run
 

@@ -17,18 +17,18 @@ from pathlib import Path
 
 from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments, unknown_words
 from hala_hpc.commands.command_line import Line, read_launcher, read_line, report_mistakes
+from hala_hpc.commands.planning.disk_estimate import estimate_disk
+from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.findings import Finding, worst
 from hala_hpc.core.places import find_toml
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.words import split_words
 from hala_hpc.doctor_environments import environment_findings
-from hala_hpc.doctor_estimate import estimate_disk
 from hala_hpc.doctor_folders import READ_ONLY, folder_findings, launcher_folders, nearest
 from hala_hpc.doctor_inputs import input_findings
 from hala_hpc.doctor_space import space_findings
 from hala_hpc.doctor_visit import Visit
-from hala_hpc.plan import Step, make_plan
 
 WORDS = {
     "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
-from hala_hpc.plan import Step
 
 
 @dataclass(frozen=True)

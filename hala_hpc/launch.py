@@ -17,13 +17,13 @@ from pathlib import Path
 
 from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.commands.command_line import Line, read_line, report_mistakes
+from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.places import is_path
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.records import RunNodeRecord, RunRecord
-from hala_hpc.plan import Step, make_plan
 from hala_hpc.run_folder import run_file
 
 
@@ -40,7 +40,7 @@ def launch(arguments: Sequence[str]) -> int:
     missing = {name: step for name, step in chosen.items() if step.state != "done"}
     check_before_jobs(line, missing)
     if line.dry_run:
-        from hala_hpc.dry_run import print_plan
+        from hala_hpc.commands.planning.dry_run import print_plan
 
         print_plan(line, chosen)
         return OK
@@ -82,7 +82,7 @@ def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
     missing = [step for step in chosen.values() if step.state != "done"]
     if line.launcher.backend == "slurm" and missing:
         from hala_hpc.backends.slurm.backend import SlurmBackend
-        from hala_hpc.run_slurm import require_accepted
+        from hala_hpc.commands.planning.run_slurm import require_accepted
 
         require_slurm(SlurmBackend().preflight())
         if not run_file(line.work).exists():
@@ -136,7 +136,7 @@ def estimate(line: Line, chosen: dict[str, Step]) -> dict[str, float | None]:
     if line.launcher.backend == "local":
         return {}
     from hala_hpc.budget import require_affordable
-    from hala_hpc.cost import costs
+    from hala_hpc.commands.planning.cost import costs
 
     found = costs(chosen, line.launcher.environment)
     require_affordable(line, found)
@@ -196,9 +196,9 @@ def with_absolute_files(words: dict[str, str]) -> dict[str, str]:
 def start(line: Line, chosen: dict[str, Step]) -> int:
     """Run the missing nodes here, or submit them, each waiting for the gates of its inputs."""
     if line.launcher.backend == "local":
-        from hala_hpc.run_local import run_steps
+        from hala_hpc.commands.planning.run_local import run_steps
     else:
-        from hala_hpc.run_slurm import submit_steps as run_steps
+        from hala_hpc.commands.planning.run_slurm import submit_steps as run_steps
     return run_steps(line, chosen)
 
 

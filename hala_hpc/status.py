@@ -19,10 +19,10 @@ from hala_hpc.commands.command_line import read_line, report_mistakes
 from hala_hpc.commands.monitoring.launch_process import launch_at
 from hala_hpc.commands.monitoring.node_status import NodeStatus, ids_of_unfinished, node_status
 from hala_hpc.commands.monitoring.slurm_jobs import SchedulerWitness
+from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.records import RunRecord
 from hala_hpc.gpu_hours import hours_in
-from hala_hpc.plan import Step, make_plan
 from hala_hpc.run_folder import RunNode, read_run, run_file, work_folder
 
 WORDS = {

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from command_line import launch, recipe
 
+from hala_hpc.commands.planning.plan import results_in
 from hala_hpc.core.fingerprint import LENGTH, fingerprint, is_fingerprint
-from hala_hpc.plan import results_in
 
 STATE = (
     "import gc, json, os, sys; print(json.dumps([gc.get_threshold()[0] == {threshold}, "

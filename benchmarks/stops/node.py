@@ -13,13 +13,13 @@ from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.moving_files import steady
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_text
 from hala_hpc.core.record import Record
 from hala_hpc.core.records import RankState
 from hala_hpc.engines.checkpoints import checkpoints, flaw, read_commit, step_of
 from hala_hpc.node_jobs import make_spec, worker_job
-from hala_hpc.plan import make_plan
 from hala_hpc.round_begin import begin_round
 
 ROOT = Path(__file__).resolve().parent.parent

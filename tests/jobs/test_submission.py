@@ -9,6 +9,8 @@ from command_line import one_row_recipe
 from hala_hpc import gate as gate_door
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.planning.plan import make_plan
+from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError
 from hala_hpc.core.launcher import Launcher
@@ -23,9 +25,7 @@ from hala_hpc.core.records import (
 from hala_hpc.core.resources import Resources
 from hala_hpc.feed import feed, waiting_nodes, write_waiting
 from hala_hpc.node_jobs import job_name
-from hala_hpc.plan import make_plan
 from hala_hpc.round_begin import begin_round
-from hala_hpc.run_slurm import submit_steps
 from hala_hpc.submit import living_gate, submit_node
 
 FULL = "sbatch: error: QOSMaxSubmitJobPerUserLimit"

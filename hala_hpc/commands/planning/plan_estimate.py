@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.estimate import (
     BILLION,
     TOKENS_OF_ROW,
@@ -27,7 +28,6 @@ from hala_hpc.core.estimate import (
 )
 from hala_hpc.core.hub import hub_cache, is_hub_id, repository_folder
 from hala_hpc.core.places import PACKAGE, read_toml
-from hala_hpc.plan import Step
 
 #: A token of English is about so many bytes; text in Parquet is packed to about a third.
 BYTES_OF_TOKEN = 4

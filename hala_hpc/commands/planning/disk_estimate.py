@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import estimate_plan
-from hala_hpc.plan import Step
 
 #: Files of a unit and of a worker at most.
 FILES_OF_UNIT, FILES_OF_WORKER = 3, 20

@@ -6,12 +6,12 @@ import time
 
 from hala_hpc.backends.local import run
 from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.progress_bar import NodeBar
 from hala_hpc.core.errors import OK
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.gate import close
 from hala_hpc.node_jobs import code_commit, make_spec, worker_job
-from hala_hpc.plan import Step
 from hala_hpc.round_begin import begin_round
 from hala_hpc.submit import next_spec
 

@@ -2,11 +2,11 @@
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
 from hala_hpc.core.records import RoundSpec, WaitingNode
 from hala_hpc.feed import waiting_nodes, write_waiting
 from hala_hpc.node_jobs import code_commit, make_spec, worker_job
-from hala_hpc.plan import Step
 from hala_hpc.submit import living_gate, settle, submit_node
 
 

@@ -1,9 +1,9 @@
 """GPU hours of a node by the shipped table: what its stage estimates, and how fast a GPU is."""
 
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import shipped_throughput
 from hala_hpc.core.estimate import Estimate
 from hala_hpc.engines.models.gpus import peak_flops
-from hala_hpc.plan import Step
 
 HOUR_S = 3600
 

@@ -10,11 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from hala_hpc.commands.planning.gpu_estimate import HOUR_S, gpu_hours_of, gpus
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import estimate_plan
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.estimate import ModelSize
-from hala_hpc.gpu_estimate import HOUR_S, gpu_hours_of, gpus
-from hala_hpc.plan import Step
 
 #: Nodes of one kind are of one stage and have models of one size.
 Kind = tuple[str, ModelSize | None]

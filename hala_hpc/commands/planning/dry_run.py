@@ -5,12 +5,12 @@ import shlex
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
 from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.cost import Cost, costs, shown, sum_left
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
-from hala_hpc.cost import Cost, costs, shown, sum_left
 from hala_hpc.node_jobs import code_commit, gate_job, make_spec, worker_job
-from hala_hpc.plan import Step
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
 #: Column of what a node costs, where a scheduler counts that.
