@@ -14,8 +14,8 @@ from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.cost import Cost, shown, sum_left
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.records import RoundSpec
+from hala_hpc.core.run import RunNode, read_run
 from hala_hpc.gpu_hours import hours_in
-from hala_hpc.run_folder import RunNode, read_run
 
 #: A launch submits many nodes; accounting is asked once in so many seconds.
 FRESH_S = 30

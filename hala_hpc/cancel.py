@@ -21,9 +21,9 @@ from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.commands.monitoring.launch_process import LaunchProcess, launch_at
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
+from hala_hpc.core.run import Run, RunNode, all_nodes, input_folders, read_run, work_folder
 from hala_hpc.feed import forget
 from hala_hpc.living_jobs import LivingJob, living_jobs
-from hala_hpc.run_folder import Run, RunNode, all_nodes, input_folders, read_run, work_folder
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",

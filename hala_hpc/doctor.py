@@ -21,9 +21,9 @@ from hala_hpc.commands.planning.disk_estimate import estimate_disk
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.findings import Finding, worst
-from hala_hpc.core.places import find_toml
+from hala_hpc.core.overrides import split_words
+from hala_hpc.core.paths import find_toml
 from hala_hpc.core.recipe import with_inputs
-from hala_hpc.core.words import split_words
 from hala_hpc.doctor_environments import environment_findings
 from hala_hpc.doctor_folders import READ_ONLY, folder_findings, launcher_folders, nearest
 from hala_hpc.doctor_inputs import input_findings

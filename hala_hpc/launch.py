@@ -21,10 +21,10 @@ from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.places import is_path
+from hala_hpc.core.paths import is_path
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.records import RunNodeRecord, RunRecord
-from hala_hpc.run_folder import run_file
+from hala_hpc.core.run import run_file
 
 
 def launch(arguments: Sequence[str]) -> int:

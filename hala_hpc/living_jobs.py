@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.run_folder import RunNode
+from hala_hpc.core.run import RunNode
 
 
 @dataclass(frozen=True)

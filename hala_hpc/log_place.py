@@ -10,8 +10,8 @@ from hala_hpc.commands.monitoring.log_search import (
 )
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.run import Run, RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
-from hala_hpc.run_folder import Run, RunNode
 
 
 def find_place(run: Run, words: dict[str, str]) -> Place | RunNode:

@@ -29,10 +29,10 @@ from hala_hpc.commands.monitoring.log_search import (
 )
 from hala_hpc.core.artifact import ALIVE_S
 from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
+from hala_hpc.core.run import Run, RunNode, read_run, work_folder
 from hala_hpc.jobs.attempt_records import attempt_ends, is_at_work
 from hala_hpc.jobs.log_file import LogPart, new_lines, parts_of, tail, whole
 from hala_hpc.log_place import find_place
-from hala_hpc.run_folder import Run, RunNode, read_run, work_folder
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.settings import StageSettings
-from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 
 #: Most letters of a job's name.
 NAME_LETTERS = 64

@@ -8,9 +8,9 @@ from pathlib import Path
 from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.errors import NO_INPUT, OK, UserError
 from hala_hpc.core.files import write_text
-from hala_hpc.core.places import read_toml
+from hala_hpc.core.paths import read_toml
+from hala_hpc.core.run import Run, RunNode, launch_line
 from hala_hpc.core.stage_registry import find_stage
-from hala_hpc.run_folder import Run, RunNode, launch_line
 
 #: A key of TOML that needs no quotes.
 BARE = re.compile(r"[A-Za-z0-9_-]+")

@@ -16,7 +16,7 @@ from hala_hpc.core.records import (
     RunNodeRecord,
     RunRecord,
 )
-from hala_hpc.run_folder import run_file
+from hala_hpc.core.run import run_file
 
 MISSED = ", which it waits for, was not finished"
 

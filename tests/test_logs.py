@@ -29,7 +29,7 @@ from hala_hpc.core.records import (
     UnitMarker,
 )
 from hala_hpc.core.resources import Resources
-from hala_hpc.run_folder import run_file
+from hala_hpc.core.run import run_file
 
 #: A node with two workers, in its second round.
 ROUND = Round(

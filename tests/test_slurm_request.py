@@ -16,7 +16,7 @@ from hala_hpc.backends.slurm_words import EXPORTED
 from hala_hpc.core.errors import Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.places import find_toml, read_toml, shipped_folder
+from hala_hpc.core.paths import find_toml, read_toml, shipped_folder
 from hala_hpc.core.resources import Resources
 
 
@@ -127,7 +127,7 @@ from pathlib import Path
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.places import find_toml, read_toml
+from hala_hpc.core.paths import find_toml, read_toml
 from hala_hpc.core.resources import Resources
 job = Job("a", print, ((1,),) * 9, sys.executable, Resources(), Path({str(tmp_path)!r}))
 for _ in range(50):

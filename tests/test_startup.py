@@ -69,7 +69,7 @@ def test_a_run_goes_on_from_another_folder(
     (tmp_path / "mine.toml").write_text('backend = "local"\n')
     words = ["recipe=recipe.toml", "launcher=./mine.toml", f"work={work}"]
     assert launch("stage=all", *words, cwd=tmp_path).code == 0
-    from hala_hpc.run_folder import read_run
+    from hala_hpc.core.run import read_run
 
     monkeypatch.chdir("/")
     run = read_run(work)

@@ -24,7 +24,7 @@ print(held_mb() - before)
 """
 SHARDS = """
 from pathlib import Path
-from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.core.environment import prepare_environment
 prepare_environment()
 from hala_hpc.data.corpus import part_name, read_part
 from hala_hpc.data.corpus_writer import CorpusWriter

@@ -13,7 +13,7 @@ from typing import Any
 from hala_hpc.commands.command_line import read_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
+from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.node_jobs import make_spec
 from hala_hpc.round_begin import begin_round
 

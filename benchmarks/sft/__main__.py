@@ -41,7 +41,7 @@ from benchmarks.sft.tokens import trl_tokens_a_row
 from benchmarks.sft.turns import race
 from benchmarks.sft.workload import equal_turns, make_model, turns_of, write_rows
 from benchmarks.translate import machine
-from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.core.environment import prepare_environment
 
 #: Steps at the start that do not count.
 WARM_STEPS = 3

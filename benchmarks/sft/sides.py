@@ -12,8 +12,8 @@ from benchmarks.sft.tokens import GLOBAL_ROWS, MAX_LENGTH, MICRO_ROWS, SEED, Tok
 from benchmarks.sft.turns import Running
 from benchmarks.sft.workload import Rows
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.core.ports import free_port
-from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
 from hala_hpc.engines.metrics_file import METRICS_FILE, read_metrics
 from hala_hpc.engines.trained_model import TrainingFigures
 from hala_hpc.engines.training_metrics import METRICS

@@ -36,7 +36,7 @@ from benchmarks.translate.engine import EngineEdge, Ids, Tally
 from benchmarks.translate.memory import measure
 from benchmarks.translate.worker import Worker, WorkerRun, engine_settings
 from benchmarks.translate.workload import make_model, texts_of, with_duplicates, write_corpus
-from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.core.environment import prepare_environment
 
 #: Share of the rows that repeat an earlier one.
 DUPLICATES = 0.3

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from hala_hpc.core.errors import UserError, closest
-from hala_hpc.core.words import split_words
+from hala_hpc.core.overrides import split_words
 
 HELP = ("--help", "-h", "help")
 

@@ -10,10 +10,10 @@ from hala_hpc.commands.arguments import is_true, unknown_words
 from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
-from hala_hpc.core.places import find_toml, read_toml
+from hala_hpc.core.overrides import split_words
+from hala_hpc.core.paths import find_toml, read_toml
 from hala_hpc.core.recipe import build_nodes, select
 from hala_hpc.core.stage_registry import find_stage
-from hala_hpc.core.words import split_words
 
 T = TypeVar("T")
 

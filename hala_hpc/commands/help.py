@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from hala_hpc.commands.command_line import WORDS
-from hala_hpc.core.places import shipped_names
+from hala_hpc.core.paths import shipped_names
 from hala_hpc.core.settings import Reference
 from hala_hpc.core.stage_registry import find_stage, stage_names
 

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from hala_hpc.core.errors import UserError, closest
-from hala_hpc.core.places import PACKAGE
+from hala_hpc.core.paths import PACKAGE
 from hala_hpc.core.stage import Stage
 
 

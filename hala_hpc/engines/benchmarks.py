@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hala_hpc.core.environment import prepare_environment
 from hala_hpc.core.errors import CONFIG, UserError, closest
 from hala_hpc.data.score_files import ModelScores
-from hala_hpc.engines.job_environment import prepare_environment
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from hala_hpc.core.cgroup_memory import memory_record
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.core.host_memory import memory_record
 from hala_hpc.engines.model_need import Need, read_need
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 from hala_hpc.engines.settings import EngineSettings

@@ -6,9 +6,9 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.core.environment import prepare_environment
 from hala_hpc.engines.compile_cache import CompileCache, seed_file
 from hala_hpc.engines.engine_fit import Gpu, refuse_misfits, visible_gpus
-from hala_hpc.engines.job_environment import prepare_environment
 from hala_hpc.engines.row_states import has_row_states
 from hala_hpc.engines.settings import EngineSettings
 

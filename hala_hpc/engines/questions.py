@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
+from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.answers import Answers, key_of
-from hala_hpc.engines.engine_errors import is_gpu_out_of_memory
 from hala_hpc.engines.generate import Completion, Generator, Request
 from hala_hpc.engines.open_rows import AGAIN, OpenRow
 from hala_hpc.engines.row_work import BROKEN, EMPTY, OUT_OF_MEMORY, TOO_LONG, TRUNCATED, Answer, Ask

@@ -91,8 +91,8 @@ class RowStage(Stage[S]):
         """Ask about the units' rows, each unit committed when its last row is done."""
         import gc
 
+        from hala_hpc.core.environment import prepare_environment
         from hala_hpc.engines.generate import Generator
-        from hala_hpc.engines.job_environment import prepare_environment
         from hala_hpc.engines.unit_feed import UnitFeed
 
         prepare_environment()

@@ -103,9 +103,9 @@ class Evaluate(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
+        from hala_hpc.core.environment import prepare_environment
         from hala_hpc.data.score_files import score_name
         from hala_hpc.engines.answer_all import AnswerCount
-        from hala_hpc.engines.job_environment import prepare_environment
 
         prepare_environment()
         told = AnswerCount(out)

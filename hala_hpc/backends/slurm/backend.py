@@ -18,7 +18,7 @@ from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm.task_environment import task_environment
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
 from hala_hpc.core.job import Job
-from hala_hpc.core.places import shipped_folder
+from hala_hpc.core.paths import shipped_folder
 
 __all__ = ["SlurmBackend", "task_environment"]
 

@@ -27,7 +27,7 @@ from hala_hpc.core.estimate import (
     WriteSpeed,
 )
 from hala_hpc.core.hub import hub_cache, is_hub_id, repository_folder
-from hala_hpc.core.places import PACKAGE, read_toml
+from hala_hpc.core.paths import PACKAGE, read_toml
 
 #: A token of English is about so many bytes; text in Parquet is packed to about a third.
 BYTES_OF_TOKEN = 4
