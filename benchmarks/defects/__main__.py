@@ -22,8 +22,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.defects.makers import Makers, Pair
-from hala_hpc.data.check_settings import CheckSettings
-from hala_hpc.data.output_checks import OutputChecks
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.checks.translation import OutputChecks
 
 CLEAN = 2000
 OF_EACH_KIND = 90

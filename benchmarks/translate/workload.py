@@ -12,10 +12,10 @@ from typing import Any
 
 from benchmarks.common.rounds import repeat_until
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.data.check_settings import CheckSettings
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.corpus import Row, part_name
 from hala_hpc.data.corpus_writer import CorpusWriter
-from hala_hpc.data.output_checks import OutputChecks
 from hala_hpc.data.segments import lay_out
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
@@ -42,7 +42,7 @@ Translate everything that follows into Arabic:
 MEDIAN_WORDS, SPREAD = 40, 0.8
 VOCABULARY = 4096
 DRAWS_A_ROUND = 100
-#: English letters for each Arabic one (see `hala_hpc.data.check_settings`).
+#: English letters for each Arabic one (see `hala_hpc.data.checks.settings`).
 LETTERS = 1.19
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]+(?:['’][a-z]+)?")
 #: What no translation changes: code, tags, web addresses, placeholders, commands with a backslash.

@@ -3,7 +3,7 @@
 import re
 from itertools import chain, zip_longest
 
-from hala_hpc.data.check_settings import Digits
+from hala_hpc.data.checks.settings import Digits
 from hala_hpc.data.spans import language_between, protected_spans
 
 _WESTERN = "0123456789"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
-from hala_hpc.data.check_settings import Digits
+from hala_hpc.data.checks.settings import Digits
+from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.digits import apply_digits
-from hala_hpc.data.output_checks import OutputChecks
 from hala_hpc.data.segments import Layout, Segment, around_spans, lay_out, smaller
 from hala_hpc.data.spans import lost_spans
 from hala_hpc.engines.prompts import fill

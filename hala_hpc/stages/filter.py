@@ -11,15 +11,15 @@ from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Out
+from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.corpus import REJECTED as REJECTED_ROWS
 from hala_hpc.data.corpus import Kind, Row
-from hala_hpc.data.pair_rules import PairRules, Rule
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.data.pair_duplicates import RepeatedPairs
+    from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
     from hala_hpc.engines.row_work import RowProgram
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -72,7 +72,7 @@ class JudgeTask:
     """The rules, then one question; the pair itself stays as it is and gets score and verdict."""
 
     def __init__(self, settings: Settings, corpus: Path, kind: Kind = "pairs") -> None:
-        from hala_hpc.data.pair_checker import PairChecker
+        from hala_hpc.data.checks.pair_filters import PairChecker
         from hala_hpc.engines.row_work import Sampling
 
         self.settings, self.corpus, self.kind = settings, corpus, kind
@@ -90,7 +90,7 @@ class JudgeTask:
     @cached_property
     def repeated(self) -> "RepeatedPairs | None":
         """The pairs that repeat an earlier one, found on first use; None when that is no matter."""
-        from hala_hpc.data.pair_duplicates import RepeatedPairs
+        from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
 
         return None if DUPLICATE in self.settings.rules.off else RepeatedPairs(self.corpus)
 

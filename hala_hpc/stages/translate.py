@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
-from hala_hpc.data.check_settings import CheckSettings
+from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus import Kind, Row
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
@@ -63,7 +63,7 @@ class TranslationTask:
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
         """Make the translator for a model with this much room."""
-        from hala_hpc.data.output_checks import OutputChecks
+        from hala_hpc.data.checks.translation import OutputChecks
         from hala_hpc.engines.translation import Translator
 
         settings = self.settings

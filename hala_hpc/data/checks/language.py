@@ -4,7 +4,7 @@ import re
 from functools import cache
 from typing import Any
 
-from hala_hpc.data.check_sides import Sides, Text, is_prose
+from hala_hpc.data.checks.views import Sides, Text, is_prose
 from hala_hpc.data.language import Languages
 from hala_hpc.data.scripts import primary, scripts_of
 

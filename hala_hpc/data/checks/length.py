@@ -1,7 +1,7 @@
 """Whether a translation is there at all, and as long as its source lets expect."""
 
-from hala_hpc.data.check_settings import CheckSettings
-from hala_hpc.data.check_sides import Sides, Text
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.checks.views import Sides, Text
 from hala_hpc.data.scripts import primary
 
 #: Letters of English that say as much as one of theirs; no vowels, or syllables and words.

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 
-from hala_hpc.data import check_language, check_remarks
-from hala_hpc.data.check_markup import wrong_markup, wrong_placeholders
-from hala_hpc.data.check_numbers import wrong_numbers
-from hala_hpc.data.check_repetition import is_repetitive
-from hala_hpc.data.check_settings import CheckSettings, Reason
-from hala_hpc.data.check_sides import Sides, Text
-from hala_hpc.data.check_size import is_empty, is_wrong_length
-from hala_hpc.data.check_words import lacks_wanted_word
+from hala_hpc.data.checks import language as check_language
+from hala_hpc.data.checks import refusals as check_remarks
+from hala_hpc.data.checks.glossary import lacks_wanted_word
+from hala_hpc.data.checks.length import is_empty, is_wrong_length
+from hala_hpc.data.checks.markup import wrong_markup, wrong_placeholders
+from hala_hpc.data.checks.numbers import wrong_numbers
+from hala_hpc.data.checks.repetition import is_repetitive
+from hala_hpc.data.checks.settings import CheckSettings, Reason
+from hala_hpc.data.checks.views import Sides, Text
 from hala_hpc.data.language import Languages
 
 

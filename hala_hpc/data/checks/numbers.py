@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 from hala_hpc.data.check_number_words import has_scale_word, is_spelled
-from hala_hpc.data.check_sides import Sides, Text
+from hala_hpc.data.checks.views import Sides, Text
 from hala_hpc.data.digits import western
 from hala_hpc.data.scripts import primary
 

@@ -2,7 +2,7 @@
 
 import re
 
-from hala_hpc.data.check_sides import Sides
+from hala_hpc.data.checks.views import Sides
 
 _DIGITS = re.compile(r"\d+")
 #: Ten times the same few signs in a row.

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 
-from hala_hpc.data.check_sides import Sides
+from hala_hpc.data.checks.views import Sides
 
 _EMPHASIS = re.compile(r"(?<![\w*\\])\*(?![\s*])[^*\n]+(?<![\s*\\])\*(?![\w*])")
 _HEADING = re.compile(r"#{1,6}[ \t]")

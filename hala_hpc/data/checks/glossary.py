@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 from hala_hpc.data.check_number_words import plain_ar
-from hala_hpc.data.check_sides import Sides
+from hala_hpc.data.checks.views import Sides
 
 
 def lacks_wanted_word(sides: Sides, wanted: dict[str, str]) -> bool:
