@@ -8,7 +8,7 @@ from corpora import pair, row_id, write_corpus
 from plain_out import PlainOut
 
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import Kind, Row, part_name, read_part
+from hala_hpc.data.corpus.reader import Kind, Row, part_name, read_part
 from hala_hpc.engines.answers import FREQUENT, Answers, key_of
 from hala_hpc.engines.generate import Completion
 from hala_hpc.engines.row_work import AS_SET, EMPTY, Answer, Ask, RowProgram, Sampling, Work

@@ -17,7 +17,7 @@ import hala_hpc.engines.generate
 from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
-from hala_hpc.data.corpus import Row, count_rows, read_rows
+from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
 from hala_hpc.engines.best_rows import BestRows, summary_of
 from hala_hpc.engines.generate import Completion, Request
 from hala_hpc.engines.row_work import Answer, Rejection

@@ -20,7 +20,7 @@ from benchmarks.kills.run import KillRun
 from benchmarks.moving_files import steady
 from benchmarks.rows_check import RowsCheck, left_over
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.data.corpus import Row
+from hala_hpc.data.corpus.reader import Row
 
 pytestmark = [
     pytest.mark.slow,

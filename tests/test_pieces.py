@@ -12,7 +12,7 @@ from corpora import pair, write_corpus
 from plain_out import PlainOut
 
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import REJECTED, Kind, Row, part_name
+from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name
 from hala_hpc.engines.generate import Completion
 from hala_hpc.engines.row_work import Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.settings import EngineSettings

@@ -23,7 +23,7 @@ def printed(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["hala_hpc", "hala_hpc.data.corpus"])
+@pytest.mark.parametrize("name", ["hala_hpc", "hala_hpc.data.corpus.reader"])
 def test_an_import_changes_nothing_for_the_process(name: str) -> None:
     before = "import gc; threshold = gc.get_threshold()[0]; "
     after = STATE.format(threshold="threshold")

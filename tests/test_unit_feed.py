@@ -14,7 +14,7 @@ from plain_out import PlainOut
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import REJECTED, Kind, Row, part_name, read_part
+from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
 from hala_hpc.engines.row_work import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.settings import EngineSettings
 from hala_hpc.engines.unit_feed import UnitFeed

@@ -26,8 +26,8 @@ SHARDS = """
 from pathlib import Path
 from hala_hpc.core.environment import prepare_environment
 prepare_environment()
-from hala_hpc.data.corpus import part_name, read_part
-from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.corpus.reader import part_name, read_part
+from hala_hpc.data.corpus.writer import CorpusWriter
 path = Path(sys.argv[1]) / part_name(0)
 def write_and_read(rows):
     with CorpusWriter(path, "pairs") as writer:

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.corpus import part_name
-from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.corpus.reader import part_name
+from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 

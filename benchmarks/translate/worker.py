@@ -128,7 +128,7 @@ class Worker:
 
     def prompts(self, corpus: Path, base: Path) -> Iterator[tuple[int, ...]]:
         """Prompt ids of all texts of a corpus as the worker asks them first, in their order."""
-        from hala_hpc.data.corpus import read_rows
+        from hala_hpc.data.corpus.reader import read_rows
         from hala_hpc.engines.questions import Questions
 
         stage = self.stage(corpus)

@@ -14,8 +14,8 @@ from benchmarks.common.rounds import repeat_until
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.checks.translation import OutputChecks
-from hala_hpc.data.corpus import Row, part_name
-from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.corpus.reader import Row, part_name
+from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.data.segments import lay_out
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer

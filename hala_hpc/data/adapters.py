@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.corpus.reader import Kind, Row
 
 #: Fields that hold a list of turns; the first is that of the adapter `messages`.
 LISTS = ("messages", "conversations", "conversation")

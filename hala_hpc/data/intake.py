@@ -18,7 +18,7 @@ from hala_hpc.data.adapters import (
     find_adapter,
 )
 from hala_hpc.data.code_rows import CodeRows
-from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.data.records import Record
 from hala_hpc.data.sources import Source
 

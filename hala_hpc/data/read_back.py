@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.data.corpus import COLUMNS, open_part, part_kind, part_name, rejected_name, torn
-from hala_hpc.data.corpus_writer import count_rejected, hex_texts
+from hala_hpc.data.corpus.reader import (
+    COLUMNS,
+    open_part,
+    part_kind,
+    part_name,
+    rejected_name,
+    torn,
+)
+from hala_hpc.data.corpus.writer import count_rejected, hex_texts
 from hala_hpc.data.placing import mark
 
 ROWS_IN = "hala.rows_in"

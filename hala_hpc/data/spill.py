@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.data.adapters import Adapter, adapters
-from hala_hpc.data.corpus import Kind
+from hala_hpc.data.corpus.reader import Kind
 from hala_hpc.data.intake import Shape, take
 from hala_hpc.data.json_lines import Lines, stretches
 from hala_hpc.data.many_questions import Questions, plain_fields, read_questions

@@ -6,8 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from hala_hpc.data.corpus import Kind
-from hala_hpc.data.corpus_writer import json_line, schema_of
+from hala_hpc.data.corpus.reader import Kind
+from hala_hpc.data.corpus.writer import json_line, schema_of
 from hala_hpc.data.intake import Taken
 from hala_hpc.data.many_questions import Questions
 from hala_hpc.data.records import Record

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.data.corpus import (
+from hala_hpc.data.corpus.reader import (
     REJECTED,
     Row,
     count_rows,
@@ -15,7 +15,7 @@ from hala_hpc.data.corpus import (
     parts,
     read_part,
 )
-from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.engines.row_work import Work
 from hala_hpc.engines.unit_files import REJECTED_COLUMNS
 

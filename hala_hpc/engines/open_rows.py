@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from hala_hpc.data.corpus import Row
+from hala_hpc.data.corpus.reader import Row
 from hala_hpc.engines.row_work import Answer, Ask, Rejection, RowProgram
 from hala_hpc.engines.unit_pieces import UnitPieces
 

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import REJECTED, Kind, parts, require_kind
+from hala_hpc.data.corpus.reader import REJECTED, Kind, parts, require_kind
 from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.settings import GenerationSettings
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from hala_hpc.data.corpus import Kind, Row
-from hala_hpc.data.corpus_index import CorpusIndex
+from hala_hpc.data.corpus.index import CorpusIndex
+from hala_hpc.data.corpus.reader import Kind, Row
 
 #: An answer has no room in the model's context.
 TOO_LONG = "too_long"

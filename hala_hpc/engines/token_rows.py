@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from hala_hpc.data.corpus import Kind, message_pairs
-from hala_hpc.data.corpus_index import CorpusIndex
+from hala_hpc.data.corpus.index import CorpusIndex
+from hala_hpc.data.corpus.reader import Kind, message_pairs
 from hala_hpc.engines.examples import Message
 from hala_hpc.engines.prompts import fill
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.data.corpus import Row, characters_of
+from hala_hpc.data.corpus.reader import Row, characters_of
 from hala_hpc.engines.generate import Generator
 from hala_hpc.engines.open_rows import OpenRow, OpenUnit
 from hala_hpc.engines.questions import Delivery, Questions

@@ -14,8 +14,8 @@ from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import REJECTED, Row, corpus_kind, part_name, part_note, read_part
-from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.corpus.reader import REJECTED, Row, corpus_kind, part_name, part_note, read_part
+from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.engines.open_rows import AGAIN, OpenUnit
 from hala_hpc.engines.row_work import Rejection, Work
 

@@ -17,7 +17,7 @@ from typing import Self
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import whole_file
 from hala_hpc.core.record import Record
-from hala_hpc.data.corpus import Row
+from hala_hpc.data.corpus.reader import Row
 from hala_hpc.engines.row_work import Rejection
 
 #: A row that is finished, in memory only.

@@ -12,7 +12,7 @@ from hala_hpc.core.files import link_tree
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import parts, read_pairs
+from hala_hpc.data.corpus.reader import parts, read_pairs
 from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.settings import GenerationSettings

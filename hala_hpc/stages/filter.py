@@ -12,8 +12,8 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Out
 from hala_hpc.data.checks.pair_settings import PairRules, Rule
-from hala_hpc.data.corpus import REJECTED as REJECTED_ROWS
-from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.corpus.reader import REJECTED as REJECTED_ROWS
+from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
 

@@ -21,11 +21,11 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.code_rows import CodeRows
-from hala_hpc.data.corpus import part_kind, part_name, part_note, rejected_name
+from hala_hpc.data.corpus.reader import part_kind, part_name, part_note, rejected_name
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.data.corpus import Kind
+    from hala_hpc.data.corpus.reader import Kind
     from hala_hpc.data.intake import Shape
     from hala_hpc.data.placing import Plan
     from hala_hpc.data.sources import Choice

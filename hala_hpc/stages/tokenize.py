@@ -14,7 +14,7 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import parts, require_kind
+from hala_hpc.data.corpus.reader import parts, require_kind
 from hala_hpc.data.model_files import TOKENIZER_FILES
 from hala_hpc.engines.prompts import missing_places
 from hala_hpc.engines.settings import PromptStyle
@@ -173,7 +173,7 @@ class Tokenize(Stage[Settings]):
     @cached_property
     def sources(self) -> "list[Source]":
         """The corpora; the footers of all their shards are read once."""
-        from hala_hpc.data.corpus_index import CorpusIndex
+        from hala_hpc.data.corpus.index import CorpusIndex
         from hala_hpc.engines.token_rows import Source
 
         settings = self.settings

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings
-from hala_hpc.data.corpus import Kind, Row
+from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.prompts import fill, missing_places
 from hala_hpc.engines.row_stage import RowSettings, RowStage
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.corpus import open_part, parts
+from hala_hpc.data.corpus.reader import open_part, parts
 
 #: Rows that are normalized in one call.
 BATCH_ROWS = 4096

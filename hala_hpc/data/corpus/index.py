@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from hala_hpc.data.corpus import Row, open_part, parts, rows_of
+from hala_hpc.data.corpus.reader import Row, open_part, parts, rows_of
 
 
 @dataclass(frozen=True, slots=True)

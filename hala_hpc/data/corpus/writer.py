@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from hala_hpc.core.files import whole_file
-from hala_hpc.data.corpus import COLUMNS, Kind, Row, characters_of
+from hala_hpc.data.corpus.reader import COLUMNS, Kind, Row, characters_of
 
 #: Characters that a writer holds before it writes a row group: a few tens of MB as objects.
 GROUP_CHARACTERS = 8_000_000
