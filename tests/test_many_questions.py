@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hala_hpc.data.intake import Shape
+from hala_hpc.data.ingest.adapt import Shape
+from hala_hpc.data.ingest.fast_path import plain_fields, read_questions
+from hala_hpc.data.ingest.spill import Reading, read_piece
+from hala_hpc.data.ingest.splits import Held, Piece
 from hala_hpc.data.json_lines import Lines, cut_lines, stretches
-from hala_hpc.data.many_questions import plain_fields, read_questions
-from hala_hpc.data.pieces import Held, Piece
-from hala_hpc.data.spill import Reading, read_piece
 
 TEXTS = ["Hi", "مرحبا\nبكم", "x" * 900, "\u2003 y", "\ufeffz", "```c```"]
 ODD: list[Any] = [None, "", " \n", "\u2003", "\x1c", 0, False, [], {}, ["a"], 7, "a\0b", "\ud800"]

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from hala_hpc.data.corpus.reader import Kind
 from hala_hpc.data.corpus.writer import json_line, schema_of
-from hala_hpc.data.intake import Taken
-from hala_hpc.data.many_questions import Questions
+from hala_hpc.data.ingest.adapt import Taken
+from hala_hpc.data.ingest.fast_path import Questions
 from hala_hpc.data.records import Record
 
 #: Bytes of text and rows that are held as objects before they are written: a few tens of MB.

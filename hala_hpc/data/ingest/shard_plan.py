@@ -13,7 +13,7 @@ from heapq import heapreplace
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.spill import Read
+from hala_hpc.data.ingest.spill import Read
 
 #: Rows whose ids are compared at a time: about 100 bytes each while they are sorted.
 BUCKET_ROWS = 2_000_000

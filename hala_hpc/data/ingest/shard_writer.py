@@ -11,8 +11,8 @@ from typing import Any, Self
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, part_name, rejected_name
 from hala_hpc.data.corpus.writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter, hex_texts
-from hala_hpc.data.placing import DUPLICATE, Plan, shard_of
-from hala_hpc.data.spill import Read
+from hala_hpc.data.ingest.shard_plan import DUPLICATE, Plan, shard_of
+from hala_hpc.data.ingest.spill import Read
 from hala_hpc.data.spill_writer import rejected_line
 
 #: Bytes of text that all shards hold together before they write.

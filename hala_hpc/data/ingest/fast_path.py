@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, cast
 
 from hala_hpc.data.adapters import QuestionFields
-from hala_hpc.data.intake import Shape
+from hala_hpc.data.ingest.adapt import Shape
 
 #: The only way in which JSON can hold a NUL, which no text may have.
 NUL = rb"\u0000"

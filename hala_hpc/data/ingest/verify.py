@@ -16,7 +16,7 @@ from hala_hpc.data.corpus.reader import (
     torn,
 )
 from hala_hpc.data.corpus.writer import count_rejected, hex_texts
-from hala_hpc.data.placing import mark
+from hala_hpc.data.ingest.shard_plan import mark
 
 ROWS_IN = "hala.rows_in"
 PLANNED = "hala.planned"
