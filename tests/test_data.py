@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.data.adapters import RowError, adapters, digest, find_adapter
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import (
     count_rows,
@@ -19,8 +18,9 @@ from hala_hpc.data.corpus.reader import (
     require_kind,
 )
 from hala_hpc.data.corpus.writer import CorpusWriter, RejectWriter, count_rejected
-from hala_hpc.data.json_array import json_file
-from hala_hpc.data.sources import Choice, sources
+from hala_hpc.data.readers.adapters import RowError, adapters, digest, find_adapter
+from hala_hpc.data.readers.json_array import json_file
+from hala_hpc.data.readers.sources import Choice, sources
 
 KNOWN = adapters(("en", "ar"))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.data.corpus.reader import Kind
 from hala_hpc.data.ingest.adapt import Shape, fitted
-from hala_hpc.data.sources import Choice, Source, ending, require_hub_id, sources
+from hala_hpc.data.readers.sources import Choice, Source, ending, require_hub_id, sources
 
 #: First and last bytes of a Parquet file.
 PARQUET_MARK = b"PAR1"

@@ -10,7 +10,7 @@ from hala_hpc.data.corpus.reader import Kind
 from hala_hpc.data.corpus.writer import json_line, schema_of
 from hala_hpc.data.ingest.adapt import Taken
 from hala_hpc.data.ingest.fast_path import Questions
-from hala_hpc.data.records import Record
+from hala_hpc.data.readers.records import Record
 
 #: Bytes of text and rows that are held as objects before they are written: a few tens of MB.
 BATCH_BYTES = 4_000_000

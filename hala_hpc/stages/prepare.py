@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hala_hpc.data.ingest.adapt import Shape
     from hala_hpc.data.ingest.shard_plan import Plan
     from hala_hpc.data.ingest.spill import Read, Reading
-    from hala_hpc.data.sources import Choice
+    from hala_hpc.data.readers.sources import Choice
 
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
 WANTED = {"duplicate", "code", "dropped"}
@@ -100,7 +100,7 @@ class Settings(StageSettings):
     @property
     def choice(self) -> "Choice":
         """Which part of the data is meant."""
-        from hala_hpc.data.sources import Choice
+        from hala_hpc.data.readers.sources import Choice
 
         return Choice(self.split, self.subset, self.revision)
 
@@ -216,7 +216,7 @@ class Prepare(Stage[Settings]):
         from hala_hpc.data.ingest.adapt import fitted_sources
         from hala_hpc.data.ingest.spill import Reading
         from hala_hpc.data.ingest.splits import pieces_of
-        from hala_hpc.data.sources import sources
+        from hala_hpc.data.readers.sources import sources
 
         found = [
             source

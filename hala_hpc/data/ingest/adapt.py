@@ -8,7 +8,9 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.data.adapters import (
+from hala_hpc.data.code_rows import CodeRows
+from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.data.readers.adapters import (
     Adapter,
     Languages,
     RowError,
@@ -17,10 +19,8 @@ from hala_hpc.data.adapters import (
     digest,
     find_adapter,
 )
-from hala_hpc.data.code_rows import CodeRows
-from hala_hpc.data.corpus.reader import Kind, Row
-from hala_hpc.data.records import Record
-from hala_hpc.data.sources import Source
+from hala_hpc.data.readers.records import Record
+from hala_hpc.data.readers.sources import Source
 
 #: A fenced block of code; one that has no end goes to the end of the text.
 FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from hala_hpc.data.adapters import QuestionFields
 from hala_hpc.data.ingest.adapt import Shape
+from hala_hpc.data.readers.adapters import QuestionFields
 
 #: The only way in which JSON can hold a NUL, which no text may have.
 NUL = rb"\u0000"

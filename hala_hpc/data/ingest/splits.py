@@ -6,11 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from hala_hpc.data.columnar import row_groups
-from hala_hpc.data.json_array import is_array
-from hala_hpc.data.json_lines import cut_lines
-from hala_hpc.data.records import Record
-from hala_hpc.data.sources import Source, ending
+from hala_hpc.data.readers.json_array import is_array
+from hala_hpc.data.readers.json_lines import cut_lines
+from hala_hpc.data.readers.parquet import row_groups
+from hala_hpc.data.readers.records import Record
+from hala_hpc.data.readers.sources import Source, ending
 
 #: Rows of a piece that travels to another process, fewer where they are long.
 HELD_ROWS = 2000

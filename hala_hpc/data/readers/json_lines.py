@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, cast
 
-from hala_hpc.data.records import ROW_BYTES, Record, kept, open_bytes, parse
+from hala_hpc.data.readers.records import ROW_BYTES, Record, kept, open_bytes, parse
 
 #: What is kept of a row that is too long, in bytes.
 KEPT_BYTES = 1000

@@ -8,7 +8,7 @@ from typing import Any
 from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, Retry, UserError
 from hala_hpc.core.hub import fetch_command
 from hala_hpc.data.corpus.reader import BATCH_ROWS
-from hala_hpc.data.records import Record, broken
+from hala_hpc.data.readers.records import Record, broken
 
 #: Bytes of each column that are read at a time.
 BUFFER_BYTES = 1024 * 1024

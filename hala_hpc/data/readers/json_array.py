@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
 
-from hala_hpc.data.json_lines import json_lines
-from hala_hpc.data.records import ROW_BYTES, Record, broken, open_bytes, open_text, parse
+from hala_hpc.data.readers.json_lines import json_lines
+from hala_hpc.data.readers.records import ROW_BYTES, Record, broken, open_bytes, open_text, parse
 
 #: How much of an array is read at a time, in characters.
 CHUNK_CHARACTERS = 1024 * 1024

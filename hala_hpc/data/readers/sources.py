@@ -10,10 +10,10 @@ from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_id, is_hub_off, is_true_value
-from hala_hpc.data.columnar import hub_rows, parquet_rows, unreachable
-from hala_hpc.data.json_array import json_file
-from hala_hpc.data.json_lines import json_lines
-from hala_hpc.data.records import Record, broken, csv_file
+from hala_hpc.data.readers.json_array import json_file
+from hala_hpc.data.readers.json_lines import json_lines
+from hala_hpc.data.readers.parquet import hub_rows, parquet_rows, unreachable
+from hala_hpc.data.readers.records import Record, broken, csv_file
 
 READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
     ".jsonl": json_lines,
