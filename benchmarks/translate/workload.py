@@ -16,7 +16,7 @@ from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.corpus.reader import Row, part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.data.segments import lay_out
+from hala_hpc.data.segmentation.segments import lay_out
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 from hala_hpc.demo.words import lexicon

@@ -4,7 +4,7 @@ import re
 from itertools import chain, zip_longest
 
 from hala_hpc.data.checks.settings import Digits
-from hala_hpc.data.spans import language_between, protected_spans
+from hala_hpc.data.segmentation.spans import language_between, protected_spans
 
 _WESTERN = "0123456789"
 #: Zero of the digits that are read here: Arabic-Indic, Persian, Devanagari, Bengali, Thai and wide.

@@ -5,10 +5,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from hala_hpc.data import marks
-from hala_hpc.data.segment_cuts import LEVELS, Cuts, Range, cuts_outside, packed, parts
-from hala_hpc.data.segment_lines import has_language
-from hala_hpc.data.spans import Span
+from hala_hpc.data.segmentation import placeholders as marks
+from hala_hpc.data.segmentation.cuts import LEVELS, Cuts, Range, cuts_outside, packed, parts
+from hala_hpc.data.segmentation.lines import has_language
+from hala_hpc.data.segmentation.spans import Span
 
 _BREAK = re.compile(r"<(?:br\b|hr\b|!--)", re.IGNORECASE)
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][\w:.-]*)")

@@ -136,7 +136,7 @@ class PairTask(TranslationTask):
 
 def text_fault(source: str, translation: str) -> str:
     """What is wrong with a translation as such, whatever the checks are set to."""
-    from hala_hpc.data.spans import lost_spans
+    from hala_hpc.data.segmentation.spans import lost_spans
 
     if source.strip() and not translation.strip():
         return "has a blank translation"

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hala_hpc.data import span_patterns as patterns
+from hala_hpc.data.segmentation import span_patterns as patterns
 
 
 class Found(NamedTuple):

@@ -5,7 +5,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from hala_hpc.data.spans import Span
+from hala_hpc.data.segmentation.spans import Span
 
 Range = tuple[int, int]
 

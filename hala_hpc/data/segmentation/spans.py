@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hala_hpc.data.span_patterns import TRIGGER
-from hala_hpc.data.span_readers import READERS, Scan, run_end
+from hala_hpc.data.segmentation.span_patterns import TRIGGER
+from hala_hpc.data.segmentation.span_scanner import READERS, Scan, run_end
 
 
 @dataclass(frozen=True, slots=True)

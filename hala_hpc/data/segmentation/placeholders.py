@@ -8,7 +8,7 @@ dropped, braces for templates and get filled in, rare characters fall apart into
 import re
 from collections.abc import Sequence
 
-from hala_hpc.data.span_patterns import MARK
+from hala_hpc.data.segmentation.span_patterns import MARK
 
 # Small models drop or double brackets, and write the digits of their language (`\d` has them all).
 _NEARLY_A_MARK = re.compile(
