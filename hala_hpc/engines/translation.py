@@ -7,9 +7,9 @@ from typing import TypeVar
 
 from hala_hpc.data.checks.settings import Digits
 from hala_hpc.data.checks.translation import OutputChecks
-from hala_hpc.data.digits import apply_digits
 from hala_hpc.data.segmentation.segments import Layout, Segment, around_spans, lay_out, smaller
 from hala_hpc.data.segmentation.spans import lost_spans
+from hala_hpc.data.text.digits import apply_digits
 from hala_hpc.engines.prompts import fill
 from hala_hpc.engines.row_work import AS_SET, TOO_LONG, TRUNCATED, Answer, Ask, Rejection, Sampling
 

@@ -3,8 +3,8 @@
 import re
 from functools import cache
 
-from hala_hpc.data.check_number_words import plain_ar
 from hala_hpc.data.checks.views import Sides
+from hala_hpc.data.text.number_words import plain_ar
 
 
 def lacks_wanted_word(sides: Sides, wanted: dict[str, str]) -> bool:

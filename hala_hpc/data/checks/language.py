@@ -5,8 +5,8 @@ from functools import cache
 from typing import Any
 
 from hala_hpc.data.checks.views import Sides, Text, is_prose
-from hala_hpc.data.language import Languages
-from hala_hpc.data.scripts import primary, scripts_of
+from hala_hpc.data.text.language import Languages
+from hala_hpc.data.text.scripts import primary, scripts_of
 
 #: Letters of Persian, Urdu, Kurdish and others that Arabic has in foreign names only.
 _NOT_ARABIC = re.compile("[\u0671-\u06d3\u06fa-\u06ff\u0750-\u077f]")

@@ -2,7 +2,7 @@
 
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.checks.views import Sides, Text
-from hala_hpc.data.scripts import primary
+from hala_hpc.data.text.scripts import primary
 
 #: Letters of English that say as much as one of theirs; no vowels, or syllables and words.
 _WEIGHT = {"ar": 1.19, "fa": 1.1, "he": 1.2, "ja": 2.2, "ko": 2, "th": 1.1, "ur": 1.1, "zh": 3}

@@ -3,10 +3,10 @@
 import re
 from collections import Counter
 
-from hala_hpc.data.check_number_words import has_scale_word, is_spelled
 from hala_hpc.data.checks.views import Sides, Text
-from hala_hpc.data.digits import western
-from hala_hpc.data.scripts import primary
+from hala_hpc.data.text.digits import western
+from hala_hpc.data.text.number_words import has_scale_word, is_spelled
+from hala_hpc.data.text.scripts import primary
 
 _FULL_HOUR = re.compile(r"(?<=\d):00(?!\d)")
 _NUMBER = re.compile(r"\d+(?:[.,٫٬،’'\u00a0\u202f]\d+)*")

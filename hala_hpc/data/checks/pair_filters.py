@@ -12,8 +12,8 @@ from collections.abc import Callable
 from unicodedata import decimal
 
 from hala_hpc.data.checks.pair_settings import PairRules, Rule
-from hala_hpc.data.language import Languages
-from hala_hpc.data.scripts import letters, script_share
+from hala_hpc.data.text.language import Languages
+from hala_hpc.data.text.scripts import letters, script_share
 
 #: Added to both lengths before they are divided: "OK" may have a translation of eight letters.
 SLACK_CHARACTERS = 15

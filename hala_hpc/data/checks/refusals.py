@@ -8,8 +8,8 @@ import re
 from collections import Counter
 
 from hala_hpc.data import check_phrases as phrases
-from hala_hpc.data.check_number_words import plain_ar
 from hala_hpc.data.checks.views import Sides
+from hala_hpc.data.text.number_words import plain_ar
 
 #: Characters at the start of a text in which a refusal or an opening remark stands.
 _OPENING = 200

@@ -11,7 +11,7 @@ from hala_hpc.data.checks.numbers import wrong_numbers
 from hala_hpc.data.checks.repetition import is_repetitive
 from hala_hpc.data.checks.settings import CheckSettings, Reason
 from hala_hpc.data.checks.views import Sides, Text
-from hala_hpc.data.language import Languages
+from hala_hpc.data.text.language import Languages
 
 
 class OutputChecks:

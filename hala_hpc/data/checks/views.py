@@ -6,8 +6,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from hala_hpc.data.scripts import letters, primary, scripts_of
 from hala_hpc.data.segmentation.spans import language_between, protected_spans
+from hala_hpc.data.text.scripts import letters, primary, scripts_of
 
 _EDGE = "()[]{}<>«»“”\"'‘’`.,;:!?،؛؟…*_~|/-–—"
 _NO_PROSE = re.compile(r"[\d_!-&(-/:-@\[-`{-~]")

@@ -9,7 +9,7 @@ import re
 from functools import cache
 from typing import Any
 
-from hala_hpc.data.scripts import in_scripts, letters, only_language, primary, script_share
+from hala_hpc.data.text.scripts import in_scripts, letters, only_language, primary, script_share
 
 #: Shorter texts are mostly names and single words, which any language may hold.
 LEAST_LETTERS = 12
