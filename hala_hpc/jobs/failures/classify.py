@@ -180,7 +180,7 @@ def failure_facts(error: BaseException) -> FailureFacts:
 def signature_of(error: BaseException) -> str:
     """The type of an error and the last frame of ours in its traceback.
 
-    `ZeroDivisionError in hala_hpc/stages/tiny.py, line 70, run`: the same for the same defect,
+    `ZeroDivisionError in hala_hpc/demo/stages/tiny.py, line 70, run`: the same for the same defect,
     whatever the values are.
     """
     home = Path(hala_hpc.__file__).parent
