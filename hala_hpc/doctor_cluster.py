@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hala_hpc.backends.slurm.cluster import Limits, Partition, Qos, Site
-from hala_hpc.core.findings import Finding, State
+from hala_hpc.doctor.findings import Finding, State
 from hala_hpc.doctor_kinds import JobKind
 
 #: Ways of following a job's processes of which none gets away.

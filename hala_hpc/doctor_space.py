@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from hala_hpc.commands.planning.disk_estimate import DiskEstimate
-from hala_hpc.core.findings import Finding, State
+from hala_hpc.doctor.findings import Finding, State
 
 QUOTA_LIMIT_S = 10
 GB = 10**9

@@ -14,7 +14,7 @@ from says import says
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm import parsing as fields
-from hala_hpc.doctor_folders import timed
+from hala_hpc.doctor.folders import timed
 from hala_hpc.engines.models.gpus import has_fp8
 
 pytestmark = pytest.mark.kinds
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_bad_and_named(
 def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step: str) -> None:
     code = (
         "import dataclasses, json; from pathlib import Path; "
-        "from hala_hpc.doctor_folders import probe; "
+        "from hala_hpc.doctor.folders import probe; "
         f"print(json.dumps(dataclasses.asdict(probe('work', 'work', Path({str(work)!r}), True))))"
     )
     strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error=EPERM"]

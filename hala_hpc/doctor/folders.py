@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.core.files import sync
-from hala_hpc.core.findings import Finding, State
+from hala_hpc.doctor.findings import Finding, State
 
 #: File systems that other machines do not see.
 OF_ONE_MACHINE = (

@@ -1,4 +1,4 @@
-"""The doctor on a compute node: `python -m hala_hpc.doctor_on_node <JSON>`, run by the doctor.
+"""The doctor on a compute node: `python -m hala_hpc.doctor.on_node <JSON>`, run by the doctor.
 
 Prints findings as JSON in its last line. What it looks at is told in its one argument.
 """
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
 from hala_hpc.core.errors import NoNode, Retry
-from hala_hpc.core.findings import Finding, State
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import Record
-from hala_hpc.doctor_environments import health, imports
-from hala_hpc.doctor_folders import READ_ONLY, launcher_folders, nearest, probe
+from hala_hpc.doctor.environments import health, imports
+from hala_hpc.doctor.findings import Finding, State
+from hala_hpc.doctor.folders import READ_ONLY, launcher_folders, nearest, probe
 from hala_hpc.doctor_kinds import JobKind, label
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 
@@ -71,7 +71,7 @@ def node_findings(
 
 def visit(launcher: Launcher, kind: JobKind, asked: NodeVisit) -> list[Finding]:
     """What the doctor finds on one node."""
-    words = [launcher.python_of("main"), "-m", "hala_hpc.doctor_on_node"]
+    words = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
     own = asked.model_copy(update={"gpus": kind.asked.gpus_per_node}).line()
     try:
         told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)

@@ -20,15 +20,15 @@ from hala_hpc.commands.command_line import Line, read_launcher, read_line, repor
 from hala_hpc.commands.planning.disk_estimate import estimate_disk
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
-from hala_hpc.core.findings import Finding, worst
 from hala_hpc.core.overrides import split_words
 from hala_hpc.core.paths import find_toml
 from hala_hpc.core.recipe import with_inputs
-from hala_hpc.doctor_environments import environment_findings
-from hala_hpc.doctor_folders import READ_ONLY, folder_findings, launcher_folders, nearest
-from hala_hpc.doctor_inputs import input_findings
+from hala_hpc.doctor.environments import environment_findings
+from hala_hpc.doctor.findings import Finding, worst
+from hala_hpc.doctor.folders import READ_ONLY, folder_findings, launcher_folders, nearest
+from hala_hpc.doctor.inputs import input_findings
+from hala_hpc.doctor.scope import Visit
 from hala_hpc.doctor_space import space_findings
-from hala_hpc.doctor_visit import Visit
 
 WORDS = {
     "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
@@ -88,12 +88,12 @@ def findings(visit: Visit) -> Iterator[Finding]:
     if visit.steps is not None:
         yield from input_findings(visit.steps.values(), visit.environment)
     if visit.launcher.backend == "slurm":
-        from hala_hpc.doctor_slurm import slurm_findings
+        from hala_hpc.doctor.cluster import slurm_findings
 
         yield from slurm_findings(visit, ask_each=True)
         if visit.job:
+            from hala_hpc.doctor.on_node import node_findings
             from hala_hpc.doctor_kinds import kinds_of
-            from hala_hpc.doctor_on_node import node_findings
 
             kinds = kinds_of(visit.jobs())
             yield from node_findings(visit.launcher, kinds, visit.work, envs)
@@ -111,7 +111,7 @@ def cheap_findings(line: Line, steps: dict[str, Step]) -> list[Finding]:
     visit = Visit(line.launcher, line.work, steps)
     found = list(local_findings(visit))
     if line.launcher.backend == "slurm":
-        from hala_hpc.doctor_slurm import slurm_findings
+        from hala_hpc.doctor.cluster import slurm_findings
 
         found += slurm_findings(visit, ask_each=False)
     return found

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.findings import Finding, State
 from hala_hpc.core.hub import (
     fetch_command,
     hub_cache,
@@ -16,6 +15,7 @@ from hala_hpc.core.hub import (
     snapshot_folder,
 )
 from hala_hpc.data.model_files import missing_parts
+from hala_hpc.doctor.findings import Finding, State
 
 WHY_OFFLINE = "compute nodes work offline: the jobs that need it would fail after their wait"
 WHY_ONLINE = "jobs fetch it themselves (HF_HUB_OFFLINE=0), each of them, while their GPUs wait"

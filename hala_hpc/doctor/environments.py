@@ -5,8 +5,8 @@ import subprocess
 from collections.abc import Iterable
 from typing import Any
 
-from hala_hpc.core.findings import Finding
 from hala_hpc.core.launcher import Launcher
+from hala_hpc.doctor.findings import Finding
 
 #: A cold file system needs its time for the first start of an interpreter.
 CHEAP_LIMIT_S, IMPORT_LIMIT_S = 60, 240
