@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hala_hpc.data import curve
-from hala_hpc.data.page import Page
 from hala_hpc.data.table import Table
+from hala_hpc.engines.evaluation.report import Page
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hala_hpc.core.environment import prepare_environment
 from hala_hpc.core.errors import CONFIG, UserError, closest
-from hala_hpc.data.score_files import ModelScores
+from hala_hpc.engines.evaluation.score_files import ModelScores
 
 
 @dataclass(frozen=True)
