@@ -105,7 +105,7 @@ def again_of(node: RunNode) -> Again:
 
 def rejections_of(node: RunNode, unit: int) -> int:
     """Rejected rows in the pieces of an unfinished unit."""
-    from hala_hpc.engines.unit_pieces import count_rejections
+    from hala_hpc.engines.generation.unit_state import count_rejections
 
     return count_rejections(node.artifact.kept_folder(unit))
 
@@ -134,7 +134,7 @@ def forget(again: Again) -> None:
     artifact = again.node.artifact
     drop_claims(artifact)
     if again.rejected:
-        from hala_hpc.engines.unit_pieces import forget_rejections
+        from hala_hpc.engines.generation.unit_state import forget_rejections
 
         # Answers that workers passed on to each other would be taken for the new ones.
         shutil.rmtree(artifact.shared, ignore_errors=True)

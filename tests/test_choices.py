@@ -13,8 +13,8 @@ from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.demo.pairs import VERDICTS
 from hala_hpc.engines.choices import choice_sampling, choice_tokens, shares_of
 from hala_hpc.engines.generate import Completion, Generator, Request
-from hala_hpc.engines.row_work import Sampling
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.row_program import Sampling
+from hala_hpc.engines.generation.settings import EngineSettings
 
 CHOICES = ("accept", "reject")
 

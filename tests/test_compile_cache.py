@@ -25,7 +25,7 @@ START = """
 import sys
 from pathlib import Path
 from hala_hpc.engines.engine_start import start_engine
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
 sizes = dict(max_num_seqs=4, max_model_len=256, cpu_cache_gb=0.1)
 settings = EngineSettings(dtype="float32", enforce_eager=False, **sizes)
 llm = start_engine(sys.argv[1], settings, Path(sys.argv[2]))

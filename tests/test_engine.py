@@ -9,7 +9,7 @@ from tiny_models import TRANSLATE, make_tokenizer
 
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.engines.generate import Generator, Request
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
 
 ANSWER_TOKENS = 12
 

@@ -18,9 +18,9 @@ from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
 from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
-from hala_hpc.engines.best_rows import BestRows, summary_of
 from hala_hpc.engines.generate import Completion, Request
-from hala_hpc.engines.row_work import Answer, Rejection
+from hala_hpc.engines.generation.row_program import Answer, Rejection
+from hala_hpc.engines.generation.top_rows import BestRows, summary_of
 from hala_hpc.gate import add_up
 from hala_hpc.stages.filter import Filter, JudgeTask, Settings
 

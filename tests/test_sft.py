@@ -90,7 +90,7 @@ def test_all_turns_of_the_assistant_are_learnt_with_their_ends(folder: Path) -> 
 
 
 def test_a_prompt_is_tokenized_as_when_the_model_is_asked(folder: Path) -> None:
-    from hala_hpc.engines.prompts import Prompter
+    from hala_hpc.engines.generation.prompts import Prompter
 
     words = tokenizer(folder / "model")
     (example,) = ExampleMaker(words, 256).encode([messages("", "Hello", "Good morning.")[1:]])

@@ -17,7 +17,7 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.data.corpus.reader import part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.engines.examples import NOT_LEARNT
-from hala_hpc.engines.prompts import Prompter
+from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.training_data import load
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]

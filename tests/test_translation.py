@@ -8,7 +8,7 @@ from typing import Any
 
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.row_work import AS_SET, Answer, Ask, Rejection
+from hala_hpc.engines.generation.row_program import AS_SET, Answer, Ask, Rejection
 from hala_hpc.stages.translate import ConversationTask, PairTask, Settings, TranslationTask
 
 #: The only English words, and what they are in Arabic.

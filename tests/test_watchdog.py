@@ -51,7 +51,7 @@ REAL = (
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
 if __name__ == "__main__":
     from hala_hpc.engines.engine_start import start_engine
-    from hala_hpc.engines.settings import EngineSettings
+    from hala_hpc.engines.generation.settings import EngineSettings
     from hala_hpc.engines.watchdog import engine_processes
     settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=4)
     llm = start_engine(sys.argv[1], settings)

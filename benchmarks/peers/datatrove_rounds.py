@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hala_hpc.engines.engine_start import CPU_OPTIONS
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
 
 
 class DatatroveRounds:

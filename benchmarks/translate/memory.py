@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.translate.engine import EngineEdge
 from benchmarks.translate.worker import Worker
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
 
 #: Tokens that the engine makes of an answer.
 FEW_TOKENS = 4

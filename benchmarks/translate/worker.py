@@ -11,7 +11,7 @@ from hala_hpc.core.errors import Retry
 from hala_hpc.core.files import claim_folder, write_json
 from hala_hpc.core.stage import Facts
 from hala_hpc.engines.generate import Generator
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.stages.translate import Settings, Translate
 
 #: Units of the one worker.
@@ -109,7 +109,7 @@ class Worker:
 
     def run(self, corpus: Path, base: Path) -> WorkerRun:
         """Translate a corpus: read, segment, generate, check, commit."""
-        from hala_hpc.engines.unit_feed import UnitFeed
+        from hala_hpc.engines.generation.row_scheduler import UnitFeed
 
         stage = self.stage(corpus)
         out = LocalOut(base, stage)
@@ -129,7 +129,7 @@ class Worker:
     def prompts(self, corpus: Path, base: Path) -> Iterator[tuple[int, ...]]:
         """Prompt ids of all texts of a corpus as the worker asks them first, in their order."""
         from hala_hpc.data.corpus.reader import read_rows
-        from hala_hpc.engines.questions import Questions
+        from hala_hpc.engines.generation.request_queue import Questions
 
         stage = self.stage(corpus)
         out = LocalOut(base, stage)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.engines.settings import PromptStyle
+from hala_hpc.engines.generation.settings import PromptStyle
 
 #: Ours. It needs no token beside the end of text, which ends every answer.
 PLAIN_TEMPLATE = (

@@ -9,8 +9,8 @@ from typing import Any
 from hala_hpc.core.environment import prepare_environment
 from hala_hpc.engines.compile_cache import CompileCache, seed_file
 from hala_hpc.engines.engine_fit import Gpu, refuse_misfits, visible_gpus
+from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.row_states import has_row_states
-from hala_hpc.engines.settings import EngineSettings
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `tests/test_engine.py` holds both to it.

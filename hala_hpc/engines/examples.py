@@ -7,8 +7,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from hala_hpc.engines.prompts import takes_chat
-from hala_hpc.engines.settings import PromptStyle
+from hala_hpc.engines.generation.prompts import takes_chat
+from hala_hpc.engines.generation.settings import PromptStyle
 
 #: Label of a token that is read but not learnt, as torch's cross entropy has it.
 NOT_LEARNT = -100

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.row_work import Answer, Ask, Rejection, RowProgram
-from hala_hpc.engines.unit_pieces import UnitPieces
+from hala_hpc.engines.generation.row_program import Answer, Ask, Rejection, RowProgram
+from hala_hpc.engines.generation.unit_state import UnitPieces
 
 #: Counters of a unit that hold how often a row was asked again, by reason, begin so.
 AGAIN = "again:"

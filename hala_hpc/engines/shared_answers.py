@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ConfigDict
 
 from hala_hpc.core.record import Record
-from hala_hpc.engines.answers import Answers
+from hala_hpc.engines.generation.answer_cache import Answers
 
 #: Answers that a worker passes on at most: a few MB for everybody to read.
 PASSED_ON = 2000

@@ -7,7 +7,7 @@ from typing import Any
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, message_pairs
 from hala_hpc.engines.examples import Message
-from hala_hpc.engines.prompts import fill
+from hala_hpc.engines.generation.prompts import fill
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings,
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, read_pairs
 from hala_hpc.data.model_files import require_model
-from hala_hpc.engines.prompts import fill, missing_places
-from hala_hpc.engines.settings import GenerationSettings
+from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
-    from hala_hpc.engines.answer_all import AnswerCount
     from hala_hpc.engines.evaluation.score_files import ModelScores
+    from hala_hpc.engines.generation.batch import AnswerCount
 
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
@@ -104,8 +104,8 @@ class Evaluate(Stage[Settings]):
     def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
         from hala_hpc.core.environment import prepare_environment
-        from hala_hpc.engines.answer_all import AnswerCount
         from hala_hpc.engines.evaluation.score_files import score_name
+        from hala_hpc.engines.generation.batch import AnswerCount
 
         prepare_environment()
         told = AnswerCount(out)
@@ -142,7 +142,6 @@ class Evaluate(Stage[Settings]):
 
     def translate(self, label: str, unit: int, out: Out, told: "AnswerCount") -> "ModelScores":
         """Scores of a model's translations; what it said goes into a file beside them."""
-        from hala_hpc.engines.answer_all import answer_all
         from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
         from hala_hpc.engines.evaluation.score_files import (
             ModelScores,
@@ -150,6 +149,7 @@ class Evaluate(Stage[Settings]):
             write_translations,
         )
         from hala_hpc.engines.generate import Generator
+        from hala_hpc.engines.generation.batch import answer_all
 
         pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
         if not self.settings.tasks:

@@ -9,13 +9,13 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Kind, Row
-from hala_hpc.engines.prompts import fill, missing_places
-from hala_hpc.engines.row_stage import RowSettings, RowStage
+from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.row_work import RowProgram
-    from hala_hpc.engines.translation import Translator
+    from hala_hpc.engines.generation.row_program import RowProgram
+    from hala_hpc.engines.generation.translation import Translator
 
 
 #: Bytes of the result for each byte of the corpus: a translation stands beside its source, and its
@@ -64,7 +64,7 @@ class TranslationTask:
     def fit(self, room: int, count: Callable[[str], int]) -> None:
         """Make the translator for a model with this much room."""
         from hala_hpc.data.checks.translation import OutputChecks
-        from hala_hpc.engines.translation import Translator
+        from hala_hpc.engines.generation.translation import Translator
 
         settings = self.settings
         checks = OutputChecks(settings.checks, settings.source, settings.target)

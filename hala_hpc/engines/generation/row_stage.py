@@ -12,11 +12,11 @@ from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import REJECTED, Kind, parts, require_kind
 from hala_hpc.data.model_files import require_model
-from hala_hpc.engines.settings import GenerationSettings
+from hala_hpc.engines.generation.settings import GenerationSettings
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.row_work import RowTask, Work
+    from hala_hpc.engines.generation.row_program import RowTask, Work
 
 
 class RowSettings(GenerationSettings):
@@ -60,7 +60,7 @@ class RowStage(Stage[S]):
     @cached_property
     def work(self) -> "Work":
         """The corpus and what is done with each of its rows."""
-        from hala_hpc.engines.row_work import Work
+        from hala_hpc.engines.generation.row_program import Work
 
         corpus = Path(self.inputs.path(self.settings.corpus))
         return Work(
@@ -93,7 +93,7 @@ class RowStage(Stage[S]):
 
         from hala_hpc.core.environment import prepare_environment
         from hala_hpc.engines.generate import Generator
-        from hala_hpc.engines.unit_feed import UnitFeed
+        from hala_hpc.engines.generation.row_scheduler import UnitFeed
 
         prepare_environment()
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
@@ -107,12 +107,12 @@ class RowStage(Stage[S]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every row of the input is answered for or rejected, in its order."""
-        from hala_hpc.engines.unit_files import check_unit
+        from hala_hpc.engines.generation.unit_files import check_unit
 
         return check_unit(unit, folder, self.work)
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the shards; returns texts, seconds and speed."""
-        from hala_hpc.engines.unit_files import collect_units
+        from hala_hpc.engines.generation.unit_files import collect_units
 
         return collect_units(marks, folders, output, self.work)

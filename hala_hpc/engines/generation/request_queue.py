@@ -7,10 +7,18 @@ from itertools import count
 
 from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.answers import Answers, key_of
 from hala_hpc.engines.generate import Completion, Generator, Request
+from hala_hpc.engines.generation.answer_cache import Answers, key_of
+from hala_hpc.engines.generation.row_program import (
+    BROKEN,
+    EMPTY,
+    OUT_OF_MEMORY,
+    TOO_LONG,
+    TRUNCATED,
+    Answer,
+    Ask,
+)
 from hala_hpc.engines.open_rows import AGAIN, OpenRow
-from hala_hpc.engines.row_work import BROKEN, EMPTY, OUT_OF_MEMORY, TOO_LONG, TRUNCATED, Answer, Ask
 from hala_hpc.engines.shared_answers import SharedAnswers
 
 #: Questions that are read ahead, per row that the engine generates at once: the longest of them

@@ -16,8 +16,8 @@ from hala_hpc.data.corpus.reader import (
     read_part,
 )
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.engines.row_work import Work
-from hala_hpc.engines.unit_files import REJECTED_COLUMNS
+from hala_hpc.engines.generation.row_program import Work
+from hala_hpc.engines.generation.unit_files import REJECTED_COLUMNS
 
 #: Steps of a histogram of scores from 0 to 1.
 STEPS = 20

@@ -6,7 +6,7 @@ from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.fixed_words import FixedWords
-from hala_hpc.engines.settings import PromptStyle
+from hala_hpc.engines.generation.settings import PromptStyle
 
 #: Stands for the user's words while the chat template is filled in.
 PLACEHOLDER = "\u2063user words\u2063"

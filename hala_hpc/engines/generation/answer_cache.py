@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cache
 from hashlib import blake2b
 
-from hala_hpc.engines.row_work import Answer, Ask, Sampling
+from hala_hpc.engines.generation.row_program import Answer, Ask, Sampling
 
 #: Reuses of an answer in one worker from which on others may need it, too.
 FREQUENT = 3

@@ -10,8 +10,16 @@ from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.segmentation.segments import Layout, Segment, around_spans, lay_out, smaller
 from hala_hpc.data.segmentation.spans import lost_spans
 from hala_hpc.data.text.digits import apply_digits
-from hala_hpc.engines.prompts import fill
-from hala_hpc.engines.row_work import AS_SET, TOO_LONG, TRUNCATED, Answer, Ask, Rejection, Sampling
+from hala_hpc.engines.generation.prompts import fill
+from hala_hpc.engines.generation.row_program import (
+    AS_SET,
+    TOO_LONG,
+    TRUNCATED,
+    Answer,
+    Ask,
+    Rejection,
+    Sampling,
+)
 
 #: A mark that stands for code, LaTeX or the like did not come back.
 MARKS = "marks"

@@ -18,7 +18,7 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import whole_file
 from hala_hpc.core.record import Record
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.row_work import Rejection
+from hala_hpc.engines.generation.row_program import Rejection
 
 #: A row that is finished, in memory only.
 HELD = -2
