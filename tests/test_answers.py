@@ -9,7 +9,6 @@ from plain_out import PlainOut
 
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import Kind, Row, part_name, read_part
-from hala_hpc.engines.generate import Completion
 from hala_hpc.engines.generation.answer_cache import FREQUENT, Answers, key_of
 from hala_hpc.engines.generation.row_program import (
     AS_SET,
@@ -23,6 +22,7 @@ from hala_hpc.engines.generation.row_program import (
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.vllm.engine import Completion
 from hala_hpc.engines.shared_answers import PASSED_ON, SharedAnswers
 
 sys.path.insert(0, str(Path(__file__).parent / "standin"))

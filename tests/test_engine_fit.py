@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from hala_hpc.engines.engine_fit import Gpu, misfits
 from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.memory_check import Gpu, misfits
 from hala_hpc.engines.model_need import read_need
 
 GB = 2**30

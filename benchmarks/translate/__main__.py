@@ -153,7 +153,7 @@ def machine() -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     """Make the work, run the sides, and return the figures."""
-    from hala_hpc.engines.generate import Generator
+    from hala_hpc.engines.generation.vllm.engine import Generator
 
     texts = texts_of(arguments.data, arguments.rows, arguments.seed)
     model = make_model(base / "model", texts, arguments.family)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.translate.workload import BEFORE_TEXT, stand_in
-from hala_hpc.engines.generate import Generator
+from hala_hpc.engines.generation.vllm.engine import Generator
 
 Ids = tuple[int, ...]
 

@@ -51,7 +51,7 @@ def measure(model: Path, warm: Path, corpus: Path, base: Path, settings: EngineS
 
 def main() -> None:
     """Translate one corpus after another and print the peak of the second."""
-    from hala_hpc.engines.generate import Generator
+    from hala_hpc.engines.generation.vllm.engine import Generator
 
     model, warm, corpus, base, told = sys.argv[1:]
     settings = EngineSettings.model_validate_json(told)

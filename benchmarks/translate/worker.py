@@ -10,8 +10,8 @@ from benchmarks.translate.workload import PROMPT
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.files import claim_folder, write_json
 from hala_hpc.core.stage import Facts
-from hala_hpc.engines.generate import Generator
 from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.engine import Generator
 from hala_hpc.stages.translate import Settings, Translate
 
 #: Units of the one worker.

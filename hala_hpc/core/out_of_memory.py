@@ -2,7 +2,7 @@
 
 import sys
 
-from hala_hpc.engines.watchdog import is_engine_death
+from hala_hpc.engines.generation.vllm.watchdog import is_engine_death
 
 #: What torch says in the log of an engine's process when the GPU's memory is too small.
 TORCH_WORDS = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "CUDA out of memory")

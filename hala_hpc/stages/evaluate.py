@@ -148,8 +148,8 @@ class Evaluate(Stage[Settings]):
             TranslatedSentence,
             write_translations,
         )
-        from hala_hpc.engines.generate import Generator
         from hala_hpc.engines.generation.batch import answer_all
+        from hala_hpc.engines.generation.vllm.engine import Generator
 
         pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
         if not self.settings.tasks:

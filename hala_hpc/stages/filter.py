@@ -176,7 +176,7 @@ class Filter(RowStage[Settings]):
         """Judge the pairs, once it is known that one token tells the answers apart."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.choices import choice_tokens
+        from hala_hpc.engines.generation.vllm.choices import choice_tokens
 
         tokenizer = AutoTokenizer.from_pretrained(self.inputs.path(self.settings.model))
         choice_tokens(tokenizer, (self.settings.accept, self.settings.reject))

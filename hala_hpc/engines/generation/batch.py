@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from hala_hpc.core.errors import StopRequested
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.generate import Completion, Generator, Request
-from hala_hpc.engines.watchdog import EngineWatch
+from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
+from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
 
 
 @dataclass

@@ -7,7 +7,6 @@ from itertools import count
 
 from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.generate import Completion, Generator, Request
 from hala_hpc.engines.generation.answer_cache import Answers, key_of
 from hala_hpc.engines.generation.row_program import (
     BROKEN,
@@ -18,6 +17,7 @@ from hala_hpc.engines.generation.row_program import (
     Answer,
     Ask,
 )
+from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
 from hala_hpc.engines.open_rows import AGAIN, OpenRow
 from hala_hpc.engines.shared_answers import SharedAnswers
 

@@ -92,8 +92,8 @@ class RowStage(Stage[S]):
         import gc
 
         from hala_hpc.core.environment import prepare_environment
-        from hala_hpc.engines.generate import Generator
         from hala_hpc.engines.generation.row_scheduler import UnitFeed
+        from hala_hpc.engines.generation.vllm.engine import Generator
 
         prepare_environment()
         work = self.work  # before the engine starts: a bad corpus costs no GPU time

@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from hala_hpc.engines.choices import choice_sampling, choice_shares
-from hala_hpc.engines.engine_start import start_engine
 from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.generation.row_program import AS_SET, Sampling
 from hala_hpc.engines.generation.settings import EngineSettings, PromptStyle
+from hala_hpc.engines.generation.vllm.choices import choice_sampling, choice_shares
+from hala_hpc.engines.generation.vllm.startup import start_engine
 
 #: Requests held by the engine per row that it generates at once: it must never run dry.
 WINDOW_PER_SEQ = 2

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.environment import prepare_environment
-from hala_hpc.engines.compile_cache import CompileCache, seed_file
-from hala_hpc.engines.engine_fit import Gpu, refuse_misfits, visible_gpus
 from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.compile_cache import CompileCache, seed_file
+from hala_hpc.engines.generation.vllm.memory_check import Gpu, refuse_misfits, visible_gpus
 from hala_hpc.engines.row_states import has_row_states
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
