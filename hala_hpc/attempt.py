@@ -25,7 +25,7 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.records import ErrorReport, NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.stage_registry import find_stage
-from hala_hpc.engines.local_weights import LocalWeights
+from hala_hpc.engines.models.node_local import LocalWeights
 from hala_hpc.engines.node_check import check_node
 from hala_hpc.job_out import JobOut, report_mistakes
 from hala_hpc.jobs.failures.classify import failure_facts

@@ -7,7 +7,7 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.data.model_files import TOKENIZER_FILES
+from hala_hpc.engines.models.files import TOKENIZER_FILES
 
 #: Files of a tokenizer beside its vocabulary, and how the model is asked to answer.
 BESIDE_FILES = (

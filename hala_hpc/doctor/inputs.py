@@ -14,8 +14,8 @@ from hala_hpc.core.hub import (
     repository_folder,
     snapshot_folder,
 )
-from hala_hpc.data.model_files import missing_parts
 from hala_hpc.doctor.findings import Finding, State
+from hala_hpc.engines.models.files import missing_parts
 
 WHY_OFFLINE = "compute nodes work offline: the jobs that need it would fail after their wait"
 WHY_ONLINE = "jobs fetch it themselves (HF_HUB_OFFLINE=0), each of them, while their GPUs wait"

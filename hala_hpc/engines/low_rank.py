@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.hub import model_folder
-from hala_hpc.data.tensors import tensor_headers
+from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training_settings import TrainingSettings
 
 PREFIX = "base_model.model."

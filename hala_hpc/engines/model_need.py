@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.model_files import read_object
-from hala_hpc.data.tensors import weight_bytes
 from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.models.files import read_object
+from hala_hpc.engines.models.tensors import weight_bytes
 
 #: Bytes of one number.
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

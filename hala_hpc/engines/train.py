@@ -6,10 +6,10 @@ from typing import Any
 from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.stage import Out
-from hala_hpc.data.tensors import weight_bytes
 from hala_hpc.engines.checkpoints import newest_verified, read_commit, remove_leftovers
 from hala_hpc.engines.deepspeed_setup import prepare_environment
 from hala_hpc.engines.model_card import write_card
+from hala_hpc.engines.models.tensors import weight_bytes
 from hala_hpc.engines.rank_votes import any_rank, is_lost_rank, on_all
 from hala_hpc.engines.saving_interval import SavingClock
 from hala_hpc.engines.step_watchdog import StepWatchdog

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.data.tensors import tensor_headers
+from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.token_names import TOKENIZER_FOLDER
 from hala_hpc.engines.training_settings import TrainingSettings
 

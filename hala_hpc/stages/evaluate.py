@@ -13,9 +13,9 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, read_pairs
-from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.settings import GenerationSettings
+from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
     from hala_hpc.engines.evaluation.score_files import ModelScores

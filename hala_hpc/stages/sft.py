@@ -9,8 +9,8 @@ from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model, require_safetensors
 from hala_hpc.engines.low_rank import low_rank_faults
+from hala_hpc.engines.models.files import require_model, require_safetensors
 from hala_hpc.engines.token_names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training_settings import TrainingSettings
 
@@ -118,7 +118,7 @@ class Sft(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """The model is whole and finite; count the rows it has seen."""
-        from hala_hpc.data.tensors import require_finite, weight_bytes
+        from hala_hpc.engines.models.tensors import require_finite, weight_bytes
         from hala_hpc.engines.trained_model import TrainingFigures
         from hala_hpc.engines.training_data import load, order_of, rows_reached
 

@@ -15,9 +15,9 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, require_kind
-from hala_hpc.data.model_files import TOKENIZER_FILES
 from hala_hpc.engines.generation.prompts import missing_places
 from hala_hpc.engines.generation.settings import PromptStyle
+from hala_hpc.engines.models.files import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.

@@ -11,10 +11,10 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, ModelSize
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model
-from hala_hpc.data.tensors import require_finite, tensor_headers, weight_bytes
 from hala_hpc.demo.tiny_models import HEAD_WIDTH, Size, build_model
 from hala_hpc.demo.tokenizer import strings_of, train_tokenizer
+from hala_hpc.engines.models.files import require_model
+from hala_hpc.engines.models.tensors import require_finite, tensor_headers, weight_bytes
 
 #: Weights of such a model, in billions; roughly.
 BILLIONS = 0.001

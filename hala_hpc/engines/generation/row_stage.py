@@ -11,8 +11,8 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import REJECTED, Kind, parts, require_kind
-from hala_hpc.data.model_files import require_model
 from hala_hpc.engines.generation.settings import GenerationSettings
+from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.

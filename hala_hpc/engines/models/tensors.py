@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.data.model_files import TensorHeader, read_header, weight_files
+from hala_hpc.engines.models.files import TensorHeader, read_header, weight_files
 
 
 def tensor_files(folder: Path | str) -> list[Path]:

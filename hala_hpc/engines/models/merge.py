@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.data.model_files import TensorHeader
-from hala_hpc.data.tensors import tensor_headers
+from hala_hpc.engines.models.files import TensorHeader
+from hala_hpc.engines.models.tensors import tensor_headers
 
 #: Types of safetensors by the words of torch.
 DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}

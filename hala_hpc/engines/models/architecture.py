@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.files import read_json
-from hala_hpc.data.tensors import tensor_headers
+from hala_hpc.engines.models.tensors import tensor_headers
 
 #: Kinds of layers that attend, as transformers names them in `layer_types`.
 ATTENDING = ("full_attention", "sliding_attention")
