@@ -13,7 +13,7 @@ from token_folders import make_tokens
 
 from hala_hpc.engines.packing import pack
 from hala_hpc.engines.packing_leak import LEAK, leak_of, packing_faults
-from hala_hpc.engines.training_data import load, make_collator
+from hala_hpc.engines.training.dataset import load, make_collator
 
 
 def lengths_like_real_ones(number: int, longest: int) -> list[int]:

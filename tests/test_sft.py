@@ -19,7 +19,7 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.examples import NOT_LEARNT, Example, ExampleMaker
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training.settings import TrainingSettings
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {

@@ -18,7 +18,7 @@ from hala_hpc.data.corpus.reader import part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.engines.examples import NOT_LEARNT
 from hala_hpc.engines.generation.prompts import Prompter
-from hala_hpc.engines.training_data import load
+from hala_hpc.engines.training.dataset import load
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 

@@ -16,8 +16,8 @@ from hala_hpc.engines.metrics_file import METRICS_FILE, MetricsFile, StepFigures
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.models.tensors import tensor_headers, tensors
-from hala_hpc.engines.training_metrics import curve
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training.metrics import curve
+from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.stages.sft import Sft
 
 QUICK: dict[str, Any] = {

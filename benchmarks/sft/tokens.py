@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.engines.batch_order import GlobalBatchOrder, fill_of
-from hala_hpc.engines.training_data import load, read_facts
+from hala_hpc.engines.training.dataset import load, read_facts
 
 MICRO_ROWS, GLOBAL_ROWS = 8, 64
 MAX_LENGTH = 512

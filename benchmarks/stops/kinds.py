@@ -13,7 +13,7 @@ from random import Random
 from benchmarks.common.waiting import wait_until
 from benchmarks.moving_files import steady
 from benchmarks.stops.node import LIMIT_S, RANKS, StopRun
-from hala_hpc.engines.checkpoints import checkpoints, read_commit
+from hala_hpc.engines.training.checkpoints import checkpoints, read_commit
 
 #: The largest distance between the signals that two ranks get, in seconds.
 JITTER_S = 3.0

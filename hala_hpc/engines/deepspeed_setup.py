@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from hala_hpc.core.ports import free_port
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training.settings import TrainingSettings
 
 #: Elements that ZeRO reduces at once: 200 MB in float32. Its own default takes 2 GB.
 BUCKET_ELEMENTS = 50_000_000

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.versions import versions
-from hala_hpc.engines.trained_model import TrainingFigures
-from hala_hpc.engines.training import Training
+from hala_hpc.engines.training.export import TrainingFigures
+from hala_hpc.engines.training.training_run import Training
 
 CARD_FILE = "README.md"
 

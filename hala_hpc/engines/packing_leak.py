@@ -62,7 +62,7 @@ def leak_of(model: Path) -> float:
     """
     import torch
 
-    from hala_hpc.engines.training_data import packed_batch
+    from hala_hpc.engines.training.dataset import packed_batch
 
     tried = first_layers(model)
     generator = torch.Generator().manual_seed(0)

@@ -9,7 +9,7 @@ from typing import Any
 
 from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.training import Training
+from hala_hpc.engines.training.training_run import Training
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from typing import Any
 
 from hala_hpc.core.records import CheckpointCommit
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.checkpoints import commit_checkpoint, prune, staging_folder
-from hala_hpc.engines.rank_votes import wait_for_all
-from hala_hpc.engines.saving_interval import SavingClock
-from hala_hpc.engines.step_watchdog import StepWatchdog
-from hala_hpc.engines.training import Training
+from hala_hpc.engines.training.checkpoint_interval import SavingClock
+from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder
+from hala_hpc.engines.training.collectives import wait_for_all
+from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.watchdog import StepWatchdog
 
 #: Stands for the trainer's class, which is heavy to import.
 Base: Any = object

@@ -3,7 +3,7 @@
 from typing import Any
 
 from hala_hpc.engines.batch_order import GlobalBatchOrder
-from hala_hpc.engines.training_data import TrainingData
+from hala_hpc.engines.training.dataset import TrainingData
 
 
 def fed_by(trainer: Any, data: TrainingData, order: GlobalBatchOrder) -> Any:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.token_names import TOKENIZER_FOLDER
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.metrics_file import MetricsFile, StepFigures
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
-from hala_hpc.engines.training import Training
+from hala_hpc.engines.training.training_run import Training
 
 #: Folder inside `kept`, and later in the model folder.
 METRICS = "metrics"

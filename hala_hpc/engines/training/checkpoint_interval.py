@@ -10,7 +10,7 @@ beside M, which the bounds below see to.
 import math
 import time
 
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training.settings import TrainingSettings
 
 #: Seconds between two checkpoints, at least and at most.
 LEAST_S = 60.0

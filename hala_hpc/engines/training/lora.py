@@ -6,7 +6,7 @@ from typing import Any
 
 from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training.settings import TrainingSettings
 
 PREFIX = "base_model.model."
 #: Names that transformers gives to tables in which tokens or places are looked up.

@@ -17,7 +17,7 @@ from typing import Any, Self
 from hala_hpc.core.errors import RankHung
 from hala_hpc.core.records import RankState
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.checkpoints import RANKS
+from hala_hpc.engines.training.checkpoints import RANKS
 
 LOOK_S = 2.0
 #: A rank whose file is older than this beside one's own is silent, in seconds.

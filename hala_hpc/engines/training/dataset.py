@@ -10,7 +10,7 @@ from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.examples import NOT_LEARNT
 from hala_hpc.engines.token_names import TOKENS_FILE, TokenFacts
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.training.settings import TrainingSettings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.deepspeed_setup import deepspeed_config
-from hala_hpc.engines.training import Training
+from hala_hpc.engines.training.training_run import Training
 
 
 def make_arguments(training: Training, out: Out) -> Any:

@@ -8,11 +8,10 @@ from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
 from hala_hpc.data.carry_over import carry_config, copy_tokenizer
 from hala_hpc.data.curve import CurvePoint
-from hala_hpc.engines.low_rank import merged
 from hala_hpc.engines.metrics_file import METRICS_FILE, read_metrics
 from hala_hpc.engines.running_engine import running_engine
-from hala_hpc.engines.training import Training
-from hala_hpc.engines.training_metrics import (
+from hala_hpc.engines.training.lora import merged
+from hala_hpc.engines.training.metrics import (
     METRICS,
     HeldOutPoint,
     LossJump,
@@ -20,6 +19,7 @@ from hala_hpc.engines.training_metrics import (
     held_out_curve,
     loss_jumps,
 )
+from hala_hpc.engines.training.training_run import Training
 
 
 def save_model(trainer: Any, training: Training, out: Out) -> None:

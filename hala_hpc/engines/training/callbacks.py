@@ -7,13 +7,13 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.checkpoints import checkpoints
-from hala_hpc.engines.rank_votes import any_rank
 from hala_hpc.engines.running_engine import require_engine
-from hala_hpc.engines.saving_interval import SavingClock
-from hala_hpc.engines.step_watchdog import StepWatchdog
-from hala_hpc.engines.training import Training
-from hala_hpc.engines.universal import is_universal, part_step_counters
+from hala_hpc.engines.training.checkpoint_interval import SavingClock
+from hala_hpc.engines.training.checkpoints import checkpoints
+from hala_hpc.engines.training.collectives import any_rank
+from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.universal_checkpoint import is_universal, part_step_counters
+from hala_hpc.engines.training.watchdog import StepWatchdog
 
 #: Saving and a step must fit into the time that is left; what else a job does at its end.
 LEAVING_S = 10.0

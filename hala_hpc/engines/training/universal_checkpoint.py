@@ -16,14 +16,14 @@ from typing import Any
 from hala_hpc.core.errors import StopRequested, UserError
 from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.checkpoints import (
+from hala_hpc.engines.training.checkpoints import (
     commit_checkpoint,
     read_commit,
     staging_folder,
     step_of,
     verify,
 )
-from hala_hpc.engines.rank_votes import on_all
+from hala_hpc.engines.training.collectives import on_all
 
 #: Processes that read pieces, and that join them; each holds some weights in memory.
 READERS = 4
