@@ -17,9 +17,9 @@ from token_folders import make_tokens
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
-from hala_hpc.engines.examples import NOT_LEARNT, Example, ExampleMaker
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {

@@ -16,9 +16,9 @@ from token_folders import make_tokens, tokenized
 from hala_hpc.core.errors import UserError
 from hala_hpc.data.corpus.reader import part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.engines.examples import NOT_LEARNT
 from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.training.dataset import load
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, message_pairs
-from hala_hpc.engines.examples import Message
 from hala_hpc.engines.generation.prompts import fill
+from hala_hpc.engines.training.tokens.examples import Message
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.engines.packing_leak import refuse_leak
-from hala_hpc.engines.token_product import vocabulary_digest
 from hala_hpc.engines.training.dataset import read_facts
+from hala_hpc.engines.training.tokens.packing_check import refuse_leak
+from hala_hpc.engines.training.tokens.product import vocabulary_digest
 
 
 def require_fit(model: Path, tokens: Path) -> None:

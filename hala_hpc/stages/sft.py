@@ -58,7 +58,7 @@ class Sft(Stage[Settings]):
                 NO_INPUT,
             )
         if facts and facts.packing:
-            from hala_hpc.engines.packing_leak import packing_faults
+            from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
             faults += packing_faults(self.inputs.path(self.settings.model))
         return faults

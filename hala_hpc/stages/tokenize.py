@@ -100,7 +100,7 @@ class Tokenize(Stage[Settings]):
         if settings.objective == "translate":
             faults += missing_places("prompt", settings.prompt, ["text"])
         if settings.packing:
-            from hala_hpc.engines.packing_leak import packing_faults
+            from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
             faults += packing_faults(self.inputs.path(settings.model))
         return faults
@@ -137,11 +137,11 @@ class Tokenize(Stage[Settings]):
 
         from hala_hpc.data.carry_over import local_model
         from hala_hpc.engines.chat_template import supply_template
-        from hala_hpc.engines.examples import ExampleMaker
         from hala_hpc.engines.row_choice import RowChoice
         from hala_hpc.engines.token_names import TOKENIZER_FOLDER
-        from hala_hpc.engines.token_product import UnitFiles, bring_tokenizer
-        from hala_hpc.engines.token_unit import TokenPlan, TokenUnit
+        from hala_hpc.engines.training.tokens.examples import ExampleMaker
+        from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
+        from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
 
         settings = self.settings
         model = local_model(self.inputs.path(settings.model))
@@ -191,7 +191,7 @@ class Tokenize(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read the files back: every row of the corpora is in them once, or was refused."""
-        from hala_hpc.engines.token_product import UnitFiles, check_unit
+        from hala_hpc.engines.training.tokens.product import UnitFiles, check_unit
 
         facts = check_unit(UnitFiles(folder, unit), self.settings.max_length)
         expected, exact = 0, True
@@ -206,7 +206,7 @@ class Tokenize(Stage[Settings]):
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the files of all units and write tokens.json; returns the counts."""
-        from hala_hpc.engines.token_product import collect_units
+        from hala_hpc.engines.training.tokens.product import collect_units
 
         length, packing = self.settings.max_length, self.settings.packing
         return collect_units(marks, folders, output, length, packing)

@@ -14,8 +14,8 @@ from random import Random
 from typing import Any, Self
 
 from hala_hpc.core.files import whole_file
-from hala_hpc.engines.examples import NOT_LEARNT, Example
-from hala_hpc.engines.packing import pack
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example
+from hala_hpc.engines.training.tokens.packing import pack
 
 #: Sequences of one record batch: one is read from the disk at once.
 BATCH_SEQUENCES = 1000

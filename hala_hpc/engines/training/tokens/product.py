@@ -117,7 +117,7 @@ def check_unit(files: UnitFiles, max_length: int) -> Facts:
 
 def counts_of(path: Path) -> tuple[dict[str, int], Counter[int]]:
     """What a token file holds; zeros where a unit has none."""
-    from hala_hpc.engines.token_file import read_back
+    from hala_hpc.engines.training.tokens.files import read_back
 
     if path.exists():
         return read_back(path)
