@@ -179,7 +179,7 @@ def workers_on(host: str) -> list[int]:
             variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"hala_hpc.attempt" in words and f"SLURMD_NODENAME={host}".encode() in variables:
+        if b"hala_hpc.jobs.attempt" in words and f"SLURMD_NODENAME={host}".encode() in variables:
             found.append(int(process.name))
     return found
 

@@ -22,7 +22,7 @@ from hala_hpc.commands.monitoring.launch_process import LaunchProcess, launch_at
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.run import Run, RunNode, all_nodes, input_folders, read_run, work_folder
-from hala_hpc.feed import forget
+from hala_hpc.jobs.waiting_list import forget
 from hala_hpc.living_jobs import LivingJob, living_jobs
 
 WORDS = {

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from hala_hpc.attempt import load_stage
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
@@ -29,11 +28,12 @@ from hala_hpc.core.errors import INTERNAL, OK, RETRY, Retry, UserError
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.records import FailureReason, NodeConfig, NodeSummary, UnitMarker
 from hala_hpc.core.stage import Facts
-from hala_hpc.feed import feed
+from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
 from hala_hpc.jobs.failures.evidence import note_failures
+from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
+from hala_hpc.jobs.waiting_list import feed
 from hala_hpc.round_end import hopeless, last_words, without_inputs
-from hala_hpc.submit import hand_over, living_gate, next_spec, settle, submit_next_round
 
 #: How long a gate waits for room among the jobs of its user, or for a controller that is away, and
 #: how often it looks, in seconds.

@@ -135,8 +135,8 @@ def estimate(line: Line, chosen: dict[str, Step]) -> dict[str, float | None]:
     """
     if line.launcher.backend == "local":
         return {}
-    from hala_hpc.budget import require_affordable
     from hala_hpc.commands.planning.cost import costs
+    from hala_hpc.jobs.budget import require_affordable
 
     found = costs(chosen, line.launcher.environment)
     require_affordable(line, found)

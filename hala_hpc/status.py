@@ -23,7 +23,7 @@ from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.records import RunRecord
 from hala_hpc.core.run import RunNode, read_run, run_file, work_folder
-from hala_hpc.gpu_hours import hours_in
+from hala_hpc.jobs.gpu_hours import hours_in
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",

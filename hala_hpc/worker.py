@@ -105,7 +105,7 @@ class Supervisor:
         command = [
             sys.executable,
             "-m",
-            "hala_hpc.attempt",
+            "hala_hpc.jobs.attempt",
             str(self.artifact.folder),
             str(self.worker),
             self.attempt,

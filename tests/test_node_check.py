@@ -22,7 +22,7 @@ import os, sys
 from pathlib import Path
 from hala_hpc.core.errors import BadNode, Retry, UserError
 from hala_hpc.core.resources import Resources
-from hala_hpc.engines.node_check import check_node
+from hala_hpc.jobs.node_health import check_node
 gpus, ranks, work = sys.argv[1:]
 check = "UNCHECKED" not in os.environ
 try:

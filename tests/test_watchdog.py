@@ -232,7 +232,7 @@ sys.exit(Supervisor(Artifact(Path(folder)), 0).run())
 HANGING = """
 import sys, time
 from pathlib import Path
-from hala_hpc.job_out import JobOut
+from hala_hpc.jobs.output import JobOut
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
 folder, worker, attempt = sys.argv[-3:]

@@ -14,8 +14,8 @@ from hala_hpc.commands.command_line import read_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.environment import JOB_ENVIRONMENT
-from hala_hpc.node_jobs import make_spec
-from hala_hpc.round_begin import begin_round
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import make_spec
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = ROOT / "tests" / "standin"

@@ -19,8 +19,8 @@ from hala_hpc.core.files import write_text
 from hala_hpc.core.record import Record
 from hala_hpc.core.records import RankState
 from hala_hpc.engines.training.checkpoints import checkpoints, flaw, read_commit, step_of
-from hala_hpc.node_jobs import make_spec, worker_job
-from hala_hpc.round_begin import begin_round
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import make_spec, worker_job
 
 ROOT = Path(__file__).resolve().parent.parent
 STAND_IN = ROOT / "tests" / "standin"

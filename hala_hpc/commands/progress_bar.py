@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.node_progress import progress_of
+from hala_hpc.jobs.progress import progress_of
 
 
 class NodeBar:

@@ -21,8 +21,8 @@ from hala_hpc.core.records import (
 from hala_hpc.core.resources import Resources
 from hala_hpc.gate import close
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.round_begin import begin_round
-from hala_hpc.submit import next_spec
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.submission import next_spec
 
 pytestmark = pytest.mark.kinds
 

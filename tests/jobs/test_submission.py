@@ -23,10 +23,10 @@ from hala_hpc.core.records import (
     WaitingNode,
 )
 from hala_hpc.core.resources import Resources
-from hala_hpc.feed import feed, waiting_nodes, write_waiting
-from hala_hpc.node_jobs import job_name
-from hala_hpc.round_begin import begin_round
-from hala_hpc.submit import living_gate, submit_node
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import job_name
+from hala_hpc.jobs.submission import living_gate, submit_node
+from hala_hpc.jobs.waiting_list import feed, waiting_nodes, write_waiting
 
 FULL = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
 SPEC = RoundSpec(

@@ -14,10 +14,10 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.run import RunNode, input_folders
-from hala_hpc.feed import waits_for_room
 from hala_hpc.jobs.attempt_records import has_records
 from hala_hpc.jobs.failures.decision import newest_changes
-from hala_hpc.node_progress import NodeProgress, progress_of
+from hala_hpc.jobs.progress import NodeProgress, progress_of
+from hala_hpc.jobs.waiting_list import waits_for_room
 
 #: Elements of an array that wait together, e.g. `4-63%8` or `1,3,7-9`.
 RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")

@@ -116,7 +116,7 @@ def share_in(artifact: Artifact) -> float:
 
 def spent_hours(artifact: Artifact) -> float:
     """GPU hours that the workers of a node wrote down; 0 for runs on this machine."""
-    from hala_hpc.gpu_hours import gpu_work, seconds_of_attempts
+    from hala_hpc.jobs.gpu_hours import gpu_work, seconds_of_attempts
 
     work = gpu_work(artifact)
     return sum(seconds_of_attempts(artifact)) * work.gpus / HOUR_S if work else 0.0

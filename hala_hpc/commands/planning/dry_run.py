@@ -10,7 +10,7 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
-from hala_hpc.node_jobs import code_commit, gate_job, make_spec, worker_job
+from hala_hpc.jobs.spec import code_commit, gate_job, make_spec, worker_job
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
 #: Column of what a node costs, where a scheduler counts that.

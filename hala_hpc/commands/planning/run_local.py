@@ -11,9 +11,9 @@ from hala_hpc.commands.progress_bar import NodeBar
 from hala_hpc.core.errors import OK
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.gate import close
-from hala_hpc.node_jobs import code_commit, make_spec, worker_job
-from hala_hpc.round_begin import begin_round
-from hala_hpc.submit import next_spec
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
+from hala_hpc.jobs.submission import next_spec
 
 
 def run_steps(line: Line, chosen: dict[str, Step]) -> int:

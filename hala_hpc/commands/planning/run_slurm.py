@@ -5,9 +5,9 @@ from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
 from hala_hpc.core.records import RoundSpec, WaitingNode
-from hala_hpc.feed import waiting_nodes, write_waiting
-from hala_hpc.node_jobs import code_commit, make_spec, worker_job
-from hala_hpc.submit import living_gate, settle, submit_node
+from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
+from hala_hpc.jobs.submission import living_gate, settle, submit_node
+from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
 
 
 def require_accepted(line: Line, steps: list[Step]) -> None:

@@ -15,7 +15,7 @@ from hala_hpc.core.records import AttemptRecord, RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of
-from hala_hpc.round_begin import begin_round
+from hala_hpc.jobs.rounds import begin_round
 
 pytestmark = pytest.mark.kinds
 

@@ -102,7 +102,7 @@ def look(node: str, resources: Resources) -> NodeAnswer:
         free_share=LEAST_FREE_SHARE,
     )
     child = subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.engines.node_look", asked.line()],
+        [sys.executable, "-m", "hala_hpc.jobs.node_health_probe", asked.line()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

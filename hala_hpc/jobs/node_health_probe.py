@@ -1,6 +1,6 @@
 """Looks at the GPUs of this rank, and lets all ranks meet: run by `node_check` as a child.
 
-`python -m hala_hpc.engines.node_look <JSON>`. Its last line is the answer, as JSON.
+`python -m hala_hpc.jobs.node_health_probe <JSON>`. Its last line is the answer, as JSON.
 """
 
 import os
@@ -14,7 +14,7 @@ from hala_hpc.core.ports import NEIGHBOURS
 from hala_hpc.core.record import Record
 from hala_hpc.engines import gpu_cards
 from hala_hpc.engines.gpu_cards import Card, Gpus
-from hala_hpc.engines.node_check import ANSWER, NodeAnswer, NodeQuestion
+from hala_hpc.jobs.node_health import ANSWER, NodeAnswer, NodeQuestion
 
 #: Memory of a process that has just ended is free after a moment, in seconds.
 FREE_WAIT_S = 20.0

@@ -8,13 +8,13 @@ import time
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.client import Seen
-from hala_hpc.budget import require_budget
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NoRoom
 from hala_hpc.core.records import Jobs, Round, RoundSpec
+from hala_hpc.jobs.budget import require_budget
 from hala_hpc.jobs.failures.decision import adjusted_spec
-from hala_hpc.node_jobs import gate_job, job_name, worker_job
-from hala_hpc.round_begin import begin_round
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import gate_job, job_name, worker_job
 from hala_hpc.round_end import blameless_rounds, idle_rounds
 
 #: An sbatch that outlived its launch has got through, or never will, after this many seconds.

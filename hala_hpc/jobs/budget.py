@@ -15,7 +15,7 @@ from hala_hpc.commands.planning.cost import Cost, shown, sum_left
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.run import RunNode, read_run
-from hala_hpc.gpu_hours import hours_in
+from hala_hpc.jobs.gpu_hours import hours_in
 
 #: A launch submits many nodes; accounting is asked once in so many seconds.
 FRESH_S = 30

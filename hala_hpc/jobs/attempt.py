@@ -26,9 +26,9 @@ from hala_hpc.core.records import ErrorReport, NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.models.node_local import LocalWeights
-from hala_hpc.engines.node_check import check_node
-from hala_hpc.job_out import JobOut, report_mistakes
 from hala_hpc.jobs.failures.classify import failure_facts
+from hala_hpc.jobs.node_health import check_node
+from hala_hpc.jobs.output import JobOut, report_mistakes
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`python -m hala_hpc.attempt <artifact> <worker> <attempt>`."""
+    """`python -m hala_hpc.jobs.attempt <artifact> <worker> <attempt>`."""
     folder, worker, attempt = arguments
     try:
         return run_attempt(folder, int(worker), attempt)
