@@ -51,7 +51,7 @@ print(jobs[0].job_id, time.perf_counter() - began)
 #: Ours: what `launch` does once a line is read and checked.
 OURS = """
 import sys, time
-from hala_hpc.backends import slurm_executor
+from hala_hpc.backends.slurm import executor as slurm_executor
 from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.recipe import with_inputs

@@ -12,8 +12,8 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from hala_hpc.backends import slurm_usage
 from hala_hpc.backends.slurm import client as slurm_queue
+from hala_hpc.backends.slurm import usage as slurm_usage
 from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm.task_environment import task_environment
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
@@ -72,7 +72,7 @@ class SlurmBackend:
         self._wait_for_controller()
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        from hala_hpc.backends.slurm_executor import submit_script
+        from hala_hpc.backends.slurm.executor import submit_script
 
         with _outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
             job.folder.mkdir(parents=True, exist_ok=True)

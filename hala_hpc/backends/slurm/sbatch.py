@@ -6,7 +6,7 @@ Every value is checked here, and travels as an argument of its own.
 import re
 from pathlib import Path
 
-from hala_hpc.backends.slurm_words import EXPORTED, OWN_WORDS, PASSED_ON, SET_ELSEWHERE
+from hala_hpc.backends.slurm.options import EXPORTED, OWN_WORDS, PASSED_ON, SET_ELSEWHERE
 from hala_hpc.core.errors import CONFIG, UserError, closest
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources

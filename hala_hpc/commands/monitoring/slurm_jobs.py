@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from hala_hpc.backends.slurm.client import Seen
-from hala_hpc.backends.slurm_usage import Used
+from hala_hpc.backends.slurm.usage import Used
 from hala_hpc.core.errors import Retry
 
 #: Pauses between two questions about the queue, in seconds: the first, then twice as long each time
