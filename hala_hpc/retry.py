@@ -59,7 +59,7 @@ def retry(arguments: Sequence[str]) -> int:
         raise UserError("failed= and rejected= are given: write one of them")
     run = read_run(work_folder(words))
     if rejected:
-        from hala_hpc.retry_rejected import retry_rejected
+        from hala_hpc.commands.retry_rejected import retry_rejected
 
         return retry_rejected(run, words.get("node", ""), dry_run)
     if dry_run:
