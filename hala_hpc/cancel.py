@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from hala_hpc.commands.arguments import is_true, read_words
 from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.commands.monitoring.launch_process import LaunchProcess, launch_at
+from hala_hpc.commands.monitoring.living_jobs import LivingJob, living_jobs
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.run import Run, RunNode, all_nodes, input_folders, read_run, work_folder
 from hala_hpc.jobs.waiting_list import forget
-from hala_hpc.living_jobs import LivingJob, living_jobs
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from hala_hpc.commands.arguments import is_true, read_number, read_words
 from hala_hpc.commands.command_line import report_mistakes
+from hala_hpc.commands.monitoring.log_place import find_place
 from hala_hpc.commands.monitoring.log_search import (
     Place,
     failed_node,
@@ -32,7 +33,6 @@ from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
 from hala_hpc.core.run import Run, RunNode, read_run, work_folder
 from hala_hpc.jobs.attempt_records import attempt_ends, is_at_work
 from hala_hpc.jobs.log_file import LogPart, new_lines, parts_of, tail, whole
-from hala_hpc.log_place import find_place
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
