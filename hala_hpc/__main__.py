@@ -24,7 +24,7 @@ def main() -> None:
 
 def run_launch() -> None:
     """The console script `hala`: as `python -m hala_hpc.launch`."""
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
     from hala_hpc.launch import main as launch_main

@@ -7,7 +7,7 @@ then those that run, which commit as when they are preempted. A run on this mach
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 

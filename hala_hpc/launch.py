@@ -5,7 +5,7 @@ Reads top to bottom: words -> recipe -> plan -> jobs.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 

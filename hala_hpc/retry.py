@@ -8,7 +8,7 @@ Both say what they do, and the line to give next; with `dry_run=true` they only 
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 

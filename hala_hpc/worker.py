@@ -6,7 +6,7 @@ It owns signals, the log, the lease and the exit code. By hand:
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 

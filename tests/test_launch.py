@@ -66,7 +66,7 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_less_than_a_third_of_a_second_
 
 def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from hala_hpc.commands.startup import start_quickly; start_quickly(); "
+        "import sys; from hala_hpc.core.startup import start_quickly; start_quickly(); "
         "from hala_hpc.launch import launch; "
         f"assert launch({[*HALA, f'work={tmp_path}/work']!r}) == 0; "
         f"found = [m for m in {HEAVY!r} if m in sys.modules]; assert not found, found"

@@ -6,7 +6,7 @@ Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
