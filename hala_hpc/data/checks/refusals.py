@@ -7,7 +7,7 @@ that was rightly translated. So every pattern counts only where the source has n
 import re
 from collections import Counter
 
-from hala_hpc.data import check_phrases as phrases
+from hala_hpc.data.checks import phrases
 from hala_hpc.data.checks.views import Sides
 from hala_hpc.data.text.number_words import plain_ar
 
