@@ -20,8 +20,8 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.code_rows import CodeRows
 from hala_hpc.data.corpus.reader import part_kind, part_name, part_note, rejected_name
+from hala_hpc.data.ingest.code_rows import CodeRows
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
@@ -161,7 +161,7 @@ class Prepare(Stage[Settings]):
         """The kind of the rows at a path, if that shows; None for data of the hub."""
         if is_hub_id(path):
             return None
-        from hala_hpc.data.peek import peek
+        from hala_hpc.data.ingest.peek import peek
 
         return peek(path, self.settings.choice, self.settings.shape)
 
@@ -170,7 +170,7 @@ class Prepare(Stage[Settings]):
         from concurrent.futures import ThreadPoolExecutor
 
         from hala_hpc.data.ingest.shard_plan import place
-        from hala_hpc.data.spill_writer import keep_memory
+        from hala_hpc.data.ingest.spill_writer import keep_memory
 
         units = list(units)
         keep_memory()

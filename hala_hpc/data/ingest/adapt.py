@@ -8,8 +8,8 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.data.code_rows import CodeRows
 from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.data.ingest.code_rows import CodeRows
 from hala_hpc.data.readers.adapters import (
     Adapter,
     Languages,

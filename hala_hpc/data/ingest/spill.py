@@ -14,10 +14,10 @@ from typing import Any
 from hala_hpc.data.corpus.reader import Kind
 from hala_hpc.data.ingest.adapt import Shape, take
 from hala_hpc.data.ingest.fast_path import Questions, plain_fields, read_questions
+from hala_hpc.data.ingest.spill_writer import SpillWriter, keep_memory, schema_of_spill
 from hala_hpc.data.ingest.splits import Held, Piece
 from hala_hpc.data.readers.adapters import Adapter, adapters
 from hala_hpc.data.readers.json_lines import Lines, stretches
-from hala_hpc.data.spill_writer import SpillWriter, keep_memory, schema_of_spill
 
 #: How many batches of a file are read back at a time, each of a few MB. Columns of more than 32 MB
 #: are memory that glibc takes from the kernel anew each time.
