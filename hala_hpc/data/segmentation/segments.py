@@ -3,9 +3,9 @@
 import re
 from collections.abc import Callable
 
-from hala_hpc.data.segment_source import Layout, Segment, Source
 from hala_hpc.data.segmentation.cuts import Range, clause_cuts, parts, sentence_cuts, word_cuts
 from hala_hpc.data.segmentation.lines import lines_of_language
+from hala_hpc.data.segmentation.source import Layout, Segment, Source
 from hala_hpc.data.segmentation.spans import lost_spans, protected_spans
 
 __all__ = ["Layout", "Segment", "around_spans", "lay_out", "lost_spans", "smaller"]
