@@ -28,7 +28,7 @@ from hala_hpc.doctor.findings import Finding, worst
 from hala_hpc.doctor.folders import READ_ONLY, folder_findings, launcher_folders, nearest
 from hala_hpc.doctor.inputs import input_findings
 from hala_hpc.doctor.scope import Visit
-from hala_hpc.doctor_space import space_findings
+from hala_hpc.doctor.space import space_findings
 
 WORDS = {
     "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
@@ -92,8 +92,8 @@ def findings(visit: Visit) -> Iterator[Finding]:
 
         yield from slurm_findings(visit, ask_each=True)
         if visit.job:
+            from hala_hpc.doctor.job_kinds import kinds_of
             from hala_hpc.doctor.on_node import node_findings
-            from hala_hpc.doctor_kinds import kinds_of
 
             kinds = kinds_of(visit.jobs())
             yield from node_findings(visit.launcher, kinds, visit.work, envs)
