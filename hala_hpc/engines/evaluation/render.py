@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.data import curve
-from hala_hpc.data.table import Table
+from hala_hpc.engines.evaluation import curve
 from hala_hpc.engines.evaluation.report import Page
+from hala_hpc.engines.evaluation.table import Table
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 

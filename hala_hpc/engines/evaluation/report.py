@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage_registry import find_stage
-from hala_hpc.data.curve import Curve
-from hala_hpc.data.score_tables import score_tables
-from hala_hpc.data.table import DASH, Table, count, details
+from hala_hpc.engines.evaluation.curve import Curve
+from hala_hpc.engines.evaluation.score_tables import score_tables
+from hala_hpc.engines.evaluation.table import DASH, Table, count, details
 
 #: Letters of a commit that tell it from all others.
 COMMIT_LETTERS = 12

@@ -7,8 +7,8 @@ from typing import Any
 
 from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
-from hala_hpc.data.curve import CurvePoint
 from hala_hpc.engines.batch_order import GlobalBatchOrder
+from hala_hpc.engines.evaluation.curve import CurvePoint
 from hala_hpc.engines.metrics_file import MetricsFile, StepFigures
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hala_hpc.core.records import NodeSummary
-from hala_hpc.data.table import DASH, Table, count, details
+from hala_hpc.engines.evaluation.table import DASH, Table, count, details
 
 #: Metrics of translation; every other score is a benchmark's.
 TRANSLATION = {"bleu": "BLEU", "chrf++": "chrF++", "rouge_l": "ROUGE-L"}
