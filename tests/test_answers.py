@@ -21,9 +21,9 @@ from hala_hpc.engines.generation.row_program import (
 )
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
 from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.shared_answers import PASSED_ON, SharedAnswers
 from hala_hpc.engines.generation.unit_files import check_unit
 from hala_hpc.engines.generation.vllm.engine import Completion
-from hala_hpc.engines.shared_answers import PASSED_ON, SharedAnswers
 
 sys.path.insert(0, str(Path(__file__).parent / "standin"))
 from standin_engine import StandInGenerator, arabic

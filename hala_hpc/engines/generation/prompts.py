@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.engines.fixed_words import FixedWords
+from hala_hpc.engines.generation.prompt_prefix import FixedWords
 from hala_hpc.engines.generation.settings import PromptStyle
 
 #: Stands for the user's words while the chat template is filled in.

@@ -8,6 +8,7 @@ from itertools import count
 from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.generation.answer_cache import Answers, key_of
+from hala_hpc.engines.generation.open_rows import AGAIN, OpenRow
 from hala_hpc.engines.generation.row_program import (
     BROKEN,
     EMPTY,
@@ -17,9 +18,8 @@ from hala_hpc.engines.generation.row_program import (
     Answer,
     Ask,
 )
+from hala_hpc.engines.generation.shared_answers import SharedAnswers
 from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
-from hala_hpc.engines.open_rows import AGAIN, OpenRow
-from hala_hpc.engines.shared_answers import SharedAnswers
 
 #: Questions that are read ahead, per row that the engine generates at once: the longest of them
 #: go first, so that no long one is left for the end, when the engine is half empty. With four

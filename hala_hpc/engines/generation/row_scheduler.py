@@ -8,13 +8,13 @@ from time import monotonic
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Out
 from hala_hpc.data.corpus.reader import Row, characters_of
+from hala_hpc.engines.generation.open_rows import OpenRow, OpenUnit
 from hala_hpc.engines.generation.request_queue import Delivery, Questions
 from hala_hpc.engines.generation.row_program import Rejection, Work
 from hala_hpc.engines.generation.unit_files import write_unit
 from hala_hpc.engines.generation.unit_state import UnitPieces
 from hala_hpc.engines.generation.vllm.engine import Generator
 from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
-from hala_hpc.engines.open_rows import OpenRow, OpenUnit
 
 #: Rows that are opened between two steps of the engine; their questions are tokenized together.
 OPEN_ROWS = 64

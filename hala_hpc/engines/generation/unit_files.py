@@ -16,8 +16,8 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Row, corpus_kind, part_name, part_note, read_part
 from hala_hpc.data.corpus.writer import CorpusWriter
+from hala_hpc.engines.generation.open_rows import AGAIN, OpenUnit
 from hala_hpc.engines.generation.row_program import Rejection, Work
-from hala_hpc.engines.open_rows import AGAIN, OpenUnit
 
 REJECTED_COLUMNS = {"reason": "string", "said": "string", "line": "int64"}
 #: What a unit cost stands in the footer of its part.
