@@ -7,7 +7,7 @@ from pathlib import Path
 from hala_hpc.core.cgroup_memory import memory_record
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.model_need import Need, read_need
+from hala_hpc.engines.generation.vllm.memory_need import Need, read_need
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 
 #: The most GPUs that a cure names: those of one large machine.
