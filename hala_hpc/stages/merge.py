@@ -57,7 +57,11 @@ class Merge(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Merge on the CPU, tensor by tensor."""
-        from hala_hpc.data.carry_over import carry_config, copy_tokenizer, require_same_words
+        from hala_hpc.engines.models.carry_over import (
+            carry_config,
+            copy_tokenizer,
+            require_same_words,
+        )
         from hala_hpc.engines.models.merge import dtype_of, require_same_shapes, slerp
 
         base, model = self._folders()
@@ -72,7 +76,7 @@ class Merge(Stage[Settings]):
             out.commit(unit)
 
     def _folders(self) -> tuple[Path, Path]:
-        from hala_hpc.data.carry_over import local_model
+        from hala_hpc.engines.models.carry_over import local_model
 
         base = local_model(self.inputs.path(self.settings.base))
         model = local_model(self.inputs.path(self.settings.model))

@@ -70,7 +70,7 @@ class Quantize(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Compress the weights, or link them."""
-        from hala_hpc.data.carry_over import link_model, local_model
+        from hala_hpc.engines.models.carry_over import link_model, local_model
         from hala_hpc.engines.models.tensors import weight_bytes
 
         source = local_model(self.inputs.path(self.settings.model))

@@ -97,7 +97,7 @@ class Sft(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""
-        from hala_hpc.data.carry_over import local_model
+        from hala_hpc.engines.models.carry_over import local_model
         from hala_hpc.engines.training.checkpoints import remove_all
         from hala_hpc.engines.training.sft import train
         from hala_hpc.engines.training.training_run import Training

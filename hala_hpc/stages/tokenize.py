@@ -135,8 +135,8 @@ class Tokenize(Stage[Settings]):
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.data.carry_over import local_model
         from hala_hpc.engines.chat_template import supply_template
+        from hala_hpc.engines.models.carry_over import local_model
         from hala_hpc.engines.row_choice import RowChoice
         from hala_hpc.engines.token_names import TOKENIZER_FOLDER
         from hala_hpc.engines.training.tokens.examples import ExampleMaker

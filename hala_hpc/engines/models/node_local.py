@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from hala_hpc.core.disk_lock import Lock
-from hala_hpc.engines.verified_copy import files_in, is_whole, make_copy
+from hala_hpc.engines.models.disk_lock import Lock
+from hala_hpc.engines.models.verified_copy import files_in, is_whole, make_copy
 
 #: Rounds between those who want to read a copy and those who want to make one.
 TRIES = 20
