@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.engines.batch_order import GlobalBatchOrder, fill_of
+from hala_hpc.engines.training.batch_order import GlobalBatchOrder, fill_of
 from hala_hpc.engines.training.dataset import load, read_facts
 
 MICRO_ROWS, GLOBAL_ROWS = 8, 64

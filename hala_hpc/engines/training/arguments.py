@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.deepspeed_setup import deepspeed_config
+from hala_hpc.engines.training.deepspeed import deepspeed_config
 from hala_hpc.engines.training.training_run import Training
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.running_engine import require_engine
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import checkpoints
 from hala_hpc.engines.training.collectives import any_rank
+from hala_hpc.engines.training.running_engine import require_engine
 from hala_hpc.engines.training.training_run import Training
 from hala_hpc.engines.training.universal_checkpoint import is_universal, part_step_counters
 from hala_hpc.engines.training.watchdog import StepWatchdog

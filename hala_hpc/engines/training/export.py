@@ -7,9 +7,7 @@ from typing import Any
 from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.evaluation.curve import CurvePoint
-from hala_hpc.engines.metrics_file import METRICS_FILE, read_metrics
 from hala_hpc.engines.models.carry_over import carry_config, copy_tokenizer
-from hala_hpc.engines.running_engine import running_engine
 from hala_hpc.engines.training.lora import merged
 from hala_hpc.engines.training.metrics import (
     METRICS,
@@ -19,6 +17,8 @@ from hala_hpc.engines.training.metrics import (
     held_out_curve,
     loss_jumps,
 )
+from hala_hpc.engines.training.metrics_file import METRICS_FILE, read_metrics
+from hala_hpc.engines.training.running_engine import running_engine
 from hala_hpc.engines.training.training_run import Training
 
 

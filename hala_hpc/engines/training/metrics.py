@@ -7,11 +7,11 @@ from typing import Any
 
 from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.batch_order import GlobalBatchOrder
 from hala_hpc.engines.evaluation.curve import CurvePoint
-from hala_hpc.engines.metrics_file import MetricsFile, StepFigures
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
+from hala_hpc.engines.training.batch_order import GlobalBatchOrder
+from hala_hpc.engines.training.metrics_file import MetricsFile, StepFigures
 from hala_hpc.engines.training.training_run import Training
 
 #: Folder inside `kept`, and later in the model folder.

@@ -6,14 +6,15 @@ from typing import Any
 from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.deepspeed_setup import prepare_environment
-from hala_hpc.engines.model_card import write_card
 from hala_hpc.engines.models.tensors import weight_bytes
 from hala_hpc.engines.training.arguments import make_arguments
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import newest_verified, read_commit, remove_leftovers
 from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, on_all
+from hala_hpc.engines.training.deepspeed import prepare_environment
 from hala_hpc.engines.training.export import TrainingFigures, figures, save_model
+from hala_hpc.engines.training.fit import require_fit
+from hala_hpc.engines.training.model_card import write_card
 from hala_hpc.engines.training.trainer import make_trainer
 from hala_hpc.engines.training.training_run import Training
 from hala_hpc.engines.training.universal_checkpoint import (
@@ -22,7 +23,6 @@ from hala_hpc.engines.training.universal_checkpoint import (
     load_universal,
 )
 from hala_hpc.engines.training.watchdog import StepWatchdog
-from hala_hpc.engines.training_fit import require_fit
 
 
 def train(training: Training, out: Out) -> TrainingFigures | None:

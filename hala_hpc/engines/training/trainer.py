@@ -3,13 +3,13 @@
 from typing import Any
 
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.stoppable_trainer import stoppable
-from hala_hpc.engines.trainer_feed import fed_by, make_feed_watch
 from hala_hpc.engines.training.callbacks import make_watch
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.dataset import load, make_collator, order_of, pad_token
 from hala_hpc.engines.training.lora import low_rank_config
 from hala_hpc.engines.training.metrics import make_metrics_watch
+from hala_hpc.engines.training.stoppable_trainer import stoppable
+from hala_hpc.engines.training.trainer_feed import fed_by, make_feed_watch
 from hala_hpc.engines.training.training_run import Training
 from hala_hpc.engines.training.watchdog import StepWatchdog
 

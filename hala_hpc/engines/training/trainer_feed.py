@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hala_hpc.engines.batch_order import GlobalBatchOrder
+from hala_hpc.engines.training.batch_order import GlobalBatchOrder
 from hala_hpc.engines.training.dataset import TrainingData
 
 
