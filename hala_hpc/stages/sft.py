@@ -10,9 +10,9 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.engines.models.files import require_model, require_safetensors
-from hala_hpc.engines.token_names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training.lora import low_rank_faults
 from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 
 #: Figures of the training, beside the weights.
 FIGURES_FILE = "training.json"

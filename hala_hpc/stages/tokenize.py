@@ -21,7 +21,7 @@ from hala_hpc.engines.models.files import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.token_rows import Source
+    from hala_hpc.engines.training.tokens.rows import Source
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -135,12 +135,12 @@ class Tokenize(Stage[Settings]):
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.chat_template import supply_template
         from hala_hpc.engines.models.carry_over import local_model
-        from hala_hpc.engines.row_choice import RowChoice
-        from hala_hpc.engines.token_names import TOKENIZER_FOLDER
+        from hala_hpc.engines.training.tokens.chat_template import supply_template
         from hala_hpc.engines.training.tokens.examples import ExampleMaker
+        from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
         from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
+        from hala_hpc.engines.training.tokens.sampling import RowChoice
         from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
 
         settings = self.settings
@@ -174,7 +174,7 @@ class Tokenize(Stage[Settings]):
     def sources(self) -> "list[Source]":
         """The corpora; the footers of all their shards are read once."""
         from hala_hpc.data.corpus.index import CorpusIndex
-        from hala_hpc.engines.token_rows import Source
+        from hala_hpc.engines.training.tokens.rows import Source
 
         settings = self.settings
         chat = settings.objective == "chat"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.engines.token_names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training.batch_order import GlobalBatchOrder
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
+from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.token_names import TOKENIZER_FOLDER
 from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
 
 
 @dataclass(frozen=True)

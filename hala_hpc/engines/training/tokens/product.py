@@ -13,7 +13,7 @@ from hala_hpc.core.record import Record
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
 from hala_hpc.engines.models.carry_over import copy_tokenizer
-from hala_hpc.engines.token_names import (
+from hala_hpc.engines.training.tokens.names import (
     TOKENIZER_FACTS_FILE,
     TOKENIZER_FOLDER,
     TOKENS_FILE,

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from hala_hpc.engines.row_choice import RowChoice
-from hala_hpc.engines.token_rows import TokenRow
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
 from hala_hpc.engines.training.tokens.files import Line, TokenWriter
 from hala_hpc.engines.training.tokens.product import Notes, UnitFiles
+from hala_hpc.engines.training.tokens.rows import TokenRow
+from hala_hpc.engines.training.tokens.sampling import RowChoice
 
 #: Rows tokenized in one call: bounds memory, and lets the tokenizer use all cores.
 BATCH_ROWS = 1000
