@@ -31,9 +31,9 @@ from hala_hpc.core.stage import Facts
 from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
 from hala_hpc.jobs.failures.evidence import note_failures
+from hala_hpc.jobs.round_end import hopeless, last_words, without_inputs
 from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
 from hala_hpc.jobs.waiting_list import feed
-from hala_hpc.round_end import hopeless, last_words, without_inputs
 
 #: How long a gate waits for room among the jobs of its user, or for a controller that is away, and
 #: how often it looks, in seconds.

@@ -14,7 +14,7 @@ from held import STANDIN
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.ports import free_port
-from hala_hpc.engines.gpu_cards import processes_on, product_fault, uncorrected_errors
+from hala_hpc.jobs.gpu_cards import processes_on, product_fault, uncorrected_errors
 
 #: Prints what the look at a node says, or raises.
 CHECK = """

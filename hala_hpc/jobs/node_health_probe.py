@@ -12,8 +12,8 @@ from typing import Any
 
 from hala_hpc.core.ports import NEIGHBOURS
 from hala_hpc.core.record import Record
-from hala_hpc.engines import gpu_cards
-from hala_hpc.engines.gpu_cards import Card, Gpus
+from hala_hpc.jobs import gpu_cards
+from hala_hpc.jobs.gpu_cards import Card, Gpus
 from hala_hpc.jobs.node_health import ANSWER, NodeAnswer, NodeQuestion
 
 #: Memory of a process that has just ended is free after a moment, in seconds.

@@ -6,7 +6,7 @@ from uuid import uuid4
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.records import Round, RoundSpec
-from hala_hpc.round_end import progress_made
+from hala_hpc.jobs.round_end import progress_made
 
 
 def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -> Round:

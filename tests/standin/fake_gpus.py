@@ -2,9 +2,9 @@
 
 import os
 
-from hala_hpc.engines import gpu_cards
-from hala_hpc.engines.gpu_cards import Card, Gpus, product_fault, sum_over_ranks
+from hala_hpc.jobs import gpu_cards
 from hala_hpc.jobs import node_health as node_check
+from hala_hpc.jobs.gpu_cards import Card, Gpus, product_fault, sum_over_ranks
 
 MEMORY_BYTES = 80 * 2**30
 

@@ -20,9 +20,9 @@ from hala_hpc.gate import close
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.failures.decision import Decision, adjusted_spec, decide
 from hala_hpc.jobs.failures.policy import BAD_NODES, BLAMELESS
+from hala_hpc.jobs.round_end import blameless_rounds, idle_rounds
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.submission import next_spec
-from hala_hpc.round_end import blameless_rounds, idle_rounds
 
 pytestmark = pytest.mark.kinds
 
