@@ -26,9 +26,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.common.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
+from benchmarks.common.standin_run import StandInRun
 from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
-from benchmarks.standin_run import StandInRun
 
 #: Let submitit hand in an array of all tasks.
 CONFIG = "MaxArraySize=40001\nMaxJobCount=50000"

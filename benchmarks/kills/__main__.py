@@ -3,7 +3,7 @@
 `python -m benchmarks.kills --kills 1000 [--engine standin|vllm] [--seed 1]` kills workers (their
 model code, their supervisor, both) and gates with SIGKILL: at random instants, and at the n-th
 write, fsync, link, rename, unlink and mkdir, with n going through all that a run makes. After the
-kills each run is finished and checked by `benchmarks.rows_check`. A wrong writer is killed in the
+kills each run is finished and checked by `benchmarks.common.rows_check`. A wrong writer is killed in the
 same way and must not pass. Needs strace. Prints JSON as its last line; leaves with 1 when a row
 was lost, duplicated, torn or changed, or when a kill cost more than the work since a commit.
 """
@@ -24,6 +24,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.common.rounds import repeat_until
+from benchmarks.common.rows_check import RowsCheck
 from benchmarks.kills.kinds import (
     CALLS,
     END_LIMIT_S,
@@ -35,7 +36,6 @@ from benchmarks.kills.kinds import (
 )
 from benchmarks.kills.node import ROOT, KillNode, Shape, with_bytecode
 from benchmarks.kills.run import KillRun, Report
-from benchmarks.rows_check import RowsCheck
 
 #: Kills at instants in one run at most.
 INSTANTS = 12

@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from benchmarks.common.rows_check import Found, RowsCheck, left_over
 from benchmarks.kills.kinds import END_LIMIT_S, KILLED, Blow, Outcome, Starter
 from benchmarks.kills.log import Loss, losses
 from benchmarks.kills.node import KillNode
-from benchmarks.rows_check import Found, RowsCheck, left_over
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+from benchmarks.common.moving_files import steady
 from benchmarks.common.waiting import wait_until
-from benchmarks.moving_files import steady
 from benchmarks.stops.node import LIMIT_S, RANKS, StopRun
 from hala_hpc.engines.training.checkpoints import checkpoints, read_commit
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.moving_files import steady
 from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.moving_files import steady
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import read_line
 from hala_hpc.commands.planning.plan import make_plan

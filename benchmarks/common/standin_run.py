@@ -6,8 +6,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.common.own_slurm import ROOT
 from benchmarks.kills.node import empty_model
-from benchmarks.own_slurm import ROOT
 
 STAND_IN = ROOT / "tests" / "standin"
 RECIPE = """

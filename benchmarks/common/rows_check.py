@@ -1,6 +1,6 @@
 """Holds the rows of a translated corpus against those that went in.
 
-`python -m benchmarks.rows_check INPUT_FOLDER ARTIFACT [--like ARTIFACT] [--letters]` prints what
+`python -m benchmarks.common.rows_check INPUT_FOLDER ARTIFACT [--like ARTIFACT] [--letters]` prints what
 it found as JSON in its last line and leaves with 1 when a row was lost, duplicated, torn, changed,
 moved or made up, or when a count is wrong.
 
