@@ -95,7 +95,7 @@ def heed_doctor(line: Line, chosen: dict[str, Step]) -> None:
 
     Raises UserError for what would make the run fail.
     """
-    from hala_hpc.doctor import cheap_findings
+    from hala_hpc.doctor.examine import cheap_findings
 
     found = cheap_findings(line, chosen)
     for one in found:
@@ -135,8 +135,8 @@ def estimate(line: Line, chosen: dict[str, Step]) -> dict[str, float | None]:
     """
     if line.launcher.backend == "local":
         return {}
+    from hala_hpc.commands.planning.affordable import require_affordable
     from hala_hpc.commands.planning.cost import costs
-    from hala_hpc.jobs.budget import require_affordable
 
     found = costs(chosen, line.launcher.environment)
     require_affordable(line, found)

@@ -21,7 +21,7 @@ from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
 from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.engines.generation.top_rows import BestRows, summary_of
 from hala_hpc.engines.generation.vllm.engine import Completion, Request
-from hala_hpc.gate import add_up
+from hala_hpc.jobs.closing import add_up
 from hala_hpc.stages.filter import Filter, JudgeTask, Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "standin"))

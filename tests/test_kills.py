@@ -14,7 +14,7 @@ from held import Held
 from benchmarks.common.moving_files import steady
 from benchmarks.common.rows_check import RowsCheck, left_over
 from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.kills import wrong_writer
+from benchmarks.kills.campaign import wrong_writer
 from benchmarks.kills.kinds import AtCall, AtInstant, Blow
 from benchmarks.kills.log import losses
 from benchmarks.kills.node import KillNode, Shape

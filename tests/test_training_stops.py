@@ -19,7 +19,7 @@ from token_folders import make_tokens
 from training_steps import steps
 
 from benchmarks.common.waiting import wait_until
-from benchmarks.stops import Asked, calm_weights, stop_all, summary
+from benchmarks.stops.campaign import Asked, calm_weights, stop_all, summary
 from benchmarks.stops.kinds import STOPS, is_saving
 from benchmarks.stops.node import Shape, StopNode, StopRun
 from hala_hpc.core.artifact import Artifact

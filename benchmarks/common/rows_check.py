@@ -1,8 +1,8 @@
 """Holds the rows of a translated corpus against those that went in.
 
-`python -m benchmarks.common.rows_check INPUT_FOLDER ARTIFACT [--like ARTIFACT] [--letters]` prints what
-it found as JSON in its last line and leaves with 1 when a row was lost, duplicated, torn, changed,
-moved or made up, or when a count is wrong.
+`python -m benchmarks.common.rows_check INPUT_FOLDER ARTIFACT [--like ARTIFACT] [--letters]` prints
+what it found as JSON in its last line and leaves with 1 when a row was lost, duplicated, torn,
+changed, moved or made up, or when a count is wrong.
 
 Shares no code with the writer. It knows the documented layout of an artifact: `config.json`,
 `summary.json`, `done/00007.json`, and in `output/` `part-00007.parquet` and

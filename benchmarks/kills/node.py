@@ -17,7 +17,7 @@ from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import make_spec
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = ROOT / "tests" / "standin"
 #: The stand-in has an empty answer for texts with these words: their rows are rejected.
 NOTHING = "speechless"

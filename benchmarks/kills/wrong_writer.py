@@ -1,7 +1,7 @@
 """A writer as it should not be: appends rows, notes its place beside them, rewrites at the end.
 
-`python -m benchmarks.kills.wrong_writer CORPUS ARTIFACT STEP_S` leaves the same layout as a node, so
-that the same check reads it. Several pipelines in use write so.
+`python -m benchmarks.kills.wrong_writer CORPUS ARTIFACT STEP_S` leaves the same layout as a node,
+so that the same check reads it. Several pipelines in use write so.
 """
 
 import json

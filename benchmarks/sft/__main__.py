@@ -28,6 +28,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.common.machine import machine
 from benchmarks.sft.sides import (
     make_tokens,
     ours,
@@ -40,7 +41,6 @@ from benchmarks.sft.sides import (
 from benchmarks.sft.tokens import trl_tokens_a_row
 from benchmarks.sft.turns import race
 from benchmarks.sft.workload import equal_turns, make_model, turns_of, write_rows
-from benchmarks.translate import machine
 from hala_hpc.core.environment import prepare_environment
 
 #: Steps at the start that do not count.

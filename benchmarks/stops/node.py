@@ -22,7 +22,7 @@ from hala_hpc.engines.training.checkpoints import checkpoints, flaw, read_commit
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import make_spec, worker_job
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = ROOT / "tests" / "standin"
 #: Seconds after which something that should have happened is a deadlock.
 LIMIT_S = WAIT_S

@@ -19,7 +19,6 @@ without it its figure is null. The last line is a JSON object:
 import argparse
 import json
 import os
-import platform
 import random
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from statistics import median
 from time import monotonic
 from typing import Any
 
+from benchmarks.common.machine import machine
 from benchmarks.peers.datatrove_rounds import DatatroveRounds
 from benchmarks.translate.engine import EngineEdge, Ids, Tally
 from benchmarks.translate.memory import measure
@@ -141,14 +141,6 @@ def shared_tokens(prompts: Sequence[Ids], block: int) -> int:
     pairs = zip(min(prompts), max(prompts), strict=False)
     shared = next((n for n, (a, b) in enumerate(pairs) if a != b), len(min(prompts)))
     return shared // block * block
-
-
-def machine() -> dict[str, Any]:
-    """Facts of this machine."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    load = round(os.getloadavg()[0], 2)
-    return {"cpu": names[0] if names else platform.machine(), "cores": os.cpu_count(), "load": load}
 
 
 def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 import sys
 
-from hala_hpc.engines.generation.vllm.watchdog import is_engine_death
-
 #: What torch says in the log of an engine's process when the GPU's memory is too small.
 TORCH_WORDS = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "CUDA out of memory")
 #: The same from other allocators: cuBLAS, NCCL, the CUDA driver, HIP.
@@ -29,3 +27,9 @@ def is_gpu_out_of_memory(error: BaseException, log_tail: str) -> bool:
     if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
         return True
     return is_engine_death(error) and any(word in log_tail for word in words)
+
+
+def is_engine_death(error: BaseException) -> bool:
+    """Whether vLLM says with an error that its engine's process is gone."""
+    exceptions = sys.modules.get("vllm.v1.engine.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.EngineDeadError)

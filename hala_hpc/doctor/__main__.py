@@ -11,24 +11,20 @@ if __name__ == "__main__":
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments, unknown_words
-from hala_hpc.commands.command_line import Line, read_launcher, read_line, report_mistakes
-from hala_hpc.commands.planning.disk_estimate import estimate_disk
-from hala_hpc.commands.planning.plan import Step, make_plan
+from hala_hpc.commands.command_line import read_launcher, read_line, report_mistakes
+from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.overrides import split_words
 from hala_hpc.core.paths import find_toml
 from hala_hpc.core.recipe import with_inputs
-from hala_hpc.doctor.environments import environment_findings
+from hala_hpc.doctor.examine import findings
 from hala_hpc.doctor.findings import Finding, worst
-from hala_hpc.doctor.folders import READ_ONLY, folder_findings, launcher_folders, nearest
-from hala_hpc.doctor.inputs import input_findings
 from hala_hpc.doctor.scope import Visit
-from hala_hpc.doctor.space import space_findings
 
 WORDS = {
     "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
@@ -78,54 +74,6 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     steps = make_plan(line.nodes, line.work)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
     return Visit(line.launcher, line.work, chosen, job)
-
-
-def findings(visit: Visit) -> Iterator[Finding]:
-    """Everything that the doctor finds, the cheap first."""
-    envs = visit.environments()
-    yield from local_findings(visit)
-    yield from environment_findings(visit.launcher, envs)
-    if visit.steps is not None:
-        yield from input_findings(visit.steps.values(), visit.environment)
-    if visit.launcher.backend == "slurm":
-        from hala_hpc.doctor.cluster import slurm_findings
-
-        yield from slurm_findings(visit, ask_each=True)
-        if visit.job:
-            from hala_hpc.doctor.job_kinds import kinds_of
-            from hala_hpc.doctor.on_node import node_findings
-
-            kinds = kinds_of(visit.jobs())
-            yield from node_findings(visit.launcher, kinds, visit.work, envs)
-    else:
-        what = f"launcher {visit.launcher.name}: workers run on this machine, one after the other"
-        yield Finding("cluster", "good", what, "no scheduler is asked for anything")
-
-
-def cheap_findings(line: Line, steps: dict[str, Step]) -> list[Finding]:
-    """What the launcher looks at before the first real submit: folders, space, limits; seconds.
-
-    `steps`: the chosen nodes, those that are done among them. Environments, inputs and what SLURM
-    says to each kind of job the launcher asks itself.
-    """
-    visit = Visit(line.launcher, line.work, steps)
-    found = list(local_findings(visit))
-    if line.launcher.backend == "slurm":
-        from hala_hpc.doctor.cluster import slurm_findings
-
-        found += slurm_findings(visit, ask_each=False)
-    return found
-
-
-def local_findings(visit: Visit) -> Iterator[Finding]:
-    """Folders and room on the disk, as this machine sees them."""
-    yield from folder_findings("work", visit.work, on_one=visit.launcher.backend == "local")
-    need = None
-    if visit.steps is not None:
-        need = estimate_disk(visit.steps, visit.environment)
-    yield from space_findings(nearest(visit.work), need)
-    for name, folder in launcher_folders(visit.launcher.environment).items():
-        yield from folder_findings(name, folder, name not in READ_ONLY)
 
 
 def print_findings(found: Sequence[Finding]) -> None:

@@ -1,21 +1,20 @@
 """What a work folder has spent of its budget of GPU hours, and what is under way.
 
-A launch asks before it submits, and so does every submission after it, from a gate as well. Spent
-is what accounting or the workers say; under way is what estimates leave of nodes that are not done.
+Asked before every submission, from a launch and from a gate. Spent is what accounting or the
+workers say; under way is what estimates leave of nodes that are not done. What a launch is
+estimated to take is asked in `commands.planning.affordable`.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.planning.cost import Cost, shown, sum_left
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.run import RunNode, read_run
-from hala_hpc.jobs.gpu_hours import hours_in
+from hala_hpc.jobs.gpu_hours import hours_in, shown
 
 #: A launch submits many nodes; accounting is asked once in so many seconds.
 FRESH_S = 30
@@ -28,51 +27,6 @@ class Hours:
     spent: float
     under_way: float
     """What the estimates leave of nodes of the newest line that are not done."""
-
-
-def require_affordable(line: Line, found: Mapping[str, Cost]) -> None:
-    """Raise UserError when a line is estimated to take more than its limit or its budget.
-
-    `confirm=true` takes the estimate for wrong; a budget that is spent stops it all the same.
-    """
-    hours, unknown = sum_left(found.values())
-    if not hours and not unknown:
-        return
-    problems = above_limit(line, hours, unknown) + above_budget(line, hours, unknown)
-    if problems:
-        raise UserError(problems, CONFIG)
-
-
-def above_limit(line: Line, hours: float, unknown: int) -> list[str]:
-    """A line when an estimate is too much to be submitted without a word."""
-    limit = line.launcher.max_gpu_hours
-    if hours <= limit or line.confirm:
-        return []
-    return [
-        f"max_gpu_hours={limit:g}: {told(hours, unknown)}; confirm=true submits them, "
-        "max_gpu_hours=N raises the limit, stage= takes a part"
-    ]
-
-
-def above_budget(line: Line, hours: float, unknown: int) -> list[str]:
-    """A line when a budget is spent, or an estimate that nobody confirmed goes beyond it."""
-    budget = line.launcher.budget_gpu_hours
-    if budget is None:
-        return []
-    spent = sum(hours_in(line.work, SlurmBackend().used).values())
-    if spent < budget and (line.confirm or spent + hours <= budget):
-        return []
-    return [
-        f"budget_gpu_hours={budget:g}: {shown(spent)} GPU hours are spent in {line.work}, and "
-        f"{told(hours, unknown)}; budget_gpu_hours=N raises the budget, stage= takes a part"
-        + ("" if spent >= budget else ", confirm=true submits as long as it lasts")
-    ]
-
-
-def told(hours: float, unknown: int) -> str:
-    """What a line is estimated to take, in words."""
-    least = "at least " if unknown else ""
-    return f"these nodes take {least}about {shown(hours)} GPU hours (dry_run=true tells of each)"
 
 
 def require_budget(work: Path, spec: RoundSpec) -> None:

@@ -1,11 +1,10 @@
 """The jobs of a node: its array of workers and its gate, and what both must be told."""
 
-from pathlib import Path
-
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.paths import ROOT
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.settings import StageSettings
 
@@ -82,7 +81,7 @@ def code_commit() -> str:
     """Commit of the code that runs, from a clone's own files; the version in a wheel."""
     from hala_hpc import __version__
 
-    git = Path(__file__).resolve().parent.parent / ".git"
+    git = ROOT / ".git"
     head = git / "HEAD"
     if not head.is_file():
         return __version__

@@ -19,8 +19,8 @@ from hala_hpc.core.records import (
     UnitMarker,
 )
 from hala_hpc.core.resources import Resources
-from hala_hpc.gate import close
 from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.closing import close
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.submission import next_spec
 

@@ -12,8 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from hala_hpc.backends.slurm import client as slurm_queue
-from hala_hpc.backends.slurm import usage as slurm_usage
+from hala_hpc.backends.slurm import client, usage
 from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm.task_environment import task_environment
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
@@ -91,31 +90,31 @@ class SlurmBackend:
 
     def states(self, ids: Sequence[str]) -> dict[str, str]:
         """Id to `pending`, `running` or `held`; absent when gone. Raises SchedulerUnavailable."""
-        return slurm_queue.states(ids)
+        return client.states(ids)
 
-    def look(self, ids: Sequence[str] | None = None) -> list[slurm_queue.Seen]:
+    def look(self, ids: Sequence[str] | None = None) -> list[client.Seen]:
         """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
-        return slurm_queue.look(ids)
+        return client.look(ids)
 
-    def used(self, ids: Collection[str]) -> dict[str, slurm_usage.Used] | None:
+    def used(self, ids: Collection[str]) -> dict[str, usage.Used] | None:
         """What jobs have used, as accounting tells; None when it does not answer."""
-        return slurm_usage.used(ids)
+        return usage.used(ids)
 
     def move_waiting(self, old_id: str, new_id: str) -> list[str]:
         """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""
-        return slurm_queue.move_waiting(old_id, new_id)
+        return client.move_waiting(old_id, new_id)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """End jobs; those that are gone are no mistake."""
-        slurm_queue.cancel(ids)
+        client.cancel(ids)
 
     def reason(self, job_id: str) -> str:
         """Why a job waits or how it ended, in SLURM's words; "" when nobody knows."""
-        return slurm_queue.reason(job_id)
+        return client.reason(job_id)
 
     def answers(self) -> bool:
         """Whether a controller is up."""
-        return " UP" in slurm_queue.ask("scontrol", "ping").stdout
+        return " UP" in client.ask("scontrol", "ping").stdout
 
     def _refusal(self, job: Job) -> list[str]:
         """What SLURM has against a job, without submitting it."""
@@ -126,7 +125,7 @@ class SlurmBackend:
         # The folder does not exist yet, the gates before it are to come, and arrays are cut to fit.
         late = ("--chdir=", "--output=", "--dependency=", "--array=")
         words = [word for word in command[1:] if not word.startswith(late)]
-        done = slurm_queue.ask("sbatch", "--test-only", *words)
+        done = client.ask("sbatch", "--test-only", *words)
         return str(_refused(job, done.stderr)).splitlines() if done.returncode else []
 
     def _wait_for_controller(self) -> None:
@@ -155,7 +154,7 @@ def _refused(job: Job, stderr: str) -> UserError | NoRoom | SchedulerUnavailable
     lines = [prefix.sub("", line) for line in stderr.splitlines()]
     if FULL.search(stderr):
         return NoRoom(f"job {job.name!r}: {'; '.join(lines)}")
-    if slurm_queue.is_unreachable(stderr):
+    if client.is_unreachable(stderr):
         return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
     return UserError(f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}", CONFIG)
 
@@ -164,7 +163,7 @@ def _refused(job: Job, stderr: str) -> UserError | NoRoom | SchedulerUnavailable
 def _outside_of_jobs() -> Iterator[None]:
     """Submit as if from a login node, whatever job this runs in, with files for the owner alone."""
     before, mask = dict(os.environ), os.umask(0o077)
-    clean = slurm_queue.clean_environment()
+    clean = client.clean_environment()
     try:
         for key in before.keys() - clean.keys():
             del os.environ[key]

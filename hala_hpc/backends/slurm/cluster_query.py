@@ -7,7 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from hala_hpc.backends.slurm import parsing as fields
+from hala_hpc.backends.slurm import parsing
 from hala_hpc.backends.slurm.client import ask
 from hala_hpc.backends.slurm.cluster import (
     MOST_PARENTS,
@@ -31,7 +31,7 @@ QOS_WORDS = (
 def read_site() -> Site:
     """Ask the cluster. Raises SchedulerUnavailable when its controller does not answer."""
     done = ask("scontrol", "show", "config")
-    config = fields.settings(done.stdout)
+    config = parsing.settings(done.stdout)
     if done.returncode or "MaxArraySize" not in config:
         raise SchedulerUnavailable(
             f"`scontrol show config`: {(done.stderr or done.stdout).strip()}"
@@ -52,9 +52,9 @@ def site_of(config: dict[str, str], partitions: dict[str, Partition]) -> Site:
         preempts_by=config.get("PreemptType", "none").rpartition("/")[2],
         preempt_mode=config.get("PreemptMode", "OFF"),
         sends_user_signal="preempt_send_user_signal" in said,
-        kill_wait_s=fields.count(config.get("KillWait", "")) or 0,
+        kill_wait_s=parsing.count(config.get("KillWait", "")) or 0,
         tracks_by=config.get("ProctrackType", "").rpartition("/")[2],
-        enforced=fields.names(config.get("AccountingStorageEnforce", "")),
+        enforced=parsing.names(config.get("AccountingStorageEnforce", "")),
         accounting=absent or ("" if shutil.which("sacctmgr") else "no `sacctmgr` on the PATH"),
         partitions=partitions,
     )
@@ -64,7 +64,7 @@ def read_partitions() -> dict[str, Partition]:
     """Every partition with its kinds of nodes."""
     lines = ask("scontrol", "show", "partition", "--oneliner").stdout.splitlines()
     kinds = read_kinds()
-    found = [partition_of(fields.pairs(line)) for line in lines if "PartitionName=" in line]
+    found = [partition_of(parsing.pairs(line)) for line in lines if "PartitionName=" in line]
     return {one.name: replace(one, kinds=tuple(kinds.get(one.name, ()))) for one in found}
 
 
@@ -74,18 +74,18 @@ def partition_of(said: dict[str, str]) -> Partition:
         name=said["PartitionName"],
         is_default=said.get("Default") == "YES",
         state=said.get("State", ""),
-        max_time_min=fields.minutes(said.get("MaxTime", "")),
-        max_nodes=fields.count(said.get("MaxNodes", "")),
-        max_cpus_per_node=fields.count(said.get("MaxCPUsPerNode", "")),
-        max_memory_mb=fields.megabytes(said.get("MaxMemPerNode", "")),
-        grace_s=fields.count(said.get("GraceTime", "")) or 0,
+        max_time_min=parsing.minutes(said.get("MaxTime", "")),
+        max_nodes=parsing.count(said.get("MaxNodes", "")),
+        max_cpus_per_node=parsing.count(said.get("MaxCPUsPerNode", "")),
+        max_memory_mb=parsing.megabytes(said.get("MaxMemPerNode", "")),
+        grace_s=parsing.count(said.get("GraceTime", "")) or 0,
         preempt_mode=said.get("PreemptMode", ""),
-        qos="" if fields.is_nothing(said.get("QoS", "")) else said["QoS"],
-        allow_groups=fields.names(said.get("AllowGroups", "")),
-        allow_accounts=fields.names(said.get("AllowAccounts", "")),
-        deny_accounts=fields.names(said.get("DenyAccounts", "")),
-        allow_qos=fields.names(said.get("AllowQos", "")),
-        deny_qos=fields.names(said.get("DenyQos", "")),
+        qos="" if parsing.is_nothing(said.get("QoS", "")) else said["QoS"],
+        allow_groups=parsing.names(said.get("AllowGroups", "")),
+        allow_accounts=parsing.names(said.get("AllowAccounts", "")),
+        deny_accounts=parsing.names(said.get("DenyAccounts", "")),
+        allow_qos=parsing.names(said.get("AllowQos", "")),
+        deny_qos=parsing.names(said.get("DenyQos", "")),
     )
 
 
@@ -101,10 +101,10 @@ def read_kinds() -> dict[str, list[NodeKind]]:
     kinds: dict[str, list[NodeKind]] = {}
     for (partition, cpus, memory, gres, features), (total, usable) in found.items():
         one = NodeKind(
-            fields.count(cpus) or 0,
-            fields.count(memory) or 0,
-            fields.gpus(gres),
-            fields.names(features),
+            parsing.count(cpus) or 0,
+            parsing.count(memory) or 0,
+            parsing.gpus(gres),
+            parsing.names(features),
             total,
             usable,
         )
@@ -145,8 +145,8 @@ def association_of(row: list[str], user: str) -> Association:
     """A row about a user in an account; the account's own limits are inherited there."""
     account, partition, qos, default_qos, wall, submit, jobs, per_job, at_once = row
     limits = limits_of(f"user {user} in account {account}", wall, submit, jobs)
-    limits = replace(limits, per_job=fields.devices(per_job), at_once=fields.devices(at_once))
-    return Association(account, partition, fields.names(qos), default_qos, limits)
+    limits = replace(limits, per_job=parsing.devices(per_job), at_once=parsing.devices(at_once))
+    return Association(account, partition, parsing.names(qos), default_qos, limits)
 
 
 def read_accounts(wanted: list[str], cluster: str) -> dict[str, tuple[Limits, str]]:
@@ -161,7 +161,7 @@ def read_accounts(wanted: list[str], cluster: str) -> dict[str, tuple[Limits, st
         ):
             if not user:
                 limits = limits_of(f"account {account}", "", submit, jobs)
-                found[account] = replace(limits, at_once=fields.devices(at_once)), parent
+                found[account] = replace(limits, at_once=parsing.devices(at_once)), parent
         above = {parent for _, parent in found.values() if parent}
         wanted = sorted(above - found.keys())
     return found
@@ -173,12 +173,12 @@ def qos_of(row: list[str]) -> Qos:
     limits = limits_of(f"QOS {name}", wall, submit or submit_account, jobs)
     together: dict[str, int] = {}
     for text in at_once:
-        for key, value in fields.devices(text).items():
+        for key, value in parsing.devices(text).items():
             together[key] = min(value, together.get(key, value))
-    limits = replace(limits, per_job=fields.devices(per_job), at_once=together)
-    return Qos(limits, fields.names(preempts), mode.upper(), fields.seconds(grace))
+    limits = replace(limits, per_job=parsing.devices(per_job), at_once=together)
+    return Qos(limits, parsing.names(preempts), mode.upper(), parsing.seconds(grace))
 
 
 def limits_of(owner: str, wall: str, submit: str, jobs: str) -> Limits:
     """Limits on time and numbers of jobs."""
-    return Limits(owner, fields.minutes(wall), fields.count(submit), fields.count(jobs))
+    return Limits(owner, parsing.minutes(wall), parsing.count(submit), parsing.count(jobs))

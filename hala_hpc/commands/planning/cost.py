@@ -15,6 +15,7 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import estimate_plan
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.estimate import ModelSize
+from hala_hpc.jobs.gpu_hours import gpu_work, seconds_of_attempts, shown
 
 #: Nodes of one kind are of one stage and have models of one size.
 Kind = tuple[str, ModelSize | None]
@@ -41,11 +42,6 @@ class Cost:
         if not self.left:
             return "?" if self.left is None else "0"
         return f"~{shown(self.left)}{' (measured)' if self.measured else ''}"
-
-
-def shown(hours: float) -> str:
-    """Hours as a number with no more digits than an estimate deserves."""
-    return f"{hours:.2f}" if hours < 1 else f"{hours:.1f}" if hours < 10 else f"{hours:,.0f}"
 
 
 def costs(steps: Mapping[str, Step], environment: Mapping[str, str]) -> dict[str, Cost]:
@@ -116,7 +112,5 @@ def share_in(artifact: Artifact) -> float:
 
 def spent_hours(artifact: Artifact) -> float:
     """GPU hours that the workers of a node wrote down; 0 for runs on this machine."""
-    from hala_hpc.jobs.gpu_hours import gpu_work, seconds_of_attempts
-
     work = gpu_work(artifact)
     return sum(seconds_of_attempts(artifact)) * work.gpus / HOUR_S if work else 0.0

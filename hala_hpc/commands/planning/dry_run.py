@@ -5,11 +5,12 @@ import shlex
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
 from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.planning.cost import Cost, costs, shown, sum_left
+from hala_hpc.commands.planning.cost import Cost, costs, sum_left
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
+from hala_hpc.jobs.gpu_hours import shown
 from hala_hpc.jobs.spec import code_commit, gate_job, make_spec, worker_job
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
@@ -49,8 +50,8 @@ def print_hours(line: Line, found: dict[str, Cost]) -> None:
     limit, budget = line.launcher.max_gpu_hours, line.launcher.budget_gpu_hours
     print(
         f"they take about {shown(hours)} GPU hours{least}; an estimate, good within a factor of "
-        "two or three: ~ by published speeds and sizes (hala_hpc/throughput.toml), measured by "
-        "what this run has taken"
+        "two or three: ~ by published speeds and sizes "
+        "(hala_hpc/commands/planning/throughput.toml), measured by what this run has taken"
     )
     if hours > limit and not line.confirm:
         print(f"that is more than max_gpu_hours={limit:g}: to submit it, add confirm=true")

@@ -10,7 +10,7 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.progress_bar import NodeBar
 from hala_hpc.core.errors import OK
 from hala_hpc.core.records import RoundSpec
-from hala_hpc.gate import close
+from hala_hpc.jobs.closing import close
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
 from hala_hpc.jobs.submission import next_spec

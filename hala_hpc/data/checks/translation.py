@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from hala_hpc.data.checks import language as check_language
-from hala_hpc.data.checks import refusals as check_remarks
+from hala_hpc.data.checks import language, refusals
 from hala_hpc.data.checks.glossary import lacks_wanted_word
 from hala_hpc.data.checks.length import is_empty, is_wrong_length
 from hala_hpc.data.checks.markup import wrong_markup, wrong_placeholders
@@ -23,10 +22,10 @@ class OutputChecks:
         self._languages = Languages()
         every: dict[Reason, Callable[[Sides], bool]] = {
             "empty": is_empty,
-            "template_leak": check_remarks.leaks_template,
-            "refusal": check_remarks.is_refusal,
-            "comment": check_remarks.has_comment,
-            "copied": check_language.is_copied,
+            "template_leak": refusals.leaks_template,
+            "refusal": refusals.is_refusal,
+            "comment": refusals.has_comment,
+            "copied": language.is_copied,
             "wrong_language": self._is_wrong_language,
             "script": self._is_mixed,
             "repetition": lambda sides: is_repetitive(sides, settings.most_repeats),
@@ -46,18 +45,18 @@ class OutputChecks:
         The first of several reasons, in the order of `check_settings.Reason`. A translation that
         was cut by length is not told here: the engine knows it.
         """
-        language, target = self._languages_of_sides
-        sides = Sides(Text(source, language), Text(translation, target))
+        spoken, target = self._languages_of_sides
+        sides = Sides(Text(source, spoken), Text(translation, target))
         for reason, is_faulty in self._checks.items():
             if is_faulty(sides):
                 return reason
         return ""
 
     def _is_wrong_language(self, sides: Sides) -> bool:
-        return check_language.is_wrong_language(sides, self._languages)
+        return language.is_wrong_language(sides, self._languages)
 
     def _is_mixed(self, sides: Sides) -> bool:
         settings = self._settings
-        return check_language.is_mixed(
+        return language.is_mixed(
             sides, settings.least_script_share, settings.most_untranslated_words
         )

@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from hala_hpc.data.segmentation import placeholders as marks
+from hala_hpc.data.segmentation import placeholders
 from hala_hpc.data.segmentation.cuts import LEVELS, Cuts, Range, cuts_outside, packed, parts
 from hala_hpc.data.segmentation.lines import has_language
 from hala_hpc.data.segmentation.spans import Span
@@ -23,11 +23,11 @@ class Segment:
 
     def masked(self) -> str:
         """What the model reads: a mark such as `[[1]]` in place of each span."""
-        return marks.masked(self.text, self._places()) if self.spans else self.text
+        return placeholders.masked(self.text, self._places()) if self.spans else self.text
 
     def restored(self, answer: str) -> str | None:
         """The model's answer with the spans back; None if a mark is lost, doubled or invented."""
-        return marks.unmasked(answer, self.text, self._places())
+        return placeholders.unmasked(answer, self.text, self._places())
 
     def _places(self) -> list[Range]:
         """Spans that touch, such as two tags, share a mark: fewer marks are lost less often."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from hala_hpc.data.segmentation import span_patterns as patterns
+from hala_hpc.data.segmentation import span_patterns
 
 
 class Found(NamedTuple):
@@ -37,7 +37,7 @@ class Scan:
 
     def in_paragraph(self, start: int, end: int) -> bool:
         """Whether no blank line lies between."""
-        blank = self.ahead(patterns.BLANK_LINE, start)
+        blank = self.ahead(span_patterns.BLANK_LINE, start)
         return blank is None or blank.start() >= end
 
     def environment_end(self, start: int) -> int | None:
@@ -55,7 +55,7 @@ class Scan:
 
 def run_end(text: str, at: int) -> int:
     """Where the backticks or dollars at `at` end; one character further for anything else."""
-    run = patterns.RUN.match(text, at)
+    run = span_patterns.RUN.match(text, at)
     assert run is not None, "it matches any character"
     return run.end()
 
@@ -65,7 +65,7 @@ def _environments(text: str) -> dict[int, int]:
     ends: dict[int, int] = {}
     opened: list[tuple[str, int]] = []
     waiting: dict[str, int] = {}
-    for mark in patterns.ENVIRONMENT.finditer(text):
+    for mark in span_patterns.ENVIRONMENT.finditer(text):
         name = mark["name"]
         if mark["side"] == "begin":
             opened.append((name, mark.start()))
@@ -83,16 +83,16 @@ def _backticks(scan: Scan, at: int) -> Found | None:
     if fence := _fence(scan, at):
         return fence
     after = run_end(scan.text, at)
-    if after - at > len(patterns.BACKTICKS):
+    if after - at > len(span_patterns.BACKTICKS):
         return None
-    closer = scan.ahead(patterns.BACKTICKS[after - at - 1], after)
+    closer = scan.ahead(span_patterns.BACKTICKS[after - at - 1], after)
     if closer is None:
         return None
     inner = scan.text[after : closer.start()]
     if after - at >= 3:  # how people write a block, whatever stands before it
         before = scan.text[max(at, closer.start() - 16) : closer.start()]
-        opens = patterns.CODE_LANGUAGE.match(scan.text, closer.end())
-        taken = not (opens and patterns.BEFORE_FENCE.search(before))
+        opens = span_patterns.CODE_LANGUAGE.match(scan.text, closer.end())
+        taken = not (opens and span_patterns.BEFORE_FENCE.search(before))
     else:
         # ``quoted'' and `quoted' are the quotation marks of TeX.
         one_sided = inner[0].isspace() != inner[-1].isspace()
@@ -103,13 +103,13 @@ def _backticks(scan: Scan, at: int) -> Found | None:
 
 
 def _fence(scan: Scan, at: int) -> Found | None:
-    opener = scan.ahead(patterns.FENCE, scan.floor)
+    opener = scan.ahead(span_patterns.FENCE, scan.floor)
     while opener is not None and opener.start("mark") < at:
-        opener = scan.ahead(patterns.FENCE, opener.end("mark"))
+        opener = scan.ahead(span_patterns.FENCE, opener.end("mark"))
     if opener is None or opener.start("mark") != at or _is_underline(scan.text, opener):
         return None
     mark, after = opener["mark"], opener.end()
-    closing = patterns.FENCE_ENDS[mark[0]]
+    closing = span_patterns.FENCE_ENDS[mark[0]]
     # Not `ahead`: a fence takes all it looked at, closed or not.
     for closer in closing.finditer(scan.text, after):
         if len(closer["mark"]) >= len(mark):
@@ -130,24 +130,24 @@ def _dollars(scan: Scan, at: int) -> Found | None:
     text = scan.text
     after = run_end(text, at)
     if after - at == 2:
-        return _between(scan, at, after, patterns.DISPLAY_DOLLARS, "display")
+        return _between(scan, at, after, span_patterns.DISPLAY_DOLLARS, "display")
     if after - at > 2 or (at and text[at - 1] == "\\"):
         return None
-    if slot := patterns.DOLLAR_SLOT.match(text, at):
+    if slot := span_patterns.DOLLAR_SLOT.match(text, at):
         return Found(at, slot.end(), "placeholder")
     end = _inline_math_end(scan, at, after)
-    if end is None and (variable := patterns.VARIABLE.match(text, at)):
+    if end is None and (variable := span_patterns.VARIABLE.match(text, at)):
         return Found(at, variable.end(), "placeholder")
     return None if end is None else Found(at, end, "math")
 
 
 def _inline_math_end(scan: Scan, at: int, after: int) -> int | None:
-    closer = scan.ahead(patterns.DOLLAR, after)
+    closer = scan.ahead(span_patterns.DOLLAR, after)
     if closer is None or closer.start() == after or not scan.in_paragraph(after, closer.end()):
         return None
     inner, end = scan.text[after : closer.start()], closer.end()
     around = scan.text[max(at - 1, 0) : at], scan.text[end : end + 1]
-    return end if patterns.is_inline_math(inner, around) else None
+    return end if span_patterns.is_inline_math(inner, around) else None
 
 
 def _between(scan: Scan, at: int, after: int, closing: re.Pattern[str], kind: str) -> Found | None:
@@ -155,7 +155,7 @@ def _between(scan: Scan, at: int, after: int, closing: re.Pattern[str], kind: st
     if closer is None or not scan.in_paragraph(after, closer.start()):
         return None
     inner = scan.text[after : closer.start()]
-    if not inner.strip() or patterns.is_prose(inner):
+    if not inner.strip() or span_patterns.is_prose(inner):
         return None
     return Found(at, closer.end(), kind)
 
@@ -163,48 +163,50 @@ def _between(scan: Scan, at: int, after: int, closing: re.Pattern[str], kind: st
 def _backslash(scan: Scan, at: int) -> Found | None:
     opener = scan.text[at : at + 2]
     if opener == r"\(":
-        return _between(scan, at, at + 2, patterns.ROUND_END, "math")
+        return _between(scan, at, at + 2, span_patterns.ROUND_END, "math")
     if opener == r"\[":
-        return _between(scan, at, at + 2, patterns.SQUARE_END, "display")
+        return _between(scan, at, at + 2, span_patterns.SQUARE_END, "display")
     if opener == r"\b" and (end := scan.environment_end(at)):
         return Found(at, end, "environment")
-    if newlines := patterns.ESCAPED_NEWLINES.match(scan.text, at):
+    if newlines := span_patterns.ESCAPED_NEWLINES.match(scan.text, at):
         return Found(at, newlines.end(), "placeholder")
     return None
 
 
 def _angle(scan: Scan, at: int) -> Found | None:
     text = scan.text
-    if (sum_of := patterns.CALCULATION.match(text, at)) and patterns.is_sum(sum_of.group()):
+    if (sum_of := span_patterns.CALCULATION.match(text, at)) and span_patterns.is_sum(
+        sum_of.group()
+    ):
         return Found(at, sum_of.end(), "placeholder")
     if text.startswith("<!--", at):
-        closer = scan.ahead(patterns.COMMENT_END, at + 4)
+        closer = scan.ahead(span_patterns.COMMENT_END, at + 4)
         return None if closer is None else Found(at, closer.end(), "tag")
-    tag = patterns.TAG.match(text, at)
+    tag = span_patterns.TAG.match(text, at)
     if tag is None:
         return None
-    closing = patterns.CODE_ELEMENTS.get((tag["name"] or "").lower())
+    closing = span_patterns.CODE_ELEMENTS.get((tag["name"] or "").lower())
     closer = scan.ahead(closing, tag.end()) if closing else None
     return Found(at, tag.end() if closer is None else closer.end(), "tag")
 
 
 def _url(scan: Scan, at: int) -> Found | None:
     if scan.text[at] == ":":
-        start, least = scan.behind(patterns.SCHEME_BACKWARDS, at, reach=16), at + len("://")
+        start, least = scan.behind(span_patterns.SCHEME_BACKWARDS, at, reach=16), at + len("://")
     else:
         start, least = None if scan.text[at - 1 : at].isalnum() else at, at + len("www.")
-    rest = patterns.URL_REST.match(scan.text, at)
+    rest = span_patterns.URL_REST.match(scan.text, at)
     if start is None or rest is None:
         return None
-    end = patterns.url_end(rest.group(), at)
+    end = span_patterns.url_end(rest.group(), at)
     return Found(start, end, "url") if end > least else None
 
 
 def _email(scan: Scan, at: int) -> Found | None:
-    domain = patterns.DOMAIN.match(scan.text, at + 1)
+    domain = span_patterns.DOMAIN.match(scan.text, at + 1)
     if domain is None:
         return None
-    start = scan.behind(patterns.MAILBOX_BACKWARDS, at, reach=64)
+    start = scan.behind(span_patterns.MAILBOX_BACKWARDS, at, reach=64)
     return None if start is None else Found(start, domain.end(), "email")
 
 
@@ -216,18 +218,18 @@ def _matching(pattern: re.Pattern[str], kind: str) -> Callable[[Scan, int], Foun
     return read
 
 
-# By what `patterns.TRIGGER` finds.
+# By what `span_patterns.TRIGGER` finds.
 READERS: dict[str, Callable[[Scan, int], Found | None]] = {
     "`": _backticks,
     "~~~": _fence,
     "$": _dollars,
     "\\": _backslash,
     "<": _angle,
-    "&": _matching(patterns.ENTITY, "entity"),
-    "{": _matching(patterns.BRACES, "placeholder"),
-    "%": _matching(patterns.PERCENT, "placeholder"),
+    "&": _matching(span_patterns.ENTITY, "entity"),
+    "{": _matching(span_patterns.BRACES, "placeholder"),
+    "%": _matching(span_patterns.PERCENT, "placeholder"),
     "@": _email,
     "://": _url,
     "www.": _url,
-    "[[": _matching(patterns.MARK, "placeholder"),
+    "[[": _matching(span_patterns.MARK, "placeholder"),
 }

@@ -16,8 +16,8 @@ from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import AttemptRecord, Failure, NodeConfig, RoundFailures, RoundSpec
 from hala_hpc.core.resources import Resources
-from hala_hpc.gate import close
 from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.closing import close
 from hala_hpc.jobs.failures.decision import Decision, adjusted_spec, decide
 from hala_hpc.jobs.failures.policy import BAD_NODES, BLAMELESS
 from hala_hpc.jobs.round_end import blameless_rounds, idle_rounds

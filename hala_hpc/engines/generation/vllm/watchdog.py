@@ -9,7 +9,6 @@ import faulthandler
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from hala_hpc.core.errors import EngineDied, EngineHung, Retry
+from hala_hpc.core.out_of_memory import is_engine_death
 
 #: How often the engine is looked at, in seconds.
 LOOK_S = 0.5
@@ -123,12 +123,6 @@ def engine_processes() -> list[multiprocessing.process.BaseProcess]:
     """The processes that vLLM started from this one, by the names it gives them."""
     children = multiprocessing.active_children()
     return [child for child in children if child.name.startswith("EngineCore")]
-
-
-def is_engine_death(error: BaseException) -> bool:
-    """Whether vLLM says with an error that its engine's process is gone."""
-    exceptions = sys.modules.get("vllm.v1.engine.exceptions")
-    return exceptions is not None and isinstance(error, exceptions.EngineDeadError)
 
 
 def ending(exit_code: int | None) -> str:
