@@ -96,7 +96,6 @@ class StopRun:
     def __init__(self, node: StopNode, artifact: Artifact) -> None:
         self.node, self.artifact = node, artifact
         self.kept = artifact.kept_folder(0)
-        self.gate = node.base / f"{artifact.folder.name}.step-gate"
         self.job = ""
         self.most = 0
         """The last step that was seen while this waited; the next attempt forgets it."""
@@ -110,6 +109,11 @@ class StopRun:
         spec = spec.model_copy(update={"resources": resources, "launcher": launcher})
         begin_round(self.artifact, 1, 1, spec)
         self.job = SlurmBackend().submit(worker_job(self.artifact, 1, spec))
+
+    @property
+    def gate(self) -> Path:
+        """The file that the training waits for; see `tests/standin/step_gate.py`."""
+        return self.node.base / f"{self.artifact.folder.name}.step-gate"
 
     def hold_after(self, step: int) -> None:
         """Let the training wait after this step; one more than it has: when all is saved."""

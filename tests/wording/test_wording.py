@@ -51,6 +51,7 @@ def with_changed_messages(*paths: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_tests_of_kinds_codes_and_states_pass_with_every_message_changed() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     done = subprocess.run(
@@ -60,6 +61,7 @@ def test_the_tests_of_kinds_codes_and_states_pass_with_every_message_changed() -
         capture_output=True,
         text=True,
         check=False,
+        timeout=1700,
     )
     assert done.returncode == 0, done.stdout[-20_000:]
 
