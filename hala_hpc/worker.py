@@ -25,7 +25,8 @@ from hala_hpc.backends.slurm.sacct import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
-from hala_hpc.core.records import AttemptRecord, ErrorReport, Round, WorkerLease
+from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
+from hala_hpc.core.records import Round
 from hala_hpc.engines.models.node_local import root_on, sweep
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of

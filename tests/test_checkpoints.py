@@ -13,7 +13,7 @@ from plain_out import PlainOut
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
-from hala_hpc.core.records import CheckpointCommit
+from hala_hpc.core.job_records import CheckpointCommit
 from hala_hpc.engines.training.checkpoint_interval import SavingClock, young_s
 from hala_hpc.engines.training.checkpoints import (
     COMMIT_FILE,

@@ -16,8 +16,8 @@ from hala_hpc.commands.command_line import read_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.files import write_text
+from hala_hpc.core.job_records import RankState
 from hala_hpc.core.record import Record
-from hala_hpc.core.records import RankState
 from hala_hpc.engines.training.checkpoints import checkpoints, flaw, read_commit, step_of
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import make_spec, worker_job

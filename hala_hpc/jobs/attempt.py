@@ -22,7 +22,8 @@ from typing import Any
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
-from hala_hpc.core.records import ErrorReport, NodeConfig, NodeSummary
+from hala_hpc.core.job_records import ErrorReport
+from hala_hpc.core.records import NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.models.node_local import LocalWeights

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.estimate import shown
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.run import RunNode, read_run
-from hala_hpc.jobs.gpu_hours import hours_in, shown
+from hala_hpc.jobs.gpu_hours import hours_in
 
 #: A launch submits many nodes; accounting is asked once in so many seconds.
 FRESH_S = 30

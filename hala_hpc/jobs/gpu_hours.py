@@ -78,8 +78,3 @@ def seconds_of_attempts(artifact: Artifact) -> Iterator[float]:
         ended = word.ended or artifact.attempt_file(word.attempt).exists()
         if not ended and time.time() - word.time < ALIVE_S:
             yield word.seconds
-
-
-def shown(hours: float) -> str:
-    """Hours as a number with no more digits than an estimate deserves."""
-    return f"{hours:.2f}" if hours < 1 else f"{hours:.1f}" if hours < 10 else f"{hours:,.0f}"

@@ -14,7 +14,8 @@ from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, LeaseLost, Retry
 from hala_hpc.core.files import claim_folder
-from hala_hpc.core.records import ErrorReport, Progress, UnitMarker
+from hala_hpc.core.job_records import ErrorReport, Progress
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.versions import versions
 from hala_hpc.jobs.failures.classify import failure_facts

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.records import Progress
+from hala_hpc.core.job_records import Progress
 
 
 @dataclass(frozen=True)

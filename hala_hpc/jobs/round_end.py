@@ -6,7 +6,8 @@ from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
-from hala_hpc.core.records import FailureReason, NodeConfig
+from hala_hpc.core.job_records import FailureReason
+from hala_hpc.core.records import NodeConfig
 from hala_hpc.jobs.attempt_records import AttemptEnd, records_of
 from hala_hpc.jobs.failures.decision import decide
 from hala_hpc.jobs.failures.evidence import failures_of, round_failures

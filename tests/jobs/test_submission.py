@@ -14,14 +14,7 @@ from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import (
-    Jobs,
-    NodeConfig,
-    NodeSummary,
-    Round,
-    RoundSpec,
-    WaitingNode,
-)
+from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, RoundSpec, WaitingNode
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import job_name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, RETRY
-from hala_hpc.core.records import FailureReport
+from hala_hpc.core.job_records import FailureReport
 from hala_hpc.core.run import RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, attempt_ends
 from hala_hpc.jobs.log_file import parts_of

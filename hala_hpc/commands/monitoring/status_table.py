@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from hala_hpc.commands.monitoring.node_status import NodeStatus, WhyKind
 from hala_hpc.commands.text_table import text_table
-from hala_hpc.jobs.gpu_hours import shown
+from hala_hpc.core.estimate import shown
 
 HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
 #: Reasons that are longer stand under the table.

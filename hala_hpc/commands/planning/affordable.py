@@ -6,7 +6,8 @@ from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.cost import Cost, sum_left
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.jobs.gpu_hours import hours_in, shown
+from hala_hpc.core.estimate import shown
+from hala_hpc.jobs.gpu_hours import hours_in
 
 
 def require_affordable(line: Line, found: Mapping[str, Cost]) -> None:

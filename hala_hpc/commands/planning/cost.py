@@ -14,8 +14,7 @@ from hala_hpc.commands.planning.gpu_estimate import HOUR_S, gpu_hours_of, gpus
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import estimate_plan
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.estimate import ModelSize
-from hala_hpc.jobs.gpu_hours import gpu_work, seconds_of_attempts, shown
+from hala_hpc.core.estimate import ModelSize, shown
 
 #: Nodes of one kind are of one stage and have models of one size.
 Kind = tuple[str, ModelSize | None]
@@ -112,5 +111,8 @@ def share_in(artifact: Artifact) -> float:
 
 def spent_hours(artifact: Artifact) -> float:
     """GPU hours that the workers of a node wrote down; 0 for runs on this machine."""
+    # Only where jobs have run: a first dry run does without.
+    from hala_hpc.jobs.gpu_hours import gpu_work, seconds_of_attempts
+
     work = gpu_work(artifact)
     return sum(seconds_of_attempts(artifact)) * work.gpus / HOUR_S if work else 0.0

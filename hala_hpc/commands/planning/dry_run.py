@@ -8,9 +8,9 @@ from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.cost import Cost, costs, sum_left
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
+from hala_hpc.core.estimate import shown
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
-from hala_hpc.jobs.gpu_hours import shown
 from hala_hpc.jobs.spec import code_commit, gate_job, make_spec, worker_job
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.core.files import sync
-from hala_hpc.core.records import CheckpointCommit, SavedFile
+from hala_hpc.core.job_records import CheckpointCommit, SavedFile
 from hala_hpc.engines.training.collectives import on_all, rank_and_world
 
 COMMIT_FILE = "COMMIT.json"

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from hala_hpc.core.records import CheckpointCommit
+from hala_hpc.core.job_records import CheckpointCommit
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder

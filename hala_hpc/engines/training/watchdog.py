@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from hala_hpc.core.errors import RankHung
-from hala_hpc.core.records import RankState
+from hala_hpc.core.job_records import RankState
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.training.checkpoints import RANKS
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import hala_hpc
 from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, FailureClass, Retry
+from hala_hpc.core.job_records import Failure, FailureFacts
 from hala_hpc.core.out_of_memory import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory
-from hala_hpc.core.records import Failure, FailureFacts
 from hala_hpc.jobs.failures.policy import POLICY
 
 #: In the log of a process whose GPU, and not its program, is to blame: messages of CUDA and vLLM.

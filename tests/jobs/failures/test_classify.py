@@ -20,7 +20,7 @@ from hala_hpc.core.errors import (
     Retry,
     StopRequested,
 )
-from hala_hpc.core.records import Failure
+from hala_hpc.core.job_records import Failure
 from hala_hpc.jobs.failures.classify import Evidence, classify, failure_facts, signature_of
 
 pytestmark = pytest.mark.kinds

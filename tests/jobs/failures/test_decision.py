@@ -13,8 +13,9 @@ from slow_run import recipe_word, standin_variables
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import AttemptRecord, Failure, NodeConfig, RoundFailures, RoundSpec
+from hala_hpc.core.records import NodeConfig, RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.closing import close

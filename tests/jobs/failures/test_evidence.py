@@ -10,8 +10,9 @@ from says import says
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.job_records import AttemptRecord
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import AttemptRecord, RoundSpec
+from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of
