@@ -21,8 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.own_slurm import (
+from benchmarks.common.own_slurm import (
     ROOT,
     answer,
     end,
@@ -31,7 +30,8 @@ from benchmarks.own_slurm import (
     start_controller,
     wait_for_empty_queue,
 )
-from benchmarks.standin_run import StandInRun
+from benchmarks.common.standin_run import StandInRun
+from benchmarks.common.waiting import WAIT_S, wait_until
 
 AWAY_S = 30
 LIMIT_S = 900
@@ -179,7 +179,7 @@ def workers_on(host: str) -> list[int]:
             variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"hala_hpc.attempt" in words and f"SLURMD_NODENAME={host}".encode() in variables:
+        if b"hala_hpc.jobs.attempt" in words and f"SLURMD_NODENAME={host}".encode() in variables:
             found.append(int(process.name))
     return found
 

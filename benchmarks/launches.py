@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
+from benchmarks.common.own_slurm import answer, own_slurm, wait_for_empty_queue
 from benchmarks.common.waiting import WAIT_S
-from benchmarks.own_slurm import answer, own_slurm, wait_for_empty_queue
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Calls that change files or processes, or wait for another process.

@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 
+from benchmarks.common.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
 from benchmarks.common.rounds import repeat_until
+from benchmarks.common.standin_run import StandInRun
 from benchmarks.common.waiting import wait_until
-from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
-from benchmarks.standin_run import StandInRun
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.attempt_records import (
     AttemptName,

@@ -26,9 +26,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.common.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
+from benchmarks.common.standin_run import StandInRun
 from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
-from benchmarks.standin_run import StandInRun
 
 #: Let submitit hand in an array of all tasks.
 CONFIG = "MaxArraySize=40001\nMaxJobCount=50000"
@@ -51,13 +51,13 @@ print(jobs[0].job_id, time.perf_counter() - began)
 #: Ours: what `launch` does once a line is read and checked.
 OURS = """
 import sys, time
-from hala_hpc.backends import slurm_executor
-from hala_hpc.command import read_line
+from hala_hpc.backends.slurm import executor as slurm_executor
+from hala_hpc.commands.command_line import read_line
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.launch import make_work_folder, write_run
-from hala_hpc.plan import make_plan
-from hala_hpc.run_slurm import submit_steps
+from hala_hpc.commands.planning.plan import make_plan
+from hala_hpc.commands.planning.run_slurm import submit_steps
 line = read_line(sys.argv[1:])
 began = time.perf_counter()
 steps = make_plan(line.nodes, line.work)

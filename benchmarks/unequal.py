@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kill_blows import END_LIMIT_S
-from benchmarks.kill_node import KillNode, Shape
-from benchmarks.rows_check import RowsCheck
+from benchmarks.common.rows_check import RowsCheck
+from benchmarks.kills.kinds import END_LIMIT_S
+from benchmarks.kills.node import KillNode, Shape
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.attempt_records import AttemptName
 

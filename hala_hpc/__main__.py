@@ -2,8 +2,8 @@
 
 import sys
 
+from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.core.errors import OK, USAGE
-from hala_hpc.run_words import asks_for_help
 
 COMMANDS = {
     "launch": "run a recipe, or go on with it; --help tells of every word",
@@ -24,7 +24,7 @@ def main() -> None:
 
 def run_launch() -> None:
     """The console script `hala`: as `python -m hala_hpc.launch`."""
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
     from hala_hpc.launch import main as launch_main

@@ -7,7 +7,7 @@ then those that run, which commit as when they are preempted. A run on this mach
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
@@ -16,14 +16,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hala_hpc.command import report_mistakes
+from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.command_line import report_mistakes
+from hala_hpc.commands.monitoring.launch_process import LaunchProcess, launch_at
+from hala_hpc.commands.monitoring.living_jobs import LivingJob, living_jobs
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
-from hala_hpc.feed import forget
-from hala_hpc.launch_process import LaunchProcess, launch_at
-from hala_hpc.living_jobs import LivingJob, living_jobs
-from hala_hpc.run_folder import Run, RunNode, all_nodes, input_folders, read_run, work_folder
-from hala_hpc.run_words import is_true, read_words
+from hala_hpc.core.run import Run, RunNode, all_nodes, input_folders, read_run, work_folder
+from hala_hpc.jobs.waiting_list import forget
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -121,7 +121,7 @@ def end_jobs(nodes: list[RunNode]) -> None:
 
 def end_all(nodes: list[RunNode], gates: bool) -> None:
     """End the gates, or all jobs, and wait until SLURM has forgotten them."""
-    from hala_hpc.backends.slurm import SlurmBackend
+    from hala_hpc.backends.slurm.backend import SlurmBackend
 
     told: set[str] = set()
     until_s, pause_s = time.monotonic() + END_LIMIT_S, PAUSES_S[0]

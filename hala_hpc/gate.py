@@ -5,177 +5,27 @@ Runs after the workers, as a small job or in the launcher's own process.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
 import os
-import shutil
 import sys
 import time
 import traceback
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
-from hala_hpc.attempt import load_stage
-from hala_hpc.backends.slurm import SlurmBackend, task_environment
+from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.collected import Collected
-from hala_hpc.core.errors import INTERNAL, OK, RETRY, Retry, UserError
-from hala_hpc.core.files import claim_folder
-from hala_hpc.core.records import FailureReason, NodeConfig, NodeSummary, UnitMarker
-from hala_hpc.core.stage import Facts
-from hala_hpc.feed import feed
-from hala_hpc.jobs.failures.decision import changes_of, decide
-from hala_hpc.jobs.failures.evidence import note_failures
-from hala_hpc.round_end import hopeless, last_words, without_inputs
-from hala_hpc.submit import hand_over, living_gate, next_spec, settle, submit_next_round
+from hala_hpc.core.errors import OK, RETRY, Retry, UserError
+from hala_hpc.jobs.closing import Verdict, close, fail
+from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
+from hala_hpc.jobs.waiting_list import feed
 
 #: How long a gate waits for room among the jobs of its user, or for a controller that is away, and
 #: how often it looks, in seconds.
 ROOM_WAIT_S = 600
 ROOM_PAUSE_S = 15
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a gate decided: `done`, `again` or `failed` with a code and reasons."""
-
-    state: str
-    code: int = OK
-    reasons: tuple[FailureReason, ...] = ()
-
-    @property
-    def lines(self) -> list[str]:
-        """The reasons, for people."""
-        return [line for reason in self.reasons for line in reason.lines]
-
-
-def close(artifact: Artifact) -> Verdict:
-    """Decide about a node whose workers have ended; write its summary or its failure."""
-    config = artifact.require_config()
-    if artifact.summary() is not None:
-        # The gate may have been killed since it wrote that.
-        remove_private_files(artifact)
-        return Verdict("done")
-    missing = artifact.missing_units(config.units)
-    if not missing:
-        try:
-            summarize(artifact, config)
-        except UserError as error:
-            return fail(artifact, error.code, error.mistakes)
-        remove_private_files(artifact)
-        return Verdict("done")
-    code, reasons = without_inputs(artifact, config)
-    if code == OK:
-        note_failures(artifact)
-        code, reasons = hopeless(artifact)
-    if code != OK:
-        return fail(artifact, code, reasons)
-    because = decide(artifact, artifact.require_newest_round().spec).spec.because
-    changes = [f"so in the next round {text}" for text in because]
-    return Verdict("again", RETRY, FailureReason.of([*last_words(artifact), *changes]))
-
-
-def fail(artifact: Artifact, code: int, reasons: Sequence[FailureReason | str]) -> Verdict:
-    """Write down why the node failed."""
-    artifact.write_failure(code, reasons)
-    return Verdict("failed", code, FailureReason.of(reasons))
-
-
-def summarize(artifact: Artifact, config: NodeConfig) -> None:
-    """Fill `output/` from all units and write the mark of the node."""
-    stage = load_stage(artifact, config)
-    marks = [require_marker(artifact, unit) for unit in range(config.units)]
-    folders = [artifact.unit_folder(unit) for unit in range(config.units)]
-    temporary = artifact.folder / f"output.{uuid4().hex[:8]}.tmp"
-    temporary.mkdir()
-    details, taken_out = stage.collect(marks, folders, temporary), dict[str, int]()
-    if isinstance(details, Collected):
-        details, taken_out = details.details, details.rejected
-    if artifact.output.exists():
-        shutil.rmtree(artifact.output)
-    claim_folder(temporary, artifact.output)
-    summary = add_up(config, marks, taken_out)
-    of_the_node = {
-        "details": details,
-        "seconds_wall": round(time.time() - first_began(artifact), 3),
-        "rounds": artifact.last_round(),
-        "because": tuple(changes_of(artifact)),
-    }
-    artifact.write_summary(summary.model_copy(update=of_the_node))
-
-
-def require_marker(artifact: Artifact, unit: int) -> UnitMarker:
-    """The marker of a unit that was listed as done. Raises: UserError (INTERNAL) if it is gone."""
-    marker = artifact.mark(unit)
-    if marker is None:
-        raise UserError(
-            f"{artifact.mark_file(unit)} was there and is gone; launch again, which makes the unit",
-            INTERNAL,
-        )
-    return marker
-
-
-def remove_private_files(artifact: Artifact) -> None:
-    """Remove what is of no use once a node is done: what killed attempts and gates left, claims."""
-    artifact.failure_file.unlink(missing_ok=True)
-    drop_claims(artifact)
-    unfinished = [*artifact.attempts.glob("*/"), *artifact.folder.glob("output.*.tmp")]
-    # Finished rows of unfinished units, checkpoints.
-    unfinished.append(artifact.kept)
-    for folder in unfinished:
-        shutil.rmtree(folder, ignore_errors=True)
-    # Unlike a glob, this does not mind what vanishes meanwhile.
-    for place, _, names in os.walk(artifact.folder):
-        for name in names:
-            if name.startswith(".") and name.endswith(".tmp"):
-                Path(place, name).unlink(missing_ok=True)
-
-
-def first_began(artifact: Artifact) -> float:
-    """When the first round was submitted, in seconds since the epoch."""
-    first = artifact.round(1)
-    return first.began if first else time.time()
-
-
-def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int]) -> NodeSummary:
-    """Counts of all units, verified once more, and the versions that made them.
-
-    `taken_out` counts rows by the reason why `collect` took them out of what the units made.
-    """
-
-    rejected: Counter[str] = Counter(taken_out)
-    late = rejected.total()
-    found: dict[str, set[str]] = {}
-    for mark in marks:
-        rejected.update(mark.rejected)
-        for name, version in mark.versions.items():
-            found.setdefault(name, set()).add(version)
-    facts = Facts(
-        sum(mark.rows_in for mark in marks),
-        sum(mark.rows_out for mark in marks) - late,
-        sum(mark.rows_rejected for mark in marks) + late,
-        dict(rejected),
-        sum(mark.tokens_in for mark in marks),
-        sum(mark.tokens_out for mark in marks),
-    )
-    facts.verify()
-    return NodeSummary(
-        node=config.node,
-        stage=config.stage,
-        fingerprint=config.fingerprint,
-        units=config.units,
-        **facts.as_dict(),
-        seconds=round(sum(mark.seconds for mark in marks), 3),
-        versions={name: ", ".join(sorted(values)) for name, values in found.items()},
-        commit=", ".join(sorted({mark.commit for mark in marks} - {""})),
-        inputs={name: facts.fingerprint for name, facts in config.inputs.items()},
-    )
 
 
 def gate(folder: str, number: int | None = None) -> None:

@@ -5,7 +5,7 @@ Reads top to bottom: words -> recipe -> plan -> jobs.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
@@ -15,22 +15,22 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.command import Line, read_line, report_mistakes
+from hala_hpc.commands.arguments import asks_for_help
+from hala_hpc.commands.command_line import Line, read_line, report_mistakes
+from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.places import is_path
+from hala_hpc.core.paths import is_path
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.records import RunNodeRecord, RunRecord
-from hala_hpc.plan import Step, make_plan
-from hala_hpc.run_folder import run_file
-from hala_hpc.run_words import asks_for_help
+from hala_hpc.core.run import run_file
 
 
 def launch(arguments: Sequence[str]) -> int:
     """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
-        from hala_hpc.help import print_help
+        from hala_hpc.commands.help import print_help
 
         print_help(arguments)
         return OK
@@ -40,7 +40,7 @@ def launch(arguments: Sequence[str]) -> int:
     missing = {name: step for name, step in chosen.items() if step.state != "done"}
     check_before_jobs(line, missing)
     if line.dry_run:
-        from hala_hpc.dry_run import print_plan
+        from hala_hpc.commands.planning.dry_run import print_plan
 
         print_plan(line, chosen)
         return OK
@@ -81,8 +81,8 @@ def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
     """Raise UserError when nothing can be submitted from here, or the scheduler would refuse it."""
     missing = [step for step in chosen.values() if step.state != "done"]
     if line.launcher.backend == "slurm" and missing:
-        from hala_hpc.backends.slurm import SlurmBackend
-        from hala_hpc.run_slurm import require_accepted
+        from hala_hpc.backends.slurm.backend import SlurmBackend
+        from hala_hpc.commands.planning.run_slurm import require_accepted
 
         require_slurm(SlurmBackend().preflight())
         if not run_file(line.work).exists():
@@ -95,7 +95,7 @@ def heed_doctor(line: Line, chosen: dict[str, Step]) -> None:
 
     Raises UserError for what would make the run fail.
     """
-    from hala_hpc.doctor import cheap_findings
+    from hala_hpc.doctor.examine import cheap_findings
 
     found = cheap_findings(line, chosen)
     for one in found:
@@ -135,8 +135,8 @@ def estimate(line: Line, chosen: dict[str, Step]) -> dict[str, float | None]:
     """
     if line.launcher.backend == "local":
         return {}
-    from hala_hpc.budget import require_affordable
-    from hala_hpc.cost import costs
+    from hala_hpc.commands.planning.affordable import require_affordable
+    from hala_hpc.commands.planning.cost import costs
 
     found = costs(chosen, line.launcher.environment)
     require_affordable(line, found)
@@ -196,9 +196,9 @@ def with_absolute_files(words: dict[str, str]) -> dict[str, str]:
 def start(line: Line, chosen: dict[str, Step]) -> int:
     """Run the missing nodes here, or submit them, each waiting for the gates of its inputs."""
     if line.launcher.backend == "local":
-        from hala_hpc.run_local import run_steps
+        from hala_hpc.commands.planning.run_local import run_steps
     else:
-        from hala_hpc.run_slurm import submit_steps as run_steps
+        from hala_hpc.commands.planning.run_slurm import submit_steps as run_steps
     return run_steps(line, chosen)
 
 

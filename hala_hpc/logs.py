@@ -7,7 +7,7 @@ is, and how it ended.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
@@ -18,15 +18,21 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.command import report_mistakes
+from hala_hpc.commands.arguments import is_true, read_number, read_words
+from hala_hpc.commands.command_line import report_mistakes
+from hala_hpc.commands.monitoring.log_place import find_place
+from hala_hpc.commands.monitoring.log_search import (
+    Place,
+    failed_node,
+    has_begun,
+    newest_failure,
+    scheduler_logs,
+)
 from hala_hpc.core.artifact import ALIVE_S
 from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
-from hala_hpc.failure_log import Place, failed_node, has_begun, newest_failure, scheduler_logs
+from hala_hpc.core.run import Run, RunNode, read_run, work_folder
 from hala_hpc.jobs.attempt_records import attempt_ends, is_at_work
 from hala_hpc.jobs.log_file import LogPart, new_lines, parts_of, tail, whole
-from hala_hpc.log_place import find_place
-from hala_hpc.run_folder import Run, RunNode, read_run, work_folder
-from hala_hpc.run_words import is_true, read_number, read_words
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",

@@ -8,7 +8,7 @@ Both say what they do, and the line to give next; with `dry_run=true` they only 
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
@@ -17,14 +17,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hala_hpc.command import report_mistakes
+from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.command_line import report_mistakes
+from hala_hpc.commands.monitoring.living_jobs import living_jobs
+from hala_hpc.commands.monitoring.node_status import why_failed
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.lease import work_lease
-from hala_hpc.living_jobs import living_jobs
-from hala_hpc.node_status import why_failed
-from hala_hpc.run_folder import Run, RunNode, read_run, work_folder
-from hala_hpc.run_words import is_true, read_words
+from hala_hpc.core.run import Run, RunNode, read_run, work_folder
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -59,7 +59,7 @@ def retry(arguments: Sequence[str]) -> int:
         raise UserError("failed= and rejected= are given: write one of them")
     run = read_run(work_folder(words))
     if rejected:
-        from hala_hpc.retry_rejected import retry_rejected
+        from hala_hpc.commands.retry_rejected import retry_rejected
 
         return retry_rejected(run, words.get("node", ""), dry_run)
     if dry_run:
@@ -105,7 +105,7 @@ def again_of(node: RunNode) -> Again:
 
 def rejections_of(node: RunNode, unit: int) -> int:
     """Rejected rows in the pieces of an unfinished unit."""
-    from hala_hpc.engines.unit_pieces import count_rejections
+    from hala_hpc.engines.generation.unit_state import count_rejections
 
     return count_rejections(node.artifact.kept_folder(unit))
 
@@ -134,7 +134,7 @@ def forget(again: Again) -> None:
     artifact = again.node.artifact
     drop_claims(artifact)
     if again.rejected:
-        from hala_hpc.engines.unit_pieces import forget_rejections
+        from hala_hpc.engines.generation.unit_state import forget_rejections
 
         # Answers that workers passed on to each other would be taken for the new ones.
         shutil.rmtree(artifact.shared, ignore_errors=True)

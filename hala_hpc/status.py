@@ -2,7 +2,7 @@
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hala_hpc.command import read_line, report_mistakes
+from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.command_line import read_line, report_mistakes
+from hala_hpc.commands.monitoring.launch_process import launch_at
+from hala_hpc.commands.monitoring.node_status import NodeStatus, ids_of_unfinished, node_status
+from hala_hpc.commands.monitoring.slurm_jobs import SchedulerWitness
+from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.records import RunRecord
-from hala_hpc.gpu_hours import hours_in
-from hala_hpc.launch_process import launch_at
-from hala_hpc.node_status import NodeStatus, ids_of_unfinished, node_status
-from hala_hpc.plan import Step, make_plan
-from hala_hpc.run_folder import RunNode, read_run, run_file, work_folder
-from hala_hpc.run_words import is_true, read_words
-from hala_hpc.scheduler_witness import SchedulerWitness
+from hala_hpc.core.run import RunNode, read_run, run_file, work_folder
+from hala_hpc.jobs.gpu_hours import hours_in
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -80,7 +80,7 @@ def show(run: RunStatus, words: dict[str, str], witness: SchedulerWitness) -> No
         told = {"nodes": [node.to_values() for node in nodes], **budget}
         print(json.dumps(told, ensure_ascii=False))
     else:
-        from hala_hpc.status_table import print_table
+        from hala_hpc.commands.monitoring.status_table import print_table
 
         print_table(nodes)
         if run.budget:

@@ -6,7 +6,7 @@ It owns signals, the log, the lease and the exit code. By hand:
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.commands.startup import start_quickly
+    from hala_hpc.core.startup import start_quickly
 
     start_quickly()
 
@@ -20,13 +20,14 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from hala_hpc.backends.slurm import task_environment
-from hala_hpc.backends.slurm_ends import avoid
+from hala_hpc.backends.slurm.backend import task_environment
+from hala_hpc.backends.slurm.sacct import avoid
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
-from hala_hpc.core.host_memory import explain_death, has_killed, memory_record
-from hala_hpc.core.records import AttemptRecord, ErrorReport, Round, WorkerLease
-from hala_hpc.engines.local_weights import root_on, sweep
+from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
+from hala_hpc.core.records import Round
+from hala_hpc.engines.models.node_local import root_on, sweep
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of
 
@@ -105,7 +106,7 @@ class Supervisor:
         command = [
             sys.executable,
             "-m",
-            "hala_hpc.attempt",
+            "hala_hpc.jobs.attempt",
             str(self.artifact.folder),
             str(self.worker),
             self.attempt,

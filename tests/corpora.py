@@ -6,8 +6,8 @@ from typing import Any
 
 from tiny_models import SENTENCES
 
-from hala_hpc.data.corpus import Kind, Row, part_name
-from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.corpus.reader import Kind, Row, part_name
+from hala_hpc.data.corpus.writer import CorpusWriter
 
 KNOWN = list(SENTENCES)
 

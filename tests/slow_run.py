@@ -8,7 +8,7 @@ from typing import Any
 from command_line import command, recipe
 from held import ROOT, STANDIN, Held
 
-from benchmarks.kill_node import empty_model
+from benchmarks.kills.node import empty_model
 
 #: A stand-in has no answer to texts with this word.
 NOTHING = "speechless"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from command_line import launch
 
-from hala_hpc.data.corpus import read_rows
+from hala_hpc.data.corpus.reader import read_rows
 
 CODE = "Write it.\n```python\nprint(1)\n```"
 #: For each node of the recipe: rows as published, the texts that must come out, and the reasons

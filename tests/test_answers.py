@@ -8,14 +8,22 @@ from corpora import pair, row_id, write_corpus
 from plain_out import PlainOut
 
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import Kind, Row, part_name, read_part
-from hala_hpc.engines.answers import FREQUENT, Answers, key_of
-from hala_hpc.engines.generate import Completion
-from hala_hpc.engines.row_work import AS_SET, EMPTY, Answer, Ask, RowProgram, Sampling, Work
-from hala_hpc.engines.settings import EngineSettings
-from hala_hpc.engines.shared_answers import PASSED_ON, SharedAnswers
-from hala_hpc.engines.unit_feed import UnitFeed
-from hala_hpc.engines.unit_files import check_unit
+from hala_hpc.data.corpus.reader import Kind, Row, part_name, read_part
+from hala_hpc.engines.generation.answer_cache import FREQUENT, Answers, key_of
+from hala_hpc.engines.generation.row_program import (
+    AS_SET,
+    EMPTY,
+    Answer,
+    Ask,
+    RowProgram,
+    Sampling,
+    Work,
+)
+from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.shared_answers import PASSED_ON, SharedAnswers
+from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.vllm.engine import Completion
 
 sys.path.insert(0, str(Path(__file__).parent / "standin"))
 from standin_engine import StandInGenerator, arabic

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.translate_engine import Tally
-from benchmarks.translate_workload import stand_in, texts_of, with_duplicates
+from benchmarks.translate.engine import Tally
+from benchmarks.translate.workload import stand_in, texts_of, with_duplicates
 from hala_hpc.core.errors import BAD_DATA, UserError
 
 ROOT = Path(__file__).parent.parent

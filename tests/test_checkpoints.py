@@ -11,10 +11,11 @@ import pytest
 from plain_out import PlainOut
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.backends.slurm_task import job_end
+from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
-from hala_hpc.core.records import CheckpointCommit
-from hala_hpc.engines.checkpoints import (
+from hala_hpc.core.job_records import CheckpointCommit
+from hala_hpc.engines.training.checkpoint_interval import SavingClock, young_s
+from hala_hpc.engines.training.checkpoints import (
     COMMIT_FILE,
     commit_checkpoint,
     newest_verified,
@@ -23,10 +24,9 @@ from hala_hpc.engines.checkpoints import (
     remove_leftovers,
     staging_folder,
 )
-from hala_hpc.engines.rank_votes import on_all
-from hala_hpc.engines.saving_interval import SavingClock, young_s
-from hala_hpc.engines.training_settings import TrainingSettings
-from hala_hpc.engines.universal import for_these_ranks
+from hala_hpc.engines.training.collectives import on_all
+from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.universal_checkpoint import for_these_ranks
 
 FACTS = CheckpointCommit(step=0, world_size=1, zero_stage=2, files={})
 
@@ -121,7 +121,7 @@ STRACE = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"]
 SAVE_THREE = """
 import sys
 from pathlib import Path
-from hala_hpc.engines.checkpoints import commit_checkpoint, prune, staging_folder
+from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder
 kept = Path(sys.argv[1])
 for step in (1, 2, 3):
     staged = staging_folder(kept, "a2") / f"checkpoint-{step}"

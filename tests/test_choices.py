@@ -11,10 +11,10 @@ from tiny_models import JUDGE, SENTENCES, TRANSLATE, WRONG, make_tokenizer, trai
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.demo.pairs import VERDICTS
-from hala_hpc.engines.choices import choice_sampling, choice_tokens, shares_of
-from hala_hpc.engines.generate import Completion, Generator, Request
-from hala_hpc.engines.row_work import Sampling
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.row_program import Sampling
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.choices import choice_sampling, choice_tokens, shares_of
+from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
 
 CHOICES = ("accept", "reject")
 

@@ -17,15 +17,15 @@ import pytest
 from tiny_models import untrained_model
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.engines.compile_cache import CompileCache, remove_abandoned, seed_file
+from hala_hpc.engines.generation.vllm.compile_cache import CompileCache, remove_abandoned, seed_file
 
 FACTS: dict[str, Any] = {"versions": ["0.32.0"], "gpus": ["NVIDIA H100"]}
 #: Starts an engine that compiles; says how it went and what it answers.
 START = """
 import sys
 from pathlib import Path
-from hala_hpc.engines.engine_start import start_engine
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.startup import start_engine
+from hala_hpc.engines.generation.settings import EngineSettings
 sizes = dict(max_num_seqs=4, max_model_len=256, cpu_cache_gb=0.1)
 settings = EngineSettings(dtype="float32", enforce_eager=False, **sizes)
 llm = start_engine(sys.argv[1], settings, Path(sys.argv[2]))
@@ -176,6 +176,7 @@ def test_folders_of_killed_jobs_are_removed_and_those_of_living_ones_are_not(nod
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_second_engine_compiles_nothing(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, node: Path
 ) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.data.adapters import RowError, adapters, digest, find_adapter
-from hala_hpc.data.corpus import (
+from hala_hpc.data.corpus.index import CorpusIndex
+from hala_hpc.data.corpus.reader import (
     count_rows,
     part_name,
     read_pairs,
@@ -17,10 +17,10 @@ from hala_hpc.data.corpus import (
     rejected_name,
     require_kind,
 )
-from hala_hpc.data.corpus_index import CorpusIndex
-from hala_hpc.data.corpus_writer import CorpusWriter, RejectWriter, count_rejected
-from hala_hpc.data.json_array import json_file
-from hala_hpc.data.sources import Choice, sources
+from hala_hpc.data.corpus.writer import CorpusWriter, RejectWriter, count_rejected
+from hala_hpc.data.readers.adapters import RowError, adapters, digest, find_adapter
+from hala_hpc.data.readers.json_array import json_file
+from hala_hpc.data.readers.sources import Choice, sources
 
 KNOWN = adapters(("en", "ar"))
 

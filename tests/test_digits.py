@@ -2,7 +2,7 @@
 
 import pytest
 
-from hala_hpc.data.digits import apply_digits, western
+from hala_hpc.data.text.digits import apply_digits, western
 
 
 @pytest.mark.parametrize(

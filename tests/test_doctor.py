@@ -13,8 +13,8 @@ from command_line import Ended, command, recipe
 from says import says
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.backends import slurm_fields as fields
-from hala_hpc.doctor_folders import timed
+from hala_hpc.backends.slurm import parsing
+from hala_hpc.doctor.folders import timed
 from hala_hpc.engines.models.gpus import has_fp8
 
 pytestmark = pytest.mark.kinds
@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_bad_and_named(
 def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step: str) -> None:
     code = (
         "import dataclasses, json; from pathlib import Path; "
-        "from hala_hpc.doctor_folders import probe; "
+        "from hala_hpc.doctor.folders import probe; "
         f"print(json.dumps(dataclasses.asdict(probe('work', 'work', Path({str(work)!r}), True))))"
     )
     strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error=EPERM"]
@@ -255,7 +255,8 @@ def test_without_slurm_it_says_so_and_looks_at_the_rest(work: Path, rows: str) -
 
 def test_it_imports_no_heavy_library(work: Path, rows: str) -> None:
     code = (
-        f"import sys; from hala_hpc.doctor import doctor; doctor({[f'work={work}', rows]!r}); "
+        "import sys; from hala_hpc.doctor.__main__ import doctor; "
+        f"doctor({[f'work={work}', rows]!r}); "
         "found = [m for m in ('torch', 'transformers', 'vllm', 'pyarrow') if m in sys.modules]; "
         "assert not found, found"
     )
@@ -291,22 +292,22 @@ def test_times_and_devices_are_read_as_slurm_writes_them() -> None:
         "45": 45,
         "00:00:30": 1,
     }
-    assert {text: fields.minutes(text) for text in times} == times
-    assert [fields.seconds(text) for text in ("00:00:20", "5", "1-00:01:00", "")] == [
+    assert {text: parsing.minutes(text) for text in times} == times
+    assert [parsing.seconds(text) for text in ("00:00:20", "5", "1-00:01:00", "")] == [
         20,
         5,
         86460,
         0,
     ]
     sizes = {"262144": 262144, "256G": 262144, "1T": 1048576, "UNLIMITED": None, "0": 0}
-    assert {text: fields.megabytes(text) for text in sizes} == sizes
-    assert fields.gpus("gpu:h100:8(S:0-1),gpu:a100:2,mps:100") == {"h100": 8, "a100": 2}
-    assert fields.gpus("gpu:4") == {"": 4}
-    assert fields.gpus("(null)") == {}
-    assert fields.devices("cpu=10,mem=1T,gres/gpu:h100=2") == {
+    assert {text: parsing.megabytes(text) for text in sizes} == sizes
+    assert parsing.gpus("gpu:h100:8(S:0-1),gpu:a100:2,mps:100") == {"h100": 8, "a100": 2}
+    assert parsing.gpus("gpu:4") == {"": 4}
+    assert parsing.gpus("(null)") == {}
+    assert parsing.devices("cpu=10,mem=1T,gres/gpu:h100=2") == {
         "cpu": 10,
         "mem": 1048576,
         "gres/gpu:h100": 2,
     }
-    assert fields.names("ALL") == ()
-    assert fields.names("a,b") == ("a", "b")
+    assert parsing.names("ALL") == ()
+    assert parsing.names("a,b") == ("a", "b")

@@ -8,8 +8,8 @@ from corpora import KNOWN
 from tiny_models import TRANSLATE, make_tokenizer
 
 from hala_hpc.demo.tiny_models import Size, build_model
-from hala_hpc.engines.generate import Generator, Request
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.engine import Generator, Request
 
 ANSWER_TOKENS = 12
 

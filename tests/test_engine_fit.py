@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hala_hpc.engines.engine_fit import Gpu, misfits
-from hala_hpc.engines.model_need import read_need
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.memory_check import Gpu, misfits
+from hala_hpc.engines.generation.vllm.memory_need import read_need
 
 GB = 2**30
 H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0), 80 * GB)

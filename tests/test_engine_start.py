@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.engines.engine_errors import is_gpu_out_of_memory
-from hala_hpc.engines.engine_start import compile_facts, engine_options, start_engine
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.startup import compile_facts, engine_options, start_engine
 
 #: vLLM and transformers take seconds to import.
 pytestmark = pytest.mark.slow

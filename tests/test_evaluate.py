@@ -13,9 +13,9 @@ from tiny_models import SENTENCES, trained_model, untrained_model
 from hala_hpc.core.errors import CONFIG, INTERNAL, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.data.score_files import ModelScores, read_scores, score_name
-from hala_hpc.data.scores import rouge_l, score_translations
-from hala_hpc.engines.benchmarks import BenchmarkRun, require_tasks
+from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, require_tasks
+from hala_hpc.engines.evaluation.metrics import rouge_l, score_translations
+from hala_hpc.engines.evaluation.score_files import ModelScores, read_scores, score_name
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
 TASK = """task: tiny_arabic

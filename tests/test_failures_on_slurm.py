@@ -17,8 +17,8 @@ from minislurm_fixture import MINISLURM
 from slow_run import nodes_of
 
 from benchmarks.common.waiting import WAIT_S, wait_until
-from hala_hpc.backends.slurm import SlurmBackend
-from hala_hpc.backends.slurm_ends import JobEnd, element_ends
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.sacct import JobEnd, element_ends
 from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -84,7 +84,7 @@ def test_three_workers_with_the_same_traceback_are_enough(tmp_path: Path, work: 
     node = ended(tmp_path, work, launcher, units=3)
     assert node["state"] == "failed", node
     assert "3 attempts ended with the same traceback, ZeroDivisionError in " in node["why"]
-    assert "hala_hpc/attempt.py, line " in node["why"]
+    assert "hala_hpc/jobs/attempt.py, line " in node["why"]
     assert (work / "latest/corpus").resolve().joinpath("rounds/0001.json").exists()
     told = next(work.glob("corpus-*/attempts/failures-0001.json")).read_text()
     assert kinds(work, 1) == [FailureClass.EXCEPTION] * 3, told

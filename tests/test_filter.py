@@ -13,15 +13,15 @@ from corpora import pair, write_corpus
 from plain_out import PlainInputs, PlainOut, run_plain
 from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
 
-import hala_hpc.engines.generate
+import hala_hpc.engines.generation.vllm.engine
 from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
-from hala_hpc.data.corpus import Row, count_rows, read_rows
-from hala_hpc.engines.best_rows import BestRows, summary_of
-from hala_hpc.engines.generate import Completion, Request
-from hala_hpc.engines.row_work import Answer, Rejection
-from hala_hpc.gate import add_up
+from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
+from hala_hpc.engines.generation.row_program import Answer, Rejection
+from hala_hpc.engines.generation.top_rows import BestRows, summary_of
+from hala_hpc.engines.generation.vllm.engine import Completion, Request
+from hala_hpc.jobs.closing import add_up
 from hala_hpc.stages.filter import Filter, JudgeTask, Settings
 
 sys.path.insert(0, str(Path(__file__).parent / "standin"))
@@ -70,7 +70,7 @@ def stage_of(**given: Any) -> Filter:
 @pytest.fixture
 def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Runs a filter with the stand-in over 300 pairs of which each rule rejects one."""
-    monkeypatch.setattr(hala_hpc.engines.generate, "Generator", ScoringStandIn)
+    monkeypatch.setattr(hala_hpc.engines.generation.vllm.engine, "Generator", ScoringStandIn)
     make_tokenizer(tmp_path / "model")
     rows = [sentence(number) for number in range(300)]
     rows[40:40] = GOOD[1:3]

@@ -9,14 +9,9 @@ from test_readme import ROOT, blocks
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
-from hala_hpc.core.records import (
-    AttemptRecord,
-    FailureReason,
-    NodeConfig,
-    RunNodeRecord,
-    RunRecord,
-)
-from hala_hpc.run_folder import run_file
+from hala_hpc.core.job_records import AttemptRecord, FailureReason
+from hala_hpc.core.records import NodeConfig, RunNodeRecord, RunRecord
+from hala_hpc.core.run import run_file
 
 MISSED = ", which it waits for, was not finished"
 

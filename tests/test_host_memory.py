@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.waiting import WAIT_S
+from hala_hpc.core.cgroup_memory import MemoryRecord, explain_death, version_1, version_2
 from hala_hpc.core.files import read_json
-from hala_hpc.core.host_memory import MemoryRecord, explain_death, version_1, version_2
 
 LIMIT_MIB = 256
 #: A worker whose model code is another program, in a group of its own where one is given.

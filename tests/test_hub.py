@@ -8,8 +8,8 @@ import pytest
 from command_line import launch, recipe
 
 from hala_hpc.core.hub import is_hub_id, is_hub_off, model_folder
-from hala_hpc.data.sources import is_offline
-from hala_hpc.engines.packing_leak import packing_faults
+from hala_hpc.data.readers.sources import is_offline
+from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
 #: Values of HF_HUB_OFFLINE, and whether huggingface_hub reads them as off.
 VALUES = {

@@ -11,16 +11,16 @@ from random import Random
 import pytest
 from held import Held
 
+from benchmarks.common.moving_files import steady
+from benchmarks.common.rows_check import RowsCheck, left_over
 from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.kill_blows import AtCall, AtInstant, Blow
-from benchmarks.kill_log import losses
-from benchmarks.kill_node import KillNode, Shape
-from benchmarks.kill_run import KillRun
-from benchmarks.kills import wrong_writer
-from benchmarks.moving_files import steady
-from benchmarks.rows_check import RowsCheck, left_over
+from benchmarks.kills.campaign import wrong_writer
+from benchmarks.kills.kinds import AtCall, AtInstant, Blow
+from benchmarks.kills.log import losses
+from benchmarks.kills.node import KillNode, Shape
+from benchmarks.kills.run import KillRun
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.data.corpus import Row
+from hala_hpc.data.corpus.reader import Row
 
 pytestmark = [
     pytest.mark.slow,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from hala_hpc.data.language import Languages
-from hala_hpc.data.scripts import letters, script_share
+from hala_hpc.data.text.language import Languages
+from hala_hpc.data.text.scripts import letters, script_share
 
 
 @pytest.fixture(scope="module")

@@ -42,31 +42,47 @@ def test_help_of_a_stage_explains_every_setting() -> None:
         assert unexplained == []
 
 
+#: What every command must do: start Python, import pydantic and make one type.
+LEAST = """
+from hala_hpc.core.startup import start_quickly
+start_quickly()
+from pydantic import BaseModel
+class Type(BaseModel):
+    number: int = 1
+Type(number=2)
+"""
+
+
+def cpu_s(command: list[str]) -> float:
+    """Seconds of CPU that a command takes, user and system."""
+    child = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return usage.ru_utime + usage.ru_stime
+
+
 @pytest.mark.alone
-def test_a_dry_run_of_the_whole_hala_recipe_takes_less_than_a_third_of_a_second_of_cpu(
+def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command_must(
     tmp_path: Path,
 ) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "compileall", "-q", str(Path(__file__).parent.parent / "hala_hpc")],
-        check=True,
-        timeout=WAIT_S,
-    )
-    seconds: list[float] = []
-    while len(seconds) < 30 and min(seconds, default=1.0) >= 0.3:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "hala_hpc.launch", *HALA, f"work={tmp_path}/work"],
-            stdout=subprocess.DEVNULL,
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        seconds.append(usage.ru_utime + usage.ru_stime)
-    # The least of several: what the machine does beside it only adds.
-    assert min(seconds) < 0.3
+    package = str(Path(__file__).parent.parent / "hala_hpc")
+    subprocess.run([sys.executable, "-m", "compileall", "-q", package], check=True)
+    dry_run = ["-m", "hala_hpc.launch", *HALA, f"work={tmp_path}/work"]
+    seconds: list[tuple[float, float]] = []
+    # In turns, and the least of several: what the machine does beside it only adds, and its speed
+    # counts for both. 2.4 is 0.3 s on a machine where the least is 0.125 s.
+    while len(seconds) < 30:
+        seconds.append((cpu_s(dry_run), cpu_s(["-c", LEAST])))
+        whole, least = map(min, zip(*seconds, strict=True))
+        if whole < 2.4 * least and len(seconds) >= 5:
+            break
+    assert whole < 2.4 * least
+    assert whole < 0.5
 
 
 def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from hala_hpc.commands.startup import start_quickly; start_quickly(); "
+        "import sys; from hala_hpc.core.startup import start_quickly; start_quickly(); "
         "from hala_hpc.launch import launch; "
         f"assert launch({[*HALA, f'work={tmp_path}/work']!r}) == 0; "
         f"found = [m for m in {HEAVY!r} if m in sys.modules]; assert not found, found"
@@ -124,7 +140,7 @@ def test_a_word_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
     )
     line = recipe(tmp_path, text)
     made = (
-        "from hala_hpc.command import read_line; "
+        "from hala_hpc.commands.command_line import read_line; "
         f"line = read_line(['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']); "
         "settings = line.nodes['arabic'].settings; print(settings.target, settings.source)"
     )

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "hala_hpc"
@@ -21,16 +22,20 @@ HEAVY = {
     "sacrebleu",
     "rouge_score",
 }
-#: What a layer may import of the others; the top (launch, worker, ...) may import all.
+#: What each room may import of the others, lowest room first.
 ALLOWED = {
     "core": {"core"},
     "data": {"core", "data"},
-    "demo": {"core", "data", "demo"},
-    "engines": {"core", "data", "engines"},
-    "stages": {"core", "data", "demo", "engines", "stages"},
     "backends": {"core", "backends"},
+    "engines": {"core", "data", "engines"},
+    "demo": {"core", "data", "engines", "demo"},
+    "stages": {"core", "data", "engines", "stages"},
     "jobs": {"core", "data", "engines", "backends", "jobs"},
+    "commands": {"core", "data", "engines", "backends", "jobs", "commands"},
+    "doctor": {"core", "data", "engines", "backends", "jobs", "commands", "doctor"},
 }
+#: Files that are the story of one command or job each; they may import every room.
+DOORS = {"launch", "status", "logs", "retry", "cancel", "worker", "gate"}
 
 
 def imports(path: Path, top_only: bool = False) -> Iterator[str]:
@@ -43,15 +48,53 @@ def imports(path: Path, top_only: bool = False) -> Iterator[str]:
             yield node.module or ""
 
 
+def own_imports(path: Path) -> Iterator[str]:
+    """Dotted names of this package that a file imports, without the name of the package."""
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        if package == PACKAGE.name and rest:
+            yield rest
+
+
+def test_every_file_stands_in_a_room_or_is_a_door() -> None:
+    files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert files == DOORS
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert rooms == set(ALLOWED)
+
+
 def test_no_import_points_upwards() -> None:
     wrong = []
     for layer, allowed in ALLOWED.items():
         for path in (PACKAGE / layer).rglob("*.py"):
-            for name in imports(path):
-                parts = name.split(".")
-                if parts[0] == "hala_hpc" and len(parts) > 1 and parts[1] not in allowed:
+            for name in own_imports(path):
+                if name.split(".")[0] not in allowed:
                     wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert wrong == []
+
+
+def test_nothing_imports_a_door() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in PACKAGE.rglob("*.py")
+        for name in own_imports(path)
+        # The console script starts at `__main__`.
+        if name.split(".")[0] in DOORS and path != PACKAGE / "__main__.py"
+    ]
+    assert wrong == []
+
+
+def test_files_do_not_import_each_other_in_a_circle() -> None:
+    files = {module_of(path): path for path in PACKAGE.rglob("*.py")}
+    graph = TopologicalSorter(
+        {module: files.keys() & set(own_imports(path)) for module, path in files.items()}
+    )
+    graph.prepare()  # raises CycleError, which names the circle
+
+
+def module_of(path: Path) -> str:
+    """The dotted name of a file without the name of the package."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
 
 
 def test_core_needs_the_standard_library_and_pydantic_only() -> None:
@@ -74,13 +117,24 @@ def test_no_heavy_library_is_imported_at_the_top_of_a_file() -> None:
     assert wrong == []
 
 
+def texts_of(path: Path) -> Iterator[str]:
+    """The strings of a file but its docstrings, and what it imports from others."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
+    yield from (name for name in imports(path) if not name.startswith(PACKAGE.name))
+
+
 def test_slurm_words_stand_in_the_slurm_backend_only() -> None:
     words = ("submitit", "SBATCH_", "#SBATCH", "squeue", "sacct", "scontrol", "scancel")
     wrong = [
         f"{path.relative_to(PACKAGE)}: {word}"
         for path in PACKAGE.rglob("*.py")
-        if not (path.parent.name == "backends" and path.name.startswith("slurm"))
+        if path.parent != PACKAGE / "backends" / "slurm"
+        for text in texts_of(path)
         for word in words
-        if word in path.read_text(encoding="utf-8")
+        if word in text
     ]
     assert wrong == []

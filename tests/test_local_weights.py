@@ -14,14 +14,14 @@ from slow_run import recipe_word, standin_variables
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import BadNode
-from hala_hpc.engines.local_weights import LocalWeights, root_on, sweep
-from hala_hpc.engines.verified_copy import make_copy, require_same
+from hala_hpc.engines.models.node_local import LocalWeights, root_on, sweep
+from hala_hpc.engines.models.verified_copy import make_copy, require_same
 
 #: Reads a model through its copy until it is told to end.
 READER = """
 import sys
 from pathlib import Path
-from hala_hpc.engines.local_weights import LocalWeights
+from hala_hpc.engines.models.node_local import LocalWeights
 with LocalWeights(sys.argv[1]) as local:
     print(local.path(Path(sys.argv[2])), flush=True)
     sys.stdin.read()

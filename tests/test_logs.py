@@ -14,22 +14,11 @@ from slow_run import recipe_word, standin_variables
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.job_records import AttemptRecord, Claim, FailureReason, FailureReport, Progress
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import (
-    AttemptRecord,
-    Claim,
-    FailureReason,
-    FailureReport,
-    NodeConfig,
-    Progress,
-    Round,
-    RoundSpec,
-    RunNodeRecord,
-    RunRecord,
-    UnitMarker,
-)
+from hala_hpc.core.records import NodeConfig, Round, RoundSpec, RunNodeRecord, RunRecord, UnitMarker
 from hala_hpc.core.resources import Resources
-from hala_hpc.run_folder import run_file
+from hala_hpc.core.run import run_file
 
 #: A node with two workers, in its second round.
 ROUND = Round(

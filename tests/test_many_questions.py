@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from hala_hpc.data.intake import Shape
-from hala_hpc.data.json_lines import Lines, cut_lines, stretches
-from hala_hpc.data.many_questions import plain_fields, read_questions
-from hala_hpc.data.pieces import Held, Piece
-from hala_hpc.data.spill import Reading, read_piece
+from hala_hpc.data.ingest.adapt import Shape
+from hala_hpc.data.ingest.fast_path import plain_fields, read_questions
+from hala_hpc.data.ingest.spill import Reading, read_piece
+from hala_hpc.data.ingest.splits import Held, Piece
+from hala_hpc.data.readers.json_lines import Lines, cut_lines, stretches
 
 TEXTS = ["Hi", "مرحبا\nبكم", "x" * 900, "\u2003 y", "\ufeffz", "```c```"]
 ODD: list[Any] = [None, "", " \n", "\u2003", "\x1c", 0, False, [], {}, ["a"], 7, "a\0b", "\ud800"]
@@ -79,7 +79,7 @@ def test_many_rows_at_once_are_what_they_are_one_by_one(
 
 
 def test_a_field_without_a_name_is_none_of_those_that_are_read() -> None:
-    from hala_hpc.data.adapters import OPENORCA
+    from hala_hpc.data.readers.adapters import OPENORCA
 
     row = {"question": "q", "response": "a", "": "x", "more": "y", "input": "z"}
     questions = read_questions(json.dumps(row).encode() + b"\n", OPENORCA)
@@ -103,7 +103,7 @@ def test_stretches_cover_a_file_whatever_its_lines_are(tmp_path: Path) -> None:
 
 
 def test_rows_that_need_a_look_are_read_one_by_one() -> None:
-    from hala_hpc.data.adapters import ALPACA
+    from hala_hpc.data.readers.adapters import ALPACA
 
     assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"))) == ALPACA
     renamed = plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), {"problem": "instruction"}))

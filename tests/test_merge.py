@@ -12,7 +12,7 @@ from random_models import LFM2_KEYS, random_cohere2, random_lfm2
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
-from hala_hpc.data.tensors import tensor_headers, tensors
+from hala_hpc.engines.models.tensors import tensor_headers, tensors
 
 
 @pytest.fixture(scope="module")

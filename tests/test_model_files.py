@@ -7,8 +7,8 @@ import pytest
 from command_line import launch, recipe
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.data.model_files import require_model
-from hala_hpc.data.tensors import weight_bytes
+from hala_hpc.engines.models.files import require_model
+from hala_hpc.engines.models.tensors import weight_bytes
 
 
 def write_model(folder: Path, name: str = "model.safetensors") -> Path:

@@ -14,7 +14,7 @@ from held import STANDIN
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.ports import free_port
-from hala_hpc.engines.gpu_cards import processes_on, product_fault, uncorrected_errors
+from hala_hpc.jobs.gpu_cards import processes_on, product_fault, uncorrected_errors
 
 #: Prints what the look at a node says, or raises.
 CHECK = """
@@ -22,7 +22,7 @@ import os, sys
 from pathlib import Path
 from hala_hpc.core.errors import BadNode, Retry, UserError
 from hala_hpc.core.resources import Resources
-from hala_hpc.engines.node_check import check_node
+from hala_hpc.jobs.node_health import check_node
 gpus, ranks, work = sys.argv[1:]
 check = "UNCHECKED" not in os.environ
 try:

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from hala_hpc.data.check_settings import CheckSettings
-from hala_hpc.data.output_checks import OutputChecks
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.checks.translation import OutputChecks
 
 LONG = (
     "The old city was quiet that morning, and people walked slowly toward the big market, where"

@@ -11,9 +11,9 @@ from random_models import random_cohere2, random_lfm2
 from tiny_models import make_tiny_model
 from token_folders import make_tokens
 
-from hala_hpc.engines.packing import pack
-from hala_hpc.engines.packing_leak import LEAK, leak_of, packing_faults
-from hala_hpc.engines.training_data import load, make_collator
+from hala_hpc.engines.training.dataset import load, make_collator
+from hala_hpc.engines.training.tokens.packing import pack
+from hala_hpc.engines.training.tokens.packing_check import LEAK, leak_of, packing_faults
 
 
 def lengths_like_real_ones(number: int, longest: int) -> list[int]:

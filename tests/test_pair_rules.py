@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from tiny_models import SENTENCES
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.data.corpus import part_name
-from hala_hpc.data.corpus_writer import CorpusWriter
-from hala_hpc.data.pair_checker import PairChecker
-from hala_hpc.data.pair_duplicates import RepeatedPairs
-from hala_hpc.data.pair_rules import PairRules, Rule
+from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
+from hala_hpc.data.checks.pair_filters import PairChecker
+from hala_hpc.data.checks.pair_settings import PairRules, Rule
+from hala_hpc.data.corpus.reader import part_name
+from hala_hpc.data.corpus.writer import CorpusWriter
 
 ENGLISH = "The committee has decided to postpone the meeting until the end of the month."
 ARABIC = "قررت اللجنة تأجيل الاجتماع حتى نهاية الشهر."

@@ -12,13 +12,13 @@ from corpora import pair, write_corpus
 from plain_out import PlainOut
 
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import REJECTED, Kind, Row, part_name
-from hala_hpc.engines.generate import Completion
-from hala_hpc.engines.row_work import Ask, Rejection, RowProgram, Work
-from hala_hpc.engines.settings import EngineSettings
-from hala_hpc.engines.unit_feed import UnitFeed
-from hala_hpc.engines.unit_files import check_unit
-from hala_hpc.engines.unit_pieces import UnitPieces
+from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name
+from hala_hpc.engines.generation.row_program import Ask, Rejection, RowProgram, Work
+from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.unit_state import UnitPieces
+from hala_hpc.engines.generation.vllm.engine import Completion
 
 sys.path.insert(0, str(Path(__file__).parent / "standin"))
 from standin_engine import StandInGenerator, arabic

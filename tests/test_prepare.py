@@ -14,7 +14,7 @@ from plain_out import run_plain
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import UserError
-from hala_hpc.data.corpus import read_part, read_rows
+from hala_hpc.data.corpus.reader import read_part, read_rows
 
 GREETINGS = ["مرحبا بالعالم", "صباح الخير", "كيف حالك؟", "شكرا جزيلا", "إلى اللقاء"]
 

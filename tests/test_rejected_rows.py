@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from command_line import Ended, launch, recipe
 
-from benchmarks.kill_node import empty_model
-from hala_hpc.data.corpus import read_rows
+from benchmarks.kills.node import empty_model
+from hala_hpc.data.corpus.reader import read_rows
 
 STANDIN = str(Path(__file__).parent / "standin")
 #: The stand-in has no answer to texts with this word.

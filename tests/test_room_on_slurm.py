@@ -10,8 +10,8 @@ from command_line import command, launch
 from held import Held
 from slow_run import launcher_word, nodes_of, recipe_word
 
+from benchmarks.common.own_slurm import accounting, answer, own_slurm
 from benchmarks.common.waiting import wait_until
-from benchmarks.own_slurm import accounting, answer, own_slurm
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 #: Seconds after which a run is taken not to end at all: fifty jobs share the cores.

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hala_hpc.data.segments import (
+from hala_hpc.data.segmentation.segments import (
     Layout,
     Segment,
     around_spans,
@@ -15,7 +15,7 @@ from hala_hpc.data.segments import (
     lost_spans,
     smaller,
 )
-from hala_hpc.data.spans import Span, protected_spans
+from hala_hpc.data.segmentation.spans import Span, protected_spans
 
 
 def words(text: str) -> int:
@@ -293,7 +293,7 @@ HOSTILE = [
 
 COUNT_CALLS = """
 import sys
-from hala_hpc.data.segments import around_spans, lay_out, smaller
+from hala_hpc.data.segmentation.segments import around_spans, lay_out, smaller
 lay_out("a. b", 1, len)  # imports
 
 def calls(text):

@@ -17,9 +17,9 @@ from token_folders import make_tokens
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
-from hala_hpc.data.tensors import tensor_headers
-from hala_hpc.engines.examples import NOT_LEARNT, Example, ExampleMaker
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.models.tensors import tensor_headers
+from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {
@@ -90,7 +90,7 @@ def test_all_turns_of_the_assistant_are_learnt_with_their_ends(folder: Path) -> 
 
 
 def test_a_prompt_is_tokenized_as_when_the_model_is_asked(folder: Path) -> None:
-    from hala_hpc.engines.prompts import Prompter
+    from hala_hpc.engines.generation.prompts import Prompter
 
     words = tokenizer(folder / "model")
     (example,) = ExampleMaker(words, 256).encode([messages("", "Hello", "Good morning.")[1:]])

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.common.waiting import WAIT_S
 from benchmarks.common.waiting import wait_until as wait_until_seen
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.errors import NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
@@ -26,7 +26,7 @@ SMALL = Resources(cpus_per_rank=1, mem_gb=1, timeout_min=5)
 NOTE = """
 import json, os, time
 from pathlib import Path
-from hala_hpc.backends.slurm import task_environment
+from hala_hpc.backends.slurm.backend import task_environment
 seen = task_environment()
 note = Path({folder!r}) / (seen["HALA_JOB_ID"] + "-" + seen["RANK"] + "-" + seen["HALA_RESTARTS"])
 note.write_text(json.dumps(dict(os.environ, **seen, now=time.time())))
@@ -200,7 +200,7 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
 def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> None:
     module = write_program(tmp_path, "")
     inner = f"""
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 os.environ["HF_TOKEN"] = "canary"

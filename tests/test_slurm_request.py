@@ -11,12 +11,12 @@ import pytest
 from command_line import STAGES
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.backends.slurm import NO_SBATCH, SlurmBackend, task_environment
-from hala_hpc.backends.slurm_words import EXPORTED
+from hala_hpc.backends.slurm.backend import NO_SBATCH, SlurmBackend, task_environment
+from hala_hpc.backends.slurm.options import EXPORTED
 from hala_hpc.core.errors import Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.places import find_toml, read_toml, shipped_folder
+from hala_hpc.core.paths import find_toml, read_toml, shipped_folder
 from hala_hpc.core.resources import Resources
 
 
@@ -124,10 +124,10 @@ def test_fifty_commands_cost_little_time_and_import_nothing_heavy(tmp_path: Path
     program = f"""
 import sys, time
 from pathlib import Path
-from hala_hpc.backends.slurm import SlurmBackend
+from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.places import find_toml, read_toml
+from hala_hpc.core.paths import find_toml, read_toml
 from hala_hpc.core.resources import Resources
 job = Job("a", print, ((1,),) * 9, sys.executable, Resources(), Path({str(tmp_path)!r}))
 for _ in range(50):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from hala_hpc.data.spans import protected_spans, without_spans
+from hala_hpc.data.segmentation.spans import protected_spans, without_spans
 
 
 def found(text: str) -> list[tuple[str, str]]:
@@ -137,7 +137,7 @@ HOSTILE = [
 
 COUNT_CALLS = """
 import sys
-from hala_hpc.data.spans import protected_spans
+from hala_hpc.data.segmentation.spans import protected_spans
 
 def calls(text):
     count = 0
@@ -155,7 +155,7 @@ for part in PARTS:
 """
 # What a search inside of `re` reads is no call: were that quadratic, a megabyte would take hours.
 READ_A_MEGABYTE = """
-from hala_hpc.data.spans import protected_spans
+from hala_hpc.data.segmentation.spans import protected_spans
 
 for part in PARTS:
     protected_spans(part * (2**20 // len(part)))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from command_line import launch, recipe
 
+from hala_hpc.commands.planning.plan import results_in
 from hala_hpc.core.fingerprint import LENGTH, fingerprint, is_fingerprint
-from hala_hpc.plan import results_in
 
 STATE = (
     "import gc, json, os, sys; print(json.dumps([gc.get_threshold()[0] == {threshold}, "
@@ -23,7 +23,7 @@ def printed(code: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["hala_hpc", "hala_hpc.data.corpus"])
+@pytest.mark.parametrize("name", ["hala_hpc", "hala_hpc.data.corpus.reader"])
 def test_an_import_changes_nothing_for_the_process(name: str) -> None:
     before = "import gc; threshold = gc.get_threshold()[0]; "
     after = STATE.format(threshold="threshold")
@@ -69,7 +69,7 @@ def test_a_run_goes_on_from_another_folder(
     (tmp_path / "mine.toml").write_text('backend = "local"\n')
     words = ["recipe=recipe.toml", "launcher=./mine.toml", f"work={work}"]
     assert launch("stage=all", *words, cwd=tmp_path).code == 0
-    from hala_hpc.run_folder import read_run
+    from hala_hpc.core.run import read_run
 
     monkeypatch.chdir("/")
     run = read_run(work)

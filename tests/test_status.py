@@ -14,7 +14,7 @@ from says import says
 from slow_run import launcher_word, nodes_of, recipe_word, standin_variables
 
 from benchmarks.common.waiting import WAIT_S, wait_until
-from hala_hpc.backends.slurm_reasons import plain_reason
+from hala_hpc.backends.slurm.pending_reasons import plain_reason
 
 pytestmark = pytest.mark.kinds
 

@@ -1,6 +1,6 @@
 """Tables for a terminal."""
 
-from hala_hpc.text_table import text_table
+from hala_hpc.commands.text_table import text_table
 
 
 def test_words_stand_to_the_left_and_columns_of_numbers_to_the_right() -> None:

@@ -14,11 +14,11 @@ from tiny_models import make_tokenizer
 from token_folders import make_tokens, tokenized
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.data.corpus import part_name
-from hala_hpc.data.corpus_writer import CorpusWriter
-from hala_hpc.engines.examples import NOT_LEARNT
-from hala_hpc.engines.prompts import Prompter
-from hala_hpc.engines.training_data import load
+from hala_hpc.data.corpus.reader import part_name
+from hala_hpc.data.corpus.writer import CorpusWriter
+from hala_hpc.engines.generation.prompts import Prompter
+from hala_hpc.engines.training.dataset import load
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 

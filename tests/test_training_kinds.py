@@ -12,12 +12,17 @@ from real_ranks import Ranks, losses_of
 from tiny_models import SENTENCES
 from token_folders import make_tokens
 
-from hala_hpc.data.tensors import tensor_headers, tensors
-from hala_hpc.engines.metrics_file import METRICS_FILE, MetricsFile, StepFigures, read_metrics
-from hala_hpc.engines.model_flops import flops_per_token
+from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
-from hala_hpc.engines.training_metrics import curve
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.models.tensors import tensor_headers, tensors
+from hala_hpc.engines.training.metrics import curve
+from hala_hpc.engines.training.metrics_file import (
+    METRICS_FILE,
+    MetricsFile,
+    StepFigures,
+    read_metrics,
+)
+from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.stages.sft import Sft
 
 QUICK: dict[str, Any] = {

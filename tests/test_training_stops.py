@@ -19,17 +19,17 @@ from token_folders import make_tokens
 from training_steps import steps
 
 from benchmarks.common.waiting import wait_until
-from benchmarks.stop_blows import STOPS, is_saving
-from benchmarks.stop_node import Shape, StopNode, StopRun
-from benchmarks.stops import Asked, calm_weights, stop_all, summary
+from benchmarks.stops.campaign import Asked, calm_weights, stop_all, summary
+from benchmarks.stops.kinds import STOPS, is_saving
+from benchmarks.stops.node import Shape, StopNode, StopRun
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, RETRY, FailureClass, RankHung, UserError
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.engines.running_engine import require_engine
-from hala_hpc.engines.step_watchdog import Behind, StepWatchdog, behind
-from hala_hpc.engines.training import Training
-from hala_hpc.engines.training_settings import TrainingSettings
-from hala_hpc.engines.training_watch import LEAVING_S
+from hala_hpc.engines.training.callbacks import LEAVING_S
+from hala_hpc.engines.training.running_engine import require_engine
+from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.watchdog import Behind, StepWatchdog, behind
 
 #: Sixteen steps on 96 pairs in a few seconds, each of them a point of the curve.
 QUICK: dict[str, Any] = {
@@ -242,7 +242,7 @@ def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -
 def test_a_hang_is_told_once_and_long_work_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hala_hpc.engines.step_watchdog.LOOK_S", 0.02)
+    monkeypatch.setattr("hala_hpc.engines.training.watchdog.LOOK_S", 0.02)
     told: list[RankHung] = []
     out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, leave=told.append)
     # A look that comes late counts as two: whatever holds this process up, that is no hang.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.sft_turns import Running, Took, race
+from benchmarks.sft.turns import Running, Took, race
 
 #: Writes the time of each of as many steps as the second word says, after some work; then fails
 #: where the third says so.

@@ -9,10 +9,10 @@ from plain_out import PlainInputs, PlainOut, run_plain
 from tiny_models import SENTENCES, make_tokenizer, trained_model
 
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
-from hala_hpc.data.corpus import REJECTED, Row, part_name, read_part
-from hala_hpc.data.corpus_writer import CorpusWriter
-from hala_hpc.engines.prompts import Prompter, fill
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.data.corpus.reader import REJECTED, Row, part_name, read_part
+from hala_hpc.data.corpus.writer import CorpusWriter
+from hala_hpc.engines.generation.prompts import Prompter, fill
+from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.stages.translate import Settings, Translate
 
 ENGINE = {"dtype": "float32", "cpu_cache_gb": 0.1}

@@ -6,9 +6,9 @@ The model here is a function of the words it is asked: no engine.
 from collections.abc import Callable
 from typing import Any
 
-from hala_hpc.data.check_settings import CheckSettings
-from hala_hpc.data.corpus import Row
-from hala_hpc.engines.row_work import AS_SET, Answer, Ask, Rejection
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.corpus.reader import Row
+from hala_hpc.engines.generation.row_program import AS_SET, Answer, Ask, Rejection
 from hala_hpc.stages.translate import ConversationTask, PairTask, Settings, TranslationTask
 
 #: The only English words, and what they are in Arabic.

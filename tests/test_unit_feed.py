@@ -14,11 +14,11 @@ from plain_out import PlainOut
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Facts
-from hala_hpc.data.corpus import REJECTED, Kind, Row, part_name, read_part
-from hala_hpc.engines.row_work import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
-from hala_hpc.engines.settings import EngineSettings
-from hala_hpc.engines.unit_feed import UnitFeed
-from hala_hpc.engines.unit_files import check_unit
+from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
+from hala_hpc.engines.generation.row_program import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
+from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.unit_files import check_unit
 
 sys.path.insert(0, str(Path(__file__).parent / "standin"))
 from standin_engine import TOO_MUCH, StandInGenerator, arabic

@@ -15,7 +15,7 @@ from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, FailureClass
 from hala_hpc.core.files import read_json
-from hala_hpc.engines.watchdog import LOOK_S, OWN_WORDS_S
+from hala_hpc.engines.generation.vllm.watchdog import LOOK_S, OWN_WORDS_S
 
 pytestmark = pytest.mark.kinds
 
@@ -27,7 +27,7 @@ import os, signal, sys, time
 from multiprocessing import Process
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import Retry
-from hala_hpc.engines.watchdog import EngineWatch
+from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
 def leave(reason):
     print(reason, flush=True)
     os._exit(75)
@@ -50,9 +50,9 @@ REAL = (
     + """
 os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
 if __name__ == "__main__":
-    from hala_hpc.engines.engine_start import start_engine
-    from hala_hpc.engines.settings import EngineSettings
-    from hala_hpc.engines.watchdog import engine_processes
+    from hala_hpc.engines.generation.vllm.startup import start_engine
+    from hala_hpc.engines.generation.settings import EngineSettings
+    from hala_hpc.engines.generation.vllm.watchdog import engine_processes
     settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=4)
     llm = start_engine(sys.argv[1], settings)
     from vllm import SamplingParams
@@ -189,7 +189,7 @@ def test_an_engine_that_is_replaced_is_no_dead_engine() -> None:
 
 
 def test_another_error_goes_its_own_way() -> None:
-    from hala_hpc.engines.watchdog import EngineWatch
+    from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
 
     with pytest.raises(ValueError, match="mine"), EngineWatch(60, print):
         raise ValueError("mine")
@@ -213,7 +213,7 @@ def test_an_engine_death_that_vllm_tells_of_is_tried_again() -> None:
     from vllm.v1.engine.exceptions import EngineDeadError
 
     from hala_hpc.core.errors import Retry
-    from hala_hpc.engines.watchdog import EngineWatch
+    from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
 
     with pytest.raises(Retry, match="the engine failed"), EngineWatch(60, print):
         raise EngineDeadError
@@ -232,9 +232,9 @@ sys.exit(Supervisor(Artifact(Path(folder)), 0).run())
 HANGING = """
 import sys, time
 from pathlib import Path
-from hala_hpc.job_out import JobOut
+from hala_hpc.jobs.output import JobOut
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.engines.watchdog import EngineWatch
+from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
 folder, worker, attempt = sys.argv[-3:]
 out = JobOut(Artifact(Path(folder)), None, int(worker), attempt)
 with EngineWatch(0.5, out.leave) as watch:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from held import Held
 
+from benchmarks.common.moving_files import steady
+from benchmarks.common.rows_check import RowsCheck, left_over
 from benchmarks.common.waiting import WAIT_S, wait_until
-from benchmarks.kill_node import KillNode, Shape
-from benchmarks.moving_files import steady
-from benchmarks.rows_check import RowsCheck, left_over
+from benchmarks.kills.node import KillNode, Shape
 from benchmarks.unequal import told, who_made
 from hala_hpc.core.artifact import Artifact
 

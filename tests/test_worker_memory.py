@@ -14,8 +14,8 @@ def held_mb():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 """
 ANSWERS = """
-from hala_hpc.engines.answers import Answers, key_of
-from hala_hpc.engines.row_work import Answer, Ask
+from hala_hpc.engines.generation.answer_cache import Answers, key_of
+from hala_hpc.engines.generation.row_program import Answer, Ask
 answers, before = Answers(), held_mb()
 for number in range(20_000):
     answers.put(key_of(Ask(str(number))), Answer("x" * 3000))
@@ -24,10 +24,10 @@ print(held_mb() - before)
 """
 SHARDS = """
 from pathlib import Path
-from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.core.environment import prepare_environment
 prepare_environment()
-from hala_hpc.data.corpus import part_name, read_part
-from hala_hpc.data.corpus_writer import CorpusWriter
+from hala_hpc.data.corpus.reader import part_name, read_part
+from hala_hpc.data.corpus.writer import CorpusWriter
 path = Path(sys.argv[1]) / part_name(0)
 def write_and_read(rows):
     with CorpusWriter(path, "pairs") as writer:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from hala_hpc.engines.job_environment import prepare_environment
+from hala_hpc.core.environment import prepare_environment
 
 # Before anybody imports torch: on a busy machine, threads that spin cost models so small minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

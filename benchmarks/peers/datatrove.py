@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.engines.job_environment import JOB_ENVIRONMENT
+from hala_hpc.core.environment import JOB_ENVIRONMENT
 
 #: Seconds for a round, the server's start among them, before it counts as broken.
 PATIENCE_S = 900

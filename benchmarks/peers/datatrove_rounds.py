@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from hala_hpc.engines.engine_start import CPU_OPTIONS
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.startup import CPU_OPTIONS
 
 
 class DatatroveRounds:

@@ -1,26 +1,28 @@
 """The folder of one node's results. Nothing else knows the names inside it."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.records import (
-    AttemptRecord,
-    Claim,
-    ErrorReport,
-    FailureReason,
-    FailureReport,
-    Jobs,
-    NodeConfig,
-    NodeSummary,
-    Progress,
-    Round,
-    RoundFailures,
-    UnitMarker,
-    WorkerLease,
-)
+from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, UnitMarker
+
+# A command that plans reads none of these: they are imported where they are read.
+if TYPE_CHECKING:
+    from hala_hpc.core.job_records import (
+        AttemptRecord,
+        Claim,
+        ErrorReport,
+        FailureReason,
+        FailureReport,
+        Progress,
+        RoundFailures,
+        WorkerLease,
+    )
 
 #: A worker whose sign of life is older than this is taken for dead, in seconds.
 ALIVE_S = 60
@@ -210,15 +212,21 @@ class Artifact:
 
     def failure(self) -> FailureReport | None:
         """Why the node failed; None if it did not."""
+        from hala_hpc.core.job_records import FailureReport
+
         return FailureReport.read(self.failure_file)
 
     def write_failure(self, code: int, reasons: Sequence[FailureReason | str]) -> None:
         """Write down why the node failed; a bare text is a reason of no known class."""
+        from hala_hpc.core.job_records import FailureReason, FailureReport
+
         found = FailureReason.of(reasons)
         FailureReport(code=code, reasons=found, time=time.time()).write(self.failure_file)
 
     def round_failures(self, number: int) -> RoundFailures | None:
         """Why the attempts of a round failed; None if its gate has not looked at it."""
+        from hala_hpc.core.job_records import RoundFailures
+
         return RoundFailures.read(self.failures_file(number))
 
     def attempt(self, name: str) -> AttemptRecord | None:
@@ -226,26 +234,38 @@ class Artifact:
 
         None if it left no record, or a damaged one: both say nothing of its end.
         """
+        from hala_hpc.core.job_records import AttemptRecord
+
         return AttemptRecord.read_if_sound(self.attempt_file(name))
 
     def error_report(self, attempt: str, rank: int) -> ErrorReport | None:
         """Why the model code ended; None if it was killed before the report was whole."""
+        from hala_hpc.core.job_records import ErrorReport
+
         return ErrorReport.read_if_sound(self.error_file(attempt, rank))
 
     def worker_lease(self, worker: int) -> WorkerLease | None:
         """Which attempt may commit for a worker; None if none has begun."""
+        from hala_hpc.core.job_records import WorkerLease
+
         return WorkerLease.read_if_sound(self.lease_file(worker))
 
     def claim(self, unit: int) -> Claim | None:
         """Which worker makes a unit; None if nobody took it, or it is done."""
+        from hala_hpc.core.job_records import Claim
+
         return Claim.read_if_sound(self.claim_file(unit))
 
     def rank_progress(self, worker: int, rank: int = 0) -> Progress | None:
         """The newest word of one rank of a worker; None before its first."""
+        from hala_hpc.core.job_records import Progress
+
         return Progress.read_if_sound(self.progress_file(worker, rank))
 
     def progress(self) -> list[Progress]:
         """The newest word of every worker (rank 0)."""
+        from hala_hpc.core.job_records import Progress
+
         files = sorted((self.folder / "progress").glob("*-0000.json"))
         return [word for word in map(Progress.read_if_sound, files) if word]
 
@@ -256,6 +276,8 @@ class Artifact:
 
 def is_fresh(path: Path) -> bool:
     """Whether a rank wrote its progress within the last minute and has not ended."""
+    from hala_hpc.core.job_records import Progress
+
     if time.time() - path.stat().st_mtime >= ALIVE_S:
         return False
     word = Progress.read_if_sound(path)

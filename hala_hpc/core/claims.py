@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.records import Claim
+from hala_hpc.core.job_records import Claim
 
 
 class Claims:

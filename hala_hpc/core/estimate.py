@@ -182,3 +182,8 @@ class EstimateInputs(NamedTuple):
         if expected:
             return expected.times(rows / expected.rows)
         return TextAmount(rows, rows * TOKENS_OF_ROW)
+
+
+def shown(hours: float) -> str:
+    """Hours as a number with no more digits than an estimate deserves."""
+    return f"{hours:.2f}" if hours < 1 else f"{hours:.1f}" if hours < 10 else f"{hours:,.0f}"

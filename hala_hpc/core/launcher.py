@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
 
-from hala_hpc.core.places import environment_python
+from hala_hpc.core.paths import environment_python
 from hala_hpc.core.resources import GATE_RESOURCES, Resources
 
 

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 from hala_hpc.core.errors import CONFIG, USAGE, UserError, closest
 from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.node import Draft, Node
+from hala_hpc.core.overrides import place_word
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.sweep import expand_sweeps
-from hala_hpc.core.words import place_word
 
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 StageFinder = Callable[[str], type[Stage[Any]]]

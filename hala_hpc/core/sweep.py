@@ -4,9 +4,9 @@ import re
 from typing import Any
 
 from hala_hpc.core.node import Draft
+from hala_hpc.core.overrides import takes_list
 from hala_hpc.core.settings import reference_of, rename_references, strings_in
 from hala_hpc.core.stage import Stage
-from hala_hpc.core.words import takes_list
 
 
 def expand_sweeps(nodes: list[Draft]) -> list[Draft]:

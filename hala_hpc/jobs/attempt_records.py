@@ -22,7 +22,7 @@ from hala_hpc.core.errors import (
     UNAVAILABLE,
     USAGE,
 )
-from hala_hpc.core.records import AttemptRecord
+from hala_hpc.core.job_records import AttemptRecord
 
 #: Rounds have four digits or more, workers five or more.
 NAME = re.compile(r"r(?P<round>\d{4,})-w(?P<worker>\d{5,})-(?P<job>[^-\s]+)-(?P<restarts>\d+)")

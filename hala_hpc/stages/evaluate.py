@@ -12,14 +12,14 @@ from hala_hpc.core.files import link_tree
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import parts, read_pairs
-from hala_hpc.data.model_files import require_model
-from hala_hpc.engines.prompts import fill, missing_places
-from hala_hpc.engines.settings import GenerationSettings
+from hala_hpc.data.corpus.reader import parts, read_pairs
+from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.settings import GenerationSettings
+from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
-    from hala_hpc.data.score_files import ModelScores
-    from hala_hpc.engines.answer_all import AnswerCount
+    from hala_hpc.engines.evaluation.score_files import ModelScores
+    from hala_hpc.engines.generation.batch import AnswerCount
 
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
@@ -103,9 +103,9 @@ class Evaluate(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
-        from hala_hpc.data.score_files import score_name
-        from hala_hpc.engines.answer_all import AnswerCount
-        from hala_hpc.engines.job_environment import prepare_environment
+        from hala_hpc.core.environment import prepare_environment
+        from hala_hpc.engines.evaluation.score_files import score_name
+        from hala_hpc.engines.generation.batch import AnswerCount
 
         prepare_environment()
         told = AnswerCount(out)
@@ -122,7 +122,7 @@ class Evaluate(Stage[Settings]):
 
     def benchmark(self, label: str) -> "ModelScores":
         """Scores of a model in all tasks."""
-        from hala_hpc.engines.benchmarks import BenchmarkRun, run_benchmarks
+        from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, run_benchmarks
 
         settings = self.settings
         path = settings.include_path
@@ -142,10 +142,14 @@ class Evaluate(Stage[Settings]):
 
     def translate(self, label: str, unit: int, out: Out, told: "AnswerCount") -> "ModelScores":
         """Scores of a model's translations; what it said goes into a file beside them."""
-        from hala_hpc.data.score_files import ModelScores, TranslatedSentence, write_translations
-        from hala_hpc.data.scores import METRICS, score_translations
-        from hala_hpc.engines.answer_all import answer_all
-        from hala_hpc.engines.generate import Generator
+        from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
+        from hala_hpc.engines.evaluation.score_files import (
+            ModelScores,
+            TranslatedSentence,
+            write_translations,
+        )
+        from hala_hpc.engines.generation.batch import answer_all
+        from hala_hpc.engines.generation.vllm.engine import Generator
 
         pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
         if not self.settings.tasks:
@@ -179,8 +183,8 @@ class Evaluate(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every task and metric has finite scores over at least one sample."""
-        from hala_hpc.data.score_files import read_scores
-        from hala_hpc.data.scores import METRICS
+        from hala_hpc.engines.evaluation.metrics import METRICS
+        from hala_hpc.engines.evaluation.score_files import read_scores
 
         kind, label = self.parts()[unit]
         names = self.settings.tasks if kind == BENCHMARKS else METRICS
@@ -197,7 +201,7 @@ class Evaluate(Stage[Settings]):
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Write `scores.json`, all models side by side; returns the same."""
-        from hala_hpc.data.score_files import SCORES_FILE, merge_scores, read_scores
+        from hala_hpc.engines.evaluation.score_files import SCORES_FILE, merge_scores, read_scores
 
         units = range(len(marks))
         found = [read_scores(folder, u) for u, folder in zip(units, folders, strict=True)]

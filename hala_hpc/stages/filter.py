@@ -11,16 +11,16 @@ from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Out
-from hala_hpc.data.corpus import REJECTED as REJECTED_ROWS
-from hala_hpc.data.corpus import Kind, Row
-from hala_hpc.data.pair_rules import PairRules, Rule
-from hala_hpc.engines.prompts import fill, missing_places
-from hala_hpc.engines.row_stage import RowSettings, RowStage
+from hala_hpc.data.checks.pair_settings import PairRules, Rule
+from hala_hpc.data.corpus.reader import REJECTED as REJECTED_ROWS
+from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.data.pair_duplicates import RepeatedPairs
-    from hala_hpc.engines.row_work import RowProgram
+    from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
+    from hala_hpc.engines.generation.row_program import RowProgram
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -72,8 +72,8 @@ class JudgeTask:
     """The rules, then one question; the pair itself stays as it is and gets score and verdict."""
 
     def __init__(self, settings: Settings, corpus: Path, kind: Kind = "pairs") -> None:
-        from hala_hpc.data.pair_checker import PairChecker
-        from hala_hpc.engines.row_work import Sampling
+        from hala_hpc.data.checks.pair_filters import PairChecker
+        from hala_hpc.engines.generation.row_program import Sampling
 
         self.settings, self.corpus, self.kind = settings, corpus, kind
         # The probability of `accept`, and the likelier of the two words.
@@ -90,7 +90,7 @@ class JudgeTask:
     @cached_property
     def repeated(self) -> "RepeatedPairs | None":
         """The pairs that repeat an earlier one, found on first use; None when that is no matter."""
-        from hala_hpc.data.pair_duplicates import RepeatedPairs
+        from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
 
         return None if DUPLICATE in self.settings.rules.off else RepeatedPairs(self.corpus)
 
@@ -103,7 +103,7 @@ class JudgeTask:
 
     def program(self, row: Row) -> "RowProgram":
         """The pair with its score when it is good enough."""
-        from hala_hpc.engines.row_work import Ask, Rejection
+        from hala_hpc.engines.generation.row_program import Ask, Rejection
 
         if broken := self.broken_rule(row):
             return Rejection(broken)
@@ -176,7 +176,7 @@ class Filter(RowStage[Settings]):
         """Judge the pairs, once it is known that one token tells the answers apart."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.choices import choice_tokens
+        from hala_hpc.engines.generation.vllm.choices import choice_tokens
 
         tokenizer = AutoTokenizer.from_pretrained(self.inputs.path(self.settings.model))
         choice_tokens(tokenizer, (self.settings.accept, self.settings.reject))
@@ -185,7 +185,7 @@ class Filter(RowStage[Settings]):
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the shards, the best of them where a share is wanted; counts rules and scores."""
         from hala_hpc.core.collected import Collected
-        from hala_hpc.engines.best_rows import BestRows, leave_best, scores_in, summary_of
+        from hala_hpc.engines.generation.top_rows import BestRows, leave_best, scores_in, summary_of
 
         details = super().collect(marks, folders, output)
         scores = scores_in(output, output / REJECTED_ROWS)
@@ -199,7 +199,7 @@ class Filter(RowStage[Settings]):
 
     def rule_counts(self, marks: list[UnitMarker]) -> dict[str, int]:
         """Pairs that each rule rejected, in the order of the rules; those that are off left out."""
-        from hala_hpc.engines.unit_files import rejected_in
+        from hala_hpc.engines.generation.unit_files import rejected_in
 
         rejected = rejected_in(marks)
         off = self.settings.rules.off

@@ -12,7 +12,7 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model, require_safetensors
+from hala_hpc.engines.models.files import require_model, require_safetensors
 
 
 class Settings(StageSettings):
@@ -57,8 +57,12 @@ class Merge(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Merge on the CPU, tensor by tensor."""
-        from hala_hpc.data.carry_over import carry_config, copy_tokenizer, require_same_words
-        from hala_hpc.engines.merging import dtype_of, require_same_shapes, slerp
+        from hala_hpc.engines.models.carry_over import (
+            carry_config,
+            copy_tokenizer,
+            require_same_words,
+        )
+        from hala_hpc.engines.models.merge import dtype_of, require_same_shapes, slerp
 
         base, model = self._folders()
         require_same_shapes(base, model)
@@ -72,7 +76,7 @@ class Merge(Stage[Settings]):
             out.commit(unit)
 
     def _folders(self) -> tuple[Path, Path]:
-        from hala_hpc.data.carry_over import local_model
+        from hala_hpc.engines.models.carry_over import local_model
 
         base = local_model(self.inputs.path(self.settings.base))
         model = local_model(self.inputs.path(self.settings.model))
@@ -89,8 +93,8 @@ class Merge(Stage[Settings]):
         """All tensors of the base are there, in its shapes, and finite."""
         import math
 
-        from hala_hpc.data.tensors import require_finite, tensor_headers, weight_bytes
-        from hala_hpc.engines.merging import dtype_of, require_same_shapes
+        from hala_hpc.engines.models.merge import dtype_of, require_same_shapes
+        from hala_hpc.engines.models.tensors import require_finite, tensor_headers, weight_bytes
 
         base, _ = self._folders()
         require_model(str(folder), f"unit {unit}")
@@ -110,7 +114,7 @@ class Merge(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """How far the merge went."""
-        from hala_hpc.data.table import count
+        from hala_hpc.engines.evaluation.table import count
 
         if "t" not in details:
             return ""

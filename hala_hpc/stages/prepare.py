@@ -20,16 +20,16 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.code_rows import CodeRows
-from hala_hpc.data.corpus import part_kind, part_name, part_note, rejected_name
+from hala_hpc.data.corpus.reader import part_kind, part_name, part_note, rejected_name
+from hala_hpc.data.ingest.code_rows import CodeRows
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.data.corpus import Kind
-    from hala_hpc.data.intake import Shape
-    from hala_hpc.data.placing import Plan
-    from hala_hpc.data.sources import Choice
-    from hala_hpc.data.spill import Read, Reading
+    from hala_hpc.data.corpus.reader import Kind
+    from hala_hpc.data.ingest.adapt import Shape
+    from hala_hpc.data.ingest.shard_plan import Plan
+    from hala_hpc.data.ingest.spill import Read, Reading
+    from hala_hpc.data.readers.sources import Choice
 
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
 WANTED = {"duplicate", "code", "dropped"}
@@ -93,14 +93,14 @@ class Settings(StageSettings):
     @property
     def shape(self) -> "Shape":
         """How rows are to be read."""
-        from hala_hpc.data.intake import Shape
+        from hala_hpc.data.ingest.adapt import Shape
 
         return Shape(self.rows, self.languages, self.rename, self.drop, self.drop_code)
 
     @property
     def choice(self) -> "Choice":
         """Which part of the data is meant."""
-        from hala_hpc.data.sources import Choice
+        from hala_hpc.data.readers.sources import Choice
 
         return Choice(self.split, self.subset, self.revision)
 
@@ -161,7 +161,7 @@ class Prepare(Stage[Settings]):
         """The kind of the rows at a path, if that shows; None for data of the hub."""
         if is_hub_id(path):
             return None
-        from hala_hpc.data.peek import peek
+        from hala_hpc.data.ingest.peek import peek
 
         return peek(path, self.settings.choice, self.settings.shape)
 
@@ -169,8 +169,8 @@ class Prepare(Stage[Settings]):
         """Read the input once, decide about all its rows, and write the shards of the units."""
         from concurrent.futures import ThreadPoolExecutor
 
-        from hala_hpc.data.placing import place
-        from hala_hpc.data.spill_writer import keep_memory
+        from hala_hpc.data.ingest.shard_plan import place
+        from hala_hpc.data.ingest.spill_writer import keep_memory
 
         units = list(units)
         keep_memory()
@@ -188,14 +188,14 @@ class Prepare(Stage[Settings]):
 
     @property
     def _processors(self) -> int:
-        from hala_hpc.data.in_order import processors
+        from hala_hpc.data.ingest.ordered_map import processors
 
         return processors(self.settings.resources.cpus_per_rank)
 
     def _read(self, folder: Path, out: Out) -> "list[Read]":
         """Adapt all rows that are asked for. Raises UserError 65 when there are none."""
-        from hala_hpc.data.in_order import in_order
-        from hala_hpc.data.spill import read_piece
+        from hala_hpc.data.ingest.ordered_map import in_order
+        from hala_hpc.data.ingest.spill import read_piece
 
         reads: list[Read] = []
         rows, limit = 0, self.settings.limit or sys.maxsize
@@ -213,10 +213,10 @@ class Prepare(Stage[Settings]):
 
     def _readings(self, folder: Path) -> "Iterator[Reading]":
         """The pieces of the data, in order."""
-        from hala_hpc.data.intake import fitted_sources
-        from hala_hpc.data.pieces import pieces_of
-        from hala_hpc.data.sources import sources
-        from hala_hpc.data.spill import Reading
+        from hala_hpc.data.ingest.adapt import fitted_sources
+        from hala_hpc.data.ingest.spill import Reading
+        from hala_hpc.data.ingest.splits import pieces_of
+        from hala_hpc.data.readers.sources import sources
 
         found = [
             source
@@ -231,8 +231,8 @@ class Prepare(Stage[Settings]):
 
     def _write(self, folders: dict[int, Path], plan: "Plan", reads: "list[Read]", out: Out) -> None:
         """Write the two files of each unit."""
-        from hala_hpc.data.read_back import PLANNED, ROWS_IN
-        from hala_hpc.data.shard import Shards, write_shards
+        from hala_hpc.data.ingest.shard_writer import Shards, write_shards
+        from hala_hpc.data.ingest.verify import PLANNED, ROWS_IN
 
         with Shards(folders, reads[0].kind, self.settings.units, self._processors) as shards:
             write_shards(shards, plan, reads, lambda: out.stop)
@@ -265,7 +265,7 @@ class Prepare(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read back both files: every row is what its id says, none is missing."""
-        from hala_hpc.data.read_back import read_back
+        from hala_hpc.data.ingest.verify import read_back
 
         part = folder / part_name(unit)
         found = read_back(folder, unit)

@@ -13,7 +13,7 @@ from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model, require_safetensors
+from hala_hpc.engines.models.files import require_model, require_safetensors
 
 #: Beside the compressed weights.
 BEFORE_FILE = "quantize.json"
@@ -70,8 +70,8 @@ class Quantize(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Compress the weights, or link them."""
-        from hala_hpc.data.carry_over import link_model, local_model
-        from hala_hpc.data.tensors import weight_bytes
+        from hala_hpc.engines.models.carry_over import link_model, local_model
+        from hala_hpc.engines.models.tensors import weight_bytes
 
         source = local_model(self.inputs.path(self.settings.model))
         require_model(str(source))
@@ -103,7 +103,7 @@ class Quantize(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read headers: every weight that should be FP8 is."""
-        from hala_hpc.data.tensors import tensor_headers, weight_bytes
+        from hala_hpc.engines.models.tensors import tensor_headers, weight_bytes
 
         require_model(str(folder), f"unit {unit}")
         headers = tensor_headers(folder)
@@ -124,7 +124,7 @@ class Quantize(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """What the compression saved."""
-        from hala_hpc.data.table import DASH, format_megabytes
+        from hala_hpc.engines.evaluation.table import DASH, format_megabytes
 
         if "bytes_after" not in details:
             return ""

@@ -49,8 +49,8 @@ class Report(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Read the summaries and write both files."""
-        from hala_hpc.data.markup import html, markdown
-        from hala_hpc.data.page import make_page
+        from hala_hpc.engines.evaluation.render import html, markdown
+        from hala_hpc.engines.evaluation.report import make_page
 
         found = [self.inputs.summary(node) for node in self.settings.nodes]
         page = make_page(self.settings.title, [summary for summary in found if summary])

@@ -9,10 +9,10 @@ from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.model_files import require_model, require_safetensors
-from hala_hpc.engines.low_rank import low_rank_faults
-from hala_hpc.engines.token_names import TOKENS_FILE, TokenFacts
-from hala_hpc.engines.training_settings import TrainingSettings
+from hala_hpc.engines.models.files import require_model, require_safetensors
+from hala_hpc.engines.training.lora import low_rank_faults
+from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 
 #: Figures of the training, beside the weights.
 FIGURES_FILE = "training.json"
@@ -58,7 +58,7 @@ class Sft(Stage[Settings]):
                 NO_INPUT,
             )
         if facts and facts.packing:
-            from hala_hpc.engines.packing_leak import packing_faults
+            from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
             faults += packing_faults(self.inputs.path(self.settings.model))
         return faults
@@ -97,10 +97,10 @@ class Sft(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""
-        from hala_hpc.data.carry_over import local_model
-        from hala_hpc.engines.checkpoints import remove_all
-        from hala_hpc.engines.train import train
-        from hala_hpc.engines.training import Training
+        from hala_hpc.engines.models.carry_over import local_model
+        from hala_hpc.engines.training.checkpoints import remove_all
+        from hala_hpc.engines.training.sft import train
+        from hala_hpc.engines.training.training_run import Training
 
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))
@@ -118,9 +118,9 @@ class Sft(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """The model is whole and finite; count the rows it has seen."""
-        from hala_hpc.data.tensors import require_finite, weight_bytes
-        from hala_hpc.engines.trained_model import TrainingFigures
-        from hala_hpc.engines.training_data import load, order_of, rows_reached
+        from hala_hpc.engines.models.tensors import require_finite, weight_bytes
+        from hala_hpc.engines.training.dataset import load, order_of, rows_reached
+        from hala_hpc.engines.training.export import TrainingFigures
 
         require_model(str(folder), f"unit {unit}")
         require_finite(folder)
@@ -151,7 +151,7 @@ class Sft(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """Steps, engine and loss of the training."""
-        from hala_hpc.data.table import DASH
+        from hala_hpc.engines.evaluation.table import DASH
 
         if "loss_last" not in details:
             return ""

@@ -14,14 +14,14 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus import parts, require_kind
-from hala_hpc.data.model_files import TOKENIZER_FILES
-from hala_hpc.engines.prompts import missing_places
-from hala_hpc.engines.settings import PromptStyle
+from hala_hpc.data.corpus.reader import parts, require_kind
+from hala_hpc.engines.generation.prompts import missing_places
+from hala_hpc.engines.generation.settings import PromptStyle
+from hala_hpc.engines.models.files import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.token_rows import Source
+    from hala_hpc.engines.training.tokens.rows import Source
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -100,7 +100,7 @@ class Tokenize(Stage[Settings]):
         if settings.objective == "translate":
             faults += missing_places("prompt", settings.prompt, ["text"])
         if settings.packing:
-            from hala_hpc.engines.packing_leak import packing_faults
+            from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
             faults += packing_faults(self.inputs.path(settings.model))
         return faults
@@ -135,13 +135,13 @@ class Tokenize(Stage[Settings]):
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.data.carry_over import local_model
-        from hala_hpc.engines.chat_template import supply_template
-        from hala_hpc.engines.examples import ExampleMaker
-        from hala_hpc.engines.row_choice import RowChoice
-        from hala_hpc.engines.token_names import TOKENIZER_FOLDER
-        from hala_hpc.engines.token_product import UnitFiles, bring_tokenizer
-        from hala_hpc.engines.token_unit import TokenPlan, TokenUnit
+        from hala_hpc.engines.models.carry_over import local_model
+        from hala_hpc.engines.training.tokens.chat_template import supply_template
+        from hala_hpc.engines.training.tokens.examples import ExampleMaker
+        from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
+        from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
+        from hala_hpc.engines.training.tokens.sampling import RowChoice
+        from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
 
         settings = self.settings
         model = local_model(self.inputs.path(settings.model))
@@ -173,8 +173,8 @@ class Tokenize(Stage[Settings]):
     @cached_property
     def sources(self) -> "list[Source]":
         """The corpora; the footers of all their shards are read once."""
-        from hala_hpc.data.corpus_index import CorpusIndex
-        from hala_hpc.engines.token_rows import Source
+        from hala_hpc.data.corpus.index import CorpusIndex
+        from hala_hpc.engines.training.tokens.rows import Source
 
         settings = self.settings
         chat = settings.objective == "chat"
@@ -191,7 +191,7 @@ class Tokenize(Stage[Settings]):
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read the files back: every row of the corpora is in them once, or was refused."""
-        from hala_hpc.engines.token_product import UnitFiles, check_unit
+        from hala_hpc.engines.training.tokens.product import UnitFiles, check_unit
 
         facts = check_unit(UnitFiles(folder, unit), self.settings.max_length)
         expected, exact = 0, True
@@ -206,7 +206,7 @@ class Tokenize(Stage[Settings]):
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the files of all units and write tokens.json; returns the counts."""
-        from hala_hpc.engines.token_product import collect_units
+        from hala_hpc.engines.training.tokens.product import collect_units
 
         length, packing = self.settings.max_length, self.settings.packing
         return collect_units(marks, folders, output, length, packing)

@@ -7,15 +7,15 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
-from hala_hpc.data.check_settings import CheckSettings
-from hala_hpc.data.corpus import Kind, Row
-from hala_hpc.engines.prompts import fill, missing_places
-from hala_hpc.engines.row_stage import RowSettings, RowStage
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.row_work import RowProgram
-    from hala_hpc.engines.translation import Translator
+    from hala_hpc.engines.generation.row_program import RowProgram
+    from hala_hpc.engines.generation.translation import Translator
 
 
 #: Bytes of the result for each byte of the corpus: a translation stands beside its source, and its
@@ -63,8 +63,8 @@ class TranslationTask:
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
         """Make the translator for a model with this much room."""
-        from hala_hpc.data.output_checks import OutputChecks
-        from hala_hpc.engines.translation import Translator
+        from hala_hpc.data.checks.translation import OutputChecks
+        from hala_hpc.engines.generation.translation import Translator
 
         settings = self.settings
         checks = OutputChecks(settings.checks, settings.source, settings.target)
@@ -136,7 +136,7 @@ class PairTask(TranslationTask):
 
 def text_fault(source: str, translation: str) -> str:
     """What is wrong with a translation as such, whatever the checks are set to."""
-    from hala_hpc.data.spans import lost_spans
+    from hala_hpc.data.segmentation.spans import lost_spans
 
     if source.strip() and not translation.strip():
         return "has a blank translation"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hala_hpc.backends.slurm_probe import run_on_node
+from hala_hpc.backends.slurm.srun_probe import run_on_node
 from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
 from hala_hpc.core.resources import Resources
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from command_line import command, launch, one_row_recipe
 
+from hala_hpc.commands.monitoring.launch_process import launch_at
 from hala_hpc.core import lease
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.lease import SILENCE_S, lease_file, work_lease
 from hala_hpc.core.records import LaunchLease
-from hala_hpc.launch_process import launch_at
 
 HERE = socket.gethostname()
 

@@ -11,9 +11,7 @@ from command_line import command, launch
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, FailureClass, UserError
-from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.record import Record
-from hala_hpc.core.records import (
+from hala_hpc.core.job_records import (
     AttemptRecord,
     CheckpointCommit,
     Claim,
@@ -22,23 +20,27 @@ from hala_hpc.core.records import (
     FailureFacts,
     FailureReason,
     FailureReport,
+    Progress,
+    RankState,
+    RoundFailures,
+    SavedFile,
+    WorkerLease,
+)
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.record import Record
+from hala_hpc.core.records import (
     InputFacts,
     Jobs,
     LaunchLease,
     NodeConfig,
     NodeSummary,
-    Progress,
-    RankState,
     Round,
-    RoundFailures,
     RoundSpec,
     RunNodeRecord,
     RunRecord,
-    SavedFile,
     UnitMarker,
     WaitingList,
     WaitingNode,
-    WorkerLease,
 )
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import attempt_ends

@@ -8,8 +8,8 @@ import pytest
 from held import STANDIN
 
 from hala_hpc.core.errors import RETRY, StopRequested
-from hala_hpc.engines.answer_all import AnswerCount, answer_all
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.batch import AnswerCount, answer_all
+from hala_hpc.engines.generation.settings import EngineSettings
 
 sys.path.append(str(STANDIN))
 from standin_engine import StandInGenerator
@@ -19,8 +19,8 @@ HANGING = """
 import os, sys
 sys.path.append(sys.argv[1])
 from standin_engine import StandInGenerator
-from hala_hpc.engines.answer_all import AnswerCount, answer_all
-from hala_hpc.engines.settings import EngineSettings
+from hala_hpc.engines.generation.batch import AnswerCount, answer_all
+from hala_hpc.engines.generation.settings import EngineSettings
 class Out:
     stop = False
     def progress(self, **counts): pass

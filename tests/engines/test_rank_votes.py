@@ -3,7 +3,7 @@
 import pytest
 
 from hala_hpc.core.errors import BadNode, FailureClass, LeaseLost, Retry, UserError
-from hala_hpc.engines.rank_votes import on_all
+from hala_hpc.engines.training.collectives import on_all
 
 
 @pytest.mark.kinds

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.records import AttemptRecord
+from hala_hpc.core.job_records import AttemptRecord
 from hala_hpc.jobs.attempt_records import (
     AttemptName,
     RankAttempt,

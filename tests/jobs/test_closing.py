@@ -6,23 +6,17 @@ from typing import Any
 import pytest
 from says import says
 
+from hala_hpc.commands.monitoring.node_status import WhyKind, why_failed
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.job_records import AttemptRecord, FailureReport
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import (
-    AttemptRecord,
-    FailureReport,
-    InputFacts,
-    NodeConfig,
-    RoundSpec,
-    UnitMarker,
-)
+from hala_hpc.core.records import InputFacts, NodeConfig, RoundSpec, UnitMarker
 from hala_hpc.core.resources import Resources
-from hala_hpc.gate import close
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.node_status import WhyKind, why_failed
-from hala_hpc.round_begin import begin_round
-from hala_hpc.submit import next_spec
+from hala_hpc.jobs.closing import close
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.submission import next_spec
 
 pytestmark = pytest.mark.kinds
 

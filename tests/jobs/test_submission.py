@@ -7,26 +7,19 @@ import pytest
 from command_line import one_row_recipe
 
 from hala_hpc import gate as gate_door
-from hala_hpc.backends.slurm_queue import Seen
-from hala_hpc.command import read_line
+from hala_hpc.backends.slurm.client import Seen
+from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.planning.plan import make_plan
+from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import (
-    Jobs,
-    NodeConfig,
-    NodeSummary,
-    Round,
-    RoundSpec,
-    WaitingNode,
-)
+from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, RoundSpec, WaitingNode
 from hala_hpc.core.resources import Resources
-from hala_hpc.feed import feed, waiting_nodes, write_waiting
-from hala_hpc.node_jobs import job_name
-from hala_hpc.plan import make_plan
-from hala_hpc.round_begin import begin_round
-from hala_hpc.run_slurm import submit_steps
-from hala_hpc.submit import living_gate, submit_node
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import job_name
+from hala_hpc.jobs.submission import living_gate, submit_node
+from hala_hpc.jobs.waiting_list import feed, waiting_nodes, write_waiting
 
 FULL = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
 SPEC = RoundSpec(

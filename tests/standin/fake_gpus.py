@@ -2,8 +2,8 @@
 
 import os
 
-from hala_hpc.engines import gpu_cards, node_check
-from hala_hpc.engines.gpu_cards import Card, Gpus, product_fault, sum_over_ranks
+from hala_hpc.jobs import gpu_cards, node_health
+from hala_hpc.jobs.gpu_cards import Card, Gpus, product_fault, sum_over_ranks
 
 MEMORY_BYTES = 80 * 2**30
 
@@ -31,6 +31,6 @@ class FakeGpus(Gpus):
 def use_fake_gpus(bad_nodes: list[str]) -> None:
     """Let the look at a node find these; on bad nodes the first of them has counted errors."""
     has_errors = os.environ.get("HALA_NODE", "") in bad_nodes
-    node_check.has_gpu_build = lambda: True
+    node_health.has_gpu_build = lambda: True
     gpu_cards.Gpus = FakeGpus  # type: ignore[misc]
     gpu_cards.uncorrected_errors = lambda: {"GPU-fake-0": 4} if has_errors else {}

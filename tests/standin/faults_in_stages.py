@@ -7,7 +7,7 @@ from typing import Any
 
 from standin_engine import StandInGenerator
 
-import hala_hpc.engines.generate
+import hala_hpc.engines.generation.vllm.engine
 from hala_hpc.core.stage import Out
 from hala_hpc.stages.prepare import Prepare
 from hala_hpc.stages.translate import Translate
@@ -32,7 +32,7 @@ def prepare_with_faults(words: dict[str, str]) -> None:
 
 def translate_with_faults(most_rows: int) -> None:
     """The stand-in translates where no more rows than these are at once."""
-    hala_hpc.engines.generate.Generator = StandInGenerator  # type: ignore[assignment,misc]
+    hala_hpc.engines.generation.vllm.engine.Generator = StandInGenerator  # type: ignore[assignment,misc]
     well = Translate.run
 
     def run(self: Any, units: Iterable[int], out: Out) -> None:

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import hala_hpc.engines.generate
+import hala_hpc.engines.generation.vllm.engine
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.generate import Completion
+from hala_hpc.engines.generation.vllm.engine import Completion
 from hala_hpc.stages.prepare import Prepare
 
 #: Seconds between two looks for the word.
@@ -46,7 +46,7 @@ def hold_engine(word: Path, after: int, node: str) -> None:
     `node` only for the node of that name.
     """
     # Whatever stands for the engine here, which may be a stand-in.
-    generator: Any = hala_hpc.engines.generate.Generator
+    generator: Any = hala_hpc.engines.generation.vllm.engine.Generator
     take_step = generator.step
     given, deadline = 0, time.monotonic() + LIMIT_S
 

@@ -19,9 +19,9 @@ if folder := os.environ.get("HALA_REWORDED"):
 if os.environ.get("HALA_STANDIN"):
     from standin_engine import StandInGenerator
 
-    import hala_hpc.engines.generate
+    import hala_hpc.engines.generation.vllm.engine
 
-    hala_hpc.engines.generate.Generator = StandInGenerator  # type: ignore[assignment,misc]
+    hala_hpc.engines.generation.vllm.engine.Generator = StandInGenerator  # type: ignore[assignment,misc]
 elif os.environ.get("HALA_ENGINE_LOG"):
     from standin_log import note_real_answers
 

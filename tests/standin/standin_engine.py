@@ -11,7 +11,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
 
-from hala_hpc.engines.generate import Completion, Generator, Request
+from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
 
 #: Latin letters by their place in the alphabet, in Arabic script.
 LETTERS = "ابجدهوزحطيكلمنسعفصقرشتثخذضظغةىآ"

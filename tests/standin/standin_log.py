@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from standin_engine import note_question
 
-from hala_hpc.engines.generate import Completion, Generator
+from hala_hpc.engines.generation.vllm.engine import Completion, Generator
 
 
 def note_real_answers(log: str) -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.files import write_json
-from hala_hpc.engines.rank_votes import any_rank
-from hala_hpc.engines.training_watch import Watch
+from hala_hpc.engines.training.callbacks import Watch
+from hala_hpc.engines.training.collectives import any_rank
 
 #: Seconds between two looks at the file.
 PAUSE_S = 0.05

@@ -41,25 +41,25 @@ LIBRARY_CALLS = {
 OTHERS: dict[str, set[str]] = {
     # Shell scripts and programs that jobs and nodes run.
     "backends.local": {"SHELL"},
-    "backends.slurm_probe": {"SHELL", "NO_NODE", "message"},
-    "doctor_environments": {"LOOK", "code"},
+    "backends.slurm.srun_probe": {"SHELL", "NO_NODE", "message"},
+    "doctor.environments": {"LOOK", "code"},
     # SQL.
-    "engines.answers": {"__init__"},
+    "engines.generation.answer_cache": {"__init__"},
     # Messages of SLURM.
-    "backends.slurm": {"answers"},
-    "backends.slurm_queue": {"is_unreachable", "squeue"},
-    "backends.slurm_reasons": {"BEGINNINGS"},
+    "backends.slurm.backend": {"answers"},
+    "backends.slurm.client": {"is_unreachable", "squeue"},
+    "backends.slurm.pending_reasons": {"BEGINNINGS"},
     # Messages of CUDA, torch, vLLM, NCCL and gloo.
-    "engines.engine_errors": {"TORCH_WORDS", "OTHER_WORDS"},
-    "engines.rank_votes": {"LOST"},
+    "core.out_of_memory": {"TORCH_WORDS", "OTHER_WORDS"},
+    "engines.training.collectives": {"LOST"},
     "jobs.failures.classify": {"NODE_PATTERNS"},
     # What pydantic says, and what Linux writes into /proc/cpuinfo.
     "core.recipe": {"describe"},
-    "engines.engine_start": {"processor"},
+    "engines.generation.vllm.startup": {"processor"},
     # The head of a log, which is written and parsed in one file.
     "jobs.log_file": {"head_of"},
     # Data: vocabularies, templates of chats, tasks of lm-eval.
-    "data.scripts": {"_SCRIPTS"},
+    "data.text.scripts": {"_SCRIPTS"},
     "demo.benchmark": {"TASK_YAML"},
     "demo.rows": {"SYSTEM"},
     "demo.tokenizer": {"CHATML", "COMMAND", "FAMILIES"},

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.estimate import (
     BILLION,
     TOKENS_OF_ROW,
@@ -26,8 +27,7 @@ from hala_hpc.core.estimate import (
     WriteSpeed,
 )
 from hala_hpc.core.hub import hub_cache, is_hub_id, repository_folder
-from hala_hpc.core.places import PACKAGE, read_toml
-from hala_hpc.plan import Step
+from hala_hpc.core.paths import read_toml
 
 #: A token of English is about so many bytes; text in Parquet is packed to about a third.
 BYTES_OF_TOKEN = 4
@@ -49,7 +49,7 @@ class PlanEstimate(NamedTuple):
 @cache
 def shipped_throughput() -> Throughput:
     """The shipped table of speeds and sizes."""
-    table = read_toml(PACKAGE / "throughput.toml")
+    table = read_toml(Path(__file__).with_name("throughput.toml"))
     return Throughput(
         write=WriteSpeed(**table["write"]),
         read=ReadSpeed(**table["read"]),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hala_hpc
-from hala_hpc.backends.slurm_ends import JobEnd
+from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, FailureClass, Retry
-from hala_hpc.core.records import Failure, FailureFacts
-from hala_hpc.engines.engine_errors import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory
+from hala_hpc.core.job_records import Failure, FailureFacts
+from hala_hpc.core.out_of_memory import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory
 from hala_hpc.jobs.failures.policy import POLICY
 
 #: In the log of a process whose GPU, and not its program, is to blame: messages of CUDA and vLLM.
@@ -180,7 +180,7 @@ def failure_facts(error: BaseException) -> FailureFacts:
 def signature_of(error: BaseException) -> str:
     """The type of an error and the last frame of ours in its traceback.
 
-    `ZeroDivisionError in hala_hpc/stages/tiny.py, line 70, run`: the same for the same defect,
+    `ZeroDivisionError in hala_hpc/demo/stages/tiny.py, line 70, run`: the same for the same defect,
     whatever the values are.
     """
     home = Path(hala_hpc.__file__).parent

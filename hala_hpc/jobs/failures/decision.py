@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import INTERNAL, OK, RETRY, FailureClass
-from hala_hpc.core.records import Failure, FailureReason, RoundSpec
+from hala_hpc.core.job_records import Failure, FailureReason
+from hala_hpc.core.records import RoundSpec
 from hala_hpc.jobs.attempt_records import failed_record
 from hala_hpc.jobs.failures.evidence import failures_of, round_failures
 from hala_hpc.jobs.failures.policy import POLICY, Action, Blame, Counted

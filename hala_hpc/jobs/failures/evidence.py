@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hala_hpc.backends.slurm_ends import ElementEnd, JobEnd, element_ends, memory_limit_gb
+from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, element_ends, memory_limit_gb
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK, FailureClass
-from hala_hpc.core.records import AttemptRecord, Failure, Round, RoundFailures
+from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
+from hala_hpc.core.records import Round
 from hala_hpc.jobs.attempt_records import AttemptName, newest_attempt, records_of
 from hala_hpc.jobs.failures.classify import Evidence, classify
 from hala_hpc.jobs.log_file import tail_of

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, FailureClass
-from hala_hpc.core.records import Failure, RoundSpec
+from hala_hpc.core.job_records import Failure
+from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import changed_values
 from hala_hpc.core.stage import UnknownInputs

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from says import says
 
-from hala_hpc.backends.slurm_ends import JobEnd, hosts
+from hala_hpc.backends.slurm.sacct import JobEnd, hosts
 from hala_hpc.core.errors import (
     BadNode,
     EngineDied,
@@ -20,7 +20,7 @@ from hala_hpc.core.errors import (
     Retry,
     StopRequested,
 )
-from hala_hpc.core.records import Failure
+from hala_hpc.core.job_records import Failure
 from hala_hpc.jobs.failures.classify import Evidence, classify, failure_facts, signature_of
 
 pytestmark = pytest.mark.kinds
@@ -158,7 +158,7 @@ def test_the_watchdog_of_engines_gives_the_class_of_what_it_finds() -> None:
     code = """
 import sys, types
 from hala_hpc.core.errors import Retry
-from hala_hpc.engines.watchdog import EngineWatch
+from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
 from hala_hpc.jobs.failures.classify import failure_facts
 class EngineDeadError(Exception): pass
 sys.modules["vllm.v1.engine.exceptions"] = types.SimpleNamespace(EngineDeadError=EngineDeadError)

@@ -13,16 +13,17 @@ from slow_run import recipe_word, standin_variables
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import AttemptRecord, Failure, NodeConfig, RoundFailures, RoundSpec
+from hala_hpc.core.records import NodeConfig, RoundSpec
 from hala_hpc.core.resources import Resources
-from hala_hpc.gate import close
 from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.closing import close
 from hala_hpc.jobs.failures.decision import Decision, adjusted_spec, decide
 from hala_hpc.jobs.failures.policy import BAD_NODES, BLAMELESS
-from hala_hpc.round_begin import begin_round
-from hala_hpc.round_end import blameless_rounds, idle_rounds
-from hala_hpc.submit import next_spec
+from hala_hpc.jobs.round_end import blameless_rounds, idle_rounds
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.submission import next_spec
 
 pytestmark = pytest.mark.kinds
 

@@ -10,12 +10,13 @@ from says import says
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.job_records import AttemptRecord
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import AttemptRecord, RoundSpec
+from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of
-from hala_hpc.round_begin import begin_round
+from hala_hpc.jobs.rounds import begin_round
 
 pytestmark = pytest.mark.kinds
 
@@ -30,7 +31,7 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, ({GATE_BYTES}, {GATE_BYTES}))
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.failures.evidence import failures_of, note_failures
-from hala_hpc.round_end import last_words
+from hala_hpc.jobs.round_end import last_words
 artifact = Artifact(Path(sys.argv[1]))
 note_failures(artifact)
 print(json.dumps({{

@@ -1,0 +1,74 @@
+"""A small run on a real SLURM: english -> arabic, with a stand-in for the engine of `translate`."""
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.common.own_slurm import ROOT
+from benchmarks.kills.node import empty_model
+
+STAND_IN = ROOT / "tests" / "standin"
+RECIPE = """
+[english]
+stage = "prepare"
+data = "{base}/rows.jsonl"
+units = 1
+resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
+[arabic]
+stage = "translate"
+model = "{model}"
+corpus = "@english"
+units = {units}
+engine.max_num_seqs = {max_num_seqs}
+commit_s = 0.2
+resources = {{ workers = {workers}, cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
+"""
+
+
+@dataclass(frozen=True)
+class StandInRun:
+    """How much there is to do, and in which folder; a row asks for two answers."""
+
+    base: Path
+    rows: int
+    units: int
+    workers: int
+    max_num_seqs: int = 64
+    step_s: float = 0
+    """Seconds of a step of the engine at least, which brings `max_num_seqs` answers."""
+
+    def write_inputs(self) -> None:
+        """Recipe, rows and an empty model."""
+        with (self.base / "rows.jsonl").open("w") as file:
+            for number in range(self.rows):
+                text = {"instruction": f"Who lives in house {number}?", "output": "The old man."}
+                file.write(json.dumps(text) + "\n")
+        words = vars(self) | {"model": empty_model(self.base / "model")}
+        (self.base / "recipe.toml").write_text(RECIPE.format(**words))
+
+    @property
+    def word(self) -> Path:
+        """Held jobs wait for this file."""
+        return self.base / "word"
+
+    def launcher(self, name: str, options: str, hold_after: int | None = None) -> str:
+        """The word for a launcher whose jobs have the stand-in; `local` needs no SLURM.
+
+        With `hold_after` a worker waits for the word after so many answers.
+        """
+        path = self.base / f"{name}.toml"
+        paths = os.pathsep.join((str(STAND_IN), str(ROOT)))
+        path.write_text(
+            f'backend = "{"local" if name == "local" else "slurm"}"\n'
+            f"[resources.options]\n{options}\n[environment]\n"
+            f'HALA_STANDIN = "1"\nHALA_STANDIN_STEP_S = "{self.step_s}"\nPYTHONPATH = "{paths}"\n'
+            + (f'HALA_FAULT = "hold={self.word} after={hold_after}"\n' if hold_after else "")
+        )
+        return f"launcher={path}"
+
+    def command(self, work: str, stage: str, launcher: str) -> list[str]:
+        """The line of a launch."""
+        words = [f"recipe={self.base}/recipe.toml", launcher, f"work={self.base}/{work}"]
+        return [sys.executable, "-m", "hala_hpc.launch", f"stage={stage}", *words]

@@ -1,0 +1,1 @@
+"""Defects that are planted in translations, and how many the checks find."""

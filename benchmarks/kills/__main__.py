@@ -1,0 +1,59 @@
+"""Kills a translation node over and over, and holds its rows against those that went in.
+
+`python -m benchmarks.kills --kills 1000 [--engine standin|vllm] [--seed 1]` kills workers (their
+model code, their supervisor, both) and gates with SIGKILL: at random instants, and at the n-th
+write, fsync, link, rename, unlink and mkdir, with n going through all that a run makes. After the
+kills each run is finished and checked by `benchmarks.common.rows_check`. A wrong writer is killed
+in the same way and must not pass. Needs strace. Prints JSON as its last line; leaves with 1 when a
+row was lost, duplicated, torn or changed, or when a kill cost more than the work since a commit.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.kills.campaign import Kills, make_node, summary, wrong_writer
+
+
+def main() -> int:
+    """Kill, report, and say with the exit code whether all went well."""
+    words = argparse.ArgumentParser()
+    words.add_argument("--kills", type=int, default=1000)
+    words.add_argument("--engine", choices=("standin", "vllm"), default="standin")
+    words.add_argument("--seed", type=int, default=1)
+    given = words.parse_args()
+    began = time.monotonic()
+    node = make_node(Path(tempfile.mkdtemp(prefix="hala-kills-")), given.engine)
+    kills = Kills(node, given.seed)
+    kills.prepare()
+    too_few = ""
+    try:
+        kills.run(given.kills)
+    except RuntimeError as error:
+        too_few = str(error)
+    told = summary(kills, node.shape.redone_bound if given.engine == "standin" else None)
+    wrong = wrong_writer(node, given.seed)
+    good = not too_few and all(report.is_good for report in kills.reports)
+    good = good and not told["redone_beyond_bound"] and not told["left_over"]
+    told |= {
+        "engine": given.engine,
+        "too_few_kills": too_few,
+        "wrong_writer": wrong,
+        "wrong_writer_found": wrong["runs_found"] > 0,
+        "seconds": round(time.monotonic() - began),
+        "good": good and wrong["runs_found"] > 0,
+    }
+    if told["good"]:
+        shutil.rmtree(node.base)
+    else:
+        print(f"what is left of bad runs is in {node.base}")
+    print(json.dumps(told, ensure_ascii=False))
+    return 0 if told["good"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""A campaign of kills: runs of a node in turn, each killed several times and checked."""
+
+import itertools
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from benchmarks.common.rounds import repeat_until
+from benchmarks.common.rows_check import RowsCheck
+from benchmarks.kills.kinds import (
+    CALLS,
+    END_LIMIT_S,
+    TARGETS,
+    AtCall,
+    AtInstant,
+    Blow,
+    calls_made,
+)
+from benchmarks.kills.node import ROOT, KillNode, Shape, with_bytecode
+from benchmarks.kills.run import KillRun, Report
+
+#: Kills at instants in one run at most.
+INSTANTS = 12
+#: Runs of a worker that are killed at the same call of each attempt.
+CALLS_A_RUN = 3
+#: Attempts that are killed at any instant; the others once they have answers.
+ANY_INSTANT = 0.15
+#: System calls of a gate among which one is chosen.
+GATE_CALLS = 12
+#: Steps through the calls of a run so that every number comes up before one comes again.
+GOLDEN = 0.618034
+#: Runs of the wrong writer, and kills of each.
+WRONG_RUNS = 8
+WRONG_KILLS = 3
+#: Less work for a real engine, which takes longer to start.
+REAL_SHAPE = Shape(rows=160, units=8, max_num_seqs=4, commit_s=0.5)
+KINDS = ("lost", "duplicated", "torn", "changed", "moved", "made_up", "wrong_counts")
+
+
+class Kills:
+    """The whole benchmark; `reports` holds what became of each run."""
+
+    def __init__(self, node: KillNode, seed: int) -> None:
+        self.node, self.chance = node, Random(seed)
+        self.reports: list[Report] = []
+        self.calls: dict[str, int] = {}
+        self.window_s = 0.0
+        self.calm = node.base / "work" / "calm"
+
+    def prepare(self) -> None:
+        """One run in peace, to compare with and to see how long it takes; one to count calls."""
+        calm = self.node.fresh(self.calm.name)
+        assert self.node.start("worker", calm.folder, 0).wait(END_LIMIT_S) == 0, calm.folder
+        assert self.node.start("gate", calm.folder).wait(END_LIMIT_S) == 0, calm.folder
+        times = [float(line.split(" ", 2)[1]) for line in self.node.log.read_text().splitlines()]
+        self.window_s = max(times) - min(times)
+        counted = self.node.fresh("counted")
+        start = partial(self.node.start_worker, counted, 0)
+        self.calls = calls_made(start, self.node.base / "calls.txt")
+
+    def run(self, kills: int) -> None:
+        """Runs until there were as many kills."""
+        turns = itertools.count()
+
+        def one_round() -> None:
+            # A run of instants has as many kills as two or three of calls.
+            for blows in (self.instants(), *(self.at_calls(next(turns)) for _ in range(3))):
+                if self.count() < kills:
+                    self.run_once(blows)
+
+        repeat_until(kills, self.count, one_round, "kills")
+
+    def run_once(self, blows: Iterator[Blow]) -> None:
+        """One run under these blows, and its report."""
+        one = KillRun(self.node, f"run{len(self.reports)}", self.chance)
+        report = one.run(blows, list(self.gate_blows()), self.calm)
+        self.reports.append(report)
+        print(f"run {len(self.reports)}: {self.count()} kills {told_of(report)}", flush=True)
+        if report.is_good:
+            one.remove()
+
+    def count(self) -> int:
+        """Kills so far."""
+        return sum(sum(report.kills.values()) for report in self.reports)
+
+    def instants(self) -> Iterator[Blow]:
+        """Kills at random instants of one run."""
+        for _ in range(INSTANTS):
+            target = self.chance.choice(TARGETS)
+            if self.chance.random() < ANY_INSTANT:
+                yield AtInstant(target, self.chance.uniform(0, 0.5))
+            else:
+                yield AtInstant(target, self.chance.uniform(0, self.window_s / 2), self.node.log)
+
+    def at_calls(self, turn: int) -> Iterator[Blow]:
+        """Kills at the n-th call of a kind, the same n in each attempt of a run."""
+        call = list(CALLS)[turn % len(CALLS)]
+        number = 1 + int(turn // len(CALLS) * GOLDEN % 1 * self.calls[call])
+        for _ in range(CALLS_A_RUN):
+            yield AtCall(call, number)
+
+    def gate_blows(self) -> Iterator[Blow]:
+        """A kill of the gate of one run in two."""
+        if self.chance.random() < 0.5:
+            yield AtCall(self.chance.choice(list(CALLS)), self.chance.randint(1, GATE_CALLS))
+
+
+def told_of(report: Report) -> str:
+    """What went wrong in a run, for who watches."""
+    return "" if report.is_good else str([*report.defects, *report.found.faults][:3])
+
+
+def summary(kills: Kills, bound: int | None) -> dict[str, Any]:
+    """What came of all runs; `bound` is what a kill may cost, None to take it from each log."""
+    reports = kills.reports
+    total: Counter[str] = Counter()
+    for report in reports:
+        total.update(report.kills)
+    count = sum(total.values())
+    losses = [loss for report in reports for loss in report.losses]
+    bounds = [bound or loss.between_commits for loss in losses]
+    return {
+        "kills": count,
+        "runs": len(reports),
+        "rows_per_run": kills.node.shape.rows,
+        "by_kind": dict(sorted(total.items())),
+        **{kind: sum(getattr(report.found, kind) for report in reports) for kind in KINDS},
+        "redone_max": max((loss.answers for loss in losses), default=0),
+        "redone_mean": round(sum(loss.answers for loss in losses) / max(count, 1), 1),
+        "redone_bound": max(bounds, default=0),
+        "redone_beyond_bound": sum(
+            loss.answers > most for loss, most in zip(losses, bounds, strict=True)
+        ),
+        "left_over": sorted({name for report in reports for name in report.left_over})[:10],
+        "defects": [t for report in reports for t in report.defects + report.found.faults][:20],
+    }
+
+
+def wrong_writer(node: KillNode, seed: int, runs: int = WRONG_RUNS) -> dict[str, int]:
+    """How many runs of a wrong writer under kills the check finds to be bad."""
+    chance, kills, bad = Random(seed), 0, 0
+    for run in range(runs):
+        folder = node.base / "wrong" / str(run)
+        start = partial(start_wrong, node.corpus, folder)
+        for _ in range(WRONG_KILLS):
+            blow = AtInstant("both", chance.uniform(0, 0.4), folder / "rows.jsonl")
+            kills += blow.strike(start).killed
+        start([]).wait(END_LIMIT_S)
+        bad += not RowsCheck(node.corpus, folder, by_letters=True).run().is_good
+    return {"kills": kills, "runs": runs, "runs_found": bad}
+
+
+def start_wrong(corpus: Path, folder: Path, _prefix: list[str]) -> "subprocess.Popen[bytes]":
+    """Start the wrong writer."""
+    words = ["benchmarks.kills.wrong_writer", str(corpus), str(folder), "0.001"]
+    return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=with_bytecode())
+
+
+def make_node(base: Path, engine: str) -> KillNode:
+    """The node, with the stand-in or with a tiny model that learnt to translate eight sentences."""
+    if engine == "standin":
+        return KillNode(base, Shape())
+    sys.path.insert(0, str(ROOT / "tests"))
+    from tiny_models import SENTENCES, trained_model  # type: ignore[import-not-found]
+
+    words = [
+        " ".join(some) for many in (1, 2, 3) for some in itertools.product(SENTENCES, repeat=many)
+    ]
+    return KillNode(base, REAL_SHAPE, trained_model(base), words[: REAL_SHAPE.rows])

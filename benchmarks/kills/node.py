@@ -1,0 +1,202 @@
+"""A translation node of a small corpus, whose workers and gate are processes that can be killed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.planning.plan import make_plan
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.environment import JOB_ENVIRONMENT
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import make_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+STAND_IN = ROOT / "tests" / "standin"
+#: The stand-in has an empty answer for texts with these words: their rows are rejected.
+NOTHING = "speechless"
+#: One row in so many is rejected.
+REJECTED_EVERY = 25
+#: Answers that such a row may have had when it is lost: it is asked again and again.
+LOST_WITH_REJECTED = 4
+#: Rows that are read ahead of the engine at most.
+READ_AHEAD = 128
+#: Checks of a translation that are not made of a tiny model's answers.
+SKIPPED = ["copied", "wrong_language", "script", "repetition", "wanted_words", "length_ratio"]
+#: Words of the texts.
+TALE = "the boy reads a book near river while his sister eats fresh bread from old school"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How much work there is and how fast it goes."""
+
+    rows: int = 600
+    units: int = 8
+    max_num_seqs: int = 4
+    step_s: float = 0.01
+    """Seconds of an engine step of the stand-in, at least."""
+    commit_s: float = 0.05
+
+    @property
+    def redone_bound(self) -> int:
+        """Answers that a kill may cost.
+
+        Those since the last commit: each step takes `step_s` at least and brings `max_num_seqs` at
+        most, and a commit is due with the first step that ends `commit_s` after the last. Then one
+        step more for the time that a commit takes, and the answers of rows in flight that are asked
+        more than once.
+        """
+        steps = ceil(self.commit_s / self.step_s) + 1
+        return steps * self.max_num_seqs + self.in_flight_answers
+
+    @property
+    def in_flight_answers(self) -> int:
+        """Answers of rows that are not finished: of those that are asked more than once."""
+        rows = READ_AHEAD + 2 * self.max_num_seqs
+        return ceil(rows / REJECTED_EVERY) * LOST_WITH_REJECTED
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one worker for all rows, at least."""
+        return self.rows / self.max_num_seqs * self.step_s
+
+
+class KillNode:
+    """The node, and a fresh artifact of it as often as one is wanted.
+
+    `model` is the folder of a real model, and `known` has texts that it has learnt about; without
+    them the stand-in answers.
+    """
+
+    def __init__(
+        self, base: Path, shape: Shape, model: Path | None = None, known: Sequence[str] = ()
+    ) -> None:
+        self.base, self.shape, self.model = base, shape, model
+        self.corpus, self.log = base / "corpus", base / "asked.log"
+        self.variables: dict[str, str] = {}
+        """What jobs find in their environment besides, from now on."""
+        write_corpus(self.corpus, known or texts(shape.rows))
+        self.words = self.line_of_words()
+        line = read_line(self.words)
+        self.step = make_plan(line.nodes, line.work)["translate"]
+        self.spec = make_spec(line.launcher, self.step.node.settings, "main", "")
+
+    def line_of_words(self) -> list[str]:
+        """The line that a person would write, and what it names."""
+        recipe = self.base / "recipe.toml"
+        # What a tiny model says is no translation.
+        lenient = f"retries = 0\nchecks.skip = {SKIPPED}\n" if self.model else ""
+        recipe.write_text(
+            f'[translate]\ncorpus = "{self.corpus}"\nunits = {self.shape.units}\n{lenient}'
+        )
+        model = self.model or empty_model(self.base / "model")
+        return [
+            "stage=translate",
+            f"recipe={recipe}",
+            f"work={self.base / 'work'}",
+            f"translate.model={model}",
+            f"translate.commit_s={self.shape.commit_s}",
+            f"translate.engine.max_num_seqs={self.shape.max_num_seqs}",
+            "translate.max_rejected_fraction=1",
+            "translate.engine.dtype=float32",
+            "translate.engine.cpu_cache_gb=0.1",
+        ]
+
+    def fresh(self, name: str, workers: int = 1) -> Artifact:
+        """A new artifact in its first round; the log of questions begins anew."""
+        self.log.unlink(missing_ok=True)
+        artifact = Artifact(self.base / "work" / name)
+        artifact.write_config(self.step.config())
+        self.begin_round(artifact, workers)
+        return artifact
+
+    def begin_round(self, artifact: Artifact, workers: int) -> int:
+        """Share what is missing among workers, as a launch or a gate does; how many there are."""
+        return begin_round(artifact, self.shape.units, workers, self.spec).workers
+
+    def start(
+        self, module: str, *arguments: object, prefix: Sequence[str] = (), **env: str
+    ) -> "subprocess.Popen[bytes]":
+        """Start `python -m hala_hpc.<module>` of a job."""
+        return subprocess.Popen(
+            [*prefix, sys.executable, "-m", f"hala_hpc.{module}", *map(str, arguments)],
+            cwd=ROOT,
+            env=self.environment() | env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def start_worker(
+        self, artifact: Artifact, worker: int, prefix: Sequence[str] = ()
+    ) -> "subprocess.Popen[bytes]":
+        """Start a worker of an artifact."""
+        return self.start("worker", artifact.folder, worker, prefix=prefix)
+
+    def environment(self) -> dict[str, str]:
+        """What a job gets, and whose answers it takes."""
+        kept = with_bytecode()
+        path = os.pathsep.join(filter(None, [kept.get("PYTHONPATH"), str(STAND_IN), str(ROOT)]))
+        engine = {"HALA_ENGINE_LOG": str(self.log), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
+        if self.model is None:
+            engine = {
+                "HALA_STANDIN": "1",
+                "HALA_STANDIN_LOG": str(self.log),
+                "HALA_STANDIN_STEP_S": str(self.shape.step_s),
+            }
+        return {
+            **kept,
+            **JOB_ENVIRONMENT,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": path,
+            **engine,
+        } | self.variables
+
+
+def with_bytecode() -> dict[str, str]:
+    """The environment, in which Python may keep its bytecode: jobs start twice as fast."""
+    return {name: v for name, v in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
+def texts(count: int) -> list[str]:
+    """Texts of which no two are equal; some have no translation."""
+    made, tale = [], TALE.split()
+    for number in range(count):
+        words = [tale[(number * 7 + place * place) % len(tale)] for place in range(number % 17)]
+        if number % REJECTED_EVERY == 1:
+            words.append(NOTHING)
+        made.append(" ".join(["page", str(number), *words, "is here"]))
+    return made
+
+
+def write_corpus(folder: Path, sources: Sequence[str]) -> None:
+    """Pairs without targets, a few hundred a shard."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder.mkdir(parents=True)
+    rows: list[dict[str, Any]] = [
+        {"id": f"{number:032x}", "origin": "made", "source": text, "target": ""}
+        for number, text in enumerate(sources)
+    ]
+    for part, first in enumerate(range(0, len(rows), 250)):
+        table = pa.Table.from_pylist(rows[first : first + 250])
+        pq.write_table(table, folder / f"part-{part:05d}.parquet", row_group_size=100)
+
+
+def empty_model(folder: Path) -> Path:
+    """A folder that looks like a model to those who do not load it."""
+    folder.mkdir(exist_ok=True)
+    for name in ("config.json", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    header = json.dumps({}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    return folder

@@ -1,0 +1,1 @@
+"""`prepare` beside `datasets` on the same rows."""

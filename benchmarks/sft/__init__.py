@@ -1,0 +1,1 @@
+"""`sft` beside a plain script of TRL."""

@@ -1,0 +1,57 @@
+"""Stops a fine-tuning on two nodes of a real SLURM over and over, in every way there is.
+
+`python -m benchmarks.stops --stops 60 --saves 40 [--seed 1]` runs tiny trainings with ZeRO-2 and
+ZeRO-3 and stops each several times: SIGTERM with up to three seconds between the ranks,
+preemption, the end of the time limit, SIGKILL of a rank and of a supervisor; and SIGKILL at
+random instants of saving. A training waits for its stop after some step, so none is over before
+that, however fast the machine is. Each is then brought to its end and its weights are held against
+those of an undisturbed one. Needs what `slurm/minislurm` needs. Prints JSON as its last line;
+leaves with 1 when a job hung, went on from a checkpoint that was not whole, lost more than one
+interval of saving, or ended with other weights, and when some kind of stop could not be made.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+
+from benchmarks.stops.campaign import Asked, calm_weights, stop_all, summary
+from benchmarks.stops.node import ROOT, StopNode
+
+
+def main() -> int:
+    """Stop, report, and say with the exit code whether all went well."""
+    words = argparse.ArgumentParser()
+    words.add_argument("--stops", type=int, default=60)
+    words.add_argument("--saves", type=int, default=40)
+    words.add_argument("--seed", type=int, default=1)
+    given = words.parse_args()
+    began, asked = time.monotonic(), Asked(given.stops, given.saves)
+    base = Path(tempfile.mkdtemp(prefix="hala-stops-"))
+    slurm = Path(tempfile.mkdtemp(prefix="minislurm-"))
+    minislurm = [sys.executable, str(ROOT / "slurm" / "minislurm")]
+    try:
+        subprocess.run([*minislurm, "up", "--folder", str(slurm)], check=True)
+        os.environ["SLURM_CONF"] = str(slurm / "slurm.conf")
+        nodes = {stage: StopNode(base, stage, asked.shape) for stage in asked.stages}
+        tally = stop_all(nodes, calm_weights(nodes), asked, Random(given.seed))
+    finally:
+        subprocess.run([*minislurm, "down", "--folder", str(slurm)], check=False)
+        shutil.rmtree(slurm, ignore_errors=True)
+    told = summary(tally, asked, began)
+    if told["good"]:
+        shutil.rmtree(base)
+    else:
+        print(f"what is left is in {base}")
+    print(json.dumps(told, ensure_ascii=False))
+    return 0 if told["good"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

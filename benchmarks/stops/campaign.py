@@ -1,0 +1,239 @@
+"""A campaign of stops: trainings in turn, each stopped several times and held to its result."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import cycle
+from random import Random
+from typing import Any
+
+from benchmarks.stops.kinds import STOPS, Blow, kill_while_saving
+from benchmarks.stops.node import LIMIT_S, Shape, StopNode, StopRun
+
+SAVING, WALLTIME = "kill_while_saving", "walltime"
+#: Stops of one training at most.
+STOPS_A_RUN = 8
+#: Trainings in a row without a stop after which there are no more.
+BARREN_RUNS = 3
+#: Share of the stops that come before the first step, at any instant of loading.
+BEFORE_STEPS = 0.25
+#: A stop comes within so many times the interval of saving after the step that was reached.
+INTERVALS = 2
+#: Seconds within which a stop comes once the training waits for it.
+HELD_S = 0.5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How many stops there are to be, and of which trainings."""
+
+    stops: int
+    saves: int
+    """Kills while a checkpoint is saved."""
+    stages: tuple[int, ...] = (2, 3)
+    shape: Shape = field(default_factory=Shape)
+
+
+@dataclass
+class Tally:
+    """What became of all stops."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    deadlocks: int = 0
+    torn_resumes: int = 0
+    lost_steps: list[int] = field(default_factory=list)
+    runs: int = 0
+    other_weights: int = 0
+    seconds: list[float] = field(default_factory=list)
+    defects: list[str] = field(default_factory=list)
+
+    @property
+    def stops(self) -> int:
+        """Stops so far."""
+        return self.kinds.total()
+
+
+class StoppedRun:
+    """One training with its stops."""
+
+    def __init__(self, run: StopRun, chance: Random, tally: Tally) -> None:
+        self.run, self.chance, self.tally = run, chance, tally
+
+    def stop(self, kind: str, blow: Blow) -> bool:
+        """Stop the training once; False when it came to its end before that."""
+        began, run = time.monotonic(), self.run
+        goal = self.choose_step()
+        run.hold_after(goal)
+        if not run.job or not run.is_queued():
+            run.submit(timeout_min=1 if kind == WALLTIME else 20)
+        if not self.reach(kind, goal):
+            return False
+        ended = blow(run, self.chance)
+        if run.is_done():
+            return False
+        self.tally.kinds[kind] += 1
+        attempts = len(run.began())
+        reached, whole = max(run.most, run.reached()), run.whole()
+        if not ended:
+            self.tally.deadlocks += 1
+            self.tally.defects.append(f"{kind}: no end in {LIMIT_S} s: {run.artifact.folder}")
+            run.end()
+        # An attempt says from where it goes on long after it has begun.
+        self.go_on(kind, attempts, reached, whole)
+        self.tally.seconds.append(time.monotonic() - began)
+        return True
+
+    def choose_step(self) -> int:
+        """The step after which the training waits for the next stop."""
+        shape, reached = self.run.node.shape, self.run.reached()
+        # Some steps are left for the stops that come after this one.
+        steps = min(INTERVALS * shape.save_steps, (shape.steps - reached) // 2)
+        return min(reached + self.chance.randint(1, max(1, steps)), shape.steps)
+
+    def reach(self, kind: str, goal: int) -> bool:
+        """Wait for the instant of the stop; False when it never came."""
+        run = self.run
+        run.most = 0
+        if kind == WALLTIME:
+            return run.wait(lambda: run.attempt() or not run.is_queued())
+        if not self.wait_while_queued(run.is_running):
+            return False
+        if kind != SAVING and self.chance.random() < BEFORE_STEPS:
+            time.sleep(self.chance.uniform(0, run.node.loading_s))
+            return True
+        if not self.wait_while_queued(run.is_held):
+            return False
+        if kind != SAVING:
+            time.sleep(self.chance.uniform(0, HELD_S))
+            # The stop meets a training that makes steps, where it comes at once.
+            run.hold_after(min(goal + run.node.shape.save_steps, run.node.shape.steps))
+        return True
+
+    def wait_while_queued(self, true: Callable[[], bool]) -> bool:
+        """Wait for something that the job does; whether it came before the job's end."""
+        self.run.wait(lambda: true() or not self.run.is_queued())
+        return true()
+
+    def go_on(self, kind: str, attempts: int, reached: int, whole: set[int]) -> None:
+        """See from where the next attempt goes on, and what that lost."""
+        run = self.run
+        if not run.is_queued():
+            run.submit()
+        if not run.wait(lambda: run.is_done() or len(run.began()) > attempts):
+            self.tally.deadlocks += 1
+            self.tally.defects.append(f"{kind}: nothing went on: {run.artifact.folder}")
+            run.end()
+            return
+        start = run.began()[-1]
+        # A checkpoint that was whole may be gone by now, but none may come out of nothing.
+        if start not in whole | run.whole():
+            self.tally.torn_resumes += 1
+            self.tally.defects.append(f"{kind}: went on from {start}, whole are {sorted(whole)}")
+        self.tally.lost_steps.append(max(0, reached - start))
+
+    def finish(self, weights: bytes) -> None:
+        """Bring the training to its end in peace and look at what it learnt."""
+        run = self.run
+        run.release()
+        for _ in range(3):
+            if run.is_done():
+                break
+            if not run.is_queued():
+                run.submit()
+            run.wait(lambda: run.is_done() or not run.is_queued(), 4 * LIMIT_S)
+        self.tally.runs += 1
+        if run.weights() != weights:
+            self.tally.other_weights += 1
+            self.tally.defects.append(f"other weights or none: {run.artifact.folder}")
+        run.end()
+
+
+def calm_weights(nodes: Mapping[int, StopNode]) -> dict[int, bytes]:
+    """The weights of undisturbed trainings, by ZeRO stage."""
+    weights = {stage: node.calm() for stage, node in nodes.items()}
+    assert all(weights.values()), "an undisturbed training failed"
+    print("undisturbed trainings are done", flush=True)
+    return weights
+
+
+def stop_all(
+    nodes: Mapping[int, StopNode], weights: Mapping[int, bytes], asked: Asked, chance: Random
+) -> Tally:
+    """Trainings in turn with each ZeRO stage until there were as many stops of both sorts.
+
+    Ends with what there was, and a defect that says so, when three trainings in a row could not be
+    stopped.
+    """
+    tally, stages, barren = Tally(), cycle(nodes), 0
+    while left(tally, asked) and barren < BARREN_RUNS:
+        stage, before = next(stages), tally.stops
+        one = StoppedRun(nodes[stage].fresh(f"run{tally.runs}"), chance, tally)
+        stop_one(one, asked)
+        one.finish(weights[stage])
+        barren = 0 if tally.stops > before else barren + 1
+        print(f"run {tally.runs} {tally.defects[-2:]}", flush=True)
+    if missing := left(tally, asked):
+        tally.defects.append(
+            f"{barren} trainings in a row ended before any stop: {len(missing)} of "
+            f"{asked.stops + asked.saves} stops were not made"
+        )
+    return tally
+
+
+def stop_one(one: StoppedRun, asked: Asked) -> None:
+    """Stop one training until it has had its stops, or came to its end."""
+    tally = one.tally
+    for _ in range(STOPS_A_RUN):
+        sorts = left(tally, asked)
+        if not sorts:
+            return
+        kind = one.chance.choice(sorts)
+        if kind != SAVING:
+            kind = next_kind(tally, is_new=not one.run.job)
+        if not one.stop(kind, {SAVING: kill_while_saving, **STOPS}[kind]):
+            return
+        print(f"{tally.stops}: {kind}, lost {tally.lost_steps[-1:]}", flush=True)
+
+
+def next_kind(tally: Tally, is_new: bool) -> str:
+    """The kind of stop of which there were fewest.
+
+    The time limit is that of a job that is still to be submitted, so it comes first or not at all.
+    """
+    kinds = STOPS if is_new else [kind for kind in STOPS if kind != WALLTIME]
+    return min(reversed(kinds), key=lambda kind: tally.kinds[kind])
+
+
+def missing_kinds(tally: Tally, asked: Asked) -> list[str]:
+    """Kinds of stops that never came, although so many stops were asked for that each has one."""
+    kinds = [*(STOPS if asked.stops >= len(STOPS) else ()), *([SAVING] if asked.saves else ())]
+    return [kind for kind in kinds if not tally.kinds[kind]]
+
+
+def left(tally: Tally, asked: Asked) -> list[str]:
+    """A word for each stop that is still to come: `kill_while_saving` or `stop`."""
+    saves = tally.kinds[SAVING]
+    stops = tally.stops - saves
+    return [SAVING] * (asked.saves - saves) + ["stop"] * (asked.stops - stops)
+
+
+def summary(tally: Tally, asked: Asked, began: float) -> dict[str, Any]:
+    """What came of it; `good` when nothing went wrong."""
+    bound, missing = asked.shape.save_steps, missing_kinds(tally, asked)
+    lost = max(tally.lost_steps, default=0)
+    return {
+        "stops": tally.stops,
+        "kinds": dict(tally.kinds),
+        "missing_kinds": missing,
+        "runs": tally.runs,
+        "deadlocks": tally.deadlocks,
+        "torn_resumes": tally.torn_resumes,
+        "lost_steps_max": lost,
+        "save_interval_steps": bound,
+        "other_weights": tally.other_weights,
+        "seconds_a_stop": round(sum(tally.seconds) / max(len(tally.seconds), 1), 1),
+        "seconds": round(time.monotonic() - began),
+        "defects": tally.defects[:20],
+        "good": not tally.defects and not missing and lost <= bound,
+    }

@@ -1,0 +1,158 @@
+"""Ways in which a training's job is stopped on a real SLURM."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from benchmarks.common.moving_files import steady
+from benchmarks.common.waiting import wait_until
+from benchmarks.stops.node import LIMIT_S, RANKS, StopRun
+from hala_hpc.engines.training.checkpoints import checkpoints, read_commit
+
+#: The largest distance between the signals that two ranks get, in seconds.
+JITTER_S = 3.0
+#: The kill of a saving comes within so many times the seconds of the one before it.
+SAVING_SHARE = 1.5
+#: Seconds of a saving where none is known yet.
+SAVING_S = 0.4
+
+Blow = Callable[[StopRun, Random], bool]
+
+
+def sigterm_with_jitter(run: StopRun, chance: Random) -> bool:
+    """SIGTERM to each rank, up to three seconds apart; then the scheduler requeues the job."""
+    pids = run.pids()
+    if not all(pids):
+        return False
+    attempt = run.attempt()
+    threads = [
+        threading.Timer(chance.uniform(0, JITTER_S), end, [parent_of(pid), signal.SIGTERM])
+        for pid in pids
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if not run.wait(lambda: all(not is_alive(pid) for pid in pids)):
+        return False
+    requeue(run)
+    return run.wait(lambda: run.attempt() != attempt or run.is_done())
+
+
+def preemption(run: StopRun, _chance: Random) -> bool:
+    """A job of a higher partition takes the nodes for a moment."""
+    attempt = run.attempt()
+    words = ["--partition=high", "--nodes=4", "--exclusive", "--output=/dev/null"]
+    done = slurm("sbatch", "--parsable", *words, "--wrap=sleep 1")
+    there = run.wait(lambda: run.attempt() != attempt or run.is_done())
+    slurm("scancel", done.strip())
+    return there
+
+
+def walltime(run: StopRun, _chance: Random) -> bool:
+    """The job's time is up: SLURM warns it and ends it. It was submitted with one minute."""
+    return run.wait(lambda: not run.is_queued())
+
+
+def kill_of_a_rank(run: StopRun, chance: Random) -> bool:
+    """SIGKILL to the model code of one rank."""
+    end(chance.choice(run.pids()), signal.SIGKILL)
+    return run.wait(lambda: not run.is_queued())
+
+
+def kill_of_a_supervisor(run: StopRun, chance: Random) -> bool:
+    """SIGKILL to what watches over the model code of one rank."""
+    pid = chance.choice(run.pids())
+    if pid:
+        end(parent_of(pid), signal.SIGKILL)
+    return run.wait(lambda: not run.is_queued())
+
+
+def kill_while_saving(run: StopRun, chance: Random) -> bool:
+    """SIGKILL to one rank or to all at once, at some instant of saving a checkpoint."""
+    pids = run.pids()
+    victims = chance.choice([[chance.choice(pids)], pids])
+    staging = run.kept / ".staging"
+    seconds = saving_s(run)
+
+    last = run.node.shape.steps + 1
+
+    def look() -> bool:
+        if run.is_held():
+            if run.held_step() == last:
+                return True  # the last one was over before anybody saw it
+            run.hold_after(min(run.held_step() + run.node.shape.save_steps, last))
+        return is_saving(staging)
+
+    try:
+        wait_until(look, "a checkpoint is being saved", LIMIT_S, pause_s=0.001)
+    except TimeoutError:
+        return False
+    time.sleep(chance.uniform(0, SAVING_SHARE * seconds))
+    for pid in victims:
+        end(pid, signal.SIGKILL)
+    return run.wait(lambda: not run.is_queued())
+
+
+def saving_s(run: StopRun) -> float:
+    """Seconds that the newest checkpoint took to be saved."""
+    commits = [commit for path in checkpoints(run.kept) if (commit := read_commit(path))]
+    return (commits[0].seconds if commits else None) or SAVING_S
+
+
+#: In this order they are taken in turn.
+STOPS: dict[str, Blow] = {
+    "sigterm_with_jitter": sigterm_with_jitter,
+    "kill_of_a_rank": kill_of_a_rank,
+    "preemption": preemption,
+    "kill_of_a_supervisor": kill_of_a_supervisor,
+    "walltime": walltime,
+}
+
+
+def is_saving(staging: Path) -> bool:
+    """Whether some attempt has begun to save a checkpoint."""
+    return steady(lambda: any(staging.glob("*/checkpoint-*")))
+
+
+def parent_of(pid: int) -> int:
+    """The process that started another: its supervisor. 0 where that is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def end(pid: int, number: int) -> None:
+    """Send a signal to a process if it is there."""
+    if pid > 1:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def requeue(run: StopRun) -> None:
+    """What a scheduler does with a preempted job."""
+    slurm("scontrol", "requeue", run.job)
+
+
+def slurm(*words: str) -> str:
+    """What one of SLURM's commands printed."""
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    return done.stdout
+
+
+assert RANKS > 1

@@ -1,0 +1,234 @@
+"""A tiny fine-tuning on two nodes of a real SLURM, whose job can be stopped in any way."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.moving_files import steady
+from benchmarks.common.waiting import WAIT_S, wait_until
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.planning.plan import make_plan
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.files import write_text
+from hala_hpc.core.job_records import RankState
+from hala_hpc.core.record import Record
+from hala_hpc.engines.training.checkpoints import checkpoints, flaw, read_commit, step_of
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import make_spec, worker_job
+
+ROOT = Path(__file__).resolve().parents[2]
+STAND_IN = ROOT / "tests" / "standin"
+#: Seconds after which something that should have happened is a deadlock.
+LIMIT_S = WAIT_S
+RANKS = 2
+
+
+class HeldStep(Record):
+    """`<gate>.held`: the step after which an attempt waits; see `tests/standin/step_gate.py`."""
+
+    attempt: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How long the training is and how often it saves.
+
+    No stop needs a training to be long: it waits for it (see `StopRun.hold_after`).
+    """
+
+    steps: int = 300
+    save_steps: int = 10
+
+
+class StopNode:
+    """The node and its undisturbed result; a fresh artifact of it as often as one is wanted."""
+
+    def __init__(self, base: Path, zero_stage: int, shape: Shape) -> None:
+        self.base, self.zero_stage, self.shape = base, zero_stage, shape
+        make_inputs(base)
+        recipe = base / f"zero-{zero_stage}.toml"
+        recipe.write_text(
+            f'[sft]\nmodel = "{base}/model"\ntokens = "{base}/made/tokens"\n'
+            f"max_steps = {shape.steps}\nglobal_batch_size = 16\nmicro_batch_size = 4\n"
+            f"learning_rate = 3e-3\nzero_stage = {zero_stage}\nsave_steps = {shape.save_steps}\n"
+            "save_every_min = 0\n[sft.resources]\nnodes = 2\ncpus_per_rank = 1\nmem_gb = 3\n"
+        )
+        words = ["stage=sft", f"recipe={recipe}", f"work={base}/work", "launcher=minislurm"]
+        line = read_line(words)
+        self.step = make_plan(line.nodes, line.work)["sft"]
+        path = os.pathsep.join((str(STAND_IN), str(ROOT)))
+        variables = line.launcher.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        launcher = line.launcher.model_copy(update={"environment": variables})
+        spec = make_spec(launcher, self.step.node.settings, "main", "")
+        resources = spec.resources.model_copy(update={"gpus_per_node": 0})
+        self.spec = spec.model_copy(update={"resources": resources})
+        self.loading_s = 0.0
+        """Seconds from the start of an attempt to its first step, once `calm` has measured it."""
+
+    def fresh(self, name: str) -> "StopRun":
+        """A new artifact that no job has worked at."""
+        artifact = Artifact(self.base / "work" / f"{name}-zero{self.zero_stage}")
+        artifact.write_config(self.step.config())
+        return StopRun(self, artifact)
+
+    def calm(self) -> bytes:
+        """The weights of a training that nobody disturbed."""
+        run = self.fresh("calm")
+        run.submit()
+        run.wait(lambda: run.is_running() or not run.is_queued())
+        began = time.monotonic()
+        run.wait(lambda: run.reached() or not run.is_queued())
+        self.loading_s = time.monotonic() - began
+        run.wait(lambda: not run.is_queued(), 4 * LIMIT_S)
+        return run.weights()
+
+
+class StopRun:
+    """One training that is stopped again and again."""
+
+    def __init__(self, node: StopNode, artifact: Artifact) -> None:
+        self.node, self.artifact = node, artifact
+        self.kept = artifact.kept_folder(0)
+        self.job = ""
+        self.most = 0
+        """The last step that was seen while this waited; the next attempt forgets it."""
+
+    def submit(self, timeout_min: int = 20) -> None:
+        """Hand in a job that goes on with the training."""
+        spec = self.node.spec
+        resources = spec.resources.model_copy(update={"timeout_min": timeout_min})
+        variables = spec.launcher.environment | {"HALA_STEP_GATE": str(self.gate)}
+        launcher = spec.launcher.model_copy(update={"environment": variables})
+        spec = spec.model_copy(update={"resources": resources, "launcher": launcher})
+        begin_round(self.artifact, 1, 1, spec)
+        self.job = SlurmBackend().submit(worker_job(self.artifact, 1, spec))
+
+    @property
+    def gate(self) -> Path:
+        """The file that the training waits for; see `tests/standin/step_gate.py`."""
+        return self.node.base / f"{self.artifact.folder.name}.step-gate"
+
+    def hold_after(self, step: int) -> None:
+        """Let the training wait after this step; one more than it has: when all is saved."""
+        write_text(self.gate, str(step))
+
+    def is_held(self) -> bool:
+        """Whether the newest attempt waits after the step that was named last, or a later one."""
+        return self.held_step() >= int(self.gate.read_text())
+
+    def held_step(self) -> int:
+        """The step after which the newest attempt waited last; 0 before it did."""
+        held = HeldStep.read(self.gate.with_name(f"{self.gate.name}.held"))
+        return held.step if held and held.attempt == self.attempt() else 0
+
+    def release(self) -> None:
+        """Let the training go on to its end."""
+        self.gate.unlink(missing_ok=True)
+
+    def is_queued(self) -> bool:
+        """Whether the job runs or waits."""
+        return bool(SlurmBackend().states([self.job]))
+
+    def wait(self, true: Callable[[], object], limit_s: float = LIMIT_S) -> bool:
+        """Wait for something; whether it happened in time. Whoever waited says what for."""
+
+        def look() -> object:
+            seen = true()
+            self.most = max(self.most, self.reached())
+            return seen
+
+        try:
+            wait_until(look, "what a stop waits for", limit_s, pause_s=0.2)
+        except TimeoutError:
+            return False
+        return True
+
+    def is_done(self) -> bool:
+        """Whether the model is finished and marked."""
+        return self.artifact.mark(0) is not None
+
+    def pids(self) -> list[int]:
+        """Process numbers of the model code of the running attempt, by rank; 0 where unknown."""
+        found = [self.artifact.rank_progress(0, rank) for rank in range(RANKS)]
+        attempt = self.attempt()
+        return [word.pid if word and word.attempt == attempt else 0 for word in found]
+
+    def is_running(self) -> bool:
+        """Whether the model code of all ranks of the newest attempt is alive."""
+        return all(pid and Path(f"/proc/{pid}").exists() for pid in self.pids())
+
+    def attempt(self) -> str:
+        """Name of the newest attempt; empty before the first."""
+        lease = self.artifact.worker_lease(0)
+        return lease.attempt if lease else ""
+
+    def reached(self) -> int:
+        """The last step that was made, also by an attempt that was killed since."""
+        return steady(self.told_steps)
+
+    def told_steps(self) -> int:
+        """The same in one look; FileNotFoundError when a checkpoint goes meanwhile."""
+        steps = [0]
+        for file in self.kept.glob("**/metrics.jsonl"):
+            lines = file.read_text().split("\n")[:-1]
+            steps += [json.loads(line)["step"] for line in lines[-1:]]
+        for file in self.kept.glob(".ranks/rank-*.json"):
+            state = RankState.read_if_sound(file)
+            steps.append(state.step if state else 0)
+        return max(steps)
+
+    def began(self) -> list[int]:
+        """The steps from which the attempts so far went on, in order; 0 is the start."""
+        log = self.artifact.log_file(0)
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        starts = [line for line in lines if line.startswith("starting from ")]
+        return [int(s.rpartition("-")[2]) if "/checkpoint-" in s else 0 for s in starts]
+
+    def whole(self) -> set[int]:
+        """Steps of the checkpoints that are whole, read back here; 0 is the start of all."""
+
+        def look() -> set[int]:
+            marked = [path for path in checkpoints(self.kept) if read_commit(path)]
+            return {0} | {step_of(path) for path in marked if flaw(path) is None}
+
+        return steady(look)
+
+    def weights(self) -> bytes:
+        """The weights of the finished model; nothing where there is none."""
+        file = self.artifact.unit_folder(0) / "model.safetensors"
+        return file.read_bytes() if self.is_done() and file.exists() else b""
+
+    def end(self) -> None:
+        """Take the job out of the queue, whatever it does."""
+        if self.job:
+            SlurmBackend().cancel([self.job])
+            self.wait(lambda: not self.is_queued())
+
+
+def make_inputs(base: Path) -> None:
+    """A tiny model of random weights and token files, once."""
+    if (base / "made").exists():
+        return
+    sys.path.insert(0, str(ROOT / "tests"))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from corpora import pair, write_corpus  # type: ignore[import-not-found]
+    from random_models import random_lfm2  # type: ignore[import-not-found]
+    from tiny_models import SENTENCES  # type: ignore[import-not-found]
+    from token_folders import make_tokens  # type: ignore[import-not-found]
+
+    model = random_lfm2(base / "model")
+    rows: list[dict[str, Any]] = [
+        pair(f"{text} {number}", target)
+        for number in range(30)
+        for text, target in SENTENCES.items()
+    ]
+    write_corpus(base / "pairs", rows)
+    words = {"model": str(model), "train": str(base / "pairs"), "objective": "translate"}
+    make_tokens(base / "made", **words)

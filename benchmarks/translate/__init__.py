@@ -1,0 +1,1 @@
+"""A worker of `translate` beside raw vLLM and datatrove."""

@@ -1,0 +1,225 @@
+"""How fast a worker translates, beside raw vLLM and datatrove, and how well it uses the engine.
+
+    python -m benchmarks.translate [--data FILE ...] [--rows 2000] [--rounds 3] [--dtype float32]
+
+Every side gets the same prompts, the same lengths of answers and an engine with the same options,
+with an empty prefix cache, in alternating rounds. `benchmarks/peers/setup` makes datatrove ready;
+without it its figure is null. The last line is a JSON object:
+
+- `ratio_to_raw`: rows/s of a worker (read, segment, generate, check, commit; start excluded) over
+  those of one `LLM.generate` call on the same token ids, all in memory; median of the rounds.
+- `ratio_to_datatrove`: the same over datatrove's InferenceRunner with its own server.
+- `ratio_to_raw_duplicates`: with 30 % duplicate rows, over raw on all prompts.
+- `step_efficiency`: engine steps that the work needs at least over those that a worker of eight
+  units took.
+- `prefix_hits`: prompt tokens from the prefix cache over those of the fixed prompt's whole blocks.
+- `memory_growth`: peak memory at ten times the rows over that at the rows.
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import monotonic
+from typing import Any
+
+from benchmarks.common.machine import machine
+from benchmarks.peers.datatrove_rounds import DatatroveRounds
+from benchmarks.translate.engine import EngineEdge, Ids, Tally
+from benchmarks.translate.memory import measure
+from benchmarks.translate.worker import Worker, WorkerRun, engine_settings
+from benchmarks.translate.workload import make_model, texts_of, with_duplicates, write_corpus
+from hala_hpc.core.environment import prepare_environment
+
+#: Share of the rows that repeat an earlier one.
+DUPLICATES = 0.3
+#: How many times the rows the larger run has whose memory is compared.
+LARGER = 10
+
+
+class Measurement:
+    """The sides in one process, each run once for a round."""
+
+    def __init__(self, worker: Worker, edge: EngineEdge, base: Path) -> None:
+        self.worker, self.edge, self.base = worker, edge, base
+        self.runs = 0
+
+    def raw(self, prompts: Sequence[Ids]) -> tuple[float, Tally]:
+        """Seconds of raw vLLM for all prompts."""
+        with self.edge.round(swaps=False) as tally:
+            started = monotonic()
+            self.edge.generate(prompts)
+            return monotonic() - started, tally
+
+    def prompts(self, corpus: Path) -> list[Ids]:
+        """Prompt ids of all texts of a corpus, as a worker first asks them."""
+        return list(self.worker.prompts(corpus, self.base / f"asks-{corpus.name}"))
+
+    def work(self, corpus: Path) -> tuple[WorkerRun, Tally]:
+        """A worker's run over a corpus."""
+        self.runs += 1
+        with self.edge.round(swaps=True) as tally:
+            return self.worker.run(corpus, self.base / f"run-{self.runs}"), tally
+
+
+@dataclass(frozen=True)
+class Side:
+    """A corpus and the prompts that a worker makes of it."""
+
+    corpus: Path
+    prompts: list[Ids]
+
+
+def rounds_of(
+    measurement: Measurement, plain: Side, repeated: Side, peer: Any, rounds: int
+) -> list[dict[str, Any]]:
+    """Alternating rounds: seconds of every side, and what the engine did."""
+    if peer is not None:
+        prompts = plain.prompts
+        words = [measurement.edge.words(ids) for ids in prompts]
+        peer.start(words, [measurement.edge.length(ids) for ids in prompts])
+    found = []
+    for number in range(-1, rounds):
+        raw_s, raw = measurement.raw(plain.prompts)
+        run, tally = measurement.work(plain.corpus)
+        peer_s, peer_tokens = peer.run() if peer is not None else (None, None)
+        raw_repeated_s, _ = measurement.raw(repeated.prompts)
+        repeated_run, _ = measurement.work(repeated.corpus)
+        line = {
+            "raw_s": raw_s,
+            "worker_s": run.seconds,
+            "datatrove_s": peer_s,
+            "raw_duplicates_s": raw_repeated_s,
+            "worker_duplicates_s": repeated_run.seconds,
+            "raw_steps": raw.steps,
+            "worker": vars(tally),
+            "raw_tokens_in": raw.tokens_in,
+            "datatrove_tokens_in": peer_tokens,
+            "rejected": run.rejected,
+            "costs": run.costs,
+            "costs_duplicates": repeated_run.costs,
+        }
+        print(json.dumps(line), file=sys.stderr, flush=True)
+        # The first round warms up.
+        if number >= 0:
+            found.append(line)
+    return found
+
+
+def figures(
+    rounds: list[dict[str, Any]], prefix_tokens: int, seqs: int, caches: bool
+) -> dict[str, Any]:
+    """The ratios of the rounds, and what the engine's counts say."""
+
+    def ratio(above: str, below: str) -> float | None:
+        if rounds[0][above] is None:
+            return None
+        return round(float(median(line[above] / line[below] for line in rounds)), 4)
+
+    tally = Tally(**rounds[-1]["worker"])
+    # The first prompt fills the cache for all others.
+    possible = (tally.prompts - 1) * prefix_tokens if caches else 0
+    return {
+        "ratio_to_raw": ratio("raw_s", "worker_s"),
+        "ratio_to_datatrove": ratio("datatrove_s", "worker_s"),
+        "ratio_to_raw_duplicates": ratio("raw_duplicates_s", "worker_duplicates_s"),
+        "step_efficiency": round(tally.lower_bound(seqs) / tally.steps, 4),
+        "prefix_hits": round(tally.tokens_cached / possible, 4) if possible else None,
+    }
+
+
+def shared_tokens(prompts: Sequence[Ids], block: int) -> int:
+    """Tokens in the whole blocks that all prompts begin with."""
+    # The least and the greatest differ where any two do.
+    pairs = zip(min(prompts), max(prompts), strict=False)
+    shared = next((n for n, (a, b) in enumerate(pairs) if a != b), len(min(prompts)))
+    return shared // block * block
+
+
+def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
+    """Make the work, run the sides, and return the figures."""
+    from hala_hpc.engines.generation.vllm.engine import Generator
+
+    texts = texts_of(arguments.data, arguments.rows, arguments.seed)
+    model = make_model(base / "model", texts, arguments.family)
+    plain = write_corpus(base / "plain", texts)
+    repeated_texts = with_duplicates(texts, DUPLICATES, random.Random(arguments.seed))
+    repeated = write_corpus(base / "repeated", repeated_texts)
+    settings = engine_settings(arguments.quick).model_copy(update={"dtype": arguments.dtype})
+    peer = DatatroveRounds(base / "datatrove", model, settings, arguments.peer)
+    with Generator(str(model), settings) as generator:
+        edge = EngineEdge(generator)
+        worker = Worker(generator, model)
+        measurement = Measurement(worker, edge, base)
+        sides = [Side(corpus, measurement.prompts(corpus)) for corpus in (plain, repeated)]
+        with peer if peer.is_there else nullcontext() as there:
+            rounds = rounds_of(measurement, sides[0], sides[1], there, arguments.rounds)
+        caches = bool(generator.llm.llm_engine.vllm_config.cache_config.enable_prefix_caching)
+        block = generator.llm.llm_engine.vllm_config.cache_config.block_size
+        prefix = shared_tokens(sides[0].prompts, block)
+    larger_texts = [f"{text} ({n})" if n else text for n in range(LARGER) for text in texts]
+    larger = write_corpus(base / "larger", larger_texts)
+    peaks = [
+        measure(model, plain, corpus, base / f"memory-{corpus.name}", settings)
+        for corpus in (plain, larger)
+    ]
+    return {
+        **figures(rounds, prefix, generator.max_num_seqs, caches),
+        "memory_growth": round(peaks[1] / peaks[0], 4),
+        "memory_mib": peaks,
+        "prefix_tokens": prefix,
+        "family": arguments.family,
+        "dtype": arguments.dtype,
+        "rows": arguments.rows,
+        "data": [file.name for file in arguments.data] or "made",
+        "max_num_seqs": generator.max_num_seqs,
+        "rounds": rounds,
+        "machine": machine(),
+    }
+
+
+def main() -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.translate")
+    parser.add_argument("--data", type=Path, nargs="*", default=[], help="JSONL files of texts")
+    parser.add_argument("--rows", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--family", default="qwen2", choices=["qwen2", "lfm2"], help="lfm2 has no prefix cache"
+    )
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "bfloat16"],
+        help="float32 where a CPU has no instructions for bfloat16: else those hide all else",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="48 rows, one round: does it run")
+    parser.add_argument(
+        "--peer",
+        type=Path,
+        default=Path("runs/peers/datatrove"),
+        help="folder of benchmarks/peers/setup; datatrove is left out where it is not",
+    )
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.rows, arguments.rounds = 48, 1
+    # As a launcher gives a worker its cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    prepare_environment()
+    with tempfile.TemporaryDirectory(prefix="hala-benchmark-") as base:
+        print(json.dumps(run(arguments, Path(base))), flush=True)
+    # Engines leave threads behind that can hold an ordinary exit for minutes.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The edge of the engine in the measurement: what goes in, what comes out, what it cost.
+
+Random weights neither stop nor translate. So each answer gets the length of the stand-in
+translation of its text, whoever asks for it, and on the worker's side the engine's tokens are
+changed for those of the stand-in once they are made: decoding and checks then do their whole work.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.translate.workload import BEFORE_TEXT, stand_in
+from hala_hpc.engines.generation.vllm.engine import Generator
+
+Ids = tuple[int, ...]
+
+
+@dataclass
+class Tally:
+    """What the engine did in one round."""
+
+    steps: int = 0
+    prompts: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    longest_out: int = 0
+    tokens_cached: int = 0
+
+    def lower_bound(self, max_num_seqs: int) -> int:
+        """Engine steps that this work needs at least, with so many answers at once."""
+        return max(self.longest_out, -(-self.tokens_out // max_num_seqs))
+
+    def count(self, output: Any) -> None:
+        """Count an answer of the engine."""
+        tokens = len(output.outputs[0].token_ids)
+        self.prompts += 1
+        self.tokens_in += len(output.prompt_token_ids)
+        self.tokens_out += tokens
+        self.longest_out = max(self.longest_out, tokens)
+        self.tokens_cached += output.num_cached_tokens or 0
+
+
+class EngineEdge:
+    """Stands between a vLLM engine and whoever drives it.
+
+    `most_tokens` cuts what the engine makes, never what is put in its place; `remembers` keeps
+    stand-ins for the next round, so that they cost a timed round nothing.
+    """
+
+    def __init__(
+        self, generator: Generator, most_tokens: int = 1 << 30, remembers: bool = True
+    ) -> None:
+        self.llm, self.tokenizer = generator.llm, generator.tokenizer
+        self.head, self.tail = len(generator.prompter.head), len(generator.prompter.tail)
+        self.most_tokens, self.remembers = most_tokens, remembers
+        self.tally = Tally()
+        self.swaps = False
+        self._answers: dict[Ids, list[int]] = {}
+        engine = self.llm.llm_engine
+        self._add, self._step = engine.add_request, engine.step
+        engine.add_request, engine.step = self.add_request, self.step
+
+    def words(self, ids: Ids) -> str:
+        """The user's words in a prompt."""
+        words: str = self.tokenizer.decode(ids[self.head : len(ids) - self.tail])
+        return words
+
+    def answer(self, ids: Ids) -> list[int]:
+        """Tokens of the stand-in translation of a prompt."""
+        if ids in self._answers:
+            return self._answers[ids]
+        text = stand_in(self.words(ids).partition(BEFORE_TEXT)[2])
+        found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] or [0]
+        if self.remembers:
+            self._answers[ids] = found
+        return found
+
+    def length(self, ids: Ids) -> int:
+        """Tokens that the engine makes of a prompt."""
+        return min(len(self.answer(ids)), self.most_tokens)
+
+    def add_request(self, name: str, prompt: Any, params: Any, *more: Any, **named: Any) -> Any:
+        """Hand a request on with the length of its answer."""
+        params.max_tokens = self.length(tuple(prompt["prompt_token_ids"]))
+        params.ignore_eos = True
+        return self._add(name, prompt, params, *more, **named)
+
+    def step(self) -> list[Any]:
+        """One engine step, counted."""
+        outputs: list[Any] = self._step()
+        self.tally.steps += 1
+        for output in outputs:
+            if output.finished:
+                self.tally.count(output)
+                if self.swaps:
+                    answer = output.outputs[0]
+                    answer.token_ids = self.answer(tuple(output.prompt_token_ids))
+                    answer.finish_reason = "stop"
+        return outputs
+
+    @contextmanager
+    def round(self, swaps: bool) -> Iterator[Tally]:
+        """A tally of its own, with an empty prefix cache; `swaps` puts the stand-ins in place."""
+        self.llm.reset_prefix_cache()
+        self.tally, self.swaps = Tally(), swaps
+        yield self.tally
+
+    def generate(self, prompts: Sequence[Ids]) -> None:
+        """One raw call of the engine with all prompts in memory: the bar to reach."""
+        from vllm import SamplingParams
+
+        params = [SamplingParams(temperature=0, detokenize=False) for _ in prompts]
+        inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]
+        outputs = self.llm.generate(inputs, params, use_tqdm=False)
+        assert len(outputs) == len(prompts)

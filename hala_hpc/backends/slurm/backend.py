@@ -1,0 +1,173 @@
+"""Jobs on a SLURM cluster: submitit hands them in, SLURM's own commands tell the rest.
+
+The truth about the work is on the disk; what SLURM says only tells whether somebody is at it.
+"""
+
+import contextlib
+import io
+import os
+import re
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from hala_hpc.backends.slurm import client, usage
+from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
+from hala_hpc.backends.slurm.task_environment import task_environment
+from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
+from hala_hpc.core.job import Job
+from hala_hpc.core.paths import shipped_folder
+
+__all__ = ["SlurmBackend", "task_environment"]
+
+#: What sbatch says where a limit on the number of jobs, or the size of an array, is in the way.
+FULL = re.compile(r"(Max|Grp)Submit|Invalid job array specification")
+NO_SBATCH = (
+    "no `sbatch` on the PATH: go to a login node of the cluster, load its module (often "
+    "`module load slurm`), or run on this machine with launcher=local"
+)
+#: A launch submits many jobs: a controller that answered is not asked again so soon, in seconds.
+FRESH_S = 30
+_answered_at: dict[str, float] = {}
+
+
+class SlurmBackend:
+    """Submits, watches and cancels jobs.
+
+    `patience_s`: how long a submission waits for a controller that is away, e.g. restarting.
+    """
+
+    def __init__(self, patience_s: int = 60) -> None:
+        self.patience_s = patience_s
+
+    def preflight(self, jobs: Sequence[Job] = ()) -> list[str]:
+        """What would go wrong: no SLURM, no controller, and for each job what sbatch says to it.
+
+        Nothing is submitted. Jobs that ask for the same are tried once.
+        """
+        if not shutil.which("sbatch") or not shutil.which("srun"):
+            return [NO_SBATCH]
+        try:
+            if not self.answers():
+                return ["SLURM's controller does not answer: `scontrol ping` tells more"]
+            tried: dict[str, Job] = {}
+            for job in jobs:
+                tried.setdefault(repr(job.resources), job)
+            return [text for job in tried.values() for text in self._refusal(job)]
+        except Retry as error:
+            return [str(error)]
+
+    def submit(self, job: Job) -> str:
+        """Hand in a job; returns its id, or that of its array.
+
+        Raises UserError when SLURM refuses it, NoRoom when it would take fewer elements or takes it
+        later, and SchedulerUnavailable when SLURM does not answer.
+        """
+        flags = sbatch_flags(job)
+        if not shutil.which("sbatch"):
+            raise UserError(NO_SBATCH, UNAVAILABLE)
+        check_ids(job)
+        self._wait_for_controller()
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        from hala_hpc.backends.slurm.executor import submit_script
+
+        with _outside_of_jobs(), contextlib.redirect_stderr(io.StringIO()):
+            job.folder.mkdir(parents=True, exist_ok=True)
+            job.folder.chmod(0o700)
+            try:
+                return submit_script(flags, script_file(), script_words(job))
+            except (FailedJobError, FailedSubmissionError) as error:
+                raise _refused(job, str(error)) from error
+
+    def command(self, job: Job) -> list[str]:
+        """The command that `submit` would run.
+
+        Ids of jobs to come may stand in angle brackets, e.g. `<gate of sft>`.
+        """
+        return ["sbatch", *sbatch_flags(job), str(script_file()), *script_words(job)]
+
+    def states(self, ids: Sequence[str]) -> dict[str, str]:
+        """Id to `pending`, `running` or `held`; absent when gone. Raises SchedulerUnavailable."""
+        return client.states(ids)
+
+    def look(self, ids: Sequence[str] | None = None) -> list[client.Seen]:
+        """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
+        return client.look(ids)
+
+    def used(self, ids: Collection[str]) -> dict[str, usage.Used] | None:
+        """What jobs have used, as accounting tells; None when it does not answer."""
+        return usage.used(ids)
+
+    def move_waiting(self, old_id: str, new_id: str) -> list[str]:
+        """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""
+        return client.move_waiting(old_id, new_id)
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """End jobs; those that are gone are no mistake."""
+        client.cancel(ids)
+
+    def reason(self, job_id: str) -> str:
+        """Why a job waits or how it ended, in SLURM's words; "" when nobody knows."""
+        return client.reason(job_id)
+
+    def answers(self) -> bool:
+        """Whether a controller is up."""
+        return " UP" in client.ask("scontrol", "ping").stdout
+
+    def _refusal(self, job: Job) -> list[str]:
+        """What SLURM has against a job, without submitting it."""
+        try:
+            command = self.command(job)
+        except UserError as error:
+            return error.mistakes
+        # The folder does not exist yet, the gates before it are to come, and arrays are cut to fit.
+        late = ("--chdir=", "--output=", "--dependency=", "--array=")
+        words = [word for word in command[1:] if not word.startswith(late)]
+        done = client.ask("sbatch", "--test-only", *words)
+        return str(_refused(job, done.stderr)).splitlines() if done.returncode else []
+
+    def _wait_for_controller(self) -> None:
+        """sbatch is not tried again, as it may have got through: ask first, and wait."""
+        cluster = os.environ.get("SLURM_CONF", "")
+        if time.monotonic() - _answered_at.get(cluster, -FRESH_S) < FRESH_S:
+            return
+        until_s = time.monotonic() + self.patience_s
+        while not self.answers():
+            if time.monotonic() > until_s:
+                raise SchedulerUnavailable(
+                    "SLURM's controller does not answer; nothing was submitted"
+                )
+            time.sleep(2)
+        _answered_at[cluster] = time.monotonic()
+
+
+def script_file() -> Path:
+    """The one script of all jobs."""
+    return shipped_folder("slurm") / "job.sbatch"
+
+
+def _refused(job: Job, stderr: str) -> UserError | NoRoom | SchedulerUnavailable:
+    """SLURM's own words, without the name of its command before each line."""
+    prefix = re.compile(r"^(sbatch|allocation failure): (error: )?")
+    lines = [prefix.sub("", line) for line in stderr.splitlines()]
+    if FULL.search(stderr):
+        return NoRoom(f"job {job.name!r}: {'; '.join(lines)}")
+    if client.is_unreachable(stderr):
+        return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
+    return UserError(f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}", CONFIG)
+
+
+@contextlib.contextmanager
+def _outside_of_jobs() -> Iterator[None]:
+    """Submit as if from a login node, whatever job this runs in, with files for the owner alone."""
+    before, mask = dict(os.environ), os.umask(0o077)
+    clean = client.clean_environment()
+    try:
+        for key in before.keys() - clean.keys():
+            del os.environ[key]
+        yield
+    finally:
+        os.environ.update(before)
+        os.umask(mask)

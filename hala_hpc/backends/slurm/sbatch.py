@@ -1,0 +1,175 @@
+"""What is asked of SLURM for a job: sbatch's flags and the words of the one script.
+
+Every value is checked here, and travels as an argument of its own.
+"""
+
+import re
+from pathlib import Path
+
+from hala_hpc.backends.slurm.options import EXPORTED, OWN_WORDS, PASSED_ON, SET_ELSEWHERE
+from hala_hpc.core.errors import CONFIG, UserError, closest
+from hala_hpc.core.job import Job
+from hala_hpc.core.resources import Resources
+
+#: No flag of a launcher needs blanks, quotes, backslashes, `%` or controls.
+SAFE_VALUE = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()-]*")
+SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
+#: In a dry run ids are words in angle brackets.
+JOB_TO_COME = re.compile(r"<[A-Za-z0-9 ._-]+>")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+#: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are none.
+SECRET = re.compile(
+    r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
+    re.IGNORECASE,
+)
+#: Two minutes are enough to commit a part or a checkpoint of the paper's sizes.
+WARN_S = 120
+
+
+def sbatch_flags(job: Job) -> list[str]:
+    """Flags of sbatch; an option of the launcher replaces one, an empty option removes it.
+
+    Raises UserError with everything that is wrong.
+    """
+    mistakes = [*wrong_names(job), *wrong_options(job.resources.options), *wrong_lines(job)]
+    if mistakes:
+        raise UserError([f"job {job.name!r}: {text}" for text in mistakes], CONFIG)
+    asked = job.resources
+    found: dict[str, str] = {
+        "job-name": job.name,
+        "time": str(asked.timeout_min),
+        "nodes": str(asked.nodes),
+        "ntasks-per-node": str(asked.ranks_per_node),
+        "cpus-per-task": str(asked.cpus_per_rank),
+        "mem": f"{asked.mem_gb}GB",
+        **gpu_flag(asked),
+        **array_flag(job),
+        "dependency": dependency(job),
+        "kill-on-invalid-dep": "yes",
+        "requeue": "true",
+        "signal": f"USR2@{warn_s(asked)}",
+        "export": ",".join(EXPORTED),
+        "chdir": str(job.folder),
+        "output": str(job.folder / ("job-%A_%a.out" if is_array(job) else "job-%j.out")),
+        "open-mode": "append",
+    }
+    for word, value in asked.options.items():
+        flag = word.replace("_", "-")
+        if flag in PASSED_ON and flag != "gres":
+            found[flag] = value
+    return [
+        f"--{flag}" if value == "true" else f"--{flag}={value}"
+        for flag, value in found.items()
+        if value
+    ]
+
+
+def script_words(job: Job) -> list[str]:
+    """Arguments of `slurm/job.sbatch`."""
+    # srun takes neither the cores from sbatch nor, behind an allow-list, what `setup` loaded.
+    cores = f"--cpus-per-task={job.resources.cpus_per_rank}"
+    srun = [cores, "--export=ALL", "--kill-on-bad-exit=1"]
+    return [
+        *(["--setup", "\n".join(job.setup)] if job.setup else []),
+        *(word for pair in job.environment.items() for word in ("--variable", "=".join(pair))),
+        *(word for flag in srun for word in ("--srun", flag)),
+        "--",
+        *job.command(0 if job.elements == 1 else None),
+    ]
+
+
+def is_array(job: Job) -> bool:
+    """Whether SLURM is asked for an array: one element alone needs none."""
+    return job.elements is not None and job.elements > 1
+
+
+def array_flag(job: Job) -> dict[str, str]:
+    """Numbers of the elements, and how many may run at once."""
+    if job.elements is None or not is_array(job):
+        return {}
+    at_once = job.resources.options.get("at_once")
+    return {"array": f"0-{job.elements - 1}" + (f"%{at_once}" if at_once else "")}
+
+
+def warn_s(asked: Resources) -> int:
+    """How long before its end a job is told, in seconds."""
+    return int(asked.options.get("warn_s") or min(WARN_S, asked.timeout_min * 60 // 4))
+
+
+def gpu_flag(asked: Resources) -> dict[str, str]:
+    """GPUs are asked for by node: a task sees all of its node's, as NCCL needs."""
+    kind, other = asked.options.get("gpu_type", ""), asked.options.get("gres", "")
+    count = f"{kind}:{asked.gpus_per_node}" if kind else str(asked.gpus_per_node)
+    if not asked.gpus_per_node:
+        return {"gres": other}
+    if asked.options.get("gpu_flag") == "gres":
+        return {"gres": f"gpu:{count},{other}".rstrip(",")}
+    return {"gpus-per-node": count, "gres": other}
+
+
+def dependency(job: Job) -> str:
+    """`afterok:1:2,afterany:3`, or nothing."""
+    kinds = {"afterok": job.after_ok, "afterany": job.after_any}
+    return ",".join(":".join([kind, *ids]) for kind, ids in kinds.items() if ids)
+
+
+def wrong_names(job: Job) -> list[str]:
+    """Names, ids and paths that SLURM or the script would take for something else."""
+    wrong = []
+    if not SAFE_NAME.fullmatch(job.name):
+        wrong.append("a job's name has 1 to 64 letters, digits, dots, dashes and underscores")
+    if job.elements is not None and job.elements < 1:
+        wrong.append("there is nothing to run: an array has at least one element")
+    for path in (str(job.folder), job.python):
+        if not path.isprintable() or set(path) & set("%\"'\\`$") or not Path(path).is_absolute():
+            wrong.append(f"{path!r} must be an absolute path without %, $, quotes and backslashes")
+    for number in (*job.after_ok, *job.after_any):
+        if not JOB_ID.fullmatch(number) and not JOB_TO_COME.fullmatch(number):
+            wrong.append(f"{number!r} is not the id of a job")
+    return wrong
+
+
+def check_ids(job: Job) -> None:
+    """A job that is really submitted waits for real ones. Raises UserError."""
+    unknown = [x for x in (*job.after_ok, *job.after_any) if not JOB_ID.fullmatch(x)]
+    if unknown:
+        raise UserError(f"job {job.name!r}: {', '.join(unknown)}: no such jobs to wait for")
+
+
+def wrong_options(options: dict[str, str]) -> list[str]:
+    """Options that are unknown, have a better place, or hold odd characters."""
+    wrong = []
+    for word, value in options.items():
+        flag = word.replace("_", "-")
+        if cure := SET_ELSEWHERE.get(flag):
+            wrong.append(f"options.{word} cannot be set: {cure}")
+        elif flag not in PASSED_ON and word not in OWN_WORDS:
+            near = closest(word, [*PASSED_ON, *OWN_WORDS], "options of SLURM here")
+            wrong.append(f"options.{word} is unknown: {near}")
+        elif not SAFE_VALUE.fullmatch(value):
+            wrong.append(f"options.{word}={value!r} holds a blank, quote or other odd character")
+        elif word in OWN_WORDS and value and not re.fullmatch(OWN_WORDS[word], value):
+            wrong.append(f"options.{word}={value!r} must look like {OWN_WORDS[word]}")
+    return wrong
+
+
+def wrong_lines(job: Job) -> list[str]:
+    """Variables and shell lines that would break the script or carry a secret."""
+    wrong = []
+    for key, value in job.environment.items():
+        if not VARIABLE.fullmatch(key) or key.startswith(("SLURM_", "SBATCH_", "SRUN_")):
+            wrong.append(f"environment: {key!r} cannot be set for a job")
+        elif not value.isprintable():
+            wrong.append(f"environment: the value of {key} holds a line break or control character")
+    for line in job.setup:
+        if not line.replace("\t", "").isprintable():
+            wrong.append(f"setup: {line!r} must be one line without control characters")
+    assigned = [*job.environment, *re.findall(r"([A-Za-z_]\w*)=", "\n".join(job.setup))]
+    wrong += [
+        f"{key} looks like a secret, and others can read a job's settings: keep it in a file "
+        "that only you can read and name that file, e.g. with HF_TOKEN_PATH"
+        for key in assigned
+        if SECRET.search(key)
+    ]
+    return wrong

@@ -1,0 +1,78 @@
+"""Run a program on a compute node for a minute, and hear what it prints."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from hala_hpc.backends.slurm.client import clean_environment
+from hala_hpc.backends.slurm.options import EXPORTED
+from hala_hpc.backends.slurm.sbatch import SAFE_VALUE, gpu_flag
+from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
+from hala_hpc.core.resources import Resources
+
+#: Words of a launcher that decide where a job goes; the rest is small in a probe.
+WHERE = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "reservation")
+#: Minutes and memory of a probe: importing vLLM from a cold file system takes both.
+PROBE_MIN, PROBE_MEM_GB, PROBE_CPUS = 10, 8, 2
+#: What srun says when it got no node.
+NO_NODE = "Unable to allocate resources"
+#: Sets the node up as a launcher says, then becomes the program.
+SHELL = 'set -eo pipefail\n{setup}\nexec "$@"'
+
+
+def place_of(asked: Resources) -> tuple[str, ...]:
+    """What decides where a job goes; equal for jobs that one probe can speak for."""
+    return (
+        *(asked.options.get(word, "") for word in (*WHERE, "gpu_type")),
+        str(asked.gpus_per_node > 0),
+    )
+
+
+def run_on_node(
+    asked: Resources,
+    words: Sequence[str],
+    setup: Sequence[str],
+    environment: Mapping[str, str],
+    wait_s: int,
+) -> str:
+    """What a program prints on a node that a job may get; waits at most `wait_s` for the node.
+
+    Raises NoNode with SLURM's message when there is no node in time, and Retry when the program
+    fails.
+    """
+    small = asked.model_copy(update={"gpus_per_node": min(1, asked.gpus_per_node), "nodes": 1})
+    wanted = {word: asked.options[word] for word in WHERE if asked.options.get(word)}
+    # An empty `mem` among the options: the site refuses the flag.
+    memory = {} if "mem" in asked.options else {"mem": f"{min(PROBE_MEM_GB, asked.mem_gb)}G"}
+    flags = {**wanted, **memory, **gpu_flag(small), "export": ",".join(EXPORTED)}
+    command = [
+        "srun",
+        "--quiet",
+        "--ntasks=1",
+        "--job-name=doctor",
+        f"--cpus-per-task={PROBE_CPUS}",
+        f"--time={PROBE_MIN}",
+        f"--immediate={wait_s}",
+        *(f"--{flag}={value}" for flag, value in flags.items() if value),
+        *("bash", "-c", SHELL.format(setup="\n".join(setup)), "doctor", "env"),
+        *(f"{name}={value}" for name, value in environment.items()),
+        *words,
+    ]
+    assert all(SAFE_VALUE.fullmatch(str(value)) for value in wanted.values()), wanted
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=wait_s + PROBE_MIN * 60,
+        )
+    except FileNotFoundError as error:
+        raise SchedulerUnavailable("no `srun` on the PATH") from error
+    except subprocess.TimeoutExpired as error:
+        raise Retry(f"no answer in {wait_s + PROBE_MIN * 60} s") from error
+    if done.returncode:
+        message = (done.stderr or done.stdout).strip().replace("srun: ", "")
+        raise NoNode(message) if NO_NODE in message else Retry(message)
+    return done.stdout

@@ -1,0 +1,69 @@
+"""What SLURM tells a process about itself, in the words of the trainer and of the worker."""
+
+import os
+import socket
+import time
+
+from hala_hpc.backends.slurm.client import ask
+from hala_hpc.core.errors import Retry
+from hala_hpc.core.ports import RANK_PORTS
+
+
+def task_environment() -> dict[str, str]:
+    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT and where this attempt runs.
+
+    Empty when the process is not a task of a SLURM job.
+    """
+    seen = os.environ
+    if "SLURM_JOB_ID" not in seen or "SLURM_PROCID" not in seen:
+        return {}
+    job_id = seen["SLURM_JOB_ID"]
+    restarts = seen.get("SLURM_RESTART_COUNT", "0")
+    name = job_id
+    if "SLURM_ARRAY_JOB_ID" in seen:
+        name = f"{seen['SLURM_ARRAY_JOB_ID']}_{seen['SLURM_ARRAY_TASK_ID']}"
+    return {
+        "RANK": seen["SLURM_PROCID"],
+        "WORLD_SIZE": seen.get("SLURM_STEP_NUM_TASKS") or seen.get("SLURM_NTASKS", "1"),
+        "LOCAL_RANK": seen.get("SLURM_LOCALID", "0"),
+        "MASTER_ADDR": master_address(),
+        "MASTER_PORT": str(master_port(int(job_id), int(restarts))),
+        "HALA_JOB_ID": name,
+        "HALA_RESTARTS": restarts,
+        "HALA_NODE": seen.get("SLURMD_NODENAME", socket.gethostname()),
+    }
+
+
+def job_end() -> float | None:
+    """When SLURM will end this job at the latest, in seconds since the epoch; None: nobody knows.
+
+    SLURM tells it in the environment since 23.02 and is asked before that.
+    """
+    if told := os.environ.get("SLURM_JOB_END_TIME"):
+        return float(told)
+    if "SLURM_JOB_ID" not in os.environ:
+        return None
+    try:
+        words = ask("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%e")
+        return time.mktime(time.strptime(words.stdout.strip(), "%Y-%m-%dT%H:%M:%S"))
+    except (Retry, ValueError):
+        return None  # no answer, or a job without a limit
+
+
+def master_port(job_id: int, restarts: int) -> int:
+    """A port of the job's own: jobs that share a node differ, and so do attempts of one job."""
+    return RANK_PORTS[(job_id * 7 + restarts) % len(RANK_PORTS)]
+
+
+def master_address() -> str:
+    """The node of rank 0: its name, or where `srun` ran when nobody knows the name."""
+    if os.environ.get("SLURM_JOB_NUM_NODES", "1") == "1":
+        return "127.0.0.1"
+    from submitit.slurm.slurm import SlurmJobEnvironment
+
+    first: str = SlurmJobEnvironment().hostnames[0]
+    try:
+        socket.getaddrinfo(first, None)
+    except OSError:
+        return os.environ.get("SLURM_LAUNCH_NODE_IPADDR", first)
+    return first

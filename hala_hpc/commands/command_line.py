@@ -1,0 +1,134 @@
+"""The words of the command line, shared by launch and status."""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from hala_hpc.commands.arguments import is_true, unknown_words
+from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.node import Node
+from hala_hpc.core.overrides import split_words
+from hala_hpc.core.paths import find_toml, read_toml
+from hala_hpc.core.recipe import build_nodes, select
+from hala_hpc.core.stage_registry import find_stage
+
+T = TypeVar("T")
+
+#: The words of `launch` that are not settings of a node, each with its meaning.
+WORDS = {
+    "stage": "nodes or stages to bring to their end, with what they need; several with commas; all",
+    "recipe": "name of a shipped recipe, or a TOML file of your own (default: demo)",
+    "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
+    "work": "folder of the results (default: runs/<recipe>)",
+    "dry_run": "true: tell what would be done, and submit nothing",
+    "max_gpu_hours": "estimated GPU hours above which confirm=true is wanted (the launcher's, 200)",
+    "budget_gpu_hours": "GPU hours of the work folder above which nothing is submitted (none)",
+    "confirm": "true: submit whatever the estimate of GPU hours says",
+}
+#: Words that stand in the launcher, too; those of the line are stronger.
+HOURS = ("max_gpu_hours", "budget_gpu_hours")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line, understood."""
+
+    words: dict[str, str]
+    recipe: str
+    launcher: Launcher
+    work: Path
+    nodes: dict[str, Node]
+    chosen: list[str]
+    dry_run: bool
+    confirm: bool = False
+
+
+def read_line(arguments: Sequence[str]) -> Line:
+    """Understand a line whole; raises one UserError with all its mistakes."""
+    words = split_words(list(arguments))
+    settings = {key: value for key, value in words.items() if "." in key}
+    plain = {key: value for key, value in words.items() if "." not in key}
+    mistakes = unknown_words(plain, WORDS)
+    if not plain.get("stage"):
+        mistakes.append("stage= is not given: name nodes or stages, or stage=all")
+    codes: list[int] = [USAGE] if mistakes else []
+
+    def attempt(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except UserError as error:
+            mistakes.extend(error.mistakes)
+            codes.append(error.code)
+            return None
+
+    recipe_path = attempt(lambda: find_toml("recipe", plain.get("recipe", "demo")))
+    launcher_path = attempt(lambda: find_toml("launcher", plain.get("launcher", "local")))
+    dry_run = attempt(lambda: is_true(plain, "dry_run"))
+    confirm = attempt(lambda: is_true(plain, "confirm"))
+    hours = attempt(
+        lambda: {word: read_hours(word, plain[word]) for word in HOURS if word in plain}
+    )
+    if recipe_path is None or launcher_path is None:
+        raise UserError(mistakes, codes[0] if len(set(codes)) == 1 else USAGE)
+    launcher = read_launcher(launcher_path).model_copy(update=hours)
+    nodes = build_nodes(read_toml(recipe_path), settings, launcher, find_stage, mistakes)
+    work = Path(plain.get("work") or f"runs/{recipe_path.stem}").expanduser()
+    return Line(
+        words,
+        str(recipe_path),
+        launcher,
+        work.absolute(),
+        nodes,
+        select(nodes, plain["stage"]),
+        bool(dry_run),
+        bool(confirm),
+    )
+
+
+def read_hours(word: str, text: str) -> float:
+    """A number of hours, or a UserError that names the word."""
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = -1.0
+    if not 0 <= hours < float("inf"):
+        raise UserError(f"{word}={text}: write a number of GPU hours, 0 or more")
+    return hours
+
+
+def read_launcher(path: Path) -> Launcher:
+    """A launcher file, validated; raises UserError with every mistake in it."""
+    from pydantic import ValidationError
+
+    try:
+        return Launcher.model_validate({"name": path.stem, **read_toml(path)})
+    except ValidationError as error:
+        raise UserError(
+            [
+                f"launcher {path}: {'.'.join(map(str, item['loc']))}={item.get('input')!r}: "
+                f"{item['msg']}"
+                for item in error.errors()
+            ]
+        ) from None
+
+
+def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a command; print the mistakes of a UserError, a line each, and return its code."""
+    try:
+        return run(arguments)
+    except UserError as error:
+        for mistake in error.mistakes:
+            print(f"error: {mistake}", file=sys.stderr)
+        return error.code
+    except Retry as error:
+        print(f"error: {error}; the same line goes on from here", file=sys.stderr)
+        return RETRY
+    except KeyboardInterrupt:
+        print("stopped: what is finished is kept; the same line goes on", file=sys.stderr)
+        return RETRY
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK

@@ -1,0 +1,140 @@
+"""`--help`, made from the settings themselves: names, types, defaults, docstrings."""
+
+import ast
+import inspect
+import itertools
+import textwrap
+import types
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from hala_hpc.commands.command_line import WORDS
+from hala_hpc.core.paths import shipped_names
+from hala_hpc.core.settings import Reference
+from hala_hpc.core.stage_registry import find_stage, stage_names
+
+EXAMPLES = """\
+examples:
+  python -m hala_hpc.launch stage=all recipe=demo
+  python -m hala_hpc.launch stage=translate recipe=hala launcher=slurm work=/scratch/me dry_run=true
+  python -m hala_hpc.launch stage=translate --help
+  python -m hala_hpc.doctor launcher=slurm work=/scratch/me
+  python -m hala_hpc.status work=/scratch/me
+  python -m hala_hpc.logs work=/scratch/me
+  python -m hala_hpc.cancel work=/scratch/me dry_run=true
+  python -m hala_hpc.retry work=/scratch/me dry_run=true"""
+
+
+def print_help(arguments: Sequence[str]) -> None:
+    """General help, or with `stage=<stage>` the settings of that stage."""
+    stages = [word.partition("=")[2] for word in arguments if word.startswith("stage=")]
+    named = [name for value in stages for name in value.split(",") if name and name != "all"]
+    if not named:
+        print_general()
+    for name in named:
+        print_stage(name)
+
+
+def print_general() -> None:
+    """Words, stages, recipes and launchers."""
+    print("python -m hala_hpc.launch stage=... [key=value ...]\n\nwords:")
+    width = max(map(len, WORDS))
+    for word, meaning in WORDS.items():
+        print(f"  {word:<{width}} {meaning}")
+    print("  node.setting=value   a setting of a node, or of all nodes of a stage\n\nstages:")
+    for name in stage_names():
+        module = inspect.getmodule(find_stage(name))
+        print(f"  {name:<9} {first_line(module.__doc__ if module else '')}")
+    print(f"\nrecipes:   {', '.join(shipped_names('recipes'))}")
+    print(f"launchers: {', '.join(shipped_names('launchers'))}\n\n{EXAMPLES}")
+
+
+def print_stage(name: str) -> None:
+    """What a stage does and every setting of it."""
+    stage = find_stage(name)
+    module = inspect.getmodule(stage)
+    print(
+        f"{(module.__doc__ or '').strip() if module else name}\n\n"
+        f"makes: {stage.produces}; environment: {stage.env}\n\nsettings of {name}:"
+    )
+    print_fields(stage.Settings, "")
+
+
+def print_fields(settings: type[BaseModel], prefix: str) -> None:
+    """A paragraph for each field; fields of nested settings with a dotted name."""
+    texts = field_docs(settings)
+    # Resources are the same for every stage: last.
+    fields = sorted(settings.model_fields.items(), key=lambda item: item[0] == "resources")
+    for field, info in fields:
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            print_fields(inner, f"{prefix}{field}.")
+            continue
+        default = (
+            ""
+            if info.default is PydanticUndefined and info.default_factory is None
+            else (f" = {info.get_default(call_default_factory=True)!r}")
+        )
+        extra = info.json_schema_extra
+        mark = (
+            "  [does not change the result]"
+            if (
+                prefix.startswith("resources") or (isinstance(extra, dict) and extra.get("runtime"))
+            )
+            else ""
+        )
+        shown = type_name(inner, info.metadata)
+        print(f"  {prefix}{field}: {shown}{default}{mark}")
+        for line in textwrap.wrap(texts.get(field, ""), 88):
+            print(f"      {line}")
+
+
+def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:  # noqa: PLR0911
+    """A type in words a reader of the help understands."""
+    kinds = [kind for item in metadata if isinstance(item, Reference) for kind in item.kinds]
+    if kinds:
+        return " or ".join(kinds)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_name(arguments[0], arguments[1:])
+    if origin is Literal:
+        return "|".join(map(str, arguments))
+    if origin is dict:
+        return f"table of {type_name(arguments[1])}"
+    if origin in (list, tuple):
+        return f"list of {type_name(arguments[0])}"
+    if arguments:
+        return " or ".join(type_name(item) for item in arguments)
+    if annotation is types.NoneType:
+        return "none"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def field_docs(settings: type[BaseModel]) -> dict[str, str]:
+    """The docstring under each field, from the source of the class and of its bases.
+
+    Read here and not by pydantic, so that only `--help` pays for it.
+    """
+    found: dict[str, str] = {}
+    for base in reversed(settings.__mro__):
+        if not issubclass(base, BaseModel) or base in (BaseModel, object):
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        body = tree.body[0].body if isinstance(tree.body[0], ast.ClassDef) else []
+        for field, text in itertools.pairwise(body):
+            if (
+                isinstance(field, ast.AnnAssign)
+                and isinstance(field.target, ast.Name)
+                and isinstance(text, ast.Expr)
+                and isinstance(text.value, ast.Constant)
+            ):
+                found[field.target.id] = " ".join(str(text.value.value).split())
+    return found
+
+
+def first_line(text: str | None) -> str:
+    """The first line of a docstring."""
+    return (text or "").strip().splitlines()[0] if text else ""

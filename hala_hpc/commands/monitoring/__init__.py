@@ -1,0 +1,1 @@
+"""How far the nodes of a run are, and which log tells why."""

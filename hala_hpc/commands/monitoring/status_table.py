@@ -1,0 +1,111 @@
+"""The table of status, for people."""
+
+from datetime import datetime, timedelta
+
+from hala_hpc.commands.monitoring.node_status import NodeStatus, WhyKind
+from hala_hpc.commands.text_table import text_table
+from hala_hpc.core.estimate import shown
+
+HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
+#: Reasons that are longer stand under the table.
+SHORT = 40
+
+
+def print_table(nodes: list[NodeStatus]) -> None:
+    """A row for each node, then what does not fit into a row, then the sums."""
+    heads, rows = [*HEADS, "GPU h"], [table_row(node) for node in nodes]
+    shown = [
+        column
+        for column in range(len(heads))
+        if column < HEADS.index("progress") or any(row[column] for row in rows)
+    ]
+    print(text_table([[row[c] for c in shown] for row in rows], [heads[c] for c in shown]))
+    missed = [node.name for node in nodes if only_missed(node)]
+    notes = [note for node in nodes if not only_missed(node) for note in notes_of(node)]
+    if missed:
+        notes.append(f"not begun, as what they wait for was not finished: {', '.join(missed)}")
+    if notes:
+        print("\n" + "\n".join(notes))
+    done = sum(node.state == "done" for node in nodes)
+    print(f"\n{done} of {len(nodes)} nodes are done{hours(nodes)}")
+
+
+def table_row(node: NodeStatus) -> list[str]:
+    """The cells of a node."""
+    done = [node.rows_in, node.rows_out, node.rows_rejected]
+    words = node.progress.words() if node.progress else ""
+    if not words:
+        why = node.why.text
+        words = why if len(why) <= SHORT else first_names(node)
+    return [
+        node.name,
+        node.stage,
+        node.state,
+        f"{node.units_done}/{node.units}",
+        *(str(count or "-") for count in done),
+        words,
+        node.progress.left() if node.progress else "",
+        gpu_words(node),
+    ]
+
+
+def first_names(node: NodeStatus) -> str:
+    """`waits for arabic and 5 more` where a node waits for many; empty for other reasons."""
+    names = node.why.waits_for
+    if len(names) < 2 or node.why.changes:
+        return ""
+    return f"waits for {names[0]} and {len(names) - 1} more"
+
+
+def gpu_words(node: NodeStatus) -> str:
+    """GPU hours that a node has taken, beside what it was estimated to take: `3.20 of ~12`."""
+    estimate = f"~{shown(node.gpu_hours_estimate)}" if node.gpu_hours_estimate else ""
+    if node.gpu_hours is None:
+        return estimate and f"0 of {estimate}"
+    return f"{node.gpu_hours:.2f}{f' of {estimate}' if estimate else ''}"
+
+
+def notes_of(node: NodeStatus) -> list[str]:
+    """What is to be said of a node under the table: why it waits or failed, and until when."""
+    why = node.why.text
+    if len(why) > SHORT:
+        notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {why}"]
+    elif why and node.state == "running":
+        notes = [f"{node.name}: {node.workers_waiting} more workers wait: {why}"]
+    else:
+        notes = []
+    if node.expected_start:
+        notes.append(f"{node.name} is expected to start at {when(node.expected_start)}")
+    return notes
+
+
+def only_missed(node: NodeStatus) -> bool:
+    """Whether a node has failed for no other reason than that those before it have."""
+    return node.why.kind is WhyKind.INPUT_FAILED and not node.why.changes
+
+
+def verb(node: NodeStatus) -> str:
+    """What a node does."""
+    if node.state == "running":
+        return f"runs, and {node.workers_waiting} more workers wait"
+    return "has failed" if node.state == "failed" else "waits"
+
+
+def when(start: str) -> str:
+    """`2026-11-23T18:20:00` as a time of today, or a day, with the time until then."""
+    moment = datetime.fromisoformat(start)
+    now = datetime.now()
+    left = timedelta(seconds=max(0, round((moment - now).total_seconds())))
+    return f"{moment:%H:%M}{f' on {moment:%F}' if moment.date() != now.date() else ''} (in {left})"
+
+
+def hours(nodes: list[NodeStatus]) -> str:
+    """GPU hours of all nodes, where any is known, beside what they were estimated to take."""
+    counted = [node for node in nodes if node.gpu_hours is not None]
+    estimate = sum(node.gpu_hours_estimate or 0.0 for node in nodes)
+    if not counted and not estimate:
+        return ""
+    unknown = sum(node.gpu_hours_estimate is None for node in counted)
+    besides = f", and those of {unknown} nodes that nobody could estimate" if unknown else ""
+    of = f" of about {shown(estimate)} that were estimated{besides}" if estimate else ""
+    return f"; {sum(node.gpu_hours or 0.0 for node in counted):.2f} GPU hours are spent{of}"

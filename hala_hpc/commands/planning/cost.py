@@ -1,0 +1,118 @@
+"""GPU hours that the nodes of a plan will take: from this run's own figures, else a shipped table.
+
+An estimate, right within a factor of two or three (see `throughput.toml`). Once a part of a node is
+done, the rest is reckoned by what that took, and so are the nodes of its stage that have a model of
+the same size.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from hala_hpc.commands.planning.gpu_estimate import HOUR_S, gpu_hours_of, gpus
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.planning.plan_estimate import estimate_plan
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.estimate import ModelSize, shown
+
+#: Nodes of one kind are of one stage and have models of one size.
+Kind = tuple[str, ModelSize | None]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """GPU hours of a node."""
+
+    left: float | None
+    """Of what is missing; 0 where no GPU is asked for, None where nobody knows."""
+    spent: float = 0.0
+    """As its workers wrote down."""
+    measured: bool = False
+    """Whether figures of this run stand behind `left`."""
+
+    @property
+    def whole(self) -> float | None:
+        """From its beginning to its end."""
+        return None if self.left is None else self.spent + self.left
+
+    def words(self) -> str:
+        """What is left: `0`, `?`, `~12` or `~12 (measured)`."""
+        if not self.left:
+            return "?" if self.left is None else "0"
+        return f"~{shown(self.left)}{' (measured)' if self.measured else ''}"
+
+
+def costs(steps: Mapping[str, Step], environment: Mapping[str, str]) -> dict[str, Cost]:
+    """The cost of every node of a plan, inputs first in `steps`."""
+    nodes = estimate_plan(steps, {**os.environ, **environment}).nodes
+    asking = {name: step for name, step in steps.items() if gpus(step)}
+    spent = {name: spent_hours(step.artifact) for name, step in asking.items() if is_begun(step)}
+    wholes = {name: gpu_hours_of(step, nodes[name]) for name, step in asking.items()}
+    kinds = {name: (step.node.stage.name, nodes[name].model) for name, step in asking.items()}
+    # What a kind of node has taken, and what the table says of the same part.
+    taken, expected = defaultdict[Kind, float](float), defaultdict[Kind, float](float)
+    for name, step in asking.items():
+        share, hours = share_done(step), spent.get(name, 0.0)
+        if step.older and is_alike(step.older, step):
+            share, hours = share_in(step.older), spent_hours(step.older)
+        if share and hours and (whole := wholes[name]):
+            taken[kinds[name]] += hours
+            expected[kinds[name]] += whole * share
+    found = dict.fromkeys(steps, Cost(0.0))
+    for name, step in asking.items():
+        kind, whole = kinds[name], wholes[name]
+        factor = taken[kind] / expected[kind] if kind in taken else None
+        found[name] = cost_of(share_done(step), spent.get(name, 0.0), whole, factor)
+    return found
+
+
+def cost_of(share: float, spent: float, whole: float | None, factor: float | None) -> Cost:
+    """The cost of a node with a share done; `whole` as in the table, `factor` as measured."""
+    if share == 1.0:
+        return Cost(0.0, spent)
+    if share and spent:
+        return Cost(spent * (1 - share) / share, spent, measured=True)
+    if whole is None:
+        return Cost(None, spent)
+    return Cost(whole * (factor or 1.0) * (1 - share), spent, measured=factor is not None)
+
+
+def sum_left(found: Iterable[Cost]) -> tuple[float, int]:
+    """GPU hours that are left, and of how many nodes nobody knows."""
+    left = [cost.left for cost in found]
+    return sum(hours for hours in left if hours), left.count(None)
+
+
+def share_done(step: Step) -> float:
+    """Which part of a node is done, 0 to 1."""
+    return 1.0 if step.state == "done" else step.done_units / max(1, step.units)
+
+
+def is_begun(step: Step) -> bool:
+    """Whether jobs of a node may have run."""
+    return step.state in ("partial", "done")
+
+
+def is_alike(older: Artifact, step: Step) -> bool:
+    """Whether an older result of a node tells of the next one: it was made with the same model."""
+    config = older.config()
+    model = config.settings.get("model") if config else None
+    return bool(model == getattr(step.node.settings, "model", None))
+
+
+def share_in(artifact: Artifact) -> float:
+    """Which part of an older result is done, 0 to 1."""
+    if artifact.summary() is not None:
+        return 1.0
+    config = artifact.config()
+    return len(artifact.done_units()) / max(1, config.units if config else 0)
+
+
+def spent_hours(artifact: Artifact) -> float:
+    """GPU hours that the workers of a node wrote down; 0 for runs on this machine."""
+    # Only where jobs have run: a first dry run does without.
+    from hala_hpc.jobs.gpu_hours import gpu_work, seconds_of_attempts
+
+    work = gpu_work(artifact)
+    return sum(seconds_of_attempts(artifact)) * work.gpus / HOUR_S if work else 0.0

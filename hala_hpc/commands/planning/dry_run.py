@@ -1,0 +1,129 @@
+"""`dry_run=true`: tell what a line would do, and do nothing."""
+
+import os
+import shlex
+
+from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.cost import Cost, costs, sum_left
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.text_table import text_table
+from hala_hpc.core.estimate import shown
+from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
+from hala_hpc.core.resources import Resources
+from hala_hpc.jobs.spec import code_commit, gate_job, make_spec, worker_job
+
+HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
+#: Column of what a node costs, where a scheduler counts that.
+GPU_HOURS = 5
+
+
+def print_plan(line: Line, chosen: dict[str, Step]) -> None:
+    """For SLURM every job that would be submitted; then the table of nodes, hours, and fetches."""
+    missing = [step for step in chosen.values() if step.state != "done"]
+    if line.launcher.backend == "slurm":
+        # Thousands of lines for a long recipe: first, so that the table is what a terminal shows.
+        print_scripts(line, missing)
+    print(f"recipe {line.recipe}\nlauncher {line.launcher.name}\nwork {line.work}\n")
+    rows, header = [row(step) for step in chosen.values()], list(HEADER)
+    found: dict[str, Cost] = {}
+    if line.launcher.backend == "slurm":
+        found = costs(chosen, line.launcher.environment)
+        header.insert(GPU_HOURS, "GPU hours")
+        for cells, cost in zip(rows, found.values(), strict=True):
+            cells.insert(GPU_HOURS, cost.words())
+    print(text_table(rows, header))
+    print(
+        f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
+        f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"
+    )
+    print_hours(line, found)
+    print_fetches(line, missing)
+
+
+def print_hours(line: Line, found: dict[str, Cost]) -> None:
+    """GPU hours of all that is missing, what they are told from, and whether they want a word."""
+    hours, unknown = sum_left(found.values())
+    if not hours and not unknown:
+        return
+    least = f", {unknown} of them not counted: their model or rows are not known" if unknown else ""
+    limit, budget = line.launcher.max_gpu_hours, line.launcher.budget_gpu_hours
+    print(
+        f"they take about {shown(hours)} GPU hours{least}; an estimate, good within a factor of "
+        "two or three: ~ by published speeds and sizes "
+        "(hala_hpc/commands/planning/throughput.toml), measured by what this run has taken"
+    )
+    if hours > limit and not line.confirm:
+        print(f"that is more than max_gpu_hours={limit:g}: to submit it, add confirm=true")
+    if budget is not None:
+        print(f"budget_gpu_hours={budget:g} is for all results in {line.work}")
+
+
+def print_fetches(line: Line, missing: list[Step]) -> None:
+    """What has to be fetched from the hub before the line can run, as commands."""
+    environment = {**os.environ, **line.launcher.environment}
+    words = not_fetched(hub_words(step.node.settings for step in missing), environment)
+    if words:
+        print("\nto fetch first, into the hub cache of the jobs:")
+        print("\n".join(f"  {fetch_command(kind, name)}" for kind, name in words))
+
+
+def row(step: Step) -> list[str]:
+    """One line of the table."""
+    resources = step.node.settings.resources
+    return [
+        step.name,
+        step.node.stage.name,
+        describe_state(step),
+        str(step.units),
+        str(step.workers),
+        describe_resources(resources),
+        some(step.node.input_nodes()),
+    ]
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list that may be long."""
+    more = f" and {len(names) - 4} more" if len(names) > 5 else ""
+    return ", ".join(names[:4] if more else names) + more or "-"
+
+
+def describe_state(step: Step) -> str:
+    """`done`, `partial (37/64)`, `new`, or `stale (t: 0.5 -> 0.7)`."""
+    if step.state == "partial":
+        return f"partial ({step.done_units}/{step.units})"
+    return f"stale ({step.because})" if step.because else step.state
+
+
+def describe_resources(resources: Resources) -> str:
+    """Nodes, ranks, GPUs, cores, memory and time of one worker."""
+    parts = [f"{resources.nodes} node{'s' if resources.nodes > 1 else ''}"]
+    parts.append(f"{resources.ranks_per_node} rank{'s' if resources.ranks_per_node > 1 else ''}")
+    parts += [f"{resources.gpus_per_node} GPU"] if resources.gpus_per_node else []
+    return ", ".join(
+        [
+            *parts,
+            f"{resources.cpus_per_rank} cores/rank",
+            f"{resources.mem_gb} GB",
+            f"{resources.timeout_min} min",
+        ]
+    )
+
+
+def print_scripts(line: Line, missing: list[Step]) -> None:
+    """Every sbatch command and the script that all have; ids to come are named by their node."""
+    backend, commit = SlurmBackend(), code_commit()
+    names = {step.name for step in missing}
+    for step in missing:
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
+        after = tuple(f"<gate of {n}>" for n in step.node.input_nodes() if n in names)
+        workers = worker_job(step.artifact, step.workers, spec, after)
+        gate = gate_job(step.artifact, 1, spec, f"<workers of {step.name}>")
+        print(f"\n# ---- {step.name}: workers\n{in_lines(backend.command(workers))}")
+        print(f"\n# ---- {step.name}: gate\n{in_lines(backend.command(gate))}")
+    print(f"\n# ---- {script_file()}\n{script_file().read_text()}\n# ---- the plan")
+
+
+def in_lines(command: list[str]) -> str:
+    """A command to be read: a line for each of its words."""
+    return " \\\n    ".join(shlex.quote(word) for word in command)

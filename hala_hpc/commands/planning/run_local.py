@@ -1,0 +1,67 @@
+"""Run a plan on this machine: the same workers and gates, as child processes in order."""
+
+import signal
+import sys
+import time
+
+from hala_hpc.backends.local import run
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.progress_bar import NodeBar
+from hala_hpc.core.errors import OK
+from hala_hpc.core.records import RoundSpec
+from hala_hpc.jobs.closing import close
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
+from hala_hpc.jobs.submission import next_spec
+
+
+def run_steps(line: Line, chosen: dict[str, Step]) -> int:
+    """Bring every missing node to its end; the code of the first that fails."""
+    stop_like_ctrl_c()
+    commit = code_commit()
+    began = time.monotonic()
+    for number, step in enumerate(chosen.values(), 1):
+        if step.state == "done":
+            print(f"{step.name}: done before")
+            continue
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
+        code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}")
+        if code != OK:
+            return code
+    print(f"complete: {len(chosen)} nodes in {line.work}, {time.monotonic() - began:.0f} s")
+    return OK
+
+
+def stop_like_ctrl_c() -> None:
+    """Let a plain kill, or a closed terminal, end the workers as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup the latter is ignored, and stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+def run_step(step: Step, spec: RoundSpec, title: str) -> int:
+    """Rounds of workers and gate until the node is done or has failed; its exit code."""
+    step.artifact.failure_file.unlink(missing_ok=True)
+    while True:
+        begun = begin_round(step.artifact, step.units, step.workers, spec)
+        with NodeBar(title, step.artifact, step.units) as bar:
+            run(worker_job(step.artifact, begun.workers, spec), bar.update)
+            verdict = close(step.artifact)
+            bar.finish(verdict.state)
+        if verdict.state == "done":
+            return OK
+        for line in verdict.lines:
+            print(
+                f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {line}",
+                file=sys.stderr,
+            )
+        spec = next_spec(step.artifact, spec)
+        if verdict.state == "failed":
+            print(
+                f"error: {step.name}: logs are in {step.artifact.logs}; what is finished is "
+                "kept; the same line goes on from there",
+                file=sys.stderr,
+            )
+            return verdict.code

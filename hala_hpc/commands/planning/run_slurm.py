@@ -1,0 +1,96 @@
+"""Submit a plan to SLURM in one go; nothing stays running on the login node."""
+
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
+from hala_hpc.core.records import RoundSpec, WaitingNode
+from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
+from hala_hpc.jobs.submission import living_gate, settle, submit_node
+from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
+
+
+def require_accepted(line: Line, steps: list[Step]) -> None:
+    """Raise UserError for a job that SLURM would refuse, before anything is written."""
+    jobs = [
+        worker_job(
+            step.artifact,
+            step.workers,
+            make_spec(line.launcher, step.node.settings, step.node.stage.env, ""),
+        )
+        for step in steps
+    ]
+    problems = SlurmBackend().preflight(jobs)
+    if problems:
+        raise UserError(problems, CONFIG)
+
+
+def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
+    """Submit every missing node that has no living jobs, after the gates of its inputs.
+
+    Nodes for which the cluster has no room now are left to the gates of those before them. Raises
+    UserError when no gate is there to do that.
+    """
+    steps = [step for step in chosen.values() if step.state != "done"]
+    settle([step.artifact for step in steps])
+    seen = SlurmBackend().look()
+    gates: dict[str, str] = {}
+    commit, late, submitted = code_commit(), list[WaitingNode](), 0
+    for step in steps:
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
+        inputs = [name for name in step.node.input_nodes() if name in chosen]
+        after = tuple(gates[name] for name in inputs if name in gates)
+        try:
+            if gate := living_gate(step.artifact, seen):
+                gates[step.name] = gate
+                print(f"{step.name}: jobs {', '.join(step.artifact.job_ids())} are at it")
+                continue
+            step.artifact.failure_file.unlink(missing_ok=True)
+            if not late:
+                gates[step.name] = submit_node(step.artifact, step.units, spec, after)
+                tell(step, after)
+                submitted += 1
+                continue
+        except NoRoom as error:
+            # Also for the gate of workers that a killed launch left without one.
+            reason = str(error)
+        except UserError:
+            leave_to_gates(line, steps, [])
+            raise
+        late.append(waiting_node(step, spec, tuple(chosen[name] for name in inputs)))
+    leave_to_gates(line, steps, late if gates else [])
+    if late and not gates:
+        raise UserError(f"no room for another job of yours now ({reason}): try again later", RETRY)
+    tell_all(line, submitted, late)
+    return OK
+
+
+def waiting_node(step: Step, spec: RoundSpec, inputs: tuple[Step, ...]) -> WaitingNode:
+    """A node for which there is no room now."""
+    folders = tuple(one.artifact.folder.name for one in inputs)
+    return WaitingNode(
+        folder=step.artifact.folder.name, units=step.units, spec=spec, inputs=folders
+    )
+
+
+def leave_to_gates(line: Line, steps: list[Step], late: list[WaitingNode]) -> None:
+    """Write down the nodes that wait for room, beside those of other lines in this folder."""
+    mine = {step.artifact.folder.name for step in steps}
+    others = [one for one in waiting_nodes(line.work) if one.folder not in mine]
+    write_waiting(line.work, [*others, *late])
+
+
+def tell(step: Step, after: tuple[str, ...]) -> None:
+    """Name the jobs of a node that was submitted."""
+    workers, gate = step.artifact.job_ids()
+    behind = f", after {', '.join(after)}" if after else ""
+    print(f"{step.name}: workers {workers}, gate {gate}{behind}")
+
+
+def tell_all(line: Line, submitted: int, late: list[WaitingNode]) -> None:
+    """Say what was done and how to watch it."""
+    if late:
+        print(f"{len(late)} nodes wait for room: the gates before them submit them")
+    print(
+        f"{submitted} nodes submitted; watch them with python -m hala_hpc.status work={line.work}"
+    )

@@ -1,0 +1,35 @@
+"""What an engine's failure means."""
+
+import sys
+
+#: What torch says in the log of an engine's process when the GPU's memory is too small.
+TORCH_WORDS = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "CUDA out of memory")
+#: The same from other allocators: cuBLAS, NCCL, the CUDA driver, HIP.
+OTHER_WORDS = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "Cuda failure 2 'out of memory'",
+    "HIP out of memory",
+)
+
+
+def is_gpu_out_of_memory(error: BaseException, log_tail: str) -> bool:
+    """Whether the GPU's memory was too small for what the engine was asked.
+
+    `log_tail` is what this attempt wrote to its log: the reason of an engine that died in a process
+    of its own stands only there.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    # Older parts of torch and other libraries raise a RuntimeError with these words.
+    words = TORCH_WORDS + OTHER_WORDS
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+        return True
+    return is_engine_death(error) and any(word in log_tail for word in words)
+
+
+def is_engine_death(error: BaseException) -> bool:
+    """Whether vLLM says with an error that its engine's process is gone."""
+    exceptions = sys.modules.get("vllm.v1.engine.exceptions")
+    return exceptions is not None and isinstance(error, exceptions.EngineDeadError)

@@ -1,0 +1,28 @@
+"""Whether the words that a user wants stand in a translation."""
+
+import re
+from functools import cache
+
+from hala_hpc.data.checks.views import Sides
+from hala_hpc.data.text.number_words import plain_ar
+
+
+def lacks_wanted_word(sides: Sides, wanted: dict[str, str]) -> bool:
+    """Whether a source has a word whose wanted translation is missing, protected spans aside.
+
+    A word in small letters is meant in any case, `May` only as it is written. In the translation
+    prefixes (`وهالة`), marks and forms of alef make no difference.
+    """
+    if not wanted:
+        return False
+    translation = plain_ar(sides.translation.plain).casefold()
+    return any(
+        _pattern(word).search(sides.source.plain) and plain_ar(into).casefold() not in translation
+        for word, into in wanted.items()
+    )
+
+
+@cache
+def _pattern(word: str) -> re.Pattern[str]:
+    case = re.IGNORECASE if word == word.lower() else re.NOFLAG
+    return re.compile(rf"(?<!\w){re.escape(word)}(?!\w)", case)

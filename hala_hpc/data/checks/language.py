@@ -1,0 +1,84 @@
+"""Whether a translation is one: in the target's language, and not its source again."""
+
+import re
+from functools import cache
+from typing import Any
+
+from hala_hpc.data.checks.views import Sides, Text, is_prose
+from hala_hpc.data.text.language import Languages
+from hala_hpc.data.text.scripts import primary, scripts_of
+
+#: Letters of Persian, Urdu, Kurdish and others that Arabic has in foreign names only.
+_NOT_ARABIC = re.compile("[\u0671-\u06d3\u06fa-\u06ff\u0750-\u077f]")
+#: Shorter texts are too often names for a model to be asked.
+_LEAST_LETTERS = 20
+
+
+def is_copied(sides: Sides) -> bool:
+    """Whether a sentence came back as it was, alone or beside its translation."""
+    if not sides.must_change:
+        return False
+    before, after = sides.source.letters.casefold(), sides.translation.letters.casefold()
+    if before in after:
+        return True
+    if not sides.same_scripts:
+        return False
+    words, kept = set(sides.source.words), set(sides.translation.words)
+    return len(words) >= 5 and len(words & kept) >= 0.9 * max(len(words), len(kept))
+
+
+def is_wrong_language(sides: Sides, languages: Languages) -> bool:
+    """Whether a translation is in another language than it should be, as a whole."""
+    text = sides.translation
+    if sides.must_change and text.letters and not text.own_letters:
+        return True
+    if len(text.letters) < 8 or len(text.words) < 3:
+        return False
+    if own_share(text) < 0.1:
+        return sides.must_change or len(text.letters) >= _LEAST_LETTERS
+    if primary(text.language) == "ar" and not _NOT_ARABIC.search(text.plain):
+        return False
+    if len(text.letters) < _LEAST_LETTERS or not text.has_sentence:
+        return False
+    return languages.is_language(text.plain, text.language) is False
+
+
+def is_mixed(sides: Sides, least_share: float, most_words: int) -> bool:
+    """Whether parts of a translation are in a script that is not its own.
+
+    Too large a share, a row of untranslated words, or letters of a third script.
+    """
+    text = sides.translation
+    if text.own_letters == len(text.letters):
+        return False
+    if _has_third_script(sides):
+        return True
+    if not sides.must_change:
+        return False
+    rows = [row for row in text.foreign_rows if sum(map(is_prose, row)) > 2]
+    if any(len(row) > most_words for row in rows):
+        return True
+    return bool(rows) and own_share(text) < least_share
+
+
+def own_share(text: Text) -> float:
+    """Share of the letters in the text's own scripts, names and abbreviations left out."""
+    both = text.own_letters + text.foreign_prose
+    return text.own_letters / both if both else 1.0
+
+
+def _has_third_script(sides: Sides) -> bool:
+    """Whether there are letters of a script that neither language nor the source has."""
+    pattern = _third_letters(primary(sides.translation.language))
+    found = set(pattern.findall("".join(set(sides.translation.letters))))
+    return bool(found and found - set(sides.source.text))
+
+
+@cache
+def _third_letters(code: str) -> Any:
+    """A pattern for letters outside of a language's scripts; Latin and Greek stand in formulas."""
+    import regex  # type: ignore[import-untyped]  # knows Unicode's scripts, which `re` does not
+
+    known = scripts_of(code).pattern[1:-2]
+    known += r"\p{sc=Latin}\p{sc=Greek}\p{sc=Common}\p{sc=Inherited}"
+    return regex.compile(rf"[\p{{L}}--[{known}]]", flags=regex.V1)

@@ -1,0 +1,45 @@
+"""Whether a translation is there at all, and as long as its source lets expect."""
+
+from hala_hpc.data.checks.settings import CheckSettings
+from hala_hpc.data.checks.views import Sides, Text
+from hala_hpc.data.text.scripts import primary
+
+#: Letters of English that say as much as one of theirs; no vowels, or syllables and words.
+_WEIGHT = {"ar": 1.19, "fa": 1.1, "he": 1.2, "ja": 2.2, "ko": 2, "th": 1.1, "ur": 1.1, "zh": 3}
+_END_SIGNS = frozenset('.!?:;。！？؟…।"”’»)]*')
+#: A text that does not end as its source does is suspected of having been cut.
+_CUT_RATIO = 1.2
+
+
+def is_empty(sides: Sides) -> bool:
+    """Whether nothing was said where the source says something."""
+    text = sides.translation.text
+    if not text.strip():
+        return bool(sides.source.text.strip())
+    return len(sides.source.letters) > 2 and not any(map(str.isalnum, text))
+
+
+def is_wrong_length(sides: Sides, settings: CheckSettings) -> bool:
+    """Whether a translation is too short or too long for its source.
+
+    In letters outside of protected spans, weighted by how much a script says with one. Less is
+    too short where the source ends with a sign and the translation does not: it was cut.
+    """
+    source, translation = _length(sides.source), _length(sides.translation)
+    slack = settings.length_slack
+    if translation > settings.most_length_ratio * (source + slack):
+        return True
+    least = settings.least_length_ratio
+    if _ends(sides.source.text) and not _ends(sides.translation.text):
+        least *= _CUT_RATIO
+    return translation < least * source - slack
+
+
+def _ends(text: str) -> bool:
+    """Whether a text ends with a sign; or starts with it, as right-to-left text is often typed."""
+    stripped = text.strip()
+    return stripped[-1:] in _END_SIGNS or stripped[:1] in _END_SIGNS
+
+
+def _length(text: Text) -> float:
+    return len(text.letters) * _WEIGHT.get(primary(text.language), 1.0)

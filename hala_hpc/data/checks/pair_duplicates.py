@@ -1,0 +1,88 @@
+"""Pairs that say the same as an earlier pair of their corpus, but for case, signs and digits.
+
+Every worker finds them by itself in one pass over two columns, and all find the same, since only
+the order of the corpus counts: 1,000,000 pairs take about 9 s and 200 MB. Of a million pairs that
+differ, two have the same 8-byte hash once in 37 million corpora.
+"""
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.data.corpus.reader import open_part, parts
+
+#: Rows that are normalized in one call.
+BATCH_ROWS = 4096
+#: What is left out of the comparison: punctuation, symbols, white space, control signs. Marks
+#: stay: in many scripts they are vowels.
+SIGNS = r"[\pP\pS\pZ\pC\s]+"
+NUMBERS = r"\pN+"
+
+
+class RepeatedPairs:
+    """The pairs of a corpus that repeat an earlier one; pairs are known by their ids.
+
+    Raises UserError (66, 65) where the corpus cannot be read.
+    """
+
+    def __init__(self, corpus: Path | str) -> None:
+        self._ids = repeated_ids(corpus)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, pair_id: object) -> bool:
+        import numpy as np
+
+        wanted = np.uint64(hash_of(str(pair_id)))
+        place = int(self._ids.searchsorted(wanted))
+        return place < len(self._ids) and bool(self._ids[place] == wanted)
+
+
+def repeated_ids(corpus: Path | str) -> Any:
+    """Sorted hashes of the ids of all pairs but the first of those that say the same.
+
+    A pair that has the id of the first, too, is a copy that cannot be told from it: it stays.
+    """
+    import numpy as np
+
+    both = np.fromiter(hashed_pairs(corpus), dtype=np.dtype((np.uint64, 2)))
+    texts, ids = both[:, 0], both[:, 1]
+    # A stable sort: rows that say the same stay in the order of the corpus.
+    order = np.argsort(texts, kind="stable")
+    texts, ids = texts[order], ids[order]
+    repeats: Any = np.zeros(len(ids), dtype=bool)
+    np.equal(texts[1:], texts[:-1], out=repeats[1:])
+    return np.setdiff1d(ids[repeats], ids[~repeats])
+
+
+def hashed_pairs(corpus: Path | str) -> Iterator[tuple[int, int]]:
+    """Hash of what a pair says and hash of its id, for all pairs in the order of the corpus."""
+    for part in parts(corpus):
+        file = open_part(part)
+        for batch in file.iter_batches(BATCH_ROWS, columns=["id", "source", "target"]):
+            said = said_in(batch.column("source"), batch.column("target"))
+            for text, pair_id in zip(said, batch.column("id").to_pylist(), strict=True):
+                yield hash_of(text), hash_of(pair_id)
+
+
+def said_in(sources: Any, targets: Any) -> list[str]:
+    """What pairs say: both sides without case, white space and signs, every number as 0."""
+    import pyarrow.compute as pc
+
+    said: list[str] = pc.binary_join_element_wise(plain(sources), plain(targets), "\n").to_pylist()
+    return said
+
+
+def plain(texts: Any) -> Any:
+    """An Arrow array of texts without case, white space and signs, every number as 0."""
+    import pyarrow.compute as pc
+
+    lower = pc.utf8_lower(pc.utf8_normalize(texts, "NFKC"))
+    return pc.replace_substring_regex(pc.replace_substring_regex(lower, SIGNS, ""), NUMBERS, "0")
+
+
+def hash_of(text: str) -> int:
+    """8 bytes that stand for a text, as a number."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

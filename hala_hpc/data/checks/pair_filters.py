@@ -1,0 +1,121 @@
+"""Cheap rules against pairs that no judge needs to see; the first that is broken is the reason.
+
+After OpusFilter (github.com/Helsinki-NLP/OpusFilter), whose filters and bounds are named below. It
+is no dependency: as a program of its own it works on whole files, and needs a compiler for some of
+its parts. Of its default filters these were left out, because good pairs break them: HtmlTag
+(subtitles), LongWord (URLs), Repetition ("ha ha ha"), TerminalPunctuation and AverageWordLength.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from unicodedata import decimal
+
+from hala_hpc.data.checks.pair_settings import PairRules, Rule
+from hala_hpc.data.text.language import Languages
+from hala_hpc.data.text.scripts import letters, script_share
+
+#: Added to both lengths before they are divided: "OK" may have a translation of eight letters.
+SLACK_CHARACTERS = 15
+#: Fewer digits are often written as words.
+LEAST_DIGITS = 3
+#: Letters below which the language is told by the script alone: of labels such as "Video bitrate"
+#: 0.3 % are taken for another language of the same script.
+SENTENCE_LETTERS = 25
+
+_WORDS = re.compile(r"[^\W_]+")
+
+
+class PairChecker:
+    """The rules as functions of a pair; `source` and `target` are languages as in ISO 639."""
+
+    def __init__(self, rules: PairRules, source: str, target: str) -> None:
+        self.rules, self.languages = rules, Languages()
+        checks: dict[Rule, Callable[[str, str], bool]] = {
+            "blank": self.blank,
+            "too_short": self.too_short,
+            "too_many_characters": self.too_many_characters,
+            "few_letters": self.few_letters,
+            "length_ratio": self.length_ratio,
+            "copied": self.copied,
+            "other_numbers": self.other_numbers,
+            "source_language": lambda text, _: self.is_foreign(text, source),
+            "target_language": lambda _, text: self.is_foreign(text, target),
+        }
+        self.checks = {name: check for name, check in checks.items() if name not in rules.off}
+
+    def first_broken(self, source: str, target: str) -> str:
+        """Name of the first rule that a pair breaks; empty when it keeps all."""
+        source, target = source.strip(), target.strip()
+        return next((name for name, check in self.checks.items() if check(source, target)), "")
+
+    def blank(self, source: str, target: str) -> bool:
+        """A side without anything (LengthFilter)."""
+        return not source or not target
+
+    def too_short(self, source: str, target: str) -> bool:
+        """A side of hardly any character: keys, bullets (LengthFilter)."""
+        return min(len(source), len(target)) < self.rules.min_characters
+
+    def too_many_characters(self, source: str, target: str) -> bool:
+        """A side that is no sentence or paragraph (LengthFilter has 100 words)."""
+        return max(len(source), len(target)) > self.rules.max_characters
+
+    def few_letters(self, source: str, target: str) -> bool:
+        """Times, tables, signs (AlphabetRatioFilter has 0.75, which "170 Hz" breaks)."""
+        return min(letter_share(source), letter_share(target)) < self.rules.min_letters
+
+    def length_ratio(self, source: str, target: str) -> bool:
+        """Sides that cannot say the same (LengthRatioFilter has 3 without a slack)."""
+        short, long = sorted((len(source), len(target)))
+        ratio = (long + SLACK_CHARACTERS) / (short + SLACK_CHARACTERS)
+        return ratio > self.rules.max_length_ratio
+
+    def copied(self, source: str, target: str) -> bool:
+        """A target that is the source (SimilarityFilter and LongestCommonSubstring have 0.9)."""
+        return copied_share(source, target) >= self.rules.max_copied
+
+    def other_numbers(self, source: str, target: str) -> bool:
+        """Other numbers on the other side (NonZeroNumeralsFilter has 0.5)."""
+        return same_digits(source, target) < self.rules.min_same_digits
+
+    def is_foreign(self, text: str, code: str) -> bool:
+        """A text that is surely not in its language (LinguaFilter, CharacterScoreFilter)."""
+        found = letters(text)
+        if len(found) < SENTENCE_LETTERS and script_share(found, code) >= 0.5:
+            return False
+        return self.languages.is_language(text, code) is False
+
+
+def letter_share(text: str) -> float:
+    """Share of letters in the characters that are no white space; 0 where there are none."""
+    visible = "".join(text.split())
+    return sum(map(str.isalpha, visible)) / len(visible) if visible else 0.0
+
+
+def copied_share(source: str, target: str) -> float:
+    """Share of the letters of the target's words that are in words of the source, 0 to 1.
+
+    1 for equal texts without letters.
+    """
+    words = [word for word in _WORDS.findall(target.casefold()) if not word.isdecimal()]
+    if not words:
+        return float(source.split() == target.split())
+    known = set(_WORDS.findall(source.casefold()))
+    return sum(len(word) for word in words if word in known) / sum(map(len, words))
+
+
+def same_digits(source: str, target: str) -> float:
+    """Share of the digits of both that both have, whatever their script and order; zeros left out.
+
+    1 where neither has at least `LEAST_DIGITS`.
+    """
+    one, other = digits(source), digits(target)
+    if max(one.total(), other.total()) < LEAST_DIGITS:
+        return 1.0
+    return 2 * (one & other).total() / (one.total() + other.total())
+
+
+def digits(text: str) -> Counter[int]:
+    """How often each digit but zero stands in a text."""
+    return Counter(value for sign in text if sign.isdecimal() and (value := decimal(sign)))

@@ -1,0 +1,131 @@
+"""Whether a model refuses, comments on its work or shows its chat template.
+
+What a source has itself is no fault: a conversation may hold a refusal, a note or a role's name
+that was rightly translated. So every pattern counts only where the source has nothing like it.
+"""
+
+import re
+from collections import Counter
+
+from hala_hpc.data.checks import phrases
+from hala_hpc.data.checks.views import Sides
+from hala_hpc.data.text.number_words import plain_ar
+
+#: Characters at the start of a text in which a refusal or an opening remark stands.
+_OPENING = 200
+_LATIN = re.compile("[A-Za-z]{2}")
+_FIRST_SIGN = re.compile(r"[:：!\n]|[.،,؛–—-]\s")
+_ANNOUNCED = re.compile(r"[:：!\n]")
+#: Cheap signs without which no pattern can fit; most texts have none of them.
+_SIGNS_OF_TOKENS = frozenset("<[{_▁�")
+_STEM_OF_REFUSAL = re.compile(
+    "طيع|تطع|مكن|مكان|قادر|قدر|وسع|عذر|عتذر|[آأاؤ]سف|رفض|عجز|متنع|يجوز|نموذج|اصطناعي|ساعد|ترجم|بصفت"
+    "|كوني|مسموح|يُ?سمح|مخول|ملائم|مناسب|محادث|باعتبار|بوصف|متأكد|أملك"
+)
+_STEM_OF_NOTE = re.compile(
+    "ملاحظ|ملحوظ|نويه|نبيه|وضيح|عليق|شرح|هامش|للعلم|يرج[ىي]|تمنى|[آأا]مل|رجو|خبرن|تردد|كنت|كان لد"
+    "|هل |ترجم"
+)
+_PARTS = re.compile(r"\n+|(?<=[.!؟?)\]])\s+|(?=[(\[])")
+
+
+def leaks_template(sides: Sides) -> bool:
+    """Whether tokens of a chat template or names of roles stand there that the source lacks."""
+    source, text = sides.source.text, sides.translation.text
+    if not _SIGNS_OF_TOKENS.isdisjoint(text) or "endoftext" in text:
+        tokens = set(phrases.TOKENS.findall(text))
+        if any(text.count(token) > source.count(token) for token in tokens):
+            return True
+    lines = text.split("\n")
+    if not any(map(phrases.ROLES.match, lines)):
+        return False
+    # The source may have it by any name: what counts is that there is one more.
+    before, after = _headers(source.split("\n")), _headers(lines)
+    return after[":"] > before[":"] or after[""] > before[""]
+
+
+def _headers(lines: list[str]) -> Counter[str]:
+    """How many lines start with a few words and a colon, and how many are a few words alone."""
+    return Counter(found[1] for line in lines if (found := phrases.HEADERS.match(line)))
+
+
+def is_refusal(sides: Sides) -> bool:
+    """Whether a model declines or speaks of itself, while the source does nothing like it."""
+    source = sides.source.text
+    if not _declines(sides.translation.text[:_OPENING]):
+        return False
+    excuses = (phrases.UNABLE, phrases.UNABLE_SOURCE, phrases.MACHINE_SOURCE)
+    return not (any(excuse.search(source) for excuse in excuses) or _declines(source))
+
+
+def _declines(text: str) -> bool:
+    if _LATIN.search(text):
+        unable = phrases.UNABLE.search(text)
+        if (unable and phrases.HELP.search(text, unable.end())) or phrases.MACHINE.search(text):
+            return True
+    if text.isascii() or not _STEM_OF_REFUSAL.search(text):
+        return False
+    plain = plain_ar(text)
+    if phrases.MACHINE_AR.search(plain):
+        return True
+    unable = phrases.UNABLE_AR.search(plain)
+    return bool(unable and phrases.HELP_AR.search(plain, unable.start()))
+
+
+def has_comment(sides: Sides) -> bool:
+    """Whether a model speaks about its translation, before or after it."""
+    text = sides.translation.text.strip()
+    if _has_chat(text, sides.source.text) or _is_announced(text, sides.source.text):
+        return True
+    if not _LATIN.search(text) and not _STEM_OF_NOTE.search(text):
+        return False
+    return any(_is_note(part, sides.source.text) for part in _PARTS.split(text)[1:])
+
+
+def _has_chat(text: str, source: str) -> bool:
+    """Whether the words before the first sign are an assistant's, e.g. `Sure!`."""
+    end = _FIRST_SIGN.search(text[:_OPENING])
+    if end is None or not text[end.end() :].strip():
+        return False
+    opening = text[: end.start()]
+    if phrases.CHAT.match(opening):
+        return opening.lower() not in source.lower()
+    return bool(phrases.CHAT_AR.match(plain_ar(opening))) and not phrases.CHAT_SOURCE.match(source)
+
+
+def _is_announced(text: str, source: str) -> bool:
+    """Whether a translation is announced, e.g. by `Translation:`."""
+    end = _ANNOUNCED.search(text[:_OPENING])
+    if end is None or not text[end.end() :].strip():
+        return False
+    opening = text[: end.start()]
+    plain = plain_ar(opening)
+    about = _is_about(opening)
+    if about and not phrases.ABOUT_SOURCE.search(source):
+        return True
+    if phrases.POINTING.match(opening) or phrases.POINTING_AR.match(plain):
+        # Both together are found where the source is about subtitles, too.
+        excuse = phrases.ABOUT if about else phrases.POINTING_SOURCE
+        return not excuse.search(source)
+    is_label = phrases.LABEL.match(plain) and not phrases.ABOUT_SOURCE.search(source)
+    return bool(is_label) and end.group() not in source
+
+
+def _is_about(text: str) -> bool:
+    """Whether a text speaks of translating."""
+    if _LATIN.search(text) and phrases.ABOUT.search(text):
+        return True
+    known = "ترجم" in text or "عرب" in text or "عرّب" in text
+    return known and phrases.ABOUT_AR.search(plain_ar(text)) is not None
+
+
+def _is_note(part: str, source: str) -> bool:
+    """Whether a line, a sentence or a bracket is a remark after a translation."""
+    if len(part) < 4 or ("?" in source and part.rstrip().endswith(("?", "؟"))):
+        return False
+    plain = plain_ar(part)
+    if not (phrases.NOTE.match(part) or phrases.NOTE_AR.match(plain)):
+        return False
+    if _is_about(part):
+        return not phrases.ABOUT_SOURCE.search(source)
+    return not phrases.NOTE_SOURCE.search(source)

@@ -1,0 +1,85 @@
+"""Whether a translation goes round in circles."""
+
+import re
+
+from hala_hpc.data.checks.views import Sides
+
+_DIGITS = re.compile(r"\d+")
+#: Ten times the same few signs in a row.
+_STUTTER = re.compile(r"(\S{1,12}?)\1{9,}")
+_SIGNS = ".,:;!?\"'()،؛؟…«»“”"
+_LONGEST_PHRASE = 60
+#: Rows of four words that were there before, of all: sentences that are given twice.
+_MANY_AGAIN = 0.4
+
+
+def is_repetitive(sides: Sides, most_repeats: int) -> bool:
+    """Whether a translation repeats itself more than its source does.
+
+    A phrase that follows itself too often, a text of which much was said before, or a sign
+    without end. A single word may follow itself twice more often than a phrase.
+    """
+    if _stutters(sides.translation.text) and not _stutters(sides.source.text):
+        return True
+    ours = _tokens(sides.translation.text)
+    if len(ours) > 5 and _is_doubled(ours):
+        return not _is_doubled(_tokens(sides.source.text))
+    again = said_again(ours)
+    if again == 0 and most_repeats > 1:  # four words would stand there twice
+        return False
+    theirs = _tokens(sides.source.text)
+    if again > _MANY_AGAIN and again > said_again(theirs) + 0.25:
+        return True
+    repeats = most_in_a_row(ours)
+    return repeats > most_repeats and repeats > most_in_a_row(theirs)
+
+
+def _is_doubled(tokens: list[str]) -> bool:
+    half, odd = divmod(len(tokens), 2)
+    return not odd and tokens[:half] == tokens[half:]
+
+
+def _stutters(text: str) -> bool:
+    """Whether a word is made of the same few signs again and again."""
+    return any(
+        _STUTTER.search(token) is not None
+        for token in text.split()
+        if len(token) >= 10 and (len(token) >= 100 or len(set(token)) * 3 <= len(token))
+    )
+
+
+def said_again(tokens: list[str]) -> float:
+    """Share of the rows of four tokens that stood in the text before, 0 to 1."""
+    rows = list(zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
+    return 1 - len(set(rows)) / len(rows) if len(rows) >= 4 else 0.0
+
+
+def most_in_a_row(tokens: list[str]) -> int:
+    """How often a phrase stands in a row at most; a word alone counts two less, two words one."""
+    most = 1
+    for size in _sizes(tokens):
+        run = best = 0
+        for first, second in zip(tokens, tokens[size:], strict=False):
+            run = run + 1 if first == second else 0
+            best = max(best, run)
+        most = max(most, best // size + 1 - max(0, 3 - size))
+    return most
+
+
+def _sizes(tokens: list[str]) -> list[int]:
+    """The lengths of phrases that may follow themselves: distances between equal tokens."""
+    last: dict[str, int] = {}
+    sizes = set()
+    for place, token in enumerate(tokens):
+        if token in last and place - last[token] <= _LONGEST_PHRASE:
+            sizes.add(place - last[token])
+        last[token] = place
+    return sorted(sizes)
+
+
+def _tokens(text: str) -> list[str]:
+    """Words in small letters, every number as the same one; signs where there are no spaces."""
+    tokens = [token.strip(_SIGNS) or token for token in _DIGITS.sub("0", text).casefold().split()]
+    if tokens and len(text) > 20 * len(tokens):
+        return [*tokens, *text] if len(tokens) == 1 else list(text)
+    return tokens

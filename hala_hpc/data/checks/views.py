@@ -1,0 +1,141 @@
+"""A text and its translation as the checks look at them; each view is made once, when asked for."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+from hala_hpc.data.segmentation.spans import language_between, protected_spans
+from hala_hpc.data.text.scripts import letters, primary, scripts_of
+
+_EDGE = "()[]{}<>«»“”\"'‘’`.,;:!?،؛؟…*_~|/-–—"
+_NO_PROSE = re.compile(r"[\d_!-&(-/:-@\[-`{-~]")
+_CODE_SIGNS = re.compile(r"[{}()\[\];=<>_\\$#@^&|]")
+
+
+@dataclass(frozen=True)
+class Text:
+    """One side: the text, its language, and what was derived from them."""
+
+    text: str
+    language: str
+
+    @cached_property
+    def spans(self) -> list[tuple[str, str]]:
+        """Kind and text of each protected span."""
+        return self._parts[0]
+
+    @cached_property
+    def plain(self) -> str:
+        """The language alone, each protected span replaced by a space."""
+        return " ".join(self._parts[1])
+
+    @cached_property
+    def layout(self) -> str:
+        """The text with one sign in the place of each protected span."""
+        return "\ufffc".join(self._parts[1])
+
+    @cached_property
+    def _parts(self) -> tuple[list[tuple[str, str]], list[str]]:
+        spans = protected_spans(self.text)
+        told = [(span.kind, self.text[span.start : span.end]) for span in spans]
+        return told, language_between(self.text, spans)
+
+    @cached_property
+    def letters(self) -> str:
+        """The letters of `plain`."""
+        return letters(self.plain)
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The words of `plain`, without the signs around them."""
+        return [word for word in (token.strip(_EDGE) for token in self.plain.split()) if word]
+
+    @cached_property
+    def scripts(self) -> Any:
+        """A pattern for letters of the language's own scripts; None where they are not known."""
+        return scripts_of(primary(self.language))
+
+    @cached_property
+    def own_letters(self) -> int:
+        """How many letters are in the language's own scripts."""
+        if self.scripts is None:
+            return len(self.letters)
+        return sum(map(len, self.scripts.findall(self.letters)))
+
+    @cached_property
+    def foreign_prose(self) -> int:
+        """Letters of the words in other scripts that are not names, abbreviations or code."""
+        return sum(len(word) for row in self.foreign_rows for word in row if is_prose(word))
+
+    @cached_property
+    def foreign_rows(self) -> list[list[str]]:
+        """The words in other scripts, in the rows in which they stand between own words.
+
+        A comma ends a row as well: lists of names are left as they are.
+        """
+        if self.own_letters == len(self.letters):
+            return []
+        rows: list[list[str]] = [[]]
+        for token in self.plain.split():
+            word = token.strip(_EDGE)
+            if self.scripts.search(word):
+                rows.append([])
+            elif letters(word):
+                rows[-1].append(word)
+                if token.endswith((",", "،")):
+                    rows.append([])
+        return rows
+
+    @property
+    def has_sentence(self) -> bool:
+        """Whether this is language that a translation must change: not a name, a title or code.
+
+        At least three words, two of them in small letters; in scripts without spaces eight
+        letters.
+        """
+        if len(self.letters) < 8:
+            return False
+        if len(_CODE_SIGNS.findall(self.plain)) > 0.06 * len(self.plain):
+            return False
+        if primary(self.language) in ("zh", "ja", "th", "lo", "km", "my"):
+            return True
+        if len(self.words) < 3:
+            return False
+        # One-letter words are variables as often as articles.
+        prose = (word for word in self.words if len(word) > 1 and is_prose(word))
+        return len(list(islice(prose, 2))) == 2
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A source and its translation."""
+
+    source: Text
+    translation: Text
+
+    @cached_property
+    def must_change(self) -> bool:
+        """Whether the source cannot stay as it is: a sentence, and not of the target's script.
+
+        A source that is in the target's script already, while its language has another one,
+        quotes the target language.
+        """
+        if primary(self.source.language) == primary(self.translation.language):
+            return False
+        source = self.source
+        if not self.same_scripts and source.own_letters < 0.5 * len(source.letters):
+            return False
+        return source.has_sentence
+
+    @cached_property
+    def same_scripts(self) -> bool:
+        """Whether both languages are written with the same scripts, as far as is known."""
+        source, target = self.source.scripts, self.translation.scripts
+        return source is None or target is None or source.pattern == target.pattern
+
+
+def is_prose(word: str) -> bool:
+    """Whether a word is no name, abbreviation or code: no capital, digit or sign in it."""
+    return word == word.lower() and not _NO_PROSE.search(word)

@@ -1,0 +1,1 @@
+"""Corpora: shards of Parquet with an index."""

@@ -1,0 +1,46 @@
+"""Where the rows of a corpus stand, so that any range of them is read at once."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from hala_hpc.data.corpus.reader import Row, open_part, parts, rows_of
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A row group of a shard, and the number of its first row in the corpus."""
+
+    part: Path
+    number: int
+    first: int
+    rows: int
+
+
+class CorpusIndex:
+    """The row groups of all shards in order; every footer is read once, when it is made.
+
+    Raises UserError (66, 65) as `parts` and `open_part` do.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.groups: list[Group] = []
+        self.rows = 0
+        for part in parts(folder):
+            metadata = open_part(part).metadata
+            for number in range(metadata.num_row_groups):
+                rows = int(metadata.row_group(number).num_rows)
+                self.groups.append(Group(part, number, self.rows, rows))
+                self.rows += rows
+        self._starts = [group.first for group in self.groups]
+
+    def read(self, first: int, last: int) -> Iterator[Row]:
+        """Rows number `first` up to, not including, `last`, in bounded memory."""
+        at = max(bisect_right(self._starts, first) - 1, 0)
+        for group in islice(self.groups, at, None):
+            if group.first >= last:
+                return
+            rows = rows_of(open_part(group.part), group.part, [group.number], None)
+            yield from islice(rows, max(first - group.first, 0), last - group.first)

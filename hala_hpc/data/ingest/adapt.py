@@ -1,0 +1,180 @@
+"""Every row of an input, fitted to an adapter: what it says, or why it cannot be used."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import NamedTuple
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.data.ingest.code_rows import CodeRows
+from hala_hpc.data.readers.adapters import (
+    Adapter,
+    Languages,
+    RowError,
+    adapters,
+    describe_adapters,
+    digest,
+    find_adapter,
+)
+from hala_hpc.data.readers.records import Record
+from hala_hpc.data.readers.sources import Source
+
+#: A fenced block of code; one that has no end goes to the end of the text.
+FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
+#: Rows of each file that are looked at to tell its adapter.
+PEEK_ROWS = 200
+#: Fewer when they are long, in characters.
+PEEK_CHARACTERS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How rows are to be read."""
+
+    rows: str
+    """Name of an adapter, or `auto`."""
+    languages: Languages
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """Fields of other names, and what the adapter calls them."""
+    drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Fields, before renaming, and the values whose rows are not wanted."""
+    drop_code: CodeRows = "no"
+
+    def renamed(self, row: Row) -> Row:
+        """A row with the fields that the adapter knows."""
+        if not self.rename:
+            return row
+        return {
+            **{name: value for name, value in row.items() if name not in self.rename},
+            **{new: row[old] for old, new in self.rename.items() if old in row},
+        }
+
+    def unwanted(self, row: Row) -> bool:
+        """Whether a row has a value that is to be dropped."""
+        return any(row.get(name) in values for name, values in self.drop.items())
+
+
+class Taken(NamedTuple):
+    """One row of the input, adapted: `reason` is empty for a good one."""
+
+    origin: str
+    reason: str
+    id: bytes | None = None
+    """Name by content, of rows that could be adapted."""
+    size: int = 0
+    """Bytes of its texts."""
+    roles: Sequence[str] = ()
+    texts: Sequence[str] = ()
+
+
+def fitted_sources(
+    found: Iterable[Source], shape: Shape
+) -> Iterator[tuple[Source, Adapter, Iterator[Record]]]:
+    """The sources that have rows, each with its adapter and all its records.
+
+    Raises UserError 65 for a source that fits no adapter, or gives another kind than the first.
+    """
+    first: tuple[str, Kind] | None = None
+    for source in found:
+        adapter, records = fitted(source, shape)
+        if adapter is None:
+            continue
+        first = first or (source.where, adapter.kind)
+        if adapter.kind != first[1]:
+            raise UserError(
+                f"data: {first[0]} holds {first[1]}, but {source.where} holds {adapter.kind} "
+                f"(read as {adapter.name}); make a node for each",
+                BAD_DATA,
+            )
+        yield source, adapter, records
+
+
+def fitted(source: Source, shape: Shape) -> tuple[Adapter | None, Iterator[Record]]:
+    """The adapter of a source and all its records; no adapter where there are no rows.
+
+    Raises UserError 65 when none of the first rows has the fields that are needed.
+    """
+    records = source.read()
+    head = first_rows(records)
+    rows = [shape.renamed(record.value) for record in head if record.value is not None]
+    adapter = find_adapter(rows, shape.rows, shape.languages)
+    if head and adapter is None:
+        raise unfit(source, head, shape)
+    return adapter, chain(head, records)
+
+
+def first_rows(records: Iterator[Record]) -> list[Record]:
+    """Enough rows to tell the adapter, and few enough for a login node."""
+    head: list[Record] = []
+    characters = 0
+    for record in islice(records, PEEK_ROWS):
+        head.append(record)
+        characters += len(record.raw) if isinstance(record.raw, str | bytes) else 0
+        if characters > PEEK_CHARACTERS:
+            break
+    return head
+
+
+def unfit(source: Source, head: list[Record], shape: Shape) -> UserError:
+    """The mistake that names the fields found and the adapters there are."""
+    start = f"data {source.where}: none of its first {len(head)} rows "
+    rows = [record.value for record in head if record.value is not None]
+    if not rows:
+        reasons = ", ".join(
+            f"{reason} {count}" for reason, count in Counter(r.reason for r in head).items()
+        )
+        return UserError(
+            f"{start}can be read ({reasons}; the first is row {head[0].line})", BAD_DATA
+        )
+    fields = Counter(name for row in rows for name in row)
+    names = ", ".join(sorted(map(str, fields))[:20]) or "none"
+    if "translation" in fields:
+        inner = {str(key) for row in rows for key in languages_in(row)}
+        names += f" (translation holds {', '.join(sorted(inner)[:20])})"
+    wanted = "fits an adapter"
+    if shape.rows != "auto":
+        wanted = (
+            f"has the fields of rows={shape.rows} ({adapters(shape.languages)[shape.rows].fields})"
+        )
+    return UserError(
+        f"{start}{wanted}; they have the fields: {names}. Adapters: "
+        f"{describe_adapters(shape.languages)}. Fields with other names: "
+        f'rename = {{ {min(map(str, fields), default="my_field")} = "instruction" }}',
+        BAD_DATA,
+    )
+
+
+def languages_in(row: Row) -> Iterable[str]:
+    """The languages of an OPUS row, none where it has another shape."""
+    translation = row.get("translation")
+    return translation.keys() if isinstance(translation, dict) else ()
+
+
+def take(record: Record, origin: str, adapter: Adapter, shape: Shape) -> Taken:
+    """One row, adapted and named by its content."""
+    row = record.value
+    if row is None:
+        return Taken(origin, record.reason)
+    named = row.get("origin")
+    origin = named if isinstance(named, str) and named and named.isprintable() else origin
+    if shape.drop and shape.unwanted(row):
+        return Taken(origin, "dropped")
+    try:
+        roles, texts = adapter.read(shape.renamed(row) if shape.rename else row)
+        name, size = digest(roles, texts)
+    except RowError as error:
+        return Taken(origin, str(error))
+    has_code = shape.drop_code != "no" and is_code(shape.drop_code, roles, texts)
+    reason = "code" if has_code else ""
+    return Taken(origin, reason, name, size, roles, texts)
+
+
+def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool:
+    """Whether a row has a fenced block of code, or with `only` whether its answers are no more."""
+    if not any("```" in text for text in texts):
+        return False
+    answers = [text for role, text in zip(roles, texts, strict=False) if role == "assistant"]
+    return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)

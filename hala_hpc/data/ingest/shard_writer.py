@@ -1,0 +1,165 @@
+"""The shards of a worker in the making: kept rows and rejected ones, each to its two files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.data.corpus.reader import COLUMNS, Kind, part_name, rejected_name
+from hala_hpc.data.corpus.writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter, hex_texts
+from hala_hpc.data.ingest.shard_plan import DUPLICATE, Plan, shard_of
+from hala_hpc.data.ingest.spill import Read
+from hala_hpc.data.ingest.spill_writer import rejected_line
+
+#: Bytes of text that all shards hold together before they write.
+HELD_BYTES = 128_000_000
+#: What stands for a row that is no more.
+CHANGED = object()
+#: Columns that tell why a row is not kept.
+TOLD = ["line", "id", "reason", "kept"]
+
+
+class Shard:
+    """The two files of a unit, and the rows that wait for them; use as a context manager."""
+
+    def __init__(self, folder: Path, unit: int, kind: Kind) -> None:
+        self.writer = CorpusWriter(folder / part_name(unit), kind)
+        self.rejects = RejectWriter(folder / rejected_name(unit))
+        self.waiting: list[Any] = []
+        self._stack = ExitStack()
+
+    def write_waiting(self) -> None:
+        """Write what waits as row groups."""
+        import pyarrow as pa
+
+        if self.waiting:
+            table = pa.concat_tables(self.waiting)
+            self.writer.add_table(table.set_column(0, "id", hex_ids(table["id"])))
+        self.waiting = []
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.writer)
+        self._stack.enter_context(self.rejects)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+class Shards:
+    """Takes the pieces of an input in order and writes some of its shards; a context manager."""
+
+    def __init__(self, folders: dict[int, Path], kind: Kind, units: int, threads: int) -> None:
+        self.shards = {unit: Shard(folder, unit, kind) for unit, folder in folders.items()}
+        self.columns = ["id", "origin", *COLUMNS[kind]]
+        self.units = units
+        self.limit = min(HELD_BYTES, GROUP_CHARACTERS * len(folders))
+        self.held = 0
+        self._stack = ExitStack()
+        self._threads = ThreadPoolExecutor(threads)
+
+    def add(self, read: Read, places: Any) -> None:
+        """Take the rows of a piece that belong to these shards."""
+        import numpy as np
+
+        owner = shard_of(read.columns("line"), places, self.units)
+        mine = np.isin(owner, list(self.shards))
+        raws = read.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
+        at = 0
+        for table in read.tables():
+            rows = slice(at, at + table.num_rows)
+            self.add_kept(table.select(self.columns), places[rows])
+            bad = np.flatnonzero(mine[rows] & (places[rows] < 0))
+            told = rejected_rows(read, table.select(TOLD).take(bad), raws)
+            for unit, (reason, line) in zip(owner[rows][bad].tolist(), told, strict=True):
+                self.shards[unit].rejects.add_line(reason, line)
+            at += table.num_rows
+            if self.held >= self.limit:
+                self.write_waiting()
+
+    def add_kept(self, table: Any, places: Any) -> None:
+        """Take the rows that have a place."""
+        import numpy as np
+
+        units = sorted(self.shards)
+        mine = np.flatnonzero(np.isin(places, units))
+        order = mine[np.argsort(places[mine], kind="stable")]
+        chosen = table.take(order)
+        self.held += chosen.nbytes
+        starts: Any = np.searchsorted(places[order], units)
+        for unit, (start, end) in zip(units, pairwise([*starts.tolist(), len(order)]), strict=True):
+            if start < end:
+                self.shards[unit].waiting.append(chosen.slice(start, end - start))
+
+    def write_waiting(self) -> None:
+        """Write what waits as row groups, all shards at once."""
+        list(self._threads.map(Shard.write_waiting, self.shards.values()))
+        self.held = 0
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._threads)
+        for shard in self.shards.values():
+            self._stack.enter_context(shard)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                # Each waits for the disk: all at once.
+                list(self._threads.map(close, self.shards.values()))
+        finally:
+            self._stack.__exit__(kind, error, trace)
+
+
+def close(shard: Shard) -> None:
+    """Give the files of a shard their names."""
+    shard.__exit__(None, None, None)
+
+
+def write_shards(
+    shards: Shards, plan: Plan, reads: Sequence[Read], is_stopped: Callable[[], bool]
+) -> None:
+    """Write all rows of these shards; leave early when stopped."""
+    for read, places in plan.of(reads):
+        if is_stopped():
+            return
+        shards.add(read, places)
+    shards.write_waiting()
+
+
+def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[tuple[str, str]]:
+    """Reason and line of rows that are not kept; `raws` are those of them that are repeats."""
+    for row in table.to_pylist():
+        if row["reason"]:
+            yield row["reason"], row["kept"]
+        else:
+            raw = next(raws, CHANGED)
+            if raw is CHANGED:
+                raise UserError(
+                    f"data {read.where}: was changed while it was read; launch the same line again",
+                    BAD_DATA,
+                )
+            yield (
+                "duplicate",
+                rejected_line(read.where, row["line"], "duplicate", raw, row["id"]),
+            )
+
+
+def hex_ids(column: Any) -> Any:
+    """Ids of 16 bytes as texts of 32 hexadecimal digits."""
+    ids = column.combine_chunks()
+    return hex_texts(ids.buffers()[1][ids.offset * 16 : (ids.offset + len(ids)) * 16].to_pybytes())

@@ -1,0 +1,106 @@
+"""The check of a finished shard, from its two files alone."""
+
+import hashlib
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.data.corpus.reader import (
+    COLUMNS,
+    open_part,
+    part_kind,
+    part_name,
+    rejected_name,
+    torn,
+)
+from hala_hpc.data.corpus.writer import count_rejected, hex_texts
+from hala_hpc.data.ingest.shard_plan import mark
+
+ROWS_IN = "hala.rows_in"
+PLANNED = "hala.planned"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a finished shard holds."""
+
+    rows_in: int
+    """What its writer was told to take."""
+    rows_out: int
+    rejected: dict[str, int]
+
+
+def read_back(folder: Path, unit: int) -> Found:
+    """Hash every row again and count both files.
+
+    Raises UserError 70 when a row is not what its id says, stands twice, or is not one of those
+    that were to be written, 65 for a torn file.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    part = folder / part_name(unit)
+    columns, found = ["id", *COLUMNS[part_kind(part)]], bytearray()
+    with open_part(part) as file:
+        notes = {key.decode(): value.decode() for key, value in file.metadata.metadata.items()}
+        try:
+            for group in range(file.num_row_groups):
+                found += checked_ids(file.read_row_group(group, columns).combine_chunks(), part)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise torn(part, error) from error
+    ids = np.frombuffer(bytes(found), "<u8").reshape(-1, 2)
+    order = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
+    if (order[1:] == order[:-1]).all(axis=1).any():
+        raise UserError(f"{part}: a row stands twice", INTERNAL)
+    if mark(len(ids), np.bitwise_xor.reduce(ids, axis=0)) != notes.get(PLANNED):
+        raise UserError(f"{part}: holds other rows than were to be written", INTERNAL)
+    rejected = count_rejected(folder / rejected_name(unit))
+    return Found(int(notes[ROWS_IN]), len(ids), rejected)
+
+
+def checked_ids(table: Any, part: Path) -> bytes:
+    """The ids of all rows. Raises UserError 70 when one is not the hash of its row."""
+    ids = b""
+    for batch in table.to_batches():
+        hashes = [hashlib.blake2b(row, digest_size=16).digest() for row in joined_texts(batch)]
+        named, here = batch.column("id"), b"".join(hashes)
+        if not named.equals(hex_texts(here)):
+            pairs = zip(named.to_pylist(), hashes, strict=True)
+            wrong = next(name for name, real in pairs if name != real.hex())
+            raise UserError(f"{part}: row {wrong} was changed", INTERNAL)
+        ids += here
+    return ids
+
+
+def joined_texts(batch: Any) -> list[Any]:
+    """Roles, an empty text and texts of each row with a NUL between them, as ids are made of.
+
+    Not with the code that made the ids: this one goes over whole columns.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if "source" in batch.schema.names:
+        parts = ["", batch.column("source"), batch.column("target")]
+    else:
+        lists = batch.column("messages")
+        role, content = lists.flatten().flatten()
+        ends = np.cumsum(pc.list_value_length(lists).to_numpy(zero_copy_only=False))
+        offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+        both = [pa.ListArray.from_arrays(offsets, texts) for texts in (role, content)]
+        parts = [pc.binary_join(both[0], "\0"), "", pc.binary_join(both[1], "\0")]
+    return slices(pc.binary_join_element_wise(*parts, "\0"))
+
+
+def slices(texts: Any) -> list[Any]:
+    """The bytes of each text of an array, without a copy."""
+    import numpy as np
+
+    _, offsets, data = texts.buffers()
+    wide = np.int64 if "large" in str(texts.type) else np.int32
+    ends = np.frombuffer(offsets, wide)[texts.offset : texts.offset + len(texts) + 1].tolist()
+    view = memoryview(data)
+    return [view[start:end] for start, end in pairwise(ends)]

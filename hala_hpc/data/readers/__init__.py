@@ -1,0 +1,1 @@
+"""Readers of files and data sets, and adapters of their rows."""

@@ -1,0 +1,78 @@
+"""Rows of JSON arrays, in bounded memory."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from hala_hpc.data.readers.json_lines import json_lines
+from hala_hpc.data.readers.records import ROW_BYTES, Record, broken, open_bytes, open_text, parse
+
+#: How much of an array is read at a time, in characters.
+CHUNK_CHARACTERS = 1024 * 1024
+BETWEEN = re.compile(r"[\s,]*")
+
+
+def json_file(path: Path) -> Iterator[Record]:
+    """The objects of a JSON array, or of JSON lines that go by the name of .json."""
+    return json_array(path) if is_array(path) else json_lines(path)
+
+
+def is_array(path: Path) -> bool:
+    """Whether a file begins as an array does, or holds nothing."""
+    with open_bytes(path) as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return start[:1] in (b"[", b"")
+
+
+def json_array(path: Path) -> Iterator[Record]:
+    """The objects of one JSON array, in bounded memory.
+
+    Not with ijson: its fast backend turns lone surrogates into question marks and keeps no text.
+    Raises UserError 65 where the array breaks: what follows cannot be told apart.
+    """
+    with open_text(path) as file:
+        for number, text in enumerate(array_texts(file, path), start=1):
+            yield checked(parse(str(path), number, text))
+
+
+def array_texts(file: IO[str], path: Path) -> Iterator[str]:
+    """The text of each element of an array."""
+    buffer, at, number = file.read(CHUNK_CHARACTERS).lstrip(), 1, 0
+    while buffer:
+        at = cast(re.Match[str], BETWEEN.match(buffer, at)).end()
+        if buffer[at : at + 1] == "]":
+            if (buffer[at + 1 :] + file.read(CHUNK_CHARACTERS)).strip():
+                raise broken(path, f"row {number}", "more follows the end of the array")
+            return
+        end = element_end(buffer, at)
+        # A number that ends where the buffer ends may go on in the next chunk.
+        if end < len(buffer):
+            yield buffer[at:end]
+            at, number = end, number + 1
+            continue
+        # Doubled each time, so that a long row is not parsed over and over.
+        more = file.read(max(CHUNK_CHARACTERS, len(buffer) - at))
+        if not more or len(buffer) - at > ROW_BYTES:
+            raise broken(path, f"row {number}", "what follows is no JSON, or the array has no end")
+        buffer, at = buffer[at:] + more, 0
+
+
+def element_end(buffer: str, at: int) -> int:
+    """Where the element that begins at `at` ends; the end of the buffer when it is not whole."""
+    try:
+        return json.JSONDecoder().raw_decode(buffer, at)[1]
+    except (ValueError, RecursionError):
+        return len(buffer)
+
+
+def checked(record: Record) -> Record:
+    """The record, or its rejection when its text held bytes that are no UTF-8."""
+    if record.raw.isascii():
+        return record
+    try:
+        record.raw.encode()
+    except UnicodeEncodeError:
+        return Record(record.where, record.line, record.raw, None, "bad-utf8")
+    return record

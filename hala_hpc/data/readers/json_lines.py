@@ -1,0 +1,171 @@
+"""Rows of files of JSON lines, read fast and, where that fails, exactly.
+
+A login node without the libraries of the jobs can look into a file as well.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, cast
+
+from hala_hpc.data.readers.records import ROW_BYTES, Record, kept, open_bytes, parse
+
+#: What is kept of a row that is too long, in bytes.
+KEPT_BYTES = 1000
+#: How much of a file one piece of it has, in bytes.
+PIECE_BYTES = 32 * 1024 * 1024
+#: Bytes that are read at a time. One bad row makes all of a stretch slow, and of megabytes the
+#: memory would be cleared by the kernel anew for every read.
+STRETCH_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A stretch of a file of JSON lines, or all of it."""
+
+    path: Path
+    offset: int = 0
+    """Byte of the file where it begins, at the start of a line."""
+    size: int | None = None
+    """Bytes of it; None for all that follow."""
+    line: int = 1
+    """Number of its first line."""
+
+    def rows(self) -> Iterator[tuple[int, bytes, bool]]:
+        """Number and bytes of each line that is not blank, and whether it is too long.
+
+        Of a line that is too long only the start is given, so that memory stays bounded.
+        """
+        with open_bytes(self.path) as file:
+            file.seek(self.offset)
+            line, left = self.line - 1, self.size
+            while (left is None or left > 0) and (data := file.readline(ROW_BYTES)):
+                line, length = line + 1, len(data)
+                if line == 1:
+                    data = data.removeprefix(b"\xef\xbb\xbf")
+                if length == ROW_BYTES and not data.endswith(b"\n"):
+                    length += skip_line(file)
+                    yield line, data[:KEPT_BYTES], True
+                elif data.strip():
+                    yield line, data.rstrip(b"\r\n"), False
+                left = None if left is None else left - length
+
+    def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
+        """What is kept of some rows, named by their numbers from 0, in order."""
+        at = first = 0
+        for part, data in stretches(self):
+            if at == len(wanted):
+                return
+            # Where a mark at the start of the file or a line too long may be: the exact way.
+            exact = part.line == 1 or not data
+            rows = [row for _, row, _ in part.rows()] if exact else full_lines(data)
+            while at < len(wanted) and wanted[at] < first + len(rows):
+                yield kept(rows[wanted[at] - first].rstrip(b"\r"))
+                at += 1
+            first += len(rows)
+
+    def records(self) -> Iterator[Record]:
+        """The records of these lines."""
+        where, loads, bad = str(self.path), fast_loads(), fast_errors()
+        for line, data, too_long in self.rows():
+            if too_long:
+                yield Record(where, line, data, None, "too-long")
+                continue
+            try:
+                value = loads(data)
+            except bad:
+                yield from_bytes(where, line, data)
+                continue
+            if isinstance(value, dict):
+                yield Record(where, line, data, value)
+            else:
+                yield Record(where, line, data, None, "not-an-object")
+
+
+def stretches(lines: Lines) -> Iterator[tuple[Lines, bytes]]:
+    """A piece of a file in short stretches, each with its bytes; none for a line too long."""
+    assert lines.size is not None
+    at, end, line = lines.offset, lines.offset + lines.size, lines.line
+    with open_bytes(lines.path) as file:
+        file.seek(at)
+        while at < end and (data := file.read(min(STRETCH_BYTES, end - at))):
+            if not data.endswith(b"\n"):
+                data += file.readline(ROW_BYTES)
+            size, count = len(data), data.count(b"\n")
+            if not data.endswith(b"\n") and at + size < end:
+                size, count = size + skip_line(file), count + 1
+            yield Lines(lines.path, at, size, line), data if size < ROW_BYTES else b""
+            at, line = at + size, line + count
+
+
+def full_lines(data: bytes) -> list[bytes]:
+    """The lines that are not blank."""
+    return list(filter(bytes.strip, data.split(b"\n")))
+
+
+def skip_line(file: IO[bytes]) -> int:
+    """Read to the end of a line, and count its bytes."""
+    skipped = 0
+    while rest := file.readline(ROW_BYTES):
+        skipped += len(rest)
+        if rest.endswith(b"\n"):
+            break
+    return skipped
+
+
+@cache
+def fast_loads() -> Callable[[bytes], Any]:
+    """A JSON reader that gives what `json` gives, or one of `fast_errors`.
+
+    msgspec where it is installed: three times as fast, and it refuses lone surrogates and bytes
+    that are no UTF-8.
+    """
+    try:
+        import msgspec
+    except ImportError:
+        return lambda data: json.loads(data.decode())
+    return cast(Callable[[bytes], Any], msgspec.json.Decoder().decode)
+
+
+@cache
+def fast_errors() -> tuple[type[Exception], ...]:
+    """What `fast_loads` raises for text that it cannot read; `json` may still read it."""
+    try:
+        import msgspec
+    except ImportError:
+        return ValueError, RecursionError
+    return msgspec.MsgspecError, ValueError, RecursionError
+
+
+def json_lines(path: Path) -> Iterator[Record]:
+    """One JSON object per line; blank lines are no rows, but count as lines."""
+    return Lines(path).records()
+
+
+def cut_lines(path: Path, piece_bytes: int = PIECE_BYTES) -> Iterator[Lines]:
+    """A file that is not gzipped, in pieces that end where a line ends."""
+    offset, line = 0, 1
+    with path.open("rb") as file:
+        size, lines = next_lines(file, piece_bytes)
+        while size:
+            yield Lines(path, offset, size, line)
+            offset, line = offset + size, line + lines
+            size, lines = next_lines(file, piece_bytes)
+
+
+def next_lines(file: IO[bytes], wanted_bytes: int) -> tuple[int, int]:
+    """Bytes and lines of what is read on: about as many bytes as wanted, to the end of a line."""
+    size, lines, ended = 0, 0, True
+    while size < wanted_bytes and (data := file.read(min(STRETCH_BYTES, wanted_bytes - size))):
+        size, lines, ended = size + len(data), lines + data.count(b"\n"), data.endswith(b"\n")
+    return (size, lines) if ended else (size + skip_line(file), lines + 1)
+
+
+def from_bytes(where: str, line: int, data: bytes) -> Record:
+    """The record of one line of a file, read the slow and exact way."""
+    try:
+        return parse(where, line, data.decode())
+    except UnicodeDecodeError:
+        return Record(where, line, data, None, "bad-utf8")

@@ -1,0 +1,141 @@
+"""Rows of Parquet files and of data sets on the hub, each with its number from 1."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, Retry, UserError
+from hala_hpc.core.hub import fetch_command
+from hala_hpc.data.corpus.reader import BATCH_ROWS
+from hala_hpc.data.readers.records import Record, broken
+
+#: Bytes of each column that are read at a time.
+BUFFER_BYTES = 1024 * 1024
+
+
+def parquet_rows(path: Path) -> Iterator[Record]:
+    """The rows of a Parquet file in bounded memory. Raises UserError 65 when it is torn."""
+    for group in row_groups(path):
+        yield from group.records()
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of a Parquet file."""
+
+    path: Path
+    group: int
+    line: int
+    """Number of its first row, from 1."""
+
+    def records(self) -> Iterator[Record]:
+        """The records of the group. Raises UserError 65 when it is torn."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        line = self.line - 1
+        try:
+            # Buffered: a row group may be larger than memory.
+            with pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES) as file:
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[self.group]):
+                    yield from batch_records(batch, str(self.path), line)
+                    line += batch.num_rows
+        except (pa.ArrowInvalid, OSError) as error:
+            raise broken(self.path, f"row {line}", str(error)) from error
+
+    def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
+        """Some rows as they were, named by their numbers in the group from 0, in order."""
+        numbers = set(wanted)
+        return (record.raw for n, record in enumerate(self.records()) if n in numbers)
+
+
+def row_groups(path: Path) -> Iterator[RowGroup]:
+    """The row groups of a Parquet file. Raises UserError 65 when it is torn."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise broken(path, "its start", str(error)) from error
+    line = 1
+    for number, rows in enumerate(sizes):
+        yield RowGroup(path, number, line)
+        line += rows
+
+
+def batch_records(batch: Any, where: str, line: int) -> Iterator[Record]:
+    """The records of a batch; text that is no UTF-8 spoils its own row only."""
+    try:
+        rows = batch.to_pylist()
+    except UnicodeDecodeError:
+        for number in range(batch.num_rows):
+            yield row_record(batch.slice(number, 1), where, line + number + 1)
+        return
+    for number, row in enumerate(rows, start=line + 1):
+        yield Record(where, number, row, row)
+
+
+def row_record(batch: Any, where: str, line: int) -> Record:
+    """The record of a batch of one row, whose texts may be no UTF-8."""
+    try:
+        row = batch.to_pylist()[0]
+    except UnicodeDecodeError:
+        kept = {name: plain(batch.column(name)[0]) for name in batch.schema.names}
+        return Record(where, line, kept, None, "bad-utf8")
+    return Record(where, line, row, row)
+
+
+def plain(scalar: Any) -> Any:
+    """An Arrow value as a Python value, with bytes that are no UTF-8 as lone surrogates."""
+    import pyarrow as pa
+
+    if not scalar.is_valid:
+        return None
+    if isinstance(scalar, pa.StructScalar):
+        return {name: plain(item) for name, item in scalar.items()}
+    if isinstance(scalar, pa.ListScalar):
+        return [plain(item) for item in scalar.values]
+    if isinstance(scalar, pa.StringScalar | pa.LargeStringScalar):
+        return scalar.as_buffer().to_pybytes().decode(errors="surrogateescape")
+    return scalar.as_py()
+
+
+def hub_rows(name: str, split: str, subset: str | None, revision: str | None) -> Iterator[Record]:
+    """The rows of a data set on the hub, streamed.
+
+    Raises UserError 69 when the hub or the data set cannot be reached, 65 when it has no such
+    split or subset, Retry when the line breaks later.
+    """
+    import datasets
+
+    try:
+        data = datasets.load_dataset(name, subset, split=split, revision=revision, streaming=True)
+        rows = iter(data)
+        first = next(rows, None)
+    except (OSError, datasets.exceptions.DatasetsError) as error:
+        raise unreachable(name, error) from error
+    except ValueError as error:
+        raise UserError(
+            f"data set {name}: {error}; set `subset` and `split` to what it has", BAD_DATA
+        ) from error
+    if first is not None:
+        yield Record(name, 1, first, first)
+    try:
+        for number, row in enumerate(rows, start=2):
+            yield Record(name, number, row, row)
+    except OSError as error:
+        raise Retry(f"data set {name}: the line to the hub broke: {error}") from error
+
+
+def unreachable(name: str, error: Exception) -> UserError:
+    """The mistake that tells how to get a data set onto a machine without a network."""
+    return UserError(
+        f"data set {name}: there is no such file or folder, and it cannot be reached on the hub "
+        f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}); "
+        f"fetch it on the login node with `{fetch_command('datasets', name)}` and launch the same "
+        "line again",
+        UNAVAILABLE,
+    )

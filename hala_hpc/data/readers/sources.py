@@ -1,0 +1,181 @@
+"""Which files a word like `data=corpora/opus` stands for, and what reads each."""
+
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from gzip import BadGzipFile
+from pathlib import Path
+
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.core.hub import is_hub_id, is_hub_off, is_true_value
+from hala_hpc.data.readers.json_array import json_file
+from hala_hpc.data.readers.json_lines import json_lines
+from hala_hpc.data.readers.parquet import hub_rows, parquet_rows, unreachable
+from hala_hpc.data.readers.records import Record, broken, csv_file
+
+READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+    ".jsonl": json_lines,
+    ".ndjson": json_lines,
+    ".json": json_file,
+    ".csv": csv_file,
+    ".tsv": csv_file,
+    ".parquet": parquet_rows,
+}
+#: JSON files that stand beside data and describe it.
+NOT_DATA = re.compile(r"dataset_infos?\.json|config\.json|rejected-\d+\.jsonl")
+#: `train-00002-of-00005.parquet`
+ONE_OF_MANY = re.compile(r"(.*)-(\d+)-of-(\d+)(\..*)")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which part of a data set is meant; None means all of a folder, and `train` on the hub."""
+
+    split: str | None = None
+    subset: str | None = None
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file or one data set on the hub, and the name of the data set that it is of."""
+
+    origin: str
+    where: str
+    read: Callable[[], Iterator[Record]]
+
+
+def sources(path: str, choice: Choice) -> list[Source]:
+    """What a local path or hub id stands for. Raises UserError 66, 65 or 69."""
+    if Path(path).exists():
+        return local_sources(Path(path), ending_less(Path(path)), choice)
+    require_hub_id(path)
+    if is_offline():
+        return cached_sources(path, choice)
+    split = choice.split or "train"
+    return [Source(path, path, lambda: hub_rows(path, split, choice.subset, choice.revision))]
+
+
+def local_sources(path: Path, origin: str, choice: Choice) -> list[Source]:
+    """The data files at a path, each with its reader."""
+    return [source_of(file, origin) for file in data_files(path, choice)]
+
+
+def source_of(file: Path, origin: str) -> Source:
+    """One file with its reader. Raises UserError 65 when nothing reads its ending."""
+    reader = READERS.get(ending(file))
+    if reader is None:
+        raise UserError(
+            f"data file {file}: nothing reads files that end in {file.suffix or 'no ending'!r}; "
+            f"known endings are {', '.join(READERS)}, and .gz after one of the text files",
+            BAD_DATA,
+        )
+    return Source(origin, str(file), lambda: unpacked(reader, file))
+
+
+def unpacked(reader: Callable[[Path], Iterator[Record]], file: Path) -> Iterator[Record]:
+    """The records of a file. Raises UserError 66 when it cannot be opened, 65 when it is cut."""
+    try:
+        yield from reader(file)
+    except PermissionError as error:
+        raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
+    except (EOFError, BadGzipFile, zlib.error) as error:
+        raise broken(file, "its start", str(error)) from error
+
+
+def data_files(path: Path, choice: Choice) -> list[Path]:
+    """A file itself, or the data files under a folder, in order of their names."""
+    if path.is_file():
+        return [path]
+    folder = path / choice.subset if choice.subset else path
+    if not folder.is_dir():
+        names = ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
+        raise UserError(
+            f"subset={choice.subset}: {path} has no such folder; it has {names or 'none'}",
+            NO_INPUT,
+        )
+    files = [file for file in sorted(folder.rglob("*")) if is_data(file, folder)]
+    files = of_split(files, folder, choice.split)
+    if not files:
+        raise UserError(
+            f"data folder {folder}: holds no data files; known endings are {', '.join(READERS)}",
+            NO_INPUT,
+        )
+    require_whole_sets(files)
+    return files
+
+
+def is_data(file: Path, folder: Path) -> bool:
+    """Whether a file of a folder is meant to be read."""
+    hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
+    known = ending(file) in READERS and not NOT_DATA.fullmatch(file.name)
+    return known and not hidden and file.is_file()
+
+
+def of_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
+    """The files with the split as a word of their names; `train` may have no name."""
+    if split is None or not files:
+        return files
+    word = re.compile(rf"(?<![a-zA-Z]){re.escape(split)}(?![a-zA-Z])")
+    found = [file for file in files if word.search(str(file.relative_to(folder)))]
+    if not found and split != "train":
+        names = ", ".join(file.name for file in files[:5])
+        raise UserError(f"split={split}: no file in {folder} is named so; it has {names}", NO_INPUT)
+    return found or files
+
+
+def require_whole_sets(files: list[Path]) -> None:
+    """Raise UserError 66 when of `train-00000-of-00005.parquet` and so on some are missing."""
+    present: dict[tuple[Path, str, int, str], set[int]] = {}
+    for file in files:
+        if match := ONE_OF_MANY.fullmatch(file.name):
+            start, number, total, end = match.groups()
+            present.setdefault((file.parent, start, int(total), end), set()).add(int(number))
+    for (folder, start, total, _), numbers in present.items():
+        if len(numbers) < total:
+            raise UserError(
+                f"data folder {folder}: holds {len(numbers)} of the {total} files "
+                f"{start}-*-of-{total:05d}; fetch the others",
+                NO_INPUT,
+            )
+
+
+def cached_sources(name: str, choice: Choice) -> list[Source]:
+    """A data set that was fetched into the hub's cache. Raises UserError 69 when it was not."""
+    import huggingface_hub
+
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name, repo_type="dataset", revision=choice.revision, local_files_only=True
+        )
+    except huggingface_hub.errors.LocalEntryNotFoundError as error:
+        raise unreachable(name, error) from error
+    split = Choice(choice.split or "train", choice.subset)
+    return local_sources(Path(folder), name, split)
+
+
+def is_offline() -> bool:
+    """Whether the user asked the hub's library to stay off the network."""
+    return is_hub_off(os.environ, default=is_true_value(os.environ.get("HF_DATASETS_OFFLINE", "")))
+
+
+def require_hub_id(path: str) -> None:
+    """Raise UserError 66 when a missing path cannot be a hub id either."""
+    if not is_hub_id(path):
+        raise UserError(
+            f"data {path}: there is no such file or folder (a hub id is written owner/name)",
+            NO_INPUT,
+        )
+
+
+def ending(file: Path) -> str:
+    """The ending that tells the format: `.jsonl` of `a.jsonl` and of `a.jsonl.gz`."""
+    return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
+
+
+def ending_less(path: Path) -> str:
+    """The name of a data set at a path: that of the file or folder without its ending."""
+    name = path.resolve().name
+    return name.removesuffix(".gz").removesuffix(ending(path)) if path.is_file() else name

@@ -1,0 +1,1 @@
+"""Languages, scripts, digits and number words of texts."""

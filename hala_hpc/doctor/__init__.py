@@ -1,0 +1,1 @@
+"""What would go wrong on this cluster, and the fix."""

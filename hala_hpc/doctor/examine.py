@@ -1,0 +1,61 @@
+"""All questions of the doctor in their order, and those that a launch asks before it submits."""
+
+from collections.abc import Iterator
+
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.disk_estimate import estimate_disk
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.doctor.environments import environment_findings
+from hala_hpc.doctor.findings import Finding
+from hala_hpc.doctor.folders import READ_ONLY, folder_findings, launcher_folders, nearest
+from hala_hpc.doctor.inputs import input_findings
+from hala_hpc.doctor.scope import Visit
+from hala_hpc.doctor.space import space_findings
+
+
+def findings(visit: Visit) -> Iterator[Finding]:
+    """Everything that the doctor finds, the cheap first."""
+    envs = visit.environments()
+    yield from local_findings(visit)
+    yield from environment_findings(visit.launcher, envs)
+    if visit.steps is not None:
+        yield from input_findings(visit.steps.values(), visit.environment)
+    if visit.launcher.backend == "slurm":
+        from hala_hpc.doctor.cluster import slurm_findings
+
+        yield from slurm_findings(visit, ask_each=True)
+        if visit.job:
+            from hala_hpc.doctor.job_kinds import kinds_of
+            from hala_hpc.doctor.on_node import node_findings
+
+            kinds = kinds_of(visit.jobs())
+            yield from node_findings(visit.launcher, kinds, visit.work, envs)
+    else:
+        what = f"launcher {visit.launcher.name}: workers run on this machine, one after the other"
+        yield Finding("cluster", "good", what, "no scheduler is asked for anything")
+
+
+def cheap_findings(line: Line, steps: dict[str, Step]) -> list[Finding]:
+    """What the launcher looks at before the first real submit: folders, space, limits; seconds.
+
+    `steps`: the chosen nodes, those that are done among them. Environments, inputs and what SLURM
+    says to each kind of job the launcher asks itself.
+    """
+    visit = Visit(line.launcher, line.work, steps)
+    found = list(local_findings(visit))
+    if line.launcher.backend == "slurm":
+        from hala_hpc.doctor.cluster import slurm_findings
+
+        found += slurm_findings(visit, ask_each=False)
+    return found
+
+
+def local_findings(visit: Visit) -> Iterator[Finding]:
+    """Folders and room on the disk, as this machine sees them."""
+    yield from folder_findings("work", visit.work, on_one=visit.launcher.backend == "local")
+    need = None
+    if visit.steps is not None:
+        need = estimate_disk(visit.steps, visit.environment)
+    yield from space_findings(nearest(visit.work), need)
+    for name, folder in launcher_folders(visit.launcher.environment).items():
+        yield from folder_findings(name, folder, name not in READ_ONLY)

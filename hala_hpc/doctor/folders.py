@@ -1,0 +1,166 @@
+"""What the file systems of a run do: write, fsync, link, rename, read back; modes and clocks.
+
+Everything is tried with one small file that is gone afterwards.
+"""
+
+import contextlib
+import stat
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+from hala_hpc.core.files import sync
+from hala_hpc.doctor.findings import Finding, State
+
+#: File systems that other machines do not see.
+OF_ONE_MACHINE = (
+    "ext2",
+    "ext3",
+    "ext4",
+    "xfs",
+    "btrfs",
+    "zfs",
+    "tmpfs",
+    "ramfs",
+    "overlay",
+    "f2fs",
+)
+#: Variables that name a file and not a folder, or a folder that is read only.
+READ_ONLY = ("HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "MODULEPATH", "CUDA_HOME")
+CONTENT = "the doctor was here\n"
+#: A slower fsync makes workers wait: they commit rows every 30 s.
+SLOW_S = 2.0
+#: Differences of clocks: what a listing of files shows wrongly; what munge refuses (300 s).
+SKEW_SEEN_S, SKEW_BAD_S = 5.0, 120.0
+
+
+def folder_findings(
+    word: str, folder: Path, needs_writing: bool = True, on_one: bool = False
+) -> list[Finding]:
+    """Findings about one folder, which `word` names; its nearest parent where it is yet to be.
+
+    `on_one`: jobs run on this machine, so that others need not see the folder.
+    """
+    there = nearest(folder)
+    if not there.is_dir():
+        what = f"{word}: {there} is a file"
+        return [Finding("folders", "bad", what, "a folder is needed", f"name another with {word}")]
+    place = f"{word} {folder}" + ("" if there == folder else f" (will be made under {there})")
+    found = [probe(place, word, there, needs_writing), *modes(word, there)]
+    return found if on_one else [*found, seen_by_others(place, there)]
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the closest one above it that exists."""
+    return next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))
+
+
+def launcher_folders(environment: Mapping[str, str]) -> dict[str, Path]:
+    """Folders that a launcher's variables name, by variable."""
+    return {
+        name: Path(value).expanduser()
+        for name, value in environment.items()
+        if value.startswith(("/", "~/")) and ":" not in value and not Path(value).is_file()
+    }
+
+
+def probe(place: str, word: str, folder: Path, needs_writing: bool) -> Finding:
+    """Do to one small file what a worker does to its results."""
+    path = folder / f".doctor-{uuid4().hex[:12]}.tmp"
+    second, third = path.with_suffix(".link"), path.with_suffix(".name")
+    step, began = "written", time.monotonic()
+    try:
+        path.write_text(CONTENT)
+        step = "synced (fsync)"
+        sync(path)
+        sync(folder)
+        took_s, ahead_s = time.monotonic() - began, path.stat().st_mtime - time.time()
+        step = "linked (link)"
+        second.hardlink_to(path)
+        step = "renamed"
+        second.replace(third)
+        step = "read back"
+        if third.read_text() != CONTENT:
+            raise OSError(0, "other bytes came back")
+    except OSError as error:
+        return refused(place, word, f"a file cannot be {step}: {error.strerror}", needs_writing)
+    finally:
+        for one in (path, second, third):
+            with contextlib.suppress(OSError):
+                one.unlink(missing_ok=True)
+    return timed(place, took_s, ahead_s)
+
+
+def refused(place: str, word: str, told: str, needs_writing: bool) -> Finding:
+    """A folder in which nothing can be written as results are."""
+    if not needs_writing:
+        why = "what it holds can be read; what libraries keep beside it cannot be written"
+        return Finding("folders", "warn", f"{place}: {told}", why, f"name another with {word}")
+    why = "results are written aside, synced, linked and renamed: one of it does not work here"
+    return Finding("folders", "bad", f"{place}: {told}", why, f"name another with {word}")
+
+
+def timed(place: str, took_s: float, ahead_s: float) -> Finding:
+    """A folder that works: how fast, and whether its clock is this machine's."""
+    skew = abs(ahead_s)
+    if skew > SKEW_SEEN_S:
+        return Finding(
+            "folders",
+            "bad" if skew > SKEW_BAD_S else "warn",
+            f"{place}: its clock is {skew:.0f} s {'ahead of' if ahead_s > 0 else 'behind'} this "
+            "machine's",
+            "times in `status` are wrong by that, and SLURM refuses messages that look 5 minutes "
+            "old or are of the future",
+            "ask the admins to synchronise the clocks (`timedatectl` on both machines)",
+        )
+    if took_s > SLOW_S:
+        what = f"{place}: a small file takes {took_s:.1f} s to reach the disk"
+        why = "every worker waits that long each time it commits rows"
+        return Finding("folders", "warn", what, why, "name a faster file system, e.g. scratch")
+    what = f"{place}: write, fsync, link, rename and read back work, in {took_s * 1000:.0f} ms"
+    why = f"what is written lasts; clocks agree to {max(skew, 0.1):.1f} s"
+    return Finding("folders", "good", what, why)
+
+
+def modes(word: str, folder: Path) -> list[Finding]:
+    """Who else can put files in a folder, or another folder in its place."""
+    found = []
+    for one in (folder, *folder.parents):
+        told = one.stat()
+        open_to = [
+            name
+            for name, bit in (("its group", stat.S_IWGRP), ("everybody", stat.S_IWOTH))
+            if told.st_mode & bit
+        ]
+        if not open_to or told.st_mode & stat.S_ISVTX:
+            continue
+        mode = stat.S_IMODE(told.st_mode)
+        # Groups share scratch folders on purpose: those who may are named to each other.
+        state: State = "bad" if "everybody" in open_to else "warn"
+        what = f"{word}: {one} may be changed by {' and '.join(open_to)} (mode {mode:o})"
+        why = "who can replace a file here runs programs as you: jobs are read from such folders"
+        found.append(Finding("folders", state, what, why, f"chmod go-w {one}, or chmod +t {one}"))
+    return found
+
+
+def seen_by_others(place: str, folder: Path) -> Finding:
+    """Whether other machines see a file system, told from its kind."""
+    kind = file_system(folder)
+    if kind not in OF_ONE_MACHINE:
+        return Finding("folders", "good", f"{place}: file system {kind}", "it is a shared one")
+    what = f"{place}: file system {kind}, which mostly belongs to one machine"
+    why = "jobs on other nodes must see the same files"
+    cure = "none is needed where the nodes do see it (job=true tries it); else name a shared folder"
+    return Finding("folders", "warn", what, why, cure)
+
+
+def file_system(folder: Path) -> str:
+    """Kind of the file system of a folder, e.g. ext4, nfs4, lustre."""
+    kinds = {}
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        for line in mounts:
+            _, point, kind, *_ = line.split()
+            kinds[Path(point.encode().decode("unicode_escape"))] = kind
+    real = folder.resolve()
+    return next((kinds[one] for one in (real, *real.parents) if one in kinds), "unknown")

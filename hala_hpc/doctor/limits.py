@@ -1,0 +1,160 @@
+"""Whether the cluster takes the jobs of a launcher: each limit with the value and the cure."""
+
+import grp
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from hala_hpc.backends.slurm.cluster import SHOW_ACCOUNTS, SHOW_QOS, NodeKind, Partition, Site
+from hala_hpc.core.errors import closest
+from hala_hpc.doctor.findings import Finding, State, worst
+from hala_hpc.doctor.job_kinds import JobKind, label
+from hala_hpc.doctor.limit_facts import bad, by_limits
+
+
+def job_findings(site: Site, kinds: Iterable[JobKind]) -> list[Finding]:
+    """What is wrong with the jobs here, or a good line for each kind; alike ones put together."""
+    found: dict[Finding, list[str]] = {}
+    for kind in kinds:
+        for finding in of_kind(site, kind):
+            found.setdefault(finding, []).extend(kind.names)
+    return [replace(one, what=f"{label(names)}: {one.what}") for one, names in found.items()]
+
+
+def accepted(site: Site, kinds: Iterable[JobKind]) -> list[JobKind]:
+    """Kinds of jobs against which nothing speaks so far."""
+    return [kind for kind in kinds if worst(of_kind(site, kind)) != "bad"]
+
+
+def of_kind(site: Site, kind: JobKind) -> Sequence[Finding]:
+    """Findings about one kind of job, without its name."""
+    wanted = kind.partitions(site)
+    if not wanted:
+        named = ", ".join(sorted(site.partitions))
+        what = "no partition is named, and the cluster has no default one"
+        return [bad(what, f"name one of: {named}, with options.partition")]
+    # Several partitions: SLURM takes whichever fits, so the best one counts.
+    tried = [[*in_partition(site, kind, name)] for name in wanted]
+    found = min(tried, key=lambda one: sum(finding.state == "bad" for finding in one))
+    if worst(found) == "bad":
+        return found
+    asked = kind.asked
+    gpus = f", {asked.gpus_per_node} GPUs" if asked.gpus_per_node else ""
+    what = (
+        f"{asked.nodes} x ({kind.cpus_per_node} cores, {asked.mem_gb} GB{gpus}) for "
+        f"{asked.timeout_min} min fits {', '.join(wanted)}"
+    )
+    return [Finding("jobs", "good", what, "SLURM can start it on nodes that exist"), *found]
+
+
+def in_partition(site: Site, kind: JobKind, name: str) -> Iterator[Finding]:
+    """What keeps a kind of job from running in a partition."""
+    partition = site.partitions.get(name)
+    if partition is None:
+        near = closest(name, list(site.partitions), "partitions")
+        yield bad(f"there is no partition {name!r}", f"{near} (options.partition)")
+        return
+    yield from by_account(site, kind, partition)
+    yield from by_group(partition)
+    yield from by_size(kind, partition)
+    options = kind.asked.options
+    for limits in site.limits(options.get("account", ""), options.get("qos", ""), name):
+        yield from by_limits(site, kind, limits)
+    if kind.workers > site.max_array_size:
+        yield Finding(
+            "jobs",
+            "good",
+            f"{kind.workers} workers, but an array has at most "
+            f"{site.max_array_size} elements (MaxArraySize)",
+            "as many are submitted as fit, each for more units",
+        )
+
+
+def by_account(site: Site, kind: JobKind, partition: Partition) -> Iterator[Finding]:
+    """Accounts and QOS that a job may name in a partition."""
+    options = kind.asked.options
+    account = options.get("account", "") or site.default_account
+    own = site.association(account, partition.name)
+    qos = site.qos_of(options.get("qos", ""), own)
+    state: State = "bad" if "associations" in site.enforced else "warn"
+    if not site.accounting and own is None:
+        mine = ", ".join(sorted({one.account for one in site.associations})) or "none"
+        what = f"account {account or '(none)'!r} is not yours in partition {partition.name}"
+        cure = f"name one of: {mine}, with options.account; `{SHOW_ACCOUNTS}` lists them"
+        yield bad(what, cure, state)
+    elif own and qos and own.qos and qos not in own.qos:
+        what = f"QOS {qos!r} is not open to account {own.account}"
+        cure = f"name one of: {', '.join(own.qos)}, with options.qos; `{SHOW_QOS}` tells of each"
+        yield bad(what, cure, "bad" if "qos" in site.enforced else "warn")
+    for word, value, allowed, denied in (
+        ("account", account, partition.allow_accounts, partition.deny_accounts),
+        ("qos", qos, partition.allow_qos, partition.deny_qos),
+    ):
+        if value and ((allowed and value not in allowed) or value in denied):
+            others = ", ".join(allowed) or f"any but {', '.join(denied)}"
+            what = f"partition {partition.name} does not take {word} {value!r}"
+            yield bad(what, f"it takes {others}: set options.{word}, or options.partition")
+
+
+def by_group(partition: Partition) -> Iterator[Finding]:
+    """Unix groups that a partition is kept for; root is let in anyway."""
+    allowed = partition.allow_groups
+    mine = {grp.getgrgid(number).gr_name for number in {os.getegid(), *os.getgroups()}}
+    if allowed and not mine & set(allowed) and os.geteuid():
+        what = f"partition {partition.name} is kept for the groups {', '.join(allowed)}"
+        yield bad(what, "name another partition, or ask the admins to be put into such a group")
+
+
+def by_size(kind: JobKind, partition: Partition) -> Iterator[Finding]:
+    """Time, nodes, cores, memory and GPUs against the partition and its nodes."""
+    asked, where = kind.asked, f"partition {partition.name}"
+    most = partition.max_time_min
+    if most is not None and asked.timeout_min > most:
+        yield bad(
+            f"timeout_min={asked.timeout_min}, but {where} ends jobs after {most}",
+            f"set timeout_min={most}: what is not finished then goes on in another job",
+        )
+    if partition.max_nodes is not None and asked.nodes > partition.max_nodes:
+        yield bad(
+            f"nodes={asked.nodes}, but {where} gives a job {partition.max_nodes}",
+            "ask for fewer nodes, or name another partition",
+        )
+    fitting = sum(one.nodes for one in partition.kinds if not too_small(kind, one))
+    if partition.kinds and fitting < asked.nodes:
+        least = min((too_small(kind, one) for one in partition.kinds), key=len)
+        reason = (
+            "; ".join(least) or f"only {fitting} nodes are large enough for nodes={asked.nodes}"
+        )
+        cure = (
+            "ask for less in [node.<node>.resources] or [stage.<stage>.resources] of the launcher, "
+            "or name a partition with such nodes (`sinfo -o '%P %D %c %m %G %f'`)"
+        )
+        yield bad(f"no nodes of {where} fit: {reason}", cure)
+    for word, value, limit in (
+        ("cores", kind.cpus_per_node, partition.max_cpus_per_node),
+        ("MB of memory", kind.memory_mb, partition.max_memory_mb),
+    ):
+        if limit is not None and value > limit:
+            what = f"{value} {word} on each node, but {where} gives {limit}"
+            yield bad(what, "ask for less (cpus_per_rank, mem_gb), or name another partition")
+
+
+def too_small(kind: JobKind, nodes: NodeKind) -> list[str]:
+    """What a kind of nodes has too little of for a kind of job."""
+    asked, faults = kind.asked, []
+    gpu_type = asked.options.get("gpu_type", "")
+    gpus = nodes.gpus.get(gpu_type, 0) if gpu_type else sum(nodes.gpus.values())
+    if asked.gpus_per_node > gpus:
+        there = ", ".join(f"{n} {name or 'untyped'}" for name, n in nodes.gpus.items()) or "none"
+        wanted = f"{asked.gpus_per_node} GPUs{f' of type {gpu_type}' if gpu_type else ''}"
+        faults.append(f"{wanted}, but such a node has {there}")
+    if kind.cpus_per_node > nodes.cpus:
+        faults.append(f"{kind.cpus_per_node} cores, but such a node has {nodes.cpus}")
+    if kind.memory_mb > nodes.memory_mb:
+        has_gb = nodes.memory_mb // 1024
+        faults.append(f"{kind.memory_mb // 1024} GB of memory, but such a node has {has_gb} GB")
+    feature = asked.options.get("constraint", "")
+    if re.fullmatch(r"[\w.-]+", feature) and feature not in nodes.features:
+        faults.append(f"constraint={feature}, but such a node has {', '.join(nodes.features)}")
+    return faults

@@ -1,0 +1,121 @@
+"""Runs lm-eval tasks on a model, with the backend that is fast at log-likelihoods."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.errors import CONFIG, UserError, closest
+from hala_hpc.engines.evaluation.score_files import ModelScores
+
+
+@dataclass(frozen=True)
+class BenchmarkRun:
+    """What to ask of a model."""
+
+    tasks: Sequence[str]
+    """Names of lm-eval tasks or groups."""
+    include_path: str | None
+    """Folder of task files besides those of lm-eval."""
+    num_fewshot: int | None
+    limit: int | None
+    """Questions of a task at most."""
+    batch_size: int
+    dtype: str
+    chat: bool
+    """Whether the model's chat template goes around the questions."""
+
+
+def find_tasks(run: BenchmarkRun) -> Any:
+    """The TaskManager that knows all tasks of a run.
+
+    Raises UserError (78) for a task that there is not, with the closest name.
+    """
+    from lm_eval.tasks import TaskManager
+
+    if run.include_path is not None:
+        # Reading lm-eval's own 14,000 task files takes a quarter of a minute.
+        manager = TaskManager(include_path=run.include_path, include_defaults=False)
+        if set(run.tasks) <= set(manager.all_tasks):
+            return manager
+    manager = TaskManager(include_path=run.include_path)
+    require_tasks(run, list(manager.all_tasks))
+    return manager
+
+
+def require_tasks(run: BenchmarkRun, known: list[str]) -> None:
+    """Raise UserError (78) for every task that is not among the known ones."""
+    lines = []
+    for task in run.tasks:
+        if task not in known:
+            hint = closest(task, known, "tasks")
+            # Thousands of names are no help.
+            hint = hint if hint.startswith("did") else "`lm_eval ls tasks` lists them"
+            where = f", include_path={run.include_path}" if run.include_path else ""
+            lines.append(f"tasks: there is no lm-eval task {task!r}{where}; {hint}")
+    if lines:
+        raise UserError(lines, CONFIG)
+
+
+def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
+    """Scores of a model: `scores` and `errors` by `<task>/<metric>`, the rest by task.
+
+    The hf backend of lm-eval is used: vLLM's takes eight
+    times as long on log-likelihood tasks (lm-evaluation-harness issue 2418).
+    """
+    prepare_environment()
+    import lm_eval
+    import torch
+
+    results = lm_eval.simple_evaluate(
+        model="hf",
+        model_args={"pretrained": model, "dtype": run.dtype},
+        tasks=list(run.tasks),
+        num_fewshot=run.num_fewshot,
+        limit=run.limit,
+        batch_size=run.batch_size,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        task_manager=find_tasks(run),
+        apply_chat_template=run.chat,
+        log_samples=False,
+    )
+    return read_results(label, results, run.chat)
+
+
+def read_results(label: str, results: dict[str, Any], chat: bool) -> ModelScores:
+    """Our shape of lm-eval's results; groups stand beside the tasks in them."""
+    found = ModelScores(
+        label=label,
+        scores={},
+        samples={task: count["effective"] for task, count in results["n-samples"].items()},
+        signatures={task: sign(task, results, chat) for task in results["results"]},
+        groups=results["group_subtasks"],
+    )
+    for task, values in results["results"].items():
+        for key, value in values.items():
+            name, comma, filter_ = key.partition(",")
+            if not comma or not isinstance(value, int | float):
+                continue
+            metric = name if filter_ == "none" else f"{name}@{filter_}"
+            if not name.endswith("_stderr"):
+                found.scores[f"{task}/{metric}"] = float(value)
+            elif math.isfinite(value):
+                found.errors[f"{task}/{metric.replace('_stderr', '')}"] = float(value)
+    return found
+
+
+def sign(task: str, results: dict[str, Any], chat: bool) -> str:
+    """How the figures of a task were made, in the form of sacreBLEU's signatures."""
+    config = results["config"]
+    parts = {
+        "task": results["versions"].get(task, "group"),
+        "shots": results["n-shot"].get(task, 0),
+        "limit": config.get("limit") or "none",
+        "chat": "yes" if chat else "no",
+        "backend": "hf",
+        "dtype": str(config.get("model_dtype", "")).removeprefix("torch."),
+        "lm-eval": results["lm_eval_version"],
+        "transformers": results["transformers_version"],
+    }
+    return "|".join(f"{name}:{value}" for name, value in parts.items())

@@ -1,0 +1,1 @@
+"""Rows through an engine that generates text."""

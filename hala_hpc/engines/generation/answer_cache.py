@@ -1,0 +1,96 @@
+"""Every question goes to the model once, however many rows need its answer."""
+
+import json
+import sqlite3
+from collections import Counter
+from dataclasses import asdict
+from functools import cache
+from hashlib import blake2b
+
+from hala_hpc.engines.generation.row_program import Answer, Ask, Sampling
+
+#: Reuses of an answer in one worker from which on others may need it, too.
+FREQUENT = 3
+#: Questions whose reuses are counted: tens of MB at most.
+COUNTED = 50_000
+
+
+def key_of(ask: Ask) -> bytes:
+    """16 bytes that stand for the words of a question and the way its answer is drawn."""
+    return blake2b(f"{drawn(ask.sampling)}\0{ask.words}".encode(), digest_size=16).digest()
+
+
+@cache
+def drawn(sampling: Sampling) -> str:
+    """The way an answer is drawn, as text; there are few ways, and many questions."""
+    return json.dumps(asdict(sampling), sort_keys=True)
+
+
+class Answers:
+    """All answers of one worker, on the disk of its node: memory does not grow with them.
+
+    SQLite's temporary database: without a name, in the node's temporary folder, gone with this
+    process however that ends.
+    """
+
+    def __init__(self) -> None:
+        self._table = sqlite3.connect("", isolation_level=None)
+        for line in (
+            "PRAGMA journal_mode=OFF",
+            "PRAGMA synchronous=OFF",
+            "CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID",
+        ):
+            self._table.execute(line)
+        self._reuses: Counter[bytes] = Counter()
+        self._frequent: list[bytes] = []
+
+    def get(self, key: bytes) -> Answer | None:
+        """The answer to a question that was asked before."""
+        found = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
+        if found is None:
+            return None
+        self.count(key)
+        return answer_of(found[0])
+
+    def count(self, key: bytes) -> None:
+        """Count that a question came again."""
+        if len(self._reuses) < COUNTED or key in self._reuses:
+            self._reuses[key] += 1
+            if self._reuses[key] == FREQUENT:
+                self._frequent.append(key)
+
+    def put(self, key: bytes, answer: Answer) -> None:
+        """Keep an answer, unless there is one."""
+        self._table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, text_of(answer)))
+
+    def newly_frequent(self) -> dict[str, str]:
+        """Answers that were needed again and again, each told once: text by key in hexadecimal."""
+        found, waiting = {}, []
+        for key in self._frequent:
+            row = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
+            if row is None:
+                waiting.append(key)
+            else:
+                found[key.hex()] = row[0]
+        self._frequent = waiting
+        return found
+
+    def put_all(self, found: dict[str, str]) -> None:
+        """Take over answers of another worker."""
+        rows = ((bytes.fromhex(key), text) for key, text in found.items())
+        self._table.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?)", rows)
+
+    def close(self) -> None:
+        """Forget them all."""
+        self._table.close()
+
+
+def text_of(answer: Answer) -> str:
+    """An answer as text."""
+    return json.dumps([answer.text, answer.reason, *answer.shares], ensure_ascii=False)
+
+
+def answer_of(text: str) -> Answer:
+    """The answer in a text."""
+    said, reason, *shares = json.loads(text)
+    return Answer(said, reason, tuple(shares))

@@ -1,0 +1,196 @@
+"""The questions of many rows on their way through one engine: each once, the longest first."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
+
+from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
+from hala_hpc.core.stage import Out
+from hala_hpc.engines.generation.answer_cache import Answers, key_of
+from hala_hpc.engines.generation.open_rows import AGAIN, OpenRow
+from hala_hpc.engines.generation.row_program import (
+    BROKEN,
+    EMPTY,
+    OUT_OF_MEMORY,
+    TOO_LONG,
+    TRUNCATED,
+    Answer,
+    Ask,
+)
+from hala_hpc.engines.generation.shared_answers import SharedAnswers
+from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
+
+#: Questions that are read ahead, per row that the engine generates at once: the longest of them
+#: go first, so that no long one is left for the end, when the engine is half empty. With four
+#: a worker took 17 % more steps than 2,000 texts need at 128 at once, with twelve, none.
+AHEAD_PER_SEQ = 12
+#: Read ahead even for an engine that generates few rows at once.
+LEAST_AHEAD = 64
+#: Each engine after one that ran out of memory runs as many times fewer rows at once: a start
+#: takes a minute or more, so the row that is to blame is found in few of them.
+SHRINK = 4
+
+#: The rows that waited for an answer, each with the place that it has there.
+Waiting = list[tuple[OpenRow, int]]
+Delivery = tuple[Waiting, Answer]
+
+
+class Questions:
+    """Asks the engine what rows ask, and tells which rows wait for an answer."""
+
+    def __init__(self, generator: Generator, blank: str, out: Out) -> None:
+        self.generator, self.out = generator, out
+        self.full_size = generator.max_num_seqs
+        self.restarting: Callable[[], AbstractContextManager[object]] = nullcontext
+        """What holds while the engine is started anew."""
+        self.fixed_tokens = len(generator.prompter.ids([blank])[0])
+        self.answers = Answers()
+        self.shared = SharedAnswers(out.shared, out.worker, self.answers)
+        self.most_ahead = max(LEAST_AHEAD, AHEAD_PER_SEQ * generator.max_num_seqs)
+        self.tokens = 0
+        self._new: list[tuple[bytes, Ask]] = []
+        self._window: list[Request] = []
+        self._queue: deque[Request] = deque()
+        self._numbers = count()
+        self._asked: dict[int, tuple[bytes, Ask]] = {}
+        self._waiting: dict[bytes, Waiting] = {}
+
+    def measure(self) -> tuple[int, Callable[[str], int]]:
+        """Tokens that a text may have at most, and what counts them."""
+        prompter = self.generator.prompter
+        empty = len(prompter.ids([""])[0])
+        room = self.generator.text_room(self.fixed_tokens)
+        return room, lambda text: len(prompter.ids([text])[0]) - empty
+
+    @property
+    def ahead(self) -> int:
+        """Questions that wait for the engine."""
+        return len(self._new) + len(self._window) + len(self._queue)
+
+    @property
+    def is_hungry(self) -> bool:
+        """Whether the engine could take more than is in order for it."""
+        return len(self._queue) < self.generator.room
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing left to ask or to wait for."""
+        return not self.ahead and not self.generator.held
+
+    def put(self, row: OpenRow) -> list[tuple[int, Answer]]:
+        """Put the questions of a row; returns the places whose answers are known at once."""
+        known = []
+        for place, ask in enumerate(row.asks):
+            key = key_of(ask)
+            costs = {"texts": 1} | ({AGAIN + ask.why: 1} if ask.why else {})
+            if key in self._waiting:
+                self.answers.count(key)
+                self._waiting[key].append((row, place))
+                costs["texts_reused"] = 1
+            elif (answer := self.answers.get(key)) is not None:
+                known.append((place, answer))
+                costs["texts_reused"] = 1
+            else:
+                self._waiting[key] = [(row, place)]
+                self._new.append((key, ask))
+            row.costs.update(costs)
+        return known
+
+    def prepare(self) -> Iterator[Delivery]:
+        """Tokenize the new questions in one call; answers those for which there is no room."""
+        new, self._new = self._new, []
+        every = self.generator.prompter.ids([ask.words for _, ask in new]) if new else []
+        for (key, ask), ids in zip(new, every, strict=True):
+            limit = self.generator.answer_limit(len(ids), len(ids) - self.fixed_tokens)
+            if ask.sampling.choices:
+                limit = 1 if len(ids) < self.generator.max_model_len else None
+            if limit is None:
+                yield self._answer(key, Answer("", TOO_LONG))
+                continue
+            request = Request(next(self._numbers), ids, limit, ask.sampling)
+            self._asked[request.key] = (key, ask)
+            if ask.why:
+                # Rows that are nearly finished hold up their units.
+                self._queue.appendleft(request)
+            else:
+                self._window.append(request)
+
+    def sort_rest(self) -> None:
+        """Put all that waits in order, the longest first: nothing more will be read."""
+        self._window[:0] = self._queue
+        self._queue.clear()
+        self._take_window()
+
+    def _take_window(self) -> None:
+        """Put what was read ahead in order behind what is, the longest first."""
+        self._queue.extend(sorted(self._window, key=lambda request: -len(request.ids)))
+        self._window.clear()
+
+    def feed(self) -> None:
+        """Give the engine what it has room for, the longest of what was read ahead first."""
+        if self.is_hungry:
+            self._take_window()
+        for _ in range(min(self.generator.room, len(self._queue))):
+            self.generator.add(self._queue.popleft())
+
+    def step(self) -> Iterator[Delivery]:
+        """One step of the engine, and the answers that it brought."""
+        completions = self._step()
+        if completions is None:
+            yield from self._run_smaller()
+            return
+        for completion in completions:
+            key, ask = self._asked.pop(completion.key)
+            self.tokens += completion.tokens_out
+            self._waiting[key][0][0].costs.update(
+                tokens_in=completion.tokens_in, tokens_out=completion.tokens_out
+            )
+            yield self._answer(key, judged(completion, ask.words))
+
+    def _step(self) -> list[Completion] | None:
+        """What a step finished; None when the GPU ran out of memory.
+
+        Outside of the `except` the error is gone, and with it the old engine, which it holds on to.
+        """
+        try:
+            return self.generator.step()
+        except Exception as error:
+            if is_gpu_out_of_memory(error, self.out.new_log()):
+                return None
+            raise
+
+    def _run_smaller(self) -> Iterator[Delivery]:
+        """Go on after the GPU ran out of memory: with fewer rows at once, and in the end without
+        the one that runs out of it alone.
+        """
+        alone = self.generator.max_num_seqs == 1
+        if alone:
+            self.full_size = max(1, self.full_size // 2)
+        size = self.full_size if alone else max(1, self.generator.max_num_seqs // SHRINK)
+        with self.restarting():
+            left = self.generator.restart(size)
+        if alone:
+            key, _ = self._asked.pop(left.pop(0).key)
+            yield self._answer(key, Answer("", OUT_OF_MEMORY))
+        self._queue.extendleft(reversed(left))
+
+    def _answer(self, key: bytes, answer: Answer) -> Delivery:
+        self.answers.put(key, answer)
+        return self._waiting.pop(key), answer
+
+    def close(self) -> None:
+        """Take back what is not answered."""
+        self.generator.drop()
+        self.answers.close()
+
+
+def judged(completion: Completion, words: str) -> Answer:
+    """The answer to a question, with a reason when it is cut, empty or broken."""
+    text = completion.text.strip()
+    if not completion.whole:
+        return Answer(text, TRUNCATED)
+    if not text:
+        return Answer(text, EMPTY)
+    broken = "\ufffd" in text and "\ufffd" not in words
+    return Answer(text, BROKEN if broken else "", completion.shares)

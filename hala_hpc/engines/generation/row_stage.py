@@ -1,0 +1,118 @@
+"""What stages share that ask a model about every row of a corpus."""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from pydantic import Field, PositiveFloat
+
+from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings, runtime
+from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.data.corpus.reader import REJECTED, Kind, parts, require_kind
+from hala_hpc.engines.generation.settings import GenerationSettings
+from hala_hpc.engines.models.files import require_model
+
+if TYPE_CHECKING:
+    # What only jobs need is imported there: a dry run loads this file for its settings.
+    from hala_hpc.engines.generation.row_program import RowTask, Work
+
+
+class RowSettings(GenerationSettings):
+    """Settings of a stage over the rows of a corpus."""
+
+    model: ModelRef
+    """The model that is asked: a hub id, a folder, or `@node` of a node that makes a model."""
+    corpus: CorpusRef
+    """The rows it is asked about."""
+    prompt: str
+    """What it is asked, with places for what stands in a row."""
+    units: int
+    """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
+    max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(1.0)
+    """Fail when a larger share of the rows is rejected, as soon as that is certain."""
+    commit_s: PositiveFloat = runtime(30.0)
+    """Seconds of work that a kill may cost: finished rows are put on the disk so often."""
+
+
+S = TypeVar("S", bound=RowSettings)
+
+
+class RowStage(Stage[S]):
+    """Many units in one engine; a stage of this kind says with `task` what is asked."""
+
+    produces = "corpus"
+    byproducts = (REJECTED,)
+    steals = True
+    takes: tuple[Kind, ...]
+    """Kinds of corpus that the stage takes."""
+
+    def task(self, kind: Kind) -> "RowTask":
+        """What is done with each row of a corpus of this kind."""
+        raise NotImplementedError
+
+    @property
+    def blank(self) -> str:
+        """The prompt around an empty text."""
+        raise NotImplementedError
+
+    @cached_property
+    def work(self) -> "Work":
+        """The corpus and what is done with each of its rows."""
+        from hala_hpc.engines.generation.row_program import Work
+
+        corpus = Path(self.inputs.path(self.settings.corpus))
+        return Work(
+            corpus,
+            self.settings.corpus,
+            self.settings.units,
+            self.task(require_kind(corpus, *self.takes)),
+            self.blank,
+            self.settings.max_rejected_fraction,
+        )
+
+    def plan(self) -> int:
+        """As many units as the settings say."""
+        return self.settings.units
+
+    def require_inputs(self) -> None:
+        """Raise UserError when files of the model or the corpus are missing."""
+        require_model(self.settings.model)
+        if not self.settings.corpus.startswith("@"):
+            parts(self.settings.corpus)
+
+    def smaller_batch(self, world_size: int) -> StageSettings | None:
+        """Half as many rows at once in the engine."""
+        del world_size
+        return self.settings.smaller_engine_batch()
+
+    def run(self, units: Iterable[int], out: Out) -> None:
+        """Ask about the units' rows, each unit committed when its last row is done."""
+        import gc
+
+        from hala_hpc.core.environment import prepare_environment
+        from hala_hpc.engines.generation.row_scheduler import UnitFeed
+        from hala_hpc.engines.generation.vllm.engine import Generator
+
+        prepare_environment()
+        work = self.work  # before the engine starts: a bad corpus costs no GPU time
+        model = self.inputs.path(self.settings.model)
+        settings = self.settings
+        with Generator(model, settings.engine, settings.prompt_style, out.cache) as generator:
+            # What is there now stays: the collector need not look at it again and again.
+            gc.freeze()
+            generator.prompter.expect(settings.prompt)
+            UnitFeed(generator, work, out, settings.commit_s).run(units)
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        """Every row of the input is answered for or rejected, in its order."""
+        from hala_hpc.engines.generation.unit_files import check_unit
+
+        return check_unit(unit, folder, self.work)
+
+    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+        """Gather the shards; returns texts, seconds and speed."""
+        from hala_hpc.engines.generation.unit_files import collect_units
+
+        return collect_units(marks, folders, output, self.work)

@@ -1,0 +1,131 @@
+"""Of the rows that all units let through, leave those with the best scores in the output."""
+
+from collections.abc import Iterable, Sequence
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.data.corpus.reader import (
+    REJECTED,
+    Row,
+    count_rows,
+    open_part,
+    part_name,
+    parts,
+    read_part,
+)
+from hala_hpc.data.corpus.writer import CorpusWriter
+from hala_hpc.engines.generation.row_program import Work
+from hala_hpc.engines.generation.unit_files import REJECTED_COLUMNS
+
+#: Steps of a histogram of scores from 0 to 1.
+STEPS = 20
+QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+
+
+class BestRows:
+    """Says of one row after the other, in the order of the corpus, whether it is of the best.
+
+    Of rows with the score at the edge the first are kept, so the share is met exactly and the
+    same rows come out every time.
+    """
+
+    def __init__(self, scores: Sequence[float], share: float) -> None:
+        import numpy as np
+
+        self.wanted = round(share * len(scores))
+        edge, above = inf, 0
+        if self.wanted:
+            edge = float(np.partition(scores, -self.wanted)[-self.wanted])
+            above = int((np.asarray(scores) > edge).sum())
+        self.lowest = edge
+        """Lowest score that is kept; infinite where nothing is."""
+        self._at_edge = self.wanted - above
+
+    def keep(self, score: float) -> bool:
+        """Whether the next row is kept."""
+        if score == self.lowest and self._at_edge:
+            self._at_edge -= 1
+            return True
+        return score > self.lowest
+
+
+def scores_in(*corpora: Path) -> Any:
+    """The scores of all rows that have one, as an array in the order of the corpora."""
+    import numpy as np
+
+    every = [part for corpus in corpora for part in parts(corpus)]
+    columns = [open_part(part).read(columns=["score"])["score"] for part in every]
+    found = [column.drop_null().to_numpy() for column in columns]
+    return np.concatenate([np.empty(0), *found])
+
+
+def summary_of(scores: Any) -> dict[str, Any]:
+    """How scores are spread: count, mean, quantiles, and a histogram of equal steps from 0 to 1."""
+    import numpy as np
+
+    scores = np.asarray(scores)
+    if not len(scores):
+        return {"rows": 0}
+    counts, _ = np.histogram(scores, bins=STEPS, range=(0.0, 1.0))
+    values: Any = np.quantile(scores, QUANTILES)
+    return {
+        "rows": len(scores),
+        "mean": round(float(scores.mean()), 4),
+        "quantiles": {
+            f"{share:g}": round(float(value), 4)
+            for share, value in zip(QUANTILES, values, strict=True)
+        },
+        "histogram": counts.tolist(),
+    }
+
+
+def leave_best(output: Path, work: Work, best: BestRows, reason: str) -> int:
+    """Move the rows of an output that are not of the best to its rejected ones; returns how many.
+
+    Raises UserError (70) when the output does not have as many rows as it must.
+    """
+    before = count_rows(output)
+    for unit in range(work.units):
+        split_part(output, part_name(unit), work, best, (unit, reason))
+    if count_rows(output) != best.wanted:
+        raise UserError(
+            f"{count_rows(output)} rows are left of {before}, {best.wanted} are wanted", INTERNAL
+        )
+    return before - best.wanted
+
+
+def split_part(output: Path, name: str, work: Work, best: BestRows, why: tuple[int, str]) -> None:
+    """Write the two files of a unit anew; both stay in the order of the corpus.
+
+    Their names in the output are links to the unit's own files, which stay as they are.
+    """
+    unit, reason = why
+    extra = work.task.extra
+    lost = iter(read_part(output / REJECTED / name))
+    with (
+        CorpusWriter(output / name, work.task.kind, extra) as good,
+        CorpusWriter(
+            output / REJECTED / name, work.task.kind, {**REJECTED_COLUMNS, **extra}
+        ) as bad,
+    ):
+        number, next_lost = work.range_of(unit)[0] + 1, next(lost, None)
+        for row in read_part(output / name):
+            while next_lost and next_lost["line"] == number:
+                bad.add(next_lost)
+                number, next_lost = number + 1, next(lost, None)
+            if best.keep(row["score"]):
+                good.add(row)
+            else:
+                bad.add({**row, "reason": reason, "said": row["verdict"], "line": number})
+            number += 1
+        add_all(bad, next_lost, lost)
+
+
+def add_all(writer: CorpusWriter, first: Row | None, rest: Iterable[Row]) -> None:
+    """Add a row that was read ahead, if any, and those after it."""
+    if first:
+        writer.add(first)
+    for row in rest:
+        writer.add(row)

@@ -1,0 +1,174 @@
+"""Refuses a model that cannot run on the machine's GPUs, before anything of it is loaded."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hala_hpc.core.cgroup_memory import memory_record
+from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.memory_need import Need, read_need
+from hala_hpc.engines.models.gpus import FP8_CAPABILITY
+
+#: The most GPUs that a cure names: those of one large machine.
+MOST_GPUS = 16
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A card as the engine sees it."""
+
+    name: str
+    capability: tuple[int, int]
+    memory_bytes: int
+
+
+def refuse_misfits(model: str, settings: EngineSettings, gpus: list[Gpu] | None) -> None:
+    """Raise UserError (78) with the numbers when a model cannot run on these GPUs.
+
+    A model that is no folder, or whose config.json does not tell its shape, is left to vLLM.
+    """
+    need = read_need(Path(model), settings)
+    mistakes = misfits(need, settings, gpus, host_bytes()) if need else []
+    if mistakes:
+        raise UserError([f"model={model}: {mistake}" for mistake in mistakes], CONFIG)
+
+
+def misfits(
+    need: Need, settings: EngineSettings, gpus: list[Gpu] | None, host_bytes: int
+) -> list[str]:
+    """What keeps a model from running on these GPUs, or without any (None); a line each.
+
+    What the calculation itself takes is not counted: vLLM measures it once the weights are loaded.
+    """
+    size = settings.tensor_parallel_size
+    faults = [] if gpus is None else [count_fault(size, len(gpus))]
+    faults.append(split_fault(need, size))
+    if gpus is None:
+        faults += [host_fault(need, settings, host_bytes), row_fault(need, settings)]
+    elif gpus:
+        faults += [fp8_fault(need, settings, gpus[0]), memory_fault(need, settings, gpus)]
+    return [fault for fault in faults if fault]
+
+
+def memory_fault(need: Need, settings: EngineSettings, gpus: list[Gpu]) -> str:
+    """By how much a model is too large for the GPUs that share it; "" when it fits."""
+    size = settings.tensor_parallel_size
+    smallest = min(gpus, key=lambda gpu: gpu.memory_bytes)
+    room = int(smallest.memory_bytes * settings.gpu_memory_utilization)
+    if need.bytes_per_gpu(size) <= room:
+        return ""
+    sizes = [n for n in range(size + 1, MOST_GPUS + 1) if need.splits(n)]
+    fitting = [n for n in sizes if need.bytes_per_gpu(n) <= room]
+    cure = (
+        f"set engine.tensor_parallel_size={fitting[0]} and resources.gpus_per_node={fitting[0]}"
+        if fitting
+        else f"no engine.tensor_parallel_size up to {MOST_GPUS} is enough: take larger GPUs, a "
+        "quantized model or a smaller engine.max_model_len"
+    )
+    weights = need.weight_bytes // size
+    return (
+        f"does not fit: {gb(weights)} of weights and {gb(need.bytes_per_gpu(size) - weights)} of "
+        f"cache for one row of engine.max_model_len={settings.max_model_len} on each of {size} "
+        f"GPUs, but {smallest.name} has {gb(smallest.memory_bytes)} and "
+        f"engine.gpu_memory_utilization={settings.gpu_memory_utilization:g}; {cure}"
+    )
+
+
+def fp8_fault(need: Need, settings: EngineSettings, gpu: Gpu) -> str:
+    """Why a card cannot do the FP8 that is asked of it; "" when it can."""
+    wanted = "its weights are FP8" if need.is_fp8 else ""
+    cure = "take the model that was not quantized"
+    if settings.kv_cache_dtype.startswith("fp8"):
+        wanted = wanted or f"engine.kv_cache_dtype={settings.kv_cache_dtype}"
+        cure = (
+            f"{cure} and kv_cache_dtype=auto" if need.is_fp8 else "set engine.kv_cache_dtype=auto"
+        )
+    if not wanted or gpu.capability >= FP8_CAPABILITY:
+        return ""
+    has, least = ".".join(map(str, gpu.capability)), ".".join(map(str, FP8_CAPABILITY))
+    return (
+        f"{wanted}, but {gpu.name} has compute capability {has} and FP8 takes {least} "
+        f"(L4, L40S, H100 or newer); {cure}, or ask for such GPUs"
+    )
+
+
+def count_fault(size: int, visible: int) -> str:
+    """Whether fewer GPUs are there than are to share the model; "" when enough are."""
+    if size <= visible:
+        return ""
+    return (
+        f"engine.tensor_parallel_size={size}, but this job sees {visible} GPUs; "
+        f"set resources.gpus_per_node={size}"
+    )
+
+
+def split_fault(need: Need, size: int) -> str:
+    """Why a model cannot be shared among so many GPUs; "" when it can."""
+    if need.splits(size):
+        return ""
+    sizes = ", ".join(str(n) for n in range(1, MOST_GPUS + 1) if need.splits(n))
+    return (
+        f"engine.tensor_parallel_size={size} does not divide its {need.heads} attention heads "
+        f"({need.cache_heads} of the cache); take one of {sizes}"
+    )
+
+
+def host_fault(need: Need, settings: EngineSettings, host_bytes: int) -> str:
+    """By how much a model is too large for the host's memory; "" when it fits."""
+    if need.weight_bytes + settings.cpu_cache_gb * 2**30 <= host_bytes:
+        return ""
+    return (
+        f"does not fit: {gb(need.weight_bytes)} of weights and "
+        f"engine.cpu_cache_gb={settings.cpu_cache_gb:g}, but this job has {gb(host_bytes)} of "
+        "memory and no GPU; raise resources.mem_gb or resources.gpus_per_node, or take a smaller "
+        "model"
+    )
+
+
+def row_fault(need: Need, settings: EngineSettings) -> str:
+    """Whether the host's cache is too small for a single row; "" when it is not."""
+    if need.row_bytes <= settings.cpu_cache_gb * 2**30:
+        return ""
+    return (
+        f"one row of engine.max_model_len={settings.max_model_len} takes {gb(need.row_bytes)} "
+        f"of cache, but engine.cpu_cache_gb={settings.cpu_cache_gb:g}; "
+        f"set engine.cpu_cache_gb={need.row_bytes / 2**30 + 0.05:.1f}"
+    )
+
+
+def gb(size_bytes: int) -> str:
+    """A size in the GB of 2^30 bytes that settings have, too."""
+    return f"{size_bytes / 2**30:.1f} GB"
+
+
+def host_bytes() -> int:
+    """Memory that this job may use: its control group's, or the whole machine's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    record = memory_record()
+    return min(machine, record.limit_bytes or machine) if record else machine
+
+
+def visible_gpus() -> list[Gpu] | None:
+    """The GPUs of this job; None with a vLLM that was built for CPUs.
+
+    Asked of vLLM, which asks the driver: torch would take memory on each card for as long as this
+    process lives.
+    """
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        return None
+    gpus: list[Gpu] = []
+    if not current_platform.is_cuda_alike():  # a vLLM for GPUs that found none
+        return gpus
+    for number in range(current_platform.device_count()):
+        capability = current_platform.get_device_capability(number)
+        gpus.append(
+            Gpu(
+                current_platform.get_device_name(number),
+                (capability.major, capability.minor) if capability else (0, 0),
+                current_platform.get_device_total_memory(number),
+            )
+        )
+    return gpus

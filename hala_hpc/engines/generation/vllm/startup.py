@@ -1,0 +1,131 @@
+"""Starts a vLLM engine: the options that follow from the settings and from the machine."""
+
+import os
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.environment import prepare_environment
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.vllm.compile_cache import CompileCache, seed_file
+from hala_hpc.engines.generation.vllm.memory_check import Gpu, refuse_misfits, visible_gpus
+from hala_hpc.engines.models.row_states import has_row_states
+
+#: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
+#: hands it by wrong angles; the native one is right. `tests/test_engine.py` holds both to it.
+CPU_OPTIONS = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
+#: Options that leave the compiled code as it is.
+UNCOMPILED = (
+    "model",
+    "enable_prefix_caching",
+    "seed",
+    "gpu_memory_utilization",
+    "disable_log_stats",
+)
+
+
+def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None = None) -> Any:
+    """A vLLM engine for a model, in this process where it is a CPU.
+
+    `cache_folder` holds the seeds of compiled code, one for each configuration; None for none.
+    Raises UserError (78) when the model cannot run on this machine.
+    """
+    prepare_environment()
+    gpus = visible_gpus()
+    refuse_misfits(model, settings, gpus)
+    on_cpu = gpus is None
+    options = engine_options(model, settings, on_cpu)
+    if on_cpu:
+        # Two processes more would import for most of a minute and bring nothing.
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    if on_cpu and options["enforce_eager"]:
+        return load_engine(options)
+    cache = CompileCache(cache_folder and seed_file(cache_folder, compile_facts(options, gpus)))
+    try:
+        llm = load_engine(options)
+    except BaseException:
+        cache.remove()
+        raise
+    cache.publish()
+    weakref.finalize(llm, cache.remove)
+    return llm
+
+
+def load_engine(options: dict[str, Any]) -> Any:
+    """The engine itself. Imported late: some libraries read their folders when imported."""
+    from vllm import LLM
+
+    return LLM(**options)
+
+
+def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[str, Any]:
+    """What `vllm.LLM` is started with."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model).get_text_config()
+    # vLLM 0.32 puts off a row whose beginning was read in the same step, and lets in no other in
+    # its place: on a CPU 16 to 31 rows ran at once where 128 could.
+    caches = not has_row_states(config)
+    return {
+        "model": model,
+        "dtype": settings.dtype,
+        "max_model_len": context_tokens(config, settings.max_model_len),
+        "kv_cache_dtype": settings.kv_cache_dtype,
+        "seed": settings.seed,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "gpu_memory_utilization": settings.gpu_memory_utilization,
+        "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
+        "disable_log_stats": True,
+        "enable_prefix_caching": caches
+        if settings.prefix_caching is None
+        else settings.prefix_caching,
+        **size_options(settings, on_cpu),
+        **(CPU_OPTIONS if on_cpu else {}),
+    }
+
+
+def size_options(settings: EngineSettings, on_cpu: bool) -> dict[str, int]:
+    """Those sizes that are not left to vLLM."""
+    sizes = {
+        "max_num_seqs": settings.max_num_seqs,
+        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "kv_cache_memory_bytes": int(settings.cpu_cache_gb * 2**30) if on_cpu else None,
+    }
+    return {name: size for name, size in sizes.items() if size is not None}
+
+
+def context_tokens(config: Any, wanted: int) -> int:
+    """The context to start a model with: what is wanted, or what the model allows if less."""
+    return min(wanted, getattr(config, "max_position_embeddings", wanted))
+
+
+def compile_facts(options: dict[str, Any], gpus: list[Gpu] | None) -> dict[str, Any]:
+    """All that shapes the compiled code of an engine, as JSON values.
+
+    The model's path is part of it, as vLLM 0.32 finds nothing under another.
+    """
+    import torch
+    import vllm
+    import vllm.envs
+
+    # An engine that ran in this process before fixed these for its own life (also the cache's
+    # place).
+    vllm.envs.disable_envs_cache()
+    config = Path(options["model"]) / "config.json"
+    return {
+        "versions": [sys.version, torch.__version__, vllm.__version__],
+        "gpus": [(gpu.name, gpu.capability) for gpu in gpus or []],
+        "processor": processor(),
+        "model": options["model"],
+        "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+        "options": {name: value for name, value in options.items() if name not in UNCOMPILED},
+        "environment": vllm.envs.compile_factors(),
+    }
+
+
+def processor() -> list[str]:
+    """Kind and instruction set of the processor, as Linux tells them: code is compiled for it."""
+    first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
+    told = ("model name", "flags", "CPU part", "Features")
+    return [line for line in first.splitlines() if line.startswith(told)]

@@ -1,0 +1,139 @@
+"""What is done between the steps of a training: stop, save, tell, and refuse a broken loss."""
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.stage import Out
+from hala_hpc.engines.training.checkpoint_interval import SavingClock
+from hala_hpc.engines.training.checkpoints import checkpoints
+from hala_hpc.engines.training.collectives import any_rank
+from hala_hpc.engines.training.running_engine import require_engine
+from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.universal_checkpoint import is_universal, part_step_counters
+from hala_hpc.engines.training.watchdog import StepWatchdog
+
+#: Saving and a step must fit into the time that is left; what else a job does at its end.
+LEAVING_S = 10.0
+#: Steps whose mean loss before a stop is held against that after it, at least.
+COMPARED_STEPS = 5
+#: A loss is said to jump when it rises by so many standard deviations of the points before the
+#: stop, and by this share of their mean.
+JUMP_DEVIATIONS = 4.0
+JUMP_SHARE = 0.1
+
+
+def make_watch(training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock) -> Any:
+    """A callback for the trainer (its class is made here: the base of it is heavy to import).
+
+    Its `trainer` and `start` (the checkpoint, or None) are set before the training begins.
+    """
+    from transformers import TrainerCallback
+
+    return type("TrainingWatch", (Watch, TrainerCallback), {})(training, out, pulse, saving)
+
+
+class Watch:
+    """A callback of the trainer; its calls are made on every rank at the same steps."""
+
+    trainer: Any = None
+    start: Path | None = None
+
+    def __init__(
+        self, training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock
+    ) -> None:
+        self.training, self.out, self.pulse, self.saving = training, out, pulse, saving
+        self.stepped = time.monotonic()
+        self.step_s = 0.0
+        self.before: list[float] = []
+        self.after: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Look at the engine that runs, and go on where the last attempt stopped."""
+        require_engine(self.trainer, self.training, self.out)
+        if self.start and is_universal(self.start):
+            part_step_counters(self.trainer.deepspeed)
+        self.before = last_losses(state)
+        self.stepped = self.saving.saved_at = time.monotonic()
+        self.pulse.step = state.global_step
+        self.out.progress(steps_total=state.max_steps, step=state.global_step)
+        (control.should_training_stop,) = any_rank(args.device, self.out.stop)
+        self.pulse.enter("reading")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Vote: stop, save, or give up a broken training; raises UserError 65 for that."""
+        import torch
+
+        self.out.progress(
+            step=state.global_step,
+            rows=state.global_step * self.training.settings.global_batch_size,
+        )
+        self.pulse.enter("waiting")
+        due = save_is_due(self.training.settings.save_steps, state) or self.saving.is_due()
+        leave = self.out.stop or self.time_is_up()
+        broken = ~torch.isfinite(torch.as_tensor(self.pulse.broken))
+        stop, save, broken = any_rank(args.device, leave, due, broken)
+        if broken:
+            refuse_broken(state.global_step, self.training.kept)
+        now = time.monotonic()
+        self.step_s, self.stepped = now - self.stepped, now
+        self.pulse.broken, self.pulse.step = 0.0, state.global_step
+        control.should_training_stop = control.should_training_stop or stop
+        control.should_save = save or control.should_training_stop
+        self.pulse.enter("reading")
+
+    def time_is_up(self) -> bool:
+        """Whether another step would leave too little of the job's time for saving."""
+        left_s = self.out.seconds_left
+        if left_s is None:
+            return False
+        return left_s < 2 * self.saving.cost_s + 2 * self.step_s + LEAVING_S
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
+        """Keep the last losses for the next attempt; warn where the loss jumped after a resume."""
+        del args, control
+        if "loss" not in logs:
+            return
+        del state.log_history[:-COMPARED_STEPS]
+        self.after.append(logs["loss"])
+        if len(self.after) == len(self.before) and (rise := jump(self.before, self.after)):
+            logs["loss_jump"] = rise
+            if self.out.rank == 0:
+                print(
+                    f"warning: the loss rose by {rise:.0%} after the training went on from "
+                    f"{self.start}: look at the data and the learning rate",
+                    flush=True,
+                )
+
+
+def save_is_due(save_steps: int, state: Any) -> bool:
+    """Whether a checkpoint is to be saved at this step, whatever the time."""
+    by_step = save_steps and state.global_step % save_steps == 0
+    return bool(by_step) or state.global_step >= state.max_steps
+
+
+def refuse_broken(step: int, kept: Path) -> None:
+    """Raise UserError 65 for a loss or gradient that is NaN or infinite."""
+    last = next(iter(checkpoints(kept)), None)
+    good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+    raise UserError(
+        f"the loss or its gradient is no number at step {step}: the training broke; lower "
+        f"learning_rate, raise warmup_ratio, or set dtype=float32; {good}",
+        BAD_DATA,
+    )
+
+
+def last_losses(state: Any) -> list[float]:
+    """The losses of the last steps that the checkpoint tells of."""
+    return [entry["loss"] for entry in state.log_history if "loss" in entry][-COMPARED_STEPS:]
+
+
+def jump(before: list[float], after: list[float]) -> float:
+    """By what share of itself the loss rose after a resume; 0 where that may be chance."""
+    mean, now = statistics.fmean(before), statistics.fmean(after)
+    spread = statistics.pstdev(before)
+    if now - mean <= max(JUMP_DEVIATIONS * spread, JUMP_SHARE * abs(mean)):
+        return 0.0
+    return round(now / mean - 1, 4)

@@ -1,0 +1,68 @@
+"""How often a checkpoint is saved when nobody said it.
+
+Young's first-order optimum (J. W. Young, "A first order approximation to the optimum checkpoint
+interval", Communications of the ACM 17(9), 1974): the interval between two savings is
+sqrt(2 * C * M) with C the seconds of a saving and M the mean time between two stops. Daly's
+refinement (Future Generation Computer Systems 22, 2006) differs by less than C where C is small
+beside M, which the bounds below see to.
+"""
+
+import math
+import time
+
+from hala_hpc.engines.training.settings import TrainingSettings
+
+#: Seconds between two checkpoints, at least and at most.
+LEAST_S = 60.0
+MOST_S = 3600.0
+#: Saving takes a tenth of the time at most.
+SHARE = 10.0
+#: For the first estimate: bytes of weights in 16 bits, a copy in float32 and Adam's two moments,
+#: for each byte of 16-bit weights; and what a shared file system takes from one job.
+STATE_FACTOR = 7
+DISK_BYTES_PER_S = 500e6
+
+
+class SavingClock:
+    """Knows what saving costs and when it is due. Each rank has one; they vote."""
+
+    def __init__(self, settings: TrainingSettings, weight_bytes: int) -> None:
+        self.settings = settings
+        self.cost_s = weight_bytes * STATE_FACTOR / DISK_BYTES_PER_S
+        self.is_measured = False
+        self.saved_at = time.monotonic()
+        self.savings = 0
+
+    @property
+    def interval_s(self) -> float | None:
+        """Seconds from one checkpoint to the next; None when time does not decide."""
+        minutes = self.settings.save_every_min
+        if minutes is not None:
+            return 60 * minutes or None
+        return young_s(self.cost_s, 60 * self.settings.mean_uptime_min)
+
+    def is_due(self) -> bool:
+        """Whether the time since the last checkpoint is up."""
+        interval_s = self.interval_s
+        return interval_s is not None and time.monotonic() - self.saved_at >= interval_s
+
+    def note(self, seconds: float) -> None:
+        """A checkpoint was saved and verified in so many seconds."""
+        self.cost_s, self.is_measured = seconds, True
+        self.savings += 1
+        self.saved_at = time.monotonic()
+
+    def figures(self) -> dict[str, float | int | None]:
+        """What saving cost and how often it was done."""
+        interval_s = self.interval_s
+        return {
+            "savings": self.savings,
+            "save_s": round(self.cost_s, 3) if self.is_measured else None,
+            "save_every_s": round(interval_s, 1) if interval_s else None,
+        }
+
+
+def young_s(cost_s: float, uptime_s: float) -> float:
+    """Young's interval in seconds, within the bounds."""
+    interval_s = math.sqrt(2 * cost_s * uptime_s)
+    return max(min(interval_s, MOST_S), LEAST_S, SHARE * cost_s)

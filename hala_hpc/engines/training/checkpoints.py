@@ -1,0 +1,177 @@
+"""Checkpoints that are whole or not used.
+
+A checkpoint is written into a staging folder of the attempt, brought to the disk, read back for
+its digests by other ranks than its writers, marked with COMMIT.json and only then renamed to
+`checkpoint-<step>`. Functions said to be collective are called by all ranks at once.
+"""
+
+import contextlib
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from hala_hpc.core.errors import INTERNAL, UserError
+from hala_hpc.core.files import sync
+from hala_hpc.core.job_records import CheckpointCommit, SavedFile
+from hala_hpc.engines.training.collectives import on_all, rank_and_world
+
+COMMIT_FILE = "COMMIT.json"
+#: Holds a folder for each attempt; a leading dot marks it as not finished.
+STAGING = ".staging"
+#: How far each rank is; see `step_watchdog`.
+RANKS = ".ranks"
+#: Checkpoints as they are saved, and such as were converted for another number of ranks.
+KINDS = ("checkpoint", "universal")
+
+Files = dict[str, SavedFile]
+
+
+def staging_folder(kept: Path, attempt: str) -> Path:
+    """Where an attempt saves; no other attempt writes there."""
+    return kept / STAGING / attempt
+
+
+def checkpoints(kept: Path, kind: str = "checkpoint") -> list[Path]:
+    """Folders `<kind>-<step>`, the newest step first."""
+    found = [p for p in kept.glob(f"{kind}-*") if p.name.partition("-")[2].isdigit()]
+    return sorted(found, key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step at which a checkpoint was saved."""
+    return int(checkpoint.name.partition("-")[2])
+
+
+def commit_checkpoint(
+    staged: Path, final: Path, facts: CheckpointCommit, allowed: Callable[[], None]
+) -> None:
+    """Bring a staged checkpoint to the disk, read it back, mark it and give it its name.
+
+    Collective. `facts` go into COMMIT.json with the files; `allowed` raises Retry when this
+    attempt may publish nothing any more. Raises on all ranks what went wrong on any.
+    """
+    rank, world = rank_and_world()
+    names = sorted(set().union(*on_all(lambda: sync_tree(staged))))
+    parts = on_all(lambda: digests(staged, share(names, rank, world)))
+    files: Files = {name: file for part in parts for name, file in part.items()}
+
+    def publish() -> None:
+        if rank != 0:
+            return
+        if sorted(files) != names:
+            raise UserError(f"files of {staged} were not read back: a defect", INTERNAL)
+        allowed()
+        facts.model_copy(update={"files": files}).write(staged / COMMIT_FILE)
+        # The same step may lie there, not whole and therefore not resumed from.
+        drop(final)
+        staged.replace(final)
+        sync(final.parent)
+
+    on_all(publish)
+
+
+def sync_tree(folder: Path) -> list[str]:
+    """Bring all files and folders to the disk that this rank sees; names of the files."""
+    found = sorted(folder.rglob("*"))
+    for path in (*found, folder):
+        sync(path)
+    return [str(path.relative_to(folder)) for path in found if path.is_file()]
+
+
+def share(names: list[str], rank: int, world: int) -> list[str]:
+    """The files that a rank reads back: where there are several ranks, those of another."""
+    return [name for number, name in enumerate(names) if number % world == (rank + 1) % world]
+
+
+def digests(folder: Path, names: Iterable[str]) -> Files:
+    """Size and BLAKE2b digest (128 bits) of some files, read in pieces."""
+    found = {}
+    for name in names:
+        with (folder / name).open("rb") as file:
+            digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            found[name] = SavedFile(bytes=file.tell(), digest=digest)
+    return found
+
+
+def read_commit(checkpoint: Path) -> CheckpointCommit | None:
+    """What COMMIT.json says; None where there is none that can be read."""
+    return CheckpointCommit.read_if_sound(checkpoint / COMMIT_FILE)
+
+
+def flaw(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
+    """Why a checkpoint cannot be used, as far as this rank looks, or None.
+
+    Rank 0 looks at all sizes; each rank reads its share of the files. Raises OSError when a file
+    is there and cannot be read: that is no torn checkpoint.
+    """
+    commit = read_commit(checkpoint)
+    if commit is None:
+        return f"it was never finished (no {COMMIT_FILE})"
+    files = commit.files
+    for name, saved in files.items() if rank == 0 else ():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != saved.bytes:
+            return f"{name} has {path.stat().st_size} bytes, not {saved.bytes}"
+    for name in share(sorted(files), rank, world):
+        with contextlib.suppress(FileNotFoundError):  # rank 0 tells that
+            if digests(checkpoint, [name])[name] != files[name]:
+                return f"{name} is not what was saved (its digest differs)"
+    return None
+
+
+def verify(checkpoint: Path) -> str | None:
+    """Why a checkpoint cannot be used, or None. Collective: the ranks share the reading."""
+    rank, world = rank_and_world()
+    return next((fault for fault in on_all(lambda: flaw(checkpoint, rank, world)) if fault), None)
+
+
+def newest_verified(kept: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that is whole, and a line for each newer one that is not.
+
+    Collective. All ranks go by the list of rank 0: another node may see the folder later.
+    """
+    torn: list[str] = []
+    for name in on_all(lambda: [path.name for path in checkpoints(kept)])[0]:
+        fault = verify(kept / name)
+        if fault is None:
+            return kept / name, torn
+        torn.append(f"{name} is skipped: {fault}")
+    return None, torn
+
+
+def remove_leftovers(kept: Path, start: Path | None) -> None:
+    """Delete what attempts left unfinished, and checkpoints newer than the one to go on from.
+
+    Those were found torn; the training comes to their steps again.
+    """
+    shutil.rmtree(kept / STAGING, ignore_errors=True)
+    first = step_of(start) if start else -1
+    for kind in KINDS:
+        for checkpoint in checkpoints(kept, kind):
+            if step_of(checkpoint) > first:
+                drop(checkpoint)
+
+
+def prune(kept: Path, keep: int) -> None:
+    """Delete all but the newest checkpoints, after the newest was committed."""
+    marked = [path for path in checkpoints(kept) if (path / COMMIT_FILE).exists()]
+    for checkpoint in marked[keep:]:
+        drop(checkpoint)
+    # A converted one served the start of this attempt alone.
+    for checkpoint in checkpoints(kept, "universal"):
+        drop(checkpoint)
+
+
+def remove_all(kept: Path) -> None:
+    """Delete every checkpoint, and what ranks told, once the unit that they served is committed."""
+    remove_leftovers(kept, None)
+    shutil.rmtree(kept / RANKS, ignore_errors=True)
+
+
+def drop(checkpoint: Path) -> None:
+    """Delete a checkpoint if it is there; unmarked first, so that half of it never looks whole."""
+    (checkpoint / COMMIT_FILE).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""LoRA (Hu et al. 2021): small matrices are trained beside the weights, and added to them after."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.hub import model_folder
+from hala_hpc.engines.models.tensors import tensor_headers
+from hala_hpc.engines.training.settings import TrainingSettings
+
+PREFIX = "base_model.model."
+#: Names that transformers gives to tables in which tokens or places are looked up.
+EMBEDDING = re.compile(r"(embed_tokens|embed_positions|word_embeddings|tok_embeddings|wte|wpe)$")
+HEAD = "lm_head"
+
+
+def low_rank_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
+    """A line for each target of LoRA that `merged` cannot add to the weights in the end.
+
+    Nothing is known of a model that is not on the disk yet.
+    """
+    folder = model_folder(str(model))
+    if not settings.lora_rank or settings.lora_targets == "all-linear" or folder is None:
+        return []
+    headers = tensor_headers(folder)
+    shapes = {name.removesuffix(".weight"): header.shape for name, header in headers.items()}
+    wrong = {
+        "is an embedding": [name for name in shapes if EMBEDDING.search(name)],
+        "is no matrix": [name for name, shape in shapes.items() if len(shape) != 2],
+        # Its matrices would be lost: only the embedding is saved.
+        "is tied to the embedding": [HEAD] if HEAD not in shapes else [],
+    }
+    return [
+        f"lora_targets={settings.lora_targets}: {name} {why}, and what LoRA learns there cannot be "
+        "added to the weights; name linear layers, or take all-linear"
+        for why, names in wrong.items()
+        # One line is enough: layers are alike.
+        for name in [one for one in names if is_target(one, settings.lora_targets)][:1]
+    ]
+
+
+def is_target(module: str, targets: str | list[str]) -> bool:
+    """Whether peft gives a module matrices: by a regular expression, or by the end of its name."""
+    if isinstance(targets, str):
+        return re.fullmatch(targets, module) is not None
+    return any(module == target or module.endswith(f".{target}") for target in targets)
+
+
+def low_rank_config(settings: TrainingSettings) -> Any:
+    """What peft is told; None where all weights are trained."""
+    if not settings.lora_rank:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=settings.lora_targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def merged(weights: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
+    """The weights of the plain model: W + alpha / rank * B A, added in float32.
+
+    `weights` is the state of the peft model, whole (gathered from all ranks).
+    """
+    if not settings.lora_rank:
+        return weights
+    scale = settings.lora_alpha / settings.lora_rank
+    plain = {}
+    for name, tensor in weights.items():
+        if ".lora_" in name:
+            continue
+        stem = name.removesuffix(".base_layer.weight")
+        if stem != name:
+            down = weights[f"{stem}.lora_A.default.weight"].float()
+            up = weights[f"{stem}.lora_B.default.weight"].float()
+            whole = (tensor.float() + scale * (up @ down)).to(tensor.dtype)
+        else:
+            whole = tensor
+        plain[name.removeprefix(PREFIX).replace(".base_layer.", ".")] = whole
+    return plain

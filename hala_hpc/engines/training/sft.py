@@ -1,0 +1,115 @@
+"""Supervised fine-tuning with TRL's trainer, from token files to a model folder."""
+
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
+from hala_hpc.core.files import read_json
+from hala_hpc.core.stage import Out
+from hala_hpc.engines.models.tensors import weight_bytes
+from hala_hpc.engines.training.arguments import make_arguments
+from hala_hpc.engines.training.checkpoint_interval import SavingClock
+from hala_hpc.engines.training.checkpoints import newest_verified, read_commit, remove_leftovers
+from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, on_all
+from hala_hpc.engines.training.deepspeed import prepare_environment
+from hala_hpc.engines.training.export import TrainingFigures, figures, save_model
+from hala_hpc.engines.training.fit import require_fit
+from hala_hpc.engines.training.model_card import write_card
+from hala_hpc.engines.training.trainer import make_trainer
+from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.universal_checkpoint import (
+    for_these_ranks,
+    is_universal,
+    load_universal,
+)
+from hala_hpc.engines.training.watchdog import StepWatchdog
+
+
+def train(training: Training, out: Out) -> TrainingFigures | None:
+    """Train to the end, from the newest verified checkpoint; write the model to `out.folder(0)`.
+
+    Returns the figures of the training on rank 0, None on the others. When it was told to stop, a
+    checkpoint is saved, and rank 0 raises StopRequested. Every rank raises RankLost where another
+    one is lost. Raises UserError for a compressed model, tokens of another vocabulary, packing that
+    leaks, a loss that is no number, and an engine other than the one asked for.
+    """
+    refuse_unfit(training, out.world_size)
+    prepare_environment(training.settings.zero_stage)
+    require_fit(training.model, training.tokens)
+    limit_s = 60 * training.settings.step_timeout_min
+    with StepWatchdog(training.kept, out, limit_s) as pulse:
+        try:
+            return run_attempt(training, out, pulse)
+        except RuntimeError as error:
+            if is_lost_rank(error):
+                raise RankLost(f"another rank is gone: {error}") from error
+            raise
+
+
+def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> TrainingFigures | None:
+    """One attempt: find the checkpoint, train from it, save the model."""
+    arguments = make_arguments(training, out)  # the ranks meet here
+    if any(any_rank(arguments.device, out.stop)):
+        leave(out, "before the first step")
+        return None
+    start = find_start(training, out)
+    if start and is_universal(start):
+        load_universal(arguments)
+    saving = SavingClock(training.settings, weight_bytes(training.model))
+    if start:
+        commit = read_commit(start)
+        saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
+    trainer = make_trainer(training, out, arguments, pulse, saving)
+    trainer.watch.start = start
+    trainer.train(resume_from_checkpoint=str(start) if start else None)
+    pulse.enter("saving")
+    if trainer.state.global_step < trainer.state.max_steps:
+        leave(out, f"at step {trainer.state.global_step} of {trainer.state.max_steps}")
+        return None
+    save_model(trainer, training, out)
+    if out.rank != 0:
+        return None
+    result = figures(trainer, training)
+    write_card(out.folder(0), training, result)
+    return result
+
+
+def leave(out: Out, where: str) -> None:
+    """Raise StopRequested on rank 0, whoever was told to stop; the others just leave.
+
+    A rank that leaves with an error has the scheduler end the others, and rank 0 may have to wait
+    for the scheduler to put the job back into the queue.
+    """
+    if out.rank == 0:
+        raise StopRequested(f"told to stop {where}; what was learnt is saved")
+
+
+def find_start(training: Training, out: Out) -> Path | None:
+    """The checkpoint to go on from, in a form for these ranks. Collective."""
+    start, torn = newest_verified(training.kept)
+
+    def clean() -> None:
+        if out.rank == 0:
+            out.require_lease()
+            remove_leftovers(training.kept, start)
+
+    on_all(clean)
+    if start:
+        start = for_these_ranks(start, out)
+    if out.rank == 0:
+        print("\n".join([*torn, f"starting from {start or training.model}"]), flush=True)
+    return start
+
+
+def refuse_unfit(training: Training, ranks: int) -> None:
+    """Raise UserError for what would train wrongly without a word."""
+    # Once more: a launcher may have started fewer ranks than the recipe asked for.
+    if faults := training.settings.batch_faults(ranks):
+        raise UserError(faults)
+    config: dict[str, Any] = read_json(training.model / "config.json")
+    if "quantization_config" in config:
+        raise UserError(
+            f"model {training.model} is compressed and cannot be trained; give the model before "
+            "it was quantized",
+            BAD_DATA,
+        )

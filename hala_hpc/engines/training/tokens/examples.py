@@ -1,0 +1,177 @@
+"""Training examples: conversations to token numbers, each token either learnt or only read."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from hala_hpc.engines.generation.prompts import takes_chat
+from hala_hpc.engines.generation.settings import PromptStyle
+
+#: Label of a token that is read but not learnt, as torch's cross entropy has it.
+NOT_LEARNT = -100
+#: Stands for the words of message {} while the chat template is filled in.
+SLOT = "\u2063words {}\u2063"
+
+Message = dict[str, str]
+
+
+class RefusedError(Exception):
+    """A row that cannot be learnt from; the text is the reason that is counted."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row, ready to learn from."""
+
+    input_ids: Sequence[int]
+    labels: Sequence[int]
+
+    def cut(self, max_tokens: int) -> list["Example"]:
+        """Consecutive pieces of at most so many tokens; none is lost and none comes twice.
+
+        A piece begins where the one before ended, whatever stands there. Its first token is read
+        but not learnt: nothing in the piece could tell it.
+        """
+        if len(self.input_ids) <= max_tokens:
+            return [self]
+        starts = range(0, len(self.input_ids), max_tokens)
+        return [
+            Example(
+                self.input_ids[start : start + max_tokens],
+                [NOT_LEARNT, *self.labels[start + 1 : start + max_tokens]],
+            )
+            for start in starts
+        ]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a conversation: the words of a message, or fixed tokens of the template."""
+
+    slot: int | None
+    ids: tuple[int, ...]
+    learnt: bool
+
+
+class ExampleMaker:
+    """Turns conversations into examples with the tokenizer and chat template of a model.
+
+    Learnt are the turns of the assistant with the token that ends them; nothing is cut short. The
+    words of a message never become control tokens. They are tokenized apart from the template, so
+    that a prompt has the same tokens as when the model is asked later. A row of more than
+    `max_tokens` tokens is refused as `too_long`; None takes any. Raises UserError (78) for prompt
+    style `chat` where the tokenizer has no chat template.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int | None, style: PromptStyle = "auto") -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        self.chat = takes_chat(tokenizer, style)
+        # A template asks for roles alone once the words are slots, and few orders of roles occur.
+        self.frame = cache(self._frame)
+
+    def encode(self, rows: list[list[Message]]) -> Iterator[Example | str]:
+        """Examples of several rows, or the reason against one, with one call of the tokenizer."""
+        frames = [self._frame_of(messages) for messages in rows]
+        good = [row for row, frame in zip(rows, frames, strict=True) if not isinstance(frame, str)]
+        words = iter(self._ids([m["content"] for row in good for m in row]))
+        for row, frame in zip(rows, frames, strict=True):
+            if isinstance(frame, str):
+                yield frame
+            else:
+                yield self._join(frame, [next(words) for _ in row])
+
+    def _frame_of(self, messages: list[Message]) -> tuple[Piece, ...] | str:
+        answers = [m["content"] for m in messages if m["role"] == "assistant"]
+        if not answers or not all(answer.strip() for answer in answers):
+            return "no_answer"
+        try:
+            return self.frame(tuple(m["role"] for m in messages))
+        except RefusedError as reason:
+            return str(reason)
+
+    def _join(self, frame: tuple[Piece, ...], words: list[list[int]]) -> Example | str:
+        ids: list[int] = []
+        labels: list[int] = []
+        for piece in frame:
+            part = list(piece.ids) if piece.slot is None else words[piece.slot]
+            ids += part
+            labels += part if piece.learnt else [NOT_LEARNT] * len(part)
+        too_long = self.max_tokens is not None and len(ids) > self.max_tokens
+        return "too_long" if too_long else Example(ids, labels)
+
+    def _ids(self, texts: list[str], control: bool = False) -> list[list[int]]:
+        if not texts:
+            return []
+        ids: list[list[int]] = self.tokenizer(
+            texts, add_special_tokens=False, split_special_tokens=not control
+        )["input_ids"]
+        return ids
+
+    def _frame(self, roles: tuple[str, ...]) -> tuple[Piece, ...]:
+        """What stands around the words of a conversation with these roles. Raises RefusedError."""
+        if not self.chat:
+            return self._plain_frame(roles)
+        text, spans = self._learnt_spans(roles)
+        edges = sorted({edge for span in spans for edge in span} | {0, len(text)})
+        pieces = []
+        for start, end in pairwise(edges):
+            pieces += self._pieces(text[start:end], (start, end) in spans)
+        last = max(number for number, piece in enumerate(pieces) if piece.learnt)
+        # What follows the last answer teaches nothing.
+        return tuple(self._ended(pieces[: last + 1]))
+
+    def _plain_frame(self, roles: tuple[str, ...]) -> tuple[Piece, ...]:
+        # What the tokenizer puts before any text (BOS), as when the model is asked.
+        begin = Piece(None, tuple(self.tokenizer("")["input_ids"]), False)
+        words = [Piece(slot, (), role == "assistant") for slot, role in enumerate(roles)]
+        return (begin, *self._ended(words))
+
+    def _ended(self, pieces: list[Piece]) -> list[Piece]:
+        """The same with the end-of-text token, where the template ends a turn with none."""
+        last = pieces[-1]
+        if last.ids and last.ids[-1] in self.tokenizer.all_special_ids:
+            return pieces
+        return [*pieces, Piece(None, (self.tokenizer.eos_token_id,), True)]
+
+    def _pieces(self, text: str, learnt: bool) -> list[Piece]:
+        """Cut a stretch of the filled template at its slots."""
+        found = []
+        # Every other item is the number of a slot.
+        for number, item in enumerate(re.split(SLOT.format(r"(\d+)"), text)):
+            if number % 2:
+                found.append(Piece(int(item), (), learnt))
+            elif item:
+                found.append(Piece(None, tuple(self._ids([item], control=True)[0]), learnt))
+        return found
+
+    def _learnt_spans(self, roles: tuple[str, ...]) -> tuple[str, set[tuple[int, int]]]:
+        """The filled template, and where the answers stand in it.
+
+        Some templates show an older turn otherwise than a new one: then only the last is learnt.
+        """
+        slots = [{"role": r, "content": SLOT.format(n)} for n, r in enumerate(roles)]
+        text = self._render(slots, ask=False)
+        spans = set()
+        for index in [n for n, role in enumerate(roles) if role == "assistant"]:
+            before = self._render(slots[:index], ask=True)
+            after = self._render(slots[: index + 1], ask=False).rstrip("\n")
+            if text.startswith(after) and after.startswith(before):
+                spans.add((len(before), len(after)))
+        if not spans:
+            raise RefusedError("refused_by_template")
+        return text, spans
+
+    def _render(self, messages: list[Message], ask: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=ask
+            )
+        except TemplateError as error:
+            raise RefusedError("refused_by_template") from error
+        return text

@@ -1,0 +1,147 @@
+"""Token files: Arrow streams that `datasets` maps into memory, written once and read back.
+
+Columns: `input_ids` and `labels` of a sequence, `length` (its tokens), `rows` (how many rows of the
+corpus begin in it: none for a later piece or a repetition), and where examples are packed
+`seq_lengths`, the lengths of the examples in the sequence, in order.
+"""
+
+from array import array
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any, Self
+
+from hala_hpc.core.files import whole_file
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example
+from hala_hpc.engines.training.tokens.packing import pack
+
+#: Sequences of one record batch: one is read from the disk at once.
+BATCH_SEQUENCES = 1000
+#: Tokens that wait to be packed together: 200 MB, and thousands of sequences, of which one alone is
+#: left half empty.
+WINDOW_TOKENS = 25_000_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """An example that waits to be written, in as few bytes as can be."""
+
+    ids: "array[int]"
+    labels: "array[int]"
+    rows: int
+    """1 where a row of the corpus begins, else 0."""
+
+    @classmethod
+    def of(cls, example: Example, rows: int) -> Self:
+        """An example as it is kept."""
+        return cls(array("i", example.input_ids), array("i", example.labels), rows)
+
+
+class TokenWriter:
+    """Writes examples into one file as they are, or packed into sequences of `room` tokens.
+
+    Use as a context manager: the file takes its name when the block ends well. `seed` decides which
+    of several examples of one length share a sequence. `lines` counts the examples.
+    """
+
+    def __init__(self, path: Path, room: int | None = None, seed: str = "") -> None:
+        import pyarrow as pa
+
+        self.room, self.seed, self.path = room, seed, path
+        numbers = pa.list_(pa.int32())
+        fields = {"input_ids": numbers, "labels": numbers, "length": pa.int32(), "rows": pa.int32()}
+        self.schema = pa.schema(fields | ({"seq_lengths": numbers} if room else {}))
+        self.lines = 0
+        self.waiting: list[Line] = []
+        self.tokens = 0
+        self._stack = ExitStack()
+        self._stream: Any = None
+
+    def __enter__(self) -> Self:
+        import pyarrow as pa
+
+        temporary = self._stack.enter_context(whole_file(self.path))
+        self._stream = pa.ipc.new_stream(str(temporary), self.schema)
+        self._stack.callback(self._stream.close)
+        return self
+
+    def add(self, line: Line) -> None:
+        """Take an example; it is written when enough others wait."""
+        self.lines += 1
+        self.waiting.append(line)
+        self.tokens += len(line.ids)
+        if self.tokens >= WINDOW_TOKENS or (
+            self.room is None and len(self.waiting) >= BATCH_SEQUENCES
+        ):
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        lines, self.waiting, self.tokens = self.waiting, [], 0
+        if self.room is None:
+            sequences = [[line] for line in lines]
+        else:
+            Random(self.seed).shuffle(lines)
+            packed = pack([len(line.ids) for line in lines], self.room)
+            sequences = [[lines[number] for number in numbers] for numbers in packed]
+        for first in range(0, len(sequences), BATCH_SEQUENCES):
+            self._write(sequences[first : first + BATCH_SEQUENCES])
+
+    def _write(self, sequences: list[list[Line]]) -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        def joined(parts: list["array[int]"], lengths: list[int]) -> Any:
+            offsets = np.cumsum([0, *lengths], dtype=np.int32)
+            return pa.ListArray.from_arrays(offsets, np.concatenate(parts))
+
+        lines = [line for sequence in sequences for line in sequence]
+        lengths = [sum(len(line.ids) for line in sequence) for sequence in sequences]
+        columns = [
+            joined([line.ids for line in lines], lengths),
+            joined([line.labels for line in lines], lengths),
+            pa.array(lengths, pa.int32()),
+            pa.array([sum(line.rows for line in one) for one in sequences], pa.int32()),
+        ]
+        if self.room is not None:
+            sizes = [[len(line.ids) for line in sequence] for sequence in sequences]
+            columns.append(pa.array(sizes, pa.list_(pa.int32())))
+        self._stream.write_batch(pa.record_batch(columns, schema=self.schema))
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            if error[0] is None:
+                self._write_waiting()
+        except BaseException as failure:
+            self._stack.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._stack.__exit__(*error)
+
+
+def read_back(path: Path) -> tuple[dict[str, int], Counter[int]]:
+    """Counts of a token file, and its examples by length, from the file itself.
+
+    The counts: sequences, rows, tokens, tokens_learnt and the largest token.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    counts: Counter[str] = Counter(sequences=0, rows=0, tokens=0, tokens_learnt=0)
+    examples: Counter[int] = Counter()
+    largest = -1
+    with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        for batch in stream:
+            ids, labels = batch["input_ids"].flatten(), batch["labels"].flatten()
+            assert batch["input_ids"].value_lengths().equals(batch["length"]), path
+            assert batch["labels"].value_lengths().equals(batch["length"]), path
+            counts["sequences"] += batch.num_rows
+            counts["rows"] += pc.sum(batch["rows"]).as_py()
+            counts["tokens"] += len(ids)
+            counts["tokens_learnt"] += pc.sum(pc.not_equal(labels, NOT_LEARNT)).as_py()
+            largest = max(largest, pc.max(ids).as_py())
+            sizes = batch["seq_lengths"].flatten() if "seq_lengths" in batch.schema.names else None
+            sizes = batch["length"] if sizes is None else sizes
+            assert pc.sum(sizes).as_py() == len(ids), path
+            examples.update(sizes.to_pylist())
+    return {**counts, "largest_token": largest}, examples

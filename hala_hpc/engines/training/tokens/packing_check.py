@@ -1,0 +1,101 @@
+"""Whether rows that share a sequence stay apart in a model: told from its config, and tried."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import UserError
+from hala_hpc.core.files import read_json
+from hala_hpc.core.hub import model_folder
+from hala_hpc.engines.models.row_states import STATE_LAYERS
+
+#: The package whose convolutions heed the borders of rows; without it transformers' own are used.
+KERNELS = "causal_conv1d"
+#: Largest dependence that is taken for none, as `leak_of` measures it. Attention alone has exactly
+#: 0; LFM2's convolutions in plain torch have 2e-4 with random weights and far more with real ones.
+LEAK = 1e-5
+CURE = "use packing=false in the tokenize node (group_by_length saves most of the padding)"
+#: Tokens of each of two rows of the trial.
+TRIAL_TOKENS = 24
+
+
+def packing_faults(model: str) -> list[str]:
+    """A line when the config of a model tells that packed rows leak here. For login nodes.
+
+    Nothing is known of a model that is not on the disk yet.
+    """
+    config = known_config(model)
+    kinds = [kind for kind in config.get("layer_types") or [] if kind in STATE_LAYERS]
+    if config.get("model_type") == "lfm2":
+        kinds = kinds or ["conv"]
+    if not kinds or importlib.util.find_spec(KERNELS):
+        return []
+    return [
+        f"packing=true: {model} has layers of kind {kinds[0]}, through which rows of one sequence "
+        f"leak into each other where {KERNELS} is not installed; {CURE}"
+    ]
+
+
+def known_config(model: str) -> dict[str, Any]:
+    """The config of a model folder or of a fetched hub id; empty when it is not here yet."""
+    folder = model_folder(model)
+    return dict(read_json(folder / "config.json") or {}) if folder else {}
+
+
+def refuse_leak(model: Path) -> None:
+    """Try two rows packed and apart on this machine; raise UserError when they differ."""
+    leak = leak_of(model)
+    if leak > LEAK:
+        raise UserError(
+            f"packing=true: tried on this machine, the logits of a row of {model} change by "
+            f"{leak:.1e} of the largest when another row stands before it in its sequence: rows "
+            f"leak into each other; {CURE}"
+        )
+
+
+def leak_of(model: Path) -> float:
+    """How far the logits of a row depend on the row before it, as a share of the largest logit.
+
+    One row is put after two others in one batch: where rows stay apart its logits are the same
+    twice. The first layers of the real model are tried, as many as have every kind of layer among
+    them, in float32 on the device of this rank: with the kernels that training will use.
+    """
+    import torch
+
+    from hala_hpc.engines.training.dataset import packed_batch
+
+    tried = first_layers(model)
+    generator = torch.Generator().manual_seed(0)
+    shape = (3, TRIAL_TOKENS)
+    one, other, row = torch.randint(tried.config.vocab_size, shape, generator=generator)
+    lines = [torch.cat([before, row]) for before in (one, other)]
+    sizes = {"seq_lengths": [TRIAL_TOKENS, TRIAL_TOKENS]}
+    batch = packed_batch([{"input_ids": line, "labels": line, **sizes} for line in lines], 0)
+    del batch["labels"]
+    with torch.no_grad():
+        placed = {name: tensor.to(tried.device) for name, tensor in batch.items()}
+        logits = tried(**placed, use_cache=False).logits[:, TRIAL_TOKENS:].cpu()
+    # The GPU's memory is for the training.
+    del tried, placed
+    torch.cuda.empty_cache()
+    return float((logits[0] - logits[1]).abs().max() / logits.abs().max())
+
+
+def first_layers(model: Path) -> Any:
+    """The beginning of a model, one layer of each kind at least, ready to be asked."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, logging
+
+    config = AutoConfig.from_pretrained(model)
+    kinds: list[str] = getattr(config, "layer_types", None) or ["full_attention"]
+    config.num_hidden_layers = max(kinds.index(kind) for kind in kinds) + 1
+    if getattr(config, "layer_types", None):
+        config.layer_types = kinds[: config.num_hidden_layers]
+    spoken = logging.get_verbosity()
+    # It would list the weights of all other layers.
+    logging.set_verbosity_error()
+    try:
+        tried = AutoModelForCausalLM.from_pretrained(model, config=config, dtype="float32")
+    finally:
+        logging.set_verbosity(spoken)
+    return tried.to("cuda" if torch.cuda.is_available() else "cpu").eval()

@@ -1,0 +1,211 @@
+"""The folder of a tokens product: what it holds, checked unit by unit and added up."""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
+from hala_hpc.core.files import link_tree
+from hala_hpc.core.record import Record
+from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.stage import Facts
+from hala_hpc.engines.models.carry_over import copy_tokenizer
+from hala_hpc.engines.training.tokens.names import (
+    TOKENIZER_FACTS_FILE,
+    TOKENIZER_FOLDER,
+    TOKENS_FILE,
+    TokenCounts,
+    TokenFacts,
+    TokenizerFacts,
+)
+
+#: What is counted of each file.
+COUNTED = ("rows", "sequences", "tokens", "tokens_learnt")
+
+
+@dataclass(frozen=True)
+class UnitFiles:
+    """The files of a unit."""
+
+    folder: Path
+    unit: int
+
+    @property
+    def learnt(self) -> Path:
+        """Sequences to learn from; absent where there are none."""
+        return self.folder / f"part-{self.unit:05d}.arrow"
+
+    @property
+    def held_out(self) -> Path:
+        """Held-out rows, never packed; absent where there are none."""
+        return self.folder / f"held-out-{self.unit:05d}.arrow"
+
+    @property
+    def notes(self) -> Path:
+        """What the unit noted while it was made."""
+        return self.folder / f"notes-{self.unit:05d}.json"
+
+
+class UnitNotes(Record):
+    """`notes-00007.json`: what a unit counted while it was made."""
+
+    rows_in: int
+    rows_repeated: int
+    rejected: dict[str, int]
+    lengths: dict[int, int]
+    """Learnt examples by their tokens."""
+
+
+@dataclass
+class Notes:
+    """What a unit counts while it is made."""
+
+    rows_in: int = 0
+    rows_repeated: int = 0
+    """Repetitions of rows whose corpus has a weight above 1."""
+    rejected: Counter[str] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    """Learnt examples by their tokens."""
+
+    def write(self, path: Path) -> None:
+        """Write them for the check and the collection of units."""
+        UnitNotes(
+            rows_in=self.rows_in,
+            rows_repeated=self.rows_repeated,
+            rejected={reason: number for reason, number in self.rejected.items() if number},
+            lengths={length: self.lengths[length] for length in sorted(self.lengths)},
+        ).write(path)
+
+
+def read_notes(files: UnitFiles) -> UnitNotes:
+    """What a unit noted. Raises: UserError (INTERNAL) if the file is missing."""
+    notes = UnitNotes.read(files.notes)
+    if notes is None:
+        raise UserError(f"{files.notes} is missing: a defect", INTERNAL)
+    return notes
+
+
+def check_unit(files: UnitFiles, max_length: int) -> Facts:
+    """Read the files of a unit back and count them.
+
+    Raises UserError (70) when an example is lost, made up or too long.
+    """
+    noted = read_notes(files)
+    learnt, examples = counts_of(files.learnt)
+    measured, _ = counts_of(files.held_out)
+    if dict(examples) != noted.lengths:
+        raise UserError(f"{files.learnt} does not hold the examples that were made", INTERNAL)
+    if max(examples, default=0) > max_length:
+        raise UserError(f"{files.learnt} has an example of {max(examples)} tokens", INTERNAL)
+    return Facts(
+        rows_in=noted.rows_in,
+        rows_out=learnt["rows"] + measured["rows"],
+        rows_rejected=sum(noted.rejected.values()),
+        rejected=noted.rejected,
+        tokens_out=learnt["tokens"] + measured["tokens"],
+        details={
+            **{name: learnt[name] for name in COUNTED},
+            **{f"held_out_{name}": measured[name] for name in COUNTED},
+            "rows_repeated": noted.rows_repeated,
+            "largest_token": max(learnt["largest_token"], measured["largest_token"]),
+        },
+    )
+
+
+def counts_of(path: Path) -> tuple[dict[str, int], Counter[int]]:
+    """What a token file holds; zeros where a unit has none."""
+    from hala_hpc.engines.training.tokens.files import read_back
+
+    if path.exists():
+        return read_back(path)
+    return {**dict.fromkeys(COUNTED, 0), "largest_token": -1}, Counter()
+
+
+def collect_units(
+    marks: list[UnitMarker], folders: list[Path], output: Path, max_length: int, packing: bool
+) -> dict[str, Any]:
+    """Gather the files of all units and write tokens.json; returns the figures of the summary.
+
+    `max_length` and `packing` are what a trainer must know. Raises UserError (65) when no row is
+    left.
+    """
+    counts = [TokenCounts.model_validate(mark.details) for mark in marks]
+    whole = add_up(counts)
+    if not whole.rows:
+        raise UserError(nothing_left(marks, whole.held_out_rows), BAD_DATA)
+    lengths: Counter[int] = Counter()
+    for unit, folder in enumerate(folders):
+        link_tree(folder, output)
+        lengths.update(read_notes(UnitFiles(folder, unit)).lengths)
+    tokenizer = TokenizerFacts.read(folders[0] / TOKENIZER_FOLDER / TOKENIZER_FACTS_FILE)
+    assert tokenizer is not None, folders[0]
+    places = [UnitFiles(Path(), unit) for unit in range(len(marks))]
+    parts = list(zip(places, counts, strict=True))
+    facts = TokenFacts(
+        **whole.to_values(),
+        **tokenizer.to_values(),
+        max_length=max_length,
+        packing=packing,
+        length_p50=percentile(lengths, 0.5),
+        length_p95=percentile(lengths, 0.95),
+        length_max=max(lengths),
+        fill=round(whole.tokens / (whole.sequences * max_length), 5) if packing else None,
+        parts=tuple(place.learnt.name for place, unit in parts if unit.sequences),
+        held_out_parts=tuple(
+            place.held_out.name for place, unit in parts if unit.held_out_sequences
+        ),
+    )
+    facts.write(output / TOKENS_FILE)
+    return facts.model_dump(mode="json", exclude={"parts", "held_out_parts"})
+
+
+def add_up(counts: list[TokenCounts]) -> TokenCounts:
+    """The counts of all units together."""
+    added = TokenCounts.model_fields.keys() - {"largest_token"}
+    sums = {name: sum(getattr(one, name) for one in counts) for name in added}
+    return TokenCounts(**sums, largest_token=max(one.largest_token for one in counts))
+
+
+def nothing_left(marks: list[UnitMarker], held_out: int) -> str:
+    """Why there is nothing to learn from."""
+    reasons = sum((Counter(mark.rejected) for mark in marks), Counter[str]())
+    rows_in = sum(mark.rows_in for mark in marks)
+    return (
+        f"no row is left to train on: {rows_in} read, rejected {dict(reasons)}, held out {held_out}"
+    )
+
+
+def percentile(examples: Counter[int], share: float) -> int:
+    """The length that so large a share of the examples does not exceed."""
+    wanted, seen = share * examples.total(), 0
+    for length in sorted(examples):
+        seen += examples[length]
+        if seen >= wanted:
+            return length
+    return 0
+
+
+def bring_tokenizer(model: Path, folder: Path, tokenizer: Any, supplied: bool) -> None:
+    """Copy the tokenizer of a model, with the chat template if one was supplied to it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_tokenizer(model, folder)
+    # That belongs to the model; the config tells transformers the kind of tokenizer.
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    if (model / "config.json").is_file():
+        shutil.copyfile(model / "config.json", folder / "config.json")
+    if supplied:
+        (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
+    facts = TokenizerFacts(vocabulary=vocabulary_digest(tokenizer), template_supplied=supplied)
+    facts.write(folder / TOKENIZER_FACTS_FILE)
+
+
+def vocabulary_digest(tokenizer: Any) -> str:
+    """A hash of all tokens and their numbers, 32 hexadecimal digits."""
+    words = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
+    digest = blake2b(digest_size=16)
+    for word, number in words:
+        digest.update(f"{number} {word}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest()

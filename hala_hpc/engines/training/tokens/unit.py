@@ -1,0 +1,94 @@
+"""One unit of rows on its way into token files: chosen, tokenized, cut or refused, written."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import islice
+
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
+from hala_hpc.engines.training.tokens.files import Line, TokenWriter
+from hala_hpc.engines.training.tokens.product import Notes, UnitFiles
+from hala_hpc.engines.training.tokens.rows import TokenRow
+from hala_hpc.engines.training.tokens.sampling import RowChoice
+
+#: Rows tokenized in one call: bounds memory, and lets the tokenizer use all cores.
+BATCH_ROWS = 1000
+#: Reason of rows that the weight of their corpus leaves out.
+WEIGHT = "weight"
+
+
+@dataclass(frozen=True)
+class TokenPlan:
+    """How examples become sequences."""
+
+    max_length: int
+    split: bool
+    """Whether longer examples are cut into pieces; the maker of examples refuses them otherwise."""
+    packing: bool
+
+
+@dataclass
+class TokenUnit:
+    """Writes the rows of a unit and notes what becomes of each."""
+
+    maker: ExampleMaker
+    choice: RowChoice
+    plan: TokenPlan
+    notes: Notes = field(default_factory=Notes)
+
+    def write(
+        self, files: UnitFiles, rows: Iterable[TokenRow], go_on: Callable[[int], bool]
+    ) -> bool:
+        """Write both files, leaving out one that would be empty; False when told to stop.
+
+        `go_on` is told how many rows were read so far.
+        """
+        room = self.plan.max_length if self.plan.packing else None
+        seed = f"{self.choice.seed} {files.unit}"
+        source = iter(rows)
+        with (
+            TokenWriter(files.learnt, room, seed) as learnt,
+            TokenWriter(files.held_out) as measured,
+        ):
+            while batch := list(islice(source, BATCH_ROWS)):
+                if not go_on(self.notes.rows_in):
+                    return False
+                self._take(batch, learnt, measured)
+        for path, writer in ((files.learnt, learnt), (files.held_out, measured)):
+            if not writer.lines:
+                path.unlink()
+        return True
+
+    def _take(self, batch: list[TokenRow], learnt: TokenWriter, measured: TokenWriter) -> None:
+        self.notes.rows_in += len(batch)
+        wanted = [(row, times) for row in batch if (times := self._times(row)) != 0]
+        self.notes.rejected[WEIGHT] += len(batch) - len(wanted)
+        made = self.maker.encode([row.messages for row, _ in wanted])
+        for (_, times), example in zip(wanted, made, strict=True):
+            if isinstance(example, str):
+                self.notes.rejected[example] += 1
+            elif times is None:
+                for line in self._measured(example):
+                    measured.add(line)
+            else:
+                self._learn(example, times, learnt)
+
+    def _times(self, row: TokenRow) -> int | None:
+        """How often a row is learnt; None when it is held out."""
+        if self.choice.is_held_out(row.row_id):
+            return None
+        return self.choice.copies(row.row_id, row.weight)
+
+    def _learn(self, example: Example, times: int, writer: TokenWriter) -> None:
+        self.notes.rows_repeated += times - 1
+        for repetition in range(times):
+            for number, piece in enumerate(self._pieces(example)):
+                self.notes.lengths[len(piece.input_ids)] += 1
+                writer.add(Line.of(piece, rows=int(repetition == number == 0)))
+
+    def _measured(self, example: Example) -> list[Line]:
+        """The pieces of a held-out row that teach something: the others have no loss."""
+        pieces = [p for p in self._pieces(example) if any(t != NOT_LEARNT for t in p.labels)]
+        return [Line.of(piece, rows=int(number == 0)) for number, piece in enumerate(pieces)]
+
+    def _pieces(self, example: Example) -> list[Example]:
+        return example.cut(self.plan.max_length) if self.plan.split else [example]

@@ -1,0 +1,32 @@
+"""One training: what is trained on what, and where it keeps its checkpoints."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hala_hpc.engines.models.tensors import tensor_headers
+from hala_hpc.engines.training.settings import TrainingSettings
+from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: what is trained on what, and where it keeps its checkpoints."""
+
+    model: Path
+    tokens: Path
+    """Folder that a tokenize node made."""
+    kept: Path
+    settings: TrainingSettings
+
+    @property
+    def tokenizer(self) -> Path:
+        """Folder of the tokenizer that made the tokens, with its chat template."""
+        return self.tokens / TOKENIZER_FOLDER
+
+    @property
+    def dtype(self) -> str:
+        """`float32` or `bfloat16`."""
+        if self.settings.dtype != "auto":
+            return self.settings.dtype
+        types = {header.dtype for header in tensor_headers(self.model).values()}
+        return "float32" if types == {"F32"} else "bfloat16"

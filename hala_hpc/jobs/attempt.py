@@ -1,0 +1,161 @@
+"""One attempt at the units of a worker: the child process that runs the model code.
+
+Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the code of a
+`UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
+"""
+
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.core.startup import start_quickly
+
+    start_quickly()
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.claims import Claims
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
+from hala_hpc.core.job_records import ErrorReport
+from hala_hpc.core.records import NodeConfig, NodeSummary
+from hala_hpc.core.stage import Stage
+from hala_hpc.core.stage_registry import find_stage
+from hala_hpc.engines.models.node_local import LocalWeights
+from hala_hpc.jobs.failures.classify import failure_facts
+from hala_hpc.jobs.node_health import check_node
+from hala_hpc.jobs.output import JobOut, report_mistakes
+
+
+@dataclass(frozen=True)
+class JobInputs:
+    """Inputs as a job finds them on the disk; each must be complete."""
+
+    config: NodeConfig
+    work: Path
+    local: LocalWeights | None = None
+    """Where models are copied before they are read."""
+    models: frozenset[str] = frozenset()
+    """References that name models."""
+
+    def artifact(self, name: str) -> Artifact:
+        """The artifact of an input node."""
+        folder = self.config.inputs[name].artifact
+        assert folder is not None, name
+        return Artifact(self.work / folder)
+
+    def path(self, reference: str) -> str:
+        """Path of an input; raises UserError when it is not complete or gone."""
+        found = self.shared_path(reference)
+        if self.local is None or reference not in self.models:
+            return found
+        folder = Path(found).expanduser()
+        return str(self.local.path(folder)) if folder.is_dir() else found
+
+    def shared_path(self, reference: str) -> str:
+        """Path of an input where all nodes see it."""
+        if not reference.startswith("@"):
+            facts = self.config.inputs.get(reference)
+            return facts.path if facts and facts.path else reference
+        name, _, rest = reference[1:].partition("/")
+        artifact = self.artifact(name)
+        path = artifact.output / rest
+        if artifact.summary() is None or not path.exists():
+            raise UserError(
+                f"input {reference} is not complete: {path} or the mark beside it is missing; "
+                "run the same line again with stage=all",
+                NO_INPUT,
+            )
+        return str(path)
+
+    def summary(self, reference: str) -> NodeSummary | None:
+        """Summary of the node behind `@node`; None for anything else."""
+        if not reference.startswith("@"):
+            return None
+        return self.artifact(reference[1:].partition("/")[0]).summary()
+
+
+def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
+    """The stage of an artifact with the settings of the newest round, inside a job."""
+    stage = find_stage(config.stage)
+    spec = artifact.require_newest_round().spec
+    settings = stage.Settings.model_validate(spec.stage_settings)
+    return stage(settings, inputs_of(artifact, config))
+
+
+def inputs_of(artifact: Artifact, config: NodeConfig) -> JobInputs:
+    """The inputs of a node, where all nodes see them."""
+    return JobInputs(config, artifact.folder.parent)
+
+
+def models_of(stage: Stage[Any]) -> frozenset[str]:
+    """What the settings of a stage name as models."""
+    named = stage.settings.references()
+    return frozenset(value for _, value, found in named if found.kinds == ("model",))
+
+
+def run_attempt(folder: str, worker: int, attempt: str) -> int:
+    """Run the units of a worker that have no mark; return the exit code."""
+    artifact = Artifact(Path(folder))
+    config = artifact.require_config()
+    stage = load_stage(artifact, config)
+    assignment = artifact.require_newest_round().assignment
+    if worker >= len(assignment):
+        return 0  # this round has fewer workers
+    claims = Claims(artifact, worker, assignment)
+    own = [unit for unit in assignment[worker] if artifact.mark(unit) is None]
+    units = iter(claims if stage.steals else own)
+    first = next(units, None)
+    if first is None:
+        return 0
+    out = JobOut(artifact, stage, worker, attempt)
+    out.start()
+    # Otherwise a log stays empty for minutes while a large model is read.
+    print(f"{len(own)} units to do; libraries and models are loaded first", flush=True)
+    try:
+        if stage.resources.gpus_per_node:
+            check_node(stage.resources, artifact.folder)
+        with LocalWeights(stage.resources.weights_to) as local:
+            stage.inputs = replace(
+                inputs_of(artifact, config), local=local, models=models_of(stage)
+            )
+            stage.run(chain([first], units), out)
+    finally:
+        out.finish()
+    taken = claims.taken if stage.steals else own
+    if out.rank != 0 or all(artifact.mark(unit) is not None for unit in taken):
+        return 0
+    if out.stop:
+        return RETRY
+    raise UserError(f"{config.stage} returned without finishing its units: a defect", INTERNAL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """`python -m hala_hpc.jobs.attempt <artifact> <worker> <attempt>`."""
+    folder, worker, attempt = arguments
+    try:
+        return run_attempt(folder, int(worker), attempt)
+    except UserError as error:
+        code, mistakes, facts = error.code, error.mistakes, failure_facts(error)
+    except Retry as error:
+        code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
+    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
+        traceback.print_exc()
+        code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
+        facts = failure_facts(error)
+    report = ErrorReport(code=code, mistakes=tuple(mistakes), facts=facts)
+    report_mistakes(Artifact(Path(folder)), attempt, report)
+    return code
+
+
+if __name__ == "__main__":
+    # os._exit: engines leave threads behind that can hold an ordinary exit for minutes.
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,126 @@
+"""Looks at a node before a model is loaded, and refuses one whose GPUs or disks are bad.
+
+The GPUs are looked at by a child process (`node_look`), so that nothing of it stays on them.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from hala_hpc.core.errors import CANNOT_CREATE, BadNode, Retry, UserError
+from hala_hpc.core.record import Record
+from hala_hpc.core.resources import Resources
+
+#: How long the child may take: imports from a busy file system, GPUs, and waiting for other ranks.
+LOOK_LIMIT_S = 600
+#: Free space below which compilers and engines fail half-way: of the node's own disk and of the
+#: work folder, in bytes.
+LEAST_LOCAL_BYTES = 2**30
+LEAST_WORK_BYTES = 2**30
+#: Share of a GPU's memory that must be free: what vLLM takes by default.
+LEAST_FREE_SHARE = 0.9
+#: Begins the line of the child that holds its answer.
+ANSWER = "node_look:"
+#: Lines of the child's words that are told when it has no answer.
+SHOWN_LINES = 5
+
+
+class NodeQuestion(Record):
+    """What the child looks for."""
+
+    gpus: int
+    """Of the job on this node."""
+    ranks_per_node: int
+    free_share: float
+    """Share of a GPU's memory that must be free."""
+
+
+class NodeAnswer(Record):
+    """What the child found."""
+
+    bad_nodes: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    """Lines for people; without bad nodes, what no other node would mend."""
+    told: str = ""
+    """A line when all is well."""
+
+
+def check_node(resources: Resources, work: Path) -> None:
+    """Look at this node's disks and GPUs; prints a line when all is well.
+
+    Only where a scheduler chose the node, and only with a torch that was built for GPUs. Raises
+    BadNode that names node and GPU, UserError (73) where the work folder is full, and Retry where
+    the ranks cannot talk to each other.
+    """
+    node = os.environ.get("HALA_NODE", "")
+    if not node:
+        return
+    require_room(node, work)
+    if not resources.check_gpus or not has_gpu_build():
+        return
+    answer = look(node, resources)
+    if answer.bad_nodes:
+        raise BadNode("; ".join(answer.faults), nodes=answer.bad_nodes)
+    if answer.faults:
+        raise Retry("; ".join(answer.faults))
+    print(f"node {node}: {answer.told}", flush=True)
+
+
+def require_room(node: str, work: Path) -> None:
+    """Raise BadNode or UserError where a disk is as good as full."""
+    local = Path(tempfile.gettempdir())
+    free = shutil.disk_usage(local).free
+    if free < LEAST_LOCAL_BYTES:
+        text = f"node {node}: {local} has {free / 2**30:.2f} GB left; clean it, or set TMPDIR"
+        raise BadNode(text, nodes=(node,))
+    free = shutil.disk_usage(work).free
+    if free < LEAST_WORK_BYTES:
+        raise UserError(
+            f"{work} has {free / 2**30:.2f} GB left on its disk: make room, then give the same "
+            "line again",
+            CANNOT_CREATE,
+        )
+
+
+def has_gpu_build() -> bool:
+    """Whether torch was built for GPUs. Not asked of torch itself: its import takes seconds."""
+    try:
+        return "+cpu" not in version("torch")
+    except PackageNotFoundError:
+        return False
+
+
+def look(node: str, resources: Resources) -> NodeAnswer:
+    """What the child finds."""
+    asked = NodeQuestion(
+        gpus=resources.gpus_per_node,
+        ranks_per_node=resources.ranks_per_node,
+        free_share=LEAST_FREE_SHARE,
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-m", "hala_hpc.jobs.node_health_probe", asked.line()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        said, _ = child.communicate(timeout=LOOK_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        # A process that hangs in a driver may outlive even this, so that it is not waited for.
+        child.kill()
+        raise BadNode(
+            f"node {node}: the look at its GPUs did not end in {LOOK_LIMIT_S} s", nodes=(node,)
+        ) from None
+    answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
+    if answers:
+        return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_look")
+    end = " | ".join(said.splitlines()[-SHOWN_LINES:])
+    raise BadNode(
+        f"node {node}: the look at its GPUs ended with code {child.returncode}: {end}",
+        nodes=(node,),
+    )

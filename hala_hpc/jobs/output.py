@@ -1,0 +1,183 @@
+"""What a job tells the world: files, marks, progress, and how it ended."""
+
+import functools
+import os
+import shutil
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hala_hpc.backends.slurm.task_environment import job_end
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import RETRY, LeaseLost, Retry
+from hala_hpc.core.files import claim_folder
+from hala_hpc.core.job_records import ErrorReport, Progress
+from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.stage import Stage
+from hala_hpc.core.versions import versions
+from hala_hpc.jobs.failures.classify import failure_facts
+
+#: What is looked at of a worker's log to tell why an engine died.
+LOG_TAIL_BYTES = 262_144
+
+
+class JobOut:
+    """Where the results of this attempt go; see `core.stage.Out`."""
+
+    def __init__(self, artifact: Artifact, stage: Stage[Any], worker: int, attempt: str) -> None:
+        self.artifact, self.stage, self.worker, self.attempt = artifact, stage, worker, attempt
+        self.shared, self.cache = artifact.shared, artifact.folder.parent / "cache"
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.began = time.time()
+        self.unit_began = time.monotonic()
+        self.counts: dict[str, float] = {}
+        self.units_done = 0
+        log = artifact.log_file(worker, self.rank)
+        self.log_read = log.stat().st_size if log.exists() else 0
+        self._counting = threading.Lock()
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+
+    @property
+    def stop(self) -> bool:
+        """Whether the supervisor asked to leave."""
+        return self._stop.is_set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the scheduler ends the job; None where nobody knows, and beside rank 0."""
+        return None if self._job_end is None else self._job_end - time.time()
+
+    @functools.cached_property
+    def _job_end(self) -> float | None:
+        # Asked once, by one rank, and only where somebody wants to know: it is a load on SLURM.
+        return job_end() if self.rank == 0 else None
+
+    def folder(self, unit: int) -> Path:
+        """Private folder of this attempt for the files of a unit."""
+        folder = self.artifact.attempt_folder(self.attempt) / f"{unit:05d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def kept(self, unit: int) -> Path:
+        """Folder of a unit that outlives the attempt."""
+        folder = self.artifact.kept_folder(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def progress(self, **counts: float) -> None:
+        """Set counts that people watch."""
+        self.counts.update(counts)
+
+    def commit(self, unit: int) -> None:
+        """Check, publish and mark a unit; the first attempt to do so wins."""
+        if self.rank != 0:
+            return
+        self.require_lease()
+        folder = self.folder(unit)
+        facts = self.stage.check(unit, folder)
+        facts.verify()
+        published = self.artifact.unit_folder(unit)
+        if not claim_folder(folder, published):
+            # An attempt before this one published the unit and was ended before its mark.
+            facts = self.stage.check(unit, published)
+            facts.verify()
+        files = [path for path in sorted(published.rglob("*")) if path.is_file()]
+        marker = UnitMarker(
+            unit=unit,
+            **facts.as_dict(),
+            seconds=round(time.monotonic() - self.unit_began, 3),
+            attempt=self.attempt,
+            host=socket.gethostname(),
+            files={str(path.relative_to(published)): path.stat().st_size for path in files},
+            versions=versions(),
+            commit=os.environ.get("HALA_COMMIT", ""),
+        )
+        self.artifact.write_mark(marker)
+        if self.stage.steals:
+            self.artifact.claim_file(unit).unlink(missing_ok=True)
+        with self._counting:
+            self.unit_began = time.monotonic()
+            self.units_done += 1
+
+    def require_lease(self) -> None:
+        """Leave when a newer attempt of the same worker has begun."""
+        lease = self.artifact.worker_lease(self.worker)
+        holder = lease.attempt if lease else None
+        if holder != self.attempt:
+            raise LeaseLost(f"the lease of worker {self.worker} went to {holder}")
+
+    def write_progress(self, ended: bool = False) -> None:
+        """Tell those who watch how far this rank is."""
+        word = Progress(
+            worker=self.worker,
+            rank=self.rank,
+            attempt=self.attempt,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            began=self.began,
+            time=time.time(),
+            ended=ended,
+            units_done=self.units_done,
+            stopping=self.stop,
+            **self.counts,
+        )
+        word.write(self.artifact.progress_file(self.worker, self.rank))
+
+    def give_signs_of_life(self) -> None:
+        """Write the progress once a second until the end."""
+        while not self._ended.wait(1.0):
+            self.write_progress()
+
+    def heed_supervisor(self, descriptor: int) -> None:
+        """A byte from the supervisor asks to stop; its death ends this process at once."""
+        while os.read(descriptor, 1):
+            self._stop.set()
+        os._exit(RETRY)
+
+    def new_log(self) -> str:
+        """The end of what was written to this rank's log since this was last asked."""
+        log = self.artifact.log_file(self.worker, self.rank)
+        if not log.exists():
+            return ""
+        size, first = log.stat().st_size, self.log_read
+        self.log_read = size
+        with log.open("rb") as file:
+            file.seek(max(first, size - LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace")
+
+    def leave(self, error: Retry) -> NoReturn:
+        """End this process at once, from any thread, so that another attempt goes on."""
+        facts = failure_facts(error)
+        report = ErrorReport(code=RETRY, mistakes=(str(error),), facts=facts)
+        report_mistakes(self.artifact, self.attempt, report)
+        os._exit(RETRY)
+
+    def start(self) -> None:
+        """Begin to listen to the supervisor and to give signs of life."""
+        descriptor = os.environ.get("HALA_STOP_FD")
+        if descriptor:
+            threading.Thread(
+                target=self.heed_supervisor, args=(int(descriptor),), daemon=True
+            ).start()
+        self.write_progress()
+        threading.Thread(target=self.give_signs_of_life, daemon=True).start()
+
+    def finish(self) -> None:
+        """Say the last word and remove what was not published."""
+        self._ended.set()
+        self.write_progress(ended=True)
+        if self.rank == 0:
+            shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
+
+
+def report_mistakes(artifact: Artifact, attempt: str, report: ErrorReport) -> None:
+    """Tell the supervisor, and people who read the log, why this attempt ends."""
+    print("\n".join(report.mistakes), file=sys.stderr, flush=True)
+    rank = int(os.environ.get("RANK", "0"))
+    # Not brought to the disk: a hung file system must not keep the process from its end.
+    artifact.error_file(attempt, rank).write_text(report.to_json(), encoding="utf-8")

@@ -1,0 +1,97 @@
+"""The jobs of a node: its array of workers and its gate, and what both must be told."""
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.environment import JOB_ENVIRONMENT
+from hala_hpc.core.job import Job
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.paths import ROOT
+from hala_hpc.core.records import RoundSpec
+from hala_hpc.core.settings import StageSettings
+
+#: Most letters of a job's name.
+NAME_LETTERS = 64
+
+
+def make_spec(launcher: Launcher, settings: StageSettings, env: str, commit: str) -> RoundSpec:
+    """What the jobs of a first round need to know."""
+    return RoundSpec(
+        launcher=launcher,
+        env=env,
+        commit=commit,
+        settings=settings.model_dump(mode="json", exclude={"resources"}),
+        resources=settings.resources,
+    )
+
+
+def worker_job(
+    artifact: Artifact,
+    workers: int,
+    spec: RoundSpec,
+    after_ok: tuple[str, ...] = (),
+    key: str = "",
+) -> Job:
+    """The array of workers of a node, of the round with this key."""
+    launcher = spec.launcher
+    return Job(
+        name=job_name("", artifact, key),
+        module="hala_hpc.worker",
+        words=(str(artifact.folder),),
+        elements=workers,
+        python=launcher.python_of(spec.env),
+        resources=spec.resources,
+        folder=artifact.logs,
+        after_ok=after_ok,
+        environment={
+            "OMP_NUM_THREADS": str(spec.resources.cpus_per_rank),
+            **job_environment(spec),
+        },
+        setup=launcher.setup,
+    )
+
+
+def gate_job(artifact: Artifact, number: int, spec: RoundSpec, workers_id: str) -> Job:
+    """The gate that follows the workers of a round."""
+    launcher, asked = spec.launcher, artifact.round(number)
+    key = asked.key if asked else ""
+    return Job(
+        name=job_name("gate-", artifact, key),
+        module="hala_hpc.gate",
+        words=(str(artifact.folder), str(number)),
+        python=launcher.python_of("main"),
+        resources=launcher.gate_resources,
+        folder=artifact.logs,
+        after_any=(workers_id,),
+        environment=job_environment(spec),
+        setup=launcher.setup,
+    )
+
+
+def job_name(kind: str, artifact: Artifact, key: str) -> str:
+    """A name by which a job is known again: node, fingerprint and the key of its round."""
+    end = f"-{key}" if key else ""
+    return kind + artifact.folder.name[-(NAME_LETTERS - len(kind) - len(end)) :] + end
+
+
+def job_environment(spec: RoundSpec) -> dict[str, str]:
+    """Variables of every job; the launcher's win."""
+    return {**JOB_ENVIRONMENT, "HALA_COMMIT": spec.commit, **spec.launcher.environment}
+
+
+def code_commit() -> str:
+    """Commit of the code that runs, from a clone's own files; the version in a wheel."""
+    from hala_hpc import __version__
+
+    git = ROOT / ".git"
+    head = git / "HEAD"
+    if not head.is_file():
+        return __version__
+    reference = head.read_text().strip()
+    if not reference.startswith("ref: "):
+        return reference
+    loose = git / reference.removeprefix("ref: ")
+    if loose.is_file():
+        return loose.read_text().strip()
+    packed = git / "packed-refs"
+    lines = packed.read_text().splitlines() if packed.is_file() else []
+    found = [line.split()[0] for line in lines if line.endswith(reference.removeprefix("ref: "))]
+    return found[0] if found else __version__

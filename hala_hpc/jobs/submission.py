@@ -1,0 +1,130 @@
+"""Submit the rounds of a node so that a kill at any instant loses and doubles nothing.
+
+The round's file, with a key that nobody else has, is written before sbatch; the ids stand in
+`jobs.json` after it. Jobs whose ids were never written are known again by the key in their names.
+"""
+
+import time
+
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.client import Seen
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import NoRoom
+from hala_hpc.core.records import Jobs, Round, RoundSpec
+from hala_hpc.jobs.budget import require_budget
+from hala_hpc.jobs.failures.decision import adjusted_spec
+from hala_hpc.jobs.round_end import blameless_rounds, idle_rounds
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import gate_job, job_name, worker_job
+
+#: An sbatch that outlived its launch has got through, or never will, after this many seconds.
+SETTLED_S = 5
+
+
+def submit_node(
+    artifact: Artifact, units: int, spec: RoundSpec, after_ok: tuple[str, ...] = ()
+) -> str:
+    """Submit the missing units of a node and its gate; return the id of the gate.
+
+    With fewer workers, each for more units, where the cluster takes no more jobs or no larger
+    array. Raises NoRoom when it takes not even one worker and a gate, and UserError when the
+    budget is spent.
+    """
+    require_budget(artifact.folder.parent, spec)
+    workers = spec.resources.workers
+    while True:
+        begun = begin_round(artifact, units, workers, spec)
+        try:
+            return submit_round(artifact, begun, after_ok)
+        except NoRoom:
+            # Nothing of it is left: this round never was.
+            artifact.round_file(begun.round).unlink()
+            if begun.workers == 1:
+                raise
+            workers = begun.workers // 2
+
+
+def submit_round(
+    artifact: Artifact, asked: Round, after_ok: tuple[str, ...] = (), adopted_id: str = ""
+) -> str:
+    """Submit workers and gate of a round and return the id of the gate.
+
+    `adopted_id` are workers that were submitted before: they get a gate only, and stay where
+    there is no room for one. Raises: NoRoom.
+    """
+    backend = SlurmBackend()
+    workers_id = adopted_id or backend.submit(
+        worker_job(artifact, asked.workers, asked.spec, after_ok, asked.key)
+    )
+    jobs = Jobs(round=asked.round, submitted=time.time(), workers=workers_id)
+    artifact.write_jobs(jobs)
+    try:
+        gate_id = backend.submit(gate_job(artifact, asked.round, asked.spec, workers_id))
+    except NoRoom:
+        if not adopted_id:
+            backend.cancel([workers_id])
+        raise
+    artifact.write_jobs(jobs.model_copy(update={"gate": gate_id}))
+    return gate_id
+
+
+def is_unsettled(artifact: Artifact) -> bool:
+    """Whether ids of the newest round were never written: somebody submits, or was killed."""
+    asked, jobs = artifact.newest_round(), artifact.jobs()
+    if asked is None or asked.spec.is_local:
+        return False
+    return jobs is None or jobs.round != asked.round or not jobs.gate
+
+
+def settle(artifacts: list[Artifact]) -> None:
+    """Wait until every sbatch that a killed launch left behind has got through, or never will."""
+    ages = [
+        time.time() - artifact.round_file(artifact.last_round()).stat().st_mtime
+        for artifact in artifacts
+        if is_unsettled(artifact)
+    ]
+    if ages and min(ages) < SETTLED_S:
+        time.sleep(SETTLED_S - max(0.0, min(ages)))
+
+
+def living_gate(artifact: Artifact, seen: list[Seen], apart_from: str = "") -> str:
+    """Id of the gate that ends what is at work on a node; "" when nothing is.
+
+    Jobs of a killed launch are adopted, and workers without a gate get one. `seen` is what
+    the scheduler shows of all jobs of this user, `apart_from` the id of one that does not count.
+    """
+    asked, jobs = artifact.newest_round(), artifact.jobs()
+    living = {row.id for row in seen} - {apart_from}
+    if asked is None:
+        return ""
+    if jobs and jobs.gate in living:
+        return jobs.gate
+    names = {row.name: row.id for row in seen if row.id in living}
+    workers_id = names.get(job_name("", artifact, asked.key), "")
+    if gate_id := names.get(job_name("gate-", artifact, asked.key)):
+        known = workers_id or (jobs.workers if jobs else "")
+        now = time.time()
+        artifact.write_jobs(Jobs(round=asked.round, submitted=now, workers=known, gate=gate_id))
+        return gate_id
+    return submit_round(artifact, asked, adopted_id=workers_id) if workers_id else ""
+
+
+def next_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:
+    """The spec of the round after the last one: changed as its failures ask for, and counted."""
+    counts = {
+        "idle_rounds": idle_rounds(artifact),
+        "blameless_rounds": blameless_rounds(artifact),
+    }
+    return adjusted_spec(artifact, spec).model_copy(update=counts)
+
+
+def submit_next_round(artifact: Artifact, spec: RoundSpec, own_gate: str) -> None:
+    """Submit the next round from inside a gate; who waited for this gate waits for the next."""
+    units = artifact.require_config().units
+    hand_over(artifact, own_gate, submit_node(artifact, units, spec))
+
+
+def hand_over(artifact: Artifact, own_gate: str, gate_id: str) -> None:
+    """Let those who wait for one gate wait for another."""
+    moved = SlurmBackend().move_waiting(own_gate, gate_id)
+    print(f"round {artifact.last_round()} goes on with gate {gate_id}; moved: {moved}", flush=True)
