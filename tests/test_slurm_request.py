@@ -129,16 +129,19 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.paths import find_toml, read_toml
 from hala_hpc.core.resources import Resources
+started_s = time.process_time()
 job = Job("a", print, ((1,),) * 9, sys.executable, Resources(), Path({str(tmp_path)!r}))
 for _ in range(50):
     SlurmBackend().command(job)
 assert not {{"torch", "numpy", "vllm", "submitit"}} & set(sys.modules)
-print(time.process_time())
+print(started_s, time.process_time() - started_s)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=WAIT_S
     )
-    assert float(done.stdout) < 0.3
+    # Beside what any command takes to start: the speed of the machine counts for both.
+    started_s, commands_s = map(float, done.stdout.split())
+    assert commands_s < 0.25 * started_s
     assert list(tmp_path.iterdir()) == []
 
 
