@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check cluster cluster-down clean lock
+.PHONY: help env demo test test-long check cluster cluster-down clean lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,11 +20,14 @@ test: env ## every check and every test (ARGS='-k words' picks)
 	@$(PYTHON) -m mypy
 	@$(PYTHON) tests/side_by_side.py $(ARGS)
 
+test-long: env ## the tests that take over half a minute each
+	@$(PYTHON) -m pytest -m long $(ARGS)
+
 check: env ## the quick ones, under a minute
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
-	@$(PYTHON) -m pytest -q -m 'not slow and not slurm' $(ARGS)
+	@$(PYTHON) -m pytest -q -m 'not slow and not slurm and not long' $(ARGS)
 
 cluster: env ## a real SLURM on this machine: four nodes, fake GPUs, its own ports
 	@env/system-packages

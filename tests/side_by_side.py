@@ -1,7 +1,7 @@
 """Run all tests in two groups at once: those on SLURM, which mostly wait, and the others.
 
 Before them run those that are marked `alone`: they bound the CPU that a command takes, which grows
-with what runs beside it.
+with what runs beside it. Those that are marked `long` are left to `make test-long`.
 
 `python tests/side_by_side.py [words for pytest]`. The others are shown while they run, those on
 SLURM once both have ended. Words with -m choose a group themselves: then there is one. Leaves
@@ -26,7 +26,9 @@ NO_TESTS = 5
 #: Minutes of all groups together; and seconds that a group may take to end when it is told to.
 LIMIT_MIN = float(os.environ.get("HALA_TEST_LIMIT_MIN", "75"))
 ENDING_S = 180
-ALONE, ON_SLURM, OTHERS = "alone", "slurm and not alone", "not slurm and not alone"
+ALONE = "alone and not long"
+ON_SLURM = "slurm and not alone and not long"
+OTHERS = "not slurm and not alone and not long"
 
 
 def main(words: Sequence[str]) -> int:

@@ -61,6 +61,7 @@ def test_the_least_steps_follow_the_longest_answer_or_the_sum_of_all() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(LIMIT_S + 100)
 def test_a_quick_measurement_prints_its_figures_last(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.translate", "--quick"]

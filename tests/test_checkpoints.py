@@ -135,7 +135,16 @@ for step in (1, 2, 3):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", ["write", "fsync", "rename", "unlink,unlinkat,rmdir", "mkdir"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        "rename",
+        *(
+            pytest.param(call, marks=pytest.mark.long)
+            for call in ("write", "fsync", "unlink,unlinkat,rmdir", "mkdir")
+        ),
+    ],
+)
 def test_a_kill_at_any_call_leaves_a_whole_checkpoint(tmp_path: Path, call: str) -> None:
     killed = 0
     for number in range(1, 60):

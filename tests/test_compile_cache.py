@@ -176,6 +176,7 @@ def test_folders_of_killed_jobs_are_removed_and_those_of_living_ones_are_not(nod
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_a_second_engine_compiles_nothing(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, node: Path

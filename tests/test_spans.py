@@ -172,6 +172,8 @@ def test_a_text_made_to_be_slow_takes_linear_work() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_megabyte_made_to_be_slow_is_read_to_its_end() -> None:
     run_python(READ_A_MEGABYTE)
 

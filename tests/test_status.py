@@ -198,8 +198,10 @@ def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work:
     ) as running:
         wait_until((work / "run.json").exists, "the run has begun")
         with told.open("w") as stream, subprocess.Popen(follow, stdout=stream) as following:
-            wait_until(lambda: "nodes are done" in told.read_text(), "the first table")
-            held.let_go()
+            try:
+                wait_until(lambda: "done" in told.read_text(), "the first table")
+            finally:
+                held.let_go()
             assert following.wait(WAIT_S) == 0
         assert running.wait(WAIT_S) == 0
     says(told.read_text(), "0 of 3 nodes are done")

@@ -121,7 +121,10 @@ def test_metrics_go_on_at_the_step_of_the_checkpoint(tmp_path: Path) -> None:
     second.close()
     lines = read_metrics(tmp_path / METRICS_FILE)
     assert [(line.step, line.loss) for line in lines] == [(1, 1), (2, 2), (3, 3), (4, 40)]
-    assert "mfu" not in (tmp_path / METRICS_FILE).read_text()
+    text = (tmp_path / METRICS_FILE).read_text()
+    assert "mfu" not in text
+    # Whole numbers stay whole.
+    assert '"step": 4, "loss": 40.0' in text
 
 
 def test_a_curve_has_the_first_step_and_means_of_the_rest() -> None:

@@ -42,7 +42,9 @@ class StepFigures(Record):
     """Seconds since the epoch."""
 
     @model_serializer(mode="wrap")
-    def _leave_out_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, float]:
+    def _leave_out_unknown(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, int | float]:
         return {name: value for name, value in serialize(self).items() if value is not None}
 
 
