@@ -13,7 +13,7 @@ env: ## make the environments .venv and .venv-quantize (HALA_DEVICE=cpu or cuda 
 demo: env ## run the recipe `demo` to its report (ARGS='work=/scratch/me' adds words)
 	@$(PYTHON) -m hala_hpc.launch stage=all recipe=demo launcher=local $(ARGS)
 
-test: env ## every check and every test (ARGS='-k words' picks)
+test: env ## every check, and every test but the long ones (ARGS='-k words' picks)
 	@env/system-packages || echo "The tests that need SLURM are skipped."
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .

@@ -40,7 +40,7 @@ class StepWatchdog:
     """`with StepWatchdog(kept, out, limit_s) as pulse:`, then `pulse.enter(phase)`, `pulse.step`.
 
     `passes` counts forward passes, so that a rank that hangs before one is told from those that
-    wait for it inside. `broken` sums up what must stay finite; see `rank_votes.any_rank`.
+    wait for it inside. `broken` sums up what must stay finite; see `collectives.any_rank`.
     """
 
     def __init__(self, kept: Path, out: Out, limit_s: float) -> None:
