@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent / "hala_hpc"
+from checkout import ROOT
+
+PACKAGE = ROOT / "hala_hpc"
 HEAVY = {
     "torch",
     "vllm",

@@ -165,7 +165,7 @@ def make_node(base: Path, engine: str) -> KillNode:
     """The node, with the stand-in or with a tiny model that learnt to translate eight sentences."""
     if engine == "standin":
         return KillNode(base, Shape())
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     from tiny_models import SENTENCES, trained_model  # type: ignore[import-not-found]
 
     words = [

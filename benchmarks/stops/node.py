@@ -216,7 +216,7 @@ def make_inputs(base: Path) -> None:
     """A tiny model of random weights and token files, once."""
     if (base / "made").exists():
         return
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from corpora import pair, write_corpus  # type: ignore[import-not-found]
     from random_models import random_lfm2  # type: ignore[import-not-found]

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-STANDIN = ROOT / "tests" / "standin"
+from checkout import ROOT, STANDIN
 
 
 class Held:

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from leftovers import RUN, TEST, start_of
 
 from benchmarks.common.waiting import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
 #: A test that starts a process, writes down its number, and hangs in two threads.
 HANGS = """
 import subprocess, sys, threading, time

@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT, STANDIN
 
-ROOT = Path(__file__).parent.parent.parent
 WORDING = Path(__file__).parent
 #: Holds the `sitecustomize` that every process of Python imports first.
-STANDIN = ROOT / "tests" / "standin"
 sys.path.append(str(WORDING))
 from reworded import MARK, OTHERS, PACKAGE  # noqa: E402 - it lies beside this file
 

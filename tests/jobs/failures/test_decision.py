@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import STANDIN
 from command_line import launch, one_row_recipe
-from held import STANDIN
 from says import says
 from slow_run import recipe_word, standin_variables
 

@@ -13,7 +13,7 @@ from hala_hpc.engines.generation.vllm.memory_check import Gpu, refuse_misfits, v
 from hala_hpc.engines.models.row_states import has_row_states
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
-#: hands it by wrong angles; the native one is right. `tests/test_engine.py` holds both to it.
+#: hands it by wrong angles; the native one is right. `test_vllm_engine.py` holds both to it.
 CPU_OPTIONS = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
 #: Options that leave the compiled code as it is.
 UNCOMPILED = (

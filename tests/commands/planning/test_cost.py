@@ -1,0 +1,124 @@
+"""GPU hours: estimated before a launch, confirmed above a limit, and kept within a budget."""
+
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+from command_line import launch
+from slow_run import recipe_word
+
+REPORT = ["stage=report-1.2b", "recipe=hala", "launcher=h100-site"]
+
+
+def slurm_launcher(folder: Path, more: str = "") -> str:
+    """`launcher=...` of a site with GPUs."""
+    path = folder / "site.toml"
+    path.write_text(f'backend = "slurm"\n{more}\n')
+    return f"launcher={path}"
+
+
+def with_gpus(folder: Path, *words: str) -> list[str]:
+    """A line of one node with two workers of a GPU each, and what it needs."""
+    return ["stage=all", recipe_word(folder), "arabic.resources.gpus_per_node=1", *words]
+
+
+def hours_in(out: str, node: str) -> str:
+    """The cell of a node in the column of GPU hours."""
+    lines = out.splitlines()
+    header = next(line for line in lines if line.startswith("node "))
+    row = next(line for line in lines if line.startswith(f"{node} "))
+    start = header.index("workers") + len("workers")
+    return row[start : header.index("GPU hours") + len("GPU hours")].strip()
+
+
+def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) -> None:
+    told = launch(*REPORT, f"work={tmp_path}/w", "dry_run=true")
+    assert told.code == 0
+    assert hours_in(told.out, "orca") == "0"
+    assert hours_in(told.out, "merge-1.2b") == "0"
+    teacher = float(hours_in(told.out, "teacher-pairs").removeprefix("~"))
+    # 405,000 rows through 111B weights: some 200M tokens at some 600 a second and GPU.
+    assert 50 < teacher < 200
+    assert teacher < float(hours_in(told.out, "arabic-orca").removeprefix("~")) * 5
+    assert "they take about" in told.out
+    assert "an estimate, good within a factor of two or three" in told.out
+    assert "max_gpu_hours=200: to submit it, add confirm=true" in told.out
+    assert (
+        "confirm=true"
+        not in launch(*REPORT, f"work={tmp_path}/w", "dry_run=true", "confirm=true").out
+    )
+
+
+def test_a_faster_gpu_takes_fewer_hours(tmp_path: Path) -> None:
+    site = (ROOT / "launchers/h100-site.toml").read_text()
+    (tmp_path / "b200.toml").write_text(site.replace('"h100"       #', '"b200"  #'))
+    line = ["stage=sft-1.2b", "recipe=hala", f"work={tmp_path}/w", "dry_run=true"]
+    slow = hours_in(launch(*line, "launcher=h100-site").out, "arabic-orca")
+    fast = hours_in(launch(*line, f"launcher={tmp_path}/b200.toml").out, "arabic-orca")
+    assert float(fast[1:]) < float(slow[1:]) * 0.6
+
+
+def test_a_run_on_this_machine_counts_no_gpu_hours(tmp_path: Path) -> None:
+    told = launch("stage=all", "recipe=hala", f"work={tmp_path}/w", "dry_run=true")
+    assert "GPU hours" not in told.out
+
+
+def test_a_model_of_unknown_size_is_named_and_not_counted(tmp_path: Path) -> None:
+    line = [*REPORT, f"work={tmp_path}/w", "dry_run=true", "teacher.model=owner/nameless"]
+    told = launch(*line)
+    assert hours_in(told.out, "teacher-pairs") == "?"
+    assert "GPU hours, 2 of them not counted: their model or rows are not known" in told.out
+
+
+@pytest.mark.slow
+def test_rows_that_nobody_knew_are_counted_once_their_node_is_done(tmp_path: Path) -> None:
+    line = ["recipe=demo", f"work={tmp_path}/work"]
+    plan = ["stage=teacher-trained", "launcher=minislurm", "dry_run=true"]
+    assert hours_in(launch(*line, *plan).out, "teacher-trained") == "?"
+    assert launch(*line, "stage=lessons").code == 0
+    assert hours_in(launch(*line, *plan).out, "teacher-trained").startswith("~0.0")
+
+
+def test_a_launch_above_the_limit_is_refused_with_number_and_cure(tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    line = with_gpus(tmp_path, slurm_launcher(tmp_path), f"work={work}", "max_gpu_hours=0.01")
+    told = launch(*line)
+    assert told.code == 78
+    assert "max_gpu_hours=0.01: these nodes take about 0.05 GPU hours" in told.err
+    assert "confirm=true submits them, max_gpu_hours=N raises the limit" in told.err
+    assert not work.exists()
+    for way in ("confirm=true", "max_gpu_hours=3"):
+        # It gets as far as asking for SLURM, which is another matter.
+        assert "GPU hours" not in launch(*line[:-1], way, "arabic.resources.mem_gb=1", PATH="").err
+
+
+def test_the_limit_of_the_launcher_is_weaker_than_that_of_the_line(tmp_path: Path) -> None:
+    site = slurm_launcher(tmp_path, "max_gpu_hours = 0.02")
+    line = with_gpus(tmp_path, site, f"work={tmp_path}/work")
+    assert "max_gpu_hours=0.02: these nodes take" in launch(*line).err
+    assert "max_gpu_hours" not in launch(*line, "max_gpu_hours=1", PATH="").err
+
+
+def test_a_budget_that_is_too_small_for_a_line_refuses_it(tmp_path: Path) -> None:
+    site = slurm_launcher(tmp_path, "budget_gpu_hours = 0.01")
+    told = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work"))
+    assert told.code == 78
+    assert "budget_gpu_hours=0.01: 0.00 GPU hours are spent in" in told.err
+    assert "confirm=true submits as long as it lasts" in told.err
+    spent = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work", "confirm=true"), PATH="")
+    assert "budget_gpu_hours" not in spent.err
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("max_gpu_hours=much", "max_gpu_hours=much: write a number of GPU hours, 0 or more"),
+        ("budget_gpu_hours=-1", "budget_gpu_hours=-1: write a number of GPU hours, 0 or more"),
+        ("max_gpu_hours=nan", "max_gpu_hours=nan: write a number of GPU hours, 0 or more"),
+        ("confirm=maybe", "confirm=maybe: write true or false"),
+        ("budget_hours=3", "did you mean 'budget_gpu_hours'?"),
+    ],
+)
+def test_words_about_gpu_hours_that_are_wrong_are_named(word: str, told: str) -> None:
+    ended = launch("stage=all", "recipe=demo", word, "dry_run=true")
+    assert (ended.code, told in ended.err) == (64, True), ended

@@ -1,0 +1,83 @@
+"""Rejected rows are kept with the reason, counted, limited, and can be run again.
+
+Through the command line, with the stand-in engine of tests/standin.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import STANDIN
+from command_line import Ended, launch, recipe
+
+from benchmarks.kills.node import empty_model
+from hala_hpc.data.corpus.reader import read_rows
+
+#: The stand-in has no answer to texts with this word.
+NOTHING = "speechless"
+
+
+def run(tmp_path: Path, work: Path, *words: str) -> Ended:
+    rows = tmp_path / "rows.jsonl"
+    with rows.open("w") as file:
+        for number in range(60):
+            word = NOTHING if number % 4 == 0 else "quiet"
+            texts = {"instruction": f"Who is {word} in house {number}?", "output": "The old man."}
+            file.write(json.dumps(texts) + "\n")
+    model = empty_model(tmp_path / "model")
+    text = f"""
+[english]
+stage = "prepare"
+data = "{rows}"
+units = 2
+[arabic]
+stage = "translate"
+model = "{model}"
+corpus = "@english"
+units = 4
+max_rejected_fraction = 0.5
+[again]
+like = "arabic"
+corpus = "@arabic/rejected"
+prompt = "Once more:\\n\\n{{text}}"
+max_rejected_fraction = 1
+"""
+    line = ("stage=all", recipe(tmp_path, text), f"work={work}", *words)
+    return launch(*line, HALA_STANDIN="1", PYTHONPATH=str(STANDIN))
+
+
+def summary(work: Path, node: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((work / "latest" / node / "summary.json").read_text())
+    return found
+
+
+@pytest.mark.slow
+def test_rejected_rows_are_a_corpus_that_another_node_takes(tmp_path: Path, work: Path) -> None:
+    ended = run(tmp_path, work)
+    assert ended.code == 0, ended
+    first, again = summary(work, "arabic"), summary(work, "again")
+    assert (first["rows_in"], first["rows_out"], first["rejected"]) == (60, 45, {"empty": 15})
+    assert first["details"]["asked_again"]["empty"] > 0
+    assert (again["rows_in"], again["rejected"]) == (15, {"empty": 15})
+    kept = list(read_rows(work / "latest/arabic/output/rejected"))
+    assert {row["reason"] for row in kept} == {"empty"}
+    assert all(NOTHING in row["messages"][0]["content"] for row in kept)
+
+
+@pytest.mark.slow
+def test_too_many_rejected_rows_stop_the_node_and_say_why(tmp_path: Path, work: Path) -> None:
+    ended = run(tmp_path, work, "arabic.max_rejected_fraction=0.1")
+    assert ended.code == 65
+    assert "15 of 60 rows are rejected (empty 15), max_rejected_fraction is 0.1" in ended.err
+    assert "Traceback" not in ended.err
+    # What is done stays done: the limit is no part of the result.
+    more = run(tmp_path, work, "arabic.max_rejected_fraction=0.3")
+    assert more.code == 0, more
+    assert summary(work, "arabic")["rounds"] == 1
+
+
+def test_a_part_that_a_node_does_not_have_is_named(tmp_path: Path, work: Path) -> None:
+    ended = run(tmp_path, work, "again.corpus=@arabic/bad")
+    assert ended.code == 78
+    assert "arabic makes one corpus; write @arabic or @arabic/rejected" in ended.err

@@ -1,0 +1,183 @@
+"""Every question goes to the model once, in one worker and, if it is frequent, in all of them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from corpora import pair, row_id, write_corpus
+from plain_out import PlainOut
+from standin_engine import StandInGenerator, arabic
+
+from hala_hpc.core.stage import Facts
+from hala_hpc.data.corpus.reader import Kind, Row, part_name, read_part
+from hala_hpc.engines.generation.answer_cache import FREQUENT, Answers, key_of
+from hala_hpc.engines.generation.row_program import (
+    AS_SET,
+    EMPTY,
+    Answer,
+    Ask,
+    RowProgram,
+    Sampling,
+    Work,
+)
+from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.shared_answers import PASSED_ON, SharedAnswers
+from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.vllm.engine import Completion
+
+UNITS = 4
+
+
+class Asked(StandInGenerator):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("m", EngineSettings(max_num_seqs=4))
+        self.asked: list[tuple[str, Sampling]] = []
+
+    def step(self) -> list[Completion]:
+        before = dict(self.held)
+        completions = super().step()
+        done = [before[str(completion.key)] for completion in completions]
+        self.asked += [(bytes(request.ids).decode(), request.sampling) for request in done]
+        return completions
+
+
+class AsksTwice:
+    """Asks about a pair as it is set, and once more drawn in another way."""
+
+    kind: Kind = "pairs"
+    wanted: frozenset[str] | None = None
+
+    def __init__(self, *drawn: Sampling) -> None:
+        self.extra: dict[str, str] = {}
+        self.drawn = drawn
+
+    def fit(self, _room: int, _count: Callable[[str], int]) -> None:
+        pass
+
+    def program(self, row: Row) -> RowProgram:
+        answer = (yield [Ask(row["source"])])[0]
+        for sampling in self.drawn:
+            yield [Ask(row["source"], sampling, why="again")]
+        return {**row, "target": answer.text}
+
+    def fault(self, before: Row, after: Row) -> str:
+        return "" if after["target"] == arabic(before["source"]) else "is wrong"
+
+
+class Checked:
+    """The part of a stage that a commit needs."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        return check_unit(unit, folder, self.work)
+
+
+class Out(PlainOut):
+    """An attempt of some worker; all workers have one base."""
+
+    def __init__(self, base: Path, work: Work, worker: int = 0) -> None:
+        super().__init__(base, Checked(work))  # type: ignore[arg-type]
+        self.worker = worker
+
+
+def work_of(base: Path, texts: Sequence[str], *drawn: Sampling) -> Work:
+    rows = [{**pair(text, ""), "id": row_id(number)} for number, text in enumerate(texts)]
+    return Work(write_corpus(base / "c", rows), "c", UNITS, AsksTwice(*drawn))
+
+
+def test_equal_texts_are_asked_once_by_a_worker(tmp_path: Path) -> None:
+    texts = [f"text {number % 5}" for number in range(40)]
+    work, engine = work_of(tmp_path, texts), Asked()
+    out = Out(tmp_path, work)
+    UnitFeed(engine, work, out).run(range(UNITS))
+    assert sorted(text for text, _ in engine.asked) == [f"text {number}" for number in range(5)]
+    facts = [check_unit(unit, out.folder(unit), work) for unit in range(UNITS)]
+    assert sum(fact.details["texts"] for fact in facts) == 40
+    assert sum(fact.details.get("texts_reused", 0) for fact in facts) == 35
+    made = [r for unit in range(UNITS) for r in read_part(out.folder(unit) / part_name(unit))]
+    assert [row["target"] for row in made] == [arabic(text) for text in texts]
+
+
+def test_an_answer_that_was_drawn_in_another_way_is_another_answer(tmp_path: Path) -> None:
+    ways = (
+        Sampling(temperature=0.3),
+        Sampling(temperature=0.0),
+        Sampling(seed=1),
+        Sampling(repetition_penalty=1.1),
+    )
+    work, engine = work_of(tmp_path, ["one", "one", "two"], *ways, ways[0]), Asked()
+    UnitFeed(engine, work, Out(tmp_path, work)).run(range(UNITS))
+    assert len(engine.asked) == 2 * (1 + len(ways))
+    for text in ("one", "two"):
+        drawn = [sampling for asked, sampling in engine.asked if asked == text]
+        assert set(drawn) == {AS_SET, *ways}
+
+
+def test_the_key_of_a_question_is_its_words_and_its_sampling_alone() -> None:
+    keys = [
+        key_of(Ask(words, sampling))
+        for words in ("a", "b", "")
+        for sampling in (AS_SET, Sampling(choices=("a", "b")), Sampling(choices=("b", "a")))
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key_of(Ask("a", why="empty")) == key_of(Ask("a"))
+
+
+def test_frequent_answers_pass_from_one_worker_to_another(tmp_path: Path) -> None:
+    # Units 0 and 1 have "often" again and again, "rare" twice; so have units 2 and 3.
+    texts = [
+        "often" if number % 2 else ("rare" if number % 8 == 4 else f"text {number}")
+        for number in range(32)
+    ]
+    work = work_of(tmp_path, texts)
+    first, second = Asked(), Asked()
+    UnitFeed(first, work, Out(tmp_path, work, 0)).run([0, 1])
+    UnitFeed(second, work, Out(tmp_path, work, 1)).run([2, 3])
+    assert [text for text, _ in first.asked].count("often") == 1
+    asked = [text for text, _ in second.asked]
+    assert "often" not in asked
+    assert asked.count("rare") == 1
+
+
+def test_answers_pass_on_while_workers_run(tmp_path: Path) -> None:
+    mine, others = Answers(), Answers()
+    one, two = SharedAnswers(tmp_path, 0, mine), SharedAnswers(tmp_path, 1, others)
+    said = [
+        Answer("نعم\n", ""),
+        Answer("", EMPTY),
+        Answer("accept", "", (0.1, 0.9)),
+    ]
+    keys = [key_of(Ask(f"q{number}")) for number in range(len(said))]
+    for key, answer in zip(keys, said, strict=True):
+        mine.put(key, answer)
+        for _ in range(FREQUENT):
+            mine.get(key)
+    assert [others.get(key) for key in keys] == [None] * len(keys)
+    one.exchange()
+    two.exchange()
+    assert [others.get(key) for key in keys] == said
+    # The first answer stays, whoever has another.
+    mine.put(keys[0], Answer("another"))
+    assert mine.get(keys[0]) == said[0]
+
+
+def test_a_worker_leaves_one_file_of_a_bounded_size(
+    tmp_path: Path,
+) -> None:
+    answers = Answers()
+    shared = SharedAnswers(tmp_path, 3, answers)
+    for number in range(PASSED_ON + 50):
+        key = key_of(Ask(f"q{number}"))
+        answers.put(key, Answer(f"a{number}"))
+        for _ in range(FREQUENT):
+            answers.count(key)
+    shared.exchange()
+    assert [path.name for path in tmp_path.iterdir()] == ["00003.json"]
+    other = Answers()
+    SharedAnswers(tmp_path, 4, other)
+    found = [other.get(key_of(Ask(f"q{number}"))) for number in range(PASSED_ON + 50)]
+    assert sum(answer is not None for answer in found) == PASSED_ON

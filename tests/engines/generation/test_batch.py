@@ -1,0 +1,91 @@
+"""Answers to a list of prompts: watched over, and reported while the first of them are pending."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from checkout import STANDIN
+from standin_engine import StandInGenerator
+
+from hala_hpc.core.errors import RETRY, StopRequested
+from hala_hpc.engines.generation.batch import AnswerCount, answer_all
+from hala_hpc.engines.generation.settings import EngineSettings
+
+#: An evaluation whose engine ends no step.
+HANGING = """
+import os, sys
+sys.path.append(sys.argv[1])
+from standin_engine import StandInGenerator
+from hala_hpc.engines.generation.batch import AnswerCount, answer_all
+from hala_hpc.engines.generation.settings import EngineSettings
+class Out:
+    stop = False
+    def progress(self, **counts): pass
+    def leave(self, error):
+        print(type(error).__name__, error.kind, flush=True)
+        os._exit(75)
+generator = StandInGenerator("", EngineSettings(hang_limit_s=1, max_model_len=1024))
+answer_all(generator, ["one", "two"], "", AnswerCount(Out()))
+"""
+
+
+class Watched:
+    """Keeps what people would see."""
+
+    def __init__(self, stop: bool = False) -> None:
+        self.counts: dict[str, float] = {}
+        self.stop = stop
+
+    def progress(self, **counts: float) -> None:
+        self.counts.update(counts)
+
+    def leave(self, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+class Looking(StandInGenerator):
+    """Notes before each step what people would see."""
+
+    out: Watched
+    seen: list[dict[str, float]]
+
+    def step(self) -> Any:
+        self.seen.append(dict(self.out.counts))
+        return super().step()
+
+
+def looking(out: Watched) -> Looking:
+    found = Looking("", EngineSettings(max_num_seqs=2, max_model_len=1024))
+    found.out, found.seen = out, []
+    return found
+
+
+def test_an_engine_that_hangs_in_an_evaluation_is_left() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGING, str(STANDIN)],
+        env={"HALA_STANDIN_STEP_S": "60"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=40,
+    )
+    assert (done.returncode, done.stdout) == (RETRY, "EngineHung engine\n"), done.stderr
+
+
+def test_rows_are_reported_while_the_first_answers_are_pending() -> None:
+    out = Watched()
+    generator = looking(out)
+    told: Any = AnswerCount(out, rows_of_node=10)  # type: ignore[arg-type]
+    answer_all(generator, ["a", "b", "a", "c", "x" * 2000], "", told)
+    assert generator.seen[0] == {"rows": 0, "tokens": 0, "rows_of_node": 10}
+    assert generator.seen[1]["rows"] == 3, "a prompt that stands there twice is two rows"
+    assert out.counts["rows"] == 5, "also the one that was too long"
+    answer_all(generator, ["d"], "", told)
+    assert out.counts["rows"] == 6
+
+
+def test_an_evaluation_that_is_told_to_stop_says_so() -> None:
+    out = Watched(stop=True)
+    with pytest.raises(StopRequested):
+        answer_all(looking(out), ["a"], "", AnswerCount(out))  # type: ignore[arg-type]

@@ -1,0 +1,117 @@
+"""Many units through one engine: order, memory of the GPU, rows that are rejected.
+
+With the stand-in of tests/standin, which answers letter by letter and has no model.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import pair, write_corpus
+from plain_out import PlainOut
+from standin_engine import TOO_MUCH, StandInGenerator, arabic
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.stage import Facts
+from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
+from hala_hpc.engines.generation.row_program import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
+from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.unit_files import check_unit
+
+UNITS = 4
+
+
+class OneQuestion:
+    """Asks about the source of a pair; a row with a question mark is asked again."""
+
+    kind: Kind = "pairs"
+
+    def __init__(self) -> None:
+        self.extra: dict[str, str] = {}
+        self.wanted: frozenset[str] | None = frozenset({"no"})
+
+    def fit(self, _room: int, _count: Callable[[str], int]) -> None:
+        pass
+
+    def program(self, row: Row) -> RowProgram:
+        answer = (yield [Ask(row["source"])])[0]
+        if "?" in row["source"]:
+            answer = (yield [Ask(row["source"] + "!", why="unsure")])[0]
+        if answer.reason:
+            return Rejection(answer.reason)
+        word = row["source"].partition(" ")[0]
+        return Rejection(word) if word in ("no", "bad") else {**row, "target": answer.text}
+
+    def fault(self, before: Row, after: Row) -> str:
+        return "" if after["target"].startswith(arabic(before["source"])) else "is wrong"
+
+
+class Checked:
+    """The part of a stage that a commit needs."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def check(self, unit: int, folder: Path) -> Facts:
+        return check_unit(unit, folder, self.work)
+
+
+def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInGenerator]:
+    corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in texts])
+    what = Work(corpus, "c", UNITS, OneQuestion(), **work)
+    out = PlainOut(tmp_path, Checked(what))  # type: ignore[arg-type]
+    engine = StandInGenerator("m", EngineSettings(max_num_seqs=8))
+    UnitFeed(engine, what, out).run(range(UNITS))
+    return out, engine
+
+
+def rows_of(out: PlainOut, *below: str) -> list[Row]:
+    parts = [out.folder(unit).joinpath(*below) / part_name(unit) for unit in range(UNITS)]
+    return [row for part in parts for row in read_part(part)]
+
+
+def test_rows_come_out_in_the_order_of_the_corpus(tmp_path: Path) -> None:
+    texts = [f"text {number}" + " and more" * (number * 7 % 13) for number in range(200)]
+    out, engine = run(tmp_path, texts)
+    assert [row["source"] for row in rows_of(out)] == texts
+    # 200 answers, 8 a step, and units do not wait for each other.
+    assert engine.steps == 25
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_a_row_that_needs_too_much_memory_is_set_aside_alone(tmp_path: Path) -> None:
+    texts = [f"text {number}" for number in range(100)]
+    texts[42] = TOO_MUCH.decode()
+    out, engine = run(tmp_path, texts)
+    assert [row["source"] for row in rows_of(out)] == texts[:42] + texts[43:]
+    lost = rows_of(out, REJECTED)
+    assert [(row["reason"], row["line"], row["source"]) for row in lost] == [
+        (OUT_OF_MEMORY, 43, texts[42])
+    ]
+    # Fewer and fewer at once until it is found, then half of what there was.
+    assert engine.sizes == [8, 2, 1, 4]
+
+
+def test_what_is_asked_again_is_counted_by_its_reason(tmp_path: Path) -> None:
+    out, _ = run(tmp_path, ["what?"] * 1 + [f"text {number}" for number in range(19)])
+    assert out.facts is not None
+    first = check_unit(0, out.folder(0), out.stage.work)  # type: ignore[attr-defined]
+    assert first.details["again:unsure"] == 1
+    assert first.details["texts"] == 6
+
+
+def test_a_run_that_mostly_rejects_stops_early(tmp_path: Path) -> None:
+    texts = [f"{'bad' if number % 3 else 'good'} {number}" for number in range(3000)]
+    with pytest.raises(
+        UserError, match=r"of the first 1\d\d\d rows .*max_rejected_fraction is 0.5"
+    ) as caught:
+        run(tmp_path, texts, max_rejected_fraction=0.5)
+    assert caught.value.code == BAD_DATA
+
+
+def test_rejections_that_are_wanted_stop_nothing(tmp_path: Path) -> None:
+    texts = [f"no {number}" for number in range(1200)]
+    out, _ = run(tmp_path, texts, max_rejected_fraction=0.1)
+    assert len(rows_of(out, REJECTED)) == 1200

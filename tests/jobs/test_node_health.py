@@ -1,0 +1,191 @@
+"""The look at a node before a model is loaded: what it refuses, and whom it names.
+
+GPUs are fake (see `standin/fake_gpus.py`); disks, products, ranks and their sums are real.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import STANDIN
+
+from benchmarks.common.waiting import WAIT_S
+from hala_hpc.core.ports import free_port
+from hala_hpc.jobs.gpu_cards import processes_on, product_fault, uncorrected_errors
+
+#: Prints what the look at a node says, or raises.
+CHECK = """
+import os, sys
+from pathlib import Path
+from hala_hpc.core.errors import BadNode, Retry, UserError
+from hala_hpc.core.resources import Resources
+from hala_hpc.jobs.node_health import check_node
+gpus, ranks, work = sys.argv[1:]
+check = "UNCHECKED" not in os.environ
+try:
+    asked = Resources(gpus_per_node=int(gpus), ranks_per_node=int(ranks), check_gpus=check)
+    check_node(asked, Path(work))
+except BadNode as error:
+    print("bad", ",".join(error.nodes), error)
+except UserError as error:
+    print("mistake", error.code, error)
+except Retry as error:
+    print("again", error)
+"""
+
+
+def start(
+    folder: Path, fault: str, gpus: int = 2, ranks: int = 1, **env: str
+) -> subprocess.Popen[str]:
+    variables = {
+        "HALA_NODE": "node7",
+        "HALA_FAULT": fault,
+        "PYTHONPATH": str(STANDIN),
+        "CUDA_VISIBLE_DEVICES": "0,1",
+        **env,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", CHECK, str(gpus), str(ranks), str(folder)],
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def said(child: subprocess.Popen[str]) -> str:
+    out, _ = child.communicate(timeout=300)
+    assert child.returncode == 0, out
+    return out.strip()
+
+
+def test_only_jobs_of_a_scheduler_are_looked_at(tmp_path: Path) -> None:
+    assert said(start(tmp_path, "bad_nodes=node7", HALA_NODE="")) == ""
+    assert said(start(tmp_path, "bad_nodes=node7", UNCHECKED="1")) == "", "it was switched off"
+    assert said(start(tmp_path, "")) == "", "a torch for CPUs has no GPUs to look at"
+
+
+@pytest.mark.slow
+def test_a_good_node_is_told_in_the_log(tmp_path: Path) -> None:
+    told = said(start(tmp_path, "fake_gpus="))
+    assert told == "node node7: 2 GPUs are free, without errors, and calculate"
+
+
+def test_a_gpu_that_counted_errors_makes_a_bad_node(tmp_path: Path) -> None:
+    told = said(start(tmp_path, "bad_nodes=node6+node7"))
+    assert told == (
+        "bad node7 node node7: GPU 0 (Fake, GPU-fake-0): 4 uncorrected memory errors (ECC) since "
+        "its driver was loaded"
+    )
+
+
+def test_fewer_gpus_than_were_asked_for_make_a_bad_node(tmp_path: Path) -> None:
+    told = said(start(tmp_path, "fake_gpus=", gpus=4))
+    assert told == "bad node7 node node7: 2 GPUs can be seen, but 4 were asked for"
+
+
+@pytest.mark.slow
+def test_memory_that_somebody_holds_is_told_with_who(tmp_path: Path) -> None:
+    driver = fake_driver(tmp_path, {"GPU-fake-1": f"{os.getpid()}, python, 40960 MiB"})
+    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_HELD_GB="40", PATH=driver))
+    first, second = told.removeprefix("bad node7 ").split("; node node7: ")
+    assert first == (
+        "node node7: GPU 0 (Fake, GPU-fake-0): 40.0 of 80.0 GB are free, the rest is held: by "
+        "processes that cannot be seen here"
+    )
+    owner = Path(f"/proc/{os.getpid()}").owner()
+    assert second.endswith(f"held: process {os.getpid()} (python, of {owner}) 40960 MiB")
+
+
+def fake_driver(folder: Path, processes: dict[str, str]) -> str:
+    """A PATH with a fake `nvidia-smi` that answers in the form of the real one."""
+    answers = {
+        "--query-gpu": "GPU-fake-0, 0\nGPU-fake-1, 3\nGPU-fake-2, [N/A]",
+        "--query-compute-apps": "\n".join(f"{gpu}, {words}" for gpu, words in processes.items()),
+    }
+    program = folder / "bin" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!{sys.executable}\nimport sys\nprint({answers!r}[sys.argv[1].partition('=')[0]])\n"
+    )
+    program.chmod(0o700)
+    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+def test_the_drivers_answers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", fake_driver(tmp_path, {"GPU-a": "1, init, 5 MiB"}))
+    assert uncorrected_errors() == {"GPU-fake-0": 0, "GPU-fake-1": 3}
+    assert processes_on("GPU-a") == ["process 1 (init, of root) 5 MiB"]
+    assert processes_on("GPU-b") == []
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert uncorrected_errors() == {}
+
+
+@pytest.mark.slow
+def test_a_product_is_calculated_rightly_by_every_type() -> None:
+    assert product_fault("cpu") == ""
+    assert "it does not calculate" in product_fault("meta")
+
+
+def ranks(folder: Path, faults: list[str]) -> list[str]:
+    """What ranks on nodes of their own say, each with its fault."""
+    port = str(free_port())
+    children = [
+        start(
+            folder,
+            fault,
+            HALA_NODE=f"node{rank}",
+            RANK=str(rank),
+            WORLD_SIZE=str(len(faults)),
+            LOCAL_RANK="0",
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=port,
+        )
+        for rank, fault in enumerate(faults)
+    ]
+    return [said(child) for child in children]
+
+
+@pytest.mark.slow
+def test_ranks_meet_and_add_up(tmp_path: Path) -> None:
+    told = ranks(tmp_path, ["fake_gpus=", "fake_gpus="])
+    assert [text.partition(":")[0] for text in told] == ["node node0", "node node1"]
+
+
+@pytest.mark.slow
+def test_every_rank_names_the_node_of_a_bad_one(tmp_path: Path) -> None:
+    told = ranks(tmp_path, ["fake_gpus=", "bad_nodes=node1"])
+    assert [text[:24] for text in told] == ["bad node1 node node1: GP"] * 2
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real disk of 64 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
+        pytest.skip("no disk can be mounted here: that takes root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)
+
+
+def test_a_full_disk_of_the_node_or_of_the_run_is_told(tmp_path: Path, full_disk: Path) -> None:
+    told = said(start(tmp_path, "", TMPDIR=str(full_disk)))
+    assert told == f"bad node7 node node7: {full_disk} has 0.06 GB left; clean it, or set TMPDIR"
+    told = said(start(full_disk, ""))
+    assert told.startswith(f"mistake 73 {full_disk} has 0.06 GB left on its disk: make room")
+
+
+def test_a_look_that_breaks_blames_the_node_but_not_for_the_environment(tmp_path: Path) -> None:
+    broken = tmp_path / "torch"
+    broken.mkdir()
+    paths = f"{STANDIN}{os.pathsep}{tmp_path}"
+    (broken / "__init__.py").write_text("raise ImportError('libcudart.so.12')")
+    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert told == "again the environment is broken: libcudart.so.12"
+    (broken / "__init__.py").write_text("import os; os.abort()")
+    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert told.startswith("bad node7 node node7: the look at its GPUs ended with code -6")

@@ -1,0 +1,261 @@
+"""filter: rules first, then the judge's score decides, and every rejected pair keeps its reason."""
+
+import json
+from collections import Counter
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command_line import launch, recipe
+from corpora import pair, write_corpus
+from plain_out import PlainInputs, PlainOut, run_plain
+from standin_engine import StandInGenerator
+from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
+
+import hala_hpc.engines.generation.vllm.engine
+from hala_hpc.core.collected import Collected
+from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
+from hala_hpc.core.records import NodeConfig, UnitMarker
+from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
+from hala_hpc.engines.generation.row_program import Answer, Rejection
+from hala_hpc.engines.generation.top_rows import BestRows, summary_of
+from hala_hpc.engines.generation.vllm.engine import Completion, Request
+from hala_hpc.jobs.closing import add_up
+from hala_hpc.stages.filter import Filter, JudgeTask, Settings
+
+ENGINE = {"dtype": "float32", "cpu_cache_gb": 0.1}
+GOOD = [pair(source, target) for source, target in SENTENCES.items()]
+BAD = [pair(row["source"], WRONG) for row in GOOD]
+#: Pairs that the rules reject, by the rule.
+RULED_OUT = {
+    "copied": pair("Nothing here was translated.", "Nothing here was translated."),
+    "length_ratio": pair("No.", "هذه ترجمة طويلة جدا لا تقول ما يقوله النص الأصلي القصير أبدا"),
+    "duplicate": pair("GOOD  morning!", "«صباح الخير»"),
+    "blank": pair(" ", "صباح"),
+}
+
+
+def chance(words: str) -> float:
+    """A number from 0 to 1 in steps of 0.05 that a text has by chance."""
+    return blake2b(words.encode()).digest()[0] % 21 / 20
+
+
+class ScoringStandIn(StandInGenerator):
+    """Scores at once, by chance, as one who judges without a model would."""
+
+    def _answer(self, request: Request) -> Completion:
+        score = chance(bytes(request.ids).decode())
+        first, second = request.sampling.choices
+        said = first if score >= 0.5 else second
+        return Completion(request.key, said, True, len(request.ids), 1, (score, 1 - score))
+
+
+def sentence(number: int) -> Row:
+    names = ["Amal", "Basim", "Dalia", "Farid", "Huda", "Jamal", "Karim", "Layla", "Munir", "Nadia"]
+    words = " and ".join(names[int(digit)] for digit in str(number))
+    return pair(
+        f"{words} went home.",
+        f"ذهب إلى البيت {' و'.join('ابتثجحخدذر'[int(d)] for d in str(number))} معا",
+    )
+
+
+def stage_of(**given: Any) -> Filter:
+    return Filter(Settings(**{"model": "@m", "corpus": "@c", **given}), PlainInputs())
+
+
+@pytest.fixture
+def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a filter with the stand-in over 300 pairs of which each rule rejects one."""
+    monkeypatch.setattr(hala_hpc.engines.generation.vllm.engine, "Generator", ScoringStandIn)
+    make_tokenizer(tmp_path / "model")
+    rows = [sentence(number) for number in range(300)]
+    rows[40:40] = GOOD[1:3]
+    for place, row in enumerate(RULED_OUT.values()):
+        rows.insert(60 * (place + 1), row)
+    corpus = write_corpus(tmp_path / "c", rows)
+
+    def run(name: str, **given: Any) -> tuple[Any, list[UnitMarker], Path]:
+        settings = {"model": str(tmp_path / "model"), "corpus": str(corpus), "units": 7, **given}
+        stage = Filter(Settings(**settings), PlainInputs())
+        out = PlainOut(tmp_path / name, stage)
+        stage.run(range(stage.plan()), out)
+        folders = [out.folder(unit) for unit in range(7)]
+        checked = [stage.check(unit, folder) for unit, folder in enumerate(folders)]
+        marks = [UnitMarker(unit=unit, **facts.as_dict()) for unit, facts in enumerate(checked)]
+        output = tmp_path / name / "collected"
+        output.mkdir()
+        return stage.collect(marks, folders, output), marks, output
+
+    run.rows = rows  # type: ignore[attr-defined]
+    return run
+
+
+def test_rules_reject_without_a_question_and_are_counted_apart(judged: Any) -> None:
+    details, marks, output = judged("a", threshold=0)
+    kept, lost = list(read_rows(output)), list(read_rows(output / "rejected"))
+    assert {row["reason"]: row["source"] for row in lost} == {
+        rule: row["source"] for rule, row in RULED_OUT.items()
+    }
+    assert [row["score"] for row in lost] == [None] * 4
+    assert [{name: row[name] for name in judged.rows[0]} for row in kept] == [
+        row for row in judged.rows if row not in RULED_OUT.values()
+    ]
+    assert {rule: count for rule, count in details["rules"].items() if count} == dict.fromkeys(
+        RULED_OUT, 1
+    )
+    assert details["texts"] == len(kept) == details["judge_scores"]["rows"]
+    assert sum(details["judge_scores"]["histogram"]) == len(kept)
+    assert sum(mark.rows_rejected for mark in marks) == 4
+
+
+def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) -> None:
+    before: set[str] = set()
+    counts = []
+    for threshold in (0.9, 0.5, 0.25, 0.0):
+        details, _, output = judged(f"t{threshold}", threshold=threshold)
+        kept = list(read_rows(output))
+        lost = [row for row in read_rows(output / "rejected") if row["score"] is not None]
+        assert all(row["score"] >= threshold for row in kept)
+        assert all(row["score"] < threshold for row in lost)
+        assert {row["reason"] for row in lost} <= {"rejected_by_judge"}
+        assert all((row["verdict"] == "accept") == (row["score"] >= 0.5) for row in kept + lost)
+        assert before <= {row["id"] for row in kept}
+        before = {row["id"] for row in kept}
+        assert details["judge_scores"]["rows"] == len(kept) + len(lost) == len(judged.rows) - 4
+        counts.append(len(kept))
+    assert counts == sorted(set(counts))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.44, 1.0])
+def test_a_target_share_keeps_exactly_that_share_of_the_best(judged: Any, share: float) -> None:
+    made, _, output = judged("s", target_share=share)
+    assert isinstance(made, Collected)
+    kept, lost = list(read_rows(output)), list(read_rows(output / "rejected"))
+    scored = len(judged.rows) - len(RULED_OUT)
+    assert len(kept) == round(share * scored)
+    below = [row for row in lost if row["reason"] == "rejected_by_judge"]
+    assert made.rejected == ({"rejected_by_judge": len(below)} if below else {})
+    if kept and below:
+        assert min(row["score"] for row in kept) >= max(row["score"] for row in below)
+        assert made.details["lowest_score"] == min(row["score"] for row in kept)
+    # Every row is somewhere, in the order of the corpus, under its own number.
+    ids = [row["id"] for row in judged.rows]
+    assert [ids[row["line"] - 1] for row in lost] == [row["id"] for row in lost]
+    assert [row["line"] for row in lost] == sorted(row["line"] for row in lost)
+    places = [ids.index(row["id"]) for row in kept]
+    assert places == sorted(places)
+    assert sorted(row["id"] for row in kept + lost) == sorted(ids)
+    # The units' own files are as they were.
+    units = sorted((output.parent / "output").glob("*/part-*.parquet"))
+    assert sum(count_rows(part.parent) for part in units) == scored
+
+
+def test_the_summary_counts_what_was_taken_out_at_the_end() -> None:
+    config = NodeConfig(node="n", stage="filter", fingerprint="f", units=2)
+    mark = UnitMarker(unit=0, rows_in=10, rows_out=8, rows_rejected=2, rejected={"blank": 2})
+    found = add_up(config, [mark, mark], {"rejected_by_judge": 6, "blank": 1})
+    assert (found.rows_in, found.rows_out, found.rows_rejected) == (20, 9, 11)
+    assert found.rejected == {"blank": 5, "rejected_by_judge": 6}
+    assert add_up(config, [mark, mark], {}).rows_out == 16
+
+
+def test_rows_at_the_edge_are_kept_in_order_until_the_share_is_met() -> None:
+    scores = [0.5, 0.9, 0.5, 0.1, 0.5]
+    best = BestRows(scores, 0.6)
+    assert [best.keep(score) for score in scores] == [True, True, True, False, False]
+    assert [BestRows([], 0.5).wanted, BestRows(scores, 0).keep(1.0)] == [0, False]
+    assert summary_of([]) == {"rows": 0}
+    assert summary_of([0.0, 1.0, 0.51])["histogram"] == [1] + [0] * 9 + [1] + [0] * 8 + [1]
+
+
+def asked(task: JudgeTask, row: Row, answer: Answer) -> Any:
+    """What becomes of a row whose one question gets this answer."""
+    program = task.program(row)
+    (ask,) = next(program)
+    assert ask.sampling.choices == (task.settings.accept, task.settings.reject)
+    with pytest.raises(StopIteration) as end:
+        program.send([answer])
+    return end.value.value
+
+
+def test_an_answer_without_a_score_rejects_the_pair_for_its_own_reason(tmp_path: Path) -> None:
+    settings = Settings(model="@m", corpus="@c", accept="جيد", reject="سيئ", threshold=0.7)
+    task = JudgeTask(settings, write_corpus(tmp_path, GOOD))
+    row = GOOD[0]
+    assert asked(task, row, Answer("", "too_long")) == Rejection("too_long")
+    assert "too_long" not in (task.wanted or ())
+    found: dict[str, float | str] = {"score": 0.6, "verdict": "جيد"}
+    said = asked(task, row, Answer("جيد", "", (0.6, 0.4)))
+    assert said == Rejection("rejected_by_judge", "جيد", found)
+    after = asked(task, row, Answer("جيد", "", (0.7, 0.3)))
+    assert after == {**row, "score": 0.7, "verdict": "جيد"}
+    assert task.fault(row, after) == ""
+    assert task.fault(row, {**after, "target": "x"}) == "was changed"
+    assert task.fault(row, {**after, "score": 0.69}) == "has the score 0.69"
+    assert task.fault(row, {**after, "verdict": "maybe"}) == "has the verdict 'maybe'"
+
+
+def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
+    assert stage_of().preflight() == []
+    assert stage_of(target_share=0.4).preflight() == []
+    assert stage_of(accept="Yes", reject="yes", prompt="{source}").preflight() == [
+        "prompt='{source}' has no place {target} for the text of a row",
+        "accept and reject are both 'Yes'; they must differ",
+    ]
+    assert stage_of(reject=" ", threshold=0.7, target_share=0.4).preflight() == [
+        "reject='' is no word; give the answer that the prompt asks for",
+        "threshold=0.7 and target_share=0.4 both say what is kept; leave one out",
+    ]
+    talks = [{"id": "1", "origin": "t", "messages": [{"role": "user", "content": "hi"}]}]
+    corpus = write_corpus(tmp_path / "c", talks)
+    make_tokenizer(tmp_path / "m")
+    with pytest.raises(UserError, match="corpus of conversations, this stage needs pairs") as no:
+        stage_of(model=str(tmp_path / "m"), corpus=str(corpus)).run([0], None)  # type: ignore[arg-type]
+    assert no.value.code == BAD_DATA
+    with pytest.raises(UserError, match="'accept' and 'accepted' begin with the same") as no:
+        stage_of(model=str(tmp_path / "m"), reject="accepted").run([0], None)  # type: ignore[arg-type]
+    assert no.value.code == CONFIG
+
+
+@pytest.mark.slow
+def test_a_trained_judge_keeps_good_pairs(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = trained_model(tmp_path_factory.getbasetemp())
+    rows = [row for both in zip(GOOD, BAD, strict=True) for row in both]
+    rows += [pair("long " * 400, "طويل " * 400), *RULED_OUT.values()]
+    corpus = write_corpus(tmp_path / "c", rows)
+    given = {"model": str(model), "corpus": str(corpus), "prompt": JUDGE, "engine": ENGINE}
+    out = run_plain("filter", {**given, "units": 2}, tmp_path)
+    kept = [row for unit in (0, 1) for row in read_rows(out.folder(unit))]
+    assert [row["id"] for row in kept] == [row["id"] for row in GOOD]
+    assert all(row["score"] > 0.9 and row["verdict"] == "accept" for row in kept)
+    lost = [row for unit in (0, 1) for row in read_rows(out.folder(unit) / "rejected")]
+    assert Counter(row["reason"] for row in lost) == Counter(
+        ["rejected_by_judge"] * 8 + ["too_long", *RULED_OUT]
+    )
+    assert all(row["score"] < 0.1 for row in lost if row["reason"] == "rejected_by_judge")
+
+
+@pytest.mark.slow
+def test_a_launched_filter_keeps_its_share_and_its_counts_add_up(
+    tmp_path: Path, work: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    model = trained_model(tmp_path_factory.getbasetemp())
+    corpus = write_corpus(tmp_path / "c", [*GOOD, *BAD, *RULED_OUT.values()])
+    text = (
+        f'[judged]\nstage = "filter"\nmodel = "{model}"\ncorpus = "{corpus}"\nunits = 2\n'
+        f"target_share = 0.75\nprompt = {json.dumps(JUDGE)}\n"
+        '[judged.engine]\ndtype = "float32"\ncpu_cache_gb = 0.1\n'
+    )
+    ended = launch("stage=all", recipe(tmp_path, text), f"work={work}")
+    assert ended.code == 0, ended.err
+    found = json.loads((work / "latest/judged/summary.json").read_text())
+    assert found["rows_in"] == 20
+    assert found["rows_out"] == 12
+    assert found["rejected"] == {"rejected_by_judge": 4, **dict.fromkeys(RULED_OUT, 1)}
+    assert found["details"]["judge_scores"]["rows"] == 16
+    kept = list(read_rows(work / "latest/judged/output"))
+    assert {row["id"] for row in GOOD} <= {row["id"] for row in kept}
+    assert len(kept) == 12

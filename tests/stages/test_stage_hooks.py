@@ -1,0 +1,161 @@
+"""What every stage must say of itself: its estimate, and how it takes less of a GPU's memory."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from checkout import ROOT
+from pydantic import BaseModel
+
+from hala_hpc.commands.planning.plan_estimate import shipped_throughput
+from hala_hpc.core.estimate import (
+    Amount,
+    CountedResult,
+    Estimate,
+    EstimateInputs,
+    ModelSize,
+    TextAmount,
+)
+from hala_hpc.core.settings import StageSettings, changed_values
+from hala_hpc.core.stage import Stage, UnknownInputs
+from hala_hpc.core.stage_registry import find_stage, stage_names
+from hala_hpc.engines.models.gpus import PEAK_FLOPS, capability_of, has_fp8, peak_flops
+
+#: The least that each stage must be told; a new stage belongs here.
+LEAST: dict[str, dict[str, Any]] = {
+    "prepare": {"data": "@files/rows.jsonl"},
+    "quantize": {"model": "@model"},
+    "filter": {"model": "@model", "corpus": "@corpus"},
+    "translate": {"model": "@model", "corpus": "@corpus"},
+    "tokenize": {"model": "@model", "train": "@corpus"},
+    "sft": {"model": "@model", "tokens": "@corpus"},
+    "merge": {"model": "@model", "base": "@base"},
+    "evaluate": {"models": {"one": "@model"}, "translation": "@corpus"},
+    "report": {"nodes": ["@corpus"]},
+    "sample": {},
+    "tiny": {"family": "lfm2", "text": ["@files/rows.jsonl"]},
+}
+#: 1000 rows of ten tokens a side, and a model of two billion weights.
+AMOUNTS = {
+    "@corpus": Amount(TextAmount(1000, 10_000, 10_000), None, 100_000.0),
+    "@model": Amount(None, ModelSize(2.0), 4e9),
+    "@base": Amount(None, ModelSize(2.0), 4e9),
+    "@files/rows.jsonl": Amount(None, None, 50_000.0),
+}
+INPUTS = EstimateInputs(shipped_throughput(), AMOUNTS)
+STAGES = [find_stage(name) for name in stage_names()]
+
+
+def make(name: str, **more: Any) -> Stage[Any]:
+    """A stage with the least that it must be told."""
+    stage = find_stage(name)
+    return stage(stage.Settings.model_validate(LEAST[name] | more), UnknownInputs())
+
+
+def estimate(name: str, inputs: EstimateInputs = INPUTS, **more: Any) -> Estimate:
+    found = make(name, **more).estimate(inputs)
+    assert found is not None
+    return found
+
+
+def runtime_counts(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Settings that say how many rows are on a GPU at once and leave the result as it is."""
+    for name, field in settings.model_fields.items():
+        inner, extra = field.annotation, field.json_schema_extra
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from runtime_counts(inner, f"{prefix}{name}.")
+            continue
+        is_runtime = isinstance(extra, dict) and extra.get("runtime")
+        if is_runtime and name.endswith(("batch_size", "num_seqs")):
+            yield f"{prefix}{name}"
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=stage_names())
+def test_a_stage_has_an_estimate_or_says_that_it_has_none(stage: type[Stage[Any]]) -> None:
+    assert stage.estimate is not Stage.estimate, f"{stage.name} does not say what it will take"
+    found = make(stage.name).estimate(INPUTS)
+    if found is None:
+        assert (stage.estimate.__doc__ or "").startswith("None: "), "it must say why"
+    elif stage.name not in ("prepare", "tokenize", "merge", "tiny"):
+        assert found.gpu_seconds is not None
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=stage_names())
+def test_a_stage_with_rows_at_once_halves_them_down_to_one(stage: type[Stage[Any]]) -> None:
+    settings: StageSettings | None = make(stage.name).settings
+    names = set(runtime_counts(stage.Settings))
+    if not names:
+        assert make(stage.name).smaller_batch(1) is None
+        return
+    seen: set[str] = set()
+    for _ in range(12):
+        before = settings
+        settings = stage(before, UnknownInputs()).smaller_batch(1)
+        assert before is not None
+        assert settings is not None
+        changes = changed_values(before, settings)
+        seen |= {change.name for change in changes}
+        for change in changes:
+            assert change.before is None or change.after == change.before // 2
+    assert changes == [], "a single row is at once"
+    assert seen == names
+
+
+def test_a_training_counts_the_rows_that_are_really_at_once() -> None:
+    sft = make("sft", micro_batch_size=8, global_batch_size=8)
+    (change,) = changed_values(sft.settings, sft.smaller_batch(2) or sft.settings)
+    assert (change.name, change.after) == ("micro_batch_size", 2), "4 were at once on each rank"
+
+
+def test_an_evaluation_halves_what_is_above_one() -> None:
+    evaluate = make("evaluate", batch_size=1)
+    (change,) = changed_values(evaluate.settings, evaluate.smaller_batch(1) or evaluate.settings)
+    assert change.text == "engine.max_num_seqs is 128 instead of what the engine takes"
+
+
+def test_what_a_finished_node_counted_is_stronger_than_what_was_expected() -> None:
+    table = shipped_throughput()
+    expected = estimate("translate")
+    assert expected.output.text == TextAmount(1000, 10_000, 12_000)
+    assert expected.gpu_seconds == pytest.approx(
+        12_000 / table.write.tokens_per_s_of(ModelSize(2.0))
+    )
+    counted = EstimateInputs(table, AMOUNTS, CountedResult(500, 7_000))
+    assert estimate("translate", counted).output.text == TextAmount(500, 5_000, 7_000)
+    kept = estimate("filter", counted).output.text
+    assert kept
+    assert (kept.rows, kept.source, kept.target) == pytest.approx((500, 5_000, 5_000))
+    unknown = EstimateInputs(table, AMOUNTS | {"@corpus": Amount()}, CountedResult(500, 7_000))
+    assert estimate("translate", unknown).output.text == TextAmount(500, 125_000, 7_000)
+
+
+def test_a_model_of_unknown_size_makes_the_hours_unknown_and_not_the_rows() -> None:
+    inputs = EstimateInputs(shipped_throughput(), AMOUNTS | {"@model": Amount(size_bytes=None)})
+    found = estimate("translate", inputs)
+    assert (found.gpu_seconds, found.model) == (None, None)
+    assert found.output.text is not None
+
+
+def test_checkpoints_take_room_unless_only_small_matrices_are_trained() -> None:
+    whole = estimate("sft", keep_checkpoints=2)
+    # bfloat16, and in float32 a copy and two moments: three checkpoints of seven times the weights.
+    assert whole.checkpoint_bytes == 3 * 7 * 4e9
+    assert estimate("sft", lora_rank=16).checkpoint_bytes == 0
+
+
+def test_every_gpu_of_the_table_has_a_known_generation() -> None:
+    nvidia = [name for name in PEAK_FLOPS if not name.startswith("MI")]
+    assert [name for name in nvidia if capability_of(name) is None] == []
+    assert peak_flops("NVIDIA H100 80GB HBM3") == peak_flops("h100") == 9.89e14
+    assert (has_fp8("NVIDIA L40S"), has_fp8("NVIDIA A40"), has_fp8("MI300X")) == (True, False, None)
+
+
+def test_only_the_registry_knows_where_stages_lie() -> None:
+    package = ROOT / "hala_hpc"
+    named = [
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for room in ("hala_hpc.stages", "demo.stages")
+        if room in path.read_text(encoding="utf-8")
+    ]
+    assert named == ["core/stage_registry.py"]

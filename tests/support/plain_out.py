@@ -1,0 +1,115 @@
+"""A stage run without worker and gate: folders, and a commit that checks."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from checkout import STANDIN
+
+from hala_hpc.core.errors import RETRY, Retry, UserError
+from hala_hpc.core.records import NodeSummary, UnitMarker
+from hala_hpc.core.stage import Facts, Stage
+
+
+@dataclass
+class PlainInputs:
+    """References to folders and summaries as given."""
+
+    paths: dict[str, str] = field(default_factory=dict)
+    summaries: dict[str, NodeSummary] = field(default_factory=dict)
+
+    def path(self, reference: str) -> str:
+        return self.paths.get(reference, reference)
+
+    def summary(self, reference: str) -> NodeSummary | None:
+        return self.summaries.get(reference)
+
+
+class PlainOut:
+    """Out of one attempt in a folder; told to stop once `stop_at` steps are done."""
+
+    def __init__(self, base: Path, stage: Stage[Any], stop_at: float = float("inf")) -> None:
+        self.base, self.stage, self.stop_at = base, stage, stop_at
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        # As in a job, all ranks of an attempt know it by the same name.
+        self.worker, self.attempt = 0, os.environ.get("MASTER_PORT", uuid4().hex[:8])
+        self.shared = base / "shared"
+        self.cache = base / "cache"
+        self.counts: dict[str, float] = {}
+        self.facts: Facts | None = None
+        self.marks: dict[int, UnitMarker] = {}
+
+    def folder(self, unit: int) -> Path:
+        folder = self.base / "output" / str(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def kept(self, unit: int) -> Path:
+        folder = self.base / "kept" / str(unit)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def require_lease(self) -> None:
+        pass
+
+    def new_log(self) -> str:
+        return ""
+
+    def leave(self, error: Retry) -> None:
+        print(error, flush=True)
+        os._exit(RETRY)
+
+    def commit(self, unit: int) -> None:
+        self.facts = self.stage.check(unit, self.folder(unit))
+        self.facts.verify()
+        self.marks[unit] = UnitMarker(unit=unit, **self.facts.as_dict())
+
+    def progress(self, **counts: float) -> None:
+        self.counts.update(counts)
+
+    @property
+    def stop(self) -> bool:
+        return self.counts.get("step", 0) >= self.stop_at
+
+    @property
+    def seconds_left(self) -> float | None:
+        end = os.environ.get("HALA_JOB_END")
+        return float(end) - time.time() if end else None
+
+
+def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> PlainOut:
+    """Run all units of a stage in this process."""
+    kind = import_module(f"hala_hpc.stages.{name}").STAGE
+    stage = kind(kind.Settings(**settings), PlainInputs())
+    place = PlainOut(base, stage, **out)
+    stage.run(range(stage.plan()), place)
+    return place
+
+
+def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
+    """Run one rank of several and end the process: settings are JSON, facts go to a file."""
+    if gate := os.environ.get("HALA_STEP_GATE"):
+        sys.path.insert(0, str(STANDIN))
+        from step_gate import hold_trainings
+
+        hold_trainings(Path(gate))
+    try:
+        out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))
+    except (Retry, UserError) as error:
+        print(error, flush=True)
+        os._exit(getattr(error, "code", RETRY))
+    if out.facts:
+        (Path(base) / "facts.json").write_text(json.dumps(out.facts.as_dict()))
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    run_rank(*sys.argv[1:])

@@ -1,0 +1,81 @@
+"""A run that goes as far as a test wants, on this machine or on SLURM: the stand-in answers."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from checkout import ROOT, STANDIN
+from command_line import command, recipe
+from held import Held
+
+from benchmarks.kills.node import empty_model
+
+#: A stand-in has no answer to texts with this word.
+NOTHING = "speechless"
+SMALL = "resources = { cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }"
+
+
+def standin_variables(step_s: float = 0.0, held: Held | None = None) -> dict[str, str]:
+    """Variables with which jobs take the stand-in for their engine, held where that is given.
+
+    A step takes `step_s` seconds at least: what is measured in seconds needs some.
+    """
+    path = os.pathsep.join(map(str, (STANDIN, ROOT)))
+    standin = {"HALA_STANDIN": "1", "HALA_STANDIN_STEP_S": str(step_s), "PYTHONPATH": path}
+    return standin | (held.variables if held else {})
+
+
+def recipe_word(folder: Path, rows: int = 600, rejected_every: int = 0, limit: float = 1) -> str:
+    """`recipe=...` of english -> arabic (two workers, 8 units, two answers a row) -> report."""
+    with (folder / "rows.jsonl").open("w") as file:
+        for number in range(rows):
+            word = NOTHING if rejected_every and number % rejected_every == 0 else "quiet"
+            texts = {"instruction": f"Who is {word} in house {number}?", "output": "The old man."}
+            file.write(json.dumps(texts) + "\n")
+    model = empty_model(folder / "model")
+    return recipe(
+        folder,
+        f"""
+[english]
+stage = "prepare"
+data = "{folder}/rows.jsonl"
+units = 1
+{SMALL}
+[arabic]
+stage = "translate"
+model = "{model}"
+corpus = "@english"
+units = 8
+commit_s = 0.2
+max_rejected_fraction = {limit}
+engine.max_num_seqs = 1
+{SMALL.replace("{", "{ workers = 2,")}
+[report]
+nodes = ["@arabic"]
+{SMALL}
+""",
+    )
+
+
+def launcher_word(folder: Path, step_s: float = 0.0, held: Held | None = None) -> str:
+    """`launcher=...` of the mini SLURM whose jobs have `standin_variables`."""
+    path = folder / "standin.toml"
+    lines = [f'{key} = "{value}"' for key, value in standin_variables(step_s, held).items()]
+    path.write_text(
+        'backend = "slurm"\n[resources]\noptions.partition = "low"\n'
+        '[gate]\noptions.partition = "low"\n[environment]\n' + "\n".join(lines) + "\n"
+    )
+    return f"launcher={path}"
+
+
+def nodes_of(work: Path, **env: Any) -> dict[str, dict[str, Any]]:
+    """What status tells of every node."""
+    told = command(f"work={work}", "format=json", module="status", **env)
+    assert told.code == 0, told
+    return {node["name"]: node for node in json.loads(told.out)["nodes"]}
+
+
+def units_done(work: Path, node: str = "arabic") -> int:
+    """Units of a node that have their mark."""
+    return len(list((work / "latest" / node / "done").glob("[0-9]*.json")))

@@ -1,0 +1,289 @@
+"""The demo on a real SLURM, disturbed on its way: complete, unchanged, and it has learnt."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from checkout import ROOT
+from command_line import Ended, command, launch
+from held import Held, minislurm_launcher
+
+from benchmarks.common.waiting import WAIT_S, wait_until
+
+# The first of them runs the demo: eight minutes on a quiet machine.
+pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.timeout(3600)]
+#: Fewer steps than the recipe's, about two thirds; settings, so they belong to every line.
+STEPS = {"teacher-trained": 260, "judge": 300, "translator": 240, "sft": 80}
+SHORT = tuple(f"{node}.max_steps={steps}" for node, steps in STEPS.items())
+ANOTHER_T = "merge.t=0.3"
+#: Several ranks and workers only where a test looks at them: each imports everything anew.
+ALONE = ("teacher-trained", "judge")
+WORDS = (
+    "stage=all",
+    "recipe=demo",
+    *SHORT,
+    "teacher-pairs.resources.workers=1",
+    *(f"{node}.resources.nodes=1" for node in ALONE),
+)
+LINE = (*WORDS, "launcher=minislurm")
+#: The node whose workers are disturbed.
+NODE = "arabic"
+#: Answers of a worker before it waits to be disturbed: some of its work, and not all.
+SOME = 40
+
+
+class Run(NamedTuple):
+    """A finished run of the demo."""
+
+    work: Path
+
+    def summary(self, node: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(
+            (self.work / "latest" / node / "summary.json").read_text()
+        )
+        return found
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        return {node["name"]: node for node in status(self.work)}
+
+
+def status(work: Path) -> list[dict[str, Any]]:
+    told = command(f"work={work}", "format=json", module="status")
+    assert told.code == 0, told
+    nodes: list[dict[str, Any]] = json.loads(told.out)["nodes"]
+    return nodes
+
+
+def slurm(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+    return done.stdout
+
+
+def wait_for(true: Callable[[], bool], what: str, work: Path, minutes: float) -> None:
+    def look() -> bool:
+        failed = [path.read_text() for path in work.glob("*/failure.json")]
+        assert not failed, failed
+        return true()
+
+    wait_until(look, what, 60 * minutes, 0.5, state=lambda: slurm("squeue"))
+
+
+def worker_words(work: Path) -> dict[int, dict[str, Any]]:
+    """What the workers of the node that is disturbed say of themselves."""
+    files = (work / "latest" / NODE / "progress").glob("*-0000.json")
+    return {word["worker"]: word for word in (json.loads(file.read_text()) for file in files)}
+
+
+def running_workers(work: Path) -> dict[int, str]:
+    """Worker number to the SLURM node it runs on."""
+    jobs = json.loads((work / "latest" / NODE / "jobs.json").read_text())
+    told = slurm(
+        "squeue",
+        "--noheader",
+        "--array",
+        "--states=RUNNING",
+        f"--jobs={jobs['workers']}",
+        "--format=%K|%N",
+    )
+    return {int(row.split("|")[0]): row.split("|")[1] for row in told.splitlines()}
+
+
+def preempt(work: Path, worker: int) -> None:
+    """Let the high partition take every GPU of the node that a worker runs on."""
+    node = running_workers(work)[worker]
+    slurm(
+        "sbatch",
+        "--partition=high",
+        f"--nodelist={node}",
+        "--gpus-per-node=8",
+        "--output=/dev/null",
+        "--mem=1G",
+        "--wrap",
+        "sleep 10",
+    )
+    wait_for(lambda: worker not in running_workers(work), "a worker was preempted", work, 5)
+
+
+def disturb(work: Path) -> None:
+    """Kill one worker with SIGKILL and have the other preempted, both at work."""
+
+    def both_work() -> bool:
+        words = worker_words(work).values()
+        return len([word for word in words if word.get("tokens")]) == 2
+
+    wait_for(both_work, "both workers have answers", work, 30)
+    victim = worker_words(work)[1]
+    supervisor = int(Path(f"/proc/{victim['pid']}/stat").read_text().split()[3])
+    os.kill(supervisor, signal.SIGKILL)
+    preempt(work, 0)
+
+
+@pytest.fixture(scope="module")
+def run(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The demo, run once for all tests of this file."""
+    assert minislurm.exists()
+    work = tmp_path_factory.mktemp("demo") / "work"
+    held = Held(work.parent, SOME, NODE)
+    ended = launch(*WORDS, minislurm_launcher(work.parent, held.variables), f"work={work}")
+    assert ended.code == 0, ended
+    disturb(work)
+    held.let_go()
+    wait_for(lambda: all(node["state"] == "done" for node in status(work)), "all done", work, 25)
+    return Run(work)
+
+
+def test_it_ends_complete_with_every_row_accounted_for(run: Run) -> None:
+    for node in run.status().values():
+        assert node["state"] == "done"
+        assert node["units_done"] == node["units"]
+        assert node["rows_in"] == node["rows_out"] + node["rows_rejected"]
+        summary = run.summary(node["name"])
+        assert sum(summary["rejected"].values()) == node["rows_rejected"]
+    found = run.status()
+    assert found["arabic"]["rows_in"] == found["english"]["rows_out"] > 0
+    assert found["parallel-judged"]["rows_in"] == found["parallel"]["rows_out"] > 0
+
+
+def test_one_worker_was_preempted_and_another_killed(run: Run) -> None:
+    jobs = json.loads((run.work / "latest" / NODE / "rounds/0001.json").read_text())
+    assert len(jobs["assignment"]) == 2
+    ends = slurm(
+        "sacct",
+        "--duplicates",
+        "--noheader",
+        "--allocations",
+        "--parsable2",
+        "--format=JobID,State",
+    )
+    assert re.search(r"\|PREEMPTED", ends), ends
+    assert run.summary(NODE)["rounds"] >= 2
+    first = [
+        json.loads(path.read_text())
+        for path in (run.work / "latest" / NODE / "attempts").glob("r0001-w00000-*.json")
+    ]
+    assert any("SIGTERM" in reason for end in first for reason in end["reasons"]), first
+
+
+def test_sft_ran_on_two_nodes_with_deepspeed(run: Run) -> None:
+    artifact = (run.work / "latest/sft").resolve()
+    # Asked of the engine that ran; its checkpoints go once the model is finished.
+    assert run.summary("sft")["details"]["engine"].startswith("deepspeed zero-")
+    assert not list(artifact.glob("kept/00000/checkpoint-*"))
+    job = json.loads((artifact / "jobs.json").read_text())["workers"]
+    nodes = slurm(
+        "sacct",
+        "--noheader",
+        "--allocations",
+        "--parsable2",
+        "--jobs",
+        job,
+        "--format=NNodes,State",
+    ).splitlines()
+    assert nodes == ["2|COMPLETED"]
+    assert len(list(artifact.glob("progress/00000-*.json"))) == 2
+
+
+def rows_of(work: Path, node: str) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    parts = sorted((work / "latest" / node / "output").glob("part-*.parquet"))
+    return [row for part in parts for row in pq.read_table(part).to_pylist()]
+
+
+def test_the_translations_equal_those_of_an_undisturbed_run(run: Run, tmp_path: Path) -> None:
+    work = tmp_path / "undisturbed"
+    later = (NODE, "sft-tokens", "sft", "merge", "evaluate", "report", "translator-scores")
+    needed = [node for node in run.status() if node not in later]
+    for node in needed:
+        artifact = (run.work / "latest" / node).resolve()
+        shutil.copytree(artifact, work / artifact.name)
+    line = (f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}", *SHORT)
+    ended = launch(*line)
+    assert ended.code == 0, ended
+    assert (work / "latest" / NODE).resolve().name == (run.work / "latest" / NODE).resolve().name
+    assert rows_of(work, NODE) == rows_of(run.work, NODE)
+
+
+def scores(run: Run, node: str) -> dict[str, Any]:
+    found: dict[str, Any] = run.summary(node)["details"]["scores"]
+    return found
+
+
+def test_the_translator_is_far_better_than_its_untrained_base(run: Run) -> None:
+    found = scores(run, "translator-scores")
+    base, tuned = found["base"], found["translator"]
+    assert tuned["bleu"] >= base["bleu"] + 20
+    assert tuned["chrf++"] >= base["chrf++"] + 20
+
+
+def test_the_loss_falls_in_every_fine_tuning(run: Run) -> None:
+    for node in STEPS:
+        details = run.summary(node)["details"]
+        assert details["loss_last"] < 0.5 * details["loss_first"], (node, details)
+
+
+def test_base_tuned_and_merged_are_scored_side_by_side(run: Run) -> None:
+    found = scores(run, "evaluate")
+    assert {"base", "tuned", "merged"} <= set(found)
+
+
+def test_the_report_shows_the_scores_and_every_node(run: Run) -> None:
+    output = run.work / "latest/report/output"
+    page, text = (output / "report.html").read_text(), (output / "report.md").read_text()
+    for word in ("BLEU", "chrF++", "translator", "merged", "<svg"):
+        assert word in page
+    assert "BLEU" in text
+    assert "<script" not in page
+
+
+def test_make_demo_ends_at_once_on_a_finished_run(run: Run) -> None:
+    done = subprocess.run(
+        ["make", "demo", "ARGS=" + " ".join([f"work={run.work}", *SHORT])],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+    )
+    assert done.returncode == 0, done
+    assert "nothing to submit" in done.stdout
+
+
+def submitted_nothing(ended: Ended) -> bool:
+    return ended.code == 0 and "nothing to submit" in ended.out
+
+
+def test_the_same_line_again_submits_nothing(run: Run) -> None:
+    before = slurm("sacct", "--noheader", "--allocations", "--format=JobID").split()
+    assert submitted_nothing(launch(*LINE, f"work={run.work}"))
+    assert slurm("sacct", "--noheader", "--allocations", "--format=JobID").split() == before
+
+
+def plan_with_another_t(run: Run) -> str:
+    told = launch(*LINE, f"work={run.work}", ANOTHER_T, "dry_run=true")
+    assert told.code == 0, told
+    # Behind the commands and the script of the jobs.
+    return told.out.rpartition("\nrecipe ")[2]
+
+
+def to_do(table: str) -> list[str]:
+    return [line.split()[0] for line in table.splitlines() if re.search(r" (stale|new) ", line)]
+
+
+def test_another_t_redoes_merge_evaluate_and_report_only(run: Run) -> None:
+    table = plan_with_another_t(run)
+    assert "stale (t: 0.5 -> 0.3)" in table
+    assert to_do(table) == ["merge", "evaluate", "report"]
+    words = (f"work={run.work}", ANOTHER_T, *SHORT)
+    ended = launch("stage=merge", "recipe=demo", "launcher=local", *words)
+    assert ended.code == 0, ended
+    assert re.findall(r"^\[\d+/\d+\] (\S+): done", ended.out, re.M) == ["merge"]
+    assert to_do(plan_with_another_t(run)) == ["evaluate", "report"]
+    assert submitted_nothing(launch(*LINE, f"work={run.work}"))

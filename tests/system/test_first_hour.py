@@ -1,0 +1,134 @@
+"""What a newcomer stumbled over in a first hour with the README, and may not meet again."""
+
+import json
+import tomllib
+from pathlib import Path
+
+from checkout import ROOT
+from command_line import command, launch, one_row_recipe, recipe
+from test_readme import blocks
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.job_records import AttemptRecord, FailureReason
+from hala_hpc.core.records import NodeConfig, RunNodeRecord, RunRecord
+from hala_hpc.core.run import run_file
+
+MISSED = ", which it waits for, was not finished"
+
+
+def run_of(work: Path, *names: str) -> dict[str, Artifact]:
+    """A folder of a run whose nodes have begun and are not at work."""
+    nodes = tuple(
+        RunNodeRecord(name=name, stage="merge", units=1, artifact=f"{name}-0123456789ab")
+        for name in names
+    )
+    words = {"stage": "all", "recipe": "demo", "work": str(work)}
+    RunRecord(words=words, recipe="demo", nodes=nodes).write(run_file(work))
+    return {node.name: Artifact(work / node.artifact) for node in nodes}
+
+
+def test_nodes_that_only_missed_their_input_do_not_hide_the_one_that_failed(work: Path) -> None:
+    folders = run_of(work, "first", "second", "third")
+    cancelled = FailureReason(text="its only job was cancelled", kind=FailureClass.CANCELLED)
+    first, second = (
+        FailureReason(text=f"{name}{MISSED}", kind=FailureClass.SECONDARY)
+        for name in ("first", "second")
+    )
+    reasons = {"first": [cancelled], "second": [first], "third": [first, second]}
+    for name, artifact in folders.items():
+        artifact.write_config(NodeConfig(node=name, stage="merge", units=1))
+        artifact.write_failure(66, reasons[name])
+    told = command(f"work={work}", module="status").out
+    assert "second, third" in next(line for line in told.splitlines() if "not begun" in line)
+    assert MISSED not in told.split("\n\n", 1)[1]
+    assert "its only job was cancelled" in told
+
+
+def test_status_of_what_was_stopped_says_so_and_how_to_go_on(work: Path) -> None:
+    folders = run_of(work, "first", "second")
+    record = AttemptRecord(code=75, worker=0)
+    record.write(folders["first"].attempt_file("r0001-w00000-1-0"))
+    told = command(f"work={work}", module="status").out
+    rows = {line.split()[0]: line.split()[2] for line in told.splitlines() if " merge " in line}
+    assert rows == {"first": "partial", "second": "new"}
+    assert "nothing is at work; go on with: python -m hala_hpc.launch stage=all" in told
+    told = command(f"work={work}", module="retry").out
+    assert "what is not done goes on with: python -m hala_hpc.launch stage=all" in told
+
+
+def test_logs_of_a_node_that_has_not_begun_name_the_node(work: Path) -> None:
+    run_of(work, "first", "second")
+    told = command(f"work={work}", "node=second", module="logs")
+    assert told.code == 66
+    assert "no worker of node=second has begun" in told.err
+
+
+def test_logs_say_where_nothing_has_failed(tmp_path: Path, work: Path) -> None:
+    assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
+    assert command(f"work={work}", module="logs").out.startswith("nothing has failed; ")
+    assert command(f"work={work}", "node=corpus", module="logs").out.startswith("corpus: worker 0")
+
+
+def test_a_word_with_dashes_is_answered_with_the_word_that_is_meant(work: Path) -> None:
+    told = launch("stage=all", "--dry-run", f"work={work}")
+    assert (told.code, "write dry_run=..., without dashes" in told.err) == (64, True)
+
+
+def test_a_stale_node_names_the_setting_inside_a_table(tmp_path: Path, work: Path) -> None:
+    line = recipe(tmp_path, (ROOT / "hala_hpc/recipes/demo.toml").read_text())
+    node = next(
+        path
+        for path in (launch("stage=arabic", line, f"work={work}", "dry_run=true").out.splitlines())
+        if path.startswith("arabic ")
+    )
+    assert " new " in node
+    settings = {"engine": {"max_model_len": 1024, "max_new_tokens": 255, "hang_limit_s": 9.0}}
+    older = Artifact(work / "arabic-0123456789ab")
+    older.write_config(NodeConfig(node="arabic", stage="translate", units=1, settings=settings))
+    told = launch("stage=arabic", line, f"work={work}", "dry_run=true").out
+    assert "engine.max_new_tokens: 255 -> 256" in told
+    assert "engine.max_model_len" not in told
+    assert "hang_limit_s" not in told
+
+
+def test_a_dry_run_ends_with_the_plan(tmp_path: Path) -> None:
+    told = launch("stage=report-350m", "recipe=hala", "launcher=slurm", f"work={tmp_path}/w")
+    assert told.code != 0
+    plan = launch(
+        "stage=report-350m", "recipe=hala", "launcher=slurm", f"work={tmp_path}/w", "dry_run=true"
+    ).out
+    assert 0 < plan.index("--job-name=") < plan.index("\nnode ") < plan.index("hf download")
+    assert "sbatch" not in plan[plan.index("\nnode ") :]
+
+
+def test_rows_with_fields_of_their_own_are_answered_with_rename(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"q": "Say 1", "a": "1"}\n')
+    line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\n')
+    told = launch("stage=all", line, f"work={tmp_path}/w", "dry_run=true")
+    assert 'rename = { a = "instruction" }' in told.err
+
+
+def test_the_package_alone_names_its_commands() -> None:
+    told = command(module="__main__")
+    assert told.code == 0
+    assert [line.split()[2] for line in told.out.splitlines()][:2] == [
+        "hala_hpc.launch",
+        "hala_hpc.doctor",
+    ]
+    assert command("stage=all", module="__main__").code == 64
+
+
+def test_the_recipe_of_the_readme_is_one(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    assert list(tomllib.loads(text)) == ["mine", "arabic"]
+    (tmp_path / "mine.toml").write_text(text)
+    rows = [{"question": f"What is {n} + {n}?", "answer": f"{2 * n}"} for n in range(50)]
+    (tmp_path / "mine.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    line = ["recipe=mine.toml", "work=w", "launcher=slurm"]
+    plan = launch("stage=all", *line, "dry_run=true", cwd=tmp_path)
+    assert plan.code == 0, plan
+    assert "2 would be submitted" in plan.out
+    assert launch("stage=mine", "recipe=mine.toml", "work=w", cwd=tmp_path).code == 0
+    summary = json.loads((tmp_path / "w/latest/mine/summary.json").read_text())
+    assert (summary["rows_in"], summary["rows_out"]) == (50, 50)
