@@ -12,6 +12,7 @@ COMMANDS = {
     "logs": "why something failed",
     "cancel": "end the jobs of a run",
     "retry": "run again what failed",
+    "verify": "whether everything that is finished is still whole",
 }
 
 

@@ -52,9 +52,21 @@ def launch(arguments: Sequence[str]) -> int:
         if not missing:
             print(f"done: all {len(chosen)} nodes in {line.work}; nothing to submit")
             return OK
+        repair(missing)
         for step in missing.values():
             step.artifact.write_config(step.config(hours.get(step.name)))
         return start(line, chosen)
+
+
+def repair(missing: dict[str, Step]) -> None:
+    """Let finished nodes whose files are not whole be unfinished, as far as they are not whole."""
+    for step in missing.values():
+        if step.state == "damaged":
+            from hala_hpc.jobs.repair import forget_broken_units, forget_node
+
+            print(f"{step.name}: {step.because}: what is not whole is made again")
+            forget_broken_units(step.artifact, step.units)
+            forget_node(step.artifact)
 
 
 def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.file_facts import FaultKind, FileFault, size_faults
 from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, UnitMarker
 
 # A command that plans reads none of these: they are imported where they are read.
@@ -153,6 +154,20 @@ class Artifact:
     def write_summary(self, summary: NodeSummary) -> None:
         """Mark the node as done."""
         summary.write(self.summary_file)
+
+    def output_faults(self, summary: NodeSummary) -> list[FileFault]:
+        """The files of the output that are not as the summary says, by their sizes.
+
+        Of a summary that lists no files, which was written before summaries did, only whether
+        there is an output at all.
+        """
+        if summary.files is not None:
+            return size_faults(self.output, summary.files)
+        return [] if self.output.is_dir() else [FileFault(FaultKind.MISSING, self.output)]
+
+    def unit_faults(self, marker: UnitMarker) -> list[FileFault]:
+        """The files of a finished unit that are not as its marker says, by their sizes."""
+        return size_faults(self.unit_folder(marker.unit), marker.files)
 
     def mark(self, unit: int) -> UnitMarker | None:
         """The marker of a unit; None if the unit is not done."""

@@ -129,6 +129,8 @@ class UnitMarker(RowCounts):
     host: str = ""
     files: dict[str, int] = Field(default_factory=dict)
     """Size in bytes of each file of the unit."""
+    sha256: dict[str, str] = Field(default_factory=dict)
+    """Digest of each file; empty in markers up to November 2026."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Versions of the libraries that made it."""
     commit: str = ""
@@ -196,6 +198,10 @@ class NodeSummary(RowCounts):
     rounds: int = 0
     because: tuple[str, ...] = ()
     """What later rounds did differently from the first, and why."""
+    files: dict[str, int] | None = None
+    """Size in bytes of each file of the output; None in summaries up to November 2026."""
+    sha256: dict[str, str] = Field(default_factory=dict)
+    """Digest of each file of the output."""
 
 
 class RunNodeRecord(Record):

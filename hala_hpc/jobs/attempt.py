@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from typing import Any
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
+from hala_hpc.core.file_facts import FileFault, unexpected_files
+from hala_hpc.core.fingerprint import path_fingerprint
 from hala_hpc.core.job_records import ErrorReport
 from hala_hpc.core.records import NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
@@ -30,6 +33,9 @@ from hala_hpc.engines.models.node_local import LocalWeights
 from hala_hpc.jobs.failures.classify import failure_facts
 from hala_hpc.jobs.node_health import check_node
 from hala_hpc.jobs.output import JobOut, report_mistakes
+
+#: Files that an error names of an input that is not whole.
+TOLD_FAULTS = 3
 
 
 @dataclass(frozen=True)
@@ -65,19 +71,61 @@ class JobInputs:
         name, _, rest = reference[1:].partition("/")
         artifact = self.artifact(name)
         path = artifact.output / rest
+        broken = [fault.text for fault in input_faults(artifact) if is_within(fault.path, path)]
         if artifact.summary() is None or not path.exists():
+            broken = [f"{path} or the mark beside it is missing"]
+        if broken:
             raise UserError(
-                f"input {reference} is not complete: {path} or the mark beside it is missing; "
-                "run the same line again with stage=all",
+                f"input {reference} is not complete: {'; '.join(broken[:TOLD_FAULTS])}; give the "
+                "line of the launch again with stage=all, which makes again what is missing",
                 NO_INPUT,
             )
         return str(path)
+
+    def require_unchanged(self) -> None:
+        """Raise UserError (NO_INPUT) for a file or folder that changed since the launch."""
+        for name, facts in self.config.inputs.items():
+            if not facts.path:
+                continue
+            path = Path(facts.path)
+            if not path.exists():
+                problem = "is gone"
+            elif path_fingerprint(path) != facts.fingerprint:
+                problem = "has changed since the launch"
+            else:
+                continue
+            raise UserError(
+                f"input {name}: {path} {problem}; nothing of it was taken. Put it back as it was, "
+                "or give the line of the launch again: another input makes another result",
+                NO_INPUT,
+            )
 
     def summary(self, reference: str) -> NodeSummary | None:
         """Summary of the node behind `@node`; None for anything else."""
         if not reference.startswith("@"):
             return None
         return self.artifact(reference[1:].partition("/")[0]).summary()
+
+
+@cache
+def input_faults(artifact: Artifact) -> list[FileFault]:
+    """What is wrong with the output of an input node, by names and sizes; one look at it a process.
+
+    A file beside those that its summary lists counts, too: it would be read as rows. Beside those
+    of a model it does not: people put a chat template there.
+    """
+    summary = artifact.summary()
+    if summary is None:
+        return []
+    faults = artifact.output_faults(summary)
+    if summary.files is not None and find_stage(summary.stage).produces != "model":
+        faults += unexpected_files(artifact.output, summary.files)
+    return faults
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies in it."""
+    return path == folder or folder in path.parents
 
 
 def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
@@ -121,6 +169,7 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
         if stage.resources.gpus_per_node:
             check_node(stage.resources, artifact.folder)
         with LocalWeights(stage.resources.weights_to) as local:
+            inputs_of(artifact, config).require_unchanged()
             stage.inputs = replace(
                 inputs_of(artifact, config), local=local, models=models_of(stage)
             )

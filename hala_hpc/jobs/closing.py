@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -13,6 +13,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
+from hala_hpc.core.file_facts import digests_in, identity, sizes_in
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.job_records import FailureReason
 from hala_hpc.core.records import NodeConfig, NodeSummary, UnitMarker
@@ -20,6 +21,7 @@ from hala_hpc.core.stage import Facts
 from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
 from hala_hpc.jobs.failures.evidence import note_failures
+from hala_hpc.jobs.repair import forget_broken_units, remove_folder
 from hala_hpc.jobs.round_end import hopeless, last_words, without_inputs
 
 
@@ -44,8 +46,10 @@ def close(artifact: Artifact) -> Verdict:
         # The gate may have been killed since it wrote that.
         remove_private_files(artifact)
         return Verdict("done")
-    missing = artifact.missing_units(config.units)
-    if not missing:
+    broken = forget_broken_units(artifact, config.units)
+    for fault in broken:
+        print(f"{fault.text}: its unit is made again", flush=True)
+    if not broken and not artifact.missing_units(config.units):
         try:
             summarize(artifact, config)
         except UserError as error:
@@ -79,17 +83,34 @@ def summarize(artifact: Artifact, config: NodeConfig) -> None:
     details, taken_out = stage.collect(marks, folders, temporary), dict[str, int]()
     if isinstance(details, Collected):
         details, taken_out = details.details, details.rejected
-    if artifact.output.exists():
-        shutil.rmtree(artifact.output)
-    claim_folder(temporary, artifact.output)
     summary = add_up(config, marks, taken_out)
+    sizes = sizes_in(temporary)
+    digests = digests_of_output(artifact, marks, temporary, sizes)
+    if artifact.output.exists():
+        remove_folder(artifact, artifact.output)
+    claim_folder(temporary, artifact.output)
     of_the_node = {
+        "files": sizes,
+        "sha256": digests,
         "details": details,
         "seconds_wall": round(time.time() - first_began(artifact), 3),
         "rounds": artifact.last_round(),
         "because": tuple(changes_of(artifact)),
     }
     artifact.write_summary(summary.model_copy(update=of_the_node))
+
+
+def digests_of_output(
+    artifact: Artifact, marks: list[UnitMarker], output: Path, names: Iterable[str]
+) -> dict[str, str]:
+    """SHA-256 of each file of an output: those of units are linked, and known by their markers."""
+    known: dict[tuple[int, int], str] = {}
+    for mark in marks:
+        folder = artifact.unit_folder(mark.unit)
+        known |= {identity(folder / name): digest for name, digest in mark.sha256.items()}
+    found = {name: known.get(identity(output / name), "") for name in names}
+    unknown = [name for name, digest in found.items() if not digest]
+    return found | digests_in(output, unknown)
 
 
 def require_marker(artifact: Artifact, unit: int) -> UnitMarker:

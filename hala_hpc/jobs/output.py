@@ -13,12 +13,14 @@ from typing import Any, NoReturn
 from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, LeaseLost, Retry
+from hala_hpc.core.file_facts import digests_in, sizes_in
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.job_records import ErrorReport, Progress
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.stage import Stage
+from hala_hpc.core.stage import Facts, Stage
 from hala_hpc.core.versions import versions
 from hala_hpc.jobs.failures.classify import failure_facts
+from hala_hpc.jobs.repair import remove_folder
 
 #: What is looked at of a worker's log to tell why an engine died.
 LOG_TAIL_BYTES = 262_144
@@ -83,17 +85,16 @@ class JobOut:
         facts.verify()
         published = self.artifact.unit_folder(unit)
         if not claim_folder(folder, published):
-            # An attempt before this one published the unit and was ended before its mark.
-            facts = self.stage.check(unit, published)
-            facts.verify()
-        files = [path for path in sorted(published.rglob("*")) if path.is_file()]
+            facts = self.take_over(unit, facts)
+        sizes = sizes_in(published)
         marker = UnitMarker(
             unit=unit,
             **facts.as_dict(),
             seconds=round(time.monotonic() - self.unit_began, 3),
             attempt=self.attempt,
             host=socket.gethostname(),
-            files={str(path.relative_to(published)): path.stat().st_size for path in files},
+            files=sizes,
+            sha256=digests_in(published, sizes),
             versions=versions(),
             commit=os.environ.get("HALA_COMMIT", ""),
         )
@@ -103,6 +104,25 @@ class JobOut:
         with self._counting:
             self.unit_began = time.monotonic()
             self.units_done += 1
+
+    def take_over(self, unit: int, own: Facts) -> Facts:
+        """What counts of a unit whose place is taken, while this attempt has made it as well.
+
+        An attempt before this one published it and was ended before its marker: that is kept where
+        it is good. Where it is not, as files were lost since, this attempt's own takes its place.
+        """
+        published = self.artifact.unit_folder(unit)
+        try:
+            facts = self.stage.check(unit, published)
+            facts.verify()
+        except Exception:
+            if self.artifact.mark(unit) is not None:
+                raise
+            remove_folder(self.artifact, published)
+            if not claim_folder(self.folder(unit), published):
+                raise
+            return own
+        return facts
 
     def require_lease(self) -> None:
         """Leave when a newer attempt of the same worker has begun."""

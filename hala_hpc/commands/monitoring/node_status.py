@@ -10,8 +10,10 @@ from typing import Any
 
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.backends.slurm.pending_reasons import plain_reason
+from hala_hpc.commands.planning.plan import told_faults
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.run import RunNode, input_folders
 from hala_hpc.jobs.attempt_records import has_records
@@ -43,6 +45,8 @@ class WhyKind(StrEnum):
     ROOM = "room"
     """The cluster takes no more jobs of this user."""
     FAILED = "failed"
+    DAMAGED = "damaged"
+    """It was finished, and its files are not whole any more."""
     INPUT_FAILED = "input_failed"
     """It never began, as a node that it takes in has failed."""
 
@@ -73,7 +77,7 @@ class NodeStatus:
     name: str
     stage: str
     state: str
-    """done, partial, running, waiting, failed, new or stale."""
+    """done, damaged, partial, running, waiting, failed, new or stale."""
     units: int
     units_done: int
     rows_in: int
@@ -125,7 +129,7 @@ def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = N
 def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
     """One word. Marks on the disk come before what the scheduler says."""
     if artifact.summary() is not None:
-        return "done"
+        return "damaged" if faults_of(artifact) else "done"
     if any(row.state == "running" for row in seen) or artifact.is_alive():
         return "running"
     if seen:
@@ -135,6 +139,13 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
     if waits_for_room(artifact):
         return "waiting"
     return "partial" if done or has_records(artifact) else "new"
+
+
+@cache
+def faults_of(artifact: Artifact) -> list[FileFault]:
+    """What is wrong with the output of a finished node, by sizes; one look at it a command."""
+    summary = artifact.summary()
+    return artifact.output_faults(summary) if summary else []
 
 
 def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
@@ -147,8 +158,8 @@ def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
 
 def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
     """Why a node waits, or some of its workers do, or why it failed."""
-    if state == "failed":
-        return why_failed(artifact)
+    if state in ("failed", "damaged"):
+        return why_failed(artifact) if state == "failed" else why_damaged(artifact)
     workers = [row for row in waiting if not row.name.startswith("gate-")]
     if state == "running":
         # The gate of a node at work waits for its workers, which is as it should be.
@@ -161,6 +172,12 @@ def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
         return Why(WhyKind.ROOM, ROOM)
     gate = why_pending(artifact, waiting)
     return Why(WhyKind.GATE, f"the workers have ended; its gate: {gate.reason}")
+
+
+def why_damaged(artifact: Artifact) -> Why:
+    """What is wrong with the files of a node that was finished."""
+    told = told_faults(faults_of(artifact))
+    return Why(WhyKind.DAMAGED, f"{told}; the line of the launch makes again what is not whole")
 
 
 def why_failed(artifact: Artifact) -> Why:

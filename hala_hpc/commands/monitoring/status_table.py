@@ -88,7 +88,7 @@ def verb(node: NodeStatus) -> str:
     """What a node does."""
     if node.state == "running":
         return f"runs, and {node.workers_waiting} more workers wait"
-    return "has failed" if node.state == "failed" else "waits"
+    return {"failed": "has failed", "damaged": "is damaged"}.get(node.state, "waits")
 
 
 def when(start: str) -> str:

@@ -91,7 +91,7 @@ def share_done(step: Step) -> float:
 
 def is_begun(step: Step) -> bool:
     """Whether jobs of a node may have run."""
-    return step.state in ("partial", "done")
+    return step.state in ("partial", "damaged", "done")
 
 
 def is_alike(older: Artifact, step: Step) -> bool:

@@ -89,10 +89,10 @@ def some(names: list[str]) -> str:
 
 
 def describe_state(step: Step) -> str:
-    """`done`, `partial (37/64)`, `new`, or `stale (t: 0.5 -> 0.7)`."""
+    """`done`, `partial (37/64)`, `new`, `stale (t: 0.5 -> 0.7)` or `damaged (what is wrong)`."""
     if step.state == "partial":
         return f"partial ({step.done_units}/{step.units})"
-    return f"stale ({step.because})" if step.because else step.state
+    return f"{step.state} ({step.because})" if step.because else step.state
 
 
 def describe_resources(resources: Resources) -> str:

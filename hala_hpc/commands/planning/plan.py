@@ -1,12 +1,13 @@
 """What a line asks for, compared with what is on the disk. Reads small files only."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
 from hala_hpc.core.node import Node
 from hala_hpc.core.records import PATH_INPUT, InputFacts, NodeConfig, NodeSummary
@@ -25,10 +26,11 @@ class Step:
     inputs: dict[str, InputFacts]
     """Node name or path of each input: its kind of product, artifact folder and fingerprint."""
     state: str
-    """done, partial, new or stale."""
+    """done, damaged, partial, new or stale."""
     done_units: int = 0
     because: str = ""
-    """For a stale node: what changed since the newest older result."""
+    """For a stale node: what changed since the newest older result; for a damaged one: what is
+    wrong with its files."""
     older: Artifact | None = None
     """For a stale node: the newest older result."""
 
@@ -105,8 +107,11 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path])
     artifact = Artifact(work / f"{node.name}-{print_}")
     units = node.stage(node.settings, PlanInputs(inputs, work)).plan()
     state, done, because, newest = "new", 0, "", None
-    if artifact.summary() is not None:
+    if (summary := artifact.summary()) is not None:
         state, done = "done", units
+        if faults := artifact.output_faults(summary):
+            state, done = "damaged", whole_units(artifact)
+            because = told_faults(faults)
     elif artifact.config_file.exists():
         state, done = "partial", len(artifact.done_units())
     else:
@@ -114,6 +119,18 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path])
         because = describe_changes(newest.config(), node, inputs) if newest else ""
         state = "stale" if newest else "new"
     return Step(node, artifact, print_, units, inputs, state, done, because, newest)
+
+
+def whole_units(artifact: Artifact) -> int:
+    """How many finished units have all their files, by the sizes in their markers."""
+    markers = (artifact.mark(unit) for unit in artifact.done_units())
+    return sum(not artifact.unit_faults(marker) for marker in markers if marker)
+
+
+def told_faults(faults: Sequence[FileFault]) -> str:
+    """The first of some faults, and how many more there are."""
+    more = f" and {len(faults) - 1} more files" if len(faults) > 1 else ""
+    return f"{faults[0].text}{more}"
 
 
 def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, InputFacts]:

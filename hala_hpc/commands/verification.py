@@ -1,0 +1,176 @@
+"""One node of a run, held against what was written down of it when it was finished."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import UserError
+from hala_hpc.core.file_facts import (
+    DigestReader,
+    FileFault,
+    digest_faults,
+    size_faults,
+    unexpected_files,
+)
+from hala_hpc.core.fingerprint import path_fingerprint
+from hala_hpc.core.records import NodeConfig, NodeSummary, UnitMarker
+from hala_hpc.core.run import RunNode
+from hala_hpc.jobs.repair import forget_node, forget_unit
+
+
+@dataclass
+class NodeReport:
+    """What was found of one node."""
+
+    node: RunNode
+    state: str = "new"
+    """whole, damaged, unfinished or new."""
+    files: int = 0
+    """Files that were read."""
+    size_bytes: int = 0
+    broken_units: list[int] = field(default_factory=list)
+    is_output_broken: bool = False
+    faults: list[str] = field(default_factory=list)
+    """What is not whole, for people."""
+    notes: list[str] = field(default_factory=list)
+    """What is no fault of the files."""
+    reader: DigestReader = field(default_factory=DigestReader)
+
+    @property
+    def name(self) -> str:
+        """Name of the node."""
+        return self.node.name
+
+    @property
+    def artifact(self) -> Artifact:
+        """Its folder."""
+        return self.node.artifact
+
+    def count(self, sizes: dict[str, int]) -> None:
+        """Count files that were read."""
+        self.files += len(sizes)
+        self.size_bytes += sum(sizes.values())
+
+
+def verify_node(node: RunNode) -> NodeReport:
+    """Read all files of a node again: units, output, and the inputs that it names."""
+    report = NodeReport(node)
+    try:
+        config, summary = node.artifact.config(), node.artifact.summary()
+    except UserError as error:
+        report.state, report.faults = "damaged", list(error.mistakes)
+        return report
+    if config is None:
+        return report
+    markers = verify_units(report)
+    if summary is not None:
+        verify_output(report, summary)
+        verify_counts(report, config, summary, markers)
+        verify_inputs(report, config)
+    whole = "unfinished" if summary is None else "whole"
+    report.state = "damaged" if report.faults else whole
+    return report
+
+
+def verify_units(report: NodeReport) -> list[UnitMarker]:
+    """Hold the files of all finished units against their markers; the markers that are sound."""
+    artifact, sound = report.artifact, []
+    for unit in artifact.done_units():
+        try:
+            marker = artifact.mark(unit)
+        except UserError as error:
+            report.broken_units.append(unit)
+            report.faults += error.mistakes
+            continue
+        if marker is None:
+            continue
+        folder = artifact.unit_folder(unit)
+        report.count(marker.files)
+        faults = size_faults(folder, marker.files)
+        faults += digest_faults(folder, marker.sha256, report.reader)
+        if faults:
+            report.broken_units.append(unit)
+            report.faults += told(faults)
+        else:
+            sound.append(marker)
+    return sound
+
+
+def verify_output(report: NodeReport, summary: NodeSummary) -> None:
+    """Hold the output against the summary."""
+    output = report.artifact.output
+    if summary.files is None:
+        report.notes.append(
+            "its summary lists no files, as it was written by an older version: only the files of "
+            "its units were read"
+        )
+        return
+    report.count(summary.files)
+    faults = size_faults(output, summary.files) + digest_faults(
+        output, summary.sha256, report.reader
+    )
+    report.is_output_broken = bool(faults)
+    report.faults += told(faults)
+    report.notes += told(unexpected_files(output, summary.files))
+
+
+def verify_counts(
+    report: NodeReport, config: NodeConfig, summary: NodeSummary, markers: list[UnitMarker]
+) -> None:
+    """Rows in are rows out and rows rejected, and all units are counted."""
+    missing = report.artifact.missing_units(config.units)
+    if missing:
+        report.faults.append(f"{len(missing)} of {config.units} units have no marker")
+        report.is_output_broken = True
+        return
+    counts: Counter[str] = Counter()
+    for marker in markers:
+        counts["in"] += marker.rows_in
+        counts["all"] += marker.rows_out + marker.rows_rejected
+    if len(markers) < config.units:
+        return
+    told_rows = summary.rows_out + summary.rows_rejected
+    if not summary.rows_in == told_rows == counts["in"] == counts["all"]:
+        report.is_output_broken = True
+        report.faults.append(
+            f"its summary counts {summary.rows_in} rows in and {told_rows} out or rejected, its "
+            f"units {counts['in']} and {counts['all']}"
+        )
+
+
+def verify_inputs(report: NodeReport, config: NodeConfig) -> None:
+    """Say which inputs are no longer what the node was made of."""
+    work = report.artifact.folder.parent
+    for name, facts in config.inputs.items():
+        if facts.artifact:
+            made = Artifact(work / facts.artifact).config()
+            if made is None:
+                report.notes.append(f"input {name} is gone: {work / facts.artifact}")
+            elif made.fingerprint and made.fingerprint != facts.fingerprint:
+                report.faults.append(
+                    f"input {name} is another result: {made.fingerprint} instead of "
+                    f"{facts.fingerprint}"
+                )
+        elif facts.path and not Path(facts.path).exists():
+            report.notes.append(f"input {name} is gone: {facts.path}")
+        elif facts.path and path_fingerprint(Path(facts.path)) != facts.fingerprint:
+            report.notes.append(
+                f"input {facts.path} has changed since: the line of the launch makes another result"
+            )
+
+
+def repair(report: NodeReport) -> list[str]:
+    """Forget the units and the output that are not whole; what was done, for people."""
+    for unit in report.broken_units:
+        forget_unit(report.artifact, unit)
+    done = [f"{len(report.broken_units)} units are forgotten"] if report.broken_units else []
+    if report.is_output_broken or report.broken_units:
+        forget_node(report.artifact)
+        done.append("its gate gathers its units again")
+    return done or ["nothing that the line of the launch could make again"]
+
+
+def told(faults: list[FileFault]) -> list[str]:
+    """Faults for people."""
+    return [fault.text for fault in faults]

@@ -1,0 +1,136 @@
+"""What a finished folder holds, file by file: sizes and digests, and whether they still fit."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+#: Files that are read at once for their digests: one reader alone is slower than a file system.
+READERS = 8
+
+
+class FaultKind(StrEnum):
+    """What is wrong with a file that was promised."""
+
+    MISSING = "missing"
+    SIZE = "size"
+    DIGEST = "digest"
+    UNREADABLE = "unreadable"
+    UNEXPECTED = "unexpected"
+    """Nobody promised it."""
+
+
+@dataclass(frozen=True)
+class FileFault:
+    """A file that is not what was written down when its folder was finished."""
+
+    kind: FaultKind
+    path: Path
+    detail: str = ""
+
+    @property
+    def text(self) -> str:
+        """For people, with the path."""
+        told = {
+            FaultKind.MISSING: "is missing",
+            FaultKind.SIZE: "has another size",
+            FaultKind.DIGEST: "has the right size and another content",
+            FaultKind.UNREADABLE: "cannot be read",
+            FaultKind.UNEXPECTED: "was not there when the folder was finished",
+        }[self.kind]
+        return f"{self.path} {told}{f': {self.detail}' if self.detail else ''}"
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Bytes of every file under a folder, by its path relative to the folder, in order."""
+    sizes = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if path.is_file():
+                sizes[str(path.relative_to(folder))] = path.stat().st_size
+    return dict(sorted(sizes.items()))
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits, as `sha256sum` prints it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_in(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of some files of a folder, by their paths relative to it."""
+    listed = list(names)
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
+        digests = readers.map(lambda name: digest_of(folder / name), listed)
+        return dict(zip(listed, digests, strict=True))
+
+
+def size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
+    """The files that are missing or have another size; nothing is read."""
+    faults = []
+    for name, size in sizes.items():
+        path = folder / name
+        try:
+            found = path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            faults.append(FileFault(FaultKind.MISSING, path))
+            continue
+        except OSError as error:
+            faults.append(FileFault(FaultKind.UNREADABLE, path, f"{error.strerror}"))
+            continue
+        if found != size:
+            told = f"{found} bytes instead of {size}"
+            faults.append(FileFault(FaultKind.SIZE, path, told))
+    return faults
+
+
+def unexpected_files(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
+    """The files under a folder that nobody promised; names that begin with a dot do not count."""
+    return [
+        FileFault(FaultKind.UNEXPECTED, folder / name)
+        for name in sizes_in(folder)
+        if name not in sizes and not Path(name).name.startswith(".")
+    ]
+
+
+class DigestReader:
+    """Reads files for their digests: one with several names once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, int], str] = {}
+
+    def digest_of(self, path: Path) -> str:
+        """SHA-256 of a file. Raises OSError."""
+        name = identity(path)
+        if name not in self.known:
+            self.known[name] = digest_of(path)
+        return self.known[name]
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """What all names of one file have in common. Raises OSError."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
+
+
+def digest_faults(
+    folder: Path, digests: Mapping[str, str], reader: DigestReader
+) -> list[FileFault]:
+    """The files whose content is another; every file is read, missing ones are left out."""
+
+    def look(name: str) -> FileFault | None:
+        path = folder / name
+        try:
+            is_same = reader.digest_of(path) == digests[name]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return FileFault(FaultKind.UNREADABLE, path, f"{error.strerror}")
+        return None if is_same else FileFault(FaultKind.DIGEST, path)
+
+    with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
+        return [fault for fault in readers.map(look, digests) if fault]

@@ -1,0 +1,195 @@
+"""Results are verified, not remembered: what was lost of a finished run is made again.
+
+What is on the disk is counted here by pyarrow and hashlib alone.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command_line import command, launch, recipe
+from slow_run import SMALL
+
+ROWS = 40
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two nodes: `first` of four units, and `second` that reads it."""
+    folder = tmp_path_factory.mktemp("finished")
+    lines = [
+        json.dumps({"instruction": f"Say the number {number}", "output": f"It is {number}."})
+        for number in range(ROWS)
+    ]
+    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "more.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    done = launch(*line(folder / "work", folder))
+    assert done.code == 0, done.err
+    return folder
+
+
+def line(work: Path, folder: Path) -> list[str]:
+    text = f"""
+[first]
+stage = "prepare"
+data = "{folder}/rows.jsonl"
+units = 4
+{SMALL}
+[second]
+stage = "prepare"
+data = "{folder}/more.jsonl"
+units = 1
+{SMALL}
+"""
+    return ["stage=all", recipe(folder, text), f"work={work}", "launcher=local"]
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run with nothing damaged yet."""
+    shutil.copytree(finished / "work", tmp_path / "work", symlinks=True)
+    return tmp_path / "work"
+
+
+def node(work: Path, name: str = "first") -> Path:
+    return (work / "latest" / name).resolve()
+
+
+def rows_on_disk(work: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(part).num_rows for part in node(work).glob("output/*.parquet"))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+def part(work: Path, number: int, place: str = "output") -> Path:
+    folder = node(work) / place
+    return sorted(folder.rglob("part-*.parquet"))[number]
+
+
+def heal(work: Path, finished: Path) -> None:
+    done = launch(*line(work, finished))
+    assert done.code == 0, done
+    assert rows_on_disk(work) == ROWS
+    summary = json.loads((node(work) / "summary.json").read_text())
+    assert (summary["rows_in"], summary["rows_out"], summary["rows_rejected"]) == (ROWS, ROWS, 0)
+    assert summary["sha256"] == digests(node(work) / "output")
+
+
+def lose_a_part_of_the_output(work: Path) -> None:
+    part(work, 1).unlink()
+
+
+def cut_a_part_of_the_output(work: Path) -> None:
+    cut = part(work, 1)
+    cut.write_bytes(cut.read_bytes()[:-9])
+
+
+def lose_the_output(work: Path) -> None:
+    shutil.rmtree(node(work) / "output")
+
+
+def lose_summary_output_and_a_part_of_a_unit(work: Path) -> None:
+    (node(work) / "summary.json").unlink()
+    shutil.rmtree(node(work) / "output")
+    part(work, 2, "units").unlink()
+
+
+def lose_a_marker_and_cut_its_unit(work: Path) -> None:
+    (node(work) / "summary.json").unlink()
+    (node(work) / "done" / "00002.json").unlink()
+    cut = part(work, 2, "units")
+    whole = cut.read_bytes()
+    # Its other name, in the output, stays as it is.
+    cut.unlink()
+    cut.write_bytes(whole[:-9])
+
+
+def lose_all_units_and_the_output(work: Path) -> None:
+    shutil.rmtree(node(work) / "units")
+    shutil.rmtree(node(work) / "output")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lose_a_part_of_the_output,
+        cut_a_part_of_the_output,
+        lose_the_output,
+        lose_summary_output_and_a_part_of_a_unit,
+        lose_a_marker_and_cut_its_unit,
+        lose_all_units_and_the_output,
+    ],
+)
+def test_the_same_line_makes_again_what_was_lost(
+    damage: Callable[[Path], None], run: Path, finished: Path
+) -> None:
+    damage(run)
+    heal(run, finished)
+    again = launch(*line(run, finished))
+    assert (again.code, "nothing to submit" in again.out) == (0, True)
+
+
+def test_status_and_dry_run_name_a_finished_node_whose_files_are_gone(
+    run: Path, finished: Path
+) -> None:
+    lost = part(run, 1)
+    lost.unlink()
+    told = command(f"work={run}", "format=json", module="status")
+    states = {one["name"]: one for one in json.loads(told.out)["nodes"]}
+    assert (states["first"]["state"], states["second"]["state"]) == ("damaged", "done")
+    assert lost.name in states["first"]["why"]
+    plan = launch(*line(run, finished), "dry_run=true")
+    assert "damaged" in plan.out
+    assert lost.name in plan.out
+
+
+def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path) -> None:
+    whole = digests(node(run) / "output")
+    changed = part(run, 3)
+    data = bytearray(changed.read_bytes())
+    data[40] ^= 1
+    # In place, so that the name in the unit's folder has it, too.
+    changed.write_bytes(data)
+    assert "nothing to submit" in launch(*line(run, finished)).out, "sizes alone do not tell"
+    told = command(f"work={run}", module="verify")
+    assert told.code == 65
+    assert str(changed) in told.out
+    mended = command(f"work={run}", "repair=true", module="verify")
+    assert mended.code == 0, mended
+    heal(run, finished)
+    assert digests(node(run) / "output") == whole
+    sound = command(f"work={run}", module="verify")
+    assert sound.code == 0, sound.out
+
+
+def test_a_node_is_not_made_of_an_input_that_changed_since_the_launch(tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text('{"instruction": "Say 1", "output": "1"}\n')
+    words = [
+        "stage=all",
+        recipe(tmp_path, f'[first]\nstage="prepare"\ndata="{data}"\nunits=1\n{SMALL}\n'),
+        f"work={tmp_path / 'work'}",
+        "launcher=local",
+    ]
+    # The data change when the launch has planned and its job has not begun.
+    another = json.dumps({"instruction": "Say 2", "output": "2"})
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "if 'hala_hpc.jobs.attempt' in sys.orig_argv:\n"
+        f"    open({str(data)!r}, 'a').write({another + chr(10)!r})\n"
+    )
+    done = launch(*words, PYTHONPATH=str(tmp_path))
+    assert done.code == 66, done
+    assert str(data) in done.err
+    assert not list((tmp_path / "work").glob("first-*/summary.json"))
