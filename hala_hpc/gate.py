@@ -10,6 +10,7 @@ if __name__ == "__main__":
     start_quickly()
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -36,6 +37,7 @@ def gate(folder: str, number: int | None = None) -> None:
     run that had no room before.
     """
     os.umask(0o077)
+    heed_no_signal()
     artifact = Artifact(Path(folder))
     code = close_or_submit(artifact, number)
     try:
@@ -45,6 +47,16 @@ def gate(folder: str, number: int | None = None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def heed_no_signal() -> None:
+    """Go on with what takes seconds when the scheduler takes the node or the time is short.
+
+    A gate that ended at once would count as failed, and SLURM would cancel who waits for it. One
+    that is killed before it is done is requeued. Commands that it starts ignore signals, too.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def close_or_submit(artifact: Artifact, number: int | None) -> int:

@@ -20,7 +20,7 @@ from hala_hpc.commands.command_line import Line, read_line, report_mistakes
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
-from hala_hpc.core.lease import work_lease
+from hala_hpc.core.lease import WorkLease, work_lease
 from hala_hpc.core.paths import is_path
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.records import RunNodeRecord, RunRecord
@@ -47,7 +47,7 @@ def launch(arguments: Sequence[str]) -> int:
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
     make_work_folder(line.work)
-    with work_lease(line.work):
+    with work_lease(line.work) as lease:
         write_run(line, chosen, hours)
         if not missing:
             print(f"done: all {len(chosen)} nodes in {line.work}; nothing to submit")
@@ -55,7 +55,7 @@ def launch(arguments: Sequence[str]) -> int:
         repair(missing)
         for step in missing.values():
             step.artifact.write_config(step.config(hours.get(step.name)))
-        return start(line, chosen)
+        return start(line, chosen, lease)
 
 
 def repair(missing: dict[str, Step]) -> None:
@@ -205,13 +205,13 @@ def with_absolute_files(words: dict[str, str]) -> dict[str, str]:
     }
 
 
-def start(line: Line, chosen: dict[str, Step]) -> int:
+def start(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
     """Run the missing nodes here, or submit them, each waiting for the gates of its inputs."""
     if line.launcher.backend == "local":
         from hala_hpc.commands.planning.run_local import run_steps
     else:
         from hala_hpc.commands.planning.run_slurm import submit_steps as run_steps
-    return run_steps(line, chosen)
+    return run_steps(line, chosen, lease)
 
 
 def main() -> None:

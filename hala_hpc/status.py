@@ -24,6 +24,7 @@ from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.records import RunRecord
 from hala_hpc.core.run import RunNode, read_run, run_file, work_folder
 from hala_hpc.jobs.gpu_hours import hours_in
+from hala_hpc.jobs.spec import is_named_after
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -151,8 +152,8 @@ def read_status(words: dict[str, str], witness: SchedulerWitness) -> RunStatus:
     found = []
     for node in nodes:
         ids = set(node.artifact.job_ids())
-        living = [row for row in queue if row.id in ids]
-        status = node_status(node, living, hours.get(node.artifact))
+        living = [row for row in queue if row.id in ids and is_named_after(node.artifact, row.name)]
+        status = node_status(node, living, hours.get(node.artifact), not witness.problem)
         step = steps.get(node.name)
         begun = step is None or step.state not in ("new", "stale")
         found.append(status if begun else replace(status, state=str(step and step.state)))

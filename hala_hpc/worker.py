@@ -68,7 +68,9 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
             signal.signal(number, self.heed_signal)
         if self.rank == 0:
-            WorkerLease(attempt=self.attempt).write(self.artifact.lease_file(self.worker))
+            WorkerLease(attempt=self.attempt, round=self.name.round).write(
+                self.artifact.lease_file(self.worker)
+            )
         memory = memory_record()
         status = self.run_child()
         code, after = explain(status), memory_record()
@@ -204,6 +206,10 @@ def work(artifact: str, worker: int) -> None:
         print(f"{artifact} is no artifact: config.json is missing", file=sys.stderr)
         os._exit(NO_INPUT)
     os.umask(0o077)
+    asked = os.environ.get("HALA_ROUND", "")
+    if asked and int(asked) != Artifact(folder).last_round():
+        print(f"round {asked} of {folder.name} is over: nothing to do", file=sys.stderr)
+        os._exit(OK)
     code = Supervisor(Artifact(folder), worker).run()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.errors import NO_INPUT, Retry, UserError
 from hala_hpc.core.file_facts import FaultKind, FileFault, size_faults
 from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, UnitMarker
+from hala_hpc.core.server_clock import age_s
 
 # A command that plans reads none of these: they are imported where they are read.
 if TYPE_CHECKING:
@@ -151,9 +152,9 @@ class Artifact:
         """The summary of the node; None if the node is not done."""
         return NodeSummary.read(self.summary_file)
 
-    def write_summary(self, summary: NodeSummary) -> None:
-        """Mark the node as done."""
-        summary.write(self.summary_file)
+    def write_summary(self, summary: NodeSummary) -> bool:
+        """Mark the node as done unless it is; True if this call did."""
+        return summary.claim(self.summary_file)
 
     def output_faults(self, summary: NodeSummary) -> list[FileFault]:
         """The files of the output that are not as the summary says, by their sizes.
@@ -208,9 +209,18 @@ class Artifact:
             )
         return newest
 
-    def write_round(self, value: Round) -> None:
-        """Write down what was decided for a round."""
-        value.write(self.round_file(value.round))
+    def write_round(self, value: Round) -> bool:
+        """Write down what was decided for a round unless it is; True if this call wrote it."""
+        return value.claim(self.round_file(value.round))
+
+    def require_newest(self, asked: Round) -> None:
+        """Raise Retry if another round has begun since: what was begun for this one is void."""
+        newest = self.newest_round()
+        if newest is None or (newest.round, newest.key) != (asked.round, asked.key):
+            raise Retry(
+                f"round {asked.round} of {self.folder.name} was given up by another, who begun "
+                f"round {newest.round if newest else 'none'}"
+            )
 
     def jobs(self) -> Jobs | None:
         """Ids of the newest jobs; None before the first submission, or if the file is damaged."""
@@ -293,7 +303,8 @@ def is_fresh(path: Path) -> bool:
     """Whether a rank wrote its progress within the last minute and has not ended."""
     from hala_hpc.core.job_records import Progress
 
-    if time.time() - path.stat().st_mtime >= ALIVE_S:
+    # A date far ahead is none of a living rank either: it was copied, or a clock was set back.
+    if abs(age_s(path)) >= ALIVE_S:
         return False
     word = Progress.read_if_sound(path)
     return word is None or not word.ended

@@ -5,7 +5,7 @@ mark. Claims hold for one round of jobs.
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.job_records import Claim
@@ -15,9 +15,14 @@ class Claims:
     """The units of one worker, each taken as it is asked for."""
 
     def __init__(
-        self, artifact: Artifact, worker: int, assignment: Sequence[Sequence[int]]
+        self,
+        artifact: Artifact,
+        worker: int,
+        assignment: Sequence[Sequence[int]],
+        require_lease: Callable[[], None],
     ) -> None:
         self.artifact, self.worker, self.assignment = artifact, worker, assignment
+        self.require_lease = require_lease
         self.taken: list[int] = []
 
     def __iter__(self) -> Iterator[int]:
@@ -28,7 +33,7 @@ class Claims:
         for unit in [*self._begun(), *self.assignment[self.worker]]:
             if unit not in self.taken and self._take(unit):
                 yield unit
-        while (other := self._of_another()) is not None:
+        while (other := self._left()) is not None:
             if self._take(other):
                 yield other
 
@@ -37,12 +42,27 @@ class Claims:
         claimed = sorted(self.artifact.claimed_units())
         return [unit for unit in claimed if self._owner(unit) == self.worker]
 
+    def _left(self) -> int | None:
+        """A unit of another worker that nobody has begun; at last, what bears this one's name.
+
+        An attempt of this worker that was taken for dead may have taken a unit meanwhile.
+        """
+        other = self._of_another()
+        if other is not None:
+            return other
+        own = [unit for unit in self._begun() if unit not in self.taken]
+        return own[0] if own else None
+
     def _owner(self, unit: int) -> int | None:
         claim = self.artifact.claim(unit)
         return claim.worker if claim else None
 
     def _take(self, unit: int) -> bool:
-        """Take a unit unless it is done or another worker has it."""
+        """Take a unit unless it is done or another worker has it.
+
+        Raises LeaseLost where this attempt was taken for dead: nothing is its any more.
+        """
+        self.require_lease()
         path = self.artifact.claim_file(unit)
         if self.artifact.mark(unit) is not None:
             return False

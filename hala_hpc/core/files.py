@@ -28,7 +28,18 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all, over an older one."""
+    """Write a text file whole or not at all, over an older one.
+
+    Written once more where its temporary file vanishes: who closes a node removes what others left.
+    """
+    try:
+        write_text_once(path, text)
+    except FileNotFoundError:
+        write_text_once(path, text)
+
+
+def write_text_once(path: Path, text: str) -> None:
+    """As `write_text`. Raises FileNotFoundError where somebody removes the temporary file."""
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -43,11 +54,19 @@ def claim_text(path: Path, text: str) -> bool:
 
     The first writer wins on any POSIX file system: `link` fails when the name is taken.
     """
+    try:
+        return claim_text_once(path, text)
+    except FileNotFoundError:
+        return claim_text_once(path, text)
+
+
+def claim_text_once(path: Path, text: str) -> bool:
+    """As `claim_text`. Raises FileNotFoundError where somebody removes the temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    sync(temporary)
     try:
+        temporary.write_text(text, encoding="utf-8")
+        sync(temporary)
         os.link(temporary, path)
     except FileExistsError:
         # NFS may repeat a link that had succeeded: two names on our inode mean that we won.

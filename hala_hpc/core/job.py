@@ -30,6 +30,8 @@ class Job:
     """Ids of jobs that must have ended, whatever the result."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables set for the job."""
+    tries: int = 1
+    """How often the program is started, in the same job, where a signal killed it."""
     setup: tuple[str, ...] = ()
     """Shell lines of the site's launcher, run before the job, e.g. `module load cuda`."""
 

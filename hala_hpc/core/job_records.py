@@ -29,6 +29,8 @@ class WorkerLease(Record):
     """`attempts/lease-00003.json`: the attempt that may commit for a worker."""
 
     attempt: str
+    round: int = 0
+    """Of the attempt: its lease is void once a newer one has begun."""
 
 
 class Claim(Record):

@@ -9,9 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+from uuid import uuid4
 
 from hala_hpc.core.errors import RETRY, UserError
 from hala_hpc.core.records import LaunchLease
+from hala_hpc.core.server_clock import age_s
 
 #: How often a holder shows that it is there, and after what silence one of another host is gone:
 #: the clock of the file system counts, and attributes may be cached for a minute.
@@ -21,10 +23,34 @@ SILENCE_S = 180
 GATE_PATIENCE_S = 300
 
 
+class WorkLease:
+    """The lease of a work folder, held by this process until another takes it over.
+
+    A process that was suspended, or cut off from the file system, is taken for gone; when it goes
+    on it must look before it submits or removes anything.
+    """
+
+    def __init__(self, path: Path, mine: LaunchLease) -> None:
+        self.path, self.mine = path, mine
+
+    def require(self) -> None:
+        """Raise UserError (RETRY) if another holds the folder now."""
+        holder = LaunchLease.read_if_sound(self.path)
+        if holder == self.mine:
+            return
+        who = f"process {holder.pid} on {holder.host} has" if holder else "nobody has"
+        raise UserError(
+            f"this command was away for too long and lost {self.path}, which {who} now: it submits "
+            "nothing more; see what runs with python -m hala_hpc.status "
+            f"work={self.path.parent}",
+            RETRY,
+        )
+
+
 @contextlib.contextmanager
 def work_lease(
     work: Path, patience_s: float = 0, holder: Literal["launch", "gate"] = "launch"
-) -> Iterator[None]:
+) -> Iterator[WorkLease]:
     """Hold the folder while the block runs; `holder` says to others what holds it.
 
     A gate that holds it is waited for, as it submits what fits and leaves. The lease of a process
@@ -35,13 +61,17 @@ def work_lease(
     """
     path = lease_file(work)
     mine = LaunchLease(
-        host=socket.gethostname(), pid=os.getpid(), since=time.strftime("%F %T"), holder=holder
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        since=time.strftime("%F %T"),
+        holder=holder,
+        token=uuid4().hex,
     )
     wait_for_lease(path, mine, patience_s)
     over = threading.Event()
     threading.Thread(target=beat, args=(path, mine, over), daemon=True).start()
     try:
-        yield
+        yield WorkLease(path, mine)
     finally:
         over.set()
         remove(path, mine, mine)
@@ -106,14 +136,10 @@ def is_there(holder: LaunchLease, path: Path) -> bool:
 
 def silence_s(path: Path) -> float:
     """Seconds since the last sign of a holder, by the clock of the file system."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
     try:
-        probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime
+        return age_s(path)
     except FileNotFoundError:
         return 0.0
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def beat(path: Path, mine: LaunchLease, over: threading.Event) -> None:

@@ -26,6 +26,8 @@ class LaunchLease(Record):
     """Local time, for people."""
     holder: Literal["launch", "gate"] = "launch"
     """What holds it: a command on a login node, or the gate of a node."""
+    token: str = ""
+    """Of this holder alone: process numbers and names of hosts come again."""
 
 
 class RoundSpec(Record):

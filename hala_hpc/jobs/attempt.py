@@ -155,13 +155,13 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     assignment = artifact.require_newest_round().assignment
     if worker >= len(assignment):
         return 0  # this round has fewer workers
-    claims = Claims(artifact, worker, assignment)
+    out = JobOut(artifact, stage, worker, attempt)
+    claims = Claims(artifact, worker, assignment, out.require_lease)
     own = [unit for unit in assignment[worker] if artifact.mark(unit) is None]
     units = iter(claims if stage.steals else own)
     first = next(units, None)
     if first is None:
         return 0
-    out = JobOut(artifact, stage, worker, attempt)
     out.start()
     # Otherwise a log stays empty for minutes while a large model is read.
     print(f"{len(own)} units to do; libraries and models are loaded first", flush=True)

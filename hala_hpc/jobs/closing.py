@@ -86,9 +86,15 @@ def summarize(artifact: Artifact, config: NodeConfig) -> None:
     summary = add_up(config, marks, taken_out)
     sizes = sizes_in(temporary)
     digests = digests_of_output(artifact, marks, temporary, sizes)
+    if artifact.summary() is not None:
+        # Another gate of the node was faster.
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
     if artifact.output.exists():
         remove_folder(artifact, artifact.output)
-    claim_folder(temporary, artifact.output)
+    if not claim_folder(temporary, artifact.output):
+        # Another gate closes the node just now, from the same units.
+        shutil.rmtree(temporary, ignore_errors=True)
     of_the_node = {
         "files": sizes,
         "sha256": digests,

@@ -34,6 +34,7 @@ class JobOut:
         self.shared, self.cache = artifact.shared, artifact.folder.parent / "cache"
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.round = artifact.last_round()
         self.began = time.time()
         self.unit_began = time.monotonic()
         self.counts: dict[str, float] = {}
@@ -125,11 +126,17 @@ class JobOut:
         return facts
 
     def require_lease(self) -> None:
-        """Leave when a newer attempt of the same worker has begun."""
+        """Leave when a newer attempt of the same worker has begun, or a newer round of the node.
+
+        The next round may have fewer workers: then nobody takes the lease of this one.
+        """
         lease = self.artifact.worker_lease(self.worker)
         holder = lease.attempt if lease else None
         if holder != self.attempt:
             raise LeaseLost(f"the lease of worker {self.worker} went to {holder}")
+        newest = self.artifact.last_round()
+        if newest != self.round:
+            raise LeaseLost(f"round {self.round} is over: round {newest} has begun")
 
     def write_progress(self, ended: bool = False) -> None:
         """Tell those who watch how far this rank is."""

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
+from hala_hpc.core.errors import Retry
 from hala_hpc.core.records import Round, RoundSpec
 from hala_hpc.jobs.round_end import progress_made
 
@@ -12,9 +13,9 @@ from hala_hpc.jobs.round_end import progress_made
 def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -> Round:
     """Share the missing units among workers and write the round down; return it.
 
-    `spec` holds what the gate needs to submit again: launcher, resources, environment.
+    `spec` holds what the gate needs to submit again: launcher, resources, environment. Raises
+    Retry where another process begins the same round.
     """
-    drop_claims(artifact)
     missing = artifact.missing_units(units)
     workers = max(1, min(workers, len(missing)))
     begun = Round(
@@ -25,5 +26,7 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -
         began=time.time(),
         spec=spec,
     )
-    artifact.write_round(begun)
+    if not artifact.write_round(begun):
+        raise Retry(f"round {begun.round} of {artifact.folder.name} was begun by another")
+    drop_claims(artifact)
     return begun

@@ -5,9 +5,11 @@ from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.paths import ROOT
-from hala_hpc.core.records import RoundSpec
+from hala_hpc.core.records import Round, RoundSpec
 from hala_hpc.core.settings import StageSettings
 
+#: How often a gate is started that is killed: it goes on where the last one stopped.
+GATE_TRIES = 3
 #: Most letters of a job's name.
 NAME_LETTERS = 64
 
@@ -28,12 +30,12 @@ def worker_job(
     workers: int,
     spec: RoundSpec,
     after_ok: tuple[str, ...] = (),
-    key: str = "",
+    asked: Round | None = None,
 ) -> Job:
-    """The array of workers of a node, of the round with this key."""
+    """The array of workers of a node for a round; without one, for a look at what it would be."""
     launcher = spec.launcher
     return Job(
-        name=job_name("", artifact, key),
+        name=job_name("", artifact, asked.key if asked else ""),
         module="hala_hpc.worker",
         words=(str(artifact.folder),),
         elements=workers,
@@ -43,6 +45,8 @@ def worker_job(
         after_ok=after_ok,
         environment={
             "OMP_NUM_THREADS": str(spec.resources.cpus_per_rank),
+            # Workers that a launch submitted too late for their round do nothing.
+            **({"HALA_ROUND": str(asked.round)} if asked else {}),
             **job_environment(spec),
         },
         setup=launcher.setup,
@@ -61,6 +65,7 @@ def gate_job(artifact: Artifact, number: int, spec: RoundSpec, workers_id: str) 
         resources=launcher.gate_resources,
         folder=artifact.logs,
         after_any=(workers_id,),
+        tries=GATE_TRIES,
         environment=job_environment(spec),
         setup=launcher.setup,
     )
@@ -70,6 +75,14 @@ def job_name(kind: str, artifact: Artifact, key: str) -> str:
     """A name by which a job is known again: node, fingerprint and the key of its round."""
     end = f"-{key}" if key else ""
     return kind + artifact.folder.name[-(NAME_LETTERS - len(kind) - len(end)) :] + end
+
+
+def is_named_after(artifact: Artifact, name: str) -> bool:
+    """Whether a job bears the name of one of this node.
+
+    Its number alone proves nothing: a controller that lost its state gives numbers again.
+    """
+    return f"{artifact.folder.name.rpartition('-')[2]}-" in name
 
 
 def job_environment(spec: RoundSpec) -> dict[str, str]:

@@ -5,11 +5,13 @@ The round's file, with a key that nobody else has, is written before sbatch; the
 """
 
 import time
+from collections.abc import Callable
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import NoRoom
+from hala_hpc.core.errors import NoRoom, Retry, UserError
+from hala_hpc.core.job import Job
 from hala_hpc.core.records import Jobs, Round, RoundSpec
 from hala_hpc.jobs.budget import require_budget
 from hala_hpc.jobs.failures.decision import adjusted_spec
@@ -21,21 +23,30 @@ from hala_hpc.jobs.spec import gate_job, job_name, worker_job
 SETTLED_S = 5
 
 
+def nothing_to_hold() -> None:
+    """For a gate, which holds no lease of its work folder: rounds alone fence it."""
+
+
 def submit_node(
-    artifact: Artifact, units: int, spec: RoundSpec, after_ok: tuple[str, ...] = ()
+    artifact: Artifact,
+    units: int,
+    spec: RoundSpec,
+    after_ok: tuple[str, ...] = (),
+    require_lease: Callable[[], None] = nothing_to_hold,
 ) -> str:
     """Submit the missing units of a node and its gate; return the id of the gate.
 
     With fewer workers, each for more units, where the cluster takes no more jobs or no larger
-    array. Raises NoRoom when it takes not even one worker and a gate, and UserError when the
-    budget is spent.
+    array. Raises NoRoom when it takes not even one worker and a gate, UserError when the budget is
+    spent, or what `require_lease` raises where another process has taken over.
     """
     require_budget(artifact.folder.parent, spec)
     workers = spec.resources.workers
     while True:
+        require_lease()
         begun = begin_round(artifact, units, workers, spec)
         try:
-            return submit_round(artifact, begun, after_ok)
+            return submit_round(artifact, begun, after_ok, require_lease=require_lease)
         except NoRoom:
             # Nothing of it is left: this round never was.
             artifact.round_file(begun.round).unlink()
@@ -45,24 +56,47 @@ def submit_node(
 
 
 def submit_round(
-    artifact: Artifact, asked: Round, after_ok: tuple[str, ...] = (), adopted_id: str = ""
+    artifact: Artifact,
+    asked: Round,
+    after_ok: tuple[str, ...] = (),
+    adopted_id: str = "",
+    require_lease: Callable[[], None] = nothing_to_hold,
 ) -> str:
     """Submit workers and gate of a round and return the id of the gate.
 
     `adopted_id` are workers that were submitted before: they get a gate only, and stay where
-    there is no room for one. Raises: NoRoom.
+    there is no room for one. Raises: NoRoom, Retry where another round was begun since, or what
+    `require_lease` raises; what this call has submitted is then ended again.
     """
     backend = SlurmBackend()
-    workers_id = adopted_id or backend.submit(
-        worker_job(artifact, asked.workers, asked.spec, after_ok, asked.key)
+    submitted: list[str] = []
+
+    def require() -> None:
+        """This process may have been away, and another have begun anew: then these are void."""
+        try:
+            require_lease()
+            artifact.require_newest(asked)
+        except (Retry, UserError):
+            if submitted:
+                backend.cancel(submitted)
+            raise
+
+    def submit(job: Job) -> str:
+        require()
+        submitted.append(backend.submit(job))
+        require()
+        return submitted[-1]
+
+    workers_id = adopted_id or submit(
+        worker_job(artifact, asked.workers, asked.spec, after_ok, asked)
     )
     jobs = Jobs(round=asked.round, submitted=time.time(), workers=workers_id)
     artifact.write_jobs(jobs)
     try:
-        gate_id = backend.submit(gate_job(artifact, asked.round, asked.spec, workers_id))
+        gate_id = submit(gate_job(artifact, asked.round, asked.spec, workers_id))
     except NoRoom:
-        if not adopted_id:
-            backend.cancel([workers_id])
+        if submitted:
+            backend.cancel(submitted)
         raise
     artifact.write_jobs(jobs.model_copy(update={"gate": gate_id}))
     return gate_id
@@ -97,7 +131,7 @@ def living_gate(artifact: Artifact, seen: list[Seen], apart_from: str = "") -> s
     living = {row.id for row in seen} - {apart_from}
     if asked is None:
         return ""
-    if jobs and jobs.gate in living:
+    if jobs and jobs.gate in living and is_gate_of(artifact, jobs, seen):
         return jobs.gate
     names = {row.name: row.id for row in seen if row.id in living}
     workers_id = names.get(job_name("", artifact, asked.key), "")
@@ -107,6 +141,16 @@ def living_gate(artifact: Artifact, seen: list[Seen], apart_from: str = "") -> s
         artifact.write_jobs(Jobs(round=asked.round, submitted=now, workers=known, gate=gate_id))
         return gate_id
     return submit_round(artifact, asked, adopted_id=workers_id) if workers_id else ""
+
+
+def is_gate_of(artifact: Artifact, jobs: Jobs, seen: list[Seen]) -> bool:
+    """Whether the job with the number of a gate is that gate, by its name.
+
+    A controller that lost its state gives the same numbers to other jobs.
+    """
+    asked = artifact.round(jobs.round)
+    name = job_name("gate-", artifact, asked.key if asked else "")
+    return any(row.id == jobs.gate and row.name == name for row in seen)
 
 
 def next_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, NoRoom, Retry, UserError
-from hala_hpc.core.lease import GATE_PATIENCE_S, work_lease
+from hala_hpc.core.lease import GATE_PATIENCE_S, WorkLease, work_lease
 from hala_hpc.core.records import WaitingList, WaitingNode
 from hala_hpc.jobs.round_end import missed_input
 from hala_hpc.jobs.submission import living_gate, settle, submit_node
@@ -50,14 +50,14 @@ def feed(work: Path) -> None:
     try:
         if not waiting_nodes(work):
             return
-        with work_lease(work, GATE_PATIENCE_S, holder="gate"):
-            submit_waiting(work)
+        with work_lease(work, GATE_PATIENCE_S, holder="gate") as lease:
+            submit_waiting(work, lease)
     except (UserError, Retry) as error:
         # The next gate tries again, or the same line of the launch.
         print(f"nodes that wait for room were not submitted: {error}", flush=True)
 
 
-def submit_waiting(work: Path) -> None:
+def submit_waiting(work: Path, lease: WorkLease) -> None:
     """Submit nodes in order until there is no more room; those that cannot run any more fail."""
     nodes = waiting_nodes(work)
     settle([Artifact(work / node.folder) for node in nodes])
@@ -74,7 +74,9 @@ def submit_waiting(work: Path) -> None:
                 print(f"{artifact.folder.name} waits for a node that nobody is at", flush=True)
                 return
             try:
-                gate = submit_node(artifact, nodes[0].units, nodes[0].spec, tuple(gates))
+                gate = submit_node(
+                    artifact, nodes[0].units, nodes[0].spec, tuple(gates), lease.require
+                )
             except NoRoom as error:
                 print(f"{len(nodes)} nodes wait for room: {error}", flush=True)
                 return
@@ -84,4 +86,5 @@ def submit_waiting(work: Path) -> None:
                 print(f"submitted {artifact.folder.name} with gate {gate}", flush=True)
                 seen = SlurmBackend().look()
         nodes = nodes[1:]
+        lease.require()
         write_waiting(work, nodes)

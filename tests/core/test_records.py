@@ -260,6 +260,9 @@ def begun_before(folder: Path) -> Artifact:
     planned = launch("stage=all", f"recipe={folder}/recipe.toml", f"work={folder}/new")
     assert planned.code == 0, planned
     [new] = (folder / "new").glob("corpus-*")
+    config = work / "corpus" / "config.json"
+    data = json.loads((new / "config.json").read_text())["inputs"][f"{folder}/rows.jsonl"]
+    config.write_text(config.read_text().replace("74a2b3c962b3", data["fingerprint"]))
     (work / "corpus").rename(work / new.name)
     run = (work / "run.json").read_text().replace("corpus-deb64680ed79", new.name)
     (work / "run.json").write_text(run)

@@ -14,6 +14,7 @@ from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError
 from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.lease import work_lease
 from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, RoundSpec, WaitingNode
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.rounds import begin_round
@@ -152,7 +153,10 @@ def test_a_launch_that_finds_no_room_for_the_gate_of_living_workers_says_so(
     name = job_name("", step.artifact, begun.key)
     fields = ("12", "N/A", "RUNNING", "None", "N/A", name, str(step.artifact.logs))
     (cluster.folder / "queue").write_text("|".join(fields) + "\n")
-    with pytest.raises(UserError, match="no room for another job of yours now") as caught:
-        submit_steps(line, steps)
+    with (
+        work_lease(line.work) as lease,
+        pytest.raises(UserError, match="no room for another job of yours now") as caught,
+    ):
+        submit_steps(line, steps, lease)
     assert caught.value.code == RETRY
     assert not cluster.cancelled.exists()

@@ -72,6 +72,7 @@ def script_words(job: Job) -> list[str]:
     srun = [cores, "--export=ALL", "--kill-on-bad-exit=1"]
     return [
         *(["--setup", "\n".join(job.setup)] if job.setup else []),
+        *(["--tries", str(job.tries)] if job.tries > 1 else []),
         *(word for pair in job.environment.items() for word in ("--variable", "=".join(pair))),
         *(word for flag in srun for word in ("--srun", flag)),
         "--",

@@ -10,6 +10,7 @@ from pathlib import Path
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.run import RunNode
+from hala_hpc.jobs.spec import is_named_after
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def living_jobs(nodes: list[RunNode]) -> list[LivingJob]:
     found = []
     for number, job in rows.items():
         node = homes.get(resolved(job[0].folder)) or ids.get(number)
-        if node is not None:
+        if node is not None and is_named_after(node.artifact, job[0].name):
             found.append(living_job(number, node, job))
     return found
 

@@ -8,8 +8,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Any
 
-from hala_hpc.backends.slurm.client import Seen
+from hala_hpc.backends.slurm.client import Seen, cancel_command
 from hala_hpc.backends.slurm.pending_reasons import plain_reason
+from hala_hpc.commands.monitoring.living_jobs import was_submitted
 from hala_hpc.commands.planning.plan import told_faults
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
@@ -38,6 +39,12 @@ class WhyKind(StrEnum):
 
     INPUTS = "inputs"
     """Nodes that it takes in are not done."""
+    INPUTS_LOST = "inputs_lost"
+    """Its jobs are gone, as nodes that it takes in were not finished."""
+    GATE_LOST = "gate_lost"
+    """Its jobs are gone, and its gate decided nothing."""
+    NOT_ENDED = "not_ended"
+    """All its units are done, and its workers do not end."""
     SCHEDULER = "scheduler"
     """SLURM has not started its workers yet, for a reason of its own."""
     GATE = "gate"
@@ -101,11 +108,17 @@ class NodeStatus:
         return {**asdict(self), "why": self.why.text}
 
 
-def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = None) -> NodeStatus:
-    """Status of a node; `seen` has the rows of its living jobs in the scheduler's queue."""
+def node_status(
+    node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = None, answers: bool = True
+) -> NodeStatus:
+    """Status of a node; `seen` has the rows of its living jobs in the scheduler's queue.
+
+    Where that does not answer nobody knows whether jobs that are not seen are gone.
+    """
     artifact = node.artifact
     done = len(artifact.done_units())
     state = state_of(artifact, done, seen)
+    is_lost = answers and not seen and state in ("partial", "new") and was_submitted(artifact)
     waiting = [row for row in seen if row.state != "running"]
     workers = [row for row in seen if not row.name.startswith("gate-")]
     config = artifact.config()
@@ -117,7 +130,7 @@ def node_status(node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = N
         done,
         *row_counts(artifact),
         progress=progress_of(artifact, node.units) if state == "running" else None,
-        why=why(artifact, state, waiting),
+        why=why_lost(artifact) if is_lost else why(artifact, state, seen),
         expected_start=expected_start(waiting) if state in ("waiting", "running") else None,
         workers_running=sum(row.state == "running" for row in workers),
         workers_waiting=sum(elements(row) for row in workers if row.state != "running"),
@@ -130,12 +143,13 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
     """One word. Marks on the disk come before what the scheduler says."""
     if artifact.summary() is not None:
         return "damaged" if faults_of(artifact) else "done"
-    if any(row.state == "running" for row in seen) or artifact.is_alive():
-        return "running"
     if seen:
-        return "waiting"
+        return "running" if any(row.state == "running" for row in seen) else "waiting"
+    # It was written after everything else; a sign of life of the last minute is older.
     if artifact.failure_file.exists():
         return "failed"
+    if artifact.is_alive():
+        return "running"
     if waits_for_room(artifact):
         return "waiting"
     return "partial" if done or has_records(artifact) else "new"
@@ -148,22 +162,37 @@ def faults_of(artifact: Artifact) -> list[FileFault]:
     return artifact.output_faults(summary) if summary else []
 
 
-def why(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
+def why_lost(artifact: Artifact) -> Why:
+    """Why a node that was submitted has no jobs any more, and neither summary nor failure."""
+    if inputs := unfinished_inputs(artifact):
+        text = f"its jobs are gone, as {', '.join(inputs)} was not finished"
+        return Why(WhyKind.INPUTS_LOST, text, tuple(inputs))
+    jobs = artifact.jobs()
+    gate = f"its gate, job {jobs.gate}," if jobs and jobs.gate else "its gate"
+    return Why(
+        WhyKind.GATE_LOST,
+        f"{gate} is gone and decided nothing: it was cancelled, killed, or forgotten by SLURM; the "
+        "line of the launch goes on from here",
+    )
+
+
+def why(artifact: Artifact, state: str, seen: Sequence[Seen]) -> Why:
     """Why a node waits, or some of its workers do, or why it failed, and what was changed since."""
-    found = why_so(artifact, state, waiting)
+    found = why_so(artifact, state, seen)
     if state not in ("failed", "waiting", "running"):
         return found
     return replace(found, changes=tuple(newest_changes(artifact)))
 
 
-def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
+def why_so(artifact: Artifact, state: str, seen: Sequence[Seen]) -> Why:
     """Why a node waits, or some of its workers do, or why it failed."""
+    waiting = [row for row in seen if row.state != "running"]
     if state in ("failed", "damaged"):
         return why_failed(artifact) if state == "failed" else why_damaged(artifact)
     workers = [row for row in waiting if not row.name.startswith("gate-")]
     if state == "running":
         # The gate of a node at work waits for its workers, which is as it should be.
-        return why_pending(artifact, workers) if workers else Why()
+        return why_pending(artifact, workers) if workers else why_not_ended(artifact, seen)
     if state != "waiting":
         return Why()
     if workers:
@@ -172,6 +201,20 @@ def why_so(artifact: Artifact, state: str, waiting: Sequence[Seen]) -> Why:
         return Why(WhyKind.ROOM, ROOM)
     gate = why_pending(artifact, waiting)
     return Why(WhyKind.GATE, f"the workers have ended; its gate: {gate.reason}")
+
+
+def why_not_ended(artifact: Artifact, seen: Sequence[Seen]) -> Why:
+    """Whether workers that have made all units do not end: their gate waits for them in vain."""
+    running = [row for row in seen if row.state == "running" and not row.name.startswith("gate-")]
+    config = artifact.config()
+    if not running or not config or artifact.missing_units(config.units) or artifact.is_alive():
+        return Why()
+    names = ", ".join(f"{row.id}_{row.elements}" if row.elements else row.id for row in running)
+    return Why(
+        WhyKind.NOT_ENDED,
+        f"all its units are done, and job {names} does not end: it ends at its time limit; "
+        f"`{cancel_command([row.id for row in running])}` lets the run go on now",
+    )
 
 
 def why_damaged(artifact: Artifact) -> Why:

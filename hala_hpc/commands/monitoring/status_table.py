@@ -70,7 +70,7 @@ def notes_of(node: NodeStatus) -> list[str]:
     why = node.why.text
     if len(why) > SHORT:
         notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {why}"]
-    elif why and node.state == "running":
+    elif why and node.state == "running" and node.workers_waiting:
         notes = [f"{node.name}: {node.workers_waiting} more workers wait: {why}"]
     else:
         notes = []
@@ -87,8 +87,10 @@ def only_missed(node: NodeStatus) -> bool:
 def verb(node: NodeStatus) -> str:
     """What a node does."""
     if node.state == "running":
-        return f"runs, and {node.workers_waiting} more workers wait"
-    return {"failed": "has failed", "damaged": "is damaged"}.get(node.state, "waits")
+        more = node.workers_waiting
+        return f"runs, and {more} more workers wait" if more else "runs"
+    verbs = {"failed": "has failed", "damaged": "is damaged", "waiting": "waits"}
+    return verbs.get(node.state, f"is {node.state}")
 
 
 def when(start: str) -> str:

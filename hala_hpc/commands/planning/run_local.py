@@ -9,6 +9,7 @@ from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.progress_bar import NodeBar
 from hala_hpc.core.errors import OK
+from hala_hpc.core.lease import WorkLease
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.jobs.closing import close
 from hala_hpc.jobs.rounds import begin_round
@@ -16,7 +17,7 @@ from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
 from hala_hpc.jobs.submission import next_spec
 
 
-def run_steps(line: Line, chosen: dict[str, Step]) -> int:
+def run_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
     """Bring every missing node to its end; the code of the first that fails."""
     stop_like_ctrl_c()
     commit = code_commit()
@@ -26,7 +27,7 @@ def run_steps(line: Line, chosen: dict[str, Step]) -> int:
             print(f"{step.name}: done before")
             continue
         spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
-        code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}")
+        code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}", lease)
         if code != OK:
             return code
     print(f"complete: {len(chosen)} nodes in {line.work}, {time.monotonic() - began:.0f} s")
@@ -41,13 +42,16 @@ def stop_like_ctrl_c() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
-def run_step(step: Step, spec: RoundSpec, title: str) -> int:
+def run_step(step: Step, spec: RoundSpec, title: str, lease: WorkLease) -> int:
     """Rounds of workers and gate until the node is done or has failed; its exit code."""
+    lease.require()
     step.artifact.failure_file.unlink(missing_ok=True)
     while True:
+        lease.require()
         begun = begin_round(step.artifact, step.units, step.workers, spec)
         with NodeBar(title, step.artifact, step.units) as bar:
-            run(worker_job(step.artifact, begun.workers, spec), bar.update)
+            run(worker_job(step.artifact, begun.workers, spec, asked=begun), bar.update)
+            lease.require()
             verdict = close(step.artifact)
             bar.finish(verdict.state)
         if verdict.state == "done":

@@ -4,6 +4,7 @@ from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
+from hala_hpc.core.lease import WorkLease
 from hala_hpc.core.records import RoundSpec, WaitingNode
 from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
 from hala_hpc.jobs.submission import living_gate, settle, submit_node
@@ -25,7 +26,7 @@ def require_accepted(line: Line, steps: list[Step]) -> None:
         raise UserError(problems, CONFIG)
 
 
-def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
+def submit_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
     """Submit every missing node that has no living jobs, after the gates of its inputs.
 
     Nodes for which the cluster has no room now are left to the gates of those before them. Raises
@@ -47,7 +48,9 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
                 continue
             step.artifact.failure_file.unlink(missing_ok=True)
             if not late:
-                gates[step.name] = submit_node(step.artifact, step.units, spec, after)
+                gates[step.name] = submit_node(
+                    step.artifact, step.units, spec, after, lease.require
+                )
                 tell(step, after)
                 submitted += 1
                 continue
@@ -58,6 +61,7 @@ def submit_steps(line: Line, chosen: dict[str, Step]) -> int:
             leave_to_gates(line, steps, [])
             raise
         late.append(waiting_node(step, spec, tuple(chosen[name] for name in inputs)))
+    lease.require()
     leave_to_gates(line, steps, late if gates else [])
     if late and not gates:
         raise UserError(f"no room for another job of yours now ({reason}): try again later", RETRY)
