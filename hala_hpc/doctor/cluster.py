@@ -17,7 +17,7 @@ from hala_hpc.doctor.scope import Visit
 
 def slurm_findings(visit: Visit, ask_each: bool) -> Iterator[Finding]:
     """What the cluster says; with `ask_each` also to one job of every kind that seems to fit."""
-    problems = SlurmBackend().preflight()
+    problems, site = SlurmBackend().preflight(), None
     try:
         site = None if problems else read_site()
     except Retry as error:

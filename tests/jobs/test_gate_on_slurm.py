@@ -1,10 +1,13 @@
 """A node that fails on a real SLURM: told why, and nothing waits for it for ever."""
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from command_line import command, launch, recipe
 from held import Held, minislurm_launcher
 
@@ -80,3 +83,109 @@ def test_a_job_that_slurm_refuses_leaves_nothing_behind(tmp_path: Path, work: Pa
     assert ended.code == 78, ended
     assert "partition" in ended.err
     assert not work.exists()
+
+
+#: A gate waits for a file before it decides, as if it had much to gather.
+SLOW_GATE = """
+import os, sys, time
+if "hala_hpc.gate" in sys.orig_argv:
+    open({began!r}, "a").write(f"{{os.getpid()}}\\n")
+    deadline = time.monotonic() + 200
+    while not os.path.exists({word!r}) and time.monotonic() < deadline:
+        time.sleep(0.1)
+"""
+
+
+class SlowGates:
+    """Gates that have begun and decide nothing until the test lets them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.word, self.began = folder / "decide", folder / "gates"
+        site = folder / "slow"
+        site.mkdir()
+        code = SLOW_GATE.format(began=str(self.began), word=str(self.word))
+        (site / "sitecustomize.py").write_text(code)
+        path = os.pathsep.join([str(site), str(ROOT)])
+        self.launcher = minislurm_launcher(folder, {"PYTHONPATH": path})
+
+    def wait_for(self, count: int) -> int:
+        """Wait until so many gates have begun; the process number of the newest."""
+
+        def pids() -> list[int]:
+            text = self.began.read_text() if self.began.exists() else ""
+            return [int(line) for line in text.split()]
+
+        wait_until(lambda: len(pids()) >= count, f"gate {count}", state=pids)
+        return pids()[-1]
+
+    def let_go(self) -> None:
+        """Let all gates decide."""
+        self.word.touch()
+
+
+def told_by(*words: str) -> str:
+    """What a command of SLURM prints."""
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def slow_gates(tmp_path: Path) -> SlowGates:
+    """A launcher whose gates wait for a word."""
+    return SlowGates(tmp_path)
+
+
+def chain(folder: Path) -> str:
+    """`corpus` and, behind its gate, `second`."""
+    (folder / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
+    small = "resources = { cpus_per_rank = 1, mem_gb = 1 }\n"
+    return recipe(
+        folder,
+        f'[corpus]\nstage = "prepare"\ndata = "{folder}/rows.jsonl"\nunits = 1\n{small}'
+        f'[report]\nnodes = ["@corpus"]\n{small}',
+    )
+
+
+def test_a_gate_that_is_preempted_ends_no_chain(
+    tmp_path: Path, work: Path, slow_gates: SlowGates
+) -> None:
+    assert launch("stage=all", chain(tmp_path), f"work={work}", slow_gates.launcher).code == 0
+    slow_gates.wait_for(1)
+    gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
+    node = told_by("squeue", "-h", "-j", gate, "-o", "%N")
+    # It takes the place of the gate: SIGTERM, the grace of the partition, SIGKILL.
+    taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
+    told_by("sbatch", *taker, "--wrap", "sleep 3")
+    slow_gates.wait_for(2)
+    slow_gates.let_go()
+    wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
+
+
+def test_a_gate_that_is_killed_is_started_again(
+    tmp_path: Path, work: Path, slow_gates: SlowGates
+) -> None:
+    assert launch("stage=all", chain(tmp_path), f"work={work}", slow_gates.launcher).code == 0
+    os.kill(slow_gates.wait_for(1), signal.SIGKILL)
+    slow_gates.wait_for(2)
+    slow_gates.let_go()
+    wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
+
+
+def test_a_node_whose_gate_was_cancelled_says_so_and_the_same_line_goes_on(
+    tmp_path: Path, work: Path, slow_gates: SlowGates
+) -> None:
+    line = ["stage=all", chain(tmp_path), f"work={work}", slow_gates.launcher]
+    assert launch(*line).code == 0
+    slow_gates.wait_for(1)
+    gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
+    told_by("scancel", "--full", "--signal=KILL", gate)
+    told_by("scancel", gate)
+    wait_until(lambda: not told_by("squeue", "-h", "-o", "%i"), "the end of all jobs", pause_s=1)
+    told = command(f"work={work}", "format=json", module="status")
+    nodes = {node["name"]: node for node in json.loads(told.out)["nodes"]}
+    assert nodes["corpus"]["state"] == "partial"
+    assert gate in nodes["corpus"]["why"]
+    assert "corpus" in nodes["report"]["why"]
+    slow_gates.let_go()
+    assert launch(*line).code == 0
+    wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)

@@ -1,10 +1,11 @@
 """Submitting where a cluster has no room for a gate: nothing is lost, and nobody's jobs end."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
-from command_line import one_row_recipe
+from command_line import command, launch, one_row_recipe, recipe
 
 from hala_hpc import gate as gate_door
 from hala_hpc.backends.slurm.client import Seen
@@ -64,6 +65,13 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     return Cluster(folder)
 
 
+def two_nodes(folder: Path) -> str:
+    """The word for a recipe of two nodes that take one row each."""
+    (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    node = f'stage = "prepare"\ndata = "{folder}/rows.jsonl"\nunits = 1\n'
+    return recipe(folder, f"[first]\n{node}[second]\n{node}limit = 1\n")
+
+
 @pytest.fixture
 def artifact(work: Path) -> Artifact:
     """A node whose workers run and whose gate was never submitted."""
@@ -104,6 +112,81 @@ def test_workers_that_this_call_submitted_end_where_there_is_no_room_for_their_g
         submit_node(artifact, 2, SPEC)
     assert cluster.cancelled.read_text().split()[-1] == "41"
     assert artifact.last_round() == 1
+
+
+def foreign_lease(work: Path) -> str:
+    """Shell lines by which a launch on another login node takes over the folder."""
+    lease = {"host": "login2", "pid": 2, "since": "now", "holder": "launch", "token": "other"}
+    return f"printf '%s' '{json.dumps(lease)}' > '{work}/launch.lease'"
+
+
+def count_submissions(cluster: Cluster, second: str) -> Path:
+    """A SLURM that takes all jobs; with the second one `second` happens. The file counts them."""
+    counted = cluster.folder / "submitted"
+    cluster.add(
+        "sbatch",
+        f'case "$*" in *--test-only*) exit 0;; esac\necho x >> "{counted}"\n'
+        f'n=$(wc -l < "{counted}"); [ "$n" = 2 ] && {{ {second}; }}\n'
+        'echo "Submitted batch job $((40 + n))"',
+    )
+    return counted
+
+
+def test_a_launch_that_was_away_too_long_submits_nothing_more_and_ends_what_it_had(
+    cluster: Cluster, tmp_path: Path, work: Path
+) -> None:
+    """Suspended while sbatch works; another login node takes over; then it goes on."""
+    counted = count_submissions(cluster, foreign_lease(work))
+    work.mkdir()
+    # Not the first launch in this folder: that one asks the doctor, who finds no cluster here.
+    (work / "run.json").write_text("{}")
+    ended = launch("stage=all", two_nodes(tmp_path), f"work={work}", "launcher=slurm")
+    assert ended.code == RETRY, ended
+    assert "login2" in ended.err
+    assert counted.read_text() == "x\n" * 2
+    assert cluster.cancelled.read_text().split()[-2:] == ["41", "42"]
+    assert "other" in (work / "launch.lease").read_text()
+
+
+def test_jobs_of_a_round_that_another_has_given_up_are_ended_again(
+    cluster: Cluster, artifact: Artifact
+) -> None:
+    later = artifact.require_newest_round().model_copy(update={"round": 3, "key": "cafe"})
+    text = later.to_json().replace("'", "")
+    count_submissions(cluster, f"printf '%s' '{text}' > '{artifact.round_file(3)}'")
+    before = Jobs(round=3, submitted=2.0, workers="7", gate="8")
+    with pytest.raises(Retry, match="round 2"):
+        submit_node(artifact, 2, SPEC)
+    assert cluster.cancelled.read_text().split()[-2:] == ["41", "42"]
+    assert artifact.job_ids() != before.ids
+    assert artifact.last_round() == 3
+
+
+def test_two_that_begin_the_same_round_do_not_both_submit(
+    cluster: Cluster, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Artifact, "last_round", lambda _: 0)
+    with pytest.raises(Retry, match="was begun by another"):
+        submit_node(artifact, 2, SPEC)
+    assert artifact.round(1) == artifact.round(1)
+    assert not cluster.cancelled.exists()
+
+
+def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:
+    for asked, is_over in (("7", True), ("1", False)):
+        ended = command(str(artifact.folder), "0", module="worker", HALA_ROUND=asked)
+        assert (ended.code == 0) == is_over, ended
+        assert artifact.attempts.exists() != is_over
+
+
+def test_a_job_with_the_number_of_a_gate_and_another_name_is_no_gate(artifact: Artifact) -> None:
+    """A controller that lost its state gives numbers again."""
+    artifact.write_jobs(Jobs(round=1, submitted=1.0, workers="12", gate="13"))
+    other = Seen("13", "N/A", "running", "None", "N/A", "interactive", "/home/me")
+    assert living_gate(artifact, [other]) == ""
+    name = job_name("gate-", artifact, "beef")
+    gate = Seen("13", "N/A", "running", "None", "N/A", name, str(artifact.logs))
+    assert living_gate(artifact, [gate]) == "13"
 
 
 def test_no_room_is_told_as_what_may_succeed_later() -> None:

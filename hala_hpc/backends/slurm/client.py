@@ -177,6 +177,11 @@ def cancel(ids: Sequence[str]) -> None:
         ask("scancel", "--quiet", *ids)
 
 
+def cancel_command(ids: Sequence[str]) -> str:
+    """What a person types to end jobs."""
+    return " ".join(["scancel", *ids])
+
+
 def reason(job_id: str) -> str:
     """Why a job waits or how it ended, e.g. "OUT_OF_MEMORY 0:125 on node3"; "" when unknown."""
     try:

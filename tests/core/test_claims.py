@@ -1,0 +1,38 @@
+"""Claims of units: an attempt that was taken for dead takes none, and its claims hold up nobody."""
+
+from pathlib import Path
+
+import pytest
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.claims import Claims
+from hala_hpc.core.errors import LeaseLost
+from hala_hpc.core.job_records import Claim
+
+UNITS = ((0, 1), (2, 3))
+
+
+def holds() -> None:
+    """The lease is ours."""
+
+
+def lost() -> None:
+    raise LeaseLost("a newer attempt has begun")
+
+
+def test_an_attempt_without_its_lease_takes_no_unit(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path / "node-0123456789ab")
+    with pytest.raises(LeaseLost):
+        next(iter(Claims(artifact, 0, UNITS, lost)))
+    assert artifact.claimed_units() == set()
+
+
+def test_a_unit_that_a_lost_attempt_took_is_made_by_its_successor(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path / "node-0123456789ab")
+    made: list[int] = []
+    for unit in Claims(artifact, 0, UNITS, holds):
+        if not made:
+            # The lost attempt of the same worker wakes up for a moment.
+            Claim(worker=0).claim(artifact.claim_file(3))
+        made.append(unit)
+    assert sorted(made) == [0, 1, 2, 3]

@@ -1,0 +1,40 @@
+"""What an attempt publishes: nothing once another has taken its place."""
+
+from pathlib import Path
+
+import pytest
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import LeaseLost
+from hala_hpc.core.job_records import WorkerLease
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.records import RoundSpec
+from hala_hpc.core.resources import Resources
+from hala_hpc.core.stage import UnknownInputs
+from hala_hpc.jobs.output import JobOut
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.stages.prepare import STAGE
+
+SPEC = RoundSpec(
+    launcher=Launcher(name="test", backend="local"),
+    env="main",
+    commit="",
+    settings={},
+    resources=Resources(),
+)
+
+
+def test_a_worker_that_the_next_round_does_not_have_publishes_nothing(tmp_path: Path) -> None:
+    """Three workers; the third is suspended, and the next round has one: nobody has its lease."""
+    artifact = Artifact(tmp_path / "node-0123456789ab")
+    begin_round(artifact, 3, 3, SPEC)
+    WorkerLease(attempt="r0001-w00002-7-0", round=1).write(artifact.lease_file(2))
+    stage = STAGE(STAGE.Settings(data=[str(tmp_path)], units=3), UnknownInputs())
+    out = JobOut(artifact, stage, 2, "r0001-w00002-7-0")
+    out.require_lease()
+    begin_round(artifact, 3, 1, SPEC)
+    (out.folder(2) / "part-00002.parquet").write_bytes(b"rows")
+    with pytest.raises(LeaseLost):
+        out.commit(2)
+    assert artifact.done_units() == []
+    assert not artifact.unit_folder(2).exists()
