@@ -8,14 +8,11 @@ finished, and leaves when it is asked to. Engines are held by `wrapped_engine.He
 from pathlib import Path
 from typing import Any
 
+from wrapped_engine import LIMIT_S, PAUSE_S
+
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.stage import Out
 from hala_hpc.stages.prepare import Prepare
-
-#: Seconds between two looks for the word.
-PAUSE_S = 0.02
-#: Longer than any test: what is held after that has nobody who will let it go.
-LIMIT_S = 1800
 
 
 def hold_preparing(word: Path) -> None:

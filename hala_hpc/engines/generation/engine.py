@@ -107,5 +107,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """End it and free its memory, so that another can start."""
+        """End it and free its memory, so that another can start; also after a failed `restart`."""
         ...

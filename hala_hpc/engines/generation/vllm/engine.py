@@ -116,7 +116,9 @@ class VllmEngine:
         """End the engine and free its memory, so that another can start."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
-        del self.llm, self.engine
+        # A restart that failed has ended it already; its error is the one to be told.
+        vars(self).pop("llm", None)
+        vars(self).pop("engine", None)
         cleanup_dist_env_and_memory()
 
 
