@@ -52,7 +52,7 @@ def stage_meant(name: str, recipe: str) -> type[Stage[Any]]:
     if not recipe:
         return look_up_stage(name, Path()).stage
     path = find_toml("recipe", recipe)
-    tables = read_toml(path)
+    tables = {name: table for name, table in read_toml(path).items() if isinstance(table, dict)}
     named = {node: stage_word(inherit(tables, node), node) for node in tables}
     if name in named:
         return look_up_stage(named[name], path.parent).stage
