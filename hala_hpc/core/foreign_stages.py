@@ -113,7 +113,7 @@ def read_file(path: Path) -> bytes:
             f"stage file {path}: no such file; a path is relative to the folder of the recipe",
             NO_INPUT,
         )
-    require_own(path, f"stage file {path}")
+    require_own([path], f"stage file {path}")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -179,8 +179,9 @@ def run_import(load: Callable[[], T], where: str, path: Path | None = None) -> T
         return load()
     except (Exception, SystemExit) as error:  # foreign code may raise anything
         file, line = place_of(error, path)
+        text = " ".join(str(error).split())
         raise UserError(
-            f"{where} cannot be imported: {file}, line {line}: {type(error).__name__}: {error}; "
+            f"{where} cannot be imported: {file}, line {line}: {type(error).__name__}: {text}; "
             "mend it (what only jobs have is imported inside run and check)",
             CONFIG,
         ) from error
@@ -243,9 +244,9 @@ def package_digest(value: str) -> str:
     """
     origin = Path(str(top_package(value).origin))
     files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
+    require_own(files, f"entry point {value}")
     whole = sha256()
     for file in files:
-        require_own(file, f"entry point {value}")
         name = file.relative_to(origin.parent).as_posix()
         whole.update(f"{sha256(file.read_bytes()).hexdigest()}  {name}\n".encode())
     return whole.hexdigest()
