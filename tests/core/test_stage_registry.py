@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_a_link_in_a_folder_of_ours_through_an_open_one_is_refused(tmp_path: Pat
     (tmp_path / "open" / "link").symlink_to(path.parent)
     (tmp_path / "mine").symlink_to(tmp_path / "open" / "link")
     assert look_up_stage("mine/toy.py", tmp_path).source == StageSource(
-        file=str(path.resolve()), digest=foreign_stages.sha256(path.read_bytes()).hexdigest()
+        file=str(path.resolve()), digest=sha256(path.read_bytes()).hexdigest()
     )
     (tmp_path / "open").chmod(0o775)
     assert f"`chmod go-w {tmp_path / 'open'}`" in refused("mine/toy.py", tmp_path)

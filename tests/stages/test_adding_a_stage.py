@@ -14,8 +14,11 @@ from documented_code import documented_code
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import CONFIG, OK, USAGE
+from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.run import RunNode, read_run
+from hala_hpc.core.stage_registry import look_up_stage
 from hala_hpc.data.corpus.reader import count_rows
+from hala_hpc.engines.evaluation.report import models_table
 
 BLOCKS = documented_code("adding-a-stage.md")
 STAGE, RECIPE, TEST = "stages/keep_short.py", "short.toml", "test_keep_short.py"
@@ -197,6 +200,29 @@ def test_rejected_rows_of_a_file_run_again_from_a_recipe_in_another_folder(
     assert row[1:3] == ["keep_short", "done"], "another place of the recipe changes nothing"
 
 
+def test_a_report_tells_what_such_a_stage_says_of_its_model_or_that_its_code_has_changed(
+    tmp_path: Path,
+) -> None:
+    told = """
+class Told(KeepShort):
+    @classmethod
+    def summary_line(cls, details):
+        return f"kept {details['kept']}"
+
+STAGE = Told
+"""
+    file = tmp_path / "told.py"
+    file.write_text(BLOCKS[STAGE] + told, encoding="utf-8")
+    source = look_up_stage(file.name, tmp_path).source
+    summary = NodeSummary(
+        node="short", stage="keep_short", stage_source=source, units=1, details={"kept": 3}
+    )
+    assert models_table([summary]).rows == [["short", "kept 3"]]
+    change(file)
+    [[_, text]] = models_table([summary]).rows
+    assert "the code of stage 'keep_short' has changed since the launch" in text
+
+
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The folder into which the package of the page was built and installed, as pip does it."""
@@ -223,14 +249,14 @@ def test_an_installed_package_offers_the_stage_until_its_code_is_changed(
 ) -> None:
     recipe = lab / RECIPE
     recipe.write_text(recipe.read_text().replace(STAGE, "keep_short"), encoding="utf-8")
-    with_package = {"PYTHONPATH": str(installed)}
+    site = str(installed)
     unknown = run(lab, work)
     assert unknown.code == USAGE
     assert "node 'short': unknown stage 'keep_short'" in unknown.err
-    assert "keep_short" in launch("--help", **with_package).out
-    assert "max_characters" in launch("stage=keep_short", "--help", **with_package).out
+    assert "keep_short" in launch("--help", PYTHONPATH=site).out
+    assert "max_characters" in launch("stage=keep_short", "--help", PYTHONPATH=site).out
 
-    ended = run(lab, work, **with_package)
+    ended = run(lab, work, PYTHONPATH=site)
     assert ended.code == OK, ended
     first = short_of(work).artifact
     source = first.require_config().stage_source
@@ -240,10 +266,10 @@ def test_an_installed_package_offers_the_stage_until_its_code_is_changed(
 
     # Any file of the package counts.
     change(installed / "my_lab" / "__init__.py")
-    assert "code of stage keep_short changed" in run(lab, work, "dry_run=true", **with_package).out
-    assert run(lab, work, **with_package).code == OK
+    assert "code of stage keep_short changed" in run(lab, work, "dry_run=true", PYTHONPATH=site).out
+    assert run(lab, work, PYTHONPATH=site).code == OK
     assert short_of(work).artifact.folder != first.folder
     (installed / "my_lab").chmod(0o775)
-    refused = run(lab, work, **with_package)
+    refused = run(lab, work, PYTHONPATH=site)
     assert refused.code == USAGE
     assert f"chmod go-w {installed / 'my_lab'}" in refused.err
