@@ -82,7 +82,7 @@ class JobInputs:
 
 def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
     """The stage of an artifact with the settings of the newest round, inside a job."""
-    stage = find_stage(config.stage)
+    stage = find_stage(config.stage, config.stage_source)
     spec = artifact.require_newest_round().spec
     settings = stage.Settings.model_validate(spec.stage_settings)
     return stage(settings, inputs_of(artifact, config))
