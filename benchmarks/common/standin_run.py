@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common.own_slurm import ROOT
-from benchmarks.kills.node import empty_model
+from benchmarks.kills.node import STAND_IN, STAND_IN_ENGINE, empty_model
 
-STAND_IN = ROOT / "tests" / "standin"
 RECIPE = """
 [english]
 stage = "prepare"
@@ -21,6 +20,7 @@ stage = "translate"
 model = "{model}"
 corpus = "@english"
 units = {units}
+engine.name = "{engine}"
 engine.max_num_seqs = {max_num_seqs}
 commit_s = 0.2
 resources = {{ workers = {workers}, cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
@@ -45,7 +45,8 @@ class StandInRun:
             for number in range(self.rows):
                 text = {"instruction": f"Who lives in house {number}?", "output": "The old man."}
                 file.write(json.dumps(text) + "\n")
-        words = vars(self) | {"model": empty_model(self.base / "model")}
+        model = empty_model(self.base / "model")
+        words = vars(self) | {"model": model, "engine": STAND_IN_ENGINE}
         (self.base / "recipe.toml").write_text(RECIPE.format(**words))
 
     @property
@@ -54,7 +55,7 @@ class StandInRun:
         return self.base / "word"
 
     def launcher(self, name: str, options: str, hold_after: int | None = None) -> str:
-        """The word for a launcher whose jobs have the stand-in; `local` needs no SLURM.
+        """The word for a launcher whose jobs find the stand-in; `local` needs no SLURM.
 
         With `hold_after` a worker waits for the word after so many answers.
         """
@@ -63,7 +64,7 @@ class StandInRun:
         path.write_text(
             f'backend = "{"local" if name == "local" else "slurm"}"\n'
             f"[resources.options]\n{options}\n[environment]\n"
-            f'HALA_STANDIN = "1"\nHALA_STANDIN_STEP_S = "{self.step_s}"\nPYTHONPATH = "{paths}"\n'
+            f'HALA_STANDIN_STEP_S = "{self.step_s}"\nPYTHONPATH = "{paths}"\n'
             + (f'HALA_FAULT = "hold={self.word} after={hold_after}"\n' if hold_after else "")
         )
         return f"launcher={path}"

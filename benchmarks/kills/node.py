@@ -19,6 +19,8 @@ from hala_hpc.jobs.spec import make_spec
 
 ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = ROOT / "tests" / "standin"
+#: Values of `engine.name`, with that folder on PYTHONPATH: the stand-in; vLLM that notes answers.
+STAND_IN_ENGINE, NOTING_VLLM = "job_engines:standin", "job_engines:vllm"
 #: The stand-in has an empty answer for texts with these words: their rows are rejected.
 NOTHING = "speechless"
 #: One row in so many is rejected.
@@ -105,6 +107,7 @@ class KillNode:
             f"translate.commit_s={self.shape.commit_s}",
             f"translate.engine.max_num_seqs={self.shape.max_num_seqs}",
             "translate.max_rejected_fraction=1",
+            f"translate.engine.name={NOTING_VLLM if self.model else STAND_IN_ENGINE}",
             "translate.engine.dtype=float32",
             "translate.engine.cpu_cache_gb=0.1",
         ]
@@ -142,13 +145,12 @@ class KillNode:
         return self.start("worker", artifact.folder, worker, prefix=prefix)
 
     def environment(self) -> dict[str, str]:
-        """What a job gets, and whose answers it takes."""
+        """What a job gets, and where its engine notes answers."""
         kept = with_bytecode()
         path = os.pathsep.join(filter(None, [kept.get("PYTHONPATH"), str(STAND_IN), str(ROOT)]))
         engine = {"HALA_ENGINE_LOG": str(self.log), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
         if self.model is None:
             engine = {
-                "HALA_STANDIN": "1",
                 "HALA_STANDIN_LOG": str(self.log),
                 "HALA_STANDIN_STEP_S": str(self.shape.step_s),
             }

@@ -23,7 +23,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -34,7 +34,7 @@ from benchmarks.common.machine import machine
 from benchmarks.peers.datatrove_rounds import DatatroveRounds
 from benchmarks.translate.engine import EngineEdge, Ids, Tally
 from benchmarks.translate.memory import measure
-from benchmarks.translate.worker import Worker, WorkerRun, engine_settings
+from benchmarks.translate.worker import Worker, WorkerRun, engine_config, engine_settings
 from benchmarks.translate.workload import make_model, texts_of, with_duplicates, write_corpus
 from hala_hpc.core.environment import prepare_environment
 
@@ -145,7 +145,7 @@ def shared_tokens(prompts: Sequence[Ids], block: int) -> int:
 
 def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     """Make the work, run the sides, and return the figures."""
-    from hala_hpc.engines.generation.vllm.engine import Generator
+    from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
     texts = texts_of(arguments.data, arguments.rows, arguments.seed)
     model = make_model(base / "model", texts, arguments.family)
@@ -154,15 +154,15 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
     repeated = write_corpus(base / "repeated", repeated_texts)
     settings = engine_settings(arguments.quick).model_copy(update={"dtype": arguments.dtype})
     peer = DatatroveRounds(base / "datatrove", model, settings, arguments.peer)
-    with Generator(str(model), settings) as generator:
-        edge = EngineEdge(generator)
-        worker = Worker(generator, model)
+    with closing(VllmEngine(engine_config(model, settings))) as engine:
+        edge = EngineEdge(engine)
+        worker = Worker(engine, model)
         measurement = Measurement(worker, edge, base)
         sides = [Side(corpus, measurement.prompts(corpus)) for corpus in (plain, repeated)]
         with peer if peer.is_there else nullcontext() as there:
             rounds = rounds_of(measurement, sides[0], sides[1], there, arguments.rounds)
-        caches = bool(generator.llm.llm_engine.vllm_config.cache_config.enable_prefix_caching)
-        block = generator.llm.llm_engine.vllm_config.cache_config.block_size
+        caches = bool(engine.llm.llm_engine.vllm_config.cache_config.enable_prefix_caching)
+        block = engine.llm.llm_engine.vllm_config.cache_config.block_size
         prefix = shared_tokens(sides[0].prompts, block)
     larger_texts = [f"{text} ({n})" if n else text for n in range(LARGER) for text in texts]
     larger = write_corpus(base / "larger", larger_texts)
@@ -171,7 +171,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
         for corpus in (plain, larger)
     ]
     return {
-        **figures(rounds, prefix, generator.max_num_seqs, caches),
+        **figures(rounds, prefix, engine.max_num_seqs, caches),
         "memory_growth": round(peaks[1] / peaks[0], 4),
         "memory_mib": peaks,
         "prefix_tokens": prefix,
@@ -179,7 +179,7 @@ def run(arguments: argparse.Namespace, base: Path) -> dict[str, Any]:
         "dtype": arguments.dtype,
         "rows": arguments.rows,
         "data": [file.name for file in arguments.data] or "made",
-        "max_num_seqs": generator.max_num_seqs,
+        "max_num_seqs": engine.max_num_seqs,
         "rounds": rounds,
         "machine": machine(),
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.translate.workload import BEFORE_TEXT, stand_in
-from hala_hpc.engines.generation.vllm.engine import Generator
+from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
 Ids = tuple[int, ...]
 
@@ -49,17 +49,17 @@ class EngineEdge:
     """
 
     def __init__(
-        self, generator: Generator, most_tokens: int = 1 << 30, remembers: bool = True
+        self, engine: VllmEngine, most_tokens: int = 1 << 30, remembers: bool = True
     ) -> None:
-        self.llm, self.tokenizer = generator.llm, generator.tokenizer
-        self.head, self.tail = len(generator.prompter.head), len(generator.prompter.tail)
+        self.llm, self.tokenizer = engine.llm, engine.tokenizer
+        self.head, self.tail = len(engine.prompter.head), len(engine.prompter.tail)
         self.most_tokens, self.remembers = most_tokens, remembers
         self.tally = Tally()
         self.swaps = False
         self._answers: dict[Ids, list[int]] = {}
-        engine = self.llm.llm_engine
-        self._add, self._step = engine.add_request, engine.step
-        engine.add_request, engine.step = self.add_request, self.step
+        driven = self.llm.llm_engine
+        self._add, self._step = driven.add_request, driven.step
+        driven.add_request, driven.step = self.add_request, self.step
 
     def words(self, ids: Ids) -> str:
         """The user's words in a prompt."""

@@ -12,10 +12,11 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from benchmarks.translate.engine import EngineEdge
-from benchmarks.translate.worker import Worker
+from benchmarks.translate.worker import Worker, engine_config
 from hala_hpc.engines.generation.settings import EngineSettings
 
 #: Tokens that the engine makes of an answer.
@@ -51,15 +52,15 @@ def measure(model: Path, warm: Path, corpus: Path, base: Path, settings: EngineS
 
 def main() -> None:
     """Translate one corpus after another and print the peak of the second."""
-    from hala_hpc.engines.generation.vllm.engine import Generator
+    from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
     model, warm, corpus, base, told = sys.argv[1:]
     settings = EngineSettings.model_validate_json(told)
     small = settings.model_copy(update={"cpu_cache_gb": CACHE_GB})
-    with Generator(model, small) as generator:
-        edge = EngineEdge(generator, most_tokens=FEW_TOKENS, remembers=False)
+    with closing(VllmEngine(engine_config(Path(model), small))) as engine:
+        edge = EngineEdge(engine, most_tokens=FEW_TOKENS, remembers=False)
         with edge.round(swaps=True):
-            worker = Worker(generator, Path(model))
+            worker = Worker(engine, Path(model))
             worker.run(Path(warm), Path(base) / "warm")
             forget_peak()
             worker.run(Path(corpus), Path(base) / "corpus")

@@ -10,8 +10,8 @@ from benchmarks.translate.workload import PROMPT
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.files import claim_folder, write_json
 from hala_hpc.core.stage import Facts
+from hala_hpc.engines.generation.engine import Engine, EngineConfig
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.vllm.engine import Generator
 from hala_hpc.stages.translate import Settings, Translate
 
 #: Units of the one worker.
@@ -91,9 +91,8 @@ class WorkerRun:
 class Worker:
     """A worker with its engine, ready to take corpora."""
 
-    def __init__(self, generator: Generator, model: Path) -> None:
-        self.generator, self.model = generator, model
-        generator.prompter.expect(PROMPT)
+    def __init__(self, engine: Engine, model: Path) -> None:
+        self.engine, self.model = engine, model
 
     def stage(self, corpus: Path) -> Translate:
         """The stage as a recipe would set it."""
@@ -102,7 +101,7 @@ class Worker:
             corpus=str(corpus),
             prompt=PROMPT,
             units=UNITS,
-            engine=self.generator.settings,
+            engine=self.engine.settings,
             max_rejected_fraction=1.0,
         )
         return Translate(settings, LocalInputs())
@@ -113,7 +112,7 @@ class Worker:
 
         stage = self.stage(corpus)
         out = LocalOut(base, stage)
-        feed = UnitFeed(self.generator, stage.work, out)
+        feed = UnitFeed(self.engine, stage.work, out)
         started = time.monotonic()
         feed.run(range(UNITS))
         seconds = time.monotonic() - started
@@ -134,12 +133,17 @@ class Worker:
         stage = self.stage(corpus)
         out = LocalOut(base, stage)
         task = stage.work.task
-        task.fit(*Questions(self.generator, stage.blank, out).measure())
+        task.fit(*Questions(self.engine, stage.blank, out).measure())
         for row in read_rows(corpus):
             # A row of nothing but code asks nothing.
             if not (asks := next(task.program(row), [])):
                 continue
-            yield from map(tuple, self.generator.prompter.ids([ask.words for ask in asks]))
+            yield from map(tuple, self.engine.prompt_ids([ask.words for ask in asks]))
+
+
+def engine_config(model: Path, settings: EngineSettings) -> EngineConfig:
+    """What the engine of a worker is started for."""
+    return EngineConfig(str(model), settings, template=PROMPT)
 
 
 def engine_settings(quick: bool) -> EngineSettings:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from hala_hpc.core.node import Node
 from hala_hpc.core.overrides import split_words
 from hala_hpc.core.paths import find_toml, read_toml
 from hala_hpc.core.recipe import build_nodes, select
-from hala_hpc.core.stage_registry import find_stage
+from hala_hpc.core.stage_registry import look_up_stage
 
 T = TypeVar("T")
 
@@ -74,7 +75,8 @@ def read_line(arguments: Sequence[str]) -> Line:
     if recipe_path is None or launcher_path is None:
         raise UserError(mistakes, codes[0] if len(set(codes)) == 1 else USAGE)
     launcher = read_launcher(launcher_path).model_copy(update=hours)
-    nodes = build_nodes(read_toml(recipe_path), settings, launcher, find_stage, mistakes)
+    find = partial(look_up_stage, folder=recipe_path.parent)
+    nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
     work = Path(plain.get("work") or f"runs/{recipe_path.stem}").expanduser()
     return Line(
         words,

@@ -6,15 +6,19 @@ import itertools
 import textwrap
 import types
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from hala_hpc.commands.command_line import WORDS
-from hala_hpc.core.paths import shipped_names
+from hala_hpc.core.foreign_stages import offers
+from hala_hpc.core.paths import find_toml, read_toml, shipped_names
+from hala_hpc.core.recipe import inherit, stage_word
 from hala_hpc.core.settings import Reference
-from hala_hpc.core.stage_registry import find_stage, stage_names
+from hala_hpc.core.stage import Stage
+from hala_hpc.core.stage_registry import FILE_END, find_stage, look_up_stage, stage_names
 
 EXAMPLES = """\
 examples:
@@ -29,13 +33,33 @@ examples:
 
 
 def print_help(arguments: Sequence[str]) -> None:
-    """General help, or with `stage=<stage>` the settings of that stage."""
-    stages = [word.partition("=")[2] for word in arguments if word.startswith("stage=")]
+    """General help, or with `stage=<stage or node>` the settings of that stage."""
+    words = [word.partition("=") for word in arguments]
+    stages = [value for key, _, value in words if key == "stage"]
     named = [name for value in stages for name in value.split(",") if name and name != "all"]
     if not named:
         print_general()
+    recipe = next((value for key, _, value in words if key == "recipe"), "")
     for name in named:
-        print_stage(name)
+        print_stage(name, stage_meant(name, recipe))
+
+
+def stage_meant(name: str, recipe: str) -> type[Stage[Any]]:
+    """The stage that a name means: that of a node or of a file of the recipe, else any stage.
+
+    Without a recipe a file is relative to the folder in which the command runs.
+    """
+    if not recipe:
+        return look_up_stage(name, Path()).stage
+    path = find_toml("recipe", recipe)
+    tables = {name: table for name, table in read_toml(path).items() if isinstance(table, dict)}
+    named = {node: stage_word(inherit(tables, node), node) for node in tables}
+    if name in named:
+        return look_up_stage(named[name], path.parent).stage
+    files = {word for word in named.values() if word.endswith(FILE_END)}
+    stages = [look_up_stage(word, path.parent).stage for word in sorted(files)]
+    own = [stage for stage in stages if stage.name == name]
+    return own[0] if own else look_up_stage(name, path.parent).stage
 
 
 def print_general() -> None:
@@ -48,13 +72,14 @@ def print_general() -> None:
     for name in stage_names():
         module = inspect.getmodule(find_stage(name))
         print(f"  {name:<9} {first_line(module.__doc__ if module else '')}")
+    if offered := offers():
+        print(f"\nstages of installed packages: {', '.join(sorted(offered))}")
     print(f"\nrecipes:   {', '.join(shipped_names('recipes'))}")
     print(f"launchers: {', '.join(shipped_names('launchers'))}\n\n{EXAMPLES}")
 
 
-def print_stage(name: str) -> None:
+def print_stage(name: str, stage: type[Stage[Any]]) -> None:
     """What a stage does and every setting of it."""
-    stage = find_stage(name)
     module = inspect.getmodule(stage)
     print(
         f"{(module.__doc__ or '').strip() if module else name}\n\n"

@@ -14,6 +14,10 @@ from hala_hpc.core.stage_registry import find_stage
 
 #: A key of TOML that needs no quotes.
 BARE = re.compile(r"[A-Za-z0-9_-]+")
+#: A stage of a recipe that is a file.
+STAGE_FILE = re.compile(
+    r"""(?P<key>\bstage\s*=\s*)(?P<quote>["'])(?P<path>[^"'\n]+\.py)(?P=quote)"""
+)
 #: Not taken over from the node that rejected them: what comes again may be rejected again.
 OWN_SETTINGS = ("corpus", "max_rejected_fraction")
 
@@ -41,7 +45,8 @@ def retry_rejected(run: Run, word: str, dry_run: bool) -> int:
     print(f"  {target} is {recipe} and:\n")
     print("\n".join(f"    {text}" for text in addition.splitlines()))
     if not dry_run:
-        write_text(target, f"{recipe.read_text(encoding='utf-8').rstrip()}\n\n{addition}")
+        text = with_absolute_stages(recipe.read_text(encoding="utf-8"), recipe.parent)
+        write_text(target, f"{text.rstrip()}\n\n{addition}")
         read_line(shlex.split(line)[3:])
     print(
         f"\nthen give the line, with a word more that lets them succeed, e.g. {name}.model=...:\n"
@@ -52,11 +57,21 @@ def retry_rejected(run: Run, word: str, dry_run: bool) -> int:
     return OK
 
 
+def with_absolute_stages(text: str, folder: Path) -> str:
+    """A recipe of this folder as it must read in another one: with whole paths of stage files."""
+
+    def whole(found: re.Match[str]) -> str:
+        path = (folder / Path(found["path"]).expanduser()).absolute()
+        return found["key"] + json.dumps(str(path), ensure_ascii=False)
+
+    return STAGE_FILE.sub(whole, text)
+
+
 def rejected_rows(node: RunNode) -> int:
     """How many rows a node rejected. Raises UserError where they cannot be taken as a corpus."""
-    if "rejected" not in find_stage(node.stage).byproducts:
+    config, summary = node.artifact.config(), node.artifact.summary()
+    if config and "rejected" not in find_stage(config.stage, config.stage_source).byproducts:
         raise UserError(f"node={node.name}: {node.stage} keeps no rejected rows for other nodes")
-    summary = node.artifact.summary()
     if summary is None:
         raise UserError(
             f"node={node.name} is not done: its rejected rows are a corpus when it is; where "

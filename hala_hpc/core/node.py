@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from hala_hpc.core.records import StageSource
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage
 
@@ -16,6 +17,8 @@ class Draft:
     raw: dict[str, Any]
     written: str
     """Its name in the recipe; a sweep makes several nodes of one."""
+    source: StageSource | None = None
+    """Of the stage; None for one of ours."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Node:
     stage: type[Stage[Any]]
     settings: StageSettings
     written: str
+    source: StageSource | None = None
+    """Of the stage; None for one of ours."""
 
     def input_nodes(self) -> list[str]:
         """Names of the nodes that this one takes something from, each once."""

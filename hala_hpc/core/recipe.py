@@ -11,11 +11,11 @@ from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.node import Draft, Node
 from hala_hpc.core.overrides import place_word
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.stage import Stage
+from hala_hpc.core.stage_registry import FoundStage
 from hala_hpc.core.sweep import expand_sweeps
 
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
-StageFinder = Callable[[str], type[Stage[Any]]]
+StageFinder = Callable[[str], FoundStage]
 
 
 def build_nodes(
@@ -59,15 +59,36 @@ def read_drafts(
             continue
         try:
             raw = inherit(tables, name)
-            stage = find(str(raw.pop("stage", name)))
+            found = find(stage_word(raw, name))
         except UserError as error:
             mistakes += [f"node {name!r}: {line}" for line in error.mistakes]
             continue
+        raw.pop("stage", None)
+        stage = found.stage
         default = stage.Settings.model_fields["resources"].default
         resources = merge(default.model_dump(), dict(raw.get("resources", {})))
         raw["resources"] = merge(resources, launcher.resources_of(name, stage.name))
-        drafts[name] = Draft(name, stage, raw, name)
+        drafts[name] = Draft(name, stage, raw, name, found.source)
+    mistakes += shared_names(drafts)
     return drafts
+
+
+def stage_word(table: dict[str, Any], name: str) -> str:
+    """The stage that the table of a node names; without one, the name of the node."""
+    return str(table.get("stage", name))
+
+
+def shared_names(drafts: dict[str, Draft]) -> list[str]:
+    """A line for each stage of a name that another stage of the recipe has, too."""
+    mistakes, first = [], dict[str, Draft]()
+    for draft in drafts.values():
+        other = first.setdefault(draft.stage.name, draft)
+        if other.stage is not draft.stage:
+            mistakes.append(
+                f"node {draft.name!r}: its stage bears the name {draft.stage.name!r}, as another "
+                f"one does, that of node {other.name!r}: give one of them another name"
+            )
+    return mistakes
 
 
 def inherit(tables: dict[str, Any], name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -125,7 +146,7 @@ def check_settings(draft: Draft, mistakes: list[str]) -> Node | None:
     except ValidationError as error:
         mistakes += [describe(draft, item) for item in error.errors()]
         return None
-    return Node(draft.name, draft.stage, settings, draft.written)
+    return Node(draft.name, draft.stage, settings, draft.written, draft.source)
 
 
 def describe(draft: Draft, error: Any) -> str:

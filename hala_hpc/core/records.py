@@ -138,6 +138,20 @@ class UnitMarker(RowCounts):
     commit: str = ""
 
 
+class StageSource(Record):
+    """Where a stage that is not one of ours comes from; stands beside its name."""
+
+    file: str = ""
+    """Absolute path of the file that defines it; empty for an entry point."""
+    entry_point: str = ""
+    """`package.module:STAGE` of an installed package; empty for a file."""
+    digest: str
+    """SHA-256 of the source, hexadecimal."""
+
+
+#: The source of a stage; None, and not in the file, for one of ours.
+MaybeSource = Annotated[StageSource | None, Field(exclude_if=lambda value: value is None)]
+
 #: Kind of an input that is a file or folder outside the work folder.
 PATH_INPUT = "path"
 
@@ -163,6 +177,7 @@ class NodeConfig(Record):
     stage: str
     version: int = 1
     """Of the stage."""
+    stage_source: MaybeSource = None
     env: str = "main"
     fingerprint: str = ""
     units: int
@@ -185,6 +200,7 @@ class NodeSummary(RowCounts):
 
     node: str
     stage: str
+    stage_source: MaybeSource = None
     fingerprint: str = ""
     units: int
     details: Any = None

@@ -28,7 +28,9 @@ FilesRef = Annotated[str, Reference(("files",))]
 """A file, a folder, a hub id, or `@node/path` inside the files that a node writes."""
 TokensRef = Annotated[str, Reference(("tokens",))]
 """A folder of token files, or `@node` of a node that makes them."""
-NodeRef = Annotated[str, Reference(("model", "corpus", "files", "tokens", "scores", "page"))]
+#: What a stage may produce.
+KINDS = ("model", "corpus", "files", "tokens", "scores", "page")
+NodeRef = Annotated[str, Reference(KINDS)]
 """`@node` of any kind."""
 
 

@@ -127,7 +127,7 @@ class Out(Protocol):
 
 
 class Stage(Generic[S]):
-    """A kind of step. One file in `hala_hpc/stages/` defines one and its settings.
+    """A kind of step. One file defines it and its settings, in `hala_hpc/stages/` or a lab's own.
 
     `plan` and `preflight` run on the login node before the inputs exist; `run` and `check` run in
     jobs and import heavy libraries inside; `collect` runs in the gate and stays light.

@@ -1,20 +1,34 @@
-"""The stages by name: a file in one of two folders is a stage; nobody imports one by itself."""
+"""The stages by name: ours are files in two folders; a lab's own are looked up only after those."""
 
 import importlib
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import UserError, closest
 from hala_hpc.core.paths import PACKAGE
+from hala_hpc.core.records import StageSource
 from hala_hpc.core.stage import Stage
 
 #: Packages whose modules are stages: those of the pipeline, and those that only the demo uses.
 ROOMS = ("stages", "demo.stages")
+#: How the name of a file ends; no name of a stage does.
+FILE_END = ".py"
+
+
+@dataclass(frozen=True)
+class FoundStage:
+    """A stage, and where it comes from."""
+
+    stage: type[Stage[Any]]
+    source: StageSource | None = None
+    """None for one of ours."""
 
 
 @cache
 def stage_modules() -> dict[str, str]:
-    """The module of each stage by the name of the stage, without loading any."""
+    """The module of each of our stages by the name of the stage, without loading any."""
     return {
         path.stem: f"{PACKAGE.name}.{room}.{path.stem}"
         for room in ROOMS
@@ -24,13 +38,38 @@ def stage_modules() -> dict[str, str]:
 
 
 def stage_names() -> list[str]:
-    """Names of all stages."""
+    """Names of all our stages."""
     return sorted(stage_modules())
 
 
-def find_stage(name: str) -> type[Stage[Any]]:
-    """The stage of this name; raises UserError with the closest one."""
+def find_stage(name: str, source: StageSource | None = None) -> type[Stage[Any]]:
+    """One of our stages, or the one of an artifact whose records name its source.
+
+    Raises: UserError for an unknown name, and for a source that is gone, unsafe or changed.
+    """
+    if source is not None:
+        from hala_hpc.core.foreign_stages import load_unchanged
+
+        return load_unchanged(name, source)
     if name not in stage_modules():
         raise UserError(f"unknown stage {name!r}: {closest(name, stage_names(), 'stages')}")
     stage: type[Stage[Any]] = importlib.import_module(stage_modules()[name]).STAGE
     return stage
+
+
+def look_up_stage(word: str, folder: Path) -> FoundStage:
+    """What `stage = "..."` of a recipe means: one of ours, a file, or one of an installed package.
+
+    A file ends in `.py` and is relative to `folder`, that of the recipe. Raises: UserError for
+    what is not there, cannot be imported, is no stage, or could be written by another user.
+    """
+    if word in stage_modules():
+        return FoundStage(find_stage(word))
+    # Only here: it reads files of others, and the metadata of all packages.
+    from hala_hpc.core import foreign_stages
+
+    if word.endswith(FILE_END):
+        return FoundStage(
+            *foreign_stages.load_file(folder / Path(word).expanduser(), stage_names())
+        )
+    return FoundStage(*foreign_stages.load_entry_point(word, stage_names()))

@@ -1,6 +1,7 @@
 """Sweeps: a list where one value is expected makes a node for each value."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from hala_hpc.core.node import Draft
@@ -53,7 +54,7 @@ def expand(nodes: list[Draft], swept: str, setting: str) -> list[Draft]:
             copy = rename_in(node.stage, node.raw, names)
             if node.name == swept:
                 copy[setting] = value
-            expanded.append(Draft(names[node.name], node.stage, copy, node.written))
+            expanded.append(replace(node, name=names[node.name], raw=copy))
     return expanded
 
 

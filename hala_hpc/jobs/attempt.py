@@ -71,7 +71,11 @@ class JobInputs:
         name, _, rest = reference[1:].partition("/")
         artifact = self.artifact(name)
         path = artifact.output / rest
-        broken = [fault.text for fault in input_faults(artifact) if is_within(fault.path, path)]
+        broken = [
+            fault.text
+            for fault in input_faults(artifact, self.config.inputs[name].kind)
+            if is_within(fault.path, path)
+        ]
         if artifact.summary() is None or not path.exists():
             broken = [f"{path} or the mark beside it is missing"]
         if broken:
@@ -108,7 +112,7 @@ class JobInputs:
 
 
 @cache
-def input_faults(artifact: Artifact) -> list[FileFault]:
+def input_faults(artifact: Artifact, kind: str) -> list[FileFault]:
     """What is wrong with the output of an input node, by names and sizes; one look at it a process.
 
     A file beside those that its summary lists counts, too: it would be read as rows. Beside those
@@ -118,7 +122,7 @@ def input_faults(artifact: Artifact) -> list[FileFault]:
     if summary is None:
         return []
     faults = artifact.output_faults(summary)
-    if summary.files is not None and find_stage(summary.stage).produces != "model":
+    if summary.files is not None and kind != "model":
         faults += unexpected_files(artifact.output, summary.files)
     return faults
 
@@ -130,7 +134,7 @@ def is_within(path: Path, folder: Path) -> bool:
 
 def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
     """The stage of an artifact with the settings of the newest round, inside a job."""
-    stage = find_stage(config.stage)
+    stage = find_stage(config.stage, config.stage_source)
     spec = artifact.require_newest_round().spec
     settings = stage.Settings.model_validate(spec.stage_settings)
     return stage(settings, inputs_of(artifact, config))

@@ -177,6 +177,7 @@ def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int
     return NodeSummary(
         node=config.node,
         stage=config.stage,
+        stage_source=config.stage_source,
         fingerprint=config.fingerprint,
         units=config.units,
         **facts.as_dict(),

@@ -1,6 +1,7 @@
 """evaluate: score models side by side, on benchmarks and on translation of held-out pairs."""
 
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, read_pairs
+from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engine
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.settings import GenerationSettings
 from hala_hpc.engines.models.files import require_model
@@ -76,7 +78,10 @@ class Evaluate(Stage[Settings]):
             raise UserError(f"include_path={path}: there is no such folder", NO_INPUT)
         if corpus and not corpus.startswith("@"):
             parts(corpus)
-        return missing_places("prompt", self.settings.prompt, ["text"]) if corpus else []
+        if not corpus:
+            return []
+        mistakes = engine_mistakes(self.settings.engine.name)
+        return mistakes + missing_places("prompt", self.settings.prompt, ["text"])
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The seconds in which the models answer benchmarks and translate; scores are small."""
@@ -149,7 +154,7 @@ class Evaluate(Stage[Settings]):
             write_translations,
         )
         from hala_hpc.engines.generation.batch import answer_all
-        from hala_hpc.engines.generation.vllm.engine import Generator
+        from hala_hpc.engines.generation.engine import EngineConfig
 
         pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
         if not self.settings.tasks:
@@ -157,10 +162,11 @@ class Evaluate(Stage[Settings]):
         words = [fill(self.settings.prompt, {"text": source}) for _, source, _ in pairs]
         blank = fill(self.settings.prompt, {"text": ""})
         model = self.inputs.path(self.settings.models[label])
-        with Generator(
-            model, self.settings.engine, self.settings.prompt_style, out.cache
-        ) as generator:
-            answers = answer_all(generator, words, blank, told)
+        config = EngineConfig(
+            model, self.settings.engine, self.settings.prompt_style, cache_folder=out.cache
+        )
+        with closing(make_engine(config)) as engine:
+            answers = answer_all(engine, words, blank, told)
         # An answer that was cut counts as it is, and none counts as nothing said.
         said = [answer.text.strip() if answer else "" for answer in answers]
         rows = [

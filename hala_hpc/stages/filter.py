@@ -14,6 +14,7 @@ from hala_hpc.core.stage import Out
 from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.corpus.reader import REJECTED as REJECTED_ROWS
 from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
@@ -128,7 +129,7 @@ class JudgeTask:
 
 
 class Filter(RowStage[Settings]):
-    """Runs a judge over pairs with vLLM, many units in one engine."""
+    """Runs a judge over pairs, many units in one engine."""
 
     name = "filter"
     Settings = Settings
@@ -138,7 +139,8 @@ class Filter(RowStage[Settings]):
         """The judge's files, the places in the prompt, and settings that contradict each other."""
         self.require_inputs()
         settings = self.settings
-        mistakes = missing_places("prompt", settings.prompt, ["source", "target"])
+        mistakes = engine_mistakes(settings.engine.name)
+        mistakes += missing_places("prompt", settings.prompt, ["source", "target"])
         for name in ("accept", "reject"):
             if not getattr(settings, name).strip():
                 mistakes.append(f"{name}='' is no word; give the answer that the prompt asks for")
@@ -176,7 +178,7 @@ class Filter(RowStage[Settings]):
         """Judge the pairs, once it is known that one token tells the answers apart."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.generation.vllm.choices import choice_tokens
+        from hala_hpc.engines.generation.choices import choice_tokens
 
         tokenizer = AutoTokenizer.from_pretrained(self.inputs.path(self.settings.model))
         choice_tokens(tokenizer, (self.settings.accept, self.settings.reject))

@@ -9,6 +9,7 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
@@ -145,7 +146,7 @@ def text_fault(source: str, translation: str) -> str:
 
 
 class Translate(RowStage[Settings]):
-    """Runs a translator over a corpus with vLLM, many units in one engine."""
+    """Runs a translator over a corpus, many units in one engine."""
 
     name = "translate"
     Settings = Settings
@@ -155,7 +156,8 @@ class Translate(RowStage[Settings]):
     def preflight(self) -> list[str]:
         """The model's files, the corpus, and the place for the text in the prompt."""
         self.require_inputs()
-        return missing_places("prompt", self.settings.prompt, ["text"])
+        mistakes = engine_mistakes(self.settings.engine.name)
+        return mistakes + missing_places("prompt", self.settings.prompt, ["text"])
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The corpus with its translations, and the seconds in which a GPU writes them."""

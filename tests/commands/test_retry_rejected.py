@@ -11,7 +11,7 @@ import pytest
 from checkout import STANDIN
 from command_line import Ended, launch, recipe
 
-from benchmarks.kills.node import empty_model
+from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 from hala_hpc.data.corpus.reader import read_rows
 
 #: The stand-in has no answer to texts with this word.
@@ -36,6 +36,7 @@ stage = "translate"
 model = "{model}"
 corpus = "@english"
 units = 4
+engine.name = "{STAND_IN_ENGINE}"
 max_rejected_fraction = 0.5
 [again]
 like = "arabic"
@@ -44,7 +45,7 @@ prompt = "Once more:\\n\\n{{text}}"
 max_rejected_fraction = 1
 """
     line = ("stage=all", recipe(tmp_path, text), f"work={work}", *words)
-    return launch(*line, HALA_STANDIN="1", PYTHONPATH=str(STANDIN))
+    return launch(*line, PYTHONPATH=str(STANDIN))
 
 
 def summary(work: Path, node: str) -> dict[str, Any]:

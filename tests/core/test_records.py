@@ -38,6 +38,7 @@ from hala_hpc.core.records import (
     RoundSpec,
     RunNodeRecord,
     RunRecord,
+    StageSource,
     UnitMarker,
     WaitingList,
     WaitingNode,
@@ -87,6 +88,12 @@ RECORDS: list[Record] = [
         gpu_hours_estimate=2.5,
     ),
     NodeSummary(node="n", stage="sft", units=4, **COUNTS, details={"curve": [1]}, rounds=2),
+    NodeSummary(
+        node="n",
+        stage="mine",
+        stage_source=StageSource(file="/lab/mine.py", digest="0f"),
+        units=4,
+    ),
     ErrorReport(
         code=70,
         mistakes=("it broke",),

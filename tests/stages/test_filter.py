@@ -10,17 +10,16 @@ import pytest
 from command_line import launch, recipe
 from corpora import pair, write_corpus
 from plain_out import PlainInputs, PlainOut, run_plain
-from standin_engine import StandInGenerator
+from standin_engine import StandInEngine
 from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
 
-import hala_hpc.engines.generation.vllm.engine
 from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
 from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
+from hala_hpc.engines.generation.engine import Completion, Request
 from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.engines.generation.top_rows import BestRows, summary_of
-from hala_hpc.engines.generation.vllm.engine import Completion, Request
 from hala_hpc.jobs.closing import add_up
 from hala_hpc.stages.filter import Filter, JudgeTask, Settings
 
@@ -41,7 +40,7 @@ def chance(words: str) -> float:
     return blake2b(words.encode()).digest()[0] % 21 / 20
 
 
-class ScoringStandIn(StandInGenerator):
+class ScoringStandIn(StandInEngine):
     """Scores at once, by chance, as one who judges without a model would."""
 
     def _answer(self, request: Request) -> Completion:
@@ -65,9 +64,8 @@ def stage_of(**given: Any) -> Filter:
 
 
 @pytest.fixture
-def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def judged(tmp_path: Path) -> Any:
     """Runs a filter with the stand-in over 300 pairs of which each rule rejects one."""
-    monkeypatch.setattr(hala_hpc.engines.generation.vllm.engine, "Generator", ScoringStandIn)
     make_tokenizer(tmp_path / "model")
     rows = [sentence(number) for number in range(300)]
     rows[40:40] = GOOD[1:3]
@@ -76,8 +74,13 @@ def judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     corpus = write_corpus(tmp_path / "c", rows)
 
     def run(name: str, **given: Any) -> tuple[Any, list[UnitMarker], Path]:
-        settings = {"model": str(tmp_path / "model"), "corpus": str(corpus), "units": 7, **given}
-        stage = Filter(Settings(**settings), PlainInputs())
+        stage = stage_of(
+            model=str(tmp_path / "model"),
+            corpus=str(corpus),
+            units=7,
+            engine={"name": f"{__name__}:ScoringStandIn"},
+            **given,
+        )
         out = PlainOut(tmp_path / name, stage)
         stage.run(range(stage.plan()), out)
         folders = [out.folder(unit) for unit in range(7)]

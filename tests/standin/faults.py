@@ -1,41 +1,35 @@
 """The faults that HALA_FAULT names, for the jobs of a test; nothing else changes.
 
 `defect`: preparing a corpus divides by zero. `killed`: it kills its supervisor in the first round.
-`memory=1200`: it takes so many MiB first. `gpu_memory=8`: translating is refused, with torch's
+`memory=1200`: it takes so many MiB first. `gpu_memory=8`: the stand-in does not start, with torch's
 words, with more rows at once than so many. `bad_nodes=node1+node2`: there are fake GPUs, and those
 of these nodes have errors; `fake_gpus=`: there are fake GPUs, all good.
 
-`hold=FILE`: preparing a corpus waits until that file is there. `hold=FILE after=40 node=arabic`:
-instead, the engine of that node (without a name, of every node) gives 40 answers and waits.
+`hold=FILE`: preparing a corpus waits until that file is there. `hold=FILE after=40`: instead, an
+engine of `job_engines.py` gives 40 answers and waits.
 """
 
+import os
 from pathlib import Path
 
 
-def meet(fault: str) -> None:
-    """Let this process meet a fault."""
-    words = dict(word.partition("=")[::2] for word in fault.split())
+def fault_words() -> dict[str, str]:
+    """The faults of this process, each with its value."""
+    return dict(word.partition("=")[::2] for word in os.environ.get("HALA_FAULT", "").split())
+
+
+def meet_faults() -> None:
+    """Let this process meet its faults, but those of engines."""
+    words = fault_words()
     if {"defect", "killed", "memory"} & words.keys():
         from faults_in_stages import prepare_with_faults
 
         prepare_with_faults(words)
-    if "gpu_memory" in words:
-        from faults_in_stages import translate_with_faults
+    if "hold" in words and "after" not in words:
+        from hold import hold_preparing
 
-        translate_with_faults(int(words["gpu_memory"]))
-    if "hold" in words:
-        let_wait(words)
+        hold_preparing(Path(words["hold"]))
     if {"bad_nodes", "fake_gpus"} & words.keys():
         from fake_gpus import use_fake_gpus
 
         use_fake_gpus(words.get("bad_nodes", "").split("+"))
-
-
-def let_wait(words: dict[str, str]) -> None:
-    """Let work wait for the word of a test."""
-    from hold import hold_engine, hold_preparing
-
-    if "after" in words:
-        hold_engine(Path(words["hold"]), int(words["after"]), words.get("node", ""))
-    else:
-        hold_preparing(Path(words["hold"]))

@@ -8,10 +8,11 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from types import TracebackType
-from typing import Any, Self
+from multiprocessing.process import BaseProcess
+from typing import Any
 
-from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
+from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
+from hala_hpc.engines.generation.settings import EngineSettings
 
 #: Latin letters by their place in the alphabet, in Arabic script.
 LETTERS = "ابجدهوزحطيكلمنسعفصقرشتثخذضظغةىآ"
@@ -32,65 +33,36 @@ TOO_MUCH = b"a prompt of two gigabytes"
 NOTHING = "speechless"
 
 
-class BytePrompter:
-    """A token is a byte."""
-
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return [list(text.encode()) for text in texts]
-
-    def expect(self, template: str) -> None:
-        """Bytes need no preparation."""
-
-
-class StandInGenerator(Generator):
+class StandInEngine:
     """Answers `max_num_seqs` requests a step; a step takes HALA_STANDIN_STEP_S seconds.
 
-    Notes each answer in the file HALA_STANDIN_LOG: process number, time in seconds since the epoch,
-    and the question as JSON.
+    A token is a byte. Notes each answer in the file HALA_STANDIN_LOG: process number, time in
+    seconds since the epoch, and the question as JSON.
     """
 
-    def __init__(self, _model: str, settings: Any, *_: Any, **__: Any) -> None:
-        self.settings = settings
-        self.prompter = BytePrompter()  # type: ignore[assignment]
-        self.max_model_len = settings.max_model_len
-        self.max_num_seqs = settings.max_num_seqs or 16
-        self.held: dict[str, Request] = {}
+    def __init__(self, config: EngineConfig) -> None:
+        self.settings = config.settings
+        self.max_model_len = self.settings.max_model_len
+        self.max_num_seqs = self.settings.max_num_seqs or 16
+        self.held: dict[int, Request] = {}
         self.steps = 0
         self.sizes = [self.max_num_seqs]
         self.step_s = float(os.environ.get("HALA_STANDIN_STEP_S", "0"))
         self.log = os.environ.get("HALA_STANDIN_LOG")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
+    def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return [list(text.encode()) for text in texts]
 
     def add(self, request: Request) -> None:
-        self.held[str(request.key)] = request
-
-    def drop(self) -> None:
-        self.held.clear()
-
-    def restart(self, max_num_seqs: int) -> list[Request]:
-        left = list(self.held.values())
-        self.held.clear()
-        self.max_num_seqs = max_num_seqs
-        self.sizes.append(max_num_seqs)
-        return left
+        self.held[request.key] = request
 
     def step(self) -> list[Completion]:
         time.sleep(self.step_s)
         self.steps += 1
-        names = list(self.held)[: self.max_num_seqs]
-        if any(TOO_MUCH in bytes(self.held[name].ids) for name in names):
+        keys = list(self.held)[: self.max_num_seqs]
+        if any(TOO_MUCH in bytes(self.held[key].ids) for key in keys):
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return [self._answer(self.held.pop(name)) for name in names]
+        return [self._answer(self.held.pop(key)) for key in keys]
 
     def _answer(self, request: Request) -> Completion:
         words = bytes(request.ids).decode()
@@ -99,6 +71,25 @@ class StandInGenerator(Generator):
         if self.log:
             note_question(self.log, {"words": words, **asdict(request.sampling)})
         return Completion(request.key, text, True, len(request.ids), size)
+
+    def abort_all(self) -> None:
+        self.held.clear()
+
+    def restart(self, max_num_seqs: int) -> None:
+        self.held.clear()
+        self.max_num_seqs = max_num_seqs
+        self.sizes.append(max_num_seqs)
+
+    def processes(self) -> Sequence[BaseProcess]:
+        return ()
+
+    def close(self) -> None:
+        self.held.clear()
+
+
+def stand_in_config(**settings: Any) -> EngineConfig:
+    """What a stand-in is started for in the process of a test."""
+    return EngineConfig("m", EngineSettings(**settings))
 
 
 def note_question(log: str, question: dict[str, Any]) -> None:

@@ -5,18 +5,20 @@ from pathlib import Path
 
 from checkout import ROOT, STANDIN
 
+#: Value of `engine.name` for vLLM that can be held.
+HELD_VLLM = "job_engines:vllm"
+
 
 class Held:
-    """Jobs with `variables` go so far and no further until `let_go`; see `standin/hold.py`.
+    """Jobs with `variables` go so far and no further until `let_go`; see `standin/faults.py`.
 
-    Preparing a corpus waits with its first rows read. With `after` the engine waits instead, once
-    it gave so many answers in a process, and with `node` only that of this node.
+    Preparing a corpus waits with its first rows read. With `after` the engines of
+    `standin/job_engines.py` wait instead, each once it gave so many answers.
     """
 
-    def __init__(self, folder: Path, after: int | None = None, node: str = "") -> None:
-        self.word = folder / f"word-{node}"
-        limits = "" if after is None else f" after={after}"
-        self.fault = f"hold={self.word}{limits}" + (f" node={node}" if node else "")
+    def __init__(self, folder: Path, after: int | None = None) -> None:
+        self.word = folder / "word"
+        self.fault = f"hold={self.word}" + ("" if after is None else f" after={after}")
 
     @property
     def variables(self) -> dict[str, str]:

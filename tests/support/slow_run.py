@@ -9,7 +9,7 @@ from checkout import ROOT, STANDIN
 from command_line import command, recipe
 from held import Held
 
-from benchmarks.kills.node import empty_model
+from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 
 #: A stand-in has no answer to texts with this word.
 NOTHING = "speechless"
@@ -17,17 +17,20 @@ SMALL = "resources = { cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }"
 
 
 def standin_variables(step_s: float = 0.0, held: Held | None = None) -> dict[str, str]:
-    """Variables with which jobs take the stand-in for their engine, held where that is given.
+    """Variables with which jobs find the stand-in of `recipe_word`, held where that is given.
 
     A step takes `step_s` seconds at least: what is measured in seconds needs some.
     """
     path = os.pathsep.join(map(str, (STANDIN, ROOT)))
-    standin = {"HALA_STANDIN": "1", "HALA_STANDIN_STEP_S": str(step_s), "PYTHONPATH": path}
+    standin = {"HALA_STANDIN_STEP_S": str(step_s), "PYTHONPATH": path}
     return standin | (held.variables if held else {})
 
 
 def recipe_word(folder: Path, rows: int = 600, rejected_every: int = 0, limit: float = 1) -> str:
-    """`recipe=...` of english -> arabic (two workers, 8 units, two answers a row) -> report."""
+    """`recipe=...` of english -> arabic (two workers, 8 units, two answers a row) -> report.
+
+    The stand-in answers: jobs need `standin_variables`.
+    """
     with (folder / "rows.jsonl").open("w") as file:
         for number in range(rows):
             word = NOTHING if rejected_every and number % rejected_every == 0 else "quiet"
@@ -50,6 +53,7 @@ units = 8
 commit_s = 0.2
 max_rejected_fraction = {limit}
 engine.max_num_seqs = 1
+engine.name = "{STAND_IN_ENGINE}"
 {SMALL.replace("{", "{ workers = 2,")}
 [report]
 nodes = ["@arabic"]

@@ -11,30 +11,34 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from checkout import ROOT
+from checkout import ROOT, STANDIN
 from command_line import Ended, command, launch
-from held import Held, minislurm_launcher
+from held import HELD_VLLM, Held, minislurm_launcher
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 
 # The first of them runs the demo: eight minutes on a quiet machine.
 pytestmark = [pytest.mark.slow, pytest.mark.slurm, pytest.mark.timeout(3600)]
-#: Fewer steps than the recipe's, about two thirds; settings, so they belong to every line.
+#: The node whose workers are disturbed.
+NODE = "arabic"
+#: Fewer steps than the recipe's, about two thirds.
 STEPS = {"teacher-trained": 260, "judge": 300, "translator": 240, "sft": 80}
-SHORT = tuple(f"{node}.max_steps={steps}" for node, steps in STEPS.items())
+#: Settings that change results, so they belong to every line: also an engine that can be held.
+CHANGED = (
+    *(f"{node}.max_steps={steps}" for node, steps in STEPS.items()),
+    f"{NODE}.engine.name={HELD_VLLM}",
+)
 ANOTHER_T = "merge.t=0.3"
 #: Several ranks and workers only where a test looks at them: each imports everything anew.
 ALONE = ("teacher-trained", "judge")
 WORDS = (
     "stage=all",
     "recipe=demo",
-    *SHORT,
+    *CHANGED,
     "teacher-pairs.resources.workers=1",
     *(f"{node}.resources.nodes=1" for node in ALONE),
 )
 LINE = (*WORDS, "launcher=minislurm")
-#: The node whose workers are disturbed.
-NODE = "arabic"
 #: Answers of a worker before it waits to be disturbed: some of its work, and not all.
 SOME = 40
 
@@ -130,7 +134,7 @@ def run(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The demo, run once for all tests of this file."""
     assert minislurm.exists()
     work = tmp_path_factory.mktemp("demo") / "work"
-    held = Held(work.parent, SOME, NODE)
+    held = Held(work.parent, SOME)
     ended = launch(*WORDS, minislurm_launcher(work.parent, held.variables), f"work={work}")
     assert ended.code == 0, ended
     disturb(work)
@@ -204,8 +208,8 @@ def test_the_translations_equal_those_of_an_undisturbed_run(run: Run, tmp_path: 
     for node in needed:
         artifact = (run.work / "latest" / node).resolve()
         shutil.copytree(artifact, work / artifact.name)
-    line = (f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}", *SHORT)
-    ended = launch(*line)
+    line = (f"stage={NODE}", "recipe=demo", "launcher=local", f"work={work}", *CHANGED)
+    ended = launch(*line, PYTHONPATH=os.pathsep.join(map(str, (STANDIN, ROOT))))
     assert ended.code == 0, ended
     assert (work / "latest" / NODE).resolve().name == (run.work / "latest" / NODE).resolve().name
     assert rows_of(work, NODE) == rows_of(run.work, NODE)
@@ -245,7 +249,7 @@ def test_the_report_shows_the_scores_and_every_node(run: Run) -> None:
 
 def test_make_demo_ends_at_once_on_a_finished_run(run: Run) -> None:
     done = subprocess.run(
-        ["make", "demo", "ARGS=" + " ".join([f"work={run.work}", *SHORT])],
+        ["make", "demo", "ARGS=" + " ".join([f"work={run.work}", *CHANGED])],
         cwd=ROOT,
         check=False,
         capture_output=True,
@@ -281,7 +285,7 @@ def test_another_t_redoes_merge_evaluate_and_report_only(run: Run) -> None:
     table = plan_with_another_t(run)
     assert "stale (t: 0.5 -> 0.3)" in table
     assert to_do(table) == ["merge", "evaluate", "report"]
-    words = (f"work={run.work}", ANOTHER_T, *SHORT)
+    words = (f"work={run.work}", ANOTHER_T, *CHANGED)
     ended = launch("stage=merge", "recipe=demo", "launcher=local", *words)
     assert ended.code == 0, ended
     assert re.findall(r"^\[\d+/\d+\] (\S+): done", ended.out, re.M) == ["merge"]

@@ -10,7 +10,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
 from hala_hpc.core.node import Node
-from hala_hpc.core.records import PATH_INPUT, InputFacts, NodeConfig, NodeSummary
+from hala_hpc.core.records import PATH_INPUT, InputFacts, NodeConfig, NodeSummary, StageSource
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
 
@@ -56,6 +56,7 @@ class Step:
             node=self.name,
             stage=self.node.stage.name,
             version=self.node.stage.version,
+            stage_source=self.node.source,
             env=self.node.stage.env,
             fingerprint=self.fingerprint,
             units=self.units,
@@ -103,7 +104,7 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path])
         key: with_file_facts(rename_references(value, named), inputs)
         for key, value in node.settings.result_half().items()
     }
-    print_ = fingerprint([node.stage.name, node.stage.version, settings])
+    print_ = fingerprint([node.stage.name, node.stage.version, settings, *code_digest(node.source)])
     artifact = Artifact(work / f"{node.name}-{print_}")
     units = node.stage(node.settings, PlanInputs(inputs, work)).plan()
     state, done, because, newest = "new", 0, "", None
@@ -131,6 +132,11 @@ def told_faults(faults: Sequence[FileFault]) -> str:
     """The first of some faults, and how many more there are."""
     more = f" and {len(faults) - 1} more files" if len(faults) > 1 else ""
     return f"{faults[0].text}{more}"
+
+
+def code_digest(source: StageSource | None) -> list[str]:
+    """What a fingerprint holds of the code of a stage: nothing for one of ours."""
+    return [source.digest] if source else []
 
 
 def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, InputFacts]:
@@ -192,6 +198,8 @@ def describe_changes(
             changes.append(f"input {name} changed")
     if config.version != node.stage.version:
         changes.append(f"stage version: {config.version} -> {node.stage.version}")
+    if code_digest(config.stage_source) != code_digest(node.source):
+        changes.append(f"code of stage {node.stage.name} changed")
     return "; ".join(changes) or "a file of the same name changed"
 
 

@@ -7,12 +7,13 @@ from hala_hpc.data.checks.views import Sides
 from hala_hpc.data.text.number_words import plain_ar
 
 
-def lacks_wanted_word(sides: Sides, wanted: dict[str, str]) -> bool:
+def lacks_wanted_word(sides: Sides) -> bool:
     """Whether a source has a word whose wanted translation is missing, protected spans aside.
 
     A word in small letters is meant in any case, `May` only as it is written. In the translation
     prefixes (`وهالة`), marks and forms of alef make no difference.
     """
+    wanted = sides.settings.wanted_words
     if not wanted:
         return False
     translation = plain_ar(sides.translation.plain).casefold()

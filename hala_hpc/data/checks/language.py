@@ -12,6 +12,8 @@ from hala_hpc.data.text.scripts import primary, scripts_of
 _NOT_ARABIC = re.compile("[\u0671-\u06d3\u06fa-\u06ff\u0750-\u077f]")
 #: Shorter texts are too often names for a model to be asked.
 _LEAST_LETTERS = 20
+#: Its model is loaded on first use.
+_LANGUAGES = Languages()
 
 
 def is_copied(sides: Sides) -> bool:
@@ -27,7 +29,7 @@ def is_copied(sides: Sides) -> bool:
     return len(words) >= 5 and len(words & kept) >= 0.9 * max(len(words), len(kept))
 
 
-def is_wrong_language(sides: Sides, languages: Languages) -> bool:
+def is_wrong_language(sides: Sides) -> bool:
     """Whether a translation is in another language than it should be, as a whole."""
     text = sides.translation
     if sides.must_change and text.letters and not text.own_letters:
@@ -40,10 +42,10 @@ def is_wrong_language(sides: Sides, languages: Languages) -> bool:
         return False
     if len(text.letters) < _LEAST_LETTERS or not text.has_sentence:
         return False
-    return languages.is_language(text.plain, text.language) is False
+    return _LANGUAGES.is_language(text.plain, text.language) is False
 
 
-def is_mixed(sides: Sides, least_share: float, most_words: int) -> bool:
+def is_mixed(sides: Sides) -> bool:
     """Whether parts of a translation are in a script that is not its own.
 
     Too large a share, a row of untranslated words, or letters of a third script.
@@ -56,9 +58,9 @@ def is_mixed(sides: Sides, least_share: float, most_words: int) -> bool:
     if not sides.must_change:
         return False
     rows = [row for row in text.foreign_rows if sum(map(is_prose, row)) > 2]
-    if any(len(row) > most_words for row in rows):
+    if any(len(row) > sides.settings.most_untranslated_words for row in rows):
         return True
-    return bool(rows) and own_share(text) < least_share
+    return bool(rows) and own_share(text) < sides.settings.least_script_share
 
 
 def own_share(text: Text) -> float:

@@ -1,6 +1,5 @@
 """Whether a translation is there at all, and as long as its source lets expect."""
 
-from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.checks.views import Sides, Text
 from hala_hpc.data.text.scripts import primary
 
@@ -19,13 +18,14 @@ def is_empty(sides: Sides) -> bool:
     return len(sides.source.letters) > 2 and not any(map(str.isalnum, text))
 
 
-def is_wrong_length(sides: Sides, settings: CheckSettings) -> bool:
+def is_wrong_length(sides: Sides) -> bool:
     """Whether a translation is too short or too long for its source.
 
     In letters outside of protected spans, weighted by how much a script says with one. Less is
     too short where the source ends with a sign and the translation does not: it was cut.
     """
     source, translation = _length(sides.source), _length(sides.translation)
+    settings = sides.settings
     slack = settings.length_slack
     if translation > settings.most_length_ratio * (source + slack):
         return True

@@ -13,7 +13,7 @@ _LONGEST_PHRASE = 60
 _MANY_AGAIN = 0.4
 
 
-def is_repetitive(sides: Sides, most_repeats: int) -> bool:
+def is_repetitive(sides: Sides) -> bool:
     """Whether a translation repeats itself more than its source does.
 
     A phrase that follows itself too often, a text of which much was said before, or a sign
@@ -24,7 +24,7 @@ def is_repetitive(sides: Sides, most_repeats: int) -> bool:
     ours = _tokens(sides.translation.text)
     if len(ours) > 5 and _is_doubled(ours):
         return not _is_doubled(_tokens(sides.source.text))
-    again = said_again(ours)
+    again, most_repeats = said_again(ours), sides.settings.most_repeats
     if again == 0 and most_repeats > 1:  # four words would stand there twice
         return False
     theirs = _tokens(sides.source.text)

@@ -1,24 +1,30 @@
 """What a translation is checked for, and how strictly."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
 
-Reason = Literal[
-    "empty",
-    "template_leak",
-    "refusal",
-    "comment",
-    "copied",
-    "wrong_language",
-    "script",
-    "repetition",
-    "placeholders",
-    "markup",
-    "numbers",
-    "wanted_words",
-    "length_ratio",
-]
+#: Every check of a translation, in the order in which they are made: the reason that it gives, and
+#: the module of this folder with its function. Names, so that a launch loads none of them.
+CHECKS = {
+    "empty": "length.is_empty",
+    "template_leak": "refusals.leaks_template",
+    "refusal": "refusals.is_refusal",
+    "comment": "refusals.has_comment",
+    "copied": "language.is_copied",
+    "wrong_language": "language.is_wrong_language",
+    "script": "language.is_mixed",
+    "repetition": "repetition.is_repetitive",
+    "placeholders": "markup.wrong_placeholders",
+    "markup": "markup.wrong_markup",
+    "numbers": "numbers.wrong_numbers",
+    "wanted_words": "glossary.lacks_wanted_word",
+    "length_ratio": "length.is_wrong_length",
+}
+if TYPE_CHECKING:
+    Reason = str
+else:
+    Reason = Literal[tuple(CHECKS)]
 Digits = Literal["keep", "western", "arabic_indic"]
 Share = Annotated[float, Field(ge=0, le=1)]
 

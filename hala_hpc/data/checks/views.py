@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.segmentation.spans import language_between, protected_spans
 from hala_hpc.data.text.scripts import letters, primary, scripts_of
 
@@ -110,10 +111,11 @@ class Text:
 
 @dataclass(frozen=True)
 class Sides:
-    """A source and its translation."""
+    """A source and its translation, and how strictly they are looked at."""
 
     source: Text
     translation: Text
+    settings: CheckSettings
 
     @cached_property
     def must_change(self) -> bool:

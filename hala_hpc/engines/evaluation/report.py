@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hala_hpc.core.errors import UserError
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.evaluation.curve import Curve
@@ -61,9 +62,18 @@ def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
 
 def models_table(summaries: Sequence[NodeSummary]) -> Table:
     """What was done to each model."""
-    told = {s.node: find_stage(s.stage).summary_line(details(s)) for s in summaries}
+    told = {s.node: summary_line(s) for s in summaries}
     rows = [[node, text] for node, text in told.items() if text]
     return Table("Models", ["node", "what was done"], rows, "", (0, 1))
+
+
+def summary_line(summary: NodeSummary) -> str:
+    """What the stage of a node tells of its model; of one that is gone or changed, just that."""
+    try:
+        stage = find_stage(summary.stage, summary.stage_source)
+    except UserError as error:
+        return str(error)
+    return stage.summary_line(details(summary))
 
 
 def made_table(summaries: Sequence[NodeSummary]) -> Table:

@@ -1,4 +1,8 @@
-"""Every question goes to the model once, however many rows need its answer."""
+"""Every question goes to the model once, however many rows need its answer.
+
+Answers that rows need again and again are passed on between the workers of a node: each writes one
+file of its own and reads those of the others, so nothing is locked.
+"""
 
 import json
 import sqlite3
@@ -6,13 +10,20 @@ from collections import Counter
 from dataclasses import asdict
 from functools import cache
 from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
 
+from pydantic import ConfigDict
+
+from hala_hpc.core.record import Record
 from hala_hpc.engines.generation.row_program import Answer, Ask, Sampling
 
 #: Reuses of an answer in one worker from which on others may need it, too.
 FREQUENT = 3
 #: Questions whose reuses are counted: tens of MB at most.
 COUNTED = 50_000
+#: Answers that a worker passes on at most: a few MB for everybody to read.
+PASSED_ON = 2000
 
 
 def key_of(ask: Ask) -> bytes:
@@ -45,7 +56,7 @@ class Answers:
         self._frequent: list[bytes] = []
 
     def get(self, key: bytes) -> Answer | None:
-        """The answer to a question that was asked before."""
+        """The answer to a question that was asked before; None if there is no sound one."""
         found = self._table.execute("SELECT answer FROM answers WHERE key=?", (key,)).fetchone()
         if found is None:
             return None
@@ -90,7 +101,50 @@ def text_of(answer: Answer) -> str:
     return json.dumps([answer.text, answer.reason, *answer.shares], ensure_ascii=False)
 
 
-def answer_of(text: str) -> Answer:
-    """The answer in a text."""
-    said, reason, *shares = json.loads(text)
-    return Answer(said, reason, tuple(shares))
+def answer_of(text: str) -> Answer | None:
+    """The answer in a text; None if it holds none, as another worker may have written it."""
+    try:
+        match json.loads(text):
+            case [str(said), str(reason), *shares]:
+                return Answer(said, reason, tuple(map(float, shares)))
+    except (ValueError, TypeError):
+        pass
+    return None
+
+
+class GivenAnswers(Record):
+    """`shared/00003.json`: answers that a worker passes on, by what was asked."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, str]
+
+
+def read_answers(path: Path) -> dict[str, str]:
+    """The answers of a file; none if it is absent or damaged, as they only save work."""
+    given = GivenAnswers.read_if_sound(path)
+    return dict(given.__pydantic_extra__) if given else {}
+
+
+class SharedAnswers:
+    """The folder where the workers of a node leave their frequent answers."""
+
+    def __init__(self, folder: Path, worker: int, answers: Answers) -> None:
+        self.folder, self.answers = folder, answers
+        self.own = folder / f"{worker:05d}.json"
+        self._given = read_answers(self.own)
+        self._seen: dict[str, tuple[int, int]] = {}
+        self.exchange()
+
+    def exchange(self) -> None:
+        """Take what others left since the last time, and leave what is frequent here."""
+        for path in sorted(self.folder.glob("[0-9]*.json")):
+            facts = path.stat()
+            state = (facts.st_mtime_ns, facts.st_size)
+            if self._seen.get(path.name) != state:
+                self._seen[path.name] = state
+                self.answers.put_all(read_answers(path))
+        room = max(PASSED_ON - len(self._given), 0)
+        found = dict(islice(self.answers.newly_frequent().items(), room))
+        if found:
+            self._given.update(found)
+            GivenAnswers.model_validate(self._given).write(self.own)

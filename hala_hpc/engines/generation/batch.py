@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from hala_hpc.core.errors import StopRequested
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
-from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
+from hala_hpc.engines.generation.answer_stream import AnswerStream, answer_limit
+from hala_hpc.engines.generation.engine import Completion, Engine, Request
+from hala_hpc.engines.generation.watchdog import EngineWatch
 
 
 @dataclass
@@ -29,7 +30,7 @@ class AnswerCount:
 
 
 def answer_all(
-    generator: Generator, words: Sequence[str], blank: str, told: AnswerCount
+    engine: Engine, words: Sequence[str], blank: str, told: AnswerCount
 ) -> list[Completion | None]:
     """What the model says to each prompt, None where its context has no room for an answer.
 
@@ -42,9 +43,10 @@ def answer_all(
     rows_before = told.rows
     # At once: the first answers of a list may take minutes.
     told.report()
-    with EngineWatch(generator.settings.hang_limit_s, told.out.leave) as watch:
-        asked = requests(generator, list(unique), blank)
-        for completions in generator.stream(asked, watch.beat):
+    limit_s = engine.settings.hang_limit_s
+    with EngineWatch(limit_s, told.out.leave, engine.processes) as watch:
+        asked = requests(engine, list(unique), blank)
+        for completions in AnswerStream(engine).answers(asked, watch.beat):
             for completion in completions:
                 found[completion.key] = completion
                 told.rows += uses[completion.key]
@@ -59,10 +61,10 @@ def answer_all(
     return [found.get(unique[word]) for word in words]
 
 
-def requests(generator: Generator, words: list[str], blank: str) -> Iterator[Request]:
+def requests(engine: Engine, words: list[str], blank: str) -> Iterator[Request]:
     """A request for every prompt that fits, numbered as in the list."""
-    fixed_tokens = len(generator.prompter.ids([blank])[0])
-    for key, ids in enumerate(generator.prompter.ids(words)):
-        limit = generator.answer_limit(len(ids), len(ids) - fixed_tokens)
+    fixed_tokens = len(engine.prompt_ids([blank])[0])
+    for key, ids in enumerate(engine.prompt_ids(words)):
+        limit = answer_limit(engine, len(ids), len(ids) - fixed_tokens)
         if limit is not None:
             yield Request(key, ids, limit)

@@ -7,8 +7,9 @@ from itertools import count
 
 from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.generation.answer_cache import Answers, key_of
-from hala_hpc.engines.generation.open_rows import AGAIN, OpenRow
+from hala_hpc.engines.generation.answer_cache import Answers, SharedAnswers, key_of
+from hala_hpc.engines.generation.answer_stream import AnswerStream, answer_limit, text_room
+from hala_hpc.engines.generation.engine import Completion, Engine, Request
 from hala_hpc.engines.generation.row_program import (
     BROKEN,
     EMPTY,
@@ -18,8 +19,7 @@ from hala_hpc.engines.generation.row_program import (
     Answer,
     Ask,
 )
-from hala_hpc.engines.generation.shared_answers import SharedAnswers
-from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
+from hala_hpc.engines.generation.unit_state import OpenRow
 
 #: Questions that are read ahead, per row that the engine generates at once: the longest of them
 #: go first, so that no long one is left for the end, when the engine is half empty. With four
@@ -39,15 +39,16 @@ Delivery = tuple[Waiting, Answer]
 class Questions:
     """Asks the engine what rows ask, and tells which rows wait for an answer."""
 
-    def __init__(self, generator: Generator, blank: str, out: Out) -> None:
-        self.generator, self.out = generator, out
-        self.full_size = generator.max_num_seqs
+    def __init__(self, engine: Engine, blank: str, out: Out) -> None:
+        self.engine, self.out = engine, out
+        self.stream = AnswerStream(engine)
+        self.full_size = engine.max_num_seqs
         self.restarting: Callable[[], AbstractContextManager[object]] = nullcontext
         """What holds while the engine is started anew."""
-        self.fixed_tokens = len(generator.prompter.ids([blank])[0])
+        self.fixed_tokens = len(engine.prompt_ids([blank])[0])
         self.answers = Answers()
         self.shared = SharedAnswers(out.shared, out.worker, self.answers)
-        self.most_ahead = max(LEAST_AHEAD, AHEAD_PER_SEQ * generator.max_num_seqs)
+        self.most_ahead = max(LEAST_AHEAD, AHEAD_PER_SEQ * engine.max_num_seqs)
         self.tokens = 0
         self._new: list[tuple[bytes, Ask]] = []
         self._window: list[Request] = []
@@ -58,10 +59,10 @@ class Questions:
 
     def measure(self) -> tuple[int, Callable[[str], int]]:
         """Tokens that a text may have at most, and what counts them."""
-        prompter = self.generator.prompter
-        empty = len(prompter.ids([""])[0])
-        room = self.generator.text_room(self.fixed_tokens)
-        return room, lambda text: len(prompter.ids([text])[0]) - empty
+        prompt_ids = self.engine.prompt_ids
+        empty = len(prompt_ids([""])[0])
+        room = text_room(self.engine, self.fixed_tokens)
+        return room, lambda text: len(prompt_ids([text])[0]) - empty
 
     @property
     def ahead(self) -> int:
@@ -71,40 +72,41 @@ class Questions:
     @property
     def is_hungry(self) -> bool:
         """Whether the engine could take more than is in order for it."""
-        return len(self._queue) < self.generator.room
+        return len(self._queue) < self.stream.room
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing left to ask or to wait for."""
-        return not self.ahead and not self.generator.held
+        return not self.ahead and not self.stream.in_flight
 
     def put(self, row: OpenRow) -> list[tuple[int, Answer]]:
         """Put the questions of a row; returns the places whose answers are known at once."""
         known = []
         for place, ask in enumerate(row.asks):
             key = key_of(ask)
-            costs = {"texts": 1} | ({AGAIN + ask.why: 1} if ask.why else {})
+            row.costs.texts += 1
+            if ask.why:
+                row.costs.again[ask.why] += 1
             if key in self._waiting:
                 self.answers.count(key)
                 self._waiting[key].append((row, place))
-                costs["texts_reused"] = 1
+                row.costs.texts_reused += 1
             elif (answer := self.answers.get(key)) is not None:
                 known.append((place, answer))
-                costs["texts_reused"] = 1
+                row.costs.texts_reused += 1
             else:
                 self._waiting[key] = [(row, place)]
                 self._new.append((key, ask))
-            row.costs.update(costs)
         return known
 
     def prepare(self) -> Iterator[Delivery]:
         """Tokenize the new questions in one call; answers those for which there is no room."""
         new, self._new = self._new, []
-        every = self.generator.prompter.ids([ask.words for _, ask in new]) if new else []
+        every = self.engine.prompt_ids([ask.words for _, ask in new]) if new else []
         for (key, ask), ids in zip(new, every, strict=True):
-            limit = self.generator.answer_limit(len(ids), len(ids) - self.fixed_tokens)
+            limit = answer_limit(self.engine, len(ids), len(ids) - self.fixed_tokens)
             if ask.sampling.choices:
-                limit = 1 if len(ids) < self.generator.max_model_len else None
+                limit = 1 if len(ids) < self.engine.max_model_len else None
             if limit is None:
                 yield self._answer(key, Answer("", TOO_LONG))
                 continue
@@ -131,8 +133,8 @@ class Questions:
         """Give the engine what it has room for, the longest of what was read ahead first."""
         if self.is_hungry:
             self._take_window()
-        for _ in range(min(self.generator.room, len(self._queue))):
-            self.generator.add(self._queue.popleft())
+        for _ in range(min(self.stream.room, len(self._queue))):
+            self.stream.add(self._queue.popleft())
 
     def step(self) -> Iterator[Delivery]:
         """One step of the engine, and the answers that it brought."""
@@ -143,9 +145,9 @@ class Questions:
         for completion in completions:
             key, ask = self._asked.pop(completion.key)
             self.tokens += completion.tokens_out
-            self._waiting[key][0][0].costs.update(
-                tokens_in=completion.tokens_in, tokens_out=completion.tokens_out
-            )
+            costs = self._waiting[key][0][0].costs
+            costs.tokens_in += completion.tokens_in
+            costs.tokens_out += completion.tokens_out
             yield self._answer(key, judged(completion, ask.words))
 
     def _step(self) -> list[Completion] | None:
@@ -154,7 +156,7 @@ class Questions:
         Outside of the `except` the error is gone, and with it the old engine, which it holds on to.
         """
         try:
-            return self.generator.step()
+            return self.stream.step()
         except Exception as error:
             if is_gpu_out_of_memory(error, self.out.new_log()):
                 return None
@@ -164,12 +166,12 @@ class Questions:
         """Go on after the GPU ran out of memory: with fewer rows at once, and in the end without
         the one that runs out of it alone.
         """
-        alone = self.generator.max_num_seqs == 1
+        alone = self.engine.max_num_seqs == 1
         if alone:
             self.full_size = max(1, self.full_size // 2)
-        size = self.full_size if alone else max(1, self.generator.max_num_seqs // SHRINK)
+        size = self.full_size if alone else max(1, self.engine.max_num_seqs // SHRINK)
         with self.restarting():
-            left = self.generator.restart(size)
+            left = self.stream.restart(size)
         if alone:
             key, _ = self._asked.pop(left.pop(0).key)
             yield self._answer(key, Answer("", OUT_OF_MEMORY))
@@ -181,7 +183,7 @@ class Questions:
 
     def close(self) -> None:
         """Take back what is not answered."""
-        self.generator.drop()
+        self.stream.abort_all()
         self.answers.close()
 
 

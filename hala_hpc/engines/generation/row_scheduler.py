@@ -8,13 +8,12 @@ from time import monotonic
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Out
 from hala_hpc.data.corpus.reader import Row, characters_of
-from hala_hpc.engines.generation.open_rows import OpenRow, OpenUnit
+from hala_hpc.engines.generation.engine import Engine
 from hala_hpc.engines.generation.request_queue import Delivery, Questions
 from hala_hpc.engines.generation.row_program import Rejection, Work
 from hala_hpc.engines.generation.unit_files import write_unit
-from hala_hpc.engines.generation.unit_state import UnitPieces
-from hala_hpc.engines.generation.vllm.engine import Generator
-from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
+from hala_hpc.engines.generation.unit_state import OpenRow, OpenUnit, UnitPieces
+from hala_hpc.engines.generation.watchdog import EngineWatch
 
 #: Rows that are opened between two steps of the engine; their questions are tokenized together.
 OPEN_ROWS = 64
@@ -33,9 +32,9 @@ TELLING_WINDOWS = 3
 class UnitFeed:
     """Rows of the next unit enter the engine while the last of the former finish."""
 
-    def __init__(self, generator: Generator, work: Work, out: Out, commit_s: float = 30.0) -> None:
-        self.work, self.out, self.commit_s = work, out, commit_s
-        self.questions = Questions(generator, work.blank, out)
+    def __init__(self, engine: Engine, work: Work, out: Out, commit_s: float = 30.0) -> None:
+        self.engine, self.work, self.out, self.commit_s = engine, work, out, commit_s
+        self.questions = Questions(engine, work.blank, out)
         work.task.fit(*self.questions.measure())
         self.open_units: dict[int, OpenUnit] = {}
         self.rows = self.rejected = self.characters = self.held_characters = 0
@@ -45,8 +44,8 @@ class UnitFeed:
 
     def run(self, units: Iterable[int]) -> None:
         """Make the units and commit each when its last row is done; return early on `stop`."""
-        limit_s = self.questions.generator.settings.hang_limit_s
-        with EngineWatch(limit_s, self.out.leave) as watch:
+        limit_s = self.engine.settings.hang_limit_s
+        with EngineWatch(limit_s, self.out.leave, self.engine.processes) as watch:
             self.questions.restarting = watch.restarting
             self._run(self._rows(units), watch)
         self._commit_pieces(now=True)
@@ -70,7 +69,7 @@ class UnitFeed:
                 if not more:
                     break
                 continue
-            watch.beat(len(self.questions.generator.held))
+            watch.beat(self.questions.stream.in_flight)
             self._deliver(self.questions.step())
             watch.beat(0)
             self._commit_pieces()
@@ -163,7 +162,7 @@ class UnitFeed:
     def _spend(self, unit: OpenUnit) -> None:
         """Put the time since the last call down to a unit; only sums over units are told."""
         now = monotonic()
-        unit.cost(seconds=now - self.last_cost)
+        unit.spend(now - self.last_cost)
         self.last_cost = now
 
     def _commit_pieces(self, now: bool = False) -> None:

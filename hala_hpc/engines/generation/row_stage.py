@@ -11,6 +11,7 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import REJECTED, Kind, parts, require_kind
+from hala_hpc.engines.generation.engine_choice import make_engine
 from hala_hpc.engines.generation.settings import GenerationSettings
 from hala_hpc.engines.models.files import require_model
 
@@ -90,20 +91,23 @@ class RowStage(Stage[S]):
     def run(self, units: Iterable[int], out: Out) -> None:
         """Ask about the units' rows, each unit committed when its last row is done."""
         import gc
+        from contextlib import closing
 
         from hala_hpc.core.environment import prepare_environment
+        from hala_hpc.engines.generation.engine import EngineConfig
         from hala_hpc.engines.generation.row_scheduler import UnitFeed
-        from hala_hpc.engines.generation.vllm.engine import Generator
 
         prepare_environment()
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
         model = self.inputs.path(self.settings.model)
         settings = self.settings
-        with Generator(model, settings.engine, settings.prompt_style, out.cache) as generator:
+        config = EngineConfig(
+            model, settings.engine, settings.prompt_style, settings.prompt, out.cache
+        )
+        with closing(make_engine(config)) as engine:
             # What is there now stays: the collector need not look at it again and again.
             gc.freeze()
-            generator.prompter.expect(settings.prompt)
-            UnitFeed(generator, work, out, settings.commit_s).run(units)
+            UnitFeed(engine, work, out, settings.commit_s).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every row of the input is answered for or rejected, in its order."""

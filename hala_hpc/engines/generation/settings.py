@@ -7,15 +7,18 @@ from pydantic import BaseModel, ConfigDict, NonNegativeFloat, PositiveFloat, Pos
 from hala_hpc.core.settings import StageSettings, runtime
 
 PromptStyle = Literal["auto", "chat", "plain"]
+DEFAULT_ENGINE = "vllm"
 #: The least that vLLM takes for a GPU by itself (vLLM 0.32, `EngineArgs.get_batch_defaults`).
 MIN_DEFAULT_SEQS = 256
 
 
 class EngineSettings(BaseModel):
-    """How vLLM runs a model. The same greedy answers come out whatever the `runtime` half says."""
+    """How an engine runs a model. Greedy answers are the same whatever the `runtime` half says."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
+    name: str = DEFAULT_ENGINE
+    """Which engine: vllm, one that an installed package offers, or module:Class of your own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the computation; auto takes the checkpoint's."""
     max_model_len: PositiveInt = 4096
@@ -56,6 +59,9 @@ class EngineSettings(BaseModel):
             extra = field.json_schema_extra
             if isinstance(extra, dict) and extra.get("runtime"):
                 del values[name]
+        if self.name == DEFAULT_ENGINE:
+            # Another engine gives another result; the default is no part of a fingerprint.
+            del values["name"]
         return values
 
 

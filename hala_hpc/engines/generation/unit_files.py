@@ -5,8 +5,8 @@ input that did not, with `reason`, what the model `said`, and `line`, their numb
 from 1. The folder `rejected` is a corpus of its own, so that its rows can be run again.
 """
 
-import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Row, corpus_kind, part_name, part_note, read_part
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.engines.generation.open_rows import AGAIN, OpenUnit
 from hala_hpc.engines.generation.row_program import Rejection, Work
+from hala_hpc.engines.generation.unit_costs import Costs
+from hala_hpc.engines.generation.unit_state import OpenUnit
 
 REJECTED_COLUMNS = {"reason": "string", "said": "string", "line": "int64"}
 #: What a unit cost stands in the footer of its part.
@@ -33,15 +34,16 @@ def write_unit(folder: Path, unit: OpenUnit, work: Work) -> None:
         CorpusWriter(folder / name, task.kind, task.extra) as good,
         CorpusWriter(folder / REJECTED / name, corpus_kind(work.corpus), rejected) as bad,
     ):
-        for row, (index, id_, result) in zip(before, unit.pieces.results(), strict=True):
-            require(row["id"] == id_, unit.number, unit.first + index + 1, "is another row")
+        for row, finished in zip(before, unit.pieces.results(), strict=True):
+            number, result = unit.first + finished.index + 1, finished.result
+            require(row["id"] == finished.id_, unit.number, number, "is another row")
             if isinstance(result, Rejection):
                 why = {"reason": result.reason, "said": result.said}
                 more = {column: result.more.get(column) for column in task.extra}
-                bad.add({**row, **why, **more, "line": unit.first + index + 1})
+                bad.add({**row, **why, **more, "line": number})
             else:
                 good.add(result)
-        good.note(COSTS, json.dumps(unit.pieces.costs))
+        good.note(COSTS, unit.pieces.costs.to_json())
 
 
 def check_unit(unit: int, folder: Path, work: Work) -> Facts:
@@ -65,15 +67,15 @@ def check_unit(unit: int, folder: Path, work: Work) -> Facts:
         require(not fault, unit, number, fault)
         rows_out += 1
     require(next(made, None) is None, unit, last, "is followed by rows that nobody asked for")
-    costs = json.loads(part_note(part, COSTS) or "{}")
+    costs = Costs.from_json(part_note(part, COSTS))
     return Facts(
         rows_in=rows_in,
         rows_out=rows_out,
         rows_rejected=len(rejected),
         rejected=dict(Counter(reason for _, reason in rejected.values())),
-        tokens_in=costs.pop("tokens_in", 0),
-        tokens_out=costs.pop("tokens_out", 0),
-        details=costs,
+        tokens_in=costs.tokens_in,
+        tokens_out=costs.tokens_out,
+        details=replace(costs, tokens_in=0, tokens_out=0).to_values(),
     )
 
 
@@ -99,18 +101,17 @@ def collect_units(
     require_good(marks, folders, work)
     for folder in folders:
         link_tree(folder, output)
-    costs: Counter[str] = Counter({"texts": 0, "texts_reused": 0, "seconds": 0})
+    costs = Costs()
     for mark in marks:
-        costs.update(mark.details)
-    again = {name.removeprefix(AGAIN): costs.pop(name) for name in list(costs) if AGAIN in name}
+        costs.add(Costs.from_values(mark.details))
     tokens = sum(mark.tokens_out for mark in marks)
     return {
-        "texts": costs["texts"],
-        "texts_reused": costs["texts_reused"],
-        "asked_again": again,
+        "texts": costs.texts,
+        "texts_reused": costs.texts_reused,
+        "asked_again": dict(costs.again),
         # Seconds of all workers together, the starts of their engines left out.
-        "seconds": round(costs["seconds"], 2),
-        "tokens_per_s": round(tokens / max(costs["seconds"], 1e-3), 1),
+        "seconds": round(costs.seconds, 2),
+        "tokens_per_s": round(tokens / max(costs.seconds, 1e-3), 1),
     }
 
 

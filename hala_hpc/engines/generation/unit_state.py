@@ -1,4 +1,4 @@
-"""What is finished of a unit before the unit is: pieces on the disk that outlive a kill.
+"""Units in the making: their open rows, and the finished ones, in pieces that outlive a kill.
 
 A piece is a file of JSON lines, one for each finished row, and a last line with their count and
 digest. It is there whole or not at all, is written by one attempt and never changed. Rows that two
@@ -8,8 +8,8 @@ attempts both finished count once: the piece whose name comes first wins.
 import contextlib
 import json
 from array import array
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Self
@@ -18,7 +18,8 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import whole_file
 from hala_hpc.core.record import Record
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.generation.row_program import Rejection
+from hala_hpc.engines.generation.row_program import Answer, Ask, Rejection, RowProgram
+from hala_hpc.engines.generation.unit_costs import Costs
 
 #: A row that is finished, in memory only.
 HELD = -2
@@ -34,9 +35,9 @@ class PieceEnd(Record):
     costs: dict[str, int | float]
 
     @classmethod
-    def of(cls, lines: list[bytes], costs: Mapping[str, int | float]) -> Self:
+    def of(cls, lines: list[bytes], costs: Costs) -> Self:
         """The end of a piece of these lines."""
-        return cls(rows=len(lines), digest=digest(lines), costs=dict(costs))
+        return cls(rows=len(lines), digest=digest(lines), costs=costs.to_values())
 
     def is_of(self, lines: list[bytes]) -> bool:
         """Whether these are the lines that were written."""
@@ -47,14 +48,48 @@ class PieceEnd(Record):
         return f"{self.line()}\n".encode()
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedRow:
+    """A line of a piece: a row that is finished, and what came of it. Not a `Record`: for speed."""
+
+    index: int
+    """Number in its unit, from 0."""
+    id_: str
+    result: Row | Rejection
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """Read a line of a piece whose digest is right."""
+        value = json.loads(line)
+        if "row" in value:
+            return cls(value["index"], value["id"], value["row"])
+        rejection = Rejection(value["reason"], value["said"], value["more"])
+        return cls(value["index"], value["id"], rejection)
+
+    def to_line(self) -> bytes:
+        """As it stands in the piece."""
+        value = {"index": self.index, "id": self.id_}
+        if isinstance(self.result, Rejection):
+            said = {"reason": self.result.reason, "said": self.result.said}
+            value |= said | {"more": self.result.more}
+        else:
+            value["row"] = self.result
+        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+
+    @property
+    def is_rejected(self) -> bool:
+        """Whether the row is not in the result."""
+        return isinstance(self.result, Rejection)
+
+
 class UnitPieces:
     """The finished rows of one unit: those of earlier attempts, and those added since."""
 
     def __init__(self, folder: Path, rows: int, attempt: str) -> None:
         self.folder, self.attempt = folder, attempt
-        self.costs: Counter[str] = Counter()
-        """What the finished rows cost: texts, tokens, seconds and reasons to ask again."""
-        self._written: Counter[str] = Counter()
+        self.costs = Costs()
+        """What the finished rows cost."""
+        self._written = Costs()
         self._pieces: list[Path] = []
         self._piece = array("i", [OPEN]) * rows
         self._offset = array("q", [0]) * rows
@@ -73,19 +108,20 @@ class UnitPieces:
         if lines is None:
             return
         end = PieceEnd.from_json(lines.pop(), path)
-        self.costs.update(end.costs)
-        self._written.update(end.costs)
+        costs = Costs.from_values(end.costs)
+        self.costs.add(costs)
+        self._written.add(costs)
         offset, number = 0, len(self._pieces)
         self._pieces.append(path)
         for line in lines:
-            index = json.loads(line)["index"]
+            index = FinishedRow.from_line(line).index
             if index < len(self._piece) and self._piece[index] == OPEN:
                 self._piece[index], self._offset[index] = number, offset
             offset += len(line)
 
     def add(self, index: int, id_: str, result: Row | Rejection) -> None:
         """Take a finished row; it is in memory until `write`."""
-        self._held[index] = line_of(index, id_, result)
+        self._held[index] = FinishedRow(index, id_, result).to_line()
         self._piece[index] = HELD
         self.finished += 1
 
@@ -98,18 +134,18 @@ class UnitPieces:
         path = self.folder / f"piece-{self.attempt}-{self._number:05d}.jsonl"
         with whole_file(path) as temporary, temporary.open("wb") as file:
             file.writelines(lines)
-            file.write(PieceEnd.of(lines, self.costs - self._written).encoded())
+            file.write(PieceEnd.of(lines, self.costs.since(self._written)).encoded())
         offset = 0
         for index, line in self._held.items():
             self._piece[index], self._offset[index] = len(self._pieces), offset
             offset += len(line)
         self._pieces.append(path)
-        self._held, self._written = {}, self.costs.copy()
+        self._held, self._written = {}, replace(self.costs, again=self.costs.again.copy())
         self._number += 1
         return len(lines)
 
-    def results(self) -> Iterator[tuple[int, str, Row | Rejection]]:
-        """Index, id and result of every finished row, in the order of the input."""
+    def results(self) -> Iterator[FinishedRow]:
+        """Every finished row, in the order of the input."""
         files = [path.open("rb") for path in self._pieces]
         try:
             for index, piece in enumerate(self._piece):
@@ -120,7 +156,7 @@ class UnitPieces:
                 else:
                     files[piece].seek(self._offset[index])
                     line = files[piece].readline()
-                yield (index, *result_of(line))
+                yield FinishedRow.from_line(line)
         finally:
             for file in files:
                 file.close()
@@ -133,10 +169,82 @@ class UnitPieces:
             self.folder.rmdir()
 
 
+@dataclass(slots=True, eq=False)
+class OpenUnit:
+    """A unit between its first row and its commit."""
+
+    number: int
+    first: int
+    """Number in the corpus of its first row, from 0."""
+    rows: int
+    pieces: UnitPieces
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row is finished."""
+        return self.pieces.finished == self.rows
+
+    def finish(self, row: "OpenRow", result: Row | Rejection) -> None:
+        """Take the result of a row and what it cost: no row, no cost, as a kill has it, too."""
+        self.pieces.add(row.index, row.row["id"], result)
+        self.pieces.costs.add(row.costs)
+
+    def spend(self, seconds: float) -> None:
+        """Add to the time that the unit took."""
+        self.pieces.costs.seconds += seconds
+
+
+@dataclass(slots=True, eq=False)
+class OpenRow:
+    """A row, its program, and the answers that it waits for."""
+
+    unit: OpenUnit
+    index: int
+    """Number in the unit, from 0."""
+    row: Row
+    program: RowProgram
+    asks: list[Ask] = field(default_factory=list)
+    answers: list[Answer | None] = field(default_factory=list)
+    missing: int = 0
+    is_new: bool = False
+    """Whether its questions are not put yet."""
+    costs: Costs = field(default_factory=Costs)
+    """What it cost until now."""
+
+    def begin(self) -> Row | Rejection | None:
+        """Start the program; the result of a row that has no questions, else None."""
+        return self._go_on(None)
+
+    def take(self, place: int, answer: Answer) -> Row | Rejection | None:
+        """Put an answer in its place; the result of the row once it is there.
+
+        None when answers are missing, or new questions are there to be put (`is_new`).
+        """
+        assert self.answers[place] is None
+        self.answers[place] = answer
+        self.missing -= 1
+        if self.missing:
+            return None
+        return self._go_on([answer for answer in self.answers if answer is not None])
+
+    def _go_on(self, answers: list[Answer] | None) -> Row | Rejection | None:
+        try:
+            # A generator that has not begun takes None only.
+            asks = self.program.send(answers)  # type: ignore[arg-type]
+            while not asks:
+                asks = self.program.send([])
+        except StopIteration as end:
+            result: Row | Rejection = end.value
+            return result
+        self.asks, self.answers, self.missing = asks, [None] * len(asks), len(asks)
+        self.is_new = True
+        return None
+
+
 def count_rejections(folder: Path) -> int:
     """Rejected rows in the pieces of a unit."""
     pieces = (whole_lines(path) or [] for path in folder.glob("piece-*.jsonl"))
-    return sum("reason" in json.loads(line) for lines in pieces for line in lines[:-1])
+    return sum(FinishedRow.from_line(line).is_rejected for lines in pieces for line in lines[:-1])
 
 
 def forget_rejections(folder: Path) -> None:
@@ -146,10 +254,10 @@ def forget_rejections(folder: Path) -> None:
     """
     for path in folder.glob("piece-*.jsonl"):
         lines = whole_lines(path) or []
-        good = [line for line in lines[:-1] if "reason" not in json.loads(line)]
+        good = [line for line in lines[:-1] if not FinishedRow.from_line(line).is_rejected]
         if len(good) == len(lines[:-1]):
             continue
-        end = PieceEnd.of(good, PieceEnd.from_json(lines[-1], path).costs)
+        end = PieceEnd.of(good, Costs.from_values(PieceEnd.from_json(lines[-1], path).costs))
         with whole_file(path) as temporary:
             temporary.write_bytes(b"".join(good) + end.encoded())
 
@@ -169,21 +277,3 @@ def whole_lines(path: Path) -> list[bytes] | None:
 def digest(lines: list[bytes]) -> str:
     """32 hexadecimal digits of the lines of a piece."""
     return blake2b(b"".join(lines), digest_size=16).hexdigest()
-
-
-def line_of(index: int, id_: str, result: Row | Rejection) -> bytes:
-    """One finished row as a line of a piece."""
-    if isinstance(result, Rejection):
-        said = {"reason": result.reason, "said": result.said, "more": result.more}
-        value = {"index": index, "id": id_, **said}
-    else:
-        value = {"index": index, "id": id_, "row": result}
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-
-def result_of(line: bytes) -> tuple[str, Row | Rejection]:
-    """Id and result in one line of a piece."""
-    value = json.loads(line)
-    if "row" in value:
-        return value["id"], value["row"]
-    return value["id"], Rejection(value["reason"], value["said"], value["more"])

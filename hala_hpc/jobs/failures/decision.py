@@ -53,6 +53,7 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
         all_failures=[one for failures in rounds for one in failures],
         memory_limit_gb=found.memory_limit_gb,
         stage=config.stage if config else "",
+        stage_source=config.stage_source if config else None,
     )
     changed = spec.model_copy(update={"since_round": first, "because": ()})
     code, reasons = stop(artifact, aftermath)

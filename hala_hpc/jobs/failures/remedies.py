@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, FailureClass
 from hala_hpc.core.job_records import Failure
-from hala_hpc.core.records import RoundSpec
+from hala_hpc.core.records import RoundSpec, StageSource
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import changed_values
 from hala_hpc.core.stage import UnknownInputs
@@ -37,6 +37,8 @@ class Aftermath:
     memory_limit_gb: int | None
     """The most that the cluster lets a job ask for; None if unknown."""
     stage: str
+    stage_source: StageSource | None = None
+    """None for one of our stages."""
 
     def with_action(self, action: Action) -> list[Failure]:
         """Failures of the last round that ask for a remedy."""
@@ -138,7 +140,7 @@ def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     if not found:
         return spec
     meaning = POLICY[found[0].kind].meaning
-    stage = find_stage(aftermath.stage)
+    stage = find_stage(aftermath.stage, aftermath.stage_source)
     settings = stage.Settings.model_validate(spec.stage_settings)
     smaller = stage(settings, UnknownInputs()).smaller_batch(spec.resources.world_size)
     if smaller is None:

@@ -5,11 +5,18 @@ from pathlib import Path
 
 from corpora import pair, row_id, write_corpus
 from plain_out import PlainOut
-from standin_engine import StandInGenerator, arabic
+from standin_engine import StandInEngine, arabic, stand_in_config
 
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import Kind, Row, part_name, read_part
-from hala_hpc.engines.generation.answer_cache import FREQUENT, Answers, key_of
+from hala_hpc.engines.generation.answer_cache import (
+    FREQUENT,
+    PASSED_ON,
+    Answers,
+    SharedAnswers,
+    key_of,
+)
+from hala_hpc.engines.generation.engine import Completion
 from hala_hpc.engines.generation.row_program import (
     AS_SET,
     EMPTY,
@@ -20,25 +27,22 @@ from hala_hpc.engines.generation.row_program import (
     Work,
 )
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
-from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.shared_answers import PASSED_ON, SharedAnswers
 from hala_hpc.engines.generation.unit_files import check_unit
-from hala_hpc.engines.generation.vllm.engine import Completion
 
 UNITS = 4
 
 
-class Asked(StandInGenerator):
+class Asked(StandInEngine):
     """Remembers what it was asked."""
 
     def __init__(self) -> None:
-        super().__init__("m", EngineSettings(max_num_seqs=4))
+        super().__init__(stand_in_config(max_num_seqs=4))
         self.asked: list[tuple[str, Sampling]] = []
 
     def step(self) -> list[Completion]:
         before = dict(self.held)
         completions = super().step()
-        done = [before[str(completion.key)] for completion in completions]
+        done = [before[completion.key] for completion in completions]
         self.asked += [(bytes(request.ids).decode(), request.sampling) for request in done]
         return completions
 

@@ -6,27 +6,25 @@ from typing import Any
 
 import pytest
 from checkout import STANDIN
-from standin_engine import StandInGenerator
+from standin_engine import StandInEngine, stand_in_config
 
 from hala_hpc.core.errors import RETRY, StopRequested
 from hala_hpc.engines.generation.batch import AnswerCount, answer_all
-from hala_hpc.engines.generation.settings import EngineSettings
 
 #: An evaluation whose engine ends no step.
 HANGING = """
 import os, sys
 sys.path.append(sys.argv[1])
-from standin_engine import StandInGenerator
+from standin_engine import StandInEngine, stand_in_config
 from hala_hpc.engines.generation.batch import AnswerCount, answer_all
-from hala_hpc.engines.generation.settings import EngineSettings
 class Out:
     stop = False
     def progress(self, **counts): pass
     def leave(self, error):
         print(type(error).__name__, error.kind, flush=True)
         os._exit(75)
-generator = StandInGenerator("", EngineSettings(hang_limit_s=1, max_model_len=1024))
-answer_all(generator, ["one", "two"], "", AnswerCount(Out()))
+engine = StandInEngine(stand_in_config(hang_limit_s=1, max_model_len=1024))
+answer_all(engine, ["one", "two"], "", AnswerCount(Out()))
 """
 
 
@@ -44,7 +42,7 @@ class Watched:
         raise AssertionError(error)
 
 
-class Looking(StandInGenerator):
+class Looking(StandInEngine):
     """Notes before each step what people would see."""
 
     out: Watched
@@ -56,7 +54,7 @@ class Looking(StandInGenerator):
 
 
 def looking(out: Watched) -> Looking:
-    found = Looking("", EngineSettings(max_num_seqs=2, max_model_len=1024))
+    found = Looking(stand_in_config(max_num_seqs=2, max_model_len=1024))
     found.out, found.seen = out, []
     return found
 
@@ -75,13 +73,13 @@ def test_an_engine_that_hangs_in_an_evaluation_is_left() -> None:
 
 def test_rows_are_reported_while_the_first_answers_are_pending() -> None:
     out = Watched()
-    generator = looking(out)
+    engine = looking(out)
     told: Any = AnswerCount(out, rows_of_node=10)  # type: ignore[arg-type]
-    answer_all(generator, ["a", "b", "a", "c", "x" * 2000], "", told)
-    assert generator.seen[0] == {"rows": 0, "tokens": 0, "rows_of_node": 10}
-    assert generator.seen[1]["rows"] == 3, "a prompt that stands there twice is two rows"
+    answer_all(engine, ["a", "b", "a", "c", "x" * 2000], "", told)
+    assert engine.seen[0] == {"rows": 0, "tokens": 0, "rows_of_node": 10}
+    assert engine.seen[1]["rows"] == 3, "a prompt that stands there twice is two rows"
     assert out.counts["rows"] == 5, "also the one that was too long"
-    answer_all(generator, ["d"], "", told)
+    answer_all(engine, ["d"], "", told)
     assert out.counts["rows"] == 6
 
 

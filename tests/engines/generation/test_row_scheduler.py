@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from corpora import pair, write_corpus
 from plain_out import PlainOut
-from standin_engine import TOO_MUCH, StandInGenerator, arabic
+from standin_engine import TOO_MUCH, StandInEngine, arabic, stand_in_config
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
 from hala_hpc.engines.generation.row_program import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
-from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.unit_files import check_unit
 
 UNITS = 4
@@ -58,11 +57,11 @@ class Checked:
         return check_unit(unit, folder, self.work)
 
 
-def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInGenerator]:
+def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInEngine]:
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in texts])
     what = Work(corpus, "c", UNITS, OneQuestion(), **work)
     out = PlainOut(tmp_path, Checked(what))  # type: ignore[arg-type]
-    engine = StandInGenerator("m", EngineSettings(max_num_seqs=8))
+    engine = StandInEngine(stand_in_config(max_num_seqs=8))
     UnitFeed(engine, what, out).run(range(UNITS))
     return out, engine
 

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from corpora import pair, write_corpus
 from plain_out import PlainOut
-from standin_engine import StandInGenerator, arabic
+from standin_engine import StandInEngine, arabic, stand_in_config
 
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name
+from hala_hpc.engines.generation.engine import Completion
 from hala_hpc.engines.generation.row_program import Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
-from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.engines.generation.unit_costs import Costs
 from hala_hpc.engines.generation.unit_files import check_unit
-from hala_hpc.engines.generation.unit_state import UnitPieces
-from hala_hpc.engines.generation.vllm.engine import Completion
+from hala_hpc.engines.generation.unit_state import FinishedRow, UnitPieces
 
 UNITS, ROWS, SEQS = 3, 90, 4
 
@@ -27,11 +27,11 @@ class Killed(Exception):
     """Stands for a kill: nothing after it is done."""
 
 
-class Mortal(StandInGenerator):
+class Mortal(StandInEngine):
     """Dies when it has made so many steps; `asked` has what it was asked until then."""
 
     def __init__(self, steps: int | None = None) -> None:
-        super().__init__("m", EngineSettings(max_num_seqs=SEQS))
+        super().__init__(stand_in_config(max_num_seqs=SEQS))
         self.most, self.asked = steps, list[str]()
 
     def step(self) -> list[Completion]:
@@ -39,7 +39,7 @@ class Mortal(StandInGenerator):
             raise Killed
         before = dict(self.held)
         completions = super().step()
-        self.asked += [bytes(before[str(c.key)].ids).decode() for c in completions]
+        self.asked += [bytes(before[c.key].ids).decode() for c in completions]
         return completions
 
 
@@ -97,10 +97,10 @@ def work(tmp_path: Path) -> Work:
     return Work(write_corpus(tmp_path / "c", rows), "c", UNITS, Shout())
 
 
-def attempt(base: Path, work: Work, generator: Mortal, units: list[int] | None = None) -> Out:
-    """An attempt that commits pieces after every step, ended by its generator or by itself."""
+def attempt(base: Path, work: Work, engine: Mortal, units: list[int] | None = None) -> Out:
+    """An attempt that commits pieces after every step, ended by its engine or by itself."""
     out = Out(base, work)
-    feed = UnitFeed(generator, work, out, commit_s=1e-9)
+    feed = UnitFeed(engine, work, out, commit_s=1e-9)
     with suppress(Killed):
         feed.run(units or range(UNITS))
     return out
@@ -189,19 +189,20 @@ def test_rows_that_two_attempts_finished_count_once_and_the_first_piece_wins(
     for holder, indices in ((two, (4, 1, 2)), (one, (0, 1, 2))):
         for index in indices:
             holder.add(index, f"{index}", row(index, holder.attempt))
-        holder.costs.update({"texts": 3, "seconds": 0.5, f"again:{holder.attempt}": 1})
+        costs = {"texts": 3, "seconds": 0.5, f"again:{holder.attempt}": 1}
+        holder.costs.add(Costs.from_values(costs))
         assert holder.write(lambda: None) == 3
     three = UnitPieces(tmp_path, 6, "c")
     three.add(5, "5", Rejection("no", "said", {"score": 0.1}))
     assert three.finished == 5
     assert list(three.results()) == [
-        (0, "0", row(0, "a")),
-        (1, "1", row(1, "a")),
-        (2, "2", row(2, "a")),
-        (4, "4", row(4, "b")),
-        (5, "5", Rejection("no", "said", {"score": 0.1})),
+        FinishedRow(0, "0", row(0, "a")),
+        FinishedRow(1, "1", row(1, "a")),
+        FinishedRow(2, "2", row(2, "a")),
+        FinishedRow(4, "4", row(4, "b")),
+        FinishedRow(5, "5", Rejection("no", "said", {"score": 0.1})),
     ]
-    assert three.costs == {"texts": 6, "seconds": 1.0, "again:a": 1, "again:b": 1}
+    assert three.costs.to_values() == {"texts": 6, "seconds": 1.0, "again:a": 1, "again:b": 1}
 
 
 def test_costs_of_all_attempts_add_up_and_none_counts_twice(work: Work, tmp_path: Path) -> None:

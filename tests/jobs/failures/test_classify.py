@@ -158,7 +158,7 @@ def test_the_watchdog_of_engines_gives_the_class_of_what_it_finds() -> None:
     code = """
 import sys, types
 from hala_hpc.core.errors import Retry
-from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
+from hala_hpc.engines.generation.watchdog import EngineWatch
 from hala_hpc.jobs.failures.classify import failure_facts
 class EngineDeadError(Exception): pass
 sys.modules["vllm.v1.engine.exceptions"] = types.SimpleNamespace(EngineDeadError=EngineDeadError)

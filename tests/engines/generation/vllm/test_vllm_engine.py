@@ -1,5 +1,6 @@
 """The engine says what transformers says, whatever else is in the batch."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ from corpora import KNOWN
 from tiny_models import TRANSLATE, make_tokenizer
 
 from hala_hpc.demo.tiny_models import Size, build_model
+from hala_hpc.engines.generation.answer_stream import AnswerStream
+from hala_hpc.engines.generation.engine import EngineConfig, Request
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.vllm.engine import Generator, Request
+from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
 ANSWER_TOKENS = 12
 
@@ -46,10 +49,10 @@ def test_the_engine_agrees_with_transformers(family: str, tmp_path: Path) -> Non
     tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     build_model(family, Size(hidden=64, layers=3, seed=1), tokenizer, tmp_path)
     settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=6)
-    with Generator(str(tmp_path), settings) as generator:
-        prompts = generator.prompter.ids(texts())
+    with closing(VllmEngine(EngineConfig(str(tmp_path), settings))) as engine:
+        prompts = engine.prompt_ids(texts())
         requests = (Request(key, ids, ANSWER_TOKENS) for key, ids in enumerate(prompts))
-        found = {c.key: c.text for step in generator.stream(requests) for c in step}
+        found = {c.key: c.text for step in AnswerStream(engine).answers(requests) for c in step}
     expected = transformers_says(tmp_path, prompts)
     assert [found[key] for key in range(len(prompts))] == expected
     assert len(set(expected)) > 1

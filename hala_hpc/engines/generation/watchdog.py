@@ -6,12 +6,12 @@ killed.
 
 import contextlib
 import faulthandler
-import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
 
@@ -29,20 +29,26 @@ OWN_WORDS_S = 2.0
 class EngineWatch:
     """Watches over an engine that was started before the block and is ended after it.
 
-    `with EngineWatch(limit_s, leave) as watch:`, and in it `watch.beat(in_flight)` after every
-    engine step, with the number of requests that the engine still holds; `watch.beat(0)` before
-    long work of another kind. `leave(error)` is called from another thread, after the engine's
-    processes were killed; it must end this process.
+    `with EngineWatch(limit_s, leave, engine.processes) as watch:`, and in it
+    `watch.beat(in_flight)` before every engine step, with the number of requests in flight, and
+    `watch.beat(0)` after it. `processes` tells which processes must live; it is called at once and
+    after a restart. `leave(error)` is called from another thread, after all processes below this
+    one were killed; it must end this process.
 
-    An `EngineDeadError` that comes out of the block becomes an `EngineDied`.
+    vLLM's `EngineDeadError` that comes out of the block becomes an `EngineDied`.
     """
 
-    def __init__(self, limit_s: float, leave: Callable[[Retry], object]) -> None:
-        self.limit_s, self.leave = limit_s, leave
+    def __init__(
+        self,
+        limit_s: float,
+        leave: Callable[[Retry], object],
+        processes: Callable[[], Sequence[BaseProcess]] = tuple,
+    ) -> None:
+        self.limit_s, self.leave, self.processes = limit_s, leave, processes
         self.in_flight = 0
         self.beats = 0
         self.idle_s = 0.0
-        self.engines = engine_processes()
+        self.engines = self.processes()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="engine-watch", daemon=True)
 
@@ -75,7 +81,7 @@ class EngineWatch:
         self.engines = []
         self.beat(0)
         yield
-        self.engines = engine_processes()
+        self.engines = self.processes()
 
     def death(self) -> str:
         """How a process of the engine ended, or nothing while all are alive."""
@@ -117,12 +123,6 @@ class EngineWatch:
                 kill_descendants()
                 self.leave(failure)
                 return
-
-
-def engine_processes() -> list[multiprocessing.process.BaseProcess]:
-    """The processes that vLLM started from this one, by the names it gives them."""
-    children = multiprocessing.active_children()
-    return [child for child in children if child.name.startswith("EngineCore")]
 
 
 def ending(exit_code: int | None) -> str:

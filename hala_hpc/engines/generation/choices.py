@@ -2,10 +2,7 @@
 
 The model is not left to write its choice: the probabilities of the tokens that each choice begins
 with are read from the step that reads the prompt, and divided by their sum. That is what
-constrained decoding would draw from, without a grammar to compile or a mask to apply. The engine
-needs no option of its own: vLLM 0.32 returns the log-probabilities of the tokens named in
-`logprob_token_ids` whatever `max_logprobs` says, and every `logprobs_mode` gives the same shares,
-since what the modes add to all logits alike falls out of the division.
+constrained decoding would draw from, without a grammar to compile or a mask to apply.
 
 A model may write a word in several ways, "accept", "Accept" or " accept", and its probability is
 spread over them ("surface form competition", Holtzman et al. 2021, arXiv 2104.08315): every way
@@ -23,30 +20,6 @@ from hala_hpc.core.errors import CONFIG, UserError
 MOST_TOKENS = 128
 #: Ways to write a choice: as given, with a capital, and both after a space.
 WAYS = 4
-
-
-def choice_sampling(tokenizer: Any, choices: Sequence[str]) -> dict[str, Any]:
-    """Arguments of vLLM's SamplingParams that make the output hold what `choice_shares` reads.
-
-    They replace those of a free answer; the drawn token itself is of no use. Raises UserError (78)
-    as `choice_tokens` does.
-    """
-    tokens = choice_tokens(tokenizer, tuple(choices))
-    return {
-        "temperature": 0.0,
-        "max_tokens": 1,
-        "logprob_token_ids": [token for ways in tokens for token in ways],
-    }
-
-
-def choice_shares(output: Any, tokenizer: Any, choices: Sequence[str]) -> tuple[float, ...]:
-    """Probability of each choice given that it is one of them; they sum to 1.
-
-    `output` is a finished vLLM CompletionOutput that was asked with `choice_sampling`.
-    """
-    found = output.logprobs[0]
-    tokens = choice_tokens(tokenizer, tuple(choices))
-    return shares_of([[float(found[token].logprob) for token in ways] for ways in tokens])
 
 
 def shares_of(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:

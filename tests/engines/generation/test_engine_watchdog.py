@@ -16,7 +16,7 @@ from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, FailureClass
 from hala_hpc.core.files import read_json
-from hala_hpc.engines.generation.vllm.watchdog import LOOK_S, OWN_WORDS_S
+from hala_hpc.engines.generation.watchdog import LOOK_S, OWN_WORDS_S
 
 pytestmark = pytest.mark.kinds
 
@@ -24,13 +24,15 @@ pytestmark = pytest.mark.kinds
 #: are half a second apart at least: what happens between two of them happens on any machine.
 START = """
 import os, signal, sys, time
-from multiprocessing import Process
+from multiprocessing import Process, active_children
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import Retry
-from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
+from hala_hpc.engines.generation.watchdog import EngineWatch
 def leave(reason):
     print(reason, flush=True)
     os._exit(75)
+def watch(limit_s):
+    return EngineWatch(limit_s, leave, active_children)
 class Looking(EngineWatch):
     looks = 0
     def hang(self):
@@ -52,7 +54,7 @@ os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
 if __name__ == "__main__":
     from hala_hpc.engines.generation.vllm.startup import start_engine
     from hala_hpc.engines.generation.settings import EngineSettings
-    from hala_hpc.engines.generation.vllm.watchdog import engine_processes
+    from hala_hpc.engines.generation.vllm.engine import engine_processes
     settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=4)
     llm = start_engine(sys.argv[1], settings)
     from vllm import SamplingParams
@@ -64,7 +66,7 @@ if __name__ == "__main__":
     for _ in range(5):
         llm.llm_engine.step()
     try:
-        with EngineWatch(float(sys.argv[2]), leave) as watch:
+        with EngineWatch(float(sys.argv[2]), leave, engine_processes) as watch:
             watch.beat(1)
             print("blow", engine.pid, flush=True)
             os.kill(engine.pid, getattr(signal, sys.argv[3]))
@@ -121,13 +123,13 @@ def test_a_dead_engine_is_noticed_within_5_seconds_as_far_as_the_machine_allows(
 
 @pytest.mark.slow
 def test_a_killed_engine_process_is_noticed() -> None:
-    code, said = run(STAND_IN + "with EngineWatch(60, leave): engine.kill(); time.sleep(900)")
+    code, said = run(STAND_IN + "with watch(60): engine.kill(); time.sleep(900)")
     assert code == 75
     assert said == "the engine's process EngineCore was killed by SIGKILL\n"
 
 
 def test_an_engine_whose_steps_no_longer_end_is_noticed() -> None:
-    code, said = run(STAND_IN + "with EngineWatch(1, leave) as w: w.beat(7); time.sleep(900)")
+    code, said = run(STAND_IN + "with watch(1) as w: w.beat(7); time.sleep(900)")
     assert code == 75
     says(said, "the engine hangs: no step ended in ")
     says(said, "(engine.hang_limit_s=1) while 7 requests were in flight\n")
@@ -135,7 +137,7 @@ def test_an_engine_whose_steps_no_longer_end_is_noticed() -> None:
 
 def test_the_engine_processes_are_killed_before_the_attempt_leaves() -> None:
     script = STAND_IN.replace("print(reason", "engine.join(99); print(engine.exitcode")
-    _, said = run(script + "with EngineWatch(0.1, leave) as w: w.beat(7); time.sleep(900)")
+    _, said = run(script + "with watch(0.1) as w: w.beat(7); time.sleep(900)")
     assert said == "-9\n"
 
 
@@ -181,7 +183,7 @@ def test_a_job_that_was_suspended_as_a_whole_does_not_hang() -> None:
 def test_an_engine_that_is_replaced_is_no_dead_engine() -> None:
     code, said = run(
         STAND_IN
-        + "with Looking(60, leave) as w:\n"
+        + "with Looking(60, leave, active_children) as w:\n"
         + "    with w.restarting(): engine.kill(); w.wait_for_looks(8)\n"
         + "    w.wait_for_looks(2)"
     )
@@ -189,7 +191,7 @@ def test_an_engine_that_is_replaced_is_no_dead_engine() -> None:
 
 
 def test_another_error_goes_its_own_way() -> None:
-    from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
+    from hala_hpc.engines.generation.watchdog import EngineWatch
 
     with pytest.raises(ValueError, match="mine"), EngineWatch(60, print):
         raise ValueError("mine")
@@ -213,7 +215,7 @@ def test_an_engine_death_that_vllm_tells_of_is_tried_again() -> None:
     from vllm.v1.engine.exceptions import EngineDeadError
 
     from hala_hpc.core.errors import Retry
-    from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
+    from hala_hpc.engines.generation.watchdog import EngineWatch
 
     with pytest.raises(Retry, match="the engine failed"), EngineWatch(60, print):
         raise EngineDeadError
@@ -234,7 +236,7 @@ import sys, time
 from pathlib import Path
 from hala_hpc.jobs.output import JobOut
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.engines.generation.vllm.watchdog import EngineWatch
+from hala_hpc.engines.generation.watchdog import EngineWatch
 folder, worker, attempt = sys.argv[-3:]
 out = JobOut(Artifact(Path(folder)), None, int(worker), attempt)
 with EngineWatch(0.5, out.leave) as watch:

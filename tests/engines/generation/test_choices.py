@@ -1,6 +1,6 @@
 """A choice costs one token, and its shares are what the model's own probabilities say."""
 
-from collections.abc import Iterator
+from contextlib import closing
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from tiny_models import JUDGE, SENTENCES, TRANSLATE, WRONG, make_tokenizer, trained_model
 
-from benchmarks.common.waiting import wait_until
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.demo.pairs import VERDICTS
+from hala_hpc.engines.generation.answer_stream import AnswerStream
+from hala_hpc.engines.generation.choices import choice_tokens, shares_of
+from hala_hpc.engines.generation.engine import EngineConfig, Request
 from hala_hpc.engines.generation.row_program import Sampling
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.vllm.choices import choice_sampling, choice_tokens, shares_of
-from hala_hpc.engines.generation.vllm.engine import Completion, Generator, Request
+from hala_hpc.engines.generation.vllm.engine import VllmEngine, choice_options
 
 CHOICES = ("accept", "reject")
 
@@ -50,7 +51,7 @@ def test_every_way_to_write_all_choices_as_one_token_counts() -> None:
         tokenizer.convert_ids_to_tokens(list(t)) for t in choice_tokens(tokenizer, ("yes", "no"))
     ]
     assert ways == [["yes", "Yes"], ["no", "No"]]
-    assert choice_sampling(tokenizer, ["yes", "no"])["logprob_token_ids"] == [
+    assert choice_options(tokenizer, ["yes", "no"])["logprob_token_ids"] == [
         token for t in choice_tokens(tokenizer, ("yes", "no")) for token in t
     ]
 
@@ -97,20 +98,6 @@ def expected_shares(folder: Path, prompts: list[list[int]]) -> list[tuple[float,
     return shares
 
 
-def run_through(generator: Generator, requests: Iterator[Request]) -> dict[int, Completion]:
-    """All completions by key."""
-    for request in requests:
-        generator.add(request)
-    found: dict[int, Completion] = {}
-
-    def all_are_done() -> bool:
-        found.update((completion.key, completion) for completion in generator.step())
-        return not generator.held
-
-    wait_until(all_are_done, "all answers of the engine", pause_s=0)
-    return found
-
-
 @pytest.mark.slow
 def test_the_engine_gives_the_shares_that_transformers_gives(
     tmp_path_factory: pytest.TempPathFactory,
@@ -119,15 +106,15 @@ def test_the_engine_gives_the_shares_that_transformers_gives(
     said = [JUDGE.format(source=s, target=t) for s in SENTENCES for t in (SENTENCES[s], WRONG, s)]
     free = [TRANSLATE.format(text=text) for text in SENTENCES]
     settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=5)
-    with Generator(str(folder), settings) as generator:
-        prompts = generator.prompter.ids(said + free)
+    with closing(VllmEngine(EngineConfig(str(folder), settings))) as engine:
+        prompts = engine.prompt_ids(said + free)
         choice, plain = Sampling(choices=CHOICES), Sampling()
         # Choices and free answers in one batch, in turns.
         order = sorted(range(len(prompts)), key=lambda key: key % len(free))
-        found = run_through(
-            generator,
-            (Request(key, prompts[key], 30, choice if key < len(said) else plain) for key in order),
+        asked = (
+            Request(key, prompts[key], 30, choice if key < len(said) else plain) for key in order
         )
+        found = {c.key: c for step in AnswerStream(engine).answers(asked) for c in step}
     expected = expected_shares(folder, prompts[: len(said)])
     for key, shares in enumerate(expected):
         assert found[key].shares == pytest.approx(shares, abs=1e-5)

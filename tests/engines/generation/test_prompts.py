@@ -9,8 +9,7 @@ import pytest
 from tiny_models import make_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from hala_hpc.engines.generation.prompt_prefix import whole_lines
-from hala_hpc.engines.generation.prompts import Prompter, fill
+from hala_hpc.engines.generation.prompts import Prompter, fill, whole_lines
 
 TEMPLATE = """You translate English texts for readers of every Arab country. Say all that it says,
 in its order, and nothing else.  Keep numbers as they are.

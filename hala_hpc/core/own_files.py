@@ -1,0 +1,55 @@
+"""Whether a file that is to be run could have been written by another user."""
+
+import os
+import shlex
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from hala_hpc.core.errors import CONFIG, UserError
+
+ROOT_ID = 0
+#: Paths that an error names before the rest is only counted.
+NAMED = 5
+
+
+def require_own(paths: Iterable[Path], what: str) -> None:
+    """Raise UserError unless this user and root alone can change what stands at some paths.
+
+    The files count, each folder on the way up to the root, and those that links lead through. In
+    a folder with the sticky bit, as /tmp, others can change nothing that is ours.
+    """
+    steps = dict.fromkeys(step for path in paths for step in steps_to(path.absolute()))
+    found = {step: step.lstat() for step in steps}
+    for step, status in found.items():
+        if status.st_uid not in (ROOT_ID, os.geteuid()):
+            raise UserError(
+                f"{what} is not run: {step} belongs to another user (number {status.st_uid}), who "
+                "could change the code; copy it into a folder of your own",
+                CONFIG,
+            )
+    if opened := [str(step) for step, status in found.items() if is_open(status)]:
+        more = f" (and {len(opened) - NAMED} more)" if len(opened) > NAMED else ""
+        raise UserError(
+            f"{what} is not run: other users could change the code; run "
+            f"`chmod go-w {shlex.join(opened[:NAMED])}`{more}, or copy it into a folder of your "
+            "own",
+            CONFIG,
+        )
+
+
+def steps_to(path: Path) -> Iterator[Path]:
+    """A path, each folder on the way to it, and the same of what its links stand for."""
+    for step in (path, *path.parents):
+        yield step
+        if step.is_symlink():
+            yield from steps_to(step.parent / step.readlink())
+
+
+def is_open(status: os.stat_result) -> bool:
+    """Whether users other than the owner may write here. A link has no rights of its own."""
+    if stat.S_ISLNK(status.st_mode):
+        return False
+    if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+        return False
+    return bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))

@@ -1,0 +1,99 @@
+"""Engines around an engine: one that notes what was answered, one that waits for a test."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from standin_engine import note_question
+
+from hala_hpc.engines.generation.engine import Completion, Engine, Request
+from hala_hpc.engines.generation.settings import EngineSettings
+
+#: Seconds between two looks for the word.
+PAUSE_S = 0.02
+#: Longer than any test: what is held after that has nobody who will let it go.
+LIMIT_S = 1800
+
+
+class WrappedEngine:
+    """Does what the engine in it does."""
+
+    def __init__(self, inner: Engine) -> None:
+        self.inner = inner
+
+    @property
+    def settings(self) -> EngineSettings:
+        return self.inner.settings
+
+    @property
+    def max_num_seqs(self) -> int:
+        return self.inner.max_num_seqs
+
+    @property
+    def max_model_len(self) -> int:
+        return self.inner.max_model_len
+
+    def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.inner.prompt_ids(texts)
+
+    def add(self, request: Request) -> None:
+        self.inner.add(request)
+
+    def step(self) -> list[Completion]:
+        return self.inner.step()
+
+    def abort_all(self) -> None:
+        self.inner.abort_all()
+
+    def restart(self, max_num_seqs: int) -> None:
+        self.inner.restart(max_num_seqs)
+
+    def processes(self) -> Sequence[BaseProcess]:
+        return self.inner.processes()
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class NotingEngine(WrappedEngine):
+    """Notes each answer in a file when it is finished, as the stand-in does."""
+
+    def __init__(self, inner: Engine, log: str) -> None:
+        super().__init__(inner)
+        self.log = log
+        self.asked: dict[int, Request] = {}
+
+    def add(self, request: Request) -> None:
+        self.asked[request.key] = request
+        super().add(request)
+
+    def step(self) -> list[Completion]:
+        completions = super().step()
+        for completion in completions:
+            request = self.asked.pop(completion.key)
+            note_question(self.log, {"ids": request.ids, **asdict(request.sampling)})
+        return completions
+
+
+class HeldEngine(WrappedEngine):
+    """Gives no answer, once it gave so many, until the word is there.
+
+    Its steps end without one, as those of an engine that is in the middle of long answers.
+    """
+
+    def __init__(self, inner: Engine, word: Path, after: int) -> None:
+        super().__init__(inner)
+        self.word, self.after, self.given = word, after, 0
+        self.deadline = time.monotonic() + LIMIT_S
+
+    def step(self) -> list[Completion]:
+        if self.given >= self.after and not self.word.exists():
+            if time.monotonic() > self.deadline:
+                raise TimeoutError(f"not in {LIMIT_S} s: the word {self.word}")
+            time.sleep(PAUSE_S)
+            return []
+        completions = super().step()
+        self.given += len(completions)
+        return completions
