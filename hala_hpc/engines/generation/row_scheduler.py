@@ -171,6 +171,7 @@ class UnitFeed:
         if not (now or is_due or self.held_characters >= HELD_CHARACTERS):
             return
         self.held_characters = 0
+        self.out.require_lease()
         for unit in self.open_units.values():
             self._spend(unit)
             unit.pieces.write(self.out.require_lease)

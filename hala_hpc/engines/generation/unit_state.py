@@ -91,6 +91,7 @@ class UnitPieces:
         """What the finished rows cost."""
         self._written = Costs()
         self._pieces: list[Path] = []
+        self._damaged: list[Path] = []
         self._piece = array("i", [OPEN]) * rows
         self._offset = array("q", [0]) * rows
         self._held: dict[int, bytes] = {}
@@ -106,6 +107,7 @@ class UnitPieces:
         """Count what an earlier attempt wrote; a damaged piece is as none, its rows are redone."""
         lines = whole_lines(path)
         if lines is None:
+            self._damaged.append(path)
             return
         end = PieceEnd.from_json(lines.pop(), path)
         costs = Costs.from_values(end.costs)
@@ -162,8 +164,12 @@ class UnitPieces:
                 file.close()
 
     def remove(self) -> None:
-        """Remove the pieces of a unit that is committed, and what kills left of others."""
-        for path in self.folder.glob("*piece-*"):
+        """Remove the pieces of a unit that is committed, this attempt's and those it took up.
+
+        Also what kills left unfinished. Pieces of others stay: an attempt that was taken for dead must not take them from the one
+        that has its place. The gate removes what is left.
+        """
+        for path in (*self._pieces, *self._damaged, *self.folder.glob(".piece-*.tmp")):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
