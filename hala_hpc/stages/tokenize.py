@@ -17,7 +17,7 @@ from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, require_kind
 from hala_hpc.engines.generation.prompts import missing_places
 from hala_hpc.engines.generation.settings import PromptStyle
-from hala_hpc.engines.models.files import TOKENIZER_FILES
+from hala_hpc.engines.models.files import TOKENIZER_FILES, local_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
@@ -135,7 +135,6 @@ class Tokenize(Stage[Settings]):
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.models.carry_over import local_model
         from hala_hpc.engines.training.tokens.chat_template import supply_template
         from hala_hpc.engines.training.tokens.examples import ExampleMaker
         from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER

@@ -7,7 +7,7 @@ from typing import Any
 from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.evaluation.curve import CurvePoint
-from hala_hpc.engines.models.carry_over import carry_config, copy_tokenizer
+from hala_hpc.engines.models.files import carry_config, copy_tokenizer
 from hala_hpc.engines.training.lora import merged
 from hala_hpc.engines.training.metrics import (
     METRICS,
