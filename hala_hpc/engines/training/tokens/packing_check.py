@@ -7,7 +7,7 @@ from typing import Any
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.hub import model_folder
-from hala_hpc.engines.models.row_states import STATE_LAYERS
+from hala_hpc.engines.models.architecture import STATE_LAYERS
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
 KERNELS = "causal_conv1d"
