@@ -12,10 +12,9 @@ from hala_hpc.data.segmentation.segments import (
     Segment,
     around_spans,
     lay_out,
-    lost_spans,
     smaller,
 )
-from hala_hpc.data.segmentation.spans import Span, protected_spans
+from hala_hpc.data.segmentation.spans import Span, lost_spans, protected_spans
 
 
 def words(text: str) -> int:
