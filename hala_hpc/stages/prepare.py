@@ -161,7 +161,7 @@ class Prepare(Stage[Settings]):
         """The kind of the rows at a path, if that shows; None for data of the hub."""
         if is_hub_id(path):
             return None
-        from hala_hpc.data.ingest.peek import peek
+        from hala_hpc.data.ingest.adapt import peek
 
         return peek(path, self.settings.choice, self.settings.shape)
 
