@@ -170,7 +170,7 @@ class Prepare(Stage[Settings]):
         from concurrent.futures import ThreadPoolExecutor
 
         from hala_hpc.data.ingest.shard_plan import place
-        from hala_hpc.data.ingest.spill_writer import keep_memory
+        from hala_hpc.data.ingest.spill import keep_memory
 
         units = list(units)
         keep_memory()

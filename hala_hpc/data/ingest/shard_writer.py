@@ -12,8 +12,7 @@ from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, part_name, rejected_name
 from hala_hpc.data.corpus.writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter, hex_texts
 from hala_hpc.data.ingest.shard_plan import DUPLICATE, Plan, shard_of
-from hala_hpc.data.ingest.spill import Read
-from hala_hpc.data.ingest.spill_writer import rejected_line
+from hala_hpc.data.ingest.spill import Read, rejected_line
 
 #: Bytes of text that all shards hold together before they write.
 HELD_BYTES = 128_000_000
