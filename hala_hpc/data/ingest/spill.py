@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+from hala_hpc.core.files import finish_with
 from hala_hpc.data.corpus.reader import Kind
-from hala_hpc.data.corpus.writer import json_line, schema_of
+from hala_hpc.data.corpus.writer import RejectedRow, json_line, schema_of
 from hala_hpc.data.ingest.adapt import Shape, Taken, take
 from hala_hpc.data.ingest.fast_path import Questions, plain_fields, read_questions
 from hala_hpc.data.ingest.splits import Held, Piece
@@ -183,17 +183,11 @@ class SpillWriter:
         import pyarrow as pa
 
         self._file = self._stack.enter_context(pa.ipc.new_file(str(self.path), self.schema))
+        finish_with(self._stack, self._write)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self._write()
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def add(self, record: Record, taken: Taken) -> None:
         """Add a row. One that cannot be used is kept as the line that tells of it."""
@@ -206,7 +200,8 @@ class SpillWriter:
             if self.keeps_raw:
                 kept = json_line(record.kept)
         else:
-            kept = rejection(record, taken)
+            row_id = name.hex() if name else None
+            kept = RejectedRow(record.where, record.line, reason, record.kept, row_id).to_json()
             if self.kind == "pairs":
                 self.texts += [None, None]
         self.ends.append(len(self.texts))
@@ -274,14 +269,3 @@ class SpillWriter:
             [pa.array(self.roles, pa.string()), texts], names=["role", "content"]
         )
         return [pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns)]
-
-
-def rejection(record: Record, taken: Taken) -> str:
-    """The line of a file of rejected rows that tells of a row."""
-    return rejected_line(record.where, record.line, taken.reason, record.kept, taken.id)
-
-
-def rejected_line(where: str, line: int, reason: str, row: Any, name: bytes | None) -> str:
-    """A line of a file of rejected rows; `row` is as it was, `name` its id where it has one."""
-    more = {"id": name.hex()} if name else {}
-    return json_line({"where": where, "line": line, "reason": reason, **more, "row": row})
