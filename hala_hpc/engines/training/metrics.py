@@ -10,7 +10,7 @@ from hala_hpc.core.stage import Out
 from hala_hpc.engines.evaluation.curve import CurvePoint
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
-from hala_hpc.engines.training.batch_order import GlobalBatchOrder
+from hala_hpc.engines.training.dataset import GlobalBatchOrder
 from hala_hpc.engines.training.metrics_file import MetricsFile, StepFigures
 from hala_hpc.engines.training.training_run import Training
 

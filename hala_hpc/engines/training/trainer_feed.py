@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from hala_hpc.engines.training.batch_order import GlobalBatchOrder
-from hala_hpc.engines.training.dataset import TrainingData
+from hala_hpc.engines.training.dataset import GlobalBatchOrder, TrainingData
 
 
 def fed_by(trainer: Any, data: TrainingData, order: GlobalBatchOrder) -> Any:
