@@ -119,7 +119,7 @@ class Sft(Stage[Settings]):
         """The model is whole and finite; count the rows it has seen."""
         from hala_hpc.engines.models.tensors import require_finite, weight_bytes
         from hala_hpc.engines.training.dataset import load, order_of, rows_reached
-        from hala_hpc.engines.training.export import TrainingFigures
+        from hala_hpc.engines.training.figures import TrainingFigures
 
         require_model(str(folder), f"unit {unit}")
         require_finite(folder)

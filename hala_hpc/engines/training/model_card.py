@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.versions import versions
-from hala_hpc.engines.training.export import TrainingFigures
+from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.training_run import Training
 
 CARD_FILE = "README.md"
