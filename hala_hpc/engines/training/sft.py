@@ -7,11 +7,10 @@ from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.models.tensors import weight_bytes
-from hala_hpc.engines.training.arguments import make_arguments
+from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import newest_verified, read_commit, remove_leftovers
 from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, on_all
-from hala_hpc.engines.training.deepspeed import prepare_environment
 from hala_hpc.engines.training.export import save_model
 from hala_hpc.engines.training.figures import TrainingFigures, figures
 from hala_hpc.engines.training.fit import require_fit
