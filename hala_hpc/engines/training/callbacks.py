@@ -8,12 +8,10 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import checkpoints
 from hala_hpc.engines.training.collectives import any_rank
-from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.universal_checkpoint import is_universal, part_step_counters
-from hala_hpc.engines.training.watchdog import StepWatchdog
 
 #: Saving and a step must fit into the time that is left; what else a job does at its end.
 LEAVING_S = 10.0
@@ -25,26 +23,24 @@ JUMP_DEVIATIONS = 4.0
 JUMP_SHARE = 0.1
 
 
-def make_watch(training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock) -> Any:
-    """A callback for the trainer (its class is made here: the base of it is heavy to import).
-
-    Its `trainer` and `start` (the checkpoint, or None) are set before the training begins.
-    """
+def as_callback(watch: type) -> Any:
+    """A class like `watch` that transformers takes as a callback: that base is heavy to import."""
     from transformers import TrainerCallback
 
-    return type("TrainingWatch", (Watch, TrainerCallback), {})(training, out, pulse, saving)
+    return type(watch.__name__, (watch, TrainerCallback), {})
 
 
-class Watch:
-    """A callback of the trainer; its calls are made on every rank at the same steps."""
+class TrainingWatch:
+    """A callback of the trainer; its calls are made on every rank at the same steps.
+
+    `trainer` is set before the training begins.
+    """
 
     trainer: Any = None
-    start: Path | None = None
 
-    def __init__(
-        self, training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock
-    ) -> None:
-        self.training, self.out, self.pulse, self.saving = training, out, pulse, saving
+    def __init__(self, attempt: Attempt) -> None:
+        self.training, self.out, self.start = attempt.training, attempt.out, attempt.start
+        self.pulse, self.saving = attempt.pulse, attempt.saving
         self.stepped = time.monotonic()
         self.step_s = 0.0
         self.before: list[float] = []

@@ -128,15 +128,11 @@ class TokenCount:
         return sum(self.of_step(number) for number in range(1, step + 1))
 
 
-def make_metrics_watch(training: Training, order: GlobalBatchOrder, out: Out) -> Any:
-    """A callback for the trainer that writes the metrics of every logged step."""
-    from transformers import TrainerCallback
-
-    return type("MetricsWatch", (MetricsWatch, TrainerCallback), {})(training, order, out)
-
-
 class MetricsWatch:
-    """A callback of the trainer. Its calls are made on all ranks; rank 0 alone writes."""
+    """A callback of the trainer that writes the metrics of every logged step.
+
+    Its calls are made on all ranks; rank 0 alone writes.
+    """
 
     file: MetricsFile | None = None
 

@@ -18,7 +18,7 @@ from hala_hpc.engines.training.model_card import write_card
 from hala_hpc.engines.training.tokens.packing_check import refuse_leak
 from hala_hpc.engines.training.tokens.product import vocabulary_digest
 from hala_hpc.engines.training.trainer import make_trainer
-from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.universal_checkpoint import (
     for_these_ranks,
     is_universal,
@@ -61,8 +61,7 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> TrainingFi
     if start:
         commit = read_commit(start)
         saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
-    trainer = make_trainer(training, out, arguments, pulse, saving)
-    trainer.watch.start = start
+    trainer = make_trainer(Attempt(training, out, pulse, saving, start), arguments)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     pulse.enter("saving")
     if trainer.state.global_step < trainer.state.max_steps:
