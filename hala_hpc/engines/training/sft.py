@@ -12,9 +12,8 @@ from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import newest_verified, read_commit, remove_leftovers
 from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, on_all
 from hala_hpc.engines.training.dataset import read_facts
-from hala_hpc.engines.training.export import save_model
+from hala_hpc.engines.training.export import save_model, write_card
 from hala_hpc.engines.training.figures import TrainingFigures, figures
-from hala_hpc.engines.training.model_card import write_card
 from hala_hpc.engines.training.tokens.packing_check import refuse_leak
 from hala_hpc.engines.training.tokens.product import vocabulary_digest
 from hala_hpc.engines.training.trainer import make_trainer
