@@ -21,7 +21,7 @@ from hala_hpc.engines.models.files import TOKENIZER_FILES, local_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.training.tokens.rows import Source
+    from hala_hpc.engines.training.tokens.unit import Source
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -139,8 +139,7 @@ class Tokenize(Stage[Settings]):
         from hala_hpc.engines.training.tokens.examples import ExampleMaker
         from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
         from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
-        from hala_hpc.engines.training.tokens.sampling import RowChoice
-        from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
+        from hala_hpc.engines.training.tokens.unit import RowChoice, TokenPlan, TokenUnit
 
         settings = self.settings
         model = local_model(self.inputs.path(settings.model))
@@ -173,7 +172,7 @@ class Tokenize(Stage[Settings]):
     def sources(self) -> "list[Source]":
         """The corpora; the footers of all their shards are read once."""
         from hala_hpc.data.corpus.index import CorpusIndex
-        from hala_hpc.engines.training.tokens.rows import Source
+        from hala_hpc.engines.training.tokens.unit import Source
 
         settings = self.settings
         chat = settings.objective == "chat"
