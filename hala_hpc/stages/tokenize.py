@@ -135,8 +135,7 @@ class Tokenize(Stage[Settings]):
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.training.tokens.chat_template import supply_template
-        from hala_hpc.engines.training.tokens.examples import ExampleMaker
+        from hala_hpc.engines.training.tokens.examples import ExampleMaker, supply_template
         from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
         from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
         from hala_hpc.engines.training.tokens.unit import RowChoice, TokenPlan, TokenUnit
