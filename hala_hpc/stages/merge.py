@@ -118,7 +118,7 @@ class Merge(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """How far the merge went."""
-        from hala_hpc.engines.evaluation.table import count
+        from hala_hpc.engines.evaluation.report import count
 
         if "t" not in details:
             return ""

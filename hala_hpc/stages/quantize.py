@@ -128,7 +128,7 @@ class Quantize(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """What the compression saved."""
-        from hala_hpc.engines.evaluation.table import DASH, format_megabytes
+        from hala_hpc.engines.evaluation.report import DASH, format_megabytes
 
         if "bytes_after" not in details:
             return ""

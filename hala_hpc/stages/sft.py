@@ -150,7 +150,7 @@ class Sft(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """Steps, engine and loss of the training."""
-        from hala_hpc.engines.evaluation.table import DASH
+        from hala_hpc.engines.evaluation.report import DASH
 
         if "loss_last" not in details:
             return ""

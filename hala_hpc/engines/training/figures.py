@@ -4,7 +4,7 @@ from statistics import fmean
 from typing import Any
 
 from hala_hpc.core.record import Record
-from hala_hpc.engines.evaluation.curve import CurvePoint
+from hala_hpc.engines.evaluation.report import CurvePoint
 from hala_hpc.engines.training.callbacks import running_engine
 from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
 from hala_hpc.engines.training.training_run import Training
