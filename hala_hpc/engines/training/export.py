@@ -26,9 +26,9 @@ def save_model(trainer: Any, training: Training, out: Out) -> None:
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if out.rank != 0:
         return
-    weights = merged(weights, training.settings)
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     if training.settings.lora_rank:
+        weights = merged(weights, model)
         model = model.get_base_model()
     tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
     dtype = getattr(torch, training.dtype)
