@@ -198,7 +198,11 @@ def asked_engine(training: Training, out: Out) -> TrainingEngine:
 
 
 def require_engine(trainer: Any, training: Training, out: Out) -> None:
-    """Raise UserError (70) that names every difference between what runs and what was asked for."""
+    """Raise UserError (70) that names every difference between what runs and what was asked for.
+
+    accelerate can leave DeepSpeed out without a word, and a key of a configuration that nobody
+    reads is ignored in silence: so the engine itself is asked.
+    """
     runs, asked = vars(running_engine(trainer)), vars(asked_engine(training, out))
     wrong = [
         f"{name}={runs[name]!r} instead of {asked[name]!r}"

@@ -7,13 +7,7 @@ import sys
 
 import pytest
 
-from hala_hpc.data.segmentation.segments import (
-    Layout,
-    Segment,
-    around_spans,
-    lay_out,
-    smaller,
-)
+from hala_hpc.data.segmentation.segments import Layout, Segment, around_spans, lay_out, smaller
 from hala_hpc.data.segmentation.spans import Span, lost_spans, protected_spans
 
 

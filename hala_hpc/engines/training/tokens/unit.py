@@ -66,7 +66,7 @@ class Source:
 
 @dataclass(frozen=True)
 class RowChoice:
-    """Decides about rows by their ids, the same in any order and for any number of units."""
+    """Decides by a hash of each row's id: the same in any order and for any number of units."""
 
     seed: int
     held_out: float
