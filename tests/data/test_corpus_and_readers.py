@@ -110,6 +110,14 @@ def test_a_shard_whose_writing_failed_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_shard_whose_last_rows_cannot_be_written_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / part_name(0)
+    # Rows wait for a row group, which is written when the block ends.
+    with pytest.raises(TypeError), CorpusWriter(path, "pairs") as writer:
+        writer.add({"id": 1, "origin": "o", "source": "s", "target": "t"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rejected_rows_keep_every_byte(tmp_path: Path) -> None:
     path, raw = tmp_path / rejected_name(0), b'{"a": "\xff\xfe caf\xc3\xa9"}'
     with RejectWriter(path) as writer:
