@@ -20,7 +20,7 @@ from hala_hpc.core.stage import Facts
 from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
 from hala_hpc.jobs.failures.evidence import note_failures
-from hala_hpc.jobs.round_end import hopeless, last_words, without_inputs
+from hala_hpc.jobs.rounds import hopeless, last_words, without_inputs
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from hala_hpc.core.errors import NoRoom
 from hala_hpc.core.records import Jobs, Round, RoundSpec
 from hala_hpc.jobs.budget import require_budget
 from hala_hpc.jobs.failures.decision import adjusted_spec
-from hala_hpc.jobs.round_end import blameless_rounds, idle_rounds
-from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.rounds import begin_round, blameless_rounds, idle_rounds
 from hala_hpc.jobs.spec import gate_job, job_name, worker_job
 
 #: An sbatch that outlived its launch has got through, or never will, after this many seconds.

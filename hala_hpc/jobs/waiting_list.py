@@ -12,7 +12,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, NoRoom, Retry, UserError
 from hala_hpc.core.lease import GATE_PATIENCE_S, work_lease
 from hala_hpc.core.records import WaitingList, WaitingNode
-from hala_hpc.jobs.round_end import missed_input
+from hala_hpc.jobs.rounds import missed_input
 from hala_hpc.jobs.submission import living_gate, settle, submit_node
 
 
