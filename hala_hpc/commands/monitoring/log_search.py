@@ -1,4 +1,4 @@
-"""Which log a line of `hala_hpc.logs` means: of a unit, a worker, an attempt, or the first failure."""
+"""Which log `hala_hpc.logs` shows: of a unit, a worker, an attempt, or of the first failure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,21 @@ from hala_hpc.core.job_records import FailureReport
 from hala_hpc.core.run import Run, RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
 from hala_hpc.jobs.log_file import parts_of
+
+
+@dataclass(frozen=True)
+class Place:
+    """A rank of a worker of a node, and one of its attempts; None: the newest."""
+
+    node: RunNode
+    worker: int
+    rank: int = 0
+    attempt: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The log."""
+        return self.node.artifact.log_file(self.worker, self.rank)
 
 
 def find_place(run: Run, words: dict[str, str]) -> Place | RunNode:
@@ -84,21 +99,6 @@ def rank_that_failed(artifact: Artifact, worker: int, attempt: str | None) -> in
     names = [end.name for end in ends]
     name = attempt if attempt in names else next(reversed(names), None)
     return next((end.rank for end in ends if end.name == name and end.has_failed), 0)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A rank of a worker of a node, and one of its attempts; None: the newest."""
-
-    node: RunNode
-    worker: int
-    rank: int = 0
-    attempt: str | None = None
-
-    @property
-    def path(self) -> Path:
-        """The log."""
-        return self.node.artifact.log_file(self.worker, self.rank)
 
 
 def failed_node(nodes: Sequence[RunNode]) -> RunNode | None:
