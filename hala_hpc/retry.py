@@ -12,19 +12,26 @@ if __name__ == "__main__":
 
     start_quickly()
 
+import json
+import re
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hala_hpc.commands.arguments import is_true, read_words
-from hala_hpc.commands.command_line import report_mistakes
+from hala_hpc.commands.command_line import read_line, report_mistakes
 from hala_hpc.commands.monitoring.node_status import why_failed
 from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
 from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.errors import OK, RETRY, UserError
+from hala_hpc.core.errors import NO_INPUT, OK, RETRY, UserError
+from hala_hpc.core.files import write_text
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.run import Run, RunNode, read_run, work_folder
+from hala_hpc.core.paths import read_toml
+from hala_hpc.core.run import Run, RunNode, launch_line, read_run, work_folder
+from hala_hpc.core.stage_registry import find_stage
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -36,6 +43,10 @@ WORDS = {
 }
 #: Numbers of units that are listed before the rest is only counted.
 LISTED = 10
+#: A key of TOML that needs no quotes.
+BARE = re.compile(r"[A-Za-z0-9_-]+")
+#: Not taken over from the node that rejected them: what comes again may be rejected again.
+OWN_SETTINGS = ("corpus", "max_rejected_fraction")
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,6 @@ def retry(arguments: Sequence[str]) -> int:
         raise UserError("failed= and rejected= are given: write one of them")
     run = read_run(work_folder(words))
     if rejected:
-        from hala_hpc.commands.retry_rejected import retry_rejected
-
         return retry_rejected(run, words.get("node", ""), dry_run)
     if dry_run:
         tell(run, find_failed(run, words))
@@ -142,6 +151,84 @@ def forget(again: Again) -> None:
             forget_rejections(artifact.kept_folder(unit))
     # Last, so that a retry which is killed is seen to be unfinished.
     artifact.failure_file.unlink(missing_ok=True)
+
+
+def retry_rejected(run: Run, word: str, dry_run: bool) -> int:
+    """Write the recipe and tell the line, or only tell what would be written.
+
+    Raises UserError for a node without rejected rows.
+    """
+    if not word:
+        raise UserError("name the node whose rejected rows are meant: node=...")
+    node = run.node_of(word)
+    rows = rejected_rows(node)
+    recipe = Path(run.recipe)
+    tables = read_toml(recipe)
+    if node.name not in tables:
+        raise UserError(
+            f"node={node.name}: {recipe} has no table of this name (a sweep made it?): "
+            f'write a node with corpus = "@{node.name}/rejected" yourself'
+        )
+    name = free_name(f"{node.name}-again", list(tables))
+    target, addition = run.work / "recipes" / f"{name}.toml", table_of(name, node.name)
+    line = launch_line(words_of(run, node, name, target))
+    print(f"{node.name}: {rows} rejected rows become the corpus of a new node, {name}")
+    print(f"  {target} is {recipe} and:\n")
+    print("\n".join(f"    {text}" for text in addition.splitlines()))
+    if not dry_run:
+        write_text(target, f"{recipe.read_text(encoding='utf-8').rstrip()}\n\n{addition}")
+        read_line(shlex.split(line)[3:])
+    print(
+        f"\nthen give the line, with a word more that lets them succeed, e.g. {name}.model=...:\n"
+        f"{line}\nwho takes @{node.name} may take @{name} beside it, where it takes several"
+    )
+    if dry_run:
+        print("nothing was written: this was a dry run")
+    return OK
+
+
+def rejected_rows(node: RunNode) -> int:
+    """How many rows a node rejected. Raises UserError where they cannot be taken as a corpus."""
+    if "rejected" not in find_stage(node.stage).byproducts:
+        raise UserError(f"node={node.name}: {node.stage} keeps no rejected rows for other nodes")
+    summary = node.artifact.summary()
+    if summary is None:
+        raise UserError(
+            f"node={node.name} is not done: its rejected rows are a corpus when it is; where "
+            "there are too many, raise its max_rejected_fraction and launch again",
+            NO_INPUT,
+        )
+    if not summary.rows_rejected:
+        raise UserError(f"node={node.name} has rejected no row", NO_INPUT)
+    return summary.rows_rejected
+
+
+def free_name(name: str, taken: list[str]) -> str:
+    """A name that no node of the recipe has."""
+    return next(n for n in (name, *(f"{name}{i}" for i in range(2, 1000))) if n not in taken)
+
+
+def table_of(name: str, node: str) -> str:
+    """The table of the new node."""
+    key = name if BARE.fullmatch(name) else json.dumps(name)
+    return (
+        f"# The rows that {node} rejected, once more.\n[{key}]\n"
+        f'like = "{node}"\ncorpus = "@{node}/rejected"\nmax_rejected_fraction = 1\n'
+    )
+
+
+def words_of(run: Run, node: RunNode, name: str, recipe: Path) -> dict[str, str]:
+    """The words of the run for the new node: those for the old one are for it, too."""
+    taken = {f"{node.name}.{setting}" for setting in OWN_SETTINGS}
+    start = f"{node.name}."
+    copies = {
+        f"{name}.{key.removeprefix(start)}": value
+        for key, value in run.words.items()
+        if key.startswith(start) and key not in taken
+    }
+    if f"{node.stage}.max_rejected_fraction" in run.words:
+        copies[f"{name}.max_rejected_fraction"] = "1"
+    return {**run.words, **copies, "recipe": str(recipe), "stage": name}
 
 
 def main() -> None:
