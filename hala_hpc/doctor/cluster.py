@@ -10,9 +10,8 @@ from hala_hpc.core.job import Job
 from hala_hpc.doctor.cluster_facts import cluster_findings
 from hala_hpc.doctor.findings import Finding
 from hala_hpc.doctor.gpus import gpu_findings
-from hala_hpc.doctor.job_kinds import JobKind, kinds_of
 from hala_hpc.doctor.limits import accepted, job_findings
-from hala_hpc.doctor.scope import Visit
+from hala_hpc.doctor.scope import JobKind, Visit, kinds_of
 
 
 def slurm_findings(visit: Visit, ask_each: bool) -> Iterator[Finding]:

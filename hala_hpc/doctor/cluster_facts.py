@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from hala_hpc.backends.slurm.cluster import Limits, Partition, Qos, Site
 from hala_hpc.doctor.findings import Finding, State
-from hala_hpc.doctor.job_kinds import JobKind
+from hala_hpc.doctor.scope import JobKind
 
 #: Ways of following a job's processes of which none gets away.
 TRACKS_ALL = ("cgroup", "linuxproc")

@@ -25,8 +25,8 @@ def findings(visit: Visit) -> Iterator[Finding]:
 
         yield from slurm_findings(visit, ask_each=True)
         if visit.job:
-            from hala_hpc.doctor.job_kinds import kinds_of
             from hala_hpc.doctor.on_node import node_findings
+            from hala_hpc.doctor.scope import kinds_of
 
             kinds = kinds_of(visit.jobs())
             yield from node_findings(visit.launcher, kinds, visit.work, envs)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hala_hpc.backends.slurm.cluster import Limits, Site
 from hala_hpc.doctor.findings import Finding, State
-from hala_hpc.doctor.job_kinds import JobKind
+from hala_hpc.doctor.scope import JobKind
 
 #: A gate waits beside the workers of a node.
 GATES = 1

@@ -9,8 +9,8 @@ from dataclasses import replace
 from hala_hpc.backends.slurm.cluster import SHOW_ACCOUNTS, SHOW_QOS, NodeKind, Partition, Site
 from hala_hpc.core.errors import closest
 from hala_hpc.doctor.findings import Finding, State, worst
-from hala_hpc.doctor.job_kinds import JobKind, label
 from hala_hpc.doctor.limit_facts import bad, by_limits
+from hala_hpc.doctor.scope import JobKind, label
 
 
 def job_findings(site: Site, kinds: Iterable[JobKind]) -> list[Finding]:

@@ -21,7 +21,7 @@ from hala_hpc.core.record import Record
 from hala_hpc.doctor.environments import health, imports
 from hala_hpc.doctor.findings import Finding, State
 from hala_hpc.doctor.folders import READ_ONLY, launcher_folders, nearest, probe
-from hala_hpc.doctor.job_kinds import JobKind, label
+from hala_hpc.doctor.scope import JobKind, label
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 
 #: A node of a busy partition is not waited for longer.
