@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.planning.disk_estimate import estimate_disk
 from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.planning.plan_estimate import estimate_disk
 from hala_hpc.doctor.environments import environment_findings
 from hala_hpc.doctor.findings import Finding
 from hala_hpc.doctor.folders import READ_ONLY, folder_findings, launcher_folders, nearest

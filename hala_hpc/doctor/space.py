@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from hala_hpc.commands.planning.disk_estimate import DiskEstimate
+from hala_hpc.commands.planning.plan_estimate import DiskEstimate
 from hala_hpc.doctor.findings import Finding, State
 
 QUOTA_LIMIT_S = 10
