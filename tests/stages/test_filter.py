@@ -14,9 +14,9 @@ from standin_engine import StandInGenerator
 from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
 
 import hala_hpc.engines.generation.vllm.engine
-from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
+from hala_hpc.core.stage import Collected
 from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
 from hala_hpc.engines.generation.row_program import Answer, Rejection
 from hala_hpc.engines.generation.top_rows import BestRows, summary_of
