@@ -7,10 +7,15 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import estimate_disk
 from hala_hpc.doctor.environments import environment_findings
 from hala_hpc.doctor.findings import Finding
-from hala_hpc.doctor.folders import READ_ONLY, folder_findings, launcher_folders, nearest
+from hala_hpc.doctor.folders import (
+    READ_ONLY,
+    folder_findings,
+    launcher_folders,
+    nearest,
+    space_findings,
+)
 from hala_hpc.doctor.inputs import input_findings
 from hala_hpc.doctor.scope import Visit
-from hala_hpc.doctor.space import space_findings
 
 
 def findings(visit: Visit) -> Iterator[Finding]:
