@@ -12,7 +12,7 @@ from command_line import STAGES
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm.backend import NO_SBATCH, SlurmBackend, task_environment
-from hala_hpc.backends.slurm.options import EXPORTED
+from hala_hpc.backends.slurm.sbatch import EXPORTED
 from hala_hpc.core.errors import Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
