@@ -88,10 +88,6 @@ class SlurmBackend:
         """
         return ["sbatch", *sbatch_flags(job), str(script_file()), *script_words(job)]
 
-    def states(self, ids: Sequence[str]) -> dict[str, str]:
-        """Id to `pending`, `running` or `held`; absent when gone. Raises SchedulerUnavailable."""
-        return client.states(ids)
-
     def look(self, ids: Sequence[str] | None = None) -> list[client.Seen]:
         """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
         return client.look(ids)
@@ -107,10 +103,6 @@ class SlurmBackend:
     def cancel(self, ids: Sequence[str]) -> None:
         """End jobs; those that are gone are no mistake."""
         client.cancel(ids)
-
-    def reason(self, job_id: str) -> str:
-        """Why a job waits or how it ended, in SLURM's words; "" when nobody knows."""
-        return client.reason(job_id)
 
     def answers(self) -> bool:
         """Whether a controller is up."""
