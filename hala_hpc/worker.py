@@ -21,7 +21,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.backends.slurm.backend import task_environment
-from hala_hpc.backends.slurm.sacct import avoid
+from hala_hpc.backends.slurm.client import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from hala_hpc.backends.slurm.client import Seen
-from hala_hpc.backends.slurm.usage import Used
+from hala_hpc.backends.slurm.sacct import Used
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.run import RunNode
