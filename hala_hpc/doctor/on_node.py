@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,12 +22,12 @@ from hala_hpc.doctor.findings import Finding, State
 from hala_hpc.doctor.folders import READ_ONLY, launcher_folders, nearest, probe
 from hala_hpc.doctor.scope import JobKind, label
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
+from hala_hpc.jobs.gpu_cards import driver_cards
 
 #: A node of a busy partition is not waited for longer.
 WAIT_S = 300
 #: Attribute caches of NFS show a new file after at most this.
 SEEN_LIMIT_S = 60
-ASK_GPUS = ["nvidia-smi", "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"]
 
 
 class NodeVisit(Record):
@@ -111,16 +110,14 @@ def shared(token: Path) -> Finding:
 
 def gpus() -> Finding:
     """What the driver says of the GPU."""
-    try:
-        done = subprocess.run(ASK_GPUS, check=False, capture_output=True, text=True, timeout=60)
-        name, capability, memory = (part.strip() for part in done.stdout.splitlines()[0].split(","))
-        works = tuple(int(part) for part in capability.split(".")) >= FP8_CAPABILITY
-    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
+    card = next(iter(driver_cards()), None)
+    if card is None or card.capability is None:
         why = "jobs that need a GPU end at once on such a node"
         cure = "ask the admins; exclude the node with options.exclude"
-        return Finding("gpus", "warn", "`nvidia-smi` shows no GPU", why, cure)
-    told = f"{name}, {memory}, compute capability {capability}"
-    if works:
+        return Finding("gpus", "warn", "NVIDIA's driver shows no GPU", why, cure)
+    capability = ".".join(map(str, card.capability))
+    told = f"{card.name}, {card.total_bytes // 2**20} MiB, compute capability {capability}"
+    if card.capability >= FP8_CAPABILITY:
         return Finding("gpus", "good", told, "FP8 works on it")
     cure = "take models that are not quantized, or ask for newer GPUs with options.gpu_type"
     return Finding("gpus", "warn", told, "it does not calculate in FP8", cure)

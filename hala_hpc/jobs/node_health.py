@@ -1,6 +1,6 @@
 """Looks at a node before a model is loaded, and refuses one whose GPUs or disks are bad.
 
-The GPUs are looked at by a child process (`node_look`), so that nothing of it stays on them.
+The GPUs are looked at by a child process, `node_health_probe`, so that nothing stays on them.
 """
 
 import os
@@ -23,8 +23,10 @@ LEAST_LOCAL_BYTES = 2**30
 LEAST_WORK_BYTES = 2**30
 #: Share of a GPU's memory that must be free: what vLLM takes by default.
 LEAST_FREE_SHARE = 0.9
+#: The module that the child runs.
+PROBE = "hala_hpc.jobs.node_health_probe"
 #: Begins the line of the child that holds its answer.
-ANSWER = "node_look:"
+ANSWER = "node_health_probe:"
 #: Lines of the child's words that are told when it has no answer.
 SHOWN_LINES = 5
 
@@ -102,7 +104,7 @@ def look(node: str, resources: Resources) -> NodeAnswer:
         free_share=LEAST_FREE_SHARE,
     )
     child = subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.jobs.node_health_probe", asked.line()],
+        [sys.executable, "-m", PROBE, asked.line()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -118,7 +120,7 @@ def look(node: str, resources: Resources) -> NodeAnswer:
         ) from None
     answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
     if answers:
-        return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_look")
+        return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_health_probe")
     end = " | ".join(said.splitlines()[-SHOWN_LINES:])
     raise BadNode(
         f"node {node}: the look at its GPUs ended with code {child.returncode}: {end}",
