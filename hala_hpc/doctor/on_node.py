@@ -1,17 +1,17 @@
 """The doctor on a compute node: `python -m hala_hpc.doctor.on_node <JSON>`, run by the doctor.
 
-Prints findings as JSON in its last line. What it looks at is told in its one argument.
+Prints `NodeFindings` as its last line. What it looks at is told in its one argument.
 """
 
 import contextlib
-import json
 import os
 import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
 from hala_hpc.core.errors import NoNode, Retry
@@ -42,6 +42,14 @@ class NodeVisit(Record):
     """Interpreter of each environment."""
     gpus: int = 0
     """That the job asks for."""
+
+
+class NodeFindings(Record):
+    """What the doctor found on a compute node."""
+
+    cure: ClassVar[str] = "see what else the `setup` lines of the launcher print"
+
+    findings: tuple[Finding, ...]
 
 
 def node_findings(
@@ -80,7 +88,8 @@ def visit(launcher: Launcher, kind: JobKind, asked: NodeVisit) -> list[Finding]:
         what = f"no node for {label(kind.names)} could be looked at in {WAIT_S} s: {error}"
         why = "its jobs wait as well" if state == "warn" else "its jobs may end as this one did"
         return [Finding("nodes", state, what, why, "try again later, or see SLURM's words")]
-    return [Finding(**one) for one in json.loads(told.splitlines()[-1])]
+    last = told.splitlines()[-1:] or [""]
+    return list(NodeFindings.from_json(last[0], "answer of the doctor on a node").findings)
 
 
 def look(asked: NodeVisit) -> Iterator[Finding]:
@@ -126,8 +135,9 @@ def gpus() -> Finding:
 def main() -> None:
     """Print what is found on this node, its name before each line."""
     host = os.environ.get("SLURMD_NODENAME", socket.gethostname())
-    found = look(NodeVisit.from_json(sys.argv[1], "argument of doctor_on_node"))
-    print(json.dumps([asdict(replace(one, what=f"on {host}: {one.what}")) for one in found]))
+    found = look(NodeVisit.from_json(sys.argv[1], "argument of the doctor on a node"))
+    named = tuple(replace(one, what=f"on {host}: {one.what}") for one in found)
+    print(NodeFindings(findings=named).line())
 
 
 if __name__ == "__main__":
