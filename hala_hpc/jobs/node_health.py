@@ -3,6 +3,7 @@
 The GPUs are looked at by a child process, `node_health_probe`, so that nothing stays on them.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 from hala_hpc.core.errors import CANNOT_CREATE, BadNode, Retry, UserError
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
+
+logger = logging.getLogger(__name__)
 
 #: How long the child may take: imports from a busy file system, GPUs, and waiting for other ranks.
 LOOK_LIMIT_S = 600
@@ -52,7 +55,7 @@ class NodeAnswer(Record):
 
 
 def check_node(resources: Resources, work: Path) -> None:
-    """Look at this node's disks and GPUs; prints a line when all is well.
+    """Look at this node's disks and GPUs; logs a line when all is well.
 
     Only where a scheduler chose the node, and only with a torch that was built for GPUs. Raises
     BadNode that names node and GPU, UserError (73) where the work folder is full, and Retry where
@@ -69,7 +72,7 @@ def check_node(resources: Resources, work: Path) -> None:
         raise BadNode("; ".join(answer.faults), nodes=answer.bad_nodes)
     if answer.faults:
         raise Retry("; ".join(answer.faults))
-    print(f"node {node}: {answer.told}", flush=True)
+    logger.info("node %s: %s", node, answer.told)
 
 
 def require_room(node: str, work: Path) -> None:

@@ -38,8 +38,6 @@ def card_faults(gpus: Gpus, asked: NodeQuestion, local_rank: int) -> list[str]:
     found = gpus.count()
     if found < asked.gpus:
         return [f"{found} GPUs can be seen, but {asked.gpus} were asked for"]
-    if found > asked.gpus:
-        print(f"{found} GPUs can be seen, though {asked.gpus} were asked for")
     own = range(local_rank % asked.ranks_per_node, asked.gpus, asked.ranks_per_node)
     # Where more ranks than GPUs are asked for, they share them.
     own_or_shared = list(own) or [local_rank % asked.gpus]
@@ -133,14 +131,17 @@ def main(asked: NodeQuestion, gpus: Gpus) -> NodeAnswer:
     """The answer of this rank about some GPUs."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    more = ""
     try:
         faults = card_faults(gpus, asked, local_rank)
+        if (seen := gpus.count()) > asked.gpus:
+            more = f"; {seen} can be seen"
         alone = RankFaults(node=own_node(), faults=tuple(faults))
         answer = meet(faults, gpus, rank, world) if world > 1 else answer_of([alone])
     except ImportError as error:
         # Another node has the same environment: nothing is won by going there.
         answer = NodeAnswer(faults=(f"the environment is broken: {error}",))
-    told = f"{asked.gpus} GPUs are free, without errors, and calculate"
+    told = f"{asked.gpus} GPUs are free, without errors, and calculate{more}"
     return answer.model_copy(update={"told": told})
 
 

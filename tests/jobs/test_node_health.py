@@ -20,11 +20,12 @@ from hala_hpc.jobs.gpu_cards import driver_cards, product_fault
 
 #: Prints what the look at a node says, or raises.
 CHECK = """
-import os, sys
+import logging, os, sys
 from pathlib import Path
 from hala_hpc.core.errors import BadNode, Retry, UserError
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.node_health import check_node
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 gpus, ranks, work = sys.argv[1:]
 check = "UNCHECKED" not in os.environ
 try:
