@@ -15,7 +15,7 @@ from hala_hpc.doctor.folders import (
     space_findings,
 )
 from hala_hpc.doctor.inputs import input_findings
-from hala_hpc.doctor.scope import Visit
+from hala_hpc.doctor.scope import Visit, kinds_of
 
 
 def findings(visit: Visit) -> Iterator[Finding]:
@@ -31,7 +31,6 @@ def findings(visit: Visit) -> Iterator[Finding]:
         yield from slurm_findings(visit, ask_each=True)
         if visit.job:
             from hala_hpc.doctor.on_node import node_findings
-            from hala_hpc.doctor.scope import kinds_of
 
             kinds = kinds_of(visit.jobs())
             yield from node_findings(visit.launcher, kinds, visit.work, envs)

@@ -1,6 +1,7 @@
 """What the nodes of a plan will take and leave, each as its stage estimates it; inputs first.
 
-What is finished is counted, what is on the disk is weighed, the rest is taken as published.
+What is finished is counted, what is on the disk is weighed, the rest is taken as published. What a
+run writes to the disk is their sum: rough, and rather too much.
 """
 
 import re
