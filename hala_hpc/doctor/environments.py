@@ -92,8 +92,9 @@ def health(env: str, python: str) -> Finding:
 def imports(env: str, python: str) -> Finding:
     """Import what a job imports first; for a compute node, as it takes half a minute."""
     names = HEAVY.get(env, ())
-    counted = "print(json.dumps({'gpus': torch.cuda.device_count()}))"
-    code = f"import json, {', '.join(names)}; {counted}"
+    code = (
+        f"import json, {', '.join(names)}; print(json.dumps({{'gpus': torch.cuda.device_count()}}))"
+    )
     told = answer(ImportAnswer, [python, "-c", code], IMPORT_LIMIT_S)
     name = f"environment {env}: import {', '.join(names)}"
     if isinstance(told, str):
