@@ -11,16 +11,15 @@ from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.job_records import FailureReason
 from hala_hpc.core.records import NodeConfig, NodeSummary, UnitMarker
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.stage import Collected, Facts
 from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
 from hala_hpc.jobs.failures.evidence import note_failures
-from hala_hpc.jobs.round_end import hopeless, last_words, without_inputs
+from hala_hpc.jobs.rounds import hopeless, last_words, without_inputs
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,6 @@ def run_step(step: Step, spec: RoundSpec, title: str) -> int:
                 f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {line}",
                 file=sys.stderr,
             )
-        spec = next_spec(step.artifact, spec)
         if verdict.state == "failed":
             print(
                 f"error: {step.name}: logs are in {step.artifact.logs}; what is finished is "
@@ -65,3 +64,4 @@ def run_step(step: Step, spec: RoundSpec, title: str) -> int:
                 file=sys.stderr,
             )
             return verdict.code
+        spec = next_spec(step.artifact, spec)
