@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from hala_hpc.commands.arguments import is_true, read_words
 from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.commands.monitoring.launch_process import LaunchProcess, launch_at
-from hala_hpc.commands.monitoring.living_jobs import LivingJob, living_jobs
+from hala_hpc.commands.monitoring.slurm_jobs import LivingJob, living_jobs
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
 from hala_hpc.core.run import Run, RunNode, all_nodes, input_folders, read_run, work_folder

@@ -9,24 +9,29 @@ if __name__ == "__main__":
 
     start_quickly()
 
+import logging
 import os
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK, RETRY, Retry, UserError
 from hala_hpc.jobs.closing import Verdict, close, fail
+from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
 from hala_hpc.jobs.waiting_list import feed
+
+#: By its name, as this file runs as a program.
+logger = logging.getLogger("hala_hpc.gate")
 
 #: How long a gate waits for room among the jobs of its user, or for a controller that is away, and
 #: how often it looks, in seconds.
 ROOM_WAIT_S = 600
 ROOM_PAUSE_S = 15
+LEVELS = {"failed": logging.ERROR, "again": logging.WARNING}
 
 
 def gate(folder: str, number: int | None = None) -> None:
@@ -38,12 +43,14 @@ def gate(folder: str, number: int | None = None) -> None:
     """
     os.umask(0o077)
     heed_no_signal()
+    set_up_logging(f"gate-{own_id()}".rstrip("-"), node=task_environment().get("HALA_NODE", ""))
     artifact = Artifact(Path(folder))
     code = close_or_submit(artifact, number)
     try:
         feed(artifact.folder.parent)
-    except Exception:  # noqa: BLE001 - a node that is done must not count as failed for others
-        traceback.print_exc()
+    except Exception:
+        # A node that is done must not count as failed for others.
+        logger.exception("nodes that wait for room were not submitted")
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -65,7 +72,7 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
         artifact.require_config()
     except UserError as error:
         # Nothing may be written into a folder that is no artifact.
-        print(error, file=sys.stderr, flush=True)
+        logger.error("%s", error)
         return error.code
     try:
         if number is not None and goes_on_elsewhere(artifact, number):
@@ -74,9 +81,11 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     except UserError as error:
         verdict = fail(artifact, error.code, error.mistakes)
     except Retry as error:
-        print(f"{artifact.folder.name}: {error}", file=sys.stderr, flush=True)
+        logger.error("%s: %s", artifact.folder.name, error)
         return RETRY
-    print(f"{artifact.folder.name}: {verdict.state}", *verdict.lines, sep="\n", flush=True)
+    level = LEVELS.get(verdict.state, logging.INFO)
+    for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
+        logger.log(level, "%s", line)
     return submit_again(artifact).code if verdict.state == "again" else verdict.code
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 
 from hala_hpc.commands.arguments import is_true, read_number, read_words
 from hala_hpc.commands.command_line import report_mistakes
-from hala_hpc.commands.monitoring.log_place import find_place
 from hala_hpc.commands.monitoring.log_search import (
     Place,
     failed_node,
+    find_place,
     has_begun,
     newest_failure,
     scheduler_logs,

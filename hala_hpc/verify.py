@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from hala_hpc.commands.arguments import is_true, read_words
 from hala_hpc.commands.command_line import report_mistakes
-from hala_hpc.commands.monitoring.living_jobs import living_jobs
+from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
 from hala_hpc.commands.text_table import text_table
 from hala_hpc.commands.verification import NodeReport, repair, verify_node
 from hala_hpc.core.errors import BAD_DATA, OK, RETRY, UserError

@@ -11,6 +11,7 @@ if __name__ == "__main__":
     start_quickly()
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.backends.slurm.backend import task_environment
-from hala_hpc.backends.slurm.sacct import avoid
+from hala_hpc.backends.slurm.client import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
@@ -29,7 +30,11 @@ from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
 from hala_hpc.core.records import Round
 from hala_hpc.engines.models.node_local import root_on, sweep
 from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.log_file import head_of
+
+#: By its name, as this file runs as a program.
+logger = logging.getLogger("hala_hpc.worker")
 
 #: How long a child may take to commit after it was told to stop, in seconds.
 GRACE_S = 600
@@ -202,15 +207,19 @@ def explain(status: int) -> int:
 def work(artifact: str, worker: int) -> None:
     """Run a worker and leave with its exit code. Called in every rank of a job."""
     folder = Path(artifact)
+    set_up_logging()
     if not Artifact(folder).config_file.exists():
-        print(f"{artifact} is no artifact: config.json is missing", file=sys.stderr)
+        logger.error("%s is no artifact: config.json is missing", artifact)
         os._exit(NO_INPUT)
     os.umask(0o077)
     asked = os.environ.get("HALA_ROUND", "")
     if asked and int(asked) != Artifact(folder).last_round():
-        print(f"round {asked} of {folder.name} is over: nothing to do", file=sys.stderr)
+        logger.warning("round %s of %s is over: nothing to do", asked, folder.name)
         os._exit(OK)
-    code = Supervisor(Artifact(folder), worker).run()
+    supervisor = Supervisor(Artifact(folder), worker)
+    node = supervisor.environment.get("HALA_NODE", "")
+    set_up_logging(supervisor.attempt, supervisor.rank, node)
+    code = supervisor.run()
     sys.stdout.flush()
     sys.stderr.flush()
     # os._exit: no result travels back through the scheduler's client, the marks are the result.

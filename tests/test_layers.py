@@ -119,6 +119,22 @@ def test_no_heavy_library_is_imported_at_the_top_of_a_file() -> None:
     assert wrong == []
 
 
+def test_only_commands_print() -> None:
+    doors = {PACKAGE / f"{name}.py" for name in ("worker", "gate")}
+    rooms = ("core", "data", "backends", "stages", "jobs")
+    # Its answer is read by the process that started it.
+    data = PACKAGE / "jobs" / "node_health_probe.py"
+    wrong = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in doors.union(*((PACKAGE / room).rglob("*.py") for room in rooms)) - {data}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert wrong == []
+
+
 def texts_of(path: Path) -> Iterator[str]:
     """The strings of a file but its docstrings, and what it imports from others."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

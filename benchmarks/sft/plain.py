@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.environment import prepare_environment as prepare_libraries
-from hala_hpc.engines.training.deepspeed import prepare_environment
+from hala_hpc.engines.training.arguments import prepare_environment
 
 #: The configuration of DeepSpeed that its and accelerate's guides give for ZeRO-2.
 DEEPSPEED: dict[str, Any] = {

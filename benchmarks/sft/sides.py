@@ -14,9 +14,8 @@ from benchmarks.sft.workload import Rows
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.core.ports import free_port
-from hala_hpc.engines.training.export import TrainingFigures
-from hala_hpc.engines.training.metrics import METRICS
-from hala_hpc.engines.training.metrics_file import METRICS_FILE, read_metrics
+from hala_hpc.engines.training.figures import TrainingFigures
+from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, read_metrics
 from hala_hpc.jobs.attempt_records import attempt_ends
 from hala_hpc.stages.sft import FIGURES_FILE
 

@@ -5,8 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.engines.training.batch_order import GlobalBatchOrder, fill_of
-from hala_hpc.engines.training.dataset import load, read_facts
+from hala_hpc.engines.training.dataset import GlobalBatchOrder, load, read_facts
 
 MICRO_ROWS, GLOBAL_ROWS = 8, 64
 MAX_LENGTH = 512
@@ -70,3 +69,13 @@ def trl_tokens_a_row(model: Path, prompts: Path) -> int:
     tokenizer: Any = AutoTokenizer.from_pretrained(model)
     turns = row["prompt"] + row["completion"]
     return len(tokenizer.apply_chat_template(turns, return_dict=False))
+
+
+def fill_of(rows: Any, lengths: Any, micro_rows: int) -> float:
+    """Share of the token slots that are no padding when so many consecutive rows share a pass.
+
+    Every micro batch is padded to its longest row. `rows` are numbers of rows in the order of
+    training, a multiple of `micro_rows` of them; `lengths` are the tokens of each row.
+    """
+    passes = lengths[rows].reshape(-1, micro_rows)
+    return float(passes.sum() / (passes.max(axis=1).sum() * micro_rows))

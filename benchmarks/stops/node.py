@@ -134,7 +134,7 @@ class StopRun:
 
     def is_queued(self) -> bool:
         """Whether the job runs or waits."""
-        return bool(SlurmBackend().states([self.job]))
+        return bool(SlurmBackend().look([self.job]))
 
     def wait(self, true: Callable[[], object], limit_s: float = LIMIT_S) -> bool:
         """Wait for something; whether it happened in time. Whoever waited says what for."""

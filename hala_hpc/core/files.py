@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +25,19 @@ def whole_file(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def finish_with(stack: contextlib.ExitStack, work: Callable[[], object]) -> None:
+    """Let a stack that is left without an error do some work first, e.g. write what waits.
+
+    When the work fails, what the stack holds is left as after an error in its block.
+    """
+
+    def finish(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            work()
+
+    stack.push(finish)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,9 +1,9 @@
 """One launch at a time in a work folder."""
 
 import contextlib
+import logging
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from uuid import uuid4
 from hala_hpc.core.errors import RETRY, UserError
 from hala_hpc.core.records import LaunchLease
 from hala_hpc.core.server_clock import age_s
+
+logger = logging.getLogger(__name__)
 
 #: How often a holder shows that it is there, and after what silence one of another host is gone:
 #: the clock of the file system counts, and attributes may be cached for a minute.
@@ -92,7 +94,8 @@ def wait_for_lease(path: Path, mine: LaunchLease, patience_s: float) -> None:
         if time.monotonic() - began >= max(patience_s, GATE_PATIENCE_S if is_gate else 0):
             raise UserError(f"{text}; wait for it, or remove {path} when it is gone", RETRY)
         if is_gate and not has_told:
-            print(f"{text}; waiting for it", file=sys.stderr, flush=True)
+            # A command sets up no logging: Python then writes the bare text to stderr.
+            logger.warning("%s; waiting for it", text)
             has_told = True
         time.sleep(0.5)
 

@@ -197,7 +197,10 @@ class Stage(Generic[S]):
         raise NotImplementedError
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Fill `output` from the folders of all units; return JSON details for the summary."""
+        """Fill `output` from the folders of all units; return JSON details for the summary.
+
+        `Collected` with such details where rows are taken out that the units had let through.
+        """
         for folder in folders:
             link_tree(folder, output)
         return marks[0].details if len(marks) == 1 else {}
@@ -210,3 +213,17 @@ class Stage(Generic[S]):
         """
         del details
         return ""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Returned by `collect` of a stage that takes out rows which the units had let through.
+
+    Which rows are best can only be known once all are there. The summary counts those taken out as
+    rejected, so that rows in == rows out + rows rejected holds for the output, too.
+    """
+
+    details: Any
+    """JSON details for the summary, as `collect` returns them otherwise."""
+    rejected: dict[str, int] = field(default_factory=dict)
+    """Rows taken out, by reason."""

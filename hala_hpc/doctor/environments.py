@@ -1,11 +1,12 @@
 """Whether the environments of a run are whole: told by their own interpreters."""
 
-import json
 import subprocess
 from collections.abc import Iterable
-from typing import Any
+from typing import ClassVar, TypeVar
 
+from hala_hpc.core.errors import UserError
 from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.record import Record
 from hala_hpc.doctor.findings import Finding
 
 #: A cold file system needs its time for the first start of an interpreter.
@@ -35,6 +36,29 @@ print(json.dumps({"python": platform.python_version(), "wrong": wrong}))
 #: What a job of an environment imports first; it takes seconds.
 HEAVY = {"main": ("torch", "vllm", "transformers"), "quantize": ("torch", "llmcompressor")}
 CURE = "run `make env`, or name a whole one in the launcher: [python]"
+#: Where an answer is none.
+NO_PYTHON = "the program may be no interpreter of this project"
+Answer = TypeVar("Answer", bound=Record)
+
+
+class PackagesAnswer(Record):
+    """What the interpreter of an environment says of its packages."""
+
+    cure: ClassVar[str] = NO_PYTHON
+
+    python: str
+    """Its version."""
+    wrong: tuple[str, ...]
+    """A line for each package that is missing or of another version than was asked for."""
+
+
+class ImportAnswer(Record):
+    """What an interpreter says that could import what jobs import first."""
+
+    cure: ClassVar[str] = NO_PYTHON
+
+    gpus: int
+    """That torch sees."""
 
 
 def environment_findings(launcher: Launcher, envs: Iterable[str]) -> list[Finding]:
@@ -53,33 +77,35 @@ def absence(text: str) -> Finding:
 
 def health(env: str, python: str) -> Finding:
     """What an interpreter says of its packages."""
-    told, fault = answer([python, "-c", LOOK, env], CHEAP_LIMIT_S)
+    told = answer(PackagesAnswer, [python, "-c", LOOK, env], CHEAP_LIMIT_S)
     name = f"environment {env} ({python})"
-    if fault:
-        return Finding("environments", "bad", f"{name}: {fault}", "its jobs could not start", CURE)
-    wrong = told["wrong"]
-    if wrong:
-        what = f"{name}: {'; '.join(wrong)}"
+    if isinstance(told, str):
+        return Finding("environments", "bad", f"{name}: {told}", "its jobs could not start", CURE)
+    if told.wrong:
+        what = f"{name}: {'; '.join(told.wrong)}"
         why = "jobs would end when they import it, or compute something else than was tested"
         return Finding("environments", "bad", what, why, CURE)
-    what = f"{name}: Python {told['python']}, every package as asked for"
+    what = f"{name}: Python {told.python}, every package as asked for"
     return Finding("environments", "good", what, "its jobs start")
 
 
 def imports(env: str, python: str) -> Finding:
     """Import what a job imports first; for a compute node, as it takes half a minute."""
     names = HEAVY.get(env, ())
-    code = f"import json, {', '.join(names)}; print(json.dumps(torch.cuda.device_count()))"
-    told, fault = answer([python, "-c", code], IMPORT_LIMIT_S)
+    code = (
+        f"import json, {', '.join(names)}; print(json.dumps({{'gpus': torch.cuda.device_count()}}))"
+    )
+    told = answer(ImportAnswer, [python, "-c", code], IMPORT_LIMIT_S)
     name = f"environment {env}: import {', '.join(names)}"
-    if fault:
+    if isinstance(told, str):
         why = "its jobs would end in the same way"
-        return Finding("environments", "bad", f"{name}: {fault}", why, CURE)
-    return Finding("environments", "good", f"{name} works; torch sees {told} GPUs", "jobs start")
+        return Finding("environments", "bad", f"{name}: {told}", why, CURE)
+    what = f"{name} works; torch sees {told.gpus} GPUs"
+    return Finding("environments", "good", what, "jobs start")
 
 
-def answer(words: list[str], limit_s: int) -> tuple[Any, str]:
-    """The JSON that a program prints last, and in words why it printed none."""
+def answer(kind: type[Answer], words: list[str], limit_s: int) -> Answer | str:
+    """The record that a program prints as its last line; in words why there is none."""
     try:
         done = subprocess.run(
             words,
@@ -90,10 +116,13 @@ def answer(words: list[str], limit_s: int) -> tuple[Any, str]:
             timeout=limit_s,
         )
     except subprocess.TimeoutExpired:
-        return None, f"no answer in {limit_s} s: the file system that it lies on is slow"
+        return f"no answer in {limit_s} s: the file system that it lies on is slow"
     except OSError as error:
-        return None, f"it cannot be run: {error.strerror}"
+        return f"it cannot be run: {error.strerror}"
     if done.returncode == 0 and done.stdout.strip():
-        return json.loads(done.stdout.splitlines()[-1]), ""
+        try:
+            return kind.from_json(done.stdout.splitlines()[-1], "its answer")
+        except UserError as error:
+            return str(error)
     errors = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-    return None, errors[-1]
+    return errors[-1]

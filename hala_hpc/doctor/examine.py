@@ -3,14 +3,19 @@
 from collections.abc import Iterator
 
 from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.planning.disk_estimate import estimate_disk
 from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.planning.plan_estimate import estimate_disk
 from hala_hpc.doctor.environments import environment_findings
 from hala_hpc.doctor.findings import Finding
-from hala_hpc.doctor.folders import READ_ONLY, folder_findings, launcher_folders, nearest
+from hala_hpc.doctor.folders import (
+    READ_ONLY,
+    folder_findings,
+    launcher_folders,
+    nearest,
+    space_findings,
+)
 from hala_hpc.doctor.inputs import input_findings
-from hala_hpc.doctor.scope import Visit
-from hala_hpc.doctor.space import space_findings
+from hala_hpc.doctor.scope import Visit, kinds_of
 
 
 def findings(visit: Visit) -> Iterator[Finding]:
@@ -25,7 +30,6 @@ def findings(visit: Visit) -> Iterator[Finding]:
 
         yield from slurm_findings(visit, ask_each=True)
         if visit.job:
-            from hala_hpc.doctor.job_kinds import kinds_of
             from hala_hpc.doctor.on_node import node_findings
 
             kinds = kinds_of(visit.jobs())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hala_hpc.backends.slurm.cluster import Site
 from hala_hpc.doctor.findings import Finding
-from hala_hpc.doctor.job_kinds import JobKind
+from hala_hpc.doctor.scope import JobKind
 from hala_hpc.engines.models.gpus import has_fp8
 
 

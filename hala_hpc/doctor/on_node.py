@@ -1,18 +1,17 @@
 """The doctor on a compute node: `python -m hala_hpc.doctor.on_node <JSON>`, run by the doctor.
 
-Prints findings as JSON in its last line. What it looks at is told in its one argument.
+Prints `NodeFindings` as its last line. What it looks at is told in its one argument.
 """
 
 import contextlib
-import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
 from hala_hpc.core.errors import NoNode, Retry
@@ -21,14 +20,14 @@ from hala_hpc.core.record import Record
 from hala_hpc.doctor.environments import health, imports
 from hala_hpc.doctor.findings import Finding, State
 from hala_hpc.doctor.folders import READ_ONLY, launcher_folders, nearest, probe
-from hala_hpc.doctor.job_kinds import JobKind, label
+from hala_hpc.doctor.scope import JobKind, label
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
+from hala_hpc.jobs.gpu_cards import driver_cards
 
 #: A node of a busy partition is not waited for longer.
 WAIT_S = 300
 #: Attribute caches of NFS show a new file after at most this.
 SEEN_LIMIT_S = 60
-ASK_GPUS = ["nvidia-smi", "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader"]
 
 
 class NodeVisit(Record):
@@ -43,6 +42,14 @@ class NodeVisit(Record):
     """Interpreter of each environment."""
     gpus: int = 0
     """That the job asks for."""
+
+
+class NodeFindings(Record):
+    """What the doctor found on a compute node."""
+
+    cure: ClassVar[str] = "see what else the `setup` lines of the launcher print"
+
+    findings: tuple[Finding, ...]
 
 
 def node_findings(
@@ -81,7 +88,8 @@ def visit(launcher: Launcher, kind: JobKind, asked: NodeVisit) -> list[Finding]:
         what = f"no node for {label(kind.names)} could be looked at in {WAIT_S} s: {error}"
         why = "its jobs wait as well" if state == "warn" else "its jobs may end as this one did"
         return [Finding("nodes", state, what, why, "try again later, or see SLURM's words")]
-    return [Finding(**one) for one in json.loads(told.splitlines()[-1])]
+    last = told.splitlines()[-1:] or [""]
+    return list(NodeFindings.from_json(last[0], "answer of the doctor on a node").findings)
 
 
 def look(asked: NodeVisit) -> Iterator[Finding]:
@@ -111,16 +119,14 @@ def shared(token: Path) -> Finding:
 
 def gpus() -> Finding:
     """What the driver says of the GPU."""
-    try:
-        done = subprocess.run(ASK_GPUS, check=False, capture_output=True, text=True, timeout=60)
-        name, capability, memory = (part.strip() for part in done.stdout.splitlines()[0].split(","))
-        works = tuple(int(part) for part in capability.split(".")) >= FP8_CAPABILITY
-    except (OSError, subprocess.TimeoutExpired, IndexError, ValueError):
+    card = next(iter(driver_cards()), None)
+    if card is None or card.capability is None:
         why = "jobs that need a GPU end at once on such a node"
         cure = "ask the admins; exclude the node with options.exclude"
-        return Finding("gpus", "warn", "`nvidia-smi` shows no GPU", why, cure)
-    told = f"{name}, {memory}, compute capability {capability}"
-    if works:
+        return Finding("gpus", "warn", "NVIDIA's driver shows no GPU", why, cure)
+    capability = ".".join(map(str, card.capability))
+    told = f"{card.name}, {card.total_bytes // 2**20} MiB, compute capability {capability}"
+    if card.capability >= FP8_CAPABILITY:
         return Finding("gpus", "good", told, "FP8 works on it")
     cure = "take models that are not quantized, or ask for newer GPUs with options.gpu_type"
     return Finding("gpus", "warn", told, "it does not calculate in FP8", cure)
@@ -129,8 +135,9 @@ def gpus() -> Finding:
 def main() -> None:
     """Print what is found on this node, its name before each line."""
     host = os.environ.get("SLURMD_NODENAME", socket.gethostname())
-    found = look(NodeVisit.from_json(sys.argv[1], "argument of doctor_on_node"))
-    print(json.dumps([asdict(replace(one, what=f"on {host}: {one.what}")) for one in found]))
+    found = look(NodeVisit.from_json(sys.argv[1], "argument of the doctor on a node"))
+    named = tuple(replace(one, what=f"on {host}: {one.what}") for one in found)
+    print(NodeFindings(findings=named).line())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What the doctor looks at: a launcher, a work folder, and perhaps a recipe."""
+"""What the doctor looks at: a launcher, a work folder, perhaps a recipe, and the jobs of these."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hala_hpc.backends.slurm.cluster import Site
+from hala_hpc.backends.slurm.parsing import megabytes
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.resources import Resources
@@ -62,3 +64,57 @@ class Visit:
             if made & {value for _, value, _ in one.references()}
             or getattr(getattr(one, "engine", None), "kv_cache_dtype", "").startswith("fp8")
         ]
+
+
+@dataclass(frozen=True)
+class JobKind:
+    """Jobs that ask for the same: one line of the report."""
+
+    names: tuple[str, ...]
+    """Stages or nodes of a recipe that ask for them."""
+    asked: Resources
+    workers: int
+    """The most that one of them wants at once."""
+
+    def partitions(self, site: Site) -> list[str]:
+        """Names of the partitions that it may go to; empty where there is none to go to."""
+        named = self.asked.options.get("partition", "") or site.default_partition()
+        return [name for name in named.split(",") if name]
+
+    @property
+    def cpus_per_node(self) -> int:
+        """Cores on each machine."""
+        return self.asked.ranks_per_node * self.asked.cpus_per_rank
+
+    @property
+    def memory_mb(self) -> int:
+        """Memory on each machine; 0 where none is named: `mem` among the options is stronger."""
+        named = self.asked.options.get("mem")
+        return self.asked.mem_gb * 1024 if named is None else megabytes(named) or 0
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What one job takes of each thing that limits count; memory in MB."""
+        asked = self.asked
+        gpus, kind = asked.gpus_per_node * asked.nodes, asked.options.get("gpu_type", "")
+        typed = {f"gres/gpu:{kind}": gpus} if kind else {}
+        memory_mb = self.memory_mb * asked.nodes
+        cpus = self.cpus_per_node * asked.nodes
+        return {"cpu": cpus, "mem": memory_mb, "node": asked.nodes, "gres/gpu": gpus, **typed}
+
+
+def kinds_of(jobs: Iterable[tuple[str, Resources, int]]) -> list[JobKind]:
+    """Jobs (name, what each asks for, workers) put together where they ask for the same."""
+    found: dict[str, JobKind] = {}
+    for name, asked, workers in jobs:
+        key = asked.model_copy(update={"workers": 1}).model_dump_json()
+        old = found.get(key)
+        names = (*old.names, name) if old else (name,)
+        found[key] = JobKind(names, asked, max(workers, old.workers if old else 1))
+    return list(found.values())
+
+
+def label(names: Sequence[str]) -> str:
+    """`translate`, or `a, b and 5 more`."""
+    shown = names if len(names) <= 3 else names[:2]
+    return ", ".join(shown) + (f" and {len(names) - 2} more" if len(names) > 3 else "")

@@ -10,9 +10,9 @@ if __name__ == "__main__":
 
     start_quickly()
 
+import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -31,11 +31,14 @@ from hala_hpc.core.stage import Stage
 from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.models.node_local import LocalWeights
 from hala_hpc.jobs.failures.classify import failure_facts
+from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.node_health import check_node
 from hala_hpc.jobs.output import JobOut, report_mistakes
 
 #: Files that an error names of an input that is not whole.
 TOLD_FAULTS = 3
+#: By its name, as this file runs as a program.
+logger = logging.getLogger("hala_hpc.jobs.attempt")
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
         return 0
     out.start()
     # Otherwise a log stays empty for minutes while a large model is read.
-    print(f"{len(own)} units to do; libraries and models are loaded first", flush=True)
+    logger.info("%d units to do; libraries and models are loaded first", len(own))
     try:
         if stage.resources.gpus_per_node:
             check_node(stage.resources, artifact.folder)
@@ -191,14 +194,16 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
 def main(arguments: Sequence[str]) -> int:
     """`python -m hala_hpc.jobs.attempt <artifact> <worker> <attempt>`."""
     folder, worker, attempt = arguments
+    set_up_logging(attempt, int(os.environ.get("RANK", "0")))
     try:
         return run_attempt(folder, int(worker), attempt)
     except UserError as error:
         code, mistakes, facts = error.code, error.mistakes, failure_facts(error)
     except Retry as error:
         code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
-    except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
-        traceback.print_exc()
+    except Exception as error:
+        # The one place where a defect becomes an exit code.
+        logger.exception("a defect")
         code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
         facts = failure_facts(error)
     report = ErrorReport(code=code, mistakes=tuple(mistakes), facts=facts)

@@ -1,5 +1,6 @@
 """Close a node whose workers have ended: its output and its summary, or why it failed."""
 
+import logging
 import os
 import shutil
 import time
@@ -11,18 +12,19 @@ from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
 from hala_hpc.core.file_facts import digests_in, identity, sizes_in
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.job_records import FailureReason
 from hala_hpc.core.records import NodeConfig, NodeSummary, UnitMarker
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.stage import Collected, Facts
 from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
 from hala_hpc.jobs.failures.evidence import note_failures
 from hala_hpc.jobs.repair import forget_broken_units, remove_folder
-from hala_hpc.jobs.round_end import hopeless, last_words, without_inputs
+from hala_hpc.jobs.rounds import hopeless, last_words, without_inputs
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def close(artifact: Artifact) -> Verdict:
         return Verdict("done")
     broken = forget_broken_units(artifact, config.units)
     for fault in broken:
-        print(f"{fault.text}: its unit is made again", flush=True)
+        logger.warning("%s: its unit is made again", fault.text)
     if not broken and not artifact.missing_units(config.units):
         try:
             summarize(artifact, config)

@@ -1,16 +1,13 @@
-"""The GPUs that a process sees: their memory, their errors, and whether they calculate rightly."""
+"""The GPUs of a machine: what torch sees of them, what they calculate, what the driver tells."""
 
 import contextlib
-import csv
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 #: Rows and columns of the small product, and numbers that are added up for each of its places.
 SIDE, DEPTH = 1024, 256
-#: How long the driver's own program may take to answer, in seconds.
-ANSWER_LIMIT_S = 60
 
 
 @dataclass(frozen=True)
@@ -24,8 +21,23 @@ class Card:
     total_bytes: int
 
 
+@dataclass(frozen=True)
+class DriverCard:
+    """A GPU as its driver sees it. None: the driver does not tell."""
+
+    uuid: str
+    name: str
+    total_bytes: int
+    capability: tuple[int, int] | None
+    """Compute capability, e.g. (9, 0)."""
+    uncorrected_errors: int | None
+    """Memory errors (ECC) that were not corrected since the driver was loaded."""
+    processes: tuple[str, ...] = ()
+    """Those that hold memory of it: number, name, owner and memory."""
+
+
 class Gpus:
-    """The GPUs of this machine, through torch."""
+    """The GPUs of this machine, through torch and the driver."""
 
     collectives = "nccl"
 
@@ -41,9 +53,13 @@ class Gpus:
 
         facts = torch.cuda.get_device_properties(number)
         free, total = torch.cuda.mem_get_info(number)
-        # The driver's own program writes the prefix, torch leaves it out.
+        # The driver writes the prefix, torch leaves it out.
         uuid = f"GPU-{str(facts.uuid).removeprefix('GPU-')}"
         return Card(number, uuid, facts.name, free, total)
+
+    def driver_cards(self) -> list[DriverCard]:
+        """What the driver tells of all GPUs of this machine; none where it tells nothing."""
+        return driver_cards()
 
     def product_fault(self, number: int) -> str:
         """What is wrong with a product that a GPU calculates; "" when nothing is."""
@@ -88,40 +104,72 @@ def sum_over_ranks(rank: int, device: str) -> int:
     return int(number.item())
 
 
-def uncorrected_errors() -> dict[str, int]:
-    """Memory errors of each GPU, by its UUID, that were not corrected since its driver was loaded.
+def driver_cards(nvml: Any = None) -> list[DriverCard]:
+    """The GPUs of this machine as NVIDIA's driver shows them; takes no memory of them.
 
-    Without those whose driver does not count them.
+    `nvml`: the driver's library, by default that of this machine. None are shown where there is no
+    driver, or where the environment is one for machines without GPUs.
     """
-    rows = ask_driver("--query-gpu=uuid,ecc.errors.uncorrected.volatile.total")
-    return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
+    nvml = nvml or find_nvml()
+    if nvml is None:
+        return []
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return []
+    try:
+        found = [driver_card(nvml, number) for number in range(nvml.nvmlDeviceGetCount())]
+    except nvml.NVMLError:
+        return []
+    finally:
+        nvml.nvmlShutdown()
+    return [card for card in found if card]
 
 
-def processes_on(uuid: str) -> list[str]:
-    """Processes that hold memory of a GPU: number, name, owner and memory."""
-    rows = ask_driver("--query-compute-apps=gpu_uuid,pid,process_name,used_memory")
-    return [
-        f"process {pid} ({name}, {owner(pid)}) {memory}"
-        for gpu, pid, name, memory in (row for row in rows if len(row) == 4)
-        if gpu == uuid
-    ]
+def find_nvml() -> Any:
+    """The binding of the driver's library; None in an environment without it."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    return pynvml
 
 
-def owner(pid: str) -> str:
+def driver_card(nvml: Any, number: int) -> DriverCard | None:
+    """One GPU; None where the driver has lost it."""
+
+    def told(ask: str, *words: Any) -> Any:
+        with contextlib.suppress(nvml.NVMLError):
+            return getattr(nvml, ask)(*words)
+        return None
+
+    handle = told("nvmlDeviceGetHandleByIndex", number)
+    uuid = told("nvmlDeviceGetUUID", handle) if handle is not None else None
+    if uuid is None:
+        return None
+    memory = told("nvmlDeviceGetMemoryInfo", handle)
+    kind = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
+    return DriverCard(
+        uuid=uuid,
+        name=told("nvmlDeviceGetName", handle) or "unknown",
+        total_bytes=memory.total if memory else 0,
+        capability=told("nvmlDeviceGetCudaComputeCapability", handle),
+        uncorrected_errors=told("nvmlDeviceGetTotalEccErrors", handle, *kind),
+        processes=tuple(
+            process_words(one.pid, told("nvmlSystemGetProcessName", one.pid), one.usedGpuMemory)
+            for one in told("nvmlDeviceGetComputeRunningProcesses", handle) or ()
+        ),
+    )
+
+
+def process_words(pid: int, name: str | None, held_bytes: int | None) -> str:
+    """`process 7 (python, of ada) 512 MiB`."""
+    held = "memory unknown" if held_bytes is None else f"{held_bytes // 2**20} MiB"
+    return f"process {pid} ({name or 'name unknown'}, {owner(pid)}) {held}"
+
+
+def owner(pid: int) -> str:
     """Whose a process is, as far as it can be seen from here."""
     with contextlib.suppress(OSError, KeyError):
         return f"of {Path(f'/proc/{pid}').owner()}"
     return "owner unknown"
-
-
-def ask_driver(question: str) -> list[list[str]]:
-    """Rows of what `nvidia-smi` answers; none where it does not."""
-    words = ["nvidia-smi", question, "--format=csv,noheader"]
-    try:
-        done = subprocess.run(
-            words, check=False, capture_output=True, text=True, timeout=ANSWER_LIMIT_S
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    lines = done.stdout.splitlines() if done.returncode == 0 else []
-    return [[cell.strip() for cell in row] for row in csv.reader(lines)]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.backends.slurm.usage import Used
+from hala_hpc.backends.slurm.sacct import Used
 from hala_hpc.core.artifact import ALIVE_S, Artifact
 from hala_hpc.jobs.attempt_records import attempt_names, records_of
 

@@ -1,8 +1,9 @@
 """Looks at a node before a model is loaded, and refuses one whose GPUs or disks are bad.
 
-The GPUs are looked at by a child process (`node_look`), so that nothing of it stays on them.
+The GPUs are looked at by a child process, `node_health_probe`, so that nothing stays on them.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -15,6 +16,8 @@ from hala_hpc.core.errors import CANNOT_CREATE, BadNode, Retry, UserError
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
 
+logger = logging.getLogger(__name__)
+
 #: How long the child may take: imports from a busy file system, GPUs, and waiting for other ranks.
 LOOK_LIMIT_S = 600
 #: Free space below which compilers and engines fail half-way: of the node's own disk and of the
@@ -23,8 +26,10 @@ LEAST_LOCAL_BYTES = 2**30
 LEAST_WORK_BYTES = 2**30
 #: Share of a GPU's memory that must be free: what vLLM takes by default.
 LEAST_FREE_SHARE = 0.9
+#: The module that the child runs.
+PROBE = "hala_hpc.jobs.node_health_probe"
 #: Begins the line of the child that holds its answer.
-ANSWER = "node_look:"
+ANSWER = "node_health_probe:"
 #: Lines of the child's words that are told when it has no answer.
 SHOWN_LINES = 5
 
@@ -50,7 +55,7 @@ class NodeAnswer(Record):
 
 
 def check_node(resources: Resources, work: Path) -> None:
-    """Look at this node's disks and GPUs; prints a line when all is well.
+    """Look at this node's disks and GPUs; logs a line when all is well.
 
     Only where a scheduler chose the node, and only with a torch that was built for GPUs. Raises
     BadNode that names node and GPU, UserError (73) where the work folder is full, and Retry where
@@ -67,7 +72,7 @@ def check_node(resources: Resources, work: Path) -> None:
         raise BadNode("; ".join(answer.faults), nodes=answer.bad_nodes)
     if answer.faults:
         raise Retry("; ".join(answer.faults))
-    print(f"node {node}: {answer.told}", flush=True)
+    logger.info("node %s: %s", node, answer.told)
 
 
 def require_room(node: str, work: Path) -> None:
@@ -102,7 +107,7 @@ def look(node: str, resources: Resources) -> NodeAnswer:
         free_share=LEAST_FREE_SHARE,
     )
     child = subprocess.Popen(
-        [sys.executable, "-m", "hala_hpc.jobs.node_health_probe", asked.line()],
+        [sys.executable, "-m", PROBE, asked.line()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -118,7 +123,7 @@ def look(node: str, resources: Resources) -> NodeAnswer:
         ) from None
     answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
     if answers:
-        return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_look")
+        return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_health_probe")
     end = " | ".join(said.splitlines()[-SHOWN_LINES:])
     raise BadNode(
         f"node {node}: the look at its GPUs ended with code {child.returncode}: {end}",

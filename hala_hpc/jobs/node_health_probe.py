@@ -1,4 +1,4 @@
-"""Looks at the GPUs of this rank, and lets all ranks meet: run by `node_check` as a child.
+"""Looks at the GPUs of this rank, and lets all ranks meet: run by `node_health` as a child.
 
 `python -m hala_hpc.jobs.node_health_probe <JSON>`. Its last line is the answer, as JSON.
 """
@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from hala_hpc.core.ports import NEIGHBOURS
 from hala_hpc.core.record import Record
-from hala_hpc.jobs import gpu_cards
 from hala_hpc.jobs.gpu_cards import Card, Gpus
 from hala_hpc.jobs.node_health import ANSWER, NodeAnswer, NodeQuestion
 
@@ -39,13 +38,11 @@ def card_faults(gpus: Gpus, asked: NodeQuestion, local_rank: int) -> list[str]:
     found = gpus.count()
     if found < asked.gpus:
         return [f"{found} GPUs can be seen, but {asked.gpus} were asked for"]
-    if found > asked.gpus:
-        print(f"{found} GPUs can be seen, though {asked.gpus} were asked for")
     own = range(local_rank % asked.ranks_per_node, asked.gpus, asked.ranks_per_node)
     # Where more ranks than GPUs are asked for, they share them.
     own_or_shared = list(own) or [local_rank % asked.gpus]
     cards = [gpus.card(number) for number in own_or_shared]
-    errors = gpu_cards.uncorrected_errors()
+    errors = {card.uuid: card.uncorrected_errors for card in gpus.driver_cards()}
     faults = []
     for card in cards:
         fault = memory_fault(gpus, card, asked.free_share)
@@ -60,10 +57,8 @@ def memory_fault(gpus: Gpus, card: Card, free_share: float) -> str:
     while card.free_bytes < free_share * card.total_bytes:
         if time.monotonic() > until_s:
             free, total = card.free_bytes / 2**30, card.total_bytes / 2**30
-            held = (
-                "; ".join(gpu_cards.processes_on(card.uuid))
-                or "by processes that cannot be seen here"
-            )
+            holders = (one.processes for one in gpus.driver_cards() if one.uuid == card.uuid)
+            held = "; ".join(next(holders, ())) or "by processes that cannot be seen here"
             return f"{free:.1f} of {total:.1f} GB are free, the rest is held: {held}"
         time.sleep(1)
         card = gpus.card(card.number)
@@ -132,24 +127,31 @@ def own_node() -> str:
     return os.environ["HALA_NODE"]
 
 
-def main(asked: NodeQuestion) -> NodeAnswer:
-    """The answer of this rank."""
+def main(asked: NodeQuestion, gpus: Gpus) -> NodeAnswer:
+    """The answer of this rank about some GPUs."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    more = ""
     try:
-        gpus = gpu_cards.Gpus()
         faults = card_faults(gpus, asked, local_rank)
+        if (seen := gpus.count()) > asked.gpus:
+            more = f"; {seen} can be seen"
         alone = RankFaults(node=own_node(), faults=tuple(faults))
         answer = meet(faults, gpus, rank, world) if world > 1 else answer_of([alone])
     except ImportError as error:
         # Another node has the same environment: nothing is won by going there.
         answer = NodeAnswer(faults=(f"the environment is broken: {error}",))
-    told = f"{asked.gpus} GPUs are free, without errors, and calculate"
+    told = f"{asked.gpus} GPUs are free, without errors, and calculate{more}"
     return answer.model_copy(update={"told": told})
 
 
-if __name__ == "__main__":
-    found = main(NodeQuestion.from_json(sys.argv[1], "argument of node_look"))
+def answer_and_leave(gpus: Gpus) -> NoReturn:
+    """Print the answer to the question on the command line, and end this process."""
+    found = main(NodeQuestion.from_json(sys.argv[1], "argument of node_health_probe"), gpus)
     print(f"\n{ANSWER}{found.line()}", flush=True)
     # os._exit: collectives leave threads behind that can hold an ordinary exit.
     os._exit(0)
+
+
+if __name__ == "__main__":
+    answer_and_leave(Gpus())

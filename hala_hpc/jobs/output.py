@@ -1,10 +1,10 @@
 """What a job tells the world: files, marks, progress, and how it ended."""
 
 import functools
+import logging
 import os
 import shutil
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -21,6 +21,8 @@ from hala_hpc.core.stage import Facts, Stage
 from hala_hpc.core.versions import versions
 from hala_hpc.jobs.failures.classify import failure_facts
 from hala_hpc.jobs.repair import remove_folder
+
+logger = logging.getLogger(__name__)
 
 #: What is looked at of a worker's log to tell why an engine died.
 LOG_TAIL_BYTES = 262_144
@@ -204,7 +206,8 @@ class JobOut:
 
 def report_mistakes(artifact: Artifact, attempt: str, report: ErrorReport) -> None:
     """Tell the supervisor, and people who read the log, why this attempt ends."""
-    print("\n".join(report.mistakes), file=sys.stderr, flush=True)
+    for mistake in report.mistakes:
+        logger.error("%s", mistake)
     rank = int(os.environ.get("RANK", "0"))
     # Not brought to the disk: a hung file system must not keep the process from its end.
     artifact.error_file(attempt, rank).write_text(report.to_json(), encoding="utf-8")

@@ -1,13 +1,28 @@
-"""Begin a round of jobs: who makes which units, written down before anything is submitted."""
+"""Rounds of jobs: begin one, and how the last one of a node ended.
+
+A round is begun with who makes which units, written down before anything is submitted. Its end
+tells what it brought, and whether there may be another.
+"""
 
 import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.errors import Retry
-from hala_hpc.core.records import Round, RoundSpec
-from hala_hpc.jobs.round_end import progress_made
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass, Retry
+from hala_hpc.core.job_records import FailureReason
+from hala_hpc.core.records import NodeConfig, Round, RoundSpec
+from hala_hpc.jobs.attempt_records import AttemptEnd, records_of
+from hala_hpc.jobs.failures.decision import decide
+from hala_hpc.jobs.failures.evidence import failures_of, round_failures
+from hala_hpc.jobs.failures.policy import BLAMELESS, IDLE
+from hala_hpc.jobs.log_file import tail_of
+
+#: Lines of a log that a failure shows.
+LOG_TAIL_LINES = 15
 
 
 def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -> Round:
@@ -30,3 +45,131 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -
         raise Retry(f"round {begun.round} of {artifact.folder.name} was begun by another")
     drop_claims(artifact)
     return begun
+
+
+def progress_made(artifact: Artifact) -> list[str]:
+    """What exists of marks and checkpoints; a round that adds nothing to it was idle."""
+    # A name that begins with a dot is a file that was not finished.
+    kept = sorted(
+        f"kept/{unit}/{name}"
+        for unit in names_in(artifact.kept)
+        for name in names_in(artifact.kept / unit)
+        if not name.startswith(".")
+    )
+    return [f"{len(artifact.done_units())} units", *kept]
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names in a folder that an attempt which nobody believes to live may remove just now."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def idle_rounds(artifact: Artifact) -> int:
+    """How many rounds up to the last one ended without progress, since a person asked.
+
+    A round that only preemption or bad nodes ended, or after which another is asked for, as with
+    more memory, does not count: these have bounds of their own in `failures.policy`.
+    """
+    last = artifact.newest_round()
+    if not last or list(last.progress_before) != progress_made(artifact):
+        return 0
+    decision = decide(artifact, last.spec)
+    if decision.is_blameless or decision.has_changed:
+        return last.spec.idle_rounds
+    return last.spec.idle_rounds + 1
+
+
+def blameless_rounds(artifact: Artifact) -> int:
+    """How many rounds in a row brought no progress and were ended by the cluster alone."""
+    last = artifact.newest_round()
+    if not last or list(last.progress_before) != progress_made(artifact):
+        return 0
+    return last.spec.blameless_rounds + 1 if decide(artifact, last.spec).is_blameless else 0
+
+
+def without_inputs(artifact: Artifact, config: NodeConfig) -> tuple[int, list[FailureReason]]:
+    """Code and reasons when an input failed: no worker could start; (0, []) otherwise."""
+    missing = [
+        name
+        for name, facts in config.inputs.items()
+        if facts.artifact and Artifact(artifact.folder.parent / facts.artifact).summary() is None
+    ]
+    if not missing:
+        return OK, []
+    return NO_INPUT, [missed_input(name) for name in missing]
+
+
+def missed_input(names: str) -> FailureReason:
+    """The reason of a node that could not begin, as those before it had failed."""
+    text = f"{names}, which it waits for, was not finished"
+    return FailureReason(text=text, kind=FailureClass.SECONDARY)
+
+
+def hopeless(artifact: Artifact) -> tuple[int, list[FailureReason]]:
+    """Code and reasons where there must be no other round; (0, []) where there may."""
+    decision = decide(artifact, artifact.require_newest_round().spec)
+    if decision.code != OK:
+        return decision.code, with_log(artifact, decision.reasons, decision.code)
+    if idle_rounds(artifact) >= IDLE.limit:
+        text = f"{IDLE.limit} rounds of jobs ended without progress"
+        return INTERNAL, [FailureReason(text=text), *last_words(artifact)]
+    if blameless_rounds(artifact) >= BLAMELESS.limit:
+        text = f"{BLAMELESS.limit} rounds of jobs were preempted or lost their nodes before any"
+        return RETRY, [FailureReason(text=f"{text} progress"), *last_words(artifact)]
+    return OK, []
+
+
+def last_words(artifact: Artifact) -> list[FailureReason]:
+    """Why attempts ended, each reason once, and the tail of a log of one that failed."""
+    ends = [end for end in records_of(artifact, artifact.last_round()) if end.record.code != OK]
+    if not ends:
+        text = "the workers left no word: killed, or never started"
+        reasons = [FailureReason(text=text, kind=FailureClass.NO_REPORT)]
+    else:
+        reasons = counted_reasons(artifact, ends)
+    worst = INTERNAL if ends and ends[-1].record.code == INTERNAL else OK
+    return [*with_log(artifact, reasons, worst), *words_of_scheduler(artifact)]
+
+
+def counted_reasons(artifact: Artifact, ends: Sequence[AttemptEnd]) -> list[FailureReason]:
+    """Why attempts ended, each reason once, with the class that the gate found."""
+    failures = failures_of(artifact, artifact.last_round())
+    found = {failure.attempt: failure.kind for failure in failures}
+    counts = Counter(reason for end in ends for reason in end.record.reasons)
+    kinds = {reason: found.get(end.name) for end in reversed(ends) for reason in end.record.reasons}
+    return [
+        FailureReason(text=f"{text} ({count} times)" if count > 1 else text, kind=kinds[text])
+        for text, count in counts.items()
+    ]
+
+
+def with_log(
+    artifact: Artifact, reasons: Sequence[FailureReason], code: int
+) -> list[FailureReason]:
+    """The reasons, the last of them with the log of a defect where that is the code."""
+    tail = log_of_defect(artifact) if code == INTERNAL else ()
+    if not tail:
+        return list(reasons)
+    if not reasons:
+        return [FailureReason(text=tail[0], log_tail=tail[1:])]
+    return [*reasons[:-1], reasons[-1].model_copy(update={"log_tail": tail})]
+
+
+def log_of_defect(artifact: Artifact) -> tuple[str, ...]:
+    """The end of what the last attempt that ended with a defect wrote into its log."""
+    ends = records_of(artifact, artifact.last_round())
+    defects = [end for end in ends if end.record.code == INTERNAL]
+    if not defects:
+        return ()
+    log = artifact.log_file(defects[-1].worker, defects[-1].rank)
+    tail = tail_of(log, defects[-1].name, LOG_TAIL_LINES)
+    return (f"the end of {log}:", *(f"  {line}" for line in tail)) if tail else ()
+
+
+def words_of_scheduler(artifact: Artifact) -> list[FailureReason]:
+    """How SLURM saw the workers end, e.g. out of memory; nothing where it does not tell."""
+    told = round_failures(artifact, artifact.last_round()).scheduler
+    return [FailureReason(text=f"the scheduler says: {', '.join(told)}")] if told else []

@@ -4,6 +4,7 @@ The round's file, with a key that nobody else has, is written before sbatch; the
 `jobs.json` after it. Jobs whose ids were never written are known again by the key in their names.
 """
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -15,9 +16,10 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.records import Jobs, Round, RoundSpec
 from hala_hpc.jobs.budget import require_budget
 from hala_hpc.jobs.failures.decision import adjusted_spec
-from hala_hpc.jobs.round_end import blameless_rounds, idle_rounds
-from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.rounds import begin_round, blameless_rounds, idle_rounds
 from hala_hpc.jobs.spec import gate_job, job_name, worker_job
+
+logger = logging.getLogger(__name__)
 
 #: An sbatch that outlived its launch has got through, or never will, after this many seconds.
 SETTLED_S = 5
@@ -171,4 +173,4 @@ def submit_next_round(artifact: Artifact, spec: RoundSpec, own_gate: str) -> Non
 def hand_over(artifact: Artifact, own_gate: str, gate_id: str) -> None:
     """Let those who wait for one gate wait for another."""
     moved = SlurmBackend().move_waiting(own_gate, gate_id)
-    print(f"round {artifact.last_round()} goes on with gate {gate_id}; moved: {moved}", flush=True)
+    logger.info("round %d goes on with gate %s; moved: %s", artifact.last_round(), gate_id, moved)

@@ -4,6 +4,7 @@ A launch submits as many nodes as fit, inputs first, and writes the others down;
 ends makes room and submits those that fit then. Only who holds the lease of the folder does so.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, NoRoom, Retry, UserError
 from hala_hpc.core.lease import GATE_PATIENCE_S, WorkLease, work_lease
 from hala_hpc.core.records import WaitingList, WaitingNode
-from hala_hpc.jobs.round_end import missed_input
+from hala_hpc.jobs.rounds import missed_input
 from hala_hpc.jobs.submission import living_gate, settle, submit_node
+
+logger = logging.getLogger(__name__)
 
 
 def feed_file(work: Path) -> Path:
@@ -54,7 +57,7 @@ def feed(work: Path) -> None:
             submit_waiting(work, lease)
     except (UserError, Retry) as error:
         # The next gate tries again, or the same line of the launch.
-        print(f"nodes that wait for room were not submitted: {error}", flush=True)
+        logger.warning("nodes that wait for room were not submitted: %s", error)
 
 
 def submit_waiting(work: Path, lease: WorkLease) -> None:
@@ -71,19 +74,19 @@ def submit_waiting(work: Path, lease: WorkLease) -> None:
         elif artifact.summary() is None and not living_gate(artifact, seen):
             gates = [living_gate(one, seen) for one in inputs if one.summary() is None]
             if "" in gates:
-                print(f"{artifact.folder.name} waits for a node that nobody is at", flush=True)
+                logger.info("%s waits for a node that nobody is at", artifact.folder.name)
                 return
             try:
                 gate = submit_node(
                     artifact, nodes[0].units, nodes[0].spec, tuple(gates), lease.require
                 )
             except NoRoom as error:
-                print(f"{len(nodes)} nodes wait for room: {error}", flush=True)
+                logger.info("%d nodes wait for room: %s", len(nodes), error)
                 return
             except UserError as error:
                 artifact.write_failure(error.code, error.mistakes)
             else:
-                print(f"submitted {artifact.folder.name} with gate {gate}", flush=True)
+                logger.info("submitted %s with gate %s", artifact.folder.name, gate)
                 seen = SlurmBackend().look()
         nodes = nodes[1:]
         lease.require()

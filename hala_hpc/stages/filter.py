@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
-from hala_hpc.core.stage import Out
+from hala_hpc.core.stage import Collected, Out
 from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.corpus.reader import REJECTED as REJECTED_ROWS
 from hala_hpc.data.corpus.reader import Kind, Row
@@ -186,7 +186,6 @@ class Filter(RowStage[Settings]):
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the shards, the best of them where a share is wanted; counts rules and scores."""
-        from hala_hpc.core.collected import Collected
         from hala_hpc.engines.generation.top_rows import BestRows, leave_best, scores_in, summary_of
 
         details = super().collect(marks, folders, output)

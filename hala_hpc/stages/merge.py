@@ -12,7 +12,13 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.engines.models.files import require_model, require_safetensors
+from hala_hpc.engines.models.files import (
+    carry_config,
+    copy_tokenizer,
+    local_model,
+    require_model,
+    require_safetensors,
+)
 
 
 class Settings(StageSettings):
@@ -57,12 +63,12 @@ class Merge(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Merge on the CPU, tensor by tensor."""
-        from hala_hpc.engines.models.carry_over import (
-            carry_config,
-            copy_tokenizer,
+        from hala_hpc.engines.models.merge import (
+            dtype_of,
+            require_same_shapes,
             require_same_words,
+            slerp,
         )
-        from hala_hpc.engines.models.merge import dtype_of, require_same_shapes, slerp
 
         base, model = self._folders()
         require_same_shapes(base, model)
@@ -76,8 +82,6 @@ class Merge(Stage[Settings]):
             out.commit(unit)
 
     def _folders(self) -> tuple[Path, Path]:
-        from hala_hpc.engines.models.carry_over import local_model
-
         base = local_model(self.inputs.path(self.settings.base))
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(base), "base", tokenizer=False)
@@ -114,7 +118,7 @@ class Merge(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """How far the merge went."""
-        from hala_hpc.engines.evaluation.table import count
+        from hala_hpc.engines.evaluation.report import count
 
         if "t" not in details:
             return ""

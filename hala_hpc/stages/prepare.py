@@ -161,7 +161,7 @@ class Prepare(Stage[Settings]):
         """The kind of the rows at a path, if that shows; None for data of the hub."""
         if is_hub_id(path):
             return None
-        from hala_hpc.data.ingest.peek import peek
+        from hala_hpc.data.ingest.adapt import peek
 
         return peek(path, self.settings.choice, self.settings.shape)
 
@@ -170,7 +170,7 @@ class Prepare(Stage[Settings]):
         from concurrent.futures import ThreadPoolExecutor
 
         from hala_hpc.data.ingest.shard_plan import place
-        from hala_hpc.data.ingest.spill_writer import keep_memory
+        from hala_hpc.data.ingest.spill import keep_memory
 
         units = list(units)
         keep_memory()

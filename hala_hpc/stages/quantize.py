@@ -13,7 +13,12 @@ from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.engines.models.files import require_model, require_safetensors
+from hala_hpc.engines.models.files import (
+    link_model,
+    local_model,
+    require_model,
+    require_safetensors,
+)
 
 #: Beside the compressed weights.
 BEFORE_FILE = "quantize.json"
@@ -70,7 +75,6 @@ class Quantize(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Compress the weights, or link them."""
-        from hala_hpc.engines.models.carry_over import link_model, local_model
         from hala_hpc.engines.models.tensors import weight_bytes
 
         source = local_model(self.inputs.path(self.settings.model))
@@ -124,7 +128,7 @@ class Quantize(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """What the compression saved."""
-        from hala_hpc.engines.evaluation.table import DASH, format_megabytes
+        from hala_hpc.engines.evaluation.report import DASH, format_megabytes
 
         if "bytes_after" not in details:
             return ""

@@ -9,7 +9,7 @@ from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.engines.models.files import require_model, require_safetensors
+from hala_hpc.engines.models.files import local_model, require_model, require_safetensors
 from hala_hpc.engines.training.lora import low_rank_faults
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
@@ -97,7 +97,6 @@ class Sft(Stage[Settings]):
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""
-        from hala_hpc.engines.models.carry_over import local_model
         from hala_hpc.engines.training.checkpoints import remove_all
         from hala_hpc.engines.training.sft import train
         from hala_hpc.engines.training.training_run import Training
@@ -120,7 +119,7 @@ class Sft(Stage[Settings]):
         """The model is whole and finite; count the rows it has seen."""
         from hala_hpc.engines.models.tensors import require_finite, weight_bytes
         from hala_hpc.engines.training.dataset import load, order_of, rows_reached
-        from hala_hpc.engines.training.export import TrainingFigures
+        from hala_hpc.engines.training.figures import TrainingFigures
 
         require_model(str(folder), f"unit {unit}")
         require_finite(folder)
@@ -151,7 +150,7 @@ class Sft(Stage[Settings]):
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """Steps, engine and loss of the training."""
-        from hala_hpc.engines.evaluation.table import DASH
+        from hala_hpc.engines.evaluation.report import DASH
 
         if "loss_last" not in details:
             return ""

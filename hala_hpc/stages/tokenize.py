@@ -17,11 +17,11 @@ from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, require_kind
 from hala_hpc.engines.generation.prompts import missing_places
 from hala_hpc.engines.generation.settings import PromptStyle
-from hala_hpc.engines.models.files import TOKENIZER_FILES
+from hala_hpc.engines.models.files import TOKENIZER_FILES, local_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.training.tokens.rows import Source
+    from hala_hpc.engines.training.tokens.unit import Source
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -135,13 +135,10 @@ class Tokenize(Stage[Settings]):
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.models.carry_over import local_model
-        from hala_hpc.engines.training.tokens.chat_template import supply_template
-        from hala_hpc.engines.training.tokens.examples import ExampleMaker
+        from hala_hpc.engines.training.tokens.examples import ExampleMaker, supply_template
         from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
         from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
-        from hala_hpc.engines.training.tokens.sampling import RowChoice
-        from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
+        from hala_hpc.engines.training.tokens.unit import RowChoice, TokenPlan, TokenUnit
 
         settings = self.settings
         model = local_model(self.inputs.path(settings.model))
@@ -174,7 +171,7 @@ class Tokenize(Stage[Settings]):
     def sources(self) -> "list[Source]":
         """The corpora; the footers of all their shards are read once."""
         from hala_hpc.data.corpus.index import CorpusIndex
-        from hala_hpc.engines.training.tokens.rows import Source
+        from hala_hpc.engines.training.tokens.unit import Source
 
         settings = self.settings
         chat = settings.objective == "chat"

@@ -17,7 +17,7 @@ from hala_hpc.data.corpus.reader import (
     rejected_name,
     require_kind,
 )
-from hala_hpc.data.corpus.writer import CorpusWriter, RejectWriter, count_rejected
+from hala_hpc.data.corpus.writer import CorpusWriter, RejectedRow, RejectWriter, count_rejected
 from hala_hpc.data.readers.adapters import RowError, adapters, digest, find_adapter
 from hala_hpc.data.readers.json_array import json_file
 from hala_hpc.data.readers.sources import Choice, sources
@@ -110,11 +110,22 @@ def test_a_shard_whose_writing_failed_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_shard_whose_last_rows_cannot_be_written_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / part_name(0)
+    # Rows wait for a row group, which is written when the block ends.
+    with pytest.raises(TypeError), CorpusWriter(path, "pairs") as writer:
+        writer.add({"id": 1, "origin": "o", "source": "s", "target": "t"})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_rejected_rows_keep_every_byte(tmp_path: Path) -> None:
     path, raw = tmp_path / rejected_name(0), b'{"a": "\xff\xfe caf\xc3\xa9"}'
     with RejectWriter(path) as writer:
-        writer.add("a.jsonl", 7, "bad-utf8", raw.decode(errors="surrogateescape"))
-        writer.add("a.jsonl", 9, "empty-text", {"instruction": "مرحبا"}, id="x")
+        for row in (
+            RejectedRow("a.jsonl", 7, "bad-utf8", raw.decode(errors="surrogateescape")),
+            RejectedRow("a.jsonl", 9, "empty-text", {"instruction": "مرحبا"}, id="x"),
+        ):
+            writer.add_line(row.to_json())
     first, second = map(json.loads, path.read_text(encoding="utf-8").splitlines())
     assert first["row"].encode(errors="surrogateescape") == raw
     assert second == {
@@ -125,6 +136,9 @@ def test_rejected_rows_keep_every_byte(tmp_path: Path) -> None:
         "row": {"instruction": "مرحبا"},
     }
     assert count_rejected(path) == {"bad-utf8": 1, "empty-text": 1}
+    path.write_text(path.read_text() + '{"where": "a.jsonl"}\n')
+    with pytest.raises(UserError, match=f"{rejected_name(0)}: holds a line that is no rejected"):
+        count_rejected(path)
 
 
 GOOD: list[tuple[str, dict[str, Any], Any]] = [

@@ -8,21 +8,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from checkout import STANDIN
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.ports import free_port
-from hala_hpc.jobs.gpu_cards import processes_on, product_fault, uncorrected_errors
+from hala_hpc.jobs.gpu_cards import driver_cards, product_fault
 
 #: Prints what the look at a node says, or raises.
 CHECK = """
-import os, sys
+import logging, os, sys
 from pathlib import Path
 from hala_hpc.core.errors import BadNode, Retry, UserError
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.node_health import check_node
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 gpus, ranks, work = sys.argv[1:]
 check = "UNCHECKED" not in os.environ
 try:
@@ -88,8 +91,8 @@ def test_fewer_gpus_than_were_asked_for_make_a_bad_node(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_that_somebody_holds_is_told_with_who(tmp_path: Path) -> None:
-    driver = fake_driver(tmp_path, {"GPU-fake-1": f"{os.getpid()}, python, 40960 MiB"})
-    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_HELD_GB="40", PATH=driver))
+    holder = str(os.getpid())
+    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_HELD_GB="40", HALA_FAKE_HOLDER=holder))
     first, second = told.removeprefix("bad node7 ").split("; node node7: ")
     assert first == (
         "node node7: GPU 0 (Fake, GPU-fake-0): 40.0 of 80.0 GB are free, the rest is held: by "
@@ -99,28 +102,76 @@ def test_memory_that_somebody_holds_is_told_with_who(tmp_path: Path) -> None:
     assert second.endswith(f"held: process {os.getpid()} (python, of {owner}) 40960 MiB")
 
 
-def fake_driver(folder: Path, processes: dict[str, str]) -> str:
-    """A PATH with a fake `nvidia-smi` that answers in the form of the real one."""
-    answers = {
-        "--query-gpu": "GPU-fake-0, 0\nGPU-fake-1, 3\nGPU-fake-2, [N/A]",
-        "--query-compute-apps": "\n".join(f"{gpu}, {words}" for gpu, words in processes.items()),
-    }
-    program = folder / "bin" / "nvidia-smi"
-    program.parent.mkdir()
-    program.write_text(
-        f"#!{sys.executable}\nimport sys\nprint({answers!r}[sys.argv[1].partition('=')[0]])\n"
+class FakeNvml:
+    """The driver's library as its binding `pynvml` answers: of three GPUs one is lost."""
+
+    NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 1, 0
+    sessions = 0
+
+    class NVMLError(Exception):
+        """What the binding raises."""
+
+    def nvmlInit(self) -> None:  # noqa: N802 - as in the binding, like those below
+        self.sessions += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.sessions -= 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        return 3
+
+    def nvmlDeviceGetHandleByIndex(self, number: int) -> int:  # noqa: N802
+        if number == 1:
+            raise self.NVMLError("GPU is lost")
+        return number
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802
+        return f"GPU-{handle}"
+
+    def nvmlDeviceGetName(self, handle: int) -> str:  # noqa: N802
+        del handle
+        return "NVIDIA H200"
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> SimpleNamespace:  # noqa: N802
+        del handle
+        return SimpleNamespace(total=143_771 * 2**20)
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle: int) -> tuple[int, int]:  # noqa: N802
+        del handle
+        return (9, 0)
+
+    def nvmlDeviceGetTotalEccErrors(self, handle: int, kind: int, since: int) -> int:  # noqa: N802
+        if handle == 2:
+            raise self.NVMLError("Not Supported")
+        assert (kind, since) == (1, 0), "uncorrected, since the driver was loaded"
+        return 3
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[Any]:  # noqa: N802
+        held = [(1, 5 * 2**20), (4_000_000, None)] if handle == 0 else []
+        return [SimpleNamespace(pid=pid, usedGpuMemory=size) for pid, size in held]
+
+    def nvmlSystemGetProcessName(self, pid: int) -> str:  # noqa: N802
+        if pid != 1:
+            raise self.NVMLError("Not Found")
+        return "init"
+
+
+def test_the_drivers_answers_are_read() -> None:
+    nvml = FakeNvml()
+    first, last = driver_cards(nvml)
+    assert nvml.sessions == 0
+    assert (first.uuid, first.capability, first.uncorrected_errors) == ("GPU-0", (9, 0), 3)
+    assert first.total_bytes // 2**20 == 143_771
+    assert first.processes == (
+        "process 1 (init, of root) 5 MiB",
+        "process 4000000 (name unknown, owner unknown) memory unknown",
     )
-    program.chmod(0o700)
-    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    assert (last.uuid, last.uncorrected_errors, last.processes) == ("GPU-2", None, ())
 
 
-def test_the_drivers_answers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", fake_driver(tmp_path, {"GPU-a": "1, init, 5 MiB"}))
-    assert uncorrected_errors() == {"GPU-fake-0": 0, "GPU-fake-1": 3}
-    assert processes_on("GPU-a") == ["process 1 (init, of root) 5 MiB"]
-    assert processes_on("GPU-b") == []
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert uncorrected_errors() == {}
+@pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a driver")
+def test_a_machine_without_a_driver_shows_no_gpus() -> None:
+    assert driver_cards() == []
 
 
 @pytest.mark.slow

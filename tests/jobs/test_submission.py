@@ -194,7 +194,7 @@ def test_no_room_is_told_as_what_may_succeed_later() -> None:
 
 
 def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
-    cluster: Cluster, artifact: Artifact, work: Path, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, artifact: Artifact, work: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = workers_of(artifact)
     fields = (row.id, row.elements, "RUNNING", row.reason, row.start, row.name, row.folder)
@@ -202,7 +202,7 @@ def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
     waiting = WaitingNode(folder=artifact.folder.name, units=2, spec=SPEC)
     write_waiting(work, [waiting])
     feed(work)
-    assert "were not submitted" in capsys.readouterr().out
+    assert "were not submitted" in caplog.text
     assert waiting_nodes(work) == (waiting,)
     assert not cluster.cancelled.exists()
 

@@ -13,9 +13,9 @@ from plain_out import PlainInputs, PlainOut, run_plain
 from standin_engine import StandInEngine
 from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
 
-from hala_hpc.core.collected import Collected
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
+from hala_hpc.core.stage import Collected
 from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
 from hala_hpc.engines.generation.engine import Completion, Request
 from hala_hpc.engines.generation.row_program import Answer, Rejection

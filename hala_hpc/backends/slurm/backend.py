@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from hala_hpc.backends.slurm import client, usage
+from hala_hpc.backends.slurm import client, sacct
 from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm.task_environment import task_environment
 from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
@@ -88,17 +88,13 @@ class SlurmBackend:
         """
         return ["sbatch", *sbatch_flags(job), str(script_file()), *script_words(job)]
 
-    def states(self, ids: Sequence[str]) -> dict[str, str]:
-        """Id to `pending`, `running` or `held`; absent when gone. Raises SchedulerUnavailable."""
-        return client.states(ids)
-
     def look(self, ids: Sequence[str] | None = None) -> list[client.Seen]:
         """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
         return client.look(ids)
 
-    def used(self, ids: Collection[str]) -> dict[str, usage.Used] | None:
+    def used(self, ids: Collection[str]) -> dict[str, sacct.Used] | None:
         """What jobs have used, as accounting tells; None when it does not answer."""
-        return usage.used(ids)
+        return sacct.used(ids)
 
     def move_waiting(self, old_id: str, new_id: str) -> list[str]:
         """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""
@@ -107,10 +103,6 @@ class SlurmBackend:
     def cancel(self, ids: Sequence[str]) -> None:
         """End jobs; those that are gone are no mistake."""
         client.cancel(ids)
-
-    def reason(self, job_id: str) -> str:
-        """Why a job waits or how it ended, in SLURM's words; "" when nobody knows."""
-        return client.reason(job_id)
 
     def answers(self) -> bool:
         """Whether a controller is up."""

@@ -1,14 +1,14 @@
 """Questions and orders to SLURM about jobs that were submitted."""
 
-import csv
+import contextlib
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hala_hpc.backends.slurm.parsing import hosts
 from hala_hpc.core.errors import Retry, SchedulerUnavailable
 
 #: A controller that is overloaded answers late; one that is gone says so after about 10 s.
@@ -20,8 +20,6 @@ STATES = {
     **dict.fromkeys(("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED"), "running"),
     **dict.fromkeys(("RESIZING", "SIGNALING", "STAGE_OUT"), "running"),
 }
-#: How sure a state of one element makes us of the state of its array.
-RANK = ["held", "pending", "running"]
 #: One dependency of squeue's list, e.g. `afterok:12_*(unfulfilled)`.
 DEPENDENCY = re.compile(
     r"(?P<kind>[a-z]+)(?::(?P<id>\d+)(?P<element>_\d+)?(?:_\*)?(?P<delay>\+\d+)?)?"
@@ -91,15 +89,6 @@ def is_unreachable(stderr: str) -> bool:
     """Whether a command failed because the controller does not answer."""
     signs = ("Unable to contact slurm controller", "Socket timed out", "Connection refused")
     return any(sign in stderr for sign in signs)
-
-
-def states(ids: Sequence[str]) -> dict[str, str]:
-    """`pending`, `running` or `held` for each array or job; those that are gone are absent."""
-    found: dict[str, str] = {}
-    for seen in look(ids):
-        if RANK.index(seen.state) >= RANK.index(found.get(seen.id, "held")):
-            found[seen.id] = seen.state
-    return found
 
 
 def look(ids: Iterable[str] | None = None) -> list[Seen]:
@@ -182,23 +171,18 @@ def cancel_command(ids: Sequence[str]) -> str:
     return " ".join(["scancel", *ids])
 
 
-def reason(job_id: str) -> str:
-    """Why a job waits or how it ended, e.g. "OUT_OF_MEMORY 0:125 on node3"; "" when unknown."""
-    try:
-        waiting = {row[1] for row in squeue([job_id], "%T|%r") if row[0] == "PENDING"}
-        return ", ".join(sorted(waiting - {"None"})) or ended(job_id)
-    except Retry:
-        return ""
+def avoid(job: str, node: str) -> None:
+    """Keep the elements of an array that wait off a node.
 
-
-def ended(job_id: str) -> str:
-    """How the elements of a job ended, from sacct where there is one."""
-    if not shutil.which("sacct"):
-        return ""
-    fields = "--format=JobID,State,ExitCode,NodeList"
-    done = ask("sacct", "--parsable2", "--allocations", f"--jobs={job_id}", fields)
-    ends: dict[str, None] = {}
-    for row in csv.DictReader(done.stdout.splitlines(), delimiter="|", quoting=csv.QUOTE_NONE):
-        if done.returncode == 0 and row["State"] not in ("COMPLETED", "RUNNING", "PENDING"):
-            ends[f"{row['State']} {row['ExitCode']} on {row['NodeList']}"] = None
-    return ", ".join(ends)
+    A node that fails at once would take one of them after the other. Without an answer nothing is
+    done: the next round excludes the node in any case.
+    """
+    number = job.partition("_")[0]
+    with contextlib.suppress(Retry):
+        told = ask("squeue", "--noheader", "--states=PENDING", f"--jobs={number}", "--format=%x")
+        waiting = told.stdout.splitlines()  # an empty line where nothing is excluded yet
+        before = {name for line in waiting for name in hosts(line.strip())}
+        if waiting and node not in before:
+            excluded = ",".join(sorted({*before, node}))
+            # Says that it failed as soon as one element of the array runs, and has done the rest.
+            ask("scontrol", "update", f"JobId={number}", f"ExcNodeList={excluded}")

@@ -4,11 +4,12 @@ import os
 import pwd
 import re
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from hala_hpc.backends.slurm import parsing
-from hala_hpc.backends.slurm.client import ask
+from hala_hpc.backends.slurm.client import ask, split_rows
 from hala_hpc.backends.slurm.cluster import (
     MOST_PARENTS,
     Association,
@@ -182,3 +183,30 @@ def qos_of(row: list[str]) -> Qos:
 def limits_of(owner: str, wall: str, submit: str, jobs: str) -> Limits:
     """Limits on time and numbers of jobs."""
     return Limits(owner, parsing.minutes(wall), parsing.count(submit), parsing.count(jobs))
+
+
+def memory_limit_gb(options: Mapping[str, str]) -> int | None:
+    """The most memory in GB that a job with these options can ask for on one node.
+
+    That of the largest node of its partitions and of their own limits; None: nobody tells.
+    """
+    asked = options.get("partition", "")
+    words = ("--noheader", *((f"--partition={asked}",) if asked else ()))
+    try:
+        # %m is the memory of a node in MB; a `+` behind it says that others have more.
+        nodes = ask("sinfo", *words, "--Node", "--format=%m")
+        shown = ask("scontrol", "show", "partition", "--oneliner").stdout
+    except Retry:
+        return None
+    largest = max(
+        (parsing.megabytes(row[0].rstrip("+")) or 0 for row in split_rows(nodes.stdout)), default=0
+    )
+    limits = [
+        int(found[2])
+        for line in shown.splitlines()
+        if (found := re.search(r"PartitionName=(\S+).* MaxMemPerNode=(\d+)", line))
+        and (not asked or found[1] in asked.split(","))
+    ]
+    if not largest:
+        return None
+    return min([largest, *([max(limits)] if asked and limits else [])]) // 1024

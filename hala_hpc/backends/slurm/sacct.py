@@ -1,7 +1,5 @@
-"""How SLURM saw the elements of arrays end: in what state, and on which nodes."""
+"""What SLURM tells of jobs afterwards: how their elements ended and where, and what they used."""
 
-import contextlib
-import itertools
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -9,11 +7,15 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hala_hpc.backends.slurm.client import ask, split_rows
-from hala_hpc.backends.slurm.parsing import megabytes
+from hala_hpc.backends.slurm.parsing import hosts
 from hala_hpc.core.errors import FailureClass, Retry
 
-#: Accounting is a witness only: who asks goes on without it after so many seconds.
-ACCOUNTING_LIMIT_S = 10
+#: Accounting is a witness only: who asks how jobs ended, or what they used, goes on without it
+#: after so many seconds.
+ENDS_LIMIT_S, USED_LIMIT_S = 10, 5
+#: A row for each run of a job or element, without those of its steps.
+ACCOUNTING = ("sacct", "--parsable2", "--noheader", "--allocations", "--duplicates")
+GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)(?:,|$)")
 
 
 class JobEnd(StrEnum):
@@ -40,10 +42,6 @@ ENDS: Mapping[str, FailureClass | JobEnd] = {
 }
 #: No other run follows such an end: accounting that is behind may show it twice.
 FINAL = (JobEnd.COMPLETED, JobEnd.FAILED, FailureClass.TIMEOUT, FailureClass.HOST_OOM)
-#: One entry of a list of nodes, e.g. `login1` or `rack[0-1]node[01-16,20]`.
-HOST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
-#: The numbers in brackets of an entry.
-RANGES = re.compile(r"\[([^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -94,11 +92,10 @@ def accounted(ids: Collection[str]) -> Iterator[ElementEnd]:
     """What accounting tells."""
     if not ids or not shutil.which("sacct"):
         return
-    words = ("--parsable2", "--noheader", "--allocations", "--duplicates")
     fields = "--format=JobID,State,NodeList,ExitCode"
     jobs = f"--jobs={','.join(sorted(ids))}"
     try:
-        done = ask("sacct", *words, jobs, fields, limit_s=ACCOUNTING_LIMIT_S)
+        done = ask(*ACCOUNTING, jobs, fields, limit_s=ENDS_LIMIT_S)
     except Retry:
         return
     for name, state, nodes, code in (r for r in split_rows(done.stdout) if len(r) == 4):
@@ -124,75 +121,36 @@ def remembered(ids: Collection[str]) -> Iterator[ElementEnd]:
             yield ElementEnd(name, kind, state, hosts(nodes))
 
 
-def hosts(text: str) -> tuple[str, ...]:
-    """The names in a list of nodes.
+@dataclass(frozen=True)
+class Used:
+    """What all elements and attempts of a job or array have used until now."""
 
-    >>> hosts("gpu[01-03,7],login1")
-    ('gpu01', 'gpu02', 'gpu03', 'gpu7', 'login1')
-    """
-    if not text or text.startswith(("None", "(null)")):
-        return ()
-    return tuple(name for entry in HOST.findall(text) for name in names_of(entry))
+    seconds: int = 0
+    gpu_seconds: int | None = None
+    """None where the site does not count GPUs."""
 
 
-def names_of(entry: str) -> list[str]:
-    """`rack[0-1]node[1-2]` to rack0node1, rack0node2, rack1node1, rack1node2."""
-    # Texts and contents of brackets take turns.
-    parts = RANGES.split(entry)
-    choices = [
-        [number for one in part.split(",") for number in numbers_of(one)] if place % 2 else [part]
-        for place, part in enumerate(parts)
-    ]
-    return ["".join(choice) for choice in itertools.product(*choices)]
-
-
-def numbers_of(part: str) -> list[str]:
-    """`01-03` to 01, 02, 03, with their zeros."""
-    first, _, last = part.partition("-")
-    if not last:
-        return [first]
-    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-
-
-def memory_limit_gb(options: Mapping[str, str]) -> int | None:
-    """The most memory in GB that a job with these options can ask for on one node.
-
-    That of the largest node of its partitions and of their own limits; None: nobody tells.
-    """
-    asked = options.get("partition", "")
-    words = ("--noheader", *((f"--partition={asked}",) if asked else ()))
+def used(ids: Collection[str]) -> dict[str, Used] | None:
+    """What jobs and arrays have used, by their ids; one question. None: nobody answers."""
+    if not ids or not shutil.which("sacct"):
+        return None if ids else {}
+    fields, jobs = "--format=JobID,ElapsedRaw,AllocTRES", f"--jobs={','.join(sorted(ids))}"
     try:
-        # %m is the memory of a node in MB; a `+` behind it says that others have more.
-        nodes = ask("sinfo", *words, "--Node", "--format=%m")
-        shown = ask("scontrol", "show", "partition", "--oneliner").stdout
+        done = ask(*ACCOUNTING, jobs, fields, limit_s=USED_LIMIT_S)
     except Retry:
         return None
-    largest = max(
-        (megabytes(row[0].rstrip("+")) or 0 for row in split_rows(nodes.stdout)), default=0
-    )
-    limits = [
-        int(found[2])
-        for line in shown.splitlines()
-        if (found := re.search(r"PartitionName=(\S+).* MaxMemPerNode=(\d+)", line))
-        and (not asked or found[1] in asked.split(","))
-    ]
-    if not largest:
+    if done.returncode:
         return None
-    return min([largest, *([max(limits)] if asked and limits else [])]) // 1024
+    found: dict[str, Used] = {}
+    for name, elapsed, tres in (row for row in split_rows(done.stdout) if len(row) == 3):
+        number = name.split("_")[0]
+        found[number] = added(found.get(number, Used()), int(elapsed or 0), tres)
+    return found
 
 
-def avoid(job: str, node: str) -> None:
-    """Keep the elements of an array that wait off a node.
-
-    A node that fails at once would take one of them after the other. Without an answer nothing is
-    done: the next round excludes the node in any case.
-    """
-    number = job.partition("_")[0]
-    with contextlib.suppress(Retry):
-        told = ask("squeue", "--noheader", "--states=PENDING", f"--jobs={number}", "--format=%x")
-        waiting = told.stdout.splitlines()  # an empty line where nothing is excluded yet
-        before = {name for line in waiting for name in hosts(line.strip())}
-        if waiting and node not in before:
-            excluded = ",".join(sorted({*before, node}))
-            # Says that it failed as soon as one element of the array runs, and has done the rest.
-            ask("scontrol", "update", f"JobId={number}", f"ExcNodeList={excluded}")
+def added(before: Used, seconds: int, tres: str) -> Used:
+    """What was used, with one element more."""
+    gpus = GPUS.search(tres)
+    if gpus is None:
+        return Used(before.seconds + seconds, before.gpu_seconds)
+    return Used(before.seconds + seconds, (before.gpu_seconds or 0) + seconds * int(gpus[1]))

@@ -4,8 +4,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from hala_hpc.backends.slurm.client import clean_environment
-from hala_hpc.backends.slurm.options import EXPORTED
-from hala_hpc.backends.slurm.sbatch import SAFE_VALUE, gpu_flag
+from hala_hpc.backends.slurm.sbatch import EXPORTED, SAFE_VALUE, gpu_flag
 from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
 from hala_hpc.core.resources import Resources
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hala_hpc.backends.slurm.client import Seen, cancel_command
 from hala_hpc.backends.slurm.pending_reasons import plain_reason
-from hala_hpc.commands.monitoring.living_jobs import was_submitted
+from hala_hpc.commands.monitoring.slurm_jobs import was_submitted
 from hala_hpc.commands.planning.plan import told_faults
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass

@@ -10,14 +10,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hala_hpc.commands.planning.gpu_estimate import HOUR_S, gpu_hours_of, gpus
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.commands.planning.plan_estimate import estimate_plan
+from hala_hpc.commands.planning.plan_estimate import estimate_plan, shipped_throughput
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.estimate import ModelSize, shown
+from hala_hpc.core.estimate import Estimate, ModelSize, shown
+from hala_hpc.engines.models.gpus import peak_flops
 
 #: Nodes of one kind are of one stage and have models of one size.
 Kind = tuple[str, ModelSize | None]
+HOUR_S = 3600
 
 
 @dataclass(frozen=True)
@@ -116,3 +117,25 @@ def spent_hours(artifact: Artifact) -> float:
 
     work = gpu_work(artifact)
     return sum(seconds_of_attempts(artifact)) * work.gpus / HOUR_S if work else 0.0
+
+
+def gpus(step: Step) -> int:
+    """GPUs of one worker over all its machines."""
+    asked = step.node.settings.resources
+    return asked.nodes * asked.gpus_per_node
+
+
+def speed(step: Step) -> float:
+    """How fast the GPUs of a node are beside those of the table, by their peaks."""
+    own = shipped_throughput().peak_flops
+    return (peak_flops(step.node.settings.resources.options.get("gpu_type", "")) or own) / own
+
+
+def gpu_hours_of(step: Step, estimate: Estimate) -> float | None:
+    """GPU hours of a whole node by the table; None where its model or its rows are not known."""
+    model, seconds = estimate.model, estimate.gpu_seconds
+    if model is None or seconds is None:
+        return None
+    start = shipped_throughput().start
+    each = start.seconds + model.billions * start.seconds_per_billion
+    return (seconds / speed(step) + each * gpus(step) * step.workers) / HOUR_S

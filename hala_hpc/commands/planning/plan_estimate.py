@@ -1,10 +1,12 @@
 """What the nodes of a plan will take and leave, each as its stage estimates it; inputs first.
 
-What is finished is counted, what is on the disk is weighed, the rest is taken as published.
+What is finished is counted, what is on the disk is weighed, the rest is taken as published. What a
+run writes to the disk is their sum: rough, and rather too much.
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +38,8 @@ BFLOAT16_BYTES = 2
 #: A model's name tells its parameters, e.g. LFM2-1.2B; bfloat16 has two bytes for each.
 PARAMETERS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
 BYTES = {"B": BFLOAT16_BYTES * 10**9, "M": BFLOAT16_BYTES * 10**6}
+#: Files of a unit and of a worker at most.
+FILES_OF_UNIT, FILES_OF_WORKER = 3, 20
 
 
 class PlanEstimate(NamedTuple):
@@ -130,3 +134,31 @@ def size_on_hub(name: str, hub: Path) -> float | None:
             return weigh(blobs)[1]
     named = PARAMETERS.search(name)
     return float(named[1]) * BYTES[named[2].upper()] if named else None
+
+
+@dataclass(frozen=True)
+class DiskEstimate:
+    """What the missing nodes of a run will write, as far as it can be told beforehand."""
+
+    least_bytes: int
+    """Products and the largest node's checkpoints: as if one node ran at a time."""
+    most_bytes: int
+    """As if all nodes kept their checkpoints at the same time."""
+    files: int
+    unknown: tuple[str, ...]
+    """Inputs whose size nobody knows yet."""
+
+
+def estimate_disk(steps: Mapping[str, Step], environment: Mapping[str, str]) -> DiskEstimate:
+    """What the missing nodes of a plan will write; inputs come first in `steps`."""
+    plan = estimate_plan(steps, environment)
+    products, passing, files = 0.0, [0.0], 0
+    for name, step in steps.items():
+        if step.state != "done":
+            estimate = plan.nodes[name]
+            products += estimate.output.size_bytes or 0.0
+            passing.append(estimate.checkpoint_bytes)
+            files += step.units * FILES_OF_UNIT + step.workers * FILES_OF_WORKER
+    least, most = products + max(passing), products + sum(passing)
+    unknown = sorted(name for name, amount in plan.outside.items() if amount.size_bytes is None)
+    return DiskEstimate(int(least), int(most), files, tuple(unknown))

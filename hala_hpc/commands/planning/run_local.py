@@ -61,7 +61,6 @@ def run_step(step: Step, spec: RoundSpec, title: str, lease: WorkLease) -> int:
                 f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {line}",
                 file=sys.stderr,
             )
-        spec = next_spec(step.artifact, spec)
         if verdict.state == "failed":
             print(
                 f"error: {step.name}: logs are in {step.artifact.logs}; what is finished is "
@@ -69,3 +68,4 @@ def run_step(step: Step, spec: RoundSpec, title: str, lease: WorkLease) -> int:
                 file=sys.stderr,
             )
             return verdict.code
+        spec = next_spec(step.artifact, spec)

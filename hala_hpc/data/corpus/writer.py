@@ -3,11 +3,12 @@
 import json
 from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TextIO
 
-from hala_hpc.core.files import whole_file
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.files import finish_with, whole_file
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, Row, characters_of
 
 #: Characters that a writer holds before it writes a row group: a few tens of MB as objects.
@@ -50,6 +51,7 @@ class CorpusWriter:
             # No dictionary of the texts: it would be made and thrown away.
             pq.ParquetWriter(temporary, self.schema, compression="zstd", use_dictionary=REPEATED)
         )
+        finish_with(self._stack, self._write_group)
         return self
 
     def add(self, row: Row) -> None:
@@ -77,31 +79,64 @@ class CorpusWriter:
             self._file.write_table(pa.Table.from_pylist(self._held, schema=self.schema))
         self._held, self._characters = [], 0
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """One line of `rejected-00007.jsonl`.
+
+    Bytes that are no UTF-8 stand as lone surrogates (`\\udc80`), as Python's surrogateescape has
+    it, so that nothing of a row is lost. A `Record` could not be read back: pydantic refuses them.
+    """
+
+    where: str
+    """Name of the file or data set that it came from."""
+    line: int
+    """Its line there, from 1."""
+    reason: str
+    """A word why."""
+    row: Any
+    """The row as it was."""
+    id: str | None = None
+    """Its name by content; None for a row that could not be adapted."""
+
+    def to_json(self) -> str:
+        """The line with its end."""
+        value: dict[str, Any] = {"where": self.where, "line": self.line, "reason": self.reason}
+        if self.id is not None:
+            value["id"] = self.id
+        return json_line(value | {"row": self.row})
+
+    @classmethod
+    def from_json(cls, text: str, source: object) -> Self:
+        """Read a line back; `source` names its file in the error.
+
+        Raises: UserError (BAD_DATA) if it is damaged or foreign.
+        """
         try:
-            if error is None:
-                self._write_group()
-        except BaseException as failure:
-            self._stack.__exit__(type(failure), failure, failure.__traceback__)
-            raise
-        self._stack.__exit__(kind, error, trace)
+            value = json.loads(text)
+            return cls(
+                where=value["where"],
+                line=value["line"],
+                reason=str(value["reason"]),
+                row=value["row"],
+                id=value.get("id"),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{source}: holds a line that is no rejected row ({error!r}); delete the folder of "
+                "the node that wrote it and launch the same line",
+                BAD_DATA,
+            ) from error
 
 
 class RejectWriter:
-    """Streams rejected rows into a JSONL file that is there whole or not at all.
-
-    `reasons` counts what was added, by reason. Bytes that are no UTF-8 stand as lone surrogates
-    (`\\udc80`), as Python's surrogateescape has it, so that nothing of a row is lost.
-    """
+    """Streams rejected rows into a JSONL file that is there whole or not at all."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.reasons: Counter[str] = Counter()
         self._stack = ExitStack()
         self._file: TextIO | None = None
 
@@ -110,24 +145,13 @@ class RejectWriter:
         self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8"))
         return self
 
-    def add(self, where: str, line: int, reason: str, row: Any, **more: Any) -> None:
-        """Keep a row: the file and line it came from, a word why, and the row as it was."""
-        value = {"where": where, "line": line, "reason": reason, **more, "row": row}
-        self.add_line(reason, json_line(value))
-
-    def add_line(self, reason: str, line: str) -> None:
-        """Keep a row whose line of JSON is made already."""
+    def add_line(self, line: str) -> None:
+        """Keep a row by its line, `RejectedRow.to_json`, which may have been made long before."""
         assert self._file is not None
-        self.reasons[reason] += 1
         self._file.write(line)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 def json_line(value: Any) -> str:
@@ -143,11 +167,8 @@ def json_line(value: Any) -> str:
 
 def count_rejected(path: Path) -> dict[str, int]:
     """Rejected rows by reason, read back from a file of RejectWriter."""
-    reasons: Counter[str] = Counter()
     with path.open(encoding="utf-8") as file:
-        for line in file:
-            reasons[json.loads(line)["reason"]] += 1
-    return dict(reasons)
+        return dict(Counter(RejectedRow.from_json(line, path).reason for line in file))
 
 
 def schema_of(kind: Kind, extra: dict[str, str]) -> Any:

@@ -1,13 +1,17 @@
-"""Every row of an input, fitted to an adapter: what it says, or why it cannot be used."""
+"""Every row of an input, fitted to an adapter: what it says, or why it cannot be used.
+
+`peek` fits only the first rows, on the login node: is the data there, and can rows be made of it?
+"""
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import NamedTuple
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.data.ingest.code_rows import CodeRows
 from hala_hpc.data.readers.adapters import (
@@ -20,7 +24,7 @@ from hala_hpc.data.readers.adapters import (
     find_adapter,
 )
 from hala_hpc.data.readers.records import Record
-from hala_hpc.data.readers.sources import Source
+from hala_hpc.data.readers.sources import Choice, Source, ending, require_hub_id, sources
 
 #: A fenced block of code; one that has no end goes to the end of the text.
 FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
@@ -28,6 +32,8 @@ FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 PEEK_ROWS = 200
 #: Fewer when they are long, in characters.
 PEEK_CHARACTERS = 1_000_000
+#: First and last bytes of a Parquet file.
+PARQUET_MARK = b"PAR1"
 
 
 @dataclass(frozen=True)
@@ -178,3 +184,48 @@ def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool
         return False
     answers = [text for role, text in zip(roles, texts, strict=False) if role == "assistant"]
     return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)
+
+
+def peek(path: str, choice: Choice, shape: Shape) -> Kind | None:
+    """Look into a local path, or at the form of a hub id; the kind of its rows if that shows.
+
+    Raises UserError 66 for what is missing or unreadable, 65 for empty files and rows that fit no
+    adapter.
+    """
+    if not Path(path).exists():
+        require_hub_id(path)
+        return None
+    found = sources(path, choice)
+    if not any(Path(source.where).stat().st_size for source in found):
+        raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)
+    for source in found:
+        with_access(Path(source.where))
+    return peek_rows(path, found, shape)
+
+
+def with_access(file: Path) -> None:
+    """Raise UserError 66 when a file cannot be opened, 65 when it is a torn Parquet file."""
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(4)
+            if ending(file) == ".parquet":
+                opened.seek(-min(4, len(start)), 2)
+                if not start == opened.read(4) == PARQUET_MARK:
+                    raise UserError(
+                        f"data file {file}: is no whole Parquet file; copy it again", BAD_DATA
+                    )
+    except OSError as error:
+        raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
+
+
+def peek_rows(path: str, found: list[Source], shape: Shape) -> Kind | None:
+    """Fit an adapter to the first text file that has rows, and tell their kind.
+
+    Parquet is left to the job: reading it needs libraries that a login node does without.
+    """
+    for source in found:
+        if ending(Path(source.where)) == ".parquet":
+            return None
+        if (adapter := fitted(source, shape)[0]) is not None:
+            return adapter.kind
+    raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)

@@ -1,4 +1,7 @@
-"""Which rows with code a corpus leaves out, as a recipe may say it."""
+"""Which rows with code a corpus leaves out, as a recipe may say it.
+
+Not in `adapt`, which reads rows: every command loads this file for the settings of prepare.
+"""
 
 from typing import Literal
 

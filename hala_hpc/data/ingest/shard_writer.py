@@ -5,15 +5,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.files import finish_with
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, part_name, rejected_name
-from hala_hpc.data.corpus.writer import GROUP_CHARACTERS, CorpusWriter, RejectWriter, hex_texts
+from hala_hpc.data.corpus.writer import (
+    GROUP_CHARACTERS,
+    CorpusWriter,
+    RejectedRow,
+    RejectWriter,
+    hex_texts,
+)
 from hala_hpc.data.ingest.shard_plan import DUPLICATE, Plan, shard_of
 from hala_hpc.data.ingest.spill import Read
-from hala_hpc.data.ingest.spill_writer import rejected_line
 
 #: Bytes of text that all shards hold together before they write.
 HELD_BYTES = 128_000_000
@@ -46,13 +51,12 @@ class Shard:
         self._stack.enter_context(self.rejects)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Give the files their names."""
+        self._stack.close()
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
 
 class Shards:
@@ -80,8 +84,8 @@ class Shards:
             self.add_kept(table.select(self.columns), places[rows])
             bad = np.flatnonzero(mine[rows] & (places[rows] < 0))
             told = rejected_rows(read, table.select(TOLD).take(bad), raws)
-            for unit, (reason, line) in zip(owner[rows][bad].tolist(), told, strict=True):
-                self.shards[unit].rejects.add_line(reason, line)
+            for unit, line in zip(owner[rows][bad].tolist(), told, strict=True):
+                self.shards[unit].rejects.add_line(line)
             at += table.num_rows
             if self.held >= self.limit:
                 self.write_waiting()
@@ -109,25 +113,15 @@ class Shards:
         self._stack.enter_context(self._threads)
         for shard in self.shards.values():
             self._stack.enter_context(shard)
+        finish_with(self._stack, self.close)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            if error is None:
-                # Each waits for the disk: all at once.
-                list(self._threads.map(close, self.shards.values()))
-        finally:
-            self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
-
-def close(shard: Shard) -> None:
-    """Give the files of a shard their names."""
-    shard.__exit__(None, None, None)
+    def close(self) -> None:
+        """Give all files their names. Each waits for the disk: all at once."""
+        list(self._threads.map(Shard.close, self.shards.values()))
 
 
 def write_shards(
@@ -141,11 +135,11 @@ def write_shards(
     shards.write_waiting()
 
 
-def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[tuple[str, str]]:
-    """Reason and line of rows that are not kept; `raws` are those of them that are repeats."""
+def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[str]:
+    """The lines of rows that are not kept; `raws` are those of them that are repeats."""
     for row in table.to_pylist():
         if row["reason"]:
-            yield row["reason"], row["kept"]
+            yield row["kept"]
         else:
             raw = next(raws, CHANGED)
             if raw is CHANGED:
@@ -153,10 +147,8 @@ def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[tuple
                     f"data {read.where}: was changed while it was read; launch the same line again",
                     BAD_DATA,
                 )
-            yield (
-                "duplicate",
-                rejected_line(read.where, row["line"], "duplicate", raw, row["id"]),
-            )
+            repeat = RejectedRow(read.where, row["line"], "duplicate", raw, row["id"].hex())
+            yield repeat.to_json()
 
 
 def hex_ids(column: Any) -> Any:

@@ -6,22 +6,29 @@ be used are in the file as well, without content.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from hala_hpc.core.files import finish_with
 from hala_hpc.data.corpus.reader import Kind
-from hala_hpc.data.ingest.adapt import Shape, take
+from hala_hpc.data.corpus.writer import RejectedRow, json_line, schema_of
+from hala_hpc.data.ingest.adapt import Shape, Taken, take
 from hala_hpc.data.ingest.fast_path import Questions, plain_fields, read_questions
-from hala_hpc.data.ingest.spill_writer import SpillWriter, keep_memory, schema_of_spill
 from hala_hpc.data.ingest.splits import Held, Piece
 from hala_hpc.data.readers.adapters import Adapter, adapters
 from hala_hpc.data.readers.json_lines import Lines, stretches
+from hala_hpc.data.readers.records import Record
 
 #: How many batches of a file are read back at a time, each of a few MB. Columns of more than 32 MB
 #: are memory that glibc takes from the kernel anew each time.
 TABLE_BATCHES = 2
+#: Bytes of text and rows that are held as objects before they are written: a few tens of MB.
+BATCH_BYTES = 4_000_000
+BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True)
@@ -122,3 +129,143 @@ def many_or_one(
         return
     for part, data in stretches(piece):
         yield part, part.line, read_questions(data, fields) if data else None
+
+
+def keep_memory() -> None:
+    """Let Arrow take the memory of its columns from the C library, which keeps what was freed.
+
+    The pool that pyarrow takes by itself gives it back to the kernel at once: half of the time of
+    writing went into getting it again.
+    """
+    import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def schema_of_spill(kind: Kind) -> Any:
+    """The columns of a file of adapted rows."""
+    import pyarrow as pa
+
+    types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
+    types |= {"reason": pa.string(), "kept": pa.string()}
+    return pa.schema([*types.items(), *list(schema_of(kind, {}))[1:]])
+
+
+class SpillWriter:
+    """Streams the rows of one piece into its file; use as a context manager.
+
+    `reasons` counts what was added, good rows under ''. With `keeps_raw` the file holds of good
+    rows also what they were.
+    """
+
+    def __init__(self, path: Path, kind: Kind, keeps_raw: bool) -> None:
+        self.path, self.kind, self.keeps_raw = path, kind, keeps_raw
+        self.schema = schema_of_spill(kind)
+        self.reasons: Counter[str] = Counter()
+        self._stack = ExitStack()
+        self._file: Any = None
+        self._clear()
+
+    def _clear(self) -> None:
+        """Begin a batch."""
+        self.bytes = 0
+        self.lines: list[int] = []
+        self.ids: list[bytes | None] = []
+        self.sizes: list[int] = []
+        self.whys: list[str] = []
+        self.kept: list[str | None] = []
+        self.origins: list[str] = []
+        self.roles: list[str] = []
+        self.texts: list[str | None] = []
+        self.ends = [0]
+
+    def __enter__(self) -> Self:
+        import pyarrow as pa
+
+        self._file = self._stack.enter_context(pa.ipc.new_file(str(self.path), self.schema))
+        finish_with(self._stack, self._write)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
+
+    def add(self, record: Record, taken: Taken) -> None:
+        """Add a row. One that cannot be used is kept as the line that tells of it."""
+        origin, reason, name, size, roles, texts = taken
+        self.reasons[reason] += 1
+        kept = None
+        if not reason:
+            self.roles += roles
+            self.texts += texts
+            if self.keeps_raw:
+                kept = json_line(record.kept)
+        else:
+            row_id = name.hex() if name else None
+            kept = RejectedRow(record.where, record.line, reason, record.kept, row_id).to_json()
+            if self.kind == "pairs":
+                self.texts += [None, None]
+        self.ends.append(len(self.texts))
+        self.lines.append(record.line)
+        self.ids.append(name)
+        self.sizes.append(size)
+        self.whys.append(reason)
+        self.kept.append(kept)
+        self.origins.append(origin)
+        self.bytes += size + (len(kept) if kept else 0)
+        self._added()
+
+    def add_questions(self, line: int, origin: str, questions: Questions) -> None:
+        """Add good rows that stand on lines that follow each other from `line`."""
+        systems, asked, answers = questions.systems, questions.asked, questions.answers
+        at = len(self.texts)
+        for system, *texts in zip(systems, asked, answers, strict=True):
+            if system:
+                self.roles += ("system", "user", "assistant")
+                self.texts += (system, *texts)
+                at += 3
+            else:
+                self.roles += ("user", "assistant")
+                self.texts += texts
+                at += 2
+            self.ends.append(at)
+        count = len(questions.ids)
+        self.lines += range(line, line + count)
+        self.ids += questions.ids
+        self.sizes += questions.sizes
+        self.whys += [""] * count
+        self.kept += [None] * count
+        self.origins += [origin] * count
+        self.bytes += sum(questions.sizes)
+        self.reasons[""] += count
+        self._added()
+
+    def _added(self) -> None:
+        if self.bytes >= BATCH_BYTES or len(self.lines) >= BATCH_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        self._file.write_table(self.table())
+        self._clear()
+
+    def table(self) -> Any:
+        """What was added, as Arrow columns."""
+        import pyarrow as pa
+
+        columns = self.lines, self.ids, self.sizes, self.whys, self.kept, self.origins
+        arrays = [
+            pa.array(values, field.type)
+            for values, field in zip(columns, self.schema, strict=False)
+        ]
+        return pa.Table.from_arrays([*arrays, *self.content()], schema=self.schema)
+
+    def content(self) -> list[Any]:
+        """The columns of the texts."""
+        import pyarrow as pa
+
+        texts = pa.array(self.texts, pa.string())
+        if self.kind == "pairs":
+            return [texts[0::2], texts[1::2]]
+        turns = pa.StructArray.from_arrays(
+            [pa.array(self.roles, pa.string()), texts], names=["role", "content"]
+        )
+        return [pa.ListArray.from_arrays(pa.array(self.ends, pa.int32()), turns)]

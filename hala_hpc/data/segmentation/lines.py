@@ -5,9 +5,8 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+from hala_hpc.data.segmentation.cuts import Range
 from hala_hpc.data.segmentation.spans import Span
-
-Range = tuple[int, int]
 
 # The line ends of `str.splitlines`.
 _ENDS = "\n\r\v\f\x1c-\x1e\x85\u2028\u2029"

@@ -1,16 +1,159 @@
-"""A text as pieces: what a model translates, and what comes back as it is."""
+"""A text as pieces: segments that a model translates, and what comes back as it is."""
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from hala_hpc.data.segmentation.cuts import Range, clause_cuts, parts, sentence_cuts, word_cuts
-from hala_hpc.data.segmentation.lines import lines_of_language
-from hala_hpc.data.segmentation.source import Layout, Segment, Source
-from hala_hpc.data.segmentation.spans import lost_spans, protected_spans
+from hala_hpc.data.segmentation import placeholders
+from hala_hpc.data.segmentation.cuts import (
+    LEVELS,
+    Cuts,
+    Range,
+    clause_cuts,
+    cuts_outside,
+    packed,
+    parts,
+    sentence_cuts,
+    word_cuts,
+)
+from hala_hpc.data.segmentation.lines import has_language, lines_of_language
+from hala_hpc.data.segmentation.spans import Span, protected_spans
 
-__all__ = ["Layout", "Segment", "around_spans", "lay_out", "lost_spans", "smaller"]
-
+_BREAK = re.compile(r"<(?:br\b|hr\b|!--)", re.IGNORECASE)
+_TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][\w:.-]*)")
 _LEADING_MARKS = re.compile(r"[\s,.;:!?)\]|’/،؛؟–—-]*+")
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Language on one line without white space around it, with the spans inside of it."""
+
+    text: str
+    spans: tuple[Span, ...] = ()
+
+    def masked(self) -> str:
+        """What the model reads: a mark such as `[[1]]` in place of each span."""
+        return placeholders.masked(self.text, self._places()) if self.spans else self.text
+
+    def restored(self, answer: str) -> str | None:
+        """The model's answer with the spans back; None if a mark is lost, doubled or invented."""
+        return placeholders.unmasked(answer, self.text, self._places())
+
+    def _places(self) -> list[Range]:
+        """Spans that touch, such as two tags, share a mark: fewer marks are lost less often."""
+        places: list[Range] = []
+        for span in self.spans:
+            if places and places[-1][1] == span.start:
+                places[-1] = (places[-1][0], span.end)
+            else:
+                places.append((span.start, span.end))
+        return places
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The pieces of a text in order: literals, which come back as they are, and segments."""
+
+    pieces: tuple[str | Segment, ...]
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What is to be translated."""
+        return [piece for piece in self.pieces if isinstance(piece, Segment)]
+
+    def join(self, translations: Sequence[str]) -> str:
+        """The text with one translation for each segment, in their order."""
+        assert len(translations) == len(self.segments), "one translation for each segment"
+        left = iter(translations)
+        return "".join(piece if isinstance(piece, str) else next(left) for piece in self.pieces)
+
+
+class Source:
+    """A text and its spans, from which segments are taken by their place."""
+
+    def __init__(self, text: str, spans: Sequence[Span]) -> None:
+        self.text = text
+        self.spans = spans
+        self._starts = [span.start for span in spans]
+
+    def spans_in(self, start: int, end: int) -> Sequence[Span]:
+        """The spans of a place."""
+        return self.spans[bisect_left(self._starts, start) : bisect_left(self._starts, end)]
+
+    def language(self, start: int, end: int) -> Range | None:
+        """The place without white space and tags around it; None if no word is in it."""
+        while True:
+            piece = self.text[start:end]
+            start, end = end - len(piece.lstrip()), start + len(piece.rstrip())
+            spans = self.spans_in(start, end) if start < end else ()
+            if start >= end or not has_language(self.text, spans, (start, end)):
+                return None
+            inner = self._without_tags(start, end, spans)
+            if inner == (start, end):
+                return inner
+            start, end = inner
+
+    def _without_tags(self, start: int, end: int, spans: Sequence[Span]) -> Range:
+        """Without the line break or the pair of tags that encloses the place."""
+        if not spans:
+            return start, end
+        first, last = spans[0], spans[-1]
+        opens = first.start == start and first.kind == "tag"
+        closes = last.end == end and last.kind == "tag"
+        if opens and _BREAK.match(self.text, start):
+            start = first.end
+        elif closes and _BREAK.match(self.text, last.start):
+            end = last.start
+        elif opens and closes and self._are_a_pair(spans):
+            start, end = first.end, last.start
+        return start, end
+
+    def _are_a_pair(self, spans: Sequence[Span]) -> bool:
+        """Whether the first tag is closed by the last one, and not before."""
+        tags = (_TAG.match(self.text, span.start, span.end) for span in spans)
+        names = [(tag["slash"], tag["name"].lower()) if tag else ("", "") for tag in tags]
+        alone = [name for _, name in names].count(names[0][1]) == 2
+        return alone and names[0][0] == "" and names[-1] == ("/", names[0][1])
+
+    def segment(self, start: int, end: int) -> Segment:
+        """The place as a segment, whatever is in it."""
+        spans = self.spans_in(start, end)
+        moved = tuple(Span(span.start - start, span.end - start, span.kind) for span in spans)
+        return Segment(self.text[start:end], moved)
+
+    def cuts(self, level: Cuts) -> list[int]:
+        """Where the text may be cut between its spans."""
+        places = [(span.start, span.end) for span in self.spans]
+        return cuts_outside(self.text, level, places)
+
+    def cut(self, place: Range, fits: Callable[[Segment], bool], level: int = 0) -> list[Range]:
+        """Places that fit, as large as they may be."""
+        segment = self.segment(*place)
+        if fits(segment) or level == len(LEVELS):
+            return [place]
+        inside = Source(segment.text, segment.spans)
+        ranges = packed(
+            parts(len(segment.text), inside.cuts(LEVELS[level])),
+            lambda inner: fits(inside.segment(*inner)),
+        )
+        out = []
+        for start, end in ranges:
+            out += self.cut((place[0] + start, place[0] + end), fits, level + 1)
+        return out
+
+    def layout(self, ranges: Iterable[Range]) -> Layout:
+        """These places as segments where they hold language, and all between as literals."""
+        pieces: list[str | Segment] = []
+        at = 0
+        for rough in ranges:
+            place = self.language(*rough)
+            if place is None:
+                continue
+            pieces += [self.text[at : place[0]], self.segment(*place)]
+            at = place[1]
+        pieces.append(self.text[at:])
+        return Layout(tuple(piece for piece in pieces if piece != ""))
 
 
 def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:

@@ -39,22 +39,6 @@ class Languages:
         self._model: Any = None
         self._known: frozenset[str] = frozenset()
 
-    def guess(self, text: str) -> str:
-        """The language by its ISO 639-1 code (639-3 where it has none), "" when not sure.
-
-        Dialects of Arabic are `ar`; Arabic in Latin letters is no language that it knows.
-        """
-        text = plain(text)
-        found = letters(text)
-        if alone := only_language(found):
-            return alone
-        if len(found) < LEAST_LETTERS:
-            return ""
-        likeliest, certainty = self._shares(text)[0]
-        if certainty < _sure(len(found)) or script_share(found, likeliest) < 0.5:
-            return ""
-        return "ar" if likeliest == "arz" else likeliest
-
     def is_language(self, text: str, code: str) -> bool | None:
         """Whether a text is in a language; None when it is too short or the model is not sure.
 

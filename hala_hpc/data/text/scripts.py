@@ -1,10 +1,16 @@
-"""The letters of a text, and which languages write with them."""
+"""The letters of a text, and which languages write with them.
+
+The table gives each language the script that CLDR's likely subtags (`likelySubtags.xml`) give it;
+Serbian has Latin as well, as it is written in both, and Japanese its three. Codes are those of ISO
+639 in the form of fastText's lid.176, the model of `language`; some that it does not know are told
+by their script alone. A language that is not listed has no script here: the model decides.
+"""
 
 import re
 from functools import cache
 from typing import Any
 
-#: Scripts of a language, by their Unicode names.
+#: Languages by the Unicode names of their scripts.
 _SCRIPTS = {
     "Arabic": "ar arz azb ckb fa ks lrc mzn pnb prs ps sd ug ur",
     "Armenian": "hy",

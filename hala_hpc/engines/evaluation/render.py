@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.engines.evaluation import curve
-from hala_hpc.engines.evaluation.report import Page
-from hala_hpc.engines.evaluation.table import Table
+from hala_hpc.engines.evaluation.report import Curve, Page, Table
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+#: Of the drawing of a curve, in pixels; the margin holds the numbers at the axes.
+WIDTH, HEIGHT, MARGIN = 460, 200, 44
 
 
 def html(page: Page) -> str:
@@ -18,7 +18,22 @@ def html(page: Page) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(page=page, width=curve.WIDTH, height=curve.HEIGHT, margin=curve.MARGIN)
+    return template.render(page=page, path=path, width=WIDTH, height=HEIGHT, margin=MARGIN)
+
+
+def path(curve: Curve) -> str:
+    """The points of a curve as an SVG polyline, e.g. `44,10 90,31.5`."""
+    (first, last), (low, high) = curve.steps, curve.losses
+    return " ".join(
+        f"{MARGIN + (WIDTH - MARGIN - 10) * share(step, first, last):.1f},"
+        f"{10 + (HEIGHT - 40) * (1 - share(loss, low, high)):.1f}"
+        for step, loss in curve.good
+    )
+
+
+def share(value: float, low: float, high: float) -> float:
+    """Where a value lies between two others, from 0 to 1; the middle when they are one."""
+    return (value - low) / (high - low) if high > low else 0.5
 
 
 def markdown(page: Page) -> str:

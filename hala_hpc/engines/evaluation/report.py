@@ -1,17 +1,77 @@
 """What a report shows, made of the summaries of nodes: tables and loss curves, no markup."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from hala_hpc.core.errors import UserError
+from hala_hpc.core.record import Record
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage_registry import find_stage
-from hala_hpc.engines.evaluation.curve import Curve
-from hala_hpc.engines.evaluation.score_tables import score_tables
-from hala_hpc.engines.evaluation.table import DASH, Table, count, details
 
 #: Letters of a commit that tell it from all others.
 COMMIT_LETTERS = 12
+#: Metrics of translation; every other score is a benchmark's.
+TRANSLATION = {"bleu": "BLEU", "chrf++": "chrF++", "rouge_l": "ROUGE-L"}
+#: What stands where a figure is missing.
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A heading, the names of columns, rows of text, and a line below."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+    word_columns: tuple[int, ...] = (0,)
+
+    def words(self, column: int) -> bool:
+        """Whether a column holds words, which stand to the left, and no numbers."""
+        return column in self.word_columns
+
+
+class CurvePoint(Record):
+    """The mean of some steps of a training."""
+
+    step: int
+    """The last of them."""
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The points of one training."""
+
+    name: str
+    points: tuple[CurvePoint, ...]
+
+    @classmethod
+    def of(cls, name: str, points: Sequence[object]) -> Self:
+        """A curve of the figures in the summary of a training."""
+        return cls(name, tuple(CurvePoint.model_validate(point) for point in points))
+
+    @property
+    def good(self) -> list[tuple[float, float]]:
+        """Step and loss of every point that has a finite loss."""
+        known = [(p.step, p.loss) for p in self.points if p.loss is not None]
+        return [(float(step), loss) for step, loss in known if math.isfinite(loss)]
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """First and last step."""
+        steps = [step for step, _ in self.good] or [0.0]
+        return steps[0], steps[-1]
+
+    @property
+    def losses(self) -> tuple[float, float]:
+        """Lowest and highest loss."""
+        losses = [loss for _, loss in self.good] or [0.0]
+        return min(losses), max(losses)
 
 
 @dataclass(frozen=True)
@@ -89,3 +149,76 @@ def made_table(summaries: Sequence[NodeSummary]) -> Table:
     ]
     columns = ["node", "fingerprint", "commit", "versions"]
     return Table("How it was made", columns, rows, "", (0, 1, 2, 3))
+
+
+def score_tables(summary: NodeSummary) -> list[Table]:
+    """Translation and benchmark scores of one evaluation, a column for each model."""
+    by_label = details(summary).get("scores")
+    if not isinstance(by_label, dict):
+        return []
+    names = list(dict.fromkeys(name for scores in by_label.values() for name in scores))
+    node = summary.node
+    spoken = [name for name in names if name in TRANSLATION]
+    asked = [name for name in names if name not in TRANSLATION]
+    return [
+        scores_of(f"Translation ({node})", summary, spoken),
+        scores_of(f"Benchmarks ({node})", summary, asked),
+    ]
+
+
+def scores_of(title: str, summary: NodeSummary, names: Sequence[str]) -> Table:
+    """Scores side by side; from the second model on with the difference to the first."""
+    found = details(summary)
+    labels = list(found["scores"])
+    rows = []
+    for name in names:
+        values = [found["scores"][label].get(name) for label in labels]
+        errors = [found.get("errors", {}).get(label, {}).get(name) for label in labels]
+        cells = [
+            score(value, error, None if column == 0 else values[0])
+            for column, (value, error) in enumerate(zip(values, errors, strict=True))
+        ]
+        samples = found.get("samples", {}).get(labels[0], {})
+        size = samples.get(name, samples.get(name.partition("/")[0]))
+        rows.append([TRANSLATION.get(name, name), *cells, count(size)])
+    return Table(title, ["score", *labels, "samples"], rows, signatures(found, names))
+
+
+def score(value: float | None, error: float | None, first: float | None) -> str:
+    """A score, its standard error, and how much it is above the first model's."""
+    if value is None:
+        return DASH
+    text = decimals(value)
+    if error is not None:
+        text += f" ± {decimals(error)}"
+    if first is not None:
+        # As many digits as the scores: benchmarks count from 0 to 1, translation to 100.
+        text += f" ({'+' if value >= first else '−'}{decimals(abs(value - first))})"
+    return text
+
+
+def decimals(value: float) -> str:
+    """Two digits for scores up to 100, four for those up to 1."""
+    return f"{value:.4f}" if abs(value) <= 1 else f"{value:.2f}"
+
+
+def signatures(found: dict[str, Any], names: Iterable[str]) -> str:
+    """How the scores were made, each once."""
+    by_label = found.get("signatures", {})
+    texts = [f"{n}: {s[n]}" for s in by_label.values() for n in names if n in s]
+    return "; ".join(dict.fromkeys(texts))
+
+
+def details(summary: NodeSummary) -> dict[str, Any]:
+    """The stage's own part of a summary: its figures."""
+    return summary.details if isinstance(summary.details, dict) else {}
+
+
+def count(value: float | None) -> str:
+    """A number with separators; a dash for none."""
+    return DASH if value is None else f"{value:,.0f}"
+
+
+def format_megabytes(size: int) -> str:
+    """A size in MB."""
+    return f"{size / 1e6:,.2f} MB"

@@ -166,8 +166,8 @@ class UnitPieces:
     def remove(self) -> None:
         """Remove the pieces of a unit that is committed, this attempt's and those it took up.
 
-        Also what kills left unfinished. Pieces of others stay: an attempt that was taken for dead must not take them from the one
-        that has its place. The gate removes what is left.
+        Also what kills left unfinished. Pieces of others stay: an attempt that was taken for dead
+        must not take them from the one that has its place. The gate removes what is left.
         """
         for path in (*self._pieces, *self._damaged, *self.folder.glob(".piece-*.tmp")):
             path.unlink(missing_ok=True)

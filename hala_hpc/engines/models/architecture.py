@@ -1,8 +1,8 @@
-"""How much a training step computes, and how much of a GPU that is (MFU).
+"""What the layers of a model keep and compute: states for each row, FLOPs of a token.
 
-Model FLOPs utilization as defined by Chowdhery et al. 2022 (PaLM, appendix B): 6 FLOPs for each
-weight and token of forward and backward pass, and 12 for each layer, channel and token attended.
-What is computed twice (gradient checkpointing) does not count.
+FLOPs are those of model FLOPs utilization (MFU) as defined by Chowdhery et al. 2022 (PaLM,
+appendix B): 6 for each weight and token of forward and backward pass, and 12 for each layer,
+channel and token attended. What is computed twice (gradient checkpointing) does not count.
 """
 
 from math import prod
@@ -12,8 +12,16 @@ from typing import Any
 from hala_hpc.core.files import read_json
 from hala_hpc.engines.models.tensors import tensor_headers
 
+#: Kinds of layers, as transformers names them, that keep a state for each row.
+STATE_LAYERS = ("conv", "mamba", "linear_attention", "recurrent")
 #: Kinds of layers that attend, as transformers names them in `layer_types`.
 ATTENDING = ("full_attention", "sliding_attention")
+
+
+def has_row_states(config: Any) -> bool:
+    """Whether layers of a model keep a state for each row, as convolutions and Mamba do."""
+    kinds = getattr(config, "layer_types", None) or []
+    return any(kind in STATE_LAYERS for kind in kinds)
 
 
 def flops_per_token(model: Path, mean_tokens: float) -> float:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.files import read_json
 from hala_hpc.engines.models.files import TensorHeader
 from hala_hpc.engines.models.tensors import tensor_headers
 
@@ -51,6 +52,26 @@ def require_same_shapes(base: Path, other: Path) -> None:
 def shape_of(headers: dict[str, TensorHeader], name: str) -> str:
     """Shape of a tensor in words, e.g. `[64, 128]` or `absent`."""
     return str(list(headers[name].shape)) if name in headers else "absent"
+
+
+def require_same_words(one: Path, other: Path) -> None:
+    """Raise UserError 65 when the tokenizers of two models give a token different numbers."""
+    first, second = vocabulary(one), vocabulary(other)
+    if first is None or second is None:
+        return
+    for word in first.keys() & second.keys():
+        if first[word] != second[word]:
+            raise UserError(
+                f"the tokenizers differ: token {word!r} is number {first[word]} in {one}, but "
+                f"{second[word]} in {other}; such models cannot be merged",
+                BAD_DATA,
+            )
+
+
+def vocabulary(folder: Path) -> dict[str, int] | None:
+    """Numbers of tokens as tokenizer.json has them; None where it is absent or of another kind."""
+    words = (read_json(folder / "tokenizer.json") or {}).get("model", {}).get("vocab")
+    return words if isinstance(words, dict) else None
 
 
 def dtype_of(folder: Path) -> str:

@@ -10,15 +10,23 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from hala_hpc.engines.models.disk_lock import Lock
-from hala_hpc.engines.models.verified_copy import files_in, is_whole, make_copy
+from pydantic import ConfigDict
+
+from hala_hpc.core.errors import BadNode
+from hala_hpc.core.record import Record
 
 #: Rounds between those who want to read a copy and those who want to make one.
 TRIES = 20
+BLOCK_BYTES = 2**24
+#: Files that are copied at once: one stream alone is slow on large file systems.
+COPIERS = 4
+#: Share of the disk that stays free beside a copy.
+SPARE_SHARE = 0.05
 
 
 class LocalWeights:
@@ -74,12 +82,7 @@ class LocalWeights:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Say that the copies are read no more, and remove those that nobody reads."""
         for lock in self.held:
             lock.leave()
@@ -111,3 +114,118 @@ def key_of(source: Path) -> str:
         seen = (source / name).stat()
         facts.append(f"{name} {seen.st_size} {seen.st_mtime_ns}")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+class CopyMarker(Record):
+    """The marker of a copy: size and SHA-256 of each file, by its name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, tuple[int, str]]
+
+    @property
+    def files(self) -> dict[str, tuple[int, str]]:
+        """Size and SHA-256 by name."""
+        return self.__pydantic_extra__
+
+
+def files_in(source: Path) -> Iterator[Path]:
+    """The files of a model, through links, as paths inside of it."""
+    return (path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file())
+
+
+def is_whole(home: Path) -> bool:
+    """Whether a copy was finished, and all its files have their sizes."""
+    marker = CopyMarker.read_if_sound(home.parent.with_suffix(".json"))
+    return marker is not None and all(
+        (home / name).is_file() and (home / name).stat().st_size == size
+        for name, (size, _) in marker.files.items()
+    )
+
+
+def make_copy(source: Path, home: Path) -> None:
+    """Copy a model, read it back, and mark it. Raises OSError where there is no room."""
+    began = time.monotonic()
+    mark = home.parent.with_suffix(".json")
+    mark.unlink(missing_ok=True)
+    shutil.rmtree(home.parent, ignore_errors=True)
+    names = list(files_in(source))
+    if not names:
+        raise OSError("it holds no files")
+    size = sum((source / name).stat().st_size for name in names)
+    disk = shutil.disk_usage(home.parent.parent)
+    if size > disk.free - SPARE_SHARE * disk.total:
+        raise OSError(f"it has {size / 2**30:.1f} GB, and {home.parent.parent} has no room for it")
+    try:
+        with ThreadPoolExecutor(COPIERS) as pool:
+            copies = pool.map(lambda name: copy_file(source / name, home / name), names)
+            facts = dict(zip(map(str, names), copies, strict=True))
+        require_same(home, facts)
+    except BaseException:
+        shutil.rmtree(home.parent, ignore_errors=True)
+        raise
+    CopyMarker.model_validate(facts).write(mark)
+    took_s = time.monotonic() - began
+    print(f"copied {len(names)} files, {size} bytes, to {home} in {took_s:.1f} s", flush=True)
+
+
+def copy_file(source: Path, target: Path) -> tuple[int, str]:
+    """Copy a file to the disk itself; its size and the SHA-256 of what was read."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with source.open("rb") as read, target.open("wb") as written:
+        while block := read.read(BLOCK_BYTES):
+            digest.update(block)
+            size += written.write(block)
+        written.flush()
+        os.fsync(written.fileno())
+        # So that it is read back from the disk and not from memory.
+        os.posix_fadvise(written.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return size, digest.hexdigest()
+
+
+def read_file(path: Path) -> tuple[int, str]:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return file.tell(), digest
+
+
+def require_same(home: Path, facts: dict[str, tuple[int, str]]) -> None:
+    """Raise BadNode where a copy reads otherwise than it was written."""
+    with ThreadPoolExecutor(COPIERS) as pool:
+        found = dict(zip(facts, pool.map(lambda name: read_file(home / name), facts), strict=True))
+    for name, expected in facts.items():
+        if found[name] != expected:
+            node = os.environ.get("HALA_NODE", "this machine")
+            raise BadNode(f"node {node}: {home / name} is not what was written there", nodes=[node])
+
+
+class Lock:
+    """A lock file that may be removed by who holds it alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.descriptor = path, -1
+
+    def take(self, how: int) -> bool:
+        """Take the lock; False where somebody else holds it and `how` does not wait."""
+        while True:
+            self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(self.descriptor, how)
+            except BlockingIOError:
+                self.leave()
+                return False
+            if self._is_its_file():
+                return True
+            # It was removed while this process waited for it.
+            self.leave()
+
+    def _is_its_file(self) -> bool:
+        try:
+            return self.path.stat().st_ino == os.fstat(self.descriptor).st_ino
+        except FileNotFoundError:
+            return False
+
+    def leave(self) -> None:
+        """Give it back."""
+        os.close(self.descriptor)

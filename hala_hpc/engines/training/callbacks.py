@@ -1,19 +1,17 @@
-"""What is done between the steps of a training: stop, save, tell, and refuse a broken loss."""
+"""What is done between the steps of a training: stop, save, tell, and refuse what is broken."""
 
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import checkpoints
 from hala_hpc.engines.training.collectives import any_rank
-from hala_hpc.engines.training.running_engine import require_engine
-from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.universal_checkpoint import is_universal, part_step_counters
-from hala_hpc.engines.training.watchdog import StepWatchdog
 
 #: Saving and a step must fit into the time that is left; what else a job does at its end.
 LEAVING_S = 10.0
@@ -25,26 +23,24 @@ JUMP_DEVIATIONS = 4.0
 JUMP_SHARE = 0.1
 
 
-def make_watch(training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock) -> Any:
-    """A callback for the trainer (its class is made here: the base of it is heavy to import).
-
-    Its `trainer` and `start` (the checkpoint, or None) are set before the training begins.
-    """
+def as_callback(watch: type) -> Any:
+    """A class like `watch` that transformers takes as a callback: that base is heavy to import."""
     from transformers import TrainerCallback
 
-    return type("TrainingWatch", (Watch, TrainerCallback), {})(training, out, pulse, saving)
+    return type(watch.__name__, (watch, TrainerCallback), {})
 
 
-class Watch:
-    """A callback of the trainer; its calls are made on every rank at the same steps."""
+class TrainingWatch:
+    """A callback of the trainer; its calls are made on every rank at the same steps.
+
+    `trainer` is set before the training begins.
+    """
 
     trainer: Any = None
-    start: Path | None = None
 
-    def __init__(
-        self, training: Training, out: Out, pulse: StepWatchdog, saving: SavingClock
-    ) -> None:
-        self.training, self.out, self.pulse, self.saving = training, out, pulse, saving
+    def __init__(self, attempt: Attempt) -> None:
+        self.training, self.out, self.start = attempt.training, attempt.out, attempt.start
+        self.pulse, self.saving = attempt.pulse, attempt.saving
         self.stepped = time.monotonic()
         self.step_s = 0.0
         self.before: list[float] = []
@@ -137,3 +133,85 @@ def jump(before: list[float], after: list[float]) -> float:
     if now - mean <= max(JUMP_DEVIATIONS * spread, JUMP_SHARE * abs(mean)):
         return 0.0
     return round(now / mean - 1, 4)
+
+
+@dataclass(frozen=True)
+class TrainingEngine:
+    """What trains: which engine, how it cuts up the batch, and how it computes."""
+
+    engine: str
+    """deepspeed or torch."""
+    zero_stage: int
+    """0 where torch trains alone."""
+    micro_batch_size: int
+    accumulation: int
+    ranks: int
+    bfloat16: bool
+    gradient_clipping: float
+
+    @property
+    def name(self) -> str:
+        """`torch` or `deepspeed zero-2`."""
+        return f"deepspeed zero-{self.zero_stage}" if self.engine == "deepspeed" else "torch"
+
+
+def running_engine(trainer: Any) -> TrainingEngine:
+    """The engine as it tells itself; to be asked once the training has begun."""
+    engine = trainer.deepspeed
+    if engine is not None:
+        return TrainingEngine(
+            engine="deepspeed",
+            zero_stage=engine.zero_optimization_stage(),
+            micro_batch_size=engine.train_micro_batch_size_per_gpu(),
+            accumulation=engine.gradient_accumulation_steps(),
+            ranks=engine.dp_world_size,
+            bfloat16=engine.bfloat16_enabled(),
+            gradient_clipping=float(engine.gradient_clipping()),
+        )
+    from torch import distributed
+
+    arguments = trainer.args
+    return TrainingEngine(
+        engine="torch",
+        zero_stage=0,
+        micro_batch_size=arguments.per_device_train_batch_size,
+        accumulation=arguments.gradient_accumulation_steps,
+        ranks=distributed.get_world_size() if distributed.is_initialized() else 1,
+        bfloat16=trainer.accelerator.mixed_precision == "bf16",
+        gradient_clipping=float(arguments.max_grad_norm),
+    )
+
+
+def asked_engine(training: Training, out: Out) -> TrainingEngine:
+    """The same as the settings ask for it."""
+    settings = training.settings
+    micro = settings.micro_rows(out.world_size)
+    return TrainingEngine(
+        engine="deepspeed" if settings.zero_stage else "torch",
+        zero_stage=settings.zero_stage,
+        micro_batch_size=micro,
+        accumulation=settings.global_batch_size // (micro * out.world_size),
+        ranks=out.world_size,
+        bfloat16=training.dtype == "bfloat16",
+        gradient_clipping=float(settings.max_grad_norm),
+    )
+
+
+def require_engine(trainer: Any, training: Training, out: Out) -> None:
+    """Raise UserError (70) that names every difference between what runs and what was asked for.
+
+    accelerate can leave DeepSpeed out without a word, and a key of a configuration that nobody
+    reads is ignored in silence: so the engine itself is asked.
+    """
+    runs, asked = vars(running_engine(trainer)), vars(asked_engine(training, out))
+    wrong = [
+        f"{name}={runs[name]!r} instead of {asked[name]!r}"
+        for name in asked
+        if runs[name] != asked[name]
+    ]
+    if wrong:
+        raise UserError(
+            "another engine runs than was asked for: " + ", ".join(wrong) + "; look for variables "
+            "ACCELERATE_* and for other versions of accelerate and deepspeed",
+            INTERNAL,
+        )

@@ -1,16 +1,19 @@
-"""The token files of a training, mapped into memory, and how their rows make batches."""
+"""The token files of a training, the order in which their rows are learnt, and their batches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.engines.training.batch_order import GlobalBatchOrder
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
+from hala_hpc.engines.training.tokens.packing import packed_batch
+
+#: Global batches among which rows of like length find each other. More fill better and mix less.
+MIXED_BATCHES = 50
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,68 @@ def load(folder: Path) -> TrainingData:
     return TrainingData(train, held_out, facts)
 
 
+def joined(parts: list[Path]) -> Any | None:
+    """One `datasets.Dataset` of several Arrow files, None of none; rows come as numpy arrays."""
+    from datasets import Dataset, concatenate_datasets
+
+    if not parts:
+        return None
+    files = [Dataset.from_file(str(part)) for part in parts]
+    return concatenate_datasets(files).with_format("numpy")
+
+
+class GlobalBatchOrder:
+    """Numbers of rows for one epoch after another, a whole number of global batches each.
+
+    It depends on seed, epoch and the rows of a global batch alone. The trainer cuts each global
+    batch into micro batches of consecutive rows and deals these out to the ranks in turn, so that
+    one rank more or less changes nothing of what a step learns.
+
+    `lengths` are tokens of each row. Every row comes once an epoch; what the last global batch
+    lacks is filled up with the first rows of the same epoch. Within a global batch the longest rows
+    come first, which changes no gradient and makes rows of one micro batch alike. `by_length` also
+    puts rows of like length into one global batch, out of so many batches as `MIXED_BATCHES` says
+    (as the length-grouped sampler of transformers does); the batches come in a random order then,
+    the one with the longest row first, so that a lack of memory shows at once.
+    """
+
+    def __init__(self, lengths: Any, batch_rows: int, seed: int, by_length: bool) -> None:
+        self.lengths, self.batch_rows, self.seed = lengths, batch_rows, seed
+        self.by_length = by_length
+        self.batches = -(-len(lengths) // batch_rows)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch, from 0, is iterated next."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_rows
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.rows_of(self.epoch).tolist()
+
+    def rows_of(self, epoch: int) -> Any:
+        """Numbers of the rows of an epoch, as a numpy array of `len(self)`."""
+        import numpy as np
+
+        chance = np.random.default_rng([self.seed % 2**63, epoch])
+        rows: Any = np.resize(chance.permutation(len(self.lengths)), len(self))
+        if self.by_length:
+            mixed = MIXED_BATCHES * self.batch_rows
+            for first in range(0, len(rows), mixed):
+                rows[first : first + mixed] = self._longest_first(rows[first : first + mixed])
+        batches = rows.reshape(self.batches, self.batch_rows)
+        if self.by_length:
+            batches = batches[chance.permutation(self.batches)]
+            longest = int(self.lengths[batches].max(axis=1).argmax())
+            batches[[0, longest]] = batches[[longest, 0]]
+        return np.concatenate([self._longest_first(batch) for batch in batches])
+
+    def _longest_first(self, rows: Any) -> Any:
+        return rows[(-self.lengths[rows]).argsort(kind="stable")]
+
+
 def order_of(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder:
     """The order in which a training learns the sequences.
 
@@ -83,16 +148,6 @@ def rows_reached(data: TrainingData, order: GlobalBatchOrder, steps: int) -> int
     if steps < order.batches:
         rows = rows[np.unique(order.rows_of(0)[: steps * order.batch_rows])]
     return int(rows.sum())
-
-
-def joined(parts: list[Path]) -> Any | None:
-    """One `datasets.Dataset` of several Arrow files, None of none; rows come as numpy arrays."""
-    from datasets import Dataset, concatenate_datasets
-
-    if not parts:
-        return None
-    files = [Dataset.from_file(str(part)) for part in parts]
-    return concatenate_datasets(files).with_format("numpy")
 
 
 def pad_token(tokenizer: Any) -> int:
@@ -122,33 +177,3 @@ def make_collator(pad_token_id: int, one_line: bool) -> Callable[[list[Any]], di
         return batch
 
     return collate
-
-
-def packed_batch(rows: list[Any], filler: int) -> dict[str, Any]:
-    """Packed sequences as the lines of one batch.
-
-    Positions begin anew with every example, from which transformers (`find_packed_sequence_indices`
-    in masking_utils) makes the mask that keeps examples apart; there must be no `attention_mask`
-    then. `seq_idx` tells the same to kernels of convolutions. The first token of an example is
-    not learnt: what stands before it is another example. Padding is as one more example.
-    """
-    import torch
-    from torch.nn.functional import pad
-
-    width = max(len(row["input_ids"]) for row in rows)
-    lines = []
-    for row in rows:
-        padding = width - len(row["input_ids"])
-        sizes = torch.as_tensor([*row["seq_lengths"], padding])
-        starts = sizes.cumsum(0) - sizes
-        labels = pad(torch.as_tensor(row["labels"]), (0, padding), value=NOT_LEARNT)
-        labels[starts[starts < width]] = NOT_LEARNT
-        lines.append(
-            {
-                "input_ids": pad(torch.as_tensor(row["input_ids"]), (0, padding), value=filler),
-                "labels": labels,
-                "position_ids": torch.arange(width) - starts.repeat_interleave(sizes),
-                "seq_idx": torch.arange(len(sizes)).repeat_interleave(sizes).int(),
-            }
-        )
-    return {name: torch.stack([line[name] for line in lines]) for name in lines[0]}

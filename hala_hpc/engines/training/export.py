@@ -1,25 +1,20 @@
-"""What a training leaves: the model folder, and the figures beside it."""
+"""What a training leaves: the folder of the model, with its card."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.record import Record
+from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.evaluation.curve import CurvePoint
-from hala_hpc.engines.models.carry_over import carry_config, copy_tokenizer
+from hala_hpc.core.versions import versions
+from hala_hpc.engines.models.files import carry_config, copy_tokenizer
+from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.lora import merged
-from hala_hpc.engines.training.metrics import (
-    METRICS,
-    HeldOutPoint,
-    LossJump,
-    curve,
-    held_out_curve,
-    loss_jumps,
-)
-from hala_hpc.engines.training.metrics_file import METRICS_FILE, read_metrics
-from hala_hpc.engines.training.running_engine import running_engine
+from hala_hpc.engines.training.metrics import METRICS
 from hala_hpc.engines.training.training_run import Training
+
+CARD_FILE = "README.md"
 
 
 def save_model(trainer: Any, training: Training, out: Out) -> None:
@@ -31,9 +26,9 @@ def save_model(trainer: Any, training: Training, out: Out) -> None:
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if out.rank != 0:
         return
-    weights = merged(weights, training.settings)
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     if training.settings.lora_rank:
+        weights = merged(weights, model)
         model = model.get_base_model()
     tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
     dtype = getattr(torch, training.dtype)
@@ -54,49 +49,77 @@ def write_generation_config(model: Any, folder: Path) -> None:
         model.generation_config.save_pretrained(folder)
 
 
-class TrainingFigures(Record):
-    """`training.json` beside a trained model: what the training did."""
+def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:
+    """Write the card. The signature in it (settings, versions) tells how to make it again."""
+    from huggingface_hub import ModelCard
 
-    steps: int
-    epochs: float = 0.0
-    tokens_trained: int
-    engine: str = ""
-    """The engine that really ran, e.g. `deepspeed zero-2`."""
-    ranks: int = 1
-    micro_batch_size: int = 1
-    accumulation: int = 1
-    dtype: str = ""
-    loss_first: float | None = None
-    loss_last: float | None = None
-    curve: tuple[CurvePoint, ...] = ()
-    held_out_curve: tuple[HeldOutPoint, ...] = ()
-    loss_jumps: tuple[LossJump, ...] = ()
-    savings: int = 0
-    """Checkpoints that the last attempt saved."""
-    save_s: float | None = None
-    """What the last one took; None if none was saved."""
-    save_every_s: float | None = None
-    """Time between two; None if they are saved by steps alone."""
+    base = base_of(training)
+    lines = [
+        f"# {base if is_hub_id(base) else Path(base).name.removeprefix('@')}, fine-tuned",
+        "",
+        f"Fine-tuned from `{base}` with hala_hpc.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name.replace('_', ' ')} | {value} |" for name, value in simple_figures(figures)),
+        "",
+        "## Signature",
+        "",
+        "```json",
+        json.dumps(signature(training), indent=1, ensure_ascii=False, sort_keys=True),
+        "```",
+        "",
+    ]
+    header = card_data(base, training.model / CARD_FILE).to_yaml()
+    ModelCard("\n".join(["---", header, "---", *lines])).save(folder / CARD_FILE)
 
 
-def figures(trainer: Any, training: Training) -> TrainingFigures:
-    """What the training did: steps, tokens, the curves, and which engine really ran. Rank 0's."""
-    state, engine = trainer.state, running_engine(trainer)
-    metrics = read_metrics(training.kept / METRICS / METRICS_FILE)
-    points = curve(metrics, training.settings.logging_steps)
-    return TrainingFigures(
-        steps=state.global_step,
-        epochs=round(state.epoch or 0.0, 4),
-        tokens_trained=max(line.tokens or 0 for line in metrics),
-        engine=engine.name,
-        ranks=engine.ranks,
-        micro_batch_size=engine.micro_batch_size,
-        accumulation=engine.accumulation,
-        dtype=training.dtype,
-        loss_first=points[0].loss,
-        loss_last=points[-1].loss,
-        curve=tuple(points),
-        held_out_curve=tuple(held_out_curve(metrics)),
-        loss_jumps=tuple(loss_jumps(metrics)),
-        **trainer.saving.figures(),
+def base_of(training: Training) -> str:
+    """The model that was trained, as the settings name it."""
+    return str(training.settings.model_dump().get("model", training.model))
+
+
+def card_data(base: str, base_card: Path) -> Any:
+    """Metadata of the card, a `ModelCardData`: license and languages as the base states them.
+
+    `base_model` is an id of the hub: the base, or where that is a folder or a node, the model that
+    the base names as its own. Left out where nothing is known.
+    """
+    from huggingface_hub import ModelCardData
+
+    stated = stated_data(base_card)
+    return ModelCardData(
+        base_model=base if is_hub_id(base) else stated.get("base_model"),
+        language=stated.get("language"),
+        library_name="transformers",
+        license=stated.get("license"),
+        license_name=stated.get("license_name"),
+        license_link=stated.get("license_link"),
+        pipeline_tag="text-generation",
+        tags=["sft", "hala_hpc"],
     )
+
+
+def stated_data(card: Path) -> Any:
+    """Metadata of a card, a `ModelCardData`; empty where there is no card or a damaged one."""
+    import yaml
+    from huggingface_hub import ModelCard, ModelCardData
+
+    if not card.is_file():
+        return ModelCardData()
+    try:
+        return ModelCard.load(card, ignore_metadata_errors=True).data
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        # Written by others, and no part of the model: a card with faults stops no training.
+        return ModelCardData()
+
+
+def simple_figures(figures: TrainingFigures) -> list[tuple[str, object]]:
+    """Those figures that fit into a table."""
+    values = figures.to_values().items()
+    return [(name, value) for name, value in values if not isinstance(value, list | dict)]
+
+
+def signature(training: Training) -> dict[str, Any]:
+    """Settings that change the result, and versions of what trained it."""
+    return {"settings": training.settings.result_half(), "versions": versions()}

@@ -8,7 +8,9 @@ from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.settings import TrainingSettings
 
+#: What peft puts before the names of the weights, and what it calls the matrices that are trained.
 PREFIX = "base_model.model."
+ADAPTER = "default"
 #: Names that transformers gives to tables in which tokens or places are looked up.
 EMBEDDING = re.compile(r"(embed_tokens|embed_positions|word_embeddings|tok_embeddings|wte|wpe)$")
 HEAD = "lm_head"
@@ -61,24 +63,27 @@ def low_rank_config(settings: TrainingSettings) -> Any:
     )
 
 
-def merged(weights: dict[str, Any], settings: TrainingSettings) -> dict[str, Any]:
+def merged(weights: dict[str, Any], model: Any) -> dict[str, Any]:
     """The weights of the plain model: W + alpha / rank * B A, added in float32.
 
-    `weights` is the state of the peft model, whole (gathered from all ranks).
+    `weights` is the state of the peft model `model`, whole (gathered from all ranks). Not by peft's
+    `merge_and_unload`: it adds to the weights inside the model, which ZeRO-3 has cut up over the
+    ranks, and a second model would have to be built to hold the gathered ones. What more peft
+    can train is refused before: `low_rank_faults` names targets for which this sum is not all.
     """
-    if not settings.lora_rank:
-        return weights
-    scale = settings.lora_alpha / settings.lora_rank
     plain = {}
     for name, tensor in weights.items():
         if ".lora_" in name:
             continue
         stem = name.removesuffix(".base_layer.weight")
+        whole = tensor
         if stem != name:
-            down = weights[f"{stem}.lora_A.default.weight"].float()
-            up = weights[f"{stem}.lora_B.default.weight"].float()
-            whole = (tensor.float() + scale * (up @ down)).to(tensor.dtype)
-        else:
-            whole = tensor
+            layer = model.get_submodule(stem)
+            down = weights[f"{stem}.lora_A.{ADAPTER}.weight"].float()
+            up = weights[f"{stem}.lora_B.{ADAPTER}.weight"].float()
+            learnt = layer.scaling[ADAPTER] * (up @ down)
+            # GPT-2 keeps its matrices the other way round.
+            learnt = learnt.T if layer.fan_in_fan_out else learnt
+            whole = (tensor.float() + learnt).to(tensor.dtype)
         plain[name.removeprefix(PREFIX).replace(".base_layer.", ".")] = whole
     return plain

@@ -1,23 +1,109 @@
-"""Tells rank 0's metrics file what every step of a training was like."""
+"""Figures of every step while a model is trained: a file of JSON lines, and TensorBoard's.
+
+`metrics.jsonl` has a line for each step: loss, learning rate, gradient norm, tokens/s, share of
+the GPU's peak (MFU), seconds, memory. After a stop both files go on at the step of the checkpoint.
+"""
 
 import resource
 import time
-from statistics import fmean
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from hala_hpc.core.files import whole_file
 from hala_hpc.core.record import Record
 from hala_hpc.core.stage import Out
-from hala_hpc.engines.evaluation.curve import CurvePoint
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
-from hala_hpc.engines.training.batch_order import GlobalBatchOrder
-from hala_hpc.engines.training.metrics_file import MetricsFile, StepFigures
+from hala_hpc.engines.training.dataset import GlobalBatchOrder
 from hala_hpc.engines.training.training_run import Training
 
+METRICS_FILE = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+#: Seconds after which TensorBoard's file is brought up to date.
+FLUSH_S = 20
 #: Folder inside `kept`, and later in the model folder.
 METRICS = "metrics"
 #: Weight of the newest step in the mean from which the time left is told.
 NEWEST = 0.1
+
+
+class StepFigures(Record):
+    """One line of `metrics.jsonl`: a step, or a look at the held-out rows after it."""
+
+    cure: ClassVar[str] = "remove the line; it is a figure for people only"
+
+    step: int
+    held_out_loss: float | None = None
+    loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    epoch: float | None = None
+    tokens: int | None = None
+    """Of all steps so far."""
+    tokens_per_s: float | None = None
+    mfu: float | None = None
+    """Share of the peak of all GPUs; None if their peak is unknown."""
+    step_s: float | None = None
+    memory_gb: float | None = None
+    loss_jump: float | None = None
+    """By what share the loss rose after a resume."""
+    time: float | None = None
+    """Seconds since the epoch."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unknown(
+        self, serialize: SerializerFunctionWrapHandler
+    ) -> dict[str, int | float]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class MetricsFile:
+    """Writes the figures of one training; rank 0 alone has one.
+
+    `folder` outlives the attempt; lines of steps after `step`, which will be done again, are cut.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboardX import SummaryWriter  # type: ignore[import-untyped]
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / METRICS_FILE
+        cut_after(self.path, step)
+        self._lines = self.path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(
+            str(folder / TENSORBOARD), purge_step=step + 1 if step else None, flush_secs=FLUSH_S
+        )
+
+    def write(self, figures: StepFigures) -> None:
+        """Write the figures of a step."""
+        self._lines.write(f"{figures.line()}\n")
+        self._lines.flush()
+        for name, value in figures.to_values().items():
+            if name not in ("step", "time"):
+                self._board.add_scalar(f"train/{name}", value, figures.step)
+
+    def close(self) -> None:
+        """Finish both files."""
+        self._lines.close()
+        self._board.close()
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Leave the lines of steps up to `step`; a line that a kill cut short goes as well."""
+    if not path.exists():
+        return
+    kept = [f"{line.line()}\n" for line in read_metrics(path) if line.step <= step]
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")
+
+
+def read_metrics(path: Path) -> list[StepFigures]:
+    """The figures of every step; a last line that is cut short is left out."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    # What stands behind the last line break is not whole.
+    return [StepFigures.from_json(line, path) for line in lines[:-1]]
 
 
 class TokenCount:
@@ -42,15 +128,11 @@ class TokenCount:
         return sum(self.of_step(number) for number in range(1, step + 1))
 
 
-def make_metrics_watch(training: Training, order: GlobalBatchOrder, out: Out) -> Any:
-    """A callback for the trainer that writes the metrics of every logged step."""
-    from transformers import TrainerCallback
-
-    return type("MetricsWatch", (MetricsWatch, TrainerCallback), {})(training, order, out)
-
-
 class MetricsWatch:
-    """A callback of the trainer. Its calls are made on all ranks; rank 0 alone writes."""
+    """A callback of the trainer that writes the metrics of every logged step.
+
+    Its calls are made on all ranks; rank 0 alone writes.
+    """
 
     file: MetricsFile | None = None
 
@@ -125,62 +207,3 @@ def memory_gb() -> float:
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated()) / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
-class HeldOutPoint(Record):
-    """The loss on the held-out rows after a step."""
-
-    step: int
-    loss: float
-
-
-class LossJump(Record):
-    """A rise of the loss after a resume."""
-
-    step: int
-    rise: float
-    """As a share of the loss before."""
-
-
-def curve(metrics: list[StepFigures], every: int) -> list[CurvePoint]:
-    """The loss curve: the first step, then means over `every` steps; a last point has the rest."""
-    points: list[CurvePoint] = []
-    window: list[StepFigures] = []
-    for line in metrics:
-        if line.loss is None:
-            continue
-        window.append(line)
-        if line.step % every == 0 or line.step == 1:
-            points.append(mean_of(window))
-            window = []
-    return [*points, mean_of(window)] if window else points
-
-
-def held_out_curve(metrics: list[StepFigures]) -> list[HeldOutPoint]:
-    """Loss on the held-out rows by step."""
-    return [
-        HeldOutPoint(step=line.step, loss=round(line.held_out_loss, 5))
-        for line in metrics
-        if line.held_out_loss is not None
-    ]
-
-
-def loss_jumps(metrics: list[StepFigures]) -> list[LossJump]:
-    """Where the loss jumped after a resume."""
-    return [
-        LossJump(step=line.step, rise=line.loss_jump)
-        for line in metrics
-        if line.loss_jump is not None
-    ]
-
-
-def mean_of(lines: list[StepFigures]) -> CurvePoint:
-    """One point of the curve for some steps."""
-    last, seconds = lines[-1], sum(line.step_s or 0.0 for line in lines)
-    tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in lines)
-    return CurvePoint(
-        step=last.step,
-        loss=round(fmean(line.loss for line in lines if line.loss is not None), 5),
-        learning_rate=last.learning_rate,
-        tokens_per_s=round(tokens / max(seconds, 1e-6), 1),
-    )

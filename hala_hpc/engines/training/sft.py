@@ -7,16 +7,17 @@ from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.models.tensors import weight_bytes
-from hala_hpc.engines.training.arguments import make_arguments
+from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import newest_verified, read_commit, remove_leftovers
 from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, on_all
-from hala_hpc.engines.training.deepspeed import prepare_environment
-from hala_hpc.engines.training.export import TrainingFigures, figures, save_model
-from hala_hpc.engines.training.fit import require_fit
-from hala_hpc.engines.training.model_card import write_card
+from hala_hpc.engines.training.dataset import read_facts
+from hala_hpc.engines.training.export import save_model, write_card
+from hala_hpc.engines.training.figures import TrainingFigures, figures
+from hala_hpc.engines.training.tokens.packing_check import refuse_leak
+from hala_hpc.engines.training.tokens.product import vocabulary_digest
 from hala_hpc.engines.training.trainer import make_trainer
-from hala_hpc.engines.training.training_run import Training
+from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.universal_checkpoint import (
     for_these_ranks,
     is_universal,
@@ -59,8 +60,7 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> TrainingFi
     if start:
         commit = read_commit(start)
         saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
-    trainer = make_trainer(training, out, arguments, pulse, saving)
-    trainer.watch.start = start
+    trainer = make_trainer(Attempt(training, out, pulse, saving, start), arguments)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     pulse.enter("saving")
     if trainer.state.global_step < trainer.state.max_steps:
@@ -113,3 +113,26 @@ def refuse_unfit(training: Training, ranks: int) -> None:
             "it was quantized",
             BAD_DATA,
         )
+
+
+def require_fit(model: Path, tokens: Path) -> None:
+    """Raise UserError where a model would read the tokens as other words, or mix packed rows."""
+    from transformers import AutoTokenizer
+
+    facts = read_facts(tokens)
+    config: dict[str, Any] = read_json(model / "config.json")
+    known = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    if known is not None and facts.largest_token >= known:
+        raise UserError(
+            f"{tokens} has token number {facts.largest_token}, but {model} knows {known} "
+            "tokens only; let the tokenize node use the tokenizer of this model",
+            BAD_DATA,
+        )
+    if vocabulary_digest(AutoTokenizer.from_pretrained(model)) != facts.vocabulary:
+        raise UserError(
+            f"the vocabulary of {model} is not the one that {tokens} was made with: its tokens are "
+            "other words there; let the tokenize node use the tokenizer of this model",
+            BAD_DATA,
+        )
+    if facts.packing:
+        refuse_leak(model)

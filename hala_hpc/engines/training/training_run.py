@@ -1,11 +1,14 @@
-"""One training: what is trained on what, and where it keeps its checkpoints."""
+"""One training, and one attempt at it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from hala_hpc.core.stage import Out
 from hala_hpc.engines.models.tensors import tensor_headers
+from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
+from hala_hpc.engines.training.watchdog import StepWatchdog
 
 
 @dataclass(frozen=True)
@@ -30,3 +33,15 @@ class Training:
             return self.settings.dtype
         types = {header.dtype for header in tensor_headers(self.model).values()}
         return "float32" if types == {"F32"} else "bfloat16"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a training, on one rank."""
+
+    training: Training
+    out: Out
+    pulse: StepWatchdog
+    saving: SavingClock
+    start: Path | None
+    """The checkpoint to go on from; None where there is none yet."""

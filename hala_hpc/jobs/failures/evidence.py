@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, element_ends, memory_limit_gb
+from hala_hpc.backends.slurm.cluster_query import memory_limit_gb
+from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, element_ends
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK, FailureClass
 from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures

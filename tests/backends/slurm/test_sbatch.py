@@ -12,7 +12,7 @@ from command_line import STAGES
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm.backend import NO_SBATCH, SlurmBackend, task_environment
-from hala_hpc.backends.slurm.options import EXPORTED
+from hala_hpc.backends.slurm.sbatch import EXPORTED
 from hala_hpc.core.errors import Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
@@ -152,7 +152,7 @@ def test_a_cluster_that_was_taken_down_is_named_at_once(
     (told,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
     assert "gone.conf does not exist: `unset SLURM_CONF`" in told or told == NO_SBATCH
     with pytest.raises(Retry, match="does not exist"):
-        SlurmBackend().states(["1"])
+        SlurmBackend().look(["1"])
 
 
 def test_outside_of_a_job_there_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 from checkout import ROOT
+from job_states import states
 
 from benchmarks.common.waiting import WAIT_S
 from benchmarks.common.waiting import wait_until as wait_until_seen
 from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.sacct import element_ends
 from hala_hpc.core.errors import NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
@@ -79,7 +81,7 @@ def slurm_version() -> tuple[int, ...]:
 
 
 def wait_for_end(*ids: str) -> None:
-    wait_until(lambda: not SlurmBackend().states(ids), f"the end of {ids}")
+    wait_until(lambda: not states(ids), f"the end of {ids}")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -124,7 +126,6 @@ def test_an_array_runs_in_every_rank_of_two_nodes(tmp_path: Path) -> None:
     assert seen[0]["MASTER_PORT"] != seen[4]["MASTER_PORT"]
     assert {len(note["CUDA_VISIBLE_DEVICES"].split(",")) for note in seen} == {3}
     assert {note["SLURM_CPUS_PER_TASK"] for note in seen} == {"2"}
-    assert backend.reason(number) == ""
 
 
 def test_no_secret_of_the_shell_reaches_script_job_or_accounting(
@@ -156,12 +157,12 @@ def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path)
     for count in (1, 3):
         asked = replace(job, elements=count)
         number = SlurmBackend().submit(asked)
-        assert SlurmBackend().states([number]) == {number: "pending"}
+        assert states([number]) == {number: "pending"}
         told = told_by(f"scontrol write batch_script {number} -")
         assert told.strip() == (Path(REPOSITORY) / "slurm/job.sbatch").read_text().strip()
         assert list(job.folder.iterdir()) == []
         SlurmBackend().cancel([number])
-        assert SlurmBackend().states([number, "4000000"]) == {}
+        assert states([number, "4000000"]) == {}
 
 
 def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Path) -> None:
@@ -194,14 +195,20 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
     waiting = backend.submit(make_job(tmp_path, after_ok=(failing,)))
     wait_for_end(failing, waiting)
     assert notes(tmp_path, waiting) == []
-    wait_until(lambda: backend.reason(failing).startswith("FAILED 3:0 on node"), "how it failed")
-    wait_until(lambda: backend.reason(waiting).startswith("CANCELLED"), "who cancelled it")
+    wait_until(lambda: words_of_end(failing).startswith("FAILED 3:0 on node"), "how it failed")
+    wait_until(lambda: words_of_end(waiting).startswith("CANCELLED"), "who cancelled it")
+
+
+def words_of_end(number: str) -> str:
+    """How SLURM says that a job ended; empty where it does not tell yet."""
+    return " ".join(end.words() for end in element_ends([number]).get(number, [])[-1:])
 
 
 def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> None:
     module = write_program(tmp_path, "")
     inner = f"""
 from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.sacct import element_ends
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 os.environ["HF_TOKEN"] = "canary"
@@ -254,17 +261,16 @@ def test_a_controller_that_is_gone_is_told_apart_from_jobs_that_are(
     with pytest.raises(Retry, match="nothing was submitted"):
         SlurmBackend(patience_s=0).submit(make_job(tmp_path))
     assert not (tmp_path / "jobs").exists()
-    assert SlurmBackend().reason("1") == ""
     with pytest.raises(Retry, match="Unable to contact slurm controller"):
-        SlurmBackend().states(["1"])
+        SlurmBackend().look(["1"])
 
 
 def test_a_held_job_is_told_from_a_waiting_one(tmp_path: Path) -> None:
     backend = SlurmBackend()
     number = backend.submit(make_job(tmp_path, resources=AWAY))
-    assert backend.reason(number) == "BeginTime"
+    assert [seen.reason for seen in backend.look([number])] == ["BeginTime"]
     subprocess.run(["scontrol", "hold", number], check=True, timeout=WAIT_S)
-    assert backend.states([number]) == {number: "held"}
+    assert states([number]) == {number: "held"}
     backend.cancel([number])
 
 

@@ -7,15 +7,8 @@ import sys
 
 import pytest
 
-from hala_hpc.data.segmentation.segments import (
-    Layout,
-    Segment,
-    around_spans,
-    lay_out,
-    lost_spans,
-    smaller,
-)
-from hala_hpc.data.segmentation.spans import Span, protected_spans
+from hala_hpc.data.segmentation.segments import Layout, Segment, around_spans, lay_out, smaller
+from hala_hpc.data.segmentation.spans import Span, lost_spans, protected_spans
 
 
 def words(text: str) -> int:

@@ -14,8 +14,7 @@ from slow_run import recipe_word, standin_variables
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import BadNode
-from hala_hpc.engines.models.node_local import LocalWeights, root_on, sweep
-from hala_hpc.engines.models.verified_copy import make_copy, require_same
+from hala_hpc.engines.models.node_local import LocalWeights, make_copy, require_same, root_on, sweep
 
 #: Reads a model through its copy until it is told to end.
 READER = """

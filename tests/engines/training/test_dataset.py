@@ -14,8 +14,8 @@ from real_ranks import Ranks
 from tiny_models import SENTENCES, TRANSLATE, make_tiny_model
 from token_folders import make_tokens
 
-from hala_hpc.engines.training.batch_order import GlobalBatchOrder, fill_of
-from hala_hpc.engines.training.dataset import load, make_collator, rows_reached
+from benchmarks.sft.tokens import fill_of
+from hala_hpc.engines.training.dataset import GlobalBatchOrder, load, make_collator, rows_reached
 
 #: Rows of a global batch and of a micro batch in these tests.
 BATCH, MICRO = 64, 8

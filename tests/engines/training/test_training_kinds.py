@@ -15,13 +15,8 @@ from token_folders import make_tokens
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.models.tensors import tensor_headers, tensors
-from hala_hpc.engines.training.metrics import curve
-from hala_hpc.engines.training.metrics_file import (
-    METRICS_FILE,
-    MetricsFile,
-    StepFigures,
-    read_metrics,
-)
+from hala_hpc.engines.training.figures import curve
+from hala_hpc.engines.training.metrics import METRICS_FILE, MetricsFile, StepFigures, read_metrics
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.stages.sft import Sft
 

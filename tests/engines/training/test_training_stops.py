@@ -25,8 +25,7 @@ from benchmarks.stops.node import Shape, StopNode, StopRun
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, RETRY, FailureClass, RankHung, UserError
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.engines.training.callbacks import LEAVING_S
-from hala_hpc.engines.training.running_engine import require_engine
+from hala_hpc.engines.training.callbacks import LEAVING_S, require_engine
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.training_run import Training
 from hala_hpc.engines.training.watchdog import Behind, StepWatchdog, behind

@@ -21,8 +21,7 @@ from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.closing import close
 from hala_hpc.jobs.failures.decision import Decision, adjusted_spec, decide
 from hala_hpc.jobs.failures.policy import BAD_NODES, BLAMELESS
-from hala_hpc.jobs.round_end import blameless_rounds, idle_rounds
-from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.rounds import begin_round, blameless_rounds, idle_rounds
 from hala_hpc.jobs.submission import next_spec
 
 pytestmark = pytest.mark.kinds

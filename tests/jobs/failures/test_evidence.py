@@ -31,7 +31,7 @@ from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, ({GATE_BYTES}, {GATE_BYTES}))
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.jobs.failures.evidence import failures_of, note_failures
-from hala_hpc.jobs.round_end import last_words
+from hala_hpc.jobs.rounds import last_words
 artifact = Artifact(Path(sys.argv[1]))
 note_failures(artifact)
 print(json.dumps({{

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from checkout import STANDIN
 from command_line import launch, one_row_recipe
+from job_states import states
 from minislurm_fixture import MINISLURM
 from slow_run import nodes_of
 
@@ -131,13 +132,13 @@ def sbatch(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def wait_for_states(ids: list[str], states: dict[str, str]) -> None:
+def wait_for_states(ids: list[str], wanted: dict[str, str]) -> None:
     """Wait until SLURM knows of these jobs just that."""
     wait_until(
-        lambda: SlurmBackend().states(ids) == states,
-        f"{states or 'the end'} of {ids}",
+        lambda: states(ids) == wanted,
+        f"{wanted or 'the end'} of {ids}",
         pause_s=0.5,
-        state=lambda: SlurmBackend().states(ids),
+        state=lambda: states(ids),
     )
 
 

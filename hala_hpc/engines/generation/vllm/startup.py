@@ -10,7 +10,7 @@ from hala_hpc.core.environment import prepare_environment
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.vllm.compile_cache import CompileCache, seed_file
 from hala_hpc.engines.generation.vllm.memory_check import Gpu, refuse_misfits, visible_gpus
-from hala_hpc.engines.models.row_states import has_row_states
+from hala_hpc.engines.models.architecture import has_row_states
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `test_vllm_engine.py` holds both to it.

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Self
 
-from hala_hpc.core.files import whole_file
+from hala_hpc.core.files import finish_with, whole_file
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example
 from hala_hpc.engines.training.tokens.packing import pack
 
@@ -65,6 +65,7 @@ class TokenWriter:
         temporary = self._stack.enter_context(whole_file(self.path))
         self._stream = pa.ipc.new_stream(str(temporary), self.schema)
         self._stack.callback(self._stream.close)
+        finish_with(self._stack, self._write_waiting)
         return self
 
     def add(self, line: Line) -> None:
@@ -110,12 +111,6 @@ class TokenWriter:
         self._stream.write_batch(pa.record_batch(columns, schema=self.schema))
 
     def __exit__(self, *error: Any) -> None:
-        try:
-            if error[0] is None:
-                self._write_waiting()
-        except BaseException as failure:
-            self._stack.__exit__(type(failure), failure, failure.__traceback__)
-            raise
         self._stack.__exit__(*error)
 
 

@@ -1,6 +1,9 @@
-"""Packing: several examples in one sequence, as full as can be and none cut."""
+"""Packing: several examples in one sequence, as full as can be and none cut, and their batch."""
 
 from collections.abc import Sequence
+from typing import Any
+
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
 
 
 def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
@@ -79,3 +82,33 @@ class Waiting:
             del self.examples[length]
             self.bits ^= 1 << length
         return number
+
+
+def packed_batch(rows: list[Any], filler: int) -> dict[str, Any]:
+    """Packed sequences as the lines of one batch.
+
+    Positions begin anew with every example, from which transformers (`find_packed_sequence_indices`
+    in masking_utils) makes the mask that keeps examples apart; there must be no `attention_mask`
+    then. `seq_idx` tells the same to kernels of convolutions. The first token of an example is
+    not learnt: what stands before it is another example. Padding is as one more example.
+    """
+    import torch
+    from torch.nn.functional import pad
+
+    width = max(len(row["input_ids"]) for row in rows)
+    lines = []
+    for row in rows:
+        padding = width - len(row["input_ids"])
+        sizes = torch.as_tensor([*row["seq_lengths"], padding])
+        starts = sizes.cumsum(0) - sizes
+        labels = pad(torch.as_tensor(row["labels"]), (0, padding), value=NOT_LEARNT)
+        labels[starts[starts < width]] = NOT_LEARNT
+        lines.append(
+            {
+                "input_ids": pad(torch.as_tensor(row["input_ids"]), (0, padding), value=filler),
+                "labels": labels,
+                "position_ids": torch.arange(width) - starts.repeat_interleave(sizes),
+                "seq_idx": torch.arange(len(sizes)).repeat_interleave(sizes).int(),
+            }
+        )
+    return {name: torch.stack([line[name] for line in lines]) for name in lines[0]}

@@ -7,7 +7,8 @@ from typing import Any
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.hub import model_folder
-from hala_hpc.engines.models.row_states import STATE_LAYERS
+from hala_hpc.engines.models.architecture import STATE_LAYERS
+from hala_hpc.engines.training.tokens.packing import packed_batch
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
 KERNELS = "causal_conv1d"
@@ -61,8 +62,6 @@ def leak_of(model: Path) -> float:
     them, in float32 on the device of this rank: with the kernels that training will use.
     """
     import torch
-
-    from hala_hpc.engines.training.dataset import packed_batch
 
     tried = first_layers(model)
     generator = torch.Generator().manual_seed(0)

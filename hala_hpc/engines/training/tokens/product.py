@@ -12,7 +12,7 @@ from hala_hpc.core.files import link_tree
 from hala_hpc.core.record import Record
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
-from hala_hpc.engines.models.carry_over import copy_tokenizer
+from hala_hpc.engines.models.files import copy_tokenizer
 from hala_hpc.engines.training.tokens.names import (
     TOKENIZER_FACTS_FILE,
     TOKENIZER_FOLDER,

@@ -1,0 +1,117 @@
+"""What a training did: the figures beside its model, with the curves made of its metrics."""
+
+from statistics import fmean
+from typing import Any
+
+from hala_hpc.core.record import Record
+from hala_hpc.engines.evaluation.report import CurvePoint
+from hala_hpc.engines.training.callbacks import running_engine
+from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
+from hala_hpc.engines.training.training_run import Training
+
+
+class HeldOutPoint(Record):
+    """The loss on the held-out rows after a step."""
+
+    step: int
+    loss: float
+
+
+class LossJump(Record):
+    """A rise of the loss after a resume."""
+
+    step: int
+    rise: float
+    """As a share of the loss before."""
+
+
+class TrainingFigures(Record):
+    """`training.json` beside a trained model: what the training did."""
+
+    steps: int
+    epochs: float = 0.0
+    tokens_trained: int
+    engine: str = ""
+    """The engine that really ran, e.g. `deepspeed zero-2`."""
+    ranks: int = 1
+    micro_batch_size: int = 1
+    accumulation: int = 1
+    dtype: str = ""
+    loss_first: float | None = None
+    loss_last: float | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    held_out_curve: tuple[HeldOutPoint, ...] = ()
+    loss_jumps: tuple[LossJump, ...] = ()
+    savings: int = 0
+    """Checkpoints that the last attempt saved."""
+    save_s: float | None = None
+    """What the last one took; None if none was saved."""
+    save_every_s: float | None = None
+    """Time between two; None if they are saved by steps alone."""
+
+
+def figures(trainer: Any, training: Training) -> TrainingFigures:
+    """What the training did: steps, tokens, the curves, and which engine really ran. Rank 0's."""
+    state, engine = trainer.state, running_engine(trainer)
+    metrics = read_metrics(training.kept / METRICS / METRICS_FILE)
+    points = curve(metrics, training.settings.logging_steps)
+    return TrainingFigures(
+        steps=state.global_step,
+        epochs=round(state.epoch or 0.0, 4),
+        tokens_trained=max(line.tokens or 0 for line in metrics),
+        engine=engine.name,
+        ranks=engine.ranks,
+        micro_batch_size=engine.micro_batch_size,
+        accumulation=engine.accumulation,
+        dtype=training.dtype,
+        loss_first=points[0].loss,
+        loss_last=points[-1].loss,
+        curve=tuple(points),
+        held_out_curve=tuple(held_out_curve(metrics)),
+        loss_jumps=tuple(loss_jumps(metrics)),
+        **trainer.saving.figures(),
+    )
+
+
+def curve(metrics: list[StepFigures], every: int) -> list[CurvePoint]:
+    """The loss curve: the first step, then means over `every` steps; a last point has the rest."""
+    points: list[CurvePoint] = []
+    window: list[StepFigures] = []
+    for line in metrics:
+        if line.loss is None:
+            continue
+        window.append(line)
+        if line.step % every == 0 or line.step == 1:
+            points.append(mean_of(window))
+            window = []
+    return [*points, mean_of(window)] if window else points
+
+
+def held_out_curve(metrics: list[StepFigures]) -> list[HeldOutPoint]:
+    """Loss on the held-out rows by step."""
+    return [
+        HeldOutPoint(step=line.step, loss=round(line.held_out_loss, 5))
+        for line in metrics
+        if line.held_out_loss is not None
+    ]
+
+
+def loss_jumps(metrics: list[StepFigures]) -> list[LossJump]:
+    """Where the loss jumped after a resume."""
+    return [
+        LossJump(step=line.step, rise=line.loss_jump)
+        for line in metrics
+        if line.loss_jump is not None
+    ]
+
+
+def mean_of(lines: list[StepFigures]) -> CurvePoint:
+    """One point of the curve for some steps."""
+    last, seconds = lines[-1], sum(line.step_s or 0.0 for line in lines)
+    tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in lines)
+    return CurvePoint(
+        step=last.step,
+        loss=round(fmean(line.loss for line in lines if line.loss is not None), 5),
+        learning_rate=last.learning_rate,
+        tokens_per_s=round(tokens / max(seconds, 1e-6), 1),
+    )

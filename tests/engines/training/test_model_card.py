@@ -1,0 +1,66 @@
+"""The card of a trained model: metadata that the hub takes, and what the base states of itself."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from hala_hpc.engines.training.export import write_card
+from hala_hpc.engines.training.figures import TrainingFigures
+from hala_hpc.engines.training.training_run import Training
+from hala_hpc.stages.sft import Settings
+
+BASE_CARD = """---
+license: other
+license_name: "a license: with a colon"
+language: [ar, en]
+base_model: someone/pretrained
+tags: [of-the-base]
+---
+# A base
+"""
+
+
+def card_of(folder: Path, model: str, base_card: str | None) -> ModelCard:
+    """The card of a model that was trained from `model`, which lies in `folder / base`."""
+    base, trained = folder / "base", folder / "trained"
+    base.mkdir(parents=True)
+    if base_card is not None:
+        (base / "README.md").write_text(base_card, encoding="utf-8")
+    settings = Settings(model=model, tokens="@tokens")
+    training = Training(base, folder / "tokens", folder / "kept", settings)
+    write_card(trained, training, TrainingFigures(steps=12, tokens_trained=345))
+    return ModelCard.load(trained / "README.md")
+
+
+def test_a_card_names_a_base_of_the_hub_and_what_that_states(tmp_path: Path) -> None:
+    card = card_of(tmp_path, "someone/chat", BASE_CARD)
+    assert card.data.to_dict() == {
+        "base_model": "someone/chat",
+        "language": ["ar", "en"],
+        "library_name": "transformers",
+        "license": "other",
+        "license_name": "a license: with a colon",
+        "pipeline_tag": "text-generation",
+        "tags": ["sft", "hala_hpc"],
+    }
+    assert card.text.startswith("# someone/chat, fine-tuned\n")
+    assert "| steps | 12 |" in card.text
+    assert '"learning_rate"' in card.text
+
+
+@pytest.mark.parametrize(
+    "base_card", [None, "# No metadata", "---\n- a list\n---\n", "---\na: [\n---\n"]
+)
+def test_what_a_base_does_not_state_is_left_out(tmp_path: Path, base_card: str | None) -> None:
+    card = card_of(tmp_path, "@sft", base_card)
+    assert card.data.to_dict() == {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["sft", "hala_hpc"],
+    }
+    assert "# sft, fine-tuned" in card.text
+
+
+def test_a_model_of_a_node_descends_from_what_its_own_base_names(tmp_path: Path) -> None:
+    assert card_of(tmp_path, "@first", BASE_CARD).data.base_model == "someone/pretrained"
