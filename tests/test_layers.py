@@ -121,7 +121,7 @@ def test_no_heavy_library_is_imported_at_the_top_of_a_file() -> None:
 
 def test_only_commands_print() -> None:
     doors = {PACKAGE / f"{name}.py" for name in ("worker", "gate")}
-    rooms = ("core", "data", "backends", "stages", "jobs")
+    rooms = ("core", "data", "backends", "engines", "stages", "jobs")
     # Its answer is read by the process that started it.
     data = PACKAGE / "jobs" / "node_health_probe.py"
     wrong = [

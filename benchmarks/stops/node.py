@@ -188,7 +188,7 @@ class StopRun:
         """The steps from which the attempts so far went on, in order; 0 is the start."""
         log = self.artifact.log_file(0)
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        starts = [line for line in lines if line.startswith("starting from ")]
+        starts = [line for line in lines if " starting from " in line]
         return [int(s.rpartition("-")[2]) if "/checkpoint-" in s else 0 for s in starts]
 
     def whole(self) -> set[int]:

@@ -15,6 +15,7 @@ from checkout import STANDIN
 from hala_hpc.core.errors import RETRY, Retry, UserError
 from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.stage import Facts, Stage
+from hala_hpc.jobs.job_logging import set_up_logging
 
 
 @dataclass
@@ -100,6 +101,7 @@ def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
         from step_gate import hold_trainings
 
         hold_trainings(Path(gate))
+    set_up_logging()
     try:
         out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))
     except (Retry, UserError) as error:

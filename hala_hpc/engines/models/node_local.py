@@ -7,6 +7,7 @@ that finds nobody holding it. The disk is one machine's, so that its locks can b
 
 import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import time
@@ -19,6 +20,9 @@ from pydantic import ConfigDict
 
 from hala_hpc.core.errors import BadNode
 from hala_hpc.core.record import Record
+
+logger = logging.getLogger(__name__)
+
 
 #: Rounds between those who want to read a copy and those who want to make one.
 TRIES = 20
@@ -53,7 +57,7 @@ class LocalWeights:
                 sweep(self.root)
                 self.known[source] = self._shared_copy(source)
             except OSError as error:
-                print(f"{source} is read where it lies: {error}", flush=True)
+                logger.warning("%s is read where it lies: %s", source, error)
                 self.known[source] = source
         return self.known[source]
 
@@ -165,7 +169,7 @@ def make_copy(source: Path, home: Path) -> None:
         raise
     CopyMarker.model_validate(facts).write(mark)
     took_s = time.monotonic() - began
-    print(f"copied {len(names)} files, {size} bytes, to {home} in {took_s:.1f} s", flush=True)
+    logger.info("copied %d files, %d bytes, to %s in %.1f s", len(names), size, home, took_s)
 
 
 def copy_file(source: Path, target: Path) -> tuple[int, str]:

@@ -1,5 +1,6 @@
 """What is done between the steps of a training: stop, save, tell, and refuse what is broken."""
 
+import logging
 import statistics
 import time
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from hala_hpc.engines.training.checkpoints import checkpoints
 from hala_hpc.engines.training.collectives import any_rank
 from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.universal_checkpoint import is_universal, part_step_counters
+
+logger = logging.getLogger(__name__)
+
 
 #: Saving and a step must fit into the time that is left; what else a job does at its end.
 LEAVING_S = 10.0
@@ -97,10 +101,11 @@ class TrainingWatch:
         if len(self.after) == len(self.before) and (rise := jump(self.before, self.after)):
             logs["loss_jump"] = rise
             if self.out.rank == 0:
-                print(
-                    f"warning: the loss rose by {rise:.0%} after the training went on from "
-                    f"{self.start}: look at the data and the learning rate",
-                    flush=True,
+                logger.warning(
+                    "the loss rose by %.0f %% after the training went on from %s: look at the data "
+                    "and the learning rate",
+                    100 * rise,
+                    self.start,
                 )
 
 

@@ -1,5 +1,6 @@
 """Supervised fine-tuning with TRL's trainer, from token files to a model folder."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from hala_hpc.engines.training.universal_checkpoint import (
     load_universal,
 )
 from hala_hpc.engines.training.watchdog import StepWatchdog
+
+logger = logging.getLogger(__name__)
 
 
 def train(training: Training, out: Out) -> TrainingFigures | None:
@@ -97,7 +100,9 @@ def find_start(training: Training, out: Out) -> Path | None:
     if start:
         start = for_these_ranks(start, out)
     if out.rank == 0:
-        print("\n".join([*torn, f"starting from {start or training.model}"]), flush=True)
+        for line in torn:
+            logger.warning("%s", line)
+        logger.info("starting from %s", start or training.model)
     return start
 
 

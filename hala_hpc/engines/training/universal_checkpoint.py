@@ -5,6 +5,7 @@ ZeRO cuts the optimizer's state into as many pieces as there are ranks. DeepSpee
 of ranks loads; transformers and accelerate know nothing of it.
 """
 
+import logging
 import os
 import shutil
 import subprocess
@@ -24,6 +25,9 @@ from hala_hpc.engines.training.checkpoints import (
     verify,
 )
 from hala_hpc.engines.training.collectives import on_all
+
+logger = logging.getLogger(__name__)
+
 
 #: Processes that read pieces, and that join them; each holds some weights in memory.
 READERS = 4
@@ -53,10 +57,11 @@ def for_these_ranks(checkpoint: Path, out: Out) -> Path:
     if any(on_all(final.exists)) and verify(final) is None:
         return final
     if out.rank == 0:
-        print(
-            f"{checkpoint.name} was saved by {commit.world_size} ranks and is converted for "
-            f"{out.world_size}",
-            flush=True,
+        logger.info(
+            "%s was saved by %d ranks and is converted for %d",
+            checkpoint.name,
+            commit.world_size,
+            out.world_size,
         )
     staged = staging_folder(checkpoint.parent, out.attempt) / final.name
     convert_once(checkpoint, staged, out)

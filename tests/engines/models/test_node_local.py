@@ -132,11 +132,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_model_without_room_is_read_where_it_lies(
-    model: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with LocalWeights(str(small_disk)) as local:
         assert local.path(model) == model
-    assert "is read where it lies: it has 0.0 GB, and" in capsys.readouterr().out
+    assert "is read where it lies: it has 0.0 GB, and" in caplog.text
     assert left_on(small_disk) == []
     with LocalWeights("") as local:
         assert local.path(model) == model

@@ -10,9 +10,9 @@ import fcntl
 import gzip
 import hashlib
 import json
+import logging
 import os
 import shutil
-import sys
 import tarfile
 import tempfile
 import time
@@ -22,6 +22,9 @@ from typing import Any
 from uuid import uuid4
 
 from hala_hpc.core.files import sync
+
+logger = logging.getLogger(__name__)
+
 
 PREFIX = "hala-vllm-"
 #: Held locked as long as the job lives. `flock` is sound on a node's own disk.
@@ -70,14 +73,14 @@ class CompileCache:
     def publish(self) -> None:
         """Leave a seed for later jobs unless there is one. Called once the engine has started."""
         new = len(self.compiled_files() - self.unpacked)
-        print(f"compile cache: {len(self.unpacked)} files from {self.seed}, {new} new", flush=True)
+        logger.info("compile cache: %d files from %s, %d new", len(self.unpacked), self.seed, new)
         if self.seed is None or not new or self.seed.exists():
             return
         try:
             pack(self.folder, self.seed)
         except OSError as error:
             # The rows matter, the seed only saves time.
-            print(f"compile cache: no seed was left: {error}", file=sys.stderr, flush=True)
+            logger.warning("compile cache: no seed was left: %s", error)
 
     def remove(self) -> None:
         """Remove the folder and lead nobody there any more."""
@@ -113,7 +116,7 @@ def unpack(seed: Path, folder: Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, EOFError, tarfile.TarError) as error:
-        print(f"compile cache: {seed} is not good: {error}", file=sys.stderr, flush=True)
+        logger.warning("compile cache: %s is not good: %s", seed, error)
         for path in folder.iterdir():
             if path.name != LOCK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -26,6 +26,8 @@ import sys
 from pathlib import Path
 from hala_hpc.engines.generation.vllm.startup import start_engine
 from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.jobs.job_logging import set_up_logging
+set_up_logging()
 sizes = dict(max_num_seqs=4, max_model_len=256, cpu_cache_gb=0.1)
 settings = EngineSettings(dtype="float32", enforce_eager=False, **sizes)
 llm = start_engine(sys.argv[1], settings, Path(sys.argv[2]))
@@ -195,7 +197,7 @@ def test_a_second_engine_compiles_nothing(
             cwd=tmp_path,
             timeout=WAIT_S,
         )
-        told.append(re.findall(r"compile cache: (\d+) files from .*, (\d+) new", done.stdout)[0])
+        told.append(re.findall(r"compile cache: (\d+) files from .*, (\d+) new", done.stderr)[0])
         answers.append(re.findall(r"answer (.*)", done.stdout)[0])
     (cold_before, cold_new), (warm_before, warm_new) = told
     assert (cold_before, warm_new) == ("0", "0")
