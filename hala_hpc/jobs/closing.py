@@ -27,7 +27,7 @@ from hala_hpc.jobs.round_end import hopeless, last_words, without_inputs
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate decided: `done`, `again` or `failed` with a code and reasons."""
+    """What a gate decided: `done`, `again`, `handed over`, or `failed` with a code and reasons."""
 
     state: str
     code: int = OK

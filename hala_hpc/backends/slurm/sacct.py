@@ -1,7 +1,6 @@
 """How SLURM saw the elements of arrays end: in what state, and on which nodes."""
 
 import contextlib
-import itertools
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -9,7 +8,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hala_hpc.backends.slurm.client import ask, split_rows
-from hala_hpc.backends.slurm.parsing import megabytes
+from hala_hpc.backends.slurm.hostlists import hosts
+from hala_hpc.backends.slurm.node_states import choice_of
+from hala_hpc.backends.slurm.parsing import count, megabytes, pairs
 from hala_hpc.core.errors import FailureClass, Retry
 
 #: Accounting is a witness only: who asks goes on without it after so many seconds.
@@ -40,10 +41,6 @@ ENDS: Mapping[str, FailureClass | JobEnd] = {
 }
 #: No other run follows such an end: accounting that is behind may show it twice.
 FINAL = (JobEnd.COMPLETED, JobEnd.FAILED, FailureClass.TIMEOUT, FailureClass.HOST_OOM)
-#: One entry of a list of nodes, e.g. `login1` or `rack[0-1]node[01-16,20]`.
-HOST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
-#: The numbers in brackets of an entry.
-RANGES = re.compile(r"\[([^\]]*)\]")
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,12 @@ class ElementEnd:
     """Where it ran; empty when it never began."""
     exit_code: str = ""
     """Code and signal, e.g. `75:0`; empty where only the queue tells."""
+
+    @property
+    def has_own_code(self) -> bool:
+        """Whether it left with a code of its own: no signal ended it, nor the command it ran."""
+        code, _, number = self.exit_code.partition(":")
+        return code.isdigit() and 0 < int(code) <= 128 and number in ("", "0")
 
     def words(self) -> str:
         """`OUT_OF_MEMORY 0:125 on node3`."""
@@ -87,7 +90,21 @@ def element_ends(ids: Collection[str]) -> dict[str, list[ElementEnd]]:
             told.append(end)
         elif told[-1].kind != end.kind:
             told[-1] = replace(told[-1], kind=end.kind, state=end.state, nodes=end.nodes)
+    if any(end.kind is JobEnd.FAILED and not end.exit_code for end in last):
+        add_codes(found, ids)
     return found
+
+
+def add_codes(found: dict[str, list[ElementEnd]], ids: Collection[str]) -> None:
+    """Add the exit codes of last runs that accounting does not know, or not yet."""
+    with contextlib.suppress(Retry):
+        for number in sorted(ids):
+            told = ask("scontrol", "show", "job", "--oneliner", number).stdout
+            for said in map(pairs, told.splitlines()):
+                array, element = said.get("ArrayJobId"), said.get("ArrayTaskId")
+                runs = found.get(f"{array}_{element}" if array else said.get("JobId", ""))
+                if runs and not runs[-1].exit_code:
+                    runs[-1] = replace(runs[-1], exit_code=said.get("ExitCode", ""))
 
 
 def accounted(ids: Collection[str]) -> Iterator[ElementEnd]:
@@ -124,36 +141,6 @@ def remembered(ids: Collection[str]) -> Iterator[ElementEnd]:
             yield ElementEnd(name, kind, state, hosts(nodes))
 
 
-def hosts(text: str) -> tuple[str, ...]:
-    """The names in a list of nodes.
-
-    >>> hosts("gpu[01-03,7],login1")
-    ('gpu01', 'gpu02', 'gpu03', 'gpu7', 'login1')
-    """
-    if not text or text.startswith(("None", "(null)")):
-        return ()
-    return tuple(name for entry in HOST.findall(text) for name in names_of(entry))
-
-
-def names_of(entry: str) -> list[str]:
-    """`rack[0-1]node[1-2]` to rack0node1, rack0node2, rack1node1, rack1node2."""
-    # Texts and contents of brackets take turns.
-    parts = RANGES.split(entry)
-    choices = [
-        [number for one in part.split(",") for number in numbers_of(one)] if place % 2 else [part]
-        for place, part in enumerate(parts)
-    ]
-    return ["".join(choice) for choice in itertools.product(*choices)]
-
-
-def numbers_of(part: str) -> list[str]:
-    """`01-03` to 01, 02, 03, with their zeros."""
-    first, _, last = part.partition("-")
-    if not last:
-        return [first]
-    return [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-
-
 def memory_limit_gb(options: Mapping[str, str]) -> int | None:
     """The most memory in GB that a job with these options can ask for on one node.
 
@@ -185,14 +172,17 @@ def avoid(job: str, node: str) -> None:
     """Keep the elements of an array that wait off a node.
 
     A node that fails at once would take one of them after the other. Without an answer nothing is
-    done: the next round excludes the node in any case.
+    done, nor where as many nodes are left out as may be: the next round decides.
     """
     number = job.partition("_")[0]
     with contextlib.suppress(Retry):
-        told = ask("squeue", "--noheader", "--states=PENDING", f"--jobs={number}", "--format=%x")
-        waiting = told.stdout.splitlines()  # an empty line where nothing is excluded yet
-        before = {name for line in waiting for name in hosts(line.strip())}
+        words = ("--noheader", "--states=PENDING", f"--jobs={number}", "--format=%P|%D|%x")
+        waiting = split_rows(ask("squeue", *words).stdout)
+        before = {name for row in waiting for name in hosts(row[2])}
         if waiting and node not in before:
+            choice = choice_of({"partition": waiting[0][0]})
+            if len(before) >= choice.most_excluded(count(waiting[0][1]) or 1):
+                return
             excluded = ",".join(sorted({*before, node}))
             # Says that it failed as soon as one element of the array runs, and has done the rest.
             ask("scontrol", "update", f"JobId={number}", f"ExcNodeList={excluded}")

@@ -5,6 +5,7 @@ from hala_hpc.commands.monitoring.log_search import (
     Place,
     failed_node,
     first_failure,
+    never_begun,
     newest_failure,
     newest_log,
 )
@@ -23,7 +24,11 @@ def find_place(run: Run, words: dict[str, str]) -> Place | RunNode:
     if {"unit", "worker", "rank", "attempt"} & words.keys():
         return named_place(one_node(nodes), words)
     node = failed_node(nodes)
-    found = (first_failure(node) or node) if node else newest_failure(nodes) or newest_log(nodes)
+    found: Place | RunNode | None
+    if node:
+        found = first_failure(node) or node
+    else:
+        found = newest_failure(nodes) or never_begun(nodes) or newest_log(nodes)
     if found is None:
         whose = f" of node={words['node']}" if "node" in words else ""
         raise UserError(
@@ -50,7 +55,7 @@ def named_place(node: RunNode, words: dict[str, str]) -> Place:
     elif worker is None and named:
         worker = named.name.worker
     if worker is None:
-        failed = first_failure(node)
+        failed = first_failure(node) if node.artifact.summary() is None else None
         worker, rank = (
             (failed.worker, failed.rank if rank is None else rank) if failed else (0, rank)
         )

@@ -9,6 +9,7 @@ from hala_hpc.core.errors import NO_INPUT, RETRY
 from hala_hpc.core.job_records import FailureReport
 from hala_hpc.core.run import RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, attempt_ends
+from hala_hpc.jobs.job_files import job_files
 from hala_hpc.jobs.log_file import parts_of
 
 
@@ -66,12 +67,37 @@ def silent(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
 
 
 def newest_failure(nodes: Sequence[RunNode]) -> Place | None:
-    """The attempt that failed last, in a run of which no node has failed."""
-    ends = [(end, node) for node in nodes for end in attempt_ends(node.artifact) if end.has_failed]
+    """The attempt that failed last of nodes that are not done, in a run of which none has failed.
+
+    What failed before a person asked again is over.
+    """
+    ends = [
+        (end, node)
+        for node in nodes
+        if node.artifact.summary() is None
+        for end in attempt_ends(node.artifact)
+        if end.has_failed and end.round >= first_round(node.artifact)
+    ]
     if not ends:
         return None
     end, node = max(ends, key=lambda pair: pair[0].ended)
     return Place(node, end.worker, end.rank, end.name)
+
+
+def first_round(artifact: Artifact) -> int:
+    """The first round since a person asked last."""
+    newest = artifact.newest_round()
+    return (newest.spec.since_round or newest.round) if newest else 0
+
+
+def never_begun(nodes: Sequence[RunNode]) -> RunNode | None:
+    """The first node that is not done, has jobs that printed something, and none that began."""
+    for node in nodes:
+        artifact = node.artifact
+        is_open = artifact.summary() is None and not has_begun(artifact)
+        if is_open and scheduler_logs(artifact):
+            return node
+    return None
 
 
 def newest_log(nodes: Sequence[RunNode]) -> Place | None:
@@ -89,8 +115,7 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
     Those of the gate alone where the workers wrote logs of their own.
     """
     ids = artifact.job_ids()[-1:] if has_begun(artifact) else artifact.job_ids()
-    found = [path for i in ids for path in sorted(artifact.logs.glob(f"job-{i}*.out"))]
-    return [path for path in found if path.stat().st_size]
+    return [path for number in ids for path in job_files(artifact, [number])]
 
 
 def has_begun(artifact: Artifact) -> bool:

@@ -58,6 +58,8 @@ class Evidence:
     scheduler_kind: FailureClass | JobEnd | None = None
     """How the scheduler saw it end; None if unknown."""
     scheduler_words: str = ""
+    ended_before_us: bool = False
+    """Whether it left with a code of its own, and no code of ours has begun in any job."""
     log_tail: str = ""
 
     @property
@@ -76,6 +78,7 @@ def classify(evidence: Evidence) -> Failure | None:
     kind, text = (
         classify_certain(evidence)
         or classify_system(evidence)
+        or classify_start(evidence)
         or classify_error(evidence)
         or classify_engine(evidence)
         or classify_scheduler(evidence)
@@ -88,6 +91,7 @@ def classify(evidence: Evidence) -> Failure | None:
         worker=evidence.worker,
         nodes=evidence.nodes,
         signature=evidence.signature if kind is FailureClass.EXCEPTION else "",
+        seen_by_scheduler=kind is evidence.scheduler_kind,
     )
 
 
@@ -106,6 +110,14 @@ def classify_system(evidence: Evidence) -> Found | None:
         if evidence.scheduler_kind is kind:
             return kind, evidence.scheduler_words
     return None
+
+
+def classify_start(evidence: Evidence) -> Found | None:
+    """A job that ended before any code of ours began: its set-up fails wherever it runs."""
+    if not evidence.ended_before_us:
+        return None
+    text = f"the job ended before any code of ours began: {evidence.scheduler_words}"
+    return FailureClass.CONFIG_ERROR, "; ".join(word for word in (text, evidence.reason) if word)
 
 
 def classify_error(evidence: Evidence) -> Found | None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from says import says
 
-from hala_hpc.backends.slurm.sacct import JobEnd, hosts
+from hala_hpc.backends.slurm.hostlists import hosts
+from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.core.errors import (
     BadNode,
     EngineDied,
