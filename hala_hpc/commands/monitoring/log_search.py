@@ -67,27 +67,18 @@ def silent(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
 
 
 def newest_failure(nodes: Sequence[RunNode]) -> Place | None:
-    """The attempt that failed last of nodes that are not done, in a run of which none has failed.
-
-    What failed before a person asked again is over.
-    """
+    """The attempt that failed last of the nodes that are not done, where no node has failed."""
     ends = [
         (end, node)
         for node in nodes
         if node.artifact.summary() is None
         for end in attempt_ends(node.artifact)
-        if end.has_failed and end.round >= first_round(node.artifact)
+        if end.has_failed
     ]
     if not ends:
         return None
     end, node = max(ends, key=lambda pair: pair[0].ended)
     return Place(node, end.worker, end.rank, end.name)
-
-
-def first_round(artifact: Artifact) -> int:
-    """The first round since a person asked last."""
-    newest = artifact.newest_round()
-    return (newest.spec.since_round or newest.round) if newest else 0
 
 
 def never_begun(nodes: Sequence[RunNode]) -> RunNode | None:
