@@ -27,9 +27,9 @@ def below(tops: Iterable[int]) -> list[int]:
     children, sessions = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            state, parent, _, session, *_ = (
-                (process / "stat").read_text().rpartition(")")[2].split()
-            )
+            # The name of the program, in brackets, may hold blanks.
+            fields = (process / "stat").read_text().rpartition(")")[2].split()
+            state, parent, _, session = fields[:4]
             if state != "Z":
                 children[int(parent)].append(int(process.name))
                 sessions[int(session)].append(int(process.name))
