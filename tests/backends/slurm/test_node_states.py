@@ -1,4 +1,4 @@
-"""What SLURM says of nodes: read from its own commands, here from stand-ins that print its words."""
+"""What SLURM says of nodes, here by stand-ins of its commands that print its words."""
 
 import os
 import sys
