@@ -10,6 +10,7 @@ from command_line import command, launch, one_row_recipe, recipe
 from hala_hpc import gate as gate_door
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.monitoring.launch_process import launch_at
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
@@ -20,6 +21,7 @@ from hala_hpc.core.lease import work_lease
 from hala_hpc.core.records import (
     ExcludedNode,
     Jobs,
+    LaunchLease,
     NodeConfig,
     NodeSummary,
     Round,
@@ -353,6 +355,24 @@ def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
     assert "were not submitted" in capsys.readouterr().out
     assert waiting_nodes(work) == (waiting,)
     assert not cluster.cancelled.exists()
+
+
+def test_a_gate_that_submits_for_others_holds_the_folder_as_a_gate(
+    cluster: Cluster, artifact: Artifact, work: Path
+) -> None:
+    """Nobody ends it as the launch of the run: it leaves by itself."""
+    copy = work / "held.lease"
+    counted = count_submissions(cluster, f"cp '{work}/launch.lease' '{copy}'")
+    write_waiting(work, [WaitingNode(folder=artifact.folder.name, units=2, spec=SPEC)])
+    feed(work)
+    assert counted.read_text() == "x\n" * 2
+    assert json.loads(copy.read_text())["holder"] == "gate"
+    copy.rename(work / "launch.lease")
+    assert launch_at(work) is None
+    lease = LaunchLease.read(work / "launch.lease")
+    assert lease is not None
+    lease.model_copy(update={"holder": "launch", "host": "login2"}).write(work / "launch.lease")
+    assert launch_at(work) is not None
 
 
 def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
