@@ -20,6 +20,8 @@ from hala_hpc.jobs.closing import Verdict, close
 from hala_hpc.jobs.failures.evidence import failures_of
 from hala_hpc.jobs.job_files import job_files
 
+pytestmark = pytest.mark.kinds
+
 #: What a set-up line leaves in the file of its job, between words of SLURM.
 MISSING = "Unable to locate a modulefile for 'cuda/13.0'"
 PRINTED = f"slurmstepd: a prolog ran\n{MISSING}\nsrun: error: node1: task 0: Exited\n"

@@ -14,6 +14,8 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.records import ExcludedNode
 from hala_hpc.core.resources import Resources
 
+pytestmark = pytest.mark.kinds
+
 REFUSAL = (
     "sbatch: error: Batch job submission failed: Requested node configuration is not available"
 )
