@@ -31,7 +31,8 @@ def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = ""
     path = folder / "faults.toml"
     paths = os.pathsep.join(map(str, (STANDIN, STANDIN.parent.parent)))
     path.write_text(
-        f'backend = "slurm"\nsetup = [{setup}]\n[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n'
+        f'backend = "slurm"\nsetup = [{setup}]\n'
+        "[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n"
         f'options.partition = "low"\n{resources}\n[gate]\ntimeout_min = 5\nmem_gb = 1\n'
         f'[environment]\nPYTHONPATH = "{paths}"\nHALA_FAULT = "{fault}"\n'
     )
