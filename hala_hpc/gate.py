@@ -14,11 +14,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import OK, RETRY, Retry, UserError
+from hala_hpc.core.errors import RETRY, Retry, UserError
 from hala_hpc.jobs.closing import Verdict, close, fail
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
@@ -74,24 +75,43 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
         # Nothing may be written into a folder that is no artifact.
         logger.error("%s", error)
         return error.code
-    try:
-        if number is not None and goes_on_elsewhere(artifact, number):
-            return OK
-        verdict = close(artifact)
-    except UserError as error:
-        verdict = fail(artifact, error.code, error.mistakes)
-    except Retry as error:
-        logger.error("%s: %s", artifact.folder.name, error)
-        return RETRY
+    verdict = patiently(artifact, lambda: handed_over(artifact, number) or close(artifact))
     level = LEVELS.get(verdict.state, logging.INFO)
     for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
         logger.log(level, "%s", line)
     return submit_again(artifact).code if verdict.state == "again" else verdict.code
 
 
+def patiently(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:
+    """What is decided, tried again for a while where there is no room or no answer.
+
+    The node fails, and says so, where that lasts, and with any mistake.
+    """
+    until_s = time.monotonic() + ROOM_WAIT_S
+    while True:
+        try:
+            return decide()
+        except UserError as error:
+            return fail(artifact, error.code, error.mistakes)
+        except Retry as error:
+            if time.monotonic() > until_s:
+                return fail(artifact, RETRY, [f"nothing could be submitted: {error}"])
+            logger.warning("%s: %s; tried again in %d s", artifact.folder.name, error, ROOM_PAUSE_S)
+            time.sleep(ROOM_PAUSE_S)
+
+
+def handed_over(artifact: Artifact, number: int | None) -> Verdict | None:
+    """That a later round than this gate's is at work, if one is."""
+    if number is None or not goes_on_elsewhere(artifact, number):
+        return None
+    return Verdict("handed over")
+
+
 def goes_on_elsewhere(artifact: Artifact, number: int) -> bool:
     """Whether a later round than this gate's is at work: the gate was killed while it submitted."""
-    if artifact.last_round() <= number:
+    newest = artifact.newest_round()
+    # Rounds on this machine have no jobs that could be at work elsewhere.
+    if newest is None or newest.round <= number or newest.spec.is_local:
         return False
     settle([artifact])
     successor = living_gate(artifact, SlurmBackend().look(), own_id())
@@ -107,21 +127,20 @@ def own_id() -> str:
 
 def submit_again(artifact: Artifact) -> Verdict:
     """Submit what is missing; when that fails for long, the node has failed and says so."""
-    until_s = time.monotonic() + ROOM_WAIT_S
-    last = artifact.require_newest_round()
-    number, spec = last.round, next_spec(artifact, last.spec)
-    while True:
-        try:
-            if not goes_on_elsewhere(artifact, number):
-                submit_next_round(artifact, spec, own_id())
-            return Verdict("again")
-        except UserError as error:
-            return fail(artifact, error.code, error.mistakes)
-        except Retry as error:
-            # After Retry sbatch may have got through all the same: hence the look before each try.
-            if time.monotonic() > until_s:
-                return fail(artifact, RETRY, [f"nothing could be submitted: {error}"])
-            time.sleep(ROOM_PAUSE_S)
+    try:
+        last = artifact.require_newest_round()
+        # Once: a try that was cut short may have begun a round already.
+        spec = next_spec(artifact, last.spec)
+    except UserError as error:
+        return fail(artifact, error.code, error.mistakes)
+
+    def submit() -> Verdict:
+        # After Retry sbatch may have got through all the same: hence the look before each try.
+        if not goes_on_elsewhere(artifact, last.round):
+            submit_next_round(artifact, spec, own_id())
+        return Verdict("again")
+
+    return patiently(artifact, submit)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,8 @@ def logs(arguments: Sequence[str]) -> int:
         print("nothing has failed; the log that was written last:")
     print(title(place, part))
     print("\n".join(tail(place.path, part, lines or 0) or [NOTHING]), flush=True)
+    if not words.keys() & CHOSEN - {"node"} and not follow:
+        show_gates([place.node] if "node" in words else run.nodes, lines or 0)
     if follow:
         # Ctrl-C ends the watching, and nothing else.
         with contextlib.suppress(KeyboardInterrupt):
@@ -148,10 +150,29 @@ def has_just_begun(part: LogPart) -> bool:
 def show_without_worker(node: RunNode, lines: int) -> None:
     """Why a node failed though no worker did: its reasons, and what its other jobs printed."""
     failure = node.artifact.failure()
+    if failure is None:
+        print(f"{node.name}: no worker has begun, and no gate has decided why; its jobs printed:")
+        show_files(node, lines)
+        return
     workers = "no worker has failed" if has_begun(node.artifact) else "no worker has begun"
-    told = [line for reason in failure.reasons for line in reason.lines] if failure else []
-    code, reasons = failure.code if failure else "unknown", "; ".join(told)
-    print(f"{node.name}: {workers}, exit code {code}: {reasons or 'no reason was given'}")
+    # Without the end of a file that is shown below.
+    reasons = "; ".join(reason.text for reason in failure.reasons) or "no reason was given"
+    print(f"{node.name}: {workers}, exit code {failure.code}: {reasons}")
+    show_files(node, lines)
+
+
+def show_gates(nodes: Sequence[RunNode], lines: int) -> None:
+    """What gates printed that have decided nothing: one that died wrote it there alone."""
+    for node in nodes:
+        artifact = node.artifact
+        is_open = artifact.summary() is None and not artifact.failure_file.exists()
+        if is_open and has_begun(artifact) and scheduler_logs(artifact):
+            print(f"{node.name}: its gate has decided nothing; it printed:")
+            show_files(node, lines)
+
+
+def show_files(node: RunNode, lines: int) -> None:
+    """The ends of what the jobs of a node printed beside the workers' logs."""
     for path in scheduler_logs(node.artifact):
         show_whole(path, lines)
 

@@ -18,15 +18,17 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.backends.slurm.backend import task_environment
-from hala_hpc.backends.slurm.client import avoid
+from hala_hpc.backends.slurm.node_states import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
 from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
+from hala_hpc.core.process_tree import end_with_parent
 from hala_hpc.core.records import Round
 from hala_hpc.engines.models.node_local import root_on, sweep
 from hala_hpc.jobs.attempt_records import AttemptName
@@ -129,7 +131,7 @@ class Supervisor:
                 pass_fds=(self.read_end,),
                 start_new_session=True,
                 # A signal that the scheduler sends to every process is not for the model code.
-                preexec_fn=ignore_signals,  # noqa: PLW1509 - this process has one thread
+                preexec_fn=partial(belong_to, os.getpid()),  # noqa: PLW1509 - one thread
             )
         try:
             return self.wait_for(child)
@@ -185,8 +187,9 @@ class Supervisor:
         record.write(self.artifact.attempt_file(self.name.record_name(self.rank)))
 
 
-def ignore_signals() -> None:
-    """Leave the signals of the scheduler to the supervisor."""
+def belong_to(supervisor: int) -> None:
+    """Leave the signals of the scheduler to the supervisor, and do not outlive it."""
+    end_with_parent(signal.SIGKILL, supervisor)
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,20 +1,19 @@
 """Jobs as child processes of this machine, one after the other."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from uuid import uuid4
 
 from hala_hpc.core.job import Job
 from hala_hpc.core.ports import free_port
+from hala_hpc.core.process_tree import below, end_with_parent, kill
 
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
-#: Of prctl(2).
-PR_SET_PDEATHSIG = 1
 #: Runs the launcher's shell lines, then the program with its variables, which win.
 SHELL = 'set -eo pipefail\n{setup}\nexec env "$@"'
 
@@ -66,14 +65,10 @@ def start(
         command,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=end_with_launch,  # noqa: PLW1509 - this process has one thread
+        # However the launch ends, its workers are asked to stop.
+        preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
         env={**os.environ, **variables},
     )
-
-
-def end_with_launch() -> None:
-    """Have the kernel ask this worker to stop when the launch is no more, however it ended."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:
@@ -85,7 +80,10 @@ def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """Ask the workers to commit and leave, and kill those that do not in time."""
+    """Ask the workers to commit and leave, and kill those that do not in time.
+
+    With all that is below them: what was stopped heeds no other signal.
+    """
     for child in children:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
@@ -94,5 +92,8 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
         try:
             child.wait(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
+            # Looked up while it lives: without it nobody knows whose they were.
+            left = below([child.pid])
             child.kill()
+            kill(left)
             child.wait()

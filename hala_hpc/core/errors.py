@@ -138,8 +138,16 @@ class NoNode(Retry):
     """SLURM gave no node in time."""
 
 
+class NodesAway(Retry):
+    """None of the nodes that a job may have is up now: they may come back."""
+
+
 class NoRoom(Retry):
     """The cluster takes no more jobs of this user now, or no array of this size."""
+
+
+class JobRefused(UserError):
+    """SLURM does not take a job as it was asked for."""
 
 
 def closest(word: str, valid: Sequence[str], kind: str) -> str:

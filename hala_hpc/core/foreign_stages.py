@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, closest
 from hala_hpc.core.fingerprint import fingerprint
+from hala_hpc.core.foreign_code import note_file, note_module
 from hala_hpc.core.own_files import require_own
 from hala_hpc.core.records import StageSource
 from hala_hpc.core.settings import KINDS, StageSettings
@@ -148,6 +149,7 @@ def import_file(path: Path, data: bytes) -> object:
         spec = importlib.util.spec_from_loader(name, loader)
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
+        note_file(path)
         # Before it runs: types in its annotations are looked up there.
         sys.modules[name] = module
         try:
@@ -163,6 +165,7 @@ def import_entry_point(value: str) -> object:
     module_name, _, attribute = value.partition(":")
     where = f"entry point {value}"
     module = run_import(lambda: importlib.import_module(module_name), where)
+    note_module(module_name)
     if not attribute:
         return stage_in(module, where)
     if not hasattr(module, attribute):

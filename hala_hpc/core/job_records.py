@@ -92,6 +92,8 @@ class Failure(Record):
     nodes: tuple[str, ...] = ()
     """Where it happened; for a bad node, the one that is bad."""
     signature: str = ""
+    seen_by_scheduler: bool = False
+    """Whether the scheduler saw it end so, too."""
 
 
 class RoundFailures(Record):
@@ -104,6 +106,10 @@ class RoundFailures(Record):
     """How the scheduler saw jobs end that did not end well."""
     memory_limit_gb: int | None = None
     """The most that a job may ask for; asked only where memory was too small."""
+    most_excluded: int | None = None
+    """How many nodes may be left out; asked only where some are bad."""
+    well_nodes: tuple[str, ...] = ()
+    """Nodes that the round left out and that the scheduler shows well again."""
     time: float = 0.0
     """Seconds since the epoch."""
 

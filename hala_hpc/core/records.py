@@ -6,9 +6,7 @@ knows where the files of a node lie. Open are only settings, and figures that a 
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field, model_validator
 
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import Record
@@ -28,6 +26,22 @@ class LaunchLease(Record):
     """What holds it: a command on a login node, or the gate of a node."""
     token: str = ""
     """Of this holder alone: process numbers and names of hosts come again."""
+
+
+class ExcludedNode(Record):
+    """A node that a round leaves out, as an earlier one found it bad."""
+
+    name: str
+    since: float = 0.0
+    """When it was found bad, in seconds since the epoch."""
+    until_boot: bool = False
+    """Whether only a boot mends it, as the job found it bad and not SLURM."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_name(cls, value: Any) -> Any:
+        """Rounds named them alone up to November 2026."""
+        return {"name": value} if isinstance(value, str) else value
 
 
 class RoundSpec(Record):
@@ -51,8 +65,8 @@ class RoundSpec(Record):
     """The first round since a person asked; None for that round itself."""
     because: tuple[str, ...] = ()
     """What this round does differently from the one before, and why."""
-    bad_nodes: tuple[str, ...] = ()
-    """Nodes that earlier rounds found bad, by name."""
+    bad_nodes: tuple[ExcludedNode, ...] = ()
+    """Nodes that are left out, beside those of the launcher."""
 
     @property
     def is_local(self) -> bool:

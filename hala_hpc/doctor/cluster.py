@@ -187,7 +187,8 @@ def nodes_left(partition: Partition) -> Finding:
     total = sum(kind.nodes for kind in partition.kinds)
     usable = sum(kind.usable for kind in partition.kinds)
     state: State = "good" if usable * 2 >= total and usable else "warn"
-    if partition.state != "UP" or not usable:
+    if partition.state != "UP":
+        # Nodes that are all down come back: a job waits for them.
         state = "bad"
     return Finding(
         "cluster",

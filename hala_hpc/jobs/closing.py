@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate decided: `done`, `again` or `failed` with a code and reasons."""
+    """What a gate decided: `done`, `again`, `handed over`, or `failed` with a code and reasons."""
 
     state: str
     code: int = OK

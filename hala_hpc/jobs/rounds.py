@@ -19,6 +19,7 @@ from hala_hpc.jobs.attempt_records import AttemptEnd, records_of
 from hala_hpc.jobs.failures.decision import decide
 from hala_hpc.jobs.failures.evidence import failures_of, round_failures
 from hala_hpc.jobs.failures.policy import BLAMELESS, IDLE
+from hala_hpc.jobs.job_files import why_not_begun
 from hala_hpc.jobs.log_file import tail_of
 
 #: Lines of a log that a failure shows.
@@ -149,8 +150,11 @@ def counted_reasons(artifact: Artifact, ends: Sequence[AttemptEnd]) -> list[Fail
 def with_log(
     artifact: Artifact, reasons: Sequence[FailureReason], code: int
 ) -> list[FailureReason]:
-    """The reasons, the last of them with the log of a defect where that is the code."""
-    tail = log_of_defect(artifact) if code == INTERNAL else ()
+    """The reasons, the last of them with the log of a defect where that is the code.
+
+    Where no worker of the round has begun, with what its job printed.
+    """
+    tail = (log_of_defect(artifact) if code == INTERNAL else ()) or why_not_begun(artifact)
     if not tail:
         return list(reasons)
     if not reasons:

@@ -11,11 +11,12 @@ from collections.abc import Callable
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import NoRoom, Retry, UserError
+from hala_hpc.core.errors import JobRefused, NodesAway, NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.records import Jobs, Round, RoundSpec
 from hala_hpc.jobs.budget import require_budget
 from hala_hpc.jobs.failures.decision import adjusted_spec
+from hala_hpc.jobs.failures.excluded_nodes import with_all_nodes_back
 from hala_hpc.jobs.rounds import begin_round, blameless_rounds, idle_rounds
 from hala_hpc.jobs.spec import gate_job, job_name, worker_job
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: An sbatch that outlived its launch has got through, or never will, after this many seconds.
 SETTLED_S = 5
+#: What SLURM says to a job of which nothing is left then.
+NOT_TAKEN = (NoRoom, JobRefused, NodesAway)
 
 
 def nothing_to_hold() -> None:
@@ -39,8 +42,9 @@ def submit_node(
     """Submit the missing units of a node and its gate; return the id of the gate.
 
     With fewer workers, each for more units, where the cluster takes no more jobs or no larger
-    array. Raises NoRoom when it takes not even one worker and a gate, UserError when the budget is
-    spent, or what `require_lease` raises where another process has taken over.
+    array; once with the nodes that were left out, where it refuses the job without them. Raises
+    NoRoom when it takes not even one worker and a gate, JobRefused, NodesAway, UserError when the
+    budget is spent, or what `require_lease` raises where another process has taken over.
     """
     require_budget(artifact.folder.parent, spec)
     workers = spec.resources.workers
@@ -49,12 +53,17 @@ def submit_node(
         begun = begin_round(artifact, units, workers, spec)
         try:
             return submit_round(artifact, begun, after_ok, require_lease=require_lease)
-        except NoRoom:
+        except NOT_TAKEN as refusal:
             # Nothing of it is left: this round never was.
             artifact.round_file(begun.round).unlink()
-            if begun.workers == 1:
+            if isinstance(refusal, NoRoom):
+                if begun.workers == 1:
+                    raise
+                workers = begun.workers // 2
+            elif spec.bad_nodes:
+                spec = with_all_nodes_back(spec)
+            else:
                 raise
-            workers = begun.workers // 2
 
 
 def submit_round(
@@ -67,8 +76,8 @@ def submit_round(
     """Submit workers and gate of a round and return the id of the gate.
 
     `adopted_id` are workers that were submitted before: they get a gate only, and stay where
-    there is no room for one. Raises: NoRoom, Retry where another round was begun since, or what
-    `require_lease` raises; what this call has submitted is then ended again.
+    there is no room for one. Raises: one of NOT_TAKEN, Retry where another round was begun since,
+    or what `require_lease` raises; what this call has submitted is then ended again.
     """
     backend = SlurmBackend()
     submitted: list[str] = []
@@ -96,7 +105,7 @@ def submit_round(
     artifact.write_jobs(jobs)
     try:
         gate_id = submit(gate_job(artifact, asked.round, asked.spec, workers_id))
-    except NoRoom:
+    except NOT_TAKEN:
         if submitted:
             backend.cancel(submitted)
         raise

@@ -1,10 +1,24 @@
-"""Jobs as processes of this machine: the launcher's shell lines run before each of them."""
+"""Jobs as processes of this machine: set up like others, and none outlives what started it."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
+import pytest
+from command_line import one_row_recipe
+from held import Held
+from leftovers import processes_of, start_of
+
+from benchmarks.common.waiting import WAIT_S, wait_until
+from hala_hpc.backends import local
 from hala_hpc.backends.local import run_element
+from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 
@@ -16,6 +30,56 @@ seen = {name: os.environ.get(name, "") for name in names}
 with open(f"{sys.argv[1]}/seen-{seen['RANK']}.json", "w") as file:
     json.dump({**seen, "arguments": sys.argv[2:]}, file)
 """
+
+#: A launch that gives its workers less time than those of people do.
+LAUNCH = """
+from hala_hpc.backends import local
+from hala_hpc.launch import main
+local.STOP_WAIT_S = 2
+main()
+"""
+MARK = "HALA_TEST_FAMILY"
+
+
+class Family:
+    """A launch on this machine with its worker and the worker's attempt, which is held."""
+
+    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]", mark: str) -> None:
+        self.launch, self.mark = process, mark
+        self.work = folder / "work"
+
+    def attempt(self) -> int:
+        """Process number of the attempt, once it is at work."""
+        wait_until(self.words, "a sign of life of the attempt")
+        return self.words()[0]
+
+    def words(self) -> list[int]:
+        """Numbers of the attempts that gave a sign of life."""
+        artifacts = [Artifact(path.parent) for path in self.work.glob("corpus-*/config.json")]
+        return [word.pid for one in artifacts for word in one.progress() if word.pid]
+
+    def living(self) -> list[int]:
+        """The processes that are left."""
+        return [pid for pid, _ in processes_of(MARK, self.mark)]
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Family]:
+    """A launch whose one worker is held while it prepares a corpus."""
+    mark = uuid4().hex
+    words = ["stage=all", one_row_recipe(folder), f"work={folder}/work"]
+    with subprocess.Popen(
+        [sys.executable, "-c", LAUNCH, *words],
+        env={**os.environ, **Held(folder).variables, MARK: mark},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        family = Family(folder, process, mark)
+        try:
+            yield family
+        finally:
+            for pid in family.living():
+                os.kill(pid, signal.SIGKILL)
 
 
 def job(folder: Path, *setup: str) -> Job:
@@ -52,3 +116,59 @@ def test_a_setup_line_that_fails_ends_the_job_before_its_program(tmp_path: Path)
 def test_without_setup_lines_the_program_is_the_process_itself(tmp_path: Path) -> None:
     assert run_element(job(tmp_path), 0, lambda: None) == 0
     assert json.loads((tmp_path / "seen-1.json").read_text())["FROM_SETUP"] == ""
+
+
+@pytest.mark.slow
+def test_an_attempt_that_was_stopped_does_not_outlive_a_launch_that_is_told_to_end(
+    tmp_path: Path,
+) -> None:
+    with started(tmp_path) as family:
+        attempt = family.attempt()
+        assert attempt in family.living()
+        os.kill(attempt, signal.SIGSTOP)
+        family.launch.send_signal(signal.SIGINT)
+        assert family.launch.wait(WAIT_S) != 0
+        wait_until(lambda: not family.living(), "the end of all", state=family.living)
+
+
+@pytest.mark.slow
+def test_an_attempt_that_was_stopped_does_not_outlive_its_supervisor(tmp_path: Path) -> None:
+    with started(tmp_path) as family:
+        attempt = family.attempt()
+        supervisor = int(Path(f"/proc/{attempt}/stat").read_text().rpartition(")")[2].split()[1])
+        assert supervisor != family.launch.pid
+        os.kill(attempt, signal.SIGSTOP)
+        os.kill(supervisor, signal.SIGKILL)
+        wait_until(lambda: attempt not in family.living(), "its end", state=family.living)
+
+
+#: Starts children in sessions of their own that heed nothing, stops them, and waits.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+code = "import time; time.sleep(600)"
+children = [subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in "ab"]
+for child in children:
+    os.kill(child.pid, signal.SIGSTOP)
+name = f"{sys.argv[1]}/children-{os.environ['RANK']}"
+open(name, "w").write(" ".join(str(child.pid) for child in children) + "\\n")
+time.sleep(600)
+"""
+
+
+def test_what_is_below_a_worker_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "STOP_WAIT_S", 0.5)
+    stubborn, told = job(tmp_path), [tmp_path / f"children-{rank}" for rank in range(2)]
+    (tmp_path / "told_program.py").write_text(STUBBORN)
+
+    def watch() -> None:
+        if all(path.exists() and path.read_text().endswith("\n") for path in told):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_element(stubborn, 0, watch)
+    children = [int(pid) for path in told for pid in path.read_text().split()]
+    assert len(children) == 4
+    wait_until(lambda: not any(map(start_of, children)), "the end of all", state=lambda: children)

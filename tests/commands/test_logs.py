@@ -16,7 +16,15 @@ from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.job_records import AttemptRecord, Claim, FailureReason, FailureReport, Progress
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import NodeConfig, Round, RoundSpec, RunNodeRecord, RunRecord, UnitMarker
+from hala_hpc.core.records import (
+    NodeConfig,
+    NodeSummary,
+    Round,
+    RoundSpec,
+    RunNodeRecord,
+    RunRecord,
+    UnitMarker,
+)
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.run import run_file
 
@@ -174,6 +182,23 @@ def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: F
     folder.log(folder.second, attempt(1, "4_1", 1), "a defect\n")
     folder.end(folder.second, attempt(1, "4_1", 1), 70, 20)
     assert logs(folder.work).out.startswith("second: worker 1, rank 0")
+
+
+def test_an_old_failure_of_what_is_done_is_not_shown_as_the_failure(folder: Folder) -> None:
+    old, new = attempt(0, "3_0", 1), attempt(0, "9_0")
+    for artifact in (folder.first, folder.second):
+        folder.log(artifact, old, "the old failure\n")
+        folder.end(artifact, old, 66, 10)
+        folder.log(artifact, new, "all went well\n")
+        folder.end(artifact, new, 0, 20)
+        artifact.write_summary(NodeSummary(node="n", stage="translate", units=4))
+    for words in ((), ("node=first",)):
+        told = logs(folder.work, *words)
+        assert told.code == 0, told
+        assert "all went well" in told.out
+        assert "the old failure" not in told.out
+    assert "nothing has failed" in logs(folder.work).out
+    assert "the old failure" in logs(folder.work, "node=first", f"attempt={old}").out
 
 
 def test_what_begins_or_ends_in_this_moment_is_not_taken_for_dead(folder: Folder) -> None:

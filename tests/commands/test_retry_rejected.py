@@ -4,12 +4,13 @@ Through the command line, with the stand-in engine of tests/standin.
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from checkout import STANDIN
-from command_line import Ended, launch, recipe
+from command_line import Ended, command, launch, recipe
 
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 from hala_hpc.data.corpus.reader import read_rows
@@ -76,6 +77,61 @@ def test_too_many_rejected_rows_stop_the_node_and_say_why(tmp_path: Path, work: 
     more = run(tmp_path, work, "arabic.max_rejected_fraction=0.3")
     assert more.code == 0, more
     assert summary(work, "arabic")["rounds"] == 1
+
+
+#: A lab's own translator: the file stands beside the recipe.
+OWN_STAGE = """
+from hala_hpc.stages.translate import Translate
+
+
+class Own(Translate):
+    name = "own-translate"
+
+
+STAGE = Own
+"""
+
+
+@pytest.mark.slow
+def test_rejected_rows_are_taken_from_another_folder_than_that_of_the_launch(
+    tmp_path: Path, work: Path
+) -> None:
+    lab, elsewhere = tmp_path / "lab", tmp_path / "elsewhere"
+    lab.mkdir(0o755)
+    elsewhere.mkdir()
+    texts = [f"Who is {word} in house 1?" for word in (NOTHING, "quiet")]
+    rows = [json.dumps({"instruction": text, "output": "The old man."}) for text in texts]
+    (lab / "rows.jsonl").write_text("\n".join(rows) + "\n")
+    (lab / "own.py").write_text(OWN_STAGE)
+    (lab / "own.py").chmod(0o644)
+    empty_model(lab / "model")
+    recipe(
+        lab,
+        f"""
+[english]
+stage = "prepare"
+data = "{lab}/rows.jsonl"
+units = 1
+[arabic]
+stage = "own.py"
+model = "{lab}/model"
+corpus = "@english"
+units = 1
+engine.name = "{STAND_IN_ENGINE}"
+max_rejected_fraction = 1
+""",
+    )
+    first = ("stage=all", "recipe=recipe.toml", "work=../work")
+    ended = launch(*first, cwd=lab, PYTHONPATH=str(STANDIN))
+    assert ended.code == 0, ended
+    words = ("work=../work", "node=arabic", "rejected=true")
+    told = command(*words, module="retry", cwd=elsewhere)
+    assert told.code == 0, told
+    line = next(text for text in told.out.splitlines() if "hala_hpc.launch" in text)
+    again = launch(*shlex.split(line)[3:], cwd=elsewhere, PYTHONPATH=str(STANDIN))
+    assert again.code == 0, again
+    assert summary(work, "arabic-again")["rows_in"] == 1
+    assert summary(work, "arabic")["rounds"] == 1, "what is done stays done"
 
 
 def test_a_part_that_a_node_does_not_have_is_named(tmp_path: Path, work: Path) -> None:

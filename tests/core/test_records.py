@@ -29,6 +29,7 @@ from hala_hpc.core.job_records import (
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import Record
 from hala_hpc.core.records import (
+    ExcludedNode,
     InputFacts,
     Jobs,
     LaunchLease,
@@ -58,7 +59,7 @@ SPEC = RoundSpec(
     idle_rounds=1,
     since_round=1,
     because=("mem_gb is 24 instead of 16",),
-    bad_nodes=("node7",),
+    bad_nodes=(ExcludedNode(name="node7", since=5.0, until_boot=True),),
 )
 FAILURE = Failure(kind=FailureClass.GPU_OOM, text="out of memory", attempt="a", nodes=("node1",))
 COUNTS: dict[str, Any] = {"rows_in": 3, "rows_out": 2, "rows_rejected": 1, "rejected": {"x": 1}}

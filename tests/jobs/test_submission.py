@@ -10,13 +10,25 @@ from command_line import command, launch, one_row_recipe, recipe
 from hala_hpc import gate as gate_door
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.monitoring.launch_process import launch_at
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import RETRY, NoRoom, Retry, UserError
+from hala_hpc.core.errors import RETRY, FailureClass, JobRefused, NoRoom, Retry, UserError
+from hala_hpc.core.job_records import Failure, RoundFailures
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, RoundSpec, WaitingNode
+from hala_hpc.core.records import (
+    ExcludedNode,
+    Jobs,
+    LaunchLease,
+    NodeConfig,
+    NodeSummary,
+    Round,
+    RoundSpec,
+    StageSource,
+    WaitingNode,
+)
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import job_name
@@ -172,6 +184,144 @@ def test_two_that_begin_the_same_round_do_not_both_submit(
     assert not cluster.cancelled.exists()
 
 
+REFUSED = "sbatch: error: Requested node configuration is not available"
+
+
+def counted_answers(cluster: Cluster, first: str, when: str = "true") -> Path:
+    """An sbatch that gives this answer once, to lines that `when` accepts; the file counts calls.
+
+    After it all jobs are taken, with numbers from 41 on.
+    """
+    counted, told = cluster.folder / "calls", cluster.folder / "told"
+    cluster.add(
+        "sbatch",
+        f'echo "$*" >> "{counted}"\n'
+        f'if [ ! -e "{told}" ] && {when}; then touch "{told}"; echo "{first}" >&2; exit 1; fi\n'
+        f'echo "Submitted batch job $((40 + $(wc -l < "{counted}")))"',
+    )
+    return counted
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gates that look again at once."""
+    monkeypatch.setattr(gate_door, "ROOM_PAUSE_S", 0)
+
+
+def ended_round(artifact: Artifact, spec: RoundSpec, *failures: Failure) -> None:
+    """The first round of a node, which ended so."""
+    artifact.round_file(1).unlink()
+    artifact.write_round(
+        Round(round=1, key="beef", assignment=((0, 1),), progress_before=(), began=1.0, spec=spec)
+    )
+    RoundFailures(failures=failures).write(artifact.failures_file(1))
+
+
+def test_a_round_that_slurm_refuses_for_the_nodes_it_leaves_out_asks_once_without_that(
+    cluster: Cluster, artifact: Artifact
+) -> None:
+    options = {"partition": "low", "exclude": "node9,node1"}
+    spec = SPEC.model_copy(
+        update={
+            "resources": Resources(options=options),
+            "bad_nodes": (ExcludedNode(name="node1", since=1.0),),
+        }
+    )
+    ended_round(artifact, spec, Failure(kind=FailureClass.KILLED, text="killed"))
+    cluster.add("sinfo", "printf 'low*|node1|idle\\nlow*|node2|idle\\nlow*|node9|idle\\n'")
+    when = 'case "$*" in *--exclude=node9,node1*) true;; *) false;; esac'
+    calls = counted_answers(cluster, REFUSED, when)
+    assert gate_door.submit_again(artifact).state == "again"
+    asked = artifact.require_newest_round()
+    assert (asked.round, asked.spec.resources.options["exclude"]) == (2, "node9")
+    assert asked.spec.bad_nodes == ()
+    assert any("node1" in text for text in asked.spec.because)
+    assert len(calls.read_text().splitlines()) == 3, "the refusal, the workers, the gate"
+    assert artifact.job_ids() == ["42", "43"]
+
+
+def test_a_round_that_slurm_refuses_with_all_nodes_fails_with_its_word(
+    cluster: Cluster, artifact: Artifact
+) -> None:
+    spec = SPEC.model_copy(update={"bad_nodes": (ExcludedNode(name="node1"),)})
+    cluster.add("sinfo", "echo 'low*|node1|idle'")
+    cluster.add("sbatch", f'echo "{REFUSED}" >&2; exit 1')
+    with pytest.raises(JobRefused, match="Requested node configuration"):
+        submit_node(artifact, 2, spec)
+    assert artifact.last_round() == 1
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_a_gate_waits_while_all_nodes_are_away(cluster: Cluster, artifact: Artifact) -> None:
+    ended_round(artifact, SPEC, Failure(kind=FailureClass.KILLED, text="killed"))
+    cluster.add("sinfo", "printf 'low*|node1|down*\\nlow*|node2|unk*\\n'")
+    calls = counted_answers(cluster, REFUSED)
+    assert gate_door.submit_again(artifact).state == "again"
+    assert artifact.job_ids() == ["42", "43"]
+    assert len(calls.read_text().splitlines()) == 3
+    assert not artifact.failure_file.exists()
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_a_gate_that_is_started_again_waits_for_room_for_the_gate_of_the_next_round(
+    cluster: Cluster, artifact: Artifact
+) -> None:
+    later = artifact.require_newest_round().model_copy(update={"round": 2})
+    artifact.write_round(later)
+    os.utime(artifact.round_file(2), (1, 1))
+    row = workers_of(artifact)
+    fields = (row.id, row.elements, "RUNNING", row.reason, row.start, row.name, row.folder)
+    (cluster.folder / "queue").write_text("|".join(fields) + "\n")
+    calls = counted_answers(cluster, FULL)
+    assert gate_door.close_or_submit(artifact, 1) == 0
+    assert len(calls.read_text().splitlines()) == 2
+    assert artifact.job_ids() == ["12", "42"]
+    assert not artifact.failure_file.exists()
+    assert not cluster.cancelled.exists()
+
+
+def test_a_gate_whose_stage_is_gone_says_so(artifact: Artifact, tmp_path: Path) -> None:
+    config = artifact.require_config()
+    source = StageSource(file=str(tmp_path / "gone.py"), digest="0")
+    artifact.config_file.unlink()
+    artifact.write_config(config.model_copy(update={"stage": "own", "stage_source": source}))
+    ended_round(artifact, SPEC, Failure(kind=FailureClass.GPU_OOM, text="out of memory"))
+    assert gate_door.submit_again(artifact).state == "failed"
+    report = artifact.failure()
+    assert report is not None
+    assert "gone.py" in report.reasons[0].text
+
+
+def test_a_launch_by_a_person_asks_for_all_nodes_again(
+    cluster: Cluster, tmp_path: Path, work: Path
+) -> None:
+    line = read_line(["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"])
+    steps = make_plan(line.nodes, line.work)
+    [step] = steps.values()
+    bad = {"bad_nodes": (ExcludedNode(name="node1"),)}
+    begin_round(step.artifact, step.units, 1, SPEC.model_copy(update=bad))
+    step.artifact.write_jobs(Jobs(round=1, submitted=1.0, workers="1", gate="2"))
+    calls = counted_answers(cluster, "", "false")
+    with work_lease(line.work) as lease:
+        submit_steps(line, steps, lease)
+    assert step.artifact.require_newest_round().spec.bad_nodes == ()
+    assert "--exclude" not in calls.read_text()
+
+
+def test_a_launch_while_all_nodes_are_away_is_told_to_come_again(
+    cluster: Cluster, tmp_path: Path, work: Path
+) -> None:
+    work.mkdir()
+    (work / "run.json").write_text("{}")
+    cluster.add("srun", "exit 1")
+    cluster.add("sinfo", "printf 'low*|node1|down*\\nlow*|node2|unk*\\n'")
+    cluster.add("sbatch", f'echo "{REFUSED}" >&2; exit 1')
+    ended = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm")
+    assert ended.code == RETRY, ended
+    assert "none of the 2 nodes" in ended.err
+    assert not list(work.glob("corpus-*"))
+
+
 def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:
     for asked, is_over in (("7", True), ("1", False)):
         ended = command(str(artifact.folder), "0", module="worker", HALA_ROUND=asked)
@@ -205,6 +355,24 @@ def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
     assert "were not submitted" in caplog.text
     assert waiting_nodes(work) == (waiting,)
     assert not cluster.cancelled.exists()
+
+
+def test_a_gate_that_submits_for_others_holds_the_folder_as_a_gate(
+    cluster: Cluster, artifact: Artifact, work: Path
+) -> None:
+    """Nobody ends it as the launch of the run: it leaves by itself."""
+    copy = work / "held.lease"
+    counted = count_submissions(cluster, f"cp '{work}/launch.lease' '{copy}'")
+    write_waiting(work, [WaitingNode(folder=artifact.folder.name, units=2, spec=SPEC)])
+    feed(work)
+    assert counted.read_text() == "x\n" * 2
+    assert json.loads(copy.read_text())["holder"] == "gate"
+    copy.rename(work / "launch.lease")
+    assert launch_at(work) is None
+    lease = LaunchLease.read(work / "launch.lease")
+    assert lease is not None
+    lease.model_copy(update={"holder": "launch", "host": "login2"}).write(work / "launch.lease")
+    assert launch_at(work) is not None
 
 
 def test_a_gate_keeps_its_verdict_whatever_comes_after_it(

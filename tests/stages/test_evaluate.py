@@ -10,6 +10,7 @@ from corpora import pair, write_corpus
 from plain_out import PlainInputs, PlainOut
 from tiny_models import SENTENCES, trained_model, untrained_model
 
+from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 from hala_hpc.core.errors import CONFIG, INTERNAL, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.records import UnitMarker
@@ -60,6 +61,7 @@ def test_two_models_stand_side_by_side(
     )
     out = PlainOut(tmp_path, stage)
     stage.run(range(stage.plan()), out)
+    assert "rows_of_node" not in out.counts, "benchmarks are no rows"
     facts = [stage.check(unit, out.folder(unit)) for unit in range(4)]
     assert [fact.rows_in for fact in facts] == [10, 10, 8, 8]
     marks = [UnitMarker(unit=unit, **fact.as_dict()) for unit, fact in enumerate(facts)]
@@ -77,6 +79,20 @@ def test_two_models_stand_side_by_side(
     assert "task:2" in merged["signatures"]["base"]["tiny_arabic"]
     said = (out.folder(3) / "translations-00003.jsonl").read_text().splitlines()
     assert [json.loads(line)["said"] for line in said] == list(SENTENCES.values())
+
+
+@pytest.mark.slow
+def test_rows_are_told_of_those_of_all_models_where_there_is_no_other_work(tmp_path: Path) -> None:
+    pairs = [pair(source, target) for source, target in SENTENCES.items()]
+    model = empty_model(tmp_path / "model")
+    stage = evaluate(
+        models={"one": str(model), "two": str(model)},
+        translation=str(write_corpus(tmp_path / "held-out", pairs)),
+        engine={"name": STAND_IN_ENGINE},
+    )
+    out = PlainOut(tmp_path, stage)
+    stage.run(range(stage.plan()), out)
+    assert out.counts["rows"] == out.counts["rows_of_node"] == 2 * len(pairs)
 
 
 def test_scores_are_those_of_sacrebleu_and_see_arabic_letters() -> None:

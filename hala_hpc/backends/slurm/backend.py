@@ -13,9 +13,19 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from hala_hpc.backends.slurm import client, sacct
+from hala_hpc.backends.slurm.node_states import choice_of
 from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm.task_environment import task_environment
-from hala_hpc.core.errors import CONFIG, UNAVAILABLE, NoRoom, Retry, SchedulerUnavailable, UserError
+from hala_hpc.core.errors import (
+    CONFIG,
+    UNAVAILABLE,
+    JobRefused,
+    NodesAway,
+    NoRoom,
+    Retry,
+    SchedulerUnavailable,
+    UserError,
+)
 from hala_hpc.core.job import Job
 from hala_hpc.core.paths import shipped_folder
 
@@ -51,18 +61,27 @@ class SlurmBackend:
         try:
             if not self.answers():
                 return ["SLURM's controller does not answer: `scontrol ping` tells more"]
-            tried: dict[str, Job] = {}
-            for job in jobs:
-                tried.setdefault(repr(job.resources), job)
-            return [text for job in tried.values() for text in self._refusal(job)]
+            return self.refusals(jobs)
         except Retry as error:
             return [str(error)]
+
+    def refusals(self, jobs: Sequence[Job]) -> list[str]:
+        """What sbatch has against some jobs; those that ask for the same are tried once.
+
+        Raises Retry where a later call may say another thing: no controller answers, or no node
+        that a job may have is up.
+        """
+        tried: dict[str, Job] = {}
+        for job in jobs:
+            tried.setdefault(repr(job.resources), job)
+        return [text for job in tried.values() for text in self._refusal(job)]
 
     def submit(self, job: Job) -> str:
         """Hand in a job; returns its id, or that of its array.
 
-        Raises UserError when SLURM refuses it, NoRoom when it would take fewer elements or takes it
-        later, and SchedulerUnavailable when SLURM does not answer.
+        Raises JobRefused when SLURM refuses it, NoRoom when it would take fewer elements or takes
+        it later, NodesAway when none of its nodes is up, and SchedulerUnavailable when SLURM does
+        not answer.
         """
         flags = sbatch_flags(job)
         if not shutil.which("sbatch"):
@@ -118,7 +137,15 @@ class SlurmBackend:
         late = ("--chdir=", "--output=", "--dependency=", "--array=")
         words = [word for word in command[1:] if not word.startswith(late)]
         done = client.ask("sbatch", "--test-only", *words)
-        return str(_refused(job, done.stderr)).splitlines() if done.returncode else []
+        if not done.returncode:
+            return []
+        refused = _refused(job, done.stderr)
+        if isinstance(refused, NoRoom):
+            # Nothing is wrong with it: a submission takes fewer, or waits for room.
+            return []
+        if isinstance(refused, Retry):
+            raise refused
+        return refused.mistakes
 
     def _wait_for_controller(self) -> None:
         """sbatch is not tried again, as it may have got through: ask first, and wait."""
@@ -140,7 +167,7 @@ def script_file() -> Path:
     return shipped_folder("slurm") / "job.sbatch"
 
 
-def _refused(job: Job, stderr: str) -> UserError | NoRoom | SchedulerUnavailable:
+def _refused(job: Job, stderr: str) -> JobRefused | NoRoom | NodesAway | SchedulerUnavailable:
     """SLURM's own words, without the name of its command before each line."""
     prefix = re.compile(r"^(sbatch|allocation failure): (error: )?")
     lines = [prefix.sub("", line) for line in stderr.splitlines()]
@@ -148,7 +175,18 @@ def _refused(job: Job, stderr: str) -> UserError | NoRoom | SchedulerUnavailable
         return NoRoom(f"job {job.name!r}: {'; '.join(lines)}")
     if client.is_unreachable(stderr):
         return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
-    return UserError(f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}", CONFIG)
+    text = f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}"
+    options = job.resources.options
+    try:
+        choice = choice_of(options)
+    except SchedulerUnavailable as error:
+        return error
+    if choice.is_away:
+        where = f"partition {options['partition']}" if "partition" in options else "its partition"
+        return NodesAway(f"{text} (none of the {len(choice.usable)} nodes of {where} is up now)")
+    if excluded := options.get("exclude"):
+        text += f"; it was asked for without {excluded} (options.exclude)"
+    return JobRefused(text, CONFIG)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """Questions and orders to SLURM about jobs that were submitted."""
 
-import contextlib
 import os
 import re
 import subprocess
@@ -8,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.backends.slurm.parsing import hosts
-from hala_hpc.core.errors import Retry, SchedulerUnavailable
+from hala_hpc.core.errors import SchedulerUnavailable
 
 #: A controller that is overloaded answers late; one that is gone says so after about 10 s.
 ANSWER_LIMIT_S = 30
@@ -169,20 +167,3 @@ def cancel(ids: Sequence[str]) -> None:
 def cancel_command(ids: Sequence[str]) -> str:
     """What a person types to end jobs."""
     return " ".join(["scancel", *ids])
-
-
-def avoid(job: str, node: str) -> None:
-    """Keep the elements of an array that wait off a node.
-
-    A node that fails at once would take one of them after the other. Without an answer nothing is
-    done: the next round excludes the node in any case.
-    """
-    number = job.partition("_")[0]
-    with contextlib.suppress(Retry):
-        told = ask("squeue", "--noheader", "--states=PENDING", f"--jobs={number}", "--format=%x")
-        waiting = told.stdout.splitlines()  # an empty line where nothing is excluded yet
-        before = {name for line in waiting for name in hosts(line.strip())}
-        if waiting and node not in before:
-            excluded = ",".join(sorted({*before, node}))
-            # Says that it failed as soon as one element of the array runs, and has done the rest.
-            ask("scontrol", "update", f"JobId={number}", f"ExcNodeList={excluded}")

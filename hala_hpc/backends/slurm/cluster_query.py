@@ -19,10 +19,9 @@ from hala_hpc.backends.slurm.cluster import (
     Qos,
     Site,
 )
+from hala_hpc.backends.slurm.node_states import is_usable
 from hala_hpc.core.errors import Retry, SchedulerUnavailable
 
-#: States of a node on which a job may start now or later, as sinfo abbreviates them.
-USABLE = ("idle", "mix", "alloc", "comp", "plnd", "resv", "pow")
 QOS_WORDS = (
     "Name,Preempt,PreemptMode,GraceTime,MaxWall,MaxSubmitPU,MaxSubmitPA,MaxJobsPU,MaxTRES,"
     "MaxTRESPU,MaxTRESPA,GrpTRES"
@@ -98,7 +97,7 @@ def read_kinds() -> dict[str, list[NodeKind]]:
         *kind, state, nodes = row.strip().split("|")
         counts = found.setdefault(tuple(kind), [0, 0])
         counts[0] += int(nodes)
-        counts[1] += int(nodes) if state.startswith(USABLE) and not state.endswith("*") else 0
+        counts[1] += int(nodes) if is_usable(state) else 0
     kinds: dict[str, list[NodeKind]] = {}
     for (partition, cpus, memory, gres, features), (total, usable) in found.items():
         one = NodeKind(

@@ -1,5 +1,6 @@
 """What SLURM tells of jobs afterwards: how their elements ended and where, and what they used."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -7,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from hala_hpc.backends.slurm.client import ask, split_rows
-from hala_hpc.backends.slurm.parsing import hosts
+from hala_hpc.backends.slurm.parsing import hosts, pairs
 from hala_hpc.core.errors import FailureClass, Retry
 
 #: Accounting is a witness only: who asks how jobs ended, or what they used, goes on without it
@@ -58,6 +59,12 @@ class ElementEnd:
     exit_code: str = ""
     """Code and signal, e.g. `75:0`; empty where only the queue tells."""
 
+    @property
+    def has_own_code(self) -> bool:
+        """Whether it left with a code of its own: no signal ended it, nor the command it ran."""
+        code, _, number = self.exit_code.partition(":")
+        return code.isdigit() and 0 < int(code) <= 128 and number in ("", "0")
+
     def words(self) -> str:
         """`OUT_OF_MEMORY 0:125 on node3`."""
         place = f"on {', '.join(self.nodes)}" if self.nodes else "before it began"
@@ -85,7 +92,21 @@ def element_ends(ids: Collection[str]) -> dict[str, list[ElementEnd]]:
             told.append(end)
         elif told[-1].kind != end.kind:
             told[-1] = replace(told[-1], kind=end.kind, state=end.state, nodes=end.nodes)
+    if any(end.kind is JobEnd.FAILED and not end.exit_code for end in last):
+        add_codes(found, ids)
     return found
+
+
+def add_codes(found: dict[str, list[ElementEnd]], ids: Collection[str]) -> None:
+    """Add the exit codes of last runs that accounting does not know, or not yet."""
+    with contextlib.suppress(Retry):
+        for number in sorted(ids):
+            told = ask("scontrol", "show", "job", "--oneliner", number).stdout
+            for said in map(pairs, told.splitlines()):
+                array, element = said.get("ArrayJobId"), said.get("ArrayTaskId")
+                runs = found.get(f"{array}_{element}" if array else said.get("JobId", ""))
+                if runs and not runs[-1].exit_code:
+                    runs[-1] = replace(runs[-1], exit_code=said.get("ExitCode", ""))
 
 
 def accounted(ids: Collection[str]) -> Iterator[ElementEnd]:

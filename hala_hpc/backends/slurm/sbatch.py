@@ -75,6 +75,8 @@ SECRET = re.compile(
     r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
     re.IGNORECASE,
 )
+#: What SLURM's commands add to the file of a job, beside what the job printed.
+SLURM_LINE = re.compile(r"(srun|slurmstepd|slurmd\S*): ")
 #: Two minutes are enough to commit a part or a checkpoint of the paper's sizes.
 WARN_S = 120
 

@@ -10,6 +10,7 @@ from hala_hpc.core.errors import NO_INPUT, RETRY, UserError
 from hala_hpc.core.job_records import FailureReport
 from hala_hpc.core.run import Run, RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
+from hala_hpc.jobs.job_files import job_files
 from hala_hpc.jobs.log_file import parts_of
 
 
@@ -37,7 +38,11 @@ def find_place(run: Run, words: dict[str, str]) -> Place | RunNode:
     if {"unit", "worker", "rank", "attempt"} & words.keys():
         return named_place(one_node(nodes), words)
     node = failed_node(nodes)
-    found = (first_failure(node) or node) if node else newest_failure(nodes) or newest_log(nodes)
+    found: Place | RunNode | None
+    if node:
+        found = first_failure(node) or node
+    else:
+        found = newest_failure(nodes) or never_begun(nodes) or newest_log(nodes)
     if found is None:
         whose = f" of node={words['node']}" if "node" in words else ""
         raise UserError(
@@ -64,7 +69,7 @@ def named_place(node: RunNode, words: dict[str, str]) -> Place:
     elif worker is None and named:
         worker = named.name.worker
     if worker is None:
-        failed = first_failure(node)
+        failed = first_failure(node) if node.artifact.summary() is None else None
         worker, rank = (
             (failed.worker, failed.rank if rank is None else rank) if failed else (0, rank)
         )
@@ -140,12 +145,28 @@ def silent(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
 
 
 def newest_failure(nodes: Sequence[RunNode]) -> Place | None:
-    """The attempt that failed last, in a run of which no node has failed."""
-    ends = [(end, node) for node in nodes for end in attempt_ends(node.artifact) if end.has_failed]
+    """The attempt that failed last of the nodes that are not done, where no node has failed."""
+    ends = [
+        (end, node)
+        for node in nodes
+        if node.artifact.summary() is None
+        for end in attempt_ends(node.artifact)
+        if end.has_failed
+    ]
     if not ends:
         return None
     end, node = max(ends, key=lambda pair: pair[0].ended)
     return Place(node, end.worker, end.rank, end.name)
+
+
+def never_begun(nodes: Sequence[RunNode]) -> RunNode | None:
+    """The first node that is not done, has jobs that printed something, and none that began."""
+    for node in nodes:
+        artifact = node.artifact
+        is_open = artifact.summary() is None and not has_begun(artifact)
+        if is_open and scheduler_logs(artifact):
+            return node
+    return None
 
 
 def newest_log(nodes: Sequence[RunNode]) -> Place | None:
@@ -163,8 +184,7 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
     Those of the gate alone where the workers wrote logs of their own.
     """
     ids = artifact.job_ids()[-1:] if has_begun(artifact) else artifact.job_ids()
-    found = [path for i in ids for path in sorted(artifact.logs.glob(f"job-{i}*.out"))]
-    return [path for path in found if path.stat().st_size]
+    return [path for number in ids for path in job_files(artifact, [number])]
 
 
 def has_begun(artifact: Artifact) -> bool:

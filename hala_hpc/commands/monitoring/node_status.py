@@ -19,6 +19,7 @@ from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.run import RunNode, input_folders
 from hala_hpc.jobs.attempt_records import has_records
 from hala_hpc.jobs.failures.decision import newest_changes
+from hala_hpc.jobs.job_files import file_of_lost_gate, last_line
 from hala_hpc.jobs.progress import NodeProgress, progress_of
 from hala_hpc.jobs.waiting_list import waits_for_room
 
@@ -169,11 +170,13 @@ def why_lost(artifact: Artifact) -> Why:
         return Why(WhyKind.INPUTS_LOST, text, tuple(inputs))
     jobs = artifact.jobs()
     gate = f"its gate, job {jobs.gate}," if jobs and jobs.gate else "its gate"
-    return Why(
-        WhyKind.GATE_LOST,
+    text = (
         f"{gate} is gone and decided nothing: it was cancelled, killed, or forgotten by SLURM; the "
-        "line of the launch goes on from here",
+        "line of the launch goes on from here"
     )
+    if file := file_of_lost_gate(artifact):
+        text += f"; {file} ends with: {last_line(file)}"
+    return Why(WhyKind.GATE_LOST, text)
 
 
 def why(artifact: Artifact, state: str, seen: Sequence[Seen]) -> Why:

@@ -12,7 +12,10 @@ from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
 
 
 def require_accepted(line: Line, steps: list[Step]) -> None:
-    """Raise UserError for a job that SLURM would refuse, before anything is written."""
+    """Raise UserError for a job that SLURM would refuse, before anything is written.
+
+    Raises Retry where it does not answer, or all nodes for a job are away.
+    """
     jobs = [
         worker_job(
             step.artifact,
@@ -21,7 +24,7 @@ def require_accepted(line: Line, steps: list[Step]) -> None:
         )
         for step in steps
     ]
-    problems = SlurmBackend().preflight(jobs)
+    problems = SlurmBackend().refusals(jobs)
     if problems:
         raise UserError(problems, CONFIG)
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.foreign_code import note_module
 
 if TYPE_CHECKING:
     # What only jobs need: a dry run loads this file to look at a name.
@@ -101,4 +102,5 @@ def load(name: str) -> "Callable[[EngineConfig], Engine]":
             f"engine.name={name}: {module} has no {attribute}; write the name of a class in it",
             CONFIG,
         ) from None
+    note_module(module)
     return found

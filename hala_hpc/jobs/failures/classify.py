@@ -7,6 +7,7 @@ from pathlib import Path
 import hala_hpc
 from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, FailureClass, Retry
+from hala_hpc.core.foreign_code import foreign_name
 from hala_hpc.core.job_records import Failure, FailureFacts
 from hala_hpc.core.out_of_memory import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory
 from hala_hpc.jobs.failures.policy import POLICY
@@ -58,6 +59,8 @@ class Evidence:
     scheduler_kind: FailureClass | JobEnd | None = None
     """How the scheduler saw it end; None if unknown."""
     scheduler_words: str = ""
+    ended_before_us: bool = False
+    """Whether it left with a code of its own, and no code of ours has begun in any job."""
     log_tail: str = ""
 
     @property
@@ -76,6 +79,7 @@ def classify(evidence: Evidence) -> Failure | None:
     kind, text = (
         classify_certain(evidence)
         or classify_system(evidence)
+        or classify_start(evidence)
         or classify_error(evidence)
         or classify_engine(evidence)
         or classify_scheduler(evidence)
@@ -88,6 +92,7 @@ def classify(evidence: Evidence) -> Failure | None:
         worker=evidence.worker,
         nodes=evidence.nodes,
         signature=evidence.signature if kind is FailureClass.EXCEPTION else "",
+        seen_by_scheduler=kind is evidence.scheduler_kind,
     )
 
 
@@ -106,6 +111,14 @@ def classify_system(evidence: Evidence) -> Found | None:
         if evidence.scheduler_kind is kind:
             return kind, evidence.scheduler_words
     return None
+
+
+def classify_start(evidence: Evidence) -> Found | None:
+    """A job that ended before any code of ours began: its set-up fails wherever it runs."""
+    if not evidence.ended_before_us:
+        return None
+    text = f"the job ended before any code of ours began: {evidence.scheduler_words}"
+    return FailureClass.CONFIG_ERROR, "; ".join(word for word in (text, evidence.reason) if word)
 
 
 def classify_error(evidence: Evidence) -> Found | None:
@@ -181,13 +194,26 @@ def signature_of(error: BaseException) -> str:
     """The type of an error and the last frame of ours in its traceback.
 
     `ZeroDivisionError in hala_hpc/demo/stages/tiny.py, line 70, run`: the same for the same defect,
-    whatever the values are.
+    whatever the values are. Where code of a lab's own runs, as its stage or its engine, the last
+    frame of that counts: what it calls of ours is the same for all of its defects.
     """
-    home = Path(hala_hpc.__file__).parent
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if home in Path(frame.filename).parents]
-    if not ours:
+    named = [
+        (name, is_theirs, frame)
+        for frame in traceback.extract_tb(error.__traceback__)
+        for name, is_theirs in [name_of_file(frame.filename)]
+        if name
+    ]
+    if not named:
         return type(error).__name__
-    last = ours[-1]
-    path = Path(last.filename).relative_to(home.parent)
-    return f"{type(error).__name__} in {path}, line {last.lineno}, {last.name}"
+    theirs = [one for one in named if one[1]]
+    name, _, last = (theirs or named)[-1]
+    return f"{type(error).__name__} in {name}, line {last.lineno}, {last.name}"
+
+
+def name_of_file(file: str) -> tuple[str, bool]:
+    """The name of a file, from its package on, and whether it is a lab's own; "": neither is."""
+    if theirs := foreign_name(file):
+        return theirs, True
+    home = Path(hala_hpc.__file__).parent
+    is_ours = home in Path(file).parents
+    return (str(Path(file).relative_to(home.parent)) if is_ours else ""), False

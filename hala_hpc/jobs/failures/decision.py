@@ -5,13 +5,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import INTERNAL, OK, RETRY, FailureClass
+from hala_hpc.core.errors import CONFIG, INTERNAL, OK, RETRY, FailureClass
 from hala_hpc.core.job_records import Failure, FailureReason
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.jobs.attempt_records import failed_record
+from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy
 from hala_hpc.jobs.failures.evidence import failures_of, round_failures
+from hala_hpc.jobs.failures.excluded_nodes import with_nodes_back
 from hala_hpc.jobs.failures.policy import POLICY, Action, Blame, Counted
-from hala_hpc.jobs.failures.remedies import REMEDIES, Aftermath, NoRemedy
+from hala_hpc.jobs.failures.remedies import REMEDIES
+
+#: Exit codes of a node by the class of a failure of which no attempt left a record.
+CODES = {FailureClass.CONFIG_ERROR: CONFIG}
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,8 @@ class Decision:
     """Why there must be none."""
     is_blameless: bool = False
     """Whether only the cluster is to blame: the round does not count as idle."""
-
-    @property
-    def has_changed(self) -> bool:
-        """Whether the next round is another: this one does not count as idle."""
-        return bool(self.spec.because)
+    has_changed: bool = False
+    """Whether a remedy makes the next round another: this one does not count as idle."""
 
 
 def adjusted_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:
@@ -51,7 +53,7 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
     aftermath = Aftermath(
         failures=[one for one in rounds[-1] if one.kind is not FailureClass.SECONDARY],
         all_failures=[one for failures in rounds for one in failures],
-        memory_limit_gb=found.memory_limit_gb,
+        found=found,
         stage=config.stage if config else "",
         stage_source=config.stage_source if config else None,
     )
@@ -60,6 +62,8 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
     if code != OK:
         return Decision(changed, code, tuple(reasons))
     blameless = not spec.is_local and is_blameless(aftermath.failures)
+    changed = with_nodes_back(changed, found.well_nodes, "SLURM shows it well")
+    returned = len(changed.because)
     try:
         for remedy in REMEDIES.values():
             changed = remedy(changed, aftermath)
@@ -67,7 +71,8 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
         reason = FailureReason(text=str(end), kind=end.kind)
         before = spec.model_copy(update={"since_round": first, "because": ()})
         return Decision(before, end.code, (reason,), blameless)
-    return Decision(changed, is_blameless=blameless)
+    has_changed = len(changed.because) > returned
+    return Decision(changed, is_blameless=blameless, has_changed=has_changed)
 
 
 def is_blameless(failures: Sequence[Failure]) -> bool:
@@ -81,7 +86,7 @@ def stop(artifact: Artifact, aftermath: Aftermath) -> tuple[int, list[FailureRea
         record = failed_record(artifact, failure.attempt)
         texts = record.reasons if record else (failure.text,)
         reasons = [FailureReason(text=text, kind=failure.kind) for text in texts]
-        return record.code if record else INTERNAL, reasons
+        return record.code if record else CODES.get(failure.kind, INTERNAL), reasons
     ended = aftermath.with_action(Action.LEAVE_TO_USER)
     if ended:
         text = f"{len(ended)} of its jobs were cancelled: {ended[0].text}; the same line goes on"

@@ -6,6 +6,7 @@ Called by the gate, once a round: records of the attempts, SLURM's accounting an
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hala_hpc.backends.slurm.cluster_query import memory_limit_gb
 from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, element_ends
@@ -15,6 +16,8 @@ from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
 from hala_hpc.core.records import Round
 from hala_hpc.jobs.attempt_records import AttemptName, newest_attempt, records_of
 from hala_hpc.jobs.failures.classify import Evidence, classify
+from hala_hpc.jobs.failures.excluded_nodes import look_at_nodes
+from hala_hpc.jobs.job_files import has_begun, job_file, last_line
 from hala_hpc.jobs.log_file import tail_of
 
 #: Lines of a log that are searched for the words of libraries.
@@ -50,11 +53,14 @@ def note_failures(artifact: Artifact) -> None:
     limit = None
     if not newest.spec.is_local and any(f.kind is FailureClass.HOST_OOM for f in failures):
         limit = memory_limit_gb(newest.spec.resources.options)
+    now = look_at_nodes(newest.spec, failures)
     bad = [end for runs in ends.values() for end in runs if end.kind is not JobEnd.COMPLETED]
     RoundFailures(
         failures=tuple(failures),
         scheduler=tuple(dict.fromkeys(end.words() for end in bad)),
         memory_limit_gb=limit,
+        most_excluded=now.most_excluded,
+        well_nodes=now.well,
         time=time.time(),
     ).write(artifact.failures_file(newest.round))
 
@@ -93,12 +99,28 @@ def gather(
         text = log_tail(artifact, one) if place < MOST_LOGS else ""
         yield evidence_of(one, end, limit_s, text)
     elements = elements_of(artifact, newest)
+    files = 0
+    began = bool(records) or has_begun(artifact, newest.spec.since_round or newest.round)
     for job, reported in runs.items():
         for restarts, end in reported.items():
             if job in elements and (job, restarts) not in known:
-                yield Evidence(
-                    nodes=end.nodes, scheduler_kind=end.kind, scheduler_words=end.words()
-                )
+                files += 1
+                file = job_file(artifact, job) if files <= MOST_LOGS else None
+                yield without_record(end, began, file)
+
+
+def without_record(end: ElementEnd, began: bool, file: Path | None) -> Evidence:
+    """What is known of a job in which no attempt of ours left a word, and of what it printed.
+
+    `began` says whether some attempt has begun since a person asked.
+    """
+    return Evidence(
+        reasons=(last_line(file),) if file else (),
+        nodes=end.nodes,
+        scheduler_kind=end.kind,
+        scheduler_words=end.words(),
+        ended_before_us=not began and end.kind is JobEnd.FAILED and end.has_own_code,
+    )
 
 
 def elements_of(artifact: Artifact, newest: Round) -> set[str]:

@@ -75,7 +75,8 @@ class Remedy:
 IDLE = Bound(2, Counted.IDLE_ROUNDS)
 #: Rounds that the cluster ended: where this many bring nothing, the queue lets no work be done.
 BLAMELESS = Bound(30, Counted.BLAMELESS_ROUNDS)
-#: Nodes that may be excluded: where more are bad, something else is the matter.
+#: Nodes that may be excluded: where more are bad, something else is the matter. Of a small
+#: partition fewer may be, see `backends.slurm.node_states`.
 BAD_NODES = Bound(8, Counted.EXCLUDED_NODES)
 ONCE = Bound(1, Counted.ATTEMPTS)
 

@@ -3,7 +3,10 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from says import says
@@ -21,7 +24,9 @@ from hala_hpc.core.errors import (
     Retry,
     StopRequested,
 )
+from hala_hpc.core.foreign_stages import load_file
 from hala_hpc.core.job_records import Failure
+from hala_hpc.engines.generation.engine_choice import load
 from hala_hpc.jobs.failures.classify import Evidence, classify, failure_facts, signature_of
 
 pytestmark = pytest.mark.kinds
@@ -75,6 +80,14 @@ def carried(evidence: Evidence, error: BaseException) -> Evidence:
             FailureClass.HOST_OOM,
         ),
         (told(SILENT, JobEnd.FAILED, "FAILED 0:9 on node1"), FailureClass.KILLED),
+        (
+            replace(
+                told(SILENT, JobEnd.FAILED, "FAILED 1:0 on node1"),
+                ended_before_us=True,
+                reasons=("no module cuda/13.0",),
+            ),
+            FailureClass.CONFIG_ERROR,
+        ),
         (told(SILENT, JobEnd.DEPENDENCY, "CANCELLED before it began"), FailureClass.KILLED),
         (SILENT, FailureClass.NO_REPORT),
         (KILLED, FailureClass.KILLED),
@@ -198,6 +211,69 @@ def test_a_traceback_is_known_again_whatever_its_values() -> None:
     (own,) = found - {"ValidationError"}
     says(own, start)
     assert "hala_hpc/jobs/failures/classify.py" in own
+
+
+#: A lab's stage and its engine: each ends in our code, called from a place of theirs.
+OWN_STAGE = """
+from hala_hpc.core.settings import StageSettings
+from hala_hpc.core.stage import Stage
+from hala_hpc.jobs.failures.classify import classify
+
+
+class Own(Stage[StageSettings]):
+    name, produces, Settings = "own", "corpus", StageSettings
+
+    @staticmethod
+    def first():
+        return classify("no evidence")
+
+    @staticmethod
+    def second():
+        return classify("no evidence")
+
+
+STAGE = Own
+"""
+OWN_ENGINE = """
+from own_lab.inner import start
+class Engine:
+    def __init__(self, config):
+        start()
+"""
+
+
+def raised_by(run: Callable[[], object]) -> str:
+    """The signature of what a call raises."""
+    with pytest.raises(AttributeError) as caught:
+        run()
+    return signature_of(caught.value)
+
+
+def test_of_a_stage_of_a_labs_own_the_last_frame_of_theirs_counts(tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(OWN_STAGE)
+    path.chmod(0o644)
+    stage: Any = load_file(path, ())[0]
+    found = [raised_by(stage.first), raised_by(stage.second), raised_by(stage.second)]
+    assert found[0] != found[1] == found[2]
+    for signature, line in zip(found, ("line 12, first", "line 16, second"), strict=False):
+        assert "own.py" in signature
+        says(signature, line)
+
+
+def test_of_an_engine_of_a_labs_own_the_last_frame_of_theirs_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "own_lab"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "engine.py").write_text(OWN_ENGINE)
+    (package / "inner.py").write_text("def start():\n    None.begin()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    engine: Any = load("own_lab.engine:Engine")
+    signature = raised_by(lambda: engine(None))
+    assert "own_lab/inner.py" in signature
+    says(signature, "line 2, start")
 
 
 def test_lists_of_nodes_are_read_to_names() -> None:

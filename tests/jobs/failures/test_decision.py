@@ -124,6 +124,74 @@ def test_a_node_where_engines_die_twice_is_excluded(tmp_path: Path) -> None:
     says(second.spec.because[0], "the engine ended 2 times there")
 
 
+def seen_at(node: str) -> Failure:
+    """A node that the scheduler saw fail, too."""
+    lost = at(FailureClass.NODE_FAILURE, node)
+    return lost.model_copy(update={"seen_by_scheduler": True})
+
+
+def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
+    artifact = node(tmp_path)
+    first = make_spec(options={"partition": "gpu", "exclude": "node[7-9]"})
+    spec = fails(artifact, first, seen_at("node3"), seen_at("node4")).spec
+    assert spec.resources.options["exclude"] == "node[7-9],node3,node4"
+    back = fails(artifact, spec, at(FailureClass.KILLED), well_nodes=("node3",))
+    assert back.spec.resources.options["exclude"] == "node[7-9],node4"
+    assert [bad.name for bad in back.spec.bad_nodes] == ["node4"]
+    says(back.spec.because[0], "node3 is asked for again")
+    assert not back.has_changed, "that it came back is no remedy: such rounds are idle"
+    again = fails(artifact, back.spec, seen_at("node3"), well_nodes=("node4",))
+    assert again.spec.resources.options["exclude"] == "node[7-9],node3"
+    last = fails(artifact, again.spec, at(FailureClass.KILLED), well_nodes=("node3",))
+    assert last.spec.resources.options["exclude"] == "node[7-9]"
+
+
+def test_nodes_that_fail_one_after_the_other_never_take_most_of_a_partition(tmp_path: Path) -> None:
+    artifact, spec = node(tmp_path), make_spec()
+    for number in range(1, 9):
+        bad = seen_at(f"node{number % 4}")
+        decision = fails(artifact, spec, bad, most_excluded=2, time=float(number))
+        assert decision.code == 0, decision
+        assert decision.is_blameless
+        spec = decision.spec
+        excluded = spec.resources.options["exclude"].split(",")
+        assert excluded == [f"node{n % 4}" for n in range(max(1, number - 1), number + 1)]
+        assert len(spec.bad_nodes) == len(excluded)
+
+
+def test_bad_gpus_on_more_nodes_than_may_be_left_out_are_another_trouble(tmp_path: Path) -> None:
+    artifact = node(tmp_path)
+    first = fails(artifact, make_spec(), at(FailureClass.NODE_FAILURE), most_excluded=1)
+    assert first.code == 0
+    assert first.spec.bad_nodes[0].until_boot
+    second = fails(artifact, first.spec, at(FailureClass.NODE_FAILURE, "node2"), most_excluded=1)
+    assert second.code == 69
+    says(second.reasons[0].text, "2 nodes failed (node1, node2)", "no more than 1")
+
+
+def test_an_engine_that_dies_on_the_only_node_is_started_there_again(tmp_path: Path) -> None:
+    artifact, spec = node(tmp_path), make_spec()
+    for attempt in ("a", "b", "c"):
+        bad = at(FailureClass.ENGINE, attempt=attempt)
+        decision = fails(artifact, spec, bad, most_excluded=0)
+        assert decision.code == 0
+        spec = decision.spec
+        assert "exclude" not in spec.resources.options
+        assert not decision.has_changed
+
+
+def test_a_node_that_was_asked_for_by_name_and_was_away_is_asked_for_again(tmp_path: Path) -> None:
+    spec = make_spec(options={"nodelist": "node1"})
+    decision = fails(node(tmp_path), spec, seen_at("node1"))
+    assert (decision.code, decision.spec.bad_nodes) == (0, ())
+
+
+def test_nodes_of_rounds_that_only_named_them_are_read() -> None:
+    values = {**make_spec().to_values(), "bad_nodes": ["node3"]}
+    (bad,) = RoundSpec.model_validate(values).bad_nodes
+    assert (bad.name, bad.until_boot) == ("node3", False)
+
+
 @pytest.mark.parametrize(
     ("own", "site", "expected"), [(None, None, 150), (120, None, 120), (None, 128, 128)]
 )

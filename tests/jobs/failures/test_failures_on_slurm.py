@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from checkout import STANDIN
-from command_line import launch, one_row_recipe
+from command_line import command, launch, one_row_recipe
 from job_states import states
 from minislurm_fixture import MINISLURM
 from slow_run import nodes_of
@@ -27,12 +27,13 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
 LIMIT_S = 400
 
 
-def launcher_with(folder: Path, fault: str, resources: str = "") -> str:
+def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = "") -> str:
     """`launcher=...` whose jobs meet a fault."""
     path = folder / "faults.toml"
     paths = os.pathsep.join(map(str, (STANDIN, STANDIN.parent.parent)))
     path.write_text(
-        'backend = "slurm"\n[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n'
+        f'backend = "slurm"\nsetup = [{setup}]\n'
+        "[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n"
         f'options.partition = "low"\n{resources}\n[gate]\ntimeout_min = 5\nmem_gb = 1\n'
         f'[environment]\nPYTHONPATH = "{paths}"\nHALA_FAULT = "{fault}"\n'
     )
@@ -123,6 +124,47 @@ def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, wor
     assert node["state"] == "done", node
     assert kinds(work, 1) == [FailureClass.NODE_FAILURE]
     assert len(json_of(work, "rounds/0002.json")["assignment"]) == 1
+
+
+#: A module that nobody has.
+MISSING = "echo no module cuda/13.0 >&2; false"
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_told(
+    tmp_path: Path, work: Path
+) -> None:
+    line = f"case $SLURM_JOB_NAME in gate-*) ;; *) {MISSING} ;; esac"
+    node = ended(tmp_path, work, launcher_with(tmp_path, "", setup=f'"{line}"'))
+    assert node["state"] == "failed", node
+    assert "no module cuda/13.0" in node["why"]
+    assert kinds(work, 1) == [FailureClass.CONFIG_ERROR]
+    assert len(list((work / "latest/corpus/rounds").iterdir())) == 1
+    failure = json_of(work, "failure.json")
+    assert failure["code"] == 78
+    tail = failure["reasons"][0]["log_tail"]
+    assert "logs/job-" in tail[0]
+    assert "  no module cuda/13.0" in tail
+    shown = command(f"work={work}", module="logs")
+    assert shown.code == 0, shown
+    assert "no module cuda/13.0" in shown.out
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_a_set_up_line_that_fails_for_the_gate_too_is_told_by_status_and_logs(
+    tmp_path: Path, work: Path
+) -> None:
+    launcher = launcher_with(tmp_path, "", setup=f'"{MISSING}"')
+    told = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", launcher)
+    assert told.code == 0, told
+    jobs = list(json_of(work, "jobs.json").values())[-2:]
+    wait_for_states(jobs, {})
+    node = nodes_of(work)["corpus"]
+    assert "no module cuda/13.0" in node["why"]
+    assert f"logs/job-{jobs[1]}.out" in node["why"]
+    shown = command(f"work={work}", module="logs")
+    assert shown.code == 0, shown
+    assert "no module cuda/13.0" in shown.out
 
 
 def sbatch(folder: Path, *words: str) -> str:

@@ -1,0 +1,174 @@
+"""Which nodes a round leaves out: bad ones, until they are well again, and never most of them."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
+
+from hala_hpc.backends.slurm.node_states import choice_of, well_again
+from hala_hpc.backends.slurm.parsing import HOST, hosts
+from hala_hpc.core.errors import UNAVAILABLE, Retry
+from hala_hpc.core.job_records import Failure
+from hala_hpc.core.records import ExcludedNode, RoundSpec
+from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy, with_resources
+from hala_hpc.jobs.failures.policy import BAD_NODES, POLICY, Action, Blame
+
+
+class NodesNow(NamedTuple):
+    """What the cluster says of the nodes of a round, when its gate asks."""
+
+    most_excluded: int | None = None
+    """How many may be left out; None where nobody tells."""
+    well: tuple[str, ...] = ()
+    """Those that were left out and are well again."""
+
+
+def look_at_nodes(spec: RoundSpec, failures: Sequence[Failure]) -> NodesNow:
+    """Ask the cluster about nodes, where some are left out or may be."""
+    if spec.is_local or not (spec.bad_nodes or any(map(is_of_one_node, failures))):
+        return NodesNow()
+    theirs = without(spec, [node.name for node in spec.bad_nodes])
+    try:
+        choice = choice_of(theirs)
+        return NodesNow(choice.most_excluded(spec.resources.nodes), well_again(spec.bad_nodes))
+    except Retry:
+        return NodesNow()
+
+
+def with_nodes_back(spec: RoundSpec, names: Collection[str], why: str) -> RoundSpec:
+    """The spec in which some of the nodes that were left out are asked for again."""
+    back = [node.name for node in spec.bad_nodes if node.name in names]
+    if not back:
+        return spec
+    resources = spec.resources.model_copy(update={"options": without(spec, back)})
+    because = [f"{name} is asked for again: {why}" for name in back]
+    changed = with_resources(spec, resources, because)
+    left = tuple(node for node in spec.bad_nodes if node.name not in back)
+    return changed.model_copy(update={"bad_nodes": left})
+
+
+def with_all_nodes_back(spec: RoundSpec) -> RoundSpec:
+    """The spec that leaves out no node but those of the launcher."""
+    names = [node.name for node in spec.bad_nodes]
+    return with_nodes_back(spec, names, "SLURM refuses the job without it")
+
+
+def without(spec: RoundSpec, names: Collection[str]) -> dict[str, str]:
+    """The options of a spec that do not exclude some nodes of ours."""
+    options = dict(spec.resources.options)
+    # The launcher's entries, which may be ranges, stay as they are.
+    left = [entry for entry in HOST.findall(options.pop("exclude", "")) if entry not in names]
+    return {**options, "exclude": ",".join(left)} if left else options
+
+
+def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
+    """The spec with the bad nodes of this round excluded.
+
+    A job of several nodes of which one was lost excludes none: the scheduler knows which it was.
+
+    Raises: NoRemedy where they cannot be excluded.
+    """
+    if spec.is_local:
+        return spec
+    excluded = hosts(spec.resources.options.get("exclude", ""))
+    new = {name: bad for name, bad in bad_nodes(aftermath).items() if name not in excluded}
+    if not new:
+        return spec
+    if named := spec.resources.options.get("nodelist"):
+        require_no_bad_gpus(new, named)
+        return spec
+    found = [
+        ExcludedNode(name=name, since=aftermath.found.time, until_boot=not bad.seen_by_scheduler)
+        for name, bad in new.items()
+    ]
+    ours = [*spec.bad_nodes, *found]
+    limit = most_excluded(aftermath)
+    require_few(ours, new, limit)
+    kept = kept_within(ours, limit)
+    back = {node.name for node in ours} - kept
+    text = f"no more than {limit} nodes are left out"
+    changed = with_nodes_back(spec, back, text)
+    added = [node for node in found if node.name in kept]
+    if not added:
+        return changed
+    options = changed.resources.options
+    entries = [*HOST.findall(options.get("exclude", "")), *(node.name for node in added)]
+    resources = changed.resources.model_copy(
+        update={"options": {**options, "exclude": ",".join(entries)}}
+    )
+    because = [f"{node.name} is excluded: {new[node.name].text}" for node in added]
+    changed = with_resources(changed, resources, because)
+    return changed.model_copy(update={"bad_nodes": (*changed.bad_nodes, *added)})
+
+
+def require_no_bad_gpus(new: Mapping[str, Failure], named: str) -> None:
+    """Raise NoRemedy for nodes that the launcher names and that do not come back by themselves."""
+    lasting = [name for name, bad in new.items() if not bad.seen_by_scheduler]
+    if lasting:
+        first = new[lasting[0]]
+        raise NoRemedy(
+            f"{', '.join(lasting)} cannot be left out, as options.nodelist={named} asks "
+            f"for these nodes: {first.text}",
+            UNAVAILABLE,
+            first.kind,
+        )
+
+
+def most_excluded(aftermath: Aftermath) -> int:
+    """How many nodes may be left out beside those of the launcher."""
+    told = aftermath.found.most_excluded
+    return BAD_NODES.limit if told is None else min(told, BAD_NODES.limit)
+
+
+def require_few(ours: Sequence[ExcludedNode], new: Mapping[str, Failure], limit: int) -> None:
+    """Raise NoRemedy where more nodes are bad, by what jobs found on them, than may be left out.
+
+    Nodes that the scheduler saw fail come back, and it is not sure that a node is to blame for an
+    engine that ended: for these the next round does without.
+    """
+    lasting = [node.name for node in ours if node.until_boot]
+    sure = [
+        bad
+        for bad in new.values()
+        if POLICY[bad.kind].blames is Blame.CLUSTER and not bad.seen_by_scheduler
+    ]
+    if sure and len(lasting) > limit:
+        raise NoRemedy(
+            f"{len(lasting)} nodes failed ({', '.join(lasting)}), and no more than {limit} may be "
+            f"left out here: {sure[0].text}",
+            UNAVAILABLE,
+            sure[0].kind,
+        )
+
+
+def kept_within(ours: Sequence[ExcludedNode], limit: int) -> set[str]:
+    """Which nodes stay out where not all may: those that only a boot mends, then the newest."""
+    ranked = sorted(ours, key=lambda node: (node.until_boot, node.since))
+    return {node.name for node in ranked[max(0, len(ranked) - limit) :]}
+
+
+def bad_nodes(aftermath: Aftermath) -> dict[str, Failure]:
+    """Nodes to keep away from, with the failure of this round that shows it."""
+    bad = {
+        failure.nodes[0]: failure
+        for failure in aftermath.failures
+        if is_of_one_node(failure) and POLICY[failure.kind].after == 1
+    }
+    several = [
+        failure
+        for failure in aftermath.all_failures
+        if is_of_one_node(failure) and POLICY[failure.kind].after > 1
+    ]
+    ends = {(failure.nodes[0], failure.attempt): failure for failure in several}
+    counts = Counter(node for node, _ in ends)
+    # A node that came back is not bad for what it did before: it must fail anew.
+    now = {failure.nodes[0] for failure in aftermath.failures if is_of_one_node(failure)}
+    for (node, _), failure in ends.items():
+        if node in now and counts[node] >= POLICY[failure.kind].after:
+            text = f"the engine ended {counts[node]} times there: {failure.text}"
+            bad.setdefault(node, failure.model_copy(update={"text": text}))
+    return bad
+
+
+def is_of_one_node(failure: Failure) -> bool:
+    """Whether a node may be to blame, and it is known which."""
+    return POLICY[failure.kind].action is Action.EXCLUDE_NODE and len(failure.nodes) == 1

@@ -1,0 +1,66 @@
+"""What the jobs of a node printed beside the workers' logs, by the scheduler: `logs/job-12_3.out`.
+
+There alone stands why a job ended before any code of ours began: a line of the launcher's `setup`
+that fails, a module or an interpreter that is missing, a prolog of the site.
+"""
+
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from hala_hpc.backends.slurm.sbatch import SLURM_LINE
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.jobs.attempt_records import attempt_names, newest_attempt
+from hala_hpc.jobs.log_file import tail, whole
+
+#: Lines of a file that a failure shows.
+SHOWN_LINES = 15
+
+
+def job_files(artifact: Artifact, ids: Collection[str]) -> list[Path]:
+    """The files of some jobs, or elements of arrays, in which something stands."""
+    pattern = re.compile(rf"job-({'|'.join(map(re.escape, ids))})(_\d+)?\.out")
+    found = [path for path in sorted(artifact.logs.glob("job-*.out")) if ids]
+    return [path for path in found if pattern.fullmatch(path.name) and path.stat().st_size]
+
+
+def job_file(artifact: Artifact, job: str) -> Path | None:
+    """The file of one job or element; None where nothing stands in it."""
+    path = artifact.logs / f"job-{job}.out"
+    return path if path.is_file() and path.stat().st_size else None
+
+
+def file_of_lost_gate(artifact: Artifact) -> Path | None:
+    """What the newest gate printed, else its workers; None where neither printed anything."""
+    for number in reversed(artifact.job_ids()):
+        if found := job_files(artifact, [number]):
+            return found[-1]
+    return None
+
+
+def last_line(path: Path) -> str:
+    """The last line that is not SLURM's own, else the last one."""
+    lines = [line.strip() for line in tail(path, whole(path), SHOWN_LINES) if line.strip()]
+    own = [line for line in lines if not SLURM_LINE.match(line)]
+    return next(reversed(own or lines), "")
+
+
+def has_begun(artifact: Artifact, first: int) -> bool:
+    """Whether an attempt of this round, or of a later one, has begun."""
+    if any(name.round >= first for name in attempt_names(artifact)):
+        return True
+    newest = artifact.newest_round()
+    leases = (newest_attempt(artifact, worker) for worker in range(newest.workers if newest else 0))
+    return any(name is not None and name.round >= first for name in leases)
+
+
+def why_not_begun(artifact: Artifact) -> tuple[str, ...]:
+    """The end of the file of a worker, after a line that names it; empty where a worker began."""
+    newest, jobs = artifact.newest_round(), artifact.jobs()
+    if newest is None or jobs is None or jobs.round != newest.round or not jobs.workers:
+        return ()
+    files = job_files(artifact, [jobs.workers])
+    if newest.spec.is_local or not files or has_begun(artifact, newest.round):
+        return ()
+    lines = tail(files[0], whole(files[0]), SHOWN_LINES)
+    return (f"the end of {files[0]}:", *(f"  {line}" for line in lines))

@@ -1,0 +1,151 @@
+"""What SLURM says of nodes, here by stand-ins of its commands that print its words."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.node_states import avoid, choice_of, well_again
+from hala_hpc.core.errors import JobRefused, NodesAway, SchedulerUnavailable
+from hala_hpc.core.job import Job
+from hala_hpc.core.records import ExcludedNode
+from hala_hpc.core.resources import Resources
+
+pytestmark = pytest.mark.kinds
+
+REFUSAL = (
+    "sbatch: error: Batch job submission failed: Requested node configuration is not available"
+)
+#: Two partitions; `low` is where jobs go that name none.
+NODES = """low*|node1|idle
+low*|node2|mix
+low*|node3|drain
+low*|node4|down*
+low*|node5|idle*
+low*|node6|alloc
+gpu|node7|down
+gpu|node8|unk*
+"""
+SHOWN = """NodeName=node1 State=IDLE BootTime=2026-11-29T08:00:00
+NodeName=node2 State=MIXED+PLANNED BootTime=2026-11-01T08:00:00
+NodeName=node3 State=IDLE+DRAIN BootTime=2026-11-29T08:00:00
+NodeName=node4 State=DOWN*+NOT_RESPONDING BootTime=None
+NodeName=node5 State=IDLE* BootTime=2026-11-29T08:00:00
+NodeName=node6 State=ALLOCATED+MAINTENANCE BootTime=2026-11-29T08:00:00
+"""
+
+
+class Cluster:
+    """Stand-ins for SLURM's commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.add("srun", "exit 1")
+        self.add(
+            "scontrol", f'case "$*" in ping) echo "at here is UP";; *) cat {folder}/show;; esac'
+        )
+        self.add("sinfo", f"cat {folder}/nodes")
+        self.add("sbatch", f"echo '{REFUSAL}' >&2; exit 1")
+        (folder / "nodes").write_text(NODES)
+        (folder / "show").write_text(SHOWN)
+
+    def add(self, name: str, body: str) -> None:
+        """A command of the cluster."""
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    return Cluster(folder)
+
+
+def job(folder: Path, **options: str) -> Job:
+    return Job(
+        name="test",
+        module="hala_hpc.worker",
+        words=(),
+        python=sys.executable,
+        resources=Resources(options=options),
+        folder=folder / "jobs",
+    )
+
+
+@pytest.mark.usefixtures("cluster")
+def test_the_nodes_that_a_job_may_have_are_those_that_its_options_leave() -> None:
+    usable = {name for name, is_up in choice_of({}).usable.items() if is_up}
+    assert usable == {"node1", "node2", "node6"}
+    left = choice_of({"exclude": "node[1-2],node9"})
+    assert (left.all_nodes, set(left.usable)) == (6, {"node3", "node4", "node5", "node6"})
+    assert set(choice_of({"partition": "gpu,low", "nodelist": "node[6-7]"}).usable) == {
+        "node6",
+        "node7",
+    }
+    assert choice_of({"partition": "gpu"}).is_away
+    assert not choice_of({"partition": "nowhere"}).is_away
+
+
+@pytest.mark.usefixtures("cluster")
+def test_no_more_than_half_of_a_partition_is_left_out_and_what_a_job_needs_stays() -> None:
+    assert choice_of({}).most_excluded() == 3
+    assert choice_of({}).most_excluded(needed=5) == 1
+    assert choice_of({"exclude": "node[1-4]"}).most_excluded() == 1
+    assert choice_of({"nodelist": "node1"}).most_excluded() == 0
+    assert choice_of({"partition": "gpu"}).most_excluded() == 1
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_node_is_well_again_when_slurm_shows_it_at_work_and_booted_where_that_counts() -> None:
+    since = 1795521600.0  # 25 November 2026
+    names = [f"node{number}" for number in range(1, 8)]
+    seen = [ExcludedNode(name=name, since=since) for name in names]
+    assert well_again(seen) == ("node1", "node2")
+    found_bad = [node.model_copy(update={"until_boot": True}) for node in seen]
+    assert well_again(found_bad) == ("node1",)
+
+
+def test_a_refusal_while_all_nodes_are_away_is_a_wait_and_no_mistake(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with pytest.raises(NodesAway):
+        SlurmBackend().submit(job(tmp_path, partition="gpu"))
+    with pytest.raises(NodesAway):
+        SlurmBackend().refusals([job(tmp_path, partition="gpu")])
+    with pytest.raises(JobRefused):
+        SlurmBackend().submit(job(tmp_path, partition="low"))
+    assert len(SlurmBackend().refusals([job(tmp_path)])) == 1
+    cluster.add("sinfo", "echo 'Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(SchedulerUnavailable):
+        SlurmBackend().submit(job(tmp_path))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_refusal_names_the_nodes_that_were_left_out(tmp_path: Path) -> None:
+    with pytest.raises(JobRefused, match=r"options\.exclude") as caught:
+        SlurmBackend().submit(job(tmp_path, exclude="node[1-5]"))
+    assert "node[1-5]" in str(caught.value)
+
+
+def test_no_room_is_nothing_that_is_wrong_with_a_job(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add("sbatch", "echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1")
+    assert SlurmBackend().refusals([job(tmp_path)]) == []
+
+
+@pytest.mark.parametrize(("before", "is_left_out"), [("", True), ("node[1-3]", False)])
+def test_waiting_elements_of_an_array_avoid_no_more_than_half_of_a_partition(
+    before: str, is_left_out: bool, cluster: Cluster
+) -> None:
+    told = cluster.folder / "told"
+    cluster.add("squeue", f"echo 'low|1|{before}'")
+    cluster.add("scontrol", f'echo "$*" > {told}')
+    avoid("12_3", "node6")
+    assert told.exists() == is_left_out
+    if is_left_out:
+        assert "ExcNodeList=node6" in told.read_text()

@@ -1,0 +1,174 @@
+"""Jobs that ended before any code of ours began: the end of their own file is what is told."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from command_line import Ended, command
+from says import says
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import CONFIG, FailureClass
+from hala_hpc.core.job_records import WorkerLease
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.records import Jobs, NodeConfig, Round, RoundSpec, RunNodeRecord, RunRecord
+from hala_hpc.core.resources import Resources
+from hala_hpc.core.run import run_file
+from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.closing import Verdict, close
+from hala_hpc.jobs.failures.evidence import failures_of
+from hala_hpc.jobs.job_files import job_files
+
+pytestmark = pytest.mark.kinds
+
+#: What a set-up line leaves in the file of its job, between words of SLURM.
+MISSING = "Unable to locate a modulefile for 'cuda/13.0'"
+PRINTED = f"slurmstepd: a prolog ran\n{MISSING}\nsrun: error: node1: task 0: Exited\n"
+
+
+class Node:
+    """A node of two units whose round was submitted as an array 12 with gate 13."""
+
+    def __init__(self, work: Path, commands: Path) -> None:
+        self.work, self.commands = work, commands
+        self.artifact = Artifact(work / "arabic-0123456789ab")
+        name = self.artifact.folder.name
+        listed = RunNodeRecord(name="arabic", stage="translate", units=2, artifact=name)
+        run = RunRecord(words={"stage": "all"}, recipe="demo", nodes=(listed,))
+        run.write(run_file(work))
+        self.artifact.write_config(NodeConfig(node="arabic", stage="translate", units=2))
+        spec = RoundSpec(
+            launcher=Launcher(name="mine", backend="slurm"),
+            env="main",
+            commit="",
+            settings={},
+            resources=Resources(workers=2),
+        )
+        self.artifact.write_round(
+            Round(
+                round=1,
+                key="beef",
+                assignment=((0,), (1,)),
+                progress_before=("0 units",),
+                began=1.0,
+                spec=spec,
+            )
+        )
+        self.artifact.write_jobs(Jobs(round=1, submitted=1.0, workers="12", gate="13"))
+        self.artifact.logs.mkdir()
+        for name in ("squeue", "scontrol", "sinfo"):
+            self.add(name, "true")
+
+    def add(self, name: str, body: str) -> None:
+        """A command of the cluster."""
+        path = self.commands / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
+
+    def end(self, *codes: str) -> Verdict:
+        """Let the workers end with these codes, as accounting tells, and the gate decide."""
+        rows = "".join(f"12_{n}|FAILED|node1|{code}\\n" for n, code in enumerate(codes))
+        self.add("sacct", f"printf '{rows}'")
+        return close(self.artifact)
+
+    def prints(self, job: str, text: str = PRINTED) -> Path:
+        """What SLURM wrote of a job."""
+        path = self.artifact.logs / f"job-{job}.out"
+        path.write_text(text)
+        return path
+
+    def ask(self, module: str, *words: str) -> Ended:
+        """One of the commands that watch."""
+        return command(f"work={self.work}", *words, module=module)
+
+
+@pytest.fixture
+def node(tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.delenv("SLURM_CONF", raising=False)
+    return Node(work, commands)
+
+
+def test_a_set_up_that_fails_everywhere_ends_the_node_with_the_end_of_the_jobs_file(
+    node: Node,
+) -> None:
+    files = [node.prints(f"12_{element}") for element in range(2)]
+    node.prints("120_0", "another job, whose number begins alike\n")
+    verdict = node.end("1:0", "1:0")
+    assert (verdict.state, verdict.code) == ("failed", CONFIG)
+    kinds = {failure.kind for failure in failures_of(node.artifact, 1)}
+    assert kinds == {FailureClass.CONFIG_ERROR}
+    report = node.artifact.failure()
+    assert report is not None
+    assert MISSING in report.reasons[-1].text
+    assert str(files[0]) in report.reasons[-1].log_tail[0]
+    assert f"  {MISSING}" in report.reasons[-1].log_tail
+    told = node.ask("logs")
+    assert told.code == 0, told
+    assert [told.out.count(str(path)) for path in files] == [1, 1]
+    assert MISSING in told.out
+    assert "another job" not in told.out
+    assert MISSING in node.ask("status").out
+
+
+@pytest.mark.parametrize("code", ["137:0", "0:9", ""])
+def test_a_job_that_was_killed_before_our_code_began_is_tried_again(code: str, node: Node) -> None:
+    node.prints("12_0")
+    verdict = node.end(code)
+    assert verdict.state == "again"
+    assert [failure.kind for failure in failures_of(node.artifact, 1)] == [FailureClass.KILLED]
+    says(verdict.lines, MISSING)
+
+
+def test_a_set_up_that_failed_on_one_element_alone_is_tried_again(node: Node) -> None:
+    node.prints("12_0")
+    lease = WorkerLease(attempt=str(AttemptName(1, 1, "12_1", 0)), round=1)
+    lease.write(node.artifact.lease_file(1))
+    assert node.end("1:0").state == "again"
+    kinds = {failure.kind for failure in failures_of(node.artifact, 1)}
+    assert kinds == {FailureClass.KILLED, FailureClass.NO_REPORT}
+
+
+def test_an_exit_code_that_only_the_controller_knows_counts(node: Node) -> None:
+    """Accounting may come late, or be none at all."""
+    node.prints("12_0")
+    node.add("squeue", "echo '12|0|FAILED|node1|NonZeroExitCode'")
+    node.add("scontrol", "echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 ExitCode=1:0'")
+    node.add("sacct", "exit 1")
+    assert close(node.artifact).code == CONFIG
+
+
+def test_a_gate_that_died_before_our_code_began_is_told_with_its_file(node: Node) -> None:
+    workers, gate = node.prints("12_0", "the workers' own\n"), node.prints("13")
+    told = json.loads(node.ask("status", "format=json").out)["nodes"][0]
+    assert told["state"] == "new"
+    assert str(gate) in told["why"]
+    assert MISSING in told["why"]
+    shown = node.ask("logs")
+    assert shown.code == 0, shown
+    assert str(workers) in shown.out
+    assert str(gate) in shown.out
+    assert MISSING in shown.out
+
+
+def test_a_gate_that_died_after_workers_that_began_is_told_with_its_file(node: Node) -> None:
+    gate = node.prints("13")
+    log = node.artifact.log_file(0)
+    log.write_text(f"--- 2026-11-30 08:00:00 {AttemptName(1, 0, '12_0', 0)} on node1\nall well\n")
+    shown = node.ask("logs")
+    assert shown.code == 0, shown
+    assert "all well" in shown.out
+    assert str(gate) in shown.out
+    assert MISSING in shown.out
+
+
+def test_files_are_those_of_a_job_and_of_its_elements_alone(node: Node) -> None:
+    own = [node.prints("12"), node.prints("12_3")]
+    node.prints("123")
+    node.prints("112_3")
+    node.prints("12_4", "")
+    assert job_files(node.artifact, ["12"]) == own
+    assert job_files(node.artifact, []) == []
