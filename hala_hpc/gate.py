@@ -18,7 +18,8 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import OK, RETRY, Retry, UserError
+from hala_hpc.core.errors import NO_INPUT, OK, RETRY, Retry, UserError
+from hala_hpc.core.startup import keep_private
 from hala_hpc.jobs.closing import Verdict, close, fail
 from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
 from hala_hpc.jobs.waiting_list import feed
@@ -36,7 +37,7 @@ def gate(folder: str, number: int | None = None) -> None:
     failure, so that the jobs that wait for this one are cancelled. Last, it submits nodes of the
     run that had no room before.
     """
-    os.umask(0o077)
+    keep_private()
     heed_no_signal()
     artifact = Artifact(Path(folder))
     code = close_or_submit(artifact, number)
@@ -64,8 +65,10 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     try:
         artifact.require_config()
     except UserError as error:
-        # Nothing may be written into a folder that is no artifact.
         print(error, file=sys.stderr, flush=True)
+        if error.code != NO_INPUT:
+            fail(artifact, error.code, error.mistakes)
+        # Nothing may be written into a folder that is no artifact.
         return error.code
     try:
         if number is not None and goes_on_elsewhere(artifact, number):

@@ -24,9 +24,9 @@ from hala_hpc.backends.slurm.backend import task_environment
 from hala_hpc.backends.slurm.sacct import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
-from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass, UserError
 from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
-from hala_hpc.core.records import Round
+from hala_hpc.core.startup import keep_private
 from hala_hpc.engines.models.node_local import root_on, sweep
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of
@@ -134,9 +134,12 @@ class Supervisor:
 
     def remove_copies(self) -> None:
         """Remove copies of models from this node's disk that a killed child left behind."""
-        # The child has told of a damaged round: here it only means that nothing can be removed.
-        newest = Round.read_if_sound(self.artifact.round_file(self.artifact.last_round()))
-        if newest and newest.spec.resources.weights_to:
+        try:
+            newest = self.artifact.require_newest_round()
+        except UserError:
+            # The child has told of it: here it only means that nothing can be removed.
+            return
+        if newest.spec.resources.weights_to:
             sweep(root_on(newest.spec.resources.weights_to))
 
     def wait_for(self, child: subprocess.Popen[bytes]) -> int:
@@ -205,7 +208,7 @@ def work(artifact: str, worker: int) -> None:
     if not Artifact(folder).config_file.exists():
         print(f"{artifact} is no artifact: config.json is missing", file=sys.stderr)
         os._exit(NO_INPUT)
-    os.umask(0o077)
+    keep_private()
     asked = os.environ.get("HALA_ROUND", "")
     if asked and int(asked) != Artifact(folder).last_round():
         print(f"round {asked} of {folder.name} is over: nothing to do", file=sys.stderr)

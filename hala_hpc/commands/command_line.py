@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from hala_hpc.commands.arguments import is_true, unknown_words
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
 from hala_hpc.core.overrides import split_words
 from hala_hpc.core.paths import find_toml, read_toml
+from hala_hpc.core.printable import printable
 from hala_hpc.core.recipe import build_nodes, select
 from hala_hpc.core.stage_registry import look_up_stage
 
@@ -122,9 +124,7 @@ def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str
     try:
         return run(arguments)
     except UserError as error:
-        for mistake in error.mistakes:
-            print(f"error: {mistake}", file=sys.stderr)
-        return error.code
+        return tell_mistakes(error)
     except Retry as error:
         print(f"error: {error}; the same line goes on from here", file=sys.stderr)
         return RETRY
@@ -134,3 +134,12 @@ def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str
     except BrokenPipeError:
         sys.stderr.close()
         return OK
+    except OSError as error:
+        return tell_mistakes(error_of_system(error))
+
+
+def tell_mistakes(error: UserError) -> int:
+    """Print each mistake in a line of its own, with nothing that a terminal obeys; its code."""
+    for mistake in error.mistakes:
+        print(f"error: {printable(mistake)}", file=sys.stderr)
+    return error.code

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, closest
+from hala_hpc.core.secret_values import secret_mistakes
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ROOT = PACKAGE.parent
@@ -49,13 +50,16 @@ def is_path(value: str) -> bool:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises UserError that names file and line."""
+    """Read a TOML file; raises UserError that names file and line, also for secrets in it."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}", CONFIG) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", NO_INPUT) from None
+    if secrets := secret_mistakes(found):
+        raise UserError([f"{path}: {line}" for line in secrets], CONFIG)
+    return found
 
 
 @cache

@@ -10,6 +10,7 @@ from hala_hpc.backends.slurm.options import EXPORTED, OWN_WORDS, PASSED_ON, SET_
 from hala_hpc.core.errors import CONFIG, UserError, closest
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
+from hala_hpc.core.secret_values import secret_mistakes
 
 #: No flag of a launcher needs blanks, quotes, backslashes, `%` or controls.
 SAFE_VALUE = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()-]*")
@@ -32,7 +33,12 @@ def sbatch_flags(job: Job) -> list[str]:
 
     Raises UserError with everything that is wrong.
     """
-    mistakes = [*wrong_names(job), *wrong_options(job.resources.options), *wrong_lines(job)]
+    # First, as the other mistakes show values.
+    mistakes = secret_values(job) or [
+        *wrong_names(job),
+        *wrong_options(job.resources.options),
+        *wrong_lines(job),
+    ]
     if mistakes:
         raise UserError([f"job {job.name!r}: {text}" for text in mistakes], CONFIG)
     asked = job.resources
@@ -153,6 +159,17 @@ def wrong_options(options: dict[str, str]) -> list[str]:
         elif word in OWN_WORDS and value and not re.fullmatch(OWN_WORDS[word], value):
             wrong.append(f"options.{word}={value!r} must look like {OWN_WORDS[word]}")
     return wrong
+
+
+def secret_values(job: Job) -> list[str]:
+    """A line for each value of a job that looks like a secret, whatever its name is."""
+    values = {
+        "environment": dict(job.environment),
+        "setup": list(job.setup),
+        "options": job.resources.options,
+        "words": list(job.words),
+    }
+    return secret_mistakes(values)
 
 
 def wrong_lines(job: Job) -> list[str]:

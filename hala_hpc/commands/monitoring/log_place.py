@@ -70,7 +70,7 @@ def worker_of_unit(node: RunNode, unit: int) -> tuple[int, str | None]:
     marker = artifact.mark(unit)
     if made := AttemptName.parse(marker.attempt if marker else ""):
         return made.worker, str(made)
-    claim, newest = artifact.claim(unit), artifact.newest_round()
+    claim, newest = artifact.claim(unit), artifact.sound_newest_round()
     shares = newest.assignment if newest else ()
     meant = next((worker for worker, units in enumerate(shares) if unit in units), None)
     worker = claim.worker if claim else meant

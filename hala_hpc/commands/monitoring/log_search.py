@@ -1,15 +1,20 @@
 """Which log tells of the first failure of a run."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import entries_of
 from hala_hpc.core.errors import NO_INPUT, RETRY
 from hala_hpc.core.job_records import FailureReport
 from hala_hpc.core.run import RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, attempt_ends
 from hala_hpc.jobs.log_file import parts_of
+
+#: A log of one rank of a worker, e.g. `worker-00003-0000.log`.
+WORKER_LOG = re.compile(r"worker-(?P<worker>\d{5,})-(?P<rank>\d{4,})\.log", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,7 @@ def first_failure(node: RunNode) -> Place | None:
 def silent(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
     """Worker, rank and name of attempts of a round that began and left no word."""
     found, told = [], {(end.name, end.rank) for end in attempt_ends(artifact)}
-    for path in sorted(artifact.logs.glob("worker-[0-9]*.log")):
-        worker, rank = map(int, path.stem.split("-")[1:])
+    for path, worker, rank in worker_logs(artifact):
         for part in parts_of(path):
             if is_of_round(part.attempt, number) and (part.attempt, rank) not in told:
                 found.append((worker, rank, part.attempt))
@@ -76,11 +80,26 @@ def newest_failure(nodes: Sequence[RunNode]) -> Place | None:
 
 def newest_log(nodes: Sequence[RunNode]) -> Place | None:
     """The log that was written last."""
-    logs = [(p, n) for n in nodes for p in n.artifact.logs.glob("worker-[0-9]*-0000.log")]
-    if not logs:
-        return None
-    path, node = max(logs, key=lambda pair: pair[0].stat().st_mtime)
-    return Place(node, int(path.stem.split("-")[1]))
+    logs = [
+        (path.stat().st_mtime, Place(node, worker))
+        for node in nodes
+        for path, worker, rank in worker_logs(node.artifact)
+        if rank == 0
+    ]
+    return max(logs, key=lambda pair: pair[0])[1] if logs else None
+
+
+def worker_logs(artifact: Artifact) -> list[tuple[Path, int, int]]:
+    """The logs of a node with numbers of worker and rank; names that are almost right are none.
+
+    Raises UserError where they cannot be read.
+    """
+    found = []
+    for name in sorted(entries_of(artifact.logs)):
+        match = WORKER_LOG.fullmatch(name)
+        if match and (artifact.logs / name).is_file():
+            found.append((artifact.logs / name, int(match["worker"]), int(match["rank"])))
+    return found
 
 
 def scheduler_logs(artifact: Artifact) -> list[Path]:
@@ -90,13 +109,13 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
     """
     ids = artifact.job_ids()[-1:] if has_begun(artifact) else artifact.job_ids()
     found = [path for i in ids for path in sorted(artifact.logs.glob(f"job-{i}*.out"))]
-    return [path for path in found if path.stat().st_size]
+    return [path for path in found if path.is_file() and path.stat().st_size]
 
 
 def has_begun(artifact: Artifact) -> bool:
     """Whether a worker of the newest round has written into its log."""
-    number, logs = artifact.last_round(), artifact.logs.glob("worker-[0-9]*.log")
-    return any(is_of_round(part.attempt, number) for path in logs for part in parts_of(path))
+    number, logs = artifact.last_round(), worker_logs(artifact)
+    return any(is_of_round(part.attempt, number) for path, _, _ in logs for part in parts_of(path))
 
 
 def is_of_round(attempt: str, number: int) -> bool:
