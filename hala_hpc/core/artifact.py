@@ -135,8 +135,13 @@ class Artifact:
         return self.folder / "rounds" / f"{number:04d}.json"
 
     def config(self) -> NodeConfig | None:
-        """Settings and input fingerprints; None before the first launch."""
-        return NodeConfig.read(self.config_file)
+        """Settings and input fingerprints; None before the first launch.
+
+        Raises: Damaged, also for those of another node.
+        """
+        found = NodeConfig.read(self.config_file)
+        self._require_of_this_node(found, self.config_file)
+        return found
 
     def require_config(self) -> NodeConfig:
         """Settings and input fingerprints, to work by them.
@@ -147,6 +152,7 @@ class Artifact:
         config = NodeConfig.read_own(self.config_file)
         if config is None:
             raise UserError(f"{self.folder} is no artifact: config.json is missing", NO_INPUT)
+        self._require_of_this_node(config, self.config_file)
         return config
 
     def write_config(self, config: NodeConfig) -> bool:
@@ -159,11 +165,14 @@ class Artifact:
         Raises: Damaged, also for that of another node.
         """
         found = NodeSummary.read(self.summary_file)
-        if found and found.fingerprint and not self.folder.name.endswith(found.fingerprint):
-            raise Damaged(
-                self.summary_file, f" is that of {found.node}-{found.fingerprint}", found.cure
-            )
+        self._require_of_this_node(found, self.summary_file)
         return found
+
+    def _require_of_this_node(self, found: NodeConfig | NodeSummary | None, path: Path) -> None:
+        """Raise Damaged for what was copied here from the folder of another node."""
+        print_ = found.fingerprint if found else ""
+        if found and not self.folder.name.endswith(print_):
+            raise Damaged(path, f" is that of {found.node}-{print_}", found.cure)
 
     def write_summary(self, summary: NodeSummary) -> bool:
         """Mark the node as done unless it is; True if this call did."""
