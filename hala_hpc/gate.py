@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import NO_INPUT, OK, RETRY, Retry, UserError
 from hala_hpc.core.startup import keep_private
 from hala_hpc.jobs.closing import Verdict, close, fail
@@ -79,6 +80,9 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     except Retry as error:
         print(f"{artifact.folder.name}: {error}", file=sys.stderr, flush=True)
         return RETRY
+    except OSError as error:
+        told = error_of_system(error)
+        verdict = fail(artifact, told.code, told.mistakes)
     print(f"{artifact.folder.name}: {verdict.state}", *verdict.lines, sep="\n", flush=True)
     return submit_again(artifact).code if verdict.state == "again" else verdict.code
 

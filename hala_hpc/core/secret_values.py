@@ -1,11 +1,11 @@
-"""Secrets by their form: tokens, keys and passwords that must reach no command line and no file.
+"""Secrets by name and by form: tokens, keys and passwords that reach no command line and no file.
 
 What a launcher or a recipe holds is stored by the scheduler, where others may read it, and in the
-work folder. Names of variables tell of secrets, too: `backends/slurm/sbatch.py`.
+work folder.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: Forms of secrets by what they are. A `$` begins none: it names a variable of a shell.
@@ -23,11 +23,22 @@ FORMS = {
     "a signed token (JWT)": re.compile(r"\beyJ[\w-]{6,}\.eyJ[\w-]{4,}\.[\w-]*"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----"),
 }
+#: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are none.
+NAME = re.compile(
+    r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
+    re.IGNORECASE,
+)
 CURE = (
     "others can read a job's settings, and the work folder keeps them: keep it in a file that only "
     "you can read and name that file, e.g. with HF_TOKEN_PATH, ~/.netrc or a line of `setup` that "
     "reads it"
 )
+
+
+def named_secrets(environment: Mapping[str, str], setup: Sequence[str]) -> list[str]:
+    """A line for each variable of jobs, also in shell lines, whose name is that of a secret."""
+    assigned = [*environment, *re.findall(r"([A-Za-z_]\w*)=", "\n".join(setup))]
+    return [f"{key} looks like a secret, and {CURE}" for key in assigned if NAME.search(key)]
 
 
 def secret_in(text: str) -> str:

@@ -102,7 +102,7 @@ def cut(path: Path) -> None:
 def add_keys(path: Path) -> None:
     try:
         value = {**json.loads(path.read_bytes()), "of_a_later_version": [1]}
-    except (ValueError, TypeError):
+    except (OSError, ValueError, TypeError):
         value = {"of_a_later_version": [1]}
     put(json.dumps(value).encode())(path)
 
@@ -110,7 +110,7 @@ def add_keys(path: Path) -> None:
 def lose_keys(path: Path) -> None:
     try:
         keys = list(json.loads(path.read_bytes()).items())
-    except (ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         keys = []
     put(json.dumps(dict(keys[:1])).encode())(path)
 
@@ -174,7 +174,7 @@ QUICK = {
 
 def cells() -> list[object]:
     """Place and damage of every cell; those that are not quick are long."""
-    found = []
+    found: list[object] = []
     for place in PLACES:
         for damage in OF_FOLDERS if place.is_folder else OF_FILES:
             is_quick = (place.path, place.is_open, damage) in QUICK

@@ -10,7 +10,7 @@ from hala_hpc.backends.slurm.options import EXPORTED, OWN_WORDS, PASSED_ON, SET_
 from hala_hpc.core.errors import CONFIG, UserError, closest
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.secret_values import secret_mistakes
+from hala_hpc.core.secret_values import named_secrets, secret_mistakes
 
 #: No flag of a launcher needs blanks, quotes, backslashes, `%` or controls.
 SAFE_VALUE = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()-]*")
@@ -19,11 +19,6 @@ JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 #: In a dry run ids are words in angle brackets.
 JOB_TO_COME = re.compile(r"<[A-Za-z0-9 ._-]+>")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are none.
-SECRET = re.compile(
-    r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
-    re.IGNORECASE,
-)
 #: Two minutes are enough to commit a part or a checkpoint of the paper's sizes.
 WARN_S = 120
 
@@ -180,14 +175,8 @@ def wrong_lines(job: Job) -> list[str]:
             wrong.append(f"environment: {key!r} cannot be set for a job")
         elif not value.isprintable():
             wrong.append(f"environment: the value of {key} holds a line break or control character")
-    for line in job.setup:
+    for number, line in enumerate(job.setup):
         if not line.replace("\t", "").isprintable():
-            wrong.append(f"setup: {line!r} must be one line without control characters")
-    assigned = [*job.environment, *re.findall(r"([A-Za-z_]\w*)=", "\n".join(job.setup))]
-    wrong += [
-        f"{key} looks like a secret, and others can read a job's settings: keep it in a file "
-        "that only you can read and name that file, e.g. with HF_TOKEN_PATH"
-        for key in assigned
-        if SECRET.search(key)
-    ]
-    return wrong
+            # It is not shown: it may hold a secret.
+            wrong.append(f"setup[{number}] must be one line without control characters")
+    return wrong + named_secrets(job.environment, job.setup)
