@@ -7,6 +7,7 @@ the second never does, as the file may be whole.
 import errno
 import os
 import re
+import shlex
 import stat
 from pathlib import Path
 from uuid import uuid4
@@ -22,10 +23,7 @@ CURES = {
     errno.ENOSPC: (CANNOT_CREATE, "make room on this disk, and the same line goes on"),
     errno.EDQUOT: (CANNOT_CREATE, "your quota is used up: make room, and the same line goes on"),
     errno.EROFS: (CANNOT_CREATE, "nothing can be written here: name another folder with work=..."),
-    errno.EACCES: (
-        NO_INPUT,
-        "you may not read or write it: change its rights (`ls -ld` shows them), or name another",
-    ),
+    errno.EACCES: (NO_INPUT, "you may not read or write it: name another"),
     errno.EPERM: (NO_INPUT, "it is not yours: name another"),
     errno.ENAMETOOLONG: (USAGE, "name it by a shorter path"),
     errno.ELOOP: (NO_INPUT, "it is a link to itself: remove it"),
@@ -114,14 +112,19 @@ def fault_of(path: Path, error: OSError, cure: str) -> UserError:
 
 def unreadable(path: Path, error: OSError) -> UserError:
     """The error of a path that is there and cannot be read: nothing is taken for absent."""
-    closed = next((one for one in (path, *path.parents) if is_closed(one)), path)
+    return UserError(f"{path} cannot be read: {error.strerror}; {cure_of_rights(path)}", NO_INPUT)
+
+
+def cure_of_rights(path: Path) -> str:
+    """What helps where this process may not read or write a path."""
+    steps = (path, *path.parents)
+    there = next(one for one in steps if os.path.lexists(one))
+    closed = next((one for one in steps if is_closed(one)), there)
     owner = owner_of(closed)
     if owner not in (None, os.geteuid()):
-        cure = f"it belongs to another user (number {owner}): work in a folder of your own"
-    else:
-        right = "u+rwx" if closed.is_dir() else "u+rw"
-        cure = f"run `chmod {right} {printable(closed)}`"
-    return UserError(f"{path} cannot be read: {error.strerror}; {cure}", NO_INPUT)
+        return f"{closed} belongs to another user (number {owner}): name another"
+    right = "u+rwx" if closed.is_dir() else "u+rw"
+    return f"run `chmod {right} {shlex.quote(printable(closed))}`"
 
 
 def error_of_system(error: OSError) -> UserError:
@@ -132,6 +135,8 @@ def error_of_system(error: OSError) -> UserError:
     name = printable(error.filename if error.filename is not None else "a file")
     shown = name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}..."
     code, cure = CURES.get(error.errno or 0, (NO_INPUT, "mend it and give the same line again"))
+    if error.errno in (errno.EACCES, errno.EPERM) and isinstance(error.filename, str):
+        cure = cure_of_rights(Path(error.filename).absolute())
     return UserError(f"{shown}: {error.strerror or error}; {cure}", code)
 
 
