@@ -13,7 +13,7 @@ from hala_hpc.core.errors import CONFIG, OK, RETRY, USAGE, Retry, UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
 from hala_hpc.core.overrides import split_words
-from hala_hpc.core.paths import find_toml, read_toml
+from hala_hpc.core.paths import find_toml, named_path, read_toml
 from hala_hpc.core.printable import printable
 from hala_hpc.core.recipe import build_nodes, select
 from hala_hpc.core.secret_values import named_secrets
@@ -80,7 +80,7 @@ def read_line(arguments: Sequence[str]) -> Line:
     launcher = read_launcher(launcher_path).model_copy(update=hours)
     find = partial(look_up_stage, folder=recipe_path.parent)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
-    work = Path(plain.get("work") or f"runs/{recipe_path.stem}").expanduser()
+    work = named_path("work", plain.get("work") or f"runs/{recipe_path.stem}")
     return Line(
         words,
         str(recipe_path),

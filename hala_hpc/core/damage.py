@@ -107,12 +107,7 @@ def fault_of(path: Path, error: OSError, cure: str) -> UserError:
         return Damaged(path, " was there and is gone", cure)
     if error.errno == errno.ELOOP:
         return Damaged(path, " is a link to itself", cure)
-    return unreadable(path, error)
-
-
-def unreadable(path: Path, error: OSError) -> UserError:
-    """The error of a path that is there and cannot be read: nothing is taken for absent."""
-    return UserError(f"{path} cannot be read: {error.strerror}; {cure_of_rights(path)}", NO_INPUT)
+    return error_of_system(OSError(error.errno, error.strerror, str(path)))
 
 
 def cure_of_rights(path: Path) -> str:

@@ -13,6 +13,7 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
 from hala_hpc.core.node import Node
+from hala_hpc.core.paths import named_path
 from hala_hpc.core.records import PATH_INPUT, InputFacts, NodeConfig, NodeSummary, StageSource
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
@@ -179,10 +180,10 @@ def facts_of_path(word: str, value: str) -> InputFacts | None:
 
     Raises: UserError naming the setting where it cannot be looked at.
     """
-    path = Path(value).expanduser()
+    path = named_path(word, value)
+    if not path.exists():
+        return None
     try:
-        if not path.exists():
-            return None
         return InputFacts(
             kind=PATH_INPUT, path=str(path.resolve()), fingerprint=path_fingerprint(path)
         )
