@@ -68,12 +68,12 @@ def mend(work: Path, chosen: dict[str, Step]) -> None:
     """
     from hala_hpc.jobs.mending import mend_node, mend_work_folder, require_own_records
 
-    require_own_records([s.artifact for s in chosen.values() if s.state in ("partial", "damaged")])
     lines = mend_work_folder(work)
     for step in chosen.values():
         lines += [f"{step.name}: {line}" for line in mend_node(step.artifact, step.state == "done")]
     for line in lines:
         print(printable(line))
+    require_own_records([s.artifact for s in chosen.values() if s.state in ("partial", "damaged")])
 
 
 def repair(missing: dict[str, Step]) -> None:

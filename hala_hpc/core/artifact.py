@@ -232,8 +232,11 @@ class Artifact:
         return Round.read_if_sound(self.round_file(number))
 
     def sound_newest_round(self) -> Round | None:
-        """As `newest_round`; None as well where its file is damaged."""
-        return self.sound_round(self.last_round())
+        """As `newest_round`; None as well where its file is damaged, or the folder of all."""
+        try:
+            return self.sound_round(self.last_round())
+        except Damaged:
+            return None
 
     def require_newest_round(self) -> Round:
         """What was decided for the newest round, to work by it.
