@@ -24,6 +24,7 @@ from hala_hpc.backends.slurm.backend import task_environment
 from hala_hpc.backends.slurm.sacct import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass, UserError
 from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
 from hala_hpc.core.startup import keep_private
@@ -210,10 +211,18 @@ def work(artifact: str, worker: int) -> None:
         os._exit(NO_INPUT)
     keep_private()
     asked = os.environ.get("HALA_ROUND", "")
-    if asked and int(asked) != Artifact(folder).last_round():
-        print(f"round {asked} of {folder.name} is over: nothing to do", file=sys.stderr)
-        os._exit(OK)
-    code = Supervisor(Artifact(folder), worker).run()
+    try:
+        if asked and int(asked) != Artifact(folder).last_round():
+            print(f"round {asked} of {folder.name} is over: nothing to do", file=sys.stderr)
+            os._exit(OK)
+        code = Supervisor(Artifact(folder), worker).run()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        code = error.code
+    except OSError as error:
+        told = error_of_system(error)
+        print(told, file=sys.stderr)
+        code = told.code
     sys.stdout.flush()
     sys.stderr.flush()
     # os._exit: no result travels back through the scheduler's client, the marks are the result.
