@@ -22,6 +22,7 @@ from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.file_facts import FileFault, unexpected_files
 from hala_hpc.core.fingerprint import path_fingerprint
@@ -197,6 +198,10 @@ def main(arguments: Sequence[str]) -> int:
         code, mistakes, facts = error.code, error.mistakes, failure_facts(error)
     except Retry as error:
         code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
+    except PermissionError as error:
+        # Not a defect: it has a cure that its user can type.
+        told = error_of_system(error)
+        code, mistakes, facts = told.code, told.mistakes, failure_facts(told)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
         traceback.print_exc()
         code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.damage import Damaged, set_aside
-from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.damage import Damaged, cure_of_rights, set_aside
+from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.records import NodeConfig, Round, WaitingList
 from hala_hpc.core.run import run_file
 from hala_hpc.jobs.waiting_list import feed_file
@@ -55,9 +55,11 @@ def mend_work_folder(work: Path) -> list[str]:
 def mend_node(artifact: Artifact, is_done: bool) -> list[str]:
     """Put aside what is damaged of a node; what was done, for people.
 
-    Of a node that is done its markers are not read.
+    Of a node that is done its markers are not read. Raises: UserError where it cannot be written.
     """
     done = mend_places(artifact)
+    if not is_done:
+        require_open(artifact)
     try:
         artifact.config()
     except Damaged as error:
@@ -75,6 +77,27 @@ def mend_places(artifact: Artifact) -> list[str]:
     if stands_for_a_folder(artifact.folder):
         return [put_aside(artifact.folder)]
     return [put_aside(path) for path in list(wrong_places(artifact.folder))]
+
+
+def require_open(artifact: Artifact) -> None:
+    """Raise UserError where jobs of this user could not read and write the folder of a node.
+
+    Before they run: a job would find that out after its model is loaded.
+    """
+    folder = artifact.folder
+    places = [folder, *(folder / name for name in FOLDERS), *artifact.logs.glob(FILES_IN["logs"])]
+    closed = [path for path in places if os.path.lexists(path) and not is_at_hand(path)]
+    if closed:
+        raise UserError(
+            [f"{path} cannot be read and written: {cure_of_rights(path)}" for path in closed],
+            NO_INPUT,
+        )
+
+
+def is_at_hand(path: Path) -> bool:
+    """Whether this process may read and write a file or folder."""
+    wanted = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+    return os.access(path, wanted, effective_ids=True)
 
 
 def wrong_places(folder: Path) -> Iterator[Path]:
