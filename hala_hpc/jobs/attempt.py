@@ -189,6 +189,16 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     raise UserError(f"{config.stage} returned without finishing its units: a defect", INTERNAL)
 
 
+def closed_path(error: Exception, work: Path) -> UserError | None:
+    """The mistake behind an error of rights in the work folder; None for a defect.
+
+    Beside it, as in a temporary folder, a node may be to blame, and another attempt runs elsewhere.
+    """
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return None
+    return error_of_system(error) if is_within(Path(error.filename), work) else None
+
+
 def main(arguments: Sequence[str]) -> int:
     """`python -m hala_hpc.jobs.attempt <artifact> <worker> <attempt>`."""
     folder, worker, attempt = arguments
@@ -198,14 +208,13 @@ def main(arguments: Sequence[str]) -> int:
         code, mistakes, facts = error.code, error.mistakes, failure_facts(error)
     except Retry as error:
         code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
-    except PermissionError as error:
-        # Not a defect: it has a cure that its user can type.
-        told = error_of_system(error)
-        code, mistakes, facts = told.code, told.mistakes, failure_facts(told)
     except Exception as error:  # noqa: BLE001 - the one place where a defect becomes an exit code
-        traceback.print_exc()
-        code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
-        facts = failure_facts(error)
+        if told := closed_path(error, Path(folder).parent):
+            code, mistakes, facts = told.code, told.mistakes, failure_facts(told)
+        else:
+            traceback.print_exc()
+            code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
+            facts = failure_facts(error)
     report = ErrorReport(code=code, mistakes=tuple(mistakes), facts=facts)
     report_mistakes(Artifact(Path(folder)), attempt, report)
     return code
