@@ -18,6 +18,7 @@ from pathlib import Path
 from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.commands.command_line import Line, read_line, report_mistakes
 from hala_hpc.commands.planning.plan import Step, make_plan
+from hala_hpc.core.damage import owner_of
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import WorkLease, work_lease
@@ -48,6 +49,7 @@ def launch(arguments: Sequence[str]) -> int:
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
     make_work_folder(line.work)
+    require_own_run(line.work)
     with work_lease(line.work) as lease:
         mend(line.work, chosen)
         write_run(line, chosen, hours)
@@ -185,6 +187,19 @@ def make_work_folder(work: Path) -> None:
             f"work={work} cannot be written: {error.strerror}; name another folder with work=...",
             CANNOT_CREATE,
         ) from None
+
+
+def require_own_run(work: Path) -> None:
+    """Raise UserError where the run of a folder is that of another user.
+
+    Its owner could not read what is written here, nor this user what he writes.
+    """
+    owner = owner_of(run_file(work))
+    if owner not in (None, os.geteuid()):
+        raise UserError(
+            f"work={work} holds a run of another user (number {owner}): name a folder of your own",
+            CANNOT_CREATE,
+        )
 
 
 def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None]) -> None:

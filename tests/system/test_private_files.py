@@ -125,6 +125,16 @@ def test_what_belongs_to_another_user_is_not_run(
     assert door("gate", node_of(unfinished)).code == 78
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of other users")
+def test_nobody_launches_into_the_run_of_another_user(finished: Path, unfinished: Path) -> None:
+    before = (unfinished / "run.json").read_bytes()
+    os.chown(unfinished / "run.json", NOBODY, -1)
+    refused = launch(*line(finished, unfinished))
+    assert (refused.code, "of another user" in refused.err) == (73, True), refused
+    assert (unfinished / "run.json").read_bytes() == before
+    assert command(f"work={unfinished}", module="status").code == 0
+
+
 def test_a_launcher_that_is_edited_changes_nothing_of_a_round_that_was_submitted(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
