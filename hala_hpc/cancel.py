@@ -22,7 +22,9 @@ from hala_hpc.commands.monitoring.launch_process import LaunchProcess, launch_at
 from hala_hpc.commands.monitoring.slurm_jobs import LivingJob, living_jobs
 from hala_hpc.core.errors import OK, Retry, UserError
 from hala_hpc.core.lease import work_lease
+from hala_hpc.core.printable import printable
 from hala_hpc.core.run import Run, RunNode, all_nodes, input_folders, read_run, work_folder
+from hala_hpc.jobs.mending import mend_work_folder
 from hala_hpc.jobs.waiting_list import forget
 
 WORDS = {
@@ -65,6 +67,8 @@ def cancel(arguments: Sequence[str]) -> int:
         aim.launch.end()
     # Nobody launches meanwhile.
     with work_lease(aim.run.work):
+        for line in mend_work_folder(aim.run.work):
+            print(printable(line))
         forget(aim.run.work, {node.artifact.folder.name for node in aim.nodes})
         end_jobs(aim.nodes)
     tell_what_stays(aim)

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import RETRY, Retry, UserError
+from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.errors import NO_INPUT, RETRY, Retry, UserError
+from hala_hpc.core.startup import keep_private
 from hala_hpc.jobs.closing import Verdict, close, fail
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
@@ -42,7 +44,7 @@ def gate(folder: str, number: int | None = None) -> None:
     failure, so that the jobs that wait for this one are cancelled. Last, it submits nodes of the
     run that had no room before.
     """
-    os.umask(0o077)
+    keep_private()
     heed_no_signal()
     set_up_logging(f"gate-{own_id()}".rstrip("-"), node=task_environment().get("HALA_NODE", ""))
     artifact = Artifact(Path(folder))
@@ -72,8 +74,10 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     try:
         artifact.require_config()
     except UserError as error:
-        # Nothing may be written into a folder that is no artifact.
         logger.error("%s", error)
+        if error.code != NO_INPUT:
+            fail(artifact, error.code, error.mistakes)
+        # Nothing may be written into a folder that is no artifact.
         return error.code
     verdict = patiently(artifact, lambda: handed_over(artifact, number) or close(artifact))
     level = LEVELS.get(verdict.state, logging.INFO)
@@ -93,6 +97,9 @@ def patiently(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:
             return decide()
         except UserError as error:
             return fail(artifact, error.code, error.mistakes)
+        except OSError as error:
+            told = error_of_system(error)
+            return fail(artifact, told.code, told.mistakes)
         except Retry as error:
             if time.monotonic() > until_s:
                 return fail(artifact, RETRY, [f"nothing could be submitted: {error}"])

@@ -18,10 +18,12 @@ from pathlib import Path
 from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.commands.command_line import Line, read_line, report_mistakes
 from hala_hpc.commands.planning.plan import Step, make_plan
+from hala_hpc.core.damage import owner_of
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import WorkLease, work_lease
 from hala_hpc.core.paths import is_path
+from hala_hpc.core.printable import printable
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.records import RunNodeRecord, RunRecord
 from hala_hpc.core.run import run_file
@@ -47,15 +49,33 @@ def launch(arguments: Sequence[str]) -> int:
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
     make_work_folder(line.work)
+    require_own_run(line.work)
     with work_lease(line.work) as lease:
+        mend(line.work, chosen)
         write_run(line, chosen, hours)
+        for step in chosen.values():
+            if not step.artifact.config_file.exists():
+                step.artifact.write_config(step.config(hours.get(step.name)))
         if not missing:
             print(f"done: all {len(chosen)} nodes in {line.work}; nothing to submit")
             return OK
         repair(missing)
-        for step in missing.values():
-            step.artifact.write_config(step.config(hours.get(step.name)))
         return start(line, chosen, lease)
+
+
+def mend(work: Path, chosen: dict[str, Step]) -> None:
+    """Put aside what is damaged, and say so.
+
+    Raises UserError where other users could have written what jobs would be run by.
+    """
+    from hala_hpc.jobs.mending import mend_node, mend_work_folder, require_own_records
+
+    lines = mend_work_folder(work)
+    for step in chosen.values():
+        lines += [f"{step.name}: {line}" for line in mend_node(step.artifact, step.state == "done")]
+    for line in lines:
+        print(printable(line))
+    require_own_records([s.artifact for s in chosen.values() if s.state in ("partial", "damaged")])
 
 
 def repair(missing: dict[str, Step]) -> None:
@@ -169,6 +189,19 @@ def make_work_folder(work: Path) -> None:
         ) from None
 
 
+def require_own_run(work: Path) -> None:
+    """Raise UserError where the run of a folder is that of another user.
+
+    Its owner could not read what is written here, nor this user what he writes.
+    """
+    owner = owner_of(run_file(work))
+    if owner not in (None, os.geteuid()):
+        raise UserError(
+            f"work={work} holds a run of another user (number {owner}): name a folder of your own",
+            CANNOT_CREATE,
+        )
+
+
 def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None]) -> None:
     """Note what this line means, for `status`, and make the links of the run."""
     RunRecord(
@@ -192,6 +225,7 @@ def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None
     links.mkdir(exist_ok=True)
     for step in chosen.values():
         temporary = links / f".{step.name}.{os.getpid()}"
+        temporary.unlink(missing_ok=True)
         temporary.symlink_to(Path("..") / step.artifact.folder.name)
         temporary.replace(links / step.name)
 

@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
     start_quickly()
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,9 @@ from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.lease import work_lease
+from hala_hpc.core.printable import printable
 from hala_hpc.core.run import Run, RunNode, read_run, work_folder
+from hala_hpc.jobs.mending import mend_places
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -78,7 +81,7 @@ def find_failed(run: Run, words: dict[str, str]) -> list[Again]:
     """The nodes that a line means. Raises UserError for those that did not fail or are at work."""
     named = "node" in words
     nodes = run.meant_by(words["node"]) if named else run.nodes
-    failed = [node for node in nodes if node.artifact.failure_file.exists()]
+    failed = [node for node in nodes if os.path.lexists(node.artifact.failure_file)]
     failed = [node for node in failed if node.artifact.summary() is None]
     if named and not failed:
         names = ", ".join(node.name for node in nodes)
@@ -132,6 +135,8 @@ def tell(run: Run, found: list[Again]) -> None:
 def forget(again: Again) -> None:
     """Remove the marks of a failure; no worker runs, and the lease of the folder is held."""
     artifact = again.node.artifact
+    for line in mend_places(artifact):
+        print(f"{again.node.name}: {printable(line)}")
     drop_claims(artifact)
     if again.rejected:
         from hala_hpc.engines.generation.unit_state import forget_rejections

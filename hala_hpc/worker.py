@@ -26,10 +26,11 @@ from hala_hpc.backends.slurm.backend import task_environment
 from hala_hpc.backends.slurm.node_states import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
-from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass
+from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass, UserError
 from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
 from hala_hpc.core.process_tree import end_with_parent
-from hala_hpc.core.records import Round
+from hala_hpc.core.startup import keep_private
 from hala_hpc.engines.models.node_local import root_on, sweep
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.job_logging import set_up_logging
@@ -141,9 +142,12 @@ class Supervisor:
 
     def remove_copies(self) -> None:
         """Remove copies of models from this node's disk that a killed child left behind."""
-        # The child has told of a damaged round: here it only means that nothing can be removed.
-        newest = Round.read_if_sound(self.artifact.round_file(self.artifact.last_round()))
-        if newest and newest.spec.resources.weights_to:
+        try:
+            newest = self.artifact.require_newest_round()
+        except UserError:
+            # The child has told of it: here it only means that nothing can be removed.
+            return
+        if newest.spec.resources.weights_to:
             sweep(root_on(newest.spec.resources.weights_to))
 
     def wait_for(self, child: subprocess.Popen[bytes]) -> int:
@@ -214,15 +218,23 @@ def work(artifact: str, worker: int) -> None:
     if not Artifact(folder).config_file.exists():
         logger.error("%s is no artifact: config.json is missing", artifact)
         os._exit(NO_INPUT)
-    os.umask(0o077)
+    keep_private()
     asked = os.environ.get("HALA_ROUND", "")
-    if asked and int(asked) != Artifact(folder).last_round():
-        logger.warning("round %s of %s is over: nothing to do", asked, folder.name)
-        os._exit(OK)
-    supervisor = Supervisor(Artifact(folder), worker)
-    node = supervisor.environment.get("HALA_NODE", "")
-    set_up_logging(supervisor.attempt, supervisor.rank, node)
-    code = supervisor.run()
+    try:
+        if asked and int(asked) != Artifact(folder).last_round():
+            logger.warning("round %s of %s is over: nothing to do", asked, folder.name)
+            os._exit(OK)
+        supervisor = Supervisor(Artifact(folder), worker)
+        node = supervisor.environment.get("HALA_NODE", "")
+        set_up_logging(supervisor.attempt, supervisor.rank, node)
+        code = supervisor.run()
+    except UserError as error:
+        logger.error("%s", error)
+        code = error.code
+    except OSError as error:
+        told = error_of_system(error)
+        logger.error("%s", told)
+        code = told.code
     sys.stdout.flush()
     sys.stderr.flush()
     # os._exit: no result travels back through the scheduler's client, the marks are the result.

@@ -1,19 +1,22 @@
 """The words of the command line, shared by launch and status."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hala_hpc.commands.arguments import is_true, unknown_words
-from hala_hpc.core.errors import OK, RETRY, USAGE, Retry, UserError
+from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.errors import CONFIG, OK, RETRY, USAGE, Retry, UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
 from hala_hpc.core.overrides import split_words
-from hala_hpc.core.paths import find_toml, read_toml
+from hala_hpc.core.paths import find_toml, named_path, read_toml
+from hala_hpc.core.printable import printable
 from hala_hpc.core.recipe import build_nodes, select
+from hala_hpc.core.secret_values import named_secrets
 from hala_hpc.core.stage_registry import look_up_stage
 
 T = TypeVar("T")
@@ -77,7 +80,7 @@ def read_line(arguments: Sequence[str]) -> Line:
     launcher = read_launcher(launcher_path).model_copy(update=hours)
     find = partial(look_up_stage, folder=recipe_path.parent)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
-    work = Path(plain.get("work") or f"runs/{recipe_path.stem}").expanduser()
+    work = named_path("work", plain.get("work") or f"runs/{recipe_path.stem}")
     return Line(
         words,
         str(recipe_path),
@@ -106,15 +109,20 @@ def read_launcher(path: Path) -> Launcher:
     from pydantic import ValidationError
 
     try:
-        return Launcher.model_validate({"name": path.stem, **read_toml(path)})
+        found = Launcher.model_validate({"name": path.stem, **read_toml(path)})
     except ValidationError as error:
-        raise UserError(
-            [
-                f"launcher {path}: {'.'.join(map(str, item['loc']))}={item.get('input')!r}: "
-                f"{item['msg']}"
-                for item in error.errors()
-            ]
-        ) from None
+        raise UserError([wrong_value(path, item) for item in error.errors()]) from None
+    if secrets := named_secrets(found.environment, found.setup):
+        raise UserError([f"launcher {path}: {line}" for line in secrets], CONFIG)
+    return found
+
+
+def wrong_value(path: Path, item: Mapping[str, Any]) -> str:
+    """One line for one mistake that pydantic found; no value of what sets variables of jobs."""
+    word = ".".join(map(str, item["loc"]))
+    may_be_secret = item["loc"][:1] in (("environment",), ("setup",))
+    value = "" if may_be_secret else f"={item.get('input')!r}"
+    return f"launcher {path}: {word}{value}: {item['msg']}"
 
 
 def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
@@ -122,9 +130,7 @@ def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str
     try:
         return run(arguments)
     except UserError as error:
-        for mistake in error.mistakes:
-            print(f"error: {mistake}", file=sys.stderr)
-        return error.code
+        return tell_mistakes(error)
     except Retry as error:
         print(f"error: {error}; the same line goes on from here", file=sys.stderr)
         return RETRY
@@ -134,3 +140,12 @@ def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str
     except BrokenPipeError:
         sys.stderr.close()
         return OK
+    except OSError as error:
+        return tell_mistakes(error_of_system(error))
+
+
+def tell_mistakes(error: UserError) -> int:
+    """Print each mistake in a line of its own, with nothing that a terminal obeys; its code."""
+    for mistake in error.mistakes:
+        print(f"error: {printable(mistake)}", file=sys.stderr)
+    return error.code

@@ -16,6 +16,7 @@ from hala_hpc.core.file_facts import (
 from hala_hpc.core.fingerprint import path_fingerprint
 from hala_hpc.core.records import NodeConfig, NodeSummary, UnitMarker
 from hala_hpc.core.run import RunNode
+from hala_hpc.jobs.mending import mend_node
 from hala_hpc.jobs.repair import forget_node, forget_unit
 
 
@@ -63,11 +64,14 @@ def verify_node(node: RunNode) -> NodeReport:
         return report
     if config is None:
         return report
-    markers = verify_units(report)
-    if summary is not None:
-        verify_output(report, summary)
-        verify_counts(report, config, summary, markers)
-        verify_inputs(report, config)
+    try:
+        markers = verify_units(report)
+        if summary is not None:
+            verify_output(report, summary)
+            verify_counts(report, config, summary, markers)
+            verify_inputs(report, config)
+    except UserError as error:
+        report.faults += error.mistakes
     whole = "unfinished" if summary is None else "whole"
     report.state = "damaged" if report.faults else whole
     return report
@@ -162,9 +166,11 @@ def verify_inputs(report: NodeReport, config: NodeConfig) -> None:
 
 def repair(report: NodeReport) -> list[str]:
     """Forget the units and the output that are not whole; what was done, for people."""
+    done = mend_node(report.artifact, is_done=False)
     for unit in report.broken_units:
         forget_unit(report.artifact, unit)
-    done = [f"{len(report.broken_units)} units are forgotten"] if report.broken_units else []
+    if report.broken_units:
+        done.append(f"{len(report.broken_units)} units are forgotten")
     if report.is_output_broken or report.broken_units:
         forget_node(report.artifact)
         done.append("its gate gathers its units again")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hala_hpc.core.errors import NO_INPUT, Retry, UserError
+from hala_hpc.core.damage import Damaged, numbers_in
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT, Retry, UserError
 from hala_hpc.core.file_facts import FaultKind, FileFault, size_faults
 from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, UnitMarker
 from hala_hpc.core.server_clock import age_s
@@ -110,7 +111,7 @@ class Artifact:
 
     def claimed_units(self) -> set[int]:
         """Units that some worker of this round has taken."""
-        return {int(path.stem) for path in (self.folder / "claims").glob("[0-9]*.json")}
+        return set(numbers_in(self.folder / "claims", 5))
 
     @property
     def kept(self) -> Path:
@@ -134,14 +135,24 @@ class Artifact:
         return self.folder / "rounds" / f"{number:04d}.json"
 
     def config(self) -> NodeConfig | None:
-        """Settings and input fingerprints; None before the first launch."""
-        return NodeConfig.read(self.config_file)
+        """Settings and input fingerprints; None before the first launch.
+
+        Raises: Damaged, also for those of another node.
+        """
+        found = NodeConfig.read(self.config_file)
+        self._require_of_this_node(found, self.config_file)
+        return found
 
     def require_config(self) -> NodeConfig:
-        """Settings and input fingerprints. Raises: UserError (NO_INPUT) if there are none."""
-        config = self.config()
+        """Settings and input fingerprints, to work by them.
+
+        Raises: UserError (NO_INPUT) if there are none, (CONFIG) if another user could have written
+        them.
+        """
+        config = NodeConfig.read_own(self.config_file)
         if config is None:
             raise UserError(f"{self.folder} is no artifact: config.json is missing", NO_INPUT)
+        self._require_of_this_node(config, self.config_file)
         return config
 
     def write_config(self, config: NodeConfig) -> bool:
@@ -149,8 +160,19 @@ class Artifact:
         return config.claim(self.config_file)
 
     def summary(self) -> NodeSummary | None:
-        """The summary of the node; None if the node is not done."""
-        return NodeSummary.read(self.summary_file)
+        """The summary of the node; None if the node is not done.
+
+        Raises: Damaged, also for that of another node.
+        """
+        found = NodeSummary.read(self.summary_file)
+        self._require_of_this_node(found, self.summary_file)
+        return found
+
+    def _require_of_this_node(self, found: NodeConfig | NodeSummary | None, path: Path) -> None:
+        """Raise Damaged for what was copied here from the folder of another node."""
+        print_ = found.fingerprint if found else ""
+        if found and not self.folder.name.endswith(print_):
+            raise Damaged(path, f" is that of {found.node}-{print_}", found.cure)
 
     def write_summary(self, summary: NodeSummary) -> bool:
         """Mark the node as done unless it is; True if this call did."""
@@ -171,8 +193,14 @@ class Artifact:
         return size_faults(self.unit_folder(marker.unit), marker.files)
 
     def mark(self, unit: int) -> UnitMarker | None:
-        """The marker of a unit; None if the unit is not done."""
-        return UnitMarker.read(self.mark_file(unit))
+        """The marker of a unit; None if the unit is not done.
+
+        Raises: Damaged, also for that of another unit.
+        """
+        found = UnitMarker.read(self.mark_file(unit))
+        if found and found.unit != unit:
+            raise Damaged(self.mark_file(unit), f" is that of unit {found.unit}", found.cure)
+        return found
 
     def write_mark(self, marker: UnitMarker) -> bool:
         """Mark a unit as done unless it is; True if this call did."""
@@ -180,7 +208,7 @@ class Artifact:
 
     def done_units(self) -> list[int]:
         """Units that have a mark, in order."""
-        return sorted(int(path.stem) for path in (self.folder / "done").glob("[0-9]*.json"))
+        return numbers_in(self.folder / "done", 5)
 
     def missing_units(self, units: int) -> list[int]:
         """Units out of so many that have no mark, in order."""
@@ -189,8 +217,7 @@ class Artifact:
 
     def last_round(self) -> int:
         """Number of the newest round of jobs, 0 before the first."""
-        names = (self.folder / "rounds").glob("[0-9]*.json")
-        return max((int(path.stem) for path in names), default=0)
+        return max(numbers_in(self.folder / "rounds", 4), default=0)
 
     def round(self, number: int) -> Round | None:
         """What was decided for one round; None if there is no such round."""
@@ -200,9 +227,24 @@ class Artifact:
         """What was decided for the newest round; None before the first."""
         return self.round(self.last_round())
 
+    def sound_round(self, number: int) -> Round | None:
+        """As `round`; None as well where its file is damaged, as for what only tells of it."""
+        return Round.read_if_sound(self.round_file(number))
+
+    def sound_newest_round(self) -> Round | None:
+        """As `newest_round`; None as well where its file is damaged, or the folder of all."""
+        try:
+            return self.sound_round(self.last_round())
+        except Damaged:
+            return None
+
     def require_newest_round(self) -> Round:
-        """What was decided for the newest round. Raises: UserError (NO_INPUT) if there is none."""
-        newest = self.newest_round()
+        """What was decided for the newest round, to work by it.
+
+        Raises: UserError (NO_INPUT) if there is none, (CONFIG) if another user could have written
+        it.
+        """
+        newest = Round.read_own(self.round_file(self.last_round()))
         if newest is None:
             raise UserError(
                 f"{self.folder} has no round of jobs: give the line of the launch", NO_INPUT
@@ -236,10 +278,16 @@ class Artifact:
         return jobs.ids if jobs else []
 
     def failure(self) -> FailureReport | None:
-        """Why the node failed; None if it did not."""
-        from hala_hpc.core.job_records import FailureReport
+        """Why the node failed; None if it did not.
 
-        return FailureReport.read(self.failure_file)
+        Of a damaged report only the damage is known: the node has failed all the same.
+        """
+        from hala_hpc.core.job_records import FailureReason, FailureReport
+
+        try:
+            return FailureReport.read(self.failure_file)
+        except Damaged as error:
+            return FailureReport(code=BAD_DATA, reasons=FailureReason.of(error.mistakes))
 
     def write_failure(self, code: int, reasons: Sequence[FailureReason | str]) -> None:
         """Write down why the node failed; a bare text is a reason of no known class."""
@@ -249,10 +297,12 @@ class Artifact:
         FailureReport(code=code, reasons=found, time=time.time()).write(self.failure_file)
 
     def round_failures(self, number: int) -> RoundFailures | None:
-        """Why the attempts of a round failed; None if its gate has not looked at it."""
+        """Why the attempts of a round failed; None if its gate has not looked at it, or if the file
+        is damaged: both tell of no failure.
+        """
         from hala_hpc.core.job_records import RoundFailures
 
-        return RoundFailures.read(self.failures_file(number))
+        return RoundFailures.read_if_sound(self.failures_file(number))
 
     def attempt(self, name: str) -> AttemptRecord | None:
         """How an attempt ended, by its name, that of a rank with `-rank1` behind it.
@@ -303,8 +353,11 @@ def is_fresh(path: Path) -> bool:
     """Whether a rank wrote its progress within the last minute and has not ended."""
     from hala_hpc.core.job_records import Progress
 
-    # A date far ahead is none of a living rank either: it was copied, or a clock was set back.
-    if abs(age_s(path)) >= ALIVE_S:
+    try:
+        # A date far ahead is none of a living rank either: it was copied, or a clock was set back.
+        if abs(age_s(path)) >= ALIVE_S:
+            return False
+    except OSError:
         return False
     word = Progress.read_if_sound(path)
     return word is None or not word.ended

@@ -137,7 +137,7 @@ class FailureReason(Record):
 class FailureReport(Record):
     """`failure.json`: why a node failed, until somebody runs it again."""
 
-    cure: ClassVar[str] = "remove the file and launch again; the node then counts as unfinished"
+    cure: ClassVar[str] = "give the line of the launch again, which forgets that the node failed"
 
     code: int
     """Exit code."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
+from hala_hpc.core.damage import Damaged, set_aside
 from hala_hpc.core.errors import RETRY, UserError
 from hala_hpc.core.records import LaunchLease
 from hala_hpc.core.server_clock import age_s
@@ -103,18 +104,25 @@ def wait_for_lease(path: Path, mine: LaunchLease, patience_s: float) -> None:
 def take(path: Path, mine: LaunchLease) -> LaunchLease | None:
     """Claim a lease; None when it is ours now, else who holds it."""
     while not mine.claim(path):
-        holder = LaunchLease.read(path)
-        if holder is None:
-            continue
-        if is_there(holder, path):
-            return holder
-        if (other := remove(path, holder, mine)) is not None:
+        try:
+            holder = LaunchLease.read(path)
+        except Damaged:
+            # Nobody's: who has written it finds out before it submits anything.
+            other = remove(path, None, mine)
+        else:
+            if holder is None:
+                continue
+            if is_there(holder, path):
+                return holder
+            other = remove(path, holder, mine)
+        if other is not None:
             return other
     return None
 
 
-def remove(path: Path, holder: LaunchLease, mine: LaunchLease) -> LaunchLease | None:
-    """Remove a lease if it is still that of `holder`; who else removes it now, or None.
+def remove(path: Path, holder: LaunchLease | None, mine: LaunchLease) -> LaunchLease | None:
+    """Remove a lease if it is still that of `holder`, None for a damaged one; who else removes it
+    now, or None.
 
     One process at a time may do so, after a new look: two that just did would remove each other's
     new lease, and one that was stalled would remove that of its successor.
@@ -124,7 +132,7 @@ def remove(path: Path, holder: LaunchLease, mine: LaunchLease) -> LaunchLease | 
         return other
     try:
         if LaunchLease.read_if_sound(path) == holder:
-            path.unlink()
+            set_aside(path) if holder is None else path.unlink()
     finally:
         removal.unlink(missing_ok=True)
     return None

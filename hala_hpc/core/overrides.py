@@ -6,13 +6,16 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from hala_hpc.core.errors import UserError, closest
+from hala_hpc.core.errors import CONFIG, UserError, closest
+from hala_hpc.core.printable import has_controls
+from hala_hpc.core.secret_values import secret_mistakes
 
 
 def split_words(arguments: list[str]) -> dict[str, str]:
     """`["a=1", "b.c=x=y"]` to `{"a": "1", "b.c": "x=y"}`.
 
-    Raises UserError for a word without `=` and for a key that stands twice.
+    Raises UserError for a word without `=`, a key that stands twice, control characters in what is
+    no setting, and secrets, which it does not show.
     """
     words: dict[str, str] = {}
     mistakes = []
@@ -22,7 +25,13 @@ def split_words(arguments: list[str]) -> dict[str, str]:
             mistakes.append(f"{argument!r} is not a word of the form key=value{meant(argument)}")
         elif key in words:
             mistakes.append(f"{key} is given twice: {words[key]!r} and {value!r}; keep one")
+        elif has_controls(key) or ("." not in key and has_controls(value)):
+            # Settings may be texts of several lines; all else are names, paths and numbers.
+            mistakes.append(f"{key}={value!r} holds control characters: write it without them")
         words[key] = value
+    # Before others, which show what was given.
+    if secrets := secret_mistakes(words):
+        raise UserError(secrets, CONFIG)
     if mistakes:
         raise UserError(mistakes)
     return words

@@ -1,4 +1,4 @@
-"""Whether a file that is to be run could have been written by another user."""
+"""Whether a file that is run, or decides what is run, could have been written by another user."""
 
 import os
 import shlex
@@ -34,6 +34,26 @@ def require_own(paths: Iterable[Path], what: str) -> None:
             f"{what} is not run: other users could change the code; run "
             f"`chmod go-w {shlex.join(opened[:NAMED])}`{more}, or copy it into a folder of your "
             "own",
+            CONFIG,
+        )
+
+
+def require_own_file(path: Path, status: os.stat_result) -> None:
+    """Raise UserError unless an open file of a work folder is of this user or root alone.
+
+    The folders on the way to it do not count: who puts a file of his own there is seen by its
+    owner, and those of old work folders may be open to a group.
+    """
+    if status.st_uid not in (ROOT_ID, os.geteuid()):
+        raise UserError(
+            f"{path} decides what is run and belongs to another user (number {status.st_uid}): "
+            "nothing of it is run; work in a folder of your own",
+            CONFIG,
+        )
+    if is_open(status):
+        raise UserError(
+            f"{path} decides what is run and other users may write it: look into it, then run "
+            f"`chmod go-w {shlex.quote(str(path))}`",
             CONFIG,
         )
 

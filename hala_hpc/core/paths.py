@@ -7,7 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, closest
+from hala_hpc.core.secret_values import secret_mistakes
 
 PACKAGE = Path(__file__).resolve().parent.parent
 ROOT = PACKAGE.parent
@@ -24,11 +26,29 @@ def shipped_names(folder: str) -> list[str]:
     return sorted(path.stem for path in shipped_folder(folder).glob("*.toml"))
 
 
+def named_path(word: str, text: str) -> Path:
+    """The path that a word or setting gives, with `~` replaced; nothing need be there.
+
+    Raises: UserError naming the word where it cannot be looked at.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.exists()
+    except RuntimeError:
+        raise UserError(
+            f"{word}={text}: there is no such user here; write the whole path", NO_INPUT
+        ) from None
+    except OSError as error:
+        told = error_of_system(error)
+        raise UserError([f"{word}: {line}" for line in told.mistakes], told.code) from None
+    return path
+
+
 def find_toml(word: str, value: str) -> Path:
     """The file of `recipe=demo` (a shipped name) or `recipe=my/own.toml` (a path)."""
     folder = f"{word}s"
     if is_path(value):
-        path = Path(value).expanduser()
+        path = named_path(word, value)
         if not path.is_file():
             raise UserError(
                 f"{word}={value}: no such file; name a file or one of: "
@@ -36,7 +56,7 @@ def find_toml(word: str, value: str) -> Path:
                 NO_INPUT,
             )
         return path
-    path = shipped_folder(folder) / f"{value}.toml"
+    path = named_path(word, str(shipped_folder(folder) / f"{value}.toml"))
     if not path.is_file():
         hint = closest(value, shipped_names(folder), folder)
         raise UserError(f"unknown {word} {value!r}: {hint} (a file of your own ends in .toml)")
@@ -49,13 +69,16 @@ def is_path(value: str) -> bool:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises UserError that names file and line."""
+    """Read a TOML file; raises UserError that names file and line, also for secrets in it."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}", CONFIG) from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", NO_INPUT) from None
+    if secrets := secret_mistakes(found):
+        raise UserError([f"{path}: {line}" for line in secrets], CONFIG)
+    return found
 
 
 @cache

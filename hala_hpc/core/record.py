@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.damage import Damaged, content_of
+from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import claim_text, write_text
 
 #: Letters of a value that an error message shows.
@@ -31,20 +32,27 @@ class Record(BaseModel):
 
     cure: ClassVar[str] = "remove the file and run the same command again"
     """What helps where the file is damaged; ends the error message."""
+    always_there: ClassVar[frozenset[str]] = frozenset()
+    """Keys with a default that every file holds all the same: without them it is damaged."""
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Read a file; None if it is absent.
 
-        Raises: UserError (BAD_DATA) naming file, field and cure if it is damaged or foreign.
+        Raises: Damaged (BAD_DATA) naming file, field and cure if it is damaged or foreign;
+        UserError (NO_INPUT) if it cannot be read.
         """
-        try:
-            data = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except IsADirectoryError:
-            raise UserError(f"{path} is a folder, not a file; {cls.cure}", BAD_DATA) from None
-        return cls.from_json(data, path)
+        data = content_of(path, cls.cure)
+        return None if data is None else cls.from_json(data, path)
+
+    @classmethod
+    def read_own(cls, path: Path) -> Self | None:
+        """As `read`, of a file that decides what is run.
+
+        Raises: UserError (CONFIG) where another user could have written it, too.
+        """
+        data = content_of(path, cls.cure, must_be_own=True)
+        return None if data is None else cls.from_json(data, path)
 
     @classmethod
     def read_if_sound(cls, path: Path) -> Self | None:
@@ -61,12 +69,15 @@ class Record(BaseModel):
     def from_json(cls, data: bytes | str, source: object) -> Self:
         """Read JSON text; `source` names its file in the error.
 
-        Raises: UserError (BAD_DATA) if it is damaged or foreign.
+        Raises: Damaged (BAD_DATA) if it is damaged or foreign.
         """
         try:
-            return cls.model_validate_json(data)
+            value = cls.model_validate_json(data)
         except ValidationError as error:
-            raise UserError(f"{source}: {explain(error)}; {cls.cure}", BAD_DATA) from None
+            raise Damaged(source, f": {explain(error)}", cls.cure) from None
+        if missing := sorted(cls.always_there - value.model_fields_set):
+            raise Damaged(source, f": damaged or foreign file: {missing[0]} is missing", cls.cure)
+        return value
 
     def to_values(self) -> dict[str, Any]:
         """JSON values of all fields."""

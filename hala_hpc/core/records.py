@@ -19,7 +19,8 @@ class LaunchLease(Record):
     cure: ClassVar[str] = "remove the file when no launch works in this folder"
 
     host: str
-    pid: int
+    pid: Annotated[int, Field(gt=0, lt=2**31)]
+    """A signal to another number would reach other processes."""
     since: str
     """Local time, for people."""
     holder: Literal["launch", "gate"] = "launch"
@@ -82,7 +83,7 @@ class RoundSpec(Record):
 class Round(Record):
     """`rounds/0001.json`: who makes which units, written before the jobs are submitted."""
 
-    cure: ClassVar[str] = "remove the file; the next launch begins another round"
+    cure: ClassVar[str] = "give the line of the launch again, which begins another round"
 
     round: int
     key: str
@@ -135,7 +136,10 @@ class RowCounts(Record):
 class UnitMarker(RowCounts):
     """`done/00007.json`: a unit is done. Written last, after its files were read back."""
 
-    cure: ClassVar[str] = "remove the file and launch again; the unit is checked or made again"
+    cure: ClassVar[str] = "give the line of the launch again, which makes the unit again"
+    always_there: ClassVar[frozenset[str]] = frozenset(
+        {"rows_in", "rows_out", "rows_rejected", "files"}
+    )
 
     unit: int
     details: dict[str, Any] = Field(default_factory=dict)
@@ -185,7 +189,7 @@ class InputFacts(Record):
 class NodeConfig(Record):
     """`config.json`: settings and inputs of a node, written once."""
 
-    cure: ClassVar[str] = "remove the file and launch again, which writes it anew"
+    cure: ClassVar[str] = "give the line of the launch again, which writes it anew"
 
     node: str
     stage: str
@@ -210,7 +214,8 @@ class NodeConfig(Record):
 class NodeSummary(RowCounts):
     """`summary.json`: a node is done. Written last, by its gate."""
 
-    cure: ClassVar[str] = "remove the file and launch again; the gate writes it anew"
+    cure: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    always_there: ClassVar[frozenset[str]] = frozenset({"rows_in", "rows_out", "rows_rejected"})
 
     node: str
     stage: str
@@ -277,6 +282,6 @@ class WaitingNode(Record):
 class WaitingList(Record):
     """`feed.json`: the nodes of a work folder that wait for room, inputs first."""
 
-    cure: ClassVar[str] = "remove the file and launch again, which finds what is missing"
+    cure: ClassVar[str] = "give the line of the launch again, which finds what is missing"
 
     nodes: tuple[WaitingNode, ...] = ()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import NO_INPUT, UserError, closest
+from hala_hpc.core.paths import named_path
 from hala_hpc.core.records import NodeConfig, RunRecord
 
 
@@ -60,7 +61,7 @@ def work_folder(words: Mapping[str, str]) -> Path:
     if not words.get("work") and not words.get("recipe"):
         raise UserError("name a run: work=<folder> or recipe=<name>")
     recipe = words.get("recipe", "")
-    return Path(words.get("work") or f"runs/{Path(recipe).stem}").expanduser().absolute()
+    return named_path("work", words.get("work") or f"runs/{Path(recipe).stem}").absolute()
 
 
 def run_file(work: Path) -> Path:

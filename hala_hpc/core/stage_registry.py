@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import UserError, closest
-from hala_hpc.core.paths import PACKAGE
+from hala_hpc.core.paths import PACKAGE, named_path
 from hala_hpc.core.records import StageSource
 from hala_hpc.core.stage import Stage
 
@@ -70,6 +70,6 @@ def look_up_stage(word: str, folder: Path) -> FoundStage:
 
     if word.endswith(FILE_END):
         return FoundStage(
-            *foreign_stages.load_file(folder / Path(word).expanduser(), stage_names())
+            *foreign_stages.load_file(folder / named_path("stage", word), stage_names())
         )
     return FoundStage(*foreign_stages.load_entry_point(word, stage_names()))

@@ -13,14 +13,13 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments, unknown_words
 from hala_hpc.commands.command_line import read_launcher, read_line, report_mistakes
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.overrides import split_words
-from hala_hpc.core.paths import find_toml
+from hala_hpc.core.paths import find_toml, named_path
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.doctor.examine import findings
 from hala_hpc.doctor.findings import Finding, worst
@@ -66,7 +65,7 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     job = is_true(words, "job")
     named = words.get("launcher", "local")
     if "recipe" not in words:
-        work = Path(words.get("work") or "runs").expanduser().absolute()
+        work = named_path("work", words.get("work") or "runs").absolute()
         return Visit(read_launcher(find_toml("launcher", named)), work, None, job)
     given = {key: words[key] for key in ("recipe", "work") if key in words}
     given |= {"launcher": named, "stage": words.get("stage", "all")}

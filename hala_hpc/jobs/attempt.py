@@ -22,6 +22,7 @@ from typing import Any
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.file_facts import FileFault, unexpected_files
 from hala_hpc.core.fingerprint import path_fingerprint
@@ -191,6 +192,16 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     raise UserError(f"{config.stage} returned without finishing its units: a defect", INTERNAL)
 
 
+def closed_path(error: Exception, work: Path) -> UserError | None:
+    """The mistake behind an error of rights in the work folder; None for a defect.
+
+    Beside it, as in a temporary folder, a node may be to blame, and another attempt runs elsewhere.
+    """
+    if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
+        return None
+    return error_of_system(error) if is_within(Path(error.filename), work) else None
+
+
 def main(arguments: Sequence[str]) -> int:
     """`python -m hala_hpc.jobs.attempt <artifact> <worker> <attempt>`."""
     folder, worker, attempt = arguments
@@ -202,10 +213,13 @@ def main(arguments: Sequence[str]) -> int:
     except Retry as error:
         code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
     except Exception as error:
-        # The one place where a defect becomes an exit code.
-        logger.exception("a defect")
-        code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
-        facts = failure_facts(error)
+        if told := closed_path(error, Path(folder).parent):
+            code, mistakes, facts = told.code, told.mistakes, failure_facts(told)
+        else:
+            # The one place where a defect becomes an exit code.
+            logger.exception("a defect")
+            code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
+            facts = failure_facts(error)
     report = ErrorReport(code=code, mistakes=tuple(mistakes), facts=facts)
     report_mistakes(Artifact(Path(folder)), attempt, report)
     return code

@@ -150,7 +150,7 @@ def remove_private_files(artifact: Artifact) -> None:
 
 def first_began(artifact: Artifact) -> float:
     """When the first round was submitted, in seconds since the epoch."""
-    first = artifact.round(1)
+    first = artifact.sound_round(1)
     return first.began if first else time.time()
 
 

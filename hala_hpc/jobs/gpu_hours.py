@@ -33,7 +33,7 @@ class GpuWork:
 
 def gpu_work(artifact: Artifact) -> GpuWork | None:
     """The GPUs and jobs of a node; None where it was never submitted or asks for no GPU."""
-    newest = artifact.newest_round()
+    newest = artifact.sound_newest_round()
     if newest is None or newest.spec.is_local:
         return None
     gpus = newest.spec.resources.nodes * newest.spec.resources.gpus_per_node

@@ -5,7 +5,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.file_facts import FileFault
+from hala_hpc.core.damage import Damaged, set_aside
+from hala_hpc.core.file_facts import FaultKind, FileFault
 
 
 def forget_broken_units(artifact: Artifact, units: int) -> list[FileFault]:
@@ -16,7 +17,14 @@ def forget_broken_units(artifact: Artifact, units: int) -> list[FileFault]:
     """
     faults: list[FileFault] = []
     for unit in range(units):
-        marker = artifact.mark(unit)
+        try:
+            marker = artifact.mark(unit)
+        except Damaged as error:
+            path = artifact.mark_file(unit)
+            faults.append(FileFault(FaultKind.UNREADABLE, path, error.mistakes[0]))
+            # Its files may be whole: the next attempt looks at them before it makes others.
+            set_aside(path)
+            continue
         if marker is not None and (found := artifact.unit_faults(marker)):
             faults += found
             forget_unit(artifact, unit)
@@ -31,7 +39,10 @@ def forget_unit(artifact: Artifact, unit: int) -> None:
 
 def forget_node(artifact: Artifact) -> None:
     """Let a finished node be unfinished: its units stay, and its gate gathers them again."""
-    artifact.summary_file.unlink(missing_ok=True)
+    if artifact.summary_file.is_dir():
+        set_aside(artifact.summary_file)
+    else:
+        artifact.summary_file.unlink(missing_ok=True)
 
 
 def remove_folder(artifact: Artifact, folder: Path) -> None:

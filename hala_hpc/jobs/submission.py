@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.backends.slurm.client import Seen
+from hala_hpc.backends.slurm.client import Seen, cancel_command
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import JobRefused, NodesAway, NoRoom, Retry, UserError
+from hala_hpc.core.damage import Damaged
+from hala_hpc.core.errors import RETRY, JobRefused, NodesAway, NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.records import Jobs, Round, RoundSpec
 from hala_hpc.jobs.budget import require_budget
 from hala_hpc.jobs.failures.decision import adjusted_spec
 from hala_hpc.jobs.failures.excluded_nodes import with_all_nodes_back
 from hala_hpc.jobs.rounds import begin_round, blameless_rounds, idle_rounds
-from hala_hpc.jobs.spec import gate_job, job_name, worker_job
+from hala_hpc.jobs.spec import gate_job, is_named_after, job_name, worker_job
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def submit_round(
 
 def is_unsettled(artifact: Artifact) -> bool:
     """Whether ids of the newest round were never written: somebody submits, or was killed."""
-    asked, jobs = artifact.newest_round(), artifact.jobs()
+    asked, jobs = artifact.sound_newest_round(), artifact.jobs()
     if asked is None or asked.spec.is_local:
         return False
     return jobs is None or jobs.round != asked.round or not jobs.gate
@@ -138,9 +139,10 @@ def living_gate(artifact: Artifact, seen: list[Seen], apart_from: str = "") -> s
     Jobs of a killed launch are adopted, and workers without a gate get one. `seen` is what
     the scheduler shows of all jobs of this user, `apart_from` the id of one that does not count.
     """
-    asked, jobs = artifact.newest_round(), artifact.jobs()
+    asked, jobs = own_newest_round(artifact), artifact.jobs()
     living = {row.id for row in seen} - {apart_from}
     if asked is None:
+        require_no_jobs(artifact, [row for row in seen if row.id in living])
         return ""
     if jobs and jobs.gate in living and is_gate_of(artifact, jobs, seen):
         return jobs.gate
@@ -154,12 +156,38 @@ def living_gate(artifact: Artifact, seen: list[Seen], apart_from: str = "") -> s
     return submit_round(artifact, asked, adopted_id=workers_id) if workers_id else ""
 
 
+def own_newest_round(artifact: Artifact) -> Round | None:
+    """The newest round, to go on with its jobs; None before the first and where it is damaged.
+
+    Raises: UserError (CONFIG) where another user could have written it.
+    """
+    try:
+        return Round.read_own(artifact.round_file(artifact.last_round()))
+    except Damaged:
+        return None
+
+
+def require_no_jobs(artifact: Artifact, living: list[Seen]) -> None:
+    """Raise UserError (RETRY) where jobs work on a node of which nobody knows the round.
+
+    Its file is damaged, and with it the key by which the jobs are known again.
+    """
+    ids = sorted({row.id for row in living if is_named_after(artifact, row.name)})
+    if artifact.last_round() and ids:
+        raise UserError(
+            f"jobs {', '.join(ids)} are at work on {artifact.folder.name}, and "
+            f"{artifact.round_file(artifact.last_round())} is damaged: wait for them, or end them "
+            f"with `{cancel_command(ids)}`",
+            RETRY,
+        )
+
+
 def is_gate_of(artifact: Artifact, jobs: Jobs, seen: list[Seen]) -> bool:
     """Whether the job with the number of a gate is that gate, by its name.
 
     A controller that lost its state gives the same numbers to other jobs.
     """
-    asked = artifact.round(jobs.round)
+    asked = artifact.sound_round(jobs.round)
     name = job_name("gate-", artifact, asked.key if asked else "")
     return any(row.id == jobs.gate and row.name == name for row in seen)
 

@@ -25,8 +25,11 @@ def feed_file(work: Path) -> Path:
 
 
 def waiting_nodes(work: Path) -> tuple[WaitingNode, ...]:
-    """The nodes that wait for room, inputs first."""
-    found = WaitingList.read(feed_file(work))
+    """The nodes that wait for room, inputs first, to be submitted.
+
+    Raises: UserError (CONFIG) where another user could have written them.
+    """
+    found = WaitingList.read_own(feed_file(work))
     return found.nodes if found else ()
 
 
@@ -40,7 +43,10 @@ def write_waiting(work: Path, nodes: Sequence[WaitingNode]) -> None:
 
 def waits_for_room(artifact: Artifact) -> bool:
     """Whether a node is among those that wait for room."""
-    return any(one.folder == artifact.folder.name for one in waiting_nodes(artifact.folder.parent))
+    # A damaged list is put aside by the next launch: it lets nobody wait.
+    found = WaitingList.read_if_sound(feed_file(artifact.folder.parent))
+    nodes = found.nodes if found else ()
+    return any(one.folder == artifact.folder.name for one in nodes)
 
 
 def forget(work: Path, folders: set[str]) -> None:

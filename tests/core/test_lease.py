@@ -126,11 +126,21 @@ def test_the_lease_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> No
         assert found.pid == os.getpid()
 
 
-def test_a_damaged_lease_is_an_error_with_its_cure(tmp_path: Path) -> None:
-    lease_file(tmp_path).write_text("{")
-    with (
-        pytest.raises(UserError, match="remove the file when no launch works in this folder"),
-        work_lease(tmp_path),
-    ):
-        pass
+@pytest.mark.parametrize("text", ["{", "", "null", "[]", '{"host": "%s", "pid": -1, "since": "x"}'])
+def test_a_damaged_lease_is_nobodys_and_is_put_aside(tmp_path: Path, text: str) -> None:
+    lease_file(tmp_path).write_text(text.replace("%s", socket.gethostname()))
     assert launch_at(tmp_path) is None
+    with work_lease(tmp_path) as lease:
+        lease.require()
+    assert not lease_file(tmp_path).exists()
+    assert len(list(tmp_path.glob("launch.lease.damaged-*"))) == 1
+
+
+def test_a_folder_or_a_link_to_nothing_in_the_place_of_a_lease_is_put_aside(tmp_path: Path) -> None:
+    lease_file(tmp_path).mkdir()
+    with work_lease(tmp_path):
+        pass
+    lease_file(tmp_path).symlink_to(tmp_path / "nothing")
+    with work_lease(tmp_path) as lease:
+        lease.require()
+    assert not lease_file(tmp_path).exists()

@@ -45,16 +45,26 @@ def command(*words: str, module: str = "launch", cwd: Path | None = None, **env:
 
 def launch_without_root_rights(*words: str) -> Ended:
     """Run a launch to which file modes apply even where root runs the tests."""
-    drop = "-dac_override,-dac_read_search"
-    prefix = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"]
+    return command_without_root_rights(*words)
+
+
+def command_without_root_rights(*words: str, module: str = "launch") -> Ended:
+    """Run a command to which file modes apply even where root runs the tests."""
     done = subprocess.run(
-        [*(prefix if os.geteuid() == 0 else []), sys.executable, "-m", "hala_hpc.launch", *words],
+        without_root_rights([sys.executable, "-m", f"hala_hpc.{module}", *words]),
         capture_output=True,
         text=True,
         timeout=WAIT_S,
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def without_root_rights(command: list[str]) -> list[str]:
+    """The words of a command to which file modes apply even where root runs it."""
+    drop = "-dac_override,-dac_read_search"
+    prefix = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"]
+    return [*(prefix if os.geteuid() == 0 else []), *command]
 
 
 def launch(*words: str, cwd: Path | None = None, **env: str) -> Ended:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hala_hpc.core.errors import CONFIG, UserError, closest
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
+from hala_hpc.core.secret_values import named_secrets, secret_mistakes
 
 #: Flags of sbatch that a launcher may set through `options`; `_` stands for `-` there.
 PASSED_ON = (
@@ -70,11 +71,6 @@ JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 #: In a dry run ids are words in angle brackets.
 JOB_TO_COME = re.compile(r"<[A-Za-z0-9 ._-]+>")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are none.
-SECRET = re.compile(
-    r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
-    re.IGNORECASE,
-)
 #: What SLURM's commands add to the file of a job, beside what the job printed.
 SLURM_LINE = re.compile(r"(srun|slurmstepd|slurmd\S*): ")
 #: Two minutes are enough to commit a part or a checkpoint of the paper's sizes.
@@ -86,7 +82,12 @@ def sbatch_flags(job: Job) -> list[str]:
 
     Raises UserError with everything that is wrong.
     """
-    mistakes = [*wrong_names(job), *wrong_options(job.resources.options), *wrong_lines(job)]
+    # First, as the other mistakes show values.
+    mistakes = secret_values(job) or [
+        *wrong_names(job),
+        *wrong_options(job.resources.options),
+        *wrong_lines(job),
+    ]
     if mistakes:
         raise UserError([f"job {job.name!r}: {text}" for text in mistakes], CONFIG)
     asked = job.resources
@@ -209,6 +210,17 @@ def wrong_options(options: dict[str, str]) -> list[str]:
     return wrong
 
 
+def secret_values(job: Job) -> list[str]:
+    """A line for each value of a job that looks like a secret, whatever its name is."""
+    values = {
+        "environment": dict(job.environment),
+        "setup": list(job.setup),
+        "options": job.resources.options,
+        "words": list(job.words),
+    }
+    return secret_mistakes(values)
+
+
 def wrong_lines(job: Job) -> list[str]:
     """Variables and shell lines that would break the script or carry a secret."""
     wrong = []
@@ -217,14 +229,8 @@ def wrong_lines(job: Job) -> list[str]:
             wrong.append(f"environment: {key!r} cannot be set for a job")
         elif not value.isprintable():
             wrong.append(f"environment: the value of {key} holds a line break or control character")
-    for line in job.setup:
+    for number, line in enumerate(job.setup):
         if not line.replace("\t", "").isprintable():
-            wrong.append(f"setup: {line!r} must be one line without control characters")
-    assigned = [*job.environment, *re.findall(r"([A-Za-z_]\w*)=", "\n".join(job.setup))]
-    wrong += [
-        f"{key} looks like a secret, and others can read a job's settings: keep it in a file "
-        "that only you can read and name that file, e.g. with HF_TOKEN_PATH"
-        for key in assigned
-        if SECRET.search(key)
-    ]
-    return wrong
+            # It is not shown: it may hold a secret.
+            wrong.append(f"setup[{number}] must be one line without control characters")
+    return wrong + named_secrets(job.environment, job.setup)

@@ -1,17 +1,22 @@
 """Which log `hala_hpc.logs` shows: of a unit, a worker, an attempt, or of the first failure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.commands.arguments import read_number
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import entries_of
 from hala_hpc.core.errors import NO_INPUT, RETRY, UserError
 from hala_hpc.core.job_records import FailureReport
 from hala_hpc.core.run import Run, RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
 from hala_hpc.jobs.job_files import job_files
 from hala_hpc.jobs.log_file import parts_of
+
+#: A log of one rank of a worker, e.g. `worker-00003-0000.log`.
+WORKER_LOG = re.compile(r"worker-(?P<worker>\d{5,})-(?P<rank>\d{4,})\.log", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,7 @@ def worker_of_unit(node: RunNode, unit: int) -> tuple[int, str | None]:
     marker = artifact.mark(unit)
     if made := AttemptName.parse(marker.attempt if marker else ""):
         return made.worker, str(made)
-    claim, newest = artifact.claim(unit), artifact.newest_round()
+    claim, newest = artifact.claim(unit), artifact.sound_newest_round()
     shares = newest.assignment if newest else ()
     meant = next((worker for worker, units in enumerate(shares) if unit in units), None)
     worker = claim.worker if claim else meant
@@ -136,8 +141,7 @@ def first_failure(node: RunNode) -> Place | None:
 def silent(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
     """Worker, rank and name of attempts of a round that began and left no word."""
     found, told = [], {(end.name, end.rank) for end in attempt_ends(artifact)}
-    for path in sorted(artifact.logs.glob("worker-[0-9]*.log")):
-        worker, rank = map(int, path.stem.split("-")[1:])
+    for path, worker, rank in worker_logs(artifact):
         for part in parts_of(path):
             if is_of_round(part.attempt, number) and (part.attempt, rank) not in told:
                 found.append((worker, rank, part.attempt))
@@ -171,11 +175,26 @@ def never_begun(nodes: Sequence[RunNode]) -> RunNode | None:
 
 def newest_log(nodes: Sequence[RunNode]) -> Place | None:
     """The log that was written last."""
-    logs = [(p, n) for n in nodes for p in n.artifact.logs.glob("worker-[0-9]*-0000.log")]
-    if not logs:
-        return None
-    path, node = max(logs, key=lambda pair: pair[0].stat().st_mtime)
-    return Place(node, int(path.stem.split("-")[1]))
+    logs = [
+        (path.stat().st_mtime, Place(node, worker))
+        for node in nodes
+        for path, worker, rank in worker_logs(node.artifact)
+        if rank == 0
+    ]
+    return max(logs, key=lambda pair: pair[0])[1] if logs else None
+
+
+def worker_logs(artifact: Artifact) -> list[tuple[Path, int, int]]:
+    """The logs of a node with numbers of worker and rank; names that are almost right are none.
+
+    Raises UserError where they cannot be read.
+    """
+    found = []
+    for name in sorted(entries_of(artifact.logs)):
+        match = WORKER_LOG.fullmatch(name)
+        if match and (artifact.logs / name).is_file():
+            found.append((artifact.logs / name, int(match["worker"]), int(match["rank"])))
+    return found
 
 
 def scheduler_logs(artifact: Artifact) -> list[Path]:
@@ -189,8 +208,8 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
 
 def has_begun(artifact: Artifact) -> bool:
     """Whether a worker of the newest round has written into its log."""
-    number, logs = artifact.last_round(), artifact.logs.glob("worker-[0-9]*.log")
-    return any(is_of_round(part.attempt, number) for path in logs for part in parts_of(path))
+    number, logs = artifact.last_round(), worker_logs(artifact)
+    return any(is_of_round(part.attempt, number) for path, _, _ in logs for part in parts_of(path))
 
 
 def is_of_round(attempt: str, number: int) -> bool:

@@ -13,6 +13,7 @@ from hala_hpc.backends.slurm.pending_reasons import plain_reason
 from hala_hpc.commands.monitoring.slurm_jobs import was_submitted
 from hala_hpc.commands.planning.plan import told_faults
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import Damaged
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.records import NodeSummary, UnitMarker
@@ -114,10 +115,24 @@ def node_status(
 ) -> NodeStatus:
     """Status of a node; `seen` has the rows of its living jobs in the scheduler's queue.
 
-    Where that does not answer nobody knows whether jobs that are not seen are gone.
+    Where that does not answer nobody knows whether jobs that are not seen are gone. A node of which
+    a file is damaged says so, and nothing else.
     """
+    try:
+        return told_status(node, seen, gpu_hours, answers)
+    except Damaged as error:
+        why = Why(WhyKind.DAMAGED, error.mistakes[0])
+        return NodeStatus(
+            node.name, node.stage, "damaged", node.units, 0, 0, 0, 0, why=why, gpu_hours=gpu_hours
+        )
+
+
+def told_status(
+    node: RunNode, seen: Sequence[Seen], gpu_hours: float | None, answers: bool
+) -> NodeStatus:
+    """As `node_status`. Raises: Damaged."""
     artifact = node.artifact
-    done = len(artifact.done_units())
+    done = node.units - len(artifact.missing_units(node.units))
     state = state_of(artifact, done, seen)
     is_lost = answers and not seen and state in ("partial", "new") and was_submitted(artifact)
     waiting = [row for row in seen if row.state != "running"]
@@ -288,4 +303,6 @@ def counts_in(counted: UnitMarker | NodeSummary) -> tuple[int, int, int]:
 
 def ids_of_unfinished(nodes: Sequence[RunNode]) -> list[str]:
     """Ids of the newest jobs of all nodes that are not done."""
-    return [i for n in nodes if n.artifact.summary() is None for i in n.artifact.job_ids()]
+    finished = (NodeSummary.read_if_sound(node.artifact.summary_file) for node in nodes)
+    open_ = (node for node, summary in zip(nodes, finished, strict=True) if summary is None)
+    return [number for node in open_ for number in node.artifact.job_ids()]

@@ -78,8 +78,11 @@ def living_job(number: str, node: RunNode, seen: list[Seen]) -> LivingJob:
 
 def was_submitted(artifact: Artifact) -> bool:
     """Whether a round of this node was meant for a scheduler."""
-    newest = artifact.newest_round()
-    return newest is not None and not newest.spec.is_local
+    newest = artifact.sound_newest_round()
+    if newest is None:
+        # Of a damaged round only its jobs tell.
+        return bool(artifact.job_ids())
+    return not newest.spec.is_local
 
 
 @cache

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import estimate_plan, shipped_throughput
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import Damaged
 from hala_hpc.core.estimate import Estimate, ModelSize, shown
+from hala_hpc.core.records import NodeConfig, NodeSummary
 from hala_hpc.engines.models.gpus import peak_flops
 
 #: Nodes of one kind are of one stage and have models of one size.
@@ -97,17 +99,20 @@ def is_begun(step: Step) -> bool:
 
 def is_alike(older: Artifact, step: Step) -> bool:
     """Whether an older result of a node tells of the next one: it was made with the same model."""
-    config = older.config()
+    config = NodeConfig.read_if_sound(older.config_file)
     model = config.settings.get("model") if config else None
     return bool(model == getattr(step.node.settings, "model", None))
 
 
 def share_in(artifact: Artifact) -> float:
     """Which part of an older result is done, 0 to 1."""
-    if artifact.summary() is not None:
+    if NodeSummary.read_if_sound(artifact.summary_file) is not None:
         return 1.0
-    config = artifact.config()
-    return len(artifact.done_units()) / max(1, config.units if config else 0)
+    config = NodeConfig.read_if_sound(artifact.config_file)
+    try:
+        return len(artifact.done_units()) / max(1, config.units if config else 0)
+    except Damaged:
+        return 0.0
 
 
 def spent_hours(artifact: Artifact) -> float:

@@ -1,15 +1,19 @@
 """What a line asks for, compared with what is on the disk. Reads small files only."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import Damaged, error_of_system
+from hala_hpc.core.errors import UserError
 from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
 from hala_hpc.core.node import Node
+from hala_hpc.core.paths import named_path
 from hala_hpc.core.records import PATH_INPUT, InputFacts, NodeConfig, NodeSummary, StageSource
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
@@ -108,24 +112,39 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path])
     artifact = Artifact(work / f"{node.name}-{print_}")
     units = node.stage(node.settings, PlanInputs(inputs, work)).plan()
     state, done, because, newest = "new", 0, "", None
-    if (summary := artifact.summary()) is not None:
-        state, done = "done", units
-        if faults := artifact.output_faults(summary):
-            state, done = "damaged", whole_units(artifact)
-            because = told_faults(faults)
-    elif artifact.config_file.exists():
-        state, done = "partial", len(artifact.done_units())
-    else:
-        newest = newest_of(older)
-        because = describe_changes(newest.config(), node, inputs) if newest else ""
-        state = "stale" if newest else "new"
+    try:
+        if (summary := artifact.summary()) is not None:
+            state, done = "done", units
+            if faults := artifact.output_faults(summary):
+                state, done = "damaged", whole_units(artifact)
+                because = told_faults(faults)
+        elif os.path.lexists(artifact.config_file):
+            state, done = "partial", units - len(artifact.missing_units(units))
+        elif newest := newest_of(older):
+            because = describe_changes(sound_config(newest), node, inputs)
+            state = "stale"
+    except Damaged as error:
+        state, because = "damaged", error.mistakes[0]
     return Step(node, artifact, print_, units, inputs, state, done, because, newest)
 
 
 def whole_units(artifact: Artifact) -> int:
     """How many finished units have all their files, by the sizes in their markers."""
-    markers = (artifact.mark(unit) for unit in artifact.done_units())
-    return sum(not artifact.unit_faults(marker) for marker in markers if marker)
+    return sum(is_whole(artifact, unit) for unit in artifact.done_units())
+
+
+def is_whole(artifact: Artifact, unit: int) -> bool:
+    """Whether a unit has a sound marker and all its files, by their sizes."""
+    try:
+        marker = artifact.mark(unit)
+    except Damaged:
+        return False
+    return marker is not None and not artifact.unit_faults(marker)
+
+
+def sound_config(artifact: Artifact) -> NodeConfig | None:
+    """Settings and inputs of an older result; None where they are damaged or cannot be read."""
+    return NodeConfig.read_if_sound(artifact.config_file)
 
 
 def told_faults(faults: Sequence[FileFault]) -> str:
@@ -142,7 +161,7 @@ def code_digest(source: StageSource | None) -> list[str]:
 def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, InputFacts]:
     """Facts of everything a node takes in, by node name or by path."""
     facts: dict[str, InputFacts] = {}
-    for _, value, _ in node.settings.references():
+    for setting, value, _ in node.settings.references():
         if value.startswith("@"):
             name = value[1:].partition("/")[0]
             step = steps[name]
@@ -151,11 +170,26 @@ def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, InputFacts]:
                 artifact=step.artifact.folder.name,
                 fingerprint=step.fingerprint,
             )
-        elif (path := Path(value).expanduser()).exists():
-            facts[value] = InputFacts(
-                kind=PATH_INPUT, path=str(path.resolve()), fingerprint=path_fingerprint(path)
-            )
+        elif (found := facts_of_path(f"{node.name}.{setting}", value)) is not None:
+            facts[value] = found
     return facts
+
+
+def facts_of_path(word: str, value: str) -> InputFacts | None:
+    """Facts of a file or folder outside the work folder; None where there is none.
+
+    Raises: UserError naming the setting where it cannot be looked at.
+    """
+    path = named_path(word, value)
+    if not path.exists():
+        return None
+    try:
+        return InputFacts(
+            kind=PATH_INPUT, path=str(path.resolve()), fingerprint=path_fingerprint(path)
+        )
+    except OSError as error:
+        told = error_of_system(error)
+        raise UserError([f"{word}: {text}" for text in told.mistakes], told.code) from None
 
 
 def with_file_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:

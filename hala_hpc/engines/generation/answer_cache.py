@@ -138,7 +138,10 @@ class SharedAnswers:
     def exchange(self) -> None:
         """Take what others left since the last time, and leave what is frequent here."""
         for path in sorted(self.folder.glob("[0-9]*.json")):
-            facts = path.stat()
+            try:
+                facts = path.stat()
+            except OSError:
+                continue  # another worker's, which only saves work
             state = (facts.st_mtime_ns, facts.st_size)
             if self._seen.get(path.name) != state:
                 self._seen[path.name] = state

@@ -14,7 +14,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Self
 
-from hala_hpc.core.errors import UserError
+from hala_hpc.core.damage import Damaged, content_of
 from hala_hpc.core.files import whole_file
 from hala_hpc.core.record import Record
 from hala_hpc.data.corpus.reader import Row
@@ -170,7 +170,8 @@ class UnitPieces:
         must not take them from the one that has its place. The gate removes what is left.
         """
         for path in (*self._pieces, *self._damaged, *self.folder.glob(".piece-*.tmp")):
-            path.unlink(missing_ok=True)
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
 
@@ -269,13 +270,16 @@ def forget_rejections(folder: Path) -> None:
 
 
 def whole_lines(path: Path) -> list[bytes] | None:
-    """The lines of a piece, None when it is damaged."""
-    lines = path.read_bytes().splitlines(keepends=True)
-    if not lines:
-        return None
+    """The lines of a piece, None when it is damaged. Raises UserError where it cannot be read."""
     try:
+        lines = (content_of(path, PieceEnd.cure) or b"").splitlines(keepends=True)
+        if not lines:
+            return None
         end = PieceEnd.from_json(lines[-1], path)
-    except UserError:
+        # One version wrote all lines of a piece: the first tells whether this one reads them.
+        if end.rows:
+            FinishedRow.from_line(lines[0])
+    except (Damaged, ValueError, KeyError, TypeError):
         return None
     return lines if end.is_of(lines[:-1]) else None
 

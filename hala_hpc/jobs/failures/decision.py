@@ -115,11 +115,11 @@ def most_common_traceback(failures: Iterable[Failure]) -> tuple[Failure | None, 
 
 def changes_of(artifact: Artifact, first: int = 1) -> list[str]:
     """What rounds from this one on did differently from those before them, and why."""
-    rounds = (artifact.round(number) for number in range(first, artifact.last_round() + 1))
+    rounds = (artifact.sound_round(number) for number in range(first, artifact.last_round() + 1))
     return [text for one in rounds if one for text in one.spec.because]
 
 
 def newest_changes(artifact: Artifact) -> list[str]:
     """What was changed since a person asked last, and why."""
-    last = artifact.round(artifact.last_round())
+    last = artifact.sound_newest_round()
     return changes_of(artifact, last.spec.since_round) if last and last.spec.since_round else []

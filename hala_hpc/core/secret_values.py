@@ -1,0 +1,74 @@
+"""Secrets by name and by form: tokens, keys and passwords that reach no command line and no file.
+
+What a launcher or a recipe holds is stored by the scheduler, where others may read it, and in the
+work folder.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+#: Forms of secrets by what they are. A `$` begins none: it names a variable of a shell.
+FORMS = {
+    "a URL with a password": re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@$]+@"),
+    "a token of Hugging Face": re.compile(r"\bhf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{10,}"),
+    "an API key": re.compile(r"\bsk-(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{12,}"),
+    "a token of GitHub": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{12,}|github_pat_[A-Za-z0-9_]{12,})"),
+    "a token of GitLab": re.compile(r"\bglpat-[A-Za-z0-9_-]{12,}"),
+    "a token of Slack": re.compile(r"\bxox[abpors]-[A-Za-z0-9-]{10,}"),
+    "a bearer token": re.compile(
+        r"\bbearer[ \t:=]+['\"]?(?=[A-Za-z._~+/-]*[0-9])[A-Za-z0-9._~+/-]{12,}=*", re.IGNORECASE
+    ),
+    "a key of AWS": re.compile(r"\b(AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    "a signed token (JWT)": re.compile(r"\beyJ[\w-]{6,}\.eyJ[\w-]{4,}\.[\w-]*"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----"),
+}
+#: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are none.
+NAME = re.compile(
+    r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
+    re.IGNORECASE,
+)
+CURE = (
+    "others can read a job's settings, and the work folder keeps them: keep it in a file that only "
+    "you can read and name that file, e.g. with HF_TOKEN_PATH, ~/.netrc or a line of `setup` that "
+    "reads it"
+)
+
+
+def named_secrets(environment: Mapping[str, str], setup: Sequence[str]) -> list[str]:
+    """A line for each variable of jobs, also in shell lines, whose name is that of a secret."""
+    assigned = [*environment, *re.findall(r"([A-Za-z_]\w*)=", "\n".join(setup))]
+    return [f"{key} looks like a secret, and {CURE}" for key in assigned if NAME.search(key)]
+
+
+def secret_in(text: str) -> str:
+    """What secret a text holds, e.g. "a bearer token"; empty for none."""
+    return next((kind for kind, form in FORMS.items() if form.search(text)), "")
+
+
+def secret_mistakes(values: Any, place: str = "") -> list[str]:
+    """A line for each text of a nested value that holds a secret; it names the place alone.
+
+    `place` is the path of the value, e.g. `environment.HTTPS_PROXY`.
+    """
+    found = ((where, secret_in(text)) for where, text in texts_in(values, place))
+    return [
+        f"{where or 'a value'} holds what looks like {kind}, which is not shown here: {CURE}"
+        for where, kind in found
+        if kind
+    ]
+
+
+def texts_in(value: Any, place: str) -> Iterator[tuple[str, str]]:
+    """Every text of a nested value with its path; keys count as texts of their table."""
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            # A key that is a secret itself is not named.
+            yield place, str(key)
+            name = "?" if secret_in(str(key)) else str(key)
+            yield from texts_in(inner, f"{place}.{name}" if place else name)
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            yield from texts_in(inner, f"{place}[{number}]")
