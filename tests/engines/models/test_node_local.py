@@ -18,9 +18,10 @@ from hala_hpc.engines.models.node_local import LocalWeights, make_copy, require_
 
 #: Reads a model through its copy until it is told to end.
 READER = """
-import sys
+import logging, sys
 from pathlib import Path
 from hala_hpc.engines.models.node_local import LocalWeights
+logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
 with LocalWeights(sys.argv[1]) as local:
     print(local.path(Path(sys.argv[2])), flush=True)
     sys.stdin.read()
