@@ -34,6 +34,8 @@ class NodeReport:
     is_output_broken: bool = False
     faults: list[str] = field(default_factory=list)
     """What is not whole, for people."""
+    unit_faults: list[str] = field(default_factory=list)
+    """Those among them that are of files of units."""
     notes: list[str] = field(default_factory=list)
     """What is no fault of the files."""
     reader: DigestReader = field(default_factory=DigestReader)
@@ -65,9 +67,11 @@ def verify_node(node: RunNode) -> NodeReport:
     if config is None:
         return report
     try:
-        markers = verify_units(report)
         if summary is not None:
             verify_output(report, summary)
+        markers = verify_units(report)
+        if summary is not None:
+            forgive_units(report, config, summary)
             verify_counts(report, config, summary, markers)
             verify_inputs(report, config)
     except UserError as error:
@@ -95,10 +99,29 @@ def verify_units(report: NodeReport) -> list[UnitMarker]:
         faults += digest_faults(folder, marker.sha256, report.reader)
         if faults:
             report.broken_units.append(unit)
-            report.faults += told(faults)
+            report.unit_faults += told(faults)
         else:
             sound.append(marker)
+    report.faults += report.unit_faults
     return sound
+
+
+def forgive_units(report: NodeReport, config: NodeConfig, summary: NodeSummary) -> None:
+    """Units that are gone are no fault of a node whose output is whole: it needs them no more.
+
+    People remove them for space; what they were made from would be asked again to make them.
+    """
+    if summary.files is None or report.is_output_broken:
+        return
+    gone = {*report.broken_units, *report.artifact.missing_units(config.units)}
+    if not gone:
+        return
+    report.faults = [fault for fault in report.faults if fault not in set(report.unit_faults)]
+    report.broken_units = []
+    report.notes.append(
+        f"{len(gone)} of {config.units} units are not whole any more; its output is, and does not "
+        "need them"
+    )
 
 
 def verify_output(report: NodeReport, summary: NodeSummary) -> None:
@@ -123,11 +146,6 @@ def verify_counts(
     report: NodeReport, config: NodeConfig, summary: NodeSummary, markers: list[UnitMarker]
 ) -> None:
     """Rows in are rows out and rows rejected, and all units are counted."""
-    missing = report.artifact.missing_units(config.units)
-    if missing:
-        report.faults.append(f"{len(missing)} of {config.units} units have no marker")
-        report.is_output_broken = True
-        return
     counts: Counter[str] = Counter()
     for marker in markers:
         counts["in"] += marker.rows_in

@@ -173,6 +173,17 @@ def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path)
     assert sound.code == 0, sound.out
 
 
+def test_verify_does_not_forget_a_whole_result_for_units_that_were_removed(
+    run: Path, finished: Path
+) -> None:
+    shutil.rmtree(node(run) / "units")
+    shutil.rmtree(node(run) / "done")
+    told = command(f"work={run}", "repair=true", module="verify")
+    assert told.code == 0, told
+    assert "4 of 4 units are not whole any more" in told.out
+    assert "nothing to submit" in launch(*line(run, finished)).out
+
+
 def test_a_node_is_not_made_of_an_input_that_changed_since_the_launch(tmp_path: Path) -> None:
     data = tmp_path / "rows.jsonl"
     data.write_text('{"instruction": "Say 1", "output": "1"}\n')
