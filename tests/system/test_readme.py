@@ -24,7 +24,7 @@ REFUSED = {
 
 
 #: They look at a run, and there is none yet.
-LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel) ")
+LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify) ")
 
 
 def refusal(line: str) -> tuple[int, str]:
