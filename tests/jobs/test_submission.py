@@ -30,6 +30,8 @@ from hala_hpc.core.records import (
     WaitingNode,
 )
 from hala_hpc.core.resources import Resources
+from hala_hpc.jobs.failures.decision import decide
+from hala_hpc.jobs.failures.evidence import note_failures
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import job_name
 from hala_hpc.jobs.submission import living_gate, submit_node
@@ -55,6 +57,7 @@ class Cluster:
         self.add("squeue", f'cat "{folder}/queue" 2>/dev/null; true')
         self.add("scancel", f'echo "$@" >> "{self.cancelled}"')
         self.add("sacct", "exit 1")
+        self.add("sinfo", "exit 1")
         self.add(
             "sbatch",
             f'case "$*" in *--job-name=gate-*) echo "{FULL}" >&2; exit 1;; esac\n'
@@ -238,6 +241,34 @@ def test_a_round_that_slurm_refuses_for_the_nodes_it_leaves_out_asks_once_withou
     assert any("node1" in text for text in asked.spec.because)
     assert len(calls.read_text().splitlines()) == 3, "the refusal, the workers, the gate"
     assert artifact.job_ids() == ["42", "43"]
+
+
+def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
+    cluster: Cluster, artifact: Artifact
+) -> None:
+    options = {"exclude": "node9,node1,node2"}
+    bad = tuple(
+        ExcludedNode(name=f"node{number}", since=2.0, until_boot=number == 2) for number in (1, 2)
+    )
+    update = {"resources": Resources(options=options), "bad_nodes": bad}
+    ended_round(artifact, SPEC.model_copy(update=update))
+    cluster.add("sacct", "echo '12|NODE_FAIL|node3|0:0'")
+    shown = [f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)]
+    cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in shown))
+    note_failures(artifact)
+    found = artifact.round_failures(1)
+    assert found is not None
+    (failure,) = found.failures
+    assert (failure.kind, failure.seen_by_scheduler) == (FailureClass.NODE_FAILURE, True)
+    assert (found.most_excluded, found.well_nodes) == (None, ("node1",))
+    rows = "".join(f"low*|node{number}|idle\\n" for number in (1, 2, 3, 9))
+    cluster.add("sinfo", f"printf '{rows}'")
+    note_failures(artifact)
+    found = artifact.round_failures(1)
+    assert found is not None
+    assert found.most_excluded == 2
+    spec = decide(artifact, artifact.require_newest_round().spec).spec
+    assert spec.resources.options["exclude"] == "node9,node2,node3"
 
 
 def test_a_round_that_slurm_refuses_with_all_nodes_fails_with_its_word(

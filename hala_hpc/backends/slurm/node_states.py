@@ -120,7 +120,7 @@ def avoid(job: str, node: str) -> None:
         before = {name for row in waiting for name in hosts(row[2])}
         if waiting and node not in before:
             choice = choice_of({"partition": waiting[0][0]})
-            if len(before) >= choice.most_excluded(count(waiting[0][1]) or 1):
+            if choice.all_nodes and len(before) >= choice.most_excluded(count(waiting[0][1]) or 1):
                 return
             excluded = ",".join(sorted({*before, node}))
             # Says that it failed as soon as one element of the array runs, and has done the rest.

@@ -29,7 +29,8 @@ def look_at_nodes(spec: RoundSpec, failures: Sequence[Failure]) -> NodesNow:
     theirs = without(spec, [node.name for node in spec.bad_nodes])
     try:
         choice = choice_of(theirs)
-        return NodesNow(choice.most_excluded(spec.resources.nodes), well_again(spec.bad_nodes))
+        most = choice.most_excluded(spec.resources.nodes) if choice.all_nodes else None
+        return NodesNow(most, well_again(spec.bad_nodes))
     except Retry:
         return NodesNow()
 
@@ -85,19 +86,22 @@ def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     require_few(ours, new, limit)
     kept = kept_within(ours, limit)
     back = {node.name for node in ours} - kept
-    text = f"no more than {limit} nodes are left out"
-    changed = with_nodes_back(spec, back, text)
+    changed = with_nodes_back(spec, back, f"no more than {limit} nodes are left out")
     added = [node for node in found if node.name in kept]
-    if not added:
-        return changed
-    options = changed.resources.options
+    return with_excluded(changed, added, new) if added else changed
+
+
+def with_excluded(
+    spec: RoundSpec, added: Sequence[ExcludedNode], bad: Mapping[str, Failure]
+) -> RoundSpec:
+    """The spec with more nodes left out, and why."""
+    options = spec.resources.options
     entries = [*HOST.findall(options.get("exclude", "")), *(node.name for node in added)]
-    resources = changed.resources.model_copy(
-        update={"options": {**options, "exclude": ",".join(entries)}}
-    )
-    because = [f"{node.name} is excluded: {new[node.name].text}" for node in added]
-    changed = with_resources(changed, resources, because)
-    return changed.model_copy(update={"bad_nodes": (*changed.bad_nodes, *added)})
+    options = {**options, "exclude": ",".join(entries)}
+    resources = spec.resources.model_copy(update={"options": options})
+    because = [f"{node.name} is excluded: {bad[node.name].text}" for node in added]
+    changed = with_resources(spec, resources, because)
+    return changed.model_copy(update={"bad_nodes": (*spec.bad_nodes, *added)})
 
 
 def require_no_bad_gpus(new: Mapping[str, Failure], named: str) -> None:
