@@ -16,6 +16,8 @@ from hala_hpc.core.errors import BAD_DATA, CANNOT_CREATE, NO_INPUT, RETRY, USAGE
 from hala_hpc.core.own_files import require_own_file
 from hala_hpc.core.printable import printable
 
+#: Between the name of what was put aside and eight letters of its own.
+ASIDE = ".damaged-"
 #: Letters of a path that an error of the system shows.
 SHOWN_LETTERS = 200
 #: Exit code and cure of what a file system refuses.
@@ -154,7 +156,7 @@ def owner_of(path: Path) -> int | None:
 
 def set_aside(path: Path) -> Path | None:
     """Give what is damaged another name beside it, which nothing reads; None where it is gone."""
-    aside = path.with_name(f"{path.name}.damaged-{uuid4().hex[:8]}")
+    aside = path.with_name(f"{path.name}{ASIDE}{uuid4().hex[:8]}")
     try:
         path.rename(aside)
     except FileNotFoundError:

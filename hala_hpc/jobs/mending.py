@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.damage import Damaged, cure_of_rights, set_aside
+from hala_hpc.core.damage import ASIDE, Damaged, cure_of_rights, set_aside
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.records import NodeConfig, Round, WaitingList
 from hala_hpc.core.run import run_file
@@ -43,8 +43,8 @@ def mend_work_folder(work: Path) -> list[str]:
     wrong += [path for path in (run_file(work), feed_file(work)) if stands_for_a_file(path)]
     done = [put_aside(path) for path in wrong]
     # A link is written anew; what is no link was put there by hand.
-    links = (path for path in (work / "latest").glob("*") if not path.is_symlink())
-    done += [put_aside(path) for path in links]
+    found = [path for path in (work / "latest").glob("*") if not path.is_symlink()]
+    done += [put_aside(path) for path in found if ASIDE not in path.name]
     try:
         WaitingList.read_own(feed_file(work))
     except Damaged as error:

@@ -136,7 +136,7 @@ def test_nobody_launches_into_the_run_of_another_user(finished: Path, unfinished
 
 
 def test_a_launcher_that_is_edited_changes_nothing_of_a_round_that_was_submitted(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, unfinished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cluster is a few commands that write down what they are given."""
     commands, asked = tmp_path / "commands", tmp_path / "asked"
@@ -151,19 +151,19 @@ def test_a_launcher_that_is_edited_changes_nothing_of_a_round_that_was_submitted
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     monkeypatch.delenv("SLURM_CONF", raising=False)
-    launcher, work = tmp_path / "mine.toml", tmp_path / "work"
+    launcher, work = tmp_path / "mine.toml", unfinished
     text = f'backend = "slurm"\nsetup = ["echo of-the-launch"]\n[python]\nmain = "{sys.executable}"'
     launcher.write_text(text + "\n")
     words = ["stage=all", f"recipe={finished}/recipe.toml", f"launcher={launcher}", f"work={work}"]
     submitted = launch(*words)
     assert submitted.code == 0, submitted
     node = node_of(work)
-    round_before = (node / "rounds" / "0001.json").read_bytes()
+    round_before = (node / "rounds" / "0002.json").read_bytes()
     asked.unlink()
     launcher.write_text(text.replace("of-the-launch", "edited-since") + "\n")
     # Its workers left nothing, as if their nodes were lost: the gate submits another round.
-    ended = door("gate", node)
+    ended = command(str(node), "2", module="gate")
     assert (ended.code, "Traceback" in ended.err) == (0, False), ended
-    assert (node / "rounds" / "0001.json").read_bytes() == round_before
+    assert (node / "rounds" / "0002.json").read_bytes() == round_before
     assert "echo of-the-launch" in asked.read_text()
-    assert "edited-since" not in asked.read_text() + (node / "rounds" / "0002.json").read_text()
+    assert "edited-since" not in asked.read_text() + (node / "rounds" / "0003.json").read_text()
