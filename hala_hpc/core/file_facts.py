@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -63,6 +62,9 @@ def digest_of(path: Path) -> str:
 
 def digests_in(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of some files of a folder, by their paths relative to it."""
+    # Plans compare sizes alone, and need none of this.
+    from concurrent.futures import ThreadPoolExecutor
+
     listed = list(names)
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
         digests = readers.map(lambda name: digest_of(folder / name), listed)
@@ -121,6 +123,7 @@ def digest_faults(
     folder: Path, digests: Mapping[str, str], reader: DigestReader
 ) -> list[FileFault]:
     """The files whose content is another; every file is read, missing ones are left out."""
+    from concurrent.futures import ThreadPoolExecutor
 
     def look(name: str) -> FileFault | None:
         path = folder / name

@@ -1,7 +1,6 @@
 """One launch at a time in a work folder."""
 
 import contextlib
-import logging
 import os
 import socket
 import threading
@@ -15,8 +14,6 @@ from hala_hpc.core.damage import Damaged, set_aside
 from hala_hpc.core.errors import RETRY, UserError
 from hala_hpc.core.records import LaunchLease
 from hala_hpc.core.server_clock import age_s
-
-logger = logging.getLogger(__name__)
 
 #: How often a holder shows that it is there, and after what silence one of another host is gone:
 #: the clock of the file system counts, and attributes may be cached for a minute.
@@ -95,8 +92,11 @@ def wait_for_lease(path: Path, mine: LaunchLease, patience_s: float) -> None:
         if time.monotonic() - began >= max(patience_s, GATE_PATIENCE_S if is_gate else 0):
             raise UserError(f"{text}; wait for it, or remove {path} when it is gone", RETRY)
         if is_gate and not has_told:
-            # A command sets up no logging: Python then writes the bare text to stderr.
-            logger.warning("%s; waiting for it", text)
+            # Few commands wait here, and the others answer sooner without it. A command sets up no
+            # logging: Python then writes the bare text to stderr.
+            import logging
+
+            logging.getLogger(__name__).warning("%s; waiting for it", text)
             has_told = True
         time.sleep(0.5)
 

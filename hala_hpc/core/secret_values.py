@@ -8,20 +8,29 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-#: Forms of secrets by what they are. A `$` begins none: it names a variable of a shell.
-FORMS = {
-    "a URL with a password": re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@$]+@"),
-    "a token of Hugging Face": re.compile(r"\bhf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{10,}"),
-    "an API key": re.compile(r"\bsk-(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{12,}"),
-    "a token of GitHub": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{12,}|github_pat_[A-Za-z0-9_]{12,})"),
-    "a token of GitLab": re.compile(r"\bglpat-[A-Za-z0-9_-]{12,}"),
-    "a token of Slack": re.compile(r"\bxox[abpors]-[A-Za-z0-9-]{10,}"),
-    "a bearer token": re.compile(
-        r"\bbearer[ \t:=]+['\"]?(?=[A-Za-z._~+/-]*[0-9])[A-Za-z0-9._~+/-]{12,}=*", re.IGNORECASE
+#: Forms of secrets by what they are: words of which one stands in each, in small letters, and the
+#: whole form. A pattern is compiled when a text holds such a word: that takes a command half a
+#: millisecond each. A `$` begins no secret: it names a variable of a shell.
+FORMS: dict[str, tuple[tuple[str, ...], str]] = {
+    "a URL with a password": (("://",), r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@$]+@"),
+    "a token of Hugging Face": (("hf_",), r"\bhf_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{10,}"),
+    "an API key": (("sk-",), r"\bsk-(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{12,}"),
+    "a token of GitHub": (
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        r"\b(gh[pousr]_[A-Za-z0-9]{12,}|github_pat_[A-Za-z0-9_]{12,})",
     ),
-    "a key of AWS": re.compile(r"\b(AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
-    "a signed token (JWT)": re.compile(r"\beyJ[\w-]{6,}\.eyJ[\w-]{4,}\.[\w-]*"),
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----"),
+    "a token of GitLab": (("glpat-",), r"\bglpat-[A-Za-z0-9_-]{12,}"),
+    "a token of Slack": (("xox",), r"\bxox[abpors]-[A-Za-z0-9-]{10,}"),
+    "a bearer token": (
+        ("bearer",),
+        r"(?i:\bbearer[ \t:=]+['\"]?(?=[A-Za-z._~+/-]*[0-9])[A-Za-z0-9._~+/-]{12,}=*)",
+    ),
+    "a key of AWS": (
+        ("akia", "asia", "abia", "acca"),
+        r"\b(AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b",
+    ),
+    "a signed token (JWT)": (("eyj",), r"\beyJ[\w-]{6,}\.eyJ[\w-]{4,}\.[\w-]*"),
+    "a private key": (("private key",), r"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----"),
 }
 #: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are none.
 NAME = re.compile(
@@ -43,7 +52,11 @@ def named_secrets(environment: Mapping[str, str], setup: Sequence[str]) -> list[
 
 def secret_in(text: str) -> str:
     """What secret a text holds, e.g. "a bearer token"; empty for none."""
-    return next((kind for kind, form in FORMS.items() if form.search(text)), "")
+    small = text.lower()
+    for kind, (words, form) in FORMS.items():
+        if any(word in small for word in words) and re.search(form, text):
+            return kind
+    return ""
 
 
 def secret_mistakes(values: Any, place: str = "") -> list[str]:

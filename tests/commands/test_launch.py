@@ -71,14 +71,14 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command
     dry_run = ["-m", "hala_hpc.launch", *HALA, f"work={tmp_path}/work"]
     seconds: list[tuple[float, float]] = []
     # In turns, and the least of several: what the machine does beside it only adds, and its speed
-    # counts for both. 2.4 is 0.3 s on a machine where the least is 0.125 s.
+    # counts for both: no number of seconds holds on every machine. 2.4 is 0.3 s on a machine where
+    # the least is 0.125 s.
     while len(seconds) < 30:
         seconds.append((cpu_s(dry_run), cpu_s(["-c", LEAST])))
         whole, least = map(min, zip(*seconds, strict=True))
         if whole < 2.4 * least and len(seconds) >= 5:
             break
     assert whole < 2.4 * least
-    assert whole < 0.5
 
 
 def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hala_hpc.backends.slurm import client, sacct
-from hala_hpc.backends.slurm.node_states import choice_of
+from hala_hpc.backends.slurm import client
 from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
 from hala_hpc.backends.slurm.task_environment import task_environment
 from hala_hpc.core.errors import (
@@ -28,6 +28,9 @@ from hala_hpc.core.errors import (
 )
 from hala_hpc.core.job import Job
 from hala_hpc.core.paths import shipped_folder
+
+if TYPE_CHECKING:
+    from hala_hpc.backends.slurm.sacct import Used
 
 __all__ = ["SlurmBackend", "task_environment"]
 
@@ -111,8 +114,11 @@ class SlurmBackend:
         """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
         return client.look(ids)
 
-    def used(self, ids: Collection[str]) -> dict[str, sacct.Used] | None:
+    def used(self, ids: Collection[str]) -> "dict[str, Used] | None":
         """What jobs have used, as accounting tells; None when it does not answer."""
+        # Not what a dry run needs.
+        from hala_hpc.backends.slurm import sacct
+
         return sacct.used(ids)
 
     def move_waiting(self, old_id: str, new_id: str) -> list[str]:
@@ -177,6 +183,8 @@ def _refused(job: Job, stderr: str) -> JobRefused | NoRoom | NodesAway | Schedul
         return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
     text = f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}"
     options = job.resources.options
+    from hala_hpc.backends.slurm.node_states import choice_of
+
     try:
         choice = choice_of(options)
     except SchedulerUnavailable as error:
