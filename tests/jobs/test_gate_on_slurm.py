@@ -90,7 +90,7 @@ SLOW_GATE = """
 import os, sys, time
 if "hala_hpc.gate" in sys.orig_argv:
     open({began!r}, "a").write(f"{{os.getpid()}}\\n")
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 100
     while not os.path.exists({word!r}) and time.monotonic() < deadline:
         time.sleep(0.1)
 """
