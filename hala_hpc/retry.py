@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from hala_hpc.commands.arguments import is_true, read_words
 from hala_hpc.commands.command_line import report_mistakes
-from hala_hpc.commands.monitoring.node_status import why_failed
+from hala_hpc.commands.monitoring.node_reasons import why_failed
 from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.errors import OK, RETRY, UserError

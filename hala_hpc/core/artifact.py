@@ -1,4 +1,4 @@
-"""The folder of one node's results. Nothing else knows the names inside it."""
+"""The results of one node: every record in its folder is read and written here."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hala_hpc.core.artifact_paths import ArtifactPaths
 from hala_hpc.core.damage import Damaged, numbers_in
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, Retry, UserError
 from hala_hpc.core.file_facts import FaultKind, FileFault, size_faults
@@ -32,107 +33,12 @@ ALIVE_S = 60
 
 
 @dataclass(frozen=True)
-class Artifact:
-    """Paths and marks of one artifact: `<work>/<node>-<fingerprint>`."""
-
-    folder: Path
-
-    @property
-    def config_file(self) -> Path:
-        """Settings and inputs, written once."""
-        return self.folder / "config.json"
-
-    @property
-    def summary_file(self) -> Path:
-        """The mark of the node."""
-        return self.folder / "summary.json"
-
-    @property
-    def failure_file(self) -> Path:
-        """Why the node failed, until it is tried again."""
-        return self.folder / "failure.json"
-
-    @property
-    def jobs_file(self) -> Path:
-        """Ids of the newest jobs."""
-        return self.folder / "jobs.json"
-
-    @property
-    def output(self) -> Path:
-        """What the next node reads; complete when `summary.json` is there."""
-        return self.folder / "output"
-
-    @property
-    def logs(self) -> Path:
-        """Logs of workers and gates."""
-        return self.folder / "logs"
-
-    def unit_folder(self, unit: int) -> Path:
-        """Published files of a unit; good only once its mark is there."""
-        return self.folder / "units" / f"{unit:05d}"
-
-    def mark_file(self, unit: int) -> Path:
-        """The mark of a unit."""
-        return self.folder / "done" / f"{unit:05d}.json"
-
-    @property
-    def attempts(self) -> Path:
-        """Folder of the records and private files of all attempts."""
-        return self.folder / "attempts"
-
-    def attempt_folder(self, attempt: str) -> Path:
-        """Private files of one attempt, removed when it ends."""
-        return self.attempts / attempt
-
-    def attempt_file(self, attempt: str) -> Path:
-        """How an attempt ended."""
-        return self.attempts / f"{attempt}.json"
-
-    def error_file(self, attempt: str, rank: int) -> Path:
-        """Why the model code of one rank of an attempt ended."""
-        return self.attempts / f"{attempt}-error-{rank}.json"
-
-    def failures_file(self, number: int) -> Path:
-        """What kinds of failure ended the attempts of one round, once its gate has looked."""
-        return self.attempts / f"failures-{number:04d}.json"
-
-    def lease_file(self, worker: int) -> Path:
-        """Which attempt may commit for a worker; the newest one wins."""
-        return self.attempts / f"lease-{worker:05d}.json"
-
-    @property
-    def shared(self) -> Path:
-        """What workers tell each other while they run."""
-        return self.folder / "shared"
-
-    def claim_file(self, unit: int) -> Path:
-        """Which worker of this round makes a unit, until the unit is done."""
-        return self.folder / "claims" / f"{unit:05d}.json"
+class Artifact(ArtifactPaths):
+    """The records of one node: `<work>/<node>-<fingerprint>`."""
 
     def claimed_units(self) -> set[int]:
         """Units that some worker of this round has taken."""
         return set(numbers_in(self.folder / "claims", 5))
-
-    @property
-    def kept(self) -> Path:
-        """Folder of what outlives attempts, of all units."""
-        return self.folder / "kept"
-
-    def kept_folder(self, unit: int) -> Path:
-        """Files that outlive an attempt: checkpoints of a unit."""
-        return self.kept / f"{unit:05d}"
-
-    def progress_file(self, worker: int, rank: int = 0) -> Path:
-        """The newest word of one rank of a worker."""
-        return self.folder / "progress" / f"{worker:05d}-{rank:04d}.json"
-
-    def log_file(self, worker: int, rank: int = 0) -> Path:
-        """What one rank of a worker printed, over all attempts."""
-        return self.logs / f"worker-{worker:05d}-{rank:04d}.log"
-
-    def round_file(self, number: int) -> Path:
-        """The units of each worker in one round of jobs."""
-        return self.folder / "rounds" / f"{number:04d}.json"
 
     def config(self) -> NodeConfig | None:
         """Settings and input fingerprints; None before the first launch.

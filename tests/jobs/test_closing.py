@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from says import says
 
-from hala_hpc.commands.monitoring.node_status import WhyKind, why_failed
+from hala_hpc.commands.monitoring.node_reasons import WhyKind, why_failed
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.job_records import AttemptRecord, FailureReport

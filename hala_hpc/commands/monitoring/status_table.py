@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from hala_hpc.commands.monitoring.node_status import NodeStatus, WhyKind
+from hala_hpc.commands.monitoring.node_reasons import WhyKind
+from hala_hpc.commands.monitoring.node_status import NodeStatus
 from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.estimate import shown
 
