@@ -26,6 +26,7 @@ from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.file_facts import FileFault, unexpected_files
 from hala_hpc.core.fingerprint import path_fingerprint
+from hala_hpc.core.full_disk import full_disk_of
 from hala_hpc.core.job_records import ErrorReport
 from hala_hpc.core.records import NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
@@ -213,7 +214,8 @@ def main(arguments: Sequence[str]) -> int:
     except Retry as error:
         code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
     except Exception as error:
-        if told := closed_path(error, Path(folder).parent):
+        work = Path(folder).parent
+        if told := closed_path(error, work) or full_disk_of(error, work):
             code, mistakes, facts = told.code, told.mistakes, failure_facts(told)
         else:
             # The one place where a defect becomes an exit code.

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
 from hala_hpc.core.file_facts import digests_in, identity, sizes_in
 from hala_hpc.core.files import claim_folder
@@ -71,7 +72,11 @@ def close(artifact: Artifact) -> Verdict:
 
 def fail(artifact: Artifact, code: int, reasons: Sequence[FailureReason | str]) -> Verdict:
     """Write down why the node failed."""
-    artifact.write_failure(code, reasons)
+    try:
+        artifact.write_failure(code, reasons)
+    except OSError as error:
+        # A full disk, say: the log and the exit code tell then.
+        logger.error("%s", error_of_system(error))
     return Verdict("failed", code, FailureReason.of(reasons))
 
 

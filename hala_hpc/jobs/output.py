@@ -1,5 +1,6 @@
 """What a job tells the world: files, marks, progress, and how it ended."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -160,7 +161,9 @@ class JobOut:
     def give_signs_of_life(self) -> None:
         """Write the progress once a second until the end."""
         while not self._ended.wait(1.0):
-            self.write_progress()
+            # On a full disk, say: who does the work meets it, too, and tells.
+            with contextlib.suppress(OSError):
+                self.write_progress()
 
     def heed_supervisor(self, descriptor: int) -> None:
         """A byte from the supervisor asks to stop; its death ends this process at once."""
@@ -199,9 +202,11 @@ class JobOut:
     def finish(self) -> None:
         """Say the last word and remove what was not published."""
         self._ended.set()
-        self.write_progress(ended=True)
+        # First, as it makes room for the last word where the disk is full.
         if self.rank == 0:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.write_progress(ended=True)
 
 
 def report_mistakes(artifact: Artifact, attempt: str, report: ErrorReport) -> None:

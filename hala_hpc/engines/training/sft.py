@@ -1,6 +1,7 @@
 """Supervised fine-tuning with TRL's trainer, from token files to a model folder."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,12 @@ from hala_hpc.core.stage import Out
 from hala_hpc.engines.models.tensors import weight_bytes
 from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
-from hala_hpc.engines.training.checkpoints import newest_verified, read_commit, remove_leftovers
+from hala_hpc.engines.training.checkpoints import (
+    newest_verified,
+    read_commit,
+    remove_leftovers,
+    staging_folder,
+)
 from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, on_all
 from hala_hpc.engines.training.dataset import read_facts
 from hala_hpc.engines.training.export import save_model, write_card
@@ -48,6 +54,9 @@ def train(training: Training, out: Out) -> TrainingFigures | None:
             if is_lost_rank(error):
                 raise RankLost(f"another rank is gone: {error}") from error
             raise
+        finally:
+            # Empty where every save ended well; what one left that did not takes room of the next.
+            shutil.rmtree(staging_folder(training.kept, out.attempt), ignore_errors=True)
 
 
 def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> TrainingFigures | None:

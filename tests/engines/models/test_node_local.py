@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from command_line import launch
 from slow_run import recipe_word, standin_variables
+from small_disks import small_disk
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import BadNode
@@ -121,24 +122,18 @@ def test_a_disk_that_reads_otherwise_is_a_bad_node(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real disk of 16 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
-    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
-        pytest.skip("no disk can be mounted here: that takes root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)
+def disk_of_16_mb(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "small", 16) as disk:
+        yield disk
 
 
 def test_a_model_without_room_is_read_where_it_lies(
-    model: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+    model: Path, disk_of_16_mb: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with LocalWeights(str(small_disk)) as local:
+    with LocalWeights(str(disk_of_16_mb)) as local:
         assert local.path(model) == model
     assert "is read where it lies: it has 0.0 GB, and" in caplog.text
-    assert left_on(small_disk) == []
+    assert left_on(disk_of_16_mb) == []
     with LocalWeights("") as local:
         assert local.path(model) == model
 

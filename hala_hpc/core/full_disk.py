@@ -1,0 +1,62 @@
+"""A disk without room, whoever met it: the system, or a library that says so in words."""
+
+import errno
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.errors import CANNOT_CREATE, UserError
+
+#: What the system says where nothing can be written.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: How libraries say it that raise no OSError: those in Rust (safetensors, tokenizers), and Arrow.
+WORDS = re.compile(
+    r"No space left on device|Disk quota exceeded|\(os error (28|122|30)\)|\[errno (28|122|30)\]"
+)
+#: Bytes that are free on a disk which is not full.
+ROOM_BYTES = 64 * 2**20
+
+
+def full_disk_of(error: BaseException, work: Path) -> UserError | None:
+    """The mistake behind an error of a full disk or a quota of the work folder; None for others.
+
+    A full disk of the node alone is none: another attempt runs elsewhere.
+    """
+    for one in chain_of(error):
+        if isinstance(one, OSError) and one.errno in FULL:
+            if isinstance(one.filename, str):
+                path = Path(one.filename)
+                return error_of_system(one) if path == work or work in path.parents else None
+            return None if is_of_the_node(work) else told(work, one.strerror or str(one))
+        if found := WORDS.search(str(one)):
+            return None if is_of_the_node(work) else told(work, found[0])
+    return None
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it came from."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def is_of_the_node(work: Path) -> bool:
+    """Whether the temporary folder of this machine is full, and the work folder is not."""
+    free = [shutil.disk_usage(path).free for path in (work, tempfile.gettempdir())]
+    return free[0] > ROOM_BYTES >= free[1]
+
+
+def told(work: Path, words: str) -> UserError:
+    """The mistake for people."""
+    free = shutil.disk_usage(work).free
+    return UserError(
+        f"work={work}: {words} ({free / 1e9:.3f} GB are free): make room on this disk or in your "
+        "quota, and the same line goes on",
+        CANNOT_CREATE,
+    )
