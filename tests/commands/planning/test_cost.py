@@ -7,6 +7,8 @@ from checkout import ROOT
 from command_line import launch
 from slow_run import recipe_word
 
+from hala_hpc.core.errors import UNAVAILABLE
+
 REPORT = ["stage=report-1.2b", "recipe=hala", "launcher=h100-site"]
 
 
@@ -89,14 +91,16 @@ def test_a_launch_above_the_limit_is_refused_with_number_and_cure(tmp_path: Path
     assert not work.exists()
     for way in ("confirm=true", "max_gpu_hours=3"):
         # It gets as far as asking for SLURM, which is another matter.
-        assert "GPU hours" not in launch(*line[:-1], way, "arabic.resources.mem_gb=1", PATH="").err
+        ended = launch(*line[:-1], way, "arabic.resources.mem_gb=1", PATH="")
+        assert (ended.code, "GPU hours" in ended.err) == (UNAVAILABLE, False), ended
 
 
 def test_the_limit_of_the_launcher_is_weaker_than_that_of_the_line(tmp_path: Path) -> None:
     site = slurm_launcher(tmp_path, "max_gpu_hours = 0.02")
     line = with_gpus(tmp_path, site, f"work={tmp_path}/work")
     assert "max_gpu_hours=0.02: these nodes take" in launch(*line).err
-    assert "max_gpu_hours" not in launch(*line, "max_gpu_hours=1", PATH="").err
+    ended = launch(*line, "max_gpu_hours=1", PATH="")
+    assert (ended.code, "max_gpu_hours" in ended.err) == (UNAVAILABLE, False), ended
 
 
 def test_a_budget_that_is_too_small_for_a_line_refuses_it(tmp_path: Path) -> None:
@@ -106,7 +110,7 @@ def test_a_budget_that_is_too_small_for_a_line_refuses_it(tmp_path: Path) -> Non
     assert "budget_gpu_hours=0.01: 0.00 GPU hours are spent in" in told.err
     assert "confirm=true submits as long as it lasts" in told.err
     spent = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work", "confirm=true"), PATH="")
-    assert "budget_gpu_hours" not in spent.err
+    assert (spent.code, "budget_gpu_hours" in spent.err) == (UNAVAILABLE, False), spent
 
 
 @pytest.mark.parametrize(
