@@ -1,0 +1,23 @@
+"""What the pages for people promise: every file that they link is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_a_page_lead_to_files_of_the_repository(page: Path) -> None:
+    links = [found["target"] for found in LINK.finditer(page.read_text(encoding="utf-8"))]
+    here = [link for link in links if "://" not in link]
+    assert [link for link in here if not (page.parent / link).exists()] == []
+
+
+def test_pages_that_explain_how_to_extend_are_linked_from_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = {"architecture", "work-folder", "adding-a-stage", "adding-a-check", "adding-an-engine"}
+    assert {name for name in names if f"docs/{name}.md" not in text} == set()
