@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +26,8 @@ PLAIN_TEMPLATE = (
 )
 #: Label of a token that is read but not learnt, as torch's cross entropy has it.
 NOT_LEARNT = -100
+#: Orders of roles whose frames are kept: few occur, though a corpus may hold many.
+KEPT_FRAMES = 4096
 #: Stands for the words of message {} while the chat template is filled in.
 SLOT = "\u2063words {}\u2063"
 
@@ -70,6 +72,43 @@ class Piece:
     learnt: bool
 
 
+@dataclass(frozen=True)
+class SlotPlace:
+    """Where the words of a message stand in the filled template."""
+
+    number: int
+    start: int
+    end: int
+
+
+def answers_alike(text: str, roles: tuple[str, ...]) -> list[list[SlotPlace]]:
+    """The answers in a filled template, those together around which the same stands.
+
+    Each alone where the template does not show every message once and in order.
+    """
+    places = [
+        SlotPlace(int(found[1]), found.start(), found.end())
+        for found in re.finditer(SLOT.format(r"(\d+)"), text)
+    ]
+    answers = [number for number, role in enumerate(roles) if role == "assistant"]
+    if [place.number for place in places] != list(range(len(roles))):
+        return [[SlotPlace(number, 0, 0)] for number in answers]
+    edges = [0, *(place.end for place in places)]
+    starts = [*(place.start for place in places), len(text)]
+    groups: dict[tuple[str, ...], list[SlotPlace]] = {}
+    for number in answers:
+        place = places[number]
+        near = (text[edges[number] : place.start], text[place.end : starts[number + 1]])
+        key = (*near, *roles[max(0, number - 1) : number + 2], "first" if number == 0 else "")
+        groups.setdefault(key, []).append(place)
+    return list(groups.values())
+
+
+def around(span: tuple[int, int] | None, place: SlotPlace) -> tuple[int, int] | None:
+    """How many letters of the template a span holds before and after the words of its answer."""
+    return None if span is None else (place.start - span[0], span[1] - place.end)
+
+
 class ExampleMaker:
     """Turns conversations into examples with the tokenizer and chat template of a model.
 
@@ -85,7 +124,7 @@ class ExampleMaker:
         self.max_tokens = max_tokens
         self.chat = takes_chat(tokenizer, style)
         # A template asks for roles alone once the words are slots, and few orders of roles occur.
-        self.frame = cache(self._frame)
+        self.frame = lru_cache(KEPT_FRAMES)(self._frame)
 
     def encode(self, rows: list[list[Message]]) -> Iterator[Example | str]:
         """Examples of several rows, or the reason against one, with one call of the tokenizer."""
@@ -99,6 +138,10 @@ class ExampleMaker:
                 yield self._join(frame, [next(words) for _ in row])
 
     def _frame_of(self, messages: list[Message]) -> tuple[Piece, ...] | str:
+        # Each that says something takes a token at least.
+        said = sum(bool(message["content"]) for message in messages)
+        if self.max_tokens is not None and said > self.max_tokens:
+            return "too_long"
         answers = [m["content"] for m in messages if m["role"] == "assistant"]
         if not answers or not all(answer.strip() for answer in answers):
             return "no_answer"
@@ -169,15 +212,40 @@ class ExampleMaker:
         """
         slots = [{"role": r, "content": SLOT.format(n)} for n, r in enumerate(roles)]
         text = self._render(slots, ask=False)
-        spans = set()
-        for index in [n for n, role in enumerate(roles) if role == "assistant"]:
-            before = self._render(slots[:index], ask=True)
-            after = self._render(slots[: index + 1], ask=False).rstrip("\n")
-            if text.startswith(after) and after.startswith(before):
-                spans.add((len(before), len(after)))
+        spans: set[tuple[int, int]] = set()
+        for alike in answers_alike(text, roles):
+            spans |= self._spans_of(text, slots, alike)
         if not spans:
             raise RefusedError("refused_by_template")
         return text, spans
+
+    def _spans_of(
+        self, text: str, slots: list[Message], alike: list[SlotPlace]
+    ) -> set[tuple[int, int]]:
+        """Where answers stand between which the template made no difference.
+
+        What holds for the first and the last of them holds for all: to fill in the template up to
+        each answer would take a conversation of n messages n times as long as one.
+        """
+        first = self._span_at(text, slots, alike[0])
+        if len(alike) == 1:
+            return {first} if first else set()
+        last = self._span_at(text, slots, alike[-1])
+        if around(first, alike[0]) != around(last, alike[-1]):
+            found = (self._span_at(text, slots, place) for place in alike)
+            return {span for span in found if span}
+        if first is None:
+            return set()
+        before, after = alike[0].start - first[0], first[1] - alike[0].end
+        return {(place.start - before, place.end + after) for place in alike}
+
+    def _span_at(self, text: str, slots: list[Message], place: SlotPlace) -> tuple[int, int] | None:
+        """Where one answer stands; None where it is shown otherwise than when it is the newest."""
+        before = self._render(slots[: place.number], ask=True)
+        after = self._render(slots[: place.number + 1], ask=False).rstrip("\n")
+        if text.startswith(after) and after.startswith(before):
+            return len(before), len(after)
+        return None
 
     def _render(self, messages: list[Message], ask: bool) -> str:
         from jinja2 import TemplateError
