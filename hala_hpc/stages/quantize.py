@@ -76,9 +76,11 @@ class Quantize(Stage[Settings]):
     def run(self, units: Iterable[int], out: Out) -> None:
         """Compress the weights, or link them."""
         from hala_hpc.engines.models.tensors import weight_bytes
+        from hala_hpc.engines.models.vocabulary import require_vocabulary
 
         source = local_model(self.inputs.path(self.settings.model))
         require_model(str(source))
+        require_vocabulary(source)
         if self.settings.scheme == "none":
             require_safetensors(str(source))
         for unit in units:

@@ -11,6 +11,7 @@ from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.vllm.compile_cache import CompileCache, seed_file
 from hala_hpc.engines.generation.vllm.memory_check import Gpu, refuse_misfits, visible_gpus
 from hala_hpc.engines.models.architecture import has_row_states
+from hala_hpc.engines.models.vocabulary import require_vocabulary
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `test_vllm_engine.py` holds both to it.
@@ -29,8 +30,10 @@ def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None
     """A vLLM engine for a model, in this process where it is a CPU.
 
     `cache_folder` holds the seeds of compiled code, one for each configuration; None for none.
-    Raises UserError (78) when the model cannot run on this machine.
+    Raises UserError: 78 when the model cannot run on this machine, 65 when its tokenizer is not its
+    own.
     """
+    require_vocabulary(model)
     prepare_environment()
     gpus = visible_gpus()
     refuse_misfits(model, settings, gpus)

@@ -1,0 +1,63 @@
+"""Does the tokenizer of a model give only numbers that its embedding has?"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.hub import model_folder
+from hala_hpc.engines.models.files import read_header, read_object, weight_files
+
+#: Names that transformers gives to tables in which tokens are looked up.
+EMBEDDING = re.compile(r"(^|\.)(embed_tokens|word_embeddings|tok_embeddings|wte)\.weight$")
+
+
+def require_vocabulary(model: str | Path) -> None:
+    """Raise UserError (BAD_DATA) where a text can have a token that the embedding has no row for.
+
+    Such a token ends the engine or the training in its middle: an IndexError on a CPU, an assertion
+    of the device on a GPU. Nothing is known of a model that is not on the disk, or that has no
+    `tokenizer.json`. Special tokens do not count: no text is read as one.
+    """
+    folder = model_folder(str(model))
+    if folder is None:
+        return
+    rows = embedding_rows(folder)
+    wrong = {
+        word: number for word, number in words_of(folder) if rows is not None and number >= rows
+    }
+    if not wrong:
+        return
+    word, number = max(wrong.items(), key=lambda pair: pair[1])
+    raise UserError(
+        f"model {model}: its tokenizer gives {word!r} the number {number}, and its embedding has "
+        f"{rows} rows ({len(wrong)} such tokens): tokenizer and weights are of different models, "
+        "or tokens were added without resize_token_embeddings; give the model its own tokenizer",
+        BAD_DATA,
+    )
+
+
+def words_of(folder: Path) -> Iterator[tuple[str, int]]:
+    """The tokens that a text may have, with their numbers; none without `tokenizer.json`."""
+    tokenizer = read_object(folder / "tokenizer.json") or {}
+    vocabulary = tokenizer.get("model", {}).get("vocab") or {}
+    if isinstance(vocabulary, dict):
+        yield from vocabulary.items()
+    else:
+        # Of a Unigram model: pairs of a token and its score, by their numbers.
+        yield from ((str(pair[0]), number) for number, pair in enumerate(vocabulary))
+    for added in tokenizer.get("added_tokens") or []:
+        if not added.get("special"):
+            yield str(added.get("content")), int(added.get("id", 0))
+
+
+def embedding_rows(folder: Path) -> int | None:
+    """Rows of the embedding by its weights, else by the configuration; None if neither tells."""
+    for path in weight_files(folder):
+        header = read_header(path) if path.suffix == ".safetensors" and path.is_file() else None
+        for name, tensor in (header.tensors if header else {}).items():
+            if EMBEDDING.search(name) and len(tensor.shape) == 2:
+                return tensor.shape[0]
+    config = read_object(folder / "config.json") or {}
+    rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
+    return int(rows) if rows else None
