@@ -15,7 +15,12 @@ from hala_hpc.engines.models.vocabulary import require_vocabulary
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
 #: hands it by wrong angles; the native one is right. `test_vllm_engine.py` holds both to it.
-CPU_OPTIONS = {"compilation_config": {"custom_ops": ["all", "-rotary_embedding"]}}
+#: And a prompt that is read in several steps ends the engine where its answer is drawn with a seed:
+#: vLLM sets back the random numbers of the steps before the last, which those of a CPU cannot.
+CPU_OPTIONS = {
+    "compilation_config": {"custom_ops": ["all", "-rotary_embedding"]},
+    "enable_chunked_prefill": False,
+}
 #: Options that leave the compiled code as it is.
 UNCOMPILED = (
     "model",
@@ -83,16 +88,20 @@ def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[s
         "enable_prefix_caching": caches
         if settings.prefix_caching is None
         else settings.prefix_caching,
-        **size_options(settings, on_cpu),
+        **size_options(settings, context_tokens(config, settings.max_model_len), on_cpu),
         **(CPU_OPTIONS if on_cpu else {}),
     }
 
 
-def size_options(settings: EngineSettings, on_cpu: bool) -> dict[str, int]:
-    """Those sizes that are not left to vLLM."""
+def size_options(settings: EngineSettings, context: int, on_cpu: bool) -> dict[str, int]:
+    """Those sizes that are not left to vLLM. `context` are the tokens of prompt and answer."""
+    step_tokens = settings.max_num_batched_tokens
+    if on_cpu and step_tokens is not None:
+        # A whole prompt must fit into a step.
+        step_tokens = max(step_tokens, context)
     sizes = {
         "max_num_seqs": settings.max_num_seqs,
-        "max_num_batched_tokens": settings.max_num_batched_tokens,
+        "max_num_batched_tokens": step_tokens,
         "kv_cache_memory_bytes": int(settings.cpu_cache_gb * 2**30) if on_cpu else None,
     }
     return {name: size for name, size in sizes.items() if size is not None}

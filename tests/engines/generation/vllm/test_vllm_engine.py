@@ -11,6 +11,7 @@ from tiny_models import TRANSLATE, make_tokenizer
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.engines.generation.answer_stream import AnswerStream
 from hala_hpc.engines.generation.engine import EngineConfig, Request
+from hala_hpc.engines.generation.row_program import Sampling
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
@@ -56,3 +57,30 @@ def test_the_engine_agrees_with_transformers(family: str, tmp_path: Path) -> Non
     expected = transformers_says(tmp_path, prompts)
     assert [found[key] for key in range(len(prompts))] == expected
     assert len(set(expected)) > 1
+
+
+@pytest.mark.slow
+def test_a_question_is_drawn_again_with_a_seed_however_full_a_step_is(tmp_path: Path) -> None:
+    """Prompts that were read in several steps ended the engine on a CPU."""
+    from transformers import AutoTokenizer
+
+    make_tokenizer(tmp_path)
+    build_model(
+        "qwen2",
+        Size(hidden=64, layers=2, seed=1),
+        AutoTokenizer.from_pretrained(tmp_path),
+        tmp_path,
+    )
+    sizes: dict[str, Any] = {"max_model_len": 128, "max_num_batched_tokens": 64, "max_num_seqs": 4}
+    settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, **sizes)
+    with closing(VllmEngine(EngineConfig(str(tmp_path), settings))) as engine:
+        requests = [
+            Request(key, [5 + key] * 100, ANSWER_TOKENS, Sampling(temperature=1.0, seed=key))
+            for key in range(8)
+        ]
+        rounds = [
+            {c.key: c.text for step in AnswerStream(engine).answers(requests) for c in step}
+            for _ in range(2)
+        ]
+    assert sorted(rounds[0]) == list(range(8))
+    assert rounds[0] == rounds[1], "the same seeds draw the same answers"
