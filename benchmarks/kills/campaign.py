@@ -50,11 +50,13 @@ class Kills:
         self.reports: list[Report] = []
         self.calls: dict[str, int] = {}
         self.window_s = 0.0
-        self.calm = node.base / "work" / "calm"
+        self.calm = node.base
+        """Folder of a run that nobody disturbed, once `prepare` made it."""
 
     def prepare(self) -> None:
         """One run in peace, to compare with and to see how long it takes; one to count calls."""
-        calm = self.node.fresh(self.calm.name)
+        calm = self.node.fresh("calm")
+        self.calm = calm.folder
         assert self.node.start("worker", calm.folder, 0).wait(END_LIMIT_S) == 0, calm.folder
         assert self.node.start("gate", calm.folder).wait(END_LIMIT_S) == 0, calm.folder
         times = [float(line.split(" ", 2)[1]) for line in self.node.log.read_text().splitlines()]

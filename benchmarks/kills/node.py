@@ -115,7 +115,7 @@ class KillNode:
     def fresh(self, name: str, workers: int = 1) -> Artifact:
         """A new artifact in its first round; the log of questions begins anew."""
         self.log.unlink(missing_ok=True)
-        artifact = Artifact(self.base / "work" / name)
+        artifact = Artifact(self.base / "work" / f"{name}-{self.step.fingerprint}")
         artifact.write_config(self.step.config())
         self.begin_round(artifact, workers)
         return artifact

@@ -74,7 +74,8 @@ class StopNode:
 
     def fresh(self, name: str) -> "StopRun":
         """A new artifact that no job has worked at."""
-        artifact = Artifact(self.base / "work" / f"{name}-zero{self.zero_stage}")
+        end = f"zero{self.zero_stage}-{self.step.fingerprint}"
+        artifact = Artifact(self.base / "work" / f"{name}-{end}")
         artifact.write_config(self.step.config())
         return StopRun(self, artifact)
 

@@ -145,6 +145,10 @@ class RejectWriter:
         self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8"))
         return self
 
+    def add(self, row: RejectedRow) -> None:
+        """Keep a row."""
+        self.add_line(row.to_json())
+
     def add_line(self, line: str) -> None:
         """Keep a row by its line, `RejectedRow.to_json`, which may have been made long before."""
         assert self._file is not None
