@@ -171,6 +171,7 @@ def test_a_gate_that_is_killed_is_started_again(
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
 
 
+@pytest.mark.long
 def test_a_node_whose_gate_was_cancelled_says_so_and_the_same_line_goes_on(
     tmp_path: Path, work: Path, slow_gates: SlowGates
 ) -> None:

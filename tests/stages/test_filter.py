@@ -242,6 +242,7 @@ def test_a_trained_judge_keeps_good_pairs(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_launched_filter_keeps_its_share_and_its_counts_add_up(
     tmp_path: Path, work: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

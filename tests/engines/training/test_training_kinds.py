@@ -50,7 +50,7 @@ def trained(folder: Path, name: str, ranks: int, stop_at: float = 1e9, **setting
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zero_stage", [0, 3])
+@pytest.mark.parametrize("zero_stage", [0, pytest.param(3, marks=pytest.mark.long)])
 def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_stage: int) -> None:
     words = {"lora_rank": 4, "learning_rate": 0.02, "zero_stage": zero_stage}
     ranks = 2 if zero_stage else 1

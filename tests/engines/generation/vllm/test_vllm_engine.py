@@ -42,7 +42,9 @@ def transformers_says(folder: Path, prompts: list[list[int]]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["lfm2", "cohere2", "qwen2"])
+@pytest.mark.parametrize(
+    "family", ["lfm2", pytest.param("cohere2", marks=pytest.mark.long), "qwen2"]
+)
 def test_the_engine_agrees_with_transformers(family: str, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
