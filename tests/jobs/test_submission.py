@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import command, launch, one_row_recipe, recipe
+from fake_slurm import FakeSlurm, on_path
 
 from hala_hpc import gate as gate_door
 from hala_hpc.backends.slurm.client import Seen
@@ -47,11 +48,11 @@ SPEC = RoundSpec(
 )
 
 
-class Cluster:
+class Cluster(FakeSlurm):
     """Commands of a SLURM that takes workers and has no room for gates."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.cancelled = folder / "cancelled"
         self.add("scontrol", 'echo "Slurmctld(primary) at here is UP"')
         self.add("squeue", f'cat "{folder}/queue" 2>/dev/null; true')
@@ -64,20 +65,10 @@ class Cluster:
             'echo "Submitted batch job 41"',
         )
 
-    def add(self, name: str, body: str) -> None:
-        """A command of the cluster."""
-        path = self.folder / name
-        path.write_text(f"#!/bin/sh\n{body}\n")
-        path.chmod(0o755)
-
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    folder = tmp_path / "commands"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.delenv("SLURM_CONF", raising=False)
-    return Cluster(folder)
+    return Cluster(on_path(tmp_path / "commands", monkeypatch))
 
 
 def two_nodes(folder: Path) -> str:

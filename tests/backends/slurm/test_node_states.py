@@ -1,10 +1,10 @@
 """What SLURM says of nodes, here by stand-ins of its commands that print its words."""
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
+from fake_slurm import FakeSlurm, on_path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.node_states import avoid, choice_of, well_again
@@ -37,11 +37,11 @@ NodeName=node6 State=ALLOCATED+MAINTENANCE BootTime=2026-11-29T08:00:00
 """
 
 
-class Cluster:
+class Cluster(FakeSlurm):
     """Stand-ins for SLURM's commands."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.add("srun", "exit 1")
         self.add(
             "scontrol", f'case "$*" in ping) echo "at here is UP";; *) cat {folder}/show;; esac'
@@ -51,20 +51,10 @@ class Cluster:
         (folder / "nodes").write_text(NODES)
         (folder / "show").write_text(SHOWN)
 
-    def add(self, name: str, body: str) -> None:
-        """A command of the cluster."""
-        path = self.folder / name
-        path.write_text(f"#!/bin/sh\n{body}\n")
-        path.chmod(0o755)
-
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    folder = tmp_path / "commands"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.delenv("SLURM_CONF", raising=False)
-    return Cluster(folder)
+    return Cluster(on_path(tmp_path / "commands", monkeypatch))
 
 
 def job(folder: Path, **options: str) -> Job:
