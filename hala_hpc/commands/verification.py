@@ -72,6 +72,8 @@ def verify_node(node: RunNode) -> NodeReport:
         markers = verify_units(report)
         if summary is not None:
             forgive_units(report, config, summary)
+        report.faults += report.unit_faults
+        if summary is not None:
             verify_counts(report, config, summary, markers)
             verify_inputs(report, config)
     except UserError as error:
@@ -102,7 +104,6 @@ def verify_units(report: NodeReport) -> list[UnitMarker]:
             report.unit_faults += told(faults)
         else:
             sound.append(marker)
-    report.faults += report.unit_faults
     return sound
 
 
@@ -116,8 +117,7 @@ def forgive_units(report: NodeReport, config: NodeConfig, summary: NodeSummary) 
     gone = {*report.broken_units, *report.artifact.missing_units(config.units)}
     if not gone:
         return
-    report.faults = [fault for fault in report.faults if fault not in set(report.unit_faults)]
-    report.broken_units = []
+    report.unit_faults, report.broken_units = [], []
     report.notes.append(
         f"{len(gone)} of {config.units} units are not whole any more; its output is, and does not "
         "need them"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import CANNOT_CREATE, UserError
+from hala_hpc.core.paths import is_within
 
 #: What the system says where nothing can be written.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -28,11 +29,10 @@ def full_disk_of(error: BaseException, work: Path) -> UserError | None:
     for one in chain_of(error):
         if isinstance(one, OSError) and one.errno in FULL:
             if isinstance(one.filename, str):
-                path = Path(one.filename)
-                return error_of_system(one) if path == work or work in path.parents else None
-            return None if is_of_the_node(work) else told(work, one.strerror or str(one))
+                return error_of_system(one) if is_within(Path(one.filename), work) else None
+            return None if is_of_the_node(work) else no_room(work, one.strerror or str(one))
         if found := WORDS.search(str(one)):
-            return None if is_of_the_node(work) else told(work, found[0])
+            return None if is_of_the_node(work) else no_room(work, found[0])
     return None
 
 
@@ -52,8 +52,8 @@ def is_of_the_node(work: Path) -> bool:
     return free[0] > ROOM_BYTES >= free[1]
 
 
-def told(work: Path, words: str) -> UserError:
-    """The mistake for people."""
+def no_room(work: Path, words: str) -> UserError:
+    """The mistake that names the folder and what is free there."""
     free = shutil.disk_usage(work).free
     return UserError(
         f"work={work}: {words} ({free / 1e9:.3f} GB are free): make room on this disk or in your "

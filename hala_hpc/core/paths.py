@@ -93,3 +93,8 @@ def environment_python(env: str) -> Path:
     if env == "main" and here.name == base:
         return Path(sys.executable)
     return here.with_name(name) / "bin" / "python"
+
+
+def is_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies in it."""
+    return path == folder or folder in path.parents

@@ -28,6 +28,7 @@ from hala_hpc.core.file_facts import FileFault, unexpected_files
 from hala_hpc.core.fingerprint import path_fingerprint
 from hala_hpc.core.full_disk import full_disk_of
 from hala_hpc.core.job_records import ErrorReport
+from hala_hpc.core.paths import is_within
 from hala_hpc.core.records import NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.stage_registry import find_stage
@@ -130,11 +131,6 @@ def input_faults(artifact: Artifact, kind: str) -> list[FileFault]:
     if summary.files is not None and kind != "model":
         faults += unexpected_files(artifact.output, summary.files)
     return faults
-
-
-def is_within(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder or lies in it."""
-    return path == folder or folder in path.parents
 
 
 def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:

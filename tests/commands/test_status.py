@@ -15,6 +15,9 @@ from slow_run import launcher_word, nodes_of, recipe_word, standin_variables
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.backends.slurm.pending_reasons import plain_reason
+from hala_hpc.commands.monitoring.node_status import state_of
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.records import NodeSummary
 
 pytestmark = pytest.mark.kinds
 
@@ -264,3 +267,18 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
 )
 def test_reasons_of_slurm_are_told_in_plain_words(reason: str, words: str) -> None:
     says(plain_reason(reason, "12"), words)
+
+
+def test_a_node_that_was_repaired_while_somebody_watches_is_damaged_no_more(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path / "node-0123456789ab")
+    artifact.output.mkdir(parents=True)
+    summary = NodeSummary(node="node", stage="prepare", units=1, files={"part": 4})
+    summary.write(artifact.summary_file)
+    assert state_of(artifact, 1, []) == "damaged"
+    (artifact.output / "part").write_bytes(b"rows")
+    artifact.summary_file.unlink()
+    summary.write(artifact.summary_file)
+    # Later for sure, however fast this machine is.
+    later_s = time.time() + 1
+    os.utime(artifact.summary_file, (later_s, later_s))
+    assert state_of(artifact, 1, []) == "done"

@@ -152,9 +152,18 @@ def why_pending(artifact: Artifact, waiting: Sequence[Seen]) -> Why:
     return Why(WhyKind.SCHEDULER, plain_reason(row.reason, row.id))
 
 
-@cache
 def faults_of(artifact: Artifact) -> list[FileFault]:
-    """What is wrong with the output of a finished node, by sizes; one look at it a command."""
+    """What is wrong with the output of a finished node, by sizes; one look at it for a summary."""
+    try:
+        written_ns = artifact.summary_file.stat().st_mtime_ns
+    except FileNotFoundError:
+        return []
+    return faults_when(artifact, written_ns)
+
+
+@cache
+def faults_when(artifact: Artifact, _written_ns: int) -> list[FileFault]:
+    """The same for the summary of that moment: a node that was repaired has another one."""
     summary = artifact.summary()
     return artifact.output_faults(summary) if summary else []
 
