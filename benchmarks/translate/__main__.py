@@ -12,6 +12,7 @@ without it its figure is null. The last line is a JSON object:
 - `ratio_to_raw_duplicates`: with 30 % duplicate rows, over raw on all prompts.
 - `step_efficiency`: engine steps that the work needs at least over those that a worker of eight
   units took.
+- `commit_share`: seconds that a worker's commits take over all of its seconds; median.
 - `prefix_hits`: prompt tokens from the prefix cache over those of the fixed prompt's whole blocks.
 - `memory_growth`: peak memory at ten times the rows over that at the rows.
 """
@@ -95,6 +96,7 @@ def rounds_of(
         line = {
             "raw_s": raw_s,
             "worker_s": run.seconds,
+            "commit_s": run.commit_s,
             "datatrove_s": peer_s,
             "raw_duplicates_s": raw_repeated_s,
             "worker_duplicates_s": repeated_run.seconds,
@@ -129,6 +131,7 @@ def figures(
     return {
         "ratio_to_raw": ratio("raw_s", "worker_s"),
         "ratio_to_datatrove": ratio("datatrove_s", "worker_s"),
+        "commit_share": ratio("commit_s", "worker_s"),
         "ratio_to_raw_duplicates": ratio("raw_duplicates_s", "worker_duplicates_s"),
         "step_efficiency": round(tally.lower_bound(seqs) / tally.steps, 4),
         "prefix_hits": round(tally.tokens_cached / possible, 4) if possible else None,

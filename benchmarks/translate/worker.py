@@ -5,17 +5,22 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from benchmarks.translate.workload import PROMPT
+from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import Retry
-from hala_hpc.core.files import claim_folder, write_json
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.job_records import WorkerLease
+from hala_hpc.core.records import UnitMarker
 from hala_hpc.engines.generation.engine import Engine, EngineConfig
 from hala_hpc.engines.generation.settings import EngineSettings
+from hala_hpc.jobs.output import JobOut
 from hala_hpc.stages.translate import Settings, Translate
 
 #: Units of the one worker.
 UNITS = 8
+#: Name of the one attempt.
+ATTEMPT = "attempt"
 
 
 class LocalInputs:
@@ -30,52 +35,38 @@ class LocalInputs:
         del reference
 
 
-class LocalOut:
-    """Where the worker's units go: checked, published and marked as in a job."""
+class TimedOut(JobOut):
+    """Results as a job writes them: checked, published, marked with digests, under a lease.
 
-    rank, world_size, worker, attempt, stop = 0, 1, 0, "attempt", False
-    seconds_left = None
+    Only the supervisor and the watchers are left out. Counts the seconds of its commits.
+    """
 
     def __init__(self, base: Path, stage: Translate) -> None:
-        self.base, self.stage, self.shared = base, stage, base / "shared"
-        self.cache = base / "cache"
-        self.facts: list[Facts] = []
-        for name in ("units", "done", "shared"):
-            (base / name).mkdir(parents=True)
+        artifact = Artifact(base)
+        WorkerLease(attempt=ATTEMPT).write(artifact.lease_file(0))
+        super().__init__(artifact, stage, 0, ATTEMPT)
+        self.commit_s = 0.0
 
-    def folder(self, unit: int) -> Path:
-        """Where the files of a unit are written."""
-        folder = self.base / "attempt" / str(unit)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def kept(self, unit: int) -> Path:
-        """Where the pieces of a unit are kept."""
-        folder = self.base / "kept" / str(unit)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    @property
+    def seconds_left(self) -> float | None:
+        """Nobody ends this process."""
+        return None
 
     def commit(self, unit: int) -> None:
-        """Check, publish and mark a unit."""
-        facts = self.stage.check(unit, self.folder(unit))
-        facts.verify()
-        claim_folder(self.folder(unit), self.base / "units" / str(unit))
-        write_json(self.base / "done" / f"{unit}.json", facts.as_dict())
-        self.facts.append(facts)
+        """Check, publish and mark a unit, and count how long that takes."""
+        started = time.monotonic()
+        super().commit(unit)
+        self.commit_s += time.monotonic() - started
 
-    def require_lease(self) -> None:
-        """Nobody takes it."""
-
-    def progress(self, **counts: float) -> None:
-        """Nobody watches."""
-
-    def new_log(self) -> str:
-        """There is no log."""
-        return ""
-
-    def leave(self, error: Retry) -> None:
+    def leave(self, error: Retry) -> NoReturn:
         """Raise RuntimeError: the measurement does not go on without its worker."""
         raise RuntimeError(str(error))
+
+    def markers(self) -> list[UnitMarker]:
+        """What was written down of every unit; raises AssertionError where one has no marker."""
+        found = [self.artifact.mark(unit) for unit in range(UNITS)]
+        assert None not in found
+        return [marker for marker in found if marker]
 
 
 @dataclass(frozen=True)
@@ -83,6 +74,8 @@ class WorkerRun:
     """What a worker did with a corpus."""
 
     seconds: float
+    commit_s: float
+    """Of these, what the commits of its units took."""
     rows: int
     rejected: dict[str, int]
     costs: dict[str, float]
@@ -111,19 +104,16 @@ class Worker:
         from hala_hpc.engines.generation.row_scheduler import UnitFeed
 
         stage = self.stage(corpus)
-        out = LocalOut(base, stage)
+        out = TimedOut(base, stage)
         feed = UnitFeed(self.engine, stage.work, out)
         started = time.monotonic()
         feed.run(range(UNITS))
         seconds = time.monotonic() - started
-        assert len(out.facts) == UNITS
-        rejected: dict[str, int] = {}
-        for facts in out.facts:
-            for reason, count in facts.rejected.items():
-                rejected[reason] = rejected.get(reason, 0) + count
-        rows = sum(facts.rows_in for facts in out.facts)
-        costs = sum((Counter(facts.details) for facts in out.facts), Counter[str]())
-        return WorkerRun(seconds, rows, rejected, dict(costs))
+        markers = out.markers()
+        rejected = sum((Counter(marker.rejected) for marker in markers), Counter[str]())
+        rows = sum(marker.rows_in for marker in markers)
+        costs = sum((Counter(marker.details) for marker in markers), Counter[str]())
+        return WorkerRun(seconds, out.commit_s, rows, dict(rejected), dict(costs))
 
     def prompts(self, corpus: Path, base: Path) -> Iterator[tuple[int, ...]]:
         """Prompt ids of all texts of a corpus as the worker asks them first, in their order."""
@@ -131,7 +121,7 @@ class Worker:
         from hala_hpc.engines.generation.request_queue import Questions
 
         stage = self.stage(corpus)
-        out = LocalOut(base, stage)
+        out = TimedOut(base, stage)
         task = stage.work.task
         task.fit(*Questions(self.engine, stage.blank, out).measure())
         for row in read_rows(corpus):
