@@ -46,6 +46,7 @@ def launch(arguments: Sequence[str]) -> int:
         from hala_hpc.commands.planning.dry_run import print_plan
 
         print_plan(line, chosen)
+        require_fit_environments(line, missing)
         return OK
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
@@ -81,7 +82,16 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
     if problems:
         raise UserError(problems, code)
     if not line.dry_run:
+        require_fit_environments(line, missing)
         require_fetched(line, missing)
+
+
+def require_fit_environments(line: Line, missing: dict[str, Step]) -> None:
+    """Raise UserError where jobs would not find in their environments what they calculate with."""
+    from hala_hpc.commands.planning.environment_check import needs_of, unfit_environments
+
+    if missing and (unfit := unfit_environments(line.launcher, needs_of(missing.values()))):
+        raise UserError([one.told for one in unfit], CONFIG)
 
 
 def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
