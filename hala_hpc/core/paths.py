@@ -72,11 +72,18 @@ def is_path(value: str) -> bool:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises UserError that names file and line, also for secrets in it."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}", CONFIG) from None
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", NO_INPUT) from None
+    return parse_toml(path, data)
+
+
+def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
+    """The table that a TOML file holds; raises UserError as `read_toml`."""
+    try:
+        found = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}", CONFIG) from None
     if secrets := secret_mistakes(found):
         raise UserError([f"{path}: {line}" for line in secrets], CONFIG)
     return found
@@ -113,7 +120,7 @@ def split_name(name: str) -> tuple[str, str]:
     for device in DEVICES:
         if name.endswith(f"-{device}"):
             return name.removesuffix(f"-{device}").split("-quantize")[0], f"-{device}"
-    return name.split("-quantize")[0], ""
+    return name.split("-quantize", maxsplit=1)[0], ""
 
 
 def is_within(path: Path, folder: Path) -> bool:

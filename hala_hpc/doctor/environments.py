@@ -1,13 +1,12 @@
 """Whether the environments of a run are whole: told by their own interpreters."""
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 from hala_hpc.commands.planning.environment_check import (
     CPU_BUILD_CURE,
     Need,
-    means_gpus,
     unfit_environments,
 )
 from hala_hpc.core.builds import build_of, is_light
