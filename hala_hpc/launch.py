@@ -33,8 +33,7 @@ from hala_hpc.core.run import run_file
 
 #: Ends what is said of a scheduler that was not asked for.
 NAME_ONE = (
-    "launcher=slurm was taken as sbatch is on the PATH: without a cluster name launcher=local, "
-    "and recipe=demo for the demo"
+    "SLURM was meant as sbatch is on the PATH and no launcher= is named; recipe=demo is the demo"
 )
 
 

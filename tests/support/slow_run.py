@@ -68,7 +68,9 @@ def launcher_word(folder: Path, step_s: float = 0.0, held: Held | None = None) -
     lines = [f'{key} = "{value}"' for key, value in standin_variables(step_s, held).items()]
     path.write_text(
         'backend = "slurm"\n[resources]\noptions.partition = "low"\n'
-        '[gate]\noptions.partition = "low"\n[environment]\n' + "\n".join(lines) + "\n"
+        '[gate]\noptions.partition = "low"\n[environment]\nHALA_DEVICE = "cpu"\n'
+        + "\n".join(lines)
+        + "\n"
     )
     return f"launcher={path}"
 
