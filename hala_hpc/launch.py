@@ -33,7 +33,8 @@ from hala_hpc.core.run import run_file
 
 #: Ends what is said of a scheduler that was not asked for.
 NAME_ONE = (
-    "SLURM was meant as sbatch is on the PATH and no launcher= is named; recipe=demo is the demo"
+    "nobody named SLURM, it is the default where sbatch is: launcher=local runs on this machine, "
+    "recipe=demo is the demo"
 )
 
 

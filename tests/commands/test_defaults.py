@@ -111,11 +111,17 @@ def test_the_file_of_the_folder_comes_before_that_of_the_user(
 )
 def test_a_file_that_is_not_valid_is_refused_with_its_key(home: Path, text: str, says: str) -> None:
     path = user_file(home, text + "\n")
-    for module, words in (("launch", ["stage=all"]), ("status", []), ("doctor", ["job=false"])):
+    ended = launch("stage=all", cwd=home)
+    assert (ended.code, ended.out) == (78, ""), ended
+    assert str(path) in ended.err
+    assert says in ended.err
+
+
+def test_a_file_that_is_not_valid_stops_every_command_that_would_heed_it(home: Path) -> None:
+    path = user_file(home, "launcher = \n")
+    for module, words in (("status", []), ("cancel", []), ("doctor", ["job=false"])):
         ended = command(*words, module=module, cwd=home)
-        assert (ended.code, ended.out) == (78, ""), ended
-        assert str(path) in ended.err
-        assert says in ended.err
+        assert (ended.code, str(path) in ended.err) == (78, True), ended
 
 
 def test_a_file_that_others_may_write_or_own_is_refused(home: Path) -> None:

@@ -72,9 +72,9 @@ def test_only_jobs_of_a_scheduler_are_looked_at(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(has_gpu_build(), reason="the torch of this environment is built for GPUs")
 def test_a_torch_for_cpus_is_refused_unless_cpus_are_meant(tmp_path: Path) -> None:
-    for more in ({}, {"UNCHECKED": "1"}, {"HALA_DEVICE": "cuda"}):
-        told = said(start(tmp_path, "", **more))
-        assert told.startswith("mistake 78 this job asks for GPUs"), more
+    ways: tuple[dict[str, str], ...] = ({}, {"UNCHECKED": "1"}, {"HALA_DEVICE": "cuda"})
+    for told in [said(start(tmp_path, "", 2, 1, **way)) for way in ways]:
+        assert told.startswith("mistake 78 this job asks for GPUs")
         assert "HALA_DEVICE=cuda make env" in told
     assert said(start(tmp_path, "", HALA_DEVICE="cpu")) == ""
     assert said(start(tmp_path, "", HALA_NODE="")) == ""
