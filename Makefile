@@ -8,8 +8,8 @@ PYTHON = $(shell env/setup which here)/bin/python
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: ## make the environments .venv and .venv-quantize (HALA_DEVICE=cpu or cuda chooses)
-	@env/setup
+env: ## make the environments .venv and .venv-quantize (HALA_DEVICE=cuda: for GPUs)
+	@env/setup $(ARGS)
 
 here:
 	@env/setup here

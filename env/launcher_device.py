@@ -1,6 +1,7 @@
-"""Prints the device that the launcher of a lab's own defaults names, and where it stands.
+"""Prints the device that a launcher names, and which: `launcher_device.py [launcher]`.
 
-Run by env/setup with a bare Python, from the clone; ends with 1 where nothing is named.
+Without a word it is the launcher of a lab's own defaults. Run by env/setup with a bare Python, from
+the clone; ends with 1 where nothing is named.
 """
 
 import sys
@@ -15,8 +16,8 @@ from hala_hpc.core.paths import find_toml, read_toml
 
 def main() -> int:
     """Look it up; 0 where it is one of the two."""
-    name = read_defaults().launcher
-    if name is None:
+    name = " ".join(sys.argv[1:]) or read_defaults().launcher
+    if not name:
         return 1
     path = find_toml("launcher", name)
     device = read_toml(path).get("environment", {}).get(VARIABLE)

@@ -170,6 +170,10 @@ def test_the_launcher_of_a_lab_says_which(machine: Machine) -> None:
     told = machine.set_up()
     assert machine.builds() == CUDA, told
     assert "(launcher site.toml says so)" in told.stderr
+    for path in machine.folder.glob(".venv*"):
+        shutil.rmtree(path)
+    (machine.folder / ".hala.toml").unlink()
+    assert "(launcher site.toml says so)" in machine.set_up("launcher=site.toml").stderr
 
 
 def test_a_set_up_that_is_cut_short_goes_on_with_the_same_build(machine: Machine) -> None:

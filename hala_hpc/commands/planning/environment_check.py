@@ -64,7 +64,8 @@ def unfit_environments(launcher: Launcher, needs: Sequence[Need]) -> list[Unfit]
         if is_light(python):
             found.append(light(env, python))
         elif build and build.device == "cpu" and on_gpus and means_gpus(launcher):
-            found.append(built_for_cpus(env, python, build, on_gpus))
+            cure = named_cure(env) if env in launcher.python else CPU_BUILD_CURE
+            found.append(built_for_cpus(env, python, build, on_gpus, cure))
     return found
 
 
@@ -73,7 +74,17 @@ def means_gpus(launcher: Launcher) -> bool:
     return launcher.backend == "slurm" and launcher.device != "cpu"
 
 
-def built_for_cpus(env: str, python: str, build: Build, nodes: Sequence[str]) -> Unfit:
+def named_cure(env: str) -> str:
+    """What to do about an environment that the launcher names itself."""
+    return (
+        f"name one that `{VARIABLE}=cuda make env` made in the launcher's [python] {env}, or where "
+        f'CPUs are meant say so there: [environment] {VARIABLE} = "cpu"'
+    )
+
+
+def built_for_cpus(
+    env: str, python: str, build: Build, nodes: Sequence[str], cure: str = CPU_BUILD_CURE
+) -> Unfit:
     """An environment without code for the GPUs that its jobs ask for."""
     more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
     ask = "asks" if len(nodes) == 1 else "ask"
@@ -81,7 +92,7 @@ def built_for_cpus(env: str, python: str, build: Build, nodes: Sequence[str]) ->
         f"environment {env} ({python}): its torch is built for CPUs ({build.version}), and "
         f"{', '.join(nodes[:NAMED])}{more} {ask} for GPUs",
         "they would hold GPUs and calculate on CPUs",
-        CPU_BUILD_CURE,
+        cure,
     )
 
 
