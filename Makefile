@@ -1,45 +1,50 @@
 # Nothing needs to be typed before any of these.
 SHELL := /bin/bash
-PYTHON := .venv/bin/python
+# That of environment main, of a build that this machine can use.
+PYTHON = $(shell env/setup which here)/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-long check cluster cluster-down clean lock
+.PHONY: help env here demo test test-long check cluster cluster-down clean lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-env: ## make the environments .venv and .venv-quantize (HALA_DEVICE=cpu or cuda chooses)
-	@env/setup
+env: ## make the environments .venv and .venv-quantize (HALA_DEVICE=cuda: for GPUs)
+	@env/setup $(ARGS)
 
-demo: env ## run the recipe `demo` to its report (ARGS='work=/scratch/me' adds words)
+here:
+	@env/setup here
+
+demo: here ## run the recipe `demo` to its report (ARGS='work=/scratch/me' adds words)
 	@$(PYTHON) -m hala_hpc.launch stage=all recipe=demo launcher=local $(ARGS)
 
-test: env ## every check, and every test but the long ones (ARGS='-k words' picks)
+test: here ## every check, and every test but the long ones (ARGS='-k words' picks)
 	@env/system-packages || echo "The tests that need SLURM are skipped."
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@$(PYTHON) tests/side_by_side.py $(ARGS)
 
-test-long: env ## the tests that take over half a minute each
+test-long: here ## the tests that take over half a minute each
 	@$(PYTHON) -m pytest -m long $(ARGS)
 
-check: env ## the quick ones, under a minute
+check: here ## the quick ones, under a minute
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@$(PYTHON) -m pytest -q -m 'not slow and not slurm and not long' $(ARGS)
 
-cluster: env ## a real SLURM on this machine: four nodes, fake GPUs, its own ports
+cluster: here ## a real SLURM on this machine: four nodes, fake GPUs, its own ports
 	@env/system-packages
 	@$(PYTHON) slurm/minislurm up
 
-cluster-down: env ## remove it
+cluster-down: here ## remove it
 	@$(PYTHON) slurm/minislurm down
 
 clean: ## undo: environments, caches, the demo's run; other runs stay
 	@! $(PYTHON) slurm/minislurm status >/dev/null 2>&1 || $(PYTHON) slurm/minislurm down
-	rm -rf .venv .venv-quantize runs/demo build dist .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-cpu .venv-cuda .venv-quantize .venv-quantize-cpu .venv-quantize-cuda runs/demo
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-lock: env ## remake the locks from pyproject.toml (needs the network)
+lock: here ## remake the locks from pyproject.toml (needs the network)
 	@env/lock $(ARGS)

@@ -111,7 +111,7 @@ def prepare(folder: Path, files: list[Path], units: int) -> Path:
     recipe = folder / "recipe.toml"
     settings = f"units = {units}\nmax_rejected_fraction = 1\n"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = [{data}]\n{settings}')
-    words = [f"recipe={recipe}", "stage=rows", f"work={folder / 'work'}"]
+    words = [f"recipe={recipe}", "stage=rows", "launcher=local", f"work={folder / 'work'}"]
     subprocess.run(
         [sys.executable, "-m", "hala_hpc.launch", *words],
         check=True,

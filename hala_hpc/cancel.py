@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.arguments import is_true, named_run, read_words
 from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.commands.monitoring.launch_process import LaunchProcess, launch_at
 from hala_hpc.commands.monitoring.slurm_jobs import LivingJob, living_jobs
@@ -55,6 +55,7 @@ def cancel(arguments: Sequence[str]) -> int:
     words = read_words(arguments, str(__doc__), WORDS)
     if words is None:
         return OK
+    words = named_run(words, changes=True)
     dry_run, aim = is_true(words, "dry_run"), read_aim(words)
     if aim.launch is None and not aim.jobs:
         print(f"nothing to end: no launch and no job is at work in {aim.run.work}")

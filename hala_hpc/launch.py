@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.commands.command_line import Line, read_line, report_mistakes
+from hala_hpc.commands.defaults import Choice, choose
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.commands.planning.work_folder import (
     make_work_folder,
@@ -26,8 +27,15 @@ from hala_hpc.commands.planning.work_folder import (
 from hala_hpc.core.errors import CONFIG, NO_INPUT, OK, UserError
 from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
 from hala_hpc.core.lease import WorkLease, work_lease
+from hala_hpc.core.overrides import split_words
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.run import run_file
+
+#: Ends what is said of a scheduler that was not asked for.
+NAME_ONE = (
+    "nobody named SLURM, it is the default where sbatch is: launcher=local runs on this machine, "
+    "recipe=demo is the demo"
+)
 
 
 def launch(arguments: Sequence[str]) -> int:
@@ -37,15 +45,21 @@ def launch(arguments: Sequence[str]) -> int:
 
         print_help(arguments)
         return OK
-    line = read_line(arguments)
+    choice = choose(split_words(list(arguments)))
+    # At once, also into a file: a plan may take seconds, and somebody may have meant another.
+    print(choice.told, flush=True)
+    line = read_line(arguments, choice)
     steps = make_plan(line.nodes, line.work)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
     missing = {name: step for name, step in chosen.items() if step.state != "done"}
+    if missing and not line.dry_run:
+        require_scheduler_unless_named(line, choice)
     check_before_jobs(line, missing)
     if line.dry_run:
         from hala_hpc.commands.planning.dry_run import print_plan
 
         print_plan(line, chosen)
+        require_fit_environments(line, missing)
         return OK
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
@@ -62,6 +76,17 @@ def launch(arguments: Sequence[str]) -> int:
             return OK
         repair(missing)
         return start(line, chosen, lease)
+
+
+def require_scheduler_unless_named(line: Line, choice: Choice) -> None:
+    """Raise UserError (69) where nobody named the launcher and SLURM is not there.
+
+    Before other mistakes: on such a machine another launcher was meant.
+    """
+    if line.launcher.backend == "slurm" and "launcher" in choice.guessed:
+        from hala_hpc.backends.slurm.backend import SlurmBackend
+
+        require_slurm([f"{text}; {NAME_ONE}" for text in SlurmBackend().preflight()])
 
 
 def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
@@ -81,7 +106,16 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
     if problems:
         raise UserError(problems, code)
     if not line.dry_run:
+        require_fit_environments(line, missing)
         require_fetched(line, missing)
+
+
+def require_fit_environments(line: Line, missing: dict[str, Step]) -> None:
+    """Raise UserError where jobs would not find in their environments what they calculate with."""
+    from hala_hpc.commands.planning.environment_check import needs_of, unfit_environments
+
+    if missing and (unfit := unfit_environments(line.launcher, needs_of(missing.values()))):
+        raise UserError([one.told for one in unfit], CONFIG)
 
 
 def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.commands.arguments import is_true, read_number, read_words
+from hala_hpc.commands.arguments import is_true, named_run, read_number, read_words
 from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.commands.monitoring.log_search import (
     Place,
@@ -58,6 +58,7 @@ def logs(arguments: Sequence[str]) -> int:
     words = read_words(arguments, str(__doc__), WORDS)
     if words is None:
         return OK
+    words = named_run(words)
     check(words)
     lines, follow = read_number(words, "lines", LINES), is_true(words, "follow")
     run = read_run(work_folder(words))

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.arguments import is_true, named_run, read_words
 from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.commands.monitoring.node_reasons import why_failed
 from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
@@ -57,6 +57,7 @@ def retry(arguments: Sequence[str]) -> int:
     words = read_words(arguments, str(__doc__), WORDS)
     if words is None:
         return OK
+    words = named_run(words, changes=True)
     dry_run, rejected = is_true(words, "dry_run"), is_true(words, "rejected")
     if rejected and is_true(words, "failed"):
         raise UserError("failed= and rejected= are given: write one of them")

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.arguments import is_true, named_run, read_words
 from hala_hpc.commands.command_line import read_line, report_mistakes
 from hala_hpc.commands.monitoring.launch_process import launch_at
 from hala_hpc.commands.monitoring.node_status import NodeStatus, ids_of_unfinished, node_status
@@ -61,6 +61,7 @@ def status(arguments: Sequence[str]) -> int:
     words = read_words(arguments, str(__doc__), WORDS)
     if words is None:
         return OK
+    words = named_run(words)
     if words.get("format", "text") not in ("text", "json"):
         raise UserError(f"format={words['format']}: write text or json")
     witness = SchedulerWitness()
@@ -165,7 +166,8 @@ def nodes_of(words: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:
     work = work_folder(words)
     if "recipe" not in words:
         return read_run(work).nodes, {}
-    line = read_line(["stage=all", f"recipe={words['recipe']}", f"work={work}"])
+    # The launcher changes nothing of what is looked at.
+    line = read_line(["stage=all", f"recipe={words['recipe']}", f"work={work}", "launcher=local"])
     steps = make_plan(line.nodes, work)
     nodes = [RunNode(s.name, s.node.stage.name, s.units, s.artifact) for s in steps.values()]
     return nodes, steps

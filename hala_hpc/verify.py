@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import sys
 from collections.abc import Sequence
 
-from hala_hpc.commands.arguments import is_true, read_words
+from hala_hpc.commands.arguments import is_true, named_run, read_words
 from hala_hpc.commands.command_line import report_mistakes
 from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
 from hala_hpc.commands.text_table import text_table
@@ -40,6 +40,7 @@ def verify(arguments: Sequence[str]) -> int:
     if words is None:
         return OK
     must_repair = is_true(words, "repair")
+    words = named_run(words, changes=must_repair)
     run = read_run(work_folder(words))
     nodes = run.meant_by(words["node"]) if "node" in words else all_nodes(run)
     reports = [read_again(node) for node in nodes]

@@ -2,10 +2,14 @@
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from minislurm_fixture import *  # noqa: F403 - the fixture of the real SLURM
+
+from hala_hpc.commands.defaults import FOLDER_FILE, USER_FILE, user_folder
 
 pytest_plugins = ["leftovers"]
 
@@ -17,6 +21,24 @@ for number in (signal.SIGINT, signal.SIGHUP):
 
 # Tests start a thousand processes, each of which would compile the package anew, for 0.1 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_defaults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Lines without a launcher run on this machine, whether it has SLURM or not, and whatever its
+    user chose: other programs find their settings as before.
+    """
+    if (ROOT / FOLDER_FILE).exists():
+        pytest.exit(f"{ROOT / FOLDER_FILE} would be heeded by what tests launch: put it aside", 1)
+    settings, before = tmp_path_factory.mktemp("settings"), user_folder()
+    for path in before.iterdir() if before and before.is_dir() else ():
+        if path.name != "hala":
+            (settings / path.name).symlink_to(path)
+    (settings / "hala").mkdir()
+    (settings / USER_FILE).write_text('recipe = "demo"\nlauncher = "local"\n')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(settings))
+        yield
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ class KillNode:
         model = self.model or empty_model(self.base / "model")
         return [
             "stage=translate",
+            "launcher=local",
             f"recipe={recipe}",
             f"work={self.base / 'work'}",
             f"translate.model={model}",

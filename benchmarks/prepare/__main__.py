@@ -94,7 +94,7 @@ def run_prepare(file: Path, folder: Path, shards: int, processes: int) -> Run:
     recipe = folder / "recipe.toml"
     folder.mkdir()
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{file}"\nunits = {shards}\n')
-    words = [f"recipe={recipe}", "stage=rows", f"work={folder / 'work'}"]
+    words = [f"recipe={recipe}", "stage=rows", "launcher=local", f"work={folder / 'work'}"]
     words.append(f"rows.resources.cpus_per_rank={processes}")
     return watched([sys.executable, "-m", "hala_hpc.launch", *words])
 

@@ -105,7 +105,7 @@ def launch(
     recipe.write_text(f"[{name}]\n{words}\n{resources}")
     command = ["-m", "hala_hpc.launch", f"stage={name}", f"recipe={recipe}", f"work={base}/work"]
     # The launcher of one machine has one rank unless a word says otherwise.
-    command.append(f"{name}.resources.nodes={ranks}")
+    command += ["launcher=local", f"{name}.resources.nodes={ranks}"]
     log = base / f"{name}.log"
     with log.open("w") as stream:
         process = subprocess.Popen([sys.executable, *command], stdout=stream, stderr=stream)

@@ -1,7 +1,9 @@
 """Arguments of the commands, `key=value`: one test for help, one text for what is unknown."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from hala_hpc.commands.defaults import choose
 from hala_hpc.core.errors import UserError, closest
 from hala_hpc.core.overrides import split_words
 
@@ -44,6 +46,23 @@ def read_words(
     if mistakes := unknown_words(words, meanings):
         raise UserError(mistakes)
     return words
+
+
+def named_run(words: Mapping[str, str], changes: bool = False) -> dict[str, str]:
+    """The words with the folder of a run, by default that in which `launch` would work here.
+
+    Tells on stderr where it is taken by default. With `changes`, what is done there, only a file of
+    defaults counts: nobody ends or changes a run by accident. Raises UserError as `choose`.
+    """
+    if words.get("work") or words.get("recipe"):
+        return dict(words)
+    choice = choose(words)
+    is_named = "work" in choice.reasons or "recipe" not in choice.guessed
+    if changes and not is_named:
+        return dict(words)
+    why = choice.reason("work") or f" (recipe {choice.recipe}{choice.reason('recipe')})"
+    print(f"work {choice.work}{why}", file=sys.stderr, flush=True)
+    return {**words, "work": choice.work}
 
 
 def is_true(words: Mapping[str, str], word: str) -> bool:

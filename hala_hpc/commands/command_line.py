@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hala_hpc.commands.arguments import is_true, unknown_words
+from hala_hpc.commands.defaults import HOURS, Choice, choose
 from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import CONFIG, OK, RETRY, USAGE, Retry, UserError
 from hala_hpc.core.launcher import Launcher
@@ -24,16 +25,14 @@ T = TypeVar("T")
 #: The words of `launch` that are not settings of a node, each with its meaning.
 WORDS = {
     "stage": "nodes or stages to bring to their end, with what they need; several with commas; all",
-    "recipe": "name of a shipped recipe, or a TOML file of your own (default: demo)",
-    "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
+    "recipe": "name of a shipped one, or a TOML file (default: hala with sbatch, else demo)",
+    "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
     "work": "folder of the results (default: runs/<recipe>)",
     "dry_run": "true: tell what would be done, and submit nothing",
     "max_gpu_hours": "estimated GPU hours above which confirm=true is wanted (the launcher's, 200)",
     "budget_gpu_hours": "GPU hours of the work folder above which nothing is submitted (none)",
     "confirm": "true: submit whatever the estimate of GPU hours says",
 }
-#: Words that stand in the launcher, too; those of the line are stronger.
-HOURS = ("max_gpu_hours", "budget_gpu_hours")
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Line:
     """A command line, understood."""
 
     words: dict[str, str]
+    """As they were given, with those that the defaults add."""
     recipe: str
     launcher: Launcher
     work: Path
@@ -50,9 +50,14 @@ class Line:
     confirm: bool = False
 
 
-def read_line(arguments: Sequence[str]) -> Line:
-    """Understand a line whole; raises one UserError with all its mistakes."""
+def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
+    """Understand a line whole; raises one UserError with all its mistakes.
+
+    `choice`: what it means with the defaults, where that is known already.
+    """
     words = split_words(list(arguments))
+    choice = choice or choose(words)
+    words = {**words, **choice.words}
     settings = {key: value for key, value in words.items() if "." in key}
     plain = {key: value for key, value in words.items() if "." not in key}
     mistakes = unknown_words(plain, WORDS)
@@ -68,8 +73,8 @@ def read_line(arguments: Sequence[str]) -> Line:
             codes.append(error.code)
             return None
 
-    recipe_path = attempt(lambda: find_toml("recipe", plain.get("recipe", "demo")))
-    launcher_path = attempt(lambda: find_toml("launcher", plain.get("launcher", "local")))
+    recipe_path = attempt(lambda: find_toml("recipe", plain["recipe"]))
+    launcher_path = attempt(lambda: find_toml("launcher", plain["launcher"]))
     dry_run = attempt(lambda: is_true(plain, "dry_run"))
     confirm = attempt(lambda: is_true(plain, "confirm"))
     hours = attempt(
@@ -80,7 +85,7 @@ def read_line(arguments: Sequence[str]) -> Line:
     launcher = read_launcher(launcher_path).model_copy(update=hours)
     find = partial(look_up_stage, folder=recipe_path.parent)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
-    work = named_path("work", plain.get("work") or f"runs/{recipe_path.stem}")
+    work = named_path("work", choice.work)
     return Line(
         words,
         str(recipe_path),

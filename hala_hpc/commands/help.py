@@ -22,7 +22,7 @@ from hala_hpc.core.stage_registry import FILE_END, find_stage, look_up_stage, st
 
 EXAMPLES = """\
 examples:
-  python -m hala_hpc.launch stage=all recipe=demo
+  python -m hala_hpc.launch stage=all recipe=demo launcher=local
   python -m hala_hpc.launch stage=translate recipe=hala launcher=slurm work=/scratch/me dry_run=true
   python -m hala_hpc.launch stage=translate --help
   python -m hala_hpc.doctor launcher=slurm work=/scratch/me

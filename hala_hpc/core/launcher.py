@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator
 
+from hala_hpc.core.builds import DEVICES, VARIABLE
 from hala_hpc.core.paths import environment_python
 from hala_hpc.core.resources import GATE_RESOURCES, Resources
 
@@ -60,9 +61,26 @@ class Launcher(BaseModel):
         options = self.resources.get("options", {})
         return Resources.model_validate(merge(merge(base, {"options": options}), self.gate))
 
+    @field_validator("environment")
+    @classmethod
+    def require_device(cls, value: dict[str, str]) -> dict[str, str]:
+        """Refuse another device than those that environments are built for."""
+        if value.get(VARIABLE, "cpu") not in DEVICES:
+            raise ValueError(f"{VARIABLE} is neither of {' and '.join(DEVICES)}")
+        return value
+
+    @property
+    def device(self) -> str:
+        """What the launcher says that its jobs calculate on: cpu, cuda, or "" for nothing."""
+        return self.environment.get(VARIABLE, "")
+
     def python_of(self, env: str) -> str:
-        """Interpreter of an environment: the launcher's, or the one beside the running one."""
-        return self.python.get(env) or str(environment_python(env))
+        """Interpreter of an environment: the launcher's, or one beside the running one.
+
+        On a cluster one that is built for GPUs, where there is one, unless the launcher says cpu.
+        """
+        wanted = self.device or ("cuda" if self.backend == "slurm" else "")
+        return self.python.get(env) or str(environment_python(env, wanted))
 
     def python_problems(self, envs: set[str]) -> list[str]:
         """A line for each environment whose interpreter is not there."""

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.core.builds import DEVICES, build_of
 from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, closest
 from hala_hpc.core.secret_values import secret_mistakes
@@ -71,28 +72,55 @@ def is_path(value: str) -> bool:
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises UserError that names file and line, also for secrets in it."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid TOML: {error}", CONFIG) from None
+        data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}", NO_INPUT) from None
+    return parse_toml(path, data)
+
+
+def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
+    """The table that a TOML file holds; raises UserError as `read_toml`."""
+    try:
+        found = tomllib.loads(data.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}", CONFIG) from None
     if secrets := secret_mistakes(found):
         raise UserError([f"{path}: {line}" for line in secrets], CONFIG)
     return found
 
 
 @cache
-def environment_python(env: str) -> Path:
+def environment_python(env: str, device: str = "") -> Path:
     """Interpreter of an environment: `.venv` and `.venv-<env>` stand side by side.
 
-    `main` is the running one unless that belongs to another environment.
+    `main` is the running one unless that belongs to another environment. With `device`, cpu or
+    cuda, one of that build: those of a second build have its name at their end, as `.venv-cuda`
+    and `.venv-quantize-cuda`. Where there is none of it, the one that is beside the running one.
     """
     here = Path(sys.prefix)
-    base = here.name.split("-quantize")[0]
+    base, own_end = split_name(here.name)
     name = base if env == "main" else f"{base}-{env}"
-    if env == "main" and here.name == base:
-        return Path(sys.executable)
-    return here.with_name(name) / "bin" / "python"
+
+    def python_in(end: str) -> Path:
+        if here.name == name + end:
+            return Path(sys.executable)
+        return here.with_name(name + end) / "bin" / "python"
+
+    beside = python_in(own_end)
+    if device:
+        for path in (beside, python_in(""), python_in(f"-{device}")):
+            build = build_of(str(path))
+            if build is not None and build.device == device:
+                return path
+    return beside
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Name of an environment's folder without that of its packages; and its end, as `-cuda`."""
+    for device in DEVICES:
+        if name.endswith(f"-{device}"):
+            return name.removesuffix(f"-{device}").split("-quantize")[0], f"-{device}"
+    return name.split("-quantize", maxsplit=1)[0], ""
 
 
 def is_within(path: Path, folder: Path) -> bool:

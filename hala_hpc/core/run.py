@@ -75,7 +75,7 @@ def read_run(work: Path) -> Run:
     if found is None:
         raise UserError(
             f"work={work} holds no run: run.json is missing; start one with "
-            "python -m hala_hpc.launch stage=all work=... recipe=...",
+            "python -m hala_hpc.launch stage=all work=... recipe=... launcher=...",
             NO_INPUT,
         )
     nodes = [

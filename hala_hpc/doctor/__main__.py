@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments, unknown_words
 from hala_hpc.commands.command_line import read_launcher, read_line, report_mistakes
+from hala_hpc.commands.defaults import choose
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.overrides import split_words
@@ -26,7 +27,7 @@ from hala_hpc.doctor.findings import Finding, worst
 from hala_hpc.doctor.scope import Visit
 
 WORDS = {
-    "launcher": "name of a shipped launcher, or a TOML file of your own (default: local)",
+    "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
     "work": "folder of the results to come (default: runs/<recipe>, or runs)",
     "recipe": "recipe whose jobs, models, data and space are looked at, too",
     "stage": "nodes or stages of the recipe that are meant (default: all)",
@@ -63,13 +64,17 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     if mistakes:
         raise UserError(mistakes)
     job = is_true(words, "job")
-    named = words.get("launcher", "local")
+    choice = choose(words)
+    stream = sys.stderr if words.get("format") == "json" else sys.stdout
     if "recipe" not in words:
-        work = named_path("work", words.get("work") or "runs").absolute()
-        return Visit(read_launcher(find_toml("launcher", named)), work, None, job)
-    given = {key: words[key] for key in ("recipe", "work") if key in words}
-    given |= {"launcher": named, "stage": words.get("stage", "all")}
-    line = read_line([f"{key}={value}" for key, value in given.items()])
+        work = words.get("work") or "runs"
+        print(f"launcher {choice.launcher}{choice.reason('launcher')}", file=stream, flush=True)
+        launcher = read_launcher(find_toml("launcher", choice.launcher))
+        return Visit(launcher, named_path("work", work).absolute(), None, job)
+    print(choice.told, file=stream, flush=True)
+    given = {key: words[key] for key in ("recipe", "work", "launcher") if key in words}
+    given |= {"stage": words.get("stage", "all")}
+    line = read_line([f"{key}={value}" for key, value in given.items()], choice)
     steps = make_plan(line.nodes, line.work)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
     return Visit(line.launcher, line.work, chosen, job)

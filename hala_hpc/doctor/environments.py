@@ -1,9 +1,15 @@
 """Whether the environments of a run are whole: told by their own interpreters."""
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
+from hala_hpc.commands.planning.environment_check import (
+    CPU_BUILD_CURE,
+    Need,
+    unfit_environments,
+)
+from hala_hpc.core.builds import build_of, is_light
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import Record
@@ -61,12 +67,21 @@ class ImportAnswer(Record):
     """That torch sees."""
 
 
-def environment_findings(launcher: Launcher, envs: Iterable[str]) -> list[Finding]:
-    """A line for each environment: is it there, does it start, has it what the project asks."""
+def environment_findings(launcher: Launcher, needs: Sequence[Need]) -> list[Finding]:
+    """A line for each environment: is it there, does it start, has it what the project asks; and
+    one for each that is built for something else than its jobs ask for, or cannot run any.
+    """
+    envs = {need.env for need in needs} | {"main"}
     absent = {env: launcher.python_problems({env}) for env in envs}
-    return [
+    unfit = [
+        Finding("environments", "bad", one.what, one.why, one.cure)
+        for one in unfit_environments(launcher, needs)
+    ]
+    light = {env for env in envs if not absent[env] and is_light(launcher.python_of(env))}
+    return unfit + [
         absence(texts[0]) if texts else health(env, launcher.python_of(env))
         for env, texts in sorted(absent.items())
+        if env not in light
     ]
 
 
@@ -89,8 +104,11 @@ def health(env: str, python: str) -> Finding:
     return Finding("environments", "good", what, "its jobs start")
 
 
-def imports(env: str, python: str) -> Finding:
-    """Import what a job imports first; for a compute node, as it takes half a minute."""
+def imports(env: str, python: str, gpus: int = 0) -> Finding:
+    """Import what a job imports first; for a compute node, as it takes half a minute.
+
+    `gpus`: that torch must see there; 0 where none are asked for, or CPUs are meant.
+    """
     names = HEAVY.get(env, ())
     code = (
         f"import json, {', '.join(names)}; print(json.dumps({{'gpus': torch.cuda.device_count()}}))"
@@ -101,6 +119,12 @@ def imports(env: str, python: str) -> Finding:
         why = "its jobs would end in the same way"
         return Finding("environments", "bad", f"{name}: {told}", why, CURE)
     what = f"{name} works; torch sees {told.gpus} GPUs"
+    if told.gpus < gpus:
+        build = build_of(python)
+        on_cpus = build is not None and build.device == "cpu"
+        why = f"its jobs ask for {gpus} and would end, or calculate on CPUs"
+        cure = CPU_BUILD_CURE if on_cpus else "see `nvidia-smi` in such a job; ask the admins"
+        return Finding("environments", "bad", what, why, cure)
     return Finding("environments", "good", what, "jobs start")
 
 

@@ -22,7 +22,7 @@ def findings(visit: Visit) -> Iterator[Finding]:
     """Everything that the doctor finds, the cheap first."""
     envs = visit.environments()
     yield from local_findings(visit)
-    yield from environment_findings(visit.launcher, envs)
+    yield from environment_findings(visit.launcher, visit.needs())
     if visit.steps is not None:
         yield from input_findings(visit.steps.values(), visit.environment)
     if visit.launcher.backend == "slurm":

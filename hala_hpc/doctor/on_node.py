@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
+from hala_hpc.core.builds import VARIABLE
 from hala_hpc.core.errors import NoNode, Retry
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import Record
@@ -100,7 +101,7 @@ def look(asked: NodeVisit) -> Iterator[Finding]:
         yield probe(f"{name} {path}", name, nearest(Path(path)), name not in READ_ONLY)
     for env, python in asked.pythons.items():
         yield health(env, python)
-        yield imports(env, python)
+        yield imports(env, python, 0 if os.environ.get(VARIABLE) == "cpu" else asked.gpus)
     if asked.gpus:
         yield gpus()
 

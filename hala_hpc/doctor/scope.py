@@ -7,10 +7,14 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.cluster import Site
 from hala_hpc.backends.slurm.parsing import megabytes
+from hala_hpc.commands.planning.environment_check import Need, needs_of
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
+
+#: What the report calls the jobs that close nodes.
+GATES = "gates"
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,18 @@ class Visit:
                     merge(default.model_dump(), self.launcher.resources_of("", name))
                 )
                 yield name, asked, asked.workers
-        yield "gates", self.launcher.gate_resources, 1
+        yield GATES, self.launcher.gate_resources, 1
+
+    def needs(self) -> list[Need]:
+        """What the jobs of the recipe, else of every stage, ask of their environments."""
+        if self.steps is not None:
+            return needs_of(self.missing)
+        stages = [(name, asked) for name, asked, _ in self.jobs() if name != GATES]
+        return [Need(name, find_stage(name).env, asked.gpus_per_node) for name, asked in stages]
 
     def environments(self) -> set[str]:
         """Environments that the jobs need."""
-        if self.steps is None:
-            return {find_stage(name).env for name in stage_names()} | {"main"}
-        return {step.node.stage.env for step in self.missing} | {"main"}
+        return {need.env for need in self.needs()} | {"main"}
 
     def fp8_nodes(self) -> list[str] | None:
         """Nodes that calculate in FP8: by a model that a node quantizes, or in their cache."""

@@ -9,10 +9,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hala_hpc.core.errors import CANNOT_CREATE, BadNode, Retry, UserError
+from hala_hpc.core.builds import VARIABLE, own_build
+from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, BadNode, Retry, UserError
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
 
@@ -57,15 +57,18 @@ class NodeAnswer(Record):
 def check_node(resources: Resources, work: Path) -> None:
     """Look at this node's disks and GPUs; logs a line when all is well.
 
-    Only where a scheduler chose the node, and only with a torch that was built for GPUs. Raises
-    BadNode that names node and GPU, UserError (73) where the work folder is full, and Retry where
-    the ranks cannot talk to each other.
+    Only where a scheduler chose the node. Raises BadNode that names node and GPU, UserError where
+    the work folder is full (73) or torch is built for CPUs and nobody says that these are meant
+    (78), and Retry where the ranks cannot talk to each other.
     """
     node = os.environ.get("HALA_NODE", "")
     if not node:
         return
     require_room(node, work)
-    if not resources.check_gpus or not has_gpu_build():
+    if not has_gpu_build():
+        require_cpus_are_meant()
+        return
+    if not resources.check_gpus:
         return
     answer = look(node, resources)
     if answer.bad_nodes:
@@ -93,10 +96,25 @@ def require_room(node: str, work: Path) -> None:
 
 def has_gpu_build() -> bool:
     """Whether torch was built for GPUs. Not asked of torch itself: its import takes seconds."""
-    try:
-        return "+cpu" not in version("torch")
-    except PackageNotFoundError:
-        return False
+    build = own_build()
+    return build is not None and build.device == "cuda"
+
+
+def require_cpus_are_meant() -> None:
+    """Raise UserError (78) unless the launcher says that jobs with GPUs calculate on CPUs.
+
+    Every node would tell the same: the environment is at fault.
+    """
+    if os.environ.get(VARIABLE) == "cpu":
+        return
+    build = own_build()
+    told = f"is built for CPUs ({build.version})" if build else "is not there"
+    raise UserError(
+        f"this job asks for GPUs, and the torch of its environment {sys.prefix} {told}: run "
+        f"`{VARIABLE}=cuda make env` and give the line of the launch again, or where CPUs are "
+        f'meant say so in the launcher: [environment] {VARIABLE} = "cpu"',
+        CONFIG,
+    )
 
 
 def look(node: str, resources: Resources) -> NodeAnswer:

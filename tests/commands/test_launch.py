@@ -6,13 +6,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from builds import built_for_gpus
 from checkout import ROOT
 from command_line import STAGES, launch, recipe
 
 from benchmarks.common.waiting import WAIT_S
 
-HALA = ("stage=all", "recipe=hala", "launcher=h100-site", "dry_run=true")
+HALA = ("stage=all", "recipe=hala", "dry_run=true")
 HEAVY = ("torch", "transformers", "datasets", "vllm", "pyarrow", "numpy", "importlib.metadata")
+
+
+def hala_words(folder: Path) -> list[str]:
+    """The line of a dry run of the whole recipe for a cluster with GPUs."""
+    return [*HALA, built_for_gpus(folder, "h100-site"), f"work={folder}/work"]
 
 
 def test_help_names_every_word_stage_recipe_and_launcher() -> None:
@@ -68,7 +74,7 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command
 ) -> None:
     package = str(ROOT / "hala_hpc")
     subprocess.run([sys.executable, "-m", "compileall", "-q", package], check=True)
-    dry_run = ["-m", "hala_hpc.launch", *HALA, f"work={tmp_path}/work"]
+    dry_run = ["-m", "hala_hpc.launch", *hala_words(tmp_path)]
     seconds: list[tuple[float, float]] = []
     # In turns, and the least of several: what the machine does beside it only adds, and its speed
     # counts for both: no number of seconds holds on every machine. 2.4 is 0.3 s on a machine where
@@ -85,7 +91,7 @@ def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
     code = (
         "import sys; from hala_hpc.core.startup import start_quickly; start_quickly(); "
         "from hala_hpc.launch import launch; "
-        f"assert launch({[*HALA, f'work={tmp_path}/work']!r}) == 0; "
+        f"assert launch({hala_words(tmp_path)!r}) == 0; "
         f"found = [m for m in {HEAVY!r} if m in sys.modules]; assert not found, found"
     )
     done = subprocess.run(
@@ -95,7 +101,7 @@ def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_tells_units_workers_resources_dependencies_and_scripts(tmp_path: Path) -> None:
-    told = launch(*HALA, f"work={tmp_path}/work")
+    told = launch(*hala_words(tmp_path))
     row = next(line for line in told.out.splitlines() if line.startswith("arabic-scp "))
     assert "new" in row
     assert " 256 " in row

@@ -17,6 +17,7 @@ from checkout import STANDIN
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.ports import free_port
 from hala_hpc.jobs.gpu_cards import driver_cards, product_fault
+from hala_hpc.jobs.node_health import has_gpu_build
 
 #: Prints what the look at a node says, or raises.
 CHECK = """
@@ -67,7 +68,16 @@ def said(child: subprocess.Popen[str]) -> str:
 def test_only_jobs_of_a_scheduler_are_looked_at(tmp_path: Path) -> None:
     assert said(start(tmp_path, "bad_nodes=node7", HALA_NODE="")) == ""
     assert said(start(tmp_path, "bad_nodes=node7", UNCHECKED="1")) == "", "it was switched off"
-    assert said(start(tmp_path, "")) == "", "a torch for CPUs has no GPUs to look at"
+
+
+@pytest.mark.skipif(has_gpu_build(), reason="the torch of this environment is built for GPUs")
+def test_a_torch_for_cpus_is_refused_unless_cpus_are_meant(tmp_path: Path) -> None:
+    ways: tuple[dict[str, str], ...] = ({}, {"UNCHECKED": "1"}, {"HALA_DEVICE": "cuda"})
+    for told in [said(start(tmp_path, "", 2, 1, **way)) for way in ways]:
+        assert told.startswith("mistake 78 this job asks for GPUs")
+        assert "HALA_DEVICE=cuda make env" in told
+    assert said(start(tmp_path, "", HALA_DEVICE="cpu")) == ""
+    assert said(start(tmp_path, "", HALA_NODE="")) == ""
 
 
 @pytest.mark.slow

@@ -15,9 +15,10 @@ from plain_out import PlainInputs, run_plain
 from random_models import random_cohere2
 
 from hala_hpc.core.errors import UserError
+from hala_hpc.core.paths import environment_python
 from hala_hpc.core.stage import Stage
 
-QUANTIZE_PYTHON = ROOT / ".venv-quantize" / "bin" / "python"
+QUANTIZE_PYTHON = environment_python("quantize")
 #: What vLLM says to three tokens, as JSON on the last line.
 ASK = """
 import json, sys

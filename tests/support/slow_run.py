@@ -65,7 +65,8 @@ nodes = ["@arabic"]
 def launcher_word(folder: Path, step_s: float = 0.0, held: Held | None = None) -> str:
     """`launcher=...` of the mini SLURM whose jobs have `standin_variables`."""
     path = folder / "standin.toml"
-    lines = [f'{key} = "{value}"' for key, value in standin_variables(step_s, held).items()]
+    variables = {"HALA_DEVICE": "cpu"} | standin_variables(step_s, held)
+    lines = [f'{key} = "{value}"' for key, value in variables.items()]
     path.write_text(
         'backend = "slurm"\n[resources]\noptions.partition = "low"\n'
         '[gate]\noptions.partition = "low"\n[environment]\n' + "\n".join(lines) + "\n"

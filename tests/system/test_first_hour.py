@@ -4,6 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
+from builds import built_for_gpus
 from checkout import ROOT
 from command_line import command, launch, one_row_recipe, recipe
 from test_readme import blocks
@@ -125,7 +126,7 @@ def test_the_recipe_of_the_readme_is_one(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(text)
     rows = [{"question": f"What is {n} + {n}?", "answer": f"{2 * n}"} for n in range(50)]
     (tmp_path / "mine.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    line = ["recipe=mine.toml", "work=w", "launcher=slurm"]
+    line = ["recipe=mine.toml", "work=w", built_for_gpus(tmp_path, "slurm")]
     plan = launch("stage=all", *line, "dry_run=true", cwd=tmp_path)
     assert plan.code == 0, plan
     assert "2 would be submitted" in plan.out

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builds import built_for_gpus
 from command_line import launch, recipe
 from held import Held
 
@@ -214,11 +215,12 @@ def test_a_unit_published_without_its_mark_is_checked_and_marked(
 
 
 @pytest.mark.parametrize("name", ["demo", "hala"])
-def test_every_shipped_recipe_plans_with_every_shipped_launcher(name: str, work: Path) -> None:
+def test_every_shipped_recipe_plans_with_every_shipped_launcher(
+    name: str, tmp_path: Path, work: Path
+) -> None:
     for launcher in ("local", "slurm", "minislurm", "h100-site"):
-        told = launch(
-            "stage=all", f"recipe={name}", f"launcher={launcher}", f"work={work}", "dry_run=true"
-        )
+        site = built_for_gpus(tmp_path, launcher)
+        told = launch("stage=all", f"recipe={name}", site, f"work={work}", "dry_run=true")
         assert told.code == 0, told
         assert ("--job-name=" in told.out) == (launcher != "local")
     assert not work.exists()

@@ -40,6 +40,10 @@ NO_SBATCH = (
     "no `sbatch` on the PATH: go to a login node of the cluster, load its module (often "
     "`module load slurm`), or run on this machine with launcher=local"
 )
+NO_CONTROLLER = (
+    "SLURM's controller does not answer: `scontrol ping` tells more; launcher=local runs on this "
+    "machine without it"
+)
 #: A launch submits many jobs: a controller that answered is not asked again so soon, in seconds.
 FRESH_S = 30
 _answered_at: dict[str, float] = {}
@@ -63,7 +67,7 @@ class SlurmBackend:
             return [NO_SBATCH]
         try:
             if not self.answers():
-                return ["SLURM's controller does not answer: `scontrol ping` tells more"]
+                return [NO_CONTROLLER]
             return self.refusals(jobs)
         except Retry as error:
             return [str(error)]

@@ -3,19 +3,20 @@
 from pathlib import Path
 
 import pytest
+from builds import built_for_gpus, pythons
 from checkout import ROOT
 from command_line import launch
 from slow_run import recipe_word
 
 from hala_hpc.core.errors import UNAVAILABLE
 
-REPORT = ["stage=report-1.2b", "recipe=hala", "launcher=h100-site"]
+REPORT = ["stage=report-1.2b", "recipe=hala"]
 
 
 def slurm_launcher(folder: Path, more: str = "") -> str:
     """`launcher=...` of a site with GPUs."""
     path = folder / "site.toml"
-    path.write_text(f'backend = "slurm"\n{more}\n')
+    path.write_text(f'backend = "slurm"\n{more}\n{pythons(folder, "cuda")}')
     return f"launcher={path}"
 
 
@@ -34,7 +35,8 @@ def hours_in(out: str, node: str) -> str:
 
 
 def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) -> None:
-    told = launch(*REPORT, f"work={tmp_path}/w", "dry_run=true")
+    line = [*REPORT, built_for_gpus(tmp_path, "h100-site"), f"work={tmp_path}/w", "dry_run=true"]
+    told = launch(*line)
     assert told.code == 0
     assert hours_in(told.out, "orca") == "0"
     assert hours_in(told.out, "merge-1.2b") == "0"
@@ -45,10 +47,7 @@ def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) 
     assert "they take about" in told.out
     assert "an estimate, good within a factor of two or three" in told.out
     assert "max_gpu_hours=200: to submit it, add confirm=true" in told.out
-    assert (
-        "confirm=true"
-        not in launch(*REPORT, f"work={tmp_path}/w", "dry_run=true", "confirm=true").out
-    )
+    assert "confirm=true" not in launch(*line, "confirm=true").out
 
 
 def test_a_faster_gpu_takes_fewer_hours(tmp_path: Path) -> None:
@@ -66,7 +65,8 @@ def test_a_run_on_this_machine_counts_no_gpu_hours(tmp_path: Path) -> None:
 
 
 def test_a_model_of_unknown_size_is_named_and_not_counted(tmp_path: Path) -> None:
-    line = [*REPORT, f"work={tmp_path}/w", "dry_run=true", "teacher.model=owner/nameless"]
+    site = built_for_gpus(tmp_path, "h100-site")
+    line = [*REPORT, site, f"work={tmp_path}/w", "dry_run=true", "teacher.model=owner/nameless"]
     told = launch(*line)
     assert hours_in(told.out, "teacher-pairs") == "?"
     assert "GPU hours, 2 of them not counted: their model or rows are not known" in told.out

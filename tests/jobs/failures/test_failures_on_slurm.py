@@ -35,7 +35,7 @@ def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = ""
         f'backend = "slurm"\nsetup = [{setup}]\n'
         "[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n"
         f'options.partition = "low"\n{resources}\n[gate]\ntimeout_min = 5\nmem_gb = 1\n'
-        f'[environment]\nPYTHONPATH = "{paths}"\nHALA_FAULT = "{fault}"\n'
+        f'[environment]\nHALA_DEVICE = "cpu"\nPYTHONPATH = "{paths}"\nHALA_FAULT = "{fault}"\n'
     )
     return f"launcher={path}"
 

@@ -1,0 +1,100 @@
+"""Which build of torch an environment has, for CPUs or for GPUs; looked up without importing it.
+
+The import takes seconds, and may be that of another interpreter: a few files tell as much.
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+Device = Literal["cpu", "cuda"]
+#: What a launcher and `make env` call the two.
+DEVICES: tuple[Device, ...] = ("cpu", "cuda")
+#: Variable that says which is meant: to `make env`, and in a launcher's [environment].
+VARIABLE = "HALA_DEVICE"
+#: Lines of torch/version.py that name the GPUs it was built for; None for none.
+GPU_LINES = ("cuda", "hip", "rocm", "xpu")
+#: What the metadata of this package are named by in the folder of an environment.
+OWN_METADATA = "hala_hpc-*.dist-info"
+
+
+@dataclass(frozen=True)
+class Build:
+    """The torch of an environment."""
+
+    version: str
+    """As torch tells it, e.g. 2.13.0+cpu."""
+    device: Device
+    """cuda: for GPUs of any maker."""
+
+
+def build_of(python: str) -> Build | None:
+    """The build in the environment of an interpreter; None where none is found.
+
+    An environment may be arranged in another way, e.g. behind a program that enters a container:
+    None says nothing about it.
+    """
+    if Path(python) == Path(sys.executable):
+        return own_build()
+    files = (folder / "torch" / "version.py" for folder in package_folders(python))
+    return next((read_build(path) for path in files if path.is_file()), None)
+
+
+def own_build() -> Build | None:
+    """The build in the environment of this process; None without torch."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).with_name("version.py")
+    return read_build(path) if path.is_file() else None
+
+
+def read_build(path: Path) -> Build:
+    """The build that a torch/version.py tells of; its lines are `name = value`, with types."""
+    told = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, equals, value = line.partition("=")
+        if equals:
+            told[name.partition(":")[0].strip()] = value.strip().strip("'\"")
+    on_gpus = any(told.get(name, "None") != "None" for name in GPU_LINES)
+    return Build(told.get("__version__", ""), "cuda" if on_gpus else "cpu")
+
+
+def is_light(python: str) -> bool:
+    """Whether an environment has this package and nothing that its jobs import.
+
+    False where that cannot be told from its folders.
+    """
+    if Path(python) == Path(sys.executable):
+        return find_spec("torch") is None
+    if shares_packages(python):
+        return False
+    folders = list(package_folders(python))
+    has_own = any(next(folder.glob(OWN_METADATA), None) for folder in folders)
+    return has_own and not any((folder / "torch").is_dir() for folder in folders)
+
+
+def package_folders(python: str) -> Iterator[Path]:
+    """Folders of the packages in the environment of an interpreter.
+
+    Links are not followed: the interpreter of an environment is one to that of the system.
+    """
+    root = Path(python).absolute().parent.parent
+    for lib in ("lib", "lib64"):
+        yield from root.glob(f"{lib}/python3*/site-packages")
+
+
+def shares_packages(python: str) -> bool:
+    """Whether an environment sees the packages of the Python that it is built on, too."""
+    try:
+        text = (Path(python).absolute().parent.parent / "pyvenv.cfg").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
+    lines = (line.partition("=") for line in text.lower().splitlines())
+    return any(
+        (name.strip(), value.strip()) == ("include-system-site-packages", "true")
+        for name, _, value in lines
+    )

@@ -1,0 +1,45 @@
+"""Environments that look built for CPUs or for GPUs, as files tell it; nothing of them is run."""
+
+import sys
+from pathlib import Path
+
+from checkout import ROOT
+
+#: What the wheel of each build writes into torch/version.py.
+VERSION = """from typing import Optional
+__all__ = ['__version__', 'debug', 'cuda', 'git_version', 'hip', 'rocm', 'xpu']
+__version__ = '{version}'
+debug = False
+cuda: Optional[str] = {cuda}
+hip: Optional[str] = None
+xpu: Optional[str] = None
+"""
+BUILDS = {"cpu": ("2.13.0+cpu", "None"), "cuda": ("2.13.0", "'13.0'")}
+
+
+def environment(folder: Path, device: str = "") -> Path:
+    """The interpreter of an environment with a torch of this build; without one, a light one."""
+    packages = folder / "lib" / "python3.11" / "site-packages"
+    (packages / "hala_hpc-0.1.0.dist-info").mkdir(parents=True)
+    (folder / "bin").mkdir()
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    if device:
+        version, cuda = BUILDS[device]
+        (packages / "torch").mkdir()
+        (packages / "torch" / "version.py").write_text(VERSION.format(version=version, cuda=cuda))
+    return folder / "bin" / "python"
+
+
+def pythons(folder: Path, device: str = "") -> str:
+    """The table [python] of a launcher whose two environments are of this build."""
+    main = environment(folder / f"main-{device}", device)
+    quantize = environment(folder / f"quantize-{device}", device)
+    return f'\n[python]\nmain = "{main}"\nquantize = "{quantize}"\n'
+
+
+def built_for_gpus(folder: Path, name: str) -> str:
+    """`launcher=...` of a shipped launcher on a machine whose environments are for GPUs."""
+    path = folder / f"{name}.toml"
+    table = "" if name in ("local", "minislurm") else pythons(folder / name, "cuda")
+    path.write_text((ROOT / "launchers" / f"{name}.toml").read_text() + table)
+    return f"launcher={path}"
