@@ -66,13 +66,18 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     named = words.get("launcher", "local")
     if "recipe" not in words:
         work = named_path("work", words.get("work") or "runs").absolute()
-        return Visit(read_launcher(find_toml("launcher", named)), work, None, job)
+        return Visit(read_launcher(find_toml("launcher", named)), work, None, job, tell)
     given = {key: words[key] for key in ("recipe", "work") if key in words}
     given |= {"launcher": named, "stage": words.get("stage", "all")}
     line = read_line([f"{key}={value}" for key, value in given.items()])
     steps = make_plan(line.nodes, line.work)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
-    return Visit(line.launcher, line.work, chosen, job)
+    return Visit(line.launcher, line.work, chosen, job, tell)
+
+
+def tell(text: str) -> None:
+    """Say what is waited for, beside the report."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_findings(found: Sequence[Finding]) -> None:

@@ -43,6 +43,8 @@ OTHERS: dict[str, set[str]] = {
     "backends.local": {"SHELL"},
     "backends.slurm.srun_probe": {"SHELL", "NO_NODE", "message"},
     "doctor.environments": {"LOOK", "code"},
+    # C.
+    "jobs.gpu_set_up": {"PLAIN", "WITH_PYTHON"},
     # SQL.
     "engines.generation.answer_cache": {"__init__"},
     # Messages of SLURM.
