@@ -64,7 +64,9 @@ def check_node(resources: Resources, work: Path, compiles: bool = True) -> None:
     asked = NodeQuestion(
         gpus=resources.gpus_per_node, ranks_per_node=resources.ranks_per_node, compiles=compiles
     )
-    require_sound(look(node, asked))
+    answer = look(node, asked)
+    require_sound(answer)
+    logger.info("node %s: %s", node, answer.told)
 
 
 def require_sound(answer: NodeAnswer) -> None:
@@ -75,7 +77,6 @@ def require_sound(answer: NodeAnswer) -> None:
         raise BadNode("; ".join(fault.told for fault in faults), nodes=answer.bad_nodes)
     if faults := answer.faults:
         raise Retry("; ".join(fault.told for fault in faults))
-    logger.info("node %s: %s", ", ".join(answer.nodes), answer.told)
 
 
 def require_room(node: str, work: Path) -> None:

@@ -112,6 +112,7 @@ def test_gpus_that_torch_was_not_built_for_blame_the_set_up(tmp_path: Path) -> N
     assert told.startswith("mistake 78 node node7: GPU 0 (Fake, GPU-fake-0): torch was built for")
 
 
+@pytest.mark.slow
 def test_a_node_without_a_compiler_blames_the_set_up_where_kernels_are_compiled(
     tmp_path: Path,
 ) -> None:

@@ -57,7 +57,7 @@ OTHERS: dict[str, set[str]] = {
     "jobs.failures.classify": {"NODE_PATTERNS"},
     # What pydantic says, and what Linux writes into /proc/cpuinfo.
     "core.recipe": {"describe"},
-    "engines.generation.vllm.startup": {"processor"},
+    "engines.models.compile_cache": {"processor"},
     # The head of a log, which is written and parsed in one file.
     "jobs.log_file": {"head_of"},
     # Data: vocabularies, templates of chats, tasks of lm-eval.
