@@ -33,7 +33,7 @@ from hala_hpc.jobs.node_health import look as look_at_gpus
 #: A node of a busy partition is not waited for longer.
 WAIT_S = 300
 #: How long the look at the GPUs may take: less than the job of the doctor has.
-LOOK_LIMIT_S = 300
+LOOK_LIMIT_S = 400
 #: Attribute caches of NFS show a new file after at most this.
 SEEN_LIMIT_S = 60
 

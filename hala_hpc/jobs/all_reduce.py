@@ -16,8 +16,8 @@ from datetime import timedelta
 from hala_hpc.core.ports import free_port
 from hala_hpc.core.record import Record
 
-#: Seconds for all: imports of torch, mostly, which the process that asks has just read.
-LIMIT_S = 180.0
+#: Seconds for all: imports of torch, mostly, on few cores; its files have just been read.
+LIMIT_S = 240.0
 KILL_WAIT_S = 5
 
 

@@ -75,8 +75,13 @@ class FakeGpus(Gpus):
         return sum_over_ranks(rank, "cpu")
 
 
-def use_fake_gpus(bad_nodes: list[str]) -> None:
-    """Let the look at a node find these; on bad nodes the first of them has counted errors."""
+def use_fake_gpus(bad_nodes: list[str], cuda: str) -> None:
+    """Let the look at a node find these; on bad nodes the first of them has counted errors.
+
+    `cuda`: of the driver, "" for that of torch.
+    """
+    if cuda:
+        os.environ["HALA_FAKE_CUDA"] = cuda
     node_health.has_gpu_build = lambda: True
     node_health.PROBE = "fake_gpu_probe"
     if os.environ.get("HALA_NODE", "") in bad_nodes:

@@ -54,7 +54,7 @@ OTHERS: dict[str, set[str]] = {
     # Messages of CUDA, torch, vLLM, NCCL and gloo.
     "core.out_of_memory": {"TORCH_WORDS", "OTHER_WORDS"},
     "engines.training.collectives": {"LOST"},
-    "jobs.failures.classify": {"NODE_PATTERNS"},
+    "jobs.failures.classify": {"NODE_PATTERNS", "SET_UP_PATTERNS"},
     # What pydantic says, and what Linux writes into /proc/cpuinfo.
     "core.recipe": {"describe"},
     "engines.models.compile_cache": {"processor"},
