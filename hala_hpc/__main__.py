@@ -2,6 +2,7 @@
 
 import sys
 
+from hala_hpc import __version__
 from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.core.errors import OK, USAGE
 
@@ -17,7 +18,10 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Print the commands; 64 where a word was given that belongs to one of them."""
+    """Print the commands, or the version; 64 where a word was given that belongs to one of them."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"hala_hpc {__version__}")
+        sys.exit(OK)
     asks = all(asks_for_help([word]) for word in sys.argv[1:])
     print("\n".join(f"python -m hala_hpc.{name:<7} {COMMANDS[name]}" for name in COMMANDS))
     sys.exit(OK if asks else USAGE)

@@ -25,7 +25,7 @@ from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.printable import printable
+from hala_hpc.core.printable import command, printable
 from hala_hpc.core.run import Run, RunNode, read_run, work_folder
 from hala_hpc.jobs.mending import mend_places
 
@@ -94,7 +94,7 @@ def find_failed(run: Run, words: dict[str, str]) -> list[Again]:
         ids = ", ".join(job.id for job in busy)
         raise UserError(
             f"jobs {ids} are at work on {', '.join({job.node for job in busy})}: wait for them, or "
-            f"end them with python -m hala_hpc.cancel work={run.work}",
+            f"end them with {command('cancel', f'work={run.work}')}",
             RETRY,
         )
     return [again_of(node) for node in failed]

@@ -21,6 +21,7 @@ from hala_hpc.commands.monitoring.node_status import NodeStatus, ids_of_unfinish
 from hala_hpc.commands.monitoring.slurm_jobs import SchedulerWitness
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import OK, RETRY, UserError
+from hala_hpc.core.printable import command
 from hala_hpc.core.records import RunRecord
 from hala_hpc.core.run import RunNode, read_run, run_file, work_folder
 from hala_hpc.jobs.gpu_hours import hours_in
@@ -89,9 +90,8 @@ def show(run: RunStatus, words: dict[str, str], witness: SchedulerWitness) -> No
             whole = run.budget.gpu_hours
             print(f"{run.budget.spent:.2f} of budget_gpu_hours={whole:g} are spent")
         if any(node.state == "failed" for node in nodes):
-            print(
-                f"the log of the first failure: python -m hala_hpc.logs work={work_folder(words)}"
-            )
+            line = command("logs", f"work={work_folder(words)}")
+            print(f"the log of the first failure: {line}")
         elif "recipe" not in words and rests(nodes, witness) and not launch_at(work_folder(words)):
             print(f"nothing is at work; go on with: {read_run(work_folder(words)).line}")
     sys.stdout.flush()

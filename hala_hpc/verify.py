@@ -21,6 +21,7 @@ from hala_hpc.commands.text_table import text_table
 from hala_hpc.commands.verification import NodeReport, repair, verify_node
 from hala_hpc.core.errors import BAD_DATA, OK, RETRY, UserError
 from hala_hpc.core.lease import work_lease
+from hala_hpc.core.printable import command
 from hala_hpc.core.run import Run, RunNode, all_nodes, read_run, work_folder
 
 WORDS = {
@@ -52,8 +53,8 @@ def verify(arguments: Sequence[str]) -> int:
     if must_repair:
         return repair_all(run, broken)
     print(
-        f"to make it again from what is whole: python -m hala_hpc.verify work={run.work} "
-        f"repair=true, then {run.line}"
+        f"to make it again from what is whole: "
+        f"{command('verify', f'work={run.work}', 'repair=true')}, then {run.line}"
     )
     return BAD_DATA
 
@@ -97,7 +98,7 @@ def repair_all(run: Run, broken: list[NodeReport]) -> int:
             ids = ", ".join(job.id for job in busy)
             raise UserError(
                 f"jobs {ids} are at work on what is not whole: wait for them, or end them with "
-                f"python -m hala_hpc.cancel work={run.work}",
+                f"{command('cancel', f'work={run.work}')}",
                 RETRY,
             )
         lines = [f"{report.name}: {line}" for report in broken for line in repair(report)]

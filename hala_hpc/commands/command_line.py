@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hala_hpc import __version__
 from hala_hpc.commands.arguments import is_true, unknown_words
 from hala_hpc.commands.defaults import HOURS, Choice, choose
 from hala_hpc.core.damage import error_of_system
@@ -117,8 +118,9 @@ def read_launcher(path: Path) -> Launcher:
         found = Launcher.model_validate({"name": path.stem, **read_toml(path)})
     except ValidationError as error:
         raise UserError([wrong_value(path, item) for item in error.errors()]) from None
-    if secrets := named_secrets(found.environment, found.setup):
-        raise UserError([f"launcher {path}: {line}" for line in secrets], CONFIG)
+    wrong = named_secrets(found.environment, found.setup) or found.unexpanded()
+    if wrong:
+        raise UserError([f"launcher {path}: {line}" for line in wrong], CONFIG)
     return found
 
 
@@ -131,7 +133,12 @@ def wrong_value(path: Path, item: Mapping[str, Any]) -> str:
 
 
 def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a command; print the mistakes of a UserError, a line each, and return its code."""
+    """Run a command; print the mistakes of a UserError, a line each, and return its code.
+
+    `--version` alone is answered here, for every command.
+    """
+    if list(arguments) == ["--version"]:
+        run = tell_version
     try:
         return run(arguments)
     except UserError as error:
@@ -147,6 +154,12 @@ def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str
         return OK
     except OSError as error:
         return tell_mistakes(error_of_system(error))
+
+
+def tell_version(_arguments: Sequence[str]) -> int:
+    """Print which version of the package this is."""
+    print(f"hala_hpc {__version__}")
+    return OK
 
 
 def tell_mistakes(error: UserError) -> int:

@@ -33,7 +33,7 @@ class Job:
     tries: int = 1
     """How often the program is started, in the same job, where a signal killed it."""
     setup: tuple[str, ...] = ()
-    """Shell lines of the site's launcher, run before the job, e.g. `module load cuda`."""
+    """Shell lines of the site's launcher, run before the job, e.g. `module load gcc`."""
 
     def command(self, element: int | None = None) -> list[str]:
         """What a rank runs, with the number of its element where it is known."""

@@ -35,9 +35,9 @@ class Launcher(BaseModel):
     stage: dict[str, Overrides] = Field(default_factory=dict)
     node: dict[str, Overrides] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
-    """Variables set for every job. Secrets do not belong here."""
+    """Variables set for every job, to the letter. Secrets do not belong here."""
     setup: tuple[str, ...] = ()
-    """Shell lines run before every job, e.g. `module load cuda`."""
+    """Shell lines run before every job, e.g. `module load gcc`."""
     max_gpu_hours: NonNegativeFloat = 200.0
     """A launch that is estimated to take more GPU hours wants `confirm=true`."""
     budget_gpu_hours: NonNegativeFloat | None = None
@@ -81,6 +81,18 @@ class Launcher(BaseModel):
         """
         wanted = self.device or ("cuda" if self.backend == "slurm" else "")
         return self.python.get(env) or str(environment_python(env, wanted))
+
+    def unexpanded(self) -> list[str]:
+        """A line for each variable of jobs whose value a shell would change, but none reads it.
+
+        The value is not shown: it may be a secret.
+        """
+        return [
+            f"environment.{name} holds a `$`, and what stands in [environment] is taken to the "
+            f'letter: take it out, and write it into setup: setup = ["export {name}=..."]'
+            for name, value in self.environment.items()
+            if "$" in value
+        ]
 
     def python_problems(self, envs: set[str]) -> list[str]:
         """A line for each environment whose interpreter is not there."""

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from hala_hpc.core.damage import Damaged, set_aside
 from hala_hpc.core.errors import RETRY, UserError
+from hala_hpc.core.printable import command
 from hala_hpc.core.records import LaunchLease
 from hala_hpc.core.server_clock import age_s
 
@@ -41,8 +42,7 @@ class WorkLease:
         who = f"process {holder.pid} on {holder.host} has" if holder else "nobody has"
         raise UserError(
             f"this command was away for too long and lost {self.path}, which {who} now: it submits "
-            "nothing more; see what runs with python -m hala_hpc.status "
-            f"work={self.path.parent}",
+            f"nothing more; see what runs with {command('status', f'work={self.path.parent}')}",
             RETRY,
         )
 

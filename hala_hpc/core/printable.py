@@ -1,5 +1,6 @@
 """Text of others, as paths, fit to be printed: nothing in it that a terminal obeys."""
 
+import shlex
 import unicodedata
 
 #: Letters that turn the direction of what follows, so that a name is read as another.
@@ -14,6 +15,11 @@ def printable(text: object) -> str:
     shown = "".join(escaped(one) if is_control(one) else one for one in told[:SHOWN_LETTERS])
     more = len(told) - SHOWN_LETTERS
     return f"{shown}... ({more} more letters)" if more > 0 else shown
+
+
+def command(name: str, *words: str) -> str:
+    """`python -m hala_hpc.<name> <words>` as a shell reads it back, whatever is in the words."""
+    return shlex.join(["python", "-m", f"hala_hpc.{name}", *words])
 
 
 def has_controls(text: str) -> bool:

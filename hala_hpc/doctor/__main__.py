@@ -67,17 +67,22 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     choice = choose(words)
     stream = sys.stderr if words.get("format") == "json" else sys.stdout
     if "recipe" not in words:
-        work = words.get("work") or "runs"
+        work = named_path("work", words.get("work") or "runs").absolute()
         print(f"launcher {choice.launcher}{choice.reason('launcher')}", file=stream, flush=True)
         launcher = read_launcher(find_toml("launcher", choice.launcher))
-        return Visit(launcher, named_path("work", work).absolute(), None, job)
+        return Visit(launcher, work, None, job, tell)
     print(choice.told, file=stream, flush=True)
     given = {key: words[key] for key in ("recipe", "work", "launcher") if key in words}
     given |= {"stage": words.get("stage", "all")}
     line = read_line([f"{key}={value}" for key, value in given.items()], choice)
     steps = make_plan(line.nodes, line.work)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
-    return Visit(line.launcher, line.work, chosen, job)
+    return Visit(line.launcher, line.work, chosen, job, tell)
+
+
+def tell(text: str) -> None:
+    """Say what is waited for, beside the report."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def print_findings(found: Sequence[Finding]) -> None:

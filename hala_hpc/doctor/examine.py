@@ -32,8 +32,7 @@ def findings(visit: Visit) -> Iterator[Finding]:
         if visit.job:
             from hala_hpc.doctor.on_node import node_findings
 
-            kinds = kinds_of(visit.jobs())
-            yield from node_findings(visit.launcher, kinds, visit.work, envs)
+            yield from node_findings(visit, kinds_of(visit.jobs()))
     else:
         what = f"launcher {visit.launcher.name}: workers run on this machine, one after the other"
         yield Finding("cluster", "good", what, "no scheduler is asked for anything")

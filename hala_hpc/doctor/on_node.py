@@ -13,20 +13,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.cluster import TEST_ONLY
 from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
 from hala_hpc.core.builds import VARIABLE
 from hala_hpc.core.errors import NoNode, Retry
-from hala_hpc.core.launcher import Launcher
+from hala_hpc.core.job import Job
 from hala_hpc.core.record import Record
+from hala_hpc.core.resources import Resources
 from hala_hpc.doctor.environments import health, imports
 from hala_hpc.doctor.findings import Finding, State
 from hala_hpc.doctor.folders import READ_ONLY, launcher_folders, nearest, probe
-from hala_hpc.doctor.scope import JobKind, label
+from hala_hpc.doctor.scope import JobKind, Visit, label
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 from hala_hpc.jobs.gpu_cards import driver_cards
+from hala_hpc.jobs.node_faults import SET_UP_CURES
+from hala_hpc.jobs.node_health import NodeQuestion, has_gpu_build
+from hala_hpc.jobs.node_health import look as look_at_gpus
 
 #: A node of a busy partition is not waited for longer.
 WAIT_S = 300
+#: How long the look at the GPUs may take: less than the job of the doctor has.
+LOOK_LIMIT_S = 400
 #: Attribute caches of NFS show a new file after at most this.
 SEEN_LIMIT_S = 60
 
@@ -43,6 +51,8 @@ class NodeVisit(Record):
     """Interpreter of each environment."""
     gpus: int = 0
     """That the job asks for."""
+    resubmits: tuple[Resources, ...] = ()
+    """What the jobs ask for that gates submit from this node; empty where no gates run there."""
 
 
 class NodeFindings(Record):
@@ -53,22 +63,24 @@ class NodeFindings(Record):
     findings: tuple[Finding, ...]
 
 
-def node_findings(
-    launcher: Launcher, kinds: Sequence[JobKind], work: Path, envs: set[str]
-) -> list[Finding]:
+def node_findings(visit: Visit, kinds: Sequence[JobKind]) -> list[Finding]:
     """Send the doctor to one node for each place that jobs may go to; waits for the nodes."""
-    places = {place_of(kind.asked): kind for kind in kinds}
+    # Of jobs that go to the same place, one with the most GPUs speaks for all.
+    by_gpus = sorted(kinds, key=lambda kind: kind.asked.gpus_per_node)
+    places = {place_of(kind.asked): kind for kind in by_gpus}
+    launcher, work = visit.launcher, visit.work
     token = nearest(work) / f".doctor-{socket.gethostname()}-{os.getpid()}.tmp"
     folders = launcher_folders(launcher.environment)
     asked = NodeVisit(
         work=str(work),
         token=str(token),
         folders={name: str(one) for name, one in folders.items()},
-        pythons={env: launcher.python_of(env) for env in sorted(envs)},
+        pythons={env: launcher.python_of(env) for env in sorted(visit.environments())},
+        resubmits=tuple(kind.asked for kind in kinds),
     )
     try:
         token.write_text(token.name)
-        return [one for kind in places.values() for one in visit(launcher, kind, asked)]
+        return [one for kind in places.values() for one in sent(visit, kind, asked)]
     except OSError as error:
         what = f"work {work} cannot be written: {error.strerror}"
         return [Finding("nodes", "bad", what, "nothing to look for on a node", "name another work")]
@@ -77,18 +89,42 @@ def node_findings(
             token.unlink()
 
 
-def visit(launcher: Launcher, kind: JobKind, asked: NodeVisit) -> list[Finding]:
-    """What the doctor finds on one node."""
-    words = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
-    own = asked.model_copy(update={"gpus": kind.asked.gpus_per_node}).line()
+def sent(visit: Visit, kind: JobKind, asked: NodeVisit) -> list[Finding]:
+    """What the doctor finds on one node, with all GPUs of a job; with one where they are taken."""
     try:
-        told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
-    except Retry as error:
+        return look_with(visit, kind, asked)
+    except NoNode as error:
+        if kind.asked.gpus_per_node > 1:
+            one = replace(kind, asked=kind.asked.model_copy(update={"gpus_per_node": 1}))
+            what = f"{kind.asked.gpus_per_node} GPUs were not free within {WAIT_S} s"
+            why = "whether they reach each other was not looked at, but by the jobs when they start"
+            unseen = Finding("nodes", "warn", what, why, "try again later")
+            return [unseen, *sent(visit, one, asked)]
         # A limit that forbids the job is told by other findings: this is mostly a full queue.
-        state: State = "warn" if isinstance(error, NoNode) else "bad"
-        what = f"no node for {label(kind.names)} could be looked at in {WAIT_S} s: {error}"
-        why = "its jobs wait as well" if state == "warn" else "its jobs may end as this one did"
-        return [Finding("nodes", state, what, why, "try again later, or see SLURM's words")]
+        return [not_seen(kind, error, "warn", "its jobs wait as well")]
+    except Retry as error:
+        return [not_seen(kind, error, "bad", "its jobs may end as this one did")]
+
+
+def not_seen(kind: JobKind, error: Retry, state: State, why: str) -> Finding:
+    """That no node could be looked at."""
+    what = f"no node for {label(kind.names)} could be looked at in {WAIT_S} s: {error}"
+    return Finding("nodes", state, what, why, "try again later, or see SLURM's words")
+
+
+def look_with(visit: Visit, kind: JobKind, asked: NodeVisit) -> list[Finding]:
+    """What the doctor finds on one node. Raises NoNode and Retry as `run_on_node` does."""
+    launcher, gpus = visit.launcher, kind.asked.gpus_per_node
+    with_gpus = f" with {gpus} GPUs" if gpus else ""
+    visit.tell(
+        f"waiting for a node{with_gpus} as {label(kind.names)} would get it ({WAIT_S} s at most), "
+        f"then for a look at it (a minute or more, as libraries are imported)"
+    )
+    words = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
+    has_gates = place_of(kind.asked) == place_of(launcher.gate_resources)
+    resubmits = asked.resubmits if has_gates else ()
+    own = asked.model_copy(update={"gpus": gpus, "resubmits": resubmits}).line()
+    told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
     last = told.splitlines()[-1:] or [""]
     return list(NodeFindings.from_json(last[0], "answer of the doctor on a node").findings)
 
@@ -104,6 +140,9 @@ def look(asked: NodeVisit) -> Iterator[Finding]:
         yield imports(env, python, 0 if os.environ.get(VARIABLE) == "cpu" else asked.gpus)
     if asked.gpus:
         yield gpus()
+        yield from sound_gpus(asked.gpus)
+    if asked.resubmits:
+        yield resubmission(asked)
 
 
 def shared(token: Path) -> Finding:
@@ -133,11 +172,60 @@ def gpus() -> Finding:
     return Finding("gpus", "warn", told, "it does not calculate in FP8", cure)
 
 
+def sound_gpus(number: int) -> Iterator[Finding]:
+    """What jobs look at themselves before they load a model: driver, compiler, kernels, sums."""
+    if not has_gpu_build():
+        return
+    answer = look_at_gpus(own_name(), NodeQuestion(gpus=number), LOOK_LIMIT_S)
+    for fault in answer.set_up_faults:
+        why = "every job on a node like this ends at once (78), and no node is blamed"
+        yield Finding("gpus", "bad", fault.text, why, SET_UP_CURES[fault.kind])
+    for fault in answer.node_faults:
+        why = "jobs leave such a node, and take another"
+        cure = "tell the admins; options.exclude keeps jobs away from it at once"
+        yield Finding("gpus", "warn", fault.text, why, cure)
+    if not answer.faults:
+        together = ", and they add up a number together" if number > 1 else ""
+        what = f"{answer.told}; a kernel of Triton is compiled and runs{together}"
+        yield Finding("gpus", "good", what, "models can be loaded")
+
+
+def resubmission(asked: NodeVisit) -> Finding:
+    """Whether SLURM takes from this node what gates submit from here: more rounds, later nodes."""
+    refused = SlurmBackend().preflight([job_from_here(one, asked) for one in asked.resubmits])
+    if not refused:
+        what = f"`{TEST_ONLY}` takes jobs from here"
+        return Finding("jobs", "good", what, "gates submit what follows by themselves")
+    what = f"`{TEST_ONLY}` does not take jobs from here: {'; '.join(refused)}"
+    why = "gates run on compute nodes: they cannot submit another round, or nodes that come later"
+    cure = (
+        "ask the admins to let compute nodes submit (AllocNodes of the partition; SLURM's commands "
+        "and munge there); until then give the same line again whenever a round has ended"
+    )
+    return Finding("jobs", "warn", what, why, cure)
+
+
+def job_from_here(resources: Resources, asked: NodeVisit) -> Job:
+    """A job as a gate would submit it."""
+    return Job(
+        name="doctor-round",
+        module="hala_hpc.worker",
+        words=(asked.work,),
+        python=sys.executable,
+        resources=resources,
+        folder=Path(asked.work),
+    )
+
+
+def own_name() -> str:
+    """SLURM's name of this node."""
+    return os.environ.get("SLURMD_NODENAME", socket.gethostname())
+
+
 def main() -> None:
     """Print what is found on this node, its name before each line."""
-    host = os.environ.get("SLURMD_NODENAME", socket.gethostname())
     found = look(NodeVisit.from_json(sys.argv[1], "argument of the doctor on a node"))
-    named = tuple(replace(one, what=f"on {host}: {one.what}") for one in found)
+    named = tuple(replace(one, what=f"on {own_name()}: {one.what}") for one in found)
     print(NodeFindings(findings=named).line())
 
 

@@ -2,9 +2,15 @@
 
 import contextlib
 import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from hala_hpc.jobs.gpu_set_up import Driver, Version, support_fault
+from hala_hpc.jobs.node_faults import FaultKind
 
 #: Rows and columns of the small product, and numbers that are added up for each of its places.
 SIDE, DEPTH = 1024, 256
@@ -41,11 +47,49 @@ class Gpus:
 
     collectives = "nccl"
 
+    def device(self, number: int) -> str:
+        """A GPU in the words of torch."""
+        return f"cuda:{number}"
+
     def count(self) -> int:
         """GPUs that this process can see."""
         import torch
 
         return int(torch.cuda.device_count())
+
+    def build(self) -> Version | None:
+        """The CUDA that torch was built with; None where it was built for something else."""
+        import torch
+
+        major, _, rest = (torch.version.cuda or "").partition(".")
+        return (int(major), int(rest.partition(".")[0])) if major else None
+
+    def driver(self) -> Driver | None:
+        """The driver of this machine; None where it does not tell."""
+        return driver()
+
+    def support_fault(self, number: int) -> str:
+        """Why torch has no code for a GPU; "" when it has."""
+        import torch
+
+        if self.build() is None:
+            return ""
+        capability = torch.cuda.get_device_capability(number)
+        return support_fault(capability, torch.cuda.get_arch_list())
+
+    def start_fault(self, number: int) -> str:
+        """Why CUDA does not start on a GPU; "" when it does."""
+        import torch
+
+        try:
+            torch.zeros(1, device=self.device(number)).cpu()
+        except RuntimeError as error:
+            return first_line(error)
+        return ""
+
+    def kernel_fault(self, number: int) -> tuple[FaultKind, str] | None:
+        """Why a kernel of Triton does not run on a GPU, or runs wrongly; None when it is right."""
+        return kernel_fault(self.device(number))
 
     def card(self, number: int) -> Card:
         """One GPU, with its memory as it is now."""
@@ -63,12 +107,12 @@ class Gpus:
 
     def product_fault(self, number: int) -> str:
         """What is wrong with a product that a GPU calculates; "" when nothing is."""
-        return product_fault(f"cuda:{number}")
+        return product_fault(self.device(number))
 
     def sum_over_ranks(self, rank: int) -> int:
         """The sum of `rank + 1` over all ranks, each on a GPU of its own."""
         number = int(os.environ.get("LOCAL_RANK", "0")) % self.count()
-        return sum_over_ranks(rank, f"cuda:{number}")
+        return sum_over_ranks(rank, self.device(number))
 
 
 def product_fault(device: str) -> str:
@@ -87,11 +131,51 @@ def product_fault(device: str) -> str:
         try:
             found = (left.to(device, dtype) @ right.to(device, dtype)).float().cpu()
         except RuntimeError as error:
-            return f"it does not calculate: {str(error).splitlines()[0]}"
+            return f"it does not calculate: {first_line(error)}"
         wrong = int((found != right_answer).sum())
         if wrong:
             return f"{wrong} of {SIDE * SIDE} places of a product in {dtype} are wrong"
     return ""
+
+
+def kernel_fault(device: str) -> tuple[FaultKind, str] | None:
+    """Compile and run a kernel of Triton, its cache in a folder that is removed.
+
+    Triton compiles C for Python and assembler for the GPU, and loads both: what can be in its way
+    is an error of the operating system or of a program that it starts as well as one of its own.
+    """
+    import torch
+
+    with tempfile.TemporaryDirectory(prefix="hala-kernel-") as folder:
+        before = os.environ.get("TRITON_CACHE_DIR")
+        # The home, which is Triton's own choice, may be shared by thousands of jobs.
+        os.environ["TRITON_CACHE_DIR"] = folder
+        try:
+            from triton import TritonError
+
+            from hala_hpc.jobs.triton_kernel import doubled
+
+            numbers = torch.arange(1000, device=device, dtype=torch.int32)
+            try:
+                found = doubled(numbers).cpu()
+            except (
+                TritonError, RuntimeError, AssertionError, OSError, subprocess.SubprocessError,
+            ) as error:  # fmt: skip
+                kind = type(error).__name__
+                return FaultKind.KERNEL, f"Triton's kernels do not run: {kind}: {first_line(error)}"
+        finally:
+            if before is None:
+                del os.environ["TRITON_CACHE_DIR"]
+            else:
+                os.environ["TRITON_CACHE_DIR"] = before
+    if not torch.equal(found, 2 * torch.arange(1000, dtype=torch.int32)):
+        return FaultKind.WRONG_RESULT, f"{device}: a kernel of Triton gives wrong numbers"
+    return None
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without the lines of advice that follow."""
+    return next(iter(str(error).splitlines()), "")
 
 
 def sum_over_ranks(rank: int, device: str) -> int:
@@ -110,20 +194,47 @@ def driver_cards(nvml: Any = None) -> list[DriverCard]:
     `nvml`: the driver's library, by default that of this machine. None are shown where there is no
     driver, or where the environment is one for machines without GPUs.
     """
-    nvml = nvml or find_nvml()
-    if nvml is None:
-        return []
+    with driver_library(nvml) as library:
+        if library is None:
+            return []
+        found = [driver_card(library, number) for number in range(library.nvmlDeviceGetCount())]
+        return [card for card in found if card]
+    return []
+
+
+def driver(nvml: Any = None) -> Driver | None:
+    """The driver of this machine, and what CUDA it runs; None where there is none to be asked."""
+    with driver_library(nvml) as library:
+        if library is None:
+            return None
+        # As the library of CUDA says, which a package for forward compatibility may have replaced.
+        cuda = library.nvmlSystemGetCudaDriverVersion_v2()
+        release = library.nvmlSystemGetDriverVersion()
+        return Driver(release=release, cuda=(cuda // 1000, cuda % 1000 // 10))
+    return None
+
+
+@contextlib.contextmanager
+def driver_library(nvml: Any) -> Iterator[Any]:
+    """The driver's library while it is open, or None where there is none.
+
+    An error of it ends the block.
+    """
+    library = nvml or find_nvml()
+    if library is None:
+        yield None
+        return
     try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return []
+        library.nvmlInit()
+    except library.NVMLError:
+        yield None
+        return
     try:
-        found = [driver_card(nvml, number) for number in range(nvml.nvmlDeviceGetCount())]
-    except nvml.NVMLError:
-        return []
+        yield library
+    except library.NVMLError:
+        pass
     finally:
-        nvml.nvmlShutdown()
-    return [card for card in found if card]
+        library.nvmlShutdown()
 
 
 def find_nvml() -> Any:

@@ -15,6 +15,7 @@ from hala_hpc.core.builds import VARIABLE, own_build
 from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, BadNode, Retry, UserError
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
+from hala_hpc.jobs.node_faults import FaultKind, NodeAnswer, NodeFault, telling
 
 logger = logging.getLogger(__name__)
 
@@ -39,27 +40,20 @@ class NodeQuestion(Record):
 
     gpus: int
     """Of the job on this node."""
-    ranks_per_node: int
-    free_share: float
+    ranks_per_node: int = 1
+    free_share: float = LEAST_FREE_SHARE
     """Share of a GPU's memory that must be free."""
+    compiles: bool = True
+    """Whether the job compiles kernels, as vLLM and trainings do."""
 
 
-class NodeAnswer(Record):
-    """What the child found."""
-
-    bad_nodes: tuple[str, ...] = ()
-    faults: tuple[str, ...] = ()
-    """Lines for people; without bad nodes, what no other node would mend."""
-    told: str = ""
-    """A line when all is well."""
-
-
-def check_node(resources: Resources, work: Path) -> None:
+def check_node(resources: Resources, work: Path, compiles: bool = True) -> None:
     """Look at this node's disks and GPUs; logs a line when all is well.
 
-    Only where a scheduler chose the node. Raises BadNode that names node and GPU, UserError where
-    the work folder is full (73) or torch is built for CPUs and nobody says that these are meant
-    (78), and Retry where the ranks cannot talk to each other.
+    `compiles`: whether the job compiles kernels, and needs a compiler. Only where a scheduler chose
+    the node. Raises BadNode that names node and GPU, UserError where no other node would do (78 for
+    a set-up that is not fit for GPUs, or a torch for CPUs that nobody says is meant; 73 for a work
+    folder that is full), and Retry where the ranks cannot talk to each other.
     """
     node = os.environ.get("HALA_NODE", "")
     if not node:
@@ -70,12 +64,22 @@ def check_node(resources: Resources, work: Path) -> None:
         return
     if not resources.check_gpus:
         return
-    answer = look(node, resources)
-    if answer.bad_nodes:
-        raise BadNode("; ".join(answer.faults), nodes=answer.bad_nodes)
-    if answer.faults:
-        raise Retry("; ".join(answer.faults))
+    asked = NodeQuestion(
+        gpus=resources.gpus_per_node, ranks_per_node=resources.ranks_per_node, compiles=compiles
+    )
+    answer = look(node, asked)
+    require_sound(answer)
     logger.info("node %s: %s", node, answer.told)
+
+
+def require_sound(answer: NodeAnswer) -> None:
+    """Raise what the faults of an answer call for; the set-up first, as it would end all nodes."""
+    if faults := answer.set_up_faults:
+        raise UserError([telling(fault) for fault in faults], CONFIG)
+    if faults := answer.node_faults:
+        raise BadNode("; ".join(fault.told for fault in faults), nodes=answer.bad_nodes)
+    if faults := answer.faults:
+        raise Retry("; ".join(fault.told for fault in faults))
 
 
 def require_room(node: str, work: Path) -> None:
@@ -117,33 +121,30 @@ def require_cpus_are_meant() -> None:
     )
 
 
-def look(node: str, resources: Resources) -> NodeAnswer:
-    """What the child finds."""
-    asked = NodeQuestion(
-        gpus=resources.gpus_per_node,
-        ranks_per_node=resources.ranks_per_node,
-        free_share=LEAST_FREE_SHARE,
-    )
+def look(node: str, asked: NodeQuestion, limit_s: float = LOOK_LIMIT_S) -> NodeAnswer:
+    """What the child finds on this node; a child that hangs or breaks is a fault of the node."""
     child = subprocess.Popen(
         [sys.executable, "-m", PROBE, asked.line()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, "HALA_NODE": node},
     )
     try:
-        said, _ = child.communicate(timeout=LOOK_LIMIT_S)
+        said, _ = child.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         # A process that hangs in a driver may outlive even this, so that it is not waited for.
         child.kill()
-        raise BadNode(
-            f"node {node}: the look at its GPUs did not end in {LOOK_LIMIT_S} s", nodes=(node,)
-        ) from None
+        return without_answer(node, f"the look at its GPUs did not end in {limit_s:.0f} s")
     answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
     if answers:
         return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_health_probe")
     end = " | ".join(said.splitlines()[-SHOWN_LINES:])
-    raise BadNode(
-        f"node {node}: the look at its GPUs ended with code {child.returncode}: {end}",
-        nodes=(node,),
-    )
+    return without_answer(node, f"the look at its GPUs ended with code {child.returncode}: {end}")
+
+
+def without_answer(node: str, text: str) -> NodeAnswer:
+    """What is said of a node where the child has no answer."""
+    fault = NodeFault(kind=FaultKind.NO_ANSWER, node=node, text=text)
+    return NodeAnswer(nodes=(node,), faults=(fault,))

@@ -1,4 +1,5 @@
-"""Looks at the GPUs of this rank, and lets all ranks meet: run by `node_health` as a child.
+"""Looks at the GPUs of this rank and at what they need, and lets all ranks meet: run by
+`node_health` as a child.
 
 `python -m hala_hpc.jobs.node_health_probe <JSON>`. Its last line is the answer, as JSON.
 """
@@ -12,8 +13,11 @@ from typing import Any, NoReturn
 
 from hala_hpc.core.ports import NEIGHBOURS
 from hala_hpc.core.record import Record
+from hala_hpc.jobs.all_reduce import all_reduce_fault
 from hala_hpc.jobs.gpu_cards import Card, Gpus
-from hala_hpc.jobs.node_health import ANSWER, NodeAnswer, NodeQuestion
+from hala_hpc.jobs.gpu_set_up import compiler_fault, driver_fault
+from hala_hpc.jobs.node_faults import FaultKind, NodeAnswer, NodeFault
+from hala_hpc.jobs.node_health import ANSWER, NodeQuestion
 
 #: Memory of a process that has just ended is free after a moment, in seconds.
 FREE_WAIT_S = 20.0
@@ -27,28 +31,71 @@ class RankFaults(Record):
     """What one rank tells the others."""
 
     node: str
-    faults: tuple[str, ...] = ()
+    faults: tuple[NodeFault, ...] = ()
 
 
-def card_faults(gpus: Gpus, asked: NodeQuestion, local_rank: int) -> list[str]:
-    """What is wrong with the GPUs of this rank; a line each.
+def rank_faults(gpus: Gpus, asked: NodeQuestion, local_rank: int) -> list[NodeFault]:
+    """What is wrong with the set-up of this node and with the GPUs of this rank.
 
-    Every rank of a node sees all of the job's GPUs there, and looks at its part of them.
+    Every rank of a node sees all of the job's GPUs there, and looks at its part of them; the first
+    looks at what is the node's.
     """
+    if text := driver_fault(gpus.driver(), gpus.build()):
+        # CUDA would start on no GPU, and not say why.
+        return [here(FaultKind.OLD_DRIVER, text)]
     found = gpus.count()
     if found < asked.gpus:
-        return [f"{found} GPUs can be seen, but {asked.gpus} were asked for"]
+        text = f"{found} GPUs can be seen, but {asked.gpus} were asked for"
+        return [here(FaultKind.MISSING_GPU, text)]
+    own = own_gpus(asked, local_rank)
+    faults = card_faults(gpus, own, asked.free_share)
+    if asked.compiles and local_rank % asked.ranks_per_node == 0:
+        faults += compile_faults(gpus, own[0], has_kernels=not faults)
+    if not faults and len(own) > 1:
+        text = all_reduce_fault(gpus.collectives, [gpus.device(number) for number in own])
+        faults += [here(FaultKind.ALL_REDUCE, text)] if text else []
+    return faults
+
+
+def own_gpus(asked: NodeQuestion, local_rank: int) -> list[int]:
+    """Numbers of the GPUs that a rank looks at."""
     own = range(local_rank % asked.ranks_per_node, asked.gpus, asked.ranks_per_node)
     # Where more ranks than GPUs are asked for, they share them.
-    own_or_shared = list(own) or [local_rank % asked.gpus]
-    cards = [gpus.card(number) for number in own_or_shared]
+    return list(own) or [local_rank % asked.gpus]
+
+
+def here(kind: FaultKind, text: str) -> NodeFault:
+    """A fault of this node."""
+    return NodeFault(kind=kind, node=own_node(), text=text)
+
+
+def card_faults(gpus: Gpus, own: Sequence[int], free_share: float) -> list[NodeFault]:
+    """What is wrong with some GPUs: the first fault of each."""
     errors = {card.uuid: card.uncorrected_errors for card in gpus.driver_cards()}
     faults = []
-    for card in cards:
-        fault = memory_fault(gpus, card, asked.free_share)
-        fault = fault or error_fault(errors.get(card.uuid)) or gpus.product_fault(card.number)
-        faults += [f"GPU {card.number} ({card.name}, {card.uuid}): {fault}"] if fault else []
+    for number in own:
+        if text := gpus.start_fault(number):
+            faults.append(here(FaultKind.DEAD_GPU, f"GPU {number}: CUDA does not start: {text}"))
+            continue
+        card = gpus.card(number)
+        for kind, text in (
+            (FaultKind.UNSUPPORTED_GPU, gpus.support_fault(number)),
+            (FaultKind.HELD_MEMORY, memory_fault(gpus, card, free_share)),
+            (FaultKind.MEMORY_ERRORS, error_fault(errors.get(card.uuid))),
+            (FaultKind.WRONG_RESULT, gpus.product_fault(number)),
+        ):
+            if text:
+                faults.append(here(kind, f"GPU {number} ({card.name}, {card.uuid}): {text}"))
+                break
     return faults
+
+
+def compile_faults(gpus: Gpus, number: int, has_kernels: bool) -> list[NodeFault]:
+    """Why nothing can be compiled for GPUs here; `has_kernels`: try a kernel on a GPU, too."""
+    if fault := compiler_fault():
+        return [here(*fault)]
+    fault = gpus.kernel_fault(number) if has_kernels else None
+    return [here(*fault)] if fault else []
 
 
 def memory_fault(gpus: Gpus, card: Card, free_share: float) -> str:
@@ -70,8 +117,8 @@ def error_fault(errors: int | None) -> str:
     return f"{errors} uncorrected memory errors (ECC) since its driver was loaded" if errors else ""
 
 
-def meet(faults: Sequence[str], gpus: Gpus, rank: int, world: int) -> NodeAnswer:
-    """The faults of all ranks, each with its node, and whether they can add up a number.
+def meet(faults: Sequence[NodeFault], gpus: Gpus, rank: int, world: int) -> NodeAnswer:
+    """The faults of all ranks, and whether they can add up a number.
 
     A rank that never comes is named by its number alone: nobody knows its node.
     """
@@ -85,17 +132,23 @@ def meet(faults: Sequence[str], gpus: Gpus, rank: int, world: int) -> NodeAnswer
         ranks = [f"rank-{number}" for number in range(world)]
         told = [RankFaults.from_json(store.get(name), name) for name in ranks]
     except (distributed.DistError, RuntimeError) as error:
-        return NodeAnswer(faults=(f"the ranks do not find each other: {error}",))
+        return apart(f"the ranks do not find each other: {error}")
     answer = answer_of(told)
     if not answer.faults:
         wrong = sum_fault(distributed.PrefixStore("sum", store), gpus, rank, world)
-        nodes = ", ".join(dict.fromkeys(one.node for one in told))
-        answer = NodeAnswer(faults=(f"{wrong} (nodes {nodes})",) if wrong else ())
+        if wrong:
+            answer = apart(f"{wrong} (nodes {', '.join(answer.nodes)})")
     # Rank 0 holds the store: it is the last to leave.
     store.set(f"left-{rank}", "1")
     if rank == 0:
         store.wait([f"left-{number}" for number in range(world)], limit)
     return answer
+
+
+def apart(text: str) -> NodeAnswer:
+    """The answer where the ranks fail together, and no node is to blame."""
+    fault = NodeFault(kind=FaultKind.MEETING, text=text)
+    return NodeAnswer(nodes=(own_node(),), faults=(fault,))
 
 
 def sum_fault(store: Any, gpus: Gpus, rank: int, world: int) -> str:
@@ -117,8 +170,8 @@ def sum_fault(store: Any, gpus: Gpus, rank: int, world: int) -> str:
 def answer_of(told: Sequence[RankFaults]) -> NodeAnswer:
     """What each rank says, as one answer."""
     return NodeAnswer(
-        bad_nodes=tuple(dict.fromkeys(one.node for one in told if one.faults)),
-        faults=tuple(f"node {one.node}: {fault}" for one in told for fault in one.faults),
+        nodes=tuple(dict.fromkeys(one.node for one in told)),
+        faults=tuple(dict.fromkeys(fault for one in told for fault in one.faults)),
     )
 
 
@@ -131,18 +184,33 @@ def main(asked: NodeQuestion, gpus: Gpus) -> NodeAnswer:
     """The answer of this rank about some GPUs."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-    more = ""
-    try:
-        faults = card_faults(gpus, asked, local_rank)
-        if (seen := gpus.count()) > asked.gpus:
-            more = f"; {seen} can be seen"
-        alone = RankFaults(node=own_node(), faults=tuple(faults))
-        answer = meet(faults, gpus, rank, world) if world > 1 else answer_of([alone])
-    except ImportError as error:
-        # Another node has the same environment: nothing is won by going there.
-        answer = NodeAnswer(faults=(f"the environment is broken: {error}",))
+    if text := import_fault():
+        return answer_of([RankFaults(node=own_node(), faults=(here(FaultKind.ENVIRONMENT, text),))])
+    faults = rank_faults(gpus, asked, local_rank)
+    alone = RankFaults(node=own_node(), faults=tuple(faults))
+    answer = meet(faults, gpus, rank, world) if world > 1 else answer_of([alone])
+    if answer.faults:
+        return answer
+    more = f"; {seen} can be seen" if (seen := gpus.count()) > asked.gpus else ""
     told = f"{asked.gpus} GPUs are free, without errors, and calculate{more}"
     return answer.model_copy(update={"told": told})
+
+
+def import_fault() -> str:
+    """Why torch cannot be imported; "" when it can.
+
+    A file that cannot be read is none of it: its disk may be this node's alone.
+    """
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        return f"the environment is broken: {error}"
+    except OSError as error:
+        # So says the loader of libraries of one that is missing; a disk names its error.
+        if error.errno is not None:
+            raise
+        return f"the environment is broken: {error}"
+    return ""
 
 
 def answer_and_leave(gpus: Gpus) -> NoReturn:

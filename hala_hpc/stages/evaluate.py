@@ -1,7 +1,7 @@
 """evaluate: score models side by side, on benchmarks and on translation of held-out pairs."""
 
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from hala_hpc.engines.models.files import require_model
 if TYPE_CHECKING:
     from hala_hpc.engines.evaluation.score_files import ModelScores
     from hala_hpc.engines.generation.batch import AnswerCount
+    from hala_hpc.engines.models.compile_cache import CompileCache
 
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
@@ -114,16 +115,28 @@ class Evaluate(Stage[Settings]):
 
         prepare_environment()
         told = AnswerCount(out)
-        for unit in units:
-            if out.stop:
-                return
-            kind, label = self.parts()[unit]
-            if kind == BENCHMARKS:
-                found = self.benchmark(label)
-            else:
-                found = self.translate(label, unit, out, told)
-            found.write(out.folder(unit) / score_name(unit))
-            out.commit(unit)
+        compiled: CompileCache | None = None
+        with ExitStack() as stack:
+            for unit in units:
+                if out.stop:
+                    return
+                kind, label = self.parts()[unit]
+                if kind == BENCHMARKS:
+                    # One for all benchmarks of this process, whose compilers know it from then on.
+                    compiled = compiled or stack.enter_context(self.compile_cache(out))
+                    found = self.benchmark(label)
+                    compiled.publish()
+                else:
+                    found = self.translate(label, unit, out, told)
+                found.write(out.folder(unit) / score_name(unit))
+                out.commit(unit)
+
+    def compile_cache(self, out: Out) -> "CompileCache":
+        """Where Triton and torch keep what they compile for the benchmarks of this process."""
+        from hala_hpc.engines.models.compile_cache import CompileCache, seed_file, torch_facts
+
+        models = [Path(self.inputs.path(model)) for model in self.settings.models.values()]
+        return CompileCache(seed_file(out.cache, torch_facts("benchmarks", models)))
 
     def benchmark(self, label: str) -> "ModelScores":
         """Scores of a model in all tasks."""

@@ -1,8 +1,13 @@
 """Every mistake gets one clear error with the word, the value and the cure; nothing is written."""
 
+import shlex
 from pathlib import Path
 
 from command_line import Ended, launch, launch_without_root_rights, recipe
+from every_door import give
+
+from hala_hpc import __version__
+from hala_hpc.core.printable import command as command_to_type
 
 PREPARE = '[corpus]\nstage = "prepare"\ndata = "{data}"\n'
 GOOD_ROW = '{"instruction": "Say hello.", "input": "", "output": "Hello."}\n'
@@ -53,6 +58,26 @@ def test_a_recipe_file_that_is_not_there_is_named(work: Path) -> None:
 def test_a_recipe_that_is_no_toml_is_named_with_its_line(tmp_path: Path, work: Path) -> None:
     ended = launch("stage=all", recipe(tmp_path, "[a\nb"), f"work={work}")
     refused(ended, 78, "recipe.toml is not valid TOML", "line 1", work=work)
+
+
+def test_every_command_tells_its_version() -> None:
+    doors = ["launch", "doctor", "status", "logs", "cancel", "retry", "verify", "__main__"]
+    told = set(give([[door, "--version"] for door in doors]))
+    assert told == {Ended(0, f"hala_hpc {__version__}\n", "")}
+
+
+def test_a_variable_that_only_a_shell_would_expand_is_refused(tmp_path: Path, work: Path) -> None:
+    launcher = tmp_path / "site.toml"
+    launcher.write_text('backend = "local"\n[environment]\nHF_HOME = "$HOME/secret"\n')
+    ended = launch("stage=all", "recipe=demo", f"launcher={launcher}", f"work={work}")
+    cure = 'setup = ["export HF_HOME=..."]'
+    refused(ended, 78, "environment.HF_HOME holds a `$`", cure, work=work)
+    assert "secret" not in ended.err
+
+
+def test_what_a_command_tells_to_type_is_read_back_by_a_shell() -> None:
+    told = command_to_type("status", "work=/runs/my work; ls")
+    assert shlex.split(told) == ["python", "-m", "hala_hpc.status", "work=/runs/my work; ls"]
 
 
 def test_an_unknown_launcher_is_named_with_the_closest_one(work: Path) -> None:

@@ -16,7 +16,9 @@ from checkout import STANDIN
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.ports import free_port
-from hala_hpc.jobs.gpu_cards import driver_cards, product_fault
+from hala_hpc.jobs.gpu_cards import driver, driver_cards, kernel_fault, product_fault
+from hala_hpc.jobs.gpu_set_up import Driver
+from hala_hpc.jobs.node_faults import FaultKind
 from hala_hpc.jobs.node_health import has_gpu_build
 
 #: Prints what the look at a node says, or raises.
@@ -31,7 +33,7 @@ gpus, ranks, work = sys.argv[1:]
 check = "UNCHECKED" not in os.environ
 try:
     asked = Resources(gpus_per_node=int(gpus), ranks_per_node=int(ranks), check_gpus=check)
-    check_node(asked, Path(work))
+    check_node(asked, Path(work), compiles="UNCOMPILED" not in os.environ)
 except BadNode as error:
     print("bad", ",".join(error.nodes), error)
 except UserError as error:
@@ -99,6 +101,37 @@ def test_fewer_gpus_than_were_asked_for_make_a_bad_node(tmp_path: Path) -> None:
     assert told == "bad node7 node node7: 2 GPUs can be seen, but 4 were asked for"
 
 
+def test_a_gpu_on_which_cuda_does_not_start_makes_a_bad_node(tmp_path: Path) -> None:
+    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_DEAD="1"))
+    assert told == ("bad node7 node node7: GPU 0: CUDA does not start: CUDA error: made up")
+
+
+def test_a_driver_that_is_too_old_blames_the_set_up_and_no_node(tmp_path: Path) -> None:
+    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_CUDA="12.4"))
+    assert told == (
+        "mistake 78 node node7: the driver 550.54.15 is for CUDA 12.4, too old for this torch, "
+        "which was built with CUDA 13.0 and needs R580 or newer. Other nodes with the same set-up "
+        "end alike: ask the admins for a newer driver (a module of CUDA is no driver), or name "
+        "nodes that have one: options.partition, options.constraint; if this node alone is so, "
+        "exclude it with options.exclude"
+    )
+
+
+def test_gpus_that_torch_was_not_built_for_blame_the_set_up(tmp_path: Path) -> None:
+    told = said(start(tmp_path, "fake_gpus=", gpus=1, HALA_FAKE_ARCHS="sm_80,sm_100"))
+    assert told.startswith("mistake 78 node node7: GPU 0 (Fake, GPU-fake-0): torch was built for")
+
+
+@pytest.mark.slow
+def test_a_node_without_a_compiler_blames_the_set_up_where_kernels_are_compiled(
+    tmp_path: Path,
+) -> None:
+    told = said(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler"))
+    assert told.startswith("mistake 78 node node7: the C compiler /no/compiler does not work")
+    told = said(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler", UNCOMPILED="1"))
+    assert told == "node node7: 1 GPUs are free, without errors, and calculate; 2 can be seen"
+
+
 @pytest.mark.slow
 def test_memory_that_somebody_holds_is_told_with_who(tmp_path: Path) -> None:
     holder = str(os.getpid())
@@ -126,6 +159,12 @@ class FakeNvml:
 
     def nvmlShutdown(self) -> None:  # noqa: N802
         self.sessions -= 1
+
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:  # noqa: N802
+        return 12_040
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        return "550.54.15"
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
         return 3
@@ -179,9 +218,30 @@ def test_the_drivers_answers_are_read() -> None:
     assert (last.uuid, last.uncorrected_errors, last.processes) == ("GPU-2", None, ())
 
 
+def test_the_driver_tells_its_release_and_its_cuda() -> None:
+    nvml = FakeNvml()
+    assert driver(nvml) == Driver(release="550.54.15", cuda=(12, 4))
+    assert nvml.sessions == 0
+
+
 @pytest.mark.skipif(Path("/dev/nvidiactl").exists(), reason="this machine has a driver")
 def test_a_machine_without_a_driver_shows_no_gpus() -> None:
     assert driver_cards() == []
+    assert driver() is None
+
+
+@pytest.mark.slow
+def test_a_kernel_of_triton_is_run_and_its_numbers_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # By the processor, as Triton can where it is told to.
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert kernel_fault("cpu") is None
+    monkeypatch.setattr("hala_hpc.jobs.triton_kernel.doubled", lambda numbers: 3 * numbers)
+    assert kernel_fault("cpu") == (
+        FaultKind.WRONG_RESULT,
+        "cpu: a kernel of Triton gives wrong numbers",
+    )
 
 
 @pytest.mark.slow
@@ -240,13 +300,21 @@ def test_a_full_disk_of_the_node_or_of_the_run_is_told(tmp_path: Path, full_disk
     assert told.startswith(f"mistake 73 {full_disk} has 0.06 GB left on its disk: make room")
 
 
-def test_a_look_that_breaks_blames_the_node_but_not_for_the_environment(tmp_path: Path) -> None:
+def test_a_torch_that_cannot_be_imported_blames_the_set_up_and_a_crash_the_node(
+    tmp_path: Path,
+) -> None:
     broken = tmp_path / "torch"
     broken.mkdir()
     paths = f"{STANDIN}{os.pathsep}{tmp_path}"
     (broken / "__init__.py").write_text("raise ImportError('libcudart.so.12')")
     told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
-    assert told == "again the environment is broken: libcudart.so.12"
+    assert told.startswith("mistake 78 node node7: the environment is broken: libcudart.so.12. ")
+    (broken / "__init__.py").write_text("import ctypes; ctypes.CDLL('libcudart.so.12')")
+    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert told.startswith("mistake 78 node node7: the environment is broken: libcudart.so.12: ")
+    (broken / "__init__.py").write_text("raise OSError(5, 'Input/output error')")
+    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert told.startswith("bad node7 node node7: the look at its GPUs ended with code 1")
     (broken / "__init__.py").write_text("import os; os.abort()")
     told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
     assert told.startswith("bad node7 node node7: the look at its GPUs ended with code -6")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -146,3 +147,33 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=fault):
             evaluate(**{"models": {"m": "@m"}, "tasks": ["t"], **given}).preflight()
+
+
+def test_benchmarks_of_a_process_share_one_private_place_for_compiled_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = []
+
+    def compile_and_score(_model: str, label: str, _run: object) -> ModelScores:
+        # Stands for lm-eval, whose models may compile kernels.
+        place = Path(os.environ["TRITON_CACHE_DIR"])
+        place.mkdir(exist_ok=True)
+        places.append(str(place))
+        (place / f"{label}.cubin").touch()
+        return ModelScores(
+            label=label,
+            scores={"sums/acc": 0.5},
+            samples={"sums": 4},
+            signatures={"sums": "made up"},
+        )
+
+    monkeypatch.setattr("hala_hpc.engines.evaluation.lm_eval.run_benchmarks", compile_and_score)
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    model = empty_model(tmp_path / "model")
+    stage = evaluate(models={"one": str(model), "two": str(model)}, tasks=["sums"])
+    out = PlainOut(tmp_path, stage)
+    stage.run(range(stage.plan()), out)
+    assert len(set(places)) == 1
+    assert not Path(places[0]).exists()
+    assert "TRITON_CACHE_DIR" not in os.environ
+    assert len(list(out.cache.iterdir())) == 1, "the first left a seed"

@@ -1,6 +1,7 @@
 """sft: what is learnt of a row, and what a training refuses, counts and leaves."""
 
 import json
+import os
 import shutil
 from functools import cache
 from importlib import import_module
@@ -274,3 +275,34 @@ def test_zero_3_gathers_the_weights_of_conversations_in_bfloat16(folder: Path) -
     # Two steps of sixteen rows are not all of forty.
     assert (found["rows_out"], found["rejected"]) == (32, {"not_reached": 8})
     assert tensor_headers(base / "output" / "0") == tensor_headers(folder / "bfloat16")
+
+
+@pytest.mark.slow
+def test_what_is_compiled_for_a_training_is_there_for_the_next(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hala_hpc.engines.training.callbacks import TrainingWatch
+
+    begin, found = TrainingWatch.on_train_begin, []
+
+    def begin_and_compile(watch: TrainingWatch, *words: Any, **named: Any) -> None:
+        # Stands for Triton, which compiles nothing for a processor.
+        kernel = Path(os.environ["TRITON_CACHE_DIR"]) / "kernel.cubin"
+        found.append(kernel.exists())
+        kernel.parent.mkdir(exist_ok=True)
+        kernel.touch()
+        begin(watch, *words, **named)
+
+    monkeypatch.setattr(TrainingWatch, "on_train_begin", begin_and_compile)
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/home/me/.triton")
+    words = {"model": str(folder / "model"), "tokens": str(folder / "pairs" / "tokens")}
+    for name in ("first", "second"):
+        base = tmp_path / name
+        base.mkdir()
+        # Both are nodes of one run.
+        (base / "cache").symlink_to(tmp_path / "cache")
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        run_plain("sft", {**QUICK, **words, "max_steps": 1, "zero_stage": 0}, base)
+    assert found == [False, True]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    assert os.environ["TRITON_CACHE_DIR"] == "/home/me/.triton"

@@ -7,10 +7,13 @@ from hala_hpc.jobs.gpu_cards import (
     Card,
     DriverCard,
     Gpus,
+    kernel_fault,
     process_words,
     product_fault,
     sum_over_ranks,
 )
+from hala_hpc.jobs.gpu_set_up import Driver, Version, support_fault
+from hala_hpc.jobs.node_faults import FaultKind
 
 MEMORY_BYTES = 80 * 2**30
 
@@ -19,10 +22,35 @@ class FakeGpus(Gpus):
     """As many as CUDA_VISIBLE_DEVICES names.
 
     Each of them is free unless HALA_FAKE_HELD_GB says so; the first has counted HALA_FAKE_ERRORS,
-    and the second is held by process HALA_FAKE_HOLDER.
+    and the second is held by process HALA_FAKE_HOLDER. Torch is built with CUDA 13.0 for GPUs of
+    HALA_FAKE_ARCHS, and the driver is for CUDA 13.0 unless HALA_FAKE_CUDA says so. With
+    HALA_FAKE_DEAD CUDA does not start on the first.
     """
 
     collectives = "gloo"
+
+    def device(self, number: int) -> str:
+        del number
+        return "cpu"
+
+    def build(self) -> Version | None:
+        return (13, 0)
+
+    def driver(self) -> Driver | None:
+        major, minor = os.environ.get("HALA_FAKE_CUDA", "13.0").split(".")
+        return Driver(release="550.54.15", cuda=(int(major), int(minor)))
+
+    def support_fault(self, number: int) -> str:
+        del number
+        return support_fault((9, 0), os.environ.get("HALA_FAKE_ARCHS", "sm_90").split(","))
+
+    def start_fault(self, number: int) -> str:
+        return "CUDA error: made up" if number == 0 and "HALA_FAKE_DEAD" in os.environ else ""
+
+    def kernel_fault(self, number: int) -> tuple[FaultKind, str] | None:
+        # So that Triton lets the processor do what a GPU would.
+        os.environ["TRITON_INTERPRET"] = "1"
+        return kernel_fault(self.device(number))
 
     def count(self) -> int:
         return len(os.environ["CUDA_VISIBLE_DEVICES"].split(","))
@@ -47,8 +75,13 @@ class FakeGpus(Gpus):
         return sum_over_ranks(rank, "cpu")
 
 
-def use_fake_gpus(bad_nodes: list[str]) -> None:
-    """Let the look at a node find these; on bad nodes the first of them has counted errors."""
+def use_fake_gpus(bad_nodes: list[str], cuda: str) -> None:
+    """Let the look at a node find these; on bad nodes the first of them has counted errors.
+
+    `cuda`: of the driver, "" for that of torch.
+    """
+    if cuda:
+        os.environ["HALA_FAKE_CUDA"] = cuda
     node_health.has_gpu_build = lambda: True
     node_health.PROBE = "fake_gpu_probe"
     if os.environ.get("HALA_NODE", "") in bad_nodes:

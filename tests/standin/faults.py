@@ -3,7 +3,8 @@
 `defect`: preparing a corpus divides by zero. `killed`: it kills its supervisor in the first round.
 `memory=1200`: it takes so many MiB first. `gpu_memory=8`: the stand-in does not start, with torch's
 words, with more rows at once than so many. `bad_nodes=node1+node2`: there are fake GPUs, and those
-of these nodes have errors; `fake_gpus=`: there are fake GPUs, all good.
+of these nodes have errors; `fake_gpus=`: there are fake GPUs, all good; `fake_gpus=12.4`: and a
+driver for this CUDA.
 
 `hold=FILE`: preparing a corpus waits until that file is there. `hold=FILE after=40`: instead, an
 engine of `job_engines.py` gives 40 answers and waits.
@@ -32,4 +33,4 @@ def meet_faults() -> None:
     if {"bad_nodes", "fake_gpus"} & words.keys():
         from fake_gpus import use_fake_gpus
 
-        use_fake_gpus(words.get("bad_nodes", "").split("+"))
+        use_fake_gpus(words.get("bad_nodes", "").split("+"), words.get("fake_gpus", ""))

@@ -43,6 +43,8 @@ OTHERS: dict[str, set[str]] = {
     "backends.local": {"SHELL"},
     "backends.slurm.srun_probe": {"SHELL", "NO_NODE", "message"},
     "doctor.environments": {"LOOK", "code"},
+    # C.
+    "jobs.gpu_set_up": {"PLAIN", "WITH_PYTHON"},
     # SQL.
     "engines.generation.answer_cache": {"__init__"},
     # Messages of SLURM.
@@ -52,10 +54,10 @@ OTHERS: dict[str, set[str]] = {
     # Messages of CUDA, torch, vLLM, NCCL and gloo.
     "core.out_of_memory": {"TORCH_WORDS", "OTHER_WORDS"},
     "engines.training.collectives": {"LOST"},
-    "jobs.failures.classify": {"NODE_PATTERNS"},
+    "jobs.failures.classify": {"NODE_PATTERNS", "SET_UP_PATTERNS"},
     # What pydantic says, and what Linux writes into /proc/cpuinfo.
     "core.recipe": {"describe"},
-    "engines.generation.vllm.startup": {"processor"},
+    "engines.models.compile_cache": {"processor"},
     # The head of a log, which is written and parsed in one file.
     "jobs.log_file": {"head_of"},
     # Data: vocabularies, templates of chats, tasks of lm-eval.

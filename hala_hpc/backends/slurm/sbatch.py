@@ -15,12 +15,15 @@ from hala_hpc.core.secret_values import named_secrets, secret_mistakes
 #: Flags of sbatch that a launcher may set through `options`; `_` stands for `-` there.
 PASSED_ON = (
     *("account", "acctg-freq", "begin", "bb", "bbf", "clusters", "comment", "constraint"),
-    *("container", "core-spec", "cpu-freq", "distribution", "exclude", "exclusive"),
-    *("extra-node-info", "gpu-freq", "gres", "gres-flags", "hint", "licenses", "mail-type"),
-    *("mail-user", "mem", "network", "nice", "nodelist", "oversubscribe", "partition"),
-    *("prefer", "priority", "profile", "qos", "reservation", "sockets-per-node", "switches"),
-    *("threads-per-core", "tmp", "wckey"),
+    *("container", "contiguous", "core-spec", "cpu-freq", "deadline", "distribution", "exclude"),
+    *("exclusive", "extra-node-info", "get-user-env", "gpu-freq", "gres", "gres-flags", "hint"),
+    *("licenses", "mail-type", "mail-user", "mem", "mem-bind", "network", "nice", "nodelist"),
+    *("ntasks-per-socket", "oversubscribe", "partition", "prefer", "priority", "profile"),
+    *("propagate", "qos", "reservation", "segment", "sockets-per-node", "switches"),
+    *("threads-per-core", "time-min", "tmp", "wckey"),
 )
+#: Of these the value is text for people: blanks may stand in it.
+FREE_TEXT = ("comment",)
 
 #: Words of our own among the options, each with the form of its value.
 OWN_WORDS = {
@@ -66,6 +69,7 @@ EXPORTED = (
 )
 #: No flag of a launcher needs blanks, quotes, backslashes, `%` or controls.
 SAFE_VALUE = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()-]*")
+SAFE_TEXT = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()# -]*")
 SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
 #: In a dry run ids are words in angle brackets.
@@ -124,7 +128,9 @@ def script_words(job: Job) -> list[str]:
     """Arguments of `slurm/job.sbatch`."""
     # srun takes neither the cores from sbatch nor, behind an allow-list, what `setup` loaded.
     cores = f"--cpus-per-task={job.resources.cpus_per_rank}"
-    srun = [cores, "--export=ALL", "--kill-on-bad-exit=1"]
+    # The last rank may write for minutes what the others have left to it: a site's WaitTime would
+    # end it then.
+    srun = [cores, "--export=ALL", "--kill-on-bad-exit=1", "--wait=0"]
     return [
         *(["--setup", "\n".join(job.setup)] if job.setup else []),
         *(["--tries", str(job.tries)] if job.tries > 1 else []),
@@ -203,7 +209,7 @@ def wrong_options(options: dict[str, str]) -> list[str]:
         elif flag not in PASSED_ON and word not in OWN_WORDS:
             near = closest(word, [*PASSED_ON, *OWN_WORDS], "options of SLURM here")
             wrong.append(f"options.{word} is unknown: {near}")
-        elif not SAFE_VALUE.fullmatch(value):
+        elif not (SAFE_TEXT if flag in FREE_TEXT else SAFE_VALUE).fullmatch(value):
             wrong.append(f"options.{word}={value!r} holds a blank, quote or other odd character")
         elif word in OWN_WORDS and value and not re.fullmatch(OWN_WORDS[word], value):
             wrong.append(f"options.{word}={value!r} must look like {OWN_WORDS[word]}")

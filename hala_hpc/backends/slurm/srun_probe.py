@@ -12,6 +12,8 @@ from hala_hpc.core.resources import Resources
 WHERE = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "reservation")
 #: Minutes and memory of a probe: importing vLLM from a cold file system takes both.
 PROBE_MIN, PROBE_MEM_GB, PROBE_CPUS = 10, 8, 2
+#: Memory for each GPU beside: a process that starts CUDA and NCCL on it.
+PROBE_GPU_MEM_GB = 4
 #: What srun says when it got no node.
 NO_NODE = "Unable to allocate resources"
 #: Sets the node up as a launcher says, then becomes the program.
@@ -35,14 +37,14 @@ def run_on_node(
 ) -> str:
     """What a program prints on a node that a job may get; waits at most `wait_s` for the node.
 
-    Raises NoNode with SLURM's message when there is no node in time, and Retry when the program
-    fails.
+    It gets the GPUs of `asked`, on one node, and otherwise little. Raises NoNode with SLURM's
+    message when there is no node in time, and Retry when the program fails.
     """
-    small = asked.model_copy(update={"gpus_per_node": min(1, asked.gpus_per_node), "nodes": 1})
+    mem_gb = PROBE_MEM_GB + PROBE_GPU_MEM_GB * asked.gpus_per_node
     wanted = {word: asked.options[word] for word in WHERE if asked.options.get(word)}
     # An empty `mem` among the options: the site refuses the flag.
-    memory = {} if "mem" in asked.options else {"mem": f"{min(PROBE_MEM_GB, asked.mem_gb)}G"}
-    flags = {**wanted, **memory, **gpu_flag(small), "export": ",".join(EXPORTED)}
+    memory = {} if "mem" in asked.options else {"mem": f"{min(mem_gb, asked.mem_gb)}G"}
+    flags = {**wanted, **memory, **gpu_flag(asked), "export": ",".join(EXPORTED)}
     command = [
         "srun",
         "--quiet",

@@ -10,6 +10,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import entries_of
 from hala_hpc.core.errors import NO_INPUT, RETRY, UserError
 from hala_hpc.core.job_records import FailureReport
+from hala_hpc.core.printable import command
 from hala_hpc.core.run import Run, RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
 from hala_hpc.jobs.job_files import job_files
@@ -52,7 +53,7 @@ def find_place(run: Run, words: dict[str, str]) -> Place | RunNode:
         whose = f" of node={words['node']}" if "node" in words else ""
         raise UserError(
             f"no worker{whose} has begun in {run.work}: there is no log yet; "
-            f"python -m hala_hpc.status work={run.work} tells why",
+            f"{command('status', f'work={run.work}')} tells why",
             NO_INPUT,
         )
     return found

@@ -5,6 +5,7 @@ from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
 from hala_hpc.core.lease import WorkLease
+from hala_hpc.core.printable import command
 from hala_hpc.core.records import RoundSpec, WaitingNode
 from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
 from hala_hpc.jobs.submission import living_gate, settle, submit_node
@@ -98,6 +99,5 @@ def tell_all(line: Line, submitted: int, late: list[WaitingNode]) -> None:
     """Say what was done and how to watch it."""
     if late:
         print(f"{len(late)} nodes wait for room: the gates before them submit them")
-    print(
-        f"{submitted} nodes submitted; watch them with python -m hala_hpc.status work={line.work}"
-    )
+    watch = command("status", f"work={line.work}")
+    print(f"{submitted} nodes submitted; watch them with {watch}")

@@ -45,6 +45,8 @@ class TrainingWatch:
     def __init__(self, attempt: Attempt) -> None:
         self.training, self.out, self.start = attempt.training, attempt.out, attempt.start
         self.pulse, self.saving = attempt.pulse, attempt.saving
+        # Of one rank: what the others compile is the same.
+        self.to_publish = attempt.compiled if self.out.rank == 0 else None
         self.stepped = time.monotonic()
         self.step_s = 0.0
         self.before: list[float] = []
@@ -82,6 +84,10 @@ class TrainingWatch:
         self.pulse.broken, self.pulse.step = 0.0, state.global_step
         control.should_training_stop = control.should_training_stop or stop
         control.should_save = save or control.should_training_stop
+        if self.to_publish:
+            # A step has been through every kernel.
+            self.to_publish.publish()
+            self.to_publish = None
         self.pulse.enter("reading")
 
     def time_is_up(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.stage import Out
+from hala_hpc.engines.models.compile_cache import CompileCache, seed_file, torch_facts
 from hala_hpc.engines.models.tensors import weight_bytes
 from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
@@ -47,9 +48,13 @@ def train(training: Training, out: Out) -> TrainingFigures | None:
     prepare_environment(training.settings.zero_stage)
     require_fit(training.model, training.tokens)
     limit_s = 60 * training.settings.step_timeout_min
-    with StepWatchdog(training.kept, out, limit_s) as pulse:
+    facts = torch_facts("training", [training.model])
+    with (
+        CompileCache(seed_file(out.cache, facts)) as compiled,
+        StepWatchdog(training.kept, out, limit_s) as pulse,
+    ):
         try:
-            return run_attempt(training, out, pulse)
+            return run_attempt(training, out, pulse, compiled)
         except RuntimeError as error:
             if is_lost_rank(error):
                 raise RankLost(f"another rank is gone: {error}") from error
@@ -59,7 +64,9 @@ def train(training: Training, out: Out) -> TrainingFigures | None:
             shutil.rmtree(staging_folder(training.kept, out.attempt), ignore_errors=True)
 
 
-def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> TrainingFigures | None:
+def run_attempt(
+    training: Training, out: Out, pulse: StepWatchdog, compiled: CompileCache
+) -> TrainingFigures | None:
     """One attempt: find the checkpoint, train from it, save the model."""
     arguments = make_arguments(training, out)  # the ranks meet here
     if any(any_rank(arguments.device, out.stop)):
@@ -72,7 +79,7 @@ def run_attempt(training: Training, out: Out, pulse: StepWatchdog) -> TrainingFi
     if start:
         commit = read_commit(start)
         saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
-    trainer = make_trainer(Attempt(training, out, pulse, saving, start), arguments)
+    trainer = make_trainer(Attempt(training, out, pulse, saving, compiled, start), arguments)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     pulse.enter("saving")
     if trainer.state.global_step < trainer.state.max_steps:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.core.stage import Out
+from hala_hpc.engines.models.compile_cache import CompileCache
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.settings import TrainingSettings
@@ -43,5 +44,7 @@ class Attempt:
     out: Out
     pulse: StepWatchdog
     saving: SavingClock
+    compiled: CompileCache
+    """Where Triton and torch keep what they compile for this rank."""
     start: Path | None
     """The checkpoint to go on from; None where there is none yet."""

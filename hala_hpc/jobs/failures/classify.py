@@ -23,6 +23,15 @@ NODE_PATTERNS = (
     "CUDA driver initialization failed",
     "is less than desired GPU memory utilization",
 )
+#: Of a node's set-up, which is that of its neighbours: messages of torch, CUDA, Triton and gcc. A
+#: job that looks at its node (`check_gpus`) is told before, with the cure.
+SET_UP_PATTERNS = (
+    "The NVIDIA driver on your system is too old",
+    "CUDA driver version is insufficient for CUDA runtime version",
+    "no kernel image is available for execution on the device",
+    "Failed to find C compiler",
+    "fatal error: Python.h: No such file or directory",
+)
 #: Classes that a job knows for certain. An engine that ends and a rank that is lost may only follow
 #: from a signal or from a kill, of which others know.
 CERTAIN = (FailureClass.NODE_FAILURE, FailureClass.HOST_OOM, FailureClass.GPU_OOM)
@@ -166,7 +175,11 @@ def classify_log(evidence: Evidence) -> Found:
 
 
 def class_of_log(text: str) -> FailureClass | None:
-    """A bad node or a GPU whose memory was too small, by the messages of libraries."""
+    """A set-up that is not fit, a bad node, or a GPU whose memory was too small, by the messages of
+    libraries.
+    """
+    if any(pattern in text for pattern in SET_UP_PATTERNS):
+        return FailureClass.CONFIG_ERROR
     if any(pattern in text for pattern in NODE_PATTERNS):
         return FailureClass.NODE_FAILURE
     if any(pattern in text for pattern in TORCH_WORDS + OTHER_WORDS):

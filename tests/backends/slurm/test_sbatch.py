@@ -119,6 +119,28 @@ def test_an_empty_option_removes_a_flag(tmp_path: Path) -> None:
     assert not [word for word in words if word.startswith("--mem")]
 
 
+HARMLESS = {
+    "propagate": "MEMLOCK,STACK",
+    "mem_bind": "verbose,local",
+    "time_min": "06:00:00",
+    "deadline": "2026-12-24T18:00:00",
+    "contiguous": "true",
+    "segment": "16",
+    "ntasks_per_socket": "4",
+    "get_user_env": "true",
+    "comment": "thesis of Ada, run 2",
+}
+
+
+def test_options_that_sites_use_are_passed_on_each_as_one_word(tmp_path: Path) -> None:
+    words = SlurmBackend().command(make_job(tmp_path, resources=Resources(options=HARMLESS)))
+    expected = [
+        f"--{word.replace('_', '-')}" + ("" if value == "true" else f"={value}")
+        for word, value in HARMLESS.items()
+    ]
+    assert [word for word in words if word in expected] == expected
+
+
 @pytest.mark.alone
 def test_fifty_commands_cost_little_time_and_import_nothing_heavy(tmp_path: Path) -> None:
     program = f"""
@@ -192,6 +214,8 @@ SFT_ON_THE_EXAMPLE_SITE = [
     "--export=ALL",
     "--srun",
     "--kill-on-bad-exit=1",
+    "--srun",
+    "--wait=0",
     "--",
     sys.executable,
     "-u",

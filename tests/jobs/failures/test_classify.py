@@ -103,6 +103,17 @@ def carried(evidence: Evidence, error: BaseException) -> Evidence:
             replace(ENDED, log_tail="CUDA error: uncorrectable ECC error encountered"),
             FailureClass.NODE_FAILURE,
         ),
+        (
+            replace(ENDED, log_tail="RuntimeError: Failed to find C compiler. Please specify"),
+            FailureClass.CONFIG_ERROR,
+        ),
+        (
+            replace(
+                carried(KILLED, EngineDied("no word")),
+                log_tail="RuntimeError: The NVIDIA driver on your system is too old (found",
+            ),
+            FailureClass.CONFIG_ERROR,
+        ),
         (carried(KILLED, EngineDied("no word")), FailureClass.ENGINE),
         (carried(KILLED, EngineHung("no word")), FailureClass.ENGINE),
         (replace(carried(STOPPED, EngineDied("no word"))), FailureClass.PREEMPTED),

@@ -118,6 +118,21 @@ def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path)
 
 
 @pytest.mark.usefixtures("minislurm")
+def test_a_driver_that_is_too_old_ends_the_node_at_once_and_excludes_nobody(
+    tmp_path: Path, work: Path
+) -> None:
+    gpu = 'gpus_per_node = 1\noptions.gpu_type = "h100"'
+    node = ended(tmp_path, work, launcher_with(tmp_path, "fake_gpus=12.4", gpu))
+    assert node["state"] == "failed", node
+    assert "needs R580 or newer" in node["why"]
+    assert kinds(work, 1) == [FailureClass.CONFIG_ERROR]
+    assert json_of(work, "failure.json")["code"] == 78
+    rounds = list((work / "latest/corpus/rounds").iterdir())
+    assert len(rounds) == 1
+    assert json_of(work, "rounds/0001.json")["spec"]["bad_nodes"] == []
+
+
+@pytest.mark.usefixtures("minislurm")
 def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, work: Path) -> None:
     gpu = 'workers = 5\ngpus_per_node = 1\noptions.at_once = "1"'
     node = ended(tmp_path, work, launcher_with(tmp_path, "bad_nodes=node1", gpu), units=5)

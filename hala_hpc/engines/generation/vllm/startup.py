@@ -8,9 +8,9 @@ from typing import Any
 
 from hala_hpc.core.environment import prepare_environment
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.vllm.compile_cache import CompileCache, seed_file
 from hala_hpc.engines.generation.vllm.memory_check import Gpu, refuse_misfits, visible_gpus
 from hala_hpc.engines.models.architecture import has_row_states
+from hala_hpc.engines.models.compile_cache import CompileCache, processor, seed_file
 from hala_hpc.engines.models.vocabulary import require_vocabulary
 
 #: The CPU kernel of rotary embeddings (vLLM 0.32) rotates the 3-dimensional tensors that LFM2
@@ -134,10 +134,3 @@ def compile_facts(options: dict[str, Any], gpus: list[Gpu] | None) -> dict[str, 
         "options": {name: value for name, value in options.items() if name not in UNCOMPILED},
         "environment": vllm.envs.compile_factors(),
     }
-
-
-def processor() -> list[str]:
-    """Kind and instruction set of the processor, as Linux tells them: code is compiled for it."""
-    first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
-    told = ("model name", "flags", "CPU part", "Features")
-    return [line for line in first.splitlines() if line.startswith(told)]

@@ -109,7 +109,7 @@ def test_an_engine_that_does_not_start_leaves_no_cache(
     monkeypatch.setattr(vllm, "LLM", fail)
     with pytest.raises(RuntimeError):
         start_engine(model, EngineSettings(cpu_cache_gb=0.1, enforce_eager=False))
-    assert not list(tmp_path.glob("hala-vllm-*"))
+    assert not list(tmp_path.glob("hala-compiled-*"))
 
 
 def test_a_gpu_without_memory_is_told_from_other_failures() -> None:

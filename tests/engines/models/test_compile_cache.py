@@ -17,7 +17,12 @@ import pytest
 from tiny_models import untrained_model
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.engines.generation.vllm.compile_cache import CompileCache, remove_abandoned, seed_file
+from hala_hpc.engines.models.compile_cache import (
+    CompileCache,
+    remove_abandoned,
+    seed_file,
+    torch_facts,
+)
 
 FACTS: dict[str, Any] = {"versions": ["0.32.0"], "gpus": ["NVIDIA H100"]}
 #: Starts an engine that compiles; says how it went and what it answers.
@@ -162,10 +167,10 @@ def test_another_configuration_has_another_seed(tmp_path: Path) -> None:
 
 def test_folders_of_killed_jobs_are_removed_and_those_of_living_ones_are_not(node: Path) -> None:
     long_ago = time.time() - 3600
-    dead = node / "hala-vllm-dead"
+    dead = node / "hala-compiled-dead"
     dead.mkdir()
     (dead / "in-use.lock").touch()
-    young = node / "hala-vllm-young"
+    young = node / "hala-compiled-young"
     young.mkdir()
     (young / "in-use.lock").touch()
     with job(None) as living:
@@ -175,6 +180,15 @@ def test_folders_of_killed_jobs_are_removed_and_those_of_living_ones_are_not(nod
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         remove_abandoned()
         assert sorted(node.iterdir()) == sorted([living.folder, young])
+
+
+def test_code_for_another_program_or_model_has_another_seed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    facts = torch_facts("training", [tmp_path])
+    assert seed_file(tmp_path, facts) == seed_file(tmp_path, torch_facts("training", [tmp_path]))
+    assert facts != torch_facts("benchmarks", [tmp_path])
+    (tmp_path / "config.json").write_text('{"hidden_size": 8}')
+    assert facts != torch_facts("training", [tmp_path])
 
 
 @pytest.mark.slow
@@ -203,4 +217,4 @@ def test_a_second_engine_compiles_nothing(
     assert (cold_before, warm_new) == ("0", "0")
     assert int(warm_before) == int(cold_new) > 0
     assert answers[0] == answers[1]
-    assert not list(node.glob("hala-vllm-*"))
+    assert not list(node.glob("hala-compiled-*"))

@@ -1,8 +1,9 @@
-"""Compiled code for an engine: built once per configuration, then copied to each job.
+"""Compiled code for engines, trainings and benchmarks: built once, then copied to each job.
 
-Engines that write into one cache corrupt it, and on a shared file system its many small files are
-slow. So each job has a private folder on the node's disk, filled from one archive (the seed) that
-the first job left in the work folder. Nothing is ever written into a seed.
+Processes that write into one cache corrupt it, and on a shared file system its many small files are
+slow: 32 ranks of a training would compile the same kernels in one home. So each process has a
+private folder on the node's disk, filled from one archive (the seed) that the first job left in the
+work folder. Nothing is ever written into a seed.
 """
 
 import contextlib
@@ -13,12 +14,13 @@ import json
 import logging
 import os
 import shutil
+import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from hala_hpc.core.files import sync
@@ -26,7 +28,7 @@ from hala_hpc.core.files import sync
 logger = logging.getLogger(__name__)
 
 
-PREFIX = "hala-vllm-"
+PREFIX = "hala-compiled-"
 #: Held locked as long as the job lives. `flock` is sound on a node's own disk.
 LOCK = "in-use.lock"
 #: A folder younger than this may be about to be locked, in seconds.
@@ -44,10 +46,11 @@ COMPILED = (".so", ".cubin", ".ptx", ".o")
 
 
 class CompileCache:
-    """The private folder of one engine, made before it starts and removed when it has ended.
+    """The private folder of one process, made before it compiles and removed when it has ended.
 
     `seed` is the archive to start from and to leave behind; None for neither. A seed that is not
-    good costs time only: the engine compiles everything.
+    good costs time only: everything is compiled. Variables of the environment lead compilers to the
+    folder until `remove`, which the end of a `with` block calls.
     """
 
     def __init__(self, seed: Path | None) -> None:
@@ -62,6 +65,12 @@ class CompileCache:
         self._before = {name: os.environ.get(name) for name in PLACES}
         os.environ |= {name: str(self.folder / place) for name, place in PLACES.items()}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
     def compiled_files(self) -> set[str]:
         """Names of the compiled files in the folder."""
         return {
@@ -71,7 +80,7 @@ class CompileCache:
         }
 
     def publish(self) -> None:
-        """Leave a seed for later jobs unless there is one. Called once the engine has started."""
+        """Leave a seed for later jobs unless there is one. Called when most is compiled."""
         new = len(self.compiled_files() - self.unpacked)
         logger.info("compile cache: %d files from %s, %d new", len(self.unpacked), self.seed, new)
         if self.seed is None or not new or self.seed.exists():
@@ -94,12 +103,40 @@ class CompileCache:
 
 
 def seed_file(cache_folder: Path, facts: dict[str, Any]) -> Path:
-    """Where the seed is for what is known of engine and machine: JSON values that shape the code.
+    """Where the seed is for what is known of program and machine: JSON values that shape the code.
 
     Each user has seeds of their own: what is in them is run.
     """
     text = json.dumps(facts | {"user": os.geteuid()}, sort_keys=True, default=str)
     return cache_folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.tar.gz"
+
+
+def torch_facts(program: str, models: Sequence[Path]) -> dict[str, Any]:
+    """What shapes the code that torch and Triton compile for some models in this process.
+
+    Starts CUDA where there is a GPU: not for a process that lets others use it.
+    """
+    import torch
+
+    gpu: tuple[Any, ...] = ()
+    if torch.cuda.is_available():
+        own = int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        gpu = torch.cuda.get_device_name(own), torch.cuda.get_device_capability(own)
+    configs = [model / "config.json" for model in models]
+    return {
+        "program": program,
+        "versions": [sys.version, torch.__version__],
+        "gpu": gpu,
+        "processor": processor(),
+        "configs": [one.read_text(encoding="utf-8") for one in configs if one.is_file()],
+    }
+
+
+def processor() -> list[str]:
+    """Kind and instruction set of the processor, as Linux tells them: code is compiled for it."""
+    first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
+    told = ("model name", "flags", "CPU part", "Features")
+    return [line for line in first.splitlines() if line.startswith(told)]
 
 
 def unpack(seed: Path, folder: Path) -> None:

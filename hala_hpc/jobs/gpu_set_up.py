@@ -1,0 +1,135 @@
+"""What a node must bring for GPUs, beside them: a driver that is new enough, and a C compiler.
+
+Wheels of torch bring CUDA itself, so that no module of the site is needed; the driver alone is the
+node's. Triton, which vLLM, TRL and Liger use, compiles C against Python.h on each node.
+"""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hala_hpc.jobs.node_faults import FaultKind
+
+#: Oldest driver for each CUDA that torch may be built with, by NVIDIA's table of minor version
+#: compatibility: docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+LEAST_DRIVER: Mapping[int, str] = {11: "R450", 12: "R525", 13: "R580"}
+#: Seconds for a file of one line, from a cold file system.
+COMPILE_LIMIT_S = 60
+#: Needs no headers, and Python's.
+PLAIN = "int hala_hpc_probe(void) { return 1; }\n"
+WITH_PYTHON = f"#include <Python.h>\n{PLAIN}"
+
+#: A version (major, minor) of CUDA or of a GPU's instructions.
+Version = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Driver:
+    """NVIDIA's driver of a machine."""
+
+    release: str
+    """E.g. 550.54.15."""
+    cuda: Version
+    """The newest CUDA that it runs, that of a package for forward compatibility included."""
+
+
+def driver_fault(driver: Driver | None, build: Version | None) -> str:
+    """Why torch, built with some CUDA, cannot run on a driver; "" where it can or nobody knows.
+
+    From CUDA 11 on, what was built with a version runs on each driver for the same major version.
+    """
+    if driver is None or build is None or driver.cuda[0] >= build[0]:
+        return ""
+    least = LEAST_DRIVER.get(build[0], f"one for CUDA {build[0]}.0")
+    return (
+        f"the driver {driver.release} is for CUDA {dotted(driver.cuda)}, too old for this torch, "
+        f"which was built with CUDA {dotted(build)} and needs {least} or newer"
+    )
+
+
+def support_fault(capability: Version | None, built_for: Sequence[str]) -> str:
+    """Why torch has no code for a GPU of some compute capability; "" where it has.
+
+    `built_for`: what torch tells of itself, e.g. sm_90, compute_120. Code for a GPU runs on later
+    ones of the same major version; PTX (`compute_`) is compiled for any later one.
+    """
+    if capability is None or not built_for:
+        return ""
+    for name in built_for:
+        kind, _, digits = name.partition("_")
+        digits = digits.rstrip("af")
+        least = int(digits[:-1]), int(digits[-1])
+        if least <= capability and (kind == "compute" or least[0] == capability[0]):
+            return ""
+    return (
+        f"torch was built for {', '.join(built_for)}, and this GPU has compute capability "
+        f"{dotted(capability)}"
+    )
+
+
+def compiler_fault() -> tuple[FaultKind, str] | None:
+    """Why nothing can be compiled for Python here; None where it can.
+
+    Compiles and loads a file of one line as Triton does (`triton/runtime/build.py`): with CC, else
+    gcc, else clang, and the headers of this Python.
+    """
+    compiler = os.environ.get("CC", shutil.which("gcc") or shutil.which("clang"))
+    if compiler is None:
+        return FaultKind.COMPILER, "no C compiler: neither CC is set nor gcc or clang on the PATH"
+    with tempfile.TemporaryDirectory(prefix="hala-compile-") as folder:
+        if wrong := compile_fault(compiler, PLAIN, Path(folder) / "plain.c"):
+            return FaultKind.COMPILER, f"the C compiler {compiler} does not work: {wrong}"
+        if wrong := compile_fault(compiler, WITH_PYTHON, Path(folder) / "python.c"):
+            where = headers_folder()
+            return FaultKind.HEADERS, f"{compiler} finds no Python.h in {where}: {wrong}"
+        try:
+            ctypes.CDLL(str(Path(folder) / "python.so"))
+        except OSError as error:
+            what = f"what is compiled in {folder} cannot be loaded: {error}"
+            return FaultKind.COMPILER, what
+    return None
+
+
+def compile_fault(compiler: str, text: str, source: Path) -> str:
+    """Why a source does not become a library beside it; "" where it does."""
+    source.write_text(text)
+    library = source.with_suffix(".so")
+    include = f"-I{headers_folder()}"
+    command = [compiler, str(source), "-O1", "-shared", "-fPIC", "-o", str(library), include]
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_LIMIT_S,
+        )
+    except OSError as error:
+        return str(error.strerror)
+    except subprocess.TimeoutExpired:
+        return f"it did not end in {COMPILE_LIMIT_S} s"
+    if done.returncode == 0 and library.exists():
+        return ""
+    # The first line that is one: what follows only points at the place.
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return lines[0] if lines else f"it ended with {done.returncode}"
+
+
+def headers_folder() -> str:
+    """Where Python.h of this interpreter belongs, as Triton looks for it."""
+    scheme = sysconfig.get_default_scheme()
+    # Debian's scheme for what is installed by hand has no headers.
+    scheme = "posix_prefix" if scheme == "posix_local" else scheme
+    return sysconfig.get_paths(scheme=scheme)["include"]
+
+
+def dotted(version: Version) -> str:
+    """`13.0`."""
+    return ".".join(map(str, version))
