@@ -8,10 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from uuid import uuid4
 
+from hala_hpc.backends.slurm.client import clean_environment
+from hala_hpc.backends.slurm.task_environment import JOB_END
 from hala_hpc.core.job import Job
 from hala_hpc.core.ports import free_port
 from hala_hpc.core.process_tree import below, end_with_parent, kill
 
+#: Variables by which an allocation, a launcher of MPI or a torchrun around this launch tells each of
+#: its processes which rank it is: the jobs here are no ranks of that.
+OF_OTHERS = ("PMI_", "PMI2_", "PMIX_", "MPI_", "OMPI_", "PRTE_", "PALS_", "FLUX_", "TORCHELASTIC_")
+OF_RANKS = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "CROSS_RANK"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "CROSS_SIZE"),
+    *("LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT", "HALA_RESTARTS", "HALA_NODE", "HALA_STOP_FD"),
+)
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
 #: Runs the launcher's shell lines, then the program with its variables, which win.
@@ -67,8 +77,23 @@ def start(
         start_new_session=True,
         # However the launch ends, its workers are asked to stop.
         preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
-        env={**os.environ, **variables},
+        env={**environment_of_one(), **variables},
     )
+
+
+def environment_of_one() -> dict[str, str]:
+    """The environment without what makes a process a rank of a job around it.
+
+    In an allocation of two tasks (`salloc -n 2`) a worker would wait for a second rank that nobody
+    starts. What the allocation grants stays: cores, memory, GPUs by CUDA_VISIBLE_DEVICES, and its
+    end, before which a training saves.
+    """
+    end = {name: os.environ[name] for name in (JOB_END,) if name in os.environ}
+    return end | {
+        name: value
+        for name, value in clean_environment().items()
+        if name not in OF_RANKS and not name.startswith(OF_OTHERS)
+    }
 
 
 def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:
