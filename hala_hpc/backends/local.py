@@ -14,9 +14,12 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.ports import free_port
 from hala_hpc.core.process_tree import below, end_with_parent, kill
 
-#: Variables by which an allocation, a launcher of MPI or a torchrun around this launch tells each of
-#: its processes which rank it is: the jobs here are no ranks of that.
-OF_OTHERS = ("PMI_", "PMI2_", "PMIX_", "MPI_", "OMPI_", "PRTE_", "PALS_", "FLUX_", "TORCHELASTIC_")
+#: Variables by which an allocation, a launcher of MPI or a torchrun around this launch tells each
+#: of its processes which rank it is: the jobs here are no ranks of that.
+OF_OTHERS = (
+    *("PMI_", "PMI2_", "PMIX_", "MPI_", "OMPI_", "PRTE_", "PALS_", "FLUX_"),
+    *("TORCHELASTIC_", "HYDRA_", "MPICH_", "I_MPI_"),
+)
 OF_RANKS = (
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "CROSS_RANK"),
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "CROSS_SIZE"),

@@ -25,6 +25,8 @@ PACKAGES = {
     "slurmdbd": "slurmdbd",
     "sbatch": "slurm-client",
 }
+#: What installs them so that their own daemons, which would collide with ours, are not started.
+INSTALL = f"sudo {Path(__file__).resolve().parents[2] / 'env' / 'system-packages'} install"
 #: A socket's name has at most 107 bytes.
 LONGEST_FOLDER = 80
 #: Below the ports that the kernel gives away, above those of well-known services.
@@ -48,8 +50,11 @@ def check_machine(folder: Path) -> None:
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     missing = {package for program, package in PACKAGES.items() if not shutil.which(program)}
     if missing:
-        install = "apt-get install --no-install-recommends " + " ".join(sorted(missing))
-        raise RigError(f"packages are missing; type: {install}", 69)
+        raise RigError(
+            f"packages are missing: {', '.join(sorted(missing))}; type: {INSTALL}, which installs "
+            "them and starts no service",
+            69,
+        )
     name = str(folder)
     odd = not name.isprintable() or set(name) & set(" %#,;$\"'\\")
     if odd or len(name.encode()) > LONGEST_FOLDER:
