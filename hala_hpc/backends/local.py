@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from hala_hpc.backends.slurm.client import clean_environment
 from hala_hpc.backends.slurm.task_environment import JOB_END
+from hala_hpc.core.environment import CODE_FOLDER
 from hala_hpc.core.job import Job
 from hala_hpc.core.ports import free_port
 from hala_hpc.core.process_tree import below, end_with_parent, kill
@@ -28,7 +29,9 @@ OF_RANKS = (
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
 #: Runs the launcher's shell lines, then the program with its variables, which win.
-SHELL = 'set -eo pipefail\n{setup}\nexec env "$@"'
+SHELL = 'set -eo pipefail\n{setup}\nexec env {code}"$@"'
+#: Before what the launcher's lines made of PYTHONPATH.
+CODE_FIRST = f'PYTHONPATH="${CODE_FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}" '
 
 
 def run(job: Job, watch: Callable[[], None]) -> list[int]:
@@ -52,7 +55,7 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
     }
     command = job.command(None if job.elements is None else element)
     children = [
-        start(command, job.setup, {**of_all, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        start(job, command, {**of_all, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(ranks)
     ]
     try:
@@ -67,20 +70,30 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
 
 
 def start(
-    command: Sequence[str], setup: Sequence[str], variables: Mapping[str, str]
+    job: Job, command: Sequence[str], variables: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start one rank; the shell lines of the launcher, if any, run before it as in a SLURM job."""
-    if setup:
-        shell = SHELL.format(setup="\n".join(setup))
-        pairs = [f"{name}={value}" for name, value in variables.items()]
+    environment = {**environment_of_one(), **variables}
+    code = variables.get(CODE_FOLDER, "")
+    if code:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    if job.setup:
+        shell = SHELL.format(setup="\n".join(job.setup), code=CODE_FIRST if code else "")
+        own = ("PYTHONPATH",) if code else ()
+        pairs = [f"{name}={value}" for name, value in variables.items() if name not in own]
         command = ["bash", "-c", shell, "setup", *pairs, *command]
+    elif code:
+        rest = environment.get("PYTHONPATH", "")
+        environment["PYTHONPATH"] = f"{code}{os.pathsep}{rest}" if rest else code
     return subprocess.Popen(
         command,
+        # Python imports what lies in the folder of the process before all else: perhaps the clone.
+        cwd=job.folder if code else None,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         # However the launch ends, its workers are asked to stop.
         preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
-        env={**environment_of_one(), **variables},
+        env=environment,
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from hala_hpc.core.code_version import CodeVersion
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.record import Record
 
@@ -59,7 +60,7 @@ class ErrorReport(Record):
     facts: FailureFacts = FailureFacts()
 
 
-class AttemptRecord(FailureFacts):
+class AttemptRecord(FailureFacts, CodeVersion):
     """`attempts/<attempt>.json`: how one rank of an attempt ended, as its supervisor saw it."""
 
     round: int = 0

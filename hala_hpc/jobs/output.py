@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 
 from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.code_version import CodeVersion
+from hala_hpc.core.environment import CODE
 from hala_hpc.core.errors import RETRY, LeaseLost, Retry
 from hala_hpc.core.file_facts import digests_in, sizes_in
 from hala_hpc.core.files import claim_folder
@@ -100,7 +102,7 @@ class JobOut:
             files=sizes,
             sha256=digests_in(published, sizes),
             versions=versions(),
-            commit=os.environ.get("HALA_COMMIT", ""),
+            **noted_code().model_dump(),
         )
         self.artifact.write_mark(marker)
         if self.stage.steals:
@@ -207,6 +209,12 @@ class JobOut:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
         with contextlib.suppress(OSError):
             self.write_progress(ended=True)
+
+
+def noted_code() -> CodeVersion:
+    """The code that runs, as the supervisor of this attempt has noted it; empty without one."""
+    told = os.environ.get(CODE, "")
+    return CodeVersion.from_json(told, CODE) if told else CodeVersion()
 
 
 def report_mistakes(artifact: Artifact, attempt: str, report: ErrorReport) -> None:

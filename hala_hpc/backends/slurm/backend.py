@@ -205,6 +205,7 @@ def _outside_of_jobs() -> Iterator[None]:
     try:
         for key in before.keys() - clean.keys():
             del os.environ[key]
+        os.environ.update(clean)
         yield
     finally:
         os.environ.update(before)
