@@ -182,6 +182,13 @@ class Supervisor:
                 if deadline is not None and time.monotonic() > deadline:
                     end_group(child.pid)
 
+    def loading_s(self) -> float | None:
+        """Seconds until libraries and models were loaded, as the child tells; None if unknown."""
+        word = self.artifact.rank_progress(self.worker, self.rank)
+        if word is None or word.attempt != self.attempt or word.loaded_s is None:
+            return None
+        return round(word.began + word.loaded_s - self.began, 3)
+
     def write_end_of_attempt(self, code: int) -> None:
         """Note how the attempt ended, for the gate and for people."""
         error = self.artifact.error_report(self.attempt, self.rank) or ErrorReport(code=code)
@@ -200,6 +207,7 @@ class Supervisor:
             reasons=reasons,
             began=self.began,
             seconds=round(time.time() - self.began, 3),
+            loading_s=self.loading_s(),
             stopped=self.signal is not None,
             kernel_kill=self.is_kernel_kill,
             kind=error.facts.kind,

@@ -79,6 +79,8 @@ class AttemptRecord(FailureFacts, CodeVersion):
     seconds: float = 0.0
     stopped: bool = False
     """Whether a signal asked it to leave."""
+    loading_s: float | None = None
+    """Of `seconds`, those until something was done that the stage counts; None if unknown."""
     kernel_kill: bool = False
     """Whether the kernel killed something for its memory."""
 
@@ -183,6 +185,8 @@ class Progress(Record):
     ended: bool = False
     units_done: int = 0
     stopping: bool = False
+    loaded_s: Number | None = None
+    """Seconds from `began` until libraries and models were loaded; None before that."""
     rows: Number | None = None
     rows_of_node: Number | None = None
     tokens: Number | None = None
