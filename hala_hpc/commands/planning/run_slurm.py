@@ -1,5 +1,7 @@
 """Submit a plan to SLURM in one go; nothing stays running on the login node."""
 
+import sys
+
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
@@ -16,7 +18,7 @@ from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
 def require_accepted(line: Line, steps: list[Step]) -> None:
     """Raise UserError for a job that SLURM would refuse, before anything is written.
 
-    Raises Retry where it does not answer, or all nodes for a job are away.
+    Tells of jobs that it would take and let wait. Raises Retry where it does not answer.
     """
     jobs = [
         worker_job(
@@ -26,9 +28,11 @@ def require_accepted(line: Line, steps: list[Step]) -> None:
         )
         for step in steps
     ]
-    problems = SlurmBackend().refusals(jobs)
-    if problems:
-        raise UserError(problems, CONFIG)
+    found = SlurmBackend().objections(jobs)
+    for text in found.waits:
+        print(f"warning: {text}", file=sys.stderr)
+    if found.refused:
+        raise UserError(found.refused, CONFIG)
 
 
 def submit_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
