@@ -78,13 +78,10 @@ def start(
     if code:
         job.folder.mkdir(parents=True, exist_ok=True)
     if job.setup:
-        shell = SHELL.format(setup="\n".join(job.setup), code=CODE_FIRST if code else "")
-        own = ("PYTHONPATH",) if code else ()
-        pairs = [f"{name}={value}" for name, value in variables.items() if name not in own]
-        command = ["bash", "-c", shell, "setup", *pairs, *command]
+        command = after_setup(job, command, variables)
     elif code:
-        rest = environment.get("PYTHONPATH", "")
-        environment["PYTHONPATH"] = f"{code}{os.pathsep}{rest}" if rest else code
+        parts = (code, environment.get("PYTHONPATH", ""))
+        environment["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
     return subprocess.Popen(
         command,
         # Python imports what lies in the folder of the process before all else: perhaps the clone.
@@ -95,6 +92,18 @@ def start(
         preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
         env=environment,
     )
+
+
+def after_setup(job: Job, command: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """The command behind the shell lines of the launcher, with the variables that win over them."""
+    has_code = CODE_FOLDER in variables
+    shell = SHELL.format(setup="\n".join(job.setup), code=CODE_FIRST if has_code else "")
+    pairs = [
+        f"{name}={value}"
+        for name, value in variables.items()
+        if not (has_code and name == "PYTHONPATH")
+    ]
+    return ["bash", "-c", shell, "setup", *pairs, *command]
 
 
 def environment_of_one() -> dict[str, str]:

@@ -72,8 +72,12 @@ def check_ours(folder: Path) -> None:
         raise RigError(f"{folder} holds other files; name another folder with MINISLURM_DIR", 73)
 
 
-def write(folder: Path, proctrack: str) -> None:
-    """Make the configuration, the key, the device files and the daemons' folders."""
+def write(folder: Path, proctrack: str, memory: str = "counted") -> None:
+    """Make the configuration, the key, the device files and the daemons' folders.
+
+    `memory`: counted, or enforced by control groups, which then track processes, too.
+    """
+    is_enforced = memory == "enforced"
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # the jobs of other users reach munge's socket
     ports = free_ports(2 + len(NODES))
@@ -83,7 +87,9 @@ def write(folder: Path, proctrack: str) -> None:
         "slurmctld_port": str(ports[0]),
         "slurmdbd_port": str(ports[1]),
         "slurmd_ports": f"{ports[2]}-{ports[-1]}",
-        "proctrack": proctrack,
+        "proctrack": "cgroup" if is_enforced else proctrack,
+        "task": "cgroup" if is_enforced else "none",
+        "constrain": "yes" if is_enforced else "no",
     }
     (folder / WORDS).write_text(json.dumps(words, indent=1) + "\n")
     for template in templates():

@@ -231,14 +231,7 @@ def constrained() -> Iterator[None]:
         try:
             cluster.check_root()
             cluster.check_machine(folder)
-            cluster.write(folder, "cgroup")
-            for name, before, after in (
-                ("slurm.conf", "TaskPlugin=task/none", "TaskPlugin=task/cgroup"),
-                ("cgroup.conf", "ConstrainRAMSpace=no", "ConstrainRAMSpace=yes"),
-            ):
-                text = (folder / name).read_text()
-                assert before in text
-                (folder / name).write_text(text.replace(before, after))
+            cluster.write(folder, "cgroup", "enforced")
             daemons.start(folder)
         except RigError as error:
             daemons.stop(folder)
