@@ -26,7 +26,9 @@ from hala_hpc.backends.slurm.backend import task_environment
 from hala_hpc.backends.slurm.node_states import avoid
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
+from hala_hpc.core.code_version import CodeVersion, running_code
 from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.environment import CODE
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass, UserError
 from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
 from hala_hpc.core.process_tree import end_with_parent
@@ -62,6 +64,7 @@ class Supervisor:
         self.attempt = str(self.name)
         self.signal: int | None = None
         self.death = ""
+        self.code = CodeVersion()
         self.is_kernel_kill = False
         self.began = time.time()
         self.read_end, self.write_end = os.pipe()
@@ -79,6 +82,8 @@ class Supervisor:
             WorkerLease(attempt=self.attempt, round=self.name.round).write(
                 self.artifact.lease_file(self.worker)
             )
+            self.code = self.look_at_code()
+            self.environment[CODE] = self.code.line()
         memory = memory_record()
         status = self.run_child()
         code, after = explain(status), memory_record()
@@ -94,6 +99,19 @@ class Supervisor:
         if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
             # A job that leaves by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
+        return code
+
+    def look_at_code(self) -> CodeVersion:
+        """The code that this attempt is; says so where it is not that of the launch."""
+        newest = self.artifact.sound_newest_round()
+        launched = newest.spec if newest else CodeVersion()
+        code = running_code(launched)
+        if launched.code_digest and code.code_digest != launched.code_digest:
+            logger.warning(
+                "the code has changed since the launch: %s runs in place of %s",
+                code.told_code,
+                launched.told_code,
+            )
         return code
 
     def keep_others_away(self) -> None:
@@ -164,6 +182,13 @@ class Supervisor:
                 if deadline is not None and time.monotonic() > deadline:
                     end_group(child.pid)
 
+    def loading_s(self) -> float | None:
+        """Seconds until libraries and models were loaded, as the child tells; None if unknown."""
+        word = self.artifact.rank_progress(self.worker, self.rank)
+        if word is None or word.attempt != self.attempt or word.loaded_s is None:
+            return None
+        return round(word.began + word.loaded_s - self.began, 3)
+
     def write_end_of_attempt(self, code: int) -> None:
         """Note how the attempt ended, for the gate and for people."""
         error = self.artifact.error_report(self.attempt, self.rank) or ErrorReport(code=code)
@@ -182,11 +207,13 @@ class Supervisor:
             reasons=reasons,
             began=self.began,
             seconds=round(time.time() - self.began, 3),
+            loading_s=self.loading_s(),
             stopped=self.signal is not None,
             kernel_kill=self.is_kernel_kill,
             kind=error.facts.kind,
             nodes=error.facts.nodes,
             signature=error.facts.signature,
+            **self.code.model_dump(),
         )
         record.write(self.artifact.attempt_file(self.name.record_name(self.rank)))
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
+from hala_hpc.data.corpus.reader import REJECTED, part_name, rejected_name
+
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
 
@@ -21,3 +23,11 @@ def test_pages_that_explain_how_to_extend_are_linked_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     names = {"architecture", "work-folder", "adding-a-stage", "adding-a-check", "adding-an-engine"}
     assert {name for name in names if f"docs/{name}.md" not in text} == set()
+
+
+def test_the_readme_says_where_rejected_rows_lie() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    translated = re.escape(f"`{REJECTED}/{part_name(0)}`").replace("00000", r"\*")
+    prepared = re.escape(f"`{rejected_name(0)}`").replace("00000", r"\*")
+    assert re.search(translated, text)
+    assert re.search(prepared, text)

@@ -13,6 +13,7 @@ from typing import Any
 from hala_hpc.commands.command_line import read_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.code_version import LaunchedCode
 from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import make_spec
@@ -88,7 +89,7 @@ class KillNode:
         self.words = self.line_of_words()
         line = read_line(self.words)
         self.step = make_plan(line.nodes, line.work)["translate"]
-        self.spec = make_spec(line.launcher, self.step.node.settings, "main", "")
+        self.spec = make_spec(line.launcher, self.step.node.settings, "main", LaunchedCode())
 
     def line_of_words(self) -> list[str]:
         """The line that a person would write, and what it names."""

@@ -15,6 +15,7 @@ from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import read_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.code_version import LaunchedCode
 from hala_hpc.core.files import write_text
 from hala_hpc.core.job_records import RankState
 from hala_hpc.core.record import Record
@@ -66,7 +67,7 @@ class StopNode:
         path = os.pathsep.join((str(STAND_IN), str(ROOT)))
         variables = line.launcher.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         launcher = line.launcher.model_copy(update={"environment": variables})
-        spec = make_spec(launcher, self.step.node.settings, "main", "")
+        spec = make_spec(launcher, self.step.node.settings, "main", LaunchedCode())
         resources = spec.resources.model_copy(update={"gpus_per_node": 0})
         self.spec = spec.model_copy(update={"resources": resources})
         self.loading_s = 0.0

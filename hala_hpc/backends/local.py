@@ -8,14 +8,30 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from uuid import uuid4
 
+from hala_hpc.backends.slurm.client import clean_environment
+from hala_hpc.backends.slurm.task_environment import JOB_END
+from hala_hpc.core.environment import CODE_FOLDER
 from hala_hpc.core.job import Job
 from hala_hpc.core.ports import free_port
 from hala_hpc.core.process_tree import below, end_with_parent, kill
 
+#: Variables by which an allocation, a launcher of MPI or a torchrun around this launch tells each
+#: of its processes which rank it is: the jobs here are no ranks of that.
+OF_OTHERS = (
+    *("PMI_", "PMI2_", "PMIX_", "MPI_", "OMPI_", "PRTE_", "PALS_", "FLUX_"),
+    *("TORCHELASTIC_", "HYDRA_", "MPICH_", "I_MPI_"),
+)
+OF_RANKS = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "ROLE_RANK", "CROSS_RANK"),
+    *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "CROSS_SIZE"),
+    *("LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT", "HALA_RESTARTS", "HALA_NODE", "HALA_STOP_FD"),
+)
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
 #: Runs the launcher's shell lines, then the program with its variables, which win.
-SHELL = 'set -eo pipefail\n{setup}\nexec env "$@"'
+SHELL = 'set -eo pipefail\n{setup}\nexec env {code}"$@"'
+#: Before what the launcher's lines made of PYTHONPATH.
+CODE_FIRST = f'PYTHONPATH="${CODE_FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}" '
 
 
 def run(job: Job, watch: Callable[[], None]) -> list[int]:
@@ -39,7 +55,7 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
     }
     command = job.command(None if job.elements is None else element)
     children = [
-        start(command, job.setup, {**of_all, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        start(job, command, {**of_all, "RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(ranks)
     ]
     try:
@@ -54,21 +70,55 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
 
 
 def start(
-    command: Sequence[str], setup: Sequence[str], variables: Mapping[str, str]
+    job: Job, command: Sequence[str], variables: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start one rank; the shell lines of the launcher, if any, run before it as in a SLURM job."""
-    if setup:
-        shell = SHELL.format(setup="\n".join(setup))
-        pairs = [f"{name}={value}" for name, value in variables.items()]
-        command = ["bash", "-c", shell, "setup", *pairs, *command]
+    environment = {**environment_of_one(), **variables}
+    code = variables.get(CODE_FOLDER, "")
+    if code:
+        job.folder.mkdir(parents=True, exist_ok=True)
+    if job.setup:
+        command = after_setup(job, command, variables)
+    elif code:
+        parts = (code, environment.get("PYTHONPATH", ""))
+        environment["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
     return subprocess.Popen(
         command,
+        # Python imports what lies in the folder of the process before all else: perhaps the clone.
+        cwd=job.folder if code else None,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
         # However the launch ends, its workers are asked to stop.
         preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
-        env={**os.environ, **variables},
+        env=environment,
     )
+
+
+def after_setup(job: Job, command: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+    """The command behind the shell lines of the launcher, with the variables that win over them."""
+    has_code = CODE_FOLDER in variables
+    shell = SHELL.format(setup="\n".join(job.setup), code=CODE_FIRST if has_code else "")
+    pairs = [
+        f"{name}={value}"
+        for name, value in variables.items()
+        if not (has_code and name == "PYTHONPATH")
+    ]
+    return ["bash", "-c", shell, "setup", *pairs, *command]
+
+
+def environment_of_one() -> dict[str, str]:
+    """The environment without what makes a process a rank of a job around it.
+
+    In an allocation of two tasks (`salloc -n 2`) a worker would wait for a second rank that nobody
+    starts. What the allocation grants stays: cores, memory, GPUs by CUDA_VISIBLE_DEVICES, and its
+    end, before which a training saves.
+    """
+    end = {name: os.environ[name] for name in (JOB_END,) if name in os.environ}
+    return end | {
+        name: value
+        for name, value in clean_environment().items()
+        if name not in OF_RANKS and not name.startswith(OF_OTHERS)
+    }
 
 
 def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:

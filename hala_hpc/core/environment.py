@@ -2,6 +2,10 @@
 
 import os
 
+#: Names the folder that a job imports this package from, where that is not its environment's own.
+CODE_FOLDER = "HALA_CODE_FOLDER"
+#: Tells an attempt which code it is, as one line of JSON.
+CODE = "HALA_CODE"
 #: A job has no network, and each look-up would cost a time-out.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",

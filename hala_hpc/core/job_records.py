@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from hala_hpc.core.code_version import CodeVersion
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.record import Record
 
@@ -59,7 +60,7 @@ class ErrorReport(Record):
     facts: FailureFacts = FailureFacts()
 
 
-class AttemptRecord(FailureFacts):
+class AttemptRecord(FailureFacts, CodeVersion):
     """`attempts/<attempt>.json`: how one rank of an attempt ended, as its supervisor saw it."""
 
     round: int = 0
@@ -78,6 +79,8 @@ class AttemptRecord(FailureFacts):
     seconds: float = 0.0
     stopped: bool = False
     """Whether a signal asked it to leave."""
+    loading_s: float | None = None
+    """Of `seconds`, those until something was done that the stage counts; None if unknown."""
     kernel_kill: bool = False
     """Whether the kernel killed something for its memory."""
 
@@ -182,6 +185,8 @@ class Progress(Record):
     ended: bool = False
     units_done: int = 0
     stopping: bool = False
+    loaded_s: Number | None = None
+    """Seconds from `began` until libraries and models were loaded; None before that."""
     rows: Number | None = None
     rows_of_node: Number | None = None
     tokens: Number | None = None

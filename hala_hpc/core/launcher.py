@@ -38,6 +38,9 @@ class Launcher(BaseModel):
     """Variables set for every job, to the letter. Secrets do not belong here."""
     setup: tuple[str, ...] = ()
     """Shell lines run before every job, e.g. `module load gcc`."""
+    snapshot: bool = False
+    """Whether jobs import a copy of the code, `<work>/code/<commit>`, made by the launch: then a
+    `git pull` changes no job that is queued."""
     max_gpu_hours: NonNegativeFloat = 200.0
     """A launch that is estimated to take more GPU hours wants `confirm=true`."""
     budget_gpu_hours: NonNegativeFloat | None = None

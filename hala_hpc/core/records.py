@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from hala_hpc.core.code_version import CodeVersion, LaunchedCode
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
@@ -45,7 +46,7 @@ class ExcludedNode(Record):
         return {"name": value} if isinstance(value, str) else value
 
 
-class RoundSpec(Record):
+class RoundSpec(LaunchedCode):
     """What the jobs of a round and of later ones need to know.
 
     The settings stand here as well as in `config.json`: those that leave the result as it is may
@@ -54,7 +55,6 @@ class RoundSpec(Record):
 
     launcher: Launcher
     env: str
-    commit: str
     settings: dict[str, Any]
     """All settings but the resources, as JSON values."""
     resources: Resources
@@ -133,7 +133,7 @@ class RowCounts(Record):
     tokens_out: int = 0
 
 
-class UnitMarker(RowCounts):
+class UnitMarker(RowCounts, CodeVersion):
     """`done/00007.json`: a unit is done. Written last, after its files were read back."""
 
     cure: ClassVar[str] = "give the line of the launch again, which makes the unit again"
@@ -153,7 +153,6 @@ class UnitMarker(RowCounts):
     """Digest of each file; empty in markers up to November 2026."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Versions of the libraries that made it."""
-    commit: str = ""
 
 
 class StageSource(Record):
@@ -228,6 +227,9 @@ class NodeSummary(RowCounts):
     """Of all units together."""
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str = ""
+    """Commits of the code that made the units; `+` behind one: with files that were others."""
+    code_digests: tuple[str, ...] = ()
+    """Digests of the code that made the units; several where it changed meanwhile."""
     inputs: dict[str, str] = Field(default_factory=dict)
     """Fingerprints of the inputs."""
     seconds_wall: float = 0.0

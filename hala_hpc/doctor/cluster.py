@@ -4,7 +4,7 @@ with any job: accounting, requeue, preemption, signals, nodes.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
 from hala_hpc.backends.slurm.cluster import TEST_ONLY, Limits, Partition, Qos, Site
 from hala_hpc.backends.slurm.cluster_query import read_site
 from hala_hpc.core.errors import Retry
@@ -39,7 +39,14 @@ def slurm_findings(visit: Visit, ask_each: bool) -> Iterator[Finding]:
 
 def asked_of_slurm(visit: Visit, kinds: Sequence[JobKind]) -> Iterator[Finding]:
     """What `--test-only` says to a job of each kind, in SLURM's words."""
-    texts = SlurmBackend().preflight([job_of(visit, kind) for kind in kinds])
+    try:
+        found = SlurmBackend().objections([job_of(visit, kind) for kind in kinds])
+    except Retry as error:
+        found = Objections((str(error),))
+    for text in found.waits:
+        waits = "sbatch takes such a job, and it starts when nodes are back"
+        yield Finding("jobs", "warn", text, waits, "wait, or name another partition")
+    texts = found.refused
     why = "the launcher would be told the same"
     cure = "ask the admins with SLURM's words: no limit that can be read explains it"
     for text in texts:
@@ -187,8 +194,10 @@ def nodes_left(partition: Partition) -> Finding:
     total = sum(kind.nodes for kind in partition.kinds)
     usable = sum(kind.usable for kind in partition.kinds)
     state: State = "good" if usable * 2 >= total and usable else "warn"
-    if partition.state != "UP":
-        # Nodes that are all down come back: a job waits for them.
+    if partition.state == "DOWN":
+        # Jobs are taken and wait, as for nodes that are all down.
+        state = "warn"
+    elif partition.state != "UP":
         state = "bad"
     return Finding(
         "cluster",

@@ -90,10 +90,7 @@ def by_account(site: Site, kind: JobKind, partition: Partition) -> Iterator[Find
     qos = site.qos_of(options.get("qos", ""), own)
     state: State = "bad" if "associations" in site.enforced else "warn"
     if not site.accounting and own is None:
-        mine = ", ".join(sorted({one.account for one in site.associations})) or "none"
-        what = f"account {account or '(none)'!r} is not yours in partition {partition.name}"
-        cure = f"name one of: {mine}, with options.account; `{SHOW_ACCOUNTS}` lists them"
-        yield bad(what, cure, state)
+        yield bad(*without_place(site, account, partition.name), state)
     elif own and qos and own.qos and qos not in own.qos:
         what = f"QOS {qos!r} is not open to account {own.account}"
         cure = f"name one of: {', '.join(own.qos)}, with options.qos; `{SHOW_QOS}` tells of each"
@@ -108,6 +105,20 @@ def by_account(site: Site, kind: JobKind, partition: Partition) -> Iterator[Find
             yield bad(what, f"it takes {others}: set options.{word}, or options.partition")
 
 
+def without_place(site: Site, account: str, partition: str) -> tuple[str, str]:
+    """That accounting knows no place of the user for a job there, and the cure."""
+    mine = ", ".join(sorted({one.account for one in site.associations}))
+    if not mine:
+        return (
+            f"accounting knows no account of yours, nor for partition {partition}",
+            f"ask the admins to add you to an account; `{SHOW_ACCOUNTS}` lists yours then",
+        )
+    cure = f"name one of: {mine}, with options.account; `{SHOW_ACCOUNTS}` lists them"
+    if not account:
+        return f"no account is named for partition {partition}, and you have no default one", cure
+    return f"account {account!r} is not yours in partition {partition}", cure
+
+
 def by_group(partition: Partition) -> Iterator[Finding]:
     """Unix groups that a partition is kept for; root is let in anyway."""
     allowed = partition.allow_groups
@@ -120,11 +131,11 @@ def by_group(partition: Partition) -> Iterator[Finding]:
 def by_size(kind: JobKind, partition: Partition) -> Iterator[Finding]:
     """Time, nodes, cores, memory and GPUs against the partition and its nodes."""
     asked, where = kind.asked, f"partition {partition.name}"
-    most = partition.max_time_min
+    most, limit_word = partition.max_time_min, kind.word("timeout_min")
     if most is not None and asked.timeout_min > most:
         yield bad(
-            f"timeout_min={asked.timeout_min}, but {where} ends jobs after {most}",
-            f"set timeout_min={most}: what is not finished then goes on in another job",
+            f"{limit_word}={asked.timeout_min}, but {where} ends jobs after {most}",
+            f"set {limit_word}={most}: what is not finished then goes on in another job",
         )
     if partition.max_nodes is not None and asked.nodes > partition.max_nodes:
         yield bad(
@@ -173,12 +184,12 @@ def too_small(kind: JobKind, nodes: NodeKind) -> list[str]:
 
 def by_limits(site: Site, kind: JobKind, limits: Limits) -> Iterator[Finding]:
     """What an account or QOS allows, against one job and against all workers of a node."""
-    asked, whose = kind.asked, limits.owner
+    asked, whose, limit_word = kind.asked, limits.owner, kind.word("timeout_min")
     state: State = "bad" if "limits" in site.enforced else "warn"
     if limits.max_wall_min is not None and asked.timeout_min > limits.max_wall_min:
         yield bad(
-            f"timeout_min={asked.timeout_min}, but {whose} allows {limits.max_wall_min}",
-            f"set timeout_min={limits.max_wall_min}, or name another options.qos",
+            f"{limit_word}={asked.timeout_min}, but {whose} allows {limits.max_wall_min}",
+            f"set {limit_word}={limits.max_wall_min}, or name another {kind.word('options.qos')}",
             state,
         )
     for name, value in kind.totals.items():
@@ -186,7 +197,8 @@ def by_limits(site: Site, kind: JobKind, limits: Limits) -> Iterator[Finding]:
         if value > limit:
             word = WORDS.get(name.rpartition(":")[0] or name, name)
             what = f"a job takes {name}={value}, but {whose} allows {limit}"
-            yield bad(what, f"ask for less with {word}, or name another options.qos", state)
+            qos = kind.word("options.qos")
+            yield bad(what, f"ask for less with {kind.word(word)}, or name another {qos}", state)
     if limits.max_submit is not None and kind.workers + GATES > limits.max_submit:
         yield Finding(
             "jobs",

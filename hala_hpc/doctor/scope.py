@@ -13,7 +13,7 @@ from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
 
-#: What the report calls the jobs that close nodes.
+#: What the jobs are called that follow the workers of every node.
 GATES = "gates"
 
 
@@ -87,6 +87,10 @@ class JobKind:
     workers: int
     """The most that one of them wants at once."""
 
+    def word(self, setting: str) -> str:
+        """A setting of the resources as it is written: that of the gates stands in their table."""
+        return f"[gate] {setting}" if self.names == (GATES,) else setting
+
     def partitions(self, site: Site) -> list[str]:
         """Names of the partitions that it may go to; empty where there is none to go to."""
         named = self.asked.options.get("partition", "") or site.default_partition()
@@ -118,7 +122,9 @@ def kinds_of(jobs: Iterable[tuple[str, Resources, int]]) -> list[JobKind]:
     """Jobs (name, what each asks for, workers) put together where they ask for the same."""
     found: dict[str, JobKind] = {}
     for name, asked, workers in jobs:
-        key = asked.model_copy(update={"workers": 1}).model_dump_json()
+        # Gates have a table of their own in the launcher.
+        table = GATES if name == GATES else ""
+        key = table + asked.model_copy(update={"workers": 1}).model_dump_json()
         old = found.get(key)
         names = (*old.names, name) if old else (name,)
         found[key] = JobKind(names, asked, max(workers, old.workers if old else 1))

@@ -23,7 +23,7 @@ from typing import Any
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
+from hala_hpc.core.errors import CONFIG, INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.file_facts import FileFault, unexpected_files
 from hala_hpc.core.fingerprint import path_fingerprint
 from hala_hpc.core.full_disk import full_disk_of
@@ -136,9 +136,26 @@ def input_faults(artifact: Artifact, kind: str) -> list[FileFault]:
 def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
     """The stage of an artifact with the settings of the newest round, inside a job."""
     stage = find_stage(config.stage, config.stage_source)
+    require_version(stage, config)
     spec = artifact.require_newest_round().spec
     settings = stage.Settings.model_validate(spec.stage_settings)
     return stage(settings, inputs_of(artifact, config))
+
+
+def require_version(stage: type[Stage[Any]], config: NodeConfig) -> None:
+    """Raise UserError (CONFIG) where the code became one that makes other results.
+
+    Other changes of the code since the launch are noted, and nothing more: a job must not end
+    because somebody pulled.
+    """
+    if stage.version != config.version:
+        raise UserError(
+            f"stage {config.stage} is version {stage.version} of the code now, and the node was "
+            f"launched with version {config.version}: give the line of the launch again, which "
+            "makes the node anew, or bring the code back to what was launched (`snapshot = true` "
+            "in the launcher keeps it for queued jobs)",
+            CONFIG,
+        )
 
 
 def inputs_of(artifact: Artifact, config: NodeConfig) -> JobInputs:

@@ -108,7 +108,7 @@ def summarize(artifact: Artifact, config: NodeConfig) -> None:
         "details": details,
         "seconds_wall": round(time.time() - first_began(artifact), 3),
         "rounds": artifact.last_round(),
-        "because": tuple(changes_of(artifact)),
+        "because": (*changes_of(artifact), *changed_code(artifact, marks)),
     }
     artifact.write_summary(summary.model_copy(update=of_the_node))
 
@@ -153,6 +153,22 @@ def remove_private_files(artifact: Artifact) -> None:
                 Path(place, name).unlink(missing_ok=True)
 
 
+def changed_code(artifact: Artifact, marks: list[UnitMarker]) -> list[str]:
+    """That units were made by other code than was launched, where some were."""
+    numbers = range(1, artifact.last_round() + 1)
+    specs = [one.spec for number in numbers if (one := artifact.sound_round(number))]
+    launched = {spec.code_digest: spec.told_code for spec in specs if spec.code_digest}
+    others = {
+        mark.code_digest: mark.told_code
+        for mark in marks
+        if mark.code_digest and mark.code_digest not in launched
+    }
+    if not others or not launched:
+        return []
+    ran, asked = ", ".join(others.values()), ", ".join(launched.values())
+    return [f"the code changed after the launch: {ran} ran in place of {asked}"]
+
+
 def first_began(artifact: Artifact) -> float:
     """When the first round was submitted, in seconds since the epoch."""
     first = artifact.sound_round(1)
@@ -190,6 +206,7 @@ def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int
         **facts.as_dict(),
         seconds=round(sum(mark.seconds for mark in marks), 3),
         versions={name: ", ".join(sorted(values)) for name, values in found.items()},
-        commit=", ".join(sorted({mark.commit for mark in marks} - {""})),
+        commit=", ".join(sorted({mark.code_name for mark in marks} - {""})),
+        code_digests=tuple(sorted({mark.code_digest for mark in marks} - {""})),
         inputs={name: facts.fingerprint for name, facts in config.inputs.items()},
     )

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import math
 import os
 import shutil
 import socket
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 
 from hala_hpc.backends.slurm.task_environment import job_end
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.code_version import CodeVersion
+from hala_hpc.core.environment import CODE
 from hala_hpc.core.errors import RETRY, LeaseLost, Retry
 from hala_hpc.core.file_facts import digests_in, sizes_in
 from hala_hpc.core.files import claim_folder
@@ -27,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 #: What is looked at of a worker's log to tell why an engine died.
 LOG_TAIL_BYTES = 262_144
+#: Counts that grow with the work, and above what they show that work is done: tokens are those of
+#: this attempt; the first count of rows and steps may hold what an earlier one has done.
+COUNTED = {"tokens": 0.0, "rows": math.inf, "step": math.inf}
 
 
 class JobOut:
@@ -41,6 +47,7 @@ class JobOut:
         self.began = time.time()
         self.unit_began = time.monotonic()
         self.counts: dict[str, float] = {}
+        self.loaded_s: float | None = None
         self.units_done = 0
         log = artifact.log_file(worker, self.rank)
         self.log_read = log.stat().st_size if log.exists() else 0
@@ -76,7 +83,14 @@ class JobOut:
         return folder
 
     def progress(self, **counts: float) -> None:
-        """Set counts that people watch."""
+        """Set counts that people watch.
+
+        Once one of them grows, libraries and models are loaded.
+        """
+        if self.loaded_s is None and any(
+            counts.get(name, 0) > self.counts.get(name, first) for name, first in COUNTED.items()
+        ):
+            self.loaded_s = round(time.time() - self.began, 3)
         self.counts.update(counts)
 
     def commit(self, unit: int) -> None:
@@ -100,7 +114,7 @@ class JobOut:
             files=sizes,
             sha256=digests_in(published, sizes),
             versions=versions(),
-            commit=os.environ.get("HALA_COMMIT", ""),
+            **noted_code().model_dump(),
         )
         self.artifact.write_mark(marker)
         if self.stage.steals:
@@ -154,6 +168,7 @@ class JobOut:
             ended=ended,
             units_done=self.units_done,
             stopping=self.stop,
+            loaded_s=self.loaded_s,
             **self.counts,
         )
         word.write(self.artifact.progress_file(self.worker, self.rank))
@@ -207,6 +222,12 @@ class JobOut:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
         with contextlib.suppress(OSError):
             self.write_progress(ended=True)
+
+
+def noted_code() -> CodeVersion:
+    """The code that runs, as the supervisor of this attempt has noted it; empty without one."""
+    told = os.environ.get(CODE, "")
+    return CodeVersion.from_json(told, CODE) if told else CodeVersion()
 
 
 def report_mistakes(artifact: Artifact, attempt: str, report: ErrorReport) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass, Retry
+from hala_hpc.core.errors import CONFIG, INTERNAL, NO_INPUT, OK, RETRY, FailureClass, Retry
 from hala_hpc.core.job_records import FailureReason
 from hala_hpc.core.records import NodeConfig, Round, RoundSpec
 from hala_hpc.jobs.attempt_records import AttemptEnd, records_of
@@ -115,6 +115,8 @@ def hopeless(artifact: Artifact) -> tuple[int, list[FailureReason]]:
     if decision.code != OK:
         return decision.code, with_log(artifact, decision.reasons, decision.code)
     if idle_rounds(artifact) >= IDLE.limit:
+        if late := out_of_time(artifact):
+            return CONFIG, [too_short(artifact, late)]
         text = f"{IDLE.limit} rounds of jobs ended without progress"
         return INTERNAL, [FailureReason(text=text), *last_words(artifact)]
     if blameless_rounds(artifact) >= BLAMELESS.limit:
@@ -125,6 +127,8 @@ def hopeless(artifact: Artifact) -> tuple[int, list[FailureReason]]:
 
 def last_words(artifact: Artifact) -> list[FailureReason]:
     """Why attempts ended, each reason once, and the tail of a log of one that failed."""
+    if late := out_of_time(artifact):
+        return [late]
     ends = [end for end in records_of(artifact, artifact.last_round()) if end.record.code != OK]
     if not ends:
         text = "the workers left no word: killed, or never started"
@@ -133,6 +137,27 @@ def last_words(artifact: Artifact) -> list[FailureReason]:
         reasons = counted_reasons(artifact, ends)
     worst = INTERNAL if ends and ends[-1].record.code == INTERNAL else OK
     return [*with_log(artifact, reasons, worst), *words_of_scheduler(artifact)]
+
+
+def out_of_time(artifact: Artifact) -> FailureReason | None:
+    """What is known of the time of the last round, where its limit alone ended all its attempts."""
+    found = failures_of(artifact, artifact.last_round())
+    if not found or any(failure.kind is not FailureClass.TIMEOUT for failure in found):
+        return None
+    more = f" ({len(found)} attempts ended so)" if len(found) > 1 else ""
+    return FailureReason(text=f"{found[0].text}{more}", kind=FailureClass.TIMEOUT)
+
+
+def too_short(artifact: Artifact, late: FailureReason) -> FailureReason:
+    """That the time limit lets nothing be done, and which setting to raise."""
+    limit_min = artifact.require_newest_round().spec.resources.timeout_min
+    text = (
+        f"timeout_min={limit_min} is too short: {IDLE.limit} rounds of jobs were out of time "
+        f"before anything was done from which another could go on; {late.text}; raise it in "
+        f"[node.{artifact.require_config().node}.resources] of the launcher, as far as its "
+        "partition and QOS allow"
+    )
+    return late.model_copy(update={"text": text})
 
 
 def counted_reasons(artifact: Artifact, ends: Sequence[AttemptEnd]) -> list[FailureReason]:

@@ -1,10 +1,10 @@
 """The jobs of a node: its array of workers and its gate, and what both must be told."""
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.environment import JOB_ENVIRONMENT
+from hala_hpc.core.code_version import LaunchedCode
+from hala_hpc.core.environment import CODE_FOLDER, JOB_ENVIRONMENT
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.paths import ROOT
 from hala_hpc.core.records import Round, RoundSpec
 from hala_hpc.core.settings import StageSettings
 
@@ -14,12 +14,14 @@ GATE_TRIES = 3
 NAME_LETTERS = 64
 
 
-def make_spec(launcher: Launcher, settings: StageSettings, env: str, commit: str) -> RoundSpec:
+def make_spec(
+    launcher: Launcher, settings: StageSettings, env: str, code: LaunchedCode
+) -> RoundSpec:
     """What the jobs of a first round need to know."""
     return RoundSpec(
+        **code.model_dump(),
         launcher=launcher,
         env=env,
-        commit=commit,
         settings=settings.model_dump(mode="json", exclude={"resources"}),
         resources=settings.resources,
     )
@@ -87,24 +89,5 @@ def is_named_after(artifact: Artifact, name: str) -> bool:
 
 def job_environment(spec: RoundSpec) -> dict[str, str]:
     """Variables of every job; the launcher's win."""
-    return {**JOB_ENVIRONMENT, "HALA_COMMIT": spec.commit, **spec.launcher.environment}
-
-
-def code_commit() -> str:
-    """Commit of the code that runs, from a clone's own files; the version in a wheel."""
-    from hala_hpc import __version__
-
-    git = ROOT / ".git"
-    head = git / "HEAD"
-    if not head.is_file():
-        return __version__
-    reference = head.read_text().strip()
-    if not reference.startswith("ref: "):
-        return reference
-    loose = git / reference.removeprefix("ref: ")
-    if loose.is_file():
-        return loose.read_text().strip()
-    packed = git / "packed-refs"
-    lines = packed.read_text().splitlines() if packed.is_file() else []
-    found = [line.split()[0] for line in lines if line.endswith(reference.removeprefix("ref: "))]
-    return found[0] if found else __version__
+    code = {CODE_FOLDER: spec.code_folder} if spec.code_folder else {}
+    return {**JOB_ENVIRONMENT, **spec.launcher.environment, **code}

@@ -25,6 +25,8 @@ PACKAGES = {
     "slurmdbd": "slurmdbd",
     "sbatch": "slurm-client",
 }
+#: What installs them so that their own daemons, which would collide with ours, are not started.
+INSTALL = f"sudo {Path(__file__).resolve().parents[2] / 'env' / 'system-packages'} install"
 #: A socket's name has at most 107 bytes.
 LONGEST_FOLDER = 80
 #: Below the ports that the kernel gives away, above those of well-known services.
@@ -48,8 +50,11 @@ def check_machine(folder: Path) -> None:
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     missing = {package for program, package in PACKAGES.items() if not shutil.which(program)}
     if missing:
-        install = "apt-get install --no-install-recommends " + " ".join(sorted(missing))
-        raise RigError(f"packages are missing; type: {install}", 69)
+        raise RigError(
+            f"packages are missing: {', '.join(sorted(missing))}; type: {INSTALL}, which installs "
+            "them and starts no service",
+            69,
+        )
     name = str(folder)
     odd = not name.isprintable() or set(name) & set(" %#,;$\"'\\")
     if odd or len(name.encode()) > LONGEST_FOLDER:
@@ -67,8 +72,12 @@ def check_ours(folder: Path) -> None:
         raise RigError(f"{folder} holds other files; name another folder with MINISLURM_DIR", 73)
 
 
-def write(folder: Path, proctrack: str) -> None:
-    """Make the configuration, the key, the device files and the daemons' folders."""
+def write(folder: Path, proctrack: str, memory: str = "counted") -> None:
+    """Make the configuration, the key, the device files and the daemons' folders.
+
+    `memory`: counted, or enforced by control groups, which then track processes, too.
+    """
+    is_enforced = memory == "enforced"
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)  # the jobs of other users reach munge's socket
     ports = free_ports(2 + len(NODES))
@@ -78,7 +87,9 @@ def write(folder: Path, proctrack: str) -> None:
         "slurmctld_port": str(ports[0]),
         "slurmdbd_port": str(ports[1]),
         "slurmd_ports": f"{ports[2]}-{ports[-1]}",
-        "proctrack": proctrack,
+        "proctrack": "cgroup" if is_enforced else proctrack,
+        "task": "cgroup" if is_enforced else "none",
+        "constrain": "yes" if is_enforced else "no",
     }
     (folder / WORDS).write_text(json.dumps(words, indent=1) + "\n")
     for template in templates():

@@ -28,7 +28,7 @@ import json, os, sys
 names = ("FROM_SETUP", "OVERRIDDEN", "RANK", "WORLD_SIZE", "HALA_JOB_ID")
 seen = {name: os.environ.get(name, "") for name in names}
 with open(f"{sys.argv[1]}/seen-{seen['RANK']}.json", "w") as file:
-    json.dump({**seen, "arguments": sys.argv[2:]}, file)
+    json.dump({**seen, "arguments": sys.argv[2:], "names": sorted(os.environ)}, file)
 """
 
 #: A launch that gives its workers less time than those of people do.
@@ -116,6 +116,39 @@ def test_a_setup_line_that_fails_ends_the_job_before_its_program(tmp_path: Path)
 def test_without_setup_lines_the_program_is_the_process_itself(tmp_path: Path) -> None:
     assert run_element(job(tmp_path), 0, lambda: None) == 0
     assert json.loads((tmp_path / "seen-1.json").read_text())["FROM_SETUP"] == ""
+
+
+#: What a step of an allocation of two nodes sees, as srun and launchers of MPI set it.
+ALLOCATION = {
+    "SLURM_JOB_ID": "283",
+    "SLURM_PROCID": "1",
+    "SLURM_NTASKS": "2",
+    "SLURM_NNODES": "2",
+    "SLURM_JOB_NUM_NODES": "2",
+    "SLURM_JOB_NODELIST": "node[1-2]",
+    "SLURM_NTASKS_PER_NODE": "1",
+    "PMI_RANK": "1",
+    "PMIX_RANK": "1",
+    "OMPI_COMM_WORLD_SIZE": "2",
+    "LOCAL_WORLD_SIZE": "2",
+    "NODE_RANK": "1",
+    "HALA_NODE": "node2",
+    "CUDA_VISIBLE_DEVICES": "3",
+    "SLURM_CONF": "/nowhere/slurm.conf",
+    "SLURM_JOB_END_TIME": "1800000000",
+}
+
+
+def test_a_launch_inside_an_allocation_starts_no_ranks_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ALLOCATION.items():
+        monkeypatch.setenv(name, value)
+    assert run_element(job(tmp_path), 0, lambda: None) == 0
+    ranks = [json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in range(2)]
+    assert [(one["RANK"], one["WORLD_SIZE"]) for one in ranks] == [("0", "2"), ("1", "2")]
+    left = {name for name in ALLOCATION if name in ranks[0]["names"]}
+    assert left == {"CUDA_VISIBLE_DEVICES", "SLURM_CONF", "SLURM_JOB_END_TIME"}
 
 
 @pytest.mark.slow

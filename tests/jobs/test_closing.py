@@ -104,6 +104,33 @@ def test_workers_that_left_nothing_are_without_a_report(tmp_path: Path) -> None:
     assert kinds(artifact.failure()) == [None, FailureClass.NO_REPORT]
 
 
+def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
+    tmp_path: Path,
+) -> None:
+    artifact = Artifact(tmp_path / "node-12345678")
+    artifact.write_config(NodeConfig(node="node", stage="sample", units=1))
+    spec = SPEC.model_copy(
+        update={
+            "launcher": Launcher(name="test", backend="slurm"),
+            "resources": Resources(timeout_min=1),
+        }
+    )
+    told = {"code": 75, "reasons": ["stopped by SIGUSR2"], "stopped": True, "seconds": 41.0}
+    begin_round(artifact, 1, 1, spec)
+    ends(artifact, **told, loading_s=35.2)
+    verdict = close(artifact)
+    assert (verdict.state, verdict.code) == ("again", 75)
+    assert [reason.kind for reason in verdict.reasons] == [FailureClass.TIMEOUT]
+    says(verdict.lines[0], "timeout_min=1", "15 s before", "had 41 s", "loading took 35 s")
+    begin_round(artifact, 1, 1, next_spec(artifact, spec))
+    ends(artifact, **told)
+    verdict = close(artifact)
+    assert (verdict.state, verdict.code) == ("failed", 78)
+    assert kinds(artifact.failure()) == [FailureClass.TIMEOUT]
+    says(verdict.lines[0], "timeout_min=1 is too short", "[node.node.resources]")
+    says(verdict.lines[0], "no row or step was counted")
+
+
 def test_a_round_that_made_progress_does_not_count_as_idle(tmp_path: Path) -> None:
     artifact = Artifact(tmp_path / "node-12345678")
     artifact.write_config(NodeConfig(node="node", stage="sample", units=3))

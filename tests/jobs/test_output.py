@@ -24,6 +24,33 @@ SPEC = RoundSpec(
 )
 
 
+@pytest.mark.parametrize(
+    ("told", "is_loaded"),
+    [
+        ([{"rows": 0, "tokens": 0}], False),
+        # Rows that an earlier attempt has done.
+        ([{"rows": 40, "tokens": 0}, {"rows": 40, "tokens": 0}], False),
+        ([{"rows": 40, "tokens": 0}, {"rows": 41, "tokens": 0}], True),
+        ([{"rows": 40, "tokens": 9}], True),
+        ([{"step": 100, "steps_total": 200}], False),
+        ([{"step": 100, "steps_total": 200}, {"step": 101}], True),
+    ],
+)
+def test_loading_has_ended_once_a_count_of_this_attempt_grows(
+    told: list[dict[str, float]], is_loaded: bool, tmp_path: Path
+) -> None:
+    artifact = Artifact(tmp_path / "node-0123456789ab")
+    begin_round(artifact, 1, 1, SPEC)
+    stage = STAGE(STAGE.Settings(data=[str(tmp_path)], units=1), UnknownInputs())
+    out = JobOut(artifact, stage, 0, "r0001-w00000-7-0")
+    for counts in told:
+        out.progress(**counts)
+    out.write_progress()
+    word = artifact.rank_progress(0)
+    assert word is not None
+    assert (word.loaded_s is not None) == is_loaded
+
+
 def test_a_worker_that_the_next_round_does_not_have_publishes_nothing(tmp_path: Path) -> None:
     """Three workers; the third is suspended, and the next round has one: nobody has its lease."""
     artifact = Artifact(tmp_path / "node-0123456789ab")

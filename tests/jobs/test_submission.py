@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import command, launch, one_row_recipe, recipe
 from fake_slurm import FakeSlurm, on_path
+from says import says
 
 from hala_hpc import gate as gate_door
 from hala_hpc.backends.slurm.client import Seen
@@ -330,18 +331,23 @@ def test_a_launch_by_a_person_asks_for_all_nodes_again(
     assert "--exclude" not in calls.read_text()
 
 
-def test_a_launch_while_all_nodes_are_away_is_told_to_come_again(
-    cluster: Cluster, tmp_path: Path, work: Path
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_launch_while_all_nodes_are_away_queues_its_jobs_where_sbatch_takes_them(
+    takes: bool, cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     work.mkdir()
     (work / "run.json").write_text("{}")
     cluster.add("srun", "exit 1")
     cluster.add("sinfo", "printf 'low*|node1|down*\\nlow*|node2|unk*\\n'")
-    cluster.add("sbatch", f'echo "{REFUSED}" >&2; exit 1')
+    refuse = f'echo "{REFUSED}" >&2; exit 1'
+    later = 'echo "Submitted batch job 41"' if takes else refuse
+    cluster.add("sbatch", f'case "$*" in *--test-only*) {refuse};; esac\n{later}')
     ended = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm")
-    assert ended.code == RETRY, ended
-    assert "none of the 2 nodes" in ended.err
-    assert not list(work.glob("corpus-*"))
+    says(ended.err, "warning: job", "will wait")
+    assert ended.code == (0 if takes else RETRY), ended
+    (folder,) = work.glob("corpus-*")
+    assert Artifact(folder).job_ids() == (["41", "41"] if takes else [])
+    assert Artifact(folder).last_round() == int(takes)
 
 
 def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:

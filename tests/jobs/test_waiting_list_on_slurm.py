@@ -79,7 +79,7 @@ def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: 
     assert "2 nodes submitted" in told.out
     assert "1 nodes wait for room" in told.out
     waiting = nodes_of(work)["report"]
-    assert (waiting["state"], waiting["why"][:15]) == ("waiting", "waits for room:")
+    assert (waiting["state"], waiting["why"][:8]) == ("waiting", "no room ")
     held.let_go()
     assert wait_for_all(work) <= 4
     assert len(rounds(work, "arabic")[0]["assignment"]) == 1, "two workers had no room"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 from minislurm_fixture import MINISLURM, need_slurm, run_minislurm
 
 from benchmarks.common.waiting import WAIT_S
@@ -85,9 +86,12 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "PACKAGES", {"sh": "dash", "slurmfoo": "foo", "barctl": "bar"})
-    with pytest.raises(errors.RigError, match=r"--no-install-recommends bar foo$") as caught:
+    with pytest.raises(errors.RigError, match=r"missing: bar, foo; type: sudo \S+") as caught:
         cluster.check_machine(tmp_path / "rig")
     assert caught.value.code == 69
+    cure = str(caught.value).partition("type: sudo ")[2].split()
+    assert Path(cure[0]) == ROOT / "env" / "system-packages"
+    assert cure[1] == "install,"
 
 
 @pytest.mark.parametrize("name", ["a b", "50%", "x" * 100])

@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ from hala_hpc.core.paths import shipped_folder
 if TYPE_CHECKING:
     from hala_hpc.backends.slurm.sacct import Used
 
-__all__ = ["SlurmBackend", "task_environment"]
+__all__ = ["Objections", "SlurmBackend", "task_environment"]
 
 #: What sbatch says where a limit on the number of jobs, or the size of an array, is in the way.
 FULL = re.compile(r"(Max|Grp)Submit|Invalid job array specification")
@@ -49,6 +50,16 @@ FRESH_S = 30
 _answered_at: dict[str, float] = {}
 
 
+@dataclass(frozen=True)
+class Objections:
+    """What SLURM has against jobs that were not submitted yet."""
+
+    refused: tuple[str, ...] = ()
+    """It would not take them, now or later."""
+    waits: tuple[str, ...] = ()
+    """It would take them and start none now: nodes or partitions are away and may come back."""
+
+
 class SlurmBackend:
     """Submits, watches and cancels jobs.
 
@@ -58,30 +69,33 @@ class SlurmBackend:
     def __init__(self, patience_s: int = 60) -> None:
         self.patience_s = patience_s
 
-    def preflight(self, jobs: Sequence[Job] = ()) -> list[str]:
-        """What would go wrong: no SLURM, no controller, and for each job what sbatch says to it.
-
-        Nothing is submitted. Jobs that ask for the same are tried once.
-        """
+    def preflight(self) -> list[str]:
+        """What would go wrong with every job: no SLURM here, or no controller."""
         if not shutil.which("sbatch") or not shutil.which("srun"):
             return [NO_SBATCH]
         try:
             if not self.answers():
                 return [NO_CONTROLLER]
-            return self.refusals(jobs)
         except Retry as error:
             return [str(error)]
+        return []
 
-    def refusals(self, jobs: Sequence[Job]) -> list[str]:
+    def objections(self, jobs: Sequence[Job]) -> Objections:
         """What sbatch has against some jobs; those that ask for the same are tried once.
 
-        Raises Retry where a later call may say another thing: no controller answers, or no node
-        that a job may have is up.
+        Nothing is submitted. Raises SchedulerUnavailable.
         """
+        from hala_hpc.backends.slurm.node_states import closed_partitions
+
         tried: dict[str, Job] = {}
         for job in jobs:
             tried.setdefault(repr(job.resources), job)
-        return [text for job in tried.values() for text in self._refusal(job)]
+        found = [self._objections(job) for job in tried.values()]
+        asked = dict.fromkeys(job.resources.options.get("partition", "") for job in jobs)
+        closed = dict.fromkeys(name for one in asked for name in closed_partitions(one))
+        waits = [text for one in found for text in one.waits]
+        waits += [f"partition {name} is DOWN: jobs wait until it is UP" for name in closed]
+        return Objections(tuple(text for one in found for text in one.refused), tuple(waits))
 
     def submit(self, job: Job) -> str:
         """Hand in a job; returns its id, or that of its array.
@@ -137,25 +151,33 @@ class SlurmBackend:
         """Whether a controller is up."""
         return " UP" in client.ask("scontrol", "ping").stdout
 
-    def _refusal(self, job: Job) -> list[str]:
-        """What SLURM has against a job, without submitting it."""
+    def _objections(self, job: Job) -> Objections:
+        """What SLURM has against a job, without submitting it.
+
+        `--test-only` answers for now: it refuses what sbatch takes and lets wait.
+        """
         try:
             command = self.command(job)
         except UserError as error:
-            return error.mistakes
+            return Objections(tuple(error.mistakes))
         # The folder does not exist yet, the gates before it are to come, and arrays are cut to fit.
         late = ("--chdir=", "--output=", "--dependency=", "--array=")
         words = [word for word in command[1:] if not word.startswith(late)]
         done = client.ask("sbatch", "--test-only", *words)
         if not done.returncode:
-            return []
+            return Objections()
+        from hala_hpc.backends.slurm.node_states import is_not_now
+
         refused = _refused(job, done.stderr)
         if isinstance(refused, NoRoom):
             # Nothing is wrong with it: a submission takes fewer, or waits for room.
-            return []
-        if isinstance(refused, Retry):
+            return Objections()
+        if isinstance(refused, SchedulerUnavailable):
             raise refused
-        return refused.mistakes
+        if isinstance(refused, NodesAway) or is_not_now(job.resources):
+            text = f"job {job.name!r} will wait: too few of the nodes that it may have are up now"
+            return Objections(waits=(f"{text} (drained, down or reserved: `sinfo -R` tells why)",))
+        return Objections(tuple(refused.mistakes))
 
     def _wait_for_controller(self) -> None:
         """sbatch is not tried again, as it may have got through: ask first, and wait."""
@@ -209,6 +231,7 @@ def _outside_of_jobs() -> Iterator[None]:
     try:
         for key in before.keys() - clean.keys():
             del os.environ[key]
+        os.environ.update(clean)
         yield
     finally:
         os.environ.update(before)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hala_hpc.core.environment import CODE_FOLDER
 from hala_hpc.core.errors import SchedulerUnavailable
 
 #: A controller that is overloaded answers late; one that is gone says so after about 10 s.
@@ -44,13 +45,21 @@ class Seen:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without a surrounding job: only SLURM_CONF is kept of SLURM's variables."""
-    ours = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SCANCEL_")
-    return {
+    """The environment without a surrounding job: only SLURM_CONF is kept of SLURM's variables.
+
+    The copy of the code that such a job imports is not for others: theirs may be another.
+    """
+    ours = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SCANCEL_", CODE_FOLDER)
+    found = {
         key: value
         for key, value in os.environ.items()
         if key == "SLURM_CONF" or not key.startswith(ours)
     }
+    if folder := os.environ.get(CODE_FOLDER):
+        parts = found.pop("PYTHONPATH", "").split(os.pathsep)
+        if rest := [part for part in parts if part not in ("", folder)]:
+            found["PYTHONPATH"] = os.pathsep.join(rest)
+    return found
 
 
 def ask(

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.backends.slurm.client import ask, split_rows
-from hala_hpc.backends.slurm.parsing import count, hosts, pairs
+from hala_hpc.backends.slurm.parsing import count, gpus, hosts, megabytes, names, pairs
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.records import ExcludedNode
+from hala_hpc.core.resources import Resources
 
 #: States of a node on which a job may start now or later, as sinfo abbreviates them.
 USABLE = ("idle", "mix", "alloc", "comp", "plnd", "resv", "pow")
@@ -45,6 +46,33 @@ class Choice:
         return max(0, min(share, len(self.usable) - needed))
 
 
+@dataclass(frozen=True)
+class NodeSize:
+    """What one node has, and whether a job may start there now or later."""
+
+    name: str
+    is_usable: bool
+    cpus: int
+    memory_mb: int
+    gpus: Mapping[str, int]
+    """By type; "" where GPUs have none."""
+    features: tuple[str, ...]
+
+    def fits(self, asked: Resources) -> bool:
+        """Whether the node is large enough for one of those that a job asks for."""
+        options, kind = asked.options, asked.options.get("gpu_type", "")
+        memory = options.get("mem")
+        memory_mb = asked.mem_gb * 1024 if memory is None else megabytes(memory) or 0
+        feature = options.get("constraint", "")
+        return (
+            self.cpus >= asked.ranks_per_node * asked.cpus_per_rank
+            and self.memory_mb >= memory_mb
+            and (self.gpus.get(kind, 0) if kind else sum(self.gpus.values())) >= asked.gpus_per_node
+            # An expression of several features is for SLURM to judge.
+            and (not re.fullmatch(r"[\w.-]+", feature) or feature in self.features)
+        )
+
+
 def is_usable(state: str) -> bool:
     """Whether a job may start on a node now or later, by its state as sinfo abbreviates it."""
     return state.startswith(USABLE) and not state.endswith("*")
@@ -60,6 +88,58 @@ def choice_of(options: Mapping[str, str]) -> Choice:
         if name not in excluded and (not named or name in named)
     }
     return Choice(len(states), left)
+
+
+def is_not_now(asked: Resources) -> bool:
+    """Whether nodes that are away now are all that a job lacks: enough are large enough for it.
+
+    By the states of nodes, and not by what SLURM says to the job: the words of a refusal are the
+    same for nodes that are away and for nodes that no cluster has. Raises SchedulerUnavailable.
+    """
+    options = asked.options
+    named, excluded = hosts(options.get("nodelist", "")), hosts(options.get("exclude", ""))
+    fitting = {
+        node.name: node.is_usable
+        for node in sizes_in(options.get("partition", ""))
+        if node.fits(asked) and node.name not in excluded and (not named or node.name in named)
+    }
+    return len(fitting) >= asked.nodes > sum(fitting.values())
+
+
+def sizes_in(partitions: str) -> Iterator[NodeSize]:
+    """Every node of some partitions, or of the default one; a node in two of them comes twice."""
+    words = ("--noheader", "--Node", "--exact", "--format=%P|%N|%t|%c|%m|%G|%f")
+    asked = partitions.split(",") if partitions else []
+    for row in split_rows(ask("sinfo", *words).stdout):
+        if len(row) != 7:
+            continue
+        place, name, state, cpus, memory, gres, features = row
+        if place.rstrip("*") in asked if asked else place.endswith("*"):
+            yield NodeSize(
+                name,
+                is_usable(state),
+                count(cpus) or 0,
+                count(memory) or 0,
+                gpus(gres),
+                names(features),
+            )
+
+
+def closed_partitions(partitions: str) -> tuple[str, ...]:
+    """Those of some partitions, or the default one, that are DOWN where all of them are.
+
+    They take jobs and start none. A partition that takes none either refuses them itself. Raises
+    SchedulerUnavailable.
+    """
+    rows = split_rows(ask("sinfo", "--noheader", "--summarize", "--format=%P|%a").stdout)
+    asked = partitions.split(",") if partitions else []
+    states = {
+        row[0].rstrip("*"): row[1]
+        for row in rows
+        if len(row) == 2 and (row[0].rstrip("*") in asked if asked else row[0].endswith("*"))
+    }
+    is_closed = bool(states) and all(state == "down" for state in states.values())
+    return tuple(states) if is_closed else ()
 
 
 def states_of(partitions: str) -> dict[str, str]:
@@ -81,8 +161,8 @@ def well_again(nodes: Sequence[ExcludedNode]) -> tuple[str, ...]:
     """
     if not nodes:
         return ()
-    names = ",".join(node.name for node in nodes)
-    booted = dict(well_nodes(ask("scontrol", "show", "node", "--oneliner", names).stdout))
+    listed = ",".join(node.name for node in nodes)
+    booted = dict(well_nodes(ask("scontrol", "show", "node", "--oneliner", listed).stdout))
     return tuple(
         node.name
         for node in nodes

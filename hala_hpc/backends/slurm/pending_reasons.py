@@ -13,7 +13,7 @@ _RELEASE = "let it go with `scontrol release {id}`"
 PLAIN = {
     "Priority": "other jobs are before it in the queue",
     "Resources": "it is next, and waits until enough nodes, GPUs or memory are free",
-    "Dependency": "it waits for other jobs",
+    "Dependency": "other jobs must end before it",
     "None": "SLURM has not looked at it yet",
     "BeginTime": "it may not begin yet: after a requeue SLURM waits about two minutes",
     "Cleaning": "SLURM cleans up after its last attempt",

@@ -8,6 +8,9 @@ from hala_hpc.backends.slurm.client import ask
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.ports import RANK_PORTS
 
+#: When a job ends at the latest, in seconds since the epoch; set by SLURM since 23.02.
+JOB_END = "SLURM_JOB_END_TIME"
+
 
 def task_environment() -> dict[str, str]:
     """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT and where this attempt runs.
@@ -39,7 +42,7 @@ def job_end() -> float | None:
 
     SLURM tells it in the environment since 23.02 and is asked before that.
     """
-    if told := os.environ.get("SLURM_JOB_END_TIME"):
+    if told := os.environ.get(JOB_END):
         return float(told)
     if "SLURM_JOB_ID" not in os.environ:
         return None

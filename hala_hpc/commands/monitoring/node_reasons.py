@@ -16,8 +16,8 @@ from hala_hpc.jobs.failures.decision import newest_changes
 from hala_hpc.jobs.job_files import file_of_lost_gate, last_line
 
 ROOM = (
-    "waits for room: the cluster takes no more jobs of yours now. The node that ends next submits "
-    "it; when none is at work, give the line of the launch again"
+    "no room in the queue: the cluster takes no more jobs of yours now. The node that ends next "
+    "submits it; when none is at work, give the line of the launch again"
 )
 
 #: The first reasons of a failure tell enough.

@@ -11,7 +11,8 @@ from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.estimate import shown
 from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
-from hala_hpc.jobs.spec import code_commit, gate_job, make_spec, worker_job
+from hala_hpc.jobs.kept_code import code_of_launch
+from hala_hpc.jobs.spec import gate_job, make_spec, worker_job
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
 #: Column of what a node costs, where a scheduler counts that.
@@ -112,10 +113,10 @@ def describe_resources(resources: Resources) -> str:
 
 def print_scripts(line: Line, missing: list[Step]) -> None:
     """Every sbatch command and the script that all have; ids to come are named by their node."""
-    backend, commit = SlurmBackend(), code_commit()
+    backend, code = SlurmBackend(), code_of_launch(line.launcher, line.work)
     names = {step.name for step in missing}
     for step in missing:
-        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, code)
         after = tuple(f"<gate of {n}>" for n in step.node.input_nodes() if n in names)
         workers = worker_job(step.artifact, step.workers, spec, after)
         gate = gate_job(step.artifact, 1, spec, f"<workers of {step.name}>")

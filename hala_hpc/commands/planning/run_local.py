@@ -12,21 +12,23 @@ from hala_hpc.core.errors import OK
 from hala_hpc.core.lease import WorkLease
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.jobs.closing import close
+from hala_hpc.jobs.kept_code import code_of_launch, keep_code
 from hala_hpc.jobs.rounds import begin_round
-from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
+from hala_hpc.jobs.spec import make_spec, worker_job
 from hala_hpc.jobs.submission import next_spec
 
 
 def run_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
     """Bring every missing node to its end; the code of the first that fails."""
     stop_like_ctrl_c()
-    commit = code_commit()
+    launched = code_of_launch(line.launcher, line.work)
+    keep_code(launched)
     began = time.monotonic()
     for number, step in enumerate(chosen.values(), 1):
         if step.state == "done":
             print(f"{step.name}: done before")
             continue
-        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, launched)
         code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}", lease)
         if code != OK:
             return code

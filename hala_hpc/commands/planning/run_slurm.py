@@ -1,13 +1,17 @@
 """Submit a plan to SLURM in one go; nothing stays running on the login node."""
 
+import sys
+
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.code_version import LaunchedCode
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
 from hala_hpc.core.lease import WorkLease
 from hala_hpc.core.printable import command
 from hala_hpc.core.records import RoundSpec, WaitingNode
-from hala_hpc.jobs.spec import code_commit, make_spec, worker_job
+from hala_hpc.jobs.kept_code import code_of_launch, keep_code
+from hala_hpc.jobs.spec import make_spec, worker_job
 from hala_hpc.jobs.submission import living_gate, settle, submit_node
 from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
 
@@ -15,19 +19,21 @@ from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
 def require_accepted(line: Line, steps: list[Step]) -> None:
     """Raise UserError for a job that SLURM would refuse, before anything is written.
 
-    Raises Retry where it does not answer, or all nodes for a job are away.
+    Tells of jobs that it would take and let wait. Raises Retry where it does not answer.
     """
     jobs = [
         worker_job(
             step.artifact,
             step.workers,
-            make_spec(line.launcher, step.node.settings, step.node.stage.env, ""),
+            make_spec(line.launcher, step.node.settings, step.node.stage.env, LaunchedCode()),
         )
         for step in steps
     ]
-    problems = SlurmBackend().refusals(jobs)
-    if problems:
-        raise UserError(problems, CONFIG)
+    found = SlurmBackend().objections(jobs)
+    for text in found.waits:
+        print(f"warning: {text}", file=sys.stderr)
+    if found.refused:
+        raise UserError(found.refused, CONFIG)
 
 
 def submit_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
@@ -40,9 +46,11 @@ def submit_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
     settle([step.artifact for step in steps])
     seen = SlurmBackend().look()
     gates: dict[str, str] = {}
-    commit, late, submitted = code_commit(), list[WaitingNode](), 0
+    late, submitted = list[WaitingNode](), 0
+    code = code_of_launch(line.launcher, line.work)
+    keep_code(code)
     for step in steps:
-        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, commit)
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, code)
         inputs = [name for name in step.node.input_nodes() if name in chosen]
         after = tuple(gates[name] for name in inputs if name in gates)
         try:

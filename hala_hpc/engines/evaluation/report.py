@@ -142,13 +142,19 @@ def made_table(summaries: Sequence[NodeSummary]) -> Table:
         [
             s.node,
             s.fingerprint or DASH,
-            s.commit[:COMMIT_LETTERS] or DASH,
+            short_commits(s.commit) or DASH,
             ", ".join(f"{k} {v}" for k, v in sorted(s.versions.items())) or DASH,
         ]
         for s in summaries
     ]
     columns = ["node", "fingerprint", "commit", "versions"]
     return Table("How it was made", columns, rows, "", (0, 1, 2, 3))
+
+
+def short_commits(commits: str) -> str:
+    """`6d78d78c0ffe+, 60e2239...` of whole commits; `+` stays: files were others than its own."""
+    found = (one.partition("+") for one in commits.split(", "))
+    return ", ".join(name[:COMMIT_LETTERS] + mark for name, mark, _ in found)
 
 
 def score_tables(summary: NodeSummary) -> list[Table]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import hala_hpc
 from hala_hpc.backends.slurm.sacct import JobEnd
+from hala_hpc.backends.slurm.sbatch import WARN_S
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, FailureClass, Retry
 from hala_hpc.core.foreign_code import foreign_name
 from hala_hpc.core.job_records import Failure, FailureFacts
@@ -35,9 +36,9 @@ SET_UP_PATTERNS = (
 #: Classes that a job knows for certain. An engine that ends and a rank that is lost may only follow
 #: from a signal or from a kill, of which others know.
 CERTAIN = (FailureClass.NODE_FAILURE, FailureClass.HOST_OOM, FailureClass.GPU_OOM)
-#: A signal that comes so long before the end of the job's time may be the warning of it: the
-#: longest warning of ours, and what SLURM is early (faults.md 1.1), in seconds.
-WARNING_S = 120 + 120
+#: The warning of the end of a job's time comes earlier than asked for: by up to half a minute of
+#: SLURM's (it looks twice a minute), and by what the job took before the attempt began, in seconds.
+EARLY_S = 120
 #: Letters of a reason that are kept.
 TEXT_LENGTH = 400
 
@@ -64,7 +65,11 @@ class Evidence:
     is_stopped: bool = False
     """Whether a signal asked it to leave."""
     seconds: float = 0.0
+    loading_s: float | None = None
+    """Of these, those until libraries and models were loaded; None if unknown."""
     time_limit_s: float | None = None
+    warning_s: float = WARN_S
+    """How long before its limit the job asks to be told."""
     scheduler_kind: FailureClass | JobEnd | None = None
     """How the scheduler saw it end; None if unknown."""
     scheduler_words: str = ""
@@ -151,13 +156,12 @@ def classify_engine(evidence: Evidence) -> Found | None:
 
 def classify_scheduler(evidence: Evidence) -> Found | None:
     """The scheduler took the job away, as it says or as its signal shows."""
-    for kind in (FailureClass.PREEMPTED, FailureClass.TIMEOUT):
-        if evidence.scheduler_kind is kind:
-            return kind, evidence.reason or evidence.scheduler_words
-    if evidence.is_stopped:
-        kind = FailureClass.TIMEOUT if is_late(evidence) else FailureClass.PREEMPTED
-        return kind, evidence.reason
-    return None
+    if evidence.scheduler_kind is FailureClass.PREEMPTED:
+        return FailureClass.PREEMPTED, evidence.reason or evidence.scheduler_words
+    was_warned = evidence.is_stopped and is_late(evidence)
+    if was_warned or evidence.scheduler_kind is FailureClass.TIMEOUT:
+        return FailureClass.TIMEOUT, time_words(evidence)
+    return (FailureClass.PREEMPTED, evidence.reason) if evidence.is_stopped else None
 
 
 def classify_log(evidence: Evidence) -> Found:
@@ -190,7 +194,21 @@ def class_of_log(text: str) -> FailureClass | None:
 def is_late(evidence: Evidence) -> bool:
     """Whether so little of the job's time was left that a signal was the warning of its end."""
     limit = evidence.time_limit_s
-    return limit is not None and limit - evidence.seconds <= WARNING_S
+    return limit is not None and limit - evidence.seconds <= evidence.warning_s + EARLY_S
+
+
+def time_words(evidence: Evidence) -> str:
+    """Which time was up, how much of it the attempt had, and what loading took of that."""
+    told = "its time was up"
+    if evidence.time_limit_s:
+        told += f": timeout_min={evidence.time_limit_s / 60:g}"
+    if not evidence.is_stopped:
+        return f"{told}; {evidence.reason or evidence.scheduler_words}"
+    told += f", and jobs are told {evidence.warning_s:.0f} s before that to save what they have"
+    had = f"this one had {evidence.seconds:.0f} s"
+    if evidence.loading_s is None:
+        return f"{told}; {had}, and no row or step was counted as done in them"
+    return f"{told}; {had}, and loading took {evidence.loading_s:.0f} s of them"
 
 
 def failure_facts(error: BaseException) -> FailureFacts:

@@ -5,15 +5,17 @@ Called by the gate, once a round: records of the attempts, SLURM's accounting an
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hala_hpc.backends.slurm.cluster_query import memory_limit_gb
 from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, element_ends
+from hala_hpc.backends.slurm.sbatch import warn_s
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK, FailureClass
 from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
 from hala_hpc.core.records import Round
+from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import AttemptName, newest_attempt, records_of
 from hala_hpc.jobs.failures.classify import Evidence, classify
 from hala_hpc.jobs.failures.excluded_nodes import look_at_nodes
@@ -92,12 +94,12 @@ def gather(
     records = [*recorded(artifact, newest.round), *silent(artifact, newest)]
     known = {record.run for record in records}
     runs = {job: aligned(reported, known, job) for job, reported in ends.items()}
-    limit_s = 60.0 * newest.spec.resources.timeout_min
+    asked = newest.spec.resources
     bad = [one for one in records if one.record is None or one.record.code != OK]
     for place, one in enumerate(bad):
         end = runs.get(one.attempt.job, {}).get(one.attempt.restarts)
         text = log_tail(artifact, one) if place < MOST_LOGS else ""
-        yield evidence_of(one, end, limit_s, text)
+        yield with_times(evidence_of(one, end, text), asked)
     elements = elements_of(artifact, newest)
     files = 0
     began = bool(records) or has_begun(artifact, newest.spec.since_round or newest.round)
@@ -106,7 +108,7 @@ def gather(
             if job in elements and (job, restarts) not in known:
                 files += 1
                 file = job_file(artifact, job) if files <= MOST_LOGS else None
-                yield without_record(end, began, file)
+                yield with_times(without_record(end, began, file), asked)
 
 
 def without_record(end: ElementEnd, began: bool, file: Path | None) -> Evidence:
@@ -131,7 +133,7 @@ def elements_of(artifact: Artifact, newest: Round) -> set[str]:
     return {f"{number}_{element}" for element in range(count)} if count > 1 else {number}
 
 
-def evidence_of(one: RankEnd, end: ElementEnd | None, limit_s: float, log_text: str) -> Evidence:
+def evidence_of(one: RankEnd, end: ElementEnd | None, log_text: str) -> Evidence:
     """What a record, the scheduler and the log say together."""
     scheduler_words = end.words() if end else ""
     record = one.record
@@ -140,7 +142,6 @@ def evidence_of(one: RankEnd, end: ElementEnd | None, limit_s: float, log_text: 
             attempt=str(one.attempt),
             worker=one.attempt.worker,
             nodes=end.nodes if end else (),
-            time_limit_s=limit_s,
             scheduler_kind=end.kind if end else None,
             scheduler_words=scheduler_words,
             log_tail=log_text,
@@ -157,11 +158,16 @@ def evidence_of(one: RankEnd, end: ElementEnd | None, limit_s: float, log_text: 
         is_kernel_kill=record.kernel_kill,
         is_stopped=record.stopped,
         seconds=record.seconds,
-        time_limit_s=limit_s,
+        loading_s=record.loading_s,
         scheduler_kind=end.kind if end else None,
         scheduler_words=scheduler_words,
         log_tail=log_text,
     )
+
+
+def with_times(evidence: Evidence, asked: Resources) -> Evidence:
+    """The same with the time that its job had by the resources of the round."""
+    return replace(evidence, time_limit_s=60.0 * asked.timeout_min, warning_s=warn_s(asked))
 
 
 def recorded(artifact: Artifact, number: int) -> Iterator[RankEnd]:

@@ -1,12 +1,14 @@
 """What SLURM says of nodes, here by stand-ins of its commands that print its words."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_slurm import FakeSlurm, on_path
 
-from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
 from hala_hpc.backends.slurm.node_states import avoid, choice_of, well_again
 from hala_hpc.core.errors import JobRefused, NodesAway, SchedulerUnavailable
 from hala_hpc.core.job import Job
@@ -106,11 +108,11 @@ def test_a_refusal_while_all_nodes_are_away_is_a_wait_and_no_mistake(
 ) -> None:
     with pytest.raises(NodesAway):
         SlurmBackend().submit(job(tmp_path, partition="gpu"))
-    with pytest.raises(NodesAway):
-        SlurmBackend().refusals([job(tmp_path, partition="gpu")])
+    asked = SlurmBackend().objections([job(tmp_path, partition="gpu")])
+    assert (asked.refused, len(asked.waits)) == ((), 1)
     with pytest.raises(JobRefused):
         SlurmBackend().submit(job(tmp_path, partition="low"))
-    assert len(SlurmBackend().refusals([job(tmp_path)])) == 1
+    assert len(SlurmBackend().objections([job(tmp_path)]).refused) == 1
     cluster.add("sinfo", "echo 'Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(SchedulerUnavailable):
         SlurmBackend().submit(job(tmp_path))
@@ -125,7 +127,7 @@ def test_a_refusal_names_the_nodes_that_were_left_out(tmp_path: Path) -> None:
 
 def test_no_room_is_nothing_that_is_wrong_with_a_job(cluster: Cluster, tmp_path: Path) -> None:
     cluster.add("sbatch", "echo 'sbatch: error: QOSMaxSubmitJobPerUserLimit' >&2; exit 1")
-    assert SlurmBackend().refusals([job(tmp_path)]) == []
+    assert SlurmBackend().objections([job(tmp_path)]) == Objections()
 
 
 @pytest.mark.parametrize(("before", "is_left_out"), [("", True), ("node[1-3]", False)])
@@ -139,3 +141,49 @@ def test_waiting_elements_of_an_array_avoid_no_more_than_half_of_a_partition(
     assert told.exists() == is_left_out
     if is_left_out:
         assert "ExcNodeList=node6" in told.read_text()
+
+
+#: A partition of nodes without GPUs that are up, and of some with GPUs that are drained.
+MIXED = """mixed*|node1|idle|32|262144|(null)|cpu
+mixed*|node2|mix|32|262144|(null)|cpu
+mixed*|node3|drain|32|262144|gpu:h100:8(S:0-1)|gpu
+mixed*|node4|maint|32|262144|gpu:h100:8(S:0-1)|gpu
+"""
+
+
+@pytest.mark.parametrize(
+    ("update", "waits"),
+    [
+        ({"gpus_per_node": 8}, True),
+        ({"gpus_per_node": 8, "nodes": 2}, True),
+        ({"nodes": 3}, True),
+        ({"options": {"constraint": "gpu"}}, True),
+        ({"options": {"nodelist": "node3"}}, True),
+        ({"gpus_per_node": 8, "nodes": 3}, False),
+        ({"gpus_per_node": 9}, False),
+        ({"gpus_per_node": 1, "options": {"gpu_type": "a100"}}, False),
+        ({"mem_gb": 500}, False),
+        ({"cpus_per_rank": 33}, False),
+        ({"gpus_per_node": 8, "options": {"exclude": "node[3-4]"}}, False),
+        ({"options": {"constraint": "none-such"}}, False),
+        # Something else is the matter: nodes that fit are up.
+        ({}, False),
+    ],
+)
+def test_a_job_waits_where_nodes_that_fit_are_away_and_is_refused_where_none_fits(
+    update: dict[str, Any], waits: bool, cluster: Cluster, tmp_path: Path
+) -> None:
+    (cluster.folder / "nodes").write_text(MIXED)
+    asked = replace(job(tmp_path), resources=Resources(**update))
+    found = SlurmBackend().objections([asked])
+    assert (len(found.refused), len(found.waits)) == ((0, 1) if waits else (1, 0))
+
+
+def test_a_partition_that_starts_no_jobs_now_lets_them_wait(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    cluster.add("sbatch", "true")
+    cluster.add("sinfo", r"printf 'low*|down\ngpu|up\n'")
+    assert len(SlurmBackend().objections([job(tmp_path)]).waits) == 1
+    assert SlurmBackend().objections([job(tmp_path, partition="gpu")]) == Objections()
+    assert SlurmBackend().objections([job(tmp_path, partition="low,gpu")]) == Objections()

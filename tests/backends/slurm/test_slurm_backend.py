@@ -16,7 +16,7 @@ from job_states import states
 
 from benchmarks.common.waiting import WAIT_S
 from benchmarks.common.waiting import wait_until as wait_until_seen
-from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
 from hala_hpc.backends.slurm.sacct import element_ends
 from hala_hpc.core.errors import NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
@@ -232,17 +232,16 @@ write_text(Path({str(tmp_path / "id")!r}), SlurmBackend().submit(job))
 
 def test_what_slurm_would_refuse_is_told_before(tmp_path: Path) -> None:
     def refusal(**update: Any) -> str:
-        return "\n".join(
-            SlurmBackend().preflight([make_job(tmp_path, resources=Resources(**update))])
-        )
+        job = make_job(tmp_path, resources=Resources(**update))
+        return "\n".join(SlurmBackend().objections([job]).refused)
 
-    assert SlurmBackend().preflight([make_job(tmp_path)]) == []
+    assert SlurmBackend().objections([make_job(tmp_path)]) == Objections()
     assert "invalid partition" in refusal(options={"partition": "gpu"}).lower()
     assert "'test-job': SLURM refuses it" in refusal(gpus_per_node=9)
     assert "did you mean 'partition'?" in refusal(options={"partion": "low"})
     job = make_job(tmp_path)
     many = replace(job, elements=1002)
-    assert SlurmBackend().preflight([many]) == [], "fewer workers will do as well"
+    assert SlurmBackend().objections([many]) == Objections(), "fewer workers will do as well"
     with pytest.raises(NoRoom, match="Invalid job array specification"):
         SlurmBackend().submit(many)
     with pytest.raises(UserError, match=r"SLURM refuses it: .*invalid partition"):

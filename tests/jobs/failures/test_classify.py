@@ -67,6 +67,8 @@ def carried(evidence: Evidence, error: BaseException) -> Evidence:
         (told(STOPPED, JobEnd.FAILED, "FAILED 75:0 on node1"), FailureClass.PREEMPTED),
         (told(STOPPED, FailureClass.TIMEOUT, "TIMEOUT on node1"), FailureClass.TIMEOUT),
         (replace(STOPPED, seconds=LIMIT_S - 200), FailureClass.TIMEOUT),
+        (replace(STOPPED, seconds=LIMIT_S - 330, warning_s=300), FailureClass.TIMEOUT),
+        (replace(STOPPED, seconds=LIMIT_S - 330), FailureClass.PREEMPTED),
         (
             told(STOPPED, FailureClass.CANCELLED, "CANCELLED by 1000 on node1"),
             FailureClass.CANCELLED,

@@ -33,7 +33,8 @@ def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = ""
     paths = os.pathsep.join(map(str, (STANDIN, STANDIN.parent.parent)))
     path.write_text(
         f'backend = "slurm"\nsetup = [{setup}]\n'
-        "[resources]\ncpus_per_rank = 1\nmem_gb = 1\ntimeout_min = 5\n"
+        "[resources]\ncpus_per_rank = 1\nmem_gb = 1\n"
+        f"{'' if 'timeout_min' in resources else 'timeout_min = 5'}\n"
         f'options.partition = "low"\n{resources}\n[gate]\ntimeout_min = 5\nmem_gb = 1\n'
         f'[environment]\nHALA_DEVICE = "cpu"\nPYTHONPATH = "{paths}"\nHALA_FAULT = "{fault}"\n'
     )
@@ -78,6 +79,20 @@ def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
     assert failure["text"].startswith("it left no word; the scheduler says FAILED")
     assert failure["nodes"][0].startswith("node")
     assert json_of(work, "summary.json")["because"] == []
+
+
+@pytest.mark.usefixtures("minislurm")
+def test_a_time_limit_that_is_too_short_is_named_with_its_setting(
+    tmp_path: Path, work: Path
+) -> None:
+    # The attempt never sees the word it waits for, nor heeds the warning.
+    fault = f"hold={tmp_path}/never"
+    node = ended(tmp_path, work, launcher_with(tmp_path, fault, "timeout_min = 1"))
+    assert node["state"] == "failed", node
+    assert "timeout_min=1 is too short" in node["why"]
+    assert "[node.corpus.resources]" in node["why"]
+    assert (kinds(work, 1), kinds(work, 2)) == ([FailureClass.TIMEOUT], [FailureClass.TIMEOUT])
+    assert json_of(work, "failure.json")["code"] == 78
 
 
 @pytest.mark.usefixtures("minislurm")
@@ -231,14 +246,7 @@ def constrained() -> Iterator[None]:
         try:
             cluster.check_root()
             cluster.check_machine(folder)
-            cluster.write(folder, "cgroup")
-            for name, before, after in (
-                ("slurm.conf", "TaskPlugin=task/none", "TaskPlugin=task/cgroup"),
-                ("cgroup.conf", "ConstrainRAMSpace=no", "ConstrainRAMSpace=yes"),
-            ):
-                text = (folder / name).read_text()
-                assert before in text
-                (folder / name).write_text(text.replace(before, after))
+            cluster.write(folder, "cgroup", "enforced")
             daemons.start(folder)
         except RigError as error:
             daemons.stop(folder)

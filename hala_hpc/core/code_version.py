@@ -1,0 +1,161 @@
+"""Which code runs: the commit of a clone or the version of a wheel, and a digest of the files.
+
+A queued job imports the clone as it is when the job starts: the digest shows whether that is still
+what was launched.
+"""
+
+import os
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from hala_hpc.core.paths import PACKAGE, ROOT, shipped_folder
+from hala_hpc.core.record import Record
+
+#: Folders at the top of the package that hold no code; a wheel carries the last two there.
+NO_CODE = ("recipes", "launchers", "slurm", "__pycache__")
+#: git answers in milliseconds, on a busy file system in seconds; without an answer nobody knows
+#: whether files were changed.
+GIT_LIMIT_S = 10
+SHORT_DIGITS = 12
+
+
+class CodeVersion(Record):
+    """What code ran, or was launched. All empty where nobody noted it."""
+
+    commit: str = ""
+    """Of the clone; of a wheel its version."""
+    code_digest: str = ""
+    """SHA-256 of the names and digests of all files of the code."""
+    uncommitted: bool | None = None
+    """Whether files are others than those of the commit; None: nobody knows, as of a wheel."""
+
+    @property
+    def code_name(self) -> str:
+        """The commit, with `+` behind it where files are others than its own; "" if unknown."""
+        return f"{self.commit}+" if self.commit and self.uncommitted else self.commit
+
+    @property
+    def told_code(self) -> str:
+        """Commit and digest, shortened, for people."""
+        mark = "+" if self.uncommitted else ""
+        return f"{self.commit[:SHORT_DIGITS]}{mark} (files {self.code_digest[:SHORT_DIGITS]})"
+
+
+class LaunchedCode(CodeVersion):
+    """The code of a launch, and where its jobs import it from."""
+
+    code_folder: str = ""
+    """A copy in the work folder, as an absolute path; "" for the launch's own clone or wheel."""
+
+
+def code_version() -> CodeVersion:
+    """The code that this process has imported, as its files are now."""
+    commit, uncommitted = commit_of_clone()
+    return CodeVersion(commit=commit, code_digest=digest_of(code_files()), uncommitted=uncommitted)
+
+
+def running_code(launched: CodeVersion) -> CodeVersion:
+    """The code that this process has imported: that which was launched, if its files are the same.
+
+    Then it bears the name that the launch knew: a compute node may have no git, and a copy has no
+    clone around it.
+    """
+    digest = digest_of(code_files())
+    if digest == launched.code_digest:
+        known = launched.model_dump(include=set(CodeVersion.model_fields))
+        return CodeVersion.model_validate(known)
+    return code_version()
+
+
+def code_files() -> dict[str, Path]:
+    """Every file of the code by its name in a clone: of the package, and scripts of jobs."""
+    found = {f"{PACKAGE.name}/{name}": path for name, path in files_below(PACKAGE)}
+    scripts = sorted(shipped_folder("slurm").glob("*.sbatch"))
+    return found | {f"slurm/{path.name}": path for path in scripts}
+
+
+def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Name and path of each file of the package, in the order of the names."""
+    for place, folders, names in os.walk(folder):
+        is_top = Path(place) == folder
+        folders[:] = sorted(
+            name for name in folders if name not in (NO_CODE if is_top else NO_CODE[-1:])
+        )
+        for name in sorted(names):
+            if not is_leftover(name):
+                path = Path(place, name)
+                yield path.relative_to(folder).as_posix(), path
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file is one of an editor or of NFS, and not of the code."""
+    return name.startswith(".") or name.endswith(("~", ".orig", ".rej"))
+
+
+def digest_of(files: dict[str, Path]) -> str:
+    """SHA-256 of the names and contents of some files, hexadecimal."""
+    whole = sha256()
+    for name, path in files.items():
+        whole.update(f"{sha256(path.read_bytes()).hexdigest()}  {name}\n".encode())
+    return whole.hexdigest()
+
+
+def commit_of_clone() -> tuple[str, bool | None]:
+    """Commit of the clone around the package and whether code in it is changed.
+
+    The version of a wheel, and None; None as well where git is not there or does not answer.
+    """
+    from hala_hpc import __version__
+
+    if not (ROOT / ".git").exists():
+        return __version__, None
+    return told_by_git() or (commit_in_files(ROOT / ".git") or __version__, None)
+
+
+def told_by_git() -> tuple[str, bool] | None:
+    """Commit and whether code is changed, as git tells; None where it does not."""
+    import subprocess
+
+    # Of a hook that this runs in.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    status = ("status", "--porcelain=v2", "--branch", "--untracked-files=all")
+    words = ["git", "--no-optional-locks", *status, "--", PACKAGE.name, "slurm/*.sbatch"]
+    try:
+        done = subprocess.run(
+            words,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=GIT_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.splitlines()
+    oid = next((line.split()[2] for line in lines if line.startswith("# branch.oid ")), "")
+    if done.returncode or not oid.isalnum():
+        return None
+    recipes = f"{PACKAGE.name}/recipes/"
+    names = [line.split(" ")[-1].strip('"') for line in lines if not line.startswith("#")]
+    changed = [name for name in names if not name.startswith(recipes)]
+    return oid, any(not is_leftover(name.rpartition("/")[2]) for name in changed)
+
+
+def commit_in_files(git: Path) -> str:
+    """Commit of a clone by its own files, without git; "" where they do not tell."""
+    head = git / "HEAD"
+    if not head.is_file():
+        return ""
+    reference = head.read_text().strip()
+    if not reference.startswith("ref: "):
+        return reference
+    loose = git / reference.removeprefix("ref: ")
+    if loose.is_file():
+        return loose.read_text().strip()
+    packed = git / "packed-refs"
+    lines = packed.read_text().splitlines() if packed.is_file() else []
+    found = [line.split()[0] for line in lines if line.endswith(reference.removeprefix("ref: "))]
+    return found[0] if found else ""

@@ -1,0 +1,72 @@
+"""Which word of a launcher a limit names, and what is said to who has no account."""
+
+from hala_hpc.backends.slurm.cluster import Association, Limits, Partition, Site
+from hala_hpc.core.resources import Resources
+from hala_hpc.doctor.limits import job_findings
+from hala_hpc.doctor.scope import GATES, JobKind, kinds_of
+
+LOW = Partition(
+    name="low",
+    is_default=True,
+    state="UP",
+    max_time_min=None,
+    max_nodes=None,
+    max_cpus_per_node=None,
+    max_memory_mb=None,
+    grace_s=0,
+    preempt_mode="OFF",
+    qos="",
+    allow_groups=(),
+    allow_accounts=(),
+    deny_accounts=(),
+    allow_qos=(),
+    deny_qos=(),
+)
+
+
+def site(*mine: Association, default_account: str = "") -> Site:
+    return Site(
+        cluster="test",
+        version="24.11",
+        max_array_size=1001,
+        requeues=True,
+        preempts_by="none",
+        preempt_mode="OFF",
+        sends_user_signal=False,
+        kill_wait_s=30,
+        tracks_by="cgroup",
+        enforced=("associations", "limits"),
+        accounting="",
+        partitions={"low": LOW},
+        default_account=default_account,
+        associations=mine,
+    )
+
+
+def place(account: str) -> Association:
+    limits = Limits(f"user me in account {account}", max_wall_min=20)
+    return Association(account, "", (), "", limits)
+
+
+def told(cluster: Site, *kinds: JobKind) -> list[str]:
+    return [one.told for one in job_findings(cluster, kinds) if one.state == "bad"]
+
+
+def test_a_limit_that_the_gates_exceed_names_their_table_of_the_launcher() -> None:
+    asked = Resources(timeout_min=30)
+    kinds = kinds_of([("report", asked, 1), (GATES, asked, 1)])
+    report, gates = told(site(place("lab"), default_account="lab"), *kinds)
+    assert report.startswith("report: timeout_min=30,")
+    assert "set timeout_min=20" in report
+    assert gates.startswith("gates: [gate] timeout_min=30,")
+    assert "set [gate] timeout_min=20" in gates
+
+
+def test_who_has_no_account_is_not_told_to_name_one_of_none() -> None:
+    (kind,) = kinds_of([("report", Resources(), 1)])
+    (nobody,) = told(site(), kind)
+    assert "none" not in nobody
+    assert "ask the admins" in nobody
+    (unnamed,) = told(site(place("lab")), kind)
+    assert "no account is named" in unnamed
+    assert "name one of: lab" in unnamed

@@ -1,0 +1,153 @@
+"""A clone that changes between launch and start is noticed; `snapshot = true` keeps its code."""
+
+from pathlib import Path
+
+import pytest
+from clones import Clone
+from command_line import Ended, command, one_row_recipe
+from fake_slurm import FakeSlurm, on_path
+from says import says
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import CONFIG, OK
+from hala_hpc.core.records import NodeSummary
+
+#: Lines behind `prepare`, whose results then bear another version.
+OTHER_VERSION = "\n\nPrepare.version += 1\n"
+#: Lines by which an attempt, and no launch or gate, tells from where it has imported the package.
+TELL_PLACE = """
+if "HALA_STOP_FD" in os.environ:
+    Path("{told}").write_text(__file__)
+"""
+
+
+class Cluster(FakeSlurm):
+    """A SLURM that takes every job and starts none."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.add("scontrol", 'echo "Slurmctld(primary) at here is UP"')
+        for name in ("squeue", "sinfo", "sacct", "srun"):
+            self.add(name, "true")
+        self.add("sbatch", f'echo "$*" >> {folder}/asked; echo "Submitted batch job 41"')
+
+
+class Queued:
+    """A node that was launched, and whose jobs wait in the queue."""
+
+    def __init__(self, clone: Clone, folder: Path, lines: str = "") -> None:
+        self.clone, self.work = clone, folder / "work"
+        self.work.mkdir()
+        # An older run: the doctor need not look at the cluster.
+        (self.work / "run.json").write_text("{}")
+        launcher = folder / "site.toml"
+        launcher.write_text(f'backend = "slurm"\n{lines}')
+        self.line = ["stage=all", one_row_recipe(folder), f"work={self.work}"]
+        self.line.append(f"launcher={launcher}")
+        self.launched = clone.run(*self.line)
+        assert self.launched.code == OK, self.launched
+        (found,) = self.work.glob("corpus-*")
+        self.artifact = Artifact(found)
+
+    def start(self) -> Ended:
+        """Run its worker and its gate, as the jobs do; how the worker ended."""
+        folder = self.artifact.require_newest_round().spec.code_folder or str(self.clone.folder)
+        logs, name = self.artifact.logs, str(self.artifact.folder)
+        logs.mkdir(parents=True, exist_ok=True)
+        ended = command(name, "0", module="worker", cwd=logs, PYTHONPATH=folder)
+        command(name, "1", module="gate", cwd=logs, PYTHONPATH=folder)
+        return ended
+
+    def summary(self) -> NodeSummary:
+        found = self.artifact.summary()
+        assert found is not None
+        return found
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
+    Cluster(on_path(tmp_path / "commands", monkeypatch))
+    return Clone(tmp_path / "clone")
+
+
+def test_a_pull_before_the_start_is_noted_and_ends_no_job(clone: Clone, tmp_path: Path) -> None:
+    node = Queued(clone, tmp_path)
+    clone.append("hala_hpc/jobs/attempt.py", "# pulled\n")
+    second = clone.commit()
+    ended = node.start()
+    assert ended.code == OK, ended
+    says(ended.err, "the code has changed since the launch", second[:12], clone.first[:12])
+    assert node.summary().commit == second
+    (told,) = node.summary().because
+    says(told, "the code changed after the launch", second[:12], clone.first[:12])
+
+
+def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path) -> None:
+    node = Queued(clone, tmp_path)
+    clone.append("hala_hpc/stages/prepare.py", OTHER_VERSION)
+    ended = node.start()
+    assert ended.code == CONFIG, ended
+    report = node.artifact.failure()
+    assert report is not None
+    says(report.reasons[0].text, "stage prepare is version", "snapshot = true")
+
+
+def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    clone.append("hala_hpc/jobs/output.py", TELL_PLACE.format(told=told))
+    commit = clone.commit()
+    node = Queued(clone, tmp_path, "snapshot = true\n")
+    copy = node.work / "code" / commit
+    asked = (tmp_path / "commands" / "asked").read_text()
+    assert f"HALA_CODE_FOLDER={copy}" in asked
+    assert f"{copy}/slurm/job.sbatch" not in asked, "the launch submits the script of its clone"
+
+    rights = {path.stat().st_mode & 0o077 for path in [copy.parent, *copy.rglob("*")]}
+    assert rights == {0}, "the copy is its user's alone"
+    assert not list(copy.parent.glob(".*"))
+
+    clone.append("hala_hpc/stages/prepare.py", OTHER_VERSION)
+    assert node.start().code == OK
+    assert Path(told.read_text()).is_relative_to(copy)
+    assert node.summary().commit == commit
+    assert node.summary().because == ()
+
+
+def test_a_copy_of_a_changed_clone_is_named_after_its_files(clone: Clone, tmp_path: Path) -> None:
+    clone.append("hala_hpc/jobs/attempt.py", "# changed by hand\n")
+    node = Queued(clone, tmp_path, "snapshot = true\n")
+    (copy,) = (node.work / "code").iterdir()
+    digest = node.artifact.require_newest_round().spec.code_digest
+    assert copy.name == f"{clone.first}-{digest[:12]}"
+
+
+def test_a_copy_that_was_changed_or_is_open_to_others_is_refused(
+    clone: Clone, tmp_path: Path
+) -> None:
+    node = Queued(clone, tmp_path, "snapshot = true\n")
+    file = node.work / "code" / clone.first / "hala_hpc" / "worker.py"
+    file.chmod(0o660)
+    refused = clone.run(*node.line)
+    assert refused.code == CONFIG
+    says(refused.err, f"chmod go-w {file}")
+    file.chmod(0o600)
+    file.write_text(file.read_text() + "# by hand\n")
+    refused = clone.run(*node.line)
+    assert refused.code == CONFIG
+    says(refused.err, "is not the code that it is named after")
+
+
+def test_a_local_run_imports_the_copy_before_what_the_setup_lines_put_on_the_path(
+    clone: Clone, tmp_path: Path
+) -> None:
+    told, other = tmp_path / "told", tmp_path / "other"
+    clone.append("hala_hpc/jobs/output.py", TELL_PLACE.format(told=told))
+    launcher = tmp_path / "here.toml"
+    for number, setup in enumerate(("", f"export PYTHONPATH={other}:$PYTHONPATH")):
+        lines = [setup] if setup else []
+        launcher.write_text(f'backend = "local"\nsnapshot = true\nsetup = {lines}\n')
+        work = tmp_path / f"work{number}"
+        words = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={launcher}"]
+        ended = clone.run(*words)
+        assert ended.code == OK, ended
+        assert Path(told.read_text()).is_relative_to(work / "code")
