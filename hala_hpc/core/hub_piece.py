@@ -44,7 +44,7 @@ class Piece:
 
     @property
     def is_whole(self) -> bool:
-        """Whether a job can read it without a network, as far as a look at names and sizes tells."""
+        """Whether a job can read it without a network, as far as names and sizes tell."""
         return not self.problems
 
     @property
