@@ -25,16 +25,20 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("name", ["owner/model", "LiquidAI/LFM2-1.2B", "lab/greetings.v2"])
+@pytest.mark.parametrize(
+    "name", ["owner/model", "LiquidAI/LFM2-1.2B", "lab/greetings.v2", "lab/x@v1", "lab/x@refs/pr/1"]
+)
 def test_an_owner_and_a_name_are_a_hub_id(name: str, tmp_path: Path) -> None:
     assert is_hub_id(name)
     text = f'[rows]\nstage = "prepare"\ndata = "{name}"\n'
     ended = launch("stage=all", recipe(tmp_path, text), f"work={tmp_path}/w", "dry_run=true")
     assert ended.code == 0, ended
-    assert f"hf download --repo-type dataset {name}" in ended.out
+    assert f"data set {name}: is not in the hub cache" in ended.out
 
 
-@pytest.mark.parametrize("name", ["gpt2", "data/rows.csv.gz", "a/b/c", "~/model", "data/x.ndjson"])
+@pytest.mark.parametrize(
+    "name", ["gpt2", "data/rows.csv.gz", "a/b/c", "~/model", "data/x.ndjson", "a/b@../c"]
+)
 def test_anything_else_is_a_path(name: str, tmp_path: Path) -> None:
     assert not is_hub_id(name)
     for stage, setting in (("prepare", "data"), ("quantize", "model")):
