@@ -81,6 +81,19 @@ def test_of_several_snapshots_the_one_that_main_names_counts(
     assert len(packing_faults("owner/model")) == 1
 
 
+def test_a_revision_is_the_commit_that_was_fetched_for_it(cache: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    tagged = fetch(cache, "owner/model", commit)
+    for name in ("v1", "refs/pr/1"):
+        reference = cache / "models--owner--model" / "refs" / name
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit)
+    for revision in ("v1", "refs/pr/1", commit):
+        assert model_folder(f"owner/model@{revision}") == tagged
+    assert model_folder("owner/model@v2") is None
+    assert model_folder("owner/model") is None, "main was not fetched, another revision was"
+
+
 def test_a_model_that_is_not_fetched_has_no_folder(cache: Path, tmp_path: Path) -> None:
     assert model_folder("owner/model") is None
     assert model_folder("@node") is None

@@ -9,7 +9,7 @@ from hala_hpc.commands.fetching.refusals import named, told_refusals
 from hala_hpc.commands.fetching.space import GB, require_space
 from hala_hpc.commands.planning.hub_pieces import Wanted, look, wanted_by
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
 from hala_hpc.core.hub import hub_cache
 from hala_hpc.core.hub_piece import HubSite
 
@@ -33,6 +33,9 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
             listings.append(listed(one, commit, site))
         except UserError as error:
             refused.append(error)
+            if error.code == UNAVAILABLE:
+                # Each question after this one would wait for its retries, too.
+                raise
     tell_listings(listings, site)
     own = [step for step in missing if any(p.problems for p in step.stage().pieces(site))]
     if dry_run:
@@ -41,7 +44,9 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
                 if piece.problems:
                     print(f"  {piece.told}")
     else:
-        refused += fetch_listings(listings) + fetch_own(own, site)
+        refused += fetch_listings(listings)
+        if not any(error.code == UNAVAILABLE for error in refused):
+            refused += fetch_own(own, site)
     if refused:
         mistakes = [line for error in refused for line in error.mistakes]
         codes = {error.code for error in refused}
@@ -85,6 +90,8 @@ def fetch_listings(listings: Sequence[Listing]) -> list[UserError]:
             download(one)
         except UserError as error:
             refused.append(error)
+            if error.code in (UNAVAILABLE, CANNOT_CREATE):
+                break
         else:
             print(f"[{number}/{len(listings)}] {named(one.wanted)}: fetched, digests compared")
     return refused
