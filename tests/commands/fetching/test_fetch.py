@@ -18,10 +18,11 @@ pytestmark = pytest.mark.long
 
 MODELS = ("absent", "other", "shard", "cut", "config", "words", "blob", "begun", "changed")
 DATA = ("rows", "rowscut", "rowsabsent")
-#: One that nobody reads weights of.
-VOCABULARY = "vocabulary"
-#: Where the line to the hub breaks once, and how many bytes come before.
-CUT = ("model-00002-of-00002.safetensors", 100)
+#: One that nobody reads weights of, and one of a single file.
+VOCABULARY, LONG = "vocabulary", "long"
+#: Where the line to the hub breaks once, and how many bytes come before; huggingface_hub keeps what
+#: came in blocks of so many bytes.
+CUT, CUT_BYTES, BLOCK_BYTES = "model.safetensors", 12 * 2**20, 10 * 2**20
 
 
 class Fetched(NamedTuple):
@@ -40,6 +41,7 @@ def hub() -> Iterator[HubStandIn]:
     with HubStandIn() as stand_in:
         for number, name in enumerate((*MODELS, VOCABULARY)):
             stand_in.put("models", f"lab/{name}", hub_repositories.model(number))
+        stand_in.put("models", f"lab/{LONG}", hub_repositories.model_of_one_file(CUT_BYTES + 2**20))
         stand_in.put("models", "lab/other", hub_repositories.model(99), "v2")
         for name in DATA:
             stand_in.put("datasets", f"lab/{name}", hub_repositories.data_set())
@@ -50,7 +52,7 @@ def write_recipe(folder: Path) -> list[str]:
     """The words of a line whose nodes read all repositories."""
     nodes = [
         f'[{name}]\nstage = "quantize"\nscheme = "none"\nmodel = "lab/{name}{revision}"\n'
-        for name in MODELS
+        for name in (*MODELS, LONG)
         for revision in ["@v2" if name == "other" else ""]
     ]
     nodes += [
@@ -70,7 +72,7 @@ def write_recipe(folder: Path) -> list[str]:
 def fetch(hub: HubStandIn, *words: str, **env: str) -> Ended:
     """Run the command with the variables of the stand-in, but its cache: the launcher's counts."""
     found = hub.environment(Path("/nowhere")) | env
-    return command(*words, module="fetch", **found)
+    return command(*words, module="fetch", cwd=None, **found)
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +80,7 @@ def fetched(hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory) -> Fetche
     """All that the recipe reads, over a line that is refused twice and breaks once."""
     folder = tmp_path_factory.mktemp("fetched")
     words = write_recipe(folder)
-    name, size = CUT
-    hub.refused_as_too_many, hub.cut_after[name], hub.cuts[name] = 2, size, 1
+    hub.refused_as_too_many, hub.cut_after[CUT], hub.cuts[CUT] = 2, CUT_BYTES, 1
     before = len(hub.requests)
     ended = fetch(hub, *words)
     assert ended.code == 0, ended
@@ -187,9 +188,9 @@ def names_all(text: str) -> None:
 
 def test_only_what_is_read_is_fetched_and_its_size_told_first(fetched: Fetched) -> None:
     told, requests = fetched.ended.out, "\n".join(fetched.requests)
-    assert told.index("GB in all; ") < told.index("[1/13] ")
+    assert told.index("GB in all; ") < told.index("[1/14] ")
     assert "model lab/shard, commit " in told
-    assert f"all {len(TOLD) + 2} are here, whole, and open without a network" in told
+    assert f"all {len(TOLD) + 3} are here, whole, and open without a network" in told
     for needless in ("pytorch_model.bin", "consolidated", "onnx", "/hard/", "/test-"):
         assert f"GET /{needless}" not in requests
         assert needless not in requests.replace("/api/", "")
@@ -199,8 +200,7 @@ def test_only_what_is_read_is_fetched_and_its_size_told_first(fetched: Fetched) 
 
 
 def test_a_line_that_breaks_goes_on_where_it_broke(fetched: Fetched) -> None:
-    name, size = CUT
-    assert any(line.endswith(f"{name} bytes={size}-") for line in fetched.hub.ranges)
+    assert any(line.endswith(f"{CUT} bytes={BLOCK_BYTES}-") for line in fetched.hub.ranges)
 
 
 def test_what_is_missing_or_cut_is_named_by_dry_run_launch_and_doctor(damaged: list[str]) -> None:
