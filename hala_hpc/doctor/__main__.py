@@ -17,6 +17,7 @@ from dataclasses import asdict
 from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments, unknown_words
 from hala_hpc.commands.command_line import read_launcher, read_line, report_mistakes
 from hala_hpc.commands.defaults import choose
+from hala_hpc.commands.planning.hub_pieces import fetch_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.overrides import split_words
@@ -75,9 +76,9 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     given = {key: words[key] for key in ("recipe", "work", "launcher") if key in words}
     given |= {"stage": words.get("stage", "all")}
     line = read_line([f"{key}={value}" for key, value in given.items()], choice)
-    steps = make_plan(line.nodes, line.work)
+    steps = make_plan(line.nodes, line.work, line.environment)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
-    return Visit(line.launcher, line.work, chosen, job, tell)
+    return Visit(line.launcher, line.work, chosen, job, tell, fetch_line(line.words))
 
 
 def tell(text: str) -> None:

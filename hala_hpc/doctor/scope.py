@@ -9,6 +9,7 @@ from hala_hpc.backends.slurm.cluster import Site
 from hala_hpc.backends.slurm.parsing import megabytes
 from hala_hpc.commands.planning.environment_check import Need, needs_of
 from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.hub_piece import HubSite
 from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
@@ -28,6 +29,13 @@ class Visit:
     job: bool = False
     tell: Callable[[str], None] = print
     """Tells a person what is waited for."""
+    fetch: str = ""
+    """Line that fetches what the nodes of the recipe read from the hub."""
+
+    @property
+    def site(self) -> HubSite:
+        """Where jobs find what was fetched."""
+        return HubSite(self.environment, self.launcher.python_of("main"), self.work)
 
     @property
     def missing(self) -> list[Step]:

@@ -17,7 +17,10 @@ ELSEWHERE = {
     "make demo": "test_demo_on_slurm.py runs it on a finished run",
     "make test": "runs this test",
     "make env": "make test begins with it",
+    ".venv/bin/python -m hala_hpc.fetch recipe=hala stage=report-1.2b launcher=my-site.toml "
+    "work=runs/hala": "test_fetch.py gives such a line to a stand-in of the hub",
 }
+
 #: They look at a run, and there is none yet.
 LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify) ")
 
@@ -31,9 +34,9 @@ def refusal(line: str) -> tuple[int, str]:
         return 78, "HALA_DEVICE=cuda make env"
     if "-m hala_hpc.doctor " in line:
         # No machine that runs this has the models of the recipe.
-        return 78, "LiquidAI/LFM2-1.2B (models) is not in the hub cache"
+        return 78, "model LiquidAI/LFM2-1.2B: is not in the hub cache"
     if "-m hala_hpc.launch recipe=hala " in line and "dry_run=true" not in line:
-        return 66, "hf download LiquidAI/LFM2-1.2B"
+        return 66, "model LiquidAI/LFM2-1.2B: is not in the hub cache"
     return 0, ""
 
 
