@@ -1,6 +1,6 @@
 """What a stage is: settings, a plan of units, and the code that runs, checks and collects them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from hala_hpc.core.errors import INTERNAL, Retry, UserError
 from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import link_tree
+from hala_hpc.core.hub_piece import HubSite, Piece
 from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import StageSettings
@@ -165,6 +166,33 @@ class Stage(Generic[S]):
         """Mistakes that can be found on the login node without the inputs; a line each.
 
         May raise UserError for one that needs an exit code of its own.
+        """
+        return []
+
+    def pieces(self, site: HubSite) -> list[Piece]:
+        """What the jobs read from the hub beside the references in the settings, as it is now.
+
+        For login nodes: quick, without a network and heavy imports. All pieces, whole or not.
+        Models and data sets that settings name are no matter of the stage.
+        """
+        del site
+        return []
+
+    def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
+        """Fetch those of `pieces` that are not whole; `tell` prints a line of progress.
+
+        Runs on a login node, with a network, in the interpreter of the environment main, and with
+        `site.environment` as the variables of the process. Raises UserError (69, or 66 for what
+        the hub does not have); what was fetched before that stays.
+        """
+        del site, tell
+
+    def open_offline(self) -> list[str]:
+        """Open what the jobs read, by the functions that they read it with; a line a mistake.
+
+        Runs after a fetch, in a process without a network and with the variables of a job, in the
+        environment main. Inputs that nodes make are not there yet. No weights are loaded. UserError
+        counts as mistakes, too.
         """
         return []
 
