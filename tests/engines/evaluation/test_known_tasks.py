@@ -1,6 +1,5 @@
 """What comes with the package of lm-eval's tasks, and how a name that there is not is refused."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -87,6 +86,4 @@ def test_variables_of_a_job_name_folders_beside_the_hub_cache(tmp_path: Path) ->
         "HF_MODULES_CACHE": str(home / "modules"),
         "NLTK_DATA": str(home / "nltk_data"),
     }
-    assert data_folders({"XDG_CACHE_HOME": "/c"})["HF_DATASETS_CACHE"] == (
-        os.path.join("/c", "huggingface", "datasets")
-    )
+    assert data_folders({"XDG_CACHE_HOME": "/c"})["HF_DATASETS_CACHE"] == "/c/huggingface/datasets"
