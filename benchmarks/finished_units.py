@@ -35,7 +35,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         words = recipe_words(base, units)
-        step = make_plan(read_line(words).nodes, base / "work")["corpus"]
+        step = make_plan(read_line(words).nodes, base / "work", None)["corpus"]
         finish(step)
         told = {"units": units, "done_cpu_s": least(words, "done")}
         (step.artifact.output / "part-00000.parquet").unlink()

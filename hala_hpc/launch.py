@@ -9,7 +9,6 @@ if __name__ == "__main__":
 
     start_quickly()
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -24,7 +23,7 @@ from hala_hpc.commands.planning.work_folder import (
     write_run,
 )
 from hala_hpc.core.errors import CONFIG, NO_INPUT, OK, UserError
-from hala_hpc.core.hub import fetch_command, hub_cache, hub_words, is_hub_off, not_fetched
+from hala_hpc.core.hub import is_hub_off
 from hala_hpc.core.lease import WorkLease, work_lease
 from hala_hpc.core.recipe import with_inputs
 from hala_hpc.core.run import run_file
@@ -38,7 +37,7 @@ def launch(arguments: Sequence[str]) -> int:
         print_help(arguments)
         return OK
     line = read_line(arguments)
-    steps = make_plan(line.nodes, line.work)
+    steps = make_plan(line.nodes, line.work, line.environment)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
     missing = {name: step for name, step in chosen.items() if step.state != "done"}
     check_before_jobs(line, missing)
@@ -113,18 +112,15 @@ def heed_doctor(line: Line, chosen: dict[str, Step]) -> None:
 
 
 def require_fetched(line: Line, missing: dict[str, Step]) -> None:
-    """Compute nodes work offline: models and data sets of the hub must be on the disk."""
-    environment = {**os.environ, **line.launcher.environment}
-    words = not_fetched(hub_words(s.node.settings for s in missing.values()), environment)
-    if words and is_hub_off(environment, default=True):
-        raise UserError(
-            [
-                f"{name} is not in the hub cache {hub_cache(environment)}, and jobs work offline: "
-                f"run `{fetch_command(kind, name)}`"
-                for kind, name in words
-            ],
-            NO_INPUT,
-        )
+    """Compute nodes work offline: what they read of the hub must be on the disk, and whole."""
+    from hala_hpc.commands.planning.hub_pieces import fetch_line, pieces_of, site_of
+
+    if not is_hub_off(line.environment, default=True):
+        return
+    broken = [piece.told for piece in pieces_of(missing.values(), site_of(line)) if piece.problems]
+    if broken:
+        cure = f"jobs work offline: fetch what they read first, with `{fetch_line(line.words)}`"
+        raise UserError([*broken, cure], NO_INPUT)
 
 
 def require_slurm(problems: list[str]) -> None:

@@ -166,7 +166,8 @@ def nodes_of(words: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:
     if "recipe" not in words:
         return read_run(work).nodes, {}
     line = read_line(["stage=all", f"recipe={words['recipe']}", f"work={work}"])
-    steps = make_plan(line.nodes, work)
+    # The launcher of the run is not known here, nor its hub cache.
+    steps = make_plan(line.nodes, work, None)
     nodes = [RunNode(s.name, s.node.stage.name, s.units, s.artifact) for s in steps.values()]
     return nodes, steps
 

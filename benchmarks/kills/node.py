@@ -87,7 +87,7 @@ class KillNode:
         write_corpus(self.corpus, known or texts(shape.rows))
         self.words = self.line_of_words()
         line = read_line(self.words)
-        self.step = make_plan(line.nodes, line.work)["translate"]
+        self.step = make_plan(line.nodes, line.work, line.environment)["translate"]
         self.spec = make_spec(line.launcher, self.step.node.settings, "main", "")
 
     def line_of_words(self) -> list[str]:

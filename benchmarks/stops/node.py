@@ -62,7 +62,7 @@ class StopNode:
         )
         words = ["stage=sft", f"recipe={recipe}", f"work={base}/work", "launcher=minislurm"]
         line = read_line(words)
-        self.step = make_plan(line.nodes, line.work)["sft"]
+        self.step = make_plan(line.nodes, line.work, line.environment)["sft"]
         path = os.pathsep.join((str(STAND_IN), str(ROOT)))
         variables = line.launcher.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
         launcher = line.launcher.model_copy(update={"environment": variables})

@@ -1,5 +1,6 @@
 """The words of the command line, shared by launch and status."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ class Line:
     chosen: list[str]
     dry_run: bool
     confirm: bool = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables as the jobs have them: those of this shell, the launcher's over them."""
+        return {**os.environ, **self.launcher.environment}
 
 
 def read_line(arguments: Sequence[str]) -> Line:

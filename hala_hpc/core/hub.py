@@ -1,21 +1,37 @@
-"""Models and data sets of the hub: what is one, where its cache keeps it, which are missing.
+"""Models and data sets of the hub: what names one, and where its cache keeps what was fetched.
 
-Compute nodes work offline, so what is missing has to be fetched before anything is submitted.
+A reference is `owner/name`, or `owner/name@revision` with a branch, tag or commit; without one it
+means `main`. Compute nodes work offline: what a reference means there is what was fetched.
 """
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from hala_hpc.core.settings import StageSettings
-
-#: `organisation/name`; anything else is a path.
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+#: `owner/name` or `owner/name@revision`; anything else is a path.
+HUB_ID = re.compile(
+    r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
+)
+#: A commit as git writes it in full.
+COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT_FOLDER = re.compile(r"\w+")
 #: Endings of files that prepare reads: `data/rows.csv` is a path, whether or not it is there.
 FILE_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
 #: What the hub calls the inputs that it holds; a corpus or tokens are made by nodes.
 HUB_NAMES = {"model": "models", "files": "datasets"}
+#: The branch that is meant where a reference names no revision.
+MAIN = "main"
+
+
+class HubReference(NamedTuple):
+    """What a reference names."""
+
+    name: str
+    """`owner/name`."""
+    revision: str | None
+    """Branch, tag or commit; None where none is named."""
 
 
 def is_hub_id(value: str) -> bool:
@@ -27,28 +43,10 @@ def is_hub_id(value: str) -> bool:
     )
 
 
-def hub_words(settings: Iterable[StageSettings]) -> list[tuple[str, str]]:
-    """`(models or datasets, id)` of everything that some settings take from the hub."""
-    found = {
-        (HUB_NAMES[kind], value)
-        for one in settings
-        for _, value, reference in one.references()
-        for kind in reference.kinds
-        if kind in HUB_NAMES and is_hub_id(value)
-    }
-    return sorted(found)
-
-
-def not_fetched(
-    words: Iterable[tuple[str, str]], environment: Mapping[str, str]
-) -> list[tuple[str, str]]:
-    """Those that have no snapshot in the hub cache that `environment` names."""
-    cache = hub_cache(environment)
-    return [
-        (kind, name)
-        for kind, name in words
-        if snapshot_folder(repository_folder(cache, kind, name)) is None
-    ]
+def hub_reference(value: str) -> HubReference:
+    """Name and revision of a reference; a value that is none for the hub is all name."""
+    found = HUB_ID.fullmatch(value)
+    return HubReference(found[1], found[2]) if found else HubReference(value, None)
 
 
 def hub_cache(environment: Mapping[str, str]) -> Path:
@@ -62,30 +60,50 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
 
 
 def repository_folder(cache: Path, kind: str, name: str) -> Path:
-    """Folder of a model (`kind` models) or data set (datasets) in the hub cache."""
+    """Folder of a model (`kind` models) or data set (datasets) in the hub cache; no revision."""
     return cache / f"{kind}--{name.replace('/', '--')}"
 
 
-def snapshot_folder(repository: Path) -> Path | None:
-    """The snapshot that `main` names, else the newest; None where nothing was fetched."""
-    reference = repository / "refs" / "main"
+def fetched_commit(repository: Path, revision: str | None) -> str | None:
+    """The commit that a revision means in the hub cache; None where it was not fetched.
+
+    Of a folder that names no revision at all, as one put there by hand, it is the newest.
+    """
+    snapshots = repository / "snapshots"
+    wanted = revision or MAIN
+    if COMMIT.fullmatch(wanted) and (snapshots / wanted).is_dir():
+        return wanted
+    reference = repository / "refs" / wanted
     if reference.is_file():
-        named = repository / "snapshots" / reference.read_text().strip()
-        if named.is_dir():
-            return named
-    return max(
-        repository.glob("snapshots/*"), key=lambda folder: folder.stat().st_mtime, default=None
+        named = reference.read_text(encoding="utf-8").strip()
+        # A name of a folder and nothing else: `snapshots/` itself is none.
+        return named if COMMIT_FOLDER.fullmatch(named) and (snapshots / named).is_dir() else None
+    if revision or any(one.is_file() for one in (repository / "refs").rglob("*")):
+        return None
+    newest = max(
+        snapshots.glob("*"), key=lambda folder: (folder.stat().st_mtime, folder.name), default=None
     )
+    return newest.name if newest else None
+
+
+def fetched_folder(kind: str, value: str, environment: Mapping[str, str]) -> Path | None:
+    """The snapshot that a reference to `models` or `datasets` means, in the cache of `environment`.
+
+    The one place where a reference becomes a folder without a network; None where it was not
+    fetched, or the value is a path.
+    """
+    if not is_hub_id(value):
+        return None
+    name, revision = hub_reference(value)
+    repository = repository_folder(hub_cache(environment), kind, name)
+    commit = fetched_commit(repository, revision)
+    return repository / "snapshots" / commit if commit else None
 
 
 def model_folder(model: str) -> Path | None:
     """The folder of a model that is on the disk, by its path or fetched; None where it is not."""
     path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    if not is_hub_id(model):
-        return None
-    return snapshot_folder(repository_folder(hub_cache(os.environ), "models", model))
+    return path if path.is_dir() else fetched_folder("models", model, os.environ)
 
 
 def is_hub_off(environment: Mapping[str, str], default: bool) -> bool:
@@ -100,8 +118,3 @@ def is_hub_off(environment: Mapping[str, str], default: bool) -> bool:
 def is_true_value(value: str) -> bool:
     """Whether huggingface_hub and datasets read the value of a variable as true."""
     return value.upper() in ("1", "ON", "YES", "TRUE")
-
-
-def fetch_command(kind: str, name: str) -> str:
-    """What to type on a machine with a network."""
-    return f"hf download {'--repo-type dataset ' if kind == 'datasets' else ''}{name}"

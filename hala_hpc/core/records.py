@@ -172,18 +172,24 @@ MaybeSource = Annotated[StageSource | None, Field(exclude_if=lambda value: value
 
 #: Kind of an input that is a file or folder outside the work folder.
 PATH_INPUT = "path"
+#: Kind of an input that is a model or data set of the hub.
+HUB_INPUT = "hub"
 
 
 class InputFacts(Record):
-    """An input of a node in its `config.json`: another node, or a path outside the work folder."""
+    """An input of a node in its `config.json`: another node, a path outside the work folder, or a
+    repository of the hub."""
 
     kind: str
-    """Kind of product of a node: model, corpus, ...; `path` for a file or folder."""
+    """Kind of product of a node: model, corpus, ...; `path` for a file or folder; `hub`."""
     fingerprint: str
+    """Of the hub: the commit, empty where nothing was fetched when the node was launched."""
     artifact: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
     """Name of the folder of the node; None for a path."""
     path: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
-    """Where a file or folder lies; None for a node."""
+    """Where a file or folder lies; None for anything else."""
+    repository: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
+    """models or datasets, for the hub; None for anything else."""
 
 
 class NodeConfig(Record):
@@ -229,7 +235,7 @@ class NodeSummary(RowCounts):
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str = ""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """Fingerprints of the inputs."""
+    """Fingerprints of the inputs; of what the hub holds the commit that was read."""
     seconds_wall: float = 0.0
     """From the first round to the summary."""
     rounds: int = 0

@@ -1,6 +1,6 @@
 """What a stage is: settings, a plan of units, and the code that runs, checks and collects them."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -146,6 +146,8 @@ class Stage(Generic[S]):
     """Class of the settings. Its `resources` default is what the stage needs."""
     steals: ClassVar[bool] = False
     """Whether a worker that has made its own units goes on with those of slower workers."""
+    reads_weights: ClassVar[bool] = True
+    """Whether jobs read the weights of the models that the settings name, not tokenizers only."""
     version: ClassVar[int] = 1
     """Part of the fingerprint; raised when the same settings give another result."""
 
@@ -177,6 +179,13 @@ class Stage(Generic[S]):
         """
         del site
         return []
+
+    def data_names(self, names: Sequence[str]) -> list[str]:
+        """Of the paths of all files of a data set on the hub those that the jobs read.
+
+        Raises UserError where none is.
+        """
+        return list(names)
 
     def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
         """Fetch those of `pieces` that are not whole; `tell` prints a line of progress.

@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments, unknown_words
 from hala_hpc.commands.command_line import read_launcher, read_line, report_mistakes
+from hala_hpc.commands.planning.hub_pieces import fetch_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.errors import CONFIG, OK, UserError
 from hala_hpc.core.overrides import split_words
@@ -70,9 +71,9 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     given = {key: words[key] for key in ("recipe", "work") if key in words}
     given |= {"launcher": named, "stage": words.get("stage", "all")}
     line = read_line([f"{key}={value}" for key, value in given.items()])
-    steps = make_plan(line.nodes, line.work)
+    steps = make_plan(line.nodes, line.work, line.environment)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
-    return Visit(line.launcher, line.work, chosen, job)
+    return Visit(line.launcher, line.work, chosen, job, fetch_line(line.words))
 
 
 def print_findings(found: Sequence[Finding]) -> None:

@@ -24,7 +24,7 @@ def findings(visit: Visit) -> Iterator[Finding]:
     yield from local_findings(visit)
     yield from environment_findings(visit.launcher, envs)
     if visit.steps is not None:
-        yield from input_findings(visit.steps.values(), visit.environment)
+        yield from input_findings(visit.steps.values(), visit.site, visit.fetch)
     if visit.launcher.backend == "slurm":
         from hala_hpc.doctor.cluster import slurm_findings
 

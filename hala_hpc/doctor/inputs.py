@@ -1,63 +1,44 @@
 """Whether the models and data of a recipe are on the disk, whole, without asking the network."""
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
+from typing import Literal
 
+from hala_hpc.commands.planning.hub_pieces import pieces_of
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.hub import (
-    fetch_command,
-    hub_cache,
-    hub_words,
-    is_hub_off,
-    not_fetched,
-    repository_folder,
-    snapshot_folder,
-)
-from hala_hpc.doctor.findings import Finding, State
-from hala_hpc.engines.models.files import missing_parts
+from hala_hpc.core.hub import is_hub_off
+from hala_hpc.core.hub_piece import HubSite, Piece
+from hala_hpc.doctor.findings import Finding
 
 WHY_OFFLINE = "compute nodes work offline: the jobs that need it would fail after their wait"
 WHY_ONLINE = "jobs fetch it themselves (HF_HUB_OFFLINE=0), each of them, while their GPUs wait"
+WHY_FAIL, SEE = "the node would fail", "see the text"
 
 
-def input_findings(steps: Iterable[Step], environment: Mapping[str, str]) -> list[Finding]:
-    """What the missing nodes of a plan take from the hub and from the disk."""
+def input_findings(steps: Iterable[Step], site: HubSite, fetch: str) -> list[Finding]:
+    """What the missing nodes of a plan take from the hub and from the disk.
+
+    `fetch` is the line that fetches what is missing.
+    """
     missing = [step for step in steps if step.state != "done"]
-    words = hub_words(step.node.settings for step in missing)
-    absent = not_fetched(words, environment)
-    cache = hub_cache(environment)
-    state: State
-    offline = is_hub_off(environment, default=True)
-    state, why = ("bad", WHY_OFFLINE) if offline else ("warn", WHY_ONLINE)
-    found = [
-        Finding(
-            "inputs",
-            state,
-            f"{name} ({kind}) is not in the hub cache {cache}",
-            why,
-            fetch_command(kind, name),
-        )
-        for kind, name in absent
-    ]
-    found += [fetched(kind, name, cache) for kind, name in words if (kind, name) not in absent]
-    return found + [finding for step in missing for finding in own_words(step)]
+    offline = is_hub_off(site.environment, default=True)
+    state: Literal["bad", "warn"] = "bad" if offline else "warn"
+    try:
+        pieces = pieces_of(missing, site)
+    except UserError as error:
+        pieces = []
+        found = [Finding("inputs", "bad", told, WHY_FAIL, SEE) for told in error.mistakes]
+    else:
+        found = [finding(piece, state, fetch) for piece in pieces]
+    return found + [one for step in missing for one in own_words(step)]
 
 
-def fetched(kind: str, name: str, cache: Path) -> Finding:
-    """Whether what the hub cache holds of a model or data set is whole."""
-    folder = repository_folder(cache, kind, name)
-    shot = snapshot_folder(folder) or folder
-    faults = [f"{one.name} leads nowhere" for one in shot.rglob("*") if not one.exists()]
-    faults += [f"{one.name} was begun" for one in (folder / "blobs").glob("*.incomplete")]
-    if kind == "models":
-        faults += missing_parts(shot)
-    elif not any(one.is_file() for one in shot.rglob("*")):
-        faults.append("no files")
-    if faults:
-        what = f"{name} ({kind}) in {shot} is not whole: {'; '.join(faults[:5])}"
-        return Finding("inputs", "bad", what, WHY_OFFLINE, fetch_command(kind, name))
-    return Finding("inputs", "good", f"{name} ({kind}) is in {shot}", "no network is needed")
+def finding(piece: Piece, state: Literal["bad", "warn"], fetch: str) -> Finding:
+    """Whether a model, a data set or what else is read from the hub is here, whole."""
+    if piece.problems:
+        why = WHY_OFFLINE if state == "bad" else WHY_ONLINE
+        return Finding("inputs", state, piece.told, why, fetch)
+    return Finding("inputs", "good", piece.told, "no network is needed")
 
 
 def own_words(step: Step) -> list[Finding]:
@@ -66,7 +47,4 @@ def own_words(step: Step) -> list[Finding]:
         texts = step.stage().preflight()
     except UserError as error:
         texts = error.mistakes
-    return [
-        Finding("inputs", "bad", f"{step.name}: {text}", "the node would fail", "see the text")
-        for text in texts
-    ]
+    return [Finding("inputs", "bad", f"{step.name}: {text}", WHY_FAIL, SEE) for text in texts]

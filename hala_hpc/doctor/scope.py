@@ -8,6 +8,7 @@ from pathlib import Path
 from hala_hpc.backends.slurm.cluster import Site
 from hala_hpc.backends.slurm.parsing import megabytes
 from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.hub_piece import HubSite
 from hala_hpc.core.launcher import Launcher, merge
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
@@ -22,6 +23,13 @@ class Visit:
     steps: dict[str, Step] | None
     """Nodes of the recipe; None where none is named."""
     job: bool = False
+    fetch: str = ""
+    """Line that fetches what the nodes of the recipe read from the hub."""
+
+    @property
+    def site(self) -> HubSite:
+        """Where jobs find what was fetched."""
+        return HubSite(self.environment, self.launcher.python_of("main"), self.work)
 
     @property
     def missing(self) -> list[Step]:

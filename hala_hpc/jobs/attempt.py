@@ -27,11 +27,13 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.file_facts import FileFault, unexpected_files
 from hala_hpc.core.fingerprint import path_fingerprint
 from hala_hpc.core.full_disk import full_disk_of
+from hala_hpc.core.hub import fetched_folder, hub_cache, hub_reference, is_hub_off
 from hala_hpc.core.job_records import ErrorReport
 from hala_hpc.core.paths import is_within
-from hala_hpc.core.records import NodeConfig, NodeSummary
+from hala_hpc.core.records import InputFacts, NodeConfig, NodeSummary
 from hala_hpc.core.stage import Stage
 from hala_hpc.core.stage_registry import find_stage
+from hala_hpc.engines.models.files import local_model
 from hala_hpc.engines.models.node_local import LocalWeights
 from hala_hpc.jobs.failures.classify import failure_facts
 from hala_hpc.jobs.job_logging import set_up_logging
@@ -73,6 +75,8 @@ class JobInputs:
         """Path of an input where all nodes see it."""
         if not reference.startswith("@"):
             facts = self.config.inputs.get(reference)
+            if facts and facts.repository:
+                return hub_path(reference, facts)
             return facts.path if facts and facts.path else reference
         name, _, rest = reference[1:].partition("/")
         artifact = self.artifact(name)
@@ -115,6 +119,25 @@ class JobInputs:
         if not reference.startswith("@"):
             return None
         return self.artifact(reference[1:].partition("/")[0]).summary()
+
+
+def hub_path(reference: str, facts: InputFacts) -> str:
+    """Where to read a model or data set of the hub: the snapshot of the commit of the launch.
+
+    A job that may use the network fetches a model that is not there; of a data set it is told what
+    to stream. Raises UserError (NO_INPUT) for what is not there, offline.
+    """
+    kind, name = facts.repository or "", hub_reference(reference).name
+    wanted = f"{name}@{facts.fingerprint}" if facts.fingerprint else reference
+    if folder := fetched_folder(kind, wanted, os.environ):
+        return str(folder)
+    if not is_hub_off(os.environ, default=True):
+        return str(local_model(wanted)) if kind == "models" else wanted
+    raise UserError(
+        f"input {wanted} is not in the hub cache {hub_cache(os.environ)}, and this job works "
+        "offline: on the login node give `python -m hala_hpc.fetch` with the words of the launch",
+        NO_INPUT,
+    )
 
 
 @cache

@@ -16,8 +16,9 @@ from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
 from hala_hpc.core.file_facts import digests_in, identity, sizes_in
 from hala_hpc.core.files import claim_folder
+from hala_hpc.core.hub import fetched_folder
 from hala_hpc.core.job_records import FailureReason
-from hala_hpc.core.records import NodeConfig, NodeSummary, UnitMarker
+from hala_hpc.core.records import InputFacts, NodeConfig, NodeSummary, UnitMarker
 from hala_hpc.core.stage import Collected, Facts
 from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
@@ -126,6 +127,14 @@ def digests_of_output(
     return found | digests_in(output, unknown)
 
 
+def what_was_read(name: str, facts: InputFacts) -> str:
+    """Fingerprint of an input; of one that jobs fetched themselves the commit that they fetched."""
+    if facts.fingerprint or not facts.repository:
+        return facts.fingerprint
+    folder = fetched_folder(facts.repository, name, os.environ)
+    return folder.name if folder else ""
+
+
 def require_marker(artifact: Artifact, unit: int) -> UnitMarker:
     """The marker of a unit that was listed as done. Raises: UserError (INTERNAL) if it is gone."""
     marker = artifact.mark(unit)
@@ -191,5 +200,5 @@ def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int
         seconds=round(sum(mark.seconds for mark in marks), 3),
         versions={name: ", ".join(sorted(values)) for name, values in found.items()},
         commit=", ".join(sorted({mark.commit for mark in marks} - {""})),
-        inputs={name: facts.fingerprint for name, facts in config.inputs.items()},
+        inputs={name: what_was_read(name, facts) for name, facts in config.inputs.items()},
     )

@@ -1,9 +1,10 @@
 """prepare: make a corpus of Parquet shards of files, folders and data sets of the hub."""
 
+import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -15,7 +16,7 @@ from pydantic import Field, PositiveInt, field_validator
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.files import link_tree
-from hala_hpc.core.hub import is_hub_id
+from hala_hpc.core.hub import fetched_folder, hub_reference, is_hub_id
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
@@ -42,15 +43,14 @@ class Settings(StageSettings):
     """Settings of prepare."""
 
     data: OneOrMany[FilesRef]
-    """Files or folders of JSONL, JSON, CSV or Parquet, hub ids, or `@node/path`; read in order."""
+    """Files or folders of JSONL, JSON, CSV or Parquet, hub ids (`owner/name`, or with a branch, tag
+    or commit `owner/name@revision`), or `@node/path`; read in order."""
     rows: Literal["auto", "alpaca", "sharegpt", "messages", "openorca", "opus"] = "auto"
     """Shape of the rows; auto tells it from the fields of the first rows of each file."""
     split: str | None = None
     """Split of a folder or hub id; without one a folder is read whole, of a hub id `train`."""
     subset: str | None = None
     """Configuration of a hub id, or subfolder of a folder, e.g. `ar-en`."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub id; without one the newest."""
     languages: tuple[Code, Code] = ("en", "ar")
     """Source and target of OPUS rows, as their fields name them."""
     limit: PositiveInt | None = None
@@ -102,7 +102,7 @@ class Settings(StageSettings):
         """Which part of the data is meant."""
         from hala_hpc.data.readers.sources import Choice
 
-        return Choice(self.split, self.subset, self.revision)
+        return Choice(self.split, self.subset)
 
 
 class Prepare(Stage[Settings]):
@@ -135,6 +135,32 @@ class Prepare(Stage[Settings]):
             raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
         return []
 
+    def data_names(self, names: Sequence[str]) -> list[str]:
+        """The files of a data set on the hub that are of the subset and the split."""
+        from hala_hpc.data.readers.sources import data_names
+
+        return data_names(names, self.settings.choice)
+
+    def open_offline(self) -> list[str]:
+        """Read the first rows of each data set of the hub, as the job does."""
+        from itertools import islice
+
+        from hala_hpc.data.ingest.adapt import fitted_sources
+        from hala_hpc.data.readers.sources import sources
+
+        mistakes = []
+        for word in self.settings.data:
+            folder = fetched_folder("datasets", word, os.environ)
+            if folder is None:
+                continue
+            try:
+                found = sources(str(folder), self.settings.choice, word)
+                for _, _, records in fitted_sources(found, self.settings.shape):
+                    list(islice(records, 1))
+            except UserError as error:
+                mistakes += error.mistakes
+        return mistakes
+
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The rows of files and data sets; no GPU is needed."""
         size = inputs.size_bytes(self.settings.data)
@@ -146,7 +172,8 @@ class Prepare(Stage[Settings]):
         for word in settings.data:
             text = inputs.text(word)
             if text is None and not word.startswith("@"):
-                text = inputs.throughput.data_set(word, settings.split or "train")
+                name = hub_reference(word).name
+                text = inputs.throughput.data_set(name, settings.split or "train")
             if text is None:
                 return None
             parts.append(text)
@@ -221,7 +248,7 @@ class Prepare(Stage[Settings]):
         found = [
             source
             for word in self.settings.data
-            for source in sources(self.inputs.path(word), self.settings.choice)
+            for source in sources(self.inputs.path(word), self.settings.choice, word)
         ]
         shape, number = self.settings.shape, count()
         for source, adapter, records in fitted_sources(found, shape):

@@ -77,6 +77,7 @@ class Tokenize(Stage[Settings]):
     produces = "tokens"
     Settings = Settings
     steals = True
+    reads_weights = False
 
     def plan(self) -> int:
         """As many units as the settings say."""

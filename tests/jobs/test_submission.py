@@ -318,7 +318,7 @@ def test_a_launch_by_a_person_asks_for_all_nodes_again(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     line = read_line(["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"])
-    steps = make_plan(line.nodes, line.work)
+    steps = make_plan(line.nodes, line.work, line.environment)
     [step] = steps.values()
     bad = {"bad_nodes": (ExcludedNode(name="node1"),)}
     begin_round(step.artifact, step.units, 1, SPEC.model_copy(update=bad))
@@ -422,7 +422,7 @@ def test_a_launch_that_finds_no_room_for_the_gate_of_living_workers_says_so(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     line = read_line(["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"])
-    steps = make_plan(line.nodes, line.work)
+    steps = make_plan(line.nodes, line.work, line.environment)
     [step] = steps.values()
     begun = begin_round(step.artifact, step.units, 1, SPEC)
     name = job_name("", step.artifact, begun.key)

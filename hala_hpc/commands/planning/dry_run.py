@@ -1,15 +1,14 @@
 """`dry_run=true`: tell what a line would do, and do nothing."""
 
-import os
 import shlex
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.cost import Cost, costs, sum_left
+from hala_hpc.commands.planning.hub_pieces import fetch_line, pieces_of, site_of
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.estimate import shown
-from hala_hpc.core.hub import fetch_command, hub_words, not_fetched
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.spec import code_commit, gate_job, make_spec, worker_job
 
@@ -60,12 +59,12 @@ def print_hours(line: Line, found: dict[str, Cost]) -> None:
 
 
 def print_fetches(line: Line, missing: list[Step]) -> None:
-    """What has to be fetched from the hub before the line can run, as commands."""
-    environment = {**os.environ, **line.launcher.environment}
-    words = not_fetched(hub_words(step.node.settings for step in missing), environment)
-    if words:
-        print("\nto fetch first, into the hub cache of the jobs:")
-        print("\n".join(f"  {fetch_command(kind, name)}" for kind, name in words))
+    """What has to be fetched from the hub before the line can run, and how."""
+    broken = [piece.told for piece in pieces_of(missing, site_of(line)) if piece.problems]
+    if broken:
+        print("\nto fetch first:")
+        print("\n".join(f"  {told}" for told in broken))
+        print(f"with\n  {fetch_line(line.words)}")
 
 
 def row(step: Step) -> list[str]:

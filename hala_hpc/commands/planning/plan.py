@@ -2,19 +2,28 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.commands.planning.hub_commits import hub_facts, named_commit, settled_inputs
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import Damaged, error_of_system
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
+from hala_hpc.core.hub import hub_cache
 from hala_hpc.core.node import Node
 from hala_hpc.core.paths import named_path
-from hala_hpc.core.records import PATH_INPUT, InputFacts, NodeConfig, NodeSummary, StageSource
+from hala_hpc.core.records import (
+    HUB_INPUT,
+    PATH_INPUT,
+    InputFacts,
+    NodeConfig,
+    NodeSummary,
+    StageSource,
+)
 from hala_hpc.core.settings import rename_references
 from hala_hpc.core.stage import Stage
 
@@ -28,7 +37,7 @@ class Step:
     fingerprint: str
     units: int
     inputs: dict[str, InputFacts]
-    """Node name or path of each input: its kind of product, artifact folder and fingerprint."""
+    """Node name, path or reference to the hub of each input: kind, artifact folder, fingerprint."""
     state: str
     """done, damaged, partial, new or stale."""
     done_units: int = 0
@@ -91,24 +100,30 @@ class PlanInputs:
         return None
 
 
-def make_plan(nodes: dict[str, Node], work: Path) -> dict[str, Step]:
-    """Fingerprint every node, inputs first, and look up how far each is."""
+def make_plan(
+    nodes: dict[str, Node], work: Path, environment: Mapping[str, str] | None
+) -> dict[str, Step]:
+    """Fingerprint every node, inputs first, and look up how far each is.
+
+    `environment`: variables as the jobs have them; they name the hub cache. None if it is not
+    known: what results were made of is taken for what the hub cache holds.
+    """
     steps: dict[str, Step] = {}
-    older = results_in(work)
+    older, cache = results_in(work), None if environment is None else hub_cache(environment)
     for name, node in nodes.items():
-        steps[name] = plan_step(node, steps, work, older.get(name, []))
+        inputs = input_facts(node, steps, cache)
+        steps[name] = plan_step(node, inputs, work, older.get(name, []))
     return steps
 
 
-def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path]) -> Step:
-    """One step of the plan, its inputs being planned already; `older` are results of the node."""
-    inputs = input_facts(node, steps)
-    named = {name: facts.fingerprint for name, facts in inputs.items()}
-    settings = {
-        key: with_file_facts(rename_references(value, named), inputs)
-        for key, value in node.settings.result_half().items()
-    }
-    print_ = fingerprint([node.stage.name, node.stage.version, settings, *code_digest(node.source)])
+def plan_step(node: Node, known: dict[str, InputFacts], work: Path, older: list[Path]) -> Step:
+    """One step of the plan, by what is known of its inputs; `older` are results of the node."""
+
+    def named(inputs: Mapping[str, InputFacts]) -> str:
+        return node_fingerprint(node, inputs)
+
+    inputs = settled_inputs(known, begun_of(older), named)
+    print_ = named(inputs)
     artifact = Artifact(work / f"{node.name}-{print_}")
     units = node.stage(node.settings, PlanInputs(inputs, work)).plan()
     state, done, because, newest = "new", 0, "", None
@@ -126,6 +141,16 @@ def plan_step(node: Node, steps: dict[str, Step], work: Path, older: list[Path])
     except Damaged as error:
         state, because = "damaged", error.mistakes[0]
     return Step(node, artifact, print_, units, inputs, state, done, because, newest)
+
+
+def node_fingerprint(node: Node, inputs: Mapping[str, InputFacts]) -> str:
+    """Fingerprint of stage, version, settings that change the result, and inputs."""
+    named = {name: facts.fingerprint for name, facts in inputs.items()}
+    settings = {
+        key: with_input_facts(rename_references(value, named), inputs)
+        for key, value in node.settings.result_half().items()
+    }
+    return fingerprint([node.stage.name, node.stage.version, settings, *code_digest(node.source)])
 
 
 def whole_units(artifact: Artifact) -> int:
@@ -158,10 +183,10 @@ def code_digest(source: StageSource | None) -> list[str]:
     return [source.digest] if source else []
 
 
-def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, InputFacts]:
-    """Facts of everything a node takes in, by node name or by path."""
+def input_facts(node: Node, steps: dict[str, Step], cache: Path | None) -> dict[str, InputFacts]:
+    """Facts of everything a node takes in, by node name, path or reference to the hub."""
     facts: dict[str, InputFacts] = {}
-    for setting, value, _ in node.settings.references():
+    for setting, value, reference in node.settings.references():
         if value.startswith("@"):
             name = value[1:].partition("/")[0]
             step = steps[name]
@@ -170,7 +195,9 @@ def input_facts(node: Node, steps: dict[str, Step]) -> dict[str, InputFacts]:
                 artifact=step.artifact.folder.name,
                 fingerprint=step.fingerprint,
             )
-        elif (found := facts_of_path(f"{node.name}.{setting}", value)) is not None:
+        elif (found := facts_of_path(f"{node.name}.{setting}", value)) is not None or (
+            found := hub_facts(reference.kinds[0], value, cache)
+        ) is not None:
             facts[value] = found
     return facts
 
@@ -192,14 +219,19 @@ def facts_of_path(word: str, value: str) -> InputFacts | None:
         raise UserError([f"{word}: {text}" for text in told.mistakes], told.code) from None
 
 
-def with_file_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
-    """Replace paths of existing files by their fingerprints, through lists and dicts."""
-    if isinstance(value, str) and value in inputs and inputs[value].kind == PATH_INPUT:
-        return [Path(value).name, inputs[value].fingerprint]
+def with_input_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
+    """Replace paths of existing files by their fingerprints, and references to the hub by their
+    commits, through lists and dicts.
+    """
+    if isinstance(value, str) and value in inputs:
+        if inputs[value].kind == PATH_INPUT:
+            return [Path(value).name, inputs[value].fingerprint]
+        if inputs[value].kind == HUB_INPUT:
+            return named_commit(value, inputs[value])
     if isinstance(value, list):
-        return [with_file_facts(item, inputs) for item in value]
+        return [with_input_facts(item, inputs) for item in value]
     if isinstance(value, dict):
-        return {key: with_file_facts(item, inputs) for key, item in value.items()}
+        return {key: with_input_facts(item, inputs) for key, item in value.items()}
     return value
 
 
@@ -215,8 +247,13 @@ def results_in(work: Path) -> dict[str, list[Path]]:
 
 def newest_of(older: list[Path]) -> Artifact | None:
     """The newest of some results that were begun."""
+    return next(begun_of(older), None)
+
+
+def begun_of(older: list[Path]) -> Iterator[Artifact]:
+    """Those of some results that were begun, the newest first."""
     found = [Artifact(path) for path in older if Artifact(path).config_file.exists()]
-    return max(found, key=lambda one: one.config_file.stat().st_mtime, default=None)
+    yield from sorted(found, key=lambda one: one.config_file.stat().st_mtime, reverse=True)
 
 
 def describe_changes(
@@ -228,7 +265,11 @@ def describe_changes(
     changes = changed_settings(config.settings, node.settings.result_half())
     for name, facts in inputs.items():
         before = config.inputs.get(name)
-        if before is None or before.fingerprint != facts.fingerprint:
+        if facts.kind == HUB_INPUT:
+            old = before.fingerprint if before else ""
+            if old and facts.fingerprint and old != facts.fingerprint:
+                changes.append(f"commit of {name}: {old[:8]} -> {facts.fingerprint[:8]}")
+        elif before is None or before.fingerprint != facts.fingerprint:
             changes.append(f"input {name} changed")
     if config.version != node.stage.version:
         changes.append(f"stage version: {config.version} -> {node.stage.version}")

@@ -28,7 +28,7 @@ from hala_hpc.core.estimate import (
     TrainSpeed,
     WriteSpeed,
 )
-from hala_hpc.core.hub import hub_cache, is_hub_id, repository_folder
+from hala_hpc.core.hub import hub_cache, hub_reference, is_hub_id, repository_folder
 from hala_hpc.core.paths import read_toml
 
 #: A token of English is about so many bytes; text in Parquet is packed to about a third.
@@ -107,9 +107,9 @@ def amount_of(value: str, hub: Path, models: Mapping[str, float]) -> Amount:
     if path.exists():
         text, size = weigh(path)
     elif is_hub_id(value):
-        size = size_on_hub(value, hub)
-    if value in models:
-        return Amount(text, ModelSize(models[value]), size)
+        size = size_on_hub(hub_reference(value).name, hub)
+    if (name := hub_reference(value).name) in models:
+        return Amount(text, ModelSize(models[name]), size)
     model = None if size is None else ModelSize(size / BFLOAT16_BYTES / BILLION)
     return Amount(text, model, size)
 

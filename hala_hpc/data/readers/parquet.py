@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, Retry, UserError
-from hala_hpc.core.hub import fetch_command
 from hala_hpc.data.corpus.reader import BATCH_ROWS
 from hala_hpc.data.readers.records import Record, broken
 
@@ -116,7 +115,7 @@ def hub_rows(name: str, split: str, subset: str | None, revision: str | None) ->
         rows = iter(data)
         first = next(rows, None)
     except (OSError, datasets.exceptions.DatasetsError) as error:
-        raise unreachable(name, error) from error
+        raise unreachable(name, told(error)) from error
     except ValueError as error:
         raise UserError(
             f"data set {name}: {error}; set `subset` and `split` to what it has", BAD_DATA
@@ -130,12 +129,16 @@ def hub_rows(name: str, split: str, subset: str | None, revision: str | None) ->
         raise Retry(f"data set {name}: the line to the hub broke: {error}") from error
 
 
-def unreachable(name: str, error: Exception) -> UserError:
+def told(error: Exception) -> str:
+    """The first line of what a library says."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}"
+
+
+def unreachable(reference: str, why: str) -> UserError:
     """The mistake that tells how to get a data set onto a machine without a network."""
     return UserError(
-        f"data set {name}: there is no such file or folder, and it cannot be reached on the hub "
-        f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}); "
-        f"fetch it on the login node with `{fetch_command('datasets', name)}` and launch the same "
-        "line again",
+        f"data set {reference}: there is no such file or folder, and it cannot be reached on the "
+        f"hub ({why}); fetch it on the login node, with `python -m hala_hpc.fetch` and the words "
+        "of the launch, and launch the same line again",
         UNAVAILABLE,
     )

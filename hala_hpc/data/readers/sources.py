@@ -3,13 +3,20 @@
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from gzip import BadGzipFile
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
-from hala_hpc.core.hub import is_hub_id, is_hub_off, is_true_value
+from hala_hpc.core.hub import (
+    HubReference,
+    fetched_folder,
+    hub_reference,
+    is_hub_id,
+    is_hub_off,
+    is_true_value,
+)
 from hala_hpc.data.readers.json_array import json_file
 from hala_hpc.data.readers.json_lines import json_lines
 from hala_hpc.data.readers.parquet import hub_rows, parquet_rows, unreachable
@@ -35,7 +42,11 @@ class Choice:
 
     split: str | None = None
     subset: str | None = None
-    revision: str | None = None
+
+    @property
+    def on_hub(self) -> "Choice":
+        """The same of a data set of the hub."""
+        return Choice(self.split or "train", self.subset)
 
 
 @dataclass(frozen=True)
@@ -47,15 +58,26 @@ class Source:
     read: Callable[[], Iterator[Record]]
 
 
-def sources(path: str, choice: Choice) -> list[Source]:
-    """What a local path or hub id stands for. Raises UserError 66, 65 or 69."""
+def sources(path: str, choice: Choice, reference: str = "") -> list[Source]:
+    """What a local path or a reference to the hub stands for. Raises UserError 66, 65 or 69.
+
+    `reference`: what the setting names, where `path` is the snapshot that it means.
+    """
     if Path(path).exists():
+        if is_hub_id(reference):
+            return local_sources(Path(path), hub_reference(reference).name, choice.on_hub)
         return local_sources(Path(path), ending_less(Path(path)), choice)
     require_hub_id(path)
     if is_offline():
         return cached_sources(path, choice)
+    return [streamed_source(hub_reference(path), choice.on_hub)]
+
+
+def streamed_source(reference: HubReference, choice: Choice) -> Source:
+    """A data set of the hub, read over the network while its rows are asked for."""
+    name, revision = reference
     split = choice.split or "train"
-    return [Source(path, path, lambda: hub_rows(path, split, choice.subset, choice.revision))]
+    return Source(name, name, lambda: hub_rows(name, split, choice.subset, revision))
 
 
 def local_sources(path: Path, origin: str, choice: Choice) -> list[Source]:
@@ -107,11 +129,36 @@ def data_files(path: Path, choice: Choice) -> list[Path]:
     return files
 
 
+def data_names(names: Sequence[str], choice: Choice) -> list[str]:
+    """Of the paths of all files of a data set on the hub those that are read, in order.
+
+    Raises UserError 66 where a subset or split has none.
+    """
+    root = Path("/", choice.subset or "")
+    inside = [Path("/", name) for name in sorted(names)]
+    inside = [file for file in inside if root in file.parents]
+    files = [file for file in inside if is_named_as_data(file, root)]
+    files = of_split(files, root, choice.on_hub.split)
+    if not files:
+        where = f"subset={choice.subset}" if choice.subset else "the data set"
+        raise UserError(f"{where} has no data files on the hub; it has {shown(names)}", NO_INPUT)
+    return [str(file.relative_to("/")) for file in files]
+
+
+def shown(names: Sequence[str]) -> str:
+    """The first of some names."""
+    return ", ".join(sorted(names)[:5]) or "none"
+
+
 def is_data(file: Path, folder: Path) -> bool:
     """Whether a file of a folder is meant to be read."""
+    return is_named_as_data(file, folder) and file.is_file()
+
+
+def is_named_as_data(file: Path, folder: Path) -> bool:
+    """Whether a path in a folder is one of data, by its name."""
     hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-    known = ending(file) in READERS and not NOT_DATA.fullmatch(file.name)
-    return known and not hidden and file.is_file()
+    return ending(file) in READERS and not NOT_DATA.fullmatch(file.name) and not hidden
 
 
 def of_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
@@ -142,18 +189,12 @@ def require_whole_sets(files: list[Path]) -> None:
             )
 
 
-def cached_sources(name: str, choice: Choice) -> list[Source]:
+def cached_sources(reference: str, choice: Choice) -> list[Source]:
     """A data set that was fetched into the hub's cache. Raises UserError 69 when it was not."""
-    import huggingface_hub
-
-    try:
-        folder = huggingface_hub.snapshot_download(
-            name, repo_type="dataset", revision=choice.revision, local_files_only=True
-        )
-    except huggingface_hub.errors.LocalEntryNotFoundError as error:
-        raise unreachable(name, error) from error
-    split = Choice(choice.split or "train", choice.subset)
-    return local_sources(Path(folder), name, split)
+    folder = fetched_folder("datasets", reference, os.environ)
+    if folder is None:
+        raise unreachable(reference, "it is not in the hub cache")
+    return local_sources(folder, hub_reference(reference).name, choice.on_hub)
 
 
 def is_offline() -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.core.hub import is_hub_id, model_folder
+from hala_hpc.core.hub import hub_reference, is_hub_id, is_hub_off, model_folder
 
 #: Any one of these is a tokenizer that transformers can load.
 TOKENIZER_FILES = (
@@ -80,8 +80,11 @@ def require_safetensors(model: str, setting: str = "model") -> None:
         )
 
 
-def missing_parts(folder: Path, tokenizer: bool = True) -> list[str]:
-    """What keeps a folder from being a whole model, a line each; empty when nothing does."""
+def missing_parts(folder: Path, tokenizer: bool = True, weights: bool = True) -> list[str]:
+    """What keeps a folder from being a whole model, a line each; empty when nothing does.
+
+    Without `tokenizer` or `weights` these may be missing.
+    """
     if not folder.exists():
         return ["there is no such folder; give a model folder or a hub id such as owner/name"]
     if not folder.is_dir():
@@ -91,7 +94,7 @@ def missing_parts(folder: Path, tokenizer: bool = True) -> list[str]:
         missing.append("no readable config.json")
     if tokenizer and not any((folder / name).is_file() for name in TOKENIZER_FILES):
         missing.append("no tokenizer (tokenizer.json or tokenizer.model)")
-    return missing + missing_weights(folder)
+    return missing + (missing_weights(folder) if weights else [])
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -191,17 +194,20 @@ def read_object(path: Path) -> dict[str, Any] | None:
 
 
 def local_model(model: str) -> Path:
-    """The folder of a model named by path or hub id.
+    """The folder of a model named by path or by a reference to the hub.
 
-    Raises UserError 66 for a hub id that is neither in the cache nor to be had.
+    Raises UserError 66 for a reference that is neither in the cache nor to be had.
     """
     if Path(model).is_dir():
         return Path(model).resolve()
+    if is_hub_off(os.environ, default=False) and (folder := model_folder(model)):
+        return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    name, revision = hub_reference(model)
     try:
-        return Path(snapshot_download(model))
+        return Path(snapshot_download(name, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"model {model}: not in the hub's cache and not to be fetched ({error}); "

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.hub import is_hub_id
+from hala_hpc.core.hub import hub_reference, is_hub_id
 from hala_hpc.core.stage import Out
 from hala_hpc.core.versions import versions
 from hala_hpc.engines.models.files import carry_config, copy_tokenizer
@@ -89,7 +89,7 @@ def card_data(base: str, base_card: Path) -> Any:
 
     stated = stated_data(base_card)
     return ModelCardData(
-        base_model=base if is_hub_id(base) else stated.get("base_model"),
+        base_model=hub_reference(base).name if is_hub_id(base) else stated.get("base_model"),
         language=stated.get("language"),
         library_name="transformers",
         license=stated.get("license"),

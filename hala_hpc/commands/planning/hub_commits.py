@@ -1,0 +1,71 @@
+"""Which commit of the hub a node reads, and which result is of it.
+
+A commit is part of a fingerprint: a repository that moved, and was fetched again, is a changed
+input. But nothing finished is made again because the hub cache knows less or more than before:
+ - Removed from the cache: the commit is taken to be that of the newest result that was made.
+ - Launched before anything was fetched (online jobs, HF_HUB_OFFLINE=0): the result bears the
+   fingerprint of the bare name, and stays what it is until another commit is known to have come.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.hub import HUB_NAMES, fetched_commit, hub_reference, is_hub_id, repository_folder
+from hala_hpc.core.records import HUB_INPUT, InputFacts, NodeConfig, NodeSummary
+
+Inputs = Mapping[str, InputFacts]
+
+
+def hub_facts(kind: str, value: str, cache: Path | None) -> InputFacts | None:
+    """Facts of a reference to a product of a kind, with its commit in a hub cache, empty where
+    nothing is fetched or no cache is known; None for what names nothing on the hub.
+    """
+    if kind not in HUB_NAMES or not is_hub_id(value):
+        return None
+    name, revision = hub_reference(value)
+    repository = HUB_NAMES[kind]
+    commit = fetched_commit(repository_folder(cache, repository, name), revision) if cache else None
+    return InputFacts(kind=HUB_INPUT, repository=repository, fingerprint=commit or "")
+
+
+def named_commit(value: str, facts: InputFacts) -> list[str] | str:
+    """What a fingerprint holds of a reference: name and commit, else the reference as it stands."""
+    return [hub_reference(value).name, facts.fingerprint] if facts.fingerprint else value
+
+
+def settled_inputs(
+    inputs: Inputs, results: Iterator[Artifact], fingerprint_of: Callable[[Inputs], str]
+) -> dict[str, InputFacts]:
+    """Inputs with the commits of a result that fits them, where one is; `results` newest first."""
+    asked = {name: facts for name, facts in inputs.items() if facts.kind == HUB_INPUT}
+    for artifact in results if asked else ():
+        config = NodeConfig.read_if_sound(artifact.config_file)
+        if config is None:
+            continue
+        taken = dict(inputs) | {
+            name: facts.model_copy(update={"fingerprint": commit_of(config, name)})
+            for name, facts in asked.items()
+        }
+        is_other = any(
+            facts.fingerprint not in ("", commit_read(artifact, config, name))
+            for name, facts in asked.items()
+            if commit_read(artifact, config, name)
+        )
+        if not is_other and artifact.folder.name.endswith(f"-{fingerprint_of(taken)}"):
+            return taken
+    return dict(inputs)
+
+
+def commit_of(config: NodeConfig, name: str) -> str:
+    """The commit of an input when a node was launched; empty if it was unknown."""
+    facts = config.inputs.get(name)
+    return facts.fingerprint if facts else ""
+
+
+def commit_read(artifact: Artifact, config: NodeConfig, name: str) -> str:
+    """The commit that a result was made of, as far as its records tell; empty if they do not."""
+    if known := commit_of(config, name):
+        return known
+    summary = NodeSummary.read_if_sound(artifact.summary_file)
+    return summary.inputs.get(name, "") if summary else ""

@@ -1,0 +1,181 @@
+"""What the missing nodes of a plan read from the hub, and whether it is here, whole.
+
+Dry run, launch, doctor and fetch look with these functions: names, sizes and headers, no network.
+"""
+
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.errors import UserError
+from hala_hpc.core.hub import (
+    HUB_NAMES,
+    fetched_commit,
+    hub_cache,
+    hub_reference,
+    is_hub_id,
+    repository_folder,
+)
+from hala_hpc.core.hub_piece import DATA_SET, MODEL, HubSite, Piece
+from hala_hpc.core.hub_tree import HubFile, read_tree
+from hala_hpc.core.stage import Stage
+from hala_hpc.engines.models.files import missing_parts
+from hala_hpc.engines.models.needed_files import needed_names
+
+#: Kinds of piece by the words of the hub.
+PIECE_KINDS = {"models": MODEL, "datasets": DATA_SET}
+#: Mistakes that are told of one piece.
+TOLD_FAULTS = 5
+#: Words of a line that a fetch has no use for.
+NOT_FOR_FETCH = ("dry_run", "confirm", "max_gpu_hours", "budget_gpu_hours", "job", "format")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A repository of the hub that nodes read, as a setting names it, and who reads it."""
+
+    kind: str
+    """models or datasets."""
+    reference: str
+    """`owner/name` or `owner/name@revision`."""
+    readers: tuple[Stage[Any], ...]
+
+    @property
+    def reads_weights(self) -> bool:
+        """Whether a reader of this model reads its weights."""
+        return any(stage.reads_weights for stage in self.readers)
+
+    def names(self, all_names: Sequence[str]) -> list[str]:
+        """Of the paths of all its files those that are read. Raises UserError where none is."""
+        if self.kind == "models":
+            return needed_names(all_names, self.reads_weights)
+        return sorted({name for stage in self.readers for name in stage.data_names(all_names)})
+
+
+def site_of(line: Line) -> HubSite:
+    """Where the jobs of a line find what was fetched."""
+    environment = os.environ | line.launcher.environment
+    return HubSite(environment, line.launcher.python_of("main"), line.work)
+
+
+def wanted_by(steps: Iterable[Step]) -> list[Wanted]:
+    """The repositories that some nodes read, in order of kind and name."""
+    readers: dict[tuple[str, str], list[Stage[Any]]] = {}
+    for step in steps:
+        stage = step.stage()
+        for kind, value in hub_references(stage):
+            readers.setdefault((kind, value), []).append(stage)
+    return [Wanted(kind, value, tuple(found)) for (kind, value), found in sorted(readers.items())]
+
+
+def hub_references(stage: Stage[Any]) -> set[tuple[str, str]]:
+    """`(models or datasets, reference)` of everything that the settings of a stage name there."""
+    return {
+        (HUB_NAMES[kind], value)
+        for _, value, reference in stage.settings.references()
+        for kind in reference.kinds
+        if kind in HUB_NAMES and is_hub_id(value)
+    }
+
+
+def pieces_of(steps: Iterable[Step], site: HubSite) -> list[Piece]:
+    """Everything that some nodes read and no node makes, each with what is wrong with it.
+
+    Raises UserError where a stage cannot tell what it reads.
+    """
+    listed = list(steps)
+    found = [look(wanted, site.environment) for wanted in wanted_by(listed)]
+    own = {piece: None for step in listed for piece in step.stage().pieces(site)}
+    return [*found, *own]
+
+
+def look(wanted: Wanted, environment: Mapping[str, str]) -> Piece:
+    """A model or data set as it lies in the hub cache of `environment`."""
+    cache = hub_cache(environment)
+    name, revision = hub_reference(wanted.reference)
+    repository = repository_folder(cache, wanted.kind, name)
+    kind = PIECE_KINDS[wanted.kind]
+    try:
+        commit = fetched_commit(repository, revision)
+        if commit is None:
+            missing = [f"is not in the hub cache {cache}{others(repository)}"]
+            return Piece(kind, wanted.reference, repository, problems=tuple(missing))
+        snapshot = repository / "snapshots" / commit
+        faults = list(faults_of(wanted, repository, commit))
+    except OSError as error:
+        problem = f"cannot be looked at in {repository}: {error.strerror}"
+        return Piece(kind, wanted.reference, repository, problems=(problem,))
+    problems = [f"in {snapshot} is not whole: {'; '.join(shortened(faults))}"] if faults else []
+    return Piece(kind, wanted.reference, snapshot, commit, tuple(problems))
+
+
+def others(repository: Path) -> str:
+    """What of a repository is there where the revision that is asked for is not."""
+    begun = list((repository / "blobs").glob("*.incomplete"))
+    revisions = [str(path.relative_to(repository / "refs")) for path in refs_in(repository)]
+    told = f" (its revision {', '.join(revisions)} is)" if revisions else ""
+    return told + (f" ({len(begun)} files of it were begun)" if begun else "")
+
+
+def refs_in(repository: Path) -> list[Path]:
+    """The files that say which commit a branch or tag means."""
+    return sorted(path for path in (repository / "refs").rglob("*") if path.is_file())
+
+
+def faults_of(wanted: Wanted, repository: Path, commit: str) -> Iterator[str]:
+    """What is wrong with a snapshot, by names, sizes and headers; the surest first."""
+    snapshot = repository / "snapshots" / commit
+    tree = read_tree(repository, commit)
+    if tree is not None:
+        yield from tree_faults(wanted, snapshot, tree)
+    else:
+        # Without a list of the commit, what was begun may be of this one.
+        yield from (f"{one.name} was begun" for one in (repository / "blobs").glob("*.incomplete"))
+        lost = (one for one in snapshot.rglob("*") if one.is_symlink() and not one.exists())
+        yield from (f"{one.relative_to(snapshot)} leads nowhere" for one in lost)
+    if wanted.kind == "models":
+        yield from missing_parts(snapshot, weights=wanted.reads_weights)
+    elif tree is None:
+        try:
+            wanted.names([str(one.relative_to(snapshot)) for one in files_in(snapshot)])
+        except UserError as error:
+            yield from error.mistakes
+
+
+def tree_faults(wanted: Wanted, snapshot: Path, tree: Mapping[str, HubFile]) -> Iterator[str]:
+    """The files of a commit that are read and are missing or have another size."""
+    try:
+        names = wanted.names(list(tree))
+    except UserError as error:
+        yield from error.mistakes
+        return
+    for name in names:
+        path, size = snapshot / name, tree[name].size
+        if not path.is_file():
+            yield f"{name} is missing"
+        elif (found := path.stat().st_size) != size:
+            told = "is cut short" if found < size else "is too long"
+            yield f"{name} {told}: {found} bytes of {size}"
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files under a folder, in order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def shortened(faults: Sequence[str]) -> list[str]:
+    """The first faults, each once, and how many more there are."""
+    each = list(dict.fromkeys(faults))
+    more = [f"and {len(each) - TOLD_FAULTS} more"] if len(each) > TOLD_FAULTS else []
+    return each[:TOLD_FAULTS] + more
+
+
+def fetch_line(words: Mapping[str, str]) -> str:
+    """What to type on a login node with a network, with the words of a line."""
+    kept = [f"{key}={value}" for key, value in words.items() if key not in NOT_FOR_FETCH]
+    return shlex.join(["python", "-m", "hala_hpc.fetch", *kept])

@@ -1,0 +1,64 @@
+"""The list of files of a commit, which huggingface_hub keeps beside what it fetched.
+
+`<repository>/trees/<commit>.json` names every file of the commit with its size and digest. So what
+a download lacks shows without a network. Caches of huggingface_hub before 2 have no such lists.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from hala_hpc.core.files import read_json
+
+#: Version of the list that is understood; another is as none.
+FORMAT = 1
+BLOCK_BYTES = 2**22
+
+
+class HubFile(NamedTuple):
+    """A file of a commit."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """Digest of a large file; empty where the hub tells none."""
+    git_sha1: str
+    """Digest of a small file, as git names it; of a large one that of its pointer."""
+
+
+def read_tree(repository: Path, commit: str) -> dict[str, HubFile] | None:
+    """The files of a commit by their paths in it; None without a list that is understood."""
+    try:
+        found = read_json(repository / "trees" / f"{commit}.json")
+        if not found or found["format_version"] != FORMAT:
+            return None
+        return {name: hub_file(facts) for name, facts in found["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # A library's own file: one that it cannot read it asks the hub for again.
+        return None
+
+
+def hub_file(facts: dict[str, object]) -> HubFile:
+    """One entry of a list. Raises KeyError or TypeError."""
+    size = facts.get("lfs_size") or facts["size"]
+    if not isinstance(size, int):
+        raise TypeError(size)
+    return HubFile(size, str(facts.get("lfs_sha256") or ""), str(facts["blob_id"]))
+
+
+def digest_fault(path: Path, expected: HubFile) -> str:
+    """What is wrong with the content of a file; empty where its digest is that of the hub.
+
+    The whole file is read. Raises OSError.
+    """
+    if expected.sha256:
+        digest, wanted = hashlib.sha256(), expected.sha256
+    else:
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+        wanted = expected.git_sha1
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    if digest.hexdigest() == wanted:
+        return ""
+    return f"{path.name} has the right size and another content than on the hub"
