@@ -110,9 +110,14 @@ class Evaluate(Stage[Settings]):
         """
         if not self.settings.tasks:
             return []
-        from hala_hpc.engines.evaluation.task_data import task_pieces
+        from hala_hpc.engines.evaluation.task_answers import NoEnvironment
+        from hala_hpc.engines.evaluation.task_data import TASK_DATA, task_pieces
 
-        return task_pieces(self.needs(site), site.environment, site.python)
+        try:
+            needs = self.needs(site)
+        except NoEnvironment as error:
+            return [Piece(TASK_DATA, "of benchmarks", problems=tuple(error.mistakes))]
+        return task_pieces(needs, site.environment, site.python)
 
     def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
         """Data sets as `datasets` prepares them for lm-eval, code of metrics, nltk's data."""

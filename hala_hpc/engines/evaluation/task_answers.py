@@ -6,6 +6,7 @@ read comes with this package.
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from hala_hpc.core.errors import CONFIG, UserError
@@ -21,11 +22,15 @@ ANSWER_LIMIT_S = 900
 FORM = 1
 
 
+class NoEnvironment(UserError):
+    """Nobody can be asked: the environment main is not there."""
+
+
 def needs_of_tasks(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
     """What each task of a request reads, from what is kept or from lm-eval itself.
 
-    Raises UserError: 78 where a task is unknown, and where nothing is kept and the environment main
-    is not there or does not answer.
+    Raises UserError (78) where a task is unknown, or lm-eval does not answer; NoEnvironment where
+    nothing is kept and there is no interpreter to be asked.
     """
     known = kept_answers(request, site)
     unknown = tuple(task for task in request.tasks if task not in known)
@@ -44,10 +49,9 @@ def kept_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNeeds]:
     version = lm_eval_version(site.python)
     found: dict[str, TaskNeeds] = {}
     if request.include_path is None:
-        shipped = TaskAnswers.read_if_sound(SHIPPED)
         found = {
             one.task: one
-            for one in (shipped.tasks if shipped else ())
+            for one in shipped_answers()
             # Where nothing is set up yet it will be the version that this package asks for.
             if one.lm_eval == version or not Path(site.python).exists()
         }
@@ -58,6 +62,13 @@ def kept_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNeeds]:
             if kept is not None and kept.task == task:
                 found[task] = kept
     return found
+
+
+@cache
+def shipped_answers() -> tuple[TaskNeeds, ...]:
+    """The answers that come with this package."""
+    shipped = TaskAnswers.read(SHIPPED)
+    return shipped.tasks if shipped else ()
 
 
 def keep(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) -> None:
@@ -97,7 +108,7 @@ def ask(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
 
     named = ", ".join(request.tasks)
     if not Path(python).exists():
-        raise UserError(
+        raise NoEnvironment(
             f"tasks: {named}: what they read is not known, as the environment 'main' is not set "
             f"up: {python} does not exist; run `make env`, or name it in the launcher: "
             "[python] main = ...",
