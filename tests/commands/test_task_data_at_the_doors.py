@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from command_line import Ended, command, recipe
 from quiz_tasks import GROUP, write_prepared, write_quiz
-from tiny_models import untrained_model
+
+from benchmarks.kills.node import empty_model
 
 SCORES = """[scores]
 stage = "evaluate"
@@ -16,9 +17,9 @@ tasks = ["{task}"]
 
 
 @pytest.fixture
-def told(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> "Told":
+def told(tmp_path: Path) -> "Told":
     tasks = write_quiz(tmp_path / "tasks")
-    model = untrained_model(tmp_path_factory.getbasetemp())
+    model = empty_model(tmp_path / "model")
     return Told(tmp_path, f'include_path = "{tasks}"', str(model))
 
 
@@ -34,7 +35,7 @@ class Told:
 
     def by(self, module: str, *words: str, task: str = GROUP) -> Ended:
         text = SCORES.format(task=task, include=self.include, model=self.model)
-        line = [recipe(self.folder, text), f"launcher={self.folder}/site.toml"]
+        line = [recipe(self.folder, text), "stage=all", f"launcher={self.folder}/site.toml"]
         work, kept = f"work={self.folder}/work", str(self.folder / "kept")
         return command(*line, work, *words, module=module, XDG_CACHE_HOME=kept)
 
