@@ -102,7 +102,7 @@ class HubStandIn:
         }
 
     def put(self, kind: str, name: str, files: Mapping[str, bytes], branch: str = "main") -> str:
-        """Make a commit of these files at the end of a branch; its name. `kind`: models, datasets."""
+        """Make a commit at the end of a branch of a repository of models or datasets; its name."""
         found = self.repositories.setdefault((kind, name), Repository())
         told = json.dumps({path: sha256(content) for path, content in sorted(files.items())})
         commit = hashlib.sha1(f"{kind} {name} {told}".encode()).hexdigest()

@@ -195,10 +195,10 @@ def input_facts(node: Node, steps: dict[str, Step], cache: Path | None) -> dict[
                 artifact=step.artifact.folder.name,
                 fingerprint=step.fingerprint,
             )
-        elif (found := facts_of_path(f"{node.name}.{setting}", value)) is not None or (
-            found := hub_facts(reference.kinds[0], value, cache)
-        ) is not None:
-            facts[value] = found
+        else:
+            found = facts_of_path(f"{node.name}.{setting}", value)
+            if found := found or hub_facts(reference.kinds[0], value, cache):
+                facts[value] = found
     return facts
 
 

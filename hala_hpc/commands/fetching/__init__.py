@@ -1,0 +1,1 @@
+"""What `hala_hpc.fetch` does: ask the hub, count the space, download, verify, prove."""

@@ -1,0 +1,101 @@
+"""Fetch what is missing of what nodes read: ask the hub, tell the space, fetch one by one."""
+
+from collections.abc import Sequence
+
+from hala_hpc.commands.fetching.download import download, forget, total_bytes
+from hala_hpc.commands.fetching.listing import Listing, list_files, pinned_commit
+from hala_hpc.commands.fetching.proof import damaged_files
+from hala_hpc.commands.fetching.refusals import named, told_refusals
+from hala_hpc.commands.fetching.space import GB, require_space
+from hala_hpc.commands.planning.hub_pieces import Wanted, look, wanted_by
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.hub import hub_cache
+from hala_hpc.core.hub_piece import HubSite
+
+
+def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: bool) -> None:
+    """Fetch what the nodes that are not done read and is not here, whole.
+
+    `update`: take the newest commits of the hub. Without it what is whole stays at its commit, and
+    what finished results were made of is fetched at theirs: a repository that moved on the hub
+    makes nothing new by itself. Raises UserError (66, 69, 73) once all else is fetched.
+    """
+    missing = [step for step in steps if step.state != "done"]
+    if not dry_run:
+        forget_damaged(wanted_by(missing), site)
+    wanted = [one for one in wanted_by(missing) if update or look(one, site.environment).problems]
+    refused: list[UserError] = []
+    listings = []
+    for one in wanted:
+        try:
+            commit = "" if update else pinned_commit(one.reference, steps)
+            listings.append(listed(one, commit, site))
+        except UserError as error:
+            refused.append(error)
+    tell_listings(listings, site)
+    own = [step for step in missing if any(p.problems for p in step.stage().pieces(site))]
+    if dry_run:
+        for step in own:
+            for piece in step.stage().pieces(site):
+                if piece.problems:
+                    print(f"  {piece.told}")
+    else:
+        refused += fetch_listings(listings) + fetch_own(own, site)
+    if refused:
+        mistakes = [line for error in refused for line in error.mistakes]
+        codes = {error.code for error in refused}
+        raise UserError(mistakes, codes.pop() if len(codes) == 1 else NO_INPUT)
+
+
+def forget_damaged(wanted: Sequence[Wanted], site: HubSite) -> None:
+    """Read what is here, and remove what is not what the hub has: it is fetched again."""
+    print("comparing what is here with the hub's digests", flush=True)
+    for path, fault in damaged_files(wanted, site.environment):
+        print(f"  {fault}: it is fetched again", flush=True)
+        forget(path, hub_cache(site.environment))
+
+
+def listed(wanted: Wanted, commit: str, site: HubSite) -> Listing:
+    """What the hub has of a model or data set. Raises UserError."""
+    with told_refusals(wanted):
+        return list_files(wanted, commit, site.environment)
+
+
+def tell_listings(listings: Sequence[Listing], site: HubSite) -> None:
+    """Print what is to be fetched and the room that there is. Raises UserError 73."""
+    cache = hub_cache(site.environment)
+    if not listings:
+        print(f"no model and no data set is to be fetched into {cache}")
+        return
+    print(f"to fetch into {cache}:")
+    for one in listings:
+        files, size = len(one.missing), one.missing_bytes / GB
+        print(f"  {one.told}, commit {one.commit[:12]}: {files} files, {size:.3f} GB")
+    free = require_space(listings, cache)
+    print(f"{total_bytes(listings) / GB:.3f} GB in all; {free / GB:.3f} GB are free", flush=True)
+
+
+def fetch_listings(listings: Sequence[Listing]) -> list[UserError]:
+    """Fetch one after the other; what could not be fetched."""
+    refused = []
+    for number, one in enumerate(listings, start=1):
+        print(f"[{number}/{len(listings)}] {named(one.wanted)} ...", flush=True)
+        try:
+            download(one)
+        except UserError as error:
+            refused.append(error)
+        else:
+            print(f"[{number}/{len(listings)}] {named(one.wanted)}: fetched, digests compared")
+    return refused
+
+
+def fetch_own(steps: Sequence[Step], site: HubSite) -> list[UserError]:
+    """Let stages fetch what only they know of; what could not be fetched."""
+    refused = []
+    for step in steps:
+        try:
+            step.stage().fetch_pieces(site, lambda text: print(text, flush=True))
+        except UserError as error:
+            refused.append(error)
+    return refused

@@ -1,0 +1,126 @@
+"""Ask the hub what a model or data set consists of, and which of its files are to be fetched."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hala_hpc.commands.planning.hub_pieces import PIECE_KINDS, Wanted
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.hub import MAIN, hub_cache, hub_reference, repository_folder
+from hala_hpc.core.hub_tree import HubFile
+from hala_hpc.core.records import HUB_INPUT
+
+#: What huggingface_hub calls the kinds.
+REPO_TYPES = {"models": "model", "datasets": "dataset"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of one commit that are read, and where they will lie."""
+
+    wanted: Wanted
+    commit: str
+    repository: Path
+    """Folder of the model or data set in the hub cache."""
+    files: Mapping[str, HubFile]
+    """By path in the commit: those that are read."""
+
+    @property
+    def name(self) -> str:
+        """`owner/name`."""
+        return hub_reference(self.wanted.reference).name
+
+    @property
+    def told(self) -> str:
+        """`model owner/name@revision` for people."""
+        return f"{PIECE_KINDS[self.wanted.kind]} {self.wanted.reference}"
+
+    @property
+    def repo_type(self) -> str:
+        """The kind as huggingface_hub has it."""
+        return REPO_TYPES[self.wanted.kind]
+
+    @property
+    def snapshot(self) -> Path:
+        """Folder in which the files appear by their names."""
+        return self.repository / "snapshots" / self.commit
+
+    @property
+    def missing(self) -> dict[str, HubFile]:
+        """The files that are not here in their size."""
+        return {name: file for name, file in self.files.items() if not self.has(name)}
+
+    def has(self, name: str) -> bool:
+        """Whether a file is here in its size."""
+        path = self.snapshot / name
+        return path.is_file() and path.stat().st_size == self.files[name].size
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes that have to be fetched."""
+        return sum(file.size for file in self.missing.values())
+
+    def remember(self) -> None:
+        """Note which commit the revision means; to be called once all is here."""
+        from hala_hpc.core.files import write_text
+
+        revision = hub_reference(self.wanted.reference).revision or MAIN
+        if revision != self.commit:
+            write_text(self.repository / "refs" / revision, self.commit)
+
+
+def pinned_commit(reference: str, steps: Iterable[Step]) -> str:
+    """The commit of a reference that results were made of; empty if none was."""
+    for step in steps:
+        facts = step.inputs.get(reference)
+        if facts and facts.kind == HUB_INPUT and facts.fingerprint:
+            return facts.fingerprint
+    return ""
+
+
+def list_files(wanted: Wanted, commit: str, environment: Mapping[str, str]) -> Listing:
+    """Ask the hub for the files of a commit, and whether they may be read.
+
+    `commit`: the one to fetch; empty for what the revision means on the hub now. Raises UserError
+    where no file is of use, and what huggingface_hub raises, after its retries.
+    """
+    from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.hf_api import RepoFile
+
+    name, revision = hub_reference(wanted.reference)
+    repo_type = REPO_TYPES[wanted.kind]
+    commit = commit or newest_commit(wanted.kind, name, revision or MAIN)
+    entries = HfApi().list_repo_tree(name, recursive=True, revision=commit, repo_type=repo_type)
+    tree = {entry.path: known(entry) for entry in entries if isinstance(entry, RepoFile)}
+    files = {path: tree[path] for path in wanted.names(list(tree))}
+    for path in list(files)[:1]:
+        # Lists are open to all; a gated repository refuses its files, and better so before others
+        # are fetched for hours.
+        url = hf_hub_url(name, path, repo_type=repo_type, revision=commit)
+        get_hf_file_metadata(url, retry_on_errors=True)
+    repository = repository_folder(hub_cache(environment), wanted.kind, name)
+    return Listing(wanted, commit, repository, files)
+
+
+def known(entry: "object") -> HubFile:
+    """Size and digests of a file of huggingface_hub's list."""
+    large = getattr(entry, "lfs", None)
+    return HubFile(
+        int(getattr(entry, "size")),  # noqa: B009
+        large.sha256 if large else "",
+        str(getattr(entry, "blob_id")),  # noqa: B009
+    )
+
+
+def newest_commit(kind: str, name: str, revision: str) -> str:
+    """The commit that a revision means on the hub now; too many requests are tried again."""
+    from urllib.parse import quote
+
+    from huggingface_hub import constants
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+    # HfApi.repo_info asks the same, but once only.
+    url = f"{constants.ENDPOINT}/api/{kind}/{name}/revision/{quote(revision, safe='')}"
+    response = http_backoff("GET", url, headers=build_hf_headers(), timeout=10)
+    hf_raise_for_status(response)
+    return str(response.json()["sha"])

@@ -1,0 +1,64 @@
+"""The child of a fetch that has no network: opens what nodes read, and reports.
+
+`python -m hala_hpc.commands.fetching.open_offline <report> <words of the line>...`
+"""
+
+if __name__ == "__main__":
+    # Before the imports that follow: they import pydantic.
+    from hala_hpc.core.startup import start_quickly
+
+    start_quickly()
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.fetching.proof import OfflineReport
+from hala_hpc.commands.planning.hub_pieces import PIECE_KINDS, wanted_by
+from hala_hpc.commands.planning.plan import Step, make_plan
+from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.errors import OK, UserError
+from hala_hpc.core.recipe import with_inputs
+from hala_hpc.engines.models.open_offline import opening_fault
+
+
+def open_all(steps: Sequence[Step]) -> OfflineReport:
+    """Open what some nodes read, by the functions with which their jobs read it."""
+    opened: list[str] = []
+    mistakes: list[str] = []
+    for wanted in wanted_by(steps):
+        told = f"{PIECE_KINDS[wanted.kind]} {wanted.reference}"
+        faults = []
+        if wanted.kind == "models":
+            faults = opening_fault(wanted.reference, wanted.reads_weights)
+        mistakes += faults
+        opened += [] if faults else [told]
+    for step in steps:
+        try:
+            faults = step.stage().open_offline()
+        except UserError as error:
+            faults = error.mistakes
+        mistakes += [f"{step.name}: {fault}" for fault in faults]
+    return OfflineReport(opened=tuple(opened), mistakes=tuple(mistakes))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report of a line."""
+    report, *words = arguments
+    prepare_environment()
+    line = read_line(words)
+    steps = make_plan(line.nodes, line.work, os.environ)
+    chosen = with_inputs(line.nodes, line.chosen)
+    missing = [steps[name] for name in chosen if steps[name].state != "done"]
+    open_all(missing).write(Path(report))
+    return OK
+
+
+if __name__ == "__main__":
+    # os._exit: libraries leave threads behind.
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
