@@ -28,7 +28,7 @@ def tokenizer() -> bytes:
     from tokenizers.pre_tokenizers import Whitespace
 
     words = {"<unk>": 0, "</s>": 1, "accept": 2, "reject": 3, "good": 4, "morning": 5}
-    made = Tokenizer(WordLevel(words, unk_token="<unk>"))  # noqa: S106
+    made = Tokenizer(WordLevel(words, unk_token="<unk>"))
     made.pre_tokenizer = Whitespace()
     return made.to_str().encode()
 
