@@ -1,6 +1,8 @@
 """Environment variables of a job, for libraries that read them when they are imported."""
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 
 #: Names the folder that a job imports this package from, where that is not its environment's own.
 CODE_FOLDER = "HALA_CODE_FOLDER"
@@ -11,6 +13,7 @@ OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
+    "HF_EVALUATE_OFFLINE": "1",
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
 }
@@ -36,10 +39,32 @@ MEMORY = {
 JOB_ENVIRONMENT = OFFLINE | QUIET | THREADS | MEMORY
 
 
+def hub_home(environment: Mapping[str, str]) -> Path:
+    """Folder of all caches of the hub's libraries, after HF_HOME as they read it."""
+    home = environment.get("HF_HOME") or Path(
+        environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
+    )
+    return Path(home).expanduser()
+
+
+def data_folders(environment: Mapping[str, str]) -> dict[str, str]:
+    """Folders beside the hub cache where fetch puts and jobs look for what they read, by variable.
+
+    Data sets as `datasets` prepares them, code of metrics, nltk's data. What is set counts.
+    """
+    home = hub_home(environment)
+    folders = {
+        "HF_DATASETS_CACHE": home / "datasets",
+        "HF_MODULES_CACHE": home / "modules",
+        "NLTK_DATA": home / "nltk_data",
+    }
+    return {name: environment.get(name) or str(place) for name, place in folders.items()}
+
+
 def prepare_environment() -> None:
     """Set what must be set before torch, vLLM, transformers or lm-eval are imported.
 
     What is set already stays.
     """
-    for name, value in JOB_ENVIRONMENT.items():
+    for name, value in (JOB_ENVIRONMENT | data_folders(os.environ)).items():
         os.environ.setdefault(name, value)

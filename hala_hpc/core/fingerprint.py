@@ -24,9 +24,11 @@ def is_fingerprint(text: str) -> bool:
 def path_fingerprint(path: Path) -> str:
     """Fingerprint of a file or folder outside the work folder, by names, sizes and times.
 
-    Content is not read: a login node must answer at once for files of any size.
+    Content is not read: a login node must answer at once for files of any size. What Python keeps
+    beside code that was run, as that of a benchmark's task files, is no part of a folder.
     """
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = [file for file in files if file.parent.name != "__pycache__"]
     listing = []
     for file in files:
         status = file.stat()

@@ -1,6 +1,6 @@
 """evaluate: score models side by side, on benchmarks and on translation of held-out pairs."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import link_tree
+from hala_hpc.core.hub_piece import HubSite, Piece
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -21,6 +22,7 @@ from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
     from hala_hpc.engines.evaluation.score_files import ModelScores
+    from hala_hpc.engines.evaluation.task_needs import TaskNeeds, TaskRequest
     from hala_hpc.engines.generation.batch import AnswerCount
     from hala_hpc.engines.models.compile_cache import CompileCache
 
@@ -83,6 +85,59 @@ class Evaluate(Stage[Settings]):
             return []
         mistakes = engine_mistakes(self.settings.engine.name)
         return mistakes + missing_places("prompt", self.settings.prompt, ["text"])
+
+    def asked_tasks(self) -> "TaskRequest | None":
+        """The tasks with the folder of their files; None where there are none, or no folder yet."""
+        from hala_hpc.engines.evaluation.task_needs import TaskRequest
+
+        path = self.settings.include_path
+        folder = self.inputs.path(path) if path else None
+        if not self.settings.tasks or (folder and not Path(folder).expanduser().is_dir()):
+            return None
+        folder = str(Path(folder).expanduser().absolute()) if folder else None
+        return TaskRequest(tasks=tuple(self.settings.tasks), include_path=folder)
+
+    def needs(self, site: HubSite) -> "list[TaskNeeds]":
+        """What the tasks read. Raises UserError (78) for one that there is not."""
+        from hala_hpc.engines.evaluation.task_answers import needs_of_tasks
+
+        asked = self.asked_tasks()
+        return needs_of_tasks(asked, site) if asked else []
+
+    def pieces(self, site: HubSite) -> list[Piece]:
+        """Data sets, metrics and language data of the tasks.
+
+        Those of task files that another node makes are known once it is done.
+        """
+        if not self.settings.tasks:
+            return []
+        from hala_hpc.engines.evaluation.task_answers import NoEnvironment
+        from hala_hpc.engines.evaluation.task_data import TASK_DATA, task_pieces
+
+        try:
+            needs = self.needs(site)
+        except NoEnvironment as error:
+            return [Piece(TASK_DATA, "of benchmarks", problems=tuple(error.mistakes))]
+        return task_pieces(needs, site.environment, site.python)
+
+    def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
+        """Data sets as `datasets` prepares them for lm-eval, code of metrics, nltk's data."""
+        from hala_hpc.engines.evaluation.task_fetch import fetch_task_data
+
+        fetch_task_data(self.needs(site), site.python, tell)
+
+    def open_offline(self) -> list[str]:
+        """Open every task with lm-eval, and read all files of data again."""
+        from hala_hpc.engines.evaluation.task_fetch import changed_contents, open_tasks
+        from hala_hpc.engines.evaluation.task_reader import find_tasks, read_tasks
+
+        asked = self.asked_tasks()
+        if asked is None:
+            return []
+        manager = find_tasks(asked.tasks, asked.include_path)
+        needs = read_tasks(manager, asked.tasks, asked.include_path)
+        unknown = [f"tasks: {one.problem}" for one in needs if one.problem]
+        return unknown or changed_contents(needs) or open_tasks(manager, needs)
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The seconds in which the models answer benchmarks and translate; scores are small."""

@@ -12,10 +12,9 @@ from plain_out import PlainInputs, PlainOut
 from tiny_models import SENTENCES, trained_model, untrained_model
 
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
-from hala_hpc.core.errors import CONFIG, INTERNAL, UserError
+from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.core.files import read_json
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, require_tasks
 from hala_hpc.engines.evaluation.metrics import rouge_l, score_translations
 from hala_hpc.engines.evaluation.score_files import ModelScores, read_scores, score_name
 from hala_hpc.stages.evaluate import Evaluate, Settings
@@ -120,19 +119,6 @@ def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> N
     good = bad.model_copy(update={"scores": {"a/acc": 0.5}, "samples": {"a": 1}})
     good.write(tmp_path / score_name(0))
     assert read_scores(tmp_path, 0, ["g"]) == good
-
-
-def test_unknown_tasks_are_named_with_the_closest() -> None:
-    run = BenchmarkRun(["arabicmlu", "x9", "gsm8k"], "my/tasks", None, None, 8, "auto", False)
-    with pytest.raises(UserError) as caught:
-        require_tasks(run, ["arabicmmlu", "gsm8k"])
-    assert caught.value.code == CONFIG
-    assert caught.value.mistakes == [
-        "tasks: there is no lm-eval task 'arabicmlu', include_path=my/tasks; "
-        "did you mean 'arabicmmlu'?",
-        "tasks: there is no lm-eval task 'x9', include_path=my/tasks; "
-        "`lm_eval ls tasks` lists them",
-    ]
 
 
 def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:

@@ -65,7 +65,8 @@ EXPORTED = (
     *("PYTHONPATH", "MODULEPATH", "MODULESHOME", "LMOD_CMD", "LMOD_DIR", "BASH_ENV", "CUDA_HOME"),
     *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "XDG_CACHE_HOME"),
     *("HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE"),
-    *("HF_ENDPOINT", "HF_TOKEN_PATH", "TRITON_CACHE_DIR", "VLLM_CACHE_ROOT", "OMP_NUM_THREADS"),
+    *("HF_MODULES_CACHE", "NLTK_DATA", "HF_ENDPOINT", "HF_TOKEN_PATH", "TRITON_CACHE_DIR"),
+    *("VLLM_CACHE_ROOT", "OMP_NUM_THREADS"),
 )
 #: No flag of a launcher needs blanks, quotes, backslashes, `%` or controls.
 SAFE_VALUE = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()-]*")

@@ -1,13 +1,17 @@
 """Runs lm-eval tasks on a model, with the backend that is fast at log-likelihoods."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hala_hpc.core.environment import prepare_environment
-from hala_hpc.core.errors import CONFIG, UserError, closest
+from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
+from hala_hpc.core.hub import is_hub_off
 from hala_hpc.engines.evaluation.score_files import ModelScores
+from hala_hpc.engines.evaluation.task_data import require_task_data
+from hala_hpc.engines.evaluation.task_reader import find_tasks, read_tasks
 
 
 @dataclass(frozen=True)
@@ -27,35 +31,23 @@ class BenchmarkRun:
     """Whether the model's chat template goes around the questions."""
 
 
-def find_tasks(run: BenchmarkRun) -> Any:
-    """The TaskManager that knows all tasks of a run.
+def require_tasks(run: BenchmarkRun) -> Any:
+    """The TaskManager that knows all tasks of a run, whose data a job without a network can read.
 
-    Raises UserError (78) for a task that there is not, with the closest name.
+    Raises UserError: 78 for a task that there is not, with the closest name; 66 for data that is
+    not there or cannot be opened.
     """
-    from lm_eval.tasks import TaskManager
+    from hala_hpc.engines.evaluation.task_fetch import open_tasks
 
-    if run.include_path is not None:
-        # Reading lm-eval's own 14,000 task files takes a quarter of a minute.
-        manager = TaskManager(include_path=run.include_path, include_defaults=False)
-        if set(run.tasks) <= set(manager.all_tasks):
-            return manager
-    manager = TaskManager(include_path=run.include_path)
-    require_tasks(run, list(manager.all_tasks))
+    manager = find_tasks(run.tasks, run.include_path)
+    needs = read_tasks(manager, run.tasks, run.include_path)
+    if unknown := [f"tasks: {one.problem}" for one in needs if one.problem]:
+        raise UserError(unknown, CONFIG)
+    if is_hub_off(os.environ, default=True):
+        require_task_data(needs, os.environ)
+    if faults := open_tasks(manager, [one for one in needs if one.own_code]):
+        raise UserError(faults, NO_INPUT)
     return manager
-
-
-def require_tasks(run: BenchmarkRun, known: list[str]) -> None:
-    """Raise UserError (78) for every task that is not among the known ones."""
-    lines = []
-    for task in run.tasks:
-        if task not in known:
-            hint = closest(task, known, "tasks")
-            # Thousands of names are no help.
-            hint = hint if hint.startswith("did") else "`lm_eval ls tasks` lists them"
-            where = f", include_path={run.include_path}" if run.include_path else ""
-            lines.append(f"tasks: there is no lm-eval task {task!r}{where}; {hint}")
-    if lines:
-        raise UserError(lines, CONFIG)
 
 
 def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
@@ -65,6 +57,8 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
     times as long on log-likelihood tasks (lm-evaluation-harness issue 2418).
     """
     prepare_environment()
+    # Before minutes go into a model.
+    manager = require_tasks(run)
     import lm_eval
     import torch
 
@@ -76,7 +70,7 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
         limit=run.limit,
         batch_size=run.batch_size,
         device="cuda" if torch.cuda.is_available() else "cpu",
-        task_manager=find_tasks(run),
+        task_manager=manager,
         apply_chat_template=run.chat,
         log_samples=False,
     )

@@ -1,0 +1,145 @@
+"""Answers of an environment's lm-eval, kept: a login node asks once for each task.
+
+Asking takes half a minute, as lm-eval reads 14,000 files. What the tasks of the shipped recipes
+read comes with this package.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.fingerprint import fingerprint, path_fingerprint
+from hala_hpc.core.hub_piece import HubSite
+from hala_hpc.engines.evaluation.task_needs import TaskAnswers, TaskNeeds, TaskRequest
+
+#: Answers for the tasks of our recipes, made by `hala_hpc.engines.evaluation.task_reader`.
+SHIPPED = Path(__file__).with_name("known_tasks.json")
+#: Reading all task files of lm-eval on a cold file system that serves many.
+ANSWER_LIMIT_S = 900
+#: Raised when the same task files give another answer.
+FORM = 1
+
+
+class NoEnvironment(UserError):
+    """Nobody can be asked: the environment main is not there."""
+
+
+def needs_of_tasks(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
+    """What each task of a request reads, from what is kept or from lm-eval itself.
+
+    Raises UserError (78) where a task is unknown, or lm-eval does not answer; NoEnvironment where
+    nothing is kept and there is no interpreter to be asked.
+    """
+    known = kept_answers(request, site)
+    unknown = tuple(task for task in request.tasks if task not in known)
+    if unknown:
+        asked = request.model_copy(update={"tasks": unknown})
+        known |= {one.task: one for one in ask(asked, site.python)}
+        keep(known, request, site)
+    found = [known[task] for task in request.tasks]
+    if problems := [f"tasks: {one.problem}" for one in found if one.problem]:
+        raise UserError(problems, CONFIG)
+    return found
+
+
+def kept_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNeeds]:
+    """What is known already, by task; only of the lm-eval that the environment has."""
+    version = lm_eval_version(site.python)
+    found: dict[str, TaskNeeds] = {}
+    if request.include_path is None:
+        found = {
+            one.task: one
+            for one in shipped_answers()
+            # Where nothing is set up yet it will be the version that this package asks for.
+            if one.lm_eval == version or not Path(site.python).exists()
+        }
+    if version is not None:
+        folder = kept_folder(request, site, version)
+        for task in request.tasks:
+            kept = TaskNeeds.read_if_sound(folder / f"{fingerprint(task)}.json")
+            if kept is not None and kept.task == task:
+                found[task] = kept
+    return found
+
+
+@cache
+def shipped_answers() -> tuple[TaskNeeds, ...]:
+    """The answers that come with this package."""
+    shipped = TaskAnswers.read(SHIPPED)
+    return shipped.tasks if shipped else ()
+
+
+def keep(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) -> None:
+    """Write down what lm-eval said, also of tasks that it does not know."""
+    version = lm_eval_version(site.python)
+    if version is None:
+        return
+    folder = kept_folder(request, site, version)
+    for task in request.tasks:
+        try:
+            known[task].write(folder / f"{fingerprint(task)}.json")
+        except OSError:
+            return  # it is asked again then
+
+
+def kept_folder(request: TaskRequest, site: HubSite, version: str) -> Path:
+    """Where answers are kept: a folder of the user for lm-eval, interpreter and task files."""
+    cache = site.environment.get("XDG_CACHE_HOME") or "~/.cache"
+    folder = request.include_path
+    own = [folder, path_fingerprint(Path(folder))] if folder else []
+    key = fingerprint([FORM, version, site.python, *own])
+    return Path(cache).expanduser() / "hala_hpc" / "tasks" / key
+
+
+def lm_eval_version(python: str) -> str | None:
+    """Version of lm-eval beside an interpreter, by the name of a folder; None if unknown."""
+    prefix = Path(python).parent.parent
+    for folder in prefix.glob("lib/python3*/site-packages/lm_eval-*.dist-info"):
+        return folder.name.removeprefix("lm_eval-").removesuffix(".dist-info")
+    return None
+
+
+def ask(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
+    """Let lm-eval in the environment main answer, in a process of its own, without a network."""
+    import subprocess
+    import tempfile
+
+    named = ", ".join(request.tasks)
+    if not Path(python).exists():
+        raise NoEnvironment(
+            f"tasks: {named}: what they read is not known, as the environment 'main' is not set "
+            f"up: {python} does not exist; run `make env`, or name it in the launcher: "
+            "[python] main = ...",
+            CONFIG,
+        )
+    with tempfile.TemporaryDirectory(prefix="hala-tasks-") as folder:
+        question, answer = Path(folder, "question.json"), Path(folder, "answer.json")
+        request.write(question)
+        words = [python, "-m", "hala_hpc.engines.evaluation.task_reader"]
+        offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "USE_TF": "0"}
+        try:
+            done = subprocess.run(
+                [*words, str(question), str(answer)],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=ANSWER_LIMIT_S,
+                env=os.environ | offline,
+            )
+        except subprocess.TimeoutExpired:
+            raise UserError(
+                f"tasks: {named}: {python} gave no answer in {ANSWER_LIMIT_S} s: the file system "
+                "that it lies on is slow; give the line again",
+                CONFIG,
+            ) from None
+        told = TaskAnswers.read_if_sound(answer)
+        if told is not None and done.returncode == 0:
+            return told.tasks
+        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+    raise UserError(
+        f"tasks: {named}: lm-eval of {python} cannot tell what they read: {last}; run `make env`",
+        CONFIG,
+    )

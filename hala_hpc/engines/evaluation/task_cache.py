@@ -1,0 +1,148 @@
+"""Whether the datasets cache holds what an offline job will ask it for, file by file."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from hala_hpc.core.files import read_json
+from hala_hpc.core.record import Record
+from hala_hpc.engines.evaluation.task_needs import TaskDataSet
+
+INFO_FILE = "dataset_info.json"
+RECEIPT_FILE = "hala_fetched.json"
+#: First and last bytes of a stream of Arrow (format 1.0): the mark of a message, and its end.
+ARROW_BEGIN, ARROW_END = b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+class Receipt(Record):
+    """What `fetch` left in the folder of a configuration, when it was whole."""
+
+    cure: ClassVar[str] = "fetch the task data again"
+
+    commit: str
+    """Commit of the hub that the data set was made from, as `datasets` names its folder."""
+    sizes: dict[str, int] = Field(default_factory=dict)
+    """Bytes of each file of data."""
+    sha256: dict[str, str] = Field(default_factory=dict)
+
+
+def prepared_folder(data_set: TaskDataSet, cache: Path) -> Path | str:
+    """The folder that `datasets` reads without a network; in words why it would read none.
+
+    The words are empty where nothing of the configuration is there. The rules are those of
+    `datasets.packaged_modules.cache`: the newest folder of the configuration; any, where no
+    configuration is named.
+    """
+    root, folders = cache / data_set.folder, folders_of(data_set, cache)
+    # datasets looks at the name in each folder, but where a task gives arguments.
+    by_name = not data_set.arguments
+    for folder in unfinished_folders(data_set, cache) if by_name else ():
+        return f"{folder} was begun and is not finished, or its {INFO_FILE} is damaged"
+    fitting = [one for one in folders if not by_name or config_name(one) == one.parts[-3]]
+    if not fitting:
+        return ""
+    newest = max(fitting, key=lambda folder: folder.stat().st_mtime)
+    same = [one for one in fitting if one.parts[-2:] == newest.parts[-2:]]
+    if data_set.config_id is None and len(same) > 1:
+        names = ", ".join(sorted(one.parts[-3] for one in same))
+        return (
+            f"is not told from the others in {root} without a network ({names}): give the task "
+            "a dataset_name"
+        )
+    return newest
+
+
+def folders_of(data_set: TaskDataSet, cache: Path) -> list[Path]:
+    """Every `<configuration>/<version>/<hash>` that may hold a configuration."""
+    root = cache / data_set.folder
+    named = [root / data_set.config_id] if data_set.config_id else children(root)
+    return [one for config in named for version in children(config) for one in children(version)]
+
+
+def unfinished_folders(data_set: TaskDataSet, cache: Path) -> list[Path]:
+    """Those that say nothing of what they hold: datasets fails where it finds one."""
+    folders = folders_of(data_set, cache)
+    return [one for one in folders if info_of(one) is None]
+
+
+def children(folder: Path) -> list[Path]:
+    """Folders in a folder, in order; none where it is not there."""
+    try:
+        return sorted(one for one in folder.iterdir() if one.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def config_name(folder: Path) -> str | None:
+    """Name of the configuration that a folder says it holds; None where it is damaged."""
+    info = info_of(folder)
+    return str(info.get("config_name")) if info else None
+
+
+def info_of(folder: Path) -> dict[str, Any] | None:
+    """`dataset_info.json`; None where it is missing or damaged."""
+    try:
+        found = read_json(folder / INFO_FILE)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def folder_faults(folder: Path, data_set: TaskDataSet) -> Iterator[str]:
+    """What is wrong with a prepared configuration, by names, sizes and ends of files."""
+    info = info_of(folder)
+    if info is None or not isinstance(info.get("splits"), dict):
+        yield f"{folder / INFO_FILE} is missing or damaged"
+        return
+    for split in data_set.splits:
+        if split not in info["splits"]:
+            yield f"has no split {split!r}: {', '.join(info['splits'])}"
+    receipt = Receipt.read_if_sound(folder / RECEIPT_FILE)
+    for name in data_files(info):
+        if fault := file_fault(folder / name, receipt.sizes.get(name) if receipt else None):
+            yield f"{folder / name} {fault}"
+
+
+def data_files(info: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the Arrow files of all splits, as `datasets` names them."""
+    for split, facts in info["splits"].items():
+        stem, shards = f"{info.get('dataset_name')}-{split}", facts.get("shard_lengths") or [0]
+        if len(shards) == 1:
+            yield f"{stem}.arrow"
+        else:
+            yield from (f"{stem}-{n:05d}-of-{len(shards):05d}.arrow" for n in range(len(shards)))
+
+
+def file_fault(path: Path, size: int | None) -> str | None:
+    """What is wrong with an Arrow file, by its size, where that is known, and both its ends."""
+    try:
+        found = path.stat().st_size
+        with path.open("rb") as file:
+            begin = file.read(len(ARROW_BEGIN))
+            file.seek(max(0, found - len(ARROW_END)), os.SEEK_SET)
+            end = file.read()
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if size is not None and found != size:
+        return f"is damaged: {found} bytes of {size}"
+    if (begin, end) != (ARROW_BEGIN, ARROW_END):
+        return "is damaged: it is no whole stream of Arrow"
+    return None
+
+
+def content_faults(folder: Path) -> list[str]:
+    """The files whose content is another than when it was fetched; all are read."""
+    from hala_hpc.core.file_facts import digest_of
+
+    receipt = Receipt.read_if_sound(folder / RECEIPT_FILE)
+    found = []
+    for name, digest in (receipt.sha256 if receipt else {}).items():
+        path = folder / name
+        if path.is_file() and digest_of(path) != digest:
+            found.append(f"{path} is damaged: its content is not what was fetched")
+    return found

@@ -1,0 +1,104 @@
+"""What the Python files of tasks fetch by themselves, read from their text: nothing is run."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Names under which tasks import the library `evaluate`.
+EVALUATE_NAMES = ("evaluate", "hf_evaluate")
+#: Functions of nltk that cut with the data `punkt_tab` (nltk 3.9 and later).
+CUTTERS = ("sent_tokenize", "word_tokenize")
+CUTTERS_DATA = "punkt_tab"
+
+
+@dataclass(frozen=True)
+class CodeNeeds:
+    """What some files of code name."""
+
+    data_sets: frozenset[tuple[str, str | None]]
+    """`owner/name` and configuration of every `load_dataset` with plain words."""
+    metrics: frozenset[str]
+    """Names in `evaluate.load`."""
+    language_data: frozenset[str]
+    """Packages in `nltk.download` and `nltk.data.find`."""
+
+
+def read_code(files: Iterable[Path], package: Path) -> CodeNeeds:
+    """What files of Python and those that they import name; a file that is no Python names nothing.
+
+    `package`: folder of lm-eval's own tasks; of imports only those in it or beside a file are read.
+    """
+    seen: set[Path] = set()
+    waiting = list(files)
+    calls: list[ast.Call] = []
+    while waiting:
+        path = waiting.pop().resolve()
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            tree = ast.parse(path.read_bytes())
+        except (OSError, SyntaxError, ValueError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                calls.append(node)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                waiting += imported_files(node, path, package)
+    return needs_of(calls)
+
+
+def imported_files(node: ast.Import | ast.ImportFrom, path: Path, package: Path) -> Iterator[Path]:
+    """Files of tasks that an import statement in the file `path` reads."""
+    if isinstance(node, ast.Import):
+        modules = [alias.name for alias in node.names]
+    else:
+        # `from . import a` names files, `from .a import b` names things in one.
+        base = node.module or ""
+        modules = [base, *(f"{base}.{alias.name}".strip(".") for alias in node.names)]
+    level = node.level if isinstance(node, ast.ImportFrom) else 0
+    for module in filter(None, modules):
+        if module.startswith("lm_eval.tasks."):
+            file = package / f"{module.removeprefix('lm_eval.tasks.').replace('.', '/')}.py"
+        else:
+            file = path.parents[max(0, level - 1)] / f"{module.replace('.', '/')}.py"
+        if file.is_file():
+            yield file
+
+
+def needs_of(calls: Iterable[ast.Call]) -> CodeNeeds:
+    """What some calls name with plain words."""
+    data_sets, metrics, language_data = set(), set(), set()
+    for call in calls:
+        owner, function = called(call.func)
+        words = [one.value if isinstance(one, ast.Constant) else None for one in call.args]
+        first = words[0] if words and isinstance(words[0], str) else ""
+        if function == "load_dataset" and "/" in first:
+            name = words[1] if len(words) > 1 else constant_of(call, "name")
+            data_sets.add((first, name if isinstance(name, str) else None))
+        elif function == "load" and owner in EVALUATE_NAMES and first:
+            metrics.add(first)
+        elif (owner, function) in (("nltk", "download"), ("data", "find")) and first:
+            language_data.add(first.rpartition("/")[2])
+        elif function in CUTTERS:
+            language_data.add(CUTTERS_DATA)
+    return CodeNeeds(frozenset(data_sets), frozenset(metrics), frozenset(language_data))
+
+
+def called(function: ast.expr) -> tuple[str, str]:
+    """The last two words of what is called: `("data", "find")` of `nltk.data.find`."""
+    if isinstance(function, ast.Name):
+        return "", function.id
+    if not isinstance(function, ast.Attribute):
+        return "", ""
+    owner = function.value
+    if isinstance(owner, ast.Name):
+        return owner.id, function.attr
+    return (owner.attr if isinstance(owner, ast.Attribute) else ""), function.attr
+
+
+def constant_of(call: ast.Call, name: str) -> object:
+    """The plain value of a named argument; None where there is none."""
+    values = [one.value for one in call.keywords if one.arg == name]
+    return values[0].value if values and isinstance(values[0], ast.Constant) else None

@@ -1,0 +1,165 @@
+"""Fetches what tasks read, in the way a job without a network finds it, and opens it as jobs do."""
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.core.environment import data_folders
+from hala_hpc.core.errors import NO_INPUT, UNAVAILABLE, UserError
+from hala_hpc.engines.evaluation.task_cache import (
+    RECEIPT_FILE,
+    Receipt,
+    content_faults,
+    data_files,
+    folder_faults,
+    info_of,
+    prepared_folder,
+    unfinished_folders,
+)
+from hala_hpc.engines.evaluation.task_data import (
+    LANGUAGE_DATA,
+    METRIC,
+    each_data_set,
+    nltk_folders,
+    task_pieces,
+)
+from hala_hpc.engines.evaluation.task_needs import TaskDataSet, TaskNeeds
+
+logger = logging.getLogger(__name__)
+
+
+def fetch_task_data(needs: Iterable[TaskNeeds], python: str, tell: Callable[[str], None]) -> None:
+    """Fetch what is missing or not whole into the folders that the variables of this process name.
+
+    `python`: interpreter of the jobs. Raises UserError: 66 for what the hub or a task does not
+    have, 69 where the network fails. What was fetched before that stays.
+    """
+    listed = list(needs)
+    folders = data_folders(os.environ)
+    os.environ.update(folders)
+    cache = Path(folders["HF_DATASETS_CACHE"]).expanduser()
+    for data_set in each_data_set(listed):
+        if data_set.folder and faults_of(data_set, cache):
+            tell(f"task data {data_set.told}")
+            fetch_data_set(data_set, cache)
+    for piece in task_pieces(listed, os.environ, python):
+        if not piece.is_whole and piece.kind == LANGUAGE_DATA:
+            tell(piece.name)
+            fetch_language_data(piece.name.split()[-1], nltk_folders(folders["NLTK_DATA"], python))
+        elif not piece.is_whole and piece.kind == METRIC:
+            tell(f"metric {piece.name}")
+            fetch_metric(piece.name)
+
+
+def faults_of(data_set: TaskDataSet, cache: Path) -> list[str]:
+    """Why a job without a network cannot read a configuration; empty where it can."""
+    found = prepared_folder(data_set, cache)
+    if isinstance(found, Path):
+        return list(folder_faults(found, data_set))
+    return [found or f"is not in {cache / data_set.folder}"]
+
+
+def fetch_data_set(data_set: TaskDataSet, cache: Path) -> None:
+    """Let `datasets` prepare a configuration, as lm-eval does, and write down what came of it."""
+    found = prepared_folder(data_set, cache)
+    for folder in [found] if isinstance(found, Path) else unfinished_folders(data_set, cache):
+        # datasets takes a folder that is there as it is.
+        shutil.rmtree(folder)
+    load(data_set)
+    found = prepared_folder(data_set, cache)
+    if isinstance(found, Path) and not (faults := list(folder_faults(found, data_set))):
+        write_receipt(found)
+        return
+    told = found if isinstance(found, str) else "; ".join(faults)
+    raise UserError(
+        f"task data {data_set.told}: was loaded, but a job without a network would not find it: "
+        f"{told or 'datasets looks for arguments such as data_files under another name then'}; "
+        "give a task of your own (include_path) whose dataset_path is a folder on the disk",
+        NO_INPUT,
+    )
+
+
+def load(data_set: TaskDataSet) -> None:
+    """`datasets.load_dataset` with the words of the task. Raises UserError as fetch_task_data."""
+    import datasets
+    from datasets.exceptions import DatasetsError
+
+    try:
+        datasets.load_dataset(path=data_set.path, name=data_set.name, **data_set.arguments)
+    except (DatasetsError, ValueError) as error:
+        raise UserError(f"task data {data_set.told}: {in_one_line(error)}", NO_INPUT) from error
+    except OSError as error:
+        raise UserError(
+            f"task data {data_set.told}: {in_one_line(error)}; the same line goes on from there",
+            UNAVAILABLE,
+        ) from error
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error of a library says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def write_receipt(folder: Path) -> None:
+    """Write sizes and digests of a whole configuration; its folder is the newest from then on."""
+    from hala_hpc.core.file_facts import digests_in
+
+    info = info_of(folder)
+    assert info is not None, folder
+    names = list(data_files(info))
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    digests = digests_in(folder, names)
+    Receipt(commit=folder.name, sizes=sizes, sha256=digests).write(folder / RECEIPT_FILE)
+
+
+def fetch_language_data(package: str, folders: Sequence[Path]) -> None:
+    """Let nltk download a package into the first of its folders."""
+    import nltk
+
+    folders[0].mkdir(parents=True, exist_ok=True)
+    try:
+        nltk.download(package, download_dir=str(folders[0]), quiet=True, raise_on_error=True)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"language data nltk {package}: {in_one_line(error)}; unpack {package}.zip of "
+            f"nltk_data below {folders[0]}, in the folder of its kind, e.g. tokenizers",
+            UNAVAILABLE,
+        ) from error
+
+
+def fetch_metric(name: str) -> None:
+    """Let `evaluate` load a metric, as the task does: its code comes from the hub, and is run."""
+    import evaluate
+
+    try:
+        evaluate.load(name)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"metric {name}: {in_one_line(error)}", UNAVAILABLE) from error
+
+
+def open_tasks(manager: Any, needs: Sequence[TaskNeeds]) -> list[str]:
+    """Open tasks with lm-eval's TaskManager, as an evaluation does; a line for each that fails."""
+    mistakes = []
+    for need in needs:
+        try:
+            manager.load([need.task])
+        # What a task's own code may raise nobody knows.
+        except Exception as error:
+            logger.info("task %s", need.task, exc_info=error)
+            told = f"{type(error).__name__}: {in_one_line(error)}"
+            mistakes.append(f"tasks: {need.task} cannot be opened without a network: {told}")
+    return mistakes
+
+
+def changed_contents(needs: Iterable[TaskNeeds]) -> list[str]:
+    """A line for each file of data whose content is not what was fetched; reads all of them."""
+    cache = Path(data_folders(os.environ)["HF_DATASETS_CACHE"]).expanduser()
+    mistakes = []
+    for data_set in each_data_set(needs):
+        found = prepared_folder(data_set, cache) if data_set.folder else ""
+        if isinstance(found, Path):
+            mistakes += [f"tasks: {data_set.told}: {fault}" for fault in content_faults(found)]
+    return mistakes

@@ -1,0 +1,76 @@
+"""Benchmarks' data at the doors: dry run, doctor and launch name what is missing."""
+
+from pathlib import Path
+
+import pytest
+from command_line import Ended, command, recipe
+from quiz_tasks import GROUP, write_prepared, write_quiz
+
+from benchmarks.kills.node import empty_model
+
+SCORES = """[scores]
+stage = "evaluate"
+models = {{ m = "{model}" }}
+tasks = ["{task}"]
+{include}
+"""
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> "Told":
+    tasks = write_quiz(tmp_path / "tasks")
+    model = empty_model(tmp_path / "model")
+    return Told(tmp_path, f'include_path = "{tasks}"', str(model))
+
+
+class Told:
+    """What each command says of a recipe of one evaluation."""
+
+    def __init__(self, folder: Path, include: str, model: str) -> None:
+        self.folder, self.include, self.model = folder, include, model
+        self.home = folder / "home"
+        self.home.mkdir()
+        launcher = f'backend = "local"\n[environment]\nHF_HOME = "{self.home}"\n'
+        (folder / "site.toml").write_text(launcher)
+
+    def by(self, module: str, *words: str, task: str = GROUP) -> Ended:
+        text = SCORES.format(task=task, include=self.include, model=self.model)
+        line = [recipe(self.folder, text), "stage=all", f"launcher={self.folder}/site.toml"]
+        work, kept = f"work={self.folder}/work", str(self.folder / "kept")
+        return command(*line, work, *words, module=module, XDG_CACHE_HOME=kept)
+
+
+@pytest.mark.slow
+def test_a_missing_configuration_is_named_by_dry_run_doctor_and_launch(told: Told) -> None:
+    write_prepared(told.home / "datasets", "easy")
+    missing = f"1 of 2 configurations are not in {told.home / 'datasets' / 'lab___quiz'}: hard"
+    dry = told.by("launch", "dry_run=true")
+    assert dry.code == 0
+    assert missing in dry.out
+    assert "hala_hpc.fetch" in dry.out
+    doctor = told.by("doctor")
+    assert doctor.code == 78
+    assert f"BAD  task data lab/quiz: {missing}" in doctor.out
+    refused = told.by("launch")
+    assert refused.code == 66
+    assert missing in refused.err
+    assert not (told.folder / "work").exists()
+    folder = write_prepared(told.home / "datasets", "hard")
+    assert "to fetch first" not in told.by("launch", "dry_run=true").out
+    damaged = folder / "quiz-test.arrow"
+    damaged.write_bytes(damaged.read_bytes()[:-3])
+    assert f"{damaged} is damaged" in told.by("launch", "dry_run=true").out
+
+
+@pytest.mark.slow
+def test_a_misspelled_task_is_refused_by_dry_run_doctor_and_launch(told: Told) -> None:
+    told.include = ""
+    for module, words, code in (
+        ("launch", ("dry_run=true",), 78),
+        ("doctor", (), 78),
+        ("launch", (), 78),
+    ):
+        ended = told.by(module, *words, task="arabicmlu")
+        assert ended.code == code
+        assert "did you mean 'arabicmmlu'?" in ended.out + ended.err
+    assert not (told.folder / "work").exists()
