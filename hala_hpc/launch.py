@@ -47,6 +47,7 @@ def launch(arguments: Sequence[str]) -> int:
 
         print_plan(line, chosen)
         return OK
+    check_memory(line, chosen)
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
     make_work_folder(line.work)
@@ -82,6 +83,13 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
         raise UserError(problems, code)
     if not line.dry_run:
         require_fetched(line, missing)
+
+
+def check_memory(line: Line, chosen: dict[str, Step]) -> None:
+    """Raise UserError for nodes that need more memory than their jobs get."""
+    from hala_hpc.commands.planning.memory_plan import require_room
+
+    require_room(chosen, line.launcher)
 
 
 def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:

@@ -15,6 +15,7 @@ from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings,
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, read_pairs
 from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engine
+from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.settings import GenerationSettings
 from hala_hpc.engines.models.files import require_model
@@ -89,6 +90,8 @@ class Evaluate(Stage[Settings]):
         model = inputs.largest_model(settings.models.values())
         if model is None:
             return Estimate()
+        weights = inputs.largest_checkpoint(settings.models.values())
+        need, misfits = expected_fit(weights, settings.engine, inputs.room)
         requests = read.benchmark_requests if settings.limit is None else settings.limit * 4
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
         if settings.translation:
@@ -96,9 +99,10 @@ class Evaluate(Stage[Settings]):
             is_node = settings.translation.startswith("@")
             pairs = inputs.text(settings.translation) if is_node else None
             if pairs is None:
-                return Estimate(model=model)
+                return Estimate(model=model, need=need, misfits=misfits)
             each += pairs.target / inputs.throughput.write.tokens_per_s_of(model)
-        return Estimate(model=model, gpu_seconds=len(settings.models) * each)
+        seconds = len(settings.models) * each
+        return Estimate(model=model, gpu_seconds=seconds, need=need, misfits=misfits)
 
     def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows at once in the engine, and half as many benchmark questions."""

@@ -15,6 +15,7 @@ from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.corpus.reader import REJECTED as REJECTED_ROWS
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
+from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
@@ -163,7 +164,10 @@ class Filter(RowStage[Settings]):
             tokens = (kept.tokens + kept.rows * read.judge_prompt_tokens) / share
             seconds = inputs.throughput.read_seconds(2 * model.billions * BILLION * tokens)
         size = SIZE_FACTOR * inputs.size_bytes([settings.corpus])
-        return Estimate(Amount(kept, None, size), model, seconds)
+        weights = inputs.checkpoint(settings.model)
+        need, misfits = expected_fit(weights, settings.engine, inputs.room)
+        output = Amount(kept, None, size)
+        return Estimate(output, model, seconds, need=need, misfits=misfits)
 
     def task(self, kind: Kind) -> JudgeTask:
         """What is done with each pair."""

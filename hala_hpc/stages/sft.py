@@ -13,6 +13,7 @@ from hala_hpc.engines.models.files import local_model, require_model, require_sa
 from hala_hpc.engines.training.lora import low_rank_faults
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
+from hala_hpc.engines.training.training_fit import training_fit
 
 #: Figures of the training, beside the weights.
 FIGURES_FILE = "training.json"
@@ -75,8 +76,11 @@ class Sft(Stage[Settings]):
             if settings.gradient_checkpointing:
                 flops *= inputs.throughput.train.checkpointing_cost
             seconds = inputs.throughput.train_seconds(flops)
-        output = Amount(None, model, size)
-        return Estimate(output, model, seconds, number * CHECKPOINT_FACTOR * size)
+        weights = inputs.checkpoint(settings.model)
+        need, misfits = training_fit(weights, settings, self.resources, inputs.room)
+        output = Amount(None, model, size, weights)
+        kept = number * CHECKPOINT_FACTOR * size
+        return Estimate(output, model, seconds, kept, need=need, misfits=misfits)
 
     def learnt_tokens(self, inputs: EstimateInputs) -> float | None:
         """Tokens of all passes; None if the rows are not known.

@@ -10,6 +10,7 @@ from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
+from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
@@ -166,7 +167,10 @@ class Translate(RowStage[Settings]):
         if model and text:
             seconds = text.target / inputs.throughput.write.tokens_per_s_of(model)
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.corpus])
-        return Estimate(Amount(text, None, size), model, seconds)
+        weights = inputs.checkpoint(self.settings.model)
+        need, misfits = expected_fit(weights, self.settings.engine, inputs.room)
+        output = Amount(text, None, size)
+        return Estimate(output, model, seconds, need=need, misfits=misfits)
 
     def translated(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of both sides; as counted once the node is finished."""
