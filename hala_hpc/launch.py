@@ -43,9 +43,7 @@ def launch(arguments: Sequence[str]) -> int:
     missing = {name: step for name, step in chosen.items() if step.state != "done"}
     check_before_jobs(line, missing)
     if line.dry_run:
-        from hala_hpc.commands.planning.dry_run import print_plan
-
-        print_plan(line, chosen)
+        tell_plan(line, chosen)
         return OK
     check_memory(line, chosen)
     hours = estimate(line, chosen)
@@ -83,6 +81,18 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
         raise UserError(problems, code)
     if not line.dry_run:
         require_fetched(line, missing)
+
+
+def tell_plan(line: Line, chosen: dict[str, Step]) -> None:
+    """Print what a line would do: jobs, nodes and hours, or a page with the reckoning of each."""
+    if line.markdown:
+        from hala_hpc.commands.planning.plan_page import print_page
+
+        print_page(line, chosen)
+    else:
+        from hala_hpc.commands.planning.dry_run import print_plan
+
+        print_plan(line, chosen)
 
 
 def check_memory(line: Line, chosen: dict[str, Step]) -> None:

@@ -102,6 +102,8 @@ class Estimate(NamedTuple):
     """What lies beside the result while the node runs."""
     host_seconds: float | None = None
     """Seconds of a job in which no GPU works."""
+    hours_reckoning: str = ""
+    """What rows and seconds follow from, without the start of the jobs."""
     need: MemoryNeed = MemoryNeed()
     misfits: tuple[str, ...] = ()
     """Why the node cannot run in the room that its jobs get, each with setting, value and cure."""
@@ -237,6 +239,14 @@ class EstimateInputs(NamedTuple):
         if expected:
             return expected.times(rows / expected.rows)
         return TextAmount(rows, rows * TOKENS_OF_ROW)
+
+
+def amount_words(number: float) -> str:
+    """`405K`, `3.7B` or `12`: a number with no more digits than an estimate deserves."""
+    for size, letter in ((BILLION, "B"), (1e6, "M"), (1e3, "K")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
 
 
 def shown(hours: float) -> str:

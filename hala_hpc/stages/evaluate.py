@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.estimate import Estimate, EstimateInputs
+from hala_hpc.core.estimate import Estimate, EstimateInputs, amount_words
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
@@ -94,15 +94,25 @@ class Evaluate(Stage[Settings]):
         need, misfits = expected_fit(weights, settings.engine, inputs.room)
         requests = read.benchmark_requests if settings.limit is None else settings.limit * 4
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
+        told = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []
         if settings.translation:
             # Of a folder nobody knows how many tokens are on which side.
             is_node = settings.translation.startswith("@")
             pairs = inputs.text(settings.translation) if is_node else None
             if pairs is None:
                 return Estimate(model=model, need=need, misfits=misfits)
-            each += pairs.target / inputs.throughput.write.tokens_per_s_of(model)
+            speed = inputs.throughput.write.tokens_per_s_of(model)
+            each += pairs.target / speed
+            told.append(f"{amount_words(pairs.target)} tokens written, {speed:,.0f}/s")
         seconds = len(settings.models) * each
-        return Estimate(model=model, gpu_seconds=seconds, need=need, misfits=misfits)
+        reckoning = f"{len(settings.models)} models, each {', '.join(told)}"
+        return Estimate(
+            model=model,
+            gpu_seconds=seconds,
+            hours_reckoning=reckoning,
+            need=need,
+            misfits=misfits,
+        )
 
     def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows at once in the engine, and half as many benchmark questions."""

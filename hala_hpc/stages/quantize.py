@@ -69,13 +69,14 @@ class Quantize(Stage[Settings]):
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The compressed model, and the seconds in which its weights are read and converted."""
         model = inputs.largest_model([self.settings.model])
-        seconds = host_seconds = None
+        seconds, host_seconds, told = None, None, ""
         if model:
             model = ModelSize(model.billions, model.fp8 or self.settings.scheme != "none")
             each = inputs.throughput.start.quantize_seconds_per_billion
             gpus = self.resources.nodes * self.resources.gpus_per_node
             seconds = model.billions * each * gpus
             host_seconds = None if gpus else model.billions * each
+            told = f"{each:g} s for each of {model.billions:g} billion weights"
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.model])
         before, after = inputs.checkpoint(self.settings.model), None
         need, misfits = MemoryNeed(), tuple[str, ...]()
@@ -91,6 +92,7 @@ class Quantize(Stage[Settings]):
             model,
             seconds,
             host_seconds=host_seconds,
+            hours_reckoning=told,
             need=need,
             misfits=misfits,
         )

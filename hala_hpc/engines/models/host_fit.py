@@ -21,9 +21,12 @@ def compression_fit(checkpoint: Checkpoint, room: Room) -> tuple[MemoryNeed, tup
 
 
 def merging_fit(checkpoint: Checkpoint | None, room: Room) -> tuple[MemoryNeed, tuple[str, ...]]:
-    """The same for merge; nothing is said of a model without known shapes."""
-    if checkpoint is None or not embedding_bytes(checkpoint):
+    """The same for merge; no number where the shapes of a model are not known."""
+    if checkpoint is None:
         return MemoryNeed(), ()
+    if not embedding_bytes(checkpoint):
+        told = f"two models of {gb(checkpoint.weight_bytes)}, tensor by tensor"
+        return MemoryNeed(reckoning=told), ()
     told = "the largest tensor of both models and of the merged one, in float32"
     return host_fit(merge_bytes(checkpoint), told, room)
 

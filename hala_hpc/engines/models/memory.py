@@ -1,4 +1,4 @@
-"""What models take of the memory of hosts and GPUs, told from the files of a checkpoint or its size.
+"""What models take of the memory of hosts and GPUs, told from their files or their known size.
 
 Each figure is the least that the work can do with: activations, buffers of libraries and what an
 allocator wastes come on top. So what is above the memory of a machine cannot run there, and what is
@@ -53,11 +53,11 @@ def known_weight_bytes(folder: Path) -> float | None:
     try:
         return float(weight_bytes(folder))
     except FileNotFoundError:
-        told = [
-            (read_object(folder / name) or {}).get("metadata") for name, _ in WEIGHT_NAMES if name
-        ]
-        sizes = [one.get("total_size") for one in told if isinstance(one, dict)]
-        return next((float(one) for one in sizes if isinstance(one, int | float)), None)
+        for name, _ in WEIGHT_NAMES:
+            told = (read_object(folder / name) or {}).get("metadata") if name else None
+            if isinstance(told, dict) and isinstance(told.get("total_size"), int | float):
+                return float(told["total_size"])
+        return None
 
 
 def has_fp8_weights(quantization: dict[str, Any]) -> bool:
