@@ -55,11 +55,10 @@ def launch(arguments: Sequence[str]) -> int:
         require_scheduler_unless_named(line, choice)
     check_before_jobs(line, missing)
     if line.dry_run:
-        from hala_hpc.commands.planning.dry_run import print_plan
-
-        print_plan(line, chosen)
+        tell_plan(line, chosen)
         require_fit_environments(line, missing)
         return OK
+    check_memory(line, chosen)
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
     make_work_folder(line.work)
@@ -115,6 +114,25 @@ def require_fit_environments(line: Line, missing: dict[str, Step]) -> None:
 
     if missing and (unfit := unfit_environments(line.launcher, needs_of(missing.values()))):
         raise UserError([one.told for one in unfit], CONFIG)
+
+
+def tell_plan(line: Line, chosen: dict[str, Step]) -> None:
+    """Print what a line would do: jobs, nodes and hours, or a page with the reckoning of each."""
+    if line.markdown:
+        from hala_hpc.commands.planning.plan_page import print_page
+
+        print_page(line, chosen)
+    else:
+        from hala_hpc.commands.planning.dry_run import print_plan
+
+        print_plan(line, chosen)
+
+
+def check_memory(line: Line, chosen: dict[str, Step]) -> None:
+    """Raise UserError for nodes that need more memory than their jobs get."""
+    from hala_hpc.commands.planning.memory_plan import require_room
+
+    require_room(chosen, line.launcher)
 
 
 def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:

@@ -31,6 +31,7 @@ WORDS = {
     "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
     "work": "folder of the results (default: runs/<recipe>)",
     "dry_run": "true: tell what would be done, and submit nothing",
+    "format": "markdown, with dry_run=true: the nodes as a page with the reckoning of each (text)",
     "max_gpu_hours": "estimated GPU hours above which confirm=true is wanted (the launcher's, 200)",
     "budget_gpu_hours": "GPU hours of the work folder above which nothing is submitted (none)",
     "confirm": "true: submit whatever the estimate of GPU hours says",
@@ -50,6 +51,8 @@ class Line:
     chosen: list[str]
     dry_run: bool
     confirm: bool = False
+    markdown: bool = False
+    """Whether a dry run is printed as a page."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -84,6 +87,7 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
     launcher_path = attempt(lambda: find_toml("launcher", plain["launcher"]))
     dry_run = attempt(lambda: is_true(plain, "dry_run"))
     confirm = attempt(lambda: is_true(plain, "confirm"))
+    markdown = attempt(lambda: is_markdown(plain, bool(dry_run)))
     hours = attempt(
         lambda: {word: read_hours(word, plain[word]) for word in HOURS if word in plain}
     )
@@ -102,7 +106,18 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
         select(nodes, plain["stage"]),
         bool(dry_run),
         bool(confirm),
+        bool(markdown),
     )
+
+
+def is_markdown(words: Mapping[str, str], dry_run: bool) -> bool:
+    """Whether a dry run is wanted as a page; a UserError for another format, or without dry_run."""
+    text = words.get("format", "text")
+    if text not in ("text", "markdown"):
+        raise UserError(f"format={text}: write text or markdown")
+    if text == "markdown" and not dry_run:
+        raise UserError("format=markdown: add dry_run=true, whose table it is")
+    return text == "markdown"
 
 
 def read_hours(word: str, text: str) -> float:

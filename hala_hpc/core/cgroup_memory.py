@@ -1,9 +1,10 @@
-"""Whether the kernel killed a process because its control group was out of memory.
+"""Memory of a job: how much it may use, and whether the kernel killed for want of it.
 
 Read from the group of this process, version 1 or 2 (Linux, Documentation/admin-guide/cgroup-v1/
 memory.rst and cgroup-v2.rst); a scheduler puts each of its jobs into one.
 """
 
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,13 @@ def memory_record() -> MemoryRecord | None:
         if line.startswith("0::"):
             return version_2(inside(GROUPS, line[3:]))
     return None
+
+
+def job_memory_bytes() -> int:
+    """Memory that this job may use: its control group's, or the whole machine's."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    record = memory_record()
+    return min(machine, record.limit_bytes or machine) if record else machine
 
 
 def inside(root: Path, path: str) -> Path:

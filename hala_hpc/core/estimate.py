@@ -5,7 +5,7 @@ named tuples and not dataclasses, which take a command line five times as long t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 BILLION = 1e9
 #: Tokens of a row of which nothing else is known (assumed).
@@ -39,12 +39,48 @@ class ModelSize(NamedTuple):
     fp8: bool = False
 
 
+class Checkpoint(NamedTuple):
+    """The weights of a model, as they lie on the disk or will."""
+
+    weight_bytes: float
+    config: Mapping[str, Any] | None = None
+    """Its config.json; None where only its size is known."""
+    is_compressed: bool = False
+    is_fp8: bool = False
+    """Whether its weights are compressed to FP8 numbers."""
+    is_pickled: bool = False
+    """Whether its weights are no safetensors."""
+
+
 class Amount(NamedTuple):
     """What an input holds, or what a node will leave."""
 
     text: TextAmount | None = None
     model: ModelSize | None = None
     size_bytes: float | None = 0.0
+    checkpoint: Checkpoint | None = None
+    """Of a model whose size is known."""
+
+
+class Room(NamedTuple):
+    """What a job of a node gets on each machine; None for what nobody knows."""
+
+    host_bytes: float | None = None
+    gpus: int | None = None
+    gpu_bytes: float | None = None
+    """Memory of each GPU: the most that a card of its name has."""
+    gpu_name: str = ""
+
+
+class MemoryNeed(NamedTuple):
+    """The least memory that a node can do with; None where nobody knows."""
+
+    host_bytes: float | None = None
+    """On each machine."""
+    gpu_bytes: float | None = None
+    """On each GPU."""
+    reckoning: str = ""
+    """What it is the sum of."""
 
 
 class CountedResult(NamedTuple):
@@ -64,6 +100,13 @@ class Estimate(NamedTuple):
     """Seconds of one GPU of the shipped table, without the start of the jobs."""
     checkpoint_bytes: float = 0.0
     """What lies beside the result while the node runs."""
+    host_seconds: float | None = None
+    """Seconds of a job in which no GPU works."""
+    hours_reckoning: str = ""
+    """What rows and seconds follow from, without the start of the jobs."""
+    need: MemoryNeed = MemoryNeed()
+    misfits: tuple[str, ...] = ()
+    """Why the node cannot run in the room that its jobs get, each with setting, value and cure."""
 
 
 class WriteSpeed(NamedTuple):
@@ -157,6 +200,8 @@ class EstimateInputs(NamedTuple):
     """By reference, as the settings name it."""
     counted: CountedResult | None = None
     """What the node itself has counted, once it is finished."""
+    room: Room = Room()
+    """What its jobs get."""
 
     def text(self, reference: str) -> TextAmount | None:
         """The text behind a reference; what a node rejected is not known beforehand."""
@@ -165,6 +210,18 @@ class EstimateInputs(NamedTuple):
     def size_bytes(self, references: Iterable[str]) -> float:
         """Bytes of some inputs; those of unknown size count nothing."""
         return sum(self.amounts[one].size_bytes or 0.0 for one in references)
+
+    def checkpoint(self, reference: str) -> Checkpoint | None:
+        """The weights of a model; None where their size is not known."""
+        return self.amounts[reference].checkpoint
+
+    def largest_checkpoint(self, references: Iterable[str]) -> Checkpoint | None:
+        """The one of most bytes among some models; None if one is unknown."""
+        found = [self.checkpoint(one) for one in references]
+        known = [one for one in found if one is not None]
+        if not known or len(known) < len(found):
+            return None
+        return max(known, key=lambda one: one.weight_bytes)
 
     def largest_model(self, references: Iterable[str]) -> ModelSize | None:
         """The largest of some models, in FP8 if one of them is; None if one is unknown."""
@@ -182,6 +239,14 @@ class EstimateInputs(NamedTuple):
         if expected:
             return expected.times(rows / expected.rows)
         return TextAmount(rows, rows * TOKENS_OF_ROW)
+
+
+def amount_words(number: float) -> str:
+    """`405K`, `3.7B` or `12`: a number with no more digits than an estimate deserves."""
+    for size, letter in ((BILLION, "B"), (1e6, "M"), (1e3, "K")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return f"{number:.3g}"
 
 
 def shown(hours: float) -> str:

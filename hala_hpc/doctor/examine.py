@@ -15,6 +15,7 @@ from hala_hpc.doctor.folders import (
     space_findings,
 )
 from hala_hpc.doctor.inputs import input_findings
+from hala_hpc.doctor.memory import memory_findings
 from hala_hpc.doctor.scope import Visit, kinds_of
 
 
@@ -25,6 +26,7 @@ def findings(visit: Visit) -> Iterator[Finding]:
     yield from environment_findings(visit.launcher, visit.needs())
     if visit.steps is not None:
         yield from input_findings(visit.steps.values(), visit.site, visit.fetch)
+        yield from memory_findings(visit.steps, visit.launcher)
     if visit.launcher.backend == "slurm":
         from hala_hpc.doctor.cluster import slurm_findings
 

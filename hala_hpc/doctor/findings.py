@@ -12,7 +12,7 @@ class Finding:
     """One line of the doctor's report."""
 
     topic: str
-    """What it is about: cluster, jobs, gpus, folders, environments, inputs."""
+    """What it is about: cluster, jobs, gpus, folders, environments, inputs, memory."""
     state: State
     """good; warn: works, at a price; bad: a run would fail."""
     what: str

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.estimate import Estimate, EstimateInputs
+from hala_hpc.core.estimate import Estimate, EstimateInputs, amount_words
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub_piece import HubSite, Piece
 from hala_hpc.core.records import UnitMarker
@@ -16,6 +16,7 @@ from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings,
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, read_pairs
 from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engine
+from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.settings import GenerationSettings
 from hala_hpc.engines.models.files import require_model
@@ -145,16 +146,29 @@ class Evaluate(Stage[Settings]):
         model = inputs.largest_model(settings.models.values())
         if model is None:
             return Estimate()
+        weights = inputs.largest_checkpoint(settings.models.values())
+        need, misfits = expected_fit(weights, settings.engine, inputs.room)
         requests = read.benchmark_requests if settings.limit is None else settings.limit * 4
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
+        told = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []
         if settings.translation:
             # Of a folder nobody knows how many tokens are on which side.
             is_node = settings.translation.startswith("@")
             pairs = inputs.text(settings.translation) if is_node else None
             if pairs is None:
-                return Estimate(model=model)
-            each += pairs.target / inputs.throughput.write.tokens_per_s_of(model)
-        return Estimate(model=model, gpu_seconds=len(settings.models) * each)
+                return Estimate(model=model, need=need, misfits=misfits)
+            speed = inputs.throughput.write.tokens_per_s_of(model)
+            each += pairs.target / speed
+            told.append(f"{amount_words(pairs.target)} tokens written, {speed:,.0f}/s")
+        seconds = len(settings.models) * each
+        reckoning = f"{len(settings.models)} models, each {', '.join(told)}"
+        return Estimate(
+            model=model,
+            gpu_seconds=seconds,
+            hours_reckoning=reckoning,
+            need=need,
+            misfits=misfits,
+        )
 
     def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows at once in the engine, and half as many benchmark questions."""

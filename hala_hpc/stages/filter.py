@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field, PositiveInt
 
-from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
+from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, amount_words
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
 from hala_hpc.core.stage import Collected, Out
@@ -15,6 +15,7 @@ from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.corpus.reader import REJECTED as REJECTED_ROWS
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
+from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
@@ -158,12 +159,20 @@ class Filter(RowStage[Settings]):
         settings, read = self.settings, inputs.throughput.read
         model, corpus = inputs.largest_model([settings.model]), inputs.text(settings.corpus)
         share = settings.target_share or read.kept
-        kept, seconds = inputs.corrected(corpus and corpus.times(share)), None
+        kept, seconds, told = inputs.corrected(corpus and corpus.times(share)), None, ""
         if model and kept:
             tokens = (kept.tokens + kept.rows * read.judge_prompt_tokens) / share
             seconds = inputs.throughput.read_seconds(2 * model.billions * BILLION * tokens)
+            told = (
+                f"{amount_words(tokens)} tokens read, 2 FLOPs each and for each of "
+                f"{amount_words(model.billions * BILLION)} weights, "
+                f"{read.peak_share:.0%} of the peak"
+            )
         size = SIZE_FACTOR * inputs.size_bytes([settings.corpus])
-        return Estimate(Amount(kept, None, size), model, seconds)
+        weights = inputs.checkpoint(settings.model)
+        need, misfits = expected_fit(weights, settings.engine, inputs.room)
+        output = Amount(kept, None, size)
+        return Estimate(output, model, seconds, hours_reckoning=told, need=need, misfits=misfits)
 
     def task(self, kind: Kind) -> JudgeTask:
         """What is done with each pair."""

@@ -19,6 +19,7 @@ from hala_hpc.engines.models.files import (
     require_model,
     require_safetensors,
 )
+from hala_hpc.engines.models.host_fit import merging_fit
 
 
 class Settings(StageSettings):
@@ -59,7 +60,10 @@ class Merge(Stage[Settings]):
         """A model as large as the two; no GPU is needed."""
         both = [self.settings.base, self.settings.model]
         model, size = inputs.largest_model(both), max(inputs.size_bytes([one]) for one in both)
-        return Estimate(Amount(None, model, size), model)
+        weights = inputs.largest_checkpoint(both)
+        need, misfits = merging_fit(weights, inputs.room)
+        output = Amount(None, model, size, weights)
+        return Estimate(output, model, need=need, misfits=misfits)
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Merge on the CPU, tensor by tensor."""

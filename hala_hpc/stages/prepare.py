@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt, field_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, amount_words
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub import fetched_folder, hub_reference, is_hub_id
 from hala_hpc.core.records import UnitMarker
@@ -164,7 +164,10 @@ class Prepare(Stage[Settings]):
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The rows of files and data sets; no GPU is needed."""
         size = inputs.size_bytes(self.settings.data)
-        return Estimate(Amount(inputs.corrected(self.expected(inputs)), None, size))
+        text, told = inputs.corrected(self.expected(inputs)), ""
+        if text and text.rows:
+            told = f"{amount_words(text.tokens / text.rows)} tokens a row"
+        return Estimate(Amount(text, None, size), hours_reckoning=told)
 
     def expected(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of the data: weighed on the disk, looked up for the hub."""

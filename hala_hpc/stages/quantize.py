@@ -1,5 +1,6 @@
 """quantize: compress the weights of a model to FP8 with LLM Compressor, for vLLM to serve."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -7,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, ModelSize
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, MemoryNeed, ModelSize
 from hala_hpc.core.files import read_json
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
@@ -19,6 +20,7 @@ from hala_hpc.engines.models.files import (
     require_model,
     require_safetensors,
 )
+from hala_hpc.engines.models.host_fit import compression_fit
 
 #: Beside the compressed weights.
 BEFORE_FILE = "quantize.json"
@@ -43,7 +45,9 @@ class Settings(StageSettings):
     ignore: list[str] = Field(default=["lm_head"])
     """Linear layers left as they are: names, or `re:` and a regular expression."""
     resources: Resources = Resources(cpus_per_rank=8, mem_gb=64)
-    """What the job gets; the whole model must fit into memory."""
+    """What the job gets. The model passes through memory in parts of 4 GB; only weights that are no
+    safetensors, or that transformers changes while it loads them, must fit as a whole. A GPU is
+    used where there is one, and needs no more than a part."""
 
 
 class Quantize(Stage[Settings]):
@@ -64,17 +68,38 @@ class Quantize(Stage[Settings]):
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The compressed model, and the seconds in which its weights are read and converted."""
-        model, seconds = inputs.largest_model([self.settings.model]), None
+        model = inputs.largest_model([self.settings.model])
+        seconds, host_seconds, told = None, None, ""
         if model:
             model = ModelSize(model.billions, model.fp8 or self.settings.scheme != "none")
             each = inputs.throughput.start.quantize_seconds_per_billion
             gpus = self.resources.nodes * self.resources.gpus_per_node
             seconds = model.billions * each * gpus
+            host_seconds = None if gpus else model.billions * each
+            told = f"{each:g} s for each of {model.billions:g} billion weights"
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.model])
-        return Estimate(Amount(None, model, size), model, seconds)
+        before, after = inputs.checkpoint(self.settings.model), None
+        need, misfits = MemoryNeed(), tuple[str, ...]()
+        if before and self.settings.scheme == "none":
+            after = before
+        elif before:
+            after = before._replace(
+                weight_bytes=SIZE_FACTOR * before.weight_bytes, is_compressed=True, is_fp8=True
+            )
+            need, misfits = compression_fit(before, inputs.room)
+        return Estimate(
+            Amount(None, model, size, after),
+            model,
+            seconds,
+            host_seconds=host_seconds,
+            hours_reckoning=told,
+            need=need,
+            misfits=misfits,
+        )
 
     def run(self, units: Iterable[int], out: Out) -> None:
-        """Compress the weights, or link them."""
+        """Compress the weights, or link them; what is finished when the job must leave is kept."""
+        from hala_hpc.engines.models.compression import Task, compress
         from hala_hpc.engines.models.tensors import weight_bytes
         from hala_hpc.engines.models.vocabulary import require_vocabulary
 
@@ -83,29 +108,18 @@ class Quantize(Stage[Settings]):
         require_vocabulary(source)
         if self.settings.scheme == "none":
             require_safetensors(str(source))
+        else:
+            refuse_compressed(source)
+        task = Task(source, self.settings.scheme, tuple(self.settings.ignore))
         for unit in units:
             folder = out.folder(unit)
             if self.settings.scheme == "none":
                 link_model(source, folder)
-            else:
-                self._compress(source, folder)
+            elif not compress(task, folder, out, unit):
+                return
             SizeBefore(bytes_before=weight_bytes(source)).write(folder / BEFORE_FILE)
             out.commit(unit)
-
-    def _compress(self, source: Path, folder: Path) -> None:
-        refuse_compressed(source)
-        from llmcompressor import oneshot
-        from llmcompressor.modifiers.quantization import QuantizationModifier
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto")
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        scheme = QuantizationModifier(
-            targets="Linear", scheme=self.settings.scheme, ignore=list(self.settings.ignore)
-        )
-        oneshot(model=model, recipe=scheme)
-        model.save_pretrained(folder, save_compressed=True)
-        tokenizer.save_pretrained(folder)
+            shutil.rmtree(out.kept(unit), ignore_errors=True)
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Read headers: every weight that should be FP8 is."""

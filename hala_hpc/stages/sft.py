@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, INTERNAL, NO_INPUT, UserError
-from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs
+from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, amount_words
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -13,6 +13,7 @@ from hala_hpc.engines.models.files import local_model, require_model, require_sa
 from hala_hpc.engines.training.lora import low_rank_faults
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
+from hala_hpc.engines.training.training_fit import training_fit
 
 #: Figures of the training, beside the weights.
 FIGURES_FILE = "training.json"
@@ -69,14 +70,25 @@ class Sft(Stage[Settings]):
         model, size = inputs.largest_model([settings.model]), inputs.size_bytes([settings.model])
         # Those that are kept, and one that is being written; LoRA's are small.
         number = 0 if settings.lora_rank else settings.keep_checkpoints + 1
-        seconds = None
+        seconds, told = None, ""
         if model and (tokens := self.learnt_tokens(inputs)):
             flops = 6 * model.billions * BILLION * tokens
             if settings.gradient_checkpointing:
                 flops *= inputs.throughput.train.checkpointing_cost
             seconds = inputs.throughput.train_seconds(flops)
-        output = Amount(None, model, size)
-        return Estimate(output, model, seconds, number * CHECKPOINT_FACTOR * size)
+            weights = model.billions * BILLION
+            told = (
+                f"{amount_words(tokens)} tokens learnt, {flops / tokens / weights:.0f} FLOPs each "
+                f"and for each of {amount_words(weights)} weights, "
+                f"{inputs.throughput.train.peak_share:.0%} of the peak"
+            )
+        checkpoint = inputs.checkpoint(settings.model)
+        need, misfits = training_fit(checkpoint, settings, self.resources, inputs.room)
+        output = Amount(None, model, size, checkpoint)
+        kept = number * CHECKPOINT_FACTOR * size
+        return Estimate(
+            output, model, seconds, kept, hours_reckoning=told, need=need, misfits=misfits
+        )
 
     def learnt_tokens(self, inputs: EstimateInputs) -> float | None:
         """Tokens of all passes; None if the rows are not known.

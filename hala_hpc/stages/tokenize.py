@@ -111,7 +111,9 @@ class Tokenize(Stage[Settings]):
         settings = self.settings
         size = SIZE_FACTOR * inputs.size_bytes(settings.train)
         model = inputs.largest_model([settings.model])
-        return Estimate(Amount(inputs.corrected(self.learnt(inputs)), None, size), model)
+        text = inputs.corrected(self.learnt(inputs))
+        told = f"all that is learnt of {len(settings.train)} corpora" if text else ""
+        return Estimate(Amount(text, None, size), model, hours_reckoning=told)
 
     def learnt(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of all corpora, by their weights; None if one is not known."""

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, amount_words
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
+from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
 
@@ -162,11 +163,16 @@ class Translate(RowStage[Settings]):
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The corpus with its translations, and the seconds in which a GPU writes them."""
         model = inputs.largest_model([self.settings.model])
-        text, seconds = self.translated(inputs), None
+        text, seconds, told = self.translated(inputs), None, ""
         if model and text:
-            seconds = text.target / inputs.throughput.write.tokens_per_s_of(model)
+            speed = inputs.throughput.write.tokens_per_s_of(model)
+            seconds = text.target / speed
+            told = f"{amount_words(text.target)} tokens written, {speed:,.0f}/s on a GPU"
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.corpus])
-        return Estimate(Amount(text, None, size), model, seconds)
+        weights = inputs.checkpoint(self.settings.model)
+        need, misfits = expected_fit(weights, self.settings.engine, inputs.room)
+        output = Amount(text, None, size)
+        return Estimate(output, model, seconds, hours_reckoning=told, need=need, misfits=misfits)
 
     def translated(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of both sides; as counted once the node is finished."""

@@ -1,24 +1,20 @@
 """quantize: LLM Compressor in its own environment, read back by vLLM in the other."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import ROOT
 from plain_out import PlainInputs, run_plain
+from quantize_python import QUANTIZE_PYTHON, run_heavy
 from random_models import random_cohere2
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.paths import environment_python
 from hala_hpc.core.stage import Stage
 
-QUANTIZE_PYTHON = environment_python("quantize")
 #: What vLLM says to three tokens, as JSON on the last line.
 ASK = """
 import json, sys
@@ -41,30 +37,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def compressed(folder: Path) -> Path:
     """The model in FP8, made by the environment `quantize`."""
-    run([str(QUANTIZE_PYTHON), *plain(folder, "fp8")])
+    run_heavy([str(QUANTIZE_PYTHON), *plain(folder, "fp8")])
     return folder / "fp8" / "output" / "0"
 
 
 def plain(folder: Path, name: str, **more: Any) -> list[str]:
     words = {"model": str(folder / "model"), **more}
     return ["tests/support/plain_out.py", "quantize", json.dumps(words), str(folder / name), "1"]
-
-
-def run(words: list[str]) -> str:
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_LOGGING_LEVEL": "ERROR",
-    }
-    done = subprocess.run(
-        words, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
 
 
 def details(folder: Path) -> dict[str, Any]:
@@ -95,7 +74,7 @@ def test_a_checkpoint_of_pickled_weights_is_compressed_too(folder: Path, tmp_pat
     shutil.copytree(folder / "model", model)
     torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
     (model / "model.safetensors").unlink()
-    run([str(QUANTIZE_PYTHON), *plain(tmp_path, "fp8")])
+    run_heavy([str(QUANTIZE_PYTHON), *plain(tmp_path, "fp8")])
     found = details(tmp_path / "fp8")
     assert found["fp8_weights"] == 14
     assert found["bytes_after"] < 0.6 * found["bytes_before"]
@@ -110,7 +89,7 @@ def test_tokenizer_and_chat_template_come_along(folder: Path, compressed: Path) 
 
 @pytest.mark.slow
 def test_the_checkpoint_loads_and_answers_in_vllm(compressed: Path) -> None:
-    answer = run([sys.executable, "-c", ASK, str(compressed)])
+    answer = run_heavy([sys.executable, "-c", ASK, str(compressed)])
     assert json.loads(answer.splitlines()[-1]) == [5, "compressed-tensors"]
 
 

@@ -16,8 +16,8 @@ LFM2_KEYS = {
 }
 
 
-def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32") -> Path:
-    """An LFM2 of three layers, one of them attention, with the keys of a real config."""
+def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32", layers: int = 3) -> Path:
+    """An LFM2 of a few layers, one of them attention, with the keys of a real config."""
     from transformers import AutoTokenizer, Lfm2Config, Lfm2ForCausalLM
 
     make_tokenizer(folder)
@@ -26,7 +26,7 @@ def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32") -> Path:
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=3,
+        num_hidden_layers=layers,
         # Heads of 32: vLLM's attention on the CPU has no smaller ones.
         num_attention_heads=2,
         num_key_value_heads=1,
@@ -43,8 +43,8 @@ def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32") -> Path:
     return folder
 
 
-def random_cohere2(folder: Path, seed: int = 0) -> Path:
-    """A Cohere2 of two layers, the architecture of the paper's teacher."""
+def random_cohere2(folder: Path, seed: int = 0, dtype: str = "float32", layers: int = 2) -> Path:
+    """A Cohere2 of a few layers, half of them with a window: the architecture of the teacher."""
     from transformers import AutoTokenizer, Cohere2Config, Cohere2ForCausalLM
 
     make_tokenizer(folder)
@@ -53,19 +53,19 @@ def random_cohere2(folder: Path, seed: int = 0) -> Path:
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=128,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         # Heads of 32: vLLM's attention on the CPU has no smaller ones.
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=32,
         sliding_window=128,
-        layer_types=["sliding_attention", "full_attention"],
+        layer_types=["sliding_attention", "full_attention"] * (layers // 2),
         max_position_embeddings=512,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    save(Cohere2ForCausalLM, config, folder, seed, "float32")
+    save(Cohere2ForCausalLM, config, folder, seed, dtype)
     return folder
 
 

@@ -6,14 +6,15 @@ from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.cost import Cost, costs, sum_left
 from hala_hpc.commands.planning.hub_pieces import fetch_line, pieces_of, site_of
+from hala_hpc.commands.planning.memory_plan import estimates_of, misfits_of, need_words
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
-from hala_hpc.core.estimate import shown
+from hala_hpc.core.estimate import MemoryNeed, shown
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.kept_code import code_of_launch
 from hala_hpc.jobs.spec import gate_job, make_spec, worker_job
 
-HEADER = ("node", "stage", "state", "units", "workers", "each worker", "after")
+HEADER = ("node", "stage", "state", "units", "workers", "each worker", "needs at least", "after")
 #: Column of what a node costs, where a scheduler counts that.
 GPU_HOURS = 5
 
@@ -25,7 +26,9 @@ def print_plan(line: Line, chosen: dict[str, Step]) -> None:
         # Thousands of lines for a long recipe: first, so that the table is what a terminal shows.
         print_scripts(line, missing)
     print(f"recipe {line.recipe}\nlauncher {line.launcher.name}\nwork {line.work}\n")
-    rows, header = [row(step) for step in chosen.values()], list(HEADER)
+    estimates = estimates_of(chosen, line.launcher)
+    rows = [row(step, estimates[name].need) for name, step in chosen.items()]
+    header = list(HEADER)
     found: dict[str, Cost] = {}
     if line.launcher.backend == "slurm":
         found = costs(chosen, line.launcher.environment)
@@ -38,6 +41,7 @@ def print_plan(line: Line, chosen: dict[str, Step]) -> None:
         f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"
     )
     print_hours(line, found)
+    print_misfits(misfits_of(chosen, estimates))
     print_fetches(line, missing)
 
 
@@ -59,6 +63,13 @@ def print_hours(line: Line, found: dict[str, Cost]) -> None:
         print(f"budget_gpu_hours={budget:g} is for all results in {line.work}")
 
 
+def print_misfits(faults: list[str]) -> None:
+    """Nodes that cannot run as they are asked for: a launch refuses them."""
+    if faults:
+        print("\nwhat would be refused, as it cannot fit:")
+        print("\n".join(f"  {fault}" for fault in faults))
+
+
 def print_fetches(line: Line, missing: list[Step]) -> None:
     """What has to be fetched from the hub before the line can run, and how."""
     broken = [piece.told for piece in pieces_of(missing, site_of(line)) if piece.problems]
@@ -68,7 +79,7 @@ def print_fetches(line: Line, missing: list[Step]) -> None:
         print(f"with\n  {fetch_line(line.words)}")
 
 
-def row(step: Step) -> list[str]:
+def row(step: Step, need: MemoryNeed) -> list[str]:
     """One line of the table."""
     resources = step.node.settings.resources
     return [
@@ -78,6 +89,7 @@ def row(step: Step) -> list[str]:
         str(step.units),
         str(step.workers),
         describe_resources(resources),
+        need_words(need),
         some(step.node.input_nodes()),
     ]
 

@@ -16,20 +16,24 @@ from hala_hpc.core.estimate import (
     BILLION,
     TOKENS_OF_ROW,
     Amount,
+    Checkpoint,
     CountedResult,
     DataSet,
     Estimate,
     EstimateInputs,
     ModelSize,
     ReadSpeed,
+    Room,
     StartCost,
     TextAmount,
     Throughput,
     TrainSpeed,
     WriteSpeed,
 )
-from hala_hpc.core.hub import hub_cache, hub_reference, is_hub_id, repository_folder
+from hala_hpc.core.hub import fetched_commit, hub_cache, hub_reference, is_hub_id, repository_folder
 from hala_hpc.core.paths import read_toml
+from hala_hpc.engines.models.gpus import most_memory_gb
+from hala_hpc.engines.models.memory import GB, read_checkpoint, weight_number
 
 #: A token of English is about so many bytes; text in Parquet is packed to about a third.
 BYTES_OF_TOKEN = 4
@@ -65,10 +69,15 @@ def shipped_throughput() -> Throughput:
     )
 
 
-def estimate_plan(steps: Mapping[str, Step], environment: Mapping[str, str]) -> PlanEstimate:
+def estimate_plan(
+    steps: Mapping[str, Step],
+    environment: Mapping[str, str],
+    machine_bytes: float | None = None,
+) -> PlanEstimate:
     """What each node of a plan will take and leave; inputs come first in `steps`.
 
-    `environment` names the hub cache.
+    `environment` names the hub cache; `machine_bytes` is the memory of this machine where jobs run
+    on it, whatever they ask for.
     """
     throughput, hub = shipped_throughput(), hub_cache(environment)
     nodes: dict[str, Estimate] = {}
@@ -82,16 +91,27 @@ def estimate_plan(steps: Mapping[str, Step], environment: Mapping[str, str]) -> 
             if value not in outside:
                 outside[value] = amount_of(value, hub, throughput.models)
             amounts[value] = outside[value]
-        known = EstimateInputs(throughput, amounts, counted_by(step))
+        room = Room(machine_bytes) if machine_bytes else room_of(step)
+        known = EstimateInputs(throughput, amounts, counted_by(step), room)
         nodes[name] = step.stage().estimate(known) or Estimate()
     return PlanEstimate(nodes, outside)
+
+
+def room_of(step: Step) -> Room:
+    """What a job of a node asks for, and the most memory that such GPUs have."""
+    asked = step.node.settings.resources
+    name = asked.options.get("gpu_type", "")
+    gpu_gb = most_memory_gb(name)
+    # The backend's own word for memory is passed on as it is.
+    host = None if "mem" in asked.options else float(asked.mem_gb * GB)
+    return Room(host, asked.gpus_per_node, gpu_gb * GB if gpu_gb else None, name)
 
 
 def left_by_node(reference: str, nodes: Mapping[str, Estimate]) -> Amount:
     """What `@node` leaves; of `@node/path` no text is known."""
     name, _, rest = reference[1:].partition("/")
     whole = nodes[name].output if name in nodes else Amount()
-    return Amount(None, whole.model, whole.size_bytes) if rest else whole
+    return whole._replace(text=None) if rest else whole
 
 
 def counted_by(step: Step) -> CountedResult | None:
@@ -101,17 +121,27 @@ def counted_by(step: Step) -> CountedResult | None:
 
 
 def amount_of(value: str, hub: Path, models: Mapping[str, float]) -> Amount:
-    """What a path or hub id holds: weighed on the disk, else told by the name of a model."""
-    text, size = None, None
+    """What a path or hub id holds: weighed on the disk, else told by table or name of a model."""
+    text, size, folder = None, None, None
     path = Path(value).expanduser()
     if path.exists():
         text, size = weigh(path)
+        folder = path if path.is_dir() else None
     elif is_hub_id(value):
-        size = size_on_hub(hub_reference(value).name, hub)
-    if (name := hub_reference(value).name) in models:
-        return Amount(text, ModelSize(models[name]), size)
-    model = None if size is None else ModelSize(size / BFLOAT16_BYTES / BILLION)
-    return Amount(text, model, size)
+        name, revision = hub_reference(value)
+        size = size_on_hub(name, hub, models)
+        repository = repository_folder(hub, "models", name)
+        commit = fetched_commit(repository, revision)
+        folder = repository / "snapshots" / commit if commit else None
+    weights = read_checkpoint(folder) if folder else None
+    if weights and (number := weight_number(weights)):
+        return Amount(text, ModelSize(number / BILLION, weights.is_fp8), size, weights)
+    if size is None:
+        return Amount(text, None, None)
+    model = ModelSize(size / BFLOAT16_BYTES / BILLION)
+    # What is on the disk and no model was weighed as files of any kind.
+    told = None if path.exists() else Checkpoint(size)
+    return Amount(text, model, size, weights or told)
 
 
 def weigh(path: Path) -> tuple[TextAmount, float]:
@@ -126,12 +156,14 @@ def weigh(path: Path) -> tuple[TextAmount, float]:
     return TextAmount(tokens / TOKENS_OF_ROW, tokens), size
 
 
-def size_on_hub(name: str, hub: Path) -> float | None:
-    """Bytes of what the hub cache holds of a model or data set; of a model by its name, else."""
+def size_on_hub(name: str, hub: Path, models: Mapping[str, float]) -> float | None:
+    """Bytes of what the hub cache holds of an id; of a model as table or name tell, else."""
     for kind in ("models", "datasets"):
         blobs = repository_folder(hub, kind, name) / "blobs"
         if blobs.is_dir():
             return weigh(blobs)[1]
+    if name in models:
+        return models[name] * BILLION * BFLOAT16_BYTES
     named = PARAMETERS.search(name)
     return float(named[1]) * BYTES[named[2].upper()] if named else None
 

@@ -147,10 +147,12 @@ def lost_parts(path: Path) -> list[str]:
 
 
 class TensorHeader(NamedTuple):
-    """Type of a tensor as safetensors writes it, e.g. `BF16` or `F8_E4M3`, and its shape."""
+    """What the header of a safetensors file says of a tensor."""
 
     dtype: str
+    """As safetensors writes it, e.g. `BF16` or `F8_E4M3`."""
     shape: tuple[int, ...]
+    size_bytes: int
 
 
 class FileHeader(NamedTuple):
@@ -175,8 +177,9 @@ def read_header(path: Path) -> FileHeader | None:
             entries: dict[str, Any] = json.loads(file.read(length))
             entries.pop("__metadata__", None)
             tensors = {
-                name: TensorHeader(entry["dtype"], tuple(entry["shape"]))
+                name: TensorHeader(entry["dtype"], tuple(entry["shape"]), end - begin)
                 for name, entry in entries.items()
+                for begin, end in [entry["data_offsets"]]
             }
             ends = [entry["data_offsets"][1] for entry in entries.values()]
         except (ValueError, KeyError, TypeError, AttributeError, IndexError):

@@ -23,6 +23,27 @@ PEAK_FLOPS = {
     "MI300X": 1.307e15,
     "MI250": 3.62e14,
 }
+#: Most memory of a card, in GB of 2^30 bytes, by a word of its name; data sheets of the vendors.
+#: The first that fits is taken. A card of that name may have less: an A100 also comes with 40.
+MOST_MEMORY_GB = {
+    "B200": 192,
+    "GH200": 144,
+    "H200": 141,
+    "H100 NVL": 94,
+    "H100 PCIe": 80,
+    "H100": 94,
+    "H800": 94,
+    "A100": 80,
+    "A800": 80,
+    "L40": 48,
+    "L4": 24,
+    "A40": 48,
+    "A30": 24,
+    "A10": 24,
+    "V100": 32,
+    "MI300X": 192,
+    "MI250": 128,
+}
 #: First NVIDIA cards that calculate in FP8: Ada (8.9) and Hopper (9.0); Ampere has 8.0 and 8.6.
 #: vLLM runs FP8 weights on older ones by unpacking them, which saves memory but no time.
 FP8_CAPABILITY = (8, 9)
@@ -52,6 +73,18 @@ def peak_flops(gpu: str) -> float | None:
     """Dense bfloat16 FLOP/s of a GPU by its name or SLURM type; None if unknown."""
     name = gpu.upper()
     return next((peak for word, peak in PEAK_FLOPS.items() if word.upper() in name), None)
+
+
+def most_memory_gb(gpu: str) -> int | None:
+    """The most GB (2^30 bytes) that a GPU of this name or SLURM type has; None if unknown.
+
+    >>> most_memory_gb("nvidia_h100_80gb_hbm3"), most_memory_gb("a100"), most_memory_gb("fast")
+    (80, 80, None)
+    """
+    if told := re.search(r"(?<!\d)(\d{1,3})gb(?![a-z])", gpu.lower()):
+        return int(told[1])
+    words = gpu.upper().replace("_", " ").replace("-", " ")
+    return next((size for word, size in MOST_MEMORY_GB.items() if word.upper() in words), None)
 
 
 def capability_of(gpu: str) -> tuple[int, int] | None:

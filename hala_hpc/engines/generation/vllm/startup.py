@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.environment import prepare_environment
+from hala_hpc.engines.generation.model_fit import Gpu
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.vllm.memory_check import Gpu, refuse_misfits, visible_gpus
+from hala_hpc.engines.generation.vllm.memory_check import refuse_misfits, visible_gpus
 from hala_hpc.engines.models.architecture import has_row_states
 from hala_hpc.engines.models.compile_cache import CompileCache, processor, seed_file
 from hala_hpc.engines.models.vocabulary import require_vocabulary

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from hala_hpc.engines.generation.model_fit import Gpu, misfits, read_need
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.vllm.memory_check import Gpu, misfits, read_need
 
 GB = 2**30
 H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0), 80 * GB)

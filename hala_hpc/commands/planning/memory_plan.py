@@ -1,0 +1,44 @@
+"""What the nodes of a plan take of memory at least, beside what their jobs ask for."""
+
+import os
+from collections.abc import Mapping
+
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.planning.plan_estimate import estimate_plan
+from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.estimate import Estimate, MemoryNeed
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.engines.models.memory import gb
+
+
+def estimates_of(steps: Mapping[str, Step], launcher: Launcher) -> Mapping[str, Estimate]:
+    """What each node will take and leave where its jobs run as the launcher says."""
+    machine = None
+    if launcher.backend == "local":
+        from hala_hpc.core.cgroup_memory import job_memory_bytes
+
+        machine = float(job_memory_bytes())
+    return estimate_plan(steps, {**os.environ, **launcher.environment}, machine).nodes
+
+
+def misfits_of(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> list[str]:
+    """A line for each reason why a missing node cannot run as it is asked for."""
+    return [
+        f"{name}: {fault}"
+        for name, step in steps.items()
+        if step.state != "done"
+        for fault in estimates[name].misfits
+    ]
+
+
+def require_room(steps: Mapping[str, Step], launcher: Launcher) -> None:
+    """Raise UserError (78) for every missing node that needs more memory than its jobs get."""
+    if faults := misfits_of(steps, estimates_of(steps, launcher)):
+        raise UserError(faults, CONFIG)
+
+
+def need_words(need: MemoryNeed) -> str:
+    """`9.9 GB`, `57.0 GB a GPU`, both, or a dash where nobody knows."""
+    parts = [gb(need.host_bytes)] if need.host_bytes else []
+    parts += [f"{gb(need.gpu_bytes)} a GPU"] if need.gpu_bytes else []
+    return ", ".join(parts) or "-"

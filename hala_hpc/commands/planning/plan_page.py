@@ -1,0 +1,123 @@
+"""`dry_run=true format=markdown`: the nodes of a plan as a page, with the reckoning behind each."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.cost import HOUR_S, Cost, costs, sum_left
+from hala_hpc.commands.planning.memory_plan import estimates_of, misfits_of
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.commands.planning.plan_estimate import shipped_throughput
+from hala_hpc.core.estimate import Estimate, TextAmount, amount_words, shown
+from hala_hpc.engines.models.memory import gb
+
+DASH = "-"
+HEADER = (
+    "node",
+    "stage",
+    "rows",
+    "tokens",
+    "memory asked (least)",
+    "GPUs",
+    "least of each GPU",
+    "GPU hours",
+    "hours",
+    "reckoning",
+)
+#: Of each column whether it holds numbers.
+TO_RIGHT = (False, False, True, True, True, True, True, True, True, False)
+
+
+def print_page(line: Line, chosen: Mapping[str, Step]) -> None:
+    """A title, how to read it, a row for each node, and what cannot fit."""
+    estimates = estimates_of(chosen, line.launcher)
+    found = costs(chosen, line.launcher.environment)
+    print("\n".join(page(line, chosen, estimates, found)))
+
+
+def page(
+    line: Line,
+    chosen: Mapping[str, Step],
+    estimates: Mapping[str, Estimate],
+    found: Mapping[str, Cost],
+) -> Iterator[str]:
+    """The lines of the page."""
+    recipe, launcher = Path(line.recipe).stem, line.launcher.name
+    yield f"# Nodes of the recipe {recipe} with the launcher {launcher}\n"
+    yield f"Made by `{command(line)}`.\n"
+    yield from how_to_read()
+    yield markdown_row(HEADER)
+    yield markdown_row(["---:" if right else "---" for right in TO_RIGHT])
+    for name, step in chosen.items():
+        yield markdown_row(cells(step, estimates[name], found[name]))
+    hours, unknown = sum_left(found.values())
+    least = f", {unknown} nodes not counted" if unknown else ""
+    yield f"\nAll of them: about {shown(hours)} GPU hours{least}."
+    if faults := misfits_of(chosen, estimates):
+        yield "\nWhat cannot fit:\n"
+        yield from (f"- {fault}" for fault in faults)
+
+
+def command(line: Line) -> str:
+    """The line that makes the page; of `work` it tells nothing."""
+    words = [f"{key}={value}" for key, value in line.words.items() if key != "work"]
+    return " ".join(["python -m hala_hpc.launch", *words])
+
+
+def how_to_read() -> Iterator[str]:
+    """What the columns are and how good they are."""
+    gpu = f"{shipped_throughput().peak_flops:.3g} FLOP/s"
+    yield (
+        "Every figure is an estimate. Rows, tokens and hours follow from published sizes and "
+        "speeds, of a GPU "
+        f"of {gpu} in bfloat16: `hala_hpc/commands/planning/throughput.toml` has the source of "
+        "each, or says that it is assumed. Take hours for right within a factor of two or three. "
+        "GPU hours count the start of each job, the reckoning does not. Hours are those of a "
+        "worker where all run at once.\n"
+    )
+    yield (
+        "Memory is counted in GB of 2^30 bytes. The least is what a node cannot do without: "
+        "weights, the cache of one row where config.json is on the disk, states of a training; "
+        "activations and buffers come on top (`hala_hpc/engines/models/memory.py`). It follows "
+        "from the files of a model, or where it is not fetched from the published number of its "
+        f"weights. A node that gets less is refused. {DASH} is what nobody knows, or what is "
+        "small.\n"
+    )
+
+
+def cells(step: Step, estimate: Estimate, cost: Cost) -> list[str]:
+    """One row of the table."""
+    asked = step.node.settings.resources
+    gpus = asked.nodes * asked.gpus_per_node
+    text, need = estimate.output.text, estimate.need
+    memory = f"{asked.mem_gb} GB" + (f" ({gb(need.host_bytes)})" if need.host_bytes else "")
+    return [
+        step.name,
+        step.node.stage.name,
+        amount_words(text.rows) if text else DASH,
+        token_words(text) if text else DASH,
+        memory,
+        f"{step.workers} x {gpus}" if gpus else DASH,
+        gb(need.gpu_bytes) if need.gpu_bytes else DASH,
+        cost.words() if gpus else DASH,
+        hours_words(estimate, cost, gpus * step.workers),
+        "; ".join(part for part in (estimate.hours_reckoning, need.reckoning) if part) or DASH,
+    ]
+
+
+def token_words(text: TextAmount) -> str:
+    """Tokens of a corpus: of both sides where it is translated."""
+    sides = [text.source, text.target] if text.target else [text.source]
+    return " + ".join(map(amount_words, sides))
+
+
+def hours_words(estimate: Estimate, cost: Cost, gpus: int) -> str:
+    """Hours of a node with all its workers at once."""
+    if gpus:
+        return f"~{shown(cost.left / gpus)}" if cost.left else DASH
+    return f"~{shown(estimate.host_seconds / HOUR_S)}" if estimate.host_seconds else DASH
+
+
+def markdown_row(cells: list[str] | tuple[str, ...]) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,26 @@
+"""Whether the models of a recipe fit the memory that their jobs ask for."""
+
+from collections.abc import Mapping
+
+from hala_hpc.commands.planning.memory_plan import estimates_of, misfits_of
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.launcher import Launcher
+from hala_hpc.doctor.findings import Finding
+
+WHY = "the job would be killed or would refuse, after its wait in the queue"
+
+
+def memory_findings(steps: Mapping[str, Step], launcher: Launcher) -> list[Finding]:
+    """A finding for each node that cannot fit, else one of how many have room.
+
+    Nothing is said of nodes whose models nobody knows the size of.
+    """
+    estimates = estimates_of(steps, launcher)
+    if faults := misfits_of(steps, estimates):
+        return [Finding("memory", "bad", fault, WHY, "see the text") for fault in faults]
+    needs = [estimates[name].need for name, step in steps.items() if step.state != "done"]
+    known = sum(bool(need.host_bytes or need.gpu_bytes) for need in needs)
+    if not known:
+        return []
+    what = f"{known} nodes with models of known size have the memory that they take at least"
+    return [Finding("memory", "good", what, "weights and states fit; see dry_run=true for each")]

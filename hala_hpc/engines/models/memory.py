@@ -1,0 +1,164 @@
+"""What models take of the memory of hosts and GPUs, told from their files or their known size.
+
+Each figure is the least that the work can do with: activations, buffers of libraries and what an
+allocator wastes come on top. So what is above the memory of a machine cannot run there, and what is
+below it may still be too much. What neither files nor tables tell is None, and nothing follows
+from it. Memory is counted in the GB of `resources.mem_gb`, 2^30 bytes.
+"""
+
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hala_hpc.core.estimate import Checkpoint
+from hala_hpc.engines.models.files import WEIGHTS as WEIGHT_NAMES
+from hala_hpc.engines.models.files import read_object
+from hala_hpc.engines.models.tensors import weight_bytes
+
+GB = 2**30
+#: Bytes of one number, by the words of a config.json.
+ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+#: Weights that quantize reads before it writes their result.
+PART_BYTES = 4 * GB
+#: What Python and its libraries take of the host before any weight is there (assumed).
+RUNTIME_BYTES = 2 * GB
+#: Files in which LLM Compressor saves a whole model (`max_shard_size` of its `save_pretrained`).
+SAVED_FILE_BYTES = 20 * 10**9
+#: Bytes for each weight in training with AdamW in mixed precision: the weights and their gradients
+#: in bfloat16; a float32 copy and two moments. Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054),
+#: section 3.1. A training in float32 takes as many: 4, 4, and 8 for the moments.
+WEIGHTS, GRADIENTS, STATES = 2, 2, 12
+#: The same in float32, with DeepSpeed or without.
+FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, FLOAT32_STATES = 4, 4, 8
+
+
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """What the files of a model folder tell: sizes, config.json; None where it has no weights."""
+    size = known_weight_bytes(folder)
+    if not size:
+        return None
+    config = read_object(folder / "config.json") or {}
+    quantization = config.get("quantization_config") or {}
+    return Checkpoint(
+        size,
+        config,
+        is_compressed=bool(quantization),
+        is_fp8=has_fp8_weights(quantization),
+        is_pickled=not any(folder.glob("*.safetensors")),
+    )
+
+
+def known_weight_bytes(folder: Path) -> float | None:
+    """Bytes of all weights, as the files have or, where some are missing, as the index says."""
+    try:
+        return float(weight_bytes(folder))
+    except FileNotFoundError:
+        for name, _ in WEIGHT_NAMES:
+            told = (read_object(folder / name) or {}).get("metadata") if name else None
+            if isinstance(told, dict) and isinstance(told.get("total_size"), int | float):
+                return float(told["total_size"])
+        return None
+
+
+def has_fp8_weights(quantization: dict[str, Any]) -> bool:
+    """Whether a `quantization_config` speaks of FP8: as `fp8`, or as 8-bit floats of a group."""
+    groups = (quantization.get("config_groups") or {}).values()
+    weights = [group.get("weights") or {} for group in groups]
+    return "fp8" in str(quantization.get("quant_method")) or any(
+        group.get("type") == "float" and group.get("num_bits") == 8 for group in weights
+    )
+
+
+def stored_item_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of each weight as config.json names their type; those of bfloat16 where it does not."""
+    if checkpoint.is_fp8:
+        return 1
+    config = checkpoint.config or {}
+    text = {**config, **(config.get("text_config") or {})}
+    return ITEM_BYTES.get(str(text.get("dtype") or text.get("torch_dtype")), 2)
+
+
+def weight_number(checkpoint: Checkpoint) -> float | None:
+    """How many weights a checkpoint has; None where each has another number of bits."""
+    if checkpoint.is_compressed and not checkpoint.is_fp8:
+        return None
+    return checkpoint.weight_bytes / stored_item_bytes(checkpoint)
+
+
+def embedding_bytes(checkpoint: Checkpoint) -> float:
+    """The table of the tokens, mostly the largest tensor; 0 where config.json does not tell it."""
+    config = checkpoint.config or {}
+    text = {**config, **(config.get("text_config") or {})}
+    words, width = text.get("vocab_size") or 0, text.get("hidden_size") or 0
+    # FP8 leaves it in 16 bits.
+    return float(words * width * max(2, stored_item_bytes(checkpoint)))
+
+
+def compression_bytes(checkpoint: Checkpoint) -> float:
+    """Host memory of a compression part by part, whatever the size of the model.
+
+    A part and what its tensors become, none larger than PART_BYTES unless one tensor is.
+    """
+    return RUNTIME_BYTES + 2 * max(PART_BYTES, embedding_bytes(checkpoint))
+
+
+def whole_compression_bytes(size_bytes: float) -> float:
+    """Host memory where the whole model is loaded: its weights, and a file that is being saved."""
+    return RUNTIME_BYTES + size_bytes + min(size_bytes, SAVED_FILE_BYTES)
+
+
+def merge_bytes(checkpoint: Checkpoint) -> float:
+    """Host memory of a merge tensor by tensor: two and their sum in float32, the largest ones."""
+    return RUNTIME_BYTES + 3 * 4 * embedding_bytes(checkpoint) / max(
+        2, stored_item_bytes(checkpoint)
+    )
+
+
+class TrainingBytes(NamedTuple):
+    """What one rank of a training takes, without activations."""
+
+    gpu: float
+    host: float
+    """What is offloaded."""
+
+
+class Cut(NamedTuple):
+    """How a training is cut up, in the words of `sft`."""
+
+    zero_stage: int
+    ranks: int
+    offload: str = "none"
+    is_float32: bool = False
+    is_lora: bool = False
+
+
+def training_bytes(weights: float, cut: Cut) -> TrainingBytes:
+    """Weights, gradients and the optimizer's states of a rank, by the stage of ZeRO.
+
+    Stage 1 cuts up the states, 2 the gradients as well, 3 the weights as well (arXiv 1910.02054,
+    figure 1). Without DeepSpeed (0) all is in float32. What LoRA trains is too little to count.
+    """
+    in_float32 = cut.is_float32 or cut.zero_stage == 0
+    each = (
+        (FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, FLOAT32_STATES)
+        if in_float32
+        else (WEIGHTS, GRADIENTS, STATES)
+    )
+    own, gradients, states = (weights * one for one in each)
+    if cut.is_lora:
+        gradients = states = 0.0
+    own /= cut.ranks if cut.zero_stage >= 3 else 1
+    gradients /= cut.ranks if cut.zero_stage >= 2 else 1
+    states /= cut.ranks if cut.zero_stage >= 1 else 1
+    host = {"none": 0.0, "optimizer": states, "all": states + own}[cut.offload]
+    return TrainingBytes(own + gradients + states - host, host)
+
+
+def gb(size_bytes: float) -> str:
+    """A size in the GB of 2^30 bytes that settings have, too."""
+    return f"{size_bytes / GB:.1f} GB"
+
+
+def whole_gb(size_bytes: float) -> int:
+    """The value of `mem_gb` that holds so many bytes."""
+    return ceil(size_bytes / GB)

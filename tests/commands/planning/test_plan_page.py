@@ -1,0 +1,31 @@
+"""The nodes of a plan as a page, and the one that docs/ has of the recipe `hala`."""
+
+from pathlib import Path
+
+from checkout import ROOT
+from command_line import launch
+
+PAGE = ROOT / "docs" / "hala-nodes.md"
+LINE = ("recipe=hala", "stage=all", "launcher=h100-site", "dry_run=true", "format=markdown")
+
+
+def test_the_page_of_the_shipped_recipe_is_what_its_command_prints(tmp_path: Path) -> None:
+    # Nothing is fetched: a model on the disk would tell more than the tables.
+    told = launch(*LINE, f"work={tmp_path}/work", HF_HOME=str(tmp_path / "hf"))
+    assert told.code == 0, told.err
+    mend = f"HF_HOME=$(mktemp -d) python -m hala_hpc.launch {' '.join(LINE)} > docs/{PAGE.name}"
+    assert told.out == PAGE.read_text(encoding="utf-8"), mend
+
+
+def test_every_row_of_the_page_has_as_many_cells_as_the_head() -> None:
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    assert len({row.count("|") for row in rows}) == 1
+    assert len(rows) > 40
+
+
+def test_a_format_is_for_a_dry_run_and_one_of_two() -> None:
+    line = ("recipe=hala", "stage=all", "launcher=h100-site")
+    alone = launch(*line, "format=markdown")
+    assert (alone.code, "format=markdown: add dry_run=true" in alone.err) == (64, True), alone
+    other = launch(*line, "dry_run=true", "format=html")
+    assert (other.code, "format=html: write text or markdown" in other.err) == (64, True), other

@@ -1,0 +1,28 @@
+"""Programs that import for a minute: the environment `quantize`, and vLLM on a CPU."""
+
+import os
+import subprocess
+
+from checkout import ROOT
+
+from hala_hpc.core.paths import environment_python
+
+QUANTIZE_PYTHON = environment_python("quantize")
+
+
+def run_heavy(words: list[str]) -> str:
+    """What a program says that ends well; it asks no network and takes one core."""
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
+    done = subprocess.run(
+        words, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
