@@ -83,7 +83,13 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     level = LEVELS.get(verdict.state, logging.INFO)
     for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
         logger.log(level, "%s", line)
-    return submit_again(artifact).code if verdict.state == "again" else verdict.code
+    if verdict.state != "again":
+        return verdict.code
+    if artifact.require_newest_round().spec.is_local:
+        # Nobody can be asked for more jobs: they are children of the launch.
+        logger.warning("%s: give the line of the launch, which goes on", artifact.folder.name)
+        return RETRY
+    return submit_again(artifact).code
 
 
 def patiently(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:

@@ -6,11 +6,14 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 from uuid import uuid4
 
 from hala_hpc.backends.slurm.client import clean_environment
 from hala_hpc.backends.slurm.task_environment import JOB_END
 from hala_hpc.core.environment import CODE_FOLDER
+from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.ports import free_port
 from hala_hpc.core.process_tree import below, end_with_parent, kill
@@ -28,10 +31,47 @@ OF_RANKS = (
 )
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
-#: Runs the launcher's shell lines, then the program with its variables, which win.
-SHELL = 'set -eo pipefail\n{setup}\nexec env {code}"$@"'
 #: Before what the launcher's lines made of PYTHONPATH.
 CODE_FIRST = f'PYTHONPATH="${CODE_FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}" '
+#: Runs the launcher's shell lines, then the program with its variables, which win. What the lines
+#: print goes into a file, as that of a SLURM job does; that they ended well, into a pipe.
+SHELL = """set -eo pipefail
+hala_printed=$1 hala_set_up=$2
+shift 2
+exec {{hala_out}}>&1 {{hala_err}}>&2 >>"$hala_printed" 2>&1
+trap 'echo "setup: $BASH_COMMAND"' EXIT
+{setup}
+trap - EXIT
+echo >&"$hala_set_up"
+[[ -s $hala_printed ]] || rm -f "$hala_printed"
+exec >&"$hala_out" 2>&"$hala_err" {{hala_out}}>&- {{hala_err}}>&- {{hala_set_up}}>&-
+exec env {code}"$@"
+"""
+
+
+class SetupFailed(UserError):
+    """A shell line of the launcher ended badly, so that no program of the job has begun."""
+
+    def __init__(self, code: int, printed: Path) -> None:
+        super().__init__(f"a line of the launcher's setup ended with code {code}", CONFIG)
+        self.printed = printed
+        """What the lines printed, and at its end the one that ended badly."""
+
+
+class Rank(NamedTuple):
+    """One rank of an element, and how it is known whether its program has begun."""
+
+    process: "subprocess.Popen[bytes]"
+    set_up: int | None = None
+    """The reading end of a pipe in which a byte is when the shell lines have ended well; None
+    where there are none."""
+
+    def has_begun(self) -> bool:
+        """Whether the shell lines, if any, have ended well; asked once, when it has ended."""
+        if self.set_up is None:
+            return True
+        with os.fdopen(self.set_up, "rb", buffering=0) as pipe:
+            return bool(pipe.read(1))
 
 
 def run(job: Job, watch: Callable[[], None]) -> list[int]:
@@ -44,20 +84,25 @@ def run(job: Job, watch: Callable[[], None]) -> list[int]:
 
 
 def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
-    """Run one element; the exit code of its first rank that failed, else 0."""
-    ranks = job.resources.world_size
+    """Run one element; the exit code of its first rank that failed, else 0.
+
+    Raises: SetupFailed (CONFIG) where a rank did not come so far.
+    """
+    count = job.resources.world_size
     of_all = {
         **job.environment,
         "HALA_JOB_ID": uuid4().hex[:12],
-        "WORLD_SIZE": str(ranks),
+        "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(free_port()),
     }
     command = job.command(None if job.elements is None else element)
-    children = [
-        start(job, command, {**of_all, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(ranks)
+    printed = job.folder / f"job-{of_all['HALA_JOB_ID']}.out"
+    ranks = [
+        start(job, command, printed, {**of_all, "RANK": str(n), "LOCAL_RANK": str(n)})
+        for n in range(count)
     ]
+    children = [rank.process for rank in ranks]
     try:
         while all(child.poll() is None for child in children):
             watch()
@@ -66,27 +111,49 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
     except BaseException:
         stop(children)
         raise
+    if lost := [rank.process.returncode for rank in ranks if not rank.has_begun()]:
+        raise SetupFailed(next(filter(None, lost), 0), printed)
     return next((child.returncode for child in children if child.returncode), 0)
 
 
-def start(
-    job: Job, command: Sequence[str], variables: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    """Start one rank; the shell lines of the launcher, if any, run before it as in a SLURM job."""
+def start(job: Job, command: Sequence[str], printed: Path, variables: Mapping[str, str]) -> Rank:
+    """Start one rank; the shell lines of the launcher, if any, run before it as in a SLURM job.
+
+    What they print goes into `printed`.
+    """
     environment = {**environment_of_one(), **variables}
     code = variables.get(CODE_FOLDER, "")
-    if code:
+    # Python imports what lies in the folder of the process before all else: perhaps the clone.
+    folder = job.folder if code else None
+    if code or job.setup:
         job.folder.mkdir(parents=True, exist_ok=True)
-    if job.setup:
-        command = after_setup(job, command, variables)
-    elif code:
-        parts = (code, environment.get("PYTHONPATH", ""))
-        environment["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
+    if not job.setup:
+        if code:
+            parts = (code, environment.get("PYTHONPATH", ""))
+            environment["PYTHONPATH"] = os.pathsep.join(part for part in parts if part)
+        return Rank(start_process(command, environment, folder))
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    words = [*after_setup(job, variables), str(printed), str(writing)]
+    words += [*pairs_of(variables), *command]
+    try:
+        return Rank(start_process(words, environment, folder, [writing]), reading)
+    finally:
+        os.close(writing)
+
+
+def start_process(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path | None,
+    descriptors: Sequence[int] = (),
+) -> "subprocess.Popen[bytes]":
+    """Start a program in a folder; it is asked to stop when the launch ends."""
     return subprocess.Popen(
         command,
-        # Python imports what lies in the folder of the process before all else: perhaps the clone.
-        cwd=job.folder if code else None,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
+        pass_fds=descriptors,
         start_new_session=True,
         # However the launch ends, its workers are asked to stop.
         preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
@@ -94,16 +161,21 @@ def start(
     )
 
 
-def after_setup(job: Job, command: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-    """The command behind the shell lines of the launcher, with the variables that win over them."""
+def after_setup(job: Job, variables: Mapping[str, str]) -> list[str]:
+    """The shell that runs the lines of the launcher, and then the command behind it."""
+    code = CODE_FIRST if CODE_FOLDER in variables else ""
+    shell = SHELL.format(setup="\n".join(job.setup), code=code)
+    return ["bash", "-c", shell, "setup"]
+
+
+def pairs_of(variables: Mapping[str, str]) -> list[str]:
+    """Variables as `env` takes them, which win over what the lines of the launcher set."""
     has_code = CODE_FOLDER in variables
-    shell = SHELL.format(setup="\n".join(job.setup), code=CODE_FIRST if has_code else "")
-    pairs = [
+    return [
         f"{name}={value}"
         for name, value in variables.items()
         if not (has_code and name == "PYTHONPATH")
     ]
-    return ["bash", "-c", shell, "setup", *pairs, *command]
 
 
 def environment_of_one() -> dict[str, str]:

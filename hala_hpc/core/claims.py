@@ -24,14 +24,19 @@ class Claims:
         self.artifact, self.worker, self.assignment = artifact, worker, assignment
         self.require_lease = require_lease
         self.taken: list[int] = []
+        self._seen: list[list[int]] = []
+        """Units of each worker that nobody had begun at the last look at all of them."""
+        self._until_look = 0
+        """Units that are given out before the next look."""
 
     def __iter__(self) -> Iterator[int]:
         """Own units in their order, then from the end of the longest list of another worker.
 
         What this worker had begun before it was interrupted comes first.
         """
-        for unit in [*self._begun(), *self.assignment[self.worker]]:
-            if unit not in self.taken and self._take(unit):
+        # A unit that was begun stands in both lists.
+        for unit in dict.fromkeys([*self._begun(), *self.assignment[self.worker]]):
+            if self._take(unit):
                 yield unit
         while (other := self._left()) is not None:
             if self._take(other):
@@ -77,11 +82,19 @@ class Claims:
         return True
 
     def _of_another(self) -> int | None:
-        """The last unit that nobody has begun, of the worker with most of them."""
-        gone = self.artifact.claimed_units() | set(self.artifact.done_units())
-        left = [[unit for unit in units if unit not in gone] for units in self.assignment]
-        longest = max(left, key=len)
-        return longest[-1] if longest else None
+        """The last unit that nobody has begun, of the worker with most of them.
+
+        All are looked at again after a quarter of what was left, and near the end each time: a
+        look at 10,000 units for each of them would take longer than their work. Between two looks
+        others may take what is given out here: a claim is made by one worker all the same.
+        """
+        if not self._until_look:
+            gone = self.artifact.claimed_units() | set(self.artifact.done_units())
+            self._seen = [[unit for unit in units if unit not in gone] for units in self.assignment]
+            self._until_look = max(1, sum(map(len, self._seen)) // 4)
+        self._until_look -= 1
+        longest = max(self._seen, key=len)
+        return longest.pop() if longest else None
 
 
 def drop_claims(artifact: Artifact) -> None:

@@ -116,6 +116,17 @@ def input_folders(config: NodeConfig | None) -> list[str]:
     return config.input_folders if config else []
 
 
+def cure_of_result(path: Path) -> str:
+    """What helps where a file cannot be read: a result of a run is made again, another copied."""
+    for folder in path.absolute().parents:
+        if Artifact(folder).config_file.is_file() and run_file(folder.parent).is_file():
+            name = folder.name.rpartition("-")[0]
+            words = [f"work={folder.parent}", f"node={name}", "repair=true"]
+            line = shlex.join(["python", "-m", "hala_hpc.verify", *words])
+            return f"run `{line}`, then give the line of the launch again"
+    return "copy it again"
+
+
 def launch_line(words: Mapping[str, str]) -> str:
     """A line of `launch` with these words, ready for a shell."""
     given = [f"{key}={value}" for key, value in words.items() if key != "dry_run"]

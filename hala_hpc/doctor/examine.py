@@ -21,7 +21,6 @@ from hala_hpc.doctor.scope import Visit, kinds_of
 
 def findings(visit: Visit) -> Iterator[Finding]:
     """Everything that the doctor finds, the cheap first."""
-    envs = visit.environments()
     yield from local_findings(visit)
     yield from environment_findings(visit.launcher, visit.needs())
     if visit.steps is not None:

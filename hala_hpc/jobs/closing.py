@@ -13,7 +13,7 @@ from uuid import uuid4
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.claims import drop_claims
 from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import INTERNAL, OK, RETRY, UserError
+from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.file_facts import digests_in, identity, sizes_in
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.hub import fetched_folder
@@ -23,7 +23,7 @@ from hala_hpc.core.stage import Collected, Facts
 from hala_hpc.jobs.attempt import load_stage
 from hala_hpc.jobs.failures.decision import changes_of, decide
 from hala_hpc.jobs.failures.evidence import note_failures
-from hala_hpc.jobs.repair import forget_broken_units, remove_folder
+from hala_hpc.jobs.repair import forget_broken_units, forget_changed_units, remove_folder
 from hala_hpc.jobs.rounds import hopeless, last_words, without_inputs
 
 logger = logging.getLogger(__name__)
@@ -50,12 +50,16 @@ def close(artifact: Artifact) -> Verdict:
         # The gate may have been killed since it wrote that.
         remove_private_files(artifact)
         return Verdict("done")
-    broken = forget_broken_units(artifact, config.units)
-    for fault in broken:
+    found = forget_broken_units(artifact, config.units)
+    faults, is_complete = found.faults, len(found.markers) == config.units
+    if is_complete:
+        # Once, before they are gathered: what follows takes their digests from the markers.
+        faults = forget_changed_units(artifact, found.markers)
+    for fault in faults:
         logger.warning("%s: its unit is made again", fault.text)
-    if not broken and not artifact.missing_units(config.units):
+    if is_complete and not faults:
         try:
-            summarize(artifact, config)
+            summarize(artifact, config, found.markers)
         except UserError as error:
             return fail(artifact, error.code, error.mistakes)
         remove_private_files(artifact)
@@ -81,10 +85,9 @@ def fail(artifact: Artifact, code: int, reasons: Sequence[FailureReason | str]) 
     return Verdict("failed", code, FailureReason.of(reasons))
 
 
-def summarize(artifact: Artifact, config: NodeConfig) -> None:
-    """Fill `output/` from all units and write the mark of the node."""
+def summarize(artifact: Artifact, config: NodeConfig, marks: list[UnitMarker]) -> None:
+    """Fill `output/` from all units, by their markers, and write the mark of the node."""
     stage = load_stage(artifact, config)
-    marks = [require_marker(artifact, unit) for unit in range(config.units)]
     folders = [artifact.unit_folder(unit) for unit in range(config.units)]
     temporary = artifact.folder / f"output.{uuid4().hex[:8]}.tmp"
     temporary.mkdir()
@@ -133,17 +136,6 @@ def what_was_read(name: str, facts: InputFacts) -> str:
         return facts.fingerprint
     folder = fetched_folder(facts.repository, name, os.environ)
     return folder.name if folder else ""
-
-
-def require_marker(artifact: Artifact, unit: int) -> UnitMarker:
-    """The marker of a unit that was listed as done. Raises: UserError (INTERNAL) if it is gone."""
-    marker = artifact.mark(unit)
-    if marker is None:
-        raise UserError(
-            f"{artifact.mark_file(unit)} was there and is gone; launch again, which makes the unit",
-            INTERNAL,
-        )
-    return marker
 
 
 def remove_private_files(artifact: Artifact) -> None:

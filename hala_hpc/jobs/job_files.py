@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.sbatch import SLURM_LINE
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import FailureClass, UserError
+from hala_hpc.core.job_records import FailureReason
 from hala_hpc.jobs.attempt_records import attempt_names, newest_attempt
 from hala_hpc.jobs.log_file import tail, whole
 
@@ -45,6 +47,22 @@ def last_line(path: Path) -> str:
     return next(reversed(own or lines), "")
 
 
+def reason_of_setup(error: UserError, path: Path) -> FailureReason:
+    """Why a job of this machine ended before its program began, with the end of what it printed."""
+    lines = tail(path, whole(path), SHOWN_LINES)
+    # The line itself, and what was said before it.
+    text = "; ".join(line.strip() for line in lines[-2:])
+    return FailureReason(
+        text=f"{error}: {text}", kind=FailureClass.CONFIG_ERROR, log_tail=end_of(path)
+    )
+
+
+def end_of(path: Path) -> tuple[str, ...]:
+    """The last lines of a file, after one that names it."""
+    lines = tail(path, whole(path), SHOWN_LINES)
+    return (f"the end of {path}:", *(f"  {line}" for line in lines))
+
+
 def has_begun(artifact: Artifact, first: int) -> bool:
     """Whether an attempt of this round, or of a later one, has begun."""
     if any(name.round >= first for name in attempt_names(artifact)):
@@ -62,5 +80,4 @@ def why_not_begun(artifact: Artifact) -> tuple[str, ...]:
     files = job_files(artifact, [jobs.workers])
     if newest.spec.is_local or not files or has_begun(artifact, newest.round):
         return ()
-    lines = tail(files[0], whole(files[0]), SHOWN_LINES)
-    return (f"the end of {files[0]}:", *(f"  {line}" for line in lines))
+    return end_of(files[0])

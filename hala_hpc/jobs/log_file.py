@@ -57,14 +57,14 @@ def parts_of(path: Path) -> list[LogPart]:
     ]
 
 
-def part_of(path: Path, attempt: str) -> LogPart | None:
-    """The part of one attempt, the newest first; None where it wrote nothing.
+def parts_from_end(path: Path) -> Iterator[LogPart]:
+    """The parts of a log, newest first; none where there is no log.
 
-    Reads the file from its end in blocks and no further than to the head of the attempt: a log
-    may be larger than the memory of a gate.
+    Reads the file from its end in blocks and no further than asked: a log may be larger than the
+    memory of a gate.
     """
     if not path.is_file():
-        return None
+        return
     with path.open("rb") as file:
         first = last = file.seek(0, 2)
         while first:
@@ -74,18 +74,34 @@ def part_of(path: Path, attempt: str) -> LogPart | None:
             block = file.read(first - start + HEAD_BYTES)
             begun = [head for head in HEAD.finditer(block) if head.start() < first - start]
             for head in reversed(begun):
-                if head["attempt"].decode() == attempt:
-                    host, began = head["host"].decode(), head["began"].decode()
-                    return LogPart(attempt, host, start + head.end(), last, began)
+                attempt, host, began = (
+                    head[name].decode() for name in ("attempt", "host", "began")
+                )
+                yield LogPart(attempt, host, start + head.end(), last, began)
                 last = start + head.start()
             first = start
-    return None
+
+
+class LogTails:
+    """The ends of what attempts wrote into one log; what was read of it is not read again."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._older = parts_from_end(path)
+        self._found: dict[str, LogPart] = {}
+
+    def tail_of(self, attempt: str, lines: int) -> list[str]:
+        """The last lines that an attempt wrote, fit for a terminal; none where it wrote nothing."""
+        while attempt not in self._found and (part := next(self._older, None)):
+            # The newest part of an attempt counts.
+            self._found.setdefault(part.attempt, part)
+        found = self._found.get(attempt)
+        return tail(self.path, found, lines) if found else []
 
 
 def tail_of(path: Path, attempt: str, lines: int) -> list[str]:
     """The last lines that an attempt wrote, fit for a terminal; none where it wrote nothing."""
-    part = part_of(path, attempt)
-    return tail(path, part, lines) if part else []
+    return LogTails(path).tail_of(attempt, lines)
 
 
 def whole(path: Path) -> LogPart:

@@ -1,34 +1,69 @@
 """Forget what is no longer whole of a node, so that the next round makes it again."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import Damaged, set_aside
-from hala_hpc.core.file_facts import FaultKind, FileFault
+from hala_hpc.core.file_facts import FaultKind, FileFault, digests_in
+from hala_hpc.core.records import UnitMarker
 
 
-def forget_broken_units(artifact: Artifact, units: int) -> list[FileFault]:
+@dataclass
+class FinishedUnits:
+    """The finished units of a node, as one look at their markers found them."""
+
+    markers: list[UnitMarker] = field(default_factory=list)
+    """Those of units whose files have the sizes that they say, by their numbers."""
+    faults: list[FileFault] = field(default_factory=list)
+    """What was wrong with the others, a fault for each unit at least."""
+
+
+def forget_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
     """Forget the finished units whose files are not those of their markers, by their sizes.
 
-    Returns what was wrong, a fault for each unit at least. A marker that vanishes meanwhile is
-    that of a unit that somebody else has forgotten.
+    A marker that vanishes meanwhile is that of a unit that somebody else has forgotten.
     """
-    faults: list[FileFault] = []
+    found = FinishedUnits()
     for unit in range(units):
         try:
             marker = artifact.mark(unit)
         except Damaged as error:
             path = artifact.mark_file(unit)
-            faults.append(FileFault(FaultKind.UNREADABLE, path, error.mistakes[0]))
+            found.faults.append(FileFault(FaultKind.UNREADABLE, path, error.mistakes[0]))
             # Its files may be whole: the next attempt looks at them before it makes others.
             set_aside(path)
             continue
-        if marker is not None and (found := artifact.unit_faults(marker)):
-            faults += found
+        if marker is None:
+            continue
+        if faults := artifact.unit_faults(marker):
+            found.faults += faults
             forget_unit(artifact, unit)
-    return faults
+        else:
+            found.markers.append(marker)
+    return found
+
+
+def forget_changed_units(artifact: Artifact, markers: Sequence[UnitMarker]) -> list[FileFault]:
+    """Forget the finished units whose files have another content than their markers say.
+
+    Reads every file; their sizes are right. Returns what was wrong, a fault for each file. Raises
+    OSError where a file cannot be read.
+    """
+    told = {
+        str(Path(artifact.unit_folder(marker.unit).name, name)): (marker.unit, digest)
+        for marker in markers
+        for name, digest in marker.sha256.items()
+    }
+    folder = artifact.unit_folder(0).parent
+    found = digests_in(folder, told)
+    changed = {name: unit for name, (unit, digest) in told.items() if found[name] != digest}
+    for unit in sorted(set(changed.values())):
+        forget_unit(artifact, unit)
+    return [FileFault(FaultKind.DIGEST, folder / name) for name in changed]
 
 
 def forget_unit(artifact: Artifact, unit: int) -> None:

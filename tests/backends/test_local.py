@@ -11,14 +11,15 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from command_line import one_row_recipe
+from command_line import command, launch, one_row_recipe
 from held import Held
 from leftovers import processes_of, start_of
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.backends import local
-from hala_hpc.backends.local import run_element
+from hala_hpc.backends.local import SetupFailed, run_element
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import CONFIG
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 
@@ -109,8 +110,38 @@ def test_the_setup_lines_of_a_launcher_run_before_each_rank(tmp_path: Path) -> N
 
 
 def test_a_setup_line_that_fails_ends_the_job_before_its_program(tmp_path: Path) -> None:
-    assert run_element(job(tmp_path, "false"), 0, lambda: None) != 0
+    lines = ("echo no such module >&2", "(exit 3)")
+    with pytest.raises(SetupFailed) as told:
+        run_element(job(tmp_path, *lines), 0, lambda: None)
+    assert told.value.code == CONFIG
+    assert "code 3" in str(told.value)
+    assert "no such module" in told.value.printed.read_text().splitlines()
     assert not list(tmp_path.glob("seen-*"))
+
+
+@pytest.mark.parametrize("line", ["module load no/such", "false"])
+def test_status_and_logs_tell_why_a_setup_line_failed(tmp_path: Path, line: str) -> None:
+    launcher = tmp_path / "here.toml"
+    launcher.write_text(f'backend = "local"\nsetup = ["{line}"]\n')
+    work = f"work={tmp_path / 'work'}"
+    done = launch("stage=all", one_row_recipe(tmp_path), f"launcher={launcher}", work)
+    assert (done.code, "again:" in done.err) == (CONFIG, False), done
+    told = command(work, "format=json", module="status")
+    [node] = json.loads(told.out)["nodes"]
+    assert node["state"] == "failed"
+    for shown in (done.err, node["why"], command(work, module="logs").out):
+        assert "setup ended with code" in shown
+        assert f"setup: {line}" in shown
+        assert ("module: command not found" in shown) is ("module" in line)
+
+
+def test_what_setup_lines_print_is_kept_and_an_empty_file_is_not(tmp_path: Path) -> None:
+    assert run_element(job(tmp_path, "echo loaded"), 0, lambda: None) == 0
+    [printed] = tmp_path.glob("job-*.out")
+    assert printed.read_text() == "loaded\nloaded\n"
+    printed.unlink()
+    assert run_element(job(tmp_path, "true"), 0, lambda: None) == 0
+    assert not list(tmp_path.glob("job-*.out"))
 
 
 def test_without_setup_lines_the_program_is_the_process_itself(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -101,6 +103,29 @@ def test_a_shard_with_damage_inside_is_named(tmp_path: Path) -> None:
     part.write_bytes(data)
     with pytest.raises(UserError, match="cannot be read"):
         list(read_rows(tmp_path))
+
+
+def test_a_changed_byte_is_never_read_as_a_row(tmp_path: Path) -> None:
+    write_pairs(tmp_path, [200], group_characters=1_000_000)
+    part, chance = tmp_path / part_name(0), Random(1)
+    whole, data = list(read_pairs(tmp_path)), part.read_bytes()
+    codes: Counter[int] = Counter()
+    for _ in range(150):
+        changed = bytearray(data)
+        changed[chance.randrange(len(data))] ^= chance.randrange(1, 256)
+        part.write_bytes(changed)
+        codes[code_of_reading(tmp_path, whole)] += 1
+    # A byte of what says how the file was made may change nothing.
+    assert set(codes) <= {0, 65}
+    assert codes[65] > 60
+
+
+def code_of_reading(folder: Path, whole: list[tuple[str, str, str]]) -> int:
+    """The code of the error with which a corpus is read, 0 where it is as it was, else 1."""
+    try:
+        return int(list(read_pairs(folder)) != whole)
+    except UserError as error:
+        return error.code
 
 
 def test_a_shard_whose_writing_failed_is_not_there(tmp_path: Path) -> None:

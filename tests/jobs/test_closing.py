@@ -8,11 +8,12 @@ from says import says
 
 from hala_hpc.commands.monitoring.node_reasons import WhyKind, why_failed
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import FailureClass
+from hala_hpc.core.errors import RETRY, FailureClass
 from hala_hpc.core.job_records import AttemptRecord, FailureReport
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import InputFacts, NodeConfig, RoundSpec, UnitMarker
 from hala_hpc.core.resources import Resources
+from hala_hpc.gate import close_or_submit
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.closing import close
 from hala_hpc.jobs.rounds import begin_round
@@ -156,3 +157,12 @@ def test_a_failure_of_an_older_version_is_read_with_its_log_apart(tmp_path: Path
     assert [reason.text for reason in report.reasons] == ["2 rounds", "RuntimeError: no"]
     assert report.reasons[1].log_tail == ("the end of /x:", "  line")
     assert why_failed(artifact).text == "2 rounds; RuntimeError: no"
+
+
+def test_a_gate_by_hand_leaves_the_rest_to_the_launch_of_this_machine(tmp_path: Path) -> None:
+    artifact = node(tmp_path)
+    ends(artifact, code=75, reasons=("stopped by SIGTERM",), stopped=True)
+    # It would wait ten minutes for a scheduler that there is not.
+    assert close_or_submit(artifact, None) == RETRY
+    assert artifact.failure() is None
+    assert artifact.last_round() == 1

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.jobs.log_file import SEARCH_BYTES, LogPart, head_of, part_of, parts_of, tail, tail_of
+from hala_hpc.jobs.log_file import (
+    SEARCH_BYTES,
+    LogPart,
+    head_of,
+    parts_from_end,
+    parts_of,
+    tail,
+    tail_of,
+)
 
 pytestmark = pytest.mark.kinds
 
@@ -25,7 +33,7 @@ def test_each_attempt_has_its_own_end(tmp_path: Path) -> None:
     assert tail_of(log, THIRD, 9) == []
     assert tail_of(log, "r0009-w00000-7_0-0", 9) == []
     assert tail_of(tmp_path / "none", FIRST, 9) == []
-    assert [part_of(log, name) for name in (FIRST, SECOND, THIRD)] == parts_of(log)
+    assert list(parts_from_end(log)) == parts_of(log)[::-1]
 
 
 def test_a_head_that_lies_across_two_blocks_is_found(tmp_path: Path) -> None:

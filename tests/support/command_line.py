@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.common.rights import without_root_rights
 from benchmarks.common.waiting import WAIT_S
 
 STAGES = (
@@ -58,13 +59,6 @@ def command_without_root_rights(*words: str, module: str = "launch") -> Ended:
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def without_root_rights(command: list[str]) -> list[str]:
-    """The words of a command to which file modes apply even where root runs it."""
-    drop = "-dac_override,-dac_read_search"
-    prefix = ["setpriv", f"--bounding-set={drop}", f"--inh-caps={drop}"]
-    return [*(prefix if os.geteuid() == 0 else []), *command]
 
 
 def launch(*words: str, cwd: Path | None = None, **env: str) -> Ended:

@@ -13,7 +13,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from command_line import Ended, without_root_rights
+from command_line import Ended
+
+from benchmarks.common.rights import without_root_rights
 
 NAMES = {"doctor": "hala_hpc.doctor.__main__"}
 

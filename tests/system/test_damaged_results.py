@@ -5,13 +5,17 @@ What is on the disk is counted here by pyarrow and hashlib alone.
 
 import hashlib
 import json
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command_line import command, launch, recipe
-from slow_run import SMALL
+from slow_run import SMALL, recipe_word, standin_variables
 
 ROWS = 40
 
@@ -58,10 +62,11 @@ def node(work: Path, name: str = "first") -> Path:
     return (work / "latest" / name).resolve()
 
 
-def rows_on_disk(work: Path) -> int:
+def rows_on_disk(work: Path, name: str = "first") -> int:
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(part).num_rows for part in node(work).glob("output/*.parquet"))
+    parts = node(work, name).glob("output/*.parquet")
+    return sum(pq.read_metadata(part).num_rows for part in parts)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -75,6 +80,13 @@ def digests(folder: Path) -> dict[str, str]:
 def part(work: Path, number: int, place: str = "output") -> Path:
     folder = node(work) / place
     return sorted(folder.rglob("part-*.parquet"))[number]
+
+
+def change_a_letter(path: Path, at: int = 40) -> None:
+    """Change a byte in place, so that all names of a file have it; its size stays."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
 
 
 def heal(work: Path, finished: Path) -> None:
@@ -115,6 +127,12 @@ def lose_a_marker_and_cut_its_unit(work: Path) -> None:
     cut.write_bytes(whole[:-9])
 
 
+def change_a_letter_of_a_unit_that_is_not_gathered(work: Path) -> None:
+    (node(work) / "summary.json").unlink()
+    shutil.rmtree(node(work) / "output")
+    change_a_letter(part(work, 2, "units"))
+
+
 def lose_all_units_and_the_output(work: Path) -> None:
     shutil.rmtree(node(work) / "units")
     shutil.rmtree(node(work) / "output")
@@ -128,6 +146,7 @@ def lose_all_units_and_the_output(work: Path) -> None:
         lose_the_output,
         lose_summary_output_and_a_part_of_a_unit,
         lose_a_marker_and_cut_its_unit,
+        change_a_letter_of_a_unit_that_is_not_gathered,
         lose_all_units_and_the_output,
     ],
 )
@@ -157,10 +176,7 @@ def test_status_and_dry_run_name_a_finished_node_whose_files_are_gone(
 def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path) -> None:
     whole = digests(node(run) / "output")
     changed = part(run, 3)
-    data = bytearray(changed.read_bytes())
-    data[40] ^= 1
-    # In place, so that the name in the unit's folder has it, too.
-    changed.write_bytes(data)
+    change_a_letter(changed)
     assert "nothing to submit" in launch(*line(run, finished)).out, "sizes alone do not tell"
     told = command(f"work={run}", module="verify")
     assert told.code == 65
@@ -171,6 +187,24 @@ def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path)
     assert digests(node(run) / "output") == whole
     sound = command(f"work={run}", module="verify")
     assert sound.code == 0, sound.out
+
+
+def test_a_changed_letter_of_an_input_ends_the_node_with_a_cure_that_works(tmp_path: Path) -> None:
+    words = ["stage=english", recipe_word(tmp_path, ROWS), f"work={tmp_path / 'work'}"]
+    assert launch(*words).code == 0
+    [english] = node(tmp_path / "work", "english").glob("output/part-*.parquet")
+    whole = english.read_bytes()
+    change_a_letter(english, at=len(whole) // 2)
+    words[0] = "stage=arabic"
+    refused = launch(*words, **standin_variables())
+    assert refused.code == 65, refused
+    assert "Traceback" not in refused.err
+    [cure] = re.findall(r"`(python -m hala_hpc.verify [^`]+)`", refused.err)
+    subprocess.run([sys.executable, *shlex.split(cure)[1:]], check=True)
+    done = launch(*words, **standin_variables())
+    assert done.code == 0, done
+    assert english.read_bytes() == whole
+    assert rows_on_disk(tmp_path / "work", "arabic") == ROWS
 
 
 def test_verify_does_not_forget_a_whole_result_for_units_that_were_removed(

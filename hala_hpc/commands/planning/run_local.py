@@ -4,14 +4,15 @@ import signal
 import sys
 import time
 
-from hala_hpc.backends.local import run
+from hala_hpc.backends.local import SetupFailed, run
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.progress_bar import NodeBar
 from hala_hpc.core.errors import OK
 from hala_hpc.core.lease import WorkLease
 from hala_hpc.core.records import RoundSpec
-from hala_hpc.jobs.closing import close
+from hala_hpc.jobs.closing import close, fail
+from hala_hpc.jobs.job_files import reason_of_setup
 from hala_hpc.jobs.kept_code import code_of_launch, keep_code
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import make_spec, worker_job
@@ -52,9 +53,12 @@ def run_step(step: Step, spec: RoundSpec, title: str, lease: WorkLease) -> int:
         lease.require()
         begun = begin_round(step.artifact, step.units, step.workers, spec)
         with NodeBar(title, step.artifact, step.units) as bar:
-            run(worker_job(step.artifact, begun.workers, spec, asked=begun), bar.update)
-            lease.require()
-            verdict = close(step.artifact)
+            try:
+                run(worker_job(step.artifact, begun.workers, spec, asked=begun), bar.update)
+                lease.require()
+                verdict = close(step.artifact)
+            except SetupFailed as error:
+                verdict = fail(step.artifact, error.code, [reason_of_setup(error, error.printed)])
             bar.finish(verdict.state)
         if verdict.state == "done":
             return OK

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.corpus.reader import open_part, parts
+from hala_hpc.data.corpus.reader import batches_of, parts
 
 #: Rows that are normalized in one call.
 BATCH_ROWS = 4096
@@ -60,8 +60,7 @@ def repeated_ids(corpus: Path | str) -> Any:
 def hashed_pairs(corpus: Path | str) -> Iterator[tuple[int, int]]:
     """Hash of what a pair says and hash of its id, for all pairs in the order of the corpus."""
     for part in parts(corpus):
-        file = open_part(part)
-        for batch in file.iter_batches(BATCH_ROWS, columns=["id", "source", "target"]):
+        for batch in batches_of(part, ["id", "source", "target"], BATCH_ROWS):
             said = said_in(batch.column("source"), batch.column("target"))
             for text, pair_id in zip(said, batch.column("id").to_pylist(), strict=True):
                 yield hash_of(text), hash_of(pair_id)

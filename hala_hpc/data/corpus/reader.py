@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
+from hala_hpc.core.run import cure_of_result
 
 Kind = Literal["pairs", "conversations", "translations"]
 #: Columns that make a corpus one of a kind; the first that fits counts.
@@ -144,8 +145,11 @@ def open_part(part: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(part)
-    except pa.ArrowInvalid as error:
+        return pq.ParquetFile(part, page_checksum_verification=True)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        # What the system refuses has a number, and is no fault of the file.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise torn(part, error) from error
 
 
@@ -153,22 +157,31 @@ def rows_of(
     file: Any, part: Path, groups: Sequence[int], columns: Sequence[str] | None
 ) -> Iterator[Row]:
     """Rows of some row groups. Raises UserError 65 when their data is torn."""
+    batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=columns)
+    for batch in untorn(batches, part):
+        yield from batch.to_pylist()
+
+
+def batches_of(part: Path, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[Any]:
+    """Some columns of one shard as Arrow record batches. Raises UserError 65 when it is torn."""
+    return untorn(open_part(part).iter_batches(batch_rows, columns=columns), part)
+
+
+def untorn(batches: Iterator[Any], part: Path) -> Iterator[Any]:
+    """The batches of a shard as they are. Raises UserError 65 when their data is torn."""
     import pyarrow as pa
 
-    batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=columns)
     try:
-        for batch in batches:
-            yield from batch.to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
+        yield from batches
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise torn(part, error) from error
 
 
 def torn(part: Path, error: Exception) -> UserError:
     """The mistake that tells of a file that was cut or changed."""
-    size = part.stat().st_size
+    size, why = part.stat().st_size, " ".join(str(error).split())
     return UserError(
-        f"corpus shard {part}: cannot be read ({size} bytes; {error}); copy it again, or delete "
-        "the folder of the node that wrote it and launch the same line",
+        f"corpus shard {part}: cannot be read ({size} bytes; {why}); {cure_of_result(part)}",
         BAD_DATA,
     )
 

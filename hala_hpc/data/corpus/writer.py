@@ -48,8 +48,15 @@ class CorpusWriter:
 
         temporary = self._stack.enter_context(whole_file(self.path))
         self._file = self._stack.enter_context(
-            # No dictionary of the texts: it would be made and thrown away.
-            pq.ParquetWriter(temporary, self.schema, compression="zstd", use_dictionary=REPEATED)
+            pq.ParquetWriter(
+                temporary,
+                self.schema,
+                compression="zstd",
+                # No dictionary of the texts: it would be made and thrown away.
+                use_dictionary=REPEATED,
+                # zstd notices three of four changed bytes, and these all of them.
+                write_page_checksum=True,
+            )
         )
         finish_with(self._stack, self._write_group)
         return self

@@ -9,8 +9,8 @@ from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.data.corpus.reader import (
     REJECTED,
     Row,
+    batches_of,
     count_rows,
-    open_part,
     part_name,
     parts,
     read_part,
@@ -56,7 +56,7 @@ def scores_in(*corpora: Path) -> Any:
     import numpy as np
 
     every = [part for corpus in corpora for part in parts(corpus)]
-    columns = [open_part(part).read(columns=["score"])["score"] for part in every]
+    columns = (batch.column("score") for part in every for batch in batches_of(part, ["score"]))
     found = [column.drop_null().to_numpy() for column in columns]
     return np.concatenate([np.empty(0), *found])
 

@@ -1,15 +1,16 @@
 """Does the tokenizer of a model give only numbers that its embedding has?"""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.models.files import read_header, read_object, weight_files
 
-#: Names that transformers gives to tables in which tokens are looked up.
-EMBEDDING = re.compile(r"(^|\.)(embed_tokens|word_embeddings|tok_embeddings|wte)\.weight$")
+#: Names that transformers gives to tables in which tokens are looked up, and those for places.
+TOKEN_TABLES = ("embed_tokens", "word_embeddings", "tok_embeddings", "wte")
+PLACE_TABLES = ("embed_positions", "wpe")
+WEIGHT = ".weight"
 
 
 def require_vocabulary(model: str | Path) -> None:
@@ -51,12 +52,17 @@ def words_of(folder: Path) -> Iterator[tuple[str, int]]:
             yield str(added.get("content")), int(added.get("id", 0))
 
 
+def is_table(weight: str, tables: Collection[str] = (*TOKEN_TABLES, *PLACE_TABLES)) -> bool:
+    """Whether a weight, by its name with or without `.weight`, is one of these tables."""
+    return weight.removesuffix(WEIGHT).rpartition(".")[2] in tables
+
+
 def embedding_rows(folder: Path) -> int | None:
     """Rows of the embedding by its weights, else by the configuration; None if neither tells."""
     for path in weight_files(folder):
         header = read_header(path) if path.suffix == ".safetensors" and path.is_file() else None
         for name, tensor in (header.tensors if header else {}).items():
-            if EMBEDDING.search(name) and len(tensor.shape) == 2:
+            if is_table(name, TOKEN_TABLES) and len(tensor.shape) == 2:
                 return tensor.shape[0]
     config = read_object(folder / "config.json") or {}
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")

@@ -6,13 +6,12 @@ from typing import Any
 
 from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.models.tensors import tensor_headers
+from hala_hpc.engines.models.vocabulary import is_table
 from hala_hpc.engines.training.settings import TrainingSettings
 
 #: What peft puts before the names of the weights, and what it calls the matrices that are trained.
 PREFIX = "base_model.model."
 ADAPTER = "default"
-#: Names that transformers gives to tables in which tokens or places are looked up.
-EMBEDDING = re.compile(r"(embed_tokens|embed_positions|word_embeddings|tok_embeddings|wte|wpe)$")
 HEAD = "lm_head"
 
 
@@ -27,7 +26,7 @@ def low_rank_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
     headers = tensor_headers(folder)
     shapes = {name.removesuffix(".weight"): header.shape for name, header in headers.items()}
     wrong = {
-        "is an embedding": [name for name in shapes if EMBEDDING.search(name)],
+        "is an embedding": [name for name in shapes if is_table(name)],
         "is no matrix": [name for name, shape in shapes.items() if len(shape) != 2],
         # Its matrices would be lost: only the embedding is saved.
         "is tied to the embedding": [HEAD] if HEAD not in shapes else [],

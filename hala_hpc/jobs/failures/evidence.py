@@ -20,7 +20,7 @@ from hala_hpc.jobs.attempt_records import AttemptName, newest_attempt, records_o
 from hala_hpc.jobs.failures.classify import Evidence, classify
 from hala_hpc.jobs.failures.excluded_nodes import look_at_nodes
 from hala_hpc.jobs.job_files import has_begun, job_file, last_line
-from hala_hpc.jobs.log_file import tail_of
+from hala_hpc.jobs.log_file import LogTails
 
 #: Lines of a log that are searched for the words of libraries.
 LOG_LINES = 300
@@ -96,10 +96,13 @@ def gather(
     runs = {job: aligned(reported, known, job) for job, reported in ends.items()}
     asked = newest.spec.resources
     bad = [one for one in records if one.record is None or one.record.code != OK]
+    logs: dict[Path, LogTails] = {}
     for place, one in enumerate(bad):
         end = runs.get(one.attempt.job, {}).get(one.attempt.restarts)
-        text = log_tail(artifact, one) if place < MOST_LOGS else ""
-        yield with_times(evidence_of(one, end, text), asked)
+        path = artifact.log_file(one.attempt.worker, one.rank)
+        log = logs.setdefault(path, LogTails(path))
+        lines = log.tail_of(str(one.attempt), LOG_LINES) if place < MOST_LOGS else []
+        yield with_times(evidence_of(one, end, "\n".join(lines)), asked)
     elements = elements_of(artifact, newest)
     files = 0
     began = bool(records) or has_begun(artifact, newest.spec.since_round or newest.round)
@@ -191,9 +194,3 @@ def aligned(
     runs = max((restarts + 1 for name, restarts in known if name == job), default=0)
     first = max(0, runs - len(reported))
     return dict(enumerate(reported, first))
-
-
-def log_tail(artifact: Artifact, one: RankEnd) -> str:
-    """The end of what a rank of an attempt wrote into its log."""
-    log = artifact.log_file(one.attempt.worker, one.rank)
-    return "\n".join(tail_of(log, str(one.attempt), LOG_LINES))

@@ -1,0 +1,106 @@
+"""Damages every kind of file of a finished run, and looks whether the same line heals it.
+
+`python -m benchmarks.damages [--drawn 100] [--seed 1] [--jobs 2]` makes one finished run (rows are
+prepared, tokenized, and translated by a stand-in for the engine), and for each damage a copy of it:
+88 that a campaign from outside began with, and those drawn from kinds of files, damages and states.
+Then status, logs, verify and dry runs are asked, the same line is given, and where it is refused,
+what its error says is typed. What is there in the end is read by pyarrow, json and hashlib alone.
+`--only WORDS` takes cells whose names have them. Prints JSON as its last line; leaves with 1 when a
+command ended with a traceback, when a success has lost something, when a cure does not work, or
+when less than 80 % were healed by the same line.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.damages.cells import Cell
+from benchmarks.damages.contents import contents_of
+from benchmarks.damages.drawn import drawn
+from benchmarks.damages.finished_run import FinishedRun
+from benchmarks.damages.listed import listed
+from benchmarks.damages.trial import NODES, Bench, Outcome, Trial
+
+#: The share of cells that the same line must heal.
+HEALED_SHARE = 0.8
+
+
+def main() -> int:
+    """Try all cells, print the table, and say with the exit code whether the bounds are kept."""
+    words = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    words.add_argument("--drawn", type=int, default=100, help="cells that are drawn")
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--jobs", type=int, default=1, help="cells at once")
+    words.add_argument("--only", default="", help="cells whose names have these words")
+    words.add_argument("--list", action="store_true", help="print the names of cells and end")
+    words.add_argument("--base", type=Path, help="folder of a finished run that is kept")
+    given, began = words.parse_args(), time.monotonic()
+    base = given.base or Path(tempfile.mkdtemp(prefix="hala-damages-"))
+    run = FinishedRun(base.absolute())
+    if not (run.work / "run.json").exists():
+        base.mkdir(parents=True, exist_ok=True)
+        run.make()
+    known = listed()
+    cells = [*known, *drawn(given.drawn, given.seed, known, run.results())]
+    chosen = [(number, cell) for number, cell in enumerate(cells) if given.only in cell.name]
+    if given.list:
+        print("\n".join(f"{number} {cell.name}" for number, cell in chosen))
+        return 0
+    trials = try_all(Bench(run, contents_of(run.work, NODES), base / "cells"), chosen, given.jobs)
+    told = summary(trials, len(known), given.seed, began)
+    if not told["good"]:
+        print(f"what is left is in {base}")
+    elif not given.base:
+        shutil.rmtree(base)
+    print(json.dumps(told, ensure_ascii=False))
+    return 0 if told["good"] else 1
+
+
+def try_all(bench: Bench, cells: list[tuple[int, Cell]], jobs: int) -> list[tuple[int, Trial]]:
+    """Try the cells, some at once, and print a line for each."""
+
+    def try_one(numbered: tuple[int, Cell]) -> tuple[int, Trial]:
+        number, cell = numbered
+        found = bench.trial(number, cell)
+        print(f"{number:3} {found.outcome:24} {cell.name}", flush=True)
+        for line in [*found.cures, *found.tracebacks, *found.told]:
+            print(f"      {line}", flush=True)
+        return number, found
+
+    with ThreadPoolExecutor(jobs) as workers:
+        return list(workers.map(try_one, cells))
+
+
+def summary(trials: list[tuple[int, Trial]], known: int, seed: int, began: float) -> dict[str, Any]:
+    """Counts of the cells that a campaign brought, of those that were drawn, and the bounds."""
+    tables: dict[str, Any] = {}
+    for name, is_listed in (("listed", True), ("drawn", False)):
+        part = [trial for number, trial in trials if (number < known) is is_listed]
+        counts = Counter(trial.outcome for trial in part)
+        tables[name] = {str(outcome): counts[outcome] for outcome in Outcome}
+        tables[name]["traceback"] = sum(bool(trial.tracebacks) for trial in part)
+    for name in (*map(str, Outcome), "traceback"):
+        print(f"{name:26}" + "".join(f"{tables[part][name]:8}" for part in tables))
+    tried = [trial for _, trial in trials if trial.outcome is not Outcome.NOTHING]
+    healed = sum(trial.outcome is Outcome.HEALED for trial in tried)
+    bad = [t for t in tried if t.tracebacks or t.outcome in (Outcome.LOST, Outcome.BROKEN)]
+    share = healed / max(1, len(tried))
+    return {
+        "cells": len(tried),
+        "seed": seed,
+        "healed_share": round(share, 3),
+        **tables,
+        "good": not bad and share >= HEALED_SHARE,
+        "seconds": round(time.monotonic() - began),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""The commands of the package, each in a process of its own that need not import it first.
+
+A server process imports the package once and forks for each command, so that hundreds of them cost
+a tenth of what they would. What a launch starts is started as ever.
+"""
+
+import multiprocessing
+import os
+import runpy
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.common.own_slurm import ROOT
+from benchmarks.common.rights import without_root_rights
+
+#: A command that takes longer hangs, in seconds.
+LIMIT_S = 200
+#: Exit code of one that was ended for it, as of `timeout`.
+HUNG = 124
+MODULES = {"doctor": "hala_hpc.doctor.__main__"}
+#: What commands import. Not the commands themselves, which run as programs.
+IMPORTED = (
+    *("hala_hpc.commands.planning.dry_run", "hala_hpc.commands.planning.run_local"),
+    *("hala_hpc.commands.planning.work_folder", "hala_hpc.commands.verification"),
+    *("hala_hpc.commands.monitoring.slurm_jobs", "hala_hpc.core.job_records", "hala_hpc.core.run"),
+    *("hala_hpc.jobs.mending", "hala_hpc.jobs.repair", "hala_hpc.doctor.examine"),
+    *("hala_hpc.stages.prepare", "hala_hpc.stages.tokenize", "hala_hpc.stages.translate"),
+)
+#: With the interpreter that people activate in a terminal.
+TERMINAL = {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+    "PYTHONPATH": str(ROOT),
+}
+
+
+class Ended(NamedTuple):
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def has_traceback(self) -> bool:
+        """Whether it ended in a defect."""
+        return "Traceback (most recent call last)" in self.out + self.err
+
+    @property
+    def told(self) -> str:
+        """The end of what it said, in one line."""
+        return " / ".join((self.out + self.err).strip().splitlines()[-4:])
+
+
+def server() -> multiprocessing.context.ForkServerContext:
+    """The server of commands; started with the first."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(IMPORTED))
+    return context
+
+
+def give(module: str, words: Sequence[str], must_drop_rights: bool = False) -> Ended:
+    """Give a command, `launch` say, to its end.
+
+    With `must_drop_rights` the modes of files apply to it even where root runs this.
+    """
+    if must_drop_rights:
+        line = [sys.executable, "-m", f"hala_hpc.{module}", *words]
+        return run_program(without_root_rights(line))
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        process = server().Process(target=run, args=(module, list(words), str(out), str(err)))
+        process.start()
+        process.join(LIMIT_S)
+        hung = process.is_alive()
+        if hung:
+            process.kill()
+            process.join()
+        code = HUNG if hung else process.exitcode or 0
+        return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
+
+
+def run(module: str, words: list[str], out: str, err: str) -> None:
+    """In a process of its own: be this command."""
+    for path, number in ((out, 1), (err, 2)):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    name = MODULES.get(module, f"hala_hpc.{module}")
+    sys.argv = [name, *words]
+    sys.modules.pop(name, None)
+    runpy.run_module(name, run_name="__main__")
+
+
+def type_in(line: str) -> Ended:
+    """What a person types into a terminal, in the folder of the clone."""
+    return run_program(["bash", "-c", line])
+
+
+def run_program(words: Sequence[str]) -> Ended:
+    """A program to its end."""
+    try:
+        done = subprocess.run(
+            words,
+            cwd=ROOT,
+            env={**os.environ, **TERMINAL},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Ended(HUNG, "", f"{shlex.join(words)} did not end in {LIMIT_S} s")
+    return Ended(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,87 @@
+"""Damages that are drawn with a seed: any kind of file, in any node and state, with any damage."""
+
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import NamedTuple
+
+from benchmarks.damages.actions import OF_FILES, OF_FOLDERS, OF_RECORDS, Damage
+from benchmarks.damages.cells import Cell, Harm, State
+from benchmarks.damages.listed import ATTEMPT
+
+NODES = ("mine", "tok", "arabic")
+#: One cell of so many has two damages at once.
+DOUBLE_EVERY = 5
+#: Which nodes read the results of a node: what is damaged there is found by them.
+READERS = {"mine": ("tok", "arabic")}
+
+
+class Place(NamedTuple):
+    """A file or folder of a node, and the damages that it may have."""
+
+    path: str
+    damages: tuple[Damage, ...] = OF_RECORDS
+
+
+OF_A_NODE = (
+    *(Place(name) for name in ("config.json", "summary.json", "failure.json", "jobs.json")),
+    *(Place(f"rounds/{name}.json") for name in ("0001", "0002")),
+    *(Place(f"done/{name}.json") for name in ("00000", "00001")),
+    *(Place(name) for name in (ATTEMPT, "attempts/lease-00000.json")),
+    *(Place(name) for name in (ATTEMPT.replace(".json", "-error-0.json"), "claims/00001.json")),
+    *(Place(name) for name in ("attempts/failures-0001.json", "shared/00000.json")),
+    Place("progress/00000-0000.json"),
+    *(Place(name, OF_FOLDERS) for name in ("attempts", "claims", "done", "kept", "logs", "output")),
+    *(Place(name, OF_FOLDERS) for name in ("progress", "rounds", "shared", "units")),
+    *(Place(name, OF_FOLDERS) for name in ("units/00000", "units/00001", "kept/00001")),
+    Place("", OF_FOLDERS),
+    Place("kept/00000/piece-r0001-w00000-x-0-00000.jsonl", OF_FILES),
+    Place("logs/worker-00000-0000.log", OF_FILES),
+)
+OF_A_RUN = (
+    *(Place(name) for name in ("run.json", "launch.lease", "feed.json")),
+    *(Place(name, OF_FOLDERS) for name in ("latest", "cache", "latest/mine", "latest/tok")),
+)
+
+
+def drawn(
+    many: int, seed: int, known: Sequence[Cell], results: Mapping[str, Sequence[str]]
+) -> list[Cell]:
+    """So many cells that are all different, and none of the known ones.
+
+    `results` names files of the results of each node.
+    """
+    chance = Random(seed)
+    names = {cell.name for cell in known}
+    cells: list[Cell] = []
+    while len(cells) < many:
+        cell = draw(chance, results, is_double=len(cells) % DOUBLE_EVERY == DOUBLE_EVERY - 1)
+        if cell.name not in names:
+            names.add(cell.name)
+            cells.append(cell)
+    return cells
+
+
+def draw(chance: Random, results: Mapping[str, Sequence[str]], is_double: bool) -> Cell:
+    """A node, its state, and one or two places of it or of the run with their damages."""
+    node = chance.choice(NODES)
+    state = chance.choice(list(State))
+    states = {} if state is State.FINISHED else {node: state}
+    # Half of the time somebody is to read the results.
+    if (readers := READERS.get(node)) and chance.random() < 1 / 2:
+        states[chance.choice(readers)] = State.UNFINISHED
+    # What is made of all units is only there when the node is finished.
+    files = [file for file in results[node] if node not in states or file.startswith("units/")]
+    harms = [draw_harm(chance, node, files) for _ in range(2 if is_double else 1)]
+    # Of two harms the deeper one first: what it is in may be gone after the other.
+    harms.sort(key=lambda harm: -harm.path.count("/"))
+    return Cell(tuple(harms), tuple(sorted(states.items())))
+
+
+def draw_harm(chance: Random, node: str, files: Sequence[str]) -> Harm:
+    """One place of a node, or sometimes of its run, and one damage of its kind."""
+    of_results = tuple(Place(name, OF_FILES) for name in files)
+    # Each file of results as often as three others: they are what a node is for.
+    places = [*(("", place) for place in OF_A_RUN), *((node, place) for place in OF_A_NODE)]
+    places += [(node, place) for place in of_results] * 3
+    owner, place = chance.choice(places)
+    return Harm(f"{owner}/{place.path}".strip("/"), chance.choice(place.damages))

@@ -1,0 +1,115 @@
+"""One cell: damage a copy, ask every command, give the same line, type the cure, look."""
+
+import json
+import re
+import shutil
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from benchmarks.damages.cells import Cell, copy_of
+from benchmarks.damages.commands import Ended, give, type_in
+from benchmarks.damages.contents import Contents, contents_of
+from benchmarks.damages.finished_run import FinishedRun
+
+NODES = ("mine", "tok", "arabic")
+#: Exit codes of the README.
+CODES = (0, 64, 65, 66, 69, 70, 73, 75, 78)
+#: A cure may bring up the next one, as a second damage.
+MOST_CURES = 3
+#: What an error tells people to type.
+TYPED = re.compile(r"`([^`]+)`")
+
+
+class Outcome(StrEnum):
+    """How a cell ended."""
+
+    HEALED = "healed by the same line"
+    CURED = "healed by the cure typed"
+    LOST = "success with loss"
+    BROKEN = "left broken"
+    NOTHING = "nothing to damage"
+
+
+@dataclass
+class Trial:
+    """A cell, and what became of it."""
+
+    cell: Cell
+    outcome: Outcome = Outcome.BROKEN
+    tracebacks: list[str] = field(default_factory=list)
+    """Commands that ended with one, or with a code that is not of the list."""
+    cures: list[str] = field(default_factory=list)
+    """What was typed."""
+    told: list[str] = field(default_factory=list)
+    """What commands said at the end, where it did not go well."""
+    verify_found: bool = False
+    """Whether verify saw the damage before the line was given."""
+
+    def note(self, module: str, ended: Ended) -> Ended:
+        """Look at how a command ended."""
+        if ended.has_traceback or ended.code not in CODES:
+            self.tracebacks.append(f"{module} {ended.code}: {ended.told}")
+        return ended
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where cells are tried, and what must be there in the end."""
+
+    run: FinishedRun
+    whole: Contents
+    place: Path
+
+    def trial(self, number: int, cell: Cell, must_keep: bool = False) -> Trial:
+        """Try one cell; its folder is removed where it ended well."""
+        work, found = copy_of(self.run.work, self.place / f"cell-{number:03d}"), Trial(cell)
+        if not cell.befall(work):
+            found.outcome = Outcome.NOTHING
+        else:
+            self.look(found, work)
+            self.heal(found, work)
+        is_good = found.outcome not in (Outcome.LOST, Outcome.BROKEN) and not found.tracebacks
+        if is_good and not must_keep:
+            shutil.rmtree(work)
+        return found
+
+    def look(self, found: Trial, work: Path) -> None:
+        """Ask every command that changes nothing."""
+        dry = [*self.run.line(work), "dry_run=true"]
+        lines = [(module, [f"work={work}"]) for module in ("status", "logs", "verify")]
+        lines += [(module, [f"work={work}", "dry_run=true"]) for module in ("retry", "cancel")]
+        for module, words in [*lines, ("launch", dry)]:
+            ended = found.note(module, give(module, words, found.cell.must_drop_rights))
+            if module == "verify":
+                found.verify_found = ended.code != 0
+
+    def heal(self, found: Trial, work: Path) -> None:
+        """Give the same line, type what it says, and give it again."""
+        drop = found.cell.must_drop_rights
+        for _ in range(MOST_CURES + 1):
+            ended = found.note("launch", give("launch", self.run.line(work), drop))
+            if ended.code == 0:
+                self.judge(found, work)
+                return
+            found.told.append(ended.told)
+            # Where nothing is to be typed, the line itself is the cure.
+            for line in TYPED.findall(ended.err) or ["true"]:
+                found.cures.append(line)
+                found.note(line, type_in(line))
+
+    def judge(self, found: Trial, work: Path) -> None:
+        """After a success: is all there, and do all say so?"""
+        losses = contents_of(work, NODES).losses(self.whole)
+        if losses:
+            found.outcome = Outcome.LOST
+            found.told += losses
+            return
+        again = found.note("launch", give("launch", self.run.line(work)))
+        status = found.note("status", give("status", [f"work={work}", "format=json"]))
+        verify = found.note("verify", give("verify", [f"work={work}"]))
+        states = {one["state"] for one in json.loads(status.out or '{"nodes": []}')["nodes"]}
+        if again.code or "nothing to submit" not in again.out or states != {"done"} or verify.code:
+            found.told += [again.told, f"status {states}", verify.told]
+            return
+        found.outcome = Outcome.CURED if found.cures else Outcome.HEALED

@@ -1,0 +1,109 @@
+"""A node of any number of units, rounds and attempts, written by hand: none of it is run."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from command_line import recipe
+from slow_run import SMALL
+
+from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.planning.plan import Step, make_plan
+from hala_hpc.commands.planning.work_folder import write_run
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.job_records import AttemptRecord, Failure, FailureFacts, RoundFailures
+from hala_hpc.core.records import Round, UnitMarker
+from hala_hpc.jobs.attempt_records import AttemptName
+from hala_hpc.jobs.log_file import head_of
+from hala_hpc.jobs.spec import make_spec
+
+CONTENT = b"x"
+
+
+@dataclass(frozen=True)
+class WideNode:
+    """The line of a run of one node, `corpus`, and its folder."""
+
+    words: list[str]
+    work: Path
+    artifact: Artifact
+
+
+def wide_node(folder: Path, units: int = 1, rounds: int = 1, attempts: int = 1) -> WideNode:
+    """An unfinished node: all its units have their markers, and nothing is made of them yet.
+
+    Each of its rounds had so many attempts, which were all preempted.
+    """
+    folder.mkdir()
+    (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    data = folder / "rows.jsonl"
+    text = f'[corpus]\nstage = "prepare"\ndata = "{data}"\nunits = {units}\n{SMALL}\n'
+    work = folder / "work"
+    words = ["stage=all", recipe(folder, text), f"work={work}", "launcher=local"]
+    line = read_line(words)
+    step = make_plan(line.nodes, work)["corpus"]
+    work.mkdir()
+    write_run(line, {"corpus": step}, {})
+    step.artifact.write_config(step.config())
+    write_units(step)
+    spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, "")
+    for number in range(1, rounds + 1):
+        begun = Round(
+            round=number,
+            key=f"{number:08x}",
+            assignment=(tuple(range(units)),),
+            progress_before=(f"{number} units",),
+            began=float(number),
+            spec=spec.model_copy(update={"since_round": 1}),
+        )
+        write(step.artifact.round_file(number), begun.to_json())
+        write_attempts(step.artifact, number, attempts)
+    return WideNode(words, work, step.artifact)
+
+
+def write(path: Path, text: str) -> None:
+    """Without bringing it to the disk, which would take most of the time of a test."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o600)
+
+
+def write_units(step: Step) -> None:
+    """Markers and files of all units, a row each."""
+    details = {"input_rows": step.units, "input": "0", "kind": "conversations"}
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    for unit in range(step.units):
+        name = f"part-{unit:05d}.parquet"
+        marker = UnitMarker(
+            unit=unit,
+            rows_in=1,
+            rows_out=1,
+            details=details,
+            files={name: len(CONTENT)},
+            sha256={name: digest},
+        )
+        write(step.artifact.mark_file(unit), marker.to_json())
+        folder = step.artifact.unit_folder(unit)
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(CONTENT)
+
+
+def write_attempts(artifact: Artifact, number: int, attempts: int) -> None:
+    """What the attempts of a round left: records, parts of a log, and what the gate found."""
+    failures = []
+    log = artifact.log_file(0)
+    log.parent.mkdir(exist_ok=True)
+    for job in range(attempts):
+        name = str(AttemptName(number, 0, str(1000 * number + job), 0))
+        facts = FailureFacts(signature=f"Error in file.py, line {job}").to_values()
+        facts["kind"] = "preempted"
+        record = AttemptRecord(
+            **{**facts, "round": number, "worker": 0, "code": 75, "reasons": ("stopped",)}
+        )
+        write(artifact.attempt_file(name), record.to_json())
+        failures.append(Failure(kind=record.kind, text="preempted", attempt=name))
+        with log.open("ab") as file:
+            file.write(head_of(name) + b"a line\n")
+    found = RoundFailures(failures=tuple(failures))
+    write(artifact.failures_file(number), json.dumps(found.to_values()))
