@@ -75,7 +75,7 @@ class Blows:
             "freeze_supervisor": of["supervisor"],
             "freeze_child": of["child"],
             "freeze_gate": of["gate"],
-            "freeze_launch": sight.launches,
+            "freeze_launch": [p for p in sight.launches if p not in self.ledger.frozen_launches],
         }
         return [
             Blow(kind, partial(self.freeze, self.chance.choice(pids)))
@@ -85,6 +85,7 @@ class Blows:
 
     def freeze(self, pid: int) -> str:
         """Stop a process and let it go on later."""
+        self.ledger.frozen_launches.add(pid)
         seconds = self.chance.uniform(*FROZEN_S)
         if not send(pid, signal.SIGSTOP):
             return ""

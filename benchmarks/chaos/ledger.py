@@ -19,12 +19,19 @@ class Ledger:
     """When its line was given last, in seconds since the epoch."""
     cancelled: set[str] = field(default_factory=set)
     """Nodes of which a job was cancelled since then."""
+    given: int = 0
+    """How often its line was given."""
+    is_launching: bool = False
+    frozen_launches: set[int] = field(default_factory=set)
+    """Process numbers of launches that were stopped once, which is enough."""
     gate_kills: Counter[str] = field(default_factory=Counter)
     """By id of the job."""
 
     def begin(self) -> None:
         """The line is given."""
         self.launched_at = time.time()
+        self.given += 1
+        self.is_launching = True
         self.cancelled.clear()
 
     def may_kill_gate(self, job: str) -> bool:

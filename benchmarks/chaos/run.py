@@ -70,7 +70,7 @@ class ChaosRun:
     def run(self) -> bool:
         """Bring the run to its end under blows; whether all was well."""
         faults = self.tally.faults.total()
-        watch = StatusWatch(self.work, self.tally, Random(self.chance.random()))
+        watch = StatusWatch(self.work, self.tally, self.ledger, Random(self.chance.random()))
         watch.start()
         try:
             self.give(2 if self.chance.randrange(PAIR_EVERY) == 0 else 1)
@@ -108,7 +108,7 @@ class ChaosRun:
                 return
             now = time.monotonic()
             self.require_progress(now, sight)
-            if sight.is_empty and self.is_stopped():
+            if not self.launches and sight.is_empty and self.is_stopped():
                 self.go_on()
             elif left and next_s < now < self.around.ends_at_s and self.strike(sight):
                 left -= 1
@@ -135,6 +135,7 @@ class ChaosRun:
                 self.tally.fault("launch", f"{self.name}: code {code}: {launch.told()[-800:]}")
         refused = [one.told() for one in self.launches]
         self.launches = []
+        self.ledger.is_launching = False
         if 0 not in codes:
             with self.tally.lock:
                 self.tally.refused_launches += 1

@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.chaos import jobs_seen, processes_seen
 from benchmarks.chaos.folder_seen import node_folders, waiting_for_room
 from benchmarks.chaos.jobs_seen import QueuedJob
+from benchmarks.chaos.ledger import Ledger
 from benchmarks.chaos.tally import Tally, say
 from benchmarks.common.own_slurm import ROOT
 
@@ -39,6 +40,10 @@ class NodeMoment:
     """Its jobs in the queue, by their own ids; None where the controller did not answer."""
     is_at_work: bool
     """Whether a process of a worker or a gate of it is alive."""
+    given: int
+    """How often the line of its run was given."""
+    is_launching: bool
+    """Whether a launch is at work, which forgets failures and begins rounds."""
 
     def running(self) -> set[str]:
         """Jobs that were written down and run."""
@@ -50,7 +55,7 @@ class NodeMoment:
         return {job.element for job in (self.jobs or {}).values() if job.id in self.written}
 
 
-def moment(work: Path) -> dict[str, NodeMoment]:
+def moment(work: Path, ledger: Ledger) -> dict[str, NodeMoment]:
     """What is so now of every node of a run."""
     queue = jobs_seen.look(work)
     at_work = set(processes_seen.look(work).nodes.values())
@@ -64,6 +69,8 @@ def moment(work: Path) -> dict[str, NodeMoment]:
             written=frozenset(node.job_ids()),
             jobs=None if queue is None else {j.element: j for j in queue if j.node == name},
             is_at_work=name in at_work,
+            given=ledger.given,
+            is_launching=ledger.is_launching,
         )
         for name, node in node_folders(work).items()
     }
@@ -89,7 +96,8 @@ def wrong_by_disk(state: str, units_done: int, before: NodeMoment, after: NodeMo
         return "done without its summary"
     if state != "done" and before.is_done and after.is_done:
         return f"{state}, and its summary is there"
-    if state == "failed" and not (before.has_failed or after.has_failed):
+    was_launching = before.is_launching or after.is_launching or before.given != after.given
+    if state == "failed" and not (before.has_failed or after.has_failed or was_launching):
         return "failed without a failure written down"
     return ""
 
@@ -115,9 +123,9 @@ def wrong_by_queue(state: str, before: NodeMoment, after: NodeMoment) -> str:
 class StatusWatch(threading.Thread):
     """Asks about one run until it is told to end."""
 
-    def __init__(self, work: Path, tally: Tally, chance: Random) -> None:
+    def __init__(self, work: Path, tally: Tally, ledger: Ledger, chance: Random) -> None:
         super().__init__(daemon=True)
-        self.work, self.tally, self.chance = work, tally, chance
+        self.work, self.tally, self.ledger, self.chance = work, tally, ledger, chance
         self.ended = threading.Event()
 
     def run(self) -> None:
@@ -136,14 +144,14 @@ class StatusWatch(threading.Thread):
 
     def ask(self) -> dict[str, str]:
         """Ask once and judge the answer; the state of each node."""
-        before = moment(self.work)
+        before = moment(self.work, self.ledger)
         began = time.monotonic()
         command = [sys.executable, "-m", "hala_hpc.status", f"work={self.work}", "format=json"]
         done = subprocess.run(
             command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=ANSWER_LIMIT_S
         )
         took_s = time.monotonic() - began
-        after = moment(self.work)
+        after = moment(self.work, self.ledger)
         if done.returncode:
             text = f"{self.work.name}: code {done.returncode}: {done.stderr[-600:]}"
             self.tally.fault("status_ended", text)
