@@ -22,8 +22,12 @@ from benchmarks.common.waiting import wait_until
 #: Two launches of the line at once, in one of so many runs.
 PAIR_EVERY = 3
 #: Blows of one run, at least and at most, and seconds between two.
-BLOWS = (4, 9)
-PAUSES_S = (0.1, 0.5, 1.0, 2.0, 4.0)
+BLOWS = (5, 12)
+PAUSES_S = (0.1, 0.5, 2.0, 5.0, 9.0, 14.0)
+#: Share of the looks at a launch at work that strike: most blows are for what follows.
+AT_LAUNCH = 0.03
+#: Share of the looks at a gate at work that strike before it is time.
+AT_GATE = 0.1
 LOOK_PAUSE_S = 0.3
 #: Seconds without anything new after which a run hangs; longer than all that a blow holds up.
 HANG_S = 240.0
@@ -110,10 +114,20 @@ class ChaosRun:
             self.require_progress(now, sight)
             if not self.launches and sight.is_empty and self.is_stopped():
                 self.go_on()
-            elif left and next_s < now < self.around.ends_at_s and self.strike(sight):
-                left -= 1
+            elif left and now < self.around.ends_at_s and self.is_due(sight, next_s):
+                left -= self.strike(sight)
                 next_s = time.monotonic() + self.chance.choice(PAUSES_S)
             time.sleep(LOOK_PAUSE_S)
+
+    def is_due(self, sight: Sight, next_s: float) -> bool:
+        """Whether this look is one that strikes: what is there for a moment is not waited with."""
+        is_time = time.monotonic() > next_s
+        if sight.launches:
+            return is_time and self.chance.random() < AT_LAUNCH
+        if sight.launched_just_now and self.around.cluster.is_rested:
+            return True
+        has_gate = sight.running(is_gate=True) or sight.processes.of["gate"]
+        return is_time or (bool(has_gate) and self.chance.random() < AT_GATE)
 
     def look(self) -> Sight:
         """What there is of the run now."""
