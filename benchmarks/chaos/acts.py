@@ -15,6 +15,9 @@ from benchmarks.common.own_slurm import answer
 
 #: Seconds that what is broken stays so, at least and at most.
 AWAY_S = (0.5, 8.0)
+#: A node that is down keeps its jobs' processes until they are killed: back before that, SLURM's
+#: controller starts a job beside itself there, and may die of it.
+DOWN_S = (9.0, 15.0)
 FROZEN_S = (1.0, 14.0)
 #: Seconds that a job of another partition holds the node that it took.
 TAKEN_S = 2
@@ -123,7 +126,7 @@ class Blows:
         with self.cluster.alone() as mine:
             if not mine:
                 return ""
-            seconds = self.chance.uniform(*AWAY_S)
+            seconds = self.chance.uniform(*(DOWN_S if state == "down" else AWAY_S))
             self.cluster.take_away(host, state, seconds)
         return f"{host} {state} for {seconds:.1f} s"
 

@@ -3,6 +3,7 @@
 One thing at a time: what is broken is whole again before something else is.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,8 +50,22 @@ class Cluster:
     def kill_controller(self, away_s: float) -> None:
         """SIGKILL to slurmctld, which is started again after so many seconds."""
         self.killed_at.append(time.time())
-        end(self.folder, "slurmctld", signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            end(self.folder, "slurmctld", signal.SIGKILL)
         time.sleep(away_s)
+        self.start_controller()
+
+    def revive_controller(self) -> bool:
+        """Start a controller that died of itself, as SLURM's may; whether that was so."""
+        pid = int((self.folder / "slurmctld.pid").read_text())
+        if Path(f"/proc/{pid}").exists():
+            return False
+        self.killed_at.append(time.time())
+        self.start_controller()
+        return True
+
+    def start_controller(self) -> None:
+        """Start slurmctld and wait until it answers. Raises TimeoutError."""
         env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         quiet = subprocess.DEVNULL
         command = ["slurmctld", "-f", str(self.folder / "slurm.conf")]

@@ -110,6 +110,7 @@ class ChaosRun:
             sight = self.look()
             if not self.launches and self.is_complete():
                 return
+            self.revive_controller(sight)
             now = time.monotonic()
             self.require_progress(now, sight)
             if not self.launches and sight.is_empty and self.is_stopped():
@@ -118,6 +119,16 @@ class ChaosRun:
                 left -= self.strike(sight)
                 next_s = time.monotonic() + self.chance.choice(PAUSES_S)
             time.sleep(LOOK_PAUSE_S)
+
+    def revive_controller(self, sight: Sight) -> None:
+        """Start a controller that is gone though nobody killed it, and count that."""
+        if sight.queue is not None:
+            return
+        with self.around.cluster.alone() as mine:
+            if mine and self.around.cluster.revive_controller():
+                with self.tally.lock:
+                    self.tally.crashes += 1
+                say(f"{self.name}: slurmctld had died of itself")
 
     def is_due(self, sight: Sight, next_s: float) -> bool:
         """Whether this look is one that strikes: what is there for a moment is not waited with."""
