@@ -159,8 +159,10 @@ def heed_doctor(line: Line, chosen: dict[str, Step]) -> None:
     for one in found:
         if one.state == "warn":
             print(f"warning: {one.told}", file=sys.stderr)
-    if bad := [one.told for one in found if one.state == "bad"]:
-        raise UserError(bad, CONFIG)
+    if bad := [one for one in found if one.state == "bad"]:
+        codes = {one.code for one in bad}
+        # A controller that is away for a moment is no mistake of the set-up.
+        raise UserError([one.told for one in bad], codes.pop() if len(codes) == 1 else CONFIG)
 
 
 def require_fetched(line: Line, missing: dict[str, Step]) -> None:

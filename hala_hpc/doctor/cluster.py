@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
 from hala_hpc.backends.slurm.cluster import TEST_ONLY, Limits, Partition, Qos, Site
 from hala_hpc.backends.slurm.cluster_query import read_site
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import UNAVAILABLE, Retry
 from hala_hpc.core.job import Job
 from hala_hpc.doctor.findings import Finding, State
 from hala_hpc.doctor.gpus import gpu_findings
@@ -26,7 +26,7 @@ def slurm_findings(visit: Visit, ask_each: bool) -> Iterator[Finding]:
     except Retry as error:
         problems = [str(error)]
     why, cure = "no job can be asked for", "nothing else about the cluster is known until then"
-    yield from (Finding("cluster", "bad", text, why, cure) for text in problems)
+    yield from (Finding("cluster", "bad", text, why, cure, UNAVAILABLE) for text in problems)
     if site is None:
         return
     kinds = kinds_of(visit.jobs())

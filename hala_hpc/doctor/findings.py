@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from hala_hpc.core.errors import CONFIG
+
 State = Literal["good", "warn", "bad"]
 
 
@@ -21,6 +23,8 @@ class Finding:
     """What follows from it for a run."""
     cure: str = ""
     """What to type or change; empty where there is nothing to do."""
+    code: int = CONFIG
+    """Exit code of a launch that a bad finding keeps from submitting."""
 
     @property
     def told(self) -> str:

@@ -1,0 +1,98 @@
+"""An hour of blows against many short runs on a real SLURM, with gates among the victims.
+
+`python -m benchmarks.chaos --minutes 60 [--seed 1] [--at-once 2]` starts a SLURM of its own and
+gives the line of a small pipeline again and again, two runs at a time. Meanwhile processes of
+workers, gates and launches are killed and frozen; jobs are cancelled, requeued and preempted; nodes
+are drained and go down; the controller is killed. `status` is asked all the time. Every answer,
+every stop and every finished run is judged by what squeue, scontrol, /proc and the files say.
+
+Prints JSON as its last line; leaves with 1 when a row was lost, doubled, torn or changed, an answer
+of `status` was wrong, or a run needed a hand for another reason than that a job was cancelled, the
+controller had forgotten a job that it had accepted, or no round brought anything. The folders of
+such runs are left where they are.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from random import Random
+
+from benchmarks.chaos.cluster import HOSTS, Cluster
+from benchmarks.chaos.pipeline import Pipeline
+from benchmarks.chaos.run import ChaosRun, Surroundings
+from benchmarks.chaos.tally import Tally, say
+from benchmarks.common.machine import machine
+from benchmarks.common.own_slurm import own_slurm
+
+CALM, CALM_LIMIT_S = "calm", 300
+
+
+def main() -> int:
+    """Command line of the campaign."""
+    words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    words.add_argument("--minutes", type=float, default=60, help="of blows")
+    words.add_argument("--seed", type=int, default=1, help="draws victims, blows and pauses")
+    words.add_argument("--at-once", type=int, default=2, help="runs at the same time")
+    given = words.parse_args()
+    base, tally = Path(tempfile.mkdtemp(prefix="hala-chaos-")), Tally()
+    began_s = time.monotonic()
+    with own_slurm() as cluster:
+        pipeline = Pipeline(base)
+        calm = pipeline.launch(CALM, 1, "local")
+        if calm.process.wait(CALM_LIMIT_S):
+            sys.exit(f"the undisturbed run failed: {calm.told()}")
+        ends_at_s = time.monotonic() + 60 * given.minutes
+        around = Surroundings(pipeline, Cluster(cluster), tally, CALM, ends_at_s)
+        lanes = [
+            threading.Thread(target=go, args=(lane, around, given.seed))
+            for lane in range(given.at_once)
+        ]
+        for lane in lanes:
+            lane.start()
+        for lane in lanes:
+            lane.join()
+    told = tally.values() | {
+        "seed": given.seed,
+        "seconds": round(time.monotonic() - began_s),
+        "machine": machine(),
+    }
+    if told["good"]:
+        shutil.rmtree(base)
+    else:
+        say(f"what is left of bad runs is in {base}")
+    print(json.dumps(told, ensure_ascii=False))
+    return 0 if told["good"] else 1
+
+
+def go(lane: int, around: Surroundings, seed: int) -> None:
+    """One run after the other until the time is over; what is right is removed."""
+    number = 0
+    while time.monotonic() < around.ends_at_s:
+        name = f"run{lane}-{number}"
+        number += 1
+        try:
+            is_good = ChaosRun(name, around, Random(f"{seed}/{lane}/{number}")).run()
+        except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
+            around.tally.fault("of_the_campaign", f"{name}: {type(error).__name__}: {error}")
+            is_good = False
+            for host in HOSTS:
+                around.cluster.bring_back(host)
+        if is_good:
+            remove(around.pipeline.base, name)
+
+
+def remove(base: Path, name: str) -> None:
+    """Remove the work folder of a run and what its launches printed."""
+    shutil.rmtree(base / name)
+    for path in base.glob(f"{name}-launch*"):
+        path.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""What the campaign does to the cluster itself: its controller is killed, its nodes go and return.
+
+One thing at a time: what is broken is whole again before something else is.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.common.own_slurm import answer, end
+from benchmarks.common.waiting import WAIT_S, wait_until
+
+#: Seconds between two kills of the controller: else launches meet nothing but that.
+REST_S = 60.0
+HOSTS = ("node1", "node2", "node3", "node4")
+#: States in which a node takes jobs, or will as soon as one has ended.
+WELL = ("idle", "mixed", "allocated", "completing")
+
+
+class Cluster:
+    """The daemons and nodes of a SLURM of the campaign's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.busy = threading.Lock()
+        self.killed_at: list[float] = []
+        """When the controller was killed, in seconds since the epoch."""
+
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Whether nothing else of the cluster is broken; nothing else will be meanwhile."""
+        mine = self.busy.acquire(blocking=False)
+        try:
+            yield mine
+        finally:
+            if mine:
+                self.busy.release()
+
+    @property
+    def is_rested(self) -> bool:
+        """Whether the controller has been up for long enough to have saved what it did."""
+        return not self.killed_at or time.time() - self.killed_at[-1] > REST_S
+
+    def kill_controller(self, away_s: float) -> None:
+        """SIGKILL to slurmctld, which is started again after so many seconds."""
+        self.killed_at.append(time.time())
+        with contextlib.suppress(ProcessLookupError):
+            end(self.folder, "slurmctld", signal.SIGKILL)
+        time.sleep(away_s)
+        self.start_controller()
+
+    def revive_controller(self) -> bool:
+        """Start a controller that died of itself, as SLURM's may; whether that was so."""
+        pid = int((self.folder / "slurmctld.pid").read_text())
+        if Path(f"/proc/{pid}").exists():
+            return False
+        self.killed_at.append(time.time())
+        self.start_controller()
+        return True
+
+    def start_controller(self) -> None:
+        """Start slurmctld and wait until it answers. Raises TimeoutError."""
+        env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
+        quiet = subprocess.DEVNULL
+        command = ["slurmctld", "-f", str(self.folder / "slurm.conf")]
+        subprocess.run(
+            command, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
+        )
+        wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.2)
+
+    def take_away(self, host: str, state: str, away_s: float) -> None:
+        """Let a node be in state `drain` or `down` for so many seconds."""
+        answer("scontrol", "update", f"nodename={host}", f"state={state}", "reason=chaos")
+        time.sleep(away_s)
+        self.bring_back(host)
+
+    def bring_back(self, host: str) -> None:
+        """Let a node take jobs again. Raises TimeoutError where it does not."""
+
+        def is_well() -> bool:
+            state = answer("sinfo", "--noheader", f"--nodes={host}", "--format=%T").split()
+            if state and state[0].rstrip("*") in WELL:
+                return True
+            answer("scontrol", "update", f"nodename={host}", "state=resume")
+            return False
+
+        wait_until(is_well, f"{host} takes jobs again", pause_s=1.0, state=lambda: answer("sinfo"))
+
+    def is_forgotten(self, number: str, name: str) -> bool:
+        """Whether the controller knows no job, alive or ended, of this number and this name."""
+        return f"JobName={name} " not in answer("scontrol", "--oneliner", "show", "job", number)

@@ -1,0 +1,90 @@
+"""What the work folder of a run shows, read without any code of the product."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+#: What a file says that is not there, or that is written anew just now.
+NOTHING: dict[str, Any] = {}
+
+
+class NodeFolder:
+    """The folder of one node of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """Name of the node."""
+        return self.folder.name.rpartition("-")[0]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """`summary.json`; empty where there is none."""
+        return read(self.folder / "summary.json")
+
+    @property
+    def failure(self) -> dict[str, Any]:
+        """`failure.json`; empty where there is none."""
+        return read(self.folder / "failure.json")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the mark of the node is there."""
+        return (self.folder / "summary.json").exists()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it is written down that the node has failed."""
+        return (self.folder / "failure.json").exists()
+
+    def marks(self) -> int:
+        """Units that have a mark."""
+        return len(list((self.folder / "done").glob("[0-9]*.json")))
+
+    def kept(self) -> list[str]:
+        """Finished work of unfinished units, by its names."""
+        found = (self.folder / "kept").glob("*/*")
+        return sorted(
+            f"{path.parent.name}/{path.name}" for path in found if path.name[:1] not in "."
+        )
+
+    def job_ids(self) -> list[str]:
+        """Ids of the jobs that were written down last: workers, gate."""
+        jobs = read(self.folder / "jobs.json")
+        return [jobs[key] for key in ("workers", "gate") if jobs.get(key)]
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """All rounds, the first one first."""
+        return [read(path) for path in sorted((self.folder / "rounds").glob("[0-9]*.json"))]
+
+    def job_names(self) -> dict[str, str]:
+        """Name of each job that was written down last, by its id."""
+        jobs, rounds = read(self.folder / "jobs.json"), self.rounds()
+        if not jobs or len(rounds) < jobs["round"]:
+            return {}
+        name = f"{self.folder.name}-{rounds[jobs['round'] - 1].get('key')}"
+        named = {jobs.get("workers"): name, jobs.get("gate"): f"gate-{name}"}
+        return {number: name for number, name in named.items() if number}
+
+
+def node_folders(work: Path) -> dict[str, NodeFolder]:
+    """The folders of all nodes of a run, by name of the node."""
+    found = [NodeFolder(path) for path in sorted(work.glob("*-*")) if path.is_dir()]
+    return {node.name: node for node in found}
+
+
+def waiting_for_room(work: Path) -> set[str]:
+    """Names of the nodes that wait until the cluster takes more jobs."""
+    nodes = read(work / "feed.json").get("nodes", [])
+    return {node["folder"].rpartition("-")[0] for node in nodes}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none."""
+    try:
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return NOTHING
+    return value

@@ -1,0 +1,60 @@
+"""What squeue shows of the jobs of a run."""
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+#: A controller that is away says so after 10 s.
+ANSWER_LIMIT_S = 60
+FIELDS = "%i|%F|%T|%j|%N|%Z"
+#: States in which a job waits.
+WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+#: Node, fingerprint and key of the round in the name of a job.
+NAME = re.compile(r"^(?P<gate>gate-)?(?P<node>[a-z]+)-[0-9a-f]{12}-[0-9a-f]{8}$")
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job, or one element of an array."""
+
+    element: str
+    """Its own id, e.g. `12_3`."""
+    id: str
+    """Of the job, or of the array."""
+    state: str
+    name: str
+    host: str
+    folder: str
+
+    @property
+    def node(self) -> str:
+        """Name of the node of the recipe; empty for a job that is none of ours."""
+        found = NAME.match(self.name)
+        return found["node"] if found else ""
+
+    @property
+    def is_gate(self) -> bool:
+        """Whether it is the gate of its node."""
+        return self.name.startswith("gate-")
+
+    @property
+    def waits(self) -> bool:
+        """Whether it has not begun, or has to begin again."""
+        return self.state in WAITING
+
+
+def look(work: Path) -> list[QueuedJob] | None:
+    """The jobs of a work folder in the queue; None where the controller does not answer."""
+    words = ["squeue", "--noheader", "--array", f"--format={FIELDS}"]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=ANSWER_LIMIT_S
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        return None
+    rows = [row.split("|", 5) for row in done.stdout.splitlines() if row.count("|") >= 5]
+    jobs = [QueuedJob(*(field.strip() for field in row)) for row in rows]
+    return [job for job in jobs if job.folder.startswith(f"{work}/")]

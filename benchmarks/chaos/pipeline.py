@@ -1,0 +1,152 @@
+"""The pipeline of the campaign: five nodes, two of them translate, and the line that runs them.
+
+    left (prepare) -> arabic (translate) -> again (translate what arabic rejected) -> page (report)
+    right (prepare) ------------------------------------------------------------------^
+
+The stand-in answers for the engine; gates and workers linger at each file that they put into its
+place, so that blows meet them in the middle of it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from benchmarks.common.own_slurm import ROOT
+from benchmarks.kills.node import NOTHING, STAND_IN, STAND_IN_ENGINE, empty_model
+
+NODES = ("left", "right", "arabic", "again", "page")
+#: What each node takes in.
+INPUTS = {"arabic": ("left",), "again": ("arabic",), "page": ("arabic", "again", "right")}
+ROWS_LEFT, ROWS_RIGHT = 240, 90
+#: The stand-in has no answer for one row in so many.
+REJECTED_EVERY = 12
+STEP_S = 0.05
+RECIPE = """
+[left]
+stage = "prepare"
+data = "{base}/left.jsonl"
+units = 2
+resources = {{ workers = 2, cpus_per_rank = 1, mem_gb = 1 }}
+[right]
+stage = "prepare"
+data = "{base}/right.jsonl"
+units = 2
+resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
+[arabic]
+stage = "translate"
+model = "{model}"
+corpus = "@left"
+units = 6
+engine.name = "{engine}"
+engine.max_num_seqs = 2
+commit_s = 0.2
+max_rejected_fraction = 1
+resources = {{ workers = 2, cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
+[again]
+stage = "translate"
+model = "{model}"
+corpus = "@arabic/rejected"
+units = 2
+engine.name = "{engine}"
+engine.max_num_seqs = 2
+commit_s = 0.2
+max_rejected_fraction = 1
+resources = {{ cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
+[page]
+stage = "report"
+nodes = ["@arabic", "@again", "@right"]
+resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
+"""
+#: Found by the jobs instead of the stand-in's own `sitecustomize`, of which they need nothing.
+LINGER = """
+import os, random, sys, time
+
+LINGER_S = {gate} if "hala_hpc.gate" in sys.orig_argv else {worker}
+
+def linger(event, arguments):
+    if event in ("os.rename", "os.link", "subprocess.Popen"):
+        time.sleep(random.uniform(0, LINGER_S))
+
+if LINGER_S and any(word.startswith("hala_hpc.") for word in sys.orig_argv):
+    sys.addaudithook(linger)
+"""
+#: Seconds that a process lingers at most before it renames, links or starts a program.
+GATE_LINGERS_S, WORKER_LINGERS_S = 0.6, 0.05
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A launch at work, or one that ended."""
+
+    process: "subprocess.Popen[bytes]"
+    out: Path
+    err: Path
+
+    def told(self) -> str:
+        """What it printed."""
+        return self.out.read_text() + self.err.read_text()
+
+
+class Pipeline:
+    """Recipe, rows and launchers in a folder; each run has a work folder of its own in it."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        write_rows(base / "left.jsonl", ROWS_LEFT, "house")
+        write_rows(base / "right.jsonl", ROWS_RIGHT, "tower")
+        words = {"base": base, "model": empty_model(base / "model"), "engine": STAND_IN_ENGINE}
+        (base / "recipe.toml").write_text(RECIPE.format(**words))
+        self.launchers = {
+            "local": self.write_launcher("local", 0.0, 0.0, 0.0),
+            "slurm": self.write_launcher("slurm", STEP_S, GATE_LINGERS_S, WORKER_LINGERS_S),
+        }
+
+    def write_launcher(self, backend: str, step_s: float, gate_s: float, worker_s: float) -> Path:
+        """A launcher whose jobs find the stand-in and linger so many seconds."""
+        site = self.base / f"site-{backend}"
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(LINGER.format(gate=gate_s, worker=worker_s))
+        options = 'options.partition = "low"\n' if backend == "slurm" else ""
+        path = self.base / f"{backend}.toml"
+        paths = os.pathsep.join(map(str, (site, STAND_IN, ROOT)))
+        path.write_text(
+            f'backend = "{backend}"\n[resources]\n{options}[gate]\n{options}[environment]\n'
+            f'HALA_STANDIN_STEP_S = "{step_s}"\nOMP_NUM_THREADS = "1"\nPYTHONPATH = "{paths}"\n'
+        )
+        return path
+
+    def work(self, name: str) -> Path:
+        """The work folder of a run."""
+        return self.base / name
+
+    def launch(self, name: str, number: int, backend: str = "slurm") -> Launch:
+        """Give the line of a run for the n-th time."""
+        words = [f"recipe={self.base}/recipe.toml", f"launcher={self.launchers[backend]}"]
+        line = [sys.executable, "-m", "hala_hpc.launch", "stage=all", *words]
+        out, err = (self.base / f"{name}-launch{number}.{end}" for end in ("out", "err"))
+        with out.open("wb") as told, err.open("wb") as complained:
+            process = start([*line, f"work={self.work(name)}"], told, complained)
+        return Launch(process, out, err)
+
+
+def start(words: list[str], out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
+    """Start a command of ours in a session of its own."""
+    return subprocess.Popen(
+        words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+    )
+
+
+def write_rows(path: Path, rows: int, place: str) -> None:
+    """Questions with answers; the stand-in has nothing to say to some of them."""
+    with path.open("w") as file:
+        for number in range(rows):
+            word = NOTHING if number % REJECTED_EVERY == 1 else "quiet"
+            texts = {
+                "instruction": f"Who is {word} in {place} {number}?",
+                "output": f"The old man of {place} {number} is.",
+            }
+            file.write(json.dumps(texts) + "\n")

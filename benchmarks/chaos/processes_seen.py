@@ -1,0 +1,67 @@
+"""Processes of a run on this machine: supervisors, their children, gates, and what starts them."""
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: Kind of a process by the module that it runs.
+MODULES = {
+    "hala_hpc.worker": "supervisor",
+    "hala_hpc.jobs.attempt": "child",
+    "hala_hpc.gate": "gate",
+}
+KINDS: tuple[str, ...] = tuple(MODULES.values())
+
+
+@dataclass
+class RunProcesses:
+    """Process numbers by kind: supervisor, child, gate; and the node of each."""
+
+    of: dict[str, list[int]] = field(default_factory=lambda: {kind: [] for kind in KINDS})
+    nodes: dict[int, str] = field(default_factory=dict)
+    jobs: dict[int, str] = field(default_factory=dict)
+    """Id of the job of each, from its environment; empty for one without."""
+
+
+def look(work: Path) -> RunProcesses:
+    """The processes that name a work folder on their command line."""
+    found = RunProcesses()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            folder = next((word for word in words if word.startswith(f"{work}/")), "")
+            if not folder or "python" not in words[0]:
+                continue
+            job = job_of(process)
+        except OSError:
+            continue
+        kind = next((MODULES[word] for word in words if word in MODULES), "")
+        if kind:
+            pid = int(process.name)
+            found.of[kind].append(pid)
+            found.nodes[pid] = Path(folder).relative_to(work).parts[0].rpartition("-")[0]
+            found.jobs[pid] = job
+    return found
+
+
+def job_of(process: Path) -> str:
+    """Id of the job that a process belongs to. Raises OSError where it is gone."""
+    variables = (process / "environ").read_bytes().split(b"\0")
+    word = next((word for word in variables if word.startswith(b"SLURM_JOB_ID=")), b"")
+    return word.partition(b"=")[2].decode()
+
+
+def send(pid: int, number: int) -> bool:
+    """Send a signal; False where the process is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+        return True
+    return False
+
+
+def go_on(pids: list[int]) -> None:
+    """Continue what was stopped."""
+    for pid in pids:
+        send(pid, signal.SIGCONT)

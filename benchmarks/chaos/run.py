@@ -1,0 +1,257 @@
+"""One run of the pipeline under blows: given, struck, given again where it must be, and checked."""
+
+import signal
+import time
+from dataclasses import dataclass
+from random import Random
+
+from benchmarks.chaos import jobs_seen, processes_seen
+from benchmarks.chaos.acts import Blow, Blows
+from benchmarks.chaos.cluster import Cluster
+from benchmarks.chaos.folder_seen import node_folders
+from benchmarks.chaos.ledger import Ledger, Sight
+from benchmarks.chaos.outcome import check
+from benchmarks.chaos.pipeline import NODES, Launch, Pipeline
+from benchmarks.chaos.processes_seen import send
+from benchmarks.chaos.status_watch import StatusWatch
+from benchmarks.chaos.stops import UNEXPLAINED, StoppedRun
+from benchmarks.chaos.tally import Tally, say
+from benchmarks.common.own_slurm import answer
+from benchmarks.common.waiting import wait_until
+
+#: Two launches of the line at once, in one of so many runs.
+PAIR_EVERY = 3
+#: Blows of one run, at least and at most, and seconds between two.
+BLOWS = (5, 12)
+PAUSES_S = (0.1, 0.5, 2.0, 5.0, 9.0, 14.0)
+#: Share of the looks at a launch at work that strike: most blows are for what follows.
+AT_LAUNCH = 0.03
+#: Share of the looks at a gate at work that strike before it is time.
+AT_GATE = 0.1
+LOOK_PAUSE_S = 0.3
+#: Seconds without anything new after which a run hangs; longer than all that a blow holds up.
+HANG_S = 240.0
+#: Seconds of a launch, and of a whole run, at most.
+LAUNCH_LIMIT_S, RUN_LIMIT_S = 300.0, 1500.0
+#: Seconds within which nothing of a finished run is left in the queue and at work.
+GONE_S = 120.0
+#: Times that the line of one run is given again.
+MOST_LAUNCHES = 25
+#: Codes by which a launch says that it is to be tried again.
+TRY_AGAIN = (69, 75)
+
+
+class Hangs(Exception):
+    """A run that goes no further, or has no end."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What all runs of a campaign share."""
+
+    pipeline: Pipeline
+    cluster: Cluster
+    tally: Tally
+    calm: str
+    """Name of the undisturbed run."""
+    ends_at_s: float
+    """When there are no more blows, by the monotonic clock."""
+
+
+class ChaosRun:
+    """One run."""
+
+    def __init__(self, name: str, around: Surroundings, chance: Random) -> None:
+        self.name, self.around, self.chance = name, around, chance
+        self.work, self.tally = around.pipeline.work(name), around.tally
+        self.ledger = Ledger()
+        self.blows = Blows(around.cluster, self.ledger, chance)
+        self.launches: list[Launch] = []
+        self.given, self.ended_launch_at_s = 0, float("-inf")
+        self.began_s = self.changed_s = time.monotonic()
+        self.seen: object = None
+
+    def run(self) -> bool:
+        """Bring the run to its end under blows; whether all was well."""
+        faults = self.tally.faults.total()
+        watch = StatusWatch(self.work, self.tally, self.ledger, Random(self.chance.random()))
+        watch.start()
+        try:
+            self.give(2 if self.chance.randrange(PAIR_EVERY) == 0 else 1)
+            self.go_through()
+            self.blows.wait_for_undone()
+            self.settle()
+            watch.end()
+            self.check_end(watch)
+        except (Hangs, TimeoutError) as error:
+            self.tally.fault("hangs", f"{self.name}: {error}")
+            self.give_up()
+        finally:
+            watch.end()
+            self.blows.wait_for_undone()
+        return self.tally.faults.total() == faults
+
+    def give(self, at_once: int = 1) -> None:
+        """Give the line of the launch, or the same line twice at once."""
+        if self.given > MOST_LAUNCHES:
+            raise Hangs(f"the line was given {self.given} times")
+        self.ledger.begin()
+        self.changed_s = time.monotonic()
+        for _ in range(at_once):
+            self.given += 1
+            self.launches.append(self.around.pipeline.launch(self.name, self.given))
+
+    def go_through(self) -> None:
+        """Look, strike, and give the line again where that is allowed, until all is done."""
+        left = self.chance.randint(*BLOWS)
+        next_s = time.monotonic() + self.chance.uniform(0.2, 3.0)
+        while True:
+            self.look_at_launches()
+            sight = self.look()
+            if not self.launches and self.is_complete():
+                return
+            self.revive_controller(sight)
+            now = time.monotonic()
+            self.require_progress(now, sight)
+            if not self.launches and sight.is_empty and self.is_stopped():
+                self.go_on()
+            elif left and now < self.around.ends_at_s and self.is_due(sight, next_s):
+                left -= self.strike(sight)
+                next_s = time.monotonic() + self.chance.choice(PAUSES_S)
+            time.sleep(LOOK_PAUSE_S)
+
+    def revive_controller(self, sight: Sight) -> None:
+        """Start a controller that is gone though nobody killed it, and count that."""
+        if sight.queue is not None:
+            return
+        with self.around.cluster.alone() as mine:
+            if mine and self.around.cluster.revive_controller():
+                with self.tally.lock:
+                    self.tally.crashes += 1
+                say(f"{self.name}: slurmctld had died of itself")
+
+    def is_due(self, sight: Sight, next_s: float) -> bool:
+        """Whether this look is one that strikes: what is there for a moment is not waited with."""
+        is_time = time.monotonic() > next_s
+        if sight.launches:
+            return is_time and self.chance.random() < AT_LAUNCH
+        if sight.launched_just_now and self.around.cluster.is_rested:
+            return True
+        has_gate = sight.running(is_gate=True) or sight.processes.of["gate"]
+        return is_time or (bool(has_gate) and self.chance.random() < AT_GATE)
+
+    def look(self) -> Sight:
+        """What there is of the run now."""
+        return Sight(
+            jobs_seen.look(self.work),
+            processes_seen.look(self.work),
+            [one.process.pid for one in self.launches if one.process.poll() is None],
+            time.monotonic() - self.ended_launch_at_s < 2,
+        )
+
+    def look_at_launches(self) -> None:
+        """Note how launches ended; give the line again where none of them got through."""
+        if not self.launches or any(one.process.poll() is None for one in self.launches):
+            return
+        codes = [one.process.returncode for one in self.launches]
+        self.ended_launch_at_s = self.changed_s = time.monotonic()
+        for launch, code in zip(self.launches, codes, strict=True):
+            if code not in (0, *TRY_AGAIN) or "Traceback" in launch.told():
+                self.tally.fault("launch", f"{self.name}: code {code}: {launch.told()[-800:]}")
+        refused = [one.told() for one in self.launches]
+        self.launches = []
+        self.ledger.is_launching = False
+        if 0 not in codes:
+            with self.tally.lock:
+                self.tally.refused_launches += 1
+            say(f"{self.name}: the launch is to be tried again: {codes} {refused[-1][-300:]!r}")
+            time.sleep(2)
+            self.give()
+
+    def strike(self, sight: Sight) -> bool:
+        """The blow of which there were fewest, of those that are possible; whether it came."""
+        possible = self.blows.possible(sight)
+        if not possible:
+            return False
+        with self.tally.lock:
+            fewest = min(self.tally.acts[blow.kind] for blow in possible)
+            chosen: Blow = self.chance.choice(
+                [blow for blow in possible if self.tally.acts[blow.kind] == fewest]
+            )
+            self.tally.acts[chosen.kind] += 1
+        told = chosen.strike()
+        if not told:
+            with self.tally.lock:
+                self.tally.acts[chosen.kind] -= 1
+            return False
+        say(f"{self.name}: {chosen.kind}: {told}")
+        return True
+
+    def is_complete(self) -> bool:
+        """Whether every node has its summary."""
+        nodes = node_folders(self.work)
+        return all(name in nodes and nodes[name].is_done for name in NODES)
+
+    def is_stopped(self) -> bool:
+        """Whether nothing goes on, looked at once more a while later."""
+        time.sleep(3)
+        return self.look().is_empty and not self.is_complete()
+
+    def go_on(self) -> None:
+        """Find out why the run stopped, count it, and give the line again."""
+        nodes = node_folders(self.work)
+        stops = StoppedRun(nodes, self.ledger, self.around.cluster).stops()
+        reasons = sorted({stop.reason for stop in stops}) or [UNEXPLAINED]
+        for stop in stops:
+            say(f"{self.name}: {stop.node} stopped: {stop.reason}: {stop.told[:1500]}")
+            if stop.reason == UNEXPLAINED:
+                self.tally.fault("stopped", f"{self.name} {stop.node}: {stop.told[:1500]}")
+        with self.tally.lock:
+            self.tally.relaunches["+".join(reasons)] += 1
+        self.give()
+
+    def require_progress(self, now: float, sight: Sight) -> None:
+        """Raises Hangs where nothing changes for long, or the run or a launch has no end."""
+        nodes = node_folders(self.work)
+        queue = None if sight.queue is None else {(j.element, j.state) for j in sight.queue}
+        seen = ([(n.marks(), n.kept(), n.is_done) for n in nodes.values()], queue)
+        if seen != self.seen:
+            self.seen, self.changed_s = seen, now
+        if now - self.changed_s > (LAUNCH_LIMIT_S if self.launches else HANG_S):
+            raise Hangs(f"nothing new in {now - self.changed_s:.0f} s; {self.told()}")
+        if now - self.began_s > RUN_LIMIT_S:
+            raise Hangs(f"no end in {RUN_LIMIT_S:.0f} s; {self.told()}")
+
+    def told(self) -> str:
+        """Queue and processes, for a run that hangs."""
+        return f"queue: {answer('squeue', '--array')} processes: {processes_seen.look(self.work)}"
+
+    def settle(self) -> None:
+        """Wait until nothing of the run is left. Raises TimeoutError."""
+        wait_until(lambda: self.look().is_empty, "nothing left of it", GONE_S, 0.5, self.told)
+
+    def check_end(self, watch: StatusWatch) -> None:
+        """Status says that all is done, the line has nothing to do, and the rows are right."""
+        states = watch.ask()
+        if set(states.values()) != {"done"}:
+            self.tally.fault("wrong_status", f"{self.name}: at its end {states}")
+        self.given += 1
+        last = self.around.pipeline.launch(self.name, self.given)
+        code = last.process.wait(LAUNCH_LIMIT_S)
+        if code or not self.look().is_empty:
+            self.tally.fault("launch", f"{self.name}: at the end code {code}: {last.told()[-500:]}")
+        checked = check(self.work, self.around.pipeline.work(self.around.calm))
+        with self.tally.lock:
+            self.tally.runs += 1
+            self.tally.rows.update(checked.rows)
+        for kind, text in checked.faults:
+            self.tally.fault(kind, f"{self.name}: {text}")
+        say(f"{self.name}: complete after {time.monotonic() - self.began_s:.0f} s")
+
+    def give_up(self) -> None:
+        """End what is left of the run."""
+        for one in self.launches:
+            send(one.process.pid, signal.SIGKILL)
+        ids = {job.id for job in jobs_seen.look(self.work) or []}
+        if ids:
+            answer("scancel", *sorted(ids))

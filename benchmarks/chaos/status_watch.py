@@ -1,0 +1,182 @@
+"""Asks `status` all the time, and holds each answer against what squeue, /proc and the disk say.
+
+Each answer is between two looks, one before and one after it: only what both looks rule out is a
+wrong answer. So no clock is trusted, and the tolerance is the time that the answer takes.
+"""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from benchmarks.chaos import jobs_seen, processes_seen
+from benchmarks.chaos.folder_seen import node_folders, waiting_for_room
+from benchmarks.chaos.jobs_seen import QueuedJob
+from benchmarks.chaos.ledger import Ledger
+from benchmarks.chaos.tally import Tally, say
+from benchmarks.common.own_slurm import ROOT
+
+#: An answer that takes longer is none.
+ANSWER_LIMIT_S = 120
+PAUSE_S = (0.3, 3.0)
+
+
+@dataclass(frozen=True)
+class NodeMoment:
+    """What was so of one node at one moment."""
+
+    marks: int
+    is_done: bool
+    has_failed: bool
+    waits_for_room: bool
+    written: frozenset[str]
+    """Ids of its jobs that were written down."""
+    jobs: dict[str, QueuedJob] | None
+    """Its jobs in the queue, by their own ids; None where the controller did not answer."""
+    is_at_work: bool
+    """Whether a process of a worker or a gate of it is alive."""
+    given: int
+    """How often the line of its run was given."""
+    is_launching: bool
+    """Whether a launch is at work, which forgets failures and begins rounds."""
+
+    def running(self) -> set[str]:
+        """Jobs that were written down and run."""
+        jobs = (self.jobs or {}).values()
+        return {job.element for job in jobs if job.id in self.written and not job.waits}
+
+    def known(self) -> set[str]:
+        """Jobs that were written down and are in the queue."""
+        return {job.element for job in (self.jobs or {}).values() if job.id in self.written}
+
+
+def moment(work: Path, ledger: Ledger) -> dict[str, NodeMoment]:
+    """What is so now of every node of a run."""
+    queue = jobs_seen.look(work)
+    at_work = set(processes_seen.look(work).nodes.values())
+    room = waiting_for_room(work)
+    return {
+        name: NodeMoment(
+            marks=node.marks(),
+            is_done=node.is_done,
+            has_failed=node.has_failed,
+            waits_for_room=name in room,
+            written=frozenset(node.job_ids()),
+            jobs=None if queue is None else {j.element: j for j in queue if j.node == name},
+            is_at_work=name in at_work,
+            given=ledger.given,
+            is_launching=ledger.is_launching,
+        )
+        for name, node in node_folders(work).items()
+    }
+
+
+def what_is_wrong(told: dict[str, Any], before: NodeMoment, after: NodeMoment, blind: bool) -> str:
+    """Why an answer about one node cannot be true; empty where it may be."""
+    state = told["state"]
+    if wrong := wrong_by_disk(state, told["units_done"], before, after):
+        return wrong
+    if blind or before.jobs is None or after.jobs is None:
+        return ""
+    return wrong_by_queue(state, before, after)
+
+
+def wrong_by_disk(state: str, units_done: int, before: NodeMoment, after: NodeMoment) -> str:
+    """What the files of the node rule out."""
+    if state not in ("done", "failed", "running", "waiting", "partial", "new"):
+        return f"no file was damaged, and it is {state}"
+    if not before.marks <= units_done <= after.marks:
+        return f"{units_done} units, and there were {before.marks} to {after.marks} marks"
+    if state == "done" and not after.is_done:
+        return "done without its summary"
+    if state != "done" and before.is_done and after.is_done:
+        return f"{state}, and its summary is there"
+    was_launching = before.is_launching or after.is_launching or before.given != after.given
+    if state == "failed" and not (before.has_failed or after.has_failed or was_launching):
+        return "failed without a failure written down"
+    return ""
+
+
+def wrong_by_queue(state: str, before: NodeMoment, after: NodeMoment) -> str:
+    """What the queue and the processes rule out."""
+    was_at_work = before.is_at_work or after.is_at_work
+    nothing = not before.jobs and not after.jobs
+    all_wait = before.jobs == after.jobs and all(job.waits for job in (before.jobs or {}).values())
+    if state == "running" and all_wait and not was_at_work:
+        return f"running, and nothing of it does: {before.jobs}"
+    if state == "waiting":
+        if nothing and not (before.waits_for_room or after.waits_for_room):
+            return "waiting, and no job of it is in the queue"
+        if both := before.running() & after.running():
+            return f"waiting, and {sorted(both)} run"
+    if state in ("partial", "new", "failed") and (both := before.known() & after.known()):
+        return f"{state}, and {sorted(both)} are in the queue"
+    is_failed = nothing and before.has_failed and after.has_failed
+    return f"{state}, and its failure is written down" if is_failed and state != "failed" else ""
+
+
+class StatusWatch(threading.Thread):
+    """Asks about one run until it is told to end."""
+
+    def __init__(self, work: Path, tally: Tally, ledger: Ledger, chance: Random) -> None:
+        super().__init__(daemon=True)
+        self.work, self.tally, self.ledger, self.chance = work, tally, ledger, chance
+        self.ended = threading.Event()
+
+    def run(self) -> None:
+        """Ask again and again."""
+        while not self.ended.wait(self.chance.uniform(*PAUSE_S)):
+            if (self.work / "run.json").exists():
+                try:
+                    self.ask()
+                except (OSError, ValueError, subprocess.SubprocessError) as error:
+                    self.tally.fault("of_the_watch", f"{type(error).__name__}: {error}")
+
+    def end(self) -> None:
+        """Ask no more."""
+        self.ended.set()
+        self.join(2 * ANSWER_LIMIT_S)
+
+    def ask(self) -> dict[str, str]:
+        """Ask once and judge the answer; the state of each node."""
+        before = moment(self.work, self.ledger)
+        began = time.monotonic()
+        command = [sys.executable, "-m", "hala_hpc.status", f"work={self.work}", "format=json"]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=ANSWER_LIMIT_S
+        )
+        took_s = time.monotonic() - began
+        after = moment(self.work, self.ledger)
+        if done.returncode:
+            text = f"{self.work.name}: code {done.returncode}: {done.stderr[-600:]}"
+            self.tally.fault("status_ended", text)
+            return {}
+        # It says on stderr that the scheduler gave no answer; then only the disk is a witness.
+        blind = bool(done.stderr.strip())
+        nodes = json.loads(done.stdout)["nodes"]
+        with self.tally.lock:
+            self.tally.slowest_status_s = max(self.tally.slowest_status_s, round(took_s, 1))
+            self.tally.statuses["answers"] += 1
+            self.tally.statuses["blind"] += blind
+            self.tally.statuses.update(node["state"] for node in nodes)
+        for told in nodes:
+            name = told["name"]
+            if name in before and name in after:
+                wrong = what_is_wrong(told, before[name], after[name], blind)
+                if wrong:
+                    self.tell(name, wrong, told, (before[name], after[name]))
+        return {node["name"]: node["state"] for node in nodes}
+
+    def tell(
+        self, name: str, wrong: str, told: dict[str, Any], seen: tuple[NodeMoment, NodeMoment]
+    ) -> None:
+        """Note a wrong answer with both looks."""
+        self.tally.fault("wrong_status", f"{self.work.name} {name}: {wrong}")
+        say(f"  told {told}")
+        for one in seen:
+            say(f"  seen {one}")

@@ -1,0 +1,82 @@
+"""Why a run stopped before its end, and whether a person had to expect that.
+
+Three reasons allow that the line must be given again: a job was cancelled; the controller forgot
+jobs that it had accepted; the node failed as its rounds bring nothing, and they truly do. Where
+none of them holds, the product has lost a run.
+"""
+
+from dataclasses import dataclass
+
+from benchmarks.chaos.cluster import Cluster
+from benchmarks.chaos.folder_seen import NodeFolder
+from benchmarks.chaos.ledger import Ledger
+from benchmarks.chaos.pipeline import INPUTS, NODES
+
+CANCELLED, FORGOTTEN, NO_PROGRESS = "cancelled", "forgotten", "no_progress"
+UNEXPLAINED = "unexplained"
+#: A controller that is killed has not saved what it accepted within so many seconds before.
+UNSAVED_S = 30.0
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why one node is not done, where its inputs are."""
+
+    node: str
+    reason: str
+    told: str
+    """What is written down about it."""
+
+
+class StoppedRun:
+    """A run with nothing in the queue and nothing at work, which is not complete."""
+
+    def __init__(self, nodes: dict[str, NodeFolder], ledger: Ledger, cluster: Cluster) -> None:
+        self.nodes, self.ledger, self.cluster = nodes, ledger, cluster
+
+    def stops(self) -> list[Stop]:
+        """Why each node stopped that could have gone on."""
+        open_ = [name for name in NODES if name not in self.nodes or not self.nodes[name].is_done]
+        first = [name for name in open_ if not set(INPUTS.get(name, ())) & set(open_)]
+        return [Stop(name, self.reason(name), self.told(name)) for name in first]
+
+    def told(self, name: str) -> str:
+        """The failure of a node, as it is written down."""
+        node = self.nodes.get(name)
+        if node is None:
+            return "no folder"
+        rounds = [(one["round"], one["progress_before"]) for one in node.rounds()]
+        return f"{node.failure or 'no failure'}; rounds {rounds}; kept {node.kept()}"
+
+    def reason(self, name: str) -> str:
+        """The reason that allows a stop of this node, or that none does."""
+        node = self.nodes.get(name)
+        if node is None:
+            return UNEXPLAINED
+        failure = node.failure
+        kinds = {reason.get("kind") for reason in failure.get("reasons", [])}
+        if failure and "cancelled" not in kinds:
+            return NO_PROGRESS if self.brought_nothing(node) else UNEXPLAINED
+        if name in self.ledger.cancelled:
+            return CANCELLED
+        if not failure and self.was_forgotten(node):
+            return FORGOTTEN
+        return UNEXPLAINED
+
+    def brought_nothing(self, node: NodeFolder) -> bool:
+        """Whether the two last rounds of a node added no mark and no finished work."""
+        rounds = node.rounds()[-2:]
+        began = [one.get("began", 0.0) for one in rounds]
+        if len(rounds) < 2 or began[0] < self.ledger.launched_at:
+            return False
+        now = [f"{node.marks()} units", *(f"kept/{name}" for name in node.kept())]
+        return all(one["progress_before"] == now for one in rounds)
+
+    def was_forgotten(self, node: NodeFolder) -> bool:
+        """Whether a controller that was killed since knows a job no more that it had accepted."""
+        since = self.ledger.launched_at - UNSAVED_S
+        if not any(killed_at > since for killed_at in self.cluster.killed_at):
+            return False
+        return any(
+            self.cluster.is_forgotten(number, name) for number, name in node.job_names().items()
+        )

@@ -1,0 +1,63 @@
+"""A worker that is preempted before any code of ours runs: the scheduler's doing, and no more."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+from command_line import command, launch, recipe
+from held import minislurm_launcher
+
+from benchmarks.common.waiting import WAIT_S, wait_until
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.usefixtures("minislurm"),
+]
+#: The first start of a worker takes long, as on a slow file system; it says on which node.
+SLOW_START = """
+import os, sys, time
+if "hala_hpc.worker" in sys.orig_argv and not os.path.exists({began!r}):
+    with open({began!r}, "w") as file:
+        file.write(os.environ["SLURMD_NODENAME"])
+    time.sleep(60)
+"""
+
+
+def told_by(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+    return done.stdout.strip()
+
+
+def test_a_worker_that_is_preempted_while_it_starts_is_requeued_and_no_mistake_of_the_set_up(
+    tmp_path: Path, work: Path
+) -> None:
+    site, began = tmp_path / "slow", tmp_path / "began"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SLOW_START.format(began=str(began)))
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
+    line = recipe(
+        tmp_path,
+        f'[corpus]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 1\n'
+        "resources = { cpus_per_rank = 1, mem_gb = 1 }\n",
+    )
+    path = os.pathsep.join([str(site), str(ROOT)])
+    launcher = minislurm_launcher(tmp_path, {"PYTHONPATH": path})
+    assert launch("stage=all", line, f"work={work}", launcher).code == 0
+    wait_until(began.exists, "the start of the worker", pause_s=0.2)
+    node = wait_until(began.read_text, "the name of its node")
+    taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
+    told_by("sbatch", *taker, "--wrap", "sleep 1")
+
+    def state() -> str:
+        told = command(f"work={work}", "format=json", module="status")
+        return str(json.loads(told.out)["nodes"][0]["state"])
+
+    wait_until(lambda: state() in ("done", "failed"), "the end of the node", pause_s=1)
+    assert state() == "done", command(f"work={work}", module="logs")
+    summary = json.loads((work / "latest/corpus/summary.json").read_text())
+    assert summary["rounds"] == 1, "it was requeued, not submitted again"
