@@ -17,7 +17,7 @@ from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.cluster import TEST_ONLY
 from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
 from hala_hpc.core.builds import VARIABLE
-from hala_hpc.core.errors import NoNode, Retry
+from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
 from hala_hpc.core.job import Job
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
@@ -192,7 +192,7 @@ def sound_gpus(number: int) -> Iterator[Finding]:
 
 def resubmission(asked: NodeVisit) -> Finding:
     """Whether SLURM takes from this node what gates submit from here: more rounds, later nodes."""
-    refused = SlurmBackend().preflight([job_from_here(one, asked) for one in asked.resubmits])
+    refused = refusals_here([job_from_here(one, asked) for one in asked.resubmits])
     if not refused:
         what = f"`{TEST_ONLY}` takes jobs from here"
         return Finding("jobs", "good", what, "gates submit what follows by themselves")
@@ -203,6 +203,15 @@ def resubmission(asked: NodeVisit) -> Finding:
         "and munge there); until then give the same line again whenever a round has ended"
     )
     return Finding("jobs", "warn", what, why, cure)
+
+
+def refusals_here(jobs: Sequence[Job]) -> list[str]:
+    """Why SLURM would not take some jobs from this machine, now or later; empty where it would."""
+    backend = SlurmBackend()
+    try:
+        return backend.preflight() or list(backend.objections(jobs).refused)
+    except SchedulerUnavailable as error:
+        return [str(error)]
 
 
 def job_from_here(resources: Resources, asked: NodeVisit) -> Job:

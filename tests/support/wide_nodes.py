@@ -12,6 +12,8 @@ from hala_hpc.commands.command_line import read_line
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.commands.planning.work_folder import write_run
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.code_version import LaunchedCode
+from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.job_records import AttemptRecord, Failure, FailureFacts, RoundFailures
 from hala_hpc.core.records import Round, UnitMarker
 from hala_hpc.jobs.attempt_records import AttemptName
@@ -42,12 +44,12 @@ def wide_node(folder: Path, units: int = 1, rounds: int = 1, attempts: int = 1) 
     work = folder / "work"
     words = ["stage=all", recipe(folder, text), f"work={work}", "launcher=local"]
     line = read_line(words)
-    step = make_plan(line.nodes, work)["corpus"]
+    step = make_plan(line.nodes, work, None)["corpus"]
     work.mkdir()
     write_run(line, {"corpus": step}, {})
     step.artifact.write_config(step.config())
     write_units(step)
-    spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, "")
+    spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, LaunchedCode())
     for number in range(1, rounds + 1):
         begun = Round(
             round=number,
@@ -97,12 +99,12 @@ def write_attempts(artifact: Artifact, number: int, attempts: int) -> None:
     for job in range(attempts):
         name = str(AttemptName(number, 0, str(1000 * number + job), 0))
         facts = FailureFacts(signature=f"Error in file.py, line {job}").to_values()
-        facts["kind"] = "preempted"
+        facts["kind"] = FailureClass.PREEMPTED
         record = AttemptRecord(
             **{**facts, "round": number, "worker": 0, "code": 75, "reasons": ("stopped",)}
         )
         write(artifact.attempt_file(name), record.to_json())
-        failures.append(Failure(kind=record.kind, text="preempted", attempt=name))
+        failures.append(Failure(kind=FailureClass.PREEMPTED, text="preempted", attempt=name))
         with log.open("ab") as file:
             file.write(head_of(name) + b"a line\n")
     found = RoundFailures(failures=tuple(failures))
