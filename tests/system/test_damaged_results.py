@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import command, launch, recipe
@@ -196,12 +197,13 @@ def test_a_changed_letter_of_an_input_ends_the_node_with_a_cure_that_works(tmp_p
     whole = english.read_bytes()
     change_a_letter(english, at=len(whole) // 2)
     words[0] = "stage=arabic"
-    refused = command(*words, **standin_variables())
+    standin: dict[str, Any] = {**standin_variables()}
+    refused = command(*words, **standin)
     assert refused.code == 65, refused
     assert "Traceback" not in refused.err
     [cure] = re.findall(r"`(python -m hala_hpc.verify [^`]+)`", refused.err)
     subprocess.run([sys.executable, *shlex.split(cure)[1:]], check=True)
-    done = command(*words, **standin_variables())
+    done = command(*words, **standin)
     assert done.code == 0, done
     assert english.read_bytes() == whole
     assert rows_on_disk(tmp_path / "work", "arabic") == ROWS
