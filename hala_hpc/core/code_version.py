@@ -77,15 +77,16 @@ def code_files() -> dict[str, Path]:
 
 def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
     """Name and path of each file of the package, in the order of the names."""
-    for place, folders, names in os.walk(folder):
-        is_top = Path(place) == folder
+    top = str(folder)
+    for place, folders, names in os.walk(top):
+        is_top = place == top
         folders[:] = sorted(
             name for name in folders if name not in (NO_CODE if is_top else NO_CODE[-1:])
         )
         for name in sorted(names):
             if not is_leftover(name):
-                path = Path(place, name)
-                yield path.relative_to(folder).as_posix(), path
+                path = os.path.join(place, name)
+                yield path[len(top) + 1 :], Path(path)
 
 
 def is_leftover(name: str) -> bool:

@@ -6,6 +6,7 @@ work folder.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 #: Forms of secrets by what they are: words of which one stands in each, in small letters, and the
@@ -50,6 +51,7 @@ def named_secrets(environment: Mapping[str, str], setup: Sequence[str]) -> list[
     return [f"{key} looks like a secret, and {CURE}" for key in assigned if NAME.search(key)]
 
 
+@lru_cache(maxsize=4096)  # The jobs of a plan have most of their texts in common.
 def secret_in(text: str) -> str:
     """What secret a text holds, e.g. "a bearer token"; empty for none."""
     small = text.lower()
