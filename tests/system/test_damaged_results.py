@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import command, launch, recipe
@@ -197,12 +198,13 @@ def test_a_changed_letter_of_an_input_ends_the_node_with_a_cure_that_works(tmp_p
     whole = english.read_bytes()
     change_a_letter(english, at=len(whole) // 2)
     words[0] = "stage=arabic"
-    refused = launch(*words, **standin_variables())
+    variables: dict[str, Any] = standin_variables()
+    refused = launch(*words, **variables)
     assert refused.code == 65, refused
     assert "Traceback" not in refused.err
     [cure] = re.findall(r"`(python -m hala_hpc.verify [^`]+)`", refused.err)
     subprocess.run([sys.executable, *shlex.split(cure)[1:]], check=True)
-    done = launch(*words, **standin_variables())
+    done = launch(*words, **variables)
     assert done.code == 0, done
     assert english.read_bytes() == whole
     assert rows_on_disk(tmp_path / "work", "arabic") == ROWS
@@ -266,7 +268,7 @@ def test_a_result_of_another_run_is_not_taken_by_path_when_a_part_is_missing(
         f"    os.unlink({str(lost)!r})\n"
     )
     words = ["stage=arabic", first[1], f"work={tmp_path / 'second'}", f"arabic.corpus={corpus}"]
-    variables = standin_variables()
+    variables: dict[str, Any] = standin_variables()
     path = f"{tmp_path}{os.pathsep}{variables['PYTHONPATH']}"
     refused = launch(*words, **{**variables, "PYTHONPATH": path})
     assert refused.code == 66, refused
