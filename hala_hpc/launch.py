@@ -93,6 +93,7 @@ def check_before_jobs(line: Line, missing: dict[str, Step]) -> None:
     code = CONFIG
     for step in missing.values():
         try:
+            step.require_whole_paths()
             problems += [f"{step.name}: {text}" for text in step.stage().preflight()]
         except UserError as error:
             problems += [f"{step.name}: {text}" for text in error.mistakes]

@@ -39,6 +39,7 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--jobs", type=int, default=1, help="cells at once")
     words.add_argument("--only", default="", help="cells whose names have these words")
+    words.add_argument("--first", type=int, default=0, help="number of the first cell")
     words.add_argument("--list", action="store_true", help="print the names of cells and end")
     words.add_argument("--base", type=Path, help="folder of a finished run that is kept")
     given, began = words.parse_args(), time.monotonic()
@@ -49,7 +50,11 @@ def main() -> int:
         run.make()
     known = listed()
     cells = [*known, *drawn(given.drawn, given.seed, known, run.results())]
-    chosen = [(number, cell) for number, cell in enumerate(cells) if given.only in cell.name]
+    chosen = [
+        (number, cell)
+        for number, cell in enumerate(cells)
+        if given.only in cell.name and number >= given.first
+    ]
     if given.list:
         print("\n".join(f"{number} {cell.name}" for number, cell in chosen))
         return 0

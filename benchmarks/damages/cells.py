@@ -90,7 +90,7 @@ def fill(path: Path) -> None:
     """Put something sound in a place that a finished node leaves empty."""
     if path.exists() or path.is_symlink() or path.parent.name == "done":
         return
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     sound = {
         "failure.json": '{"code": 70, "reasons": [{"text": "it broke"}]}',
         "feed.json": '{"nodes": []}',

@@ -20,12 +20,19 @@ MOST_CURES = 3
 #: What an error tells people to type.
 TYPED = re.compile(r"`([^`]+)`")
 
+#: What a launch says that finds all done.
+NOTHING_TO_DO = "nothing to submit"
+#: What verify tells.
+REPAIR = re.compile(r"python -m hala_hpc\.verify \S+ repair=true")
+
 
 class Outcome(StrEnum):
     """How a cell ended."""
 
     HEALED = "healed by the same line"
     CURED = "healed by the cure typed"
+    VERIFIED = "healed by the cure of verify"
+    """The line took what is finished for whole, as it looks at sizes alone, and verify did not."""
     LOST = "success with loss"
     BROKEN = "left broken"
     NOTHING = "nothing to damage"
@@ -43,8 +50,8 @@ class Trial:
     """What was typed."""
     told: list[str] = field(default_factory=list)
     """What commands said at the end, where it did not go well."""
-    verify_found: bool = False
-    """Whether verify saw the damage before the line was given."""
+    cure_of_verify: str = ""
+    """What verify told to type before the line was given."""
 
     def note(self, module: str, ended: Ended) -> Ended:
         """Look at how a command ended."""
@@ -81,8 +88,8 @@ class Bench:
         lines += [(module, [f"work={work}", "dry_run=true"]) for module in ("retry", "cancel")]
         for module, words in [*lines, ("launch", dry)]:
             ended = found.note(module, give(module, words, found.cell.must_drop_rights))
-            if module == "verify":
-                found.verify_found = ended.code != 0
+            if module == "verify" and (told := REPAIR.search(ended.out)):
+                found.cure_of_verify = told[0]
 
     def heal(self, found: Trial, work: Path) -> None:
         """Give the same line, type what it says, and give it again."""
@@ -90,7 +97,12 @@ class Bench:
         for _ in range(MOST_CURES + 1):
             ended = found.note("launch", give("launch", self.run.line(work), drop))
             if ended.code == 0:
-                self.judge(found, work)
+                losses = contents_of(work, NODES).losses(self.whole)
+                if losses and found.cure_of_verify and NOTHING_TO_DO in ended.out:
+                    self.heed_verify(found, work)
+                else:
+                    outcome = Outcome.CURED if found.cures else Outcome.HEALED
+                    self.judge(found, work, outcome, losses)
                 return
             found.told.append(ended.told)
             # Where nothing is to be typed, the line itself is the cure.
@@ -98,9 +110,16 @@ class Bench:
                 found.cures.append(line)
                 found.note(line, type_in(line))
 
-    def judge(self, found: Trial, work: Path) -> None:
-        """After a success: is all there, and do all say so?"""
+    def heed_verify(self, found: Trial, work: Path) -> None:
+        """Type what verify told, where the line had found nothing to do, and give it again."""
+        found.cures.append(found.cure_of_verify)
+        found.note("verify", type_in(found.cure_of_verify))
+        found.note("launch", give("launch", self.run.line(work)))
         losses = contents_of(work, NODES).losses(self.whole)
+        self.judge(found, work, Outcome.VERIFIED, losses)
+
+    def judge(self, found: Trial, work: Path, outcome: Outcome, losses: list[str]) -> None:
+        """After a success: is all there, and do all say so?"""
         if losses:
             found.outcome = Outcome.LOST
             found.told += losses
@@ -109,7 +128,7 @@ class Bench:
         status = found.note("status", give("status", [f"work={work}", "format=json"]))
         verify = found.note("verify", give("verify", [f"work={work}"]))
         states = {one["state"] for one in json.loads(status.out or '{"nodes": []}')["nodes"]}
-        if again.code or "nothing to submit" not in again.out or states != {"done"} or verify.code:
+        if again.code or NOTHING_TO_DO not in again.out or states != {"done"} or verify.code:
             found.told += [again.told, f"status {states}", verify.told]
             return
-        found.outcome = Outcome.CURED if found.cures else Outcome.HEALED
+        found.outcome = outcome

@@ -12,6 +12,7 @@ from hala_hpc.core.artifact_paths import ArtifactPaths
 from hala_hpc.core.damage import Damaged, numbers_in
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, Retry, UserError
 from hala_hpc.core.file_facts import FaultKind, FileFault, size_faults
+from hala_hpc.core.paths import is_within
 from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, UnitMarker
 from hala_hpc.core.server_clock import age_s
 
@@ -253,6 +254,20 @@ class Artifact(ArtifactPaths):
     def is_alive(self) -> bool:
         """Whether some worker gave a sign of life within the last minute."""
         return any(is_fresh(path) for path in (self.folder / "progress").glob("*.json"))
+
+
+def faults_of_result(path: Path) -> list[FileFault]:
+    """What is not whole of the result of some run, which a path names; none of any other path.
+
+    By names and sizes, as its summary has them. A copy of a result is known by the summary beside.
+    """
+    for folder in (path, *path.parents):
+        made = Artifact(folder.parent)
+        if folder != made.output:
+            continue
+        if (summary := NodeSummary.read_if_sound(made.summary_file)) is not None:
+            return [fault for fault in made.output_faults(summary) if is_within(fault.path, path)]
+    return []
 
 
 def is_fresh(path: Path) -> bool:

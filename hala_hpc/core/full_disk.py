@@ -5,10 +5,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import CANNOT_CREATE, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
 from hala_hpc.core.paths import is_within
 
 #: What the system says where nothing can be written.
@@ -19,6 +20,8 @@ WORDS = re.compile(
 )
 #: Bytes that are free on a disk which is not full.
 ROOM_BYTES = 64 * 2**20
+#: Bytes of a file that tells whether there is room: more than the rest that a failed write leaves.
+PROBE_BYTES = 2**20
 
 
 def full_disk_of(error: BaseException, work: Path) -> UserError | None:
@@ -34,6 +37,34 @@ def full_disk_of(error: BaseException, work: Path) -> UserError | None:
         if found := WORDS.search(str(one)):
             return None if is_of_the_node(work) else no_room(work, found[0])
     return None
+
+
+@contextmanager
+def told_if_full(folder: Path) -> Iterator[None]:
+    """Raise UserError (CANNOT_CREATE) for what fails in the block while the disk has no room.
+
+    For libraries whose errors do not say it: torch tells of a position in a file. It must be asked
+    before anything of what was written is removed again.
+    """
+    try:
+        yield
+    except (UserError, Retry):
+        raise
+    except Exception as error:
+        if words := refusal_in(folder):
+            raise no_room(folder, words) from error
+        raise
+
+
+def refusal_in(folder: Path) -> str:
+    """What the system says to a file of a few blocks in a folder; "" where it takes it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+    except OSError as error:
+        return (error.strerror or str(error)) if error.errno in FULL else ""
+    return ""
 
 
 def chain_of(error: BaseException) -> Iterator[BaseException]:
@@ -52,11 +83,11 @@ def is_of_the_node(work: Path) -> bool:
     return free[0] > ROOM_BYTES >= free[1]
 
 
-def no_room(work: Path, words: str) -> UserError:
+def no_room(folder: Path, words: str) -> UserError:
     """The mistake that names the folder and what is free there."""
-    free = shutil.disk_usage(work).free
+    free = shutil.disk_usage(folder).free
     return UserError(
-        f"work={work}: {words} ({free / 1e9:.3f} GB are free): make room on this disk or in your "
+        f"{folder}: {words} ({free / 1e9:.3f} GB are free): make room on this disk or in your "
         "quota, and the same line goes on",
         CANNOT_CREATE,
     )

@@ -20,7 +20,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.artifact import Artifact, faults_of_result
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import CONFIG, INTERNAL, NO_INPUT, RETRY, Retry, UserError
@@ -77,7 +77,9 @@ class JobInputs:
             facts = self.config.inputs.get(reference)
             if facts and facts.repository:
                 return hub_path(reference, facts)
-            return facts.path if facts and facts.path else reference
+            found = facts.path if facts and facts.path else reference
+            require_whole(reference, [fault.text for fault in faults_of_result(Path(found))])
+            return found
         name, _, rest = reference[1:].partition("/")
         artifact = self.artifact(name)
         path = artifact.output / rest
@@ -88,12 +90,7 @@ class JobInputs:
         ]
         if artifact.summary() is None or not path.exists():
             broken = [f"{path} or the mark beside it is missing"]
-        if broken:
-            raise UserError(
-                f"input {reference} is not complete: {'; '.join(broken[:TOLD_FAULTS])}; give the "
-                "line of the launch again with stage=all, which makes again what is missing",
-                NO_INPUT,
-            )
+        require_whole(reference, broken)
         return str(path)
 
     def require_unchanged(self) -> None:
@@ -138,6 +135,17 @@ def hub_path(reference: str, facts: InputFacts) -> str:
         "offline: on the login node give `python -m hala_hpc.fetch` with the words of the launch",
         NO_INPUT,
     )
+
+
+def require_whole(reference: str, broken: list[str]) -> None:
+    """Raise UserError (NO_INPUT) where something is wrong with an input."""
+    if not broken:
+        return
+    cure = "give the line of the launch again with stage=all, which makes again what is missing"
+    if not reference.startswith("@"):
+        cure = "give the line of the launch that made it again, or copy it whole"
+    told = "; ".join(broken[:TOLD_FAULTS])
+    raise UserError(f"input {reference} is not complete: {told}; {cure}", NO_INPUT)
 
 
 @cache

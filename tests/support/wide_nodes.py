@@ -13,8 +13,8 @@ from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.commands.planning.work_folder import write_run
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.code_version import LaunchedCode
-from hala_hpc.core.errors import FailureClass
-from hala_hpc.core.job_records import AttemptRecord, Failure, FailureFacts, RoundFailures
+from hala_hpc.core.errors import RETRY, FailureClass
+from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
 from hala_hpc.core.records import Round, UnitMarker
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import head_of
@@ -98,13 +98,10 @@ def write_attempts(artifact: Artifact, number: int, attempts: int) -> None:
     log.parent.mkdir(exist_ok=True)
     for job in range(attempts):
         name = str(AttemptName(number, 0, str(1000 * number + job), 0))
-        facts = FailureFacts(signature=f"Error in file.py, line {job}").to_values()
-        facts["kind"] = FailureClass.PREEMPTED
-        record = AttemptRecord(
-            **{**facts, "round": number, "worker": 0, "code": 75, "reasons": ("stopped",)}
-        )
+        kind, reasons = FailureClass.PREEMPTED, ("stopped",)
+        record = AttemptRecord(round=number, worker=0, code=RETRY, kind=kind, reasons=reasons)
         write(artifact.attempt_file(name), record.to_json())
-        failures.append(Failure(kind=FailureClass.PREEMPTED, text="preempted", attempt=name))
+        failures.append(Failure(kind=kind, text="preempted", attempt=name))
         with log.open("ab") as file:
             file.write(head_of(name) + b"a line\n")
     found = RoundFailures(failures=tuple(failures))

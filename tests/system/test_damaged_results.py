@@ -5,6 +5,7 @@ What is on the disk is counted here by pyarrow and hashlib alone.
 
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -78,8 +79,8 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def part(work: Path, number: int, place: str = "output") -> Path:
-    folder = node(work) / place
+def part(work: Path, number: int, place: str = "output", name: str = "first") -> Path:
+    folder = node(work, name) / place
     return sorted(folder.rglob("part-*.parquet"))[number]
 
 
@@ -197,13 +198,13 @@ def test_a_changed_letter_of_an_input_ends_the_node_with_a_cure_that_works(tmp_p
     whole = english.read_bytes()
     change_a_letter(english, at=len(whole) // 2)
     words[0] = "stage=arabic"
-    standin: dict[str, Any] = {**standin_variables()}
-    refused = command(*words, **standin)
+    variables: dict[str, Any] = standin_variables()
+    refused = launch(*words, **variables)
     assert refused.code == 65, refused
     assert "Traceback" not in refused.err
     [cure] = re.findall(r"`(python -m hala_hpc.verify [^`]+)`", refused.err)
     subprocess.run([sys.executable, *shlex.split(cure)[1:]], check=True)
-    done = command(*words, **standin)
+    done = launch(*words, **variables)
     assert done.code == 0, done
     assert english.read_bytes() == whole
     assert rows_on_disk(tmp_path / "work", "arabic") == ROWS
@@ -220,23 +221,61 @@ def test_verify_does_not_forget_a_whole_result_for_units_that_were_removed(
     assert "nothing to submit" in launch(*line(run, finished)).out
 
 
-def test_a_node_is_not_made_of_an_input_that_changed_since_the_launch(tmp_path: Path) -> None:
-    data = tmp_path / "rows.jsonl"
-    data.write_text('{"instruction": "Say 1", "output": "1"}\n')
-    words = [
-        "stage=all",
-        recipe(tmp_path, f'[first]\nstage="prepare"\ndata="{data}"\nunits=1\n{SMALL}\n'),
-        f"work={tmp_path / 'work'}",
-        "launcher=local",
-    ]
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [("a file", "a line more"), ("a folder", "a line more"), ("a folder", "a file more")],
+)
+def test_a_node_is_not_made_of_an_input_that_changed_since_the_launch(
+    tmp_path: Path, what: str, change: str
+) -> None:
+    data = tmp_path / "rows" / "first.jsonl"
+    data.parent.mkdir()
+    row = json.dumps({"instruction": "Say 1", "output": "1"}) + "\n"
+    for path in (data, data.with_name("second.jsonl")):
+        path.write_text(row)
+    named = data if what == "a file" else data.parent
+    text = f'[first]\nstage="prepare"\ndata="{named}"\nunits=1\n{SMALL}\n'
+    words = [*("stage=all", recipe(tmp_path, text)), f"work={tmp_path / 'work'}", "launcher=local"]
+    other = data.with_name("third.jsonl")
+    changes = {
+        "a line more": f"open({str(data)!r}, 'a').write({row!r})",
+        "a file more": f"open({str(other)!r}, 'w').write({row!r})",
+    }
     # The data change when the launch has planned and its job has not begun.
-    another = json.dumps({"instruction": "Say 2", "output": "2"})
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys\n"
-        "if 'hala_hpc.jobs.attempt' in sys.orig_argv:\n"
-        f"    open({str(data)!r}, 'a').write({another + chr(10)!r})\n"
+        f"import sys\nif 'hala_hpc.jobs.attempt' in sys.orig_argv:\n    {changes[change]}\n"
     )
     done = launch(*words, PYTHONPATH=str(tmp_path))
     assert done.code == 66, done
-    assert str(data) in done.err
+    assert str(named) in done.err
     assert not list((tmp_path / "work").glob("first-*/summary.json"))
+
+
+@pytest.mark.parametrize("when", ["before the launch", "before the job"])
+def test_a_result_of_another_run_is_not_taken_by_path_when_a_part_is_missing(
+    tmp_path: Path, when: str
+) -> None:
+    """As a corpus of two parts of which one is lost reads like a smaller corpus."""
+    first = ["stage=english", recipe_word(tmp_path, ROWS), f"work={tmp_path / 'first'}"]
+    assert launch(*first, "english.units=2").code == 0
+    corpus = tmp_path / "first" / "latest" / "english" / "output"
+    lost = part(tmp_path / "first", 1, name="english")
+    if when == "before the launch":
+        lost.unlink()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        f"if 'hala_hpc.jobs.attempt' in sys.orig_argv and os.path.exists({str(lost)!r}):\n"
+        f"    os.unlink({str(lost)!r})\n"
+    )
+    words = ["stage=arabic", first[1], f"work={tmp_path / 'second'}", f"arabic.corpus={corpus}"]
+    variables: dict[str, Any] = standin_variables()
+    path = f"{tmp_path}{os.pathsep}{variables['PYTHONPATH']}"
+    refused = launch(*words, **{**variables, "PYTHONPATH": path})
+    assert refused.code == 66, refused
+    assert "Traceback" not in refused.err
+    assert str(corpus.resolve()) in refused.err
+    (tmp_path / "sitecustomize.py").unlink()
+    assert launch(*first, "english.units=2").code == 0
+    done = launch(*words, **variables)
+    assert done.code == 0, done
+    assert rows_on_disk(tmp_path / "second", "arabic") == ROWS

@@ -8,15 +8,46 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import launch
+from command_line import launch, recipe
 from held import Held
 from slow_run import recipe_word, standin_variables
 from small_disks import fill, small_disk
+from tiny_models import untrained_model
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.errors import CANNOT_CREATE
 
 ROWS = 60
+STEPS = 4
+#: Room for what a training writes beside checkpoints and its model, which are larger.
+LEFT_BYTES = 800_000
+TRAINING = """
+[rows]
+stage = "prepare"
+data = "{base}/rows.jsonl"
+units = 1
+resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
+[tok]
+stage = "tokenize"
+model = "{model}"
+train = "@rows"
+objective = "chat"
+max_length = 128
+units = 1
+held_out = 0
+resources = {{ cpus_per_rank = 1, mem_gb = 1 }}
+[tuned]
+stage = "sft"
+model = "{model}"
+tokens = "@tok"
+max_steps = 4
+global_batch_size = 4
+micro_batch_size = 4
+save_steps = {save_steps}
+save_every_min = 0
+zero_stage = {zero_stage}
+resources = {{ cpus_per_rank = 1, mem_gb = 2, gpus_per_node = 0 }}
+"""
 
 
 @pytest.mark.slow
@@ -61,3 +92,40 @@ def count_rows(output: Path) -> int:
     import pyarrow.parquet as pq
 
     return sum(pq.read_metadata(part).num_rows for part in output.glob("*.parquet"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("what", "zero_stage"), [("checkpoint", 0), ("checkpoint", 2), ("model", 0)]
+)
+def test_a_disk_that_is_full_when_a_training_saves_ends_it_at_once_and_loses_nothing(
+    tmp_path: Path, what: str, zero_stage: int
+) -> None:
+    model = untrained_model(tmp_path)
+    lines = [
+        json.dumps({"instruction": f"Who is {number}?", "output": f"Man {number}."})
+        for number in range(ROWS)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    every = 2 if what == "checkpoint" else 100
+    text = TRAINING.format(base=tmp_path, model=model, save_steps=every, zero_stage=zero_stage)
+    with small_disk(tmp_path / "disk", 24) as disk:
+        work = disk / "work"
+        line = [recipe(tmp_path, text), f"work={work}", "launcher=local"]
+        assert launch("stage=tok", *line).code == 0
+        filler = fill(disk)
+        os.truncate(filler, filler.stat().st_size - LEFT_BYTES)
+        ended = launch("stage=all", *line)
+        assert ended.code == CANNOT_CREATE, ended
+        assert "make room" in ended.err
+        assert "Traceback" not in ended.out + ended.err
+        tuned = (work / "latest" / "tuned").resolve()
+        assert len(list(tuned.glob("attempts/r*-0.json"))) == 1, "it was not tried again"
+        assert not list(tuned.glob("kept/*/.staging/*"))
+        assert not list(tuned.glob("attempts/*/"))
+        filler.unlink()
+        again = launch("stage=all", *line)
+        assert again.code == 0, again
+        summary = json.loads((tuned / "summary.json").read_text())
+        assert summary["details"]["steps"] == STEPS
+        assert (tuned / "output" / "model.safetensors").stat().st_size > LEFT_BYTES

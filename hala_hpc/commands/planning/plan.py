@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.commands.planning.hub_commits import hub_facts, named_commit, settled_inputs
-from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.artifact import Artifact, faults_of_result
 from hala_hpc.core.damage import Damaged, error_of_system
-from hala_hpc.core.errors import UserError
+from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
 from hala_hpc.core.hub import hub_cache
@@ -62,6 +62,16 @@ class Step:
         return self.node.stage(
             self.node.settings, PlanInputs(self.inputs, self.artifact.folder.parent)
         )
+
+    def require_whole_paths(self) -> None:
+        """Raise UserError (NO_INPUT) for a result of some run that is named by path, not whole."""
+        for name, facts in self.inputs.items():
+            if facts.path and (faults := faults_of_result(Path(facts.path))):
+                raise UserError(
+                    f"input {name} is not complete: {told_faults(faults)}; give the line of the "
+                    "launch that made it again, or copy it whole",
+                    NO_INPUT,
+                )
 
     def config(self, gpu_hours: float | None = None) -> NodeConfig:
         """What `config.json` holds."""

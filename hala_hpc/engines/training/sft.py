@@ -7,6 +7,7 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
+from hala_hpc.core.full_disk import told_if_full
 from hala_hpc.core.stage import Out
 from hala_hpc.engines.models.compile_cache import CompileCache, seed_file, torch_facts
 from hala_hpc.engines.models.tensors import weight_bytes
@@ -85,12 +86,13 @@ def run_attempt(
     if trainer.state.global_step < trainer.state.max_steps:
         leave(out, f"at step {trainer.state.global_step} of {trainer.state.max_steps}")
         return None
-    save_model(trainer, training, out)
-    if out.rank != 0:
-        return None
-    result = figures(trainer, training)
-    write_card(out.folder(0), training, result)
-    return result
+    with told_if_full(training.kept):
+        save_model(trainer, training, out)
+        if out.rank != 0:
+            return None
+        result = figures(trainer, training)
+        write_card(out.folder(0), training, result)
+        return result
 
 
 def leave(out: Out, where: str) -> None:
@@ -114,7 +116,8 @@ def find_start(training: Training, out: Out) -> Path | None:
 
     on_all(clean)
     if start:
-        start = for_these_ranks(start, out)
+        with told_if_full(training.kept):
+            start = for_these_ranks(start, out)
     if out.rank == 0:
         for line in torn:
             logger.warning("%s", line)

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from hala_hpc.core.full_disk import told_if_full
 from hala_hpc.core.job_records import CheckpointCommit
 from hala_hpc.engines.training.callbacks import TrainingWatch, as_callback
 from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder
@@ -143,6 +144,10 @@ class ExactTrainer(Base):  # type: ignore[misc]
         return str(staging_folder(self.training.kept, self.out.attempt))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with told_if_full(self.training.kept):
+            self._save_verified(model, trial)
+
+    def _save_verified(self, model: Any, trial: Any) -> None:
         began = time.monotonic()
         self.pulse.enter("saving")
         name = f"checkpoint-{self.state.global_step}"
