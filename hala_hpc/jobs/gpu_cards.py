@@ -89,7 +89,11 @@ class Gpus:
 
     def kernel_fault(self, number: int) -> tuple[FaultKind, str] | None:
         """Why a kernel of Triton does not run on a GPU, or runs wrongly; None when it is right."""
-        return kernel_fault(self.device(number))
+        import torch
+
+        # Triton starts kernels on the GPU that is current.
+        with torch.cuda.device(number):
+            return kernel_fault(self.device(number))
 
     def card(self, number: int) -> Card:
         """One GPU, with its memory as it is now."""
