@@ -82,7 +82,8 @@ class Gpus:
         import torch
 
         try:
-            torch.zeros(1, device=self.device(number)).cpu()
+            # No kernel: torch may have none for such a GPU, which is another fault.
+            torch.empty(1, device=self.device(number)).cpu()
         except RuntimeError as error:
             return first_line(error)
         return ""
