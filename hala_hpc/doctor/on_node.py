@@ -65,9 +65,9 @@ class NodeFindings(Record):
 
 def node_findings(visit: Visit, kinds: Sequence[JobKind]) -> list[Finding]:
     """Send the doctor to one node for each place that jobs may go to; waits for the nodes."""
-    # Of jobs that go to the same place, one with the most GPUs speaks for all.
-    by_gpus = sorted(kinds, key=lambda kind: kind.asked.gpus_per_node)
-    places = {place_of(kind.asked): kind for kind in by_gpus}
+    # Of jobs that go to the same place, the one with the most GPUs and memory speaks for all.
+    by_size = sorted(kinds, key=lambda kind: (kind.asked.gpus_per_node, kind.asked.mem_gb))
+    places = {place_of(kind.asked): kind for kind in by_size}
     launcher, work = visit.launcher, visit.work
     token = nearest(work) / f".doctor-{socket.gethostname()}-{os.getpid()}.tmp"
     folders = launcher_folders(launcher.environment)

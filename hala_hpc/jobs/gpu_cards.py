@@ -82,14 +82,19 @@ class Gpus:
         import torch
 
         try:
-            torch.zeros(1, device=self.device(number)).cpu()
+            # No kernel: torch may have none for such a GPU, which is another fault.
+            torch.empty(1, device=self.device(number)).cpu()
         except RuntimeError as error:
             return first_line(error)
         return ""
 
     def kernel_fault(self, number: int) -> tuple[FaultKind, str] | None:
         """Why a kernel of Triton does not run on a GPU, or runs wrongly; None when it is right."""
-        return kernel_fault(self.device(number))
+        import torch
+
+        # Triton starts kernels on the GPU that is current.
+        with torch.cuda.device(number):
+            return kernel_fault(self.device(number))
 
     def card(self, number: int) -> Card:
         """One GPU, with its memory as it is now."""

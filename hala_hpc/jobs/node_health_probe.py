@@ -7,7 +7,7 @@
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, NoReturn
 
@@ -72,22 +72,30 @@ def here(kind: FaultKind, text: str) -> NodeFault:
 def card_faults(gpus: Gpus, own: Sequence[int], free_share: float) -> list[NodeFault]:
     """What is wrong with some GPUs: the first fault of each."""
     errors = {card.uuid: card.uncorrected_errors for card in gpus.driver_cards()}
-    faults = []
-    for number in own:
-        if text := gpus.start_fault(number):
-            faults.append(here(FaultKind.DEAD_GPU, f"GPU {number}: CUDA does not start: {text}"))
-            continue
-        card = gpus.card(number)
-        for kind, text in (
-            (FaultKind.UNSUPPORTED_GPU, gpus.support_fault(number)),
-            (FaultKind.HELD_MEMORY, memory_fault(gpus, card, free_share)),
-            (FaultKind.MEMORY_ERRORS, error_fault(errors.get(card.uuid))),
-            (FaultKind.WRONG_RESULT, gpus.product_fault(number)),
-        ):
-            if text:
-                faults.append(here(kind, f"GPU {number} ({card.name}, {card.uuid}): {text}"))
-                break
-    return faults
+    faults = (card_fault(gpus, number, free_share, errors) for number in own)
+    return [fault for fault in faults if fault]
+
+
+def card_fault(
+    gpus: Gpus, number: int, free_share: float, errors: Mapping[str, int | None]
+) -> NodeFault | None:
+    """The first thing that is wrong with a GPU; None when nothing is.
+
+    `errors`: those of memory that the driver has counted, by the GPU's id.
+    """
+    if text := gpus.start_fault(number):
+        return here(FaultKind.DEAD_GPU, f"GPU {number}: CUDA does not start: {text}")
+    card = gpus.card(number)
+    checks: tuple[tuple[FaultKind, Callable[[], str]], ...] = (
+        (FaultKind.UNSUPPORTED_GPU, lambda: gpus.support_fault(number)),
+        (FaultKind.HELD_MEMORY, lambda: memory_fault(gpus, card, free_share)),
+        (FaultKind.MEMORY_ERRORS, lambda: error_fault(errors.get(card.uuid))),
+        (FaultKind.WRONG_RESULT, lambda: gpus.product_fault(number)),
+    )
+    for kind, check in checks:
+        if text := check():
+            return here(kind, f"GPU {number} ({card.name}, {card.uuid}): {text}")
+    return None
 
 
 def compile_faults(gpus: Gpus, number: int, has_kernels: bool) -> list[NodeFault]:

@@ -6,10 +6,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from checkout import STANDIN
 from command_line import Ended, command
 from minislurm_fixture import CANNOT_RUN, need_slurm, run_minislurm
 
@@ -111,7 +112,13 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def doctor(folder: Path, lines: str = "", partition: str = "low", account: str = "team") -> Ended:
+def doctor(
+    folder: Path,
+    lines: str = "",
+    partition: str = "low",
+    account: str = "team",
+    more: Sequence[str] = (),
+) -> Ended:
     """Ask for one node of a recipe under a launcher with more lines."""
     path, data = folder.parent / "site.toml", folder.parent / "rows.jsonl"
     path.write_text(SITE.format(partition=partition, account=account) + lines)
@@ -119,7 +126,7 @@ def doctor(folder: Path, lines: str = "", partition: str = "low", account: str =
     recipe = folder.parent / "recipe.toml"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 200\n')
     words = (f"launcher={path}", f"recipe={recipe}", f"work={folder}", "format=json")
-    return command(*words, module="doctor")
+    return command(*words, *more, module="doctor")
 
 
 def told(ended: Ended, state: str) -> str:
@@ -239,7 +246,24 @@ def test_a_compute_node_is_looked_at_when_asked_to(site: Path, folder: Path) -> 
     assert f"{folder} is the login node's" in good
     assert "on node" in good
     assert "import torch, vllm, transformers works" in good
+    assert "`sbatch --test-only` takes jobs from here" in good
+    assert "waiting for a node as " in ended.err
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.long
+def test_the_gpus_of_a_compute_node_are_tried_all_together(site: Path, folder: Path) -> None:
+    assert site.exists()
+    paths = os.pathsep.join(map(str, (STANDIN, STANDIN.parent.parent)))
+    lines = (
+        "[stage.prepare.resources]\ngpus_per_node = 2\n"
+        f'[environment]\nPYTHONPATH = "{paths}"\nHALA_FAULT = "fake_gpus="\n'
+    )
+    ended = doctor(folder, lines, more=("job=true",))
+    assert (
+        "2 GPUs are free, without errors, and calculate; a kernel of Triton is compiled and runs, "
+        "and they add up a number together"
+    ) in told(ended, "good"), ended
 
 
 def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(

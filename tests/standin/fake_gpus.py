@@ -84,5 +84,6 @@ def use_fake_gpus(bad_nodes: list[str], cuda: str) -> None:
         os.environ["HALA_FAKE_CUDA"] = cuda
     node_health.has_gpu_build = lambda: True
     node_health.PROBE = "fake_gpu_probe"
-    if os.environ.get("HALA_NODE", "") in bad_nodes:
+    node = os.environ.get("HALA_NODE", "")
+    if node and node in bad_nodes:
         os.environ["HALA_FAKE_ERRORS"] = "4"
