@@ -72,7 +72,7 @@ def fetched_commit(repository: Path, revision: str | None) -> str | None:
     wanted = revision or MAIN
     reference = repository / "refs" / wanted
     if reference.is_file():
-        named = reference.read_text(encoding="utf-8").strip()
+        named = reference.read_text(encoding="utf-8", errors="replace").strip()
         # A name of a folder and nothing else: `snapshots/` itself is none.
         return named if COMMIT_FOLDER.fullmatch(named) and (snapshots / named).is_dir() else None
     if revision:
