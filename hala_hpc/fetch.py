@@ -115,6 +115,9 @@ def prove(missing: Sequence[Step], site: HubSite, words: Sequence[str], read: bo
     from hala_hpc.commands.fetching.proof import cut_off, damaged_files, open_without_network
 
     pieces = pieces_of(missing, site)
+    if not pieces:
+        print(f"the {len(missing)} nodes that are not done read nothing from the hub")
+        return OK
     faults = [piece.told for piece in pieces if piece.problems]
     if read:
         print("comparing every file with the hub's digests", flush=True)

@@ -16,7 +16,18 @@ from small_disks import small_disk
 
 pytestmark = pytest.mark.long
 
-MODELS = ("absent", "other", "shard", "cut", "config", "words", "blob", "begun", "changed")
+MODELS = (
+    "absent",
+    "other",
+    "shard",
+    "cut",
+    "config",
+    "words",
+    "blob",
+    "begun",
+    "changed",
+    "garbled",
+)
 DATA = ("rows", "rowscut", "rowsabsent")
 #: One that nobody reads weights of, and one of a single file.
 VOCABULARY, LONG = "vocabulary", "long"
@@ -149,6 +160,12 @@ def changed(snapshot: Path) -> None:
     path.write_bytes(content)
 
 
+def garbled(snapshot: Path) -> None:
+    """Damage: a file of the right size with nothing in it."""
+    path = (snapshot / "tokenizer.json").resolve()
+    path.write_bytes(bytes(path.stat().st_size))
+
+
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "absent": gone,
     "other": of_another_revision,
@@ -159,11 +176,12 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "blob": content_gone,
     "begun": begun,
     "changed": changed,
+    "garbled": garbled,
     "rows": without("easy/train-00001-of-00002.jsonl"),
     "rowscut": cut("easy/train-00000-of-00002.jsonl"),
     "rowsabsent": gone,
 }
-#: What is told of each; what only its content shows, `changed`, is not among them.
+#: What is told of each; those that only their content shows, `changed`, are not among them.
 TOLD = {
     "model lab/absent": "is not in the hub cache",
     "model lab/other@v2": "its revision main is",
@@ -188,9 +206,9 @@ def names_all(text: str) -> None:
 
 def test_only_what_is_read_is_fetched_and_its_size_told_first(fetched: Fetched) -> None:
     told, requests = fetched.ended.out, "\n".join(fetched.requests)
-    assert told.index("GB in all; ") < told.index("[1/14] ")
+    assert told.index("GB in all; ") < told.index("[1/15] ")
     assert "model lab/shard, commit " in told
-    assert f"all {len(TOLD) + 3} are here, whole, and open without a network" in told
+    assert f"all {len(TOLD) + 4} are here, whole, and open without a network" in told
     for needless in ("pytorch_model.bin", "consolidated", "onnx", "/hard/", "/test-"):
         assert f"GET /{needless}" not in requests
         assert needless not in requests.replace("/api/", "")
@@ -232,7 +250,9 @@ def test_the_check_names_them_too_and_what_only_content_shows_and_fetch_mends_al
     assert hub.requests[before:] == []
     names_all(checked.err)
     says(checked.err, "lab/changed: model-00001-of-00002.safetensors has the right size and anoth")
-    says(checked.err, "model lab/config: cannot be opened", "its network cut")
+    says(checked.err, "lab/garbled: tokenizer.json has the right size and another content")
+    says(checked.err, "model lab/garbled: cannot be opened")
+    says(checked.out, "opening them in a process with")
     mended = fetch(hub, *damaged)
     assert mended.code == 0, mended
     asked = [line for line in hub.requests[before:] if line.startswith("GET /store/")]
