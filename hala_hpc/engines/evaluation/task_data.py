@@ -83,11 +83,13 @@ def data_set_piece(path: str, configurations: Sequence[TaskDataSet], cache: Path
     problems: list[str] = []
     absent: list[TaskDataSet] = []
     commits: set[str] = set()
+    # Most often nothing is there, or all: a plan must not look forty times for nothing.
+    is_begun = place.is_dir()
     for one in configurations:
         if not one.folder:
             problems.append("is an address: a job cannot read it; name a file that is on the disk")
             continue
-        found = prepared_folder(one, cache)
+        found = prepared_folder(one, cache) if is_begun else ""
         if isinstance(found, Path):
             problems += [named(one, fault) for fault in folder_faults(found, one)]
             commits.add(commit_of(found))
