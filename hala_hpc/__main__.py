@@ -7,6 +7,7 @@ from hala_hpc.core.errors import OK, USAGE
 
 COMMANDS = {
     "launch": "run a recipe, or go on with it; --help tells of every word",
+    "fetch": "models and data of a recipe, for jobs without a network",
     "doctor": "what would go wrong on this cluster",
     "status": "how far a run is",
     "logs": "why something failed",

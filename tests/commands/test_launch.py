@@ -103,7 +103,9 @@ def test_a_dry_run_tells_units_workers_resources_dependencies_and_scripts(tmp_pa
     assert "--array=0-15 " in told.out
     assert "afterok:<gate of translator>" in told.out
     assert "afterany:<workers of arabic-scp>" in told.out
-    assert "hf download LiquidAI/LFM2-1.2B" in told.out
+    assert "model LiquidAI/LFM2-1.2B: is not in the hub cache" in told.out
+    fetch = f"python -m hala_hpc.fetch {' '.join(HALA[:3])} work={tmp_path}/work"
+    assert fetch in told.out
     assert not (tmp_path / "work").exists()
 
 

@@ -25,16 +25,20 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("name", ["owner/model", "LiquidAI/LFM2-1.2B", "lab/greetings.v2"])
+@pytest.mark.parametrize(
+    "name", ["owner/model", "LiquidAI/LFM2-1.2B", "lab/greetings.v2", "lab/x@v1", "lab/x@refs/pr/1"]
+)
 def test_an_owner_and_a_name_are_a_hub_id(name: str, tmp_path: Path) -> None:
     assert is_hub_id(name)
     text = f'[rows]\nstage = "prepare"\ndata = "{name}"\n'
     ended = launch("stage=all", recipe(tmp_path, text), f"work={tmp_path}/w", "dry_run=true")
     assert ended.code == 0, ended
-    assert f"hf download --repo-type dataset {name}" in ended.out
+    assert f"data set {name}: is not in the hub cache" in ended.out
 
 
-@pytest.mark.parametrize("name", ["gpt2", "data/rows.csv.gz", "a/b/c", "~/model", "data/x.ndjson"])
+@pytest.mark.parametrize(
+    "name", ["gpt2", "data/rows.csv.gz", "a/b/c", "~/model", "data/x.ndjson", "a/b@../c"]
+)
 def test_anything_else_is_a_path(name: str, tmp_path: Path) -> None:
     assert not is_hub_id(name)
     for stage, setting in (("prepare", "data"), ("quantize", "model")):
@@ -75,6 +79,19 @@ def test_of_several_snapshots_the_one_that_main_names_counts(
     os.utime(wanted, (1, 1))
     assert model_folder("owner/model") == other, "the newest where main names none"
     assert len(packing_faults("owner/model")) == 1
+
+
+def test_a_revision_is_the_commit_that_was_fetched_for_it(cache: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    tagged = fetch(cache, "owner/model", commit)
+    for name in ("v1", "refs/pr/1"):
+        reference = cache / "models--owner--model" / "refs" / name
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(commit)
+    for revision in ("v1", "refs/pr/1", commit):
+        assert model_folder(f"owner/model@{revision}") == tagged
+    assert model_folder("owner/model@v2") is None
+    assert model_folder("owner/model") is None, "main was not fetched, another revision was"
 
 
 def test_a_model_that_is_not_fetched_has_no_folder(cache: Path, tmp_path: Path) -> None:

@@ -183,11 +183,11 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
         told = doctor(site, f"work={work}", words, "format=json")
         return of(found(told), "inputs", state)
 
-    says(inputs("bad"), "lab/model (models) is not in the hub cache")
-    says(inputs("bad"), "hf download lab/model")
+    says(inputs("bad"), "model lab/model: is not in the hub cache")
+    says(inputs("bad"), f"python -m hala_hpc.fetch {words} work={work} {site}")
     # A corpus is a folder, whatever its name looks like.
     says(inputs("bad"), "corpus lab/corpus: there is no such folder")
-    assert "lab/corpus (datasets)" not in inputs("bad")
+    assert "data set lab/corpus" not in inputs("bad")
     shot = cache / "snapshots" / "abc"
     shot.mkdir(parents=True)
     (cache / "refs").mkdir()
@@ -202,7 +202,7 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
     (cache / "blobs" / "gone").write_bytes(weights + b"12")
     says(inputs("bad"), "model.safetensors is cut short")
     (cache / "blobs" / "gone").write_bytes(weights + b"1234")
-    says(inputs("good"), "lab/model (models) is in")
+    says(inputs("good"), "model lab/model: is in")
 
 
 def test_a_run_that_does_not_fit_on_the_disk_is_bad_with_both_numbers(

@@ -358,7 +358,8 @@ def test_a_data_set_that_was_not_fetched_is_told_with_the_cure(tmp_path: Path) -
     env = hub_cache(tmp_path)
     ended = prepare(tmp_path, {"rows": {"data": "lab/greeting"}}, **env)
     assert ended.code == 66, ended
-    assert "`hf download --repo-type dataset lab/greeting`" in ended.err
+    assert "data set lab/greeting: is not in the hub cache" in ended.err
+    assert "`python -m hala_hpc.fetch " in ended.err
     assert not (tmp_path / "work").exists()
 
 

@@ -1,12 +1,13 @@
 """Small models and data sets for the stand-in of the hub: real files, made without torch."""
 
 import json
+from collections.abc import Mapping
 
 VOCABULARY = 16
 WIDTH = 8
 
 
-def safetensors(tensors: dict[str, tuple[int, ...]], fill: int = 0) -> bytes:
+def safetensors(tensors: Mapping[str, tuple[int, ...]], fill: int = 0) -> bytes:
     """A safetensors file of float32 tensors of these shapes, every byte the same."""
     header: dict[str, object] = {}
     end = 0
@@ -66,6 +67,15 @@ def model(fill: int = 0) -> dict[str, bytes]:
         "original/consolidated.00.pth": b"other" * 1000,
         "onnx/model.onnx": b"other" * 1000,
     }
+
+
+def model_of_one_file(size_bytes: int) -> dict[str, bytes]:
+    """The files of a model whose weights are one file of about this size."""
+    files = model()
+    for name in [name for name in files if name.startswith("model")]:
+        del files[name]
+    tensors = {"model.embed_tokens.weight": (VOCABULARY, WIDTH), "filler": (size_bytes // 4,)}
+    return {**files, "model.safetensors": safetensors(tensors)}
 
 
 def rows(first: int, last: int) -> bytes:

@@ -69,6 +69,8 @@ class HubStandIn:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.requests: list[str] = []
         """`GET /path` of everything that was asked, in order."""
+        self.ranges: list[str] = []
+        """`/path bytes=100-` of those that asked for a part of a file."""
         self.refused_as_too_many = 0
         """So many of the next requests get 429."""
         self.cut_after: dict[str, int] = {}
@@ -158,6 +160,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = urlsplit(self.path)
         path = unquote(asked.path)
         self.hub.requests.append(f"{self.command} {path}")
+        if part := self.headers.get("Range"):
+            self.hub.ranges.append(f"{path} {part}")
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         if self.hub.is_down:

@@ -98,7 +98,7 @@ def test_a_dry_run_ends_with_the_plan(tmp_path: Path) -> None:
     plan = launch(
         "stage=report-350m", "recipe=hala", "launcher=slurm", f"work={tmp_path}/w", "dry_run=true"
     ).out
-    assert 0 < plan.index("--job-name=") < plan.index("\nnode ") < plan.index("hf download")
+    assert 0 < plan.index("--job-name=") < plan.index("\nnode ") < plan.index("-m hala_hpc.fetch ")
     assert "sbatch" not in plan[plan.index("\nnode ") :]
 
 

@@ -15,11 +15,13 @@ ELSEWHERE = {
     "make demo": "test_demo_on_slurm.py runs it on a finished run",
     "make test": "runs this test",
     "make env": "make test begins with it",
+    ".venv/bin/python -m hala_hpc.fetch recipe=hala stage=report-1.2b launcher=my-site.toml "
+    "work=runs/hala": "test_fetch.py gives such a line to a stand-in of the hub",
 }
 #: A real launch of the paper's recipe ends where the models of the hub are not fetched.
 REFUSED = {
     ".venv/bin/python -m hala_hpc.launch recipe=hala stage=report-1.2b launcher=my-site.toml "
-    "work=runs/hala confirm=true": (66, "hf download LiquidAI/LFM2-1.2B"),
+    "work=runs/hala confirm=true": (66, "model LiquidAI/LFM2-1.2B: is not in the hub cache"),
 }
 
 
@@ -33,7 +35,7 @@ def refusal(line: str) -> tuple[int, str]:
         return 66, "holds no run"
     if "-m hala_hpc.doctor " in line:
         # No machine that runs this has the models of the recipe.
-        return 78, "LiquidAI/LFM2-1.2B (models) is not in the hub cache"
+        return 78, "model LiquidAI/LFM2-1.2B: is not in the hub cache"
     return REFUSED.get(line, (0, ""))
 
 

@@ -1,6 +1,6 @@
 """Fetch what is missing of what nodes read: ask the hub, tell the space, fetch one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hala_hpc.commands.fetching.download import download, forget, total_bytes
 from hala_hpc.commands.fetching.listing import Listing, list_files, pinned_commit
@@ -9,7 +9,7 @@ from hala_hpc.commands.fetching.refusals import named, told_refusals
 from hala_hpc.commands.fetching.space import GB, require_space
 from hala_hpc.commands.planning.hub_pieces import Wanted, look, wanted_by
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.core.errors import NO_INPUT, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
 from hala_hpc.core.hub import hub_cache
 from hala_hpc.core.hub_piece import HubSite
 
@@ -25,23 +25,17 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
     if not dry_run:
         forget_damaged(wanted_by(missing), site)
     wanted = [one for one in wanted_by(missing) if update or look(one, site.environment).problems]
-    refused: list[UserError] = []
-    listings = []
-    for one in wanted:
-        try:
-            commit = "" if update else pinned_commit(one.reference, steps)
-            listings.append(listed(one, commit, site))
-        except UserError as error:
-            refused.append(error)
+    commits = {} if update else {one: pinned_commit(one.reference, steps) for one in wanted}
+    listings, refused = list_all(wanted, commits, site)
     tell_listings(listings, site)
     own = [step for step in missing if any(p.problems for p in step.stage().pieces(site))]
     if dry_run:
-        for step in own:
-            for piece in step.stage().pieces(site):
-                if piece.problems:
-                    print(f"  {piece.told}")
+        pieces = [piece for step in own for piece in step.stage().pieces(site)]
+        print("".join(f"  {piece.told}\n" for piece in pieces if piece.problems), end="")
     else:
-        refused += fetch_listings(listings) + fetch_own(own, site)
+        refused += fetch_listings(listings)
+        if not any(error.code == UNAVAILABLE for error in refused):
+            refused += fetch_own(own, site)
     if refused:
         mistakes = [line for error in refused for line in error.mistakes]
         codes = {error.code for error in refused}
@@ -56,10 +50,23 @@ def forget_damaged(wanted: Sequence[Wanted], site: HubSite) -> None:
         forget(path, hub_cache(site.environment))
 
 
-def listed(wanted: Wanted, commit: str, site: HubSite) -> Listing:
-    """What the hub has of a model or data set. Raises UserError."""
-    with told_refusals(wanted):
-        return list_files(wanted, commit, site.environment)
+def list_all(
+    wanted: Sequence[Wanted], commits: Mapping[Wanted, str], site: HubSite
+) -> tuple[list[Listing], list[UserError]]:
+    """What the hub has of each, at the commit that is named, and why it has nothing of others.
+
+    Raises UserError 69: each question after one that got no answer would wait for its retries, too.
+    """
+    listings, refused = [], []
+    for one in wanted:
+        try:
+            with told_refusals(one):
+                listings.append(list_files(one, commits.get(one, ""), site.environment))
+        except UserError as error:
+            if error.code == UNAVAILABLE:
+                raise
+            refused.append(error)
+    return listings, refused
 
 
 def tell_listings(listings: Sequence[Listing], site: HubSite) -> None:
@@ -85,6 +92,8 @@ def fetch_listings(listings: Sequence[Listing]) -> list[UserError]:
             download(one)
         except UserError as error:
             refused.append(error)
+            if error.code in (UNAVAILABLE, CANNOT_CREATE):
+                break
         else:
             print(f"[{number}/{len(listings)}] {named(one.wanted)}: fetched, digests compared")
     return refused

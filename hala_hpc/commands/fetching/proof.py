@@ -80,7 +80,7 @@ def damaged_files(
 
 
 def known_files(wanted: Wanted, snapshot: Path) -> dict[str, HubFile]:
-    """The files of a snapshot that are read and here, with what the hub told of them.
+    """The files of a snapshot that are read and here in their size, with what the hub told of them.
 
     Without a list of the commit the cache tells the digest: it names each file by it.
     """
@@ -93,7 +93,8 @@ def known_files(wanted: Wanted, snapshot: Path) -> dict[str, HubFile]:
     except UserError:
         # The look at names tells that.
         return {}
-    return {name: tree[name] for name in names if (snapshot / name).is_file()}
+    here = [name for name in names if (snapshot / name).is_file()]
+    return {n: tree[n] for n in here if (snapshot / n).stat().st_size == tree[n].size}
 
 
 def named_by_digest(path: Path) -> HubFile | None:
