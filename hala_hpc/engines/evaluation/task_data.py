@@ -109,6 +109,12 @@ def commit_of(folder: Path) -> str:
     return receipt.commit if receipt else folder.name
 
 
+def data_commits(needs: Iterable[TaskNeeds], environment: Mapping[str, str]) -> dict[str, str]:
+    """Commit of each data set of the hub that some tasks read, by its name, where it is known."""
+    pieces = task_pieces(needs, environment, sys.executable)
+    return {one.name: one.commit for one in pieces if one.kind == TASK_DATA and one.commit}
+
+
 def named(data_set: TaskDataSet, fault: str) -> str:
     """`configuration ar is not in /cache`."""
     return f"configuration {data_set.name} {fault}" if data_set.name else fault
