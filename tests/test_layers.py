@@ -23,6 +23,8 @@ HEAVY = {
     "lm_eval",
     "sacrebleu",
     "rouge_score",
+    "nltk",
+    "evaluate",
 }
 #: What each room may import of the others, lowest room first.
 ALLOWED = {

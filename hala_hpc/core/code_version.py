@@ -85,7 +85,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
         )
         for name in sorted(names):
             if not is_leftover(name):
-                path = os.path.join(place, name)
+                path = f"{place}/{name}"
                 yield path[len(top) + 1 :], Path(path)
 
 

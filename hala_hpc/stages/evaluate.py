@@ -284,7 +284,7 @@ class Evaluate(Stage[Settings]):
             rows_out=rows,
             tokens_in=found.tokens_in,
             tokens_out=found.tokens_out,
-            details={"label": label, "kind": kind, "scores": found.scores},
+            details={"label": label, "kind": kind, "scores": found.scores, "data": found.data},
         )
 
     def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:

@@ -103,7 +103,7 @@ def test_a_fetched_evaluation_runs_in_a_process_without_a_network(
     cut = cut_off()
     if not cut:
         pytest.skip("nobody may cut a network off here (unshare -n)")
-    hub.put("datasets", DATA_SET, quiz_files())
+    commit = hub.put("datasets", DATA_SET, quiz_files())
     line = Line(tmp_path, untrained_model(tmp_path_factory.getbasetemp()))
     assert line.fetch().code == 0
     done = subprocess.run(
@@ -118,3 +118,6 @@ def test_a_fetched_evaluation_runs_in_a_process_without_a_network(
     (scores,) = (tmp_path / "work").glob("scores-*/output/scores.json")
     found = json.loads(scores.read_text())
     assert found["samples"]["m"] == {f"{GROUP}_easy": 6, f"{GROUP}_hard": 6}
+    assert json.loads((scores.parent / "scores-00000.json").read_text())["data"] == {
+        DATA_SET: commit
+    }

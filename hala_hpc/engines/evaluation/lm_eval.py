@@ -10,7 +10,8 @@ from hala_hpc.core.environment import prepare_environment
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
 from hala_hpc.core.hub import is_hub_off
 from hala_hpc.engines.evaluation.score_files import ModelScores
-from hala_hpc.engines.evaluation.task_data import require_task_data
+from hala_hpc.engines.evaluation.task_data import data_commits, require_task_data
+from hala_hpc.engines.evaluation.task_needs import TaskNeeds
 from hala_hpc.engines.evaluation.task_reader import find_tasks, read_tasks
 
 
@@ -31,8 +32,8 @@ class BenchmarkRun:
     """Whether the model's chat template goes around the questions."""
 
 
-def require_tasks(run: BenchmarkRun) -> Any:
-    """The TaskManager that knows all tasks of a run, whose data a job without a network can read.
+def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
+    """The TaskManager that knows all tasks of a run, and what these read, which is there.
 
     Raises UserError: 78 for a task that there is not, with the closest name; 66 for data that is
     not there or cannot be opened.
@@ -47,7 +48,7 @@ def require_tasks(run: BenchmarkRun) -> Any:
         require_task_data(needs, os.environ)
     if faults := open_tasks(manager, [one for one in needs if one.own_code]):
         raise UserError(faults, NO_INPUT)
-    return manager
+    return manager, needs
 
 
 def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
@@ -58,7 +59,7 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
     """
     prepare_environment()
     # Before minutes go into a model.
-    manager = require_tasks(run)
+    manager, needs = require_tasks(run)
     import lm_eval
     import torch
 
@@ -74,7 +75,8 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
         apply_chat_template=run.chat,
         log_samples=False,
     )
-    return read_results(label, results, run.chat)
+    found = read_results(label, results, run.chat)
+    return found.model_copy(update={"data": data_commits(needs, os.environ)})
 
 
 def read_results(label: str, results: dict[str, Any], chat: bool) -> ModelScores:

@@ -30,6 +30,8 @@ class ModelScores(Record):
     """Number of questions or sentences."""
     groups: dict[str, list[str]] = Field(default_factory=dict)
     """The tasks of each group of lm-eval."""
+    data: dict[str, str] = Field(default_factory=dict)
+    """Commit of each data set of the hub that tasks read, by its name there."""
     tokens_in: int = 0
     tokens_out: int = 0
     cut: int = 0

@@ -6,16 +6,17 @@ read comes with this package.
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.fingerprint import fingerprint, path_fingerprint
 from hala_hpc.core.hub_piece import HubSite
-from hala_hpc.engines.evaluation.task_needs import TaskAnswers, TaskNeeds, TaskRequest
+from hala_hpc.engines.evaluation.task_needs import TaskNeeds, TaskRequest, answer_name
 
 #: Answers for the tasks of our recipes, made by `hala_hpc.engines.evaluation.task_reader`.
-SHIPPED = Path(__file__).with_name("known_tasks.json")
+SHIPPED = Path(__file__).with_name("known_tasks")
 #: Reading all task files of lm-eval on a cold file system that serves many.
 ANSWER_LIMIT_S = 900
 #: Raised when the same task files give another answer.
@@ -35,7 +36,7 @@ def needs_of_tasks(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
     known = kept_answers(request, site)
     unknown = tuple(task for task in request.tasks if task not in known)
     if unknown:
-        asked = request.model_copy(update={"tasks": unknown})
+        asked = replace(request, tasks=unknown)
         known |= {one.task: one for one in ask(asked, site.python)}
         keep(known, request, site)
     found = [known[task] for task in request.tasks]
@@ -47,28 +48,24 @@ def needs_of_tasks(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
 def kept_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNeeds]:
     """What is known already, by task; only of the lm-eval that the environment has."""
     version = lm_eval_version(site.python)
+    # Where nothing is set up yet it will be the version that this package asks for.
+    may_differ = Path(site.python).exists()
+    folder = kept_folder(request, site, version) if version else None
     found: dict[str, TaskNeeds] = {}
-    if request.include_path is None:
-        found = {
-            one.task: one
-            for one in shipped_answers()
-            # Where nothing is set up yet it will be the version that this package asks for.
-            if one.lm_eval == version or not Path(site.python).exists()
-        }
-    if version is not None:
-        folder = kept_folder(request, site, version)
-        for task in request.tasks:
-            kept = TaskNeeds.read_if_sound(folder / f"{fingerprint(task)}.json")
-            if kept is not None and kept.task == task:
-                found[task] = kept
+    for task in request.tasks:
+        # A folder of task files may hold another task of the name.
+        shipped = shipped_answer(task) if request.include_path is None else None
+        if shipped and (shipped.lm_eval == version or not may_differ):
+            found[task] = shipped
+        elif folder and (kept := TaskNeeds.read_if_sound(folder / answer_name(task))):
+            found[task] = kept
     return found
 
 
 @cache
-def shipped_answers() -> tuple[TaskNeeds, ...]:
-    """The answers that come with this package."""
-    shipped = TaskAnswers.read(SHIPPED)
-    return shipped.tasks if shipped else ()
+def shipped_answer(task: str) -> TaskNeeds | None:
+    """What a task reads as it comes with this package; None for one that no recipe of ours has."""
+    return TaskNeeds.read(SHIPPED / answer_name(task))
 
 
 def keep(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) -> None:
@@ -79,7 +76,7 @@ def keep(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) ->
     folder = kept_folder(request, site, version)
     for task in request.tasks:
         try:
-            known[task].write(folder / f"{fingerprint(task)}.json")
+            known[task].write(folder / answer_name(task))
         except OSError:
             return  # it is asked again then
 
@@ -93,6 +90,7 @@ def kept_folder(request: TaskRequest, site: HubSite, version: str) -> Path:
     return Path(cache).expanduser() / "hala_hpc" / "tasks" / key
 
 
+@cache
 def lm_eval_version(python: str) -> str | None:
     """Version of lm-eval beside an interpreter, by the name of a folder; None if unknown."""
     prefix = Path(python).parent.parent
@@ -114,14 +112,12 @@ def ask(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
             "[python] main = ...",
             CONFIG,
         )
+    words = [python, "-m", "hala_hpc.engines.evaluation.task_reader"]
+    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "USE_TF": "0"}
     with tempfile.TemporaryDirectory(prefix="hala-tasks-") as folder:
-        question, answer = Path(folder, "question.json"), Path(folder, "answer.json")
-        request.write(question)
-        words = [python, "-m", "hala_hpc.engines.evaluation.task_reader"]
-        offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "USE_TF": "0"}
         try:
             done = subprocess.run(
-                [*words, str(question), str(answer)],
+                [*words, folder, request.include_path or "", *request.tasks],
                 check=False,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -135,9 +131,9 @@ def ask(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
                 "that it lies on is slow; give the line again",
                 CONFIG,
             ) from None
-        told = TaskAnswers.read_if_sound(answer)
-        if told is not None and done.returncode == 0:
-            return told.tasks
+        if done.returncode == 0:
+            answers = [TaskNeeds.read(Path(folder, answer_name(task))) for task in request.tasks]
+            return [one for one in answers if one is not None]
         last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
     raise UserError(
         f"tasks: {named}: lm-eval of {python} cannot tell what they read: {last}; run `make env`",

@@ -83,11 +83,13 @@ def data_set_piece(path: str, configurations: Sequence[TaskDataSet], cache: Path
     problems: list[str] = []
     absent: list[TaskDataSet] = []
     commits: set[str] = set()
+    # Most often nothing is there, or all: a plan must not look forty times for nothing.
+    is_begun = place.is_dir()
     for one in configurations:
         if not one.folder:
             problems.append("is an address: a job cannot read it; name a file that is on the disk")
             continue
-        found = prepared_folder(one, cache)
+        found = prepared_folder(one, cache) if is_begun else ""
         if isinstance(found, Path):
             problems += [named(one, fault) for fault in folder_faults(found, one)]
             commits.add(commit_of(found))
@@ -105,6 +107,12 @@ def commit_of(folder: Path) -> str:
     """Commit of the hub that a prepared configuration was made from."""
     receipt = Receipt.read_if_sound(folder / RECEIPT_FILE)
     return receipt.commit if receipt else folder.name
+
+
+def data_commits(needs: Iterable[TaskNeeds], environment: Mapping[str, str]) -> dict[str, str]:
+    """Commit of each data set of the hub that some tasks read, by its name, where it is known."""
+    pieces = task_pieces(needs, environment, sys.executable)
+    return {one.name: one.commit for one in pieces if one.kind == TASK_DATA and one.commit}
 
 
 def named(data_set: TaskDataSet, fault: str) -> str:

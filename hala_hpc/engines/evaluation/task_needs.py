@@ -1,5 +1,6 @@
 """What an lm-eval task reads beside a model: data sets, metrics, language data; as records."""
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -50,7 +51,8 @@ class TaskNeeds(Record):
     """Tasks in it that load data by code of their own: nobody knows what before it is run."""
 
 
-class TaskRequest(Record):
+@dataclass(frozen=True)
+class TaskRequest:
     """A question to the lm-eval of an environment."""
 
     tasks: tuple[str, ...]
@@ -58,9 +60,6 @@ class TaskRequest(Record):
     """Folder of task files besides those of lm-eval."""
 
 
-class TaskAnswers(Record):
-    """The answer, in the order of the tasks."""
-
-    cure: ClassVar[str] = "run the command again"
-
-    tasks: tuple[TaskNeeds, ...]
+def answer_name(task: str) -> str:
+    """Name of the file with what a task reads: names of tasks may hold slashes."""
+    return f"{task.replace('/', '%2F')}.json"

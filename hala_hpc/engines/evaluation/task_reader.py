@@ -1,7 +1,7 @@
 """What tasks read, asked of lm-eval's own task files; no data is loaded and no task's code is run.
 
-`python -m hala_hpc.engines.evaluation.task_reader QUESTION ANSWER`, two files, is how a login node
-asks the lm-eval of the environment main.
+`python -m hala_hpc.engines.evaluation.task_reader FOLDER INCLUDE_PATH TASK...` is how a login node
+asks the lm-eval of the environment main; answers are files in the folder.
 """
 
 import sys
@@ -13,12 +13,7 @@ from typing import Any
 
 from hala_hpc.core.errors import closest
 from hala_hpc.engines.evaluation.task_code import read_code
-from hala_hpc.engines.evaluation.task_needs import (
-    TaskAnswers,
-    TaskDataSet,
-    TaskNeeds,
-    TaskRequest,
-)
+from hala_hpc.engines.evaluation.task_needs import TaskDataSet, TaskNeeds, answer_name
 
 #: Settings of a task that name a split.
 SPLITS = ("training_split", "validation_split", "test_split", "fewshot_split")
@@ -271,13 +266,11 @@ NO_PART_OF_THE_ID = frozenset(
 )
 
 
-def main(question: str, answer: str) -> None:
-    """Answer the question in one file into another."""
-    request = TaskRequest.read(Path(question))
-    assert request is not None, question
-    manager = find_tasks(request.tasks, request.include_path)
-    found = read_tasks(manager, request.tasks, request.include_path)
-    TaskAnswers(tasks=tuple(found)).write(Path(answer))
+def main(folder: str, include_path: str, *tasks: str) -> None:
+    """Write what each task reads into a file of a folder; an empty `include_path` is none."""
+    own = include_path or None
+    for found in read_tasks(find_tasks(tasks, own), tasks, own):
+        found.write(Path(folder, answer_name(found.task)))
 
 
 if __name__ == "__main__":
