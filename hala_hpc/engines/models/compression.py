@@ -24,7 +24,7 @@ from hala_hpc.engines.models.files import (
     read_header,
     weight_files,
 )
-from hala_hpc.engines.models.memory import PART_BYTES, gb, whole_compression_bytes
+from hala_hpc.engines.models.memory import PART_BYTES, gb, whole_compression_bytes, whole_gb
 from hala_hpc.engines.models.tensors import weight_bytes
 
 logger = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def require_memory(source: Path, reason: str) -> None:
     if need > there:
         raise UserError(
             f"model {source} is compressed as a whole ({reason}), which takes {gb(need)}, and this "
-            f"job has {gb(there)}; set resources.mem_gb={-(-need // 2**30)}",
+            f"job has {gb(there)}; set resources.mem_gb={whole_gb(need)}",
             CONFIG,
         )
 

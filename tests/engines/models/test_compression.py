@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ print(json.dumps(list(answer.token_ids)))
 
 @pytest.fixture(scope="module", params=["cohere2", "lfm2"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thin model in bfloat16, in several files: of the teacher's kind, and of the translator's."""
+    """A thin model in bfloat16, in several files, of the teacher's and of the translator's kind."""
     folder = tmp_path_factory.mktemp(request.param)
     make = {"cohere2": random_cohere2, "lfm2": random_lfm2}[request.param]
     return in_files(make(folder / "made", dtype="bfloat16", layers=6), folder / "model")
@@ -101,12 +100,8 @@ def test_the_memory_is_that_of_a_part_and_its_result(model: Path, both: dict[str
 
 
 def test_vllm_gives_the_same_text_for_both(both: dict[str, Any]) -> None:
-    answers = [
-        json.loads(
-            run_heavy([sys.executable, "-c", ASK, str(both["folder"] / way)]).splitlines()[-1]
-        )
-        for way in ("whole", "parts")
-    ]
+    words = [[sys.executable, "-c", ASK, str(both["folder"] / way)] for way in ("whole", "parts")]
+    answers = [json.loads(run_heavy(one).splitlines()[-1]) for one in words]
     assert answers[0] == answers[1]
     assert len(set(answers[0])) > 1
 
@@ -120,8 +115,8 @@ def outline(names: frozenset[str], shared: bool = False) -> Outline:
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> Iterator[Path]:
-    yield random_cohere2(tmp_path / "plain", dtype="bfloat16")
+def plain(tmp_path: Path) -> Path:
+    return random_cohere2(tmp_path / "plain", dtype="bfloat16")
 
 
 def test_a_checkpoint_that_changes_while_it_is_loaded_is_compressed_as_a_whole(
