@@ -22,6 +22,7 @@ from hala_hpc.engines.models.files import (
     copy_tokenizer,
     link_or_copy,
     read_header,
+    weight_faults,
     weight_files,
 )
 from hala_hpc.engines.models.memory import PART_BYTES, gb, whole_compression_bytes, whole_gb
@@ -85,7 +86,8 @@ def compress(task: Task, folder: Path, out: Out, unit: int = 0) -> bool:
     for number, part in enumerate(parts):
         if out.stop:
             return False
-        if not (kept / part.name).is_file():
+        # One that is absent or cut short is made.
+        if weight_faults(kept / part.name):
             write_part(part, outline, kept / part.name)
         out.progress(step=number + 1, steps_total=len(parts))
     gather(task.source, kept, [part.name for part in parts], folder)

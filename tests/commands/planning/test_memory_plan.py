@@ -95,7 +95,7 @@ def test_the_shipped_teacher_fits_what_the_recipe_asks_for(
         told = launch(*words, f"launcher={launcher}", HF_HOME=str(teacher_hub))
         assert told.code == 0
         assert " 64 GB, " in told.out
-        # A table of 256,000 tokens and 12,288 channels, as it is and as it is written, and half a GB.
+        # Twice a table of 256,000 tokens and 12,288 channels, and half a GB of libraries.
         assert cell(told, "teacher", "needs at least") == "12.2 GB"
         assert "cannot fit" not in told.out
 
