@@ -148,6 +148,9 @@ class Evaluate(Stage[Settings]):
             return Estimate()
         weights = inputs.largest_checkpoint(settings.models.values())
         need, misfits = expected_fit(weights, settings.engine, inputs.room)
+        if not settings.translation:
+            # Benchmarks need no engine.
+            misfits = ()
         requests = read.benchmark_requests if settings.limit is None else settings.limit * 4
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
         told = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []

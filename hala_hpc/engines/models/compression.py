@@ -22,9 +22,10 @@ from hala_hpc.engines.models.files import (
     copy_tokenizer,
     link_or_copy,
     read_header,
+    weight_faults,
     weight_files,
 )
-from hala_hpc.engines.models.memory import PART_BYTES, gb, whole_compression_bytes
+from hala_hpc.engines.models.memory import PART_BYTES, gb, whole_compression_bytes, whole_gb
 from hala_hpc.engines.models.tensors import weight_bytes
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ def compress(task: Task, folder: Path, out: Out, unit: int = 0) -> bool:
     for number, part in enumerate(parts):
         if out.stop:
             return False
-        if not (kept / part.name).is_file():
+        # One that is absent or cut short is made.
+        if weight_faults(kept / part.name):
             write_part(part, outline, kept / part.name)
         out.progress(step=number + 1, steps_total=len(parts))
     gather(task.source, kept, [part.name for part in parts], folder)
@@ -227,7 +229,7 @@ def require_memory(source: Path, reason: str) -> None:
     if need > there:
         raise UserError(
             f"model {source} is compressed as a whole ({reason}), which takes {gb(need)}, and this "
-            f"job has {gb(there)}; set resources.mem_gb={-(-need // 2**30)}",
+            f"job has {gb(there)}; set resources.mem_gb={whole_gb(need)}",
             CONFIG,
         )
 

@@ -14,8 +14,7 @@ from hala_hpc.engines.models.memory import (
 def compression_fit(checkpoint: Checkpoint, room: Room) -> tuple[MemoryNeed, tuple[str, ...]]:
     """What quantize takes at least, and what keeps it from running in a job with this room."""
     if checkpoint.is_pickled:
-        told = f"the whole model ({gb(checkpoint.weight_bytes)}: its weights are no safetensors)"
-        told += " and a file of it that is saved"
+        told = f"the whole model of {gb(checkpoint.weight_bytes)}: its weights are no safetensors"
         return host_fit(whole_compression_bytes(checkpoint.weight_bytes), told, room)
     return host_fit(compression_bytes(checkpoint), "a part of the weights and its result", room)
 

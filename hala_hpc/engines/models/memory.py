@@ -20,10 +20,11 @@ GB = 2**30
 ITEM_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 #: Weights that quantize reads before it writes their result.
 PART_BYTES = 4 * GB
-#: What Python and its libraries take of the host before any weight is there (assumed).
-RUNTIME_BYTES = 2 * GB
-#: Files in which LLM Compressor saves a whole model (`max_shard_size` of its `save_pretrained`).
-SAVED_FILE_BYTES = 20 * 10**9
+#: What Python and its libraries take of the host before any weight is there: LLM Compressor with
+#: torch for CPUs took 0.46 GB (VmHWM); on a GPU it is more.
+RUNTIME_BYTES = GB // 2
+#: How much more than the least a cure names: nothing runs with the least alone (assumed).
+MARGIN = 1.1
 #: Bytes for each weight in training with AdamW in mixed precision: the weights and their gradients
 #: in bfloat16; a float32 copy and two moments. Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054),
 #: section 3.1. A training in float32 takes as many: 4, 4, and 8 for the moments.
@@ -95,16 +96,17 @@ def embedding_bytes(checkpoint: Checkpoint) -> float:
 
 
 def compression_bytes(checkpoint: Checkpoint) -> float:
-    """Host memory of a compression part by part, whatever the size of the model.
+    """Host memory of a compression part by part, however large the model is.
 
     A part and what its tensors become, none larger than PART_BYTES unless one tensor is.
     """
-    return RUNTIME_BYTES + 2 * max(PART_BYTES, embedding_bytes(checkpoint))
+    part = min(checkpoint.weight_bytes, max(PART_BYTES, embedding_bytes(checkpoint)))
+    return RUNTIME_BYTES + 2 * part
 
 
 def whole_compression_bytes(size_bytes: float) -> float:
-    """Host memory where the whole model is loaded: its weights, and a file that is being saved."""
-    return RUNTIME_BYTES + size_bytes + min(size_bytes, SAVED_FILE_BYTES)
+    """Host memory where the whole model is loaded: its weights, which are compressed in place."""
+    return RUNTIME_BYTES + size_bytes
 
 
 def merge_bytes(checkpoint: Checkpoint) -> float:
@@ -136,7 +138,8 @@ def training_bytes(weights: float, cut: Cut) -> TrainingBytes:
     """Weights, gradients and the optimizer's states of a rank, by the stage of ZeRO.
 
     Stage 1 cuts up the states, 2 the gradients as well, 3 the weights as well (arXiv 1910.02054,
-    figure 1). Without DeepSpeed (0) all is in float32. What LoRA trains is too little to count.
+    figure 1). Without DeepSpeed (0) all is in float32. What LoRA trains is too little to count, and
+    so are gradients where the optimizer is offloaded: they leave the GPU as they are made.
     """
     in_float32 = cut.is_float32 or cut.zero_stage == 0
     each = (
@@ -150,6 +153,8 @@ def training_bytes(weights: float, cut: Cut) -> TrainingBytes:
     own /= cut.ranks if cut.zero_stage >= 3 else 1
     gradients /= cut.ranks if cut.zero_stage >= 2 else 1
     states /= cut.ranks if cut.zero_stage >= 1 else 1
+    if cut.offload != "none":
+        gradients = 0.0
     host = {"none": 0.0, "optimizer": states, "all": states + own}[cut.offload]
     return TrainingBytes(own + gradients + states - host, host)
 
@@ -160,5 +165,5 @@ def gb(size_bytes: float) -> str:
 
 
 def whole_gb(size_bytes: float) -> int:
-    """The value of `mem_gb` that holds so many bytes."""
-    return ceil(size_bytes / GB)
+    """The value of `mem_gb` for what takes at least so many bytes."""
+    return ceil(MARGIN * size_bytes / GB)

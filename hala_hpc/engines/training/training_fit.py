@@ -49,7 +49,7 @@ def training_fit(
     if host and room.host_bytes is not None and host > room.host_bytes:
         faults.append(
             f"its states take at least {gb(host)} of memory on each machine ({told}), and a job "
-            f"gets {gb(room.host_bytes)}; set resources.mem_gb={whole_gb(host)} or more"
+            f"gets {gb(room.host_bytes)}; set resources.mem_gb={whole_gb(host)}"
         )
     if room.gpus == 0:
         return MemoryNeed(host_bytes=host, reckoning=told), tuple(faults)

@@ -36,7 +36,7 @@ print(json.dumps(list(answer.token_ids)))
 
 @pytest.fixture(scope="module", params=["cohere2", "lfm2"])
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A thin model in bfloat16, in several files: a teacher's kind, and the translator's."""
+    """A thin model in bfloat16, in several files, of the teacher's and of the translator's kind."""
     folder = tmp_path_factory.mktemp(request.param)
     make = {"cohere2": random_cohere2, "lfm2": random_lfm2}[request.param]
     return in_files(make(folder / "made", dtype="bfloat16", layers=6), folder / "model")
@@ -100,12 +100,8 @@ def test_the_memory_is_that_of_a_part_and_its_result(model: Path, both: dict[str
 
 
 def test_vllm_gives_the_same_text_for_both(both: dict[str, Any]) -> None:
-    answers = [
-        json.loads(
-            run_heavy([sys.executable, "-c", ASK, str(both["folder"] / way)]).splitlines()[-1]
-        )
-        for way in ("whole", "parts")
-    ]
+    words = [[sys.executable, "-c", ASK, str(both["folder"] / way)] for way in ("whole", "parts")]
+    answers = [json.loads(run_heavy(one).splitlines()[-1]) for one in words]
     assert answers[0] == answers[1]
     assert len(set(answers[0])) > 1
 
