@@ -306,7 +306,7 @@ def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_
     now = time.time()
     word = {"worker": 0, "rank": 0, "attempt": "r0001-w00000-41-0", "began": now, "time": now}
     (progress / "00000-0000.json").write_text(json.dumps(word))
-    assert nodes_of(work)["second"]["state"] == "partial"
+    assert nodes_of(work)["second"]["state"] == "new"
     assert "41" in nodes_of(work)["second"]["why"], "its gate was lost"
     # Where nobody answers for the jobs, the sign is the best that there is.
     cluster.add(
