@@ -92,6 +92,16 @@ class Cluster:
 
         wait_until(is_well, f"{host} takes jobs again", pause_s=1.0, state=lambda: answer("sinfo"))
 
+    def held(self) -> list[str]:
+        """Ids of jobs, of whomever, that SLURM holds as their node could not start them.
+
+        A controller that was killed starts jobs beside themselves: the node refuses, and `status`
+        says that they are to be released.
+        """
+        rows = answer("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r")
+        found = (row.split("|", 1) for row in rows.splitlines() if "|" in row)
+        return [number.strip() for number, reason in found if "held" in reason.lower()]
+
     def is_forgotten(self, number: str, name: str) -> bool:
         """Whether the controller knows no job, alive or ended, of this number and this name."""
         return f"JobName={name} " not in answer("scontrol", "--oneliner", "show", "job", number)

@@ -31,6 +31,8 @@ AT_GATE = 0.1
 LOOK_PAUSE_S = 0.3
 #: Seconds without anything new after which a run hangs; longer than all that a blow holds up.
 HANG_S = 240.0
+#: Seconds between two looks for jobs that SLURM holds.
+HELD_PAUSE_S = 15.0
 #: Seconds of a launch, and of a whole run, at most.
 LAUNCH_LIMIT_S, RUN_LIMIT_S = 300.0, 1500.0
 #: Seconds within which nothing of a finished run is left in the queue and at work.
@@ -70,6 +72,7 @@ class ChaosRun:
         self.given, self.ended_launch_at_s = 0, float("-inf")
         self.began_s = self.changed_s = time.monotonic()
         self.seen: object = None
+        self.look_for_held_at_s = time.monotonic() + HELD_PAUSE_S
 
     def run(self) -> bool:
         """Bring the run to its end under blows; whether all was well."""
@@ -111,6 +114,7 @@ class ChaosRun:
             if not self.launches and self.is_complete():
                 return
             self.revive_controller(sight)
+            self.release_held()
             now = time.monotonic()
             self.require_progress(now, sight)
             if not self.launches and sight.is_empty and self.is_stopped():
@@ -129,6 +133,17 @@ class ChaosRun:
                 with self.tally.lock:
                     self.tally.crashes += 1
                 say(f"{self.name}: slurmctld had died of itself")
+
+    def release_held(self) -> None:
+        """Release what SLURM holds, as `status` asks for, and count that."""
+        if time.monotonic() < self.look_for_held_at_s:
+            return
+        self.look_for_held_at_s = time.monotonic() + HELD_PAUSE_S
+        if held := self.around.cluster.held():
+            answer("scontrol", "release", ",".join(held))
+            with self.tally.lock:
+                self.tally.releases += len(held)
+            say(f"{self.name}: released {held}")
 
     def is_due(self, sight: Sight, next_s: float) -> bool:
         """Whether this look is one that strikes: what is there for a moment is not waited with."""

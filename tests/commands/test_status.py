@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command_line import command, launch, one_row_recipe, recipe
+from fake_slurm import FakeSlurm, on_path
 from held import Held
 from says import says
 from slow_run import launcher_word, nodes_of, recipe_word, standin_variables
@@ -282,3 +283,34 @@ def test_a_node_that_was_repaired_while_somebody_watches_is_damaged_no_more(tmp_
     later_s = time.time() + 1
     os.utime(artifact.summary_file, (later_s, later_s))
     assert state_of(artifact, 1, []) == "done"
+
+
+def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_now(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = FakeSlurm(on_path(tmp_path / "commands", monkeypatch))
+    cluster.add("scontrol", 'echo "Slurmctld(primary) at here is UP"')
+    cluster.add("sbatch", 'echo "Submitted batch job 41"')
+    for name in ("srun", "squeue", "scancel"):
+        cluster.add(name, "true")
+    for name in ("sacct", "sinfo", "sacctmgr"):
+        cluster.add(name, "exit 1")
+    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
+    node = f'stage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 1\n'
+    line = [recipe(tmp_path, f"[first]\n{node}[second]\n{node}limit = 1\n"), f"work={work}"]
+    # The doctor, who wants to know more of a cluster, is asked before the first submission only.
+    assert launch("stage=first", *line).code == 0
+    assert launch("stage=second", *line, "launcher=slurm").code == 0
+    progress = work / "latest" / "second" / "progress"
+    progress.mkdir(exist_ok=True)
+    now = time.time()
+    word = {"worker": 0, "rank": 0, "attempt": "r0001-w00000-41-0", "began": now, "time": now}
+    (progress / "00000-0000.json").write_text(json.dumps(word))
+    assert nodes_of(work)["second"]["state"] == "new"
+    assert "41" in nodes_of(work)["second"]["why"], "its gate was lost"
+    # Where nobody answers for the jobs, the sign is the best that there is.
+    cluster.add(
+        "squeue", 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1'
+    )
+    (node,) = nodes_of(work).values()
+    assert node["state"] == "running"

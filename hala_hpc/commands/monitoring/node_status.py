@@ -23,6 +23,7 @@ from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.run import RunNode
 from hala_hpc.jobs.attempt_records import has_records
 from hala_hpc.jobs.progress import NodeProgress, progress_of
+from hala_hpc.jobs.submission import is_unsettled
 from hala_hpc.jobs.waiting_list import waits_for_room
 
 #: Elements of an array that wait together, e.g. `4-63%8` or `1,3,7-9`.
@@ -83,7 +84,7 @@ def told_status(
     """As `node_status`. Raises: Damaged."""
     artifact = node.artifact
     done = node.units - len(artifact.missing_units(node.units))
-    state = state_of(artifact, done, seen)
+    state = state_of(artifact, done, seen, answers)
     is_lost = answers and not seen and state in ("partial", "new") and was_submitted(artifact)
     waiting = [row for row in seen if row.state != "running"]
     workers = [row for row in seen if not row.name.startswith("gate-")]
@@ -105,8 +106,12 @@ def told_status(
     )
 
 
-def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
-    """One word. Marks on the disk come before what the scheduler says."""
+def state_of(artifact: Artifact, done: int, seen: Sequence[Seen], answers: bool = True) -> str:
+    """One word. Marks on the disk come before what the scheduler says.
+
+    A sign of life counts only where no scheduler knows better: of a worker that was killed the last
+    one is fresh for a minute.
+    """
     if artifact.summary() is not None:
         return "damaged" if faults_of(artifact) else "done"
     if seen:
@@ -114,11 +119,16 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen]) -> str:
     # It was written after everything else; a sign of life of the last minute is older.
     if artifact.failure_file.exists():
         return "failed"
-    if artifact.is_alive():
+    if not (answers and has_known_jobs(artifact)) and artifact.is_alive():
         return "running"
     if waits_for_room(artifact):
         return "waiting"
     return "partial" if done or has_records(artifact) else "new"
+
+
+def has_known_jobs(artifact: Artifact) -> bool:
+    """Whether the ids of all jobs of the newest round were written down."""
+    return was_submitted(artifact) and not is_unsettled(artifact)
 
 
 def expected_start(waiting: Sequence[Seen]) -> str | None:
