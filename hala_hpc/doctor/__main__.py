@@ -43,7 +43,7 @@ def doctor(arguments: Sequence[str]) -> int:
         return OK
     words = split_words(list(arguments))
     visit = read_visit(words)
-    found = list(findings(visit))
+    found = list(findings(visit, tell))
     if words.get("format") == "json":
         state = worst(found)
         told = {"state": state, "findings": [asdict(finding) for finding in found]}
@@ -66,18 +66,13 @@ def read_visit(words: Mapping[str, str]) -> Visit:
     named = words.get("launcher", "local")
     if "recipe" not in words:
         work = named_path("work", words.get("work") or "runs").absolute()
-        return Visit(read_launcher(find_toml("launcher", named)), work, None, job, tell)
+        return Visit(read_launcher(find_toml("launcher", named)), work, None, job)
     given = {key: words[key] for key in ("recipe", "work") if key in words}
     given |= {"launcher": named, "stage": words.get("stage", "all")}
     line = read_line([f"{key}={value}" for key, value in given.items()])
     steps = make_plan(line.nodes, line.work)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
-    return Visit(line.launcher, line.work, chosen, job, tell)
-
-
-def tell(text: str) -> None:
-    """Say what is waited for, beside the report."""
-    print(text, file=sys.stderr, flush=True)
+    return Visit(line.launcher, line.work, chosen, job)
 
 
 def print_findings(found: Sequence[Finding]) -> None:
@@ -95,6 +90,11 @@ def print_findings(found: Sequence[Finding]) -> None:
                 told = finding.why
     counts = {state: sum(one.state == state for one in found) for state in MARKS}
     print(f"\n{counts['good']} good, {counts['warn']} to know, {counts['bad']} bad")
+
+
+def tell(text: str) -> None:
+    """Say what is waited for, beside the report."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
