@@ -45,7 +45,7 @@ def doctor(arguments: Sequence[str]) -> int:
         return OK
     words = split_words(list(arguments))
     visit = read_visit(words)
-    found = list(findings(visit))
+    found = list(findings(visit, tell))
     if words.get("format") == "json":
         state = worst(found)
         told = {"state": state, "findings": [asdict(finding) for finding in found]}
@@ -71,19 +71,14 @@ def read_visit(words: Mapping[str, str]) -> Visit:
         work = named_path("work", words.get("work") or "runs").absolute()
         print(f"launcher {choice.launcher}{choice.reason('launcher')}", file=stream, flush=True)
         launcher = read_launcher(find_toml("launcher", choice.launcher))
-        return Visit(launcher, work, None, job, tell)
+        return Visit(launcher, work, None, job)
     print(choice.told, file=stream, flush=True)
     given = {key: words[key] for key in ("recipe", "work", "launcher") if key in words}
     given |= {"stage": words.get("stage", "all")}
     line = read_line([f"{key}={value}" for key, value in given.items()], choice)
     steps = make_plan(line.nodes, line.work, line.environment)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
-    return Visit(line.launcher, line.work, chosen, job, tell, fetch_line(line.words))
-
-
-def tell(text: str) -> None:
-    """Say what is waited for, beside the report."""
-    print(text, file=sys.stderr, flush=True)
+    return Visit(line.launcher, line.work, chosen, job, fetch_line(line.words))
 
 
 def print_findings(found: Sequence[Finding]) -> None:
@@ -101,6 +96,11 @@ def print_findings(found: Sequence[Finding]) -> None:
                 told = finding.why
     counts = {state: sum(one.state == state for one in found) for state in MARKS}
     print(f"\n{counts['good']} good, {counts['warn']} to know, {counts['bad']} bad")
+
+
+def tell(text: str) -> None:
+    """Say what is waited for, beside the report."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:

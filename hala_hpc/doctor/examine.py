@@ -1,6 +1,6 @@
 """All questions of the doctor in their order, and those that a launch asks before it submits."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
@@ -19,8 +19,8 @@ from hala_hpc.doctor.memory import memory_findings
 from hala_hpc.doctor.scope import Visit, kinds_of
 
 
-def findings(visit: Visit) -> Iterator[Finding]:
-    """Everything that the doctor finds, the cheap first."""
+def findings(visit: Visit, tell: Callable[[str], None]) -> Iterator[Finding]:
+    """Everything that the doctor finds, the cheap first; `tell` says what is waited for."""
     yield from local_findings(visit)
     yield from environment_findings(visit.launcher, visit.needs())
     if visit.steps is not None:
@@ -33,7 +33,7 @@ def findings(visit: Visit) -> Iterator[Finding]:
         if visit.job:
             from hala_hpc.doctor.on_node import node_findings
 
-            yield from node_findings(visit, kinds_of(visit.jobs()))
+            yield from node_findings(visit, kinds_of(visit.jobs()), tell)
     else:
         what = f"launcher {visit.launcher.name}: workers run on this machine, one after the other"
         yield Finding("cluster", "good", what, "no scheduler is asked for anything")

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +19,7 @@ from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
 from hala_hpc.core.builds import VARIABLE
 from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
 from hala_hpc.core.job import Job
+from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import Record
 from hala_hpc.core.resources import Resources
 from hala_hpc.doctor.environments import health, imports
@@ -63,8 +64,10 @@ class NodeFindings(Record):
     findings: tuple[Finding, ...]
 
 
-def node_findings(visit: Visit, kinds: Sequence[JobKind]) -> list[Finding]:
-    """Send the doctor to one node for each place that jobs may go to; waits for the nodes."""
+def node_findings(
+    visit: Visit, kinds: Sequence[JobKind], tell: Callable[[str], None]
+) -> list[Finding]:
+    """Send the doctor to one node for each place that jobs may go to; tells what it waits for."""
     # Of jobs that go to the same place, the one with the most GPUs and memory speaks for all.
     by_size = sorted(kinds, key=lambda kind: (kind.asked.gpus_per_node, kind.asked.mem_gb))
     places = {place_of(kind.asked): kind for kind in by_size}
@@ -80,7 +83,10 @@ def node_findings(visit: Visit, kinds: Sequence[JobKind]) -> list[Finding]:
     )
     try:
         token.write_text(token.name)
-        return [one for kind in places.values() for one in sent(visit, kind, asked)]
+        found = []
+        for kind in places.values():
+            found += sent(visit.launcher, kind, asked, tell)
+        return found
     except OSError as error:
         what = f"work {work} cannot be written: {error.strerror}"
         return [Finding("nodes", "bad", what, "nothing to look for on a node", "name another work")]
@@ -89,17 +95,20 @@ def node_findings(visit: Visit, kinds: Sequence[JobKind]) -> list[Finding]:
             token.unlink()
 
 
-def sent(visit: Visit, kind: JobKind, asked: NodeVisit) -> list[Finding]:
+def sent(
+    launcher: Launcher, kind: JobKind, asked: NodeVisit, tell: Callable[[str], None]
+) -> list[Finding]:
     """What the doctor finds on one node, with all GPUs of a job; with one where they are taken."""
     try:
-        return look_with(visit, kind, asked)
+        tell(waiting(kind))
+        return look_with(launcher, kind, asked)
     except NoNode as error:
         if kind.asked.gpus_per_node > 1:
             one = replace(kind, asked=kind.asked.model_copy(update={"gpus_per_node": 1}))
             what = f"{kind.asked.gpus_per_node} GPUs were not free within {WAIT_S} s"
             why = "whether they reach each other was not looked at, but by the jobs when they start"
             unseen = Finding("nodes", "warn", what, why, "try again later")
-            return [unseen, *sent(visit, one, asked)]
+            return [unseen, *sent(launcher, one, asked, tell)]
         # A limit that forbids the job is told by other findings: this is mostly a full queue.
         return [not_seen(kind, error, "warn", "its jobs wait as well")]
     except Retry as error:
@@ -112,18 +121,22 @@ def not_seen(kind: JobKind, error: Retry, state: State, why: str) -> Finding:
     return Finding("nodes", state, what, why, "try again later, or see SLURM's words")
 
 
-def look_with(visit: Visit, kind: JobKind, asked: NodeVisit) -> list[Finding]:
-    """What the doctor finds on one node. Raises NoNode and Retry as `run_on_node` does."""
-    launcher, gpus = visit.launcher, kind.asked.gpus_per_node
+def waiting(kind: JobKind) -> str:
+    """What is waited for."""
+    gpus = kind.asked.gpus_per_node
     with_gpus = f" with {gpus} GPUs" if gpus else ""
-    visit.tell(
+    return (
         f"waiting for a node{with_gpus} as {label(kind.names)} would get it ({WAIT_S} s at most), "
-        f"then for a look at it (a minute or more, as libraries are imported)"
+        "then for a look at it (a minute or more, as libraries are imported)"
     )
+
+
+def look_with(launcher: Launcher, kind: JobKind, asked: NodeVisit) -> list[Finding]:
+    """What the doctor finds on one node. Raises NoNode and Retry as `run_on_node` does."""
     words = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
     has_gates = place_of(kind.asked) == place_of(launcher.gate_resources)
     resubmits = asked.resubmits if has_gates else ()
-    own = asked.model_copy(update={"gpus": gpus, "resubmits": resubmits}).line()
+    own = asked.model_copy(update={"gpus": kind.asked.gpus_per_node, "resubmits": resubmits}).line()
     told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
     last = told.splitlines()[-1:] or [""]
     return list(NodeFindings.from_json(last[0], "answer of the doctor on a node").findings)

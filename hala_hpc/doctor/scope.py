@@ -1,7 +1,7 @@
 """What the doctor looks at: a launcher, a work folder, perhaps a recipe, and the jobs of these."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,8 +27,6 @@ class Visit:
     steps: dict[str, Step] | None
     """Nodes of the recipe; None where none is named."""
     job: bool = False
-    tell: Callable[[str], None] = print
-    """Tells a person what is waited for."""
     fetch: str = ""
     """Line that fetches what the nodes of the recipe read from the hub."""
 

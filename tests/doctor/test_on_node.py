@@ -121,13 +121,13 @@ def test_it_says_what_it_waits_for_and_takes_one_gpu_where_all_are_taken(
     slurm.add("srun", f"case \"$*\" in *gpus-per-node=4*) {busy} ;; esac; cat <<'E'\n{answer}\nE")
     said: list[str] = []
     launcher = Launcher(name="site", backend="slurm")
-    visit = Visit(launcher, tmp_path, {}, job=True, tell=said.append)
+    visit = Visit(launcher, tmp_path, {}, job=True)
     kinds = [
         JobKind(("small",), Resources(gpus_per_node=1), 1),
         JobKind(("large",), Resources(gpus_per_node=4), 1),
         JobKind(("gates",), launcher.gate_resources, 1),
     ]
-    found = node_findings(visit, kinds)
+    found = node_findings(visit, kinds, said.append)
     assert [one.state for one in found] == ["good", "warn", "good"]
     assert found[1].what == "4 GPUs were not free within 300 s"
     assert [text.partition(" (")[0] for text in said] == [
