@@ -68,7 +68,8 @@ def queued(ended: Ended, work: Path) -> Artifact:
 
 
 def wait_until_done(artifact: Artifact) -> None:
-    wait_until(lambda: artifact.summary() is not None, "the end of the node", pause_s=0.5)
+    wait_until(lambda: artifact.summary() or artifact.failure(), "the end of the node", pause_s=0.5)
+    assert artifact.summary() is not None, artifact.failure()
 
 
 def test_nodes_that_are_drained_for_a_maintenance_are_queued_for(tmp_path: Path) -> None:
@@ -78,8 +79,10 @@ def test_nodes_that_are_drained_for_a_maintenance_are_queued_for(tmp_path: Path)
         ended = launch(*line(tmp_path))
         artifact = queued(ended, work)
         says(ended.err, "warning")
-        too_large = line(tmp_path, tables="[node.corpus.resources]\nmem_gb = 999")
-        assert launch(*too_large[:2], f"work={tmp_path}/other", too_large[3]).code == CONFIG
+        other = tmp_path / "other"
+        other.mkdir()
+        too_large = launch(*line(other, tables="[node.corpus.resources]\nmem_gb = 999"))
+        assert too_large.code == CONFIG, "no node is so large, whether it is up or not"
     wait_until_done(artifact)
 
 

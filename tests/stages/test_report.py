@@ -12,6 +12,7 @@ from plain_out import PlainInputs, PlainOut
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage import Stage
+from hala_hpc.engines.evaluation.report import short_commits
 
 BASE: dict[str, Any] = {
     "fingerprint": "0123456789ab",
@@ -167,3 +168,9 @@ def test_a_word_that_names_no_node_is_refused(tmp_path: Path) -> None:
     ended = launch(recipe(tmp_path, text), "stage=all", f"work={tmp_path / 'work'}")
     assert ended.code == 78
     assert "write @sft" in ended.err
+
+
+def test_a_commit_whose_files_were_changed_is_marked_where_it_is_shortened() -> None:
+    long, other = "6d78d78c0ffee0123456", "60e2239c0ffee0123456"
+    assert short_commits(f"{long}+, {other}") == "6d78d78c0ffe+, 60e2239c0ffe"
+    assert short_commits("") == ""

@@ -40,11 +40,13 @@ LIBRARY_CALLS = {
 #: data: by module, without the name of the package.
 OTHERS: dict[str, set[str]] = {
     # Shell scripts and programs that jobs and nodes run.
-    "backends.local": {"SHELL"},
+    "backends.local": {"SHELL", "CODE_FIRST"},
     "backends.slurm.srun_probe": {"SHELL", "NO_NODE", "message"},
     "doctor.environments": {"LOOK", "code"},
     # C.
     "jobs.gpu_set_up": {"PLAIN", "WITH_PYTHON"},
+    # What git writes, and its files.
+    "core.code_version": {"told_by_git", "commit_in_files"},
     # SQL.
     "engines.generation.answer_cache": {"__init__"},
     # Messages of SLURM.
