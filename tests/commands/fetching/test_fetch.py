@@ -14,7 +14,8 @@ from hub_stand_in import GOOD_TOKEN, HubStandIn
 from says import says
 from small_disks import small_disk
 
-pytestmark = pytest.mark.long
+#: Each fetch imports transformers in two processes, and the first test waits for all of a fixture.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 MODELS = (
     "absent",
