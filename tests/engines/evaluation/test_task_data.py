@@ -1,6 +1,5 @@
 """What benchmarks read: asked of lm-eval, looked for where an offline job looks, and named."""
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -122,19 +121,6 @@ def test_a_damaged_file_of_data_is_named(lab: Lab, tmp_path: Path) -> None:
     (fault,) = faults()
     assert fault.startswith(f"configuration hard {folders[1]} was begun")
     assert "dataset_info.json is damaged" in fault
-
-
-def test_a_cache_that_nobody_may_write_to_is_named(lab: Lab, tmp_path: Path) -> None:
-    cache = tmp_path / "datasets"
-    for name in CONFIGURATIONS:
-        write_prepared(cache, name)
-    cache.chmod(0o555)
-    if os.access(cache, os.W_OK):
-        pytest.skip("file modes do not apply to root")
-    (piece,) = lab.pieces(tmp_path, GROUP)
-    assert piece.problems == (
-        f"{cache} is closed for writing: datasets writes locks there, also to read",
-    )
 
 
 def test_a_changed_content_is_found_by_its_digest(
