@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, recipe
-from quiz_tasks import GROUP, write_prepared, write_quiz
+from command_line import Ended, command, command_without_root_rights, recipe
+from quiz_tasks import CONFIGURATIONS, GROUP, write_prepared, write_quiz
 
 from benchmarks.kills.node import empty_model
 
@@ -33,11 +33,15 @@ class Told:
         launcher = f'backend = "local"\n[environment]\nHF_HOME = "{self.home}"\n'
         (folder / "site.toml").write_text(launcher)
 
-    def by(self, module: str, *words: str, task: str = GROUP) -> Ended:
+    def words(self, task: str = GROUP) -> list[str]:
+        """The line about the evaluation of a task."""
         text = SCORES.format(task=task, include=self.include, model=self.model)
-        line = [recipe(self.folder, text), "stage=all", f"launcher={self.folder}/site.toml"]
-        work, kept = f"work={self.folder}/work", str(self.folder / "kept")
-        return command(*line, work, *words, module=module, XDG_CACHE_HOME=kept)
+        named = [f"launcher={self.folder}/site.toml", f"work={self.folder}/work"]
+        return [recipe(self.folder, text), "stage=all", *named]
+
+    def by(self, module: str, *more: str, task: str = GROUP) -> Ended:
+        kept = str(self.folder / "kept")
+        return command(*self.words(task), *more, module=module, XDG_CACHE_HOME=kept)
 
 
 @pytest.mark.slow
@@ -60,6 +64,20 @@ def test_a_missing_configuration_is_named_by_dry_run_doctor_and_launch(told: Tol
     damaged = folder / "quiz-test.arrow"
     damaged.write_bytes(damaged.read_bytes()[:-3])
     assert f"{damaged} is damaged" in told.by("launch", "dry_run=true").out
+
+
+@pytest.mark.slow
+def test_a_cache_that_is_closed_for_writing_is_named(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = told.home / "datasets"
+    for name in CONFIGURATIONS:
+        write_prepared(cache, name)
+    cache.chmod(0o555)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(told.folder / "kept"))
+    dry = command_without_root_rights(*told.words(), "dry_run=true")
+    assert dry.code == 0, dry
+    assert f"{cache} is closed for writing: datasets writes locks there, also to read" in dry.out
 
 
 @pytest.mark.slow

@@ -37,8 +37,8 @@ def prepared_folder(data_set: TaskDataSet, cache: Path) -> Path | str:
     configuration is named.
     """
     root, folders = cache / data_set.folder, folders_of(data_set, cache)
-    # datasets looks at the name in each folder, but where a task gives arguments.
-    by_name = not data_set.arguments
+    # datasets looks at the name in each folder, but where arguments are part of the folder's name.
+    by_name = data_set.config_id in (None, data_set.name)
     for folder in unfinished_folders(data_set, cache) if by_name else ():
         return f"{folder} was begun and is not finished, or its {INFO_FILE} is damaged"
     fitting = [one for one in folders if not by_name or config_name(one) == one.parts[-3]]

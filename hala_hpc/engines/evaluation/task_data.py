@@ -99,6 +99,8 @@ def data_set_piece(path: str, configurations: Sequence[TaskDataSet], cache: Path
             absent.append(one)
     if absent:
         problems.insert(0, told_absent(absent, len(configurations), place))
+    if is_begun and not os.access(cache, os.W_OK):
+        problems.append(f"{cache} is closed for writing: datasets writes locks there, also to read")
     commit = commits.pop() if len(commits) == 1 else ""
     return Piece(TASK_DATA, path, place, commit, tuple(shortened(problems)))
 

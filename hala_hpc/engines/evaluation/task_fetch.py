@@ -20,11 +20,12 @@ from hala_hpc.engines.evaluation.task_cache import (
     unfinished_folders,
 )
 from hala_hpc.engines.evaluation.task_data import (
-    LANGUAGE_DATA,
-    METRIC,
     each_data_set,
+    language_data_of,
+    language_piece,
+    metric_piece,
+    metrics_of,
     nltk_folders,
-    task_pieces,
 )
 from hala_hpc.engines.evaluation.task_needs import TaskDataSet, TaskNeeds
 
@@ -45,13 +46,16 @@ def fetch_task_data(needs: Iterable[TaskNeeds], python: str, tell: Callable[[str
         if data_set.folder and faults_of(data_set, cache):
             tell(f"task data {data_set.told}")
             fetch_data_set(data_set, cache)
-    for piece in task_pieces(listed, os.environ, python):
-        if not piece.is_whole and piece.kind == LANGUAGE_DATA:
-            tell(piece.name)
-            fetch_language_data(piece.name.split()[-1], nltk_folders(folders["NLTK_DATA"], python))
-        elif not piece.is_whole and piece.kind == METRIC:
-            tell(f"metric {piece.name}")
-            fetch_metric(piece.name)
+    places = nltk_folders(folders["NLTK_DATA"], python)
+    for package in language_data_of(listed):
+        if not language_piece(package, places).is_whole:
+            tell(f"language data nltk {package}")
+            fetch_language_data(package, places)
+    modules = Path(folders["HF_MODULES_CACHE"]).expanduser()
+    for name in metrics_of(listed):
+        if not metric_piece(name, modules).is_whole:
+            tell(f"metric {name}")
+            fetch_metric(name)
 
 
 def faults_of(data_set: TaskDataSet, cache: Path) -> list[str]:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import closest
 from hala_hpc.engines.evaluation.task_code import read_code
 from hala_hpc.engines.evaluation.task_needs import TaskDataSet, TaskNeeds, answer_name
 
@@ -41,9 +41,9 @@ def find_tasks(tasks: Iterable[str], include_path: str | None) -> Any:
 
 def unknown_task(task: str, known: list[str], include_path: str | None) -> str:
     """What to say of a task that is not among the known ones."""
-    hint = closest(task, known, "tasks")
+    near = get_close_matches(task, known, n=1, cutoff=0.6)
     # Thousands of names are no help.
-    hint = hint if hint.startswith("did") else "`lm_eval ls tasks` lists them"
+    hint = f"did you mean {near[0]!r}?" if near else "`lm_eval ls tasks` lists them"
     where = f", include_path={include_path}" if include_path else ""
     return f"there is no lm-eval task {task!r}{where}; {hint}"
 
