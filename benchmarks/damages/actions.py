@@ -127,7 +127,9 @@ def close(path: Path) -> None:
 
 
 def open_to_all(path: Path) -> None:
-    """Let everybody write it."""
+    """Let everybody write it, also where it comes into being by that."""
+    if not path.exists():
+        put(b"{}")(path)
     path.chmod(0o777 if path.is_dir() else 0o666)
 
 

@@ -107,12 +107,15 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
         while all(child.poll() is None for child in children):
             watch()
             time.sleep(0.2)
+        # Others may be stopped in their shell lines because of these.
+        first = [rank for rank in ranks if rank.process.poll()]
         wait_or_stop(children)
     except BaseException:
         stop(children)
         raise
-    if lost := [rank.process.returncode for rank in ranks if not rank.has_begun()]:
-        raise SetupFailed(next(filter(None, lost), 0), printed)
+    not_begun = [rank for rank in ranks if not rank.has_begun()]
+    if lost := [rank.process.returncode for rank in first if rank in not_begun]:
+        raise SetupFailed(lost[0], printed)
     return next((child.returncode for child in children if child.returncode), 0)
 
 

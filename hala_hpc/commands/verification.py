@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import Damaged
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.file_facts import (
     DigestReader,
@@ -89,8 +90,12 @@ def verify_units(report: NodeReport) -> list[UnitMarker]:
     for unit in artifact.done_units():
         try:
             marker = artifact.mark(unit)
-        except UserError as error:
+        except Damaged as error:
             report.broken_units.append(unit)
+            report.unit_faults += error.mistakes
+            continue
+        except UserError as error:
+            # It may be whole: nothing is forgotten for it.
             report.faults += error.mistakes
             continue
         if marker is None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import socket
 import threading
 import time
@@ -82,6 +83,11 @@ def lease_file(work: Path) -> Path:
     return work / "launch.lease"
 
 
+def cure_of_lease(path: Path) -> str:
+    """What helps where the process that holds a lease ran elsewhere and is no more."""
+    return f"when it is gone run `rm {shlex.quote(str(path))}`"
+
+
 def wait_for_lease(path: Path, mine: LaunchLease, patience_s: float) -> None:
     """Take the lease, or raise UserError (RETRY) when it is not free in time."""
     began, has_told = time.monotonic(), False
@@ -90,7 +96,7 @@ def wait_for_lease(path: Path, mine: LaunchLease, patience_s: float) -> None:
         kind = "a gate submits nodes" if is_gate else "another launch works"
         text = f"{kind} in {path.parent}: process {other.pid} on {other.host} since {other.since}"
         if time.monotonic() - began >= max(patience_s, GATE_PATIENCE_S if is_gate else 0):
-            raise UserError(f"{text}; wait for it, or remove {path} when it is gone", RETRY)
+            raise UserError(f"{text}; wait for it, or {cure_of_lease(path)}", RETRY)
         if is_gate and not has_told:
             # Few commands wait here, and the others answer sooner without it. A command sets up no
             # logging: Python then writes the bare text to stderr.

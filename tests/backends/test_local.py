@@ -135,6 +135,12 @@ def test_status_and_logs_tell_why_a_setup_line_failed(tmp_path: Path, line: str)
         assert ("module: command not found" in shown) is ("module" in line)
 
 
+def test_a_program_that_fails_is_not_taken_for_a_setup_line_of_another_rank(tmp_path: Path) -> None:
+    slow = job(tmp_path, "[[ $RANK = 0 ]] || sleep 100")
+    (tmp_path / "told_program.py").write_text("raise SystemExit(7)\n")
+    assert run_element(slow, 0, lambda: None) == 7
+
+
 def test_what_setup_lines_print_is_kept_and_an_empty_file_is_not(tmp_path: Path) -> None:
     assert run_element(job(tmp_path, "echo loaded"), 0, lambda: None) == 0
     [printed] = tmp_path.glob("job-*.out")

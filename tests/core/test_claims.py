@@ -36,3 +36,18 @@ def test_a_unit_that_a_lost_attempt_took_is_made_by_its_successor(tmp_path: Path
             Claim(worker=0).claim(artifact.claim_file(3))
         made.append(unit)
     assert sorted(made) == [0, 1, 2, 3]
+
+
+def test_workers_that_take_from_each_other_by_turns_make_every_unit_once(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path / "node-0123456789ab")
+    shares = (tuple(range(60)), tuple(range(60, 64)), ())
+    workers = [iter(Claims(artifact, number, shares, holds)) for number in range(3)]
+    made: list[int] = []
+    while workers:
+        for worker in list(workers):
+            unit = next(worker, None)
+            if unit is None:
+                workers.remove(worker)
+            else:
+                made.append(unit)
+    assert sorted(made) == list(range(64))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hala_hpc.backends.local import STOP_WAIT_S
 from hala_hpc.core.errors import RETRY, Retry, UserError
-from hala_hpc.core.lease import lease_file
+from hala_hpc.core.lease import cure_of_lease, lease_file
 from hala_hpc.core.records import LaunchLease
 
 #: The workers have `STOP_WAIT_S` to commit, and the launch a little more to leave.
@@ -31,7 +31,7 @@ class LaunchProcess:
         if self.host != socket.gethostname():
             raise UserError(
                 f"the launch of this run is process {self.pid} on {self.host}: "
-                f"give this line there, or remove {self.lease} when it is gone",
+                f"give this line there, or {cure_of_lease(self.lease)}",
                 RETRY,
             )
 
