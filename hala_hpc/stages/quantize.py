@@ -21,6 +21,7 @@ from hala_hpc.engines.models.files import (
     require_safetensors,
 )
 from hala_hpc.engines.models.host_fit import compression_fit
+from hala_hpc.engines.models.memory import weight_number
 
 #: Beside the compressed weights.
 BEFORE_FILE = "quantize.json"
@@ -83,9 +84,9 @@ class Quantize(Stage[Settings]):
         if before and self.settings.scheme == "none":
             after = before
         elif before:
-            after = before._replace(
-                weight_bytes=SIZE_FACTOR * before.weight_bytes, is_compressed=True, is_fp8=True
-            )
+            # A byte for each weight; the job refuses a model that is compressed already.
+            weights = weight_number(before) or before.weight_bytes
+            after = before._replace(weight_bytes=weights, is_compressed=True, is_fp8=True)
             need, misfits = compression_fit(before, inputs.room)
         return Estimate(
             Amount(None, model, size, after),

@@ -10,11 +10,13 @@ from checkout import ROOT
 from quantize_python import QUANTIZE_PYTHON, run_heavy
 from random_models import random_cohere2, random_lfm2
 
+from hala_hpc.core.errors import UserError
 from hala_hpc.engines.models.compression import (
     Outline,
     Task,
     need_of_whole,
     parts_of,
+    require_memory,
     stored_tensors,
 )
 from hala_hpc.engines.models.tensors import tensors, weight_bytes
@@ -99,6 +101,7 @@ def test_the_memory_is_that_of_a_part_and_its_result(model: Path, both: dict[str
     assert peak["parts"] < 0.5 * weight_bytes(model)
 
 
+@pytest.mark.long
 def test_vllm_gives_the_same_text_for_both(both: dict[str, Any]) -> None:
     words = [[sys.executable, "-c", ASK, str(both["folder"] / way)] for way in ("whole", "parts")]
     answers = [json.loads(run_heavy(one).splitlines()[-1]) for one in words]
@@ -131,6 +134,15 @@ def test_a_checkpoint_that_changes_while_it_is_loaded_is_compressed_as_a_whole(
     config = json.loads((plain / "config.json").read_text())
     (plain / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
     assert "its tensors are BF16" in need_of_whole(plain, outline(names), headers)
+
+
+def test_a_job_with_too_little_memory_for_the_whole_model_says_how_much_it_takes(
+    plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hala_hpc.engines.models.compression.job_memory_bytes", lambda: 2**28)
+    with pytest.raises(UserError, match=r"this job has 0\.2 GB; set resources\.mem_gb=1") as caught:
+        require_memory(plain, "its weights are no safetensors")
+    assert caught.value.code == 78
 
 
 def test_parts_hold_every_tensor_once_and_no_more_than_they_may(plain: Path) -> None:
