@@ -45,10 +45,12 @@ class NodeMoment:
     is_launching: bool
     """Whether a launch is at work, which forgets failures and begins rounds."""
 
-    def running(self) -> set[str]:
-        """Jobs that were written down and run."""
+    def running(self) -> set[tuple[str, str]]:
+        """Jobs that were written down and run, each with the time when it began."""
         jobs = (self.jobs or {}).values()
-        return {job.element for job in jobs if job.id in self.written and not job.waits}
+        return {
+            (job.element, job.start) for job in jobs if job.id in self.written and not job.waits
+        }
 
     def known(self) -> set[str]:
         """Jobs that were written down and are in the queue."""
