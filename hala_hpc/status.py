@@ -25,7 +25,7 @@ from hala_hpc.core.printable import command
 from hala_hpc.core.records import RunRecord
 from hala_hpc.core.run import RunNode, read_run, run_file, work_folder
 from hala_hpc.jobs.gpu_hours import hours_in
-from hala_hpc.jobs.spec import is_named_after
+from hala_hpc.jobs.spec import is_of_newest_jobs
 
 WORDS = {
     "work": "folder of a run (default: runs/<recipe>)",
@@ -153,7 +153,9 @@ def read_status(words: dict[str, str], witness: SchedulerWitness) -> RunStatus:
     found = []
     for node in nodes:
         ids = set(node.artifact.job_ids())
-        living = [row for row in queue if row.id in ids and is_named_after(node.artifact, row.name)]
+        living = [
+            row for row in queue if row.id in ids and is_of_newest_jobs(node.artifact, row.name)
+        ]
         status = node_status(node, living, hours.get(node.artifact), not witness.problem)
         step = steps.get(node.name)
         begun = step is None or step.state not in ("new", "stale")

@@ -76,11 +76,13 @@ def go(lane: int, around: Surroundings, seed: int) -> None:
     while time.monotonic() < around.ends_at_s:
         name = f"run{lane}-{number}"
         number += 1
+        run = ChaosRun(name, around, Random(f"{seed}/{lane}/{number}"))
         try:
-            is_good = ChaosRun(name, around, Random(f"{seed}/{lane}/{number}")).run()
+            is_good = run.run()
         except (OSError, RuntimeError, ValueError, subprocess.SubprocessError) as error:
             around.tally.fault("of_the_campaign", f"{name}: {type(error).__name__}: {error}")
             is_good = False
+            run.give_up()
             for host in HOSTS:
                 around.cluster.bring_back(host)
         if is_good:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common.moving_files import steady
+
 #: What a file says that is not there, or that is written anew just now.
 NOTHING: dict[str, Any] = {}
 
@@ -41,14 +43,12 @@ class NodeFolder:
 
     def marks(self) -> int:
         """Units that have a mark."""
-        return len(list((self.folder / "done").glob("[0-9]*.json")))
+        return steady(lambda: len(list((self.folder / "done").glob("[0-9]*.json"))))
 
     def kept(self) -> list[str]:
         """Finished work of unfinished units, by its names."""
-        found = (self.folder / "kept").glob("*/*")
-        return sorted(
-            f"{path.parent.name}/{path.name}" for path in found if path.name[:1] not in "."
-        )
+        found = steady(lambda: list((self.folder / "kept").glob("*/*")))
+        return sorted(f"{path.parent.name}/{path.name}" for path in found if path.name[0] != ".")
 
     def job_ids(self) -> list[str]:
         """Ids of the jobs that were written down last: workers, gate."""

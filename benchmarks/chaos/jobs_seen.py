@@ -7,7 +7,7 @@ from pathlib import Path
 
 #: A controller that is away says so after 10 s.
 ANSWER_LIMIT_S = 60
-FIELDS = "%i|%F|%T|%j|%N|%Z"
+FIELDS = "%i|%F|%T|%j|%N|%S|%Z"
 #: States in which a job waits.
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 #: Node, fingerprint and key of the round in the name of a job.
@@ -25,6 +25,8 @@ class QueuedJob:
     state: str
     name: str
     host: str
+    start: str
+    """When it began, or is expected to: another one after a requeue."""
     folder: str
 
     @property
@@ -55,6 +57,6 @@ def look(work: Path) -> list[QueuedJob] | None:
         return None
     if done.returncode:
         return None
-    rows = [row.split("|", 5) for row in done.stdout.splitlines() if row.count("|") >= 5]
+    rows = [row.split("|", 6) for row in done.stdout.splitlines() if row.count("|") >= 6]
     jobs = [QueuedJob(*(field.strip() for field in row)) for row in rows]
     return [job for job in jobs if job.folder.startswith(f"{work}/")]

@@ -45,10 +45,12 @@ class NodeMoment:
     is_launching: bool
     """Whether a launch is at work, which forgets failures and begins rounds."""
 
-    def running(self) -> set[str]:
-        """Jobs that were written down and run."""
+    def running(self) -> set[tuple[str, str]]:
+        """Jobs that were written down and run, each with the time when it began."""
         jobs = (self.jobs or {}).values()
-        return {job.element for job in jobs if job.id in self.written and not job.waits}
+        return {
+            (job.element, job.start) for job in jobs if job.id in self.written and not job.waits
+        }
 
     def known(self) -> set[str]:
         """Jobs that were written down and are in the queue."""
@@ -112,8 +114,8 @@ def wrong_by_queue(state: str, before: NodeMoment, after: NodeMoment) -> str:
     if state == "waiting":
         if nothing and not (before.waits_for_room or after.waits_for_room):
             return "waiting, and no job of it is in the queue"
-        if both := before.running() & after.running():
-            return f"waiting, and {sorted(both)} run"
+        if running := before.running() & after.running():
+            return f"waiting, and {sorted(running)} run"
     if state in ("partial", "new", "failed") and (both := before.known() & after.known()):
         return f"{state}, and {sorted(both)} are in the queue"
     is_failed = nothing and before.has_failed and after.has_failed

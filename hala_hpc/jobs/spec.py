@@ -87,6 +87,19 @@ def is_named_after(artifact: Artifact, name: str) -> bool:
     return f"{artifact.folder.name.rpartition('-')[2]}-" in name
 
 
+def is_of_newest_jobs(artifact: Artifact, name: str) -> bool:
+    """Whether a job bears the name of one that was written down last, with the key of its round.
+
+    A controller that lost its state may give its number to the same node of another work folder.
+    Of a damaged round nobody knows the key: then the fingerprint has to do.
+    """
+    jobs = artifact.jobs()
+    asked = artifact.sound_round(jobs.round) if jobs else None
+    if asked is None:
+        return is_named_after(artifact, name)
+    return name in {job_name(kind, artifact, asked.key) for kind in ("", "gate-")}
+
+
 def job_environment(spec: RoundSpec) -> dict[str, str]:
     """Variables of every job; the launcher's win."""
     code = {CODE_FOLDER: spec.code_folder} if spec.code_folder else {}

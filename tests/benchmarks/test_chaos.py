@@ -23,8 +23,10 @@ from benchmarks.chaos.stops import CANCELLED, FORGOTTEN, NO_PROGRESS, UNEXPLAINE
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.data.corpus.reader import Row
 
-RUNS = QueuedJob("12_0", "12", "RUNNING", "arabic-0123456789ab-00000000", "node1", "/w/logs")
+START = "2026-11-30T12:00:00"
+RUNS = QueuedJob("12_0", "12", "RUNNING", "arabic-0123456789ab-00000000", "node1", START, "/w/logs")
 WAITS = replace(RUNS, state="PENDING")
+RUNS_AGAIN = replace(RUNS, start="2026-11-30T12:01:00")
 NOTHING = NodeMoment(2, False, False, False, frozenset({"12"}), {}, False, 1, False)
 AT_WORK = replace(NOTHING, jobs={"12_0": RUNS}, is_at_work=True)
 WAITING = replace(NOTHING, jobs={"12_0": WAITS})
@@ -49,6 +51,7 @@ def judged(state: str, before: NodeMoment, after: NodeMoment, units_done: int = 
         ("waiting", WAITING, WAITING),
         ("waiting", WAITING, AT_WORK),
         ("waiting", AT_WORK, WAITING),
+        ("waiting", AT_WORK, replace(AT_WORK, jobs={"12_0": RUNS_AGAIN})),
         ("partial", NOTHING, NOTHING),
         ("partial", AT_WORK, NOTHING),
         ("failed", FAILED, FAILED),

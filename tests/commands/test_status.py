@@ -285,10 +285,8 @@ def test_a_node_that_was_repaired_while_somebody_watches_is_damaged_no_more(tmp_
     assert state_of(artifact, 1, []) == "done"
 
 
-def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_now(
-    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster = FakeSlurm(on_path(tmp_path / "commands", monkeypatch))
+def submitted(tmp_path: Path, work: Path, cluster: FakeSlurm) -> None:
+    """Submit a node, `second`: its jobs have the number 41, and none is in the queue."""
     cluster.add("scontrol", 'echo "Slurmctld(primary) at here is UP"')
     cluster.add("sbatch", 'echo "Submitted batch job 41"')
     for name in ("srun", "squeue", "scancel"):
@@ -296,20 +294,46 @@ def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_
     for name in ("sacct", "sinfo", "sacctmgr"):
         cluster.add(name, "exit 1")
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
-    node = f'stage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 1\n'
-    line = [recipe(tmp_path, f"[first]\n{node}[second]\n{node}limit = 1\n"), f"work={work}"]
+    one = f'stage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 1\n'
+    line = [recipe(tmp_path, f"[first]\n{one}[second]\n{one}limit = 1\n"), f"work={work}"]
     # The doctor, who wants to know more of a cluster, is asked before the first submission only.
     assert launch("stage=first", *line).code == 0
     assert launch("stage=second", *line, "launcher=slurm").code == 0
+
+
+def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_now(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = FakeSlurm(on_path(tmp_path / "commands", monkeypatch))
+    submitted(tmp_path, work, cluster)
     progress = work / "latest" / "second" / "progress"
     progress.mkdir(exist_ok=True)
     now = time.time()
     word = {"worker": 0, "rank": 0, "attempt": "r0001-w00000-41-0", "began": now, "time": now}
     (progress / "00000-0000.json").write_text(json.dumps(word))
-    assert nodes_of(work)["second"]["state"] == "new"
-    assert "41" in nodes_of(work)["second"]["why"], "its gate was lost"
+    node = nodes_of(work)["second"]
+    assert node["state"] == "new"
+    says(node["why"], "41")
     # Where nobody answers for the jobs, the sign is the best that there is.
-    cluster.add(
-        "squeue", 'echo "slurm_load_jobs error: Unable to contact slurm controller" >&2; exit 1'
-    )
+    cluster.add("squeue", 'echo "Unable to contact slurm controller" >&2; exit 1')
     assert nodes_of(work)["second"]["state"] == "running"
+
+
+def test_a_job_of_another_folder_with_the_number_of_ours_is_not_ours(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = FakeSlurm(on_path(tmp_path / "commands", monkeypatch))
+    submitted(tmp_path, work, cluster)
+    folder = (work / "latest" / "second").resolve()
+    key = json.loads((folder / "rounds" / "0001.json").read_text())["key"]
+
+    def see(name: str) -> None:
+        """The queue has a job 41 of this name that runs."""
+        row = f"41|N/A|RUNNING|None|2026-11-30T12:00:00|{name}|{folder}/logs"
+        cluster.add("squeue", f"echo '{row}'")
+
+    see(f"{folder.name}-{key}")
+    assert nodes_of(work)["second"]["state"] == "running"
+    # A controller that forgot our jobs gave the number to the same node of another work folder.
+    see(f"{folder.name}-00000000")
+    assert nodes_of(work)["second"]["state"] == "new"

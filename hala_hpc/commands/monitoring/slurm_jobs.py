@@ -16,7 +16,7 @@ from hala_hpc.backends.slurm.sacct import Used
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.run import RunNode
-from hala_hpc.jobs.spec import is_named_after
+from hala_hpc.jobs.spec import is_named_after, is_of_newest_jobs
 
 #: Pauses between two questions about the queue, in seconds: the first, then twice as long each time
 #: that nothing has changed, up to the last. Sites ask for a minute or more between two.
@@ -61,8 +61,10 @@ def living_jobs(nodes: list[RunNode]) -> list[LivingJob]:
     ids = {number: node for node in nodes for number in node.artifact.job_ids()}
     found = []
     for number, job in rows.items():
-        node = homes.get(resolved(job[0].folder)) or ids.get(number)
-        if node is not None and is_named_after(node.artifact, job[0].name):
+        name, home = job[0].name, homes.get(resolved(job[0].folder))
+        if home is not None and is_named_after(home.artifact, name):
+            found.append(living_job(number, home, job))
+        elif (node := ids.get(number)) is not None and is_of_newest_jobs(node.artifact, name):
             found.append(living_job(number, node, job))
     return found
 
