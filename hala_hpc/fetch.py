@@ -23,6 +23,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from hala_hpc.commands.arguments import asks_for_help, is_true, print_arguments
 from hala_hpc.commands.command_line import WORDS as LAUNCH_WORDS
@@ -65,7 +66,7 @@ def fetch(arguments: Sequence[str]) -> int:
     if not own["check"]:
         from hala_hpc.commands.fetching.fetch_missing import fetch_missing
 
-        fetch_missing(steps, site_of(line), own["update"], own["dry_run"])
+        fetch_missing(steps, online(site_of(line)), own["update"], own["dry_run"])
         if own["dry_run"]:
             return OK
         # What is fetched decides which results there are.
@@ -101,6 +102,12 @@ def enter_environment(environment: Mapping[str, str]) -> None:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
+def online(site: HubSite) -> HubSite:
+    """The same with variables that keep nothing off the network."""
+    kept = {name: value for name, value in site.environment.items() if name not in OFF_WORDS}
+    return replace(site, environment=kept)
+
+
 def chosen_steps(line: Line) -> list[Step]:
     """The nodes that the line means, with all they need."""
     steps = make_plan(line.nodes, line.work, line.environment)
@@ -115,6 +122,9 @@ def prove(missing: Sequence[Step], site: HubSite, words: Sequence[str], read: bo
     from hala_hpc.commands.fetching.proof import cut_off, damaged_files, open_without_network
 
     pieces = pieces_of(missing, site)
+    if not pieces:
+        print(f"the {len(missing)} nodes that are not done read nothing from the hub")
+        return OK
     faults = [piece.told for piece in pieces if piece.problems]
     if read:
         print("comparing every file with the hub's digests", flush=True)
@@ -123,7 +133,7 @@ def prove(missing: Sequence[Step], site: HubSite, words: Sequence[str], read: bo
     how = (
         f"with its network cut ({' '.join(cut)})"
         if cut
-        else ("with HF_HUB_OFFLINE=1 alone, as nobody may cut a network off here (unshare -n)")
+        else "with HF_HUB_OFFLINE=1 alone, as nobody may cut a network off here (unshare -n)"
     )
     print(f"opening them in a process {how}", flush=True)
     report = open_without_network(site, words, cut)

@@ -14,8 +14,7 @@ from typing import NamedTuple
 HUB_ID = re.compile(
     r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
 )
-#: A commit as git writes it in full.
-COMMIT = re.compile(r"[0-9a-f]{40}")
+#: Name of the folder of a commit.
 COMMIT_FOLDER = re.compile(r"\w+")
 #: Endings of files that prepare reads: `data/rows.csv` is a path, whether or not it is there.
 FILE_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
@@ -71,14 +70,15 @@ def fetched_commit(repository: Path, revision: str | None) -> str | None:
     """
     snapshots = repository / "snapshots"
     wanted = revision or MAIN
-    if COMMIT.fullmatch(wanted) and (snapshots / wanted).is_dir():
-        return wanted
     reference = repository / "refs" / wanted
     if reference.is_file():
-        named = reference.read_text(encoding="utf-8").strip()
+        named = reference.read_text(encoding="utf-8", errors="replace").strip()
         # A name of a folder and nothing else: `snapshots/` itself is none.
         return named if COMMIT_FOLDER.fullmatch(named) and (snapshots / named).is_dir() else None
-    if revision or any(one.is_file() for one in (repository / "refs").rglob("*")):
+    if revision:
+        # A commit has no name in `refs/`.
+        return revision if "/" not in revision and (snapshots / revision).is_dir() else None
+    if any(one.is_file() for one in (repository / "refs").rglob("*")):
         return None
     newest = max(
         snapshots.glob("*"), key=lambda folder: (folder.stat().st_mtime, folder.name), default=None

@@ -124,15 +124,16 @@ class JobInputs:
 def hub_path(reference: str, facts: InputFacts) -> str:
     """Where to read a model or data set of the hub: the snapshot of the commit of the launch.
 
-    A job that may use the network fetches a model that is not there; of a data set it is told what
-    to stream. Raises UserError (NO_INPUT) for what is not there, offline.
+    A job that may use the network fetches what a model lacks; of a data set it is told what to
+    stream. Raises UserError (NO_INPUT) for what is not there, offline.
     """
     kind, name = facts.repository or "", hub_reference(reference).name
     wanted = f"{name}@{facts.fingerprint}" if facts.fingerprint else reference
+    if not is_hub_off(os.environ, default=True):
+        # Asked for even where it is here: nobody looked whether it is whole.
+        return str(local_model(wanted)) if kind == "models" else wanted
     if folder := fetched_folder(kind, wanted, os.environ):
         return str(folder)
-    if not is_hub_off(os.environ, default=True):
-        return str(local_model(wanted)) if kind == "models" else wanted
     raise UserError(
         f"input {wanted} is not in the hub cache {hub_cache(os.environ)}, and this job works "
         "offline: on the login node give `python -m hala_hpc.fetch` with the words of the launch",

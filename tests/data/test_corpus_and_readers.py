@@ -20,7 +20,7 @@ from hala_hpc.data.corpus.reader import (
 from hala_hpc.data.corpus.writer import CorpusWriter, RejectedRow, RejectWriter, count_rejected
 from hala_hpc.data.readers.adapters import RowError, adapters, digest, find_adapter
 from hala_hpc.data.readers.json_array import json_file
-from hala_hpc.data.readers.sources import Choice, sources
+from hala_hpc.data.readers.sources import Choice, data_names, sources
 
 KNOWN = adapters(("en", "ar"))
 
@@ -292,6 +292,16 @@ def test_a_folder_gives_the_files_of_a_split_and_subset(tmp_path: Path) -> None:
         names_of(Choice(subset="fr-en"))
     with pytest.raises(UserError, match="split=validation: no file"):
         names_of(Choice("validation"))
+
+
+def test_of_a_data_set_on_the_hub_the_same_files_are_meant_by_their_names() -> None:
+    names = ["README.md", "ar-en/train-0.jsonl", "ar-en/test.jsonl.gz", "de-en/train-0.parquet"]
+    assert data_names(names, Choice("test", "ar-en")) == ["ar-en/test.jsonl.gz"]
+    assert data_names(names, Choice(subset="ar-en")) == ["ar-en/train-0.jsonl"]
+    assert data_names(names, Choice()) == ["ar-en/train-0.jsonl", "de-en/train-0.parquet"]
+    assert data_names(["1M-GPT4.parquet"], Choice("train")) == ["1M-GPT4.parquet"]
+    with pytest.raises(UserError, match="subset=fr-en has no data files"):
+        data_names(names, Choice(subset="fr-en"))
 
 
 def test_a_set_of_files_of_which_one_is_missing_is_told(tmp_path: Path) -> None:

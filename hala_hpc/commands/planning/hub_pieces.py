@@ -117,7 +117,8 @@ def look(wanted: Wanted, environment: Mapping[str, str]) -> Piece:
 def others(repository: Path) -> str:
     """What of a repository is there where the revision that is asked for is not."""
     begun = list((repository / "blobs").glob("*.incomplete"))
-    revisions = [str(path.relative_to(repository / "refs")) for path in refs_in(repository)]
+    named = [str(path.relative_to(repository / "refs")) for path in refs_in(repository)]
+    revisions = [name for name in named if fetched_commit(repository, name)]
     told = f" (its revision {', '.join(revisions)} is)" if revisions else ""
     return told + (f" ({len(begun)} files of it were begun)" if begun else "")
 

@@ -117,7 +117,9 @@ def fingerprint_of_plan(words: list[str]) -> str:
     return make_plan(found.nodes, found.work, found.environment)["rows"].fingerprint
 
 
-def test_a_job_reads_the_commit_of_its_launch_whatever_main_means_by_then(cache: Cache) -> None:
+def test_a_job_reads_the_commit_of_its_launch_whatever_main_means_by_then(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     facts = InputFacts(kind=HUB_INPUT, repository="datasets", fingerprint=OLD)
     cache.fetch(OLD, 4)
     cache.fetch(NEW, 5)
@@ -127,3 +129,5 @@ def test_a_job_reads_the_commit_of_its_launch_whatever_main_means_by_then(cache:
     with pytest.raises(UserError) as error:
         hub_path("lab/rows", facts)
     assert error.value.code == 66
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert hub_path("lab/rows", facts) == f"lab/rows@{OLD}", "it is streamed, at that commit"
