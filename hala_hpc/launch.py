@@ -44,9 +44,11 @@ def launch(arguments: Sequence[str]) -> int:
 
         print_help(arguments)
         return OK
-    choice = choose(split_words(list(arguments)))
-    # At once, also into a file: a plan may take seconds, and somebody may have meant another.
-    print(choice.told, flush=True)
+    words = split_words(list(arguments))
+    choice = choose(words)
+    # At once, also into a file: a plan may take seconds, and somebody may have meant another. Not
+    # into a page, which is kept.
+    print(choice.told, flush=True, file=sys.stderr if words.get("format") else sys.stdout)
     line = read_line(arguments, choice)
     steps = make_plan(line.nodes, line.work, line.environment)
     chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}

@@ -110,8 +110,8 @@ def test_a_dry_run_tells_units_workers_resources_dependencies_and_scripts(tmp_pa
     assert "afterok:<gate of translator>" in told.out
     assert "afterany:<workers of arabic-scp>" in told.out
     assert "model LiquidAI/LFM2-1.2B: is not in the hub cache" in told.out
-    fetch = f"python -m hala_hpc.fetch {' '.join(HALA[:3])} work={tmp_path}/work"
-    assert fetch in told.out
+    line = f"stage=all recipe=hala launcher={tmp_path}/h100-site.toml work={tmp_path}/work"
+    assert f"python -m hala_hpc.fetch {line}" in told.out
     assert not (tmp_path / "work").exists()
 
 

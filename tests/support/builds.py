@@ -1,6 +1,7 @@
 """Environments that look built for CPUs or for GPUs, as files tell it; nothing of them is run."""
 
 import sys
+from importlib.metadata import version as version_of
 from pathlib import Path
 
 from checkout import ROOT
@@ -19,15 +20,19 @@ BUILDS = {"cpu": ("2.13.0+cpu", "None"), "cuda": ("2.13.0", "'13.0'")}
 
 def environment(folder: Path, device: str = "") -> Path:
     """The interpreter of an environment with a torch of this build; without one, a light one."""
+    if (python := folder / "bin" / "python").exists():
+        return python
     packages = folder / "lib" / "python3.11" / "site-packages"
     (packages / "hala_hpc-0.1.0.dist-info").mkdir(parents=True)
     (folder / "bin").mkdir()
-    (folder / "bin" / "python").symlink_to(sys.executable)
+    python.symlink_to(sys.executable)
     if device:
         version, cuda = BUILDS[device]
         (packages / "torch").mkdir()
+        # What its tasks read is known then, and nobody asks it.
+        (packages / f"lm_eval-{version_of('lm_eval')}.dist-info").mkdir()
         (packages / "torch" / "version.py").write_text(VERSION.format(version=version, cuda=cuda))
-    return folder / "bin" / "python"
+    return python
 
 
 def pythons(folder: Path, device: str = "") -> str:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from builds import pythons
 from checkout import ROOT
 from command_line import Ended, command, launch, recipe
 from sparse_models import TEACHER_BYTES, TEACHER_CONFIG, fetched_model, sparse_model
@@ -55,7 +56,7 @@ def teacher_hub(tmp_path: Path) -> Path:
 def site(folder: Path, gpu: str = "h100") -> str:
     """`launcher=` of a SLURM site with GPUs of a type."""
     path = folder / "site.toml"
-    path.write_text(SITE.format(gpu=gpu))
+    path.write_text(SITE.format(gpu=gpu) + pythons(folder / "environments" / gpu, "cuda"))
     return f"launcher={path}"
 
 

