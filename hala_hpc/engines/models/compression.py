@@ -7,6 +7,7 @@ to the tensors of the files, a few GB at a time. The result is that of its way w
 bit for bit. A checkpoint that becomes another only while it is loaded goes that way still.
 """
 
+import gc
 import logging
 import shutil
 from collections.abc import Iterator, Mapping
@@ -185,6 +186,8 @@ def write_part(part: Part, outline: Outline, target: Path) -> None:
         with safe_open(file, framework="pt") as stored:
             if kind == "weight" and layer in outline.schemes:
                 made |= compressed(layer, stored.get_tensor(name), outline.schemes[layer])
+                # Layers and their observers refer to each other: they would hold weights on.
+                gc.collect()
             else:
                 made[name] = stored.get_tensor(name)
     with whole_file(target) as temporary:

@@ -96,7 +96,7 @@ def test_an_attempt_goes_on_behind_the_parts_of_the_one_before(both: dict[str, A
 def test_the_memory_is_that_of_a_part_and_its_result(model: Path, both: dict[str, Any]) -> None:
     largest = max(one.numel() * one.element_size() for _, one in tensors(model))
     peak = {way: both["peak"][way]["cpu"] for way in ("whole", "parts")}
-    assert peak["parts"] <= 2.1 * max(PART_BYTES, largest)
+    assert peak["parts"] <= 3 * max(PART_BYTES, largest)
     assert peak["whole"] > 0.9 * weight_bytes(model), "else the tensors are not counted"
     assert peak["parts"] < 0.5 * weight_bytes(model)
 
