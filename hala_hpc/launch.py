@@ -60,7 +60,6 @@ def launch(arguments: Sequence[str]) -> int:
         tell_plan(line, chosen)
         require_fit_environments(line, missing)
         return OK
-    check_memory(line, chosen)
     hours = estimate(line, chosen)
     check_with_scheduler(line, chosen)
     make_work_folder(line.work)
@@ -131,13 +130,6 @@ def tell_plan(line: Line, chosen: dict[str, Step]) -> None:
         print_plan(line, chosen)
 
 
-def check_memory(line: Line, chosen: dict[str, Step]) -> None:
-    """Raise UserError for nodes that need more memory than their jobs get."""
-    from hala_hpc.commands.planning.memory_plan import require_room
-
-    require_room(chosen, line.launcher)
-
-
 def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
     """Raise UserError when nothing can be submitted from here, or the scheduler would refuse it."""
     missing = [step for step in chosen.values() if step.state != "done"]
@@ -191,14 +183,19 @@ def require_slurm(problems: list[str]) -> None:
 def estimate(line: Line, chosen: dict[str, Step]) -> dict[str, float | None]:
     """GPU hours that each node takes in all, where a scheduler counts them.
 
-    Raises UserError when they are more than may be submitted without a word.
+    Raises UserError when they are more than may be submitted without a word, and for nodes that
+    need more memory than their jobs get.
     """
+    from hala_hpc.commands.planning.memory_plan import estimates_of, require_room
+
+    estimates = estimates_of(chosen, line.launcher)
+    require_room(chosen, estimates)
     if line.launcher.backend == "local":
         return {}
     from hala_hpc.commands.planning.affordable import require_affordable
     from hala_hpc.commands.planning.cost import costs
 
-    found = costs(chosen, line.launcher.environment)
+    found = costs(chosen, estimates)
     require_affordable(line, found)
     return {name: cost.whole for name, cost in found.items()}
 

@@ -5,13 +5,12 @@ done, the rest is reckoned by what that took, and so are the nodes of its stage 
 the same size.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.commands.planning.plan_estimate import estimate_plan, shipped_throughput
+from hala_hpc.commands.planning.plan_estimate import shipped_throughput
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import Damaged
 from hala_hpc.core.estimate import Estimate, ModelSize, shown
@@ -46,9 +45,8 @@ class Cost:
         return f"~{shown(self.left)}{' (measured)' if self.measured else ''}"
 
 
-def costs(steps: Mapping[str, Step], environment: Mapping[str, str]) -> dict[str, Cost]:
-    """The cost of every node of a plan, inputs first in `steps`."""
-    nodes = estimate_plan(steps, {**os.environ, **environment}).nodes
+def costs(steps: Mapping[str, Step], nodes: Mapping[str, Estimate]) -> dict[str, Cost]:
+    """The cost of every node of a plan, inputs first in `steps`; `nodes` are their estimates."""
     asking = {name: step for name, step in steps.items() if gpus(step)}
     spent = {name: spent_hours(step.artifact) for name, step in asking.items() if is_begun(step)}
     wholes = {name: gpu_hours_of(step, nodes[name]) for name, step in asking.items()}

@@ -9,6 +9,7 @@ from hala_hpc.commands.planning.hub_pieces import fetch_line, pieces_of, site_of
 from hala_hpc.commands.planning.memory_plan import estimates_of, misfits_of, need_words
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
+from hala_hpc.core.code_version import LaunchedCode
 from hala_hpc.core.estimate import MemoryNeed, shown
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.kept_code import code_of_launch
@@ -31,7 +32,7 @@ def print_plan(line: Line, chosen: dict[str, Step]) -> None:
     header = list(HEADER)
     found: dict[str, Cost] = {}
     if line.launcher.backend == "slurm":
-        found = costs(chosen, line.launcher.environment)
+        found = costs(chosen, estimates)
         header.insert(GPU_HOURS, "GPU hours")
         for cells, cost in zip(rows, found.values(), strict=True):
             cells.insert(GPU_HOURS, cost.words())
@@ -124,7 +125,9 @@ def describe_resources(resources: Resources) -> str:
 
 def print_scripts(line: Line, missing: list[Step]) -> None:
     """Every sbatch command and the script that all have; ids to come are named by their node."""
-    backend, code = SlurmBackend(), code_of_launch(line.launcher, line.work)
+    # Which code it is, is told to the jobs alone, but for the folder of a copy.
+    code = code_of_launch(line.launcher, line.work) if line.launcher.snapshot else LaunchedCode()
+    backend = SlurmBackend()
     names = {step.name for step in missing}
     for step in missing:
         spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, code)

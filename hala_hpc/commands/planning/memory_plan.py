@@ -31,9 +31,9 @@ def misfits_of(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> 
     ]
 
 
-def require_room(steps: Mapping[str, Step], launcher: Launcher) -> None:
+def require_room(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> None:
     """Raise UserError (78) for every missing node that needs more memory than its jobs get."""
-    if faults := misfits_of(steps, estimates_of(steps, launcher)):
+    if faults := misfits_of(steps, estimates):
         raise UserError(faults, CONFIG)
 
 

@@ -31,7 +31,7 @@ TO_RIGHT = (False, False, True, True, True, True, True, True, True, False)
 def print_page(line: Line, chosen: Mapping[str, Step]) -> None:
     """A title, how to read it, a row for each node, and what cannot fit."""
     estimates = estimates_of(chosen, line.launcher)
-    found = costs(chosen, line.launcher.environment)
+    found = costs(chosen, estimates)
     print("\n".join(page(line, chosen, estimates, found)))
 
 

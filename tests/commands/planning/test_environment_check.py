@@ -52,7 +52,9 @@ def test_a_build_for_gpus_goes_on_to_what_is_not_fetched(tmp_path: Path) -> None
     words = line(tmp_path, table=pythons(tmp_path, "cuda"))
     assert launch("stage=all", *words, DRY).code == 0
     ended = launch("stage=all", *words, HF_HOME=str(tmp_path), PATH="/nowhere")
-    assert (ended.code, "python -m hala_hpc.fetch stage=all" in ended.err) == (NO_INPUT, True), ended
+    assert (ended.code, "python -m hala_hpc.fetch stage=all" in ended.err) == (NO_INPUT, True), (
+        ended
+    )
 
 
 def test_who_asks_for_no_gpu_or_says_cpu_takes_either_build(tmp_path: Path) -> None:
