@@ -88,6 +88,8 @@ def test_tokenizer_and_chat_template_come_along(folder: Path, compressed: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(700)
 def test_the_checkpoint_loads_and_answers_in_vllm(compressed: Path) -> None:
     answer = run_heavy([sys.executable, "-c", ASK, str(compressed)])
     assert json.loads(answer.splitlines()[-1]) == [5, "compressed-tensors"]

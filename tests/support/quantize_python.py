@@ -22,7 +22,7 @@ def run_heavy(words: list[str]) -> str:
         "VLLM_LOGGING_LEVEL": "ERROR",
     }
     done = subprocess.run(
-        words, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+        words, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

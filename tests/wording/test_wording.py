@@ -50,6 +50,7 @@ def with_changed_messages(*paths: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_tests_of_kinds_codes_and_states_pass_with_every_message_changed() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]

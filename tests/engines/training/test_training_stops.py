@@ -113,8 +113,15 @@ def test_the_curve_after_a_stop_is_the_same_to_the_last_bit(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [2, 3])
-@pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
+@pytest.mark.parametrize(
+    ("stage", "first", "then"),
+    [
+        (2, 2, 1),
+        (3, 1, 2),
+        pytest.param(2, 1, 2, marks=pytest.mark.long),
+        pytest.param(3, 2, 1, marks=pytest.mark.long),
+    ],
+)
 def test_another_number_of_ranks_goes_on_with_the_same_curve(
     tmp_path: Path, request: pytest.FixtureRequest, stage: int, first: int, then: int
 ) -> None:
