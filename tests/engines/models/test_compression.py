@@ -21,7 +21,7 @@ from hala_hpc.engines.models.compression import (
 )
 from hala_hpc.engines.models.tensors import tensors, weight_bytes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
 #: Smaller than the table of tokens, so that this one is a part alone.
 PART_BYTES = 40_000
