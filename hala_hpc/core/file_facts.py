@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -77,14 +78,17 @@ def size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
     for name, size in sizes.items():
         path = folder / name
         try:
-            found = path.stat().st_size
+            status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             faults.append(FileFault(FaultKind.MISSING, path))
             continue
         except OSError as error:
             faults.append(FileFault(FaultKind.UNREADABLE, path, f"{error.strerror}"))
             continue
-        if found != size:
+        found = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            faults.append(FileFault(FaultKind.UNREADABLE, path, "it is no file"))
+        elif found != size:
             told = f"{found} bytes instead of {size}"
             faults.append(FileFault(FaultKind.SIZE, path, told))
     return faults
@@ -127,6 +131,9 @@ def digest_faults(
 
     def look(name: str) -> FileFault | None:
         path = folder / name
+        # Who opens a pipe waits for ever. What is no file is told by its size.
+        if not path.is_file():
+            return None
         try:
             is_same = reader.digest_of(path) == digests[name]
         except FileNotFoundError:

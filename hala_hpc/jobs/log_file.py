@@ -50,7 +50,8 @@ def parts_of(path: Path) -> list[LogPart]:
         return []
     with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as text:
         heads = [(match.start(), match.end(), match.groups()) for match in HEAD.finditer(text)]
-    ends = [head[0] for head in heads[1:]] + [size]
+    # A log that was damaged may have no head at all.
+    ends = [head[0] for head in heads[1:]] + [size] * bool(heads)
     return [
         LogPart(attempt.decode(), host.decode(), first, last, began.decode())
         for (_, first, (began, attempt, host)), last in zip(heads, ends, strict=True)

@@ -36,6 +36,12 @@ def test_each_attempt_has_its_own_end(tmp_path: Path) -> None:
     assert list(parts_from_end(log)) == parts_of(log)[::-1]
 
 
+def test_a_damaged_log_without_a_head_has_no_parts(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(bytes(300))
+    assert parts_of(log) == list(parts_from_end(log)) == []
+
+
 def test_a_head_that_lies_across_two_blocks_is_found(tmp_path: Path) -> None:
     log, head = tmp_path / "log", head_of(SECOND)
     for before in (1, len(head) // 2, len(head) - 1):

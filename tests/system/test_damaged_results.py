@@ -161,6 +161,17 @@ def test_the_same_line_makes_again_what_was_lost(
     assert (again.code, "nothing to submit" in again.out) == (0, True)
 
 
+def test_verify_does_not_wait_for_a_pipe_in_the_place_of_a_result(
+    run: Path, finished: Path
+) -> None:
+    pipe = part(run, 1)
+    pipe.unlink()
+    os.mkfifo(pipe)
+    told = command(f"work={run}", module="verify")
+    assert (told.code, str(pipe) in told.out) == (65, True), told
+    heal(run, finished)
+
+
 def test_status_and_dry_run_name_a_finished_node_whose_files_are_gone(
     run: Path, finished: Path
 ) -> None:

@@ -5,10 +5,12 @@ is one of two kinds: a conversation with `messages` (and, once translated, `mess
 the same order), or a pair with `source` and `target`.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.run import cure_of_result
 
@@ -147,9 +149,11 @@ def open_part(part: Path) -> Any:
     try:
         return pq.ParquetFile(part, page_checksum_verification=True)
     except (pa.ArrowException, OSError, ValueError) as error:
-        # What the system refuses has a number, and is no fault of the file.
+        # What the system refuses has a number and is no fault of the file, which Arrow names in the
+        # text alone.
         if isinstance(error, OSError) and error.errno is not None:
-            raise
+            refused = OSError(error.errno, os.strerror(error.errno), str(part))
+            raise error_of_system(refused) from error
         raise torn(part, error) from error
 
 
