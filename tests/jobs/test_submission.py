@@ -412,7 +412,7 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(os, "umask", lambda _: 0)
     # Nor its signals: what the tests start would ignore them, too.
-    monkeypatch.setattr(gate_door, "heed_no_signal", lambda: None)
+    monkeypatch.setattr(gate_door, "put_off_signals", lambda: None)
     gate_door.gate(str(artifact.folder))
     assert codes == [0]
     assert "No space left on device" in capsys.readouterr().err
