@@ -34,6 +34,8 @@ logger = logging.getLogger("hala_hpc.gate")
 #: how often it looks, in seconds.
 ROOM_WAIT_S = 600
 ROOM_PAUSE_S = 15
+#: How long a gate waits for the scheduler's kill once it was told to leave, in seconds.
+REQUEUE_WAIT_S = 180
 LEVELS = {"failed": logging.ERROR, "again": logging.WARNING}
 
 
@@ -45,7 +47,7 @@ def gate(folder: str, number: int | None = None) -> None:
     run that had no room before.
     """
     keep_private()
-    heed_no_signal()
+    put_off_signals()
     set_up_logging(f"gate-{own_id()}".rstrip("-"), node=task_environment().get("HALA_NODE", ""))
     artifact = Artifact(Path(folder))
     code = close_or_submit(artifact, number)
@@ -56,17 +58,27 @@ def gate(folder: str, number: int | None = None) -> None:
         logger.exception("nodes that wait for room were not submitted")
     sys.stdout.flush()
     sys.stderr.flush()
+    wait_if_ended()
     os._exit(code)
 
 
-def heed_no_signal() -> None:
+def put_off_signals() -> None:
     """Go on with what takes seconds when the scheduler takes the node or the time is short.
 
     A gate that ended at once would count as failed, and SLURM would cancel who waits for it. One
-    that is killed before it is done is requeued. Commands that it starts ignore signals, too.
+    that is killed before it is done is requeued. Commands that it starts put signals off, too.
     """
-    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT))
+
+
+def wait_if_ended() -> None:
+    """Where SLURM is taking the node, wait for its kill, after which the gate is requeued.
+
+    A job that leaves by itself after its grace has run out counts as out of its time, whatever its
+    exit code is, and SLURM cancels who waits for it.
+    """
+    if signal.SIGTERM in signal.sigpending():
+        time.sleep(REQUEUE_WAIT_S)
 
 
 def close_or_submit(artifact: Artifact, number: int | None) -> int:

@@ -77,7 +77,7 @@ class ChaosRun:
     def run(self) -> bool:
         """Bring the run to its end under blows; whether all was well."""
         faults = self.tally.faults.total()
-        watch = StatusWatch(self.work, self.tally, self.ledger, Random(self.chance.random()))
+        watch = StatusWatch(self.work, self.around.cluster, self.ledger, self.tally)
         watch.start()
         try:
             self.give(2 if self.chance.randrange(PAIR_EVERY) == 0 else 1)

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.chaos import jobs_seen, processes_seen
+from benchmarks.chaos.cluster import Cluster
 from benchmarks.chaos.folder_seen import node_folders, waiting_for_room
 from benchmarks.chaos.jobs_seen import QueuedJob
 from benchmarks.chaos.ledger import Ledger
@@ -123,11 +124,16 @@ def wrong_by_queue(state: str, before: NodeMoment, after: NodeMoment) -> str:
 
 
 class StatusWatch(threading.Thread):
-    """Asks about one run until it is told to end."""
+    """Asks about one run until it is told to end.
 
-    def __init__(self, work: Path, tally: Tally, ledger: Ledger, chance: Random) -> None:
+    An answer during which the controller was killed is judged by the disk alone: jobs that it has
+    forgotten may have been there between both looks.
+    """
+
+    def __init__(self, work: Path, cluster: Cluster, ledger: Ledger, tally: Tally) -> None:
         super().__init__(daemon=True)
-        self.work, self.tally, self.ledger, self.chance = work, tally, ledger, chance
+        self.work, self.cluster, self.ledger, self.tally = work, cluster, ledger, tally
+        self.chance = Random(work.name)
         self.ended = threading.Event()
 
     def run(self) -> None:
@@ -146,6 +152,7 @@ class StatusWatch(threading.Thread):
 
     def ask(self) -> dict[str, str]:
         """Ask once and judge the answer; the state of each node."""
+        kills = len(self.cluster.killed_at)
         before = moment(self.work, self.ledger)
         began = time.monotonic()
         command = [sys.executable, "-m", "hala_hpc.status", f"work={self.work}", "format=json"]
@@ -159,7 +166,7 @@ class StatusWatch(threading.Thread):
             self.tally.fault("status_ended", text)
             return {}
         # It says on stderr that the scheduler gave no answer; then only the disk is a witness.
-        blind = bool(done.stderr.strip())
+        blind = bool(done.stderr.strip()) or len(self.cluster.killed_at) > kills
         nodes = json.loads(done.stdout)["nodes"]
         with self.tally.lock:
             self.tally.slowest_status_s = max(self.tally.slowest_status_s, round(took_s, 1))

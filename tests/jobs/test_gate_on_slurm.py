@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -99,12 +100,12 @@ if "hala_hpc.gate" in sys.orig_argv:
 class SlowGates:
     """Gates that have begun and decide nothing until the test lets them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, code: str = SLOW_GATE) -> None:
         self.word, self.began = folder / "decide", folder / "gates"
         site = folder / "slow"
         site.mkdir()
-        code = SLOW_GATE.format(began=str(self.began), word=str(self.word))
-        (site / "sitecustomize.py").write_text(code)
+        text = code.format(began=str(self.began), word=str(self.word))
+        (site / "sitecustomize.py").write_text(text)
         path = os.pathsep.join([str(site), str(ROOT)])
         self.launcher = minislurm_launcher(folder, {"PYTHONPATH": path})
 
@@ -159,6 +160,40 @@ def test_a_gate_that_is_preempted_ends_no_chain(
     slow_gates.wait_for(2)
     slow_gates.let_go()
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
+
+
+#: As `SLOW_GATE`, in the middle of its work: before it puts the first file into its place.
+SLOW_WORK = """
+import os, sys, time
+def linger(event, arguments):
+    if event in ("os.rename", "os.link") and not os.path.exists({began!r}):
+        open({began!r}, "a").write(f"{{os.getpid()}}\\n")
+        deadline = time.monotonic() + 100
+        while not os.path.exists({word!r}) and time.monotonic() < deadline:
+            time.sleep(0.1)
+if "hala_hpc.gate" in sys.orig_argv:
+    sys.addaudithook(linger)
+"""
+#: Seconds after which the grace of the partition `low` has run out, and nothing is killed yet.
+PAST_GRACE_S = 7.5
+
+
+@pytest.mark.long
+def test_a_gate_that_is_done_after_its_grace_ran_out_ends_no_chain(
+    tmp_path: Path, work: Path
+) -> None:
+    gates = SlowGates(tmp_path, SLOW_WORK)
+    assert launch("stage=all", chain(tmp_path), f"work={work}", gates.launcher).code == 0
+    gates.wait_for(1)
+    gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
+    node = told_by("squeue", "-h", "-j", gate, "-o", "%N")
+    taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
+    told_by("sbatch", *taker, "--wrap", "sleep 3")
+    time.sleep(PAST_GRACE_S)
+    gates.let_go()
+    wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
+    # The page was not submitted again: its worker had waited for the gate that was requeued.
+    assert len(list((work / "latest/report/rounds").iterdir())) == 1
 
 
 def test_a_gate_that_is_killed_is_started_again(

@@ -67,8 +67,12 @@ class Node:
         path.chmod(0o755)
 
     def end(self, *codes: str) -> Verdict:
-        """Let the workers end with these codes, as accounting tells, and the gate decide."""
-        rows = "".join(f"12_{n}|FAILED|node1|{code}\\n" for n, code in enumerate(codes))
+        """Let the workers end with these codes, as accounting tells, and the gate decide.
+
+        A code is that of the job; behind a bar, that of its worst step.
+        """
+        both = [code if "|" in code else f"{code}|0:0" for code in codes]
+        rows = "".join(f"12_{n}|FAILED|node1|{code}\\n" for n, code in enumerate(both))
         self.add("sacct", f"printf '{rows}'")
         return close(self.artifact)
 
@@ -114,7 +118,11 @@ def test_a_set_up_that_fails_everywhere_ends_the_node_with_the_end_of_the_jobs_f
     assert MISSING in node.ask("status").out
 
 
-@pytest.mark.parametrize("code", ["137:0", "0:9", ""])
+#: SLURM takes 128 off the code of a job whose step was killed.
+KILLED = ["137:0", "0:9", "", "9:0|0:9", "15:0|0:15"]
+
+
+@pytest.mark.parametrize("code", KILLED)
 def test_a_job_that_was_killed_before_our_code_began_is_tried_again(code: str, node: Node) -> None:
     node.prints("12_0")
     verdict = node.end(code)
@@ -139,6 +147,15 @@ def test_an_exit_code_that_only_the_controller_knows_counts(node: Node) -> None:
     node.add("scontrol", "echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 ExitCode=1:0'")
     node.add("sacct", "exit 1")
     assert close(node.artifact).code == CONFIG
+
+
+def test_a_kill_that_only_the_controller_knows_counts(node: Node) -> None:
+    node.prints("12_0")
+    node.add("squeue", "echo '12|0|FAILED|node1|NonZeroExitCode'")
+    codes = "ExitCode=9:0 DerivedExitCode=0:9"
+    node.add("scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 {codes}'")
+    node.add("sacct", "exit 1")
+    assert close(node.artifact).state == "again"
 
 
 def test_a_gate_that_died_before_our_code_began_is_told_with_its_file(node: Node) -> None:

@@ -244,7 +244,7 @@ def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
     )
     update = {"resources": Resources(options=options), "bad_nodes": bad}
     ended_round(artifact, SPEC.model_copy(update=update))
-    cluster.add("sacct", "echo '12|NODE_FAIL|node3|0:0'")
+    cluster.add("sacct", "echo '12|NODE_FAIL|node3|0:0|0:0'")
     shown = [f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)]
     cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in shown))
     note_failures(artifact)
@@ -418,7 +418,7 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(os, "umask", lambda _: 0)
     # Nor its signals: what the tests start would ignore them, too.
-    monkeypatch.setattr(gate_door, "heed_no_signal", lambda: None)
+    monkeypatch.setattr(gate_door, "put_off_signals", lambda: None)
     gate_door.gate(str(artifact.folder))
     assert codes == [0]
     assert "No space left on device" in capsys.readouterr().err

@@ -58,12 +58,16 @@ class ElementEnd:
     """Where it ran; empty when it never began."""
     exit_code: str = ""
     """Code and signal, e.g. `75:0`; empty where only the queue tells."""
+    derived_code: str = ""
+    """The same of its worst step: `0:9` where a signal ended that. The job's own is then `9:0`, as
+    if it had left with 9: SLURM takes 128 off the code by which a shell tells of a signal."""
 
     @property
     def has_own_code(self) -> bool:
         """Whether it left with a code of its own: no signal ended it, nor the command it ran."""
         code, _, number = self.exit_code.partition(":")
-        return code.isdigit() and 0 < int(code) <= 128 and number in ("", "0")
+        by_signal = self.derived_code.partition(":")[2] not in ("", "0")
+        return code.isdigit() and 0 < int(code) <= 128 and number in ("", "0") and not by_signal
 
     def words(self) -> str:
         """`OUT_OF_MEMORY 0:125 on node3`."""
@@ -106,23 +110,24 @@ def add_codes(found: dict[str, list[ElementEnd]], ids: Collection[str]) -> None:
                 array, element = said.get("ArrayJobId"), said.get("ArrayTaskId")
                 runs = found.get(f"{array}_{element}" if array else said.get("JobId", ""))
                 if runs and not runs[-1].exit_code:
-                    runs[-1] = replace(runs[-1], exit_code=said.get("ExitCode", ""))
+                    code, derived = said.get("ExitCode", ""), said.get("DerivedExitCode", "")
+                    runs[-1] = replace(runs[-1], exit_code=code, derived_code=derived)
 
 
 def accounted(ids: Collection[str]) -> Iterator[ElementEnd]:
     """What accounting tells."""
     if not ids or not shutil.which("sacct"):
         return
-    fields = "--format=JobID,State,NodeList,ExitCode"
+    fields = "--format=JobID,State,NodeList,ExitCode,DerivedExitCode"
     jobs = f"--jobs={','.join(sorted(ids))}"
     try:
         done = ask(*ACCOUNTING, jobs, fields, limit_s=ENDS_LIMIT_S)
     except Retry:
         return
-    for name, state, nodes, code in (r for r in split_rows(done.stdout) if len(r) == 4):
+    for name, state, nodes, *codes in (r for r in split_rows(done.stdout) if len(r) == 5):
         # "CANCELLED by 1000" names who did it.
         if kind := ENDS.get(state.split()[0]):
-            yield ElementEnd(name, kind, state, hosts(nodes), code)
+            yield ElementEnd(name, kind, state, hosts(nodes), *codes)
 
 
 def remembered(ids: Collection[str]) -> Iterator[ElementEnd]:
