@@ -38,7 +38,7 @@ GHOST_S = 120.0
 #: Seconds of a launch, and of a whole run, at most.
 LAUNCH_LIMIT_S, RUN_LIMIT_S = 300.0, 1500.0
 #: Seconds within which nothing of a finished run is left in the queue and at work.
-GONE_S = 120.0
+GONE_S = 300.0
 #: Times that the line of one run is given again.
 MOST_LAUNCHES = 25
 #: Codes by which a launch says that it is to be tried again.
@@ -258,7 +258,12 @@ class ChaosRun:
 
     def settle(self) -> None:
         """Wait until nothing of the run is left. Raises TimeoutError."""
-        wait_until(lambda: self.look().is_empty, "nothing left of it", GONE_S, 0.5, self.told)
+
+        def is_gone() -> bool:
+            self.release_held()
+            return self.look().is_empty
+
+        wait_until(is_gone, "nothing left of it", GONE_S, 0.5, self.told)
 
     def check_end(self, watch: StatusWatch) -> None:
         """Status says that all is done, the line has nothing to do, and the rows are right."""
