@@ -33,10 +33,12 @@ LOOK_PAUSE_S = 0.3
 HANG_S = 240.0
 #: Seconds between two looks for jobs that SLURM holds.
 HELD_PAUSE_S = 15.0
+#: Seconds without anything new after which a job without a process is one whose end was forgotten.
+GHOST_S = 120.0
 #: Seconds of a launch, and of a whole run, at most.
 LAUNCH_LIMIT_S, RUN_LIMIT_S = 300.0, 1500.0
 #: Seconds within which nothing of a finished run is left in the queue and at work.
-GONE_S = 120.0
+GONE_S = 300.0
 #: Times that the line of one run is given again.
 MOST_LAUNCHES = 25
 #: Codes by which a launch says that it is to be tried again.
@@ -117,6 +119,7 @@ class ChaosRun:
             self.release_held()
             now = time.monotonic()
             self.require_progress(now, sight)
+            self.end_ghosts(now, sight)
             if not self.launches and sight.is_empty and self.is_stopped():
                 self.go_on()
             elif left and now < self.around.ends_at_s and self.is_due(sight, next_s):
@@ -144,6 +147,18 @@ class ChaosRun:
             with self.tally.lock:
                 self.tally.releases += len(held)
             say(f"{self.name}: released {held}")
+
+    def end_ghosts(self, now: float, sight: Sight) -> None:
+        """Cancel jobs that run without a process, as `status` asks for: their end was forgotten."""
+        at_work = set(sight.processes.jobs.values())
+        ids = {job.element for job in sight.queue or [] if job.state == "RUNNING"}
+        if at_work or not ids or now - self.changed_s < GHOST_S:
+            return
+        self.ledger.cancelled |= {job.node for job in sight.queue or [] if job.element in ids}
+        answer("scancel", *sorted(ids))
+        with self.tally.lock:
+            self.tally.ghosts += len(ids)
+        say(f"{self.name}: SLURM does not know that {sorted(ids)} have ended")
 
     def is_due(self, sight: Sight, next_s: float) -> bool:
         """Whether this look is one that strikes: what is there for a moment is not waited with."""
@@ -243,7 +258,12 @@ class ChaosRun:
 
     def settle(self) -> None:
         """Wait until nothing of the run is left. Raises TimeoutError."""
-        wait_until(lambda: self.look().is_empty, "nothing left of it", GONE_S, 0.5, self.told)
+
+        def is_gone() -> bool:
+            self.release_held()
+            return self.look().is_empty
+
+        wait_until(is_gone, "nothing left of it", GONE_S, 0.5, self.told)
 
     def check_end(self, watch: StatusWatch) -> None:
         """Status says that all is done, the line has nothing to do, and the rows are right."""

@@ -24,6 +24,8 @@ class Tally:
     """Launches that submitted not all and said that they are to be tried again, with 69 or 75."""
     releases: int = 0
     """Jobs that SLURM held as their node could not start them, and that a person had to release."""
+    ghosts: int = 0
+    """Jobs whose end a killed controller had forgotten, and that a person had to cancel."""
     crashes: int = 0
     """Times that SLURM's controller died of itself."""
     statuses: Counter[str] = field(default_factory=Counter)

@@ -350,6 +350,21 @@ def test_a_launch_while_all_nodes_are_away_queues_its_jobs_where_sbatch_takes_th
     assert Artifact(folder).last_round() == int(takes)
 
 
+def test_nodes_that_come_back_while_a_launch_looks_are_no_mistake_of_the_recipe(
+    cluster: Cluster, tmp_path: Path, work: Path
+) -> None:
+    work.mkdir()
+    (work / "run.json").write_text("{}")
+    cluster.add("srun", "exit 1")
+    cluster.add("sinfo", "printf 'low*|node1|idle\\n'")
+    asked = cluster.folder / "asked"
+    refused = f'[ -e "{asked}" ] || {{ touch "{asked}"; echo "{REFUSED}" >&2; exit 1; }}'
+    cluster.add("sbatch", f'{refused}\necho "Submitted batch job 41"')
+    ended = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm")
+    assert ended.code == 0, ended
+    assert list(work.glob("corpus-*"))
+
+
 def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:
     for asked, is_over in (("7", True), ("1", False)):
         ended = command(str(artifact.folder), "0", module="worker", HALA_ROUND=asked)

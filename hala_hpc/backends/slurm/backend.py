@@ -169,6 +169,12 @@ class SlurmBackend:
         from hala_hpc.backends.slurm.node_states import is_not_now
 
         refused = _refused(job, done.stderr)
+        if isinstance(refused, JobRefused):
+            # Its nodes may have come back between the refusal and the look at them.
+            done = client.ask("sbatch", "--test-only", *words)
+            if not done.returncode:
+                return []
+            refused = _refused(job, done.stderr)
         if isinstance(refused, NoRoom):
             # Nothing is wrong with it: a submission takes fewer, or waits for room.
             return Objections()
