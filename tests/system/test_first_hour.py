@@ -113,8 +113,9 @@ def test_rows_with_fields_of_their_own_are_answered_with_rename(tmp_path: Path) 
 def test_the_package_alone_names_its_commands() -> None:
     told = command(module="__main__")
     assert told.code == 0
-    assert [line.split()[2] for line in told.out.splitlines()][:2] == [
+    assert [line.split()[2] for line in told.out.splitlines()][:3] == [
         "hala_hpc.launch",
+        "hala_hpc.fetch",
         "hala_hpc.doctor",
     ]
     assert command("stage=all", module="__main__").code == 64
