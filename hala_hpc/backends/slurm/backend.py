@@ -173,7 +173,7 @@ class SlurmBackend:
             # Its nodes may have come back between the refusal and the look at them.
             done = client.ask("sbatch", "--test-only", *words)
             if not done.returncode:
-                return []
+                return Objections()
             refused = _refused(job, done.stderr)
         if isinstance(refused, NoRoom):
             # Nothing is wrong with it: a submission takes fewer, or waits for room.
