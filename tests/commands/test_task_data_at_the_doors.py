@@ -17,7 +17,10 @@ tasks = ["{task}"]
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> "Told":
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Told":
+    # Engines in this process have set them for themselves.
+    for name in ("HF_DATASETS_CACHE", "HF_MODULES_CACHE", "NLTK_DATA"):
+        monkeypatch.delenv(name, raising=False)
     tasks = write_quiz(tmp_path / "tasks")
     model = empty_model(tmp_path / "model")
     return Told(tmp_path, f'include_path = "{tasks}"', str(model))
