@@ -90,6 +90,7 @@ def test_what_was_fetched_is_recorded_proven_and_mended(tmp_path: Path, hub: Hub
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_the_hub_does_not_have_is_named(tmp_path: Path, hub: HubStandIn) -> None:
     files = quiz_files()
     del files["hard.jsonl"]

@@ -133,6 +133,7 @@ def test_a_node_without_a_compiler_blames_the_set_up_where_kernels_are_compiled(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_memory_that_somebody_holds_is_told_with_who(tmp_path: Path) -> None:
     holder = str(os.getpid())
     told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_HELD_GB="40", HALA_FAKE_HOLDER=holder))

@@ -96,7 +96,12 @@ def count_rows(output: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("what", "zero_stage"), [("checkpoint", 0), ("checkpoint", 2), ("model", 0)]
+    ("what", "zero_stage"),
+    [
+        ("checkpoint", 0),
+        pytest.param("checkpoint", 2, marks=pytest.mark.long),
+        pytest.param("model", 0, marks=pytest.mark.long),
+    ],
 )
 def test_a_disk_that_is_full_when_a_training_saves_ends_it_at_once_and_loses_nothing(
     tmp_path: Path, what: str, zero_stage: int

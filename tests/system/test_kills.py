@@ -64,6 +64,7 @@ def test_kills_at_random_instants_cost_no_row(node: KillNode, tmp_path: Path) ->
         node.variables = {}
 
 
+@pytest.mark.long
 def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None:
     blows: list[Blow] = [
         AtCall("link", 3),

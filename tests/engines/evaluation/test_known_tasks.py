@@ -46,6 +46,7 @@ def test_what_the_tasks_of_the_recipe_read_is_known_before_anything_is_set_up(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_comes_with_the_package_is_what_lm_eval_says() -> None:
     names = tasks_of_recipe()
     said = ask(TaskRequest(tuple(names)), sys.executable)

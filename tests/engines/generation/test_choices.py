@@ -99,6 +99,7 @@ def expected_shares(folder: Path, prompts: list[list[int]]) -> list[tuple[float,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_engine_gives_the_shares_that_transformers_gives(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -198,9 +198,10 @@ def test_another_error_goes_its_own_way() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("blow", "limit_s"),
-    [("SIGKILL", "600"), pytest.param("SIGSTOP", "4", marks=pytest.mark.long)],
+    [("SIGKILL", "600"), ("SIGSTOP", "4")],
 )
 def test_a_real_engine_that_is_killed_or_stopped_is_left(
     blow: str, limit_s: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory

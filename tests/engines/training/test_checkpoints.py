@@ -136,14 +136,15 @@ for step in (1, 2, 3):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     "call",
     [
         "rename",
-        *(
-            pytest.param(call, marks=pytest.mark.long)
-            for call in ("write", "fsync", "unlink,unlinkat,rmdir", "mkdir")
-        ),
+        "write",
+        "fsync",
+        "unlink,unlinkat,rmdir",
+        "mkdir",
     ],
 )
 def test_a_kill_at_any_call_leaves_a_whole_checkpoint(tmp_path: Path, call: str) -> None:

@@ -81,6 +81,7 @@ def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
     assert json_of(work, "summary.json")["because"] == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("minislurm")
 def test_a_time_limit_that_is_too_short_is_named_with_its_setting(
     tmp_path: Path, work: Path
