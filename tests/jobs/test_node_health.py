@@ -270,6 +270,7 @@ def ranks(folder: Path, faults: list[str]) -> list[str]:
     return [said(child) for child in children]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ranks_meet_and_add_up(tmp_path: Path) -> None:
     told = ranks(tmp_path, ["fake_gpus=", "fake_gpus="])

@@ -54,6 +54,7 @@ def rounds(work: Path, node: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in files]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(LIMIT_S + 100)
 def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
     work = tmp_path / "work"

@@ -203,6 +203,7 @@ def test_the_end_of_a_job_is_what_slurm_says(monkeypatch: pytest.MonkeyPatch) ->
     assert job_end() == 1_700_000_000
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_cannot_be_converted_names_the_command(tmp_path: Path) -> None:
     checkpoint = save(tmp_path, 5)

@@ -350,6 +350,7 @@ def test_stopping_ends_and_says_why_when_no_training_can_be_stopped(tmp_path: Pa
     assert told["missing_kinds"] == [*STOPS, "kill_while_saving"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.slurm
 @pytest.mark.timeout(1800)

@@ -114,6 +114,7 @@ def test_three_workers_with_the_same_traceback_are_enough(tmp_path: Path, work: 
     assert any("ZeroDivisionError: integer division" in line for line in lines)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("minislurm")
 def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path) -> None:
     gpu = 'gpus_per_node = 2\noptions.gpu_type = "h100"\noptions.exclude = "node1"'
