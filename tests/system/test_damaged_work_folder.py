@@ -18,6 +18,8 @@ from command_line import Ended, command, command_without_root_rights, recipe
 from every_door import give
 from slow_run import SMALL
 
+from benchmarks.damages.actions import put, remove
+
 ROWS = 12
 UNITS = 3
 #: Codes of the README.
@@ -76,21 +78,6 @@ PLACES = [
     Place("@/logs", is_folder=True),
     Place("@", is_folder=True, is_open=False),
 ]
-
-
-def remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def put(data: bytes) -> Callable[[Path], None]:
-    def damage(path: Path) -> None:
-        remove(path)
-        path.write_bytes(data)
-
-    return damage
 
 
 def cut(path: Path) -> None:

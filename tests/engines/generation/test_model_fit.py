@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sparse_models import TEACHER_CONFIG
 
 from hala_hpc.engines.generation.model_fit import Gpu, misfits, read_need
 from hala_hpc.engines.generation.settings import EngineSettings
@@ -12,18 +13,6 @@ from hala_hpc.engines.generation.settings import EngineSettings
 GB = 2**30
 H100 = Gpu("NVIDIA H100 80GB HBM3", (9, 0), 80 * GB)
 A100 = Gpu("NVIDIA A100-SXM4-40GB", (8, 0), 40 * GB)
-#: The shape of the teacher, 111 billion weights.
-TEACHER = {
-    "num_hidden_layers": 64,
-    "hidden_size": 12288,
-    "num_attention_heads": 96,
-    "num_key_value_heads": 8,
-    "head_dim": 128,
-    "sliding_window": 4096,
-    "layer_types": (["sliding_attention"] * 3 + ["full_attention"]) * 16,
-    "max_position_embeddings": 131072,
-    "dtype": "bfloat16",
-}
 #: The shape of the translator, 1.2 billion weights.
 TRANSLATOR = {
     "num_hidden_layers": 16,
@@ -65,7 +54,7 @@ def faults(folder: Path, gpus: list[Gpu] | None, host_gb: float = 64, **settings
 
 
 def test_the_teacher_in_bf16_takes_four_cards(tmp_path: Path) -> None:
-    folder = model(tmp_path, TEACHER, weights_gb=207, files=4)
+    folder = model(tmp_path, TEACHER_CONFIG, weights_gb=207, files=4)
     assert faults(folder, [H100] * 4, tensor_parallel_size=4) == []
     [fault] = faults(folder, [H100] * 4, tensor_parallel_size=2)
     assert fault == (
@@ -77,7 +66,7 @@ def test_the_teacher_in_bf16_takes_four_cards(tmp_path: Path) -> None:
 
 
 def test_the_teacher_in_fp8_takes_two_cards(tmp_path: Path) -> None:
-    folder = model(tmp_path, TEACHER | FP8, weights_gb=105, files=2)
+    folder = model(tmp_path, TEACHER_CONFIG | FP8, weights_gb=105, files=2)
     settings: dict[str, Any] = {"kv_cache_dtype": "fp8"}
     assert faults(folder, [H100] * 2, tensor_parallel_size=2, **settings) == []
     [fault] = faults(folder, [H100], **settings)
@@ -125,7 +114,7 @@ def test_heads_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_model_too_large_for_any_machine_says_so(tmp_path: Path) -> None:
-    [fault] = faults(model(tmp_path, TEACHER, weights_gb=2000), [A100])
+    [fault] = faults(model(tmp_path, TEACHER_CONFIG, weights_gb=2000), [A100])
     assert "no engine.tensor_parallel_size up to 16 is enough" in fault
 
 
@@ -146,7 +135,7 @@ def test_a_checkpoint_of_32_bits_takes_half_of_its_files(tmp_path: Path) -> None
 
 
 def test_one_row_must_fit_into_the_cache_of_the_host(tmp_path: Path) -> None:
-    folder = model(tmp_path, TEACHER, weights_gb=1)
+    folder = model(tmp_path, TEACHER_CONFIG, weights_gb=1)
     [fault] = faults(folder, None, max_model_len=65536)
     # 16 full layers of 65,536 tokens and 48 with a window of 4,096, 8 heads of 128 in BF16.
     assert "takes 4.8 GB of cache, but engine.cpu_cache_gb=1; set engine.cpu_cache_gb=4.8" in fault
@@ -168,7 +157,7 @@ def test_the_names_that_the_published_translator_uses_are_known(tmp_path: Path) 
 
 
 def test_a_latent_cache_is_small_and_whole_on_every_card(tmp_path: Path) -> None:
-    config = TEACHER | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "layer_types": None}
+    config = TEACHER_CONFIG | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "layer_types": None}
     need = read_need(model(tmp_path, config, weights_gb=100), EngineSettings())
     assert need
     assert need.row_bytes == 64 * 4096 * 576 * 2
