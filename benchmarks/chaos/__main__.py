@@ -23,6 +23,7 @@ import time
 from pathlib import Path
 from random import Random
 
+from benchmarks.chaos.caretaker import Caretaker
 from benchmarks.chaos.cluster import HOSTS, Cluster
 from benchmarks.chaos.pipeline import Pipeline
 from benchmarks.chaos.run import ChaosRun, Surroundings
@@ -48,7 +49,8 @@ def main() -> int:
         if calm.process.wait(CALM_LIMIT_S):
             sys.exit(f"the undisturbed run failed: {calm.told()}")
         ends_at_s = time.monotonic() + 60 * given.minutes
-        around = Surroundings(pipeline, Cluster(cluster), tally, CALM, ends_at_s)
+        whole = Cluster(cluster, tally)
+        around = Surroundings(pipeline, whole, Caretaker(whole, tally), tally, CALM, ends_at_s)
         lanes = [
             threading.Thread(target=go, args=(lane, around, given.seed))
             for lane in range(given.at_once)
@@ -57,6 +59,8 @@ def main() -> int:
             lane.start()
         for lane in lanes:
             lane.join()
+        if tally.faults:
+            keep_logs(cluster, base)
     told = tally.values() | {
         "seed": given.seed,
         "seconds": round(time.monotonic() - began_s),
@@ -87,6 +91,13 @@ def go(lane: int, around: Surroundings, seed: int) -> None:
                 around.cluster.bring_back(host)
         if is_good:
             remove(around.pipeline.base, name)
+
+
+def keep_logs(cluster: Path, base: Path) -> None:
+    """Copy what SLURM's daemons wrote to the folders of bad runs: its own folder is removed."""
+    (base / "slurm").mkdir()
+    for path in cluster.glob("*.log"):
+        shutil.copy(path, base / "slurm" / path.name)
 
 
 def remove(base: Path, name: str) -> None:

@@ -5,6 +5,7 @@ One thing at a time: what is broken is whole again before something else is.
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.chaos.tally import Tally
 from benchmarks.common.own_slurm import answer, end
 from benchmarks.common.waiting import WAIT_S, wait_until
 
@@ -21,13 +23,15 @@ REST_S = 60.0
 HOSTS = ("node1", "node2", "node3", "node4")
 #: States in which a node takes jobs, or will as soon as one has ended.
 WELL = ("idle", "mixed", "allocated", "completing")
+#: What sinfo puts behind a state: the node gives no answer, or a job is planned there.
+SIGNS = "*-"
 
 
 class Cluster:
     """The daemons and nodes of a SLURM of the campaign's own."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, tally: Tally) -> None:
+        self.folder, self.tally = folder, tally
         self.busy = threading.Lock()
         self.killed_at: list[float] = []
         """When the controller was killed, in seconds since the epoch."""
@@ -55,24 +59,36 @@ class Cluster:
         time.sleep(away_s)
         self.start_controller()
 
-    def revive_controller(self) -> bool:
-        """Start a controller that died of itself, as SLURM's may; whether that was so."""
-        pid = int((self.folder / "slurmctld.pid").read_text())
-        if Path(f"/proc/{pid}").exists():
-            return False
-        self.killed_at.append(time.time())
-        self.start_controller()
-        return True
-
     def start_controller(self) -> None:
         """Start slurmctld and wait until it answers. Raises TimeoutError."""
+        self.start("slurmctld")
+        wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.2)
+
+    def start(self, *words: str) -> None:
+        """Start a daemon, which goes to the background. Raises CalledProcessError."""
         env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         quiet = subprocess.DEVNULL
-        command = ["slurmctld", "-f", str(self.folder / "slurm.conf")]
+        command = [*words, "-f", str(self.folder / "slurm.conf")]
         subprocess.run(
             command, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
         )
-        wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.2)
+
+    def is_gone(self, daemon: str) -> bool:
+        """Whether no process is there of a daemon: `slurmctld`, or the slurmd of a node's name."""
+        try:
+            pid = int((self.folder / f"{daemon}.pid").read_text())
+            return not Path(f"/proc/{pid}/comm").read_text().startswith("slurm")
+        except (OSError, ValueError):
+            return True
+
+    def start_slurmd_of(self, host: str) -> bool:
+        """Start the slurmd of a node where it is gone, and count that; whether it was so."""
+        if not self.is_gone(host):
+            return False
+        self.start("slurmd", "-N", host)
+        with self.tally.lock:
+            self.tally.slurmds_restarted += 1
+        return True
 
     def take_away(self, host: str, state: str, away_s: float) -> None:
         """Let a node be in state `drain` or `down` for so many seconds."""
@@ -84,13 +100,31 @@ class Cluster:
         """Let a node take jobs again. Raises TimeoutError where it does not."""
 
         def is_well() -> bool:
-            state = answer("sinfo", "--noheader", f"--nodes={host}", "--format=%T").split()
-            if state and state[0].rstrip("*") in WELL:
+            if host in self.states() and host not in self.unwell():
                 return True
-            answer("scontrol", "update", f"nodename={host}", "state=resume")
+            self.start_slurmd_of(host)
+            self.resume(host)
             return False
 
         wait_until(is_well, f"{host} takes jobs again", pause_s=1.0, state=lambda: answer("sinfo"))
+
+    def states(self) -> dict[str, str]:
+        """State and reason of each node, by its name; none where the controller is away."""
+        rows = answer("sinfo", "--noheader", "--Node", "--format=%N|%T|%E").splitlines()
+        found = (row.split("|", 1) for row in rows if row.count("|") > 1)
+        return {host.strip(): state.strip() for host, state in found}
+
+    def unwell(self) -> dict[str, str]:
+        """State and reason of each node that takes no jobs: down, drained, failed, unknown."""
+        return {
+            host: told
+            for host, told in self.states().items()
+            if told.partition("|")[0].rstrip(SIGNS) not in WELL
+        }
+
+    def resume(self, host: str) -> None:
+        """Tell the controller that a node is well."""
+        answer("scontrol", "update", f"nodename={host}", "state=resume")
 
     def held(self) -> list[str]:
         """Ids of jobs, of whomever, that SLURM holds as their node could not start them.
@@ -100,7 +134,7 @@ class Cluster:
         """
         rows = answer("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r")
         found = (row.split("|", 1) for row in rows.splitlines() if "|" in row)
-        return [number.strip() for number, reason in found if "held" in reason.lower()]
+        return [number.strip() for number, why in found if re.search("held|hold", why.lower())]
 
     def is_forgotten(self, number: str, name: str) -> bool:
         """Whether the controller knows no job, alive or ended, of this number and this name."""

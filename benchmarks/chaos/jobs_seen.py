@@ -7,7 +7,7 @@ from pathlib import Path
 
 #: A controller that is away says so after 10 s.
 ANSWER_LIMIT_S = 60
-FIELDS = "%i|%F|%T|%j|%N|%S|%Z"
+FIELDS = "%i|%F|%A|%T|%j|%N|%S|%Z"
 #: States in which a job waits.
 WAITING = ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 #: Node, fingerprint and key of the round in the name of a job.
@@ -22,6 +22,8 @@ class QueuedJob:
     """Its own id, e.g. `12_3`."""
     id: str
     """Of the job, or of the array."""
+    number: str
+    """Of this element alone, as its processes have it in SLURM_JOB_ID."""
     state: str
     name: str
     host: str
@@ -57,6 +59,6 @@ def look(work: Path) -> list[QueuedJob] | None:
         return None
     if done.returncode:
         return None
-    rows = [row.split("|", 6) for row in done.stdout.splitlines() if row.count("|") >= 6]
+    rows = [row.split("|", 7) for row in done.stdout.splitlines() if row.count("|") >= 7]
     jobs = [QueuedJob(*(field.strip() for field in row)) for row in rows]
     return [job for job in jobs if job.folder.startswith(f"{work}/")]

@@ -7,8 +7,10 @@ from random import Random
 
 from benchmarks.chaos import jobs_seen, processes_seen
 from benchmarks.chaos.acts import Blow, Blows
+from benchmarks.chaos.caretaker import Caretaker
 from benchmarks.chaos.cluster import Cluster
 from benchmarks.chaos.folder_seen import node_folders
+from benchmarks.chaos.ghosts import Ghosts
 from benchmarks.chaos.ledger import Ledger, Sight
 from benchmarks.chaos.outcome import check
 from benchmarks.chaos.pipeline import NODES, Launch, Pipeline
@@ -31,10 +33,6 @@ AT_GATE = 0.1
 LOOK_PAUSE_S = 0.3
 #: Seconds without anything new after which a run hangs; longer than all that a blow holds up.
 HANG_S = 240.0
-#: Seconds between two looks for jobs that SLURM holds.
-HELD_PAUSE_S = 15.0
-#: Seconds without anything new after which a job without a process is one whose end was forgotten.
-GHOST_S = 120.0
 #: Seconds of a launch, and of a whole run, at most.
 LAUNCH_LIMIT_S, RUN_LIMIT_S = 300.0, 1500.0
 #: Seconds within which nothing of a finished run is left in the queue and at work.
@@ -55,6 +53,7 @@ class Surroundings:
 
     pipeline: Pipeline
     cluster: Cluster
+    caretaker: Caretaker
     tally: Tally
     calm: str
     """Name of the undisturbed run."""
@@ -74,7 +73,7 @@ class ChaosRun:
         self.given, self.ended_launch_at_s = 0, float("-inf")
         self.began_s = self.changed_s = time.monotonic()
         self.seen: object = None
-        self.look_for_held_at_s = time.monotonic() + HELD_PAUSE_S
+        self.ghosts = Ghosts()
 
     def run(self) -> bool:
         """Bring the run to its end under blows; whether all was well."""
@@ -115,11 +114,9 @@ class ChaosRun:
             sight = self.look()
             if not self.launches and self.is_complete():
                 return
-            self.revive_controller(sight)
-            self.release_held()
+            self.look_after(sight)
             now = time.monotonic()
             self.require_progress(now, sight)
-            self.end_ghosts(now, sight)
             if not self.launches and sight.is_empty and self.is_stopped():
                 self.go_on()
             elif left and now < self.around.ends_at_s and self.is_due(sight, next_s):
@@ -127,38 +124,16 @@ class ChaosRun:
                 next_s = time.monotonic() + self.chance.choice(PAUSES_S)
             time.sleep(LOOK_PAUSE_S)
 
-    def revive_controller(self, sight: Sight) -> None:
-        """Start a controller that is gone though nobody killed it, and count that."""
-        if sight.queue is not None:
-            return
-        with self.around.cluster.alone() as mine:
-            if mine and self.around.cluster.revive_controller():
-                with self.tally.lock:
-                    self.tally.crashes += 1
-                say(f"{self.name}: slurmctld had died of itself")
-
-    def release_held(self) -> None:
-        """Release what SLURM holds, as `status` asks for, and count that."""
-        if time.monotonic() < self.look_for_held_at_s:
-            return
-        self.look_for_held_at_s = time.monotonic() + HELD_PAUSE_S
-        if held := self.around.cluster.held():
-            answer("scontrol", "release", ",".join(held))
-            with self.tally.lock:
-                self.tally.releases += len(held)
-            say(f"{self.name}: released {held}")
-
-    def end_ghosts(self, now: float, sight: Sight) -> None:
-        """Cancel jobs that run without a process, as `status` asks for: their end was forgotten."""
+    def look_after(self, sight: Sight) -> None:
+        """Do what an administrator does, and cancel what the controller takes for running."""
+        self.around.caretaker.look_after()
         at_work = set(sight.processes.jobs.values())
-        ids = {job.element for job in sight.queue or [] if job.state == "RUNNING"}
-        if at_work or not ids or now - self.changed_s < GHOST_S:
-            return
-        self.ledger.cancelled |= {job.node for job in sight.queue or [] if job.element in ids}
-        answer("scancel", *sorted(ids))
-        with self.tally.lock:
-            self.tally.ghosts += len(ids)
-        say(f"{self.name}: SLURM does not know that {sorted(ids)} have ended")
+        if ghosts := self.ghosts.found(sight.queue or [], at_work, time.monotonic()):
+            self.ledger.cancelled |= {job.node for job in ghosts}
+            answer("scancel", *(job.element for job in ghosts))
+            with self.tally.lock:
+                self.tally.ghosts += len(ghosts)
+            say(f"{self.name}: SLURM does not know that {ghosts} have ended")
 
     def is_due(self, sight: Sight, next_s: float) -> bool:
         """Whether this look is one that strikes: what is there for a moment is not waited with."""
@@ -260,8 +235,9 @@ class ChaosRun:
         """Wait until nothing of the run is left. Raises TimeoutError."""
 
         def is_gone() -> bool:
-            self.release_held()
-            return self.look().is_empty
+            sight = self.look()
+            self.look_after(sight)
+            return sight.is_empty
 
         wait_until(is_gone, "nothing left of it", GONE_S, 0.5, self.told)
 
@@ -272,6 +248,7 @@ class ChaosRun:
             self.tally.fault("wrong_status", f"{self.name}: at its end {states}")
         self.given += 1
         last = self.around.pipeline.launch(self.name, self.given)
+        self.launches.append(last)
         code = last.process.wait(LAUNCH_LIMIT_S)
         if code or not self.look().is_empty:
             self.tally.fault("launch", f"{self.name}: at the end code {code}: {last.told()[-500:]}")
@@ -286,7 +263,8 @@ class ChaosRun:
     def give_up(self) -> None:
         """End what is left of the run."""
         for one in self.launches:
-            send(one.process.pid, signal.SIGKILL)
+            if one.process.poll() is None:
+                send(one.process.pid, signal.SIGKILL)
         ids = {job.id for job in jobs_seen.look(self.work) or []}
         if ids:
             answer("scancel", *sorted(ids))

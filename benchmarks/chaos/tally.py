@@ -24,6 +24,10 @@ class Tally:
     """Launches that submitted not all and said that they are to be tried again, with 69 or 75."""
     releases: int = 0
     """Jobs that SLURM held as their node could not start them, and that a person had to release."""
+    nodes_resumed: int = 0
+    """Nodes that SLURM left down, drained or without an answer, and that a person had to resume."""
+    slurmds_restarted: int = 0
+    """Daemons of nodes that were gone though nobody had ended them."""
     ghosts: int = 0
     """Jobs whose end a killed controller had forgotten, and that a person had to cancel."""
     crashes: int = 0

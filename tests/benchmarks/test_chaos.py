@@ -24,7 +24,9 @@ from benchmarks.common.waiting import WAIT_S
 from hala_hpc.data.corpus.reader import Row
 
 START = "2026-11-30T12:00:00"
-RUNS = QueuedJob("12_0", "12", "RUNNING", "arabic-0123456789ab-00000000", "node1", START, "/w/logs")
+RUNS = QueuedJob(
+    "12_0", "12", "13", "RUNNING", "arabic-0123456789ab-00000000", "node1", START, "/w/logs"
+)
 WAITS = replace(RUNS, state="PENDING")
 RUNS_AGAIN = replace(RUNS, start="2026-11-30T12:01:00")
 NOTHING = NodeMoment(2, False, False, False, frozenset({"12"}), {}, False, 1, False)

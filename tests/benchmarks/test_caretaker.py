@@ -1,0 +1,155 @@
+"""What the campaign of blows does by hand for its cluster, on stand-ins for SLURM's commands."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_slurm import FakeSlurm, on_path
+
+from benchmarks.chaos import caretaker
+from benchmarks.chaos.caretaker import UNWELL_LOOKS, Caretaker
+from benchmarks.chaos.cluster import Cluster
+from benchmarks.chaos.ghosts import GHOST_S, Ghosts
+from benchmarks.chaos.jobs_seen import QueuedJob, look
+from benchmarks.chaos.tally import Tally
+
+#: Seconds that the process which stands for all daemons lives at most.
+DAEMON_LIVES_S = "600"
+
+
+class TwoNodes(FakeSlurm):
+    """node1 and node2 with a state each, the orders that were given, and a queue."""
+
+    def __init__(self, folder: Path, daemon: int) -> None:
+        super().__init__(folder)
+        self.living = daemon
+        self.queue, self.orders = folder / "queue", folder / "orders"
+        self.queue.write_text("")
+        self.orders.write_text("")
+        self.add("sinfo", f"for n in node1 node2; do cat {folder}/$n; cat {folder}/$n; done")
+        self.add("scontrol", f'echo "$*" >> {self.orders}')
+        self.add("scancel", f'echo "cancel $*" >> {self.orders}')
+        self.add("slurmd", f'echo "slurmd $*" >> {self.orders}; echo $PPID > {folder}/$2.pid')
+        self.add("squeue", f"cat {self.queue}")
+        for host in ("node1", "node2"):
+            self.put(host, "idle", "none")
+            self.daemon(host, is_alive=True)
+        self.daemon("slurmctld", is_alive=True)
+
+    def put(self, host: str, state: str, reason: str) -> None:
+        """Let sinfo show a state."""
+        (self.folder / host).write_text(f"{host}|{state}|{reason}\n")
+
+    def daemon(self, name: str, is_alive: bool) -> None:
+        """Let a process of this name be there, or no process at all."""
+        (self.folder / f"{name}.pid").write_text(f"{self.living if is_alive else 2**22 + 1}\n")
+
+    def given(self) -> list[str]:
+        """The orders so far."""
+        return self.orders.read_text().splitlines()
+
+
+@pytest.fixture
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]:
+    """A cluster with nothing wrong, looked at without a pause."""
+    monkeypatch.setattr(caretaker, "CARE_PAUSE_S", 0.0)
+    program = tmp_path / "slurm-stand-in"
+    shutil.copy("/bin/sleep", program)
+    daemon = subprocess.Popen([program, DAEMON_LIVES_S])
+    try:
+        yield TwoNodes(on_path(tmp_path / "commands", monkeypatch), daemon.pid)
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+@pytest.fixture
+def care(nodes: TwoNodes) -> Caretaker:
+    """One who looks after it."""
+    tally = Tally()
+    return Caretaker(Cluster(nodes.folder, tally), tally)
+
+
+def test_a_node_that_is_left_drained_down_or_without_an_answer_is_resumed_and_counted_once(
+    nodes: TwoNodes, care: Caretaker
+) -> None:
+    nodes.put("node1", "drained", "batch job complete failure")
+    nodes.put("node2", "down*", "Not responding")
+    care.look_after()
+    assert nodes.given() == [], "it may come back by itself"
+    for _ in range(UNWELL_LOOKS):
+        care.look_after()
+    resumed = [f"update nodename={host} state=resume" for host in ("node1", "node2")]
+    assert nodes.given() == resumed * 2, "again, as the first order did not help"
+    assert care.tally.nodes_resumed == 2
+    nodes.put("node1", "mixed-", "none")
+    nodes.put("node2", "idle*", "none")
+    care.look_after()
+    assert len(nodes.given()) == 4, "both take jobs"
+    nodes.put("node1", "draining", "batch job complete failure")
+    for _ in range(UNWELL_LOOKS):
+        care.look_after()
+    assert care.tally.nodes_resumed == 3
+    assert care.tally.slurmds_restarted == 0
+
+
+def test_a_slurmd_that_is_gone_is_started_again_at_the_first_look(
+    nodes: TwoNodes, care: Caretaker
+) -> None:
+    nodes.put("node2", "down*", "Not responding")
+    nodes.daemon("node2", is_alive=False)
+    care.look_after()
+    assert nodes.given() == [f"slurmd -N node2 -f {nodes.folder}/slurm.conf"]
+    assert (care.tally.slurmds_restarted, care.tally.nodes_resumed) == (1, 0)
+
+
+def test_what_a_blow_has_taken_away_is_left_to_the_blow(nodes: TwoNodes, care: Caretaker) -> None:
+    nodes.put("node1", "drained", "chaos")
+    with care.cluster.alone() as mine:
+        assert mine
+        for _ in range(UNWELL_LOOKS + 1):
+            care.look_after()
+    assert nodes.given() == []
+
+
+def test_what_slurm_holds_is_released_and_counted(nodes: TwoNodes, care: Caretaker) -> None:
+    reasons = ("launch failed requeued held", "JobHoldMaxRequeue", "Resources", "Dependency")
+    rows = [f"{12 + number}|{reason}" for number, reason in enumerate(reasons)]
+    nodes.queue.write_text("\n".join(rows))
+    care.look_after()
+    assert nodes.given() == ["release 12,13"]
+    assert care.tally.releases == 2
+
+
+def test_the_queue_tells_the_number_that_the_processes_of_an_element_have(
+    nodes: TwoNodes, tmp_path: Path
+) -> None:
+    row = "12_1|12|14|RUNNING|arabic-0123456789ab-00000000|node1|2026-11-30T12:00:00"
+    nodes.queue.write_text(f"{row}|{tmp_path}/arabic-0123456789ab/logs\n{row}|/elsewhere\n")
+    (job,) = look(tmp_path) or []
+    assert (job.element, job.number, job.node) == ("12_1", "14", "arabic")
+
+
+def test_a_job_that_runs_without_a_process_is_a_ghost_though_others_of_its_run_are_at_work() -> (
+    None
+):
+    start, folder = "2026-11-30T12:00:00", "/w/logs"
+    name = "again-0123456789ab-00000000"
+    lost = QueuedJob("12", "12", "12", "RUNNING", name, "node2", start, folder)
+    alive = replace(lost, element="13_1", id="13", number="15")
+    waits = replace(lost, element="16", id="16", number="16", state="PENDING")
+    ghosts, queue = Ghosts(), [lost, alive, waits]
+    assert ghosts.found(queue, {"15"}, 1000.0) == []
+    assert ghosts.found(queue, {"15"}, 1000.0 + GHOST_S) == []
+    late_s = 1001.0 + GHOST_S
+    assert ghosts.found(queue, {"12", "15"}, late_s) == [], "its process is there"
+    assert ghosts.found(queue, {"15"}, late_s) == []
+    again = [replace(lost, start="2026-11-30T12:03:00"), alive, waits]
+    assert ghosts.found(again, {"15"}, late_s + GHOST_S + 1) == [], "it began anew"
+    later_s = late_s + 2 * GHOST_S + 2
+    assert ghosts.found(again, {"15"}, later_s) == again[:1]
+    assert ghosts.found(again, {"15"}, later_s + 1) == [], "it is told once"
+    assert ghosts.found(again, {"15"}, later_s + GHOST_S + 2) == again[:1], "and again later"
