@@ -154,7 +154,9 @@ def read_status(words: dict[str, str], witness: SchedulerWitness) -> RunStatus:
     for node in nodes:
         ids = set(node.artifact.job_ids())
         living = [
-            row for row in queue if row.id in ids and is_of_newest_jobs(node.artifact, row.name)
+            row
+            for row in queue
+            if row.id in ids and is_of_newest_jobs(node.artifact, row.name, row.folder)
         ]
         status = node_status(node, living, hours.get(node.artifact), not witness.problem)
         step = steps.get(node.name)

@@ -1,23 +1,26 @@
 """GPU hours of the nodes of a run, from SLURM's accounting or from what the workers wrote down.
 
 Both may know too little: accounting comes late or is away, and a worker that is killed leaves no
-word. Both only miss, so the greater of the two is the better. Runs on this machine count nothing:
-what a recipe asks of a cluster says nothing of the GPUs here.
+word. Both only miss, so the greater of the two is the better. A job counts by its number and its
+name, with the key of its round: accounting knows other jobs of the same number after a controller
+lost its state. Runs on this machine count nothing: what a recipe asks of a cluster says nothing of
+the GPUs here.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.backends.slurm.sacct import Used
+from hala_hpc.backends.slurm.sacct import NamedJob, Used
 from hala_hpc.core.artifact import ALIVE_S, Artifact
 from hala_hpc.jobs.attempt_records import attempt_names, records_of
+from hala_hpc.jobs.spec import job_name
 
 HOUR_S = 3600
 
 #: Asks accounting what jobs have used; None when it does not answer.
-Ask = Callable[[set[str]], Mapping[str, Used] | None]
+Ask = Callable[[set[NamedJob]], Mapping[NamedJob, Used] | None]
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,32 @@ class GpuWork:
     artifact: Artifact
     gpus: int
     """Of one worker, over all its machines, in the newest round."""
-    jobs: frozenset[str]
-    """Ids of all its jobs and arrays, over all rounds."""
 
 
 def gpu_work(artifact: Artifact) -> GpuWork | None:
-    """The GPUs and jobs of a node; None where it was never submitted or asks for no GPU."""
+    """The GPUs of a node; None where it was never submitted or asks for no GPU."""
     newest = artifact.sound_newest_round()
     if newest is None or newest.spec.is_local:
         return None
     gpus = newest.spec.resources.nodes * newest.spec.resources.gpus_per_node
-    jobs = {name.job_id for name in attempt_names(artifact)} | set(artifact.job_ids())
-    return GpuWork(artifact, gpus, frozenset(jobs)) if gpus else None
+    return GpuWork(artifact, gpus) if gpus else None
+
+
+def worker_jobs(artifact: Artifact) -> set[NamedJob]:
+    """The jobs and arrays of a node's workers, over all rounds; its gates have no GPU.
+
+    Without those of a damaged round, of which nobody knows the key: their attempts have their own
+    records.
+    """
+    numbers = {(name.round, name.job_id) for name in attempt_names(artifact)}
+    if (jobs := artifact.jobs()) and jobs.workers:
+        numbers.add((jobs.round, jobs.workers))
+    rounds = {number: artifact.sound_round(number) for number in {one for one, _ in numbers}}
+    return {
+        NamedJob(number, job_name("", artifact, asked.key))
+        for place, number in numbers
+        if (asked := rounds[place])
+    }
 
 
 def gpu_works(folder: Path) -> list[GpuWork]:
@@ -49,24 +66,21 @@ def gpu_works(folder: Path) -> list[GpuWork]:
 
 def hours_in(folder: Path, used: Ask) -> dict[Artifact, float]:
     """GPU hours of every result in a work folder; accounting is asked once, for all jobs."""
-    works = gpu_works(folder)
-    accounts = used({number for found in works for number in found.jobs})
-    return {found.artifact: gpu_hours(found, accounts) for found in works}
+    jobs = {work: worker_jobs(work.artifact) for work in gpu_works(folder)}
+    accounts = used({job for ours in jobs.values() for job in ours}) or {}
+    return {
+        work.artifact: gpu_hours(work, [accounts[job] for job in ours if job in accounts])
+        for work, ours in jobs.items()
+    }
 
 
-def gpu_hours(work: GpuWork, accounts: Mapping[str, Used] | None) -> float:
-    """GPU hours that a node has spent until now."""
-    told = sum(witnessed(work, accounts or {}))
+def gpu_hours(work: GpuWork, accounts: Sequence[Used]) -> float:
+    """GPU hours that a node has spent until now; `accounts` are those of its jobs."""
+    told = sum(
+        one.seconds * work.gpus if one.gpu_seconds is None else one.gpu_seconds for one in accounts
+    )
     marked = sum(seconds_of_attempts(work.artifact)) * work.gpus
     return round(max(told, marked) / HOUR_S, 3)
-
-
-def witnessed(work: GpuWork, accounts: Mapping[str, Used]) -> Iterator[float]:
-    """GPU seconds of each job that accounting knows."""
-    for number in work.jobs:
-        if seen := accounts.get(number):
-            counted = seen.gpu_seconds
-            yield seen.seconds * work.gpus if counted is None else counted
 
 
 def seconds_of_attempts(artifact: Artifact) -> Iterator[float]:

@@ -1,5 +1,8 @@
 """The jobs of a node: its array of workers and its gate, and what both must be told."""
 
+from functools import cache
+from pathlib import Path
+
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.code_version import LaunchedCode
 from hala_hpc.core.environment import CODE_FOLDER, JOB_ENVIRONMENT
@@ -79,25 +82,32 @@ def job_name(kind: str, artifact: Artifact, key: str) -> str:
     return kind + artifact.folder.name[-(NAME_LETTERS - len(kind) - len(end)) :] + end
 
 
-def is_named_after(artifact: Artifact, name: str) -> bool:
-    """Whether a job bears the name of one of this node.
+def is_job_of(artifact: Artifact, name: str, folder: str) -> bool:
+    """Whether a job is one of this node, in whatever round, by its name and where it works.
 
-    Its number alone proves nothing: a controller that lost its state gives numbers again.
+    Its number proves nothing: a controller that lost its state gives numbers again. Nor does the
+    name alone: the same node of another work folder has the same fingerprint.
     """
-    return f"{artifact.folder.name.rpartition('-')[2]}-" in name
+    is_named_so = f"{artifact.folder.name.rpartition('-')[2]}-" in name
+    return is_named_so and resolved(folder) == resolved(str(artifact.logs))
 
 
-def is_of_newest_jobs(artifact: Artifact, name: str) -> bool:
+def is_of_newest_jobs(artifact: Artifact, name: str, folder: str) -> bool:
     """Whether a job bears the name of one that was written down last, with the key of its round.
 
-    A controller that lost its state may give its number to the same node of another work folder.
-    Of a damaged round nobody knows the key: then the fingerprint has to do.
+    Of a damaged round nobody knows the key: then it must work in the folder of the node.
     """
     jobs = artifact.jobs()
     asked = artifact.sound_round(jobs.round) if jobs else None
     if asked is None:
-        return is_named_after(artifact, name)
+        return is_job_of(artifact, name, folder)
     return name in {job_name(kind, artifact, asked.key) for kind in ("", "gate-")}
+
+
+@cache
+def resolved(folder: str) -> str:
+    """A folder without links."""
+    return str(Path(folder).resolve())
 
 
 def job_environment(spec: RoundSpec) -> dict[str, str]:

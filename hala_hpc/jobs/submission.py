@@ -19,7 +19,7 @@ from hala_hpc.jobs.budget import require_budget
 from hala_hpc.jobs.failures.decision import adjusted_spec
 from hala_hpc.jobs.failures.excluded_nodes import with_all_nodes_back
 from hala_hpc.jobs.rounds import begin_round, blameless_rounds, idle_rounds
-from hala_hpc.jobs.spec import gate_job, is_named_after, job_name, worker_job
+from hala_hpc.jobs.spec import gate_job, is_job_of, job_name, worker_job
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ def require_no_jobs(artifact: Artifact, living: list[Seen]) -> None:
 
     Its file is damaged, and with it the key by which the jobs are known again.
     """
-    ids = sorted({row.id for row in living if is_named_after(artifact, row.name)})
+    ids = sorted({row.id for row in living if is_job_of(artifact, row.name, row.folder)})
     if artifact.last_round() and ids:
         raise UserError(
             f"jobs {', '.join(ids)} are at work on {artifact.folder.name}, and "

@@ -337,3 +337,26 @@ def test_a_job_of_another_folder_with_the_number_of_ours_is_not_ours(
     # A controller that forgot our jobs gave the number to the same node of another work folder.
     see(f"{folder.name}-00000000")
     assert nodes_of(work)["second"]["state"] == "new"
+
+
+def test_gpu_hours_of_other_jobs_with_the_number_of_ours_are_not_ours(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accounting tells of all jobs that ever had a number; a gate has no GPU."""
+    cluster = FakeSlurm(on_path(tmp_path / "commands", monkeypatch))
+    submitted(tmp_path, work, cluster)
+    folder = (work / "latest" / "second").resolve()
+    asked = json.loads((folder / "rounds" / "0001.json").read_text())
+    asked["spec"]["resources"]["gpus_per_node"] = 2
+    (folder / "rounds" / "0001.json").write_text(json.dumps(asked))
+    jobs = json.loads((folder / "jobs.json").read_text())
+    (folder / "jobs.json").write_text(json.dumps(jobs | {"gate": "42"}))
+    name = f"{folder.name}-{asked['key']}"
+    rows = [
+        f"41|{name}|1800|cpu=1,gres/gpu=2",
+        f"41|{folder.name}-00000000|36000|cpu=1,gres/gpu=8",
+        "41|interactive|72000|cpu=1,gres/gpu=8",
+        f"42|gate-{name}|7200|cpu=1",
+    ]
+    cluster.add("sacct", "printf '%s\\n' " + " ".join(f"'{row}'" for row in rows))
+    assert nodes_of(work)["second"]["gpu_hours"] == 1.0

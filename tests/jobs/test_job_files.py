@@ -27,6 +27,10 @@ MISSING = "Unable to locate a modulefile for 'cuda/13.0'"
 PRINTED = f"slurmstepd: a prolog ran\n{MISSING}\nsrun: error: node1: task 0: Exited\n"
 
 
+#: Of the workers, with the key of their round.
+NAME = "arabic-0123456789ab-beef"
+
+
 class Node:
     """A node of two units whose round was submitted as an array 12 with gate 13."""
 
@@ -72,7 +76,7 @@ class Node:
         A code is that of the job; behind a bar, that of its worst step.
         """
         both = [code if "|" in code else f"{code}|0:0" for code in codes]
-        rows = "".join(f"12_{n}|FAILED|node1|{code}\\n" for n, code in enumerate(both))
+        rows = "".join(f"12_{n}|{NAME}|FAILED|node1|{code}\\n" for n, code in enumerate(both))
         self.add("sacct", f"printf '{rows}'")
         return close(self.artifact)
 
@@ -143,19 +147,34 @@ def test_a_set_up_that_failed_on_one_element_alone_is_tried_again(node: Node) ->
 def test_an_exit_code_that_only_the_controller_knows_counts(node: Node) -> None:
     """Accounting may come late, or be none at all."""
     node.prints("12_0")
-    node.add("squeue", "echo '12|0|FAILED|node1|NonZeroExitCode'")
-    node.add("scontrol", "echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 ExitCode=1:0'")
+    node.add("squeue", f"echo '12|0|{NAME}|FAILED|node1|NonZeroExitCode'")
+    node.add("scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobName={NAME} ExitCode=1:0'")
     node.add("sacct", "exit 1")
     assert close(node.artifact).code == CONFIG
 
 
 def test_a_kill_that_only_the_controller_knows_counts(node: Node) -> None:
     node.prints("12_0")
-    node.add("squeue", "echo '12|0|FAILED|node1|NonZeroExitCode'")
+    node.add("squeue", f"echo '12|0|{NAME}|FAILED|node1|NonZeroExitCode'")
     codes = "ExitCode=9:0 DerivedExitCode=0:9"
-    node.add("scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 {codes}'")
+    node.add("scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobName={NAME} {codes}'")
     node.add("sacct", "exit 1")
     assert close(node.artifact).state == "again"
+
+
+def test_ends_of_other_jobs_with_the_number_of_ours_are_no_evidence(node: Node) -> None:
+    """A controller that lost its state gave the number before, or gives it again."""
+    other = "arabic-0123456789ab-cafe"
+    for element in range(2):
+        node.prints(f"12_{element}")
+    rows = "".join(f"12_{element}|{other}|FAILED|node1|1:0|0:0\\n" for element in range(2))
+    node.add("sacct", f"printf '{rows}'")
+    node.add("squeue", f"echo '12|0|{other}|OUT_OF_MEMORY|node1|None'")
+    node.add(
+        "scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobName={other} ExitCode=1:0'"
+    )
+    assert close(node.artifact).state == "again"
+    assert failures_of(node.artifact, 1) == ()
 
 
 def test_a_gate_that_died_before_our_code_began_is_told_with_its_file(node: Node) -> None:

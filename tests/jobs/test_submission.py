@@ -244,7 +244,7 @@ def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
     )
     update = {"resources": Resources(options=options), "bad_nodes": bad}
     ended_round(artifact, SPEC.model_copy(update=update))
-    cluster.add("sacct", "echo '12|NODE_FAIL|node3|0:0|0:0'")
+    cluster.add("sacct", f"echo '12|{job_name('', artifact, 'beef')}|NODE_FAIL|node3|0:0|0:0'")
     shown = [f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)]
     cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in shown))
     note_failures(artifact)
@@ -380,6 +380,22 @@ def test_a_job_with_the_number_of_a_gate_and_another_name_is_no_gate(artifact: A
     name = job_name("gate-", artifact, "beef")
     gate = Seen("13", "N/A", "running", "None", "N/A", name, str(artifact.logs))
     assert living_gate(artifact, [gate]) == "13"
+
+
+def test_jobs_of_the_same_node_in_another_work_folder_hold_up_no_launch_of_a_damaged_round(
+    tmp_path: Path, work: Path, artifact: Artifact, cluster: Cluster
+) -> None:
+    """They have its fingerprint; only the folder in which they work tells them apart."""
+    del cluster
+    artifact.round_file(1).write_text("{broken")
+    name = job_name("", artifact, "cafe")
+    theirs = Seen("12", "N/A", "running", "None", "N/A", name, f"{tmp_path}/{artifact.folder.name}")
+    assert living_gate(artifact, [theirs]) == ""
+    (tmp_path / "alias").symlink_to(work)
+    folder = tmp_path / "alias" / artifact.folder.name / "logs"
+    ours = Seen("12", "N/A", "running", "None", "N/A", name, str(folder))
+    with pytest.raises(UserError, match="scancel 12"):
+        living_gate(artifact, [theirs, ours])
 
 
 def test_no_room_is_told_as_what_may_succeed_later() -> None:

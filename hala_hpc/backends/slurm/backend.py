@@ -31,7 +31,7 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.paths import shipped_folder
 
 if TYPE_CHECKING:
-    from hala_hpc.backends.slurm.sacct import Used
+    from hala_hpc.backends.slurm.sacct import NamedJob, Used
 
 __all__ = ["Objections", "SlurmBackend", "task_environment"]
 
@@ -132,12 +132,12 @@ class SlurmBackend:
         """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
         return client.look(ids)
 
-    def used(self, ids: Collection[str]) -> "dict[str, Used] | None":
+    def used(self, jobs: "Collection[NamedJob]") -> "dict[NamedJob, Used] | None":
         """What jobs have used, as accounting tells; None when it does not answer."""
         # Not what a dry run needs.
         from hala_hpc.backends.slurm import sacct
 
-        return sacct.used(ids)
+        return sacct.used(jobs)
 
     def move_waiting(self, old_id: str, new_id: str) -> list[str]:
         """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""

@@ -46,6 +46,18 @@ FINAL = (JobEnd.COMPLETED, JobEnd.FAILED, FailureClass.TIMEOUT, FailureClass.HOS
 
 
 @dataclass(frozen=True)
+class NamedJob:
+    """A job or array, as accounting and queue know it.
+
+    Its number alone is not enough: a controller that lost its state gives numbers again, and
+    accounting then tells of all the jobs that had it.
+    """
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class ElementEnd:
     """The end of one run of a job or of one element of an array."""
 
@@ -75,16 +87,16 @@ class ElementEnd:
         return " ".join(word for word in (self.state, self.exit_code, place) if word)
 
 
-def element_ends(ids: Collection[str]) -> dict[str, list[ElementEnd]]:
+def element_ends(jobs: Collection[NamedJob]) -> dict[str, list[ElementEnd]]:
     """Every run that has ended of the elements of some jobs, oldest first, by `12_3`.
 
     Two questions: accounting knows all runs of a requeued job but comes late or is away; the
     queue remembers for some minutes how each job ended at last. Empty where nobody answers.
     """
     found: dict[str, list[ElementEnd]] = {}
-    last = list(remembered(ids))
+    last = list(remembered(jobs))
     told_of = {end.job.partition("_")[0] for end in last}
-    for end in accounted(ids):
+    for end in accounted(jobs):
         # Why those were cancelled that never began only the queue tells.
         if end.nodes or end.job.partition("_")[0] not in told_of:
             runs = found.setdefault(end.job, [])
@@ -97,16 +109,18 @@ def element_ends(ids: Collection[str]) -> dict[str, list[ElementEnd]]:
         elif told[-1].kind != end.kind:
             told[-1] = replace(told[-1], kind=end.kind, state=end.state, nodes=end.nodes)
     if any(end.kind is JobEnd.FAILED and not end.exit_code for end in last):
-        add_codes(found, ids)
+        add_codes(found, jobs)
     return found
 
 
-def add_codes(found: dict[str, list[ElementEnd]], ids: Collection[str]) -> None:
+def add_codes(found: dict[str, list[ElementEnd]], jobs: Collection[NamedJob]) -> None:
     """Add the exit codes of last runs that accounting does not know, or not yet."""
     with contextlib.suppress(Retry):
-        for number in sorted(ids):
-            told = ask("scontrol", "show", "job", "--oneliner", number).stdout
+        for job in jobs:
+            told = ask("scontrol", "show", "job", "--oneliner", job.id).stdout
             for said in map(pairs, told.splitlines()):
+                if said.get("JobName") != job.name:
+                    continue
                 array, element = said.get("ArrayJobId"), said.get("ArrayTaskId")
                 runs = found.get(f"{array}_{element}" if array else said.get("JobId", ""))
                 if runs and not runs[-1].exit_code:
@@ -114,33 +128,39 @@ def add_codes(found: dict[str, list[ElementEnd]], ids: Collection[str]) -> None:
                     runs[-1] = replace(runs[-1], exit_code=code, derived_code=derived)
 
 
-def accounted(ids: Collection[str]) -> Iterator[ElementEnd]:
+def accounted(jobs: Collection[NamedJob]) -> Iterator[ElementEnd]:
     """What accounting tells."""
-    if not ids or not shutil.which("sacct"):
+    if not jobs or not shutil.which("sacct"):
         return
-    fields = "--format=JobID,State,NodeList,ExitCode,DerivedExitCode"
-    jobs = f"--jobs={','.join(sorted(ids))}"
+    fields = "--format=JobID,JobName,State,NodeList,ExitCode,DerivedExitCode"
     try:
-        done = ask(*ACCOUNTING, jobs, fields, limit_s=ENDS_LIMIT_S)
+        done = ask(*ACCOUNTING, ids_of(jobs), fields, limit_s=ENDS_LIMIT_S)
     except Retry:
         return
-    for name, state, nodes, *codes in (r for r in split_rows(done.stdout) if len(r) == 5):
+    for element, name, state, nodes, *codes in (r for r in split_rows(done.stdout) if len(r) == 6):
         # "CANCELLED by 1000" names who did it.
-        if kind := ENDS.get(state.split()[0]):
-            yield ElementEnd(name, kind, state, hosts(nodes), *codes)
+        kind = ENDS.get(state.split()[0])
+        if kind and NamedJob(element.partition("_")[0], name) in jobs:
+            yield ElementEnd(element, kind, state, hosts(nodes), *codes)
 
 
-def remembered(ids: Collection[str]) -> Iterator[ElementEnd]:
+def ids_of(jobs: Collection[NamedJob]) -> str:
+    """The word for squeue and sacct that asks for some jobs."""
+    return f"--jobs={','.join(sorted({job.id for job in jobs}))}"
+
+
+def remembered(jobs: Collection[NamedJob]) -> Iterator[ElementEnd]:
     """What the queue still knows of jobs that have ended."""
-    if not ids:
+    if not jobs:
         return
-    words = ("--noheader", "--states=all", f"--jobs={','.join(sorted(ids))}")
+    words = ("--noheader", "--states=all", ids_of(jobs), "--format=%F|%K|%j|%T|%N|%r")
     try:
-        done = ask("squeue", *words, "--format=%F|%K|%T|%N|%r")
+        done = ask("squeue", *words)
     except Retry:
         return
-    for number, element, state, nodes, why in (r for r in split_rows(done.stdout) if len(r) == 5):
-        if kind := ENDS.get(state):
+    rows = (row for row in split_rows(done.stdout) if len(row) == 6)
+    for number, element, called, state, nodes, why in rows:
+        if (kind := ENDS.get(state)) and NamedJob(number, called) in jobs:
             if kind is FailureClass.CANCELLED and why.startswith("Dependency"):
                 kind = JobEnd.DEPENDENCY
             name = f"{number}_{element}" if element.isdigit() else number
@@ -156,21 +176,22 @@ class Used:
     """None where the site does not count GPUs."""
 
 
-def used(ids: Collection[str]) -> dict[str, Used] | None:
-    """What jobs and arrays have used, by their ids; one question. None: nobody answers."""
-    if not ids or not shutil.which("sacct"):
-        return None if ids else {}
-    fields, jobs = "--format=JobID,ElapsedRaw,AllocTRES", f"--jobs={','.join(sorted(ids))}"
+def used(jobs: Collection[NamedJob]) -> dict[NamedJob, Used] | None:
+    """What jobs and arrays have used; one question. None: nobody answers."""
+    if not jobs or not shutil.which("sacct"):
+        return None if jobs else {}
+    fields = "--format=JobID,JobName,ElapsedRaw,AllocTRES"
     try:
-        done = ask(*ACCOUNTING, jobs, fields, limit_s=USED_LIMIT_S)
+        done = ask(*ACCOUNTING, ids_of(jobs), fields, limit_s=USED_LIMIT_S)
     except Retry:
         return None
     if done.returncode:
         return None
-    found: dict[str, Used] = {}
-    for name, elapsed, tres in (row for row in split_rows(done.stdout) if len(row) == 3):
-        number = name.split("_")[0]
-        found[number] = added(found.get(number, Used()), int(elapsed or 0), tres)
+    found: dict[NamedJob, Used] = {}
+    for element, name, elapsed, tres in (row for row in split_rows(done.stdout) if len(row) == 4):
+        job = NamedJob(element.partition("_")[0], name)
+        if job in jobs:
+            found[job] = added(found.get(job, Used()), int(elapsed or 0), tres)
     return found
 
 

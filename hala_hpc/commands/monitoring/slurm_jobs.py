@@ -8,15 +8,13 @@ ended while it submits has not written them.
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from hala_hpc.backends.slurm.client import Seen
-from hala_hpc.backends.slurm.sacct import Used
+from hala_hpc.backends.slurm.sacct import NamedJob, Used
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.run import RunNode
-from hala_hpc.jobs.spec import is_named_after, is_of_newest_jobs
+from hala_hpc.jobs.spec import is_job_of, is_of_newest_jobs, resolved
 
 #: Pauses between two questions about the queue, in seconds: the first, then twice as long each time
 #: that nothing has changed, up to the last. Sites ask for a minute or more between two.
@@ -61,10 +59,11 @@ def living_jobs(nodes: list[RunNode]) -> list[LivingJob]:
     ids = {number: node for node in nodes for number in node.artifact.job_ids()}
     found = []
     for number, job in rows.items():
-        name, home = job[0].name, homes.get(resolved(job[0].folder))
-        if home is not None and is_named_after(home.artifact, name):
+        name, folder, node = job[0].name, job[0].folder, ids.get(number)
+        home = homes.get(resolved(folder))
+        if home is not None and is_job_of(home.artifact, name, folder):
             found.append(living_job(number, home, job))
-        elif (node := ids.get(number)) is not None and is_of_newest_jobs(node.artifact, name):
+        elif node is not None and is_of_newest_jobs(node.artifact, name, folder):
             found.append(living_job(number, node, job))
     return found
 
@@ -87,12 +86,6 @@ def was_submitted(artifact: Artifact) -> bool:
     return not newest.spec.is_local
 
 
-@cache
-def resolved(folder: str) -> str:
-    """A folder without links."""
-    return str(Path(folder).resolve())
-
-
 class SchedulerWitness:
     """Asks queue and accounting, each at most once per look, and remembers what they said."""
 
@@ -102,8 +95,8 @@ class SchedulerWitness:
         self.pause_s = QUEUE_PAUSES_S[0]
         self._queue: list[Seen] = []
         self._queue_told = ""
-        self._accounts: dict[str, Used] | None = None
-        self._asked_for: tuple[set[str], set[str]] = (set(), set())
+        self._accounts: dict[NamedJob, Used] | None = None
+        self._asked_for: tuple[set[str], set[NamedJob]] = (set(), set())
         self._ask_queue_at = self._ask_accounts_at = 0.0
 
     def queue(self, ids: Sequence[str]) -> list[Seen]:
@@ -131,9 +124,9 @@ class SchedulerWitness:
                 f"the scheduler does not answer, so this is what the disk tells{old}: {error}"
             )
 
-    def accounts(self, ids: Collection[str]) -> dict[str, Used] | None:
-        """What jobs have used, by their ids; None when accounting does not answer."""
-        now, wanted = time.monotonic(), set(ids)
+    def accounts(self, jobs: Collection[NamedJob]) -> dict[NamedJob, Used] | None:
+        """What jobs have used; None when accounting does not answer."""
+        now, wanted = time.monotonic(), set(jobs)
         if now < self._ask_accounts_at and wanted == self._asked_for[1]:
             return self._accounts
         from hala_hpc.backends.slurm.backend import SlurmBackend

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hala_hpc.backends.slurm.cluster_query import memory_limit_gb
-from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, element_ends
+from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, NamedJob, element_ends
 from hala_hpc.backends.slurm.sbatch import warn_s
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK, FailureClass
@@ -21,6 +21,7 @@ from hala_hpc.jobs.failures.classify import Evidence, classify
 from hala_hpc.jobs.failures.excluded_nodes import look_at_nodes
 from hala_hpc.jobs.job_files import has_begun, job_file, last_line
 from hala_hpc.jobs.log_file import LogTails
+from hala_hpc.jobs.spec import job_name
 
 #: Lines of a log that are searched for the words of libraries.
 LOG_LINES = 300
@@ -49,7 +50,8 @@ def note_failures(artifact: Artifact) -> None:
     newest = artifact.require_newest_round()
     jobs = artifact.jobs()
     is_asked = not newest.spec.is_local and jobs and jobs.workers
-    ends = element_ends([jobs.workers]) if jobs and is_asked else {}
+    name = job_name("", artifact, newest.key)
+    ends = element_ends([NamedJob(jobs.workers, name)]) if jobs and is_asked else {}
     found = [classify(evidence) for evidence in gather(artifact, newest, ends)]
     failures = causes([failure for failure in found if failure])
     limit = None

@@ -17,7 +17,7 @@ from job_states import states
 from benchmarks.common.waiting import WAIT_S
 from benchmarks.common.waiting import wait_until as wait_until_seen
 from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
-from hala_hpc.backends.slurm.sacct import element_ends
+from hala_hpc.backends.slurm.sacct import NamedJob, element_ends
 from hala_hpc.core.errors import NoRoom, Retry, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
@@ -201,7 +201,8 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
 
 def words_of_end(number: str) -> str:
     """How SLURM says that a job ended; empty where it does not tell yet."""
-    return " ".join(end.words() for end in element_ends([number]).get(number, [])[-1:])
+    found = element_ends([NamedJob(number, "test-job")])
+    return " ".join(end.words() for end in found.get(number, [])[-1:])
 
 
 def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> None:

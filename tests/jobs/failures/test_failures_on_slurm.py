@@ -19,7 +19,7 @@ from slow_run import nodes_of
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.backends.slurm.sacct import JobEnd, element_ends
+from hala_hpc.backends.slurm.sacct import JobEnd, NamedJob, element_ends
 from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -226,7 +226,9 @@ def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path
     wait_for_states([person], {person: "running"})
     SlurmBackend().cancel([person])
     wait_for_states([person], {})
-    ends = element_ends([failed, waits, person])
+    # What sbatch calls a job that is made of `--wrap`.
+    ends = element_ends([NamedJob(number, "wrap") for number in (failed, waits, person)])
+    assert element_ends([NamedJob(failed, "another")]) == {}
     assert [end.kind for end in ends[failed]] == [JobEnd.FAILED]
     assert {end.kind for job, told in ends.items() if job.startswith(waits) for end in told} == {
         JobEnd.DEPENDENCY
