@@ -24,6 +24,7 @@ from hala_hpc.core.errors import NO_INPUT, RETRY, Retry, UserError
 from hala_hpc.core.startup import keep_private
 from hala_hpc.jobs.closing import Verdict, close, fail
 from hala_hpc.jobs.job_logging import set_up_logging
+from hala_hpc.jobs.late_inputs import behind_inputs
 from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
 from hala_hpc.jobs.waiting_list import feed
 
@@ -91,7 +92,12 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
             fail(artifact, error.code, error.mistakes)
         # Nothing may be written into a folder that is no artifact.
         return error.code
-    verdict = patiently(artifact, lambda: handed_over(artifact, number) or close(artifact))
+    verdict = patiently(
+        artifact,
+        lambda: (
+            handed_over(artifact, number) or behind_inputs(artifact, own_id()) or close(artifact)
+        ),
+    )
     level = LEVELS.get(verdict.state, logging.INFO)
     for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
         logger.log(level, "%s", line)

@@ -52,6 +52,8 @@ class FailureClass(StrEnum):
     """Neither the job nor the scheduler said how it ended."""
     SECONDARY = "secondary"
     """Follows from the failure of another rank, attempt or node."""
+    EARLY = "early"
+    """It began before a node that it takes in was finished."""
 
     @classmethod
     def _missing_(cls, value: object) -> "FailureClass | None":
@@ -148,6 +150,12 @@ class NoRoom(Retry):
 
 class JobRefused(UserError):
     """SLURM does not take a job as it was asked for."""
+
+
+class InputNotFinished(UserError):
+    """A node that is taken in has no mark yet: it may be made again just now."""
+
+    kind = FailureClass.EARLY
 
 
 def closest(word: str, valid: Sequence[str], kind: str) -> str:

@@ -23,7 +23,15 @@ from typing import Any
 from hala_hpc.core.artifact import Artifact, faults_of_result
 from hala_hpc.core.claims import Claims
 from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import CONFIG, INTERNAL, NO_INPUT, RETRY, Retry, UserError
+from hala_hpc.core.errors import (
+    CONFIG,
+    INTERNAL,
+    NO_INPUT,
+    RETRY,
+    InputNotFinished,
+    Retry,
+    UserError,
+)
 from hala_hpc.core.file_facts import FileFault, unexpected_files
 from hala_hpc.core.fingerprint import path_fingerprint
 from hala_hpc.core.full_disk import full_disk_of
@@ -42,6 +50,8 @@ from hala_hpc.jobs.output import JobOut, report_mistakes
 
 #: Files that an error names of an input that is not whole.
 TOLD_FAULTS = 3
+#: What helps where the output of a node is not whole.
+AGAIN = "give the line of the launch again with stage=all, which makes again what is missing"
 #: By its name, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.jobs.attempt")
 
@@ -72,7 +82,10 @@ class JobInputs:
         return str(self.local.path(folder)) if folder.is_dir() else found
 
     def shared_path(self, reference: str) -> str:
-        """Path of an input where all nodes see it."""
+        """Path of an input where all nodes see it.
+
+        Raises InputNotFinished, or UserError (NO_INPUT) when it is not whole or gone.
+        """
         if not reference.startswith("@"):
             facts = self.config.inputs.get(reference)
             if facts and facts.repository:
@@ -83,14 +96,15 @@ class JobInputs:
         name, _, rest = reference[1:].partition("/")
         artifact = self.artifact(name)
         path = artifact.output / rest
+        if artifact.summary() is None:
+            text = f"input {reference} is not complete: {artifact.summary_file} is missing; {AGAIN}"
+            raise InputNotFinished(text, NO_INPUT)
         broken = [
             fault.text
             for fault in input_faults(artifact, self.config.inputs[name].kind)
             if is_within(fault.path, path)
         ]
-        if artifact.summary() is None or not path.exists():
-            broken = [f"{path} or the mark beside it is missing"]
-        require_whole(reference, broken)
+        require_whole(reference, broken if path.exists() else [f"{path} is missing"])
         return str(path)
 
     def require_unchanged(self) -> None:
@@ -142,7 +156,7 @@ def require_whole(reference: str, broken: list[str]) -> None:
     """Raise UserError (NO_INPUT) where something is wrong with an input."""
     if not broken:
         return
-    cure = "give the line of the launch again with stage=all, which makes again what is missing"
+    cure = AGAIN
     if not reference.startswith("@"):
         cure = "give the line of the launch that made it again, or copy it whole"
     told = "; ".join(broken[:TOLD_FAULTS])

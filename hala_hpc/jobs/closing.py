@@ -31,7 +31,8 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate decided: `done`, `again`, `handed over`, or `failed` with a code and reasons."""
+    """What a gate decided: `done`, `again`, `handed over`, `waits for room`, or `failed`, with code
+    and reasons."""
 
     state: str
     code: int = OK

@@ -93,14 +93,16 @@ def blameless_rounds(artifact: Artifact) -> int:
 
 def without_inputs(artifact: Artifact, config: NodeConfig) -> tuple[int, list[FailureReason]]:
     """Code and reasons when an input failed: no worker could start; (0, []) otherwise."""
-    missing = [
-        name
-        for name, facts in config.inputs.items()
-        if facts.artifact and Artifact(artifact.folder.parent / facts.artifact).summary() is None
-    ]
-    if not missing:
-        return OK, []
-    return NO_INPUT, [missed_input(name) for name in missing]
+    missing = unfinished_inputs(artifact, config)
+    return (NO_INPUT, [missed_input(name) for name in missing]) if missing else (OK, [])
+
+
+def unfinished_inputs(artifact: Artifact, config: NodeConfig) -> dict[str, Artifact]:
+    """The nodes that a node takes in and that have no mark, by their names."""
+    work = artifact.folder.parent
+    inputs = {name: facts.artifact for name, facts in config.inputs.items() if facts.artifact}
+    found = {name: Artifact(work / folder) for name, folder in inputs.items()}
+    return {name: one for name, one in found.items() if one.summary() is None}
 
 
 def missed_input(names: str) -> FailureReason:

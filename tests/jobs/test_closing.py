@@ -8,14 +8,16 @@ from says import says
 
 from hala_hpc.commands.monitoring.node_reasons import WhyKind, why_failed
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import RETRY, FailureClass
+from hala_hpc.core.errors import RETRY, FailureClass, InputNotFinished
 from hala_hpc.core.job_records import AttemptRecord, FailureReport
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.records import InputFacts, NodeConfig, RoundSpec, UnitMarker
+from hala_hpc.core.records import InputFacts, NodeConfig, NodeSummary, RoundSpec, UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.gate import close_or_submit
+from hala_hpc.jobs.attempt import JobInputs
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.closing import close
+from hala_hpc.jobs.failures.classify import failure_facts
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.submission import next_spec
 
@@ -130,6 +132,27 @@ def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
     assert kinds(artifact.failure()) == [FailureClass.TIMEOUT]
     says(verdict.lines[0], "timeout_min=1 is too short", "[node.node.resources]")
     says(verdict.lines[0], "no row or step was counted")
+
+
+def test_a_round_that_began_before_its_input_was_finished_is_made_again_and_does_not_count(
+    tmp_path: Path,
+) -> None:
+    facts = InputFacts(kind="corpus", fingerprint="0", artifact="first-00000000")
+    first = Artifact(tmp_path / "first-00000000")
+    artifact = Artifact(tmp_path / "node-12345678")
+    config = NodeConfig(node="node", stage="report", units=1, inputs={"first": facts})
+    artifact.write_config(config)
+    spec = SPEC.model_copy(update={"launcher": Launcher(name="test", backend="slurm")})
+    begin_round(artifact, 1, 1, spec)
+    with pytest.raises(InputNotFinished) as early:
+        JobInputs(config, tmp_path).path("@first")
+    facts_of_it = failure_facts(early.value).model_dump()
+    ends(artifact, code=early.value.code, reasons=early.value.mistakes, **facts_of_it)
+    # It was, by the time that the gate looked.
+    first.write_summary(NodeSummary(node="first", stage="prepare", fingerprint="00000000", units=1))
+    verdict = close(artifact)
+    assert (verdict.state, verdict.code) == ("again", RETRY)
+    assert next_spec(artifact, spec).idle_rounds == 0
 
 
 def test_a_round_that_made_progress_does_not_count_as_idle(tmp_path: Path) -> None:

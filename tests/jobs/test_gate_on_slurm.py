@@ -225,3 +225,25 @@ def test_a_node_whose_gate_was_cancelled_says_so_and_the_same_line_goes_on(
     slow_gates.let_go()
     assert launch(*line).code == 0
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
+
+
+@pytest.mark.long
+def test_a_node_that_begins_before_its_input_is_finished_is_submitted_again_behind_it(
+    tmp_path: Path, work: Path
+) -> None:
+    held = Held(tmp_path)
+    launcher = minislurm_launcher(tmp_path, held.variables)
+    assert launch("stage=all", chain(tmp_path), f"work={work}", launcher).code == 0
+    workers = json.loads((work / "latest/report/jobs.json").read_text())["workers"]
+    # As where the gate of the input ends while a launch ties the node to it: nobody moves the tie.
+    told_by("scontrol", "update", f"jobid={workers}", "dependency=")
+    rounds = work / "latest/report/rounds"
+    wait_until(
+        lambda: len(list(rounds.iterdir())) == 2,
+        "the second round",
+        pause_s=0.5,
+        state=lambda: told_by("squeue"),
+    )
+    held.let_go()
+    wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
+    assert json.loads((rounds / "0002.json").read_text())["spec"]["idle_rounds"] == 0

@@ -54,7 +54,9 @@ def submit_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
         inputs = [name for name in step.node.input_nodes() if name in chosen]
         after = tuple(gates[name] for name in inputs if name in gates)
         try:
-            if gate := living_gate(step.artifact, seen):
+            gate = living_gate(step.artifact, seen)
+            # One that has written down why the node failed is about to leave: nobody goes on.
+            if gate and not step.artifact.failure_file.exists():
                 gates[step.name] = gate
                 print(f"{step.name}: jobs {', '.join(step.artifact.job_ids())} are at it")
                 continue

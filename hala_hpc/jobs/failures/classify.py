@@ -7,7 +7,15 @@ from pathlib import Path
 import hala_hpc
 from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.backends.slurm.sbatch import WARN_S
-from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, FailureClass, Retry
+from hala_hpc.core.errors import (
+    BAD_DATA,
+    INTERNAL,
+    OK,
+    RETRY,
+    FailureClass,
+    InputNotFinished,
+    Retry,
+)
 from hala_hpc.core.foreign_code import foreign_name
 from hala_hpc.core.job_records import Failure, FailureFacts
 from hala_hpc.core.out_of_memory import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory
@@ -35,7 +43,12 @@ SET_UP_PATTERNS = (
 )
 #: Classes that a job knows for certain. An engine that ends and a rank that is lost may only follow
 #: from a signal or from a kill, of which others know.
-CERTAIN = (FailureClass.NODE_FAILURE, FailureClass.HOST_OOM, FailureClass.GPU_OOM)
+CERTAIN = (
+    FailureClass.NODE_FAILURE,
+    FailureClass.HOST_OOM,
+    FailureClass.GPU_OOM,
+    FailureClass.EARLY,
+)
 #: The warning of the end of a job's time comes earlier than asked for: by up to half a minute of
 #: SLURM's (it looks twice a minute), and by what the job took before the attempt began, in seconds.
 EARLY_S = 120
@@ -214,6 +227,8 @@ def time_words(evidence: Evidence) -> str:
 def failure_facts(error: BaseException) -> FailureFacts:
     """The class and the traceback of an exception, for the record of the attempt."""
     kind, nodes = (error.kind, error.nodes) if isinstance(error, Retry) else (None, ())
+    if isinstance(error, InputNotFinished):
+        kind = error.kind
     if isinstance(error, MemoryError):
         kind = FailureClass.HOST_OOM
     if is_gpu_out_of_memory(error, ""):

@@ -112,4 +112,8 @@ POLICY: Mapping[FailureClass, Remedy] = {
     FailureClass.SECONDARY: Remedy(
         Action.RESUBMIT, IDLE, Blame.UNKNOWN, "another rank or attempt failed"
     ),
+    # Looked at once its inputs are finished; before, the gate has failed or waits for them.
+    FailureClass.EARLY: Remedy(
+        Action.RESUBMIT, BLAMELESS, Blame.CLUSTER, "begun before its input was finished"
+    ),
 }
