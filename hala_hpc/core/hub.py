@@ -101,7 +101,11 @@ def fetched_folder(kind: str, value: str, environment: Mapping[str, str]) -> Pat
 
 
 def model_folder(model: str) -> Path | None:
-    """The folder of a model that is on the disk, by its path or fetched; None where it is not."""
+    """The folder of a model that is on the disk, by its path or fetched; None where it is not.
+
+    In the hub cache of this process. A launch has the variables of a shell and not of its jobs:
+    stages ask their `inputs` for the folder.
+    """
     path = Path(model).expanduser()
     return path if path.is_dir() else fetched_folder("models", model, os.environ)
 

@@ -54,7 +54,10 @@ class Inputs(Protocol):
     """Where the inputs of a node are, inside a job."""
 
     def path(self, reference: str) -> str:
-        """Path of `@node`, `@node/sub` or a local file; a hub id as it is."""
+        """Path of `@node`, `@node/sub` or a local file; of a hub id the snapshot that jobs read.
+
+        A hub id that is not fetched, as on a login node before a fetch, stays as it is.
+        """
         ...
 
     def summary(self, reference: str) -> NodeSummary | None:
