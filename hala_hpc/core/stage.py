@@ -178,7 +178,7 @@ class Stage(Generic[S]):
         """What the jobs read from the hub beside the references in the settings, as it is now.
 
         For login nodes: quick, without a network and heavy imports. All pieces, whole or not.
-        Models and data sets that settings name are no matter of the stage.
+        Models and data sets that settings name, and `kernels`, are no matter of the stage.
         """
         del site
         return []
@@ -189,6 +189,14 @@ class Stage(Generic[S]):
         Raises UserError where none is.
         """
         return list(names)
+
+    def kernels(self) -> list[str]:
+        """Kernels of the hub that the jobs load, as transformers names them.
+
+        `owner/name`, perhaps with `@revision` or `:function`. They are fetched and looked at as
+        models are; they are no inputs of the node.
+        """
+        return []
 
     def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
         """Fetch those of `pieces` that are not whole; `tell` prints a line of progress.
