@@ -128,7 +128,8 @@ def prove(missing: Sequence[Step], site: HubSite, words: Sequence[str], read: bo
     faults = [piece.told for piece in pieces if piece.problems]
     if read:
         print("comparing every file with the hub's digests", flush=True)
-        faults += [told for _, told in damaged_files(wanted_by(missing), site.environment)]
+        wanted = wanted_by(missing, site.python)
+        faults += [told for _, told in damaged_files(wanted, site.environment)]
     cut = cut_off()
     how = (
         f"with its network cut ({' '.join(cut)})"

@@ -29,6 +29,8 @@ class Build:
     """As torch tells it, e.g. 2.13.0+cpu."""
     device: Device
     """cuda: for GPUs of any maker."""
+    cuda: str = ""
+    """Version of CUDA that it was built with, e.g. 13.0; empty for none."""
 
 
 def build_of(python: str) -> Build | None:
@@ -60,7 +62,10 @@ def read_build(path: Path) -> Build:
         if equals:
             told[name.partition(":")[0].strip()] = value.strip().strip("'\"")
     on_gpus = any(told.get(name, "None") != "None" for name in GPU_LINES)
-    return Build(told.get("__version__", ""), "cuda" if on_gpus else "cpu")
+    cuda = told.get("cuda", "None")
+    return Build(
+        told.get("__version__", ""), "cuda" if on_gpus else "cpu", "" if cuda == "None" else cuda
+    )
 
 
 def is_light(python: str) -> bool:

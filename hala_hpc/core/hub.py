@@ -58,8 +58,15 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
     return Path(home).expanduser() / "hub"
 
 
+def cache_of(kind: str, environment: Mapping[str, str]) -> Path:
+    """Folder of the cache of models, datasets or kernels; these have a variable of their own."""
+    if kind == "kernels" and (own := environment.get("KERNELS_CACHE")):
+        return Path(own).expanduser()
+    return hub_cache(environment)
+
+
 def repository_folder(cache: Path, kind: str, name: str) -> Path:
-    """Folder of a model (`kind` models) or data set (datasets) in the hub cache; no revision."""
+    """Folder of one of the models, datasets or kernels (`kind`) in the hub cache; no revision."""
     return cache / f"{kind}--{name.replace('/', '--')}"
 
 
@@ -87,7 +94,8 @@ def fetched_commit(repository: Path, revision: str | None) -> str | None:
 
 
 def fetched_folder(kind: str, value: str, environment: Mapping[str, str]) -> Path | None:
-    """The snapshot that a reference to `models` or `datasets` means, in the cache of `environment`.
+    """The snapshot that a reference to models, datasets or kernels means, in the cache of
+    `environment`.
 
     The one place where a reference becomes a folder without a network; None where it was not
     fetched, or the value is a path.
@@ -95,13 +103,17 @@ def fetched_folder(kind: str, value: str, environment: Mapping[str, str]) -> Pat
     if not is_hub_id(value):
         return None
     name, revision = hub_reference(value)
-    repository = repository_folder(hub_cache(environment), kind, name)
+    repository = repository_folder(cache_of(kind, environment), kind, name)
     commit = fetched_commit(repository, revision)
     return repository / "snapshots" / commit if commit else None
 
 
 def model_folder(model: str) -> Path | None:
-    """The folder of a model that is on the disk, by its path or fetched; None where it is not."""
+    """The folder of a model that is on the disk, by its path or fetched; None where it is not.
+
+    In the hub cache of this process. A launch has the variables of a shell and not of its jobs:
+    stages ask their `inputs` for the folder.
+    """
     path = Path(model).expanduser()
     return path if path.is_dir() else fetched_folder("models", model, os.environ)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 #: Kinds of piece that any stage may name with a reference, as they are told to people.
 MODEL = "model"
 DATA_SET = "data set"
+KERNEL = "kernel"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 `<repository>/trees/<commit>.json` names every file of the commit with its size and digest. So what
 a download lacks shows without a network. Caches of huggingface_hub before 2 have no such lists.
+
+Of a kernel a single build is fetched, and the library `kernels` asks for all builds of a commit
+whose list is there, without a network: such a list is put aside, as `<commit>.hala.json`.
 """
 
 import hashlib
@@ -29,13 +32,33 @@ class HubFile(NamedTuple):
 def read_tree(repository: Path, commit: str) -> dict[str, HubFile] | None:
     """The files of a commit by their paths in it; None without a list that is understood."""
     try:
-        found = read_json(repository / "trees" / f"{commit}.json")
+        places = (list_file(repository, commit), aside_file(repository, commit))
+        found = next(filter(None, map(read_json, places)), None)
         if not found or found["format_version"] != FORMAT:
             return None
         return {name: hub_file(facts) for name, facts in found["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # A library's own file: one that it cannot read it asks the hub for again.
         return None
+
+
+def list_file(repository: Path, commit: str) -> Path:
+    """Where huggingface_hub keeps the list of a commit."""
+    return repository / "trees" / f"{commit}.json"
+
+
+def aside_file(repository: Path, commit: str) -> Path:
+    """Where a list lies that huggingface_hub is not to read."""
+    return repository / "trees" / f"{commit}.hala.json"
+
+
+def put_list_aside(repository: Path, commit: str) -> None:
+    """Keep the list of a commit from huggingface_hub: parts of the commit are left out for good.
+
+    Raises OSError.
+    """
+    if (found := list_file(repository, commit)).exists():
+        found.replace(aside_file(repository, commit))
 
 
 def hub_file(facts: dict[str, object]) -> HubFile:

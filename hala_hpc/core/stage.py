@@ -54,7 +54,10 @@ class Inputs(Protocol):
     """Where the inputs of a node are, inside a job."""
 
     def path(self, reference: str) -> str:
-        """Path of `@node`, `@node/sub` or a local file; a hub id as it is."""
+        """Path of `@node`, `@node/sub` or a local file; of a hub id the snapshot that jobs read.
+
+        A hub id that is not fetched, as on a login node before a fetch, stays as it is.
+        """
         ...
 
     def summary(self, reference: str) -> NodeSummary | None:
@@ -175,7 +178,7 @@ class Stage(Generic[S]):
         """What the jobs read from the hub beside the references in the settings, as it is now.
 
         For login nodes: quick, without a network and heavy imports. All pieces, whole or not.
-        Models and data sets that settings name are no matter of the stage.
+        Models and data sets that settings name, and `kernels`, are no matter of the stage.
         """
         del site
         return []
@@ -186,6 +189,14 @@ class Stage(Generic[S]):
         Raises UserError where none is.
         """
         return list(names)
+
+    def kernels(self) -> list[str]:
+        """Kernels of the hub that the jobs load, as transformers names them.
+
+        `owner/name`, perhaps with `@revision` or `:function`. They are fetched and looked at as
+        models are; they are no inputs of the node.
+        """
+        return []
 
     def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
         """Fetch those of `pieces` that are not whole; `tell` prints a line of progress.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import estimate_disk
+from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.doctor.environments import environment_findings
 from hala_hpc.doctor.findings import Finding
 from hala_hpc.doctor.folders import (
@@ -52,6 +53,21 @@ def cheap_findings(line: Line, steps: dict[str, Step]) -> list[Finding]:
 
         found += slurm_findings(visit, ask_each=False)
     return found
+
+
+def heed(line: Line, steps: dict[str, Step], warn: Callable[[str], None]) -> None:
+    """Before the first submission: `warn` of what the doctor doubts.
+
+    Raises UserError for what would make the run fail.
+    """
+    found = cheap_findings(line, steps)
+    for one in found:
+        if one.state == "warn":
+            warn(one.told)
+    if bad := [one for one in found if one.state == "bad"]:
+        codes = {one.code for one in bad}
+        # A controller that is away for a moment is no mistake of the set-up.
+        raise UserError([one.told for one in bad], codes.pop() if len(codes) == 1 else CONFIG)
 
 
 def local_findings(visit: Visit) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ class Merge(Stage[Settings]):
         """Find a merge of a model with itself, and models without weights."""
         for setting, model in (("base", self.settings.base), ("model", self.settings.model)):
             require_model(model, setting)
-            require_safetensors(model, setting)
+            require_safetensors(self.inputs.path(model), f"{setting}={model}")
         if same_model(self.settings.base, self.settings.model):
             return [
                 f"base and model are both {self.settings.base}: a merge needs two models; "
@@ -90,8 +90,8 @@ class Merge(Stage[Settings]):
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(base), "base", tokenizer=False)
         require_model(str(model), "model")
-        require_safetensors(str(base), "base")
-        require_safetensors(str(model), "model")
+        require_safetensors(base, f"base={base}")
+        require_safetensors(model, f"model={model}")
         # mergekit takes one of the two for granted and fails much later.
         if base.resolve() == model.resolve():
             raise UserError(f"base and model are both {base}: a merge needs two models")

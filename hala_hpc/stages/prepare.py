@@ -123,6 +123,10 @@ class Prepare(Stage[Settings]):
         for word in self.settings.data:
             if word.startswith("@"):
                 continue
+            if is_hub_id(word):
+                # The kind of its rows shows when they are read: a login node does not.
+                kinds[word] = None
+                continue
             try:
                 kinds[word] = self._kind_of(str(Path(self.inputs.path(word)).expanduser()))
             except UserError as error:
@@ -188,9 +192,7 @@ class Prepare(Stage[Settings]):
         return whole
 
     def _kind_of(self, path: str) -> "Kind | None":
-        """The kind of the rows at a path, if that shows; None for data of the hub."""
-        if is_hub_id(path):
-            return None
+        """The kind of the rows at a path, if that shows."""
         from hala_hpc.data.ingest.adapt import peek
 
         return peek(path, self.settings.choice, self.settings.shape)

@@ -64,7 +64,8 @@ class Quantize(Stage[Settings]):
         require_model(self.settings.model)
         if self.settings.scheme == "none":
             # What is linked as it is must be what the next stages read.
-            require_safetensors(self.settings.model)
+            model = self.settings.model
+            require_safetensors(self.inputs.path(model), f"model={model}")
         return []
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
@@ -108,7 +109,7 @@ class Quantize(Stage[Settings]):
         require_model(str(source))
         require_vocabulary(source)
         if self.settings.scheme == "none":
-            require_safetensors(str(source))
+            require_safetensors(source, f"model={source}")
         else:
             refuse_compressed(source)
         task = Task(source, self.settings.scheme, tuple(self.settings.ignore))

@@ -45,10 +45,11 @@ class Sft(Stage[Settings]):
     def preflight(self) -> list[str]:
         """Find a batch that cannot be cut up, a model without weights, tokens that do not fit."""
         require_model(self.settings.model)
-        require_safetensors(self.settings.model)
+        model = self.inputs.path(self.settings.model)
+        require_safetensors(model, f"model={self.settings.model}")
         faults = self.settings.batch_faults(self.resources.world_size)
         faults += self.settings.offload_faults()
-        faults += low_rank_faults(self.inputs.path(self.settings.model), self.settings)
+        faults += low_rank_faults(model, self.settings)
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
         facts = TokenFacts.read(folder / TOKENS_FILE)
         # Those of a node may not be made yet.
@@ -61,7 +62,7 @@ class Sft(Stage[Settings]):
         if facts and facts.packing:
             from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
-            faults += packing_faults(self.inputs.path(self.settings.model))
+            faults += packing_faults(model, self.settings.model)
         return faults
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
@@ -115,7 +116,7 @@ class Sft(Stage[Settings]):
 
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))
-        require_safetensors(str(model))
+        require_safetensors(model, f"model={model}")
         if faults := low_rank_faults(model, self.settings):
             raise UserError(faults, CONFIG)
         tokens = Path(self.inputs.path(self.settings.tokens))

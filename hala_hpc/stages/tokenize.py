@@ -103,7 +103,7 @@ class Tokenize(Stage[Settings]):
         if settings.packing:
             from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
-            faults += packing_faults(self.inputs.path(settings.model))
+            faults += packing_faults(self.inputs.path(settings.model), settings.model)
         return faults
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:

@@ -74,11 +74,11 @@ def test_of_several_snapshots_the_one_that_main_names_counts(
     reference.parent.mkdir()
     reference.write_text("0aaa")
     assert model_folder("owner/model") == wanted
-    assert packing_faults("owner/model") == []
+    assert packing_faults(str(wanted), "owner/model") == []
     reference.unlink()
     os.utime(wanted, (1, 1))
     assert model_folder("owner/model") == other, "the newest where main names none"
-    assert len(packing_faults("owner/model")) == 1
+    assert len(packing_faults(str(other), "owner/model")) == 1
 
 
 def test_a_revision_is_the_commit_that_was_fetched_for_it(cache: Path) -> None:

@@ -23,13 +23,15 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 #: Files that the hub keeps apart (LFS) by these endings, whatever their size.
-LARGE = (".safetensors", ".bin", ".parquet", ".arrow", ".gz", ".model")
+LARGE = (".safetensors", ".bin", ".parquet", ".arrow", ".gz", ".model", ".so")
 #: Entries of a page of a tree: small, so that every test turns pages.
 PAGE = 3
 API = re.compile(
-    r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|auth-check|paths-info)(?:/(.*))?)?"
+    r"/api/(models|datasets|kernels)/([^/]+/[^/]+)(?:/(revision|tree|auth-check|paths-info)(?:/(.*))?)?"
 )
-RESOLVE = re.compile(r"/(datasets/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+RESOLVE = re.compile(r"/(?:(datasets|kernels)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+#: Who publishes something; the hub trusts some of them with kernels.
+OWNER = re.compile(r"/api/organizations/([^/]+)/overview")
 #: A token that the stand-in takes for that of somebody who has accepted every licence.
 GOOD_TOKEN = "hf_stand_in_accepted"
 
@@ -51,7 +53,7 @@ def git_sha1(content: bytes) -> str:
 
 @dataclass
 class Repository:
-    """A model or data set with all its commits."""
+    """A model, data set or kernel with all its commits."""
 
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
@@ -77,6 +79,8 @@ class HubStandIn:
         """By name of a file: its next answers end after so many bytes..."""
         self.cuts: Counter[str] = Counter()
         """... and so many answers are cut; by name of the file."""
+        self.trusted = {"kernels-community"}
+        """Those whom the hub trusts to publish kernels."""
         self.is_down = False
         """Whether every request is answered with 503."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
@@ -104,7 +108,7 @@ class HubStandIn:
         }
 
     def put(self, kind: str, name: str, files: Mapping[str, bytes], branch: str = "main") -> str:
-        """Make a commit at the end of a branch of a repository of models or datasets; its name."""
+        """Make a commit at the end of a branch of a repository of a kind; its name."""
         found = self.repositories.setdefault((kind, name), Repository())
         told = json.dumps({path: sha256(content) for path, content in sorted(files.items())})
         commit = hashlib.sha1(f"{kind} {name} {told}".encode()).hexdigest()
@@ -175,6 +179,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.refuse(404, "EntryNotFound", "no such file")
             else:
                 self.send_file(match[2], content, {"ETag": f'"{match[1]}"'})
+        elif match := OWNER.fullmatch(path):
+            self.owner(match[1])
         elif match := API.fullmatch(path):
             self.api(match, parse_qs(asked.query), body)
         elif match := RESOLVE.fullmatch(path):
@@ -222,6 +228,11 @@ class Handler(BaseHTTPRequestHandler):
                 }
             )
 
+    def owner(self, name: str) -> None:
+        """Facts of an organization."""
+        told = {"name": name, "fullname": name, "avatarUrl": "", "isVerified": False}
+        self.send_json({**told, "trustedKernelPublisher": name in self.hub.trusted})
+
     def cut_revision(self, found: Repository, rest: str) -> tuple[str, str, str]:
         """Revision and path below it: `refs/pr/1` has slashes, too."""
         known = [one for one in (*found.refs, *found.commits) if f"{rest}/".startswith(f"{one}/")]
@@ -245,8 +256,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def resolve(self, match: re.Match[str]) -> None:
         """A file, or where a large one is."""
-        is_data, name, revision, path = match.groups()
-        found = self.hub.repositories.get(("datasets" if is_data else "models", name))
+        kind, name, revision, path = match.groups()
+        found = self.hub.repositories.get((kind or "models", name))
         if found is None:
             self.refuse_unknown()
             return

@@ -10,7 +10,7 @@ from pathlib import Path
 from hala_hpc.commands.fetching.listing import Listing
 from hala_hpc.commands.fetching.refusals import told_refusals
 from hala_hpc.core.errors import UNAVAILABLE, UserError
-from hala_hpc.core.hub_tree import HubFile, digest_fault
+from hala_hpc.core.hub_tree import HubFile, digest_fault, put_list_aside
 
 #: Files that are read at once for their digests: one reader alone is slower than a file system.
 READERS = 8
@@ -36,6 +36,8 @@ def download(listing: Listing) -> None:
             if again:
                 told = "; ".join(again.values())
                 raise UserError(f"{listing.told}: {told}, also when fetched again", UNAVAILABLE)
+        if listing.wanted.kind == "kernels":
+            put_list_aside(listing.repository, listing.commit)
         listing.remember()
 
 

@@ -10,7 +10,7 @@ from hala_hpc.commands.fetching.space import GB, require_space
 from hala_hpc.commands.planning.hub_pieces import Wanted, look, wanted_by
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
-from hala_hpc.core.hub import hub_cache
+from hala_hpc.core.hub import cache_of, hub_cache
 from hala_hpc.core.hub_piece import HubSite
 
 
@@ -22,9 +22,10 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
     makes nothing new by itself. Raises UserError (66, 69, 73) once all else is fetched.
     """
     missing = [step for step in steps if step.state != "done"]
+    read = wanted_by(missing, site.python)
     if not dry_run:
-        forget_damaged(wanted_by(missing), site)
-    wanted = [one for one in wanted_by(missing) if update or look(one, site.environment).problems]
+        forget_damaged(read, site)
+    wanted = [one for one in read if update or look(one, site.environment).problems]
     commits = {} if update else {one: pinned_commit(one.reference, steps) for one in wanted}
     listings, refused = list_all(wanted, commits, site)
     tell_listings(listings, site)
@@ -45,9 +46,10 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
 def forget_damaged(wanted: Sequence[Wanted], site: HubSite) -> None:
     """Read what is here, and remove what is not what the hub has: it is fetched again."""
     print("comparing what is here with the hub's digests", flush=True)
-    for path, fault in damaged_files(wanted, site.environment):
-        print(f"  {fault}: it is fetched again", flush=True)
-        forget(path, hub_cache(site.environment))
+    for one in wanted:
+        for path, fault in damaged_files([one], site.environment):
+            print(f"  {fault}: it is fetched again", flush=True)
+            forget(path, cache_of(one.kind, site.environment))
 
 
 def list_all(

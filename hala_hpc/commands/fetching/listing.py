@@ -6,12 +6,13 @@ from pathlib import Path
 
 from hala_hpc.commands.planning.hub_pieces import PIECE_KINDS, Wanted
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.core.hub import MAIN, hub_cache, hub_reference, repository_folder
+from hala_hpc.core.errors import CONFIG, UserError
+from hala_hpc.core.hub import MAIN, cache_of, hub_reference, repository_folder
 from hala_hpc.core.hub_tree import HubFile
 from hala_hpc.core.records import HUB_INPUT
 
 #: What huggingface_hub calls the kinds.
-REPO_TYPES = {"models": "model", "datasets": "dataset"}
+REPO_TYPES = {"models": "model", "datasets": "dataset", "kernels": "kernel"}
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Listing:
     wanted: Wanted
     commit: str
     repository: Path
-    """Folder of the model or data set in the hub cache."""
+    """Folder of the model, data set or kernel in the hub cache."""
     files: Mapping[str, HubFile]
     """By path in the commit: those that are read."""
 
@@ -88,18 +89,46 @@ def list_files(wanted: Wanted, commit: str, environment: Mapping[str, str]) -> L
     from huggingface_hub.hf_api import RepoFile
 
     name, revision = hub_reference(wanted.reference)
+    if wanted.kind == "kernels":
+        require_trusted(wanted)
     repo_type = REPO_TYPES[wanted.kind]
     commit = commit or newest_commit(wanted.kind, name, revision or MAIN)
     entries = HfApi().list_repo_tree(name, recursive=True, revision=commit, repo_type=repo_type)
     tree = {entry.path: known(entry) for entry in entries if isinstance(entry, RepoFile)}
-    files = {path: tree[path] for path in wanted.names(list(tree))}
+    files = {path: tree[path] for path in names_read(wanted, list(tree))}
     for path in list(files)[:1]:
         # Lists are open to all; a gated repository refuses its files, and better so before others
         # are fetched for hours.
         url = hf_hub_url(name, path, repo_type=repo_type, revision=commit)
         get_hf_file_metadata(url, retry_on_errors=True)
-    repository = repository_folder(hub_cache(environment), wanted.kind, name)
+    repository = repository_folder(cache_of(wanted.kind, environment), wanted.kind, name)
     return Listing(wanted, commit, repository, files)
+
+
+def names_read(wanted: Wanted, all_names: list[str]) -> list[str]:
+    """Of the paths of all files those that are read. Raises UserError where none is."""
+    try:
+        return wanted.names(all_names)
+    except UserError as error:
+        told = f"{PIECE_KINDS[wanted.kind]} {wanted.reference}"
+        raise UserError([f"{told}: {line}" for line in error.mistakes], error.code) from None
+
+
+def require_trusted(wanted: Wanted) -> None:
+    """Raise UserError (78) for a kernel whose publisher the hub does not trust with kernels.
+
+    A kernel runs its code in jobs, and the library `kernels` asks this only with a network.
+    """
+    from huggingface_hub import HfApi
+
+    owner = hub_reference(wanted.reference).name.partition("/")[0]
+    if not getattr(HfApi().get_organization_overview(owner), "trustedKernelPublisher", False):
+        raise UserError(
+            f"{PIECE_KINDS[wanted.kind]} {wanted.reference}: the hub does not list {owner} among "
+            "those whom it trusts to publish kernels, and a kernel runs its code in the jobs; name "
+            "one of a publisher that it trusts, such as kernels-community",
+            CONFIG,
+        )
 
 
 def known(entry: "object") -> HubFile:

@@ -21,6 +21,7 @@ from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.environment import prepare_environment
 from hala_hpc.core.errors import OK, UserError
 from hala_hpc.core.recipe import with_inputs
+from hala_hpc.engines.models.kernels import open_kernel
 from hala_hpc.engines.models.open_offline import opening_fault
 
 
@@ -31,13 +32,15 @@ def open_all(steps: Sequence[Step]) -> OfflineReport:
     """
     opened: list[str] = []
     mistakes: list[str] = []
-    for wanted in wanted_by(steps):
+    for wanted in wanted_by(steps, sys.executable):
         told = f"{PIECE_KINDS[wanted.kind]} {wanted.reference}"
         faults = []
         if look(wanted, os.environ).problems:
             continue
         if wanted.kind == "models":
             faults = opening_fault(wanted.reference, wanted.reads_weights)
+        elif wanted.kind == "kernels":
+            faults = open_kernel(wanted.reference)
         mistakes += faults
         opened += [] if faults else [told]
     for step in steps:

@@ -83,10 +83,10 @@ def unreachable(wanted: Wanted, why: str) -> UserError:
 
 
 def page_of(wanted: Wanted) -> str:
-    """The page of a model or data set."""
+    """The page of a model, data set or kernel."""
     from huggingface_hub import constants
 
-    folder = "datasets/" if wanted.kind == "datasets" else ""
+    folder = "" if wanted.kind == "models" else f"{wanted.kind}/"
     return f"{constants.ENDPOINT}/{folder}{hub_reference(wanted.reference).name}"
 
 

@@ -15,20 +15,21 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.hub import (
     HUB_NAMES,
+    cache_of,
     fetched_commit,
-    hub_cache,
     hub_reference,
     is_hub_id,
     repository_folder,
 )
-from hala_hpc.core.hub_piece import DATA_SET, MODEL, HubSite, Piece
-from hala_hpc.core.hub_tree import HubFile, read_tree
+from hala_hpc.core.hub_piece import DATA_SET, KERNEL, MODEL, HubSite, Piece
+from hala_hpc.core.hub_tree import HubFile, list_file, read_tree
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.files import missing_parts
+from hala_hpc.engines.models.kernels import kernel_reference, library_fault, needed_files
 from hala_hpc.engines.models.needed_files import needed_names
 
 #: Kinds of piece by the words of the hub.
-PIECE_KINDS = {"models": MODEL, "datasets": DATA_SET}
+PIECE_KINDS = {"models": MODEL, "datasets": DATA_SET, "kernels": KERNEL}
 #: Mistakes that are told of one piece.
 TOLD_FAULTS = 5
 #: Words of a line that a fetch has no use for.
@@ -40,10 +41,12 @@ class Wanted:
     """A repository of the hub that nodes read, as a setting names it, and who reads it."""
 
     kind: str
-    """models or datasets."""
+    """models, datasets or kernels."""
     reference: str
     """`owner/name` or `owner/name@revision`."""
     readers: tuple[Stage[Any], ...]
+    python: str
+    """Interpreter of the environment main: its torch says which build of a kernel is read."""
 
     @property
     def reads_weights(self) -> bool:
@@ -54,6 +57,8 @@ class Wanted:
         """Of the paths of all its files those that are read. Raises UserError where none is."""
         if self.kind == "models":
             return needed_names(all_names, self.reads_weights)
+        if self.kind == "kernels":
+            return needed_files(all_names, self.python)
         return sorted({name for stage in self.readers for name in stage.data_names(all_names)})
 
 
@@ -63,19 +68,24 @@ def site_of(line: Line) -> HubSite:
     return HubSite(environment, line.launcher.python_of("main"), line.work)
 
 
-def wanted_by(steps: Iterable[Step]) -> list[Wanted]:
-    """The repositories that some nodes read, in order of kind and name."""
+def wanted_by(steps: Iterable[Step], python: str) -> list[Wanted]:
+    """The repositories that some nodes read, in order of kind and name.
+
+    `python`: interpreter of the environment main.
+    """
     readers: dict[tuple[str, str], list[Stage[Any]]] = {}
     for step in steps:
         stage = step.stage()
         for kind, value in hub_references(stage):
             readers.setdefault((kind, value), []).append(stage)
-    return [Wanted(kind, value, tuple(found)) for (kind, value), found in sorted(readers.items())]
+    found = sorted(readers.items())
+    return [Wanted(kind, value, tuple(stages), python) for (kind, value), stages in found]
 
 
 def hub_references(stage: Stage[Any]) -> set[tuple[str, str]]:
-    """`(models or datasets, reference)` of everything that the settings of a stage name there."""
-    return {
+    """`(models, datasets or kernels, reference)` of everything that a stage names there."""
+    kernels = {("kernels", kernel_reference(value)) for value in stage.kernels()}
+    return kernels | {
         (HUB_NAMES[kind], value)
         for _, value, reference in stage.settings.references()
         for kind in reference.kinds
@@ -89,29 +99,32 @@ def pieces_of(steps: Iterable[Step], site: HubSite) -> list[Piece]:
     Raises UserError where a stage cannot tell what it reads.
     """
     listed = list(steps)
-    found = [look(wanted, site.environment) for wanted in wanted_by(listed)]
+    found = [look(wanted, site.environment) for wanted in wanted_by(listed, site.python)]
     own = {piece: None for step in listed for piece in step.stage().pieces(site)}
     return [*found, *own]
 
 
 def look(wanted: Wanted, environment: Mapping[str, str]) -> Piece:
-    """A model or data set as it lies in the hub cache of `environment`."""
-    cache = hub_cache(environment)
+    """A model, data set or kernel as it lies in the hub cache of `environment`."""
+    cache = cache_of(wanted.kind, environment)
     name, revision = hub_reference(wanted.reference)
     repository = repository_folder(cache, wanted.kind, name)
     kind = PIECE_KINDS[wanted.kind]
+    unused = library_fault(wanted.python) if wanted.kind == "kernels" else ""
     try:
         commit = fetched_commit(repository, revision)
         if commit is None:
-            missing = [f"is not in the hub cache {cache}{others(repository)}"]
-            return Piece(kind, wanted.reference, repository, problems=tuple(missing))
+            missing = f"is not in the hub cache {cache}{others(repository)}"
+            told = tuple(filter(None, [missing, unused]))
+            return Piece(kind, wanted.reference, repository, problems=told)
         snapshot = repository / "snapshots" / commit
         faults = list(faults_of(wanted, repository, commit))
     except OSError as error:
         problem = f"cannot be looked at in {repository}: {error.strerror}"
         return Piece(kind, wanted.reference, repository, problems=(problem,))
-    problems = [f"in {snapshot} is not whole: {'; '.join(shortened(faults))}"] if faults else []
-    return Piece(kind, wanted.reference, snapshot, commit, tuple(problems))
+    broken = f"in {snapshot} is not whole: {'; '.join(shortened(faults))}" if faults else ""
+    told = tuple(filter(None, [broken, unused]))
+    return Piece(kind, wanted.reference, snapshot, commit, told)
 
 
 def others(repository: Path) -> str:
@@ -141,6 +154,8 @@ def faults_of(wanted: Wanted, repository: Path, commit: str) -> Iterator[str]:
         yield from (f"{one.relative_to(snapshot)} leads nowhere" for one in lost)
     if wanted.kind == "models":
         yield from missing_parts(snapshot, weights=wanted.reads_weights)
+    elif wanted.kind == "kernels" and (listed := list_file(repository, commit)).exists():
+        yield f"{listed} makes it look cut short to the library: other builds are in that list"
     elif tree is None:
         try:
             wanted.names([str(one.relative_to(snapshot)) for one in files_in(snapshot)])

@@ -3,25 +3,23 @@
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.commands.planning.hub_commits import hub_facts, named_commit, settled_inputs
+from hala_hpc.commands.planning.hub_commits import hub_facts, settled_inputs
+from hala_hpc.commands.planning.plan_inputs import PlanInputs, facts_of_path, with_input_facts
 from hala_hpc.core.artifact import Artifact, faults_of_result
-from hala_hpc.core.damage import Damaged, error_of_system
+from hala_hpc.core.damage import Damaged
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.file_facts import FileFault
-from hala_hpc.core.fingerprint import fingerprint, is_fingerprint, path_fingerprint
+from hala_hpc.core.fingerprint import fingerprint, is_fingerprint
 from hala_hpc.core.hub import hub_cache
 from hala_hpc.core.node import Node
-from hala_hpc.core.paths import named_path
 from hala_hpc.core.records import (
     HUB_INPUT,
-    PATH_INPUT,
     InputFacts,
     NodeConfig,
-    NodeSummary,
     StageSource,
 )
 from hala_hpc.core.settings import rename_references
@@ -46,6 +44,8 @@ class Step:
     wrong with its files."""
     older: Artifact | None = None
     """For a stale node: the newest older result."""
+    cache: Path | None = None
+    """Hub cache that the jobs read; None if it is not known."""
 
     @property
     def name(self) -> str:
@@ -59,9 +59,8 @@ class Step:
 
     def stage(self) -> Stage[Any]:
         """The stage with its settings, for planning; its inputs do not exist yet."""
-        return self.node.stage(
-            self.node.settings, PlanInputs(self.inputs, self.artifact.folder.parent)
-        )
+        inputs = PlanInputs(self.inputs, self.artifact.folder.parent, self.cache)
+        return self.node.stage(self.node.settings, inputs)
 
     def require_whole_paths(self) -> None:
         """Raise UserError (NO_INPUT) for a result of some run that is named by path, not whole."""
@@ -89,27 +88,6 @@ class Step:
         )
 
 
-@dataclass(frozen=True)
-class PlanInputs:
-    """Inputs as the login node knows them: paths that may not exist yet."""
-
-    inputs: Mapping[str, InputFacts]
-    work: Path
-
-    def path(self, reference: str) -> str:
-        """Path of an input; for `@node` the place where its product will be."""
-        if not reference.startswith("@"):
-            return reference
-        name, _, rest = reference[1:].partition("/")
-        folder = self.inputs[name].artifact
-        assert folder is not None, reference
-        return str(Artifact(self.work / folder).output / rest)
-
-    def summary(self, _reference: str) -> NodeSummary | None:
-        """Nothing: no input is looked into before the jobs run."""
-        return None
-
-
 def make_plan(
     nodes: dict[str, Node], work: Path, environment: Mapping[str, str] | None
 ) -> dict[str, Step]:
@@ -122,7 +100,8 @@ def make_plan(
     older, cache = results_in(work), None if environment is None else hub_cache(environment)
     for name, node in nodes.items():
         inputs = input_facts(node, steps, cache)
-        steps[name] = plan_step(node, inputs, work, older.get(name, []))
+        step = plan_step(node, inputs, work, older.get(name, []))
+        steps[name] = replace(step, cache=cache)
     return steps
 
 
@@ -135,7 +114,7 @@ def plan_step(node: Node, known: dict[str, InputFacts], work: Path, older: list[
     inputs = settled_inputs(known, begun_of(older), named)
     print_ = named(inputs)
     artifact = Artifact(work / f"{node.name}-{print_}")
-    units = node.stage(node.settings, PlanInputs(inputs, work)).plan()
+    units = node.stage(node.settings, PlanInputs(inputs, work, None)).plan()
     state, done, because, newest = "new", 0, "", None
     try:
         if (summary := artifact.summary()) is not None:
@@ -210,39 +189,6 @@ def input_facts(node: Node, steps: dict[str, Step], cache: Path | None) -> dict[
             if found := found or hub_facts(reference.kinds[0], value, cache):
                 facts[value] = found
     return facts
-
-
-def facts_of_path(word: str, value: str) -> InputFacts | None:
-    """Facts of a file or folder outside the work folder; None where there is none.
-
-    Raises: UserError naming the setting where it cannot be looked at.
-    """
-    path = named_path(word, value)
-    if not path.exists():
-        return None
-    try:
-        return InputFacts(
-            kind=PATH_INPUT, path=str(path.resolve()), fingerprint=path_fingerprint(path)
-        )
-    except OSError as error:
-        told = error_of_system(error)
-        raise UserError([f"{word}: {text}" for text in told.mistakes], told.code) from None
-
-
-def with_input_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
-    """Replace paths of existing files by their fingerprints, and references to the hub by their
-    commits, through lists and dicts.
-    """
-    if isinstance(value, str) and value in inputs:
-        if inputs[value].kind == PATH_INPUT:
-            return [Path(value).name, inputs[value].fingerprint]
-        if inputs[value].kind == HUB_INPUT:
-            return named_commit(value, inputs[value])
-    if isinstance(value, list):
-        return [with_input_facts(item, inputs) for item in value]
-    if isinstance(value, dict):
-        return {key: with_input_facts(item, inputs) for key, item in value.items()}
-    return value
 
 
 def results_in(work: Path) -> dict[str, list[Path]]:

@@ -68,7 +68,9 @@ def repair(missing: dict[str, Step]) -> None:
 
 
 def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None]) -> None:
-    """Note what this line means, for `status`, and make the links of the run."""
+    """Note what this line means, for `status`, make the links of the run, and tell each node that
+    has none its settings.
+    """
     RunRecord(
         words=with_absolute_files(line.words),
         recipe=str(Path(line.recipe).absolute()),
@@ -93,6 +95,9 @@ def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(Path("..") / step.artifact.folder.name)
         temporary.replace(links / step.name)
+    for step in chosen.values():
+        if not step.artifact.config_file.exists():
+            step.artifact.write_config(step.config(hours.get(step.name)))
 
 
 def with_absolute_files(words: dict[str, str]) -> dict[str, str]:

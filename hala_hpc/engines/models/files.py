@@ -57,12 +57,14 @@ def require_model(model: str, setting: str = "model", tokenizer: bool = True) ->
             raise UserError(f"{setting}={model}: {'; '.join(missing)}", NO_INPUT)
 
 
-def require_safetensors(model: str, setting: str = "model") -> None:
+def require_safetensors(place: str | Path, named: str) -> None:
     """Raise UserError (66) for a model on the disk whose tensors cannot be read one by one.
 
-    For stages that look at tensors themselves; `require_model` comes before.
+    `place`: what the inputs of the stage say; nothing is known of what is no folder yet. `named`:
+    `model=owner/name`, as the setting has it. For stages that look at tensors themselves;
+    `require_model` comes before.
     """
-    folder = model_folder(model)
+    folder = folder_here(place)
     if folder is None:
         return
     # Mistral's consolidated files have tensors with names of their own.
@@ -73,11 +75,17 @@ def require_safetensors(model: str, setting: str = "model") -> None:
     ]
     if wrong:
         raise UserError(
-            f"{setting}={model}: its weights are in {wrong[0]}, and this stage reads "
+            f"{named}: its weights are in {wrong[0]}, and this stage reads "
             "model.safetensors; load the model with transformers and save it again, which writes "
             "such a file",
             NO_INPUT,
         )
+
+
+def folder_here(place: str | Path) -> Path | None:
+    """The folder at a path that the inputs of a stage name; None where there is none yet."""
+    folder = Path(place).expanduser()
+    return folder if folder.is_dir() else None
 
 
 def missing_parts(folder: Path, tokenizer: bool = True, weights: bool = True) -> list[str]:

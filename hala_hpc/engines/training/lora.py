@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.hub import model_folder
+from hala_hpc.engines.models.files import folder_here
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.models.vocabulary import is_table
 from hala_hpc.engines.training.settings import TrainingSettings
@@ -18,9 +18,9 @@ HEAD = "lm_head"
 def low_rank_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
     """A line for each target of LoRA that `merged` cannot add to the weights in the end.
 
-    Nothing is known of a model that is not on the disk yet.
+    `model`: its folder, as the inputs of the stage name it; nothing is known of what is none yet.
     """
-    folder = model_folder(str(model))
+    folder = folder_here(model)
     if not settings.lora_rank or settings.lora_targets == "all-linear" or folder is None:
         return []
     headers = tensor_headers(folder)

@@ -6,8 +6,8 @@ from typing import Any
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.core.hub import model_folder
 from hala_hpc.engines.models.architecture import STATE_LAYERS
+from hala_hpc.engines.models.files import folder_here
 from hala_hpc.engines.training.tokens.packing import packed_batch
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
@@ -20,12 +20,13 @@ CURE = "use packing=false in the tokenize node (group_by_length saves most of th
 TRIAL_TOKENS = 24
 
 
-def packing_faults(model: str) -> list[str]:
+def packing_faults(place: str, model: str) -> list[str]:
     """A line when the config of a model tells that packed rows leak here. For login nodes.
 
-    Nothing is known of a model that is not on the disk yet.
+    `place`: its folder, as the inputs of the stage name it; nothing is known of what is none yet.
+    `model`: what the setting names it.
     """
-    config = known_config(model)
+    config = known_config(place)
     kinds = [kind for kind in config.get("layer_types") or [] if kind in STATE_LAYERS]
     if config.get("model_type") == "lfm2":
         kinds = kinds or ["conv"]
@@ -37,9 +38,9 @@ def packing_faults(model: str) -> list[str]:
     ]
 
 
-def known_config(model: str) -> dict[str, Any]:
-    """The config of a model folder or of a fetched hub id; empty when it is not here yet."""
-    folder = model_folder(model)
+def known_config(place: str) -> dict[str, Any]:
+    """The config of a model folder; empty when it is not here yet."""
+    folder = folder_here(place)
     return dict(read_json(folder / "config.json") or {}) if folder else {}
 
 

@@ -115,7 +115,7 @@ def test_every_token_is_packed_once(folder: Path) -> None:
 def test_layers_that_look_across_examples_are_found_out(tmp_path: Path) -> None:
     assert leak_of(random_cohere2(tmp_path / "attention")) == 0
     assert leak_of(random_lfm2(tmp_path / "convolutions")) > LEAK
-    (fault,) = packing_faults(str(tmp_path / "convolutions"))
-    assert "has layers of kind conv, through which rows of one sequence leak" in fault
-    assert packing_faults(str(tmp_path / "attention")) == []
-    assert packing_faults(str(tmp_path / "not-made-yet")) == []
+    (fault,) = packing_faults(str(tmp_path / "convolutions"), "owner/model")
+    assert "owner/model has layers of kind conv, through which rows of one sequence leak" in fault
+    assert packing_faults(str(tmp_path / "attention"), "owner/model") == []
+    assert packing_faults(str(tmp_path / "not-made-yet"), "owner/model") == []

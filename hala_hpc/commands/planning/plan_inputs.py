@@ -1,0 +1,83 @@
+"""What a login node knows of the inputs of a node: their places, and facts of their content."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.commands.planning.hub_commits import named_commit
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.errors import UserError
+from hala_hpc.core.fingerprint import path_fingerprint
+from hala_hpc.core.hub import hub_reference, repository_folder
+from hala_hpc.core.paths import named_path
+from hala_hpc.core.records import HUB_INPUT, PATH_INPUT, InputFacts, NodeSummary
+
+
+@dataclass(frozen=True)
+class PlanInputs:
+    """Inputs as the login node knows them: paths that may not exist yet."""
+
+    inputs: Mapping[str, InputFacts]
+    work: Path
+    cache: Path | None
+    """Hub cache that the jobs read; the one of this shell may be another."""
+
+    def path(self, reference: str) -> str:
+        """Path of an input; for `@node` the place where its product will be, for what is fetched
+        from the hub its snapshot, for what is not the reference as it is.
+        """
+        if not reference.startswith("@"):
+            return str(self.snapshot(reference) or reference)
+        name, _, rest = reference[1:].partition("/")
+        folder = self.inputs[name].artifact
+        assert folder is not None, reference
+        return str(Artifact(self.work / folder).output / rest)
+
+    def snapshot(self, reference: str) -> Path | None:
+        """The snapshot of a reference in the hub cache of the jobs; None where there is none."""
+        facts = self.inputs.get(reference)
+        if self.cache is None or facts is None or facts.kind != HUB_INPUT or not facts.fingerprint:
+            return None
+        name = hub_reference(reference).name
+        repository = repository_folder(self.cache, facts.repository or "", name)
+        folder = repository / "snapshots" / facts.fingerprint
+        return folder if folder.is_dir() else None
+
+    def summary(self, _reference: str) -> NodeSummary | None:
+        """Nothing: no input is looked into before the jobs run."""
+        return None
+
+
+def facts_of_path(word: str, value: str) -> InputFacts | None:
+    """Facts of a file or folder outside the work folder; None where there is none.
+
+    Raises: UserError naming the setting where it cannot be looked at.
+    """
+    path = named_path(word, value)
+    if not path.exists():
+        return None
+    try:
+        return InputFacts(
+            kind=PATH_INPUT, path=str(path.resolve()), fingerprint=path_fingerprint(path)
+        )
+    except OSError as error:
+        told = error_of_system(error)
+        raise UserError([f"{word}: {text}" for text in told.mistakes], told.code) from None
+
+
+def with_input_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
+    """Replace paths of existing files by their fingerprints, and references to the hub by their
+    commits, through lists and dicts.
+    """
+    if isinstance(value, str) and value in inputs:
+        if inputs[value].kind == PATH_INPUT:
+            return [Path(value).name, inputs[value].fingerprint]
+        if inputs[value].kind == HUB_INPUT:
+            return named_commit(value, inputs[value])
+    if isinstance(value, list):
+        return [with_input_facts(item, inputs) for item in value]
+    if isinstance(value, dict):
+        return {key: with_input_facts(item, inputs) for key, item in value.items()}
+    return value
