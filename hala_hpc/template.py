@@ -72,7 +72,6 @@ def replace_process(command: list[str]) -> NoReturn:
 
 def prepare(template: Template) -> Job:
     """The job of this worker; its artifact and its round are on the disk."""
-    from hala_hpc.commands.planning.launch_checks import check_before_jobs
     from hala_hpc.commands.planning.work_folder import (
         link_latest,
         make_work_folder,
@@ -84,9 +83,12 @@ def prepare(template: Template) -> Job:
     from hala_hpc.core.run import run_file
     from hala_hpc.jobs.by_hand import begin_by_hand
     from hala_hpc.jobs.kept_code import code_of_launch
+    from hala_hpc.launch import check_before_jobs
 
     line, step = template.line, template.step
     own = {step.name: step}
+    # Before anything is written.
+    resources = granted_resources(step.node.settings.resources)
     check_before_jobs(line, own)
     make_work_folder(line.work)
     require_own_run(line.work)
@@ -98,9 +100,7 @@ def prepare(template: Template) -> Job:
     step.artifact.write_config(step.config())
     repair(own)
     code = code_of_launch(line.launcher, line.work)
-    settings = step.node.settings
-    resources = granted_resources(settings.resources)
-    settings = settings.model_copy(update={"resources": resources})
+    settings = step.node.settings.model_copy(update={"resources": resources})
     spec = make_spec(line.launcher, settings, step.node.stage.env, code)
     begun = begin_by_hand(step.artifact, step.units, spec)
     job = worker_job(step.artifact, begun.workers, spec, asked=begun)
