@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
@@ -110,6 +110,16 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     return submit_again(artifact).code
 
 
+def report(artifact: Artifact) -> int:
+    """Close a node by hand where its units are complete; else only say why not; the exit code."""
+    verdict = patiently(artifact, lambda: close(artifact))
+    print("\n".join([f"{artifact.folder.name}: {verdict.state}", *verdict.lines]))
+    if verdict.state == "again":
+        print("nothing was submitted: a gate by hand submits only when told, with submit=true")
+        return RETRY
+    return verdict.code
+
+
 def patiently(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:
     """What is decided, tried again for a while where there is no room or no answer.
 
@@ -174,7 +184,20 @@ def submit_again(artifact: Artifact) -> Verdict:
     return patiently(artifact, submit)
 
 
+def main(words: Sequence[str]) -> None:
+    """`<artifact> <round>`, as a launch submits it; by hand `<artifact>`, `<artifact> submit`."""
+    folder, more = Path(words[0]).resolve(), words[1:]
+    if more and more[0].isdigit():
+        gate(str(folder), int(more[0]))
+    if more:
+        gate(str(folder))
+    keep_private()
+    set_up_logging("gate")
+    sys.exit(report(Artifact(folder)))
+
+
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit("usage: python -m hala_hpc.gate <artifact> [<round>]")
-    gate(sys.argv[1], *map(int, sys.argv[2:]))
+    given = sys.argv[2:]
+    if len(sys.argv) not in (2, 3) or (given and given[0] != "submit" and not given[0].isdigit()):
+        sys.exit("usage: python -m hala_hpc.gate <artifact> [<round> | submit]")
+    main(sys.argv[1:])

@@ -39,7 +39,18 @@ ALLOWED = {
     "doctor": {"core", "data", "engines", "backends", "jobs", "commands", "doctor"},
 }
 #: Files that are the story of one command or job each; they may import every room.
-DOORS = {"launch", "fetch", "status", "logs", "retry", "cancel", "worker", "gate", "verify"}
+DOORS = {
+    "launch",
+    "fetch",
+    "status",
+    "logs",
+    "retry",
+    "cancel",
+    "worker",
+    "gate",
+    "verify",
+    "template",
+}
 
 
 def imports(path: Path, top_only: bool = False) -> Iterator[str]:

@@ -31,6 +31,7 @@ WORDS = {
     "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
     "work": "folder of the results (default: runs/<recipe>)",
     "dry_run": "true: tell what would be done, and submit nothing",
+    "render": "a new folder: write there what would be submitted, as scripts, and submit nothing",
     "format": "markdown, with dry_run=true: the nodes as a page with the reckoning of each (text)",
     "max_gpu_hours": "estimated GPU hours above which confirm=true is wanted (the launcher's, 200)",
     "budget_gpu_hours": "GPU hours of the work folder above which nothing is submitted (none)",
@@ -53,6 +54,8 @@ class Line:
     confirm: bool = False
     markdown: bool = False
     """Whether a dry run is printed as a page."""
+    render: Path | None = None
+    """Where what would be submitted is written, in the place of submitting it."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -91,9 +94,12 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
     hours = attempt(
         lambda: {word: read_hours(word, plain[word]) for word in HOURS if word in plain}
     )
+    render = attempt(lambda: render_folder(plain, bool(dry_run)))
     if recipe_path is None or launcher_path is None:
         raise UserError(mistakes, codes[0] if len(set(codes)) == 1 else USAGE)
     launcher = read_launcher(launcher_path).model_copy(update=hours)
+    if render and launcher.backend != "slurm":
+        mistakes.append(f"render={plain['render']}: launcher {launcher.name} submits nothing")
     find = partial(look_up_stage, folder=recipe_path.parent)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
     work = named_path("work", choice.work)
@@ -107,7 +113,17 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
         bool(dry_run),
         bool(confirm),
         bool(markdown),
+        render,
     )
+
+
+def render_folder(words: Mapping[str, str], dry_run: bool) -> Path | None:
+    """The folder of `render=`, None without it; a UserError together with dry_run=true."""
+    if not words.get("render"):
+        return None
+    if dry_run:
+        raise UserError(f"render={words['render']}: leave dry_run=true out, or this")
+    return named_path("render", words["render"]).absolute()
 
 
 def is_markdown(words: Mapping[str, str], dry_run: bool) -> bool:

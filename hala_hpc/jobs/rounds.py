@@ -32,20 +32,47 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -
     `spec` holds what the gate needs to submit again: launcher, resources, environment. Raises
     Retry where another process begins the same round.
     """
+    begun = next_round(artifact, artifact.last_round(), units, workers, spec)
+    if not artifact.write_round(begun):
+        raise Retry(f"round {begun.round} of {artifact.folder.name} was begun by another")
+    drop_claims(artifact)
+    return begun
+
+
+def join_round(
+    artifact: Artifact, units: int, workers: int, spec: RoundSpec, key: str
+) -> tuple[Round, bool]:
+    """The round of this key, and whether this call began it: for jobs that nobody submitted.
+
+    All elements of an array call this: the first writes the round down, the others find it. Raises
+    Retry where another process begins a round of another key.
+    """
+    last = artifact.last_round()
+    newest = artifact.round(last)
+    if newest is not None and newest.key == key:
+        return newest, False
+    begun = next_round(artifact, last, units, workers, spec).model_copy(update={"key": key})
+    if artifact.write_round(begun):
+        drop_claims(artifact)
+        return begun, True
+    winner = artifact.round(begun.round)
+    if winner is None or winner.key != key:
+        raise Retry(f"round {begun.round} of {artifact.folder.name} was begun by another")
+    return winner, False
+
+
+def next_round(artifact: Artifact, last: int, units: int, workers: int, spec: RoundSpec) -> Round:
+    """The round after the one of number `last`, which is not written yet."""
     missing = artifact.missing_units(units)
     workers = max(1, min(workers, len(missing)))
-    begun = Round(
-        round=artifact.last_round() + 1,
+    return Round(
+        round=last + 1,
         key=uuid4().hex[:8],
         assignment=tuple(tuple(missing[first::workers]) for first in range(workers)),
         progress_before=tuple(progress_made(artifact)),
         began=time.time(),
         spec=spec,
     )
-    if not artifact.write_round(begun):
-        raise Retry(f"round {begun.round} of {artifact.folder.name} was begun by another")
-    drop_claims(artifact)
-    return begun
 
 
 def progress_made(artifact: Artifact) -> list[str]:

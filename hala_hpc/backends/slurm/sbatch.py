@@ -98,12 +98,7 @@ def sbatch_flags(job: Job) -> list[str]:
     asked = job.resources
     found: dict[str, str] = {
         "job-name": job.name,
-        "time": str(asked.timeout_min),
-        "nodes": str(asked.nodes),
-        "ntasks-per-node": str(asked.ranks_per_node),
-        "cpus-per-task": str(asked.cpus_per_rank),
-        "mem": f"{asked.mem_gb}GB",
-        **gpu_flag(asked),
+        **size_flags(asked),
         **array_flag(job),
         "dependency": dependency(job),
         "kill-on-invalid-dep": "yes",
@@ -114,13 +109,45 @@ def sbatch_flags(job: Job) -> list[str]:
         "output": str(job.folder / ("job-%A_%a.out" if is_array(job) else "job-%j.out")),
         "open-mode": "append",
     }
-    for word, value in asked.options.items():
-        flag = word.replace("_", "-")
-        if flag in PASSED_ON and flag != "gres":
-            found[flag] = value
+    return in_words(found | site_flags(asked))
+
+
+def resource_flags(asked: Resources, workers: int) -> list[str]:
+    """Flags of sbatch for what the workers of a node ask for: a template gets them on its line.
+
+    Raises UserError for options of the launcher that are wrong.
+    """
+    if mistakes := wrong_options(asked.options):
+        raise UserError(mistakes, CONFIG)
+    at_once = asked.options.get("at_once")
+    array = f"0-{workers - 1}" + (f"%{at_once}" if at_once else "")
+    found = {**size_flags(asked), "array": array if workers > 1 else ""}
+    return in_words(found | {"signal": f"USR2@{warn_s(asked)}"} | site_flags(asked))
+
+
+def size_flags(asked: Resources) -> dict[str, str]:
+    """Time, nodes, ranks, cores, memory and GPUs of a job."""
+    return {
+        "time": str(asked.timeout_min),
+        "nodes": str(asked.nodes),
+        "ntasks-per-node": str(asked.ranks_per_node),
+        "cpus-per-task": str(asked.cpus_per_rank),
+        "mem": f"{asked.mem_gb}GB",
+        **gpu_flag(asked),
+    }
+
+
+def site_flags(asked: Resources) -> dict[str, str]:
+    """Flags that the launcher's options name; an empty one removes what is set otherwise."""
+    named = {word.replace("_", "-"): value for word, value in asked.options.items()}
+    return {flag: value for flag, value in named.items() if flag in PASSED_ON and flag != "gres"}
+
+
+def in_words(flags: dict[str, str]) -> list[str]:
+    """Flags as sbatch takes them; those without a value are left out."""
     return [
         f"--{flag}" if value == "true" else f"--{flag}={value}"
-        for flag, value in found.items()
+        for flag, value in flags.items()
         if value
     ]
 

@@ -88,7 +88,12 @@ def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None
             for s in chosen.values()
         ),
     ).write(run_file(line.work))
-    links = line.work / "latest"
+    link_latest(line.work, chosen)
+
+
+def link_latest(work: Path, chosen: dict[str, Step]) -> None:
+    """Let `latest/<node>` be the newest result of each node."""
+    links = work / "latest"
     links.mkdir(exist_ok=True)
     for step in chosen.values():
         temporary = links / f".{step.name}.{os.getpid()}"

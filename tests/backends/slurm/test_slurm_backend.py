@@ -277,8 +277,11 @@ def test_a_held_job_is_told_from_a_waiting_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "calls"),
     [
-        (["--array=0-1", "worker.sbatch", "art"], ["worker art 0", "worker art 1"]),
-        (["gate.sbatch", "art"], ["gate art"]),
+        (
+            ["--array=0-1", "translate.sbatch", "work=a b"],
+            ["template worker stage=translate work=a b"] * 2,
+        ),
+        (["gate.sbatch", "node=a"], ["template gate node=a"]),
         (["launch.sbatch", "stage=all", "work=a b"], ["launch stage=all work=a b"]),
     ],
 )
@@ -286,7 +289,7 @@ def test_the_templates_run_as_they_are(words: list[str], calls: list[str], tmp_p
     templates = Path(REPOSITORY) / "slurm"
     words = [str(templates / word) if word.endswith(".sbatch") else word for word in words]
     command = ["sbatch", "--parsable", "--wait", f"--output={tmp_path}/%A_%a.out", *words]
-    environment = {**os.environ, "HALA_PYTHON": "echo"}
+    environment = {**os.environ, "HALA_PYTHON": "echo", "HALA_HOME": str(REPOSITORY)}
     subprocess.run(command, check=True, env=environment, cwd=tmp_path, timeout=WAIT_S)
     said = [path.read_text().strip() for path in sorted(tmp_path.glob("*.out"))]
     assert said == [f"-u -m hala_hpc.{call}" for call in calls]

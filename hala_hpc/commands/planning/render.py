@@ -1,0 +1,181 @@
+"""`render=FOLDER`: what a launch would submit, as files to be read, changed and run by hand.
+
+The rounds are begun as by a launch, and the jobs bear the same names: a later launch knows those
+that were submitted by hand as its own.
+"""
+
+import shlex
+import shutil
+from pathlib import Path
+
+from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
+from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.planning.plan import Step
+from hala_hpc.core.errors import CANNOT_CREATE, OK, RETRY, UserError
+from hala_hpc.core.files import write_text
+from hala_hpc.core.job import Job
+from hala_hpc.core.lease import WorkLease
+from hala_hpc.core.run import launch_line
+from hala_hpc.jobs.kept_code import code_of_launch, keep_code
+from hala_hpc.jobs.rounds import begin_round
+from hala_hpc.jobs.spec import gate_job, make_spec, worker_job
+from hala_hpc.jobs.submission import living_gate, settle
+
+#: Stands for the number of the workers until a script knows it.
+WORKERS = "<workers>"
+#: Where the scripts note the number of each gate, for those that wait for it.
+IDS = "ids"
+SUBMIT = """\
+#!/bin/bash
+# Submit every node of this folder in its order; give it again after a mistake was mended: what has
+# a number in {ids}/ is not submitted twice.
+set -euo pipefail
+cd "$(dirname "$0")"
+for script in [0-9]*.sh; do
+    bash "$script"
+done
+"""
+NODE = """\
+#!/bin/bash
+# {title}
+set -euo pipefail
+cd "$(dirname "$0")"
+mkdir -p {ids}
+if [[ -s {note} ]]; then
+    echo "{name}: submitted before, its gate is $(cat {note})"
+    exit 0
+fi
+{read}
+workers=$({workers})
+workers=${{workers%%;*}}
+gate=$({gate})
+gate=${{gate%%;*}}
+echo "$gate" >{note}
+echo "{name}: workers $workers, gate $gate"
+"""
+README = """\
+# {recipe}
+
+What this line would submit, as files:
+
+    {line}
+
+`bash submit.sh` submits it, or each script by hand in the order of their numbers; `{ids}/` then
+holds the number of each node's gate. A script asks for the workers of one node, and for the gate
+that closes the node and submits again what is missing. `job.sbatch` is the script of every job: the
+flags in front of it are sbatch's, the words behind it are its own.
+
+Change what you like before you submit, but not the words behind `--`: they name the work folder,
+{work}. The results are those of the launch, and the line above goes on with them at any time; jobs
+that were submitted here it knows by their names.
+
+| script | node | stage | workers | after |
+| --- | --- | --- | --: | --- |
+{rows}
+"""
+
+
+def render_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
+    """Write a script for each node that is missing, a script for all, and a page.
+
+    Raises UserError where the folder cannot be written or is not empty (73), and where jobs are at
+    work on one of the nodes (75).
+    """
+    folder = line.render
+    assert folder is not None
+    make_folder(folder)
+    steps = [step for step in chosen.values() if step.state != "done"]
+    require_no_living(steps)
+    code = code_of_launch(line.launcher, line.work)
+    keep_code(code)
+    names = {step.name for step in steps}
+    rows = []
+    for number, step in enumerate(steps, 1):
+        lease.require()
+        inputs = [name for name in step.node.input_nodes() if name in names]
+        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, code)
+        begun = begin_round(step.artifact, step.units, step.workers, spec)
+        workers = worker_job(step.artifact, begun.workers, spec, tuple(map(gate_of, inputs)), begun)
+        gate = gate_job(step.artifact, begun.round, spec, WORKERS)
+        step.artifact.logs.mkdir(parents=True, exist_ok=True)
+        script = f"{number:02}-{step.name}.sh"
+        write_text(folder / script, script_of(step, inputs, workers, gate))
+        rows.append(
+            f"| {script} | {step.name} | {step.node.stage.name} | {begun.workers} | "
+            f"{', '.join(inputs) or '-'} |"
+        )
+    shutil.copyfile(script_file(), folder / script_file().name)
+    write_text(folder / "submit.sh", SUBMIT.format(ids=IDS))
+    write_text(folder / "README.md", page_of(line, rows))
+    print(f"{len(steps)} nodes written to {folder}; submit them with bash {folder / 'submit.sh'}")
+    return OK
+
+
+def gate_of(name: str) -> str:
+    """Stands for the number of a node's gate until a script knows it."""
+    return f"<gate of {name}>"
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder; raises UserError where it cannot be written or holds something."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_empty = not any(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"render={folder}: {error.strerror}; name another", CANNOT_CREATE) from None
+    if not is_empty:
+        raise UserError(f"render={folder} is not empty: name a new folder", CANNOT_CREATE)
+
+
+def require_no_living(steps: list[Step]) -> None:
+    """Raise UserError (RETRY) where jobs are at work on a node."""
+    settle([step.artifact for step in steps])
+    seen = SlurmBackend().look()
+    busy = [step.name for step in steps if living_gate(step.artifact, seen)]
+    if busy:
+        raise UserError(f"jobs are at work on {', '.join(busy)}: wait for them, or cancel", RETRY)
+
+
+def script_of(step: Step, inputs: list[str], workers: Job, gate: Job) -> str:
+    """The script that submits one node."""
+    read = "\n".join(
+        f"gate_{index}=$(cat {shlex.quote(f'{IDS}/{name}')})" for index, name in enumerate(inputs)
+    )
+    known = {gate_of(name): f"$gate_{index}" for index, name in enumerate(inputs)}
+    resources = step.node.settings.resources
+    what = f"{step.name} ({step.node.stage.name}): {workers.elements} workers"
+    return NODE.format(
+        title=f"{what}, each on {resources.nodes} nodes with {resources.gpus_per_node} GPUs",
+        ids=IDS,
+        note=shlex.quote(f"{IDS}/{step.name}"),
+        name=step.name,
+        read=read,
+        workers=in_shell(workers, known),
+        gate=in_shell(gate, {WORKERS: "$workers"}),
+    )
+
+
+def in_shell(job: Job, known: dict[str, str]) -> str:
+    """The sbatch command of a job, a line for each word, with numbers that the script knows."""
+    words = SlurmBackend().command(job)
+    own = [f"./{script_file().name}" if word == str(script_file()) else word for word in words]
+    lines = []
+    for word in ["sbatch", "--parsable", *own[1:]]:
+        quoted = shlex.quote(word)
+        for placeholder, variable in known.items():
+            # Between two quoted parts: shlex puts the whole word into single quotes.
+            quoted = quoted.replace(placeholder, f"'\"{variable}\"'")
+        lines.append(quoted)
+    return " \\\n    ".join(lines)
+
+
+def page_of(line: Line, rows: list[str]) -> str:
+    """The page that explains the folder."""
+    words = {key: value for key, value in line.words.items() if key != "render"}
+    return README.format(
+        recipe=Path(line.recipe).stem,
+        line=launch_line(words),
+        ids=IDS,
+        work=line.work,
+        rows="\n".join(rows),
+    )

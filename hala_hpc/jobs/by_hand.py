@@ -1,0 +1,59 @@
+"""Rounds of jobs that somebody submitted by hand, with an sbatch template.
+
+The jobs get the names that a launch would have given them: then a later launch, `status` and
+`cancel` know them as their own.
+"""
+
+import logging
+import time
+
+from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.granted import name_own_job, own_job_id
+from hala_hpc.core.artifact import Artifact
+from hala_hpc.core.errors import RETRY, SchedulerUnavailable, UserError
+from hala_hpc.core.records import Jobs, Round, RoundSpec
+from hala_hpc.jobs.budget import require_budget
+from hala_hpc.jobs.rounds import join_round
+from hala_hpc.jobs.spec import job_name
+
+logger = logging.getLogger(__name__)
+
+
+def begin_by_hand(artifact: Artifact, units: int, spec: RoundSpec) -> Round:
+    """The round of this job, begun by the first of its array that comes here.
+
+    Raises UserError (RETRY) while jobs of another round are at work, UserError when the budget is
+    spent, and Retry where another begins a round at this moment.
+    """
+    key = f"j{own_job_id()}"
+    require_budget(artifact.folder.parent, spec)
+    require_no_others(artifact, key)
+    joined, is_begun = join_round(artifact, units, spec.resources.workers, spec, key)
+    if is_begun:
+        artifact.failure_file.unlink(missing_ok=True)
+        if not name_own_job(job_name("", artifact, joined.key)):
+            logger.warning("SLURM did not rename this job: a launch will not know it as its own")
+        artifact.write_jobs(Jobs(round=joined.round, submitted=time.time(), workers=own_job_id()))
+    return joined
+
+
+def require_no_others(artifact: Artifact, key: str) -> None:
+    """Raise UserError (RETRY) while jobs of the newest round live, where that is not of this key.
+
+    Where SLURM does not answer on this node, nobody knows: the round alone fences the work then.
+    """
+    newest = artifact.newest_round()
+    if newest is None or newest.key == key or newest.spec.is_local:
+        return
+    try:
+        seen = SlurmBackend().look()
+    except SchedulerUnavailable as error:
+        logger.warning("%s: whether jobs of an earlier round are at work is not known", error)
+        return
+    names = {job_name(kind, artifact, newest.key) for kind in ("", "gate-")}
+    if living := sorted({row.id for row in seen if row.name in names}):
+        raise UserError(
+            f"jobs {', '.join(living)} are at work on {artifact.folder.name}: wait for them, or "
+            f"end them with `scancel {' '.join(living)}`",
+            RETRY,
+        )
