@@ -72,6 +72,7 @@ def replace_process(command: list[str]) -> NoReturn:
 
 def prepare(template: Template) -> Job:
     """The job of this worker; its artifact and its round are on the disk."""
+    from hala_hpc.commands.planning.launch_checks import check_before_jobs
     from hala_hpc.commands.planning.work_folder import (
         link_latest,
         make_work_folder,
@@ -83,7 +84,6 @@ def prepare(template: Template) -> Job:
     from hala_hpc.core.run import run_file
     from hala_hpc.jobs.by_hand import begin_by_hand
     from hala_hpc.jobs.kept_code import code_of_launch
-    from hala_hpc.launch import check_before_jobs
 
     line, step = template.line, template.step
     own = {step.name: step}

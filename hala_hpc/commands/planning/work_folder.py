@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from uuid import uuid4
 
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
@@ -89,6 +90,9 @@ def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None
         ),
     ).write(run_file(line.work))
     link_latest(line.work, chosen)
+    for step in chosen.values():
+        if not step.artifact.config_file.exists():
+            step.artifact.write_config(step.config(hours.get(step.name)))
 
 
 def link_latest(work: Path, chosen: dict[str, Step]) -> None:
@@ -96,13 +100,9 @@ def link_latest(work: Path, chosen: dict[str, Step]) -> None:
     links = work / "latest"
     links.mkdir(exist_ok=True)
     for step in chosen.values():
-        temporary = links / f".{step.name}.{os.getpid()}"
-        temporary.unlink(missing_ok=True)
+        temporary = links / f".{step.name}.{uuid4().hex[:8]}"
         temporary.symlink_to(Path("..") / step.artifact.folder.name)
         temporary.replace(links / step.name)
-    for step in chosen.values():
-        if not step.artifact.config_file.exists():
-            step.artifact.write_config(step.config(hours.get(step.name)))
 
 
 def with_absolute_files(words: dict[str, str]) -> dict[str, str]:
