@@ -1,8 +1,10 @@
 """What a finished folder holds, file by file: sizes and digests, and whether they still fit."""
 
 import hashlib
+import math
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,15 +63,21 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digests_in(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """SHA-256 of some files of a folder, by their paths relative to it."""
+def digests_in(folder: Path, names: Iterable[str], until_s: float = math.inf) -> dict[str, str]:
+    """SHA-256 of some files of a folder, by their paths relative to it.
+
+    Without those that were not begun by `until_s`, a time of the monotonic clock.
+    """
     # Plans compare sizes alone, and need none of this.
     from concurrent.futures import ThreadPoolExecutor
 
+    def read(name: str) -> str:
+        return digest_of(folder / name) if time.monotonic() < until_s else ""
+
     listed = list(names)
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
-        digests = readers.map(lambda name: digest_of(folder / name), listed)
-        return dict(zip(listed, digests, strict=True))
+        digests = zip(listed, readers.map(read, listed), strict=True)
+        return {name: digest for name, digest in digests if digest}
 
 
 def size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:

@@ -242,7 +242,8 @@ class NodeSummary(RowCounts):
     """From the first round to the summary."""
     rounds: int = 0
     because: tuple[str, ...] = ()
-    """What later rounds did differently from the first, and why."""
+    """What later rounds did differently from the first, and why; changed code, and files that its
+    gate had no time to read once more."""
     files: dict[str, int] | None = None
     """Size in bytes of each file of the output; None in summaries up to November 2026."""
     sha256: dict[str, str] = Field(default_factory=dict)

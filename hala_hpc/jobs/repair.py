@@ -47,11 +47,25 @@ def forget_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
     return found
 
 
-def forget_changed_units(artifact: Artifact, markers: Sequence[UnitMarker]) -> list[FileFault]:
+@dataclass
+class ReadAgain:
+    """What one reading of all files of finished units has found."""
+
+    faults: list[FileFault] = field(default_factory=list)
+    """What was wrong, a fault for each file."""
+    files: int = 0
+    """All files of the units."""
+    unread: tuple[str, ...] = ()
+    """Files for which there was no time, by their paths relative to the folder of all units."""
+
+
+def forget_changed_units(
+    artifact: Artifact, markers: Sequence[UnitMarker], until_s: float
+) -> ReadAgain:
     """Forget the finished units whose files have another content than their markers say.
 
-    Reads every file; their sizes are right. Returns what was wrong, a fault for each file. Raises
-    OSError where a file cannot be read.
+    Reads every file that it can begin by `until_s`, on the monotonic clock; their sizes are right.
+    Raises OSError where a file cannot be read.
     """
     told = {
         str(Path(artifact.unit_folder(marker.unit).name, name)): (marker.unit, digest)
@@ -59,11 +73,12 @@ def forget_changed_units(artifact: Artifact, markers: Sequence[UnitMarker]) -> l
         for name, digest in marker.sha256.items()
     }
     folder = artifact.unit_folder(0).parent
-    found = digests_in(folder, told)
-    changed = {name: unit for name, (unit, digest) in told.items() if found[name] != digest}
+    found = digests_in(folder, told, until_s)
+    changed = {name: told[name][0] for name, digest in found.items() if digest != told[name][1]}
     for unit in sorted(set(changed.values())):
         forget_unit(artifact, unit)
-    return [FileFault(FaultKind.DIGEST, folder / name) for name in changed]
+    faults = [FileFault(FaultKind.DIGEST, folder / name) for name in changed]
+    return ReadAgain(faults, len(told), tuple(name for name in told if name not in found))
 
 
 def forget_unit(artifact: Artifact, unit: int) -> None:

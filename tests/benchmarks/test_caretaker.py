@@ -5,15 +5,19 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from fake_slurm import FakeSlurm, on_path
 
-from benchmarks.chaos import caretaker
+from benchmarks.chaos import caretaker, ghosts
+from benchmarks.chaos import run as chaos_run
 from benchmarks.chaos.caretaker import UNWELL_LOOKS, Caretaker
 from benchmarks.chaos.cluster import Cluster
 from benchmarks.chaos.ghosts import GHOST_S, Ghosts
 from benchmarks.chaos.jobs_seen import QueuedJob, look
+from benchmarks.chaos.pipeline import Pipeline
+from benchmarks.chaos.run import ChaosRun, Surroundings
 from benchmarks.chaos.tally import Tally
 
 #: Seconds that the process which stands for all daemons lives at most.
@@ -30,10 +34,14 @@ class TwoNodes(FakeSlurm):
         self.queue.write_text("")
         self.orders.write_text("")
         self.add("sinfo", f"for n in node1 node2; do cat {folder}/$n; cat {folder}/$n; done")
-        self.add("scontrol", f'echo "$*" >> {self.orders}')
-        self.add("scancel", f'echo "cancel $*" >> {self.orders}')
+        # What is released or cancelled leaves the queue at once.
+        empties = f'case "$*" in update*) ;; *) : > {folder}/queue; : > {folder}/held;; esac'
+        self.add("scontrol", f'echo "$*" >> {self.orders}; {empties}')
+        self.add("scancel", f'echo "cancel $*" >> {self.orders}; {empties}')
         self.add("slurmd", f'echo "slurmd $*" >> {self.orders}; echo $PPID > {folder}/$2.pid')
-        self.add("squeue", f"cat {self.queue}")
+        self.held = folder / "held"
+        self.held.write_text("")
+        self.add("squeue", f'case "$*" in *%r*) cat {self.held};; *) cat {self.queue};; esac')
         for host in ("node1", "node2"):
             self.put(host, "idle", "none")
             self.daemon(host, is_alive=True)
@@ -118,7 +126,7 @@ def test_what_a_blow_has_taken_away_is_left_to_the_blow(nodes: TwoNodes, care: C
 def test_what_slurm_holds_is_released_and_counted(nodes: TwoNodes, care: Caretaker) -> None:
     reasons = ("launch failed requeued held", "JobHoldMaxRequeue", "Resources", "Dependency")
     rows = [f"{12 + number}|{reason}" for number, reason in enumerate(reasons)]
-    nodes.queue.write_text("\n".join(rows))
+    nodes.held.write_text("\n".join(rows))
     care.look_after()
     assert nodes.given() == ["release 12,13"]
     assert care.tally.releases == 2
@@ -141,15 +149,59 @@ def test_a_job_that_runs_without_a_process_is_a_ghost_though_others_of_its_run_a
     lost = QueuedJob("12", "12", "12", "RUNNING", name, "node2", start, folder)
     alive = replace(lost, element="13_1", id="13", number="15")
     waits = replace(lost, element="16", id="16", number="16", state="PENDING")
-    ghosts, queue = Ghosts(), [lost, alive, waits]
-    assert ghosts.found(queue, {"15"}, 1000.0) == []
-    assert ghosts.found(queue, {"15"}, 1000.0 + GHOST_S) == []
+    seen, queue = Ghosts(), [lost, alive, waits]
+    assert seen.found(queue, {"15"}, 1000.0) == []
+    assert seen.found(queue, {"15"}, 1000.0 + GHOST_S) == []
     late_s = 1001.0 + GHOST_S
-    assert ghosts.found(queue, {"12", "15"}, late_s) == [], "its process is there"
-    assert ghosts.found(queue, {"15"}, late_s) == []
+    assert seen.found(queue, {"12", "15"}, late_s) == [], "its process is there"
+    assert seen.found(queue, {"15"}, late_s) == []
     again = [replace(lost, start="2026-11-30T12:03:00"), alive, waits]
-    assert ghosts.found(again, {"15"}, late_s + GHOST_S + 1) == [], "it began anew"
+    assert seen.found(again, {"15"}, late_s + GHOST_S + 1) == [], "it began anew"
     later_s = late_s + 2 * GHOST_S + 2
-    assert ghosts.found(again, {"15"}, later_s) == again[:1]
-    assert ghosts.found(again, {"15"}, later_s + 1) == [], "it is told once"
-    assert ghosts.found(again, {"15"}, later_s + GHOST_S + 2) == again[:1], "and again later"
+    assert seen.found(again, {"15"}, later_s) == again[:1]
+    assert seen.found(again, {"15"}, later_s + 1) == [], "it is told once"
+    assert seen.found(again, {"15"}, later_s + GHOST_S + 2) == again[:1], "and again later"
+
+
+def a_run(folder: Path, care: Caretaker) -> ChaosRun:
+    """A run of the campaign that nobody has launched."""
+    folder.mkdir()
+    words = (Pipeline(folder), care.cluster, care, care.tally, "calm", 0.0)
+    return ChaosRun("run0", Surroundings(*words), Random(1))
+
+
+def row_of(run: ChaosRun, state: str) -> str:
+    """A job of a run, as the campaign asks squeue for it."""
+    name, start = "again-0123456789ab-00000000", "2026-11-30T12:00:00"
+    return f"12|12|12|{state}|{name}|node1|{start}|{run.work}/again-0123456789ab/logs"
+
+
+def test_a_ghost_at_the_end_of_a_run_is_cancelled_and_counted(
+    nodes: TwoNodes, care: Caretaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ghosts, "GHOST_S", 0.0)
+    run = a_run(tmp_path / "base", care)
+    nodes.queue.write_text(row_of(run, "RUNNING"))
+    run.settle()
+    assert nodes.given() == ["cancel 12"]
+    assert (care.tally.ghosts, run.ledger.cancelled) == (1, {"again"})
+
+
+def test_what_slurm_holds_at_the_end_of_a_run_is_released(
+    nodes: TwoNodes, care: Caretaker, tmp_path: Path
+) -> None:
+    run = a_run(tmp_path / "base", care)
+    nodes.queue.write_text(row_of(run, "PENDING"))
+    nodes.held.write_text("12|launch failed requeued held")
+    run.settle()
+    assert nodes.given() == ["release 12"]
+
+
+def test_a_run_that_never_settles_ends_with_the_queue(
+    nodes: TwoNodes, care: Caretaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chaos_run, "GONE_S", 1.0)
+    run = a_run(tmp_path / "base", care)
+    nodes.queue.write_text(row_of(run, "PENDING"))
+    with pytest.raises(TimeoutError, match="again-0123456789ab"):
+        run.settle()

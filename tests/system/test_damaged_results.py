@@ -11,12 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from command_line import command, launch, recipe
+from says import says
 from slow_run import SMALL, recipe_word, standin_variables
 
 ROWS = 40
@@ -159,6 +161,15 @@ def test_the_same_line_makes_again_what_was_lost(
     heal(run, finished)
     again = launch(*line(run, finished))
     assert (again.code, "nothing to submit" in again.out) == (0, True)
+
+
+def test_a_gate_without_time_takes_the_digests_of_its_workers_and_says_so(run: Path) -> None:
+    change_a_letter_of_a_unit_that_is_not_gathered(run)
+    ended = command(str(node(run)), module="gate", SLURM_JOB_END_TIME=str(int(time.time())))
+    assert ended.code == 0, ended
+    summary = json.loads((node(run) / "summary.json").read_text())
+    says(summary["because"], "8 of 8 files were not read once more", "timeout_min")
+    assert command(f"work={run}", module="verify").code == 65
 
 
 def test_verify_does_not_wait_for_a_pipe_in_the_place_of_a_result(
