@@ -25,6 +25,11 @@ def test_pages_that_explain_how_to_extend_are_linked_from_the_readme() -> None:
     assert {name for name in names if f"docs/{name}.md" not in text} == set()
 
 
+def test_no_line_of_the_readme_but_of_a_table_is_longer_than_a_terminal_shows() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 100 and not line.startswith("|")] == []
+
+
 def test_the_readme_says_where_rejected_rows_lie() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     translated = re.escape(f"`{REJECTED}/{part_name(0)}`").replace("00000", r"\*")
