@@ -76,15 +76,15 @@ def wanted_by(steps: Iterable[Step], python: str) -> list[Wanted]:
     readers: dict[tuple[str, str], list[Stage[Any]]] = {}
     for step in steps:
         stage = step.stage()
-        for kind, value in hub_references(stage):
+        for kind, value in hub_references(stage, python):
             readers.setdefault((kind, value), []).append(stage)
     found = sorted(readers.items())
     return [Wanted(kind, value, tuple(stages), python) for (kind, value), stages in found]
 
 
-def hub_references(stage: Stage[Any]) -> set[tuple[str, str]]:
+def hub_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
     """`(models, datasets or kernels, reference)` of everything that a stage names there."""
-    kernels = {("kernels", kernel_reference(value)) for value in stage.kernels()}
+    kernels = {("kernels", kernel_reference(value)) for value in stage.kernels(python)}
     return kernels | {
         (HUB_NAMES[kind], value)
         for _, value, reference in stage.settings.references()
