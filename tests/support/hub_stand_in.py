@@ -92,7 +92,9 @@ class HubStandIn:
         self.cuts: Counter[str] = Counter()
         """... and so many answers are cut; by name of the file."""
         self.trusted = {"kernels-community"}
-        """Those whom the hub trusts to publish kernels."""
+        """Organizations that the hub trusts to publish kernels."""
+        self.others: set[str] = {"somebody"}
+        """Other organizations."""
         self.is_xet_down = False
         """Whether Xet storage refuses everything with 403, as a proxy may."""
         self.is_down = False
@@ -252,7 +254,10 @@ class Handler(BaseHTTPRequestHandler):
             )
 
     def owner(self, name: str) -> None:
-        """Facts of an organization."""
+        """Facts of an organization; of a person there are none."""
+        if name not in self.hub.trusted | self.hub.others:
+            self.refuse(404, "", "no such organization")
+            return
         told = {"name": name, "fullname": name, "avatarUrl": "", "isVerified": False}
         self.send_json({**told, "trustedKernelPublisher": name in self.hub.trusted})
 
