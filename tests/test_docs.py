@@ -25,6 +25,13 @@ def test_pages_that_explain_how_to_extend_are_linked_from_the_readme() -> None:
     assert {name for name in names if f"docs/{name}.md" not in text} == set()
 
 
+def test_no_line_about_a_cluster_is_longer_than_a_terminal_shows() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.partition("\n## On your cluster\n")[2].partition("\n##")[0]
+    assert "hala_hpc.launch" in section
+    assert [line for line in section.splitlines() if len(line) > 100] == []
+
+
 def test_the_readme_says_where_rejected_rows_lie() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     translated = re.escape(f"`{REJECTED}/{part_name(0)}`").replace("00000", r"\*")

@@ -190,12 +190,14 @@ class Stage(Generic[S]):
         """
         return list(names)
 
-    def kernels(self) -> list[str]:
+    def kernels(self, python: str) -> list[str]:
         """Kernels of the hub that the jobs load, as transformers names them.
 
         `owner/name`, perhaps with `@revision` or `:function`. They are fetched and looked at as
-        models are; they are no inputs of the node.
+        models are; they are no inputs of the node. `python`: interpreter of the environment main,
+        where a package may have a kernel already.
         """
+        del python
         return []
 
     def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:

@@ -49,10 +49,11 @@ def launch_without_root_rights(*words: str) -> Ended:
     return command_without_root_rights(*words)
 
 
-def command_without_root_rights(*words: str, module: str = "launch") -> Ended:
+def command_without_root_rights(*words: str, module: str = "launch", **env: str) -> Ended:
     """Run a command to which file modes apply even where root runs the tests."""
     done = subprocess.run(
         without_root_rights([sys.executable, "-m", f"hala_hpc.{module}", *words]),
+        env={**os.environ, **env},
         capture_output=True,
         text=True,
         timeout=WAIT_S,

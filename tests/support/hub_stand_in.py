@@ -2,8 +2,10 @@
 
 No hub: it serves repositories that a test makes, as far as huggingface_hub 2 asks for them (what it
 asks was read from its source): info of a revision, tree with pages, access check, resolve with the
-redirect of large files to another host, ranges, and the refusals 401, 403, 404, 429. Faults that a
-test wants: requests that are refused as too many, and answers that are cut in their middle.
+redirect of large files to another host, ranges, and the refusals 401, 403, 404, 429. Repositories
+that a test says are on Xet storage are served in its protocol (reconstructions, version 1), in
+chunks that are not compressed. Faults that a test wants: requests that are refused as too many, and
+answers that are cut in their middle.
 
     with HubStandIn() as hub:
         hub.put("models", "lab/tiny", {"config.json": b"{}", "model.safetensors": ...})
@@ -15,7 +17,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,11 +29,13 @@ LARGE = (".safetensors", ".bin", ".parquet", ".arrow", ".gz", ".model", ".so")
 #: Entries of a page of a tree: small, so that every test turns pages.
 PAGE = 3
 API = re.compile(
-    r"/api/(models|datasets|kernels)/([^/]+/[^/]+)(?:/(revision|tree|auth-check|paths-info)(?:/(.*))?)?"
+    r"/api/(models|datasets|kernels)/([^/]+/[^/]+)(?:/(revision|tree|auth-check|paths-info|xet-read-token)(?:/(.*))?)?"
 )
 RESOLVE = re.compile(r"/(?:(datasets|kernels)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 #: Who publishes something; the hub trusts some of them with kernels.
 OWNER = re.compile(r"/api/organizations/([^/]+)/overview")
+#: Bytes of a chunk of Xet storage, at most.
+CHUNK_BYTES = 2**16
 #: A token that the stand-in takes for that of somebody who has accepted every licence.
 GOOD_TOKEN = "hf_stand_in_accepted"
 
@@ -46,6 +50,11 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def xet_hash(content: bytes) -> str:
+    """What Xet storage calls a file here: its own digest is another one than SHA-256, too."""
+    return sha256(b"xet" + content)
+
+
 def git_sha1(content: bytes) -> str:
     """Digest of a small file."""
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
@@ -58,6 +67,9 @@ class Repository:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
+    is_closed: bool = False
+    """Whether every token is refused with 403, as one without the right to read it is."""
+    is_on_xet: bool = False
 
     def commit_of(self, revision: str) -> str | None:
         """The commit that a branch, tag or commit means."""
@@ -80,7 +92,11 @@ class HubStandIn:
         self.cuts: Counter[str] = Counter()
         """... and so many answers are cut; by name of the file."""
         self.trusted = {"kernels-community"}
-        """Those whom the hub trusts to publish kernels."""
+        """Organizations that the hub trusts to publish kernels."""
+        self.others: set[str] = {"somebody"}
+        """Other organizations."""
+        self.is_xet_down = False
+        """Whether Xet storage refuses everything with 403, as a proxy may."""
         self.is_down = False
         """Whether every request is answered with 503."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
@@ -120,12 +136,12 @@ class HubStandIn:
         """Let only `GOOD_TOKEN` read the files of a repository."""
         self.repositories[(kind, name)].gated = True
 
-    def large_file(self, digest: str) -> bytes | None:
-        """Content of a large file by its SHA-256."""
+    def large_file(self, digest: str, named: Callable[[bytes], str] = sha256) -> bytes | None:
+        """Content of a large file by its digest, of the kind that `named` makes."""
         for repository in self.repositories.values():
             for files in repository.commits.values():
                 for content in files.values():
-                    if sha256(content) == digest:
+                    if named(content) == digest:
                         return content
         return None
 
@@ -173,6 +189,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.hub.refused_as_too_many > 0:
             self.hub.refused_as_too_many -= 1
             self.refuse(429, "", "too many requests", {"Retry-After": "0"})
+        elif path.startswith("/xet/"):
+            self.xet(path)
         elif match := re.fullmatch(r"/store/([0-9a-f]{64})/(.+)", path):
             content = self.hub.large_file(match[1])
             if content is None:
@@ -195,6 +213,13 @@ class Handler(BaseHTTPRequestHandler):
         if found is None:
             self.refuse_unknown()
             return
+        if found.is_closed:
+            self.refuse(403, "", "Forbidden: this token may not read the repository")
+            return
+        if what == "xet-read-token":
+            facts = {"X-Xet-Cas-Url": f"{self.hub.endpoint}/xet", "X-Xet-Access-Token": "for-xet"}
+            self.send_json({}, facts | {"X-Xet-Token-Expiration": str(2**32 - 1)})
+            return
         if what == "auth-check":
             if self.may_read(found):
                 self.send_json({})
@@ -204,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
         if commit is None:
             self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
         elif what == "tree":
-            self.tree(found.commits[commit], below, query)
+            self.tree(found, commit, below, query)
         elif what == "paths-info":
             asked = parse_qs(body.decode()).get("paths", []) if b"=" in body else []
             asked = asked or json.loads(body or b"{}").get("paths", [])
@@ -229,7 +254,10 @@ class Handler(BaseHTTPRequestHandler):
             )
 
     def owner(self, name: str) -> None:
-        """Facts of an organization."""
+        """Facts of an organization; of a person there are none."""
+        if name not in self.hub.trusted | self.hub.others:
+            self.refuse(404, "", "no such organization")
+            return
         told = {"name": name, "fullname": name, "avatarUrl": "", "isVerified": False}
         self.send_json({**told, "trustedKernelPublisher": name in self.hub.trusted})
 
@@ -239,10 +267,13 @@ class Handler(BaseHTTPRequestHandler):
         revision = max(known, key=len, default=rest)
         return revision, "/", rest[len(revision) + 1 :]
 
-    def tree(self, files: Mapping[str, bytes], below: str, query: dict[str, list[str]]) -> None:
+    def tree(self, found: Repository, commit: str, below: str, query: dict[str, list[str]]) -> None:
         """A page of the listing of a commit."""
         is_deep = query.get("recursive", ["false"])[0].lower() in ("true", "1")
-        entries = entries_of(files, below, is_deep)
+        entries = entries_of(found.commits[commit], below, is_deep)
+        for entry in entries if found.is_on_xet else ():
+            if "lfs" in entry:
+                entry["xetHash"] = xet_hash(found.commits[commit][entry["path"]])
         if below and not entries:
             self.refuse(404, "EntryNotFound", f"{below} does not exist")
             return
@@ -265,6 +296,9 @@ class Handler(BaseHTTPRequestHandler):
         if commit is None:
             self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
             return
+        if found.is_closed:
+            self.refuse(403, "", "Forbidden: this token may not read the repository")
+            return
         if not self.may_read(found):
             return
         headers = {"X-Repo-Commit": commit}
@@ -278,9 +312,31 @@ class Handler(BaseHTTPRequestHandler):
                 "X-Linked-ETag": f'"{digest}"',
                 "Location": f"{self.hub.store}/store/{digest}/{path}",
             }
+            if found.is_on_xet:
+                token = f"{self.hub.endpoint}/api/{kind or 'models'}/{name}/xet-read-token/{commit}"
+                headers |= {"X-Xet-Hash": xet_hash(content), "Link": f'<{token}>; rel="xet-auth"'}
             self.send(302, b"", headers)
         else:
             self.send_file(path, content, headers | {"ETag": f'"{git_sha1(content)}"'})
+
+    def xet(self, path: str) -> None:
+        """Xet storage: which chunks make a file, and the chunks."""
+        match = re.fullmatch(r"/xet/(v\d+/reconstructions|chunks)/([0-9a-f]{64})", path)
+        content = self.hub.large_file(match[2], xet_hash) if match else None
+        if self.hub.is_xet_down:
+            self.refuse(403, "", "forbidden")
+        elif match is None or content is None or match[1].startswith("v2"):
+            self.refuse(404, "", "no such page")
+        elif match[1] == "chunks":
+            self.send_file(path, in_chunks(content), {})
+        else:
+            pieces, size = -(-len(content) // CHUNK_BYTES), len(in_chunks(content))
+            place = {"start": 0, "end": pieces}
+            url = f"{self.hub.endpoint}/xet/chunks/{match[2]}"
+            part = {"range": place, "url": url, "url_range": {"start": 0, "end": size - 1}}
+            term = {"hash": match[2], "unpacked_length": len(content), "range": place}
+            told = {"terms": [term], "fetch_info": {match[2]: [part]}}
+            self.send_json({"offset_into_first_range": 0, **told})
 
     def may_read(self, found: Repository) -> bool:
         """Whether the token reads a repository; answered where it does not."""
@@ -340,6 +396,20 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         self.wfile.write(body)
+
+
+def in_chunks(content: bytes) -> bytes:
+    """A file as Xet storage sends it: chunks with a header each, none of them compressed.
+
+    A header is a version, the bytes that follow (3 bytes), how they are compressed, and the bytes
+    that they make (3 bytes).
+    """
+    sent = []
+    for begin in range(0, len(content), CHUNK_BYTES):
+        chunk = content[begin : begin + CHUNK_BYTES]
+        length = len(chunk).to_bytes(3, "little")
+        sent.append(b"\0" + length + b"\0" + length + chunk)
+    return b"".join(sent)
 
 
 def entries_of(files: Mapping[str, bytes], below: str, is_deep: bool) -> list[dict[str, Any]]:

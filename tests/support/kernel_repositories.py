@@ -10,6 +10,7 @@ from hala_hpc.engines.models.kernels import numbers
 STAGE = """
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage
+from hala_hpc.engines.models.kernels import attention_kernels
 
 
 class Settings(StageSettings):
@@ -21,8 +22,8 @@ class Attend(Stage[Settings]):
     produces = "scores"
     Settings = Settings
 
-    def kernels(self):
-        return [self.settings.attention]
+    def kernels(self, python):
+        return attention_kernels(self.settings.attention, python)
 
 
 STAGE = Attend

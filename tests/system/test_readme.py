@@ -48,8 +48,9 @@ def blocks(kind: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """Commands of the shell blocks, in order, without comments."""
-    lines = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    """Commands of the shell blocks, in order, without comments; one may take several lines."""
+    whole = [re.sub(r"\\\n\s*", "", block) for block in blocks("sh")]
+    lines = [line.split("  #")[0].strip() for block in whole for line in block.splitlines()]
     return [line for line in lines if line]
 
 

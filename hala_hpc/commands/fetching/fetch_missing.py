@@ -1,12 +1,13 @@
 """Fetch what is missing of what nodes read: ask the hub, tell the space, fetch one by one."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from hala_hpc.commands.fetching.download import download, forget, total_bytes
 from hala_hpc.commands.fetching.listing import Listing, list_files, pinned_commit
 from hala_hpc.commands.fetching.proof import damaged_files
 from hala_hpc.commands.fetching.refusals import named, told_refusals
-from hala_hpc.commands.fetching.space import GB, require_space
+from hala_hpc.commands.fetching.space import GB, require_open, require_space, told_closed
 from hala_hpc.commands.planning.hub_pieces import Wanted, look, wanted_by
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
@@ -44,12 +45,19 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
 
 
 def forget_damaged(wanted: Sequence[Wanted], site: HubSite) -> None:
-    """Read what is here, and remove what is not what the hub has: it is fetched again."""
+    """Read what is here, and remove what is not what the hub has: it is fetched again.
+
+    Raises UserError (73) for what this user may not remove.
+    """
     print("comparing what is here with the hub's digests", flush=True)
     for one in wanted:
         for path, fault in damaged_files([one], site.environment):
             print(f"  {fault}: it is fetched again", flush=True)
-            forget(path, cache_of(one.kind, site.environment))
+            try:
+                forget(path, cache_of(one.kind, site.environment))
+            except PermissionError as error:
+                told = told_closed(Path(error.filename or path).parent, f"{named(one)}, damaged,")
+                raise UserError(told, CANNOT_CREATE) from error
 
 
 def list_all(
@@ -81,6 +89,7 @@ def tell_listings(listings: Sequence[Listing], site: HubSite) -> None:
     for one in listings:
         files, size = len(one.missing), one.missing_bytes / GB
         print(f"  {one.told}, commit {one.commit[:12]}: {files} files, {size:.3f} GB")
+    require_open(listings)
     free = require_space(listings, cache)
     print(f"{total_bytes(listings) / GB:.3f} GB in all; {free / GB:.3f} GB are free", flush=True)
 

@@ -11,6 +11,8 @@ from hala_hpc.core.hub import MAIN, cache_of, hub_reference, repository_folder
 from hala_hpc.core.hub_tree import HubFile
 from hala_hpc.core.records import HUB_INPUT
 
+#: What the hub answers about an organization that there is not.
+NOT_FOUND = 404
 #: What huggingface_hub calls the kinds.
 REPO_TYPES = {"models": "model", "datasets": "dataset", "kernels": "kernel"}
 
@@ -120,9 +122,18 @@ def require_trusted(wanted: Wanted) -> None:
     A kernel runs its code in jobs, and the library `kernels` asks this only with a network.
     """
     from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
 
     owner = hub_reference(wanted.reference).name.partition("/")[0]
-    if not getattr(HfApi().get_organization_overview(owner), "trustedKernelPublisher", False):
+    try:
+        found = HfApi().get_organization_overview(owner)
+        is_trusted = bool(getattr(found, "trustedKernelPublisher", False))
+    except HfHubHTTPError as error:
+        # A person, or nobody.
+        if error.response.status_code != NOT_FOUND:
+            raise
+        is_trusted = False
+    if not is_trusted:
         raise UserError(
             f"{PIECE_KINDS[wanted.kind]} {wanted.reference}: the hub does not list {owner} among "
             "those whom it trusts to publish kernels, and a kernel runs its code in the jobs; name "

@@ -98,9 +98,12 @@ def known_files(wanted: Wanted, snapshot: Path) -> dict[str, HubFile]:
 
 
 def named_by_digest(path: Path) -> HubFile | None:
-    """Size and digest of a file of the hub cache, by the name of what lies behind it."""
-    behind = path.resolve()
-    if behind == path or behind.parent.name != "blobs":
+    """Size and digest of a file of the hub cache, by the name of what it is a link to.
+
+    Not of what lies behind all links: content that repositories share has a name of Xet storage.
+    """
+    behind = path.readlink() if path.is_symlink() else path
+    if behind.parent.name != "blobs":
         return None
     size, digits = path.stat().st_size, len(behind.name)
     if digits == SHA256_DIGITS:

@@ -9,6 +9,11 @@ from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
 from hala_hpc.core.hub import hub_reference
 
+#: Large files lie on hosts of their own, which a proxy may not know.
+PLAIN_HTTP = (
+    "if this is about Xet storage, HF_HUB_DISABLE_XET=1 before the line asks for its files over "
+    "plain HTTP"
+)
 GOES_ON = "what is fetched is kept, and the same line goes on from here"
 
 
@@ -19,21 +24,24 @@ def told_refusals(wanted: Wanted) -> Iterator[None]:
     66: the hub does not have it, or not for this user. 69: it cannot be reached. 73: the disk.
     """
     import httpx2
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, XetDownloadError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
     try:
         yield
     except HfHubHTTPError as error:
         raise answer_of_hub(wanted, error) from error
-    except (EntryNotFoundError, httpx2.HTTPError, XetDownloadError) as error:
+    except (EntryNotFoundError, httpx2.HTTPError) as error:
         raise unreachable(wanted, first_line(error)) from error
+    except RuntimeError as error:
+        # What hf_xet raises for all that is neither a missing file nor a refused token.
+        raise unreachable(wanted, f"{first_line(error)}; {PLAIN_HTTP}") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             told = f"{named(wanted)}: the disk of the hub cache is full; make room, {GOES_ON}"
             raise UserError(told, CANNOT_CREATE) from error
         if error.errno is None:
-            # A file came in another size than the hub tells.
-            raise unreachable(wanted, first_line(error)) from error
+            # A file came in another size than the hub tells, or Xet storage refused it.
+            raise unreachable(wanted, f"{first_line(error)}; {PLAIN_HTTP}") from error
         told_by_system = error_of_system(error)
         mistakes = [f"{named(wanted)}: {line}" for line in told_by_system.mistakes]
         raise UserError(mistakes, CANNOT_CREATE) from error
@@ -51,10 +59,15 @@ def answer_of_hub(wanted: Wanted, error: "Exception") -> UserError:
     name, revision = hub_reference(wanted.reference)
     status = getattr(getattr(error, "response", None), "status_code", None)
     log_in = "log in with `hf auth login`, which keeps the token in the hub's own store"
-    if isinstance(error, GatedRepoError) or status == 403:
+    if isinstance(error, GatedRepoError):
         told = (
             f"is open only to those who accepted its terms: accept them on {page_of(wanted)}, "
             f"{log_in}, and give the same line again"
+        )
+    elif status == 403:
+        told = (
+            f"may not be read with this token: ask its owner on {page_of(wanted)}, or let the "
+            f"token read it (a fine-grained one names what it reads), and {log_in}"
         )
     elif isinstance(error, RevisionNotFoundError):
         told = f"has no revision {revision or 'main'!r}; {page_of(wanted)}/tree/main lists them"

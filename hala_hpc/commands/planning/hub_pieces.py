@@ -25,7 +25,6 @@ from hala_hpc.core.hub_piece import DATA_SET, KERNEL, MODEL, HubSite, Piece
 from hala_hpc.core.hub_tree import HubFile, list_file, read_tree
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.files import missing_parts
-from hala_hpc.engines.models.kernels import kernel_reference, library_fault, needed_files
 from hala_hpc.engines.models.needed_files import needed_names
 
 #: Kinds of piece by the words of the hub.
@@ -58,6 +57,8 @@ class Wanted:
         if self.kind == "models":
             return needed_names(all_names, self.reads_weights)
         if self.kind == "kernels":
+            from hala_hpc.engines.models.kernels import needed_files
+
             return needed_files(all_names, self.python)
         return sorted({name for stage in self.readers for name in stage.data_names(all_names)})
 
@@ -76,21 +77,39 @@ def wanted_by(steps: Iterable[Step], python: str) -> list[Wanted]:
     readers: dict[tuple[str, str], list[Stage[Any]]] = {}
     for step in steps:
         stage = step.stage()
-        for kind, value in hub_references(stage):
+        for kind, value in hub_references(stage, python):
             readers.setdefault((kind, value), []).append(stage)
     found = sorted(readers.items())
     return [Wanted(kind, value, tuple(stages), python) for (kind, value), stages in found]
 
 
-def hub_references(stage: Stage[Any]) -> set[tuple[str, str]]:
+def hub_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
     """`(models, datasets or kernels, reference)` of everything that a stage names there."""
-    kernels = {("kernels", kernel_reference(value)) for value in stage.kernels()}
-    return kernels | {
+    return kernel_references(stage, python) | {
         (HUB_NAMES[kind], value)
         for _, value, reference in stage.settings.references()
         for kind in reference.kinds
         if kind in HUB_NAMES and is_hub_id(value)
     }
+
+
+def kernel_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
+    """`(kernels, reference)` of every kernel that a stage loads; few load any."""
+    found = stage.kernels(python)
+    if not found:
+        return set()
+    from hala_hpc.engines.models.kernels import kernel_reference
+
+    return {("kernels", kernel_reference(value)) for value in found}
+
+
+def unloadable(wanted: Wanted) -> str:
+    """Why what is fetched could not be loaded all the same; empty where nothing is known."""
+    if wanted.kind != "kernels":
+        return ""
+    from hala_hpc.engines.models.kernels import library_fault
+
+    return library_fault(wanted.python)
 
 
 def pieces_of(steps: Iterable[Step], site: HubSite) -> list[Piece]:
@@ -110,7 +129,7 @@ def look(wanted: Wanted, environment: Mapping[str, str]) -> Piece:
     name, revision = hub_reference(wanted.reference)
     repository = repository_folder(cache, wanted.kind, name)
     kind = PIECE_KINDS[wanted.kind]
-    unused = library_fault(wanted.python) if wanted.kind == "kernels" else ""
+    unused = unloadable(wanted)
     try:
         commit = fetched_commit(repository, revision)
         if commit is None:

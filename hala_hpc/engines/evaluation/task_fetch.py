@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.core.damage import error_of_system
 from hala_hpc.core.environment import data_folders
-from hala_hpc.core.errors import NO_INPUT, UNAVAILABLE, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
 from hala_hpc.engines.evaluation.task_cache import (
     RECEIPT_FILE,
     Receipt,
@@ -96,6 +97,11 @@ def load(data_set: TaskDataSet) -> None:
     except (DatasetsError, ValueError) as error:
         raise UserError(f"task data {data_set.told}: {in_one_line(error)}", NO_INPUT) from error
     except OSError as error:
+        if error.filename is not None:
+            # The disk and not the network: rights, room.
+            lines = error_of_system(error).mistakes
+            mistakes = [f"task data {data_set.told}: {line}" for line in lines]
+            raise UserError(mistakes, CANNOT_CREATE) from error
         raise UserError(
             f"task data {data_set.told}: {in_one_line(error)}; the same line goes on from there",
             UNAVAILABLE,

@@ -204,6 +204,12 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def known_config(place: str | Path) -> dict[str, Any]:
+    """The config of a model folder; empty when it is not here yet."""
+    folder = folder_here(place)
+    return dict(read_json(folder / "config.json") or {}) if folder else {}
+
+
 def local_model(model: str) -> Path:
     """The folder of a model named by path or by a reference to the hub.
 

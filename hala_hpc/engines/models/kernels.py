@@ -42,6 +42,20 @@ BYTECODE = ("__pycache__/", ".pyc")
 TOLD_BUILDS = 6
 
 
+class Packaged(NamedTuple):
+    """A kernel that is a package, too: loaded from the hub only where that is not installed."""
+
+    package: str
+    kernel: str
+
+
+#: Names of attention for which transformers 5.19 turns to the hub (FLASH_ATTN_KERNEL_FALLBACK).
+PACKAGED = {
+    "flash_attention_2": Packaged("flash_attn", "kernels-community/flash-attn2"),
+    "flash_attention_3": Packaged("flash_attn_interface", "kernels-community/vllm-flash-attn3"),
+}
+
+
 class Fit(NamedTuple):
     """How well a build fits, the smallest first: the order in which the library prefers them."""
 
@@ -59,6 +73,18 @@ def kernel_reference(value: str) -> str:
     """
     name, revision = hub_reference(value.strip().partition(":")[0].strip())
     return f"{name}@{revision or f'v{VERSIONS.get(name, OTHER_VERSION)}'}"
+
+
+def attention_kernels(attention: str, python: str) -> list[str]:
+    """The kernels of the hub that a model loads for a name of attention, as transformers has it.
+
+    `python`: interpreter of the environment main. None for what torch and transformers compute
+    themselves, and for a package that is installed there.
+    """
+    if "/" in attention:
+        return [attention]
+    found = PACKAGED.get(attention)
+    return [found.kernel] if found and not has_package(python, found.package) else []
 
 
 def needed_files(names: Iterable[str], python: str) -> list[str]:
@@ -128,20 +154,23 @@ def library_fault(python: str) -> str:
 
     Looked up without importing anything.
     """
-    if Path(python) == Path(sys.executable):
-        is_here = find_spec(LIBRARY) is not None
-    else:
-        folders = list(package_folders(python))
+    folders = list(package_folders(python))
+    if not folders or shares_packages(python) or has_package(python, LIBRARY):
         # An environment that is arranged in another way, or sees more, says nothing.
-        is_here = not folders or shares_packages(python)
-        is_here = is_here or any((folder / LIBRARY).is_dir() for folder in folders)
-    if is_here:
         return ""
     return (
         f"cannot be loaded in environment main ({python}), which has no package {LIBRARY}: "
         f"`{Path(python).with_name('uv')} pip install --python {python} 'transformers[{LIBRARY}]'` "
         "adds the version that its transformers takes"
     )
+
+
+def has_package(python: str, package: str) -> bool:
+    """Whether the environment of an interpreter has a package; nothing is imported."""
+    if Path(python) == Path(sys.executable):
+        return find_spec(package) is not None
+    names = (package, f"{package}.py")
+    return any((folder / name).exists() for folder in package_folders(python) for name in names)
 
 
 def open_kernel(reference: str) -> list[str]:

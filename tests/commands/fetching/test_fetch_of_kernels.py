@@ -24,6 +24,7 @@ def hub() -> Iterator[HubStandIn]:
         stand_in.put("kernels", NAME, kernel(), BRANCH)
         stand_in.put("kernels", NAME, kernel(9))
         stand_in.put("kernels", "somebody/attention", kernel(), "v1")
+        stand_in.put("kernels", "person/attention", kernel(), "v1")
         stand_in.put("kernels", "kernels-community/old", {"build/torch-xpu/a.py": b""}, "v1")
         yield stand_in
 
@@ -102,9 +103,10 @@ def test_what_cannot_be_loaded_or_trusted_is_refused_by_name(
     site = Site(hub, tmp_path)
     without = site.give("dry_run=true", module="launch", library=False)
     says(without.out, "has no package kernels", "'transformers[kernels]'")
-    refused = site.give("dry_run=true", name="somebody/attention")
-    assert refused.code == 78, refused
-    says(refused.err, "kernel somebody/attention@v1: the hub does not list somebody")
+    for owner in ("somebody", "person"):
+        refused = site.give("dry_run=true", name=f"{owner}/attention")
+        assert refused.code == 78, refused
+        says(refused.err, f"kernel {owner}/attention@v1: the hub does not list {owner}")
     unfit = site.give("dry_run=true", name="kernels-community/old")
     assert unfit.code == 66, unfit
     says(unfit.err, "kernel kernels-community/old@v1: it has no build for torch", "torch-xpu")

@@ -4,11 +4,19 @@ import ast
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.engines.models.kernels import VERSIONS, kernel_reference, library_fault, needed_files
+from hala_hpc.engines.models.kernels import (
+    PACKAGED,
+    VERSIONS,
+    attention_kernels,
+    kernel_reference,
+    library_fault,
+    needed_files,
+)
 
 MACHINE = os.uname().machine
 #: All builds of a made kernel, by name.
@@ -81,16 +89,40 @@ def test_the_revision_is_that_of_transformers() -> None:
     assert kernel_reference("kernels-community/flash-attn2") == "kernels-community/flash-attn2@v3"
     assert kernel_reference("lab/attention:forward") == "lab/attention@v1"
     assert kernel_reference("lab/attention@main:forward") == "lab/attention@main"
+    assert theirs("FLASH_ATTN_KERNEL_VERSIONS") == VERSIONS
+    fallbacks = theirs("FLASH_ATTN_KERNEL_FALLBACK")
+    assert {name: fallbacks[name] for name in PACKAGED} == {
+        name: packaged.kernel for name, packaged in PACKAGED.items()
+    }
+
+
+def theirs(name: str) -> Any:
+    """A table of transformers, without importing it; of a choice what is taken for CUDA."""
     spec = find_spec("transformers")
     assert spec
     assert spec.origin
     source = Path(spec.origin).with_name("modeling_flash_attention_utils.py").read_text()
-    [theirs] = [
-        ast.literal_eval(line.value)
+    [table] = [
+        line.value
         for line in ast.parse(source).body
-        if isinstance(line, ast.Assign) and "FLASH_ATTN_KERNEL_VERSIONS" in ast.unparse(line)
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == name
     ]
-    assert theirs == VERSIONS
+    assert isinstance(table, ast.Dict)
+    values = [one.orelse if isinstance(one, ast.IfExp) else one for one in table.values]
+    return {
+        ast.literal_eval(key): ast.literal_eval(value)
+        for key, value in zip(table.keys, values, strict=True)
+        if key
+    }
+
+
+def test_a_package_that_is_installed_is_not_fetched(tmp_path: Path) -> None:
+    python = environment(tmp_path, "2.13.0", "13.0")
+    assert attention_kernels("sdpa", python) == attention_kernels("auto", python) == []
+    assert attention_kernels("lab/attention@v2", python) == ["lab/attention@v2"]
+    assert attention_kernels("flash_attention_2", python) == ["kernels-community/flash-attn2"]
+    (tmp_path / "lib/python3.11/site-packages/flash_attn").mkdir()
+    assert attention_kernels("flash_attention_2", python) == []
 
 
 def test_an_environment_that_cannot_load_kernels_is_told_with_what_adds_the_package(

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.files import read_json
 from hala_hpc.engines.models.architecture import STATE_LAYERS
-from hala_hpc.engines.models.files import folder_here
+from hala_hpc.engines.models.files import known_config
 from hala_hpc.engines.training.tokens.packing import packed_batch
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
@@ -36,12 +35,6 @@ def packing_faults(place: str, model: str) -> list[str]:
         f"packing=true: {model} has layers of kind {kinds[0]}, through which rows of one sequence "
         f"leak into each other where {KERNELS} is not installed; {CURE}"
     ]
-
-
-def known_config(place: str) -> dict[str, Any]:
-    """The config of a model folder; empty when it is not here yet."""
-    folder = folder_here(place)
-    return dict(read_json(folder / "config.json") or {}) if folder else {}
 
 
 def refuse_leak(model: Path) -> None:
