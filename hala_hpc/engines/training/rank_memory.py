@@ -5,6 +5,7 @@ CUDA take beside them, the sum, and how many tokens a pass may have. Plain arith
 loaded. It was not tried on GPUs, and a job that runs out of memory all the same halves its passes.
 """
 
+from bisect import bisect_right
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ BUCKET_ELEMENTS = 50_000_000
 LIVE_WEIGHTS = 1_000_000_000
 #: Tokens of a pass are a multiple of this, and no more than that: a larger one is no faster.
 STEP_TOKENS, MOST_TOKENS = 1024, 65536
+#: What is less would be told as 0.0 GB.
+LEAST_SHOWN = GB / 20
 #: Places of a row of which nobody knows how long it is: the recipe's longest (assumed).
 ROW_TOKENS = 4096
 
@@ -62,7 +65,8 @@ class RankMemory(NamedTuple):
             "head": self.head,
             "buckets and context": self.buckets + self.context,
         }
-        told = " + ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size)
+        shown = [f"{name} {size / GB:.1f}" for name, size in parts.items() if size >= LEAST_SHOWN]
+        told = " + ".join(shown)
         return f"{told} = {gb(self.total)}"
 
 
@@ -143,11 +147,13 @@ def most_tokens(
     row_tokens: int = ROW_TOKENS,
 ) -> int:
     """The most tokens of a pass that fit a GPU with the reserve; 0 where not even a few do."""
-    for tokens in range(MOST_TOKENS, 0, -STEP_TOKENS):
-        taken = rank_memory(shape, settings, ranks, tokens, min(row_tokens, tokens))
-        if taken.total <= usable(gpu_memory_bytes):
-            return tokens
-    return 0
+    numbers = range(STEP_TOKENS, MOST_TOKENS + 1, STEP_TOKENS)
+
+    def taken(tokens: int) -> float:
+        return rank_memory(shape, settings, ranks, tokens, min(row_tokens, tokens)).total
+
+    fitting = bisect_right(numbers, usable(gpu_memory_bytes), key=taken)
+    return numbers[fitting - 1] if fitting else 0
 
 
 def usable(gpu_memory_bytes: float) -> float:
