@@ -25,8 +25,7 @@ def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
-    words = dict(config)
-    known = AutoConfig.for_model(words.pop("model_type"), **words)
+    known = AutoConfig.for_model(**config)
     dtype = torch.float32 if work.is_float32 else torch.bfloat16
     with FakeTensorMode(), no_init_weights():
         model = AutoModelForCausalLM.from_config(
@@ -34,13 +33,14 @@ def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
         )
         model.train()
         if work.is_checkpointed:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            words = {"use_reentrant": False, "preserve_rng_state": False}
+            model.gradient_checkpointing_enable(words)
         for weight in model.parameters():
             weight.grad = torch.empty_like(weight)
         rows = work.tokens // work.row_tokens
         ids = torch.zeros(rows, work.row_tokens, dtype=torch.int64)
         tracker = MemTracker()
-        tracker.track_external(model, *(weight.grad for weight in model.parameters()))
+        tracker.track_external(model)
         with tracker:
             masks = masks_of(known, work, dtype)
             found = model.model(input_ids=ids, attention_mask=masks, use_cache=False)

@@ -106,7 +106,15 @@ def rank_memory(
     cut = Cut(settings.zero_stage, ranks, settings.offload, in_float32, is_lora)
     states = training_bytes(shape.weights, cut)
     is_autocast = settings.zero_stage == 0 and not in_float32
-    work = Pass(tokens, row_tokens, in_float32, settings.gradient_checkpointing, is_autocast)
+    work = Pass(
+        tokens,
+        row_tokens,
+        in_float32,
+        settings.gradient_checkpointing,
+        is_autocast,
+        # SDPA knows no soft-capping.
+        "flex_attention" if shape.soft_capped else "sdpa",
+    )
     return RankMemory(
         weights=states.weights,
         gradients=states.gradients,
