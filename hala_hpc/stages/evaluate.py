@@ -12,6 +12,7 @@ from hala_hpc.core.estimate import Estimate, EstimateInputs, amount_words
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub_piece import HubSite, Piece
 from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.rehearsal import QUESTIONS, at_most
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, read_pairs
@@ -172,6 +173,11 @@ class Evaluate(Stage[Settings]):
             need=need,
             misfits=misfits,
         )
+
+    def rehearsed(self) -> Settings:
+        """A few questions of each task; of pairs as many as their node has."""
+        limit = at_most(self.settings.limit, QUESTIONS) if self.settings.tasks else None
+        return self.settings.model_copy(update={"limit": limit})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows at once in the engine, and half as many benchmark questions."""

@@ -18,6 +18,7 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount,
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub import fetched_folder, hub_reference, is_hub_id
 from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.rehearsal import ROWS, at_most
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -138,6 +139,11 @@ class Prepare(Stage[Settings]):
             listing = ", ".join(f"{word} holds {kind}" for word, kind in kinds.items() if kind)
             raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
         return []
+
+    def rehearsed(self) -> Settings:
+        """The first rows of the data, in one shard."""
+        limit = at_most(self.settings.limit, ROWS)
+        return self.settings.model_copy(update={"limit": limit, "units": 1})
 
     def data_names(self, names: Sequence[str]) -> list[str]:
         """The files of a data set on the hub that are of the subset and the split."""

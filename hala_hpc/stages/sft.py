@@ -6,6 +6,7 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, amount_words
+from hala_hpc.core.rehearsal import STEPS, at_most
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -103,6 +104,11 @@ class Sft(Stage[Settings]):
         if settings.max_steps:
             return text.source * (settings.max_steps * settings.global_batch_size / text.rows)
         return text.source * settings.epochs
+
+    def rehearsed(self) -> Settings:
+        """A few steps of the same training."""
+        steps = at_most(self.settings.max_steps, STEPS)
+        return self.settings.model_copy(update={"max_steps": steps})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows in a forward pass of a rank."""

@@ -11,6 +11,7 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.rehearsal import HELD_OUT
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -105,6 +106,11 @@ class Tokenize(Stage[Settings]):
 
             faults += packing_faults(self.inputs.path(settings.model), settings.model)
         return faults
+
+    def rehearsed(self) -> Settings:
+        """One unit, of which so many rows are held out that there is a loss to measure."""
+        held_out = max(self.settings.held_out, HELD_OUT) if self.settings.held_out else 0.0
+        return self.settings.model_copy(update={"units": 1, "held_out": held_out})
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """What a training learns from in an epoch; no GPU is needed."""
