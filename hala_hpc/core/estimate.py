@@ -20,6 +20,8 @@ class TextAmount(NamedTuple):
     """Tokens of the texts as they came."""
     target: float = 0.0
     """Tokens of their translations."""
+    sequences: float = 0.0
+    """Into how many sequences the rows are packed; 0 where each row is one."""
 
     @property
     def tokens(self) -> float:
@@ -28,7 +30,7 @@ class TextAmount(NamedTuple):
 
     def times(self, share: float) -> "TextAmount":
         """This share of it."""
-        return TextAmount(self.rows * share, self.source * share, self.target * share)
+        return TextAmount(*(one * share for one in self))
 
 
 class ModelSize(NamedTuple):
@@ -44,7 +46,7 @@ class Checkpoint(NamedTuple):
 
     weight_bytes: float
     config: Mapping[str, Any] | None = None
-    """Its config.json; None where only its size is known."""
+    """Its config.json, or what the shipped table tells of it; None where only its size is known."""
     is_compressed: bool = False
     is_fp8: bool = False
     """Whether its weights are compressed to FP8 numbers."""
@@ -109,26 +111,40 @@ class Estimate(NamedTuple):
     """Why the node cannot run in the room that its jobs get, each with setting, value and cure."""
 
 
+def between(points: Sequence[float], values: Sequence[float], place: float) -> float:
+    """The value at a place between rising points, on a straight line; the end's beyond an end."""
+    if place <= points[0]:
+        return float(values[0])
+    if place >= points[-1]:
+        return float(values[-1])
+    above = next(index for index, point in enumerate(points) if point > place)
+    low, high = points[above - 1], points[above]
+    share = (place - low) / (high - low)
+    return float(values[above - 1] * (1 - share) + values[above] * share)
+
+
 class WriteSpeed(NamedTuple):
     """Text that a model writes: `[write]` of the table."""
 
     billions: Sequence[float]
     tokens_per_s: Sequence[float]
+    run_share: float
+    lowest: float
+    highest: float
     fp8_speedup: float
     tokens_per_source_token: float
 
     def tokens_per_s_of(self, model: ModelSize) -> float:
         """Tokens/s that one GPU writes: between the published points, then as 1 / weights."""
-        sizes, rates, billions = self.billions, self.tokens_per_s, model.billions
-        gain = self.fp8_speedup if model.fp8 else 1.0
-        if billions >= sizes[-1]:
-            return float(gain * rates[-1] * sizes[-1] / billions)
-        above = next(index for index, size in enumerate(sizes) if size > billions)
-        if above == 0:
-            return float(gain * rates[0])
-        low, high = sizes[above - 1], sizes[above]
-        share = (billions - low) / (high - low)
-        return float(gain * (rates[above - 1] * (1 - share) + rates[above] * share))
+        rate = between(self.billions, self.tokens_per_s, model.billions)
+        beyond = max(1.0, model.billions / self.billions[-1])
+        return self.run_share * (self.fp8_speedup if model.fp8 else 1.0) * rate / beyond
+
+    def words(self, model: ModelSize) -> str:
+        """`461/s (300 to 600)`: tokens/s of a GPU, and between what they are thought to lie."""
+        rate = self.tokens_per_s_of(model)
+        low, high = (amount_words(rate * share) for share in (self.lowest, self.highest))
+        return f"{amount_words(rate)}/s ({low} to {high})"
 
 
 class ReadSpeed(NamedTuple):
@@ -144,8 +160,26 @@ class ReadSpeed(NamedTuple):
 class TrainSpeed(NamedTuple):
     """Training: `[train]` of the table."""
 
-    peak_share: float
+    billions: Sequence[float]
+    peak_shares: Sequence[float]
+    attention_peak_share: float
     checkpointing_cost: float
+    overlapped: float
+
+    def peak_share_of(self, billions: float) -> float:
+        """Share of the GPU's peak in the products of a model with so many weights."""
+        return between(self.billions, self.peak_shares, billions)
+
+
+class Network(NamedTuple):
+    """What each GPU sends and gets: `[network]` of the table."""
+
+    in_node_bytes_per_s: float
+    between_nodes_bytes_per_s: float
+
+    def bytes_per_s(self, nodes: int) -> float:
+        """Of each GPU where so many nodes work together."""
+        return self.between_nodes_bytes_per_s if nodes > 1 else self.in_node_bytes_per_s
 
 
 class StartCost(NamedTuple):
@@ -170,21 +204,20 @@ class Throughput(NamedTuple):
     write: WriteSpeed
     read: ReadSpeed
     train: TrainSpeed
+    network: Network
     start: StartCost
     peak_flops: float
     """Of the GPU that the speeds are of."""
     models: Mapping[str, float]
     """Billions of weights by hub id, where the name does not tell them."""
+    shapes: Mapping[str, Mapping[str, Any]]
+    """By hub id keys of config.json, for models that are not fetched."""
     data_sets: Mapping[str, DataSet]
     """By hub id, or by `id:split`."""
 
     def read_seconds(self, flops: float) -> float:
         """GPU seconds of a model that reads."""
         return float(flops / (self.peak_flops * self.read.peak_share))
-
-    def train_seconds(self, flops: float) -> float:
-        """GPU seconds of a training."""
-        return float(flops / (self.peak_flops * self.train.peak_share))
 
     def data_set(self, name: str, split: str) -> TextAmount | None:
         """Rows and tokens of a split of a data set of the hub."""

@@ -161,9 +161,9 @@ class Evaluate(Stage[Settings]):
             pairs = inputs.text(settings.translation) if is_node else None
             if pairs is None:
                 return Estimate(model=model, need=need, misfits=misfits)
-            speed = inputs.throughput.write.tokens_per_s_of(model)
-            each += pairs.target / speed
-            told.append(f"{amount_words(pairs.target)} tokens written, {speed:,.0f}/s")
+            write = inputs.throughput.write
+            each += pairs.target / write.tokens_per_s_of(model)
+            told.append(f"{amount_words(pairs.target)} tokens written, {write.words(model)}")
         seconds = len(settings.models) * each
         reckoning = f"{len(settings.models)} models, each {', '.join(told)}"
         return Estimate(

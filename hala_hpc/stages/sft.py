@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, INTERNAL, NO_INPUT, UserError
-from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, amount_words
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
 from hala_hpc.core.rehearsal import STEPS, at_most
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.engines.models.files import local_model, require_model, require_safetensors
+from hala_hpc.engines.models.shape import read_shape
 from hala_hpc.engines.training.lora import low_rank_faults
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training.training_fit import training_fit
+from hala_hpc.engines.training.training_time import Cluster, Learnt, TrainedModel, training_time
 
 #: Figures of the training, beside the weights.
 FIGURES_FILE = "training.json"
@@ -67,24 +69,18 @@ class Sft(Stage[Settings]):
         return faults
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """The tuned model, its checkpoints, and the seconds at 6 FLOPs a weight and token."""
+        """The tuned model, its checkpoints, and the seconds by the shape of the model."""
         settings = self.settings
         model, size = inputs.largest_model([settings.model]), inputs.size_bytes([settings.model])
         # Those that are kept, and one that is being written; LoRA's are small.
         number = 0 if settings.lora_rank else settings.keep_checkpoints + 1
-        seconds, told = None, ""
-        if model and (tokens := self.learnt_tokens(inputs)):
-            flops = 6 * model.billions * BILLION * tokens
-            if settings.gradient_checkpointing:
-                flops *= inputs.throughput.train.checkpointing_cost
-            seconds = inputs.throughput.train_seconds(flops)
-            weights = model.billions * BILLION
-            told = (
-                f"{amount_words(tokens)} tokens learnt, {flops / tokens / weights:.0f} FLOPs each "
-                f"and for each of {amount_words(weights)} weights, "
-                f"{inputs.throughput.train.peak_share:.0%} of the peak"
-            )
         checkpoint = inputs.checkpoint(settings.model)
+        seconds, told = None, ""
+        if model and (learnt := self.learnt(inputs)):
+            trained = TrainedModel(model, read_shape(checkpoint.config if checkpoint else None))
+            cluster = Cluster(self.resources, inputs.room.gpu_name, inputs.throughput)
+            time, told = training_time(trained, learnt, settings, cluster)
+            seconds = time.seconds
         need, misfits = training_fit(checkpoint, settings, self.resources, inputs.room)
         output = Amount(None, model, size, checkpoint)
         kept = number * CHECKPOINT_FACTOR * size
@@ -92,8 +88,8 @@ class Sft(Stage[Settings]):
             output, model, seconds, kept, hours_reckoning=told, need=need, misfits=misfits
         )
 
-    def learnt_tokens(self, inputs: EstimateInputs) -> float | None:
-        """Tokens of all passes; None if the rows are not known.
+    def learnt(self, inputs: EstimateInputs) -> Learnt | None:
+        """What all passes over the rows go through; None if the rows are not known.
 
         A folder of tokens cannot be weighed: how many bytes a token takes depends on its columns.
         """
@@ -101,9 +97,11 @@ class Sft(Stage[Settings]):
         text = inputs.text(settings.tokens) if settings.tokens.startswith("@") else None
         if text is None or not text.rows:
             return None
+        sequences = text.sequences or text.rows
+        times = settings.epochs
         if settings.max_steps:
-            return text.source * (settings.max_steps * settings.global_batch_size / text.rows)
-        return text.source * settings.epochs
+            times = settings.max_steps * settings.global_batch_size / sequences
+        return Learnt(text.source * times, text.rows * times, sequences * times)
 
     def rehearsed(self) -> Settings:
         """A few steps of the same training."""

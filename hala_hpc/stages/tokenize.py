@@ -133,7 +133,10 @@ class Tokenize(Stage[Settings]):
             weight * (corpus.tokens if both else corpus.target or corpus.source)
             for corpus, weight in pairs
         )
-        return TextAmount(sum(weight * corpus.rows for corpus, weight in pairs), tokens)
+        rows = sum(weight * corpus.rows for corpus, weight in pairs)
+        # Packing fills the sequences to the last hundredth.
+        sequences = tokens / self.settings.max_length if self.settings.packing else 0.0
+        return TextAmount(rows, tokens, sequences=sequences)
 
     @property
     def weights(self) -> list[float]:

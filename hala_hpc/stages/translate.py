@@ -165,9 +165,9 @@ class Translate(RowStage[Settings]):
         model = inputs.largest_model([self.settings.model])
         text, seconds, told = self.translated(inputs), None, ""
         if model and text:
-            speed = inputs.throughput.write.tokens_per_s_of(model)
-            seconds = text.target / speed
-            told = f"{amount_words(text.target)} tokens written, {speed:,.0f}/s on a GPU"
+            write = inputs.throughput.write
+            seconds = text.target / write.tokens_per_s_of(model)
+            told = f"{amount_words(text.target)} tokens written, {write.words(model)} on a GPU"
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.corpus])
         weights = inputs.checkpoint(self.settings.model)
         need, misfits = expected_fit(weights, self.settings.engine, inputs.room)

@@ -136,6 +136,17 @@ def test_a_model_of_unknown_size_makes_the_hours_unknown_and_not_the_rows() -> N
     assert found.output.text is not None
 
 
+def test_a_training_counts_packed_sequences_and_not_their_rows() -> None:
+    packed = estimate("tokenize", packing=True, max_length=100).output.text
+    assert packed
+    assert packed.sequences == packed.source / 100
+    inputs = EstimateInputs(shipped_throughput(), AMOUNTS | {"@corpus": Amount(packed)})
+    batch = {"global_batch_size": 10}
+    epoch = estimate("sft", inputs, **batch)
+    steps = estimate("sft", inputs, max_steps=packed.sequences / 10, **batch)
+    assert steps.gpu_seconds == pytest.approx(epoch.gpu_seconds)
+
+
 def test_checkpoints_take_room_unless_only_small_matrices_are_trained() -> None:
     whole = estimate("sft", keep_checkpoints=2)
     # bfloat16, and in float32 a copy and two moments: three checkpoints of seven times the weights.

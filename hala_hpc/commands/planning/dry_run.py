@@ -56,7 +56,8 @@ def print_hours(line: Line, found: dict[str, Cost]) -> None:
     print(
         f"they take about {shown(hours)} GPU hours{least}; an estimate, good within a factor of "
         "two or three: ~ by published speeds and sizes "
-        "(hala_hpc/commands/planning/throughput.toml), measured by what this run has taken"
+        "(hala_hpc/commands/planning/throughput.toml), measured by what this run has taken; "
+        "format=markdown shows the reckoning of each"
     )
     if hours > limit and not line.confirm:
         print(f"that is more than max_gpu_hours={limit:g}: to submit it, add confirm=true")

@@ -22,6 +22,7 @@ from hala_hpc.core.estimate import (
     Estimate,
     EstimateInputs,
     ModelSize,
+    Network,
     ReadSpeed,
     Room,
     StartCost,
@@ -62,9 +63,11 @@ def shipped_throughput() -> Throughput:
         write=WriteSpeed(**table["write"]),
         read=ReadSpeed(**table["read"]),
         train=TrainSpeed(**table["train"]),
+        network=Network(**table["network"]),
         start=StartCost(**table["start"]),
         peak_flops=table["gpu"]["peak_flops"],
         models=table["models"],
+        shapes=table["shapes"],
         data_sets={name: DataSet(d["rows"], d["tokens"]) for name, d in table["data"].items()},
     )
 
@@ -89,7 +92,7 @@ def estimate_plan(
                 amounts[value] = left_by_node(value, nodes)
                 continue
             if value not in outside:
-                outside[value] = amount_of(value, hub, throughput.models)
+                outside[value] = amount_of(value, hub, throughput)
             amounts[value] = outside[value]
         room = Room(machine_bytes) if machine_bytes else room_of(step)
         known = EstimateInputs(throughput, amounts, counted_by(step), room)
@@ -120,16 +123,17 @@ def counted_by(step: Step) -> CountedResult | None:
     return CountedResult(summary.rows_out, summary.tokens_out) if summary else None
 
 
-def amount_of(value: str, hub: Path, models: Mapping[str, float]) -> Amount:
+def amount_of(value: str, hub: Path, table: Throughput) -> Amount:
     """What a path or hub id holds: weighed on the disk, else told by table or name of a model."""
-    text, size, folder = None, None, None
+    text, size, folder, config = None, None, None, None
     path = Path(value).expanduser()
     if path.exists():
         text, size = weigh(path)
         folder = path if path.is_dir() else None
     elif is_hub_id(value):
         name, revision = hub_reference(value)
-        size = size_on_hub(name, hub, models)
+        size = size_on_hub(name, hub, table.models)
+        config = table.shapes.get(name)
         repository = repository_folder(hub, "models", name)
         commit = fetched_commit(repository, revision)
         folder = repository / "snapshots" / commit if commit else None
@@ -140,7 +144,7 @@ def amount_of(value: str, hub: Path, models: Mapping[str, float]) -> Amount:
         return Amount(text, None, None)
     model = ModelSize(size / BFLOAT16_BYTES / BILLION)
     # What is on the disk and no model was weighed as files of any kind.
-    told = None if path.exists() else Checkpoint(size)
+    told = None if path.exists() else Checkpoint(size, config)
     return Amount(text, model, size, weights or told)
 
 

@@ -77,11 +77,12 @@ def how_to_read() -> Iterator[str]:
     )
     yield (
         "Memory is counted in GB of 2^30 bytes. The least is what a node cannot do without: "
-        "weights, the cache of one row where config.json is on the disk, states of a training; "
-        "activations and buffers come on top (`hala_hpc/engines/models/memory.py`). It follows "
-        "from the files of a model, or where it is not fetched from the published number of its "
-        f"weights. A node that gets less is refused. {DASH} is what nobody knows, or what is "
-        "small.\n"
+        "weights, the cache of one row where the shape of the model is known, states of a "
+        "training; activations and buffers come on top (`hala_hpc/engines/models/memory.py`). It "
+        "follows from the files of a model, or where it is not fetched from the published number "
+        "of its weights. A node that gets less is refused. What a training takes with all that "
+        "comes on top stands in its reckoning (`hala_hpc/engines/training/rank_memory.py`). "
+        f"{DASH} is what nobody knows, or what is small.\n"
     )
 
 

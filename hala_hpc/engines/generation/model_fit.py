@@ -10,10 +10,12 @@ from typing import Any
 from hala_hpc.core.estimate import Checkpoint, MemoryNeed, Room
 from hala_hpc.engines.generation.settings import DEFAULT_ENGINE, EngineSettings
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY, capability_of
-from hala_hpc.engines.models.memory import ITEM_BYTES, gb, read_checkpoint, stored_item_bytes
+from hala_hpc.engines.models.memory import GB, ITEM_BYTES, gb, read_checkpoint, stored_item_bytes
 
 #: The most GPUs that a cure names: those of one large machine.
 MOST_GPUS = 16
+#: What is less would be told as 0.0 GB.
+LEAST_SHOWN_BYTES = GB // 20
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ def expected_fit(
     if checkpoint is None or settings.name != DEFAULT_ENGINE:
         return MemoryNeed(), ()
     need, size = need_of(checkpoint, settings), settings.tensor_parallel_size
-    cache = f" + {gb(need.row_bytes)} of cache for a row" if need.row_bytes else ""
+    is_shown = need.row_bytes >= LEAST_SHOWN_BYTES
+    cache = f" + {gb(need.row_bytes)} of cache for a row" if is_shown else ""
     shared = f", over {size} GPUs" if size > 1 else ""
     told = f"{gb(need.weight_bytes)} of weights{cache}{shared}"
     if room.gpus == 0:

@@ -47,6 +47,9 @@ class EngineSettings(BaseModel):
     of their own for each row (LFM2), of which vLLM 0.32 then lets in one row a step."""
     enforce_eager: bool | None = runtime(None)
     """Whether to skip compilation and CUDA graphs; none skips them on a CPU only."""
+    cuda_graph_rows: PositiveInt | None = runtime(None)
+    """Texts at once up to which a step is replayed as a CUDA graph; none takes all of
+    `max_num_seqs`. Each graph takes time to record at the start, and memory from the cache."""
     cpu_cache_gb: PositiveFloat = runtime(1.0)
     """GiB of key-value cache where there is no GPU."""
     hang_limit_s: PositiveFloat = runtime(120.0)

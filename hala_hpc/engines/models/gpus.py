@@ -44,6 +44,16 @@ MOST_MEMORY_GB = {
     "MI300X": 192,
     "MI250": 128,
 }
+#: The least of those names that come with several memories, in the same GB; same data sheets.
+LEAST_MEMORY_GB = {
+    "B200": 180,
+    "GH200": 96,
+    "H100": 80,
+    "H800": 80,
+    "A100": 40,
+    "A800": 40,
+    "V100": 16,
+}
 #: First NVIDIA cards that calculate in FP8: Ada (8.9) and Hopper (9.0); Ampere has 8.0 and 8.6.
 #: vLLM runs FP8 weights on older ones by unpacking them, which saves memory but no time.
 FP8_CAPABILITY = (8, 9)
@@ -81,10 +91,26 @@ def most_memory_gb(gpu: str) -> int | None:
     >>> most_memory_gb("nvidia_h100_80gb_hbm3"), most_memory_gb("a100"), most_memory_gb("fast")
     (80, 80, None)
     """
+    return memory_gb(gpu, MOST_MEMORY_GB)
+
+
+def least_memory_gb(gpu: str) -> int | None:
+    """The least GB (2^30 bytes) that a GPU of this name or SLURM type has; None if unknown.
+
+    >>> least_memory_gb("nvidia_h100_80gb_hbm3"), least_memory_gb("a100"), least_memory_gb("fast")
+    (80, 40, None)
+    """
+    most = most_memory_gb(gpu)
+    less = memory_gb(gpu, LEAST_MEMORY_GB)
+    return most if most is None or less is None else min(most, less)
+
+
+def memory_gb(gpu: str, table: dict[str, int]) -> int | None:
+    """What a name says of its memory, or the first entry of a table whose word is in it."""
     if told := re.search(r"(?<!\d)(\d{1,3})gb(?![a-z])", gpu.lower()):
         return int(told[1])
     words = gpu.upper().replace("_", " ").replace("-", " ")
-    return next((size for word, size in MOST_MEMORY_GB.items() if word.upper() in words), None)
+    return next((size for word, size in table.items() if word.upper() in words), None)
 
 
 def capability_of(gpu: str) -> tuple[int, int] | None:

@@ -6,11 +6,9 @@ from typing import Any
 
 from hala_hpc.core.ports import free_port
 from hala_hpc.core.stage import Out
+from hala_hpc.engines.training.rank_memory import BUCKET_ELEMENTS
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.training_run import Training
-
-#: Elements that ZeRO reduces at once: 200 MB in float32. Its own default takes 2 GB.
-BUCKET_ELEMENTS = 50_000_000
 
 
 def prepare_environment(zero_stage: int) -> None:

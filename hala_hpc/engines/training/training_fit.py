@@ -1,10 +1,12 @@
-"""Whether the states of a training fit GPUs and hosts: weights, gradients and the optimizer."""
+"""Whether the states of a training fit GPUs and hosts, and how large passes do beside them."""
 
 from math import ceil
 
 from hala_hpc.core.estimate import Checkpoint, MemoryNeed, Room
 from hala_hpc.core.resources import Resources
+from hala_hpc.engines.models.gpus import least_memory_gb
 from hala_hpc.engines.models.memory import (
+    GB,
     Cut,
     TrainingBytes,
     gb,
@@ -12,6 +14,16 @@ from hala_hpc.engines.models.memory import (
     training_bytes,
     weight_number,
     whole_gb,
+)
+from hala_hpc.engines.models.shape import ModelShape, read_shape
+from hala_hpc.engines.training.pass_memory import FLOAT32
+from hala_hpc.engines.training.rank_memory import (
+    ROW_TOKENS,
+    Way,
+    cheapest_way,
+    is_in_float32,
+    most_tokens,
+    rank_memory,
 )
 from hala_hpc.engines.training.settings import TrainingSettings
 
@@ -24,14 +36,12 @@ def training_fit(
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
     """What a training takes at least, and what keeps it from running in a job with this room.
 
-    Without activations: how many rows are at once can be changed (`micro_batch_size`).
+    Without activations: how many tokens are at once can be changed. What a pass takes is told.
     """
     weights = weight_number(checkpoint) if checkpoint else None
     if checkpoint is None or weights is None:
         return MemoryNeed(), ()
-    is_float32 = settings.dtype == "float32" or (
-        settings.dtype == "auto" and stored_item_bytes(checkpoint) == 4
-    )
+    is_float32 = is_in_float32(settings, stored_item_bytes(checkpoint) == FLOAT32)
     cut = Cut(
         settings.zero_stage,
         asked.world_size,
@@ -62,7 +72,27 @@ def training_fit(
             f"{room.gpu_name} has {gb(room.gpu_bytes)}; "
             f"{cure(weights, cut, asked, room.gpu_bytes / sharing)}"
         )
+    shape = read_shape(checkpoint.config)
+    least = least_memory_gb(room.gpu_name)
+    if shape and least and not faults:
+        told = f"{told}; {pass_words(shape, settings, asked, least * GB // sharing)}"
     return MemoryNeed(host, gpu, told), tuple(faults)
+
+
+def pass_words(
+    shape: ModelShape, settings: TrainingSettings, asked: Resources, gpu_bytes: int
+) -> str:
+    """What a GPU holds while a row is learnt, how many tokens fit at most, and a faster way."""
+    ranks = asked.world_size
+    taken = rank_memory(shape, settings, ranks, ROW_TOKENS, ROW_TOKENS)
+    most = most_tokens(shape, settings, ranks, gpu_bytes)
+    told = f"with a row of {ROW_TOKENS} tokens {taken.words()}"
+    told += (
+        f", passes of up to {most} tokens fit {gb(gpu_bytes)}" if most else ", which is too much"
+    )
+    way = cheapest_way(shape, settings, ranks, gpu_bytes, ROW_TOKENS)
+    own = Way(settings.zero_stage, settings.gradient_checkpointing)
+    return f"{told}; {way.words()} would be faster" if way and way.is_faster_than(own) else told
 
 
 def reckoning(weights: float, cut: Cut) -> str:

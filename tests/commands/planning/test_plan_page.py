@@ -18,6 +18,18 @@ def test_the_page_of_the_shipped_recipe_is_what_its_command_prints(tmp_path: Pat
     assert told.out == PAGE.read_text(encoding="utf-8"), mend
 
 
+def test_the_page_reckons_what_a_training_takes_and_names_a_faster_way(tmp_path: Path) -> None:
+    words = [word.replace("stage=all", "stage=sft-9b") for word in LINE]
+    slower = ("sft-9b.zero_stage=3", f"work={tmp_path}/work")
+    told = launch(*words, *slower, HF_HOME=str(tmp_path / "hf")).out
+    row = next(line for line in told.splitlines() if line.startswith("| sft-9b |"))
+    for part in ("h of products", "h of attention", "h of network", "activations", "fit 80.0 GB"):
+        assert part in row
+    assert "zero_stage=1 and gradient_checkpointing=true would be faster" in row
+    own = next(line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| sft-9b"))
+    assert "would be faster" not in own
+
+
 def test_every_row_of_the_page_has_as_many_cells_as_the_head() -> None:
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
     assert len({row.count("|") for row in rows}) == 1

@@ -22,6 +22,11 @@ CPU_OPTIONS = {
     "compilation_config": {"custom_ops": ["all", "-rotary_embedding"]},
     "enable_chunked_prefill": False,
 }
+#: Rows up to which vLLM records CUDA graphs by itself, on Hopper and before, and the distances of
+#: the sizes that it records, below 256 and from there on (vLLM 0.32,
+#: `VllmConfig._set_cudagraph_sizes`). It weighs the graphs before it sizes the cache.
+DEFAULT_GRAPH_ROWS = 512
+GRAPH_STEP, WIDE_GRAPH_ROWS, WIDE_GRAPH_STEP = 8, 256, 16
 #: Options that leave the compiled code as it is.
 UNCOMPILED = (
     "model",
@@ -76,6 +81,7 @@ def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[s
     # vLLM 0.32 puts off a row whose beginning was read in the same step, and lets in no other in
     # its place: on a CPU 16 to 31 rows ran at once where 128 could.
     caches = not has_row_states(config)
+    is_eager = on_cpu if settings.enforce_eager is None else settings.enforce_eager
     return {
         "model": model,
         "dtype": settings.dtype,
@@ -84,14 +90,26 @@ def engine_options(model: str, settings: EngineSettings, on_cpu: bool) -> dict[s
         "seed": settings.seed,
         "tensor_parallel_size": settings.tensor_parallel_size,
         "gpu_memory_utilization": settings.gpu_memory_utilization,
-        "enforce_eager": on_cpu if settings.enforce_eager is None else settings.enforce_eager,
+        "enforce_eager": is_eager,
         "disable_log_stats": True,
         "enable_prefix_caching": caches
         if settings.prefix_caching is None
         else settings.prefix_caching,
         **size_options(settings, context_tokens(config, settings.max_model_len), on_cpu),
+        **({} if on_cpu or is_eager else graph_options(settings)),
         **(CPU_OPTIONS if on_cpu else {}),
     }
+
+
+def graph_options(settings: EngineSettings) -> dict[str, int]:
+    """How far the sizes of CUDA graphs go; nothing where vLLM's own reach `max_num_seqs`."""
+    rows = settings.max_num_seqs
+    wanted = settings.cuda_graph_rows or rows
+    if wanted is None or (settings.cuda_graph_rows is None and wanted <= DEFAULT_GRAPH_ROWS):
+        return {}
+    # A size that it does not record would be cut to the one below.
+    step = GRAPH_STEP if wanted < WIDE_GRAPH_ROWS else WIDE_GRAPH_STEP
+    return {"max_cudagraph_capture_size": -(-wanted // step) * step}
 
 
 def size_options(settings: EngineSettings, context: int, on_cpu: bool) -> dict[str, int]:

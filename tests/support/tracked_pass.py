@@ -1,0 +1,61 @@
+"""What a pass of a model takes by torch's own memory tracker, with tensors that hold nothing."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from hala_hpc.engines.training.pass_memory import Pass
+
+
+class Tracked(NamedTuple):
+    """Bytes at the highest moment, with weights and gradients."""
+
+    peak: int
+    weights: int
+    """Number of the model's weights."""
+
+
+def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
+    """Forward and backward pass of the layers, without output head, in rows of equal length.
+
+    Gradients of an earlier pass are there already, as while batches are accumulated.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.distributed._tools.mem_tracker import MemTracker
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+
+    words = dict(config)
+    known = AutoConfig.for_model(words.pop("model_type"), **words)
+    dtype = torch.float32 if work.is_float32 else torch.bfloat16
+    with FakeTensorMode(), no_init_weights():
+        model = AutoModelForCausalLM.from_config(
+            known, dtype=dtype, attn_implementation=work.attention
+        )
+        model.train()
+        if work.is_checkpointed:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        for weight in model.parameters():
+            weight.grad = torch.empty_like(weight)
+        rows = work.tokens // work.row_tokens
+        ids = torch.zeros(rows, work.row_tokens, dtype=torch.int64)
+        tracker = MemTracker()
+        tracker.track_external(model, *(weight.grad for weight in model.parameters()))
+        with tracker:
+            masks = masks_of(known, work, dtype)
+            found = model.model(input_ids=ids, attention_mask=masks, use_cache=False)
+            found.last_hidden_state.sum().backward()
+        peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]["Total"]
+        return Tracked(peak, sum(weight.numel() for weight in model.parameters()))
+
+
+def masks_of(config: Any, work: Pass, dtype: Any) -> dict[str, Any]:
+    """A mask for each kind of layer, as batches with padding have it: made by what tensors hold."""
+    import torch
+
+    rows, length = work.tokens // work.row_tokens, work.row_tokens
+    seen = torch.ones(rows, 1, length, length, dtype=torch.bool)
+    if work.attention == "eager":
+        seen = torch.zeros(rows, 1, length, length, dtype=dtype)
+    places = torch.ones(rows, length, dtype=torch.int64)
+    return {kind: places if kind == "conv" else seen for kind in set(config.layer_types)}
