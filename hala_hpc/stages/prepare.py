@@ -177,7 +177,8 @@ class Prepare(Stage[Settings]):
         text, told = inputs.corrected(self.expected(inputs)), ""
         if text and text.rows:
             told = f"{amount_words(text.tokens / text.rows)} tokens a row"
-        return Estimate(Amount(text, None, size), hours_reckoning=told)
+        rows = text.rows if text else None
+        return Estimate(Amount(text, None, size), hours_reckoning=told, work=rows)
 
     def expected(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of the data: weighed on the disk, looked up for the hub."""

@@ -75,8 +75,8 @@ class Sft(Stage[Settings]):
         # Those that are kept, and one that is being written; LoRA's are small.
         number = 0 if settings.lora_rank else settings.keep_checkpoints + 1
         checkpoint = inputs.checkpoint(settings.model)
-        seconds, told = None, ""
-        if model and (learnt := self.learnt(inputs)):
+        seconds, told, learnt = None, "", self.learnt(inputs)
+        if model and learnt:
             trained = TrainedModel(model, read_shape(checkpoint.config if checkpoint else None))
             cluster = Cluster(self.resources, inputs.room.gpu_name, inputs.throughput)
             time, told = training_time(trained, learnt, settings, cluster)
@@ -85,7 +85,14 @@ class Sft(Stage[Settings]):
         output = Amount(None, model, size, checkpoint)
         kept = number * CHECKPOINT_FACTOR * size
         return Estimate(
-            output, model, seconds, kept, hours_reckoning=told, need=need, misfits=misfits
+            output,
+            model,
+            seconds,
+            kept,
+            hours_reckoning=told,
+            need=need,
+            misfits=misfits,
+            work=learnt.tokens if learnt else None,
         )
 
     def learnt(self, inputs: EstimateInputs) -> Learnt | None:

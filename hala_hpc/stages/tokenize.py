@@ -119,7 +119,8 @@ class Tokenize(Stage[Settings]):
         model = inputs.largest_model([settings.model])
         text = inputs.corrected(self.learnt(inputs))
         told = f"all that is learnt of {len(settings.train)} corpora" if text else ""
-        return Estimate(Amount(text, None, size), model, hours_reckoning=told)
+        tokens = text.tokens if text else None
+        return Estimate(Amount(text, None, size), model, hours_reckoning=told, work=tokens)
 
     def learnt(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of all corpora, by their weights; None if one is not known."""
