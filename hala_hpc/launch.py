@@ -102,9 +102,11 @@ def check_with_scheduler(line: Line, chosen: dict[str, Step]) -> None:
 def start(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
     """Run the missing nodes here, or submit them, each waiting for the gates of its inputs.
 
-    With `render=` what would be submitted is written down.
+    With `render=` what would be submitted is written down; a rehearsal here ends with its page.
     """
-    if line.launcher.backend == "local":
+    if line.rehearse and line.launcher.backend == "local":
+        from hala_hpc.commands.rehearsing.rehearse_local import run_steps
+    elif line.launcher.backend == "local":
         from hala_hpc.commands.planning.run_local import run_steps
     elif line.render:
         from hala_hpc.commands.planning.render import render_steps as run_steps

@@ -49,6 +49,7 @@ DOORS = {
     "worker",
     "gate",
     "verify",
+    "rehearsal",
     "template",
 }
 

@@ -31,6 +31,7 @@ WORDS = {
     "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
     "work": "folder of the results (default: runs/<recipe>)",
     "dry_run": "true: tell what would be done, and submit nothing",
+    "rehearse": "true: the whole chain on a few hundred rows and a few steps, before its hours",
     "render": "a new folder: write there what would be submitted, as scripts, and submit nothing",
     "format": "markdown, with dry_run=true: the nodes as a page with the reckoning of each (text)",
     "max_gpu_hours": "estimated GPU hours above which confirm=true is wanted (the launcher's, 200)",
@@ -56,6 +57,8 @@ class Line:
     """Whether a dry run is printed as a page."""
     render: Path | None = None
     """Where what would be submitted is written, in the place of submitting it."""
+    rehearse: bool = False
+    """Whether the nodes are those of a rehearsal."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -90,6 +93,7 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
     launcher_path = attempt(lambda: find_toml("launcher", plain["launcher"]))
     dry_run = attempt(lambda: is_true(plain, "dry_run"))
     confirm = attempt(lambda: is_true(plain, "confirm"))
+    rehearsal = attempt(lambda: is_true(plain, "rehearse"))
     markdown = attempt(lambda: is_markdown(plain, bool(dry_run)))
     hours = attempt(
         lambda: {word: read_hours(word, plain[word]) for word in HOURS if word in plain}
@@ -102,6 +106,10 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
         mistakes.append(f"render={plain['render']}: launcher {launcher.name} submits nothing")
     find = partial(look_up_stage, folder=recipe_path.parent)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
+    if rehearsal:
+        from hala_hpc.commands.planning.rehearsal_nodes import rehearse
+
+        nodes = rehearse(nodes)
     work = named_path("work", choice.work)
     return Line(
         words,
@@ -114,6 +122,7 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
         bool(confirm),
         bool(markdown),
         render,
+        bool(rehearsal),
     )
 
 

@@ -109,6 +109,9 @@ class Estimate(NamedTuple):
     need: MemoryNeed = MemoryNeed()
     misfits: tuple[str, ...] = ()
     """Why the node cannot run in the room that its jobs get, each with setting, value and cure."""
+    work: float | None = None
+    """What the time of the node grows with: rows, tokens or requests. Only the ratio of two nodes
+    of one stage tells something; None if unknown or where nothing grows."""
 
 
 def between(points: Sequence[float], values: Sequence[float], place: float) -> float:

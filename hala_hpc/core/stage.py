@@ -226,6 +226,14 @@ class Stage(Generic[S]):
         del inputs
         return None
 
+    def rehearsed(self) -> StageSettings:
+        """The settings of a short form of the node: fewer rows, steps or questions, the same work.
+
+        The same settings where the work does not shrink with its rows: then a rehearsal makes the
+        real result, which the full run takes.
+        """
+        return self.settings
+
     def smaller_batch(self, world_size: int) -> StageSettings | None:
         """The settings with half as many rows at once on a GPU, where its memory was too small.
 

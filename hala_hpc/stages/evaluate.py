@@ -12,6 +12,7 @@ from hala_hpc.core.estimate import Estimate, EstimateInputs, amount_words
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub_piece import HubSite, Piece
 from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.rehearsal import QUESTIONS, at_most
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
 from hala_hpc.core.stage import Facts, Out, Stage
 from hala_hpc.data.corpus.reader import parts, read_pairs
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
+#: A choice is a request, and questions have four on average.
+REQUESTS_OF_QUESTION = 4
 
 
 class Settings(GenerationSettings):
@@ -143,15 +146,17 @@ class Evaluate(Stage[Settings]):
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The seconds in which the models answer benchmarks and translate; scores are small."""
         settings, read = self.settings, inputs.throughput.read
-        model = inputs.largest_model(settings.models.values())
+        model, work = inputs.largest_model(settings.models.values()), self.requests(inputs)
         if model is None:
-            return Estimate()
+            return Estimate(work=work)
         weights = inputs.largest_checkpoint(settings.models.values())
         need, misfits = expected_fit(weights, settings.engine, inputs.room)
         if not settings.translation:
             # Benchmarks need no engine.
             misfits = ()
-        requests = read.benchmark_requests if settings.limit is None else settings.limit * 4
+        requests = read.benchmark_requests
+        if settings.limit is not None:
+            requests = settings.limit * REQUESTS_OF_QUESTION
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
         told = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []
         if settings.translation:
@@ -159,7 +164,7 @@ class Evaluate(Stage[Settings]):
             is_node = settings.translation.startswith("@")
             pairs = inputs.text(settings.translation) if is_node else None
             if pairs is None:
-                return Estimate(model=model, need=need, misfits=misfits)
+                return Estimate(model=model, need=need, misfits=misfits, work=work)
             write = inputs.throughput.write
             each += pairs.target / write.tokens_per_s_of(model)
             told.append(f"{amount_words(pairs.target)} tokens written, {write.words(model)}")
@@ -171,7 +176,24 @@ class Evaluate(Stage[Settings]):
             hours_reckoning=reckoning,
             need=need,
             misfits=misfits,
+            work=work,
         )
+
+    def requests(self, inputs: EstimateInputs) -> float | None:
+        """Requests of all tasks, and pairs that are translated; None if these are not known."""
+        settings = self.settings
+        each = inputs.throughput.read.benchmark_requests
+        if settings.limit is not None:
+            each = settings.limit * REQUESTS_OF_QUESTION
+        pairs = inputs.text(settings.translation) if settings.translation else None
+        if settings.translation and pairs is None:
+            return None
+        return len(settings.tasks) * each + (pairs.rows if pairs else 0.0)
+
+    def rehearsed(self) -> Settings:
+        """A few questions of each task; of pairs as many as their node has."""
+        limit = at_most(self.settings.limit, QUESTIONS) if self.settings.tasks else None
+        return self.settings.model_copy(update={"limit": limit})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows at once in the engine, and half as many benchmark questions."""

@@ -172,7 +172,15 @@ class Filter(RowStage[Settings]):
         weights = inputs.checkpoint(settings.model)
         need, misfits = expected_fit(weights, settings.engine, inputs.room)
         output = Amount(kept, None, size)
-        return Estimate(output, model, seconds, hours_reckoning=told, need=need, misfits=misfits)
+        return Estimate(
+            output,
+            model,
+            seconds,
+            hours_reckoning=told,
+            need=need,
+            misfits=misfits,
+            work=kept.tokens if kept else None,
+        )
 
     def task(self, kind: Kind) -> JudgeTask:
         """What is done with each pair."""

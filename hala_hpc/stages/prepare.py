@@ -18,6 +18,7 @@ from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount,
 from hala_hpc.core.files import link_tree
 from hala_hpc.core.hub import fetched_folder, hub_reference, is_hub_id
 from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.rehearsal import ROWS, at_most
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -139,6 +140,11 @@ class Prepare(Stage[Settings]):
             raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
         return []
 
+    def rehearsed(self) -> Settings:
+        """The first rows of the data, in one shard."""
+        limit = at_most(self.settings.limit, ROWS)
+        return self.settings.model_copy(update={"limit": limit, "units": 1})
+
     def data_names(self, names: Sequence[str]) -> list[str]:
         """The files of a data set on the hub that are of the subset and the split."""
         from hala_hpc.data.readers.sources import data_names
@@ -171,7 +177,8 @@ class Prepare(Stage[Settings]):
         text, told = inputs.corrected(self.expected(inputs)), ""
         if text and text.rows:
             told = f"{amount_words(text.tokens / text.rows)} tokens a row"
-        return Estimate(Amount(text, None, size), hours_reckoning=told)
+        rows = text.rows if text else None
+        return Estimate(Amount(text, None, size), hours_reckoning=told, work=rows)
 
     def expected(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of the data: weighed on the disk, looked up for the hub."""

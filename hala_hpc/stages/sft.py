@@ -6,6 +6,7 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
+from hala_hpc.core.rehearsal import STEPS, at_most
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -74,8 +75,8 @@ class Sft(Stage[Settings]):
         # Those that are kept, and one that is being written; LoRA's are small.
         number = 0 if settings.lora_rank else settings.keep_checkpoints + 1
         checkpoint = inputs.checkpoint(settings.model)
-        seconds, told = None, ""
-        if model and (learnt := self.learnt(inputs)):
+        seconds, told, learnt = None, "", self.learnt(inputs)
+        if model and learnt:
             trained = TrainedModel(model, read_shape(checkpoint.config if checkpoint else None))
             cluster = Cluster(self.resources, inputs.room.gpu_name, inputs.throughput)
             time, told = training_time(trained, learnt, settings, cluster)
@@ -84,7 +85,14 @@ class Sft(Stage[Settings]):
         output = Amount(None, model, size, checkpoint)
         kept = number * CHECKPOINT_FACTOR * size
         return Estimate(
-            output, model, seconds, kept, hours_reckoning=told, need=need, misfits=misfits
+            output,
+            model,
+            seconds,
+            kept,
+            hours_reckoning=told,
+            need=need,
+            misfits=misfits,
+            work=learnt.tokens if learnt else None,
         )
 
     def learnt(self, inputs: EstimateInputs) -> Learnt | None:
@@ -101,6 +109,11 @@ class Sft(Stage[Settings]):
         if settings.max_steps:
             times = settings.max_steps * settings.global_batch_size / sequences
         return Learnt(text.source * times, text.rows * times, sequences * times)
+
+    def rehearsed(self) -> Settings:
+        """A few steps of the same training."""
+        steps = at_most(self.settings.max_steps, STEPS)
+        return self.settings.model_copy(update={"max_steps": steps})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
         """Half as many rows in a forward pass of a rank."""

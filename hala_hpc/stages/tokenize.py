@@ -11,6 +11,7 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.records import UnitMarker
+from hala_hpc.core.rehearsal import HELD_OUT
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
 from hala_hpc.core.stage import Facts, Out, Stage
@@ -106,6 +107,11 @@ class Tokenize(Stage[Settings]):
             faults += packing_faults(self.inputs.path(settings.model), settings.model)
         return faults
 
+    def rehearsed(self) -> Settings:
+        """One unit, of which so many rows are held out that there is a loss to measure."""
+        held_out = max(self.settings.held_out, HELD_OUT) if self.settings.held_out else 0.0
+        return self.settings.model_copy(update={"units": 1, "held_out": held_out})
+
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """What a training learns from in an epoch; no GPU is needed."""
         settings = self.settings
@@ -113,7 +119,8 @@ class Tokenize(Stage[Settings]):
         model = inputs.largest_model([settings.model])
         text = inputs.corrected(self.learnt(inputs))
         told = f"all that is learnt of {len(settings.train)} corpora" if text else ""
-        return Estimate(Amount(text, None, size), model, hours_reckoning=told)
+        tokens = text.tokens if text else None
+        return Estimate(Amount(text, None, size), model, hours_reckoning=told, work=tokens)
 
     def learnt(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of all corpora, by their weights; None if one is not known."""

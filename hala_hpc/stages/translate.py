@@ -172,7 +172,15 @@ class Translate(RowStage[Settings]):
         weights = inputs.checkpoint(self.settings.model)
         need, misfits = expected_fit(weights, self.settings.engine, inputs.room)
         output = Amount(text, None, size)
-        return Estimate(output, model, seconds, hours_reckoning=told, need=need, misfits=misfits)
+        return Estimate(
+            output,
+            model,
+            seconds,
+            hours_reckoning=told,
+            need=need,
+            misfits=misfits,
+            work=text.target if text else None,
+        )
 
     def translated(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of both sides; as counted once the node is finished."""

@@ -7,7 +7,11 @@ from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.cost import Cost, sum_left
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.estimate import shown
+from hala_hpc.core.rehearsal import PREFIX
 from hala_hpc.jobs.gpu_hours import hours_in
+
+#: A launch of more estimated GPU hours is told that it was never rehearsed.
+UNREHEARSED_HOURS = 50
 
 
 def require_affordable(line: Line, found: Mapping[str, Cost]) -> None:
@@ -21,6 +25,19 @@ def require_affordable(line: Line, found: Mapping[str, Cost]) -> None:
     problems = above_limit(line, hours, unknown) + above_budget(line, hours, unknown)
     if problems:
         raise UserError(problems, CONFIG)
+
+
+def unrehearsed(line: Line, found: Mapping[str, Cost]) -> str:
+    """That a line takes many hours and was never rehearsed; empty where it does not or was."""
+    hours, _ = sum_left(found.values())
+    if line.rehearse or hours <= UNREHEARSED_HOURS:
+        return ""
+    if any(line.work.glob(f"{PREFIX}*/summary.json")):
+        return ""
+    return (
+        f"about {shown(hours)} GPU hours that were never rehearsed: the same line with "
+        "rehearse=true runs the whole chain small first, in a few"
+    )
 
 
 def above_limit(line: Line, hours: float, unknown: int) -> list[str]:

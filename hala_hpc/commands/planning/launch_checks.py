@@ -3,6 +3,7 @@
 None of them asks a network. What a dry run does not need is imported where it is used.
 """
 
+import sys
 from collections.abc import Mapping
 
 from hala_hpc.commands.command_line import Line
@@ -96,9 +97,11 @@ def affordable_hours(line: Line, chosen: Mapping[str, Step]) -> dict[str, float 
     require_room(chosen, estimates)
     if line.launcher.backend == "local":
         return {}
-    from hala_hpc.commands.planning.affordable import require_affordable
+    from hala_hpc.commands.planning.affordable import require_affordable, unrehearsed
     from hala_hpc.commands.planning.cost import costs
 
     found = costs(chosen, estimates)
     require_affordable(line, found)
+    if told := unrehearsed(line, found):
+        print(f"warning: {told}", file=sys.stderr)
     return {name: cost.whole for name, cost in found.items()}

@@ -40,6 +40,8 @@ from hala_hpc.engines.models.memory import GB, read_checkpoint, weight_number
 BYTES_OF_TOKEN = 4
 PARQUET_PACKING = 3
 BFLOAT16_BYTES = 2
+#: Rows of a larger file are told from its bytes.
+COUNTED_BYTES = 16_000_000
 #: A model's name tells its parameters, e.g. LFM2-1.2B; bfloat16 has two bytes for each.
 PARAMETERS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
 BYTES = {"B": BFLOAT16_BYTES * 10**9, "M": BFLOAT16_BYTES * 10**6}
@@ -89,7 +91,7 @@ def estimate_plan(
         amounts: dict[str, Amount] = {}
         for _, value, _ in step.node.settings.references():
             if value.startswith("@"):
-                amounts[value] = left_by_node(value, nodes)
+                amounts[value] = file_of_node(value, steps) or left_by_node(value, nodes)
                 continue
             if value not in outside:
                 outside[value] = amount_of(value, hub, throughput)
@@ -108,6 +110,16 @@ def room_of(step: Step) -> Room:
     # The backend's own word for memory is passed on as it is.
     host = None if "mem" in asked.options else float(asked.mem_gb * GB)
     return Room(host, asked.gpus_per_node, gpu_gb * GB if gpu_gb else None, name)
+
+
+def file_of_node(reference: str, steps: Mapping[str, Step]) -> Amount | None:
+    """What `@node/path` holds, weighed on the disk; None where it is not there yet."""
+    name, _, rest = reference[1:].partition("/")
+    path = steps[name].artifact.output / rest if rest and name in steps else None
+    if path is None or not path.exists():
+        return None
+    text, size = weigh(path)
+    return Amount(text, None, size)
 
 
 def left_by_node(reference: str, nodes: Mapping[str, Estimate]) -> Amount:
@@ -150,14 +162,23 @@ def amount_of(value: str, hub: Path, table: Throughput) -> Amount:
 
 def weigh(path: Path) -> tuple[TextAmount, float]:
     """Bytes of a file or of all files under a folder, and what they hold where they are text."""
-    tokens = size = 0.0
+    rows = tokens = size = 0.0
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
             bytes_ = file.stat().st_size
             packing = PARQUET_PACKING if file.suffix in (".parquet", ".gz") else 1
-            tokens += bytes_ * packing / BYTES_OF_TOKEN
+            found = bytes_ * packing / BYTES_OF_TOKEN
+            rows += lines_in(file) or found / TOKENS_OF_ROW
+            tokens += found
             size += bytes_
-    return TextAmount(tokens / TOKENS_OF_ROW, tokens), size
+    return TextAmount(rows, tokens), size
+
+
+def lines_in(file: Path) -> int:
+    """Lines of a file of JSON lines that is small enough to be read by the way; 0 for others."""
+    if file.suffix != ".jsonl" or file.stat().st_size > COUNTED_BYTES:
+        return 0
+    return file.read_bytes().count(b"\n")
 
 
 def size_on_hub(name: str, hub: Path, models: Mapping[str, float]) -> float | None:

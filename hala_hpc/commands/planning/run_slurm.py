@@ -6,12 +6,14 @@ from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.commands.command_line import Line
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.code_version import LaunchedCode
+from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.core.errors import CONFIG, OK, RETRY, NoRoom, UserError
+from hala_hpc.core.job import Job
 from hala_hpc.core.lease import WorkLease
 from hala_hpc.core.printable import command
 from hala_hpc.core.records import RoundSpec, WaitingNode
 from hala_hpc.jobs.kept_code import code_of_launch, keep_code
-from hala_hpc.jobs.spec import make_spec, worker_job
+from hala_hpc.jobs.spec import NAME_LETTERS, make_spec, worker_job
 from hala_hpc.jobs.submission import living_gate, settle, submit_node
 from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
 
@@ -80,7 +82,26 @@ def submit_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
     if late and not gates:
         raise UserError(f"no room for another job of yours now ({reason}): try again later", RETRY)
     tell_all(line, submitted, late)
+    if line.rehearse:
+        submit_page(line, tuple(gates.values()))
     return OK
+
+
+def submit_page(line: Line, gates: tuple[str, ...]) -> None:
+    """Submit the job that writes the page of a rehearsal once all gates have ended, however."""
+    job = Job(
+        name=f"rehearsal-{line.work.name}"[:NAME_LETTERS],
+        module="hala_hpc.rehearsal",
+        words=(f"work={line.work}",),
+        python=line.launcher.python_of("main"),
+        resources=line.launcher.gate_resources,
+        folder=line.work,
+        after_any=gates,
+        environment={**JOB_ENVIRONMENT, **line.launcher.environment},
+        setup=line.launcher.setup,
+    )
+    number = SlurmBackend().submit(job)
+    print(f"its page: job {number}; at any time {command('rehearsal', job.words[0])}")
 
 
 def waiting_node(step: Step, spec: RoundSpec, inputs: tuple[Step, ...]) -> WaitingNode:

@@ -83,6 +83,10 @@ class RowStage(Stage[S]):
         if not self.settings.corpus.startswith("@"):
             parts(self.settings.corpus)
 
+    def rehearsed(self) -> S:
+        """The rows that there are in one unit, to its end however many are rejected."""
+        return self.settings.model_copy(update={"units": 1, "max_rejected_fraction": 1.0})
+
     def smaller_batch(self, world_size: int) -> StageSettings | None:
         """Half as many rows at once in the engine."""
         del world_size

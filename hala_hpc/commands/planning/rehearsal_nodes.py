@@ -1,0 +1,34 @@
+"""The nodes of a rehearsal: those of a recipe with less to do, under names of their own."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from hala_hpc.core.node import Node
+from hala_hpc.core.rehearsal import PREFIX
+from hala_hpc.core.settings import StageSettings, rename_references
+from hala_hpc.core.stage import UnknownInputs
+
+
+def rehearse(nodes: Mapping[str, Node]) -> dict[str, Node]:
+    """Every node of a recipe as it is rehearsed, inputs first.
+
+    A node whose work does not shrink, and which takes nothing that does, is the real one: the full
+    run takes its result. All others are renamed, so that their results never mix with real ones.
+    """
+    names: dict[str, str] = {}
+    found: dict[str, Node] = {}
+    for name, node in nodes.items():
+        settings = node.stage(node.settings, UnknownInputs()).rehearsed()
+        if settings == node.settings and not any(one in names for one in node.input_nodes()):
+            found[name] = node
+            continue
+        names[name] = f"{PREFIX}{name}"
+        found[names[name]] = replace(node, name=names[name], settings=with_inputs(settings, names))
+    return found
+
+
+def with_inputs(settings: StageSettings, names: Mapping[str, str]) -> StageSettings:
+    """The settings with inputs that are rehearsed, too, and one worker: rows are few."""
+    values = rename_references(settings.model_dump(), dict(names))
+    values["resources"] = {**values["resources"], "workers": 1}
+    return type(settings).model_validate(values)

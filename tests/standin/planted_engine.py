@@ -1,0 +1,34 @@
+"""The stand-in engine with a fault in all its answers, as HALA_PLANTED says; see `ANSWERS`."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
+from standin_engine import StandInEngine
+
+from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
+
+#: What becomes of an answer, by the fault: of prompt and answer.
+ANSWERS: dict[str, Callable[[str, str], str]] = {
+    # A teacher whose tokens around an answer come as text.
+    "framing": lambda _, answer: f"<|START_RESPONSE|>{answer}<|END_RESPONSE|>",
+    # A chat template that is not the model's: it goes on in its own way.
+    "template": lambda _, answer: f"<|im_start|>assistant\n{answer}",
+    # Weights that were broken while they were compressed.
+    "broken": lambda _, answer: (answer[:4] or "اب") * 60,
+    # The wrong language: the text as it was.
+    "language": lambda prompt, _: prompt.partition("\n\n")[2] or prompt,
+}
+
+
+class PlantedEngine(StandInEngine):
+    """Answers as the stand-in does, and spoils it."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(config)
+        self.spoil = ANSWERS.get(os.environ.get("HALA_PLANTED", ""), lambda _, answer: answer)
+
+    def _answer(self, request: Request) -> Completion:
+        good = super()._answer(request)
+        text = self.spoil(bytes(request.ids).decode(), good.text)
+        return replace(good, text=text, tokens_out=len(text.encode()))
