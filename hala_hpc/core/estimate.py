@@ -20,6 +20,9 @@ class TextAmount(NamedTuple):
     """Tokens of the texts as they came."""
     target: float = 0.0
     """Tokens of their translations."""
+    texts_of_row: float = 1.0
+    """Pairs of source and target that a row gives a translator to learn from: of a translated
+    conversation one for each of its messages."""
 
     @property
     def tokens(self) -> float:
@@ -28,7 +31,9 @@ class TextAmount(NamedTuple):
 
     def times(self, share: float) -> "TextAmount":
         """This share of it."""
-        return TextAmount(self.rows * share, self.source * share, self.target * share)
+        return self._replace(
+            rows=self.rows * share, source=self.source * share, target=self.target * share
+        )
 
 
 class ModelSize(NamedTuple):

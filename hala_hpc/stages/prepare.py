@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Rejections that the user asked for, which tell nothing of the quality of the data.
 WANTED = {"duplicate", "code", "dropped"}
+#: Messages of a conversation, for an estimate: a question and its answer. Longer ones have more.
+TEXTS_OF_ROW = 2.0
 INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
@@ -185,7 +187,8 @@ class Prepare(Stage[Settings]):
             whole = whole.times(settings.limit / whole.rows)
         if settings.rows == "opus":
             return TextAmount(whole.rows, whole.source / 2, whole.source / 2)
-        return whole
+        # Of what only its first rows tell nobody knows beforehand whether it is conversations.
+        return whole if settings.rows == "auto" else whole._replace(texts_of_row=TEXTS_OF_ROW)
 
     def _kind_of(self, path: str) -> "Kind | None":
         """The kind of the rows at a path, if that shows; None for data of the hub."""

@@ -127,7 +127,10 @@ class Tokenize(Stage[Settings]):
             weight * (corpus.tokens if both else corpus.target or corpus.source)
             for corpus, weight in pairs
         )
-        return TextAmount(sum(weight * corpus.rows for corpus, weight in pairs), tokens)
+        rows = sum(
+            weight * corpus.rows * (corpus.texts_of_row if both else 1) for corpus, weight in pairs
+        )
+        return TextAmount(rows, tokens)
 
     @property
     def weights(self) -> list[float]:

@@ -13,7 +13,7 @@ CODE = "Write it.\n```python\nprint(1)\n```"
 #: For each node of the recipe: rows as published, the texts that must come out, and the reasons
 #: why others do not.
 PUBLISHED: dict[str, tuple[list[dict[str, Any]], list[list[str]], dict[str, int]]] = {
-    "orca": (
+    "orca-405k": (
         [
             {
                 "id": "niv.242684",
