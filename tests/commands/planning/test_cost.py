@@ -36,6 +36,7 @@ def hours_in(out: str, node: str) -> str:
 
 def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) -> None:
     line = [*REPORT, built_for_gpus(tmp_path, "h100-site"), f"work={tmp_path}/w", "dry_run=true"]
+    line.append("max_gpu_hours=50")
     told = launch(*line)
     assert told.code == 0
     assert hours_in(told.out, "orca-405k") == "0"
@@ -47,7 +48,7 @@ def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) 
     assert float(hours_in(told.out, "arabic-orca").removeprefix("~")) < teacher / 5
     assert "they take about" in told.out
     assert "an estimate, good within a factor of two or three" in told.out
-    assert "max_gpu_hours=200: to submit it, add confirm=true" in told.out
+    assert "max_gpu_hours=50: to submit it, add confirm=true" in told.out
     assert "confirm=true" not in launch(*line, "confirm=true").out
 
 
