@@ -67,7 +67,7 @@ KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
     "missing_field": (lambda n: alpaca(n, output=None), "missing-field"),
     "wrong_type": (lambda n: alpaca(n, output=[n]), "wrong-type"),
     "empty_text": (lambda n: alpaca(n, instruction=" \t\u2003"[: n % 4]), "empty-text"),
-    "unknown_role": (lambda n: talk(n, "tool"), "unknown-role"),
+    "unknown_role": (lambda n: talk(n, "moderator"), "unknown-role"),
 }
 
 

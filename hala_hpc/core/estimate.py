@@ -22,6 +22,9 @@ class TextAmount(NamedTuple):
     """Tokens of their translations."""
     sequences: float = 0.0
     """Into how many sequences the rows are packed; 0 where each row is one."""
+    texts_of_row: float = 1.0
+    """Pairs of source and target that a row gives a translator to learn from: of a translated
+    conversation one for each of its messages."""
 
     @property
     def tokens(self) -> float:
@@ -30,7 +33,12 @@ class TextAmount(NamedTuple):
 
     def times(self, share: float) -> "TextAmount":
         """This share of it."""
-        return TextAmount(*(one * share for one in self))
+        return self._replace(
+            rows=self.rows * share,
+            source=self.source * share,
+            target=self.target * share,
+            sequences=self.sequences * share,
+        )
 
 
 class ModelSize(NamedTuple):

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, amount_words
@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from hala_hpc.data.ingest.spill import Read, Reading
     from hala_hpc.data.readers.sources import Choice
 
-#: Rejections that the user asked for, which tell nothing of the quality of the data.
-WANTED = {"duplicate", "code", "dropped"}
+#: Rejections that the user asked for or that no row with tools escapes: they tell nothing of the
+#: quality of the data.
+WANTED = {"duplicate", "code", "dropped", "other-language", "tool-use"}
+#: Messages of a conversation, for an estimate: a question and its answer. Longer ones have more.
+TEXTS_OF_ROW = 2.0
 INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
@@ -59,13 +62,20 @@ class Settings(StageSettings):
     units: Annotated[int, Field(ge=1, le=256)] = 8
     """Shards that are written, of equal length: a row goes to the shortest so far."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Fail above this share of bad rows; duplicates and dropped rows are not bad."""
+    """Fail above this share of bad rows. Duplicates, dropped rows and rows in which a tool is asked
+    are not bad."""
     rename: dict[str, str] = Field(default_factory=dict)
     """Fields with other names than the row shape has, e.g. `problem = "instruction"`."""
     drop: dict[str, list[str]] = Field(default_factory=dict)
     """Reject rows of which a field (before renaming) has one of these values."""
     drop_code: CodeRows = "no"
     """Reject rows with a `fenced` block of code, or `only` those whose answers are nothing else."""
+    only_languages: OneOrMany[Code] = Field(default_factory=list)
+    """Reject rows in other languages than these, e.g. `en`: as `language_field` says, else where
+    one of the first messages, or of a pair the source, surely is in none of them."""
+    language_field: str = ""
+    """Column (before renaming) with the code of a row's language, e.g. `lang`; values that are no
+    code of ISO 639 (`en`, `pt-BR`) are passed over, and the row is read."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=8)
     """What each job gets. Every worker reads the whole input, so one is enough for most."""
 
@@ -91,12 +101,32 @@ class Settings(StageSettings):
             raise ValueError(f"source and target are both {value[0]!r}; give two, e.g. en,ar")
         return value
 
+    @field_validator("only_languages")
+    @classmethod
+    def known_languages(cls, value: list[str]) -> list[str]:
+        """Codes must be those of languages that can be told."""
+        from hala_hpc.data.text.scripts import known_codes, primary
+
+        for code in value:
+            if primary(code) not in known_codes():
+                raise ValueError(f"no language is known as {code!r}; give codes such as en, fr, ar")
+        return value
+
+    @model_validator(mode="after")
+    def languages_of_field(self) -> "Settings":
+        """A column of languages is of use where some are wanted."""
+        if self.language_field and not self.only_languages:
+            raise ValueError("language_field is given without only_languages; give both or none")
+        return self
+
     @property
     def shape(self) -> "Shape":
         """How rows are to be read."""
         from hala_hpc.data.ingest.adapt import Shape
+        from hala_hpc.data.ingest.row_language import WantedLanguages
 
-        return Shape(self.rows, self.languages, self.rename, self.drop, self.drop_code)
+        wanted = WantedLanguages(tuple(self.only_languages), self.language_field)
+        return Shape(self.rows, self.languages, self.rename, self.drop, self.drop_code, wanted)
 
     @property
     def choice(self) -> "Choice":
@@ -196,7 +226,8 @@ class Prepare(Stage[Settings]):
             whole = whole.times(settings.limit / whole.rows)
         if settings.rows == "opus":
             return TextAmount(whole.rows, whole.source / 2, whole.source / 2)
-        return whole
+        # Of what only its first rows tell nobody knows beforehand whether it is conversations.
+        return whole if settings.rows == "auto" else whole._replace(texts_of_row=TEXTS_OF_ROW)
 
     def _kind_of(self, path: str) -> "Kind | None":
         """The kind of the rows at a path, if that shows."""

@@ -1,6 +1,6 @@
 """tokenize: make token files of corpora, once and on CPUs; a training starts on them at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,7 +22,8 @@ from hala_hpc.engines.models.files import TOKENIZER_FILES, local_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.training.tokens.unit import Source
+    from hala_hpc.engines.training.tokens.pair_choice import PairChoice
+    from hala_hpc.engines.training.tokens.rows import RowChoice, Source, TokenRow
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -45,7 +46,8 @@ class Settings(StageSettings):
     objective: Literal["chat", "translate"] = "chat"
     """chat: answer as the assistant of each conversation does, all its turns.
     translate: write the target of each pair when asked for with `prompt`; a translated
-    conversation gives one pair for every message. Pairs may be any question and answer."""
+    conversation gives one pair for every message that was translated. Pairs may be any question and
+    answer; one that equals an earlier pair of all corpora is not learnt again."""
     prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
     """What the model is asked in objective translate; {text} is the source. The paper's prompt."""
     prompt_style: PromptStyle = "auto"
@@ -75,6 +77,7 @@ class Tokenize(Stage[Settings]):
     """A unit is the same share of every corpus: one Arrow file, and one of held-out rows."""
 
     name = "tokenize"
+    version = 2
     produces = "tokens"
     Settings = Settings
     steals = True
@@ -134,7 +137,9 @@ class Tokenize(Stage[Settings]):
             weight * (corpus.tokens if both else corpus.target or corpus.source)
             for corpus, weight in pairs
         )
-        rows = sum(weight * corpus.rows for corpus, weight in pairs)
+        rows = sum(
+            weight * corpus.rows * (corpus.texts_of_row if both else 1) for corpus, weight in pairs
+        )
         # Packing fills the sequences to the last hundredth.
         sequences = tokens / self.settings.max_length if self.settings.packing else 0.0
         return TextAmount(rows, tokens, sequences=sequences)
@@ -151,7 +156,7 @@ class Tokenize(Stage[Settings]):
         from hala_hpc.engines.training.tokens.examples import ExampleMaker, supply_template
         from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
         from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
-        from hala_hpc.engines.training.tokens.unit import RowChoice, TokenPlan, TokenUnit
+        from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
 
         settings = self.settings
         model = local_model(self.inputs.path(settings.model))
@@ -163,16 +168,18 @@ class Tokenize(Stage[Settings]):
         maker = ExampleMaker(tokenizer, limit, settings.prompt_style)
         plan = TokenPlan(settings.max_length, split, settings.packing)
         whole, rows_before = sum(source.index.rows for source in self.sources), 0
+        choice: PairChoice | None = None
         for unit in units:
             files = UnitFiles(out.folder(unit), unit)
-            work = TokenUnit(maker, RowChoice(settings.seed, settings.held_out), plan)
+            work = TokenUnit(maker, self.choice, plan)
+            if not chat and choice is None and (choice := self._chosen_pairs(out, unit)) is None:
+                return
 
             def go_on(rows: int, before: int = rows_before) -> bool:
                 out.progress(rows=before + rows, rows_of_node=whole)
                 return not out.stop
 
-            rows = (row for source in self.sources for row in source.rows(unit, settings.units))
-            if not work.write(files, rows, go_on):
+            if not work.write(files, self._rows(unit, choice), go_on):
                 return
             rows_before += work.notes.rows_in
             work.notes.write(files.notes)
@@ -180,11 +187,34 @@ class Tokenize(Stage[Settings]):
                 bring_tokenizer(model, files.folder / TOKENIZER_FOLDER, tokenizer, supplied)
             out.commit(unit)
 
+    @property
+    def choice(self) -> "RowChoice":
+        """Which rows are held out, and how often the others are learnt."""
+        from hala_hpc.engines.training.tokens.rows import RowChoice
+
+        return RowChoice(self.settings.seed, self.settings.held_out)
+
+    def _chosen_pairs(self, out: Out, unit: int) -> "PairChoice | None":
+        """What becomes of each pair of all corpora; None when told to stop."""
+        from hala_hpc.engines.training.tokens.pair_choice import choose_pairs
+
+        file = out.folder(unit) / "pair-hashes"
+        return choose_pairs(self.sources, self.choice, self.settings.units, file, lambda: out.stop)
+
+    def _rows(self, unit: int, choice: "PairChoice | None") -> "Iterator[TokenRow]":
+        """The rows of a unit, of all corpora; pairs where a choice was made among them."""
+        units = self.settings.units
+        for number, source in enumerate(self.sources):
+            if choice is None:
+                yield from source.conversations(unit, units)
+            else:
+                yield from source.pairs(unit, units, choice.reasons(number, unit))
+
     @cached_property
     def sources(self) -> "list[Source]":
         """The corpora; the footers of all their shards are read once."""
         from hala_hpc.data.corpus.index import CorpusIndex
-        from hala_hpc.engines.training.tokens.unit import Source
+        from hala_hpc.engines.training.tokens.rows import Source
 
         settings = self.settings
         chat = settings.objective == "chat"
@@ -195,8 +225,7 @@ class Tokenize(Stage[Settings]):
                 kind = require_kind(folder, "conversations")
             else:
                 kind = require_kind(folder, "pairs", "translations")
-            prompt = None if chat else settings.prompt
-            found.append(Source(CorpusIndex(folder), kind, weight, prompt))
+            found.append(Source(CorpusIndex(folder), kind, weight, settings.prompt))
         return found
 
     def check(self, unit: int, folder: Path) -> Facts:
@@ -209,7 +238,7 @@ class Tokenize(Stage[Settings]):
             first, last = source.range_of(unit, self.settings.units)
             expected += last - first
             # A translated conversation gives a row for every message.
-            exact &= source.prompt is None or source.kind == "pairs"
+            exact &= self.settings.objective == "chat" or source.kind == "pairs"
         if facts.rows_in < expected or (exact and facts.rows_in != expected):
             raise UserError(f"unit {unit}: {facts.rows_in} of {expected} rows were read", INTERNAL)
         return facts

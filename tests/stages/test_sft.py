@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sft")
     random_lfm2(folder / "model")
     random_lfm2(folder / "bfloat16", dtype="bfloat16")
-    known = [pair(source, target) for source, target in SENTENCES.items()] * 12
+    known = [pair(f"{text} {n}", target) for n in range(12) for text, target in SENTENCES.items()]
     write_corpus(folder / "pairs", [*known, pair("long " * 400, "target")])
     talk = conversation(KNOWN[7], KNOWN[0], KNOWN[1], KNOWN[2], KNOWN[3])
     write_corpus(folder / "talks", [talk] * 40)

@@ -26,9 +26,19 @@ def pair(source: str, target: str) -> Row:
     return {"id": row_id((source, target)), "origin": "test", "source": source, "target": target}
 
 
+def translated(before: Row, *texts: str) -> Row:
+    """A conversation with a translation of each of its messages."""
+    messages = [
+        {"role": message["role"], "content": text}
+        for message, text in zip(before["messages"], texts, strict=True)
+    ]
+    return {**before, "messages": messages, "messages_source": before["messages"]}
+
+
 def write_corpus(folder: Path, rows: list[Row]) -> Path:
     """A corpus of one shard for each ten rows."""
     kind: Kind = "pairs" if "source" in rows[0] else "conversations"
+    kind = "translations" if "messages_source" in rows[0] else kind
     for number in range(0, len(rows), 10):
         with CorpusWriter(folder / part_name(number // 10), kind) as writer:
             for row in rows[number : number + 10]:

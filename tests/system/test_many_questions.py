@@ -9,6 +9,7 @@ import pytest
 
 from hala_hpc.data.ingest.adapt import Shape
 from hala_hpc.data.ingest.fast_path import plain_fields, read_questions
+from hala_hpc.data.ingest.row_language import WantedLanguages
 from hala_hpc.data.ingest.spill import Reading, read_piece
 from hala_hpc.data.ingest.splits import Held, Piece
 from hala_hpc.data.readers.json_lines import Lines, cut_lines, stretches
@@ -109,3 +110,5 @@ def test_rows_that_need_a_look_are_read_one_by_one() -> None:
     renamed = plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), {"problem": "instruction"}))
     assert renamed == ALPACA._replace(question="problem")
     assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), drop_code="only")) is None
+    wanted = WantedLanguages(("en",))
+    assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), wanted=wanted)) is None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.data.ingest.code_rows import CodeRows
+from hala_hpc.data.ingest.row_language import WantedLanguages
 from hala_hpc.data.readers.adapters import (
     Adapter,
     Languages,
@@ -48,6 +49,7 @@ class Shape:
     drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Fields, before renaming, and the values whose rows are not wanted."""
     drop_code: CodeRows = "no"
+    wanted: WantedLanguages = field(default_factory=WantedLanguages)
 
     def renamed(self, row: Row) -> Row:
         """A row with the fields that the adapter knows."""
@@ -173,8 +175,11 @@ def take(record: Record, origin: str, adapter: Adapter, shape: Shape) -> Taken:
         name, size = digest(roles, texts)
     except RowError as error:
         return Taken(origin, str(error))
-    has_code = shape.drop_code != "no" and is_code(shape.drop_code, roles, texts)
-    reason = "code" if has_code else ""
+    reason = ""
+    if shape.drop_code != "no" and is_code(shape.drop_code, roles, texts):
+        reason = "code"
+    elif shape.wanted.lacks(row, roles, texts):
+        reason = "other-language"
     return Taken(origin, reason, name, size, roles, texts)
 
 

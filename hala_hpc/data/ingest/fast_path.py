@@ -31,7 +31,7 @@ class Questions:
 
 def plain_fields(fields: QuestionFields | None, shape: Shape) -> QuestionFields | None:
     """The fields as the rows have them; None where rows must be read one by one."""
-    if fields is None or shape.drop or shape.drop_code != "no":
+    if fields is None or shape.drop or shape.drop_code != "no" or shape.wanted.codes:
         return None
     old = {new: name for name, new in shape.rename.items()}
     if len(old) < len(shape.rename) or set(fields) & shape.rename.keys():

@@ -75,12 +75,21 @@ def repeated(plan: Plan, reads: Sequence[Read], bucket: int, buckets: int) -> An
         keys.append(ids[chosen])
         positions.append(chosen + at)
         at += read.rows
-    key, position = np.concatenate(keys), np.concatenate(positions)
-    # Stable: of equal ids the first in the input comes first.
-    order = np.lexsort((key[:, 1], key[:, 0]))
-    key = key[order]
-    same = (key[1:] == key[:-1]).all(axis=1)
-    return position[order[1:][same]]
+    return later_of_equals(np.concatenate(keys), np.concatenate(positions))
+
+
+def later_of_equals(keys: Any, places: Any) -> Any:
+    """The places of all keys but the first of those that are equal, in no order.
+
+    Keys are two numbers each; places rise in the order in which the first is looked for.
+    """
+    import numpy as np
+
+    # Stable: of equal keys the first comes first.
+    order = np.lexsort((keys[:, 1], keys[:, 0]))
+    keys = keys[order]
+    same = (keys[1:] == keys[:-1]).all(axis=1)
+    return places[order[1:][same]]
 
 
 class Tally:

@@ -1,7 +1,7 @@
 """From the row shapes of public data sets to conversations and pairs.
 
 A row that cannot be used has one word why: missing-field, wrong-type, empty-text, unknown-role,
-no-answer, nul or lone-surrogate.
+tool-use, no-answer, nul or lone-surrogate.
 """
 
 import hashlib
@@ -30,6 +30,21 @@ ROLES = {
     "bard": "assistant",
     "model": "assistant",
 }
+
+
+#: Roles of what a tool was asked and what it answered.
+TOOL_ROLES = {
+    "tool",
+    "tool_call",
+    "tool_response",
+    "function",
+    "function_call",
+    "function_response",
+    "ipython",
+    "observation",
+}
+#: Fields of a turn that calls a tool; its content may be absent.
+CALLS = ("tool_calls", "function_call")
 
 
 class RowError(Exception):
@@ -122,8 +137,10 @@ def read_turn(turn: Any) -> tuple[str, str]:
     """Role and text of one turn; of a system prompt the text may be empty."""
     if not isinstance(turn, dict):
         raise RowError("wrong-type")
-    word = text_of(turn, "role" if "role" in turn else "from")
-    role = ROLES.get(word.lower())
+    word = text_of(turn, "role" if "role" in turn else "from").lower()
+    role = ROLES.get(word)
+    if word in TOOL_ROLES or any(turn.get(field) for field in CALLS):
+        raise RowError("tool-use")
     if role is None:
         raise RowError("unknown-role")
     name = "content" if "content" in turn else "value"

@@ -53,11 +53,14 @@ class Languages:
             return False if share < 0.1 else None
         if only_language(found) == code:
             return True
-        return self._ask_model(text if share == 1.0 else in_scripts(text, code), code)
+        if share == 1.0:
+            return self._ask_model(text, code, len(found))
+        text = in_scripts(text, code)
+        return self._ask_model(text, code, len(letters(text)))
 
-    def _ask_model(self, text: str, code: str) -> bool | None:
-        """`is_language` for a text in the scripts of the language."""
-        shares, kin, letter_count = self._shares(text), _kin(code), len(letters(text))
+    def _ask_model(self, text: str, code: str, letter_count: int) -> bool | None:
+        """`is_language` for a text of so many letters in the scripts of the language."""
+        shares, kin = self._shares(text), _kin(code)
         if not kin & self._known:
             return None
         own = sum(share for language, share in shares if language in kin)
@@ -81,8 +84,9 @@ class Languages:
             LangDetector,
         )
 
-        # The model of the package: "auto" would fetch a larger one.
-        self._model = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+        # The model of the package: "auto" would fetch a larger one. Texts come in small letters.
+        config = LangDetectConfig(model="lite", max_input_length=None, normalize_input=False)
+        self._model = LangDetector(config)
         everything = self._model.detect("a", k=1000, threshold=-1.0)
         self._known = frozenset(each["lang"] for each in everything)
 

@@ -44,10 +44,13 @@ _SCRIPTS = {
     "Tibetan": "bo dz",
 }
 _WORD = re.compile(r"[^\W\d_]+")
+_NO_ASCII_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 
 
 def letters(text: str) -> str:
     """The letters of a text alone, without marks, digits, signs and spaces."""
+    if text.isascii():
+        return text.encode().translate(None, _NO_ASCII_LETTERS).decode()
     return "".join(_WORD.findall(text))
 
 
@@ -60,12 +63,20 @@ def script_share(text: str, code: str) -> float:
     found = letters(text)
     if not scripts or not found:
         return 1.0
+    if found.isascii():
+        return float(bool(scripts.match("a")))
     return sum(map(len, scripts.findall(found))) / len(found)
 
 
 def primary(code: str) -> str:
     """The language of a tag, e.g. `pt` of `pt-BR` and `zh` of `zh_Hans`."""
     return re.split("[-_]", code, maxsplit=1)[0].lower()
+
+
+@cache
+def known_codes() -> frozenset[str]:
+    """Codes of all languages whose scripts are known here."""
+    return frozenset(code for codes in _SCRIPTS.values() for code in codes.split())
 
 
 @cache

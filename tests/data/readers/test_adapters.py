@@ -13,7 +13,7 @@ CODE = "Write it.\n```python\nprint(1)\n```"
 #: For each node of the recipe: rows as published, the texts that must come out, and the reasons
 #: why others do not.
 PUBLISHED: dict[str, tuple[list[dict[str, Any]], list[list[str]], dict[str, int]]] = {
-    "orca": (
+    "orca-405k": (
         [
             {
                 "id": "niv.242684",
@@ -51,6 +51,14 @@ PUBLISHED: dict[str, tuple[list[dict[str, Any]], list[list[str]], dict[str, int]
                     {"from": "gpt", "value": CODE},
                 ]
             },
+            {
+                "conversations": [
+                    {"from": "human", "value": "What is 2 + 3?"},
+                    {"from": "gpt", "value": '<tool_call>\n{"name": "add"}\n</tool_call>'},
+                    {"from": "tool", "value": "5"},
+                    {"from": "gpt", "value": "It is 5."},
+                ]
+            },
         ],
         [
             [
@@ -61,7 +69,7 @@ PUBLISHED: dict[str, tuple[list[dict[str, Any]], list[list[str]], dict[str, int]
                 "assistant: My guest.",
             ]
         ],
-        {"code": 1},
+        {"code": 1, "tool-use": 1},
     ),
     "scp": (
         [
@@ -117,9 +125,17 @@ PUBLISHED: dict[str, tuple[list[dict[str, Any]], list[list[str]], dict[str, int]
                 ],
                 "source": "ai2-adapt-dev/tulu_v3.9_aya_100k",
             },
+            {
+                "id": "wildchat_3",
+                "messages": [
+                    {"content": "Où se trouve la plus haute montagne ?", "role": "user"},
+                    {"content": "Elle se trouve au Népal.", "role": "assistant"},
+                ],
+                "source": "ai2-adapt-dev/tulu_v3.9_wildchat_100k",
+            },
         ],
         [["user: Add 2 and 3.", "assistant: 5"]],
-        {"dropped": 1},
+        {"dropped": 1, "other-language": 1},
     ),
     "synthetic": (
         [{"prompt": "How to plant?", "chosen": "Dig first.", "rejected": "No."}],

@@ -34,7 +34,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random model and the tokens of 96 pairs."""
     folder = tmp_path_factory.mktemp("kinds")
     random_lfm2(folder / "model")
-    write_corpus(folder / "pairs", [pair(s, t) for s, t in SENTENCES.items()] * 12)
+    rows = [pair(f"{text} {n}", target) for n in range(12) for text, target in SENTENCES.items()]
+    write_corpus(folder / "pairs", rows)
     words = {"model": str(folder / "model"), "max_length": 256, "objective": "translate"}
     make_tokens(folder, **words, train=str(folder / "pairs"))
     return folder

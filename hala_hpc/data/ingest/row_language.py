@@ -1,0 +1,60 @@
+"""Which rows are in a language that is wanted: as a column of the data says, or as they read.
+
+A row is in another language where one of its messages surely is: of an English question with a
+French answer only half could be translated. What is short, mixed or unsure is left in. Read are
+the beginnings of the first messages, system prompts aside. How often it errs and how fast it is
+stands in docs/measurements.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hala_hpc.data.corpus.reader import Row
+from hala_hpc.data.text.language import LEAST_LETTERS, Languages
+from hala_hpc.data.text.scripts import known_codes, letters, primary, script_share
+
+#: Of each message so many characters are read: two sentences, which tell as surely as a page.
+MESSAGE_CHARACTERS = 200
+#: Shorter messages are told by their script alone: of 1,848 English phrases of 12 to 23 letters
+#: the model takes 11 for another language, of 4,894 longer ones none.
+SENTENCE_LETTERS = 24
+#: So many messages of a conversation: two questions and their answers.
+MESSAGES = 4
+#: Its model is loaded on first use.
+_LANGUAGES = Languages()
+
+
+@dataclass(frozen=True)
+class WantedLanguages:
+    """The languages whose rows are kept; all where none is named."""
+
+    codes: tuple[str, ...] = ()
+    """As in ISO 639."""
+    field: str = ""
+    """Column, before renaming, that names the language of a row by its code; '' for none."""
+
+    def lacks(self, row: Row, roles: Sequence[str], texts: Sequence[str]) -> bool:
+        """Whether a row is surely in none of them; of a pair the source counts."""
+        if not self.codes:
+            return False
+        named = row.get(self.field) if self.field else None
+        if isinstance(named, str) and primary(named) in known_codes():
+            return primary(named) not in map(primary, self.codes)
+        if not roles:
+            return self._is_foreign(texts[0])
+        said = [text for role, text in zip(roles, texts, strict=True) if role != "system"]
+        return any(map(self._is_foreign, said[:MESSAGES]))
+
+    def _is_foreign(self, text: str) -> bool:
+        beginning = text[:MESSAGE_CHARACTERS]
+        return not any(may_be(beginning, code) for code in self.codes)
+
+
+def may_be(text: str, code: str) -> bool:
+    """Whether a text may be in a language: too short to tell, or not surely in another."""
+    found = letters(text)
+    if len(found) < LEAST_LETTERS:
+        return True
+    if script_share(found, code) < 0.5:
+        return False
+    return len(found) < SENTENCE_LETTERS or _LANGUAGES.is_language(text, code) is not False

@@ -1,0 +1,177 @@
+"""Which pairs of a whole training set a translator learns: translated ones, and each of them once.
+
+Every worker finds that out by itself in one pass over all corpora, before its first unit. Only the
+order of the corpora and their rows counts, so all workers find the same, whatever units they make.
+Of equal pairs the first is learnt. Memory is bounded: hashes of 16 bytes wait on the disk and are
+compared bucket by bucket, and one byte of each pair stays in memory.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from hala_hpc.data.corpus.reader import COLUMNS, batches_of
+from hala_hpc.data.ingest.shard_plan import later_of_equals
+from hala_hpc.data.ingest.verify import slices
+from hala_hpc.engines.training.tokens.rows import WEIGHT, RowChoice, Source
+
+#: Reason of a message that the translate stage left as it was, and of a target that is its source.
+UNTRANSLATED = "not_translated"
+#: Reason of a pair that an earlier one equals to the character.
+REPEATED = "repeated"
+#: What is kept of each pair is the place of its reason here; '' is that of one that is learnt.
+REASONS = ("", UNTRANSLATED, REPEATED, WEIGHT)
+#: Rows that are looked at in one call.
+BATCH_ROWS = 4096
+#: Pairs whose hashes are compared at a time: about 100 bytes each while they are sorted.
+BUCKET_PAIRS = 2_000_000
+
+
+@dataclass(frozen=True)
+class PairChoice:
+    """What becomes of every pair of all corpora."""
+
+    codes: Any
+    """Of each pair in the order of the corpora the place of its reason in REASONS; numpy uint8."""
+    starts: Sequence[Sequence[int]]
+    """For each corpus the number of the first pair of each unit, and of the one after the last."""
+
+    def reasons(self, source: int, unit: int) -> Iterator[str]:
+        """Why each pair of a unit of a corpus is not learnt, in order; '' for those that are."""
+        first, last = self.starts[source][unit : unit + 2]
+        return (REASONS[code] for code in self.codes[first:last].tolist())
+
+
+def choose_pairs(
+    sources: Sequence[Source],
+    rows: RowChoice,
+    units: int,
+    file: Path,
+    is_stopped: Callable[[], bool],
+) -> PairChoice | None:
+    """Decide about every pair of all corpora; None when told to stop.
+
+    `file` takes the hashes and is gone at the end. Raises UserError (65) where a corpus is torn.
+    """
+    import numpy as np
+
+    codes: list[Any] = [np.zeros(0, np.uint8)]
+    starts: list[list[int]] = []
+    pairs = 0
+    try:
+        with file.open("wb") as hashes:
+            for source in sources:
+                counter = UnitStarts(source, units, pairs)
+                for batch in batches_of_pairs(source):
+                    if is_stopped():
+                        return None
+                    hashes.write(batch.hashes())
+                    codes.append(batch.codes(rows, source.weight))
+                    counter.add(batch.counts)
+                starts.append(counter.ended())
+                pairs = starts[-1][-1]
+        whole = np.concatenate(codes)
+        mark_repeated(whole, file)
+    finally:
+        file.unlink(missing_ok=True)
+    return PairChoice(whole, starts)
+
+
+class UnitStarts:
+    """Counts the pairs of a corpus, and notes how many stand before each unit."""
+
+    def __init__(self, source: Source, units: int, pairs: int) -> None:
+        self.firsts = [source.range_of(unit, units)[0] for unit in range(units)]
+        self.rows, self.pairs = 0, pairs
+        self.found: list[int] = []
+
+    def add(self, counts: Any) -> None:
+        """Go past rows that give so many pairs each, a numpy array."""
+        import numpy as np
+
+        before = self.pairs + np.concatenate([[0], np.cumsum(counts)])
+        while len(self.found) < len(self.firsts):
+            place = self.firsts[len(self.found)] - self.rows
+            if place >= len(counts):
+                break
+            self.found.append(int(before[place]))
+        self.rows += len(counts)
+        self.pairs = int(before[-1])
+
+    def ended(self) -> list[int]:
+        """The number of the first pair of each unit, and of the one after the last."""
+        # Units after the last row have none.
+        return [*self.found, *[self.pairs] * (len(self.firsts) - len(self.found) + 1)]
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """The pairs of some rows, as Arrow arrays of texts."""
+
+    ids: Any
+    """Of the rows."""
+    counts: Any
+    """Pairs of each row, a numpy array."""
+    sources: Any
+    targets: Any
+
+    def hashes(self) -> bytes:
+        """16 bytes that stand for each pair."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        # The length tells where the source ends, whatever signs are in it.
+        lengths = pc.binary_length(self.sources).cast(pa.string())
+        said = pc.binary_join_element_wise(lengths, self.sources, self.targets, "\0")
+        return b"".join(blake2b(text, digest_size=16).digest() for text in slices(said))
+
+    def codes(self, rows: RowChoice, weight: float) -> Any:
+        """What each pair tells by itself: whether it was translated, or is left out by weight."""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        trimmed = [pc.utf8_trim_whitespace(texts) for texts in (self.sources, self.targets)]
+        same = pc.equal(*trimmed).to_numpy(zero_copy_only=False)
+        left_out = [rows.leaves_out(row_id, weight) for row_id in self.ids.to_pylist()]
+        codes = np.where(same, REASONS.index(UNTRANSLATED), 0)
+        codes[np.repeat(np.array(left_out, bool), self.counts)] = REASONS.index(WEIGHT)
+        return codes.astype(np.uint8)
+
+
+def batches_of_pairs(source: Source) -> Iterator[PairBatch]:
+    """All pairs of a corpus in order. Raises UserError (65) where it is torn."""
+    import numpy as np
+    import pyarrow.compute as pc
+
+    columns = ["id", *COLUMNS[source.kind]]
+    for part in dict.fromkeys(group.part for group in source.index.groups):
+        for batch in batches_of(part, columns, BATCH_ROWS):
+            ids = batch.column("id")
+            if source.kind == "pairs":
+                ones = np.ones(len(ids), np.int64)
+                yield PairBatch(ids, ones, batch.column("source"), batch.column("target"))
+                continue
+            before, after = batch.column("messages_source"), batch.column("messages")
+            counts = pc.list_value_length(after).to_numpy(zero_copy_only=False)
+            texts = (lists.flatten().flatten()[1] for lists in (before, after))
+            yield PairBatch(ids, counts.astype(np.int64), *texts)
+
+
+def mark_repeated(codes: Any, file: Path) -> None:
+    """Mark in `codes` the pairs that would be learnt and equal an earlier one, by their hashes."""
+    import numpy as np
+
+    if not len(codes):
+        return
+    hashes: Any = np.memmap(file, "<u8", "r").reshape(-1, 2)
+    buckets = -(-len(codes) // BUCKET_PAIRS)
+    for bucket in range(buckets):
+        found = []
+        for first in range(0, len(codes), BUCKET_PAIRS):
+            here = slice(first, first + BUCKET_PAIRS)
+            mine = (codes[here] == 0) & (hashes[here, 0] % buckets == bucket)
+            found.append(np.flatnonzero(mine) + first)
+        places = np.concatenate(found)
+        codes[later_of_equals(hashes[places], places)] = REASONS.index(REPEATED)
