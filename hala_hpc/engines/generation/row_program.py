@@ -17,6 +17,8 @@ TRUNCATED = "truncated"
 EMPTY = "empty"
 #: An answer holds half a character (U+FFFD) that its prompt does not.
 BROKEN = "broken_text"
+#: A model began to think and came to no end of it.
+UNFINISHED_THINKING = "unfinished_thinking"
 #: A prompt that the accelerator has no memory for even when it runs alone.
 OUT_OF_MEMORY = "out_of_memory"
 
