@@ -1,6 +1,6 @@
 """translate: put every row of a corpus into the target language."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -12,11 +12,11 @@ from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
-from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
+from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.generation.row_program import RowProgram
+    from hala_hpc.engines.generation.row_program import Ask, RowProgram
     from hala_hpc.engines.generation.translation import Translator
 
 
@@ -190,6 +190,12 @@ class Translate(RowStage[Settings]):
     def task(self, kind: Kind) -> ConversationTask | PairTask:
         """What is done with each row of a corpus of this kind."""
         return PairTask(self.settings) if kind == "pairs" else ConversationTask(self.settings)
+
+    def trial(self) -> "Sequence[Ask]":
+        """The translation of short sentences, by the node's own prompt."""
+        from hala_hpc.engines.generation.row_program import Ask
+
+        return [Ask(fill(self.settings.prompt, {"text": text})) for text in TRIAL_SENTENCES]
 
     @property
     def blank(self) -> str:

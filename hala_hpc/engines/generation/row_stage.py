@@ -1,6 +1,6 @@
 """What stages share that ask a model about every row of a corpus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -17,7 +17,14 @@ from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.generation.row_program import RowTask, Work
+    from hala_hpc.engines.generation.row_program import Ask, RowTask, Work
+
+#: What an engine is asked before its rows: as plain as sentences can be.
+TRIAL_SENTENCES = (
+    "The door is open.",
+    "She reads a book every evening.",
+    "Water boils at one hundred degrees.",
+)
 
 
 class RowSettings(GenerationSettings):
@@ -58,6 +65,13 @@ class RowStage(Stage[S]):
         """The prompt around an empty text."""
         raise NotImplementedError
 
+    def trial(self) -> "Sequence[Ask]":
+        """Questions about `TRIAL_SENTENCES` in the form that rows have; none to go without.
+
+        They come before the rows of every engine: see `engine_trial`.
+        """
+        return ()
+
     @cached_property
     def work(self) -> "Work":
         """The corpus and what is done with each of its rows."""
@@ -95,6 +109,7 @@ class RowStage(Stage[S]):
 
         from hala_hpc.core.environment import prepare_environment
         from hala_hpc.engines.generation.engine import EngineConfig
+        from hala_hpc.engines.generation.engine_trial import require_answers
         from hala_hpc.engines.generation.row_scheduler import UnitFeed
 
         prepare_environment()
@@ -107,6 +122,7 @@ class RowStage(Stage[S]):
         with closing(make_engine(config)) as engine:
             # What is there now stays: the collector need not look at it again and again.
             gc.freeze()
+            require_answers(engine, self.trial(), self.blank, out)
             UnitFeed(engine, work, out, settings.commit_s).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:
