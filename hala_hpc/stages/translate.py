@@ -77,6 +77,7 @@ class TranslationTask:
             retries=settings.retries,
             limit=min(settings.segment_tokens, room),
             count=count,
+            source=settings.source,
         )
 
 
@@ -151,7 +152,7 @@ class Translate(RowStage[Settings]):
 
     name = "translate"
     Settings = Settings
-    version = 2
+    version = 3
     takes = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:

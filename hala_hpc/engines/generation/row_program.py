@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.engines.generation.rejection_cause import Cause, cause_of
 
 #: An answer has no room in the model's context.
 TOO_LONG = "too_long"
@@ -119,6 +120,10 @@ class Work:
     def is_trouble(self, reason: str) -> bool:
         """Whether rows rejected for this reason count against `max_rejected_fraction`."""
         return self.task.wanted is not None and reason not in self.task.wanted
+
+    def cause_of(self, reason: str) -> Cause:
+        """Whether rows rejected for this reason say something of themselves, or of the model."""
+        return cause_of(reason, self.task.wanted)
 
     def range_of(self, unit: int) -> tuple[int, int]:
         """First row of a unit and the one after its last."""

@@ -4,6 +4,7 @@ With the stand-in of tests/standin, which answers letter by letter and has no mo
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
 from hala_hpc.engines.generation.row_program import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
-from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.unit_files import check_unit, collect_units
 
 UNITS = 4
 
@@ -41,7 +42,7 @@ class OneQuestion:
         if answer.reason:
             return Rejection(answer.reason)
         word = row["source"].partition(" ")[0]
-        return Rejection(word) if word in ("no", "bad") else {**row, "target": answer.text}
+        return Rejection(word) if word in ("no", "bad", "code") else {**row, "target": answer.text}
 
     def fault(self, before: Row, after: Row) -> str:
         return "" if after["target"].startswith(arabic(before["source"])) else "is wrong"
@@ -114,3 +115,20 @@ def test_rejections_that_are_wanted_stop_nothing(tmp_path: Path) -> None:
     texts = [f"no {number}" for number in range(1200)]
     out, _ = run(tmp_path, texts, max_rejected_fraction=0.1)
     assert len(rows_of(out, REJECTED)) == 1200
+
+
+def test_rows_that_are_the_cause_themselves_are_counted_apart(tmp_path: Path) -> None:
+    texts = [["code 1", "bad 2", "bad 3", "good 4", "no 5"][number % 5] for number in range(50)]
+    out, _ = run(tmp_path, [f"{text} {number}" for number, text in enumerate(texts)])
+    work: Work = out.stage.work  # type: ignore[attr-defined]
+    marks = [out.marks[unit] for unit in range(UNITS)]
+    assert sum(mark.rows_rejected for mark in marks) == 40
+    # What the task wants to leave out, and what nobody could do anything with.
+    assert sum(mark.rows_rejected_content for mark in marks) == 20
+    folders = [out.folder(unit) for unit in range(UNITS)]
+    told = collect_units(marks, folders, tmp_path / "all", work)
+    assert told["rejected_content"] == {"code": 10, "no": 10}
+    assert told["rejected_faults"] == {"bad": 20}
+    with pytest.raises(UserError) as caught:
+        collect_units(marks, folders, tmp_path / "all", replace(work, max_rejected_fraction=0.5))
+    assert "30 of 50 rows are rejected (content: code 10; fault: bad 20)" in str(caught.value)
