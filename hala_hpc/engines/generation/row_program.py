@@ -111,6 +111,8 @@ class Work:
     """The prompt around an empty text: what is longer is the text's own."""
     max_rejected_fraction: float = 1.0
     """Stop above this share of rows that are rejected for a reason that is not wanted."""
+    gpus: int = 0
+    """GPUs of each worker, for what it costs until a stop."""
 
     @cached_property
     def index(self) -> CorpusIndex:

@@ -85,6 +85,7 @@ class RowStage(Stage[S]):
             self.task(require_kind(corpus, *self.takes)),
             self.blank,
             self.settings.max_rejected_fraction,
+            self.resources.nodes * self.resources.gpus_per_node,
         )
 
     def plan(self) -> int:
@@ -108,12 +109,15 @@ class RowStage(Stage[S]):
         from contextlib import closing
 
         from hala_hpc.core.environment import prepare_environment
+        from hala_hpc.engines.generation.early_end import EarlyEnd
         from hala_hpc.engines.generation.engine import EngineConfig
         from hala_hpc.engines.generation.engine_trial import require_answers
         from hala_hpc.engines.generation.row_scheduler import UnitFeed
 
         prepare_environment()
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
+        early = EarlyEnd(work, out)
+        early.look()  # nor does a worker that begins after the others found a fault
         model = self.inputs.path(self.settings.model)
         settings = self.settings
         config = EngineConfig(
@@ -123,7 +127,7 @@ class RowStage(Stage[S]):
             # What is there now stays: the collector need not look at it again and again.
             gc.freeze()
             require_answers(engine, self.trial(), self.blank, out)
-            UnitFeed(engine, work, out, settings.commit_s).run(units)
+            UnitFeed(engine, work, out, settings.commit_s, early).run(units)
 
     def check(self, unit: int, folder: Path) -> Facts:
         """Every row of the input is answered for or rejected, in its order."""

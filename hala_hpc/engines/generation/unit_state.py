@@ -8,17 +8,18 @@ attempts both finished count once: the piece whose name comes first wins.
 import contextlib
 import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from hala_hpc.core.damage import Damaged, content_of
 from hala_hpc.core.files import whole_file
 from hala_hpc.core.record import Record
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.generation.row_program import Answer, Ask, Rejection, RowProgram
+from hala_hpc.engines.generation.row_program import TOO_LONG, Answer, Ask, Rejection, RowProgram
 from hala_hpc.engines.generation.unit_costs import Costs
 
 #: A row that is finished, in memory only.
@@ -56,19 +57,24 @@ class FinishedRow:
     """Number in its unit, from 0."""
     id_: str
     result: Row | Rejection
+    is_asked: bool = True
+    """Whether the model was asked about it; not where a rule or its length decided."""
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:
         """Read a line of a piece whose digest is right."""
         value = json.loads(line)
+        is_asked = value.get("asked", True)
         if "row" in value:
-            return cls(value["index"], value["id"], value["row"])
+            return cls(value["index"], value["id"], value["row"], is_asked)
         rejection = Rejection(value["reason"], value["said"], value["more"])
-        return cls(value["index"], value["id"], rejection)
+        return cls(value["index"], value["id"], rejection, is_asked)
 
     def to_line(self) -> bytes:
         """As it stands in the piece."""
-        value = {"index": self.index, "id": self.id_}
+        value: dict[str, Any] = {"index": self.index, "id": self.id_}
+        if not self.is_asked:
+            value["asked"] = False
         if isinstance(self.result, Rejection):
             said = {"reason": self.result.reason, "said": self.result.said}
             value |= said | {"more": self.result.more}
@@ -81,6 +87,11 @@ class FinishedRow:
         """Whether the row is not in the result."""
         return isinstance(self.result, Rejection)
 
+    @property
+    def reason(self) -> str:
+        """Why the row is rejected; empty where it is not."""
+        return self.result.reason if isinstance(self.result, Rejection) else ""
+
 
 class UnitPieces:
     """The finished rows of one unit: those of earlier attempts, and those added since."""
@@ -89,6 +100,8 @@ class UnitPieces:
         self.folder, self.attempt = folder, attempt
         self.costs = Costs()
         """What the finished rows cost."""
+        self.asked: Counter[str] = Counter()
+        """Finished rows that the model was asked about, by reason of rejection; "" for none."""
         self._written = Costs()
         self._pieces: list[Path] = []
         self._damaged: list[Path] = []
@@ -116,15 +129,17 @@ class UnitPieces:
         offset, number = 0, len(self._pieces)
         self._pieces.append(path)
         for line in lines:
-            index = FinishedRow.from_line(line).index
-            if index < len(self._piece) and self._piece[index] == OPEN:
-                self._piece[index], self._offset[index] = number, offset
+            row = FinishedRow.from_line(line)
+            if row.index < len(self._piece) and self._piece[row.index] == OPEN:
+                self._piece[row.index], self._offset[row.index] = number, offset
+                self.asked[row.reason] += row.is_asked
             offset += len(line)
 
-    def add(self, index: int, id_: str, result: Row | Rejection) -> None:
+    def add(self, row: FinishedRow) -> None:
         """Take a finished row; it is in memory until `write`."""
-        self._held[index] = FinishedRow(index, id_, result).to_line()
-        self._piece[index] = HELD
+        self._held[row.index] = row.to_line()
+        self._piece[row.index] = HELD
+        self.asked[row.reason] += row.is_asked
         self.finished += 1
 
     def write(self, require_lease: Callable[[], None]) -> int:
@@ -193,7 +208,7 @@ class OpenUnit:
 
     def finish(self, row: "OpenRow", result: Row | Rejection) -> None:
         """Take the result of a row and what it cost: no row, no cost, as a kill has it, too."""
-        self.pieces.add(row.index, row.row["id"], result)
+        self.pieces.add(FinishedRow(row.index, row.row["id"], result, row.is_asked(result)))
         self.pieces.costs.add(row.costs)
 
     def spend(self, seconds: float) -> None:
@@ -217,6 +232,11 @@ class OpenRow:
     """Whether its questions are not put yet."""
     costs: Costs = field(default_factory=Costs)
     """What it cost until now."""
+
+    def is_asked(self, result: Row | Rejection) -> bool:
+        """Whether the model was asked about the row: what is too long never comes to it."""
+        is_too_long = isinstance(result, Rejection) and result.reason == TOO_LONG
+        return self.costs.texts > 0 and not is_too_long
 
     def begin(self) -> Row | Rejection | None:
         """Start the program; the result of a row that has no questions, else None."""

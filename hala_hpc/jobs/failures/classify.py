@@ -7,7 +7,7 @@ from pathlib import Path
 import hala_hpc
 from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.backends.slurm.sbatch import WARN_S
-from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, FailureClass, Retry
+from hala_hpc.core.errors import BAD_DATA, INTERNAL, OK, RETRY, EarlyStop, FailureClass, Retry
 from hala_hpc.core.foreign_code import foreign_name
 from hala_hpc.core.job_records import Failure, FailureFacts
 from hala_hpc.core.out_of_memory import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory
@@ -218,7 +218,8 @@ def failure_facts(error: BaseException) -> FailureFacts:
         kind = FailureClass.HOST_OOM
     if is_gpu_out_of_memory(error, ""):
         kind = FailureClass.GPU_OOM
-    return FailureFacts(kind=kind, nodes=nodes, signature=signature_of(error))
+    spent = error.gpu_seconds if isinstance(error, EarlyStop) else None
+    return FailureFacts(kind=kind, nodes=nodes, signature=signature_of(error), gpu_seconds=spent)
 
 
 def signature_of(error: BaseException) -> str:

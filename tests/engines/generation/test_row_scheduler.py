@@ -13,9 +13,10 @@ from corpora import pair, write_corpus
 from plain_out import PlainOut
 from standin_engine import TOO_MUCH, StandInEngine, arabic, stand_in_config
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, EarlyStop, UserError
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
+from hala_hpc.engines.generation.engine import Completion
 from hala_hpc.engines.generation.row_program import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
 from hala_hpc.engines.generation.unit_files import check_unit, collect_units
@@ -58,11 +59,18 @@ class Checked:
         return check_unit(unit, folder, self.work)
 
 
-def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInEngine]:
+def work_of(tmp_path: Path, texts: list[str], **work: Any) -> Work:
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in texts])
-    what = Work(corpus, "c", UNITS, OneQuestion(), **work)
-    out = PlainOut(tmp_path, Checked(what))  # type: ignore[arg-type]
-    engine = StandInEngine(stand_in_config(max_num_seqs=8))
+    return Work(corpus, "c", UNITS, OneQuestion(), **work)
+
+
+def out_of(tmp_path: Path, work: Work) -> PlainOut:
+    return PlainOut(tmp_path, Checked(work))  # type: ignore[arg-type]
+
+
+def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInEngine]:
+    what = work_of(tmp_path, texts, **work)
+    out, engine = out_of(tmp_path, what), StandInEngine(stand_in_config(max_num_seqs=8))
     UnitFeed(engine, what, out).run(range(UNITS))
     return out, engine
 
@@ -109,6 +117,26 @@ def test_a_run_that_mostly_rejects_stops_early(tmp_path: Path) -> None:
     ) as caught:
         run(tmp_path, texts, max_rejected_fraction=0.5)
     assert caught.value.code == BAD_DATA
+
+
+class Mortal(StandInEngine):
+    """Ends its process, as a kill does, after 80 steps."""
+
+    def step(self) -> list[Completion]:
+        if self.steps == 80:
+            raise KeyboardInterrupt
+        return super().step()
+
+
+def test_what_an_attempt_before_rejected_counts_as_well(tmp_path: Path) -> None:
+    texts = [f"{'bad' if number % 3 else 'good'} {number}" for number in range(3000)]
+    work = work_of(tmp_path, texts, max_rejected_fraction=0.5)
+    engine = Mortal(stand_in_config(max_num_seqs=8))
+    with pytest.raises(KeyboardInterrupt):
+        UnitFeed(engine, work, out_of(tmp_path, work), commit_s=0.01).run(range(UNITS))
+    again = StandInEngine(stand_in_config(max_num_seqs=8))
+    with pytest.raises(EarlyStop, match=r"of the first 1\d\d\d rows "):
+        UnitFeed(again, work, out_of(tmp_path, work)).run(range(UNITS))
 
 
 def test_rejections_that_are_wanted_stop_nothing(tmp_path: Path) -> None:
