@@ -6,19 +6,15 @@ attempts both finished count once: the piece whose name comes first wins.
 """
 
 import contextlib
-import json
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Self
 
-from hala_hpc.core.damage import Damaged, content_of
 from hala_hpc.core.files import whole_file
-from hala_hpc.core.record import Record
 from hala_hpc.data.corpus.reader import Row
+from hala_hpc.engines.generation.piece_lines import FinishedRow, PieceEnd, whole_lines
 from hala_hpc.engines.generation.row_program import TOO_LONG, Answer, Ask, Rejection, RowProgram
 from hala_hpc.engines.generation.unit_costs import Costs
 
@@ -26,71 +22,6 @@ from hala_hpc.engines.generation.unit_costs import Costs
 HELD = -2
 #: A row that is not finished.
 OPEN = -1
-
-
-class PieceEnd(Record):
-    """The last line of a piece: that it is whole, and what its rows cost."""
-
-    rows: int
-    digest: str
-    costs: dict[str, int | float]
-
-    @classmethod
-    def of(cls, lines: list[bytes], costs: Costs) -> Self:
-        """The end of a piece of these lines."""
-        return cls(rows=len(lines), digest=digest(lines), costs=costs.to_values())
-
-    def is_of(self, lines: list[bytes]) -> bool:
-        """Whether these are the lines that were written."""
-        return self.rows == len(lines) and self.digest == digest(lines)
-
-    def encoded(self) -> bytes:
-        """As it stands in the piece."""
-        return f"{self.line()}\n".encode()
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRow:
-    """A line of a piece: a row that is finished, and what came of it. Not a `Record`: for speed."""
-
-    index: int
-    """Number in its unit, from 0."""
-    id_: str
-    result: Row | Rejection
-    is_asked: bool = True
-    """Whether the model was asked about it; not where a rule or its length decided."""
-
-    @classmethod
-    def from_line(cls, line: bytes) -> Self:
-        """Read a line of a piece whose digest is right."""
-        value = json.loads(line)
-        is_asked = value.get("asked", True)
-        if "row" in value:
-            return cls(value["index"], value["id"], value["row"], is_asked)
-        rejection = Rejection(value["reason"], value["said"], value["more"])
-        return cls(value["index"], value["id"], rejection, is_asked)
-
-    def to_line(self) -> bytes:
-        """As it stands in the piece."""
-        value: dict[str, Any] = {"index": self.index, "id": self.id_}
-        if not self.is_asked:
-            value["asked"] = False
-        if isinstance(self.result, Rejection):
-            said = {"reason": self.result.reason, "said": self.result.said}
-            value |= said | {"more": self.result.more}
-        else:
-            value["row"] = self.result
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-    @property
-    def is_rejected(self) -> bool:
-        """Whether the row is not in the result."""
-        return isinstance(self.result, Rejection)
-
-    @property
-    def reason(self) -> str:
-        """Why the row is rejected; empty where it is not."""
-        return self.result.reason if isinstance(self.result, Rejection) else ""
 
 
 class UnitPieces:
@@ -135,11 +66,12 @@ class UnitPieces:
                 self.asked[row.reason] += row.is_asked
             offset += len(line)
 
-    def add(self, row: FinishedRow) -> None:
+    def add(self, index: int, id_: str, result: Row | Rejection, is_asked: bool = True) -> None:
         """Take a finished row; it is in memory until `write`."""
-        self._held[row.index] = row.to_line()
-        self._piece[row.index] = HELD
-        self.asked[row.reason] += row.is_asked
+        row = FinishedRow(index, id_, result, is_asked)
+        self._held[index] = row.to_line()
+        self._piece[index] = HELD
+        self.asked[row.reason] += is_asked
         self.finished += 1
 
     def write(self, require_lease: Callable[[], None]) -> int:
@@ -208,7 +140,7 @@ class OpenUnit:
 
     def finish(self, row: "OpenRow", result: Row | Rejection) -> None:
         """Take the result of a row and what it cost: no row, no cost, as a kill has it, too."""
-        self.pieces.add(FinishedRow(row.index, row.row["id"], result, row.is_asked(result)))
+        self.pieces.add(row.index, row.row["id"], result, row.is_asked(result))
         self.pieces.costs.add(row.costs)
 
     def spend(self, seconds: float) -> None:
@@ -287,23 +219,3 @@ def forget_rejections(folder: Path) -> None:
         end = PieceEnd.of(good, Costs.from_values(PieceEnd.from_json(lines[-1], path).costs))
         with whole_file(path) as temporary:
             temporary.write_bytes(b"".join(good) + end.encoded())
-
-
-def whole_lines(path: Path) -> list[bytes] | None:
-    """The lines of a piece, None when it is damaged. Raises UserError where it cannot be read."""
-    try:
-        lines = (content_of(path, PieceEnd.cure) or b"").splitlines(keepends=True)
-        if not lines:
-            return None
-        end = PieceEnd.from_json(lines[-1], path)
-        # One version wrote all lines of a piece: the first tells whether this one reads them.
-        if end.rows:
-            FinishedRow.from_line(lines[0])
-    except (Damaged, ValueError, KeyError, TypeError):
-        return None
-    return lines if end.is_of(lines[:-1]) else None
-
-
-def digest(lines: list[bytes]) -> str:
-    """32 hexadecimal digits of the lines of a piece."""
-    return blake2b(b"".join(lines), digest_size=16).hexdigest()
