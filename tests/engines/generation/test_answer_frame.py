@@ -154,3 +154,41 @@ def test_cutting_leaves_fingerprints_as_they_are_and_keeping_does_not() -> None:
     assert EngineSettings().result_half() == EngineSettings(cut_thinking=True).result_half()
     assert "cut_thinking" not in EngineSettings().result_half()
     assert EngineSettings(cut_thinking=False).result_half()["cut_thinking"] is False
+
+
+#: Texts that are to come back to the byte.
+BYTES = [
+    "نعم، الباب مفتوح.",
+    " two  spaces\n\n\tand a tab ",
+    "[[1]] code: `x = {1}` <|not a token|> [[2]]",
+    "قرطبة 🕌\u200f e\u0301 <unk",
+    "",
+]
+
+
+def test_answers_between_the_tokens_of_a_real_tokenizer_come_back_to_the_byte() -> None:
+    from tokenizers import AddedToken
+
+    from hala_hpc.demo.tokenizer import COHERE_END, train_tokenizer
+    from hala_hpc.engines.generation.prompts import Prompter
+
+    tokenizer = train_tokenizer(["the door is open"] * 9, 300, "cohere2")
+    tags = (START, END, *THINKING[0], *THINKING[1], "[[1]]", "[[2]]")
+    tokenizer.add_tokens([AddedToken(tag, normalized=False) for tag in tags])
+    template = tokenizer.chat_template
+    tokenizer.chat_template = template.replace(
+        "<|CHATBOT_TOKEN|>{% endif %}", f"<|CHATBOT_TOKEN|>{START}{{% endif %}}"
+    )
+    prompter = Prompter(tokenizer)
+    assert tokenizer.decode(prompter.tail).endswith(f"<|CHATBOT_TOKEN|>{START}")
+    frame = AnswerFrame(tokenizer, prompt_end=prompter.tail)
+    thought = "<|START_THINKING|> what <think> now<|END_THINKING|>"
+    for before, after in (("", END), (START, END), (f"{thought}{START}", f"{END}\n")):
+        said = [f"{before}{text}{after}{COHERE_END}" for text in BYTES]
+        ids = tokenizer(said, add_special_tokens=False)["input_ids"]
+        words = "Translate: [[1]] [[2]]"
+        found = frame.decoded([(one, words) for one in ids])
+        assert [one.text for one in found] == BYTES
+        # As an engine that decodes by itself hands them over.
+        texts = TextFrame.of(list(tokenizer.get_added_vocab()), True)
+        assert [texts.bare(one, words).text for one in said] == BYTES
