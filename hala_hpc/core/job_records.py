@@ -50,7 +50,7 @@ class FailureFacts(Record):
     signature: str = ""
     """Type of the error and the last frame of ours in its traceback."""
     gpu_seconds: float | None = None
-    """What the node had spent when it was stopped early; None for other failures."""
+    """Spent until a node was stopped early, as far as the worker knew; None for other failures."""
 
 
 class ErrorReport(Record):
@@ -128,7 +128,7 @@ class FailureReason(Record):
     log_tail: tuple[str, ...] = ()
     """The end of the log that shows it, after a line that names the log."""
     gpu_seconds: float | None = None
-    """What the node had spent when it was stopped early; None for other reasons."""
+    """Spent until the node was stopped early, as far as its worker knew; None for other reasons."""
 
     @classmethod
     def of(cls, reasons: "Iterable[FailureReason | str]") -> "tuple[FailureReason, ...]":

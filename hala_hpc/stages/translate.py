@@ -49,7 +49,8 @@ class Settings(RowSettings):
     checks: CheckSettings = CheckSettings()
     """What a translation must be like; a row that fails after all retries is rejected."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(0.2)
-    """Fail when a larger share of the rows is rejected, as soon as that is certain."""
+    """Fail when a larger share of the rows is rejected, as soon as that is certain. Below 1 also
+    where over 80 % of the first 200 rows are, for one reason that is no matter of the rows."""
     units: PositiveInt = 512
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
 

@@ -39,7 +39,8 @@ class RowSettings(GenerationSettings):
     units: int
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(1.0)
-    """Fail when a larger share of the rows is rejected, as soon as that is certain."""
+    """Fail when a larger share of the rows is rejected, as soon as that is certain. Below 1 also
+    where over 80 % of the first 200 rows are, for one reason that is no matter of the rows."""
     commit_s: PositiveFloat = runtime(30.0)
     """Seconds of work that a kill may cost: finished rows are put on the disk so often."""
 
