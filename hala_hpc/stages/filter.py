@@ -214,6 +214,9 @@ class Filter(RowStage[Settings]):
         best = BestRows(scores_in(output), self.settings.target_share)
         moved = leave_best(output, self.work, best, REJECTED)
         details["lowest_score"] = best.lowest if best.wanted else None
+        if moved:
+            content = details["rejected_content"]
+            content[REJECTED] = content.get(REJECTED, 0) + moved
         return Collected(details, {REJECTED: moved} if moved else {})
 
     def rule_counts(self, marks: list[UnitMarker]) -> dict[str, int]:
