@@ -129,6 +129,11 @@ def by_cause(reasons: Counter[str], work: Work) -> dict[Cause, dict[str, int]]:
     }
 
 
+def listed(reasons: dict[str, int]) -> str:
+    """Reasons with their rows, for people."""
+    return ", ".join(f"{word} {many}" for word, many in reasons.items())
+
+
 def rejected_in(marks: list[UnitMarker]) -> Counter[str]:
     """Rejected rows of all units by reason."""
     return sum((Counter(mark.rejected) for mark in marks), Counter[str]())
@@ -141,11 +146,11 @@ def require_good(marks: list[UnitMarker], folders: list[Path], work: Work) -> No
     rows = sum(mark.rows_in for mark in marks)
     if sum(bad.values()) <= work.max_rejected_fraction * rows:
         return
-    listing = "; ".join(
-        f"{cause}: {', '.join(f'{word} {many}' for word, many in found.items())}"
-        for cause, found in by_cause(bad, work).items()
-        if found
-    )
+    causes = by_cause(bad, work)
+    listing = listed(causes[Cause.FAULT])
+    if causes[Cause.CONTENT]:
+        # Another model or prompt would not have them either.
+        listing += f"{listing and '; '}for their content: {listed(causes[Cause.CONTENT])}"
     raise UserError(
         f"{work.name}: {sum(bad.values())} of {rows} rows are rejected ({listing}), "
         f"max_rejected_fraction is {work.max_rejected_fraction}; they are in {REJECTED}/ under "

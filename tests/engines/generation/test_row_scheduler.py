@@ -159,4 +159,4 @@ def test_rows_that_are_the_cause_themselves_are_counted_apart(tmp_path: Path) ->
     assert told["rejected_faults"] == {"bad": 20}
     with pytest.raises(UserError) as caught:
         collect_units(marks, folders, tmp_path / "all", replace(work, max_rejected_fraction=0.5))
-    assert "30 of 50 rows are rejected (content: code 10; fault: bad 20)" in str(caught.value)
+    assert "30 of 50 rows are rejected (bad 20; for their content: code 10)" in str(caught.value)
