@@ -139,6 +139,9 @@ def forget(again: Again) -> None:
     for line in mend_places(artifact):
         print(f"{again.node.name}: {printable(line)}")
     drop_claims(artifact)
+    for path in artifact.shared.glob("first-*.json"):
+        # A node that was stopped for its first rows is judged by those that come now.
+        path.unlink(missing_ok=True)
     if again.rejected:
         from hala_hpc.engines.generation.unit_state import forget_rejections
 

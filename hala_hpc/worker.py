@@ -213,6 +213,7 @@ class Supervisor:
             kind=error.facts.kind,
             nodes=error.facts.nodes,
             signature=error.facts.signature,
+            gpu_seconds=error.facts.gpu_seconds,
             **self.code.model_dump(),
         )
         record.write(self.artifact.attempt_file(self.name.record_name(self.rank)))

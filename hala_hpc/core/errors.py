@@ -27,6 +27,15 @@ class UserError(Exception):
         super().__init__("\n".join(self.mistakes))
 
 
+class EarlyStop(UserError):
+    """A node that is stopped, as what it makes is of no use: more of it would only cost."""
+
+    def __init__(self, message: str, code: int, gpu_seconds: float) -> None:
+        self.gpu_seconds = gpu_seconds
+        """What was spent until then."""
+        super().__init__(message, code)
+
+
 class FailureClass(StrEnum):
     """Why an attempt ended before its work was done.
 

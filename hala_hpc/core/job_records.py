@@ -49,6 +49,8 @@ class FailureFacts(Record):
     """Nodes that are to blame; empty if unknown."""
     signature: str = ""
     """Type of the error and the last frame of ours in its traceback."""
+    gpu_seconds: float | None = None
+    """Spent until a node was stopped early, as far as the worker knew; None for other failures."""
 
 
 class ErrorReport(Record):
@@ -125,6 +127,8 @@ class FailureReason(Record):
     """Class of the failure; None for what no class describes, as rounds without progress."""
     log_tail: tuple[str, ...] = ()
     """The end of the log that shows it, after a line that names the log."""
+    gpu_seconds: float | None = None
+    """Spent until the node was stopped early, as far as its worker knew; None for other reasons."""
 
     @classmethod
     def of(cls, reasons: "Iterable[FailureReason | str]") -> "tuple[FailureReason, ...]":

@@ -127,6 +127,9 @@ class RowCounts(Record):
     rows_in: int = 0
     rows_out: int = 0
     rows_rejected: int = 0
+    rows_rejected_content: int = 0
+    """Of these, as far as the stage tells, those that are themselves the reason: no fault of model
+    or settings."""
     rejected: dict[str, int] = Field(default_factory=dict)
     """Rejected rows by reason."""
     tokens_in: int = 0

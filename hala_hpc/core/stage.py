@@ -23,6 +23,9 @@ class Facts:
     rows_in: int = 0
     rows_out: int = 0
     rows_rejected: int = 0
+    rows_rejected_content: int = 0
+    """Of these, as far as the stage tells, those that are themselves the reason: no fault of model
+    or settings."""
     rejected: dict[str, int] = field(default_factory=dict)
     """Rejected rows by reason; sums to `rows_rejected`."""
     tokens_in: int = 0
@@ -42,6 +45,12 @@ class Facts:
             raise UserError(
                 f"{self.rows_rejected} rows rejected, but the reasons count "
                 f"{sum(self.rejected.values())}: {self.rejected}",
+                INTERNAL,
+            )
+        if self.rows_rejected_content > self.rows_rejected:
+            raise UserError(
+                f"{self.rows_rejected} rows rejected, {self.rows_rejected_content} of them for "
+                "their content",
                 INTERNAL,
             )
 

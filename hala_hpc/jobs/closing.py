@@ -232,12 +232,14 @@ def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int
         for name, version in mark.versions.items():
             found.setdefault(name, set()).add(version)
     facts = Facts(
-        sum(mark.rows_in for mark in marks),
-        sum(mark.rows_out for mark in marks) - late,
-        sum(mark.rows_rejected for mark in marks) + late,
-        dict(rejected),
-        sum(mark.tokens_in for mark in marks),
-        sum(mark.tokens_out for mark in marks),
+        rows_in=sum(mark.rows_in for mark in marks),
+        rows_out=sum(mark.rows_out for mark in marks) - late,
+        rows_rejected=sum(mark.rows_rejected for mark in marks) + late,
+        # What is taken out at the end is worse than other rows: it is no fault either.
+        rows_rejected_content=sum(mark.rows_rejected_content for mark in marks) + late,
+        rejected=dict(rejected),
+        tokens_in=sum(mark.tokens_in for mark in marks),
+        tokens_out=sum(mark.tokens_out for mark in marks),
     )
     facts.verify()
     return NodeSummary(

@@ -1,6 +1,6 @@
 """filter: keep the pairs of a corpus that cheap rules let pass and a judge model accepts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -17,12 +17,12 @@ from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
-from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
+from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
     from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
-    from hala_hpc.engines.generation.row_program import RowProgram
+    from hala_hpc.engines.generation.row_program import Ask, RowProgram
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -186,6 +186,15 @@ class Filter(RowStage[Settings]):
         """What is done with each pair."""
         return JudgeTask(self.settings, Path(self.inputs.path(self.settings.corpus)), kind)
 
+    def trial(self) -> "Sequence[Ask]":
+        """The question about short sentences beside themselves, with the two answers."""
+        from hala_hpc.engines.generation.row_program import Ask, Sampling
+
+        settings = self.settings
+        sampling = Sampling(choices=(settings.accept, settings.reject))
+        asked = [{"source": text, "target": text} for text in TRIAL_SENTENCES]
+        return [Ask(fill(settings.prompt, both), sampling) for both in asked]
+
     @property
     def blank(self) -> str:
         """The question about an empty pair."""
@@ -213,6 +222,9 @@ class Filter(RowStage[Settings]):
         best = BestRows(scores_in(output), self.settings.target_share)
         moved = leave_best(output, self.work, best, REJECTED)
         details["lowest_score"] = best.lowest if best.wanted else None
+        if moved:
+            content = details["rejected_content"]
+            content[REJECTED] = content.get(REJECTED, 0) + moved
         return Collected(details, {REJECTED: moved} if moved else {})
 
     def rule_counts(self, marks: list[UnitMarker]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """translate: put every row of a corpus into the target language."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -12,11 +12,11 @@ from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
 from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
-from hala_hpc.engines.generation.row_stage import RowSettings, RowStage
+from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.generation.row_program import RowProgram
+    from hala_hpc.engines.generation.row_program import Ask, RowProgram
     from hala_hpc.engines.generation.translation import Translator
 
 
@@ -49,7 +49,8 @@ class Settings(RowSettings):
     checks: CheckSettings = CheckSettings()
     """What a translation must be like; a row that fails after all retries is rejected."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(0.2)
-    """Fail when a larger share of the rows is rejected, as soon as that is certain."""
+    """Fail when a larger share of the rows is rejected, as soon as that is certain. Below 1 also
+    where over 80 % of the first 200 rows are, for one reason that is no matter of the rows."""
     units: PositiveInt = 512
     """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
 
@@ -77,6 +78,7 @@ class TranslationTask:
             retries=settings.retries,
             limit=min(settings.segment_tokens, room),
             count=count,
+            source=settings.source,
         )
 
 
@@ -151,7 +153,7 @@ class Translate(RowStage[Settings]):
 
     name = "translate"
     Settings = Settings
-    version = 2
+    version = 3
     takes = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:
@@ -198,6 +200,12 @@ class Translate(RowStage[Settings]):
     def task(self, kind: Kind) -> ConversationTask | PairTask:
         """What is done with each row of a corpus of this kind."""
         return PairTask(self.settings) if kind == "pairs" else ConversationTask(self.settings)
+
+    def trial(self) -> "Sequence[Ask]":
+        """The translation of short sentences, by the node's own prompt."""
+        from hala_hpc.engines.generation.row_program import Ask
+
+        return [Ask(fill(self.settings.prompt, {"text": text})) for text in TRIAL_SENTENCES]
 
     @property
     def blank(self) -> str:

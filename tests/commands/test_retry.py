@@ -85,6 +85,27 @@ def test_rejected_rows_become_a_node_of_their_own(tmp_path: Path, work: Path) ->
     assert units_done(work) == done
 
 
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_node_that_its_first_rows_stopped_is_judged_by_the_next_ones(
+    tmp_path: Path, work: Path
+) -> None:
+    line = ["stage=arabic", recipe_word(tmp_path, MANY_ROWS, 1, 0.5), f"work={work}"]
+    ended = launch(*line, **variables(tmp_path))
+    assert ended.code == 65, ended
+    failure = json.loads((work / "latest/arabic/failure.json").read_text())
+    assert "rejected for 'empty', which says something of the model" in ended.err
+    assert failure["reasons"][0]["gpu_seconds"] == 0.0
+    first = len(asked(tmp_path))
+    # Each row is asked three times; the rest of the node is spared.
+    assert 200 <= first <= 3 * 400
+    again = launch(*line, **variables(tmp_path))
+    assert (again.code, len(asked(tmp_path))) == (65, first)
+    assert command(f"work={work}", module="retry").code == 0
+    assert launch(*line, **variables(tmp_path)).code == 65
+    assert len(asked(tmp_path)) > first
+
+
 def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     told = command(f"work={work}", module="retry")

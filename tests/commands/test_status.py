@@ -16,7 +16,8 @@ from slow_run import launcher_word, nodes_of, recipe_word, standin_variables
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.backends.slurm.pending_reasons import plain_reason
-from hala_hpc.commands.monitoring.node_status import state_of
+from hala_hpc.commands.monitoring.node_status import NodeStatus, state_of
+from hala_hpc.commands.monitoring.status_table import print_table
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.records import NodeSummary
 
@@ -111,6 +112,7 @@ def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
         "rows_in",
         "rows_out",
         "rows_rejected",
+        "rows_rejected_content",
         "progress",
         "why",
         "expected_start",
@@ -144,6 +146,7 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
                 "rows_in": 4,
                 "rows_out": 3,
                 "rows_rejected": 1,
+                "rows_rejected_content": 0,
                 "progress": None,
                 "why": "",
                 "expected_start": None,
@@ -360,3 +363,18 @@ def test_gpu_hours_of_other_jobs_with_the_number_of_ours_are_not_ours(
     ]
     cluster.add("sacct", "printf '%s\\n' " + " ".join(f"'{row}'" for row in rows))
     assert nodes_of(work)["second"]["gpu_hours"] == 1.0
+
+
+def test_rows_that_are_the_cause_themselves_stand_beside_the_rejected_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    counts = {"arabic": (30, 12), "judged": (30, 30), "faulty": (30, 0)}
+    print_table(
+        [
+            NodeStatus(name, "translate", "done", 1, 1, 100, 70, rejected, content)
+            for name, (rejected, content) in counts.items()
+        ]
+    )
+    arabic, judged, faulty = capsys.readouterr().out.splitlines()[-5:-2]
+    assert "30 (12 content)" in arabic
+    assert "content" not in judged + faulty

@@ -45,6 +45,7 @@ from hala_hpc.core.records import (
     WaitingNode,
 )
 from hala_hpc.core.resources import Resources
+from hala_hpc.engines.generation.early_end import FinishedRows, FirstRows
 from hala_hpc.jobs.attempt_records import attempt_ends
 
 BEGUN_BEFORE = Path(__file__).parent / "data" / "begun_by_6d78d78"
@@ -102,7 +103,11 @@ RECORDS: list[Record] = [
     ),
     AttemptRecord(worker=1, rank=1, code=75, kind=FailureClass.NODE_FAILURE, nodes=("node1",)),
     RoundFailures(failures=(FAILURE,), scheduler=("OUT_OF_MEMORY",), memory_limit_gb=64),
-    FailureReport(code=70, reasons=(FailureReason(text="no", log_tail=("log:", "  line")),)),
+    FailureReport(
+        code=70,
+        reasons=(FailureReason(text="no", log_tail=("log:", "  line"), gpu_seconds=2.5),),
+    ),
+    FirstRows(units={3: FinishedRows(rows=9, faults={"empty": 8})}, seconds=1.5),
     RunRecord(
         words={"stage": "all"},
         recipe="/r.toml",

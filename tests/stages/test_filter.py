@@ -139,6 +139,8 @@ def test_a_target_share_keeps_exactly_that_share_of_the_best(judged: Any, share:
     assert len(kept) == round(share * scored)
     below = [row for row in lost if row["reason"] == "rejected_by_judge"]
     assert made.rejected == ({"rejected_by_judge": len(below)} if below else {})
+    assert sum(made.details["rejected_content"].values()) == len(lost)
+    assert made.details["rejected_faults"] == {}
     if kept and below:
         assert min(row["score"] for row in kept) >= max(row["score"] for row in below)
         assert made.details["lowest_score"] == min(row["score"] for row in kept)

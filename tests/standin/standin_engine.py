@@ -12,6 +12,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
+from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES
 from hala_hpc.engines.generation.settings import EngineSettings
 
 #: Latin letters by their place in the alphabet, in Arabic script.
@@ -36,8 +37,8 @@ NOTHING = "speechless"
 class StandInEngine:
     """Answers `max_num_seqs` requests a step; a step takes HALA_STANDIN_STEP_S seconds.
 
-    A token is a byte. Notes each answer in the file HALA_STANDIN_LOG: process number, time in
-    seconds since the epoch, and the question as JSON.
+    A token is a byte. Notes each answer about a row in the file HALA_STANDIN_LOG: process number,
+    time in seconds since the epoch, and the question as JSON.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -68,7 +69,7 @@ class StandInEngine:
         words = bytes(request.ids).decode()
         text = "" if NOTHING in words else arabic(words.partition("\n\n")[2] or words)
         size = len(text.encode())
-        if self.log:
+        if self.log and not is_trial(request):
             note_question(self.log, {"words": words, **asdict(request.sampling)})
         return Completion(request.key, text, True, len(request.ids), size)
 
@@ -90,6 +91,11 @@ class StandInEngine:
 def stand_in_config(**settings: Any) -> EngineConfig:
     """What a stand-in is started for in the process of a test."""
     return EngineConfig("m", EngineSettings(**settings))
+
+
+def is_trial(request: Request) -> bool:
+    """Whether a question is one of those that come before the rows, in every attempt."""
+    return any(sentence in request.words for sentence in TRIAL_SENTENCES)
 
 
 def note_question(log: str, question: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from standin_engine import note_question
+from standin_engine import is_trial, note_question
 
 from hala_hpc.engines.generation.engine import Completion, Engine, Request
 from hala_hpc.engines.generation.settings import EngineSettings
@@ -73,6 +73,8 @@ class NotingEngine(WrappedEngine):
         completions = super().step()
         for completion in completions:
             request = self.asked.pop(completion.key)
+            if is_trial(request):
+                continue
             note_question(self.log, {"ids": request.ids, **asdict(request.sampling)})
         return completions
 
@@ -87,13 +89,20 @@ class HeldEngine(WrappedEngine):
         super().__init__(inner)
         self.word, self.after, self.given = word, after, 0
         self.deadline = time.monotonic() + LIMIT_S
+        self.rows: set[int] = set()
+        """Keys of the questions about rows."""
+
+    def add(self, request: Request) -> None:
+        if not is_trial(request):
+            self.rows.add(request.key)
+        super().add(request)
 
     def step(self) -> list[Completion]:
-        if self.given >= self.after and not self.word.exists():
+        if self.rows and self.given >= self.after and not self.word.exists():
             if time.monotonic() > self.deadline:
                 raise TimeoutError(f"not in {LIMIT_S} s: the word {self.word}")
             time.sleep(PAUSE_S)
             return []
         completions = super().step()
-        self.given += len(completions)
+        self.given += sum(completion.key in self.rows for completion in completions)
         return completions

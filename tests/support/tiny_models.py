@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from hala_hpc.core.environment import prepare_environment
 
@@ -71,11 +72,17 @@ def untrained_model(base: Path) -> Path:
 
 def make_tiny_model(folder: Path, steps: int = 300) -> Path:
     """Write a trained tiny Qwen2 (about 0.4 M weights) to `folder`; `steps=0` leaves it random."""
-    import torch
-    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+    from transformers import AutoTokenizer
 
     make_tokenizer(folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    return tiny_qwen2(folder, AutoTokenizer.from_pretrained(folder), steps)
+
+
+def tiny_qwen2(folder: Path, tokenizer: Any, steps: int) -> Path:
+    """The same for a tokenizer that lies in the folder."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer),

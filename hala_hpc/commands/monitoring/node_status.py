@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from hala_hpc.backends.slurm.client import Seen
 from hala_hpc.commands.monitoring.node_reasons import (
@@ -30,6 +30,19 @@ from hala_hpc.jobs.waiting_list import waits_for_room
 RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 
 
+class RowsCounted(NamedTuple):
+    """Where rows went."""
+
+    rows_in: int
+    rows_out: int
+    rejected: int
+    rejected_content: int
+    """Of the rejected ones those that are themselves the cause."""
+
+
+NO_ROWS = RowsCounted(0, 0, 0, 0)
+
+
 @dataclass(frozen=True)
 class NodeStatus:
     """How far one node is."""
@@ -43,6 +56,8 @@ class NodeStatus:
     rows_in: int
     rows_out: int
     rows_rejected: int
+    rows_rejected_content: int
+    """Of the rejected rows those that are themselves the cause."""
     progress: NodeProgress | None = None
     """How far it is and what time is left, while it runs."""
     why: Why = NO_REASON
@@ -73,9 +88,8 @@ def node_status(
         return told_status(node, seen, gpu_hours, answers)
     except Damaged as error:
         why = Why(WhyKind.DAMAGED, error.mistakes[0])
-        return NodeStatus(
-            node.name, node.stage, "damaged", node.units, 0, 0, 0, 0, why=why, gpu_hours=gpu_hours
-        )
+        counts = (node.units, 0, *NO_ROWS)
+        return NodeStatus(node.name, node.stage, "damaged", *counts, why=why, gpu_hours=gpu_hours)
 
 
 def told_status(
@@ -144,26 +158,26 @@ def elements(row: Seen) -> int:
     return sum(int(m["last"] or m["first"]) - int(m["first"]) + 1 for m in ranges) or 1
 
 
-def row_counts(artifact: Artifact) -> tuple[int, int, int]:
-    """Rows in, out and rejected of the units that have a mark."""
+def row_counts(artifact: Artifact) -> RowsCounted:
+    """Rows of the units that have a mark."""
     summary = artifact.summary()
     if summary is not None:
         return counts_in(summary)
     counts = [mark_counts(artifact, unit) for unit in artifact.done_units()]
-    rows_in, rows_out, rejected = (sum(count[column] for count in counts) for column in range(3))
-    return rows_in, rows_out, rejected
+    return RowsCounted(*(sum(column) for column in zip(NO_ROWS, *counts, strict=True)))
 
 
 @cache
-def mark_counts(artifact: Artifact, unit: int) -> tuple[int, int, int]:
+def mark_counts(artifact: Artifact, unit: int) -> RowsCounted:
     """Rows of a finished unit; read once, as a mark never changes, and there may be thousands."""
     marker = artifact.mark(unit)
-    return counts_in(marker) if marker else (0, 0, 0)
+    return counts_in(marker) if marker else NO_ROWS
 
 
-def counts_in(counted: UnitMarker | NodeSummary) -> tuple[int, int, int]:
-    """Rows in, out and rejected; 0 where no rows are counted."""
-    return counted.rows_in, counted.rows_out, counted.rows_rejected
+def counts_in(counted: UnitMarker | NodeSummary) -> RowsCounted:
+    """Rows of a unit or a node; 0 where no rows are counted."""
+    content = counted.rows_rejected_content
+    return RowsCounted(counted.rows_in, counted.rows_out, counted.rows_rejected, content)
 
 
 def ids_of_unfinished(nodes: Sequence[RunNode]) -> list[str]:

@@ -33,7 +33,7 @@ def print_table(nodes: list[NodeStatus]) -> None:
 
 def table_row(node: NodeStatus) -> list[str]:
     """The cells of a node."""
-    done = [node.rows_in, node.rows_out, node.rows_rejected]
+    done = [node.rows_in, node.rows_out]
     words = node.progress.words() if node.progress else ""
     if not words:
         why = node.why.text
@@ -44,10 +44,18 @@ def table_row(node: NodeStatus) -> list[str]:
         node.state,
         f"{node.units_done}/{node.units}",
         *(str(count or "-") for count in done),
+        rejected_words(node),
         words,
         node.progress.left() if node.progress else "",
         gpu_words(node),
     ]
+
+
+def rejected_words(node: NodeStatus) -> str:
+    """Rejected rows, with those apart that are themselves the cause, where both are there."""
+    content = node.rows_rejected_content
+    of_them = f" ({content} content)" if 0 < content < node.rows_rejected else ""
+    return f"{node.rows_rejected or '-'}{of_them}"
 
 
 def first_names(node: NodeStatus) -> str:

@@ -64,7 +64,8 @@ def answer_all(
 def requests(engine: Engine, words: list[str], blank: str) -> Iterator[Request]:
     """A request for every prompt that fits, numbered as in the list."""
     fixed_tokens = len(engine.prompt_ids([blank])[0])
-    for key, ids in enumerate(engine.prompt_ids(words)):
+    every = zip(words, engine.prompt_ids(words), strict=True)
+    for key, (asked, ids) in enumerate(every):
         limit = answer_limit(engine, len(ids), len(ids) - fixed_tokens)
         if limit is not None:
-            yield Request(key, ids, limit)
+            yield Request(key, ids, limit, words=asked)

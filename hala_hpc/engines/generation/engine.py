@@ -38,6 +38,8 @@ class Request:
     """Token ids, as `Engine.prompt_ids` gives them."""
     max_new_tokens: int
     sampling: Sampling = AS_SET
+    words: str = ""
+    """The user's words of which the ids were made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Completion:
     tokens_out: int
     shares: tuple[float, ...] = ()
     """Probability of each of `Sampling.choices`, sums to 1; empty where there was no choice."""
+    reason: str = ""
+    """Why there is no answer, where the engine knows: thinking without an end; else empty."""
 
 
 class Engine(Protocol):

@@ -22,12 +22,16 @@ GROUP = "hala_hpc.engines"
 def make_engine(config: "EngineConfig") -> "Engine":
     """Start the engine that the settings name; it is the caller's to close.
 
+    Of one that is not ours what frames its answers is cut here: it hands over texts.
+
     Raises UserError (78) for a name that nobody offers, and for a model that the engine refuses.
     """
     name = config.settings.name
     if name in OWN:
         return OWN[name](config)
-    return load(name)(config)
+    from hala_hpc.engines.generation.framed_engine import FramedEngine
+
+    return FramedEngine(load(name)(config), config)
 
 
 def engine_mistakes(name: str) -> list[str]:

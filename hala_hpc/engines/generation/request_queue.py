@@ -110,7 +110,7 @@ class Questions:
             if limit is None:
                 yield self._answer(key, Answer("", TOO_LONG))
                 continue
-            request = Request(next(self._numbers), ids, limit, ask.sampling)
+            request = Request(next(self._numbers), ids, limit, ask.sampling, ask.words)
             self._asked[request.key] = (key, ask)
             if ask.why:
                 # Rows that are nearly finished hold up their units.
@@ -190,6 +190,8 @@ class Questions:
 def judged(completion: Completion, words: str) -> Answer:
     """The answer to a question, with a reason when it is cut, empty or broken."""
     text = completion.text.strip()
+    if completion.reason:
+        return Answer(text, completion.reason)
     if not completion.whole:
         return Answer(text, TRUNCATED)
     if not text:

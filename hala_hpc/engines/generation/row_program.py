@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, Row
+from hala_hpc.engines.generation.rejection_cause import Cause, cause_of
 
 #: An answer has no room in the model's context.
 TOO_LONG = "too_long"
@@ -17,6 +18,8 @@ TRUNCATED = "truncated"
 EMPTY = "empty"
 #: An answer holds half a character (U+FFFD) that its prompt does not.
 BROKEN = "broken_text"
+#: A model began to think and came to no end of it.
+UNFINISHED_THINKING = "unfinished_thinking"
 #: A prompt that the accelerator has no memory for even when it runs alone.
 OUT_OF_MEMORY = "out_of_memory"
 
@@ -108,6 +111,8 @@ class Work:
     """The prompt around an empty text: what is longer is the text's own."""
     max_rejected_fraction: float = 1.0
     """Stop above this share of rows that are rejected for a reason that is not wanted."""
+    gpus: int = 0
+    """GPUs of each worker, for what it costs until a stop."""
 
     @cached_property
     def index(self) -> CorpusIndex:
@@ -117,6 +122,10 @@ class Work:
     def is_trouble(self, reason: str) -> bool:
         """Whether rows rejected for this reason count against `max_rejected_fraction`."""
         return self.task.wanted is not None and reason not in self.task.wanted
+
+    def cause_of(self, reason: str) -> Cause:
+        """Whether rows rejected for this reason say something of themselves, or of the model."""
+        return cause_of(reason, self.task.wanted)
 
     def range_of(self, unit: int) -> tuple[int, int]:
         """First row of a unit and the one after its last."""

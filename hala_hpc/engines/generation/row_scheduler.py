@@ -5,9 +5,10 @@ from itertools import islice
 from math import sqrt
 from time import monotonic
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, EarlyStop
 from hala_hpc.core.stage import Out
 from hala_hpc.data.corpus.reader import Row, characters_of
+from hala_hpc.engines.generation.early_end import EarlyEnd
 from hala_hpc.engines.generation.engine import Engine
 from hala_hpc.engines.generation.request_queue import Delivery, Questions
 from hala_hpc.engines.generation.row_program import Rejection, Work
@@ -32,8 +33,16 @@ TELLING_WINDOWS = 3
 class UnitFeed:
     """Rows of the next unit enter the engine while the last of the former finish."""
 
-    def __init__(self, engine: Engine, work: Work, out: Out, commit_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        work: Work,
+        out: Out,
+        commit_s: float = 30.0,
+        early: EarlyEnd | None = None,
+    ) -> None:
         self.engine, self.work, self.out, self.commit_s = engine, work, out, commit_s
+        self.early = early or EarlyEnd(work, out)
         self.questions = Questions(engine, work.blank, out)
         work.task.fit(*self.questions.measure())
         self.open_units: dict[int, OpenUnit] = {}
@@ -82,6 +91,8 @@ class UnitFeed:
             pieces = UnitPieces(self.out.kept(number), last - first, self.out.attempt)
             unit = self.open_units[number] = OpenUnit(number, first, last - first, pieces)
             self.rows += pieces.finished
+            self.rejected += sum(many for why, many in pieces.asked.items() if self._is_bad(why))
+            self.early.take(unit)
             if unit.whole:
                 self._close(unit)
                 continue
@@ -135,29 +146,38 @@ class UnitFeed:
             self._close(row.unit)
 
     def _require_good(self, reason: str) -> None:
-        """Raise UserError (65) when clearly more rows are rejected than may be."""
+        """Raise EarlyStop (65) when clearly more rows are rejected than may be."""
         most = self.work.max_rejected_fraction
-        if not self.work.is_trouble(reason):
+        if not self._is_bad(reason):
             return
         self.rejected += 1
         # Three standard deviations above what may be: chance alone does not stop a run.
         limit = most * self.rows + 3 * sqrt(self.rows * most * (1 - most))
         if self.rows >= self.telling_rows and self.rejected > limit:
             self._commit_pieces(now=True)
-            raise UserError(
+            spent = self.early.gpu_seconds
+            raise EarlyStop(
                 f"{self.work.name}: {self.rejected} of the first {self.rows} rows are rejected, "
-                f"the last one for {reason!r}, max_rejected_fraction is {most}; look at them in "
+                f"the last one for {reason!r}, max_rejected_fraction is {most}; this worker has "
+                f"spent {spent:.0f} GPU seconds; look at them in "
                 f"{self.out.kept(min(self.open_units, default=0))}, mend the model, the prompt or "
                 "the checks, or raise max_rejected_fraction",
                 BAD_DATA,
+                gpu_seconds=spent,
             )
+
+    def _is_bad(self, reason: str) -> bool:
+        """Whether rows with this reason count against `max_rejected_fraction`; "" for none."""
+        return bool(reason) and self.work.is_trouble(reason)
 
     def _close(self, unit: OpenUnit) -> None:
         self._spend(unit)
+        self.early.take(unit)
         write_unit(self.out.folder(unit.number), unit, self.work)
         self.out.commit(unit.number)
         unit.pieces.remove()
         del self.open_units[unit.number]
+        self.early.look()
 
     def _spend(self, unit: OpenUnit) -> None:
         """Put the time since the last call down to a unit; only sums over units are told."""
@@ -168,6 +188,7 @@ class UnitFeed:
     def _commit_pieces(self, now: bool = False) -> None:
         """Put the finished rows of open units on the disk from time to time."""
         is_due = monotonic() - self.last_commit >= self.commit_s
+        is_due = is_due or self.early.is_due(self.open_units.values())
         if not (now or is_due or self.held_characters >= HELD_CHARACTERS):
             return
         self.held_characters = 0
@@ -175,6 +196,8 @@ class UnitFeed:
         for unit in self.open_units.values():
             self._spend(unit)
             unit.pieces.write(self.out.require_lease)
+            self.early.take(unit)
+        self.early.look()
         self.questions.shared.exchange()
         self.last_commit = monotonic()
 

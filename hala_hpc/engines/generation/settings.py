@@ -33,6 +33,10 @@ class EngineSettings(BaseModel):
     """Tokens of an answer at most; a longer one is rejected as truncated."""
     max_growth: float = 4.0
     """Tokens of an answer per token of its text, besides 64; stops a model that babbles."""
+    cut_thinking: bool = True
+    """Whether what a model thinks before it answers, `<think>...</think>` and the like, is cut with
+    its tags: no answer has a use for it, and the checks would reject every row. Thinking takes
+    tokens of the answer: raise max_growth for it. `false` leaves the block in the answer."""
 
     tensor_parallel_size: PositiveInt = runtime(1)
     """GPUs that share one copy of the model."""
@@ -65,6 +69,9 @@ class EngineSettings(BaseModel):
         if self.name == DEFAULT_ENGINE:
             # Another engine gives another result; the default is no part of a fingerprint.
             del values["name"]
+        if self.cut_thinking:
+            # As well: most models do not think.
+            del values["cut_thinking"]
         return values
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
+from hala_hpc.data.checks.content import content_behind
 from hala_hpc.data.checks.settings import Digits
 from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.segmentation.segments import Layout, Segment, around_spans, lay_out, smaller
@@ -49,6 +50,8 @@ class Translator:
     limit: int
     """Tokens of a piece at most."""
     count: Callable[[str], int]
+    source: str = "en"
+    """Language of the texts, as in ISO 639."""
 
     @cached_property
     def laid_out(self) -> Callable[[str], Layout]:
@@ -65,16 +68,24 @@ class Translator:
         layouts = [self.laid_out(text) for text in texts]
         pieces = [Piece(self, segment) for layout in layouts for segment in layout.segments]
         yield from settle(pieces, self.retries)
-        for piece in pieces:
+        owners = [
+            text for text, layout in zip(texts, layouts, strict=True) for _ in layout.segments
+        ]
+        for piece, text in zip(pieces, owners, strict=True):
             if piece.reason:
-                return Rejection(piece.reason, piece.said)
+                return self.rejection(piece.reason, piece.said, text, texts)
         done, made = iter(pieces), []
         for text, layout in zip(texts, layouts, strict=True):
             translation = layout.join([next(done).text for _ in layout.segments])
             if fault := self.whole_fault(text, layout, translation):
-                return Rejection(fault, translation)
+                return self.rejection(fault, translation, text, texts)
             made.append(translation)
         return made
+
+    def rejection(self, reason: str, said: str, text: str, texts: Sequence[str]) -> Rejection:
+        """Why there is no translation of a text: what it is, where that explains it."""
+        content = content_behind(reason, text, texts, self.source)
+        return Rejection(content.value if content else reason, said)
 
     def whole_fault(self, text: str, layout: Layout, translation: str) -> str:
         """What is wrong with a text as a whole: good pieces may not fit each other."""

@@ -16,6 +16,7 @@ from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Row, corpus_kind, part_name, part_note, read_part
 from hala_hpc.data.corpus.writer import CorpusWriter
+from hala_hpc.engines.generation.rejection_cause import Cause
 from hala_hpc.engines.generation.row_program import Rejection, Work
 from hala_hpc.engines.generation.unit_costs import Costs
 from hala_hpc.engines.generation.unit_state import OpenUnit
@@ -68,11 +69,13 @@ def check_unit(unit: int, folder: Path, work: Work) -> Facts:
         rows_out += 1
     require(next(made, None) is None, unit, last, "is followed by rows that nobody asked for")
     costs = Costs.from_json(part_note(part, COSTS))
+    reasons = Counter(reason for _, reason in rejected.values())
     return Facts(
         rows_in=rows_in,
         rows_out=rows_out,
         rows_rejected=len(rejected),
-        rejected=dict(Counter(reason for _, reason in rejected.values())),
+        rows_rejected_content=sum(by_cause(reasons, work)[Cause.CONTENT].values()),
+        rejected=dict(reasons),
         tokens_in=costs.tokens_in,
         tokens_out=costs.tokens_out,
         details=replace(costs, tokens_in=0, tokens_out=0).to_values(),
@@ -94,7 +97,7 @@ def require(good: bool, unit: int, row: int, fault: str) -> None:
 def collect_units(
     marks: list[UnitMarker], folders: list[Path], output: Path, work: Work
 ) -> dict[str, Any]:
-    """Gather the corpus of all units; returns texts, retries, seconds and speed for the summary.
+    """Gather the corpus of all units; returns rejected rows by cause, texts, retries and speed.
 
     Raises UserError (65) when more rows were rejected than may be.
     """
@@ -105,7 +108,10 @@ def collect_units(
     for mark in marks:
         costs.add(Costs.from_values(mark.details))
     tokens = sum(mark.tokens_out for mark in marks)
+    causes = by_cause(rejected_in(marks), work)
     return {
+        "rejected_content": causes[Cause.CONTENT],
+        "rejected_faults": causes[Cause.FAULT],
         "texts": costs.texts,
         "texts_reused": costs.texts_reused,
         "asked_again": dict(costs.again),
@@ -115,6 +121,19 @@ def collect_units(
     }
 
 
+def by_cause(reasons: Counter[str], work: Work) -> dict[Cause, dict[str, int]]:
+    """Rejected rows by reason, those that are themselves the cause apart; the most first."""
+    return {
+        cause: {word: many for word, many in reasons.most_common() if work.cause_of(word) is cause}
+        for cause in Cause
+    }
+
+
+def listed(reasons: dict[str, int]) -> str:
+    """Reasons with their rows, for people."""
+    return ", ".join(f"{word} {many}" for word, many in reasons.items())
+
+
 def rejected_in(marks: list[UnitMarker]) -> Counter[str]:
     """Rejected rows of all units by reason."""
     return sum((Counter(mark.rejected) for mark in marks), Counter[str]())
@@ -122,12 +141,16 @@ def rejected_in(marks: list[UnitMarker]) -> Counter[str]:
 
 def require_good(marks: list[UnitMarker], folders: list[Path], work: Work) -> None:
     """Raise UserError (65) when the share of rows rejected for unwanted reasons is too large."""
-    reasons = rejected_in(marks).most_common()
-    bad = {word: many for word, many in reasons if work.is_trouble(word)}
+    reasons = rejected_in(marks)
+    bad = Counter({word: many for word, many in reasons.items() if work.is_trouble(word)})
     rows = sum(mark.rows_in for mark in marks)
     if sum(bad.values()) <= work.max_rejected_fraction * rows:
         return
-    listing = ", ".join(f"{word} {many}" for word, many in bad.items())
+    causes = by_cause(bad, work)
+    listing = listed(causes[Cause.FAULT])
+    if causes[Cause.CONTENT]:
+        # Another model or prompt would not have them either.
+        listing += f"{listing and '; '}for their content: {listed(causes[Cause.CONTENT])}"
     raise UserError(
         f"{work.name}: {sum(bad.values())} of {rows} rows are rejected ({listing}), "
         f"max_rejected_fraction is {work.max_rejected_fraction}; they are in {REJECTED}/ under "

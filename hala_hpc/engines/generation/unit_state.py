@@ -6,80 +6,22 @@ attempts both finished count once: the piece whose name comes first wins.
 """
 
 import contextlib
-import json
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from pathlib import Path
-from typing import Self
 
-from hala_hpc.core.damage import Damaged, content_of
 from hala_hpc.core.files import whole_file
-from hala_hpc.core.record import Record
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.generation.row_program import Answer, Ask, Rejection, RowProgram
+from hala_hpc.engines.generation.piece_lines import FinishedRow, PieceEnd, whole_lines
+from hala_hpc.engines.generation.row_program import TOO_LONG, Answer, Ask, Rejection, RowProgram
 from hala_hpc.engines.generation.unit_costs import Costs
 
 #: A row that is finished, in memory only.
 HELD = -2
 #: A row that is not finished.
 OPEN = -1
-
-
-class PieceEnd(Record):
-    """The last line of a piece: that it is whole, and what its rows cost."""
-
-    rows: int
-    digest: str
-    costs: dict[str, int | float]
-
-    @classmethod
-    def of(cls, lines: list[bytes], costs: Costs) -> Self:
-        """The end of a piece of these lines."""
-        return cls(rows=len(lines), digest=digest(lines), costs=costs.to_values())
-
-    def is_of(self, lines: list[bytes]) -> bool:
-        """Whether these are the lines that were written."""
-        return self.rows == len(lines) and self.digest == digest(lines)
-
-    def encoded(self) -> bytes:
-        """As it stands in the piece."""
-        return f"{self.line()}\n".encode()
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRow:
-    """A line of a piece: a row that is finished, and what came of it. Not a `Record`: for speed."""
-
-    index: int
-    """Number in its unit, from 0."""
-    id_: str
-    result: Row | Rejection
-
-    @classmethod
-    def from_line(cls, line: bytes) -> Self:
-        """Read a line of a piece whose digest is right."""
-        value = json.loads(line)
-        if "row" in value:
-            return cls(value["index"], value["id"], value["row"])
-        rejection = Rejection(value["reason"], value["said"], value["more"])
-        return cls(value["index"], value["id"], rejection)
-
-    def to_line(self) -> bytes:
-        """As it stands in the piece."""
-        value = {"index": self.index, "id": self.id_}
-        if isinstance(self.result, Rejection):
-            said = {"reason": self.result.reason, "said": self.result.said}
-            value |= said | {"more": self.result.more}
-        else:
-            value["row"] = self.result
-        return json.dumps(value, ensure_ascii=False).encode() + b"\n"
-
-    @property
-    def is_rejected(self) -> bool:
-        """Whether the row is not in the result."""
-        return isinstance(self.result, Rejection)
 
 
 class UnitPieces:
@@ -89,6 +31,8 @@ class UnitPieces:
         self.folder, self.attempt = folder, attempt
         self.costs = Costs()
         """What the finished rows cost."""
+        self.asked: Counter[str] = Counter()
+        """Finished rows that the model was asked about, by reason of rejection; "" for none."""
         self._written = Costs()
         self._pieces: list[Path] = []
         self._damaged: list[Path] = []
@@ -116,15 +60,18 @@ class UnitPieces:
         offset, number = 0, len(self._pieces)
         self._pieces.append(path)
         for line in lines:
-            index = FinishedRow.from_line(line).index
-            if index < len(self._piece) and self._piece[index] == OPEN:
-                self._piece[index], self._offset[index] = number, offset
+            row = FinishedRow.from_line(line)
+            if row.index < len(self._piece) and self._piece[row.index] == OPEN:
+                self._piece[row.index], self._offset[row.index] = number, offset
+                self.asked[row.reason] += row.is_asked
             offset += len(line)
 
-    def add(self, index: int, id_: str, result: Row | Rejection) -> None:
+    def add(self, index: int, id_: str, result: Row | Rejection, is_asked: bool = True) -> None:
         """Take a finished row; it is in memory until `write`."""
-        self._held[index] = FinishedRow(index, id_, result).to_line()
+        row = FinishedRow(index, id_, result, is_asked)
+        self._held[index] = row.to_line()
         self._piece[index] = HELD
+        self.asked[row.reason] += is_asked
         self.finished += 1
 
     def write(self, require_lease: Callable[[], None]) -> int:
@@ -193,7 +140,7 @@ class OpenUnit:
 
     def finish(self, row: "OpenRow", result: Row | Rejection) -> None:
         """Take the result of a row and what it cost: no row, no cost, as a kill has it, too."""
-        self.pieces.add(row.index, row.row["id"], result)
+        self.pieces.add(row.index, row.row["id"], result, row.is_asked(result))
         self.pieces.costs.add(row.costs)
 
     def spend(self, seconds: float) -> None:
@@ -217,6 +164,11 @@ class OpenRow:
     """Whether its questions are not put yet."""
     costs: Costs = field(default_factory=Costs)
     """What it cost until now."""
+
+    def is_asked(self, result: Row | Rejection) -> bool:
+        """Whether the model was asked about the row: what is too long never comes to it."""
+        is_too_long = isinstance(result, Rejection) and result.reason == TOO_LONG
+        return self.costs.texts > 0 and not is_too_long
 
     def begin(self) -> Row | Rejection | None:
         """Start the program; the result of a row that has no questions, else None."""
@@ -267,23 +219,3 @@ def forget_rejections(folder: Path) -> None:
         end = PieceEnd.of(good, Costs.from_values(PieceEnd.from_json(lines[-1], path).costs))
         with whole_file(path) as temporary:
             temporary.write_bytes(b"".join(good) + end.encoded())
-
-
-def whole_lines(path: Path) -> list[bytes] | None:
-    """The lines of a piece, None when it is damaged. Raises UserError where it cannot be read."""
-    try:
-        lines = (content_of(path, PieceEnd.cure) or b"").splitlines(keepends=True)
-        if not lines:
-            return None
-        end = PieceEnd.from_json(lines[-1], path)
-        # One version wrote all lines of a piece: the first tells whether this one reads them.
-        if end.rows:
-            FinishedRow.from_line(lines[0])
-    except (Damaged, ValueError, KeyError, TypeError):
-        return None
-    return lines if end.is_of(lines[:-1]) else None
-
-
-def digest(lines: list[bytes]) -> str:
-    """32 hexadecimal digits of the lines of a piece."""
-    return blake2b(b"".join(lines), digest_size=16).hexdigest()

@@ -12,6 +12,7 @@ from hala_hpc.core.errors import (
     INTERNAL,
     OK,
     RETRY,
+    EarlyStop,
     FailureClass,
     InputNotFinished,
     Retry,
@@ -233,7 +234,8 @@ def failure_facts(error: BaseException) -> FailureFacts:
         kind = FailureClass.HOST_OOM
     if is_gpu_out_of_memory(error, ""):
         kind = FailureClass.GPU_OOM
-    return FailureFacts(kind=kind, nodes=nodes, signature=signature_of(error))
+    spent = error.gpu_seconds if isinstance(error, EarlyStop) else None
+    return FailureFacts(kind=kind, nodes=nodes, signature=signature_of(error), gpu_seconds=spent)
 
 
 def signature_of(error: BaseException) -> str:

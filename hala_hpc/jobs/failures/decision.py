@@ -85,7 +85,8 @@ def stop(artifact: Artifact, aftermath: Aftermath) -> tuple[int, list[FailureRea
     for failure in aftermath.with_action(Action.STOP):
         record = failed_record(artifact, failure.attempt)
         texts = record.reasons if record else (failure.text,)
-        reasons = [FailureReason(text=text, kind=failure.kind) for text in texts]
+        spent = record.gpu_seconds if record else None
+        reasons = [FailureReason(text=text, kind=failure.kind, gpu_seconds=spent) for text in texts]
         return record.code if record else CODES.get(failure.kind, INTERNAL), reasons
     ended = aftermath.with_action(Action.LEAVE_TO_USER)
     if ended:

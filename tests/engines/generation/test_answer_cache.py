@@ -1,6 +1,8 @@
 """Every question goes to the model once, in one worker and, if it is frequent, in all of them."""
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from corpora import pair, row_id, write_corpus
@@ -16,7 +18,8 @@ from hala_hpc.engines.generation.answer_cache import (
     SharedAnswers,
     key_of,
 )
-from hala_hpc.engines.generation.engine import Completion
+from hala_hpc.engines.generation.engine import Completion, EngineConfig
+from hala_hpc.engines.generation.framed_engine import FramedEngine
 from hala_hpc.engines.generation.row_program import (
     AS_SET,
     EMPTY,
@@ -27,6 +30,7 @@ from hala_hpc.engines.generation.row_program import (
     Work,
 )
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.unit_files import check_unit
 
 UNITS = 4
@@ -145,6 +149,27 @@ def test_frequent_answers_pass_from_one_worker_to_another(tmp_path: Path) -> Non
     asked = [text for text, _ in second.asked]
     assert "often" not in asked
     assert asked.count("rare") == 1
+
+
+class Tagged(Asked):
+    """Puts its answers between tokens of its model."""
+
+    def step(self) -> list[Completion]:
+        return [replace(one, text=f"<|A|>{one.text}<|B|>") for one in super().step()]
+
+
+def test_answers_are_kept_and_passed_on_without_what_framed_them(tmp_path: Path) -> None:
+    added = [{"content": "<|A|>"}, {"content": "<|B|>"}]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
+    config = EngineConfig(str(tmp_path), EngineSettings())
+    work = work_of(tmp_path, ["often"] * 20)
+    first, second = Tagged(), Tagged()
+    # A commit holds each row against the bare answer.
+    UnitFeed(FramedEngine(first, config), work, Out(tmp_path, work, 0)).run([0, 1])
+    UnitFeed(FramedEngine(second, config), work, Out(tmp_path, work, 1)).run([2, 3])
+    assert (len(first.asked), len(second.asked)) == (1, 0)
+    [kept] = json.loads((tmp_path / "shared" / "00000.json").read_text()).values()
+    assert json.loads(kept) == [arabic("often"), ""]
 
 
 def test_answers_pass_on_while_workers_run(tmp_path: Path) -> None:

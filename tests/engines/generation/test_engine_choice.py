@@ -12,6 +12,7 @@ from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.generation.engine import Engine
 from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engine
+from hala_hpc.engines.generation.framed_engine import FramedEngine
 from hala_hpc.engines.generation.settings import EngineSettings, GenerationSettings
 
 
@@ -80,6 +81,7 @@ def test_an_installed_package_may_offer_an_engine(
     monkeypatch.syspath_prepend(tmp_path)
     assert engine_mistakes("letters") == []
     engine: Engine = make_engine(stand_in_config(name="letters"))
-    assert isinstance(engine, StandInEngine)
+    assert isinstance(engine, FramedEngine)
+    assert isinstance(engine.inner, StandInEngine)
     [mistake] = engine_mistakes("leters")
     assert "known are letters, vllm" in mistake

@@ -4,6 +4,7 @@ With the stand-in of tests/standin, which answers letter by letter and has no mo
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ from corpora import pair, write_corpus
 from plain_out import PlainOut
 from standin_engine import TOO_MUCH, StandInEngine, arabic, stand_in_config
 
-from hala_hpc.core.errors import BAD_DATA, UserError
+from hala_hpc.core.errors import BAD_DATA, EarlyStop, UserError
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
+from hala_hpc.engines.generation.engine import Completion
 from hala_hpc.engines.generation.row_program import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
-from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.unit_files import check_unit, collect_units
 
 UNITS = 4
 
@@ -41,7 +43,7 @@ class OneQuestion:
         if answer.reason:
             return Rejection(answer.reason)
         word = row["source"].partition(" ")[0]
-        return Rejection(word) if word in ("no", "bad") else {**row, "target": answer.text}
+        return Rejection(word) if word in ("no", "bad", "code") else {**row, "target": answer.text}
 
     def fault(self, before: Row, after: Row) -> str:
         return "" if after["target"].startswith(arabic(before["source"])) else "is wrong"
@@ -57,11 +59,18 @@ class Checked:
         return check_unit(unit, folder, self.work)
 
 
-def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInEngine]:
+def work_of(tmp_path: Path, texts: list[str], **work: Any) -> Work:
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in texts])
-    what = Work(corpus, "c", UNITS, OneQuestion(), **work)
-    out = PlainOut(tmp_path, Checked(what))  # type: ignore[arg-type]
-    engine = StandInEngine(stand_in_config(max_num_seqs=8))
+    return Work(corpus, "c", UNITS, OneQuestion(), **work)
+
+
+def out_of(tmp_path: Path, work: Work) -> PlainOut:
+    return PlainOut(tmp_path, Checked(work))  # type: ignore[arg-type]
+
+
+def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInEngine]:
+    what = work_of(tmp_path, texts, **work)
+    out, engine = out_of(tmp_path, what), StandInEngine(stand_in_config(max_num_seqs=8))
     UnitFeed(engine, what, out).run(range(UNITS))
     return out, engine
 
@@ -110,7 +119,44 @@ def test_a_run_that_mostly_rejects_stops_early(tmp_path: Path) -> None:
     assert caught.value.code == BAD_DATA
 
 
+class Mortal(StandInEngine):
+    """Ends its process, as a kill does, after 80 steps."""
+
+    def step(self) -> list[Completion]:
+        if self.steps == 80:
+            raise KeyboardInterrupt
+        return super().step()
+
+
+def test_what_an_attempt_before_rejected_counts_as_well(tmp_path: Path) -> None:
+    texts = [f"{'bad' if number % 3 else 'good'} {number}" for number in range(3000)]
+    work = work_of(tmp_path, texts, max_rejected_fraction=0.5)
+    engine = Mortal(stand_in_config(max_num_seqs=8))
+    with pytest.raises(KeyboardInterrupt):
+        UnitFeed(engine, work, out_of(tmp_path, work), commit_s=0.01).run(range(UNITS))
+    again = StandInEngine(stand_in_config(max_num_seqs=8))
+    with pytest.raises(EarlyStop, match=r"of the first 1\d\d\d rows "):
+        UnitFeed(again, work, out_of(tmp_path, work)).run(range(UNITS))
+
+
 def test_rejections_that_are_wanted_stop_nothing(tmp_path: Path) -> None:
     texts = [f"no {number}" for number in range(1200)]
     out, _ = run(tmp_path, texts, max_rejected_fraction=0.1)
     assert len(rows_of(out, REJECTED)) == 1200
+
+
+def test_rows_that_are_the_cause_themselves_are_counted_apart(tmp_path: Path) -> None:
+    texts = [["code 1", "bad 2", "bad 3", "good 4", "no 5"][number % 5] for number in range(50)]
+    out, _ = run(tmp_path, [f"{text} {number}" for number, text in enumerate(texts)])
+    work: Work = out.stage.work  # type: ignore[attr-defined]
+    marks = [out.marks[unit] for unit in range(UNITS)]
+    assert sum(mark.rows_rejected for mark in marks) == 40
+    # What the task wants to leave out, and what nobody could do anything with.
+    assert sum(mark.rows_rejected_content for mark in marks) == 20
+    folders = [out.folder(unit) for unit in range(UNITS)]
+    told = collect_units(marks, folders, tmp_path / "all", work)
+    assert told["rejected_content"] == {"code": 10, "no": 10}
+    assert told["rejected_faults"] == {"bad": 20}
+    with pytest.raises(UserError) as caught:
+        collect_units(marks, folders, tmp_path / "all", replace(work, max_rejected_fraction=0.5))
+    assert "30 of 50 rows are rejected (bad 20; for their content: code 10)" in str(caught.value)

@@ -6,8 +6,11 @@ The model here is a function of the words it is asked: no engine.
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Row
+from hala_hpc.engines.generation.rejection_cause import Cause, cause_of
 from hala_hpc.engines.generation.row_program import AS_SET, Answer, Ask, Rejection
 from hala_hpc.stages.translate import ConversationTask, PairTask, Settings, TranslationTask
 
@@ -161,3 +164,30 @@ def test_a_long_text_is_cut_into_pieces_that_fit() -> None:
     assert len(asked) > 5
     assert max(tokens(ask.words.partition("\n\n")[2]) for ask in asked) <= 50
     assert texts_of(row)[0].count("نهر") == 40
+
+
+#: What a translator says to each: the task done, the text as it is, and what it was given.
+CONTENT_ROWS = {
+    "translation_task": row_of("Translate this to French: The old red house is near the road.", ""),
+    "other_language": row_of("La vieille maison rouge est au bord de la route.", ""),
+    "code": row_of("total = first + second\nreturn (total)\nfor number in range(total):", ""),
+}
+
+
+@pytest.mark.parametrize("reason", CONTENT_ROWS)
+def test_a_row_that_no_translator_can_translate_is_rejected_for_what_it_is(reason: str) -> None:
+    found, _ = run(task_of(), CONTENT_ROWS[reason], lambda ask: ask.words.partition("\n\n")[2])
+    assert isinstance(found, Rejection)
+    assert found.reason == reason
+    assert cause_of(found.reason, frozenset()) is Cause.CONTENT
+
+
+def test_a_model_that_copies_every_text_is_at_fault() -> None:
+    row = row_of("The old red house is near the road and the garden.", "We see a long river.")
+    found, _ = run(task_of(), row, lambda ask: ask.words.partition("\n\n")[2])
+    assert found.reason == "copied"
+    assert cause_of(found.reason, frozenset()) is Cause.FAULT
+    # So is one that says nothing, whatever the row is about.
+    for row in CONTENT_ROWS.values():
+        found, _ = run(task_of(), row, lambda _: "")
+        assert found.reason == "empty"

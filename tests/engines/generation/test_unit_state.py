@@ -14,11 +14,12 @@ from standin_engine import StandInEngine, arabic, stand_in_config
 from hala_hpc.core.stage import Facts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name
 from hala_hpc.engines.generation.engine import Completion
+from hala_hpc.engines.generation.piece_lines import FinishedRow
 from hala_hpc.engines.generation.row_program import Ask, Rejection, RowProgram, Work
 from hala_hpc.engines.generation.row_scheduler import UnitFeed
 from hala_hpc.engines.generation.unit_costs import Costs
 from hala_hpc.engines.generation.unit_files import check_unit
-from hala_hpc.engines.generation.unit_state import FinishedRow, UnitPieces
+from hala_hpc.engines.generation.unit_state import UnitPieces
 
 UNITS, ROWS, SEQS = 3, 90, 4
 

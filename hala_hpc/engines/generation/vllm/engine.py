@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from hala_hpc.engines.generation.answer_frame import AnswerFrame, BareText
 from hala_hpc.engines.generation.choices import choice_tokens, shares_of
 from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
 from hala_hpc.engines.generation.prompts import Prompter
@@ -33,6 +34,8 @@ class VllmEngine:
         self.tokenizer = self.llm.get_tokenizer()
         self.prompter = Prompter(self.tokenizer, config.prompt_style)
         self.prompter.expect(config.template)
+        end = self.prompter.tail
+        self.frame = AnswerFrame(self.tokenizer, self.settings.cut_thinking, end)
 
     def _start(self, settings: EngineSettings) -> None:
         self.llm = start_engine(self.config.model, settings, self.config.cache_folder)
@@ -76,20 +79,23 @@ class VllmEngine:
         if not finished:
             return []
         answers = [list(out.outputs[0].token_ids) for out in finished]
-        texts = self.tokenizer.batch_decode(answers, skip_special_tokens=True)
+        words = [self._held[out.request_id].words for out in finished]
+        texts = self.frame.decoded(list(zip(answers, words, strict=True)))
         return [
-            self._completion(out, answer, text)
+            self._completion(out, len(answer), text)
             for out, answer, text in zip(finished, answers, texts, strict=True)
         ]
 
-    def _completion(self, out: Any, answer: list[int], text: str) -> Completion:
+    def _completion(self, out: Any, tokens_out: int, bare: BareText) -> Completion:
         request = self._held.pop(out.request_id)
-        shares: tuple[float, ...] = ()
-        whole = out.outputs[0].finish_reason == "stop"
+        tokens_in = len(request.ids)
         if choices := request.sampling.choices:
             shares = choice_shares(out.outputs[0], self.tokenizer, choices)
-            text, whole = choices[shares.index(max(shares))], True
-        return Completion(request.key, text, whole, len(request.ids), len(answer), shares)
+            text = choices[shares.index(max(shares))]
+            return Completion(request.key, text, True, tokens_in, tokens_out, shares)
+        whole = out.outputs[0].finish_reason == "stop"
+        text, reason = bare.text, bare.reason
+        return Completion(request.key, text, whole, tokens_in, tokens_out, reason=reason)
 
     def abort_all(self) -> None:
         """Take back what is not finished."""

@@ -9,6 +9,7 @@ from corpora import KNOWN
 from tiny_models import TRANSLATE, make_tokenizer
 
 from hala_hpc.demo.tiny_models import Size, build_model
+from hala_hpc.engines.generation.answer_frame import AnswerFrame
 from hala_hpc.engines.generation.answer_stream import AnswerStream
 from hala_hpc.engines.generation.engine import EngineConfig, Request
 from hala_hpc.engines.generation.row_program import Sampling
@@ -37,8 +38,8 @@ def transformers_says(folder: Path, prompts: list[list[int]]) -> list[str]:
         out = model.generate(
             prompt, attention_mask=mask, max_new_tokens=ANSWER_TOKENS, do_sample=False
         )
-        said.append(tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True))
-    return said
+        said.append(out[0, len(ids) :].tolist())
+    return [one.text for one in AnswerFrame(tokenizer).decoded([(ids, "") for ids in said])]
 
 
 @pytest.mark.slow

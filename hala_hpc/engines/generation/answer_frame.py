@@ -1,0 +1,218 @@
+"""What frames an answer, added tokens of its model and thinking, is cut; the words are left alone.
+
+A model may put its answer between tokens of its own, as Command A does with `<|START_RESPONSE|>`
+and `<|END_RESPONSE|>`; in the tokenizer of command-r7b-12-2024 tokens of that kind are added and
+not special, so that decoding without special tokens keeps them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hala_hpc.engines.generation.row_program import UNFINISHED_THINKING
+
+#: Signs of a token that controls. One of letters alone, as a lab adds for its language, is a word.
+CONTROL_SIGNS = frozenset("<>[]{}|｜◁▷")
+
+
+class Block(NamedTuple):
+    """Between which texts a model thinks before it answers."""
+
+    start: str
+    end: str
+
+
+#: From the parsers of vLLM 0.32, `vllm/reasoning/` and `vllm/parser/`; the file stands behind each.
+THINKING = (
+    Block("<think>", "</think>"),  # qwen3, deepseek_r1, ernie45, minimax_m2, olmo3
+    Block("<|START_THINKING|>", "<|END_THINKING|>"),  # cohere_command
+    Block("<seed:think>", "</seed:think>"),  # seed_oss
+    Block("[THINK]", "[/THINK]"),  # mistral
+    Block("<|channel>", "<channel|>"),  # gemma4
+    Block("<mm:think>", "</mm:think>"),  # minimax_m3
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BareIds:
+    """The tokens of an answer without its frame; `reason` tells why there is no answer."""
+
+    ids: list[int]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BareText:
+    """The text of an answer without its frame; `reason` tells why there is no answer."""
+
+    text: str
+    reason: str = ""
+
+
+class AnswerFrame:
+    """Cuts what frames the answers of one model, by their tokens.
+
+    `prompt_end` are the tokens of every prompt after the user's words: they may begin the thinking.
+    A token of the frame that stands in the user's words stays: a translation brings it back. With
+    `cut_thinking` false a block of thinking stays where it is, with its tokens.
+    """
+
+    def __init__(
+        self, tokenizer: Any, cut_thinking: bool = True, prompt_end: Sequence[int] = ()
+    ) -> None:
+        self._tokenizer = tokenizer
+        added: dict[str, int] = tokenizer.get_added_vocab()
+        special = set(tokenizer.all_special_ids)
+        blocks = THINKING if cut_thinking else ()
+        self._blocks = {
+            added[block.start]: added[block.end]
+            for block in blocks
+            if block.start in added and block.end in added
+        }
+        kept = {token for block in THINKING for token in block} if not cut_thinking else set()
+        # By their texts: special ones have none here, as no words of a user are read as one.
+        self._frame = {
+            number: "" if number in special else text
+            for text, number in added.items()
+            if text not in kept and (number in special or is_control(text))
+        }
+        self._frame |= dict.fromkeys(special - set(added.values()), "")
+        plain = [block for block in blocks if block.start not in added]
+        # Tags that are ordinary words of the vocabulary can be seen in the text only.
+        self._text_frame = TextFrame((), plain, open_block(tokenizer.decode(prompt_end), plain))
+        self._open_end = self._end_of_open(prompt_end)
+        self._is_white: dict[int, bool] = {}
+
+    def _end_of_open(self, prompt_end: Sequence[int]) -> int | None:
+        """The token that ends the thinking that prompts begin; None where they begin none."""
+        for start, end in self._blocks.items():
+            for token in reversed(prompt_end):
+                if token == end:
+                    break
+                if token == start:
+                    return end
+        return None
+
+    def decoded(self, answers: Sequence[tuple[list[int], str]]) -> list[BareText]:
+        """The texts of answers, each given as its tokens and the user's words before it."""
+        bare = [self.bare_ids(ids, words) for ids, words in answers]
+        # Tokens between the ends are the model's words, whatever they are: checks judge them.
+        texts = self._tokenizer.batch_decode([one.ids for one in bare], skip_special_tokens=False)
+        return [
+            BareText("", one.reason) if one.reason else self._text_frame.bare(text, "")
+            for one, text in zip(bare, texts, strict=True)
+        ]
+
+    def bare_ids(self, ids: list[int], words: str) -> BareIds:
+        """The tokens of an answer between those that frame it; looks at the two ends alone."""
+        first, at, last = 0, 0, len(ids)
+        if self._open_end is not None:
+            first = at = after(ids, self._open_end, 0)
+        while 0 <= at < last:
+            if (end := self._blocks.get(ids[at])) is not None:
+                first = at = after(ids, end, at + 1)
+            elif self._frames(ids[at], words):
+                first = at = at + 1
+            elif self._is_blank(ids[at]):
+                at += 1
+            else:
+                break
+        if at < 0:
+            return BareIds([], UNFINISHED_THINKING)
+        at = last
+        while at > first:
+            if self._frames(ids[at - 1], words):
+                last = at = at - 1
+            elif self._is_blank(ids[at - 1]):
+                at -= 1
+            else:
+                break
+        return BareIds(ids[first:last])
+
+    def _frames(self, token: int, words: str) -> bool:
+        text = self._frame.get(token)
+        return text is not None and not (text and text in words)
+
+    def _is_blank(self, token: int) -> bool:
+        """Whether a token is white space: a frame may stand beyond it."""
+        known = self._is_white.get(token)
+        if known is None:
+            known = self._is_white[token] = not self._tokenizer.decode([token]).strip()
+        return known
+
+
+class TextFrame:
+    """The same for answers that come as text: `tokens` are the texts of the added tokens.
+
+    `opened` is the block that every prompt begins, if any does.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[str],
+        blocks: Sequence[Block] = THINKING,
+        opened: Block | None = None,
+    ) -> None:
+        # The longest first: one token may be the beginning of another.
+        self._tokens = sorted(filter(is_control, tokens), key=len, reverse=True)
+        self._starts, self._all = tuple(block.start for block in blocks), tuple(self._tokens)
+        self._blocks, self._opened = blocks, opened
+
+    @classmethod
+    def of(cls, tokens: Sequence[str], cut_thinking: bool) -> "TextFrame":
+        """The frame of a model with these added tokens, as a setting wants it cut."""
+        if cut_thinking:
+            return cls(tokens)
+        kept = {token for block in THINKING for token in block}
+        return cls([token for token in tokens if token not in kept], ())
+
+    def bare(self, text: str, words: str) -> BareText:
+        """The text of an answer between what frames it; `words` are those of the user."""
+        if self._opened is not None:
+            _, found, text = text.partition(self._opened.end)
+            if not found:
+                return BareText("", UNFINISHED_THINKING)
+        while True:
+            inner = text.lstrip()
+            if self._starts and inner.startswith(self._starts):
+                block = next(block for block in self._blocks if inner.startswith(block.start))
+                _, found, text = inner.partition(block.end)
+                if not found:
+                    return BareText("", UNFINISHED_THINKING)
+            elif token := self._first(inner, words):
+                text = inner.removeprefix(token)
+            else:
+                break
+        while token := self._last(inner := text.rstrip(), words):
+            text = inner.removesuffix(token)
+        return BareText(text)
+
+    def _first(self, text: str, words: str) -> str:
+        """The token of the frame with which a text begins; empty where it begins with none."""
+        if not text.startswith(self._all):
+            return ""
+        return next((t for t in self._tokens if text.startswith(t) and t not in words), "")
+
+    def _last(self, text: str, words: str) -> str:
+        """The token of the frame with which a text ends; empty where it ends with none."""
+        if not text.endswith(self._all):
+            return ""
+        return next((t for t in self._tokens if text.endswith(t) and t not in words), "")
+
+
+def is_control(text: str) -> bool:
+    """Whether an added token that is not special controls, and is no word of a language."""
+    return not CONTROL_SIGNS.isdisjoint(text) and not text.isspace()
+
+
+def after(ids: Sequence[int], token: int, start: int) -> int:
+    """The place behind the first such token from `start` on; -1 where there is none."""
+    try:
+        return ids.index(token, start) + 1
+    except ValueError:
+        return -1
+
+
+def open_block(text: str, blocks: Sequence[Block]) -> Block | None:
+    """The block that a text begins and does not end; None where there is none."""
+    return next((b for b in blocks if text.rfind(b.start) > text.rfind(b.end)), None)
