@@ -9,6 +9,7 @@ from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.generation.settings import PromptStyle
+from hala_hpc.engines.models.control_tokens import word_tokenizer
 
 #: Stands for the user's words while the chat template is filled in.
 PLACEHOLDER = "\u2063user words\u2063"
@@ -62,6 +63,7 @@ class Prompter:
 
     def __init__(self, tokenizer: Any, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
+        self.words = word_tokenizer(tokenizer)
         self.chat = takes_chat(tokenizer, style)
         self.head, self.tail = self._frame() if self.chat else ([], [])
         self._cut = FixedWords(self._ids, "")
@@ -77,7 +79,8 @@ class Prompter:
     def _ids(
         self, texts: Sequence[str], is_whole: bool = True, control: bool = False
     ) -> list[list[int]]:
-        ids: list[list[int]] = self.tokenizer(
+        tokenizer = self.tokenizer if control else self.words
+        ids: list[list[int]] = tokenizer(
             list(texts),
             # A chat template writes the special tokens itself; a plain prompt takes BOS.
             add_special_tokens=is_whole and not self.chat,
