@@ -39,7 +39,6 @@ def test_lfm2_350m_learns_a_step_is_merged_and_answers(tmp_path: Path) -> None:
         "tokens": str(tokens),
         "max_steps": 1,
         "global_batch_size": 4,
-        "micro_batch_size": 2,
         "zero_stage": 0,
         "warmup_ratio": 0,
         "learning_rate": 1e-3,

@@ -17,8 +17,8 @@ from hala_hpc.engines.training.metrics import METRICS_FILE, read_metrics
 
 QUICK: dict[str, Any] = {
     "max_steps": 4,
-    "global_batch_size": 8,
-    "micro_batch_size": 2,
+    # More rows than a pass takes by default: gradients are accumulated.
+    "global_batch_size": 32,
     "learning_rate": 1e-3,
     "logging_steps": 1,
     "resources": {"nodes": 2},
