@@ -11,7 +11,7 @@ import pytest
 from corpora import row_id, write_corpus
 from plain_out import run_plain
 from thin_families import FAMILIES
-from thin_models import make_thin_model
+from thin_models import make_thin_config, make_thin_model
 from thin_tokenizers import make_thin_tokenizer
 from token_folders import tokenized
 
@@ -59,6 +59,27 @@ def example(words: Any, *texts: str, system: str = "") -> Example | str:
     return made
 
 
+#: Kinds of layers as transformers reads them from the keys of the makers.
+LAYERS = {
+    "lfm2": ["conv", "conv", "full_attention", "conv"],
+    "cohere2": ["sliding_attention"] * 3 + ["full_attention"],
+    "qwen2": ["full_attention"] * 4,
+    "gemma2": ["sliding_attention", "full_attention"] * 2,
+}
+
+
+@every_family
+def test_the_keys_of_the_makers_mean_what_they_mean(family: str, tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    given = make_thin_config(family, tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert config.layer_types == LAYERS[family]
+    assert config.tie_word_embeddings == (family != "qwen2")
+    assert config.rope_parameters["rope_theta"] == given["rope_theta"]
+    assert config.vocab_size % 64 == 0 <= config.vocab_size - len(tokenizer(tmp_path)) < 64
+
+
 @every_family
 def test_a_text_begins_once_and_answers_alone_are_learnt(family: str, folder: Path) -> None:
     words = tokenizer(folder / family)
@@ -69,9 +90,12 @@ def test_a_text_begins_once_and_answers_alone_are_learnt(family: str, folder: Pa
     learnt = words.decode([label for label in made.labels if label != NOT_LEARNT])
     assert learnt == f"Good morning.{ENDS[family]}Thank you.{ENDS[family]}"
     # As the model is asked later.
-    prompt = Prompter(words, "chat").ids(["Hello"])[0]
+    prompter = Prompter(words, "chat")
+    prompt = prompter.ids(["Hello"])[0]
     assert made.input_ids[: len(prompt)] == prompt
     assert set(made.labels[: len(prompt)]) == {NOT_LEARNT}
+    assert ENDS[family].endswith(words.decode(prompter.ends))
+    assert prompter.ends == made.input_ids[-1:]
 
 
 @every_family
@@ -114,7 +138,9 @@ def test_a_system_turn_is_kept_or_its_row_is_refused(family: str, folder: Path) 
 def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
     family: str, packing: bool, folder: Path, tmp_path: Path
 ) -> None:
-    model = make_thin_model(family, tmp_path / "model", torch_dtype="float32")
+    # Some makers name the end of a text alone as the token at which to stop.
+    one_stop = {"eos_token_id": 1} if family == "gemma2" else {}
+    model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **one_stop)
     words = {"model": str(model), "train": str(folder / "talks"), "objective": "chat"}
     given = words | {"max_length": 256, "packing": packing, "units": 2, "held_out": 0.1}
     made = tokenized(tmp_path, **given)
@@ -149,5 +175,8 @@ def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
     keys = json.loads((model / "config.json").read_text())
     del keys["torch_dtype"]
     assert json.loads((tuned / "config.json").read_text()).items() >= keys.items()
-    for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
+    for name in ("tokenizer.json", "chat_template.jinja"):
         assert (tuned / name).read_bytes() == (model / name).read_bytes()
+    stops = json.loads((tuned / "generation_config.json").read_text())["eos_token_id"]
+    ids = tokenizer(folder / family).convert_tokens_to_ids
+    assert stops == ([1, ids("<end_of_turn>")] if family == "gemma2" else ids("<|im_end|>"))
