@@ -1,5 +1,7 @@
 """translate: every row comes out translated or rejected, whatever happens to the job."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,22 @@ def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Pa
     stage.run([unit for unit in range(4) if unit not in first.done], rest)
     assert rows_of(rest) == rows_of(whole)
     assert rejected_of(rest) == rejected_of(whole)
+
+
+@pytest.mark.slow
+def test_a_model_is_heard_out_at_the_token_that_ends_its_turn(model: str, tmp_path: Path) -> None:
+    """The makers of some name the end of a text alone as the token at which to stop."""
+    folder = Path(shutil.copytree(model, tmp_path / "model"))
+    for name, key, end in (
+        ("config.json", "eos_token_id", 0),
+        ("generation_config.json", "eos_token_id", 0),
+        ("tokenizer_config.json", "eos_token", "<|pad|>"),
+    ):
+        said = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(said | {key: end}))
+    corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in KNOWN[:3]])
+    out = run_plain("translate", settings(str(folder), corpus, units=1), tmp_path)
+    assert [row["target"] for row in rows_of(out, 1)] == [SENTENCES[text] for text in KNOWN[:3]]
 
 
 def test_a_unit_that_lost_a_row_is_not_good(tmp_path: Path) -> None:

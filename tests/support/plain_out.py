@@ -17,6 +17,9 @@ from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.stage import Facts, Stage
 from hala_hpc.jobs.job_logging import set_up_logging
 
+#: A variable with which the ranks of a training compute the loss as on a GPU.
+FUSED_HEAD = "HALA_FUSED_HEAD"
+
 
 @dataclass
 class PlainInputs:
@@ -101,6 +104,10 @@ def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
         from step_gate import hold_trainings
 
         hold_trainings(Path(gate))
+    if FUSED_HEAD in os.environ:
+        from hala_hpc.engines.training.trainer import ExactTrainer
+
+        ExactTrainer.fused_head = True
     set_up_logging()
     try:
         out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))

@@ -9,6 +9,7 @@ from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.generation.settings import PromptStyle
+from hala_hpc.engines.models.control_tokens import word_tokenizer
 
 #: Stands for the user's words while the chat template is filled in.
 PLACEHOLDER = "\u2063user words\u2063"
@@ -62,8 +63,10 @@ class Prompter:
 
     def __init__(self, tokenizer: Any, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
+        self.words = word_tokenizer(tokenizer)
         self.chat = takes_chat(tokenizer, style)
         self.head, self.tail = self._frame() if self.chat else ([], [])
+        self.ends = self._ends() if self.chat else []
         self._cut = FixedWords(self._ids, "")
 
     def _frame(self) -> tuple[list[int], list[int]]:
@@ -74,10 +77,29 @@ class Prompter:
         before, after = text.split(PLACEHOLDER)
         return self._ids([before], control=True)[0], self._ids([after], control=True)[0]
 
+    def _ends(self) -> list[int]:
+        """The special token that the chat template writes after an answer, if it does.
+
+        Models end their turn with it, and not all name it as a token at which to stop: Gemma 2's
+        `<end_of_turn>` is not its end of text.
+        """
+        from jinja2 import TemplateError
+
+        turns = [{"role": role, "content": PLACEHOLDER} for role in ("user", "assistant")]
+        try:
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False)
+        except TemplateError:
+            return []
+        known = self.tokenizer.added_tokens_decoder
+        special = {number for number, token in known.items() if token.special}
+        after = self._ids([text.rpartition(PLACEHOLDER)[2]], control=True)[0]
+        return [number for number in after if number in special][:1]
+
     def _ids(
         self, texts: Sequence[str], is_whole: bool = True, control: bool = False
     ) -> list[list[int]]:
-        ids: list[list[int]] = self.tokenizer(
+        tokenizer = self.tokenizer if control else self.words
+        ids: list[list[int]] = tokenizer(
             list(texts),
             # A chat template writes the special tokens itself; a plain prompt takes BOS.
             add_special_tokens=is_whole and not self.chat,

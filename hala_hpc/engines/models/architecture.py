@@ -36,6 +36,8 @@ def flops_per_token(model: Path, mean_tokens: float) -> float:
         looked_up = (name for name in shapes if is_table(name, TOKEN_TABLES))
         weights -= sum(prod(shapes[name]) for name in looked_up)
     config: dict[str, Any] = read_json(model / "config.json")
-    kinds = config.get("layer_types") or ["full_attention"] * config["num_hidden_layers"]
+    # LFM2's makers name the layers that attend, and none of the others.
+    attending = config.get("full_attn_idxs") or range(config["num_hidden_layers"])
+    kinds = config.get("layer_types") or ["full_attention"] * len(attending)
     layers = sum(kind in ATTENDING for kind in kinds)
     return 6.0 * weights + 12.0 * layers * int(config["hidden_size"]) * mean_tokens

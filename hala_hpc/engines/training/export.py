@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from hala_hpc.core.files import read_json, write_json
 from hala_hpc.core.hub import hub_reference, is_hub_id
 from hala_hpc.core.stage import Out
 from hala_hpc.core.versions import versions
+from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.models.files import carry_config, copy_tokenizer
 from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.lora import merged
@@ -40,6 +42,7 @@ def save_model(trainer: Any, training: Training, out: Out) -> None:
     # The template that was learnt may have been supplied to a model that had none.
     copy_tokenizer(training.tokenizer, folder)
     write_generation_config(model, folder)
+    stop_where_answers_end(training.tokenizer, folder)
     shutil.copytree(training.kept / METRICS, folder / METRICS, dirs_exist_ok=True)
 
 
@@ -47,6 +50,23 @@ def write_generation_config(model: Any, folder: Path) -> None:
     """How the model is asked, where the one it was made of does not say it."""
     if not (folder / "generation_config.json").is_file():
         model.generation_config.save_pretrained(folder)
+
+
+def stop_where_answers_end(tokenizer: Path, folder: Path) -> None:
+    """Name the token that ends a turn of the chat template as one at which to stop.
+
+    What was learnt ends its answers with it, and what serves the model stops where
+    generation_config.json says: for Gemma's makers that may be the end of a text alone.
+    """
+    from transformers import AutoTokenizer
+
+    path = folder / "generation_config.json"
+    said: dict[str, Any] = read_json(path)
+    known = said.get("eos_token_id")
+    stops = known if isinstance(known, list) else [] if known is None else [known]
+    ends = Prompter(AutoTokenizer.from_pretrained(tokenizer)).ends
+    if missing := [end for end in ends if end not in stops]:
+        write_json(path, said | {"eos_token_id": [*stops, *missing]})
 
 
 def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:

@@ -66,6 +66,9 @@ class ExactTrainer(Base):  # type: ignore[misc]
     is told at every moment what this rank does.
     """
 
+    fused_head: bool | None = None
+    """Whether TRL's fused head makes the loss; None: where there is a GPU."""
+
     def __init__(
         self, attempt: Attempt, data: TrainingData, order: GlobalBatchOrder, **words: Any
     ) -> None:
@@ -111,7 +114,8 @@ class ExactTrainer(Base):  # type: ignore[misc]
         if num_items_in_batch is None and not self.model.training:
             num_items_in_batch = self._held_out_divisor(len(inputs["input_ids"]))
         words = (model, inputs, return_outputs, num_items_in_batch)
-        if torch.cuda.is_available():
+        fused = torch.cuda.is_available() if self.fused_head is None else self.fused_head
+        if fused:
             return super().compute_loss(*words)
         return Trainer.compute_loss(self, *words)
 

@@ -68,6 +68,7 @@ class VllmEngine:
             "seed": self.settings.seed + sampling.seed,
             "repetition_penalty": sampling.repetition_penalty,
             "max_tokens": request.max_new_tokens,
+            "stop_token_ids": self.prompter.ends,
         }
         if sampling.choices:
             options |= choice_options(self.tokenizer, sampling.choices)

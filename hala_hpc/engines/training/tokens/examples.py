@@ -10,6 +10,7 @@ from typing import Any
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.generation.prompts import takes_chat
 from hala_hpc.engines.generation.settings import PromptStyle
+from hala_hpc.engines.models.control_tokens import word_tokenizer
 
 #: Chat template for models that have none, made of plain words. It needs no token beside the end of
 #: text, which ends every answer.
@@ -121,6 +122,7 @@ class ExampleMaker:
 
     def __init__(self, tokenizer: Any, max_tokens: int | None, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
+        self.words = word_tokenizer(tokenizer)
         self.max_tokens = max_tokens
         self.chat = takes_chat(tokenizer, style)
         # A template asks for roles alone once the words are slots, and few orders of roles occur.
@@ -163,7 +165,8 @@ class ExampleMaker:
     def _ids(self, texts: list[str], control: bool = False) -> list[list[int]]:
         if not texts:
             return []
-        ids: list[list[int]] = self.tokenizer(
+        tokenizer = self.tokenizer if control else self.words
+        ids: list[list[int]] = tokenizer(
             texts, add_special_tokens=False, split_special_tokens=not control
         )["input_ids"]
         return ids

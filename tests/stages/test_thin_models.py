@@ -1,0 +1,182 @@
+"""Thin models of the paper's architectures: their chat templates, and a step of training."""
+
+import json
+import math
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from corpora import row_id, write_corpus
+from plain_out import run_plain
+from thin_families import FAMILIES
+from thin_models import make_thin_config, make_thin_model
+from thin_tokenizers import make_thin_tokenizer
+from token_folders import tokenized
+
+from hala_hpc.demo.rows import instruction_rows
+from hala_hpc.engines.generation.prompts import Prompter
+from hala_hpc.engines.models.tensors import tensor_headers, tensors
+from hala_hpc.engines.training.dataset import load
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
+
+#: What a template writes after the words of an answer, in the part that is learnt.
+ENDS = {
+    "lfm2": "<|im_end|>",
+    "cohere2": "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
+    "qwen2": "<|im_end|>",
+    "gemma2": "<end_of_turn>",
+}
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each family with its tokenizer, and conversations in `talks`."""
+    folder = tmp_path_factory.mktemp("thin")
+    for family in FAMILIES:
+        make_thin_tokenizer(family, folder / family)
+    talks = [row["messages"] for row in instruction_rows(60, random.Random(0), set())]
+    rows = [{"id": row_id(talk), "origin": "test", "messages": talk} for talk in talks]
+    write_corpus(folder / "talks", rows)
+    return folder
+
+
+@cache
+def tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def example(words: Any, *texts: str, system: str = "") -> Example | str:
+    """What is learnt of a conversation."""
+    said = [{"role": "system", "content": system}] if system else []
+    roles = ("user", "assistant")
+    said += [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
+    (made,) = ExampleMaker(words, None).encode([said])
+    return made
+
+
+#: Kinds of layers as transformers reads them from the keys of the makers.
+LAYERS = {
+    "lfm2": ["conv", "conv", "full_attention", "conv"],
+    "cohere2": ["sliding_attention"] * 3 + ["full_attention"],
+    "qwen2": ["full_attention"] * 4,
+    "gemma2": ["sliding_attention", "full_attention"] * 2,
+}
+
+
+@every_family
+def test_the_keys_of_the_makers_mean_what_they_mean(family: str, tmp_path: Path) -> None:
+    from transformers import AutoConfig
+
+    given = make_thin_config(family, tmp_path)
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert config.layer_types == LAYERS[family]
+    assert config.tie_word_embeddings == (family != "qwen2")
+    assert config.rope_parameters["rope_theta"] == given["rope_theta"]
+    assert config.vocab_size % 64 == 0 <= config.vocab_size - len(tokenizer(tmp_path)) < 64
+
+
+@every_family
+def test_a_text_begins_once_and_answers_alone_are_learnt(family: str, folder: Path) -> None:
+    words = tokenizer(folder / family)
+    made = example(words, "Hello", "Good morning.", "And now?", "Thank you.")
+    assert isinstance(made, Example)
+    assert made.input_ids.count(words.bos_token_id) == (words.bos_token is not None)
+    assert words.bos_token is None or made.input_ids[0] == words.bos_token_id
+    learnt = words.decode([label for label in made.labels if label != NOT_LEARNT])
+    assert learnt == f"Good morning.{ENDS[family]}Thank you.{ENDS[family]}"
+    # As the model is asked later.
+    prompter = Prompter(words, "chat")
+    prompt = prompter.ids(["Hello"])[0]
+    assert made.input_ids[: len(prompt)] == prompt
+    assert set(made.labels[: len(prompt)]) == {NOT_LEARNT}
+    assert ENDS[family].endswith(words.decode(prompter.ends))
+    assert prompter.ends == made.input_ids[-1:]
+
+
+@every_family
+def test_no_word_of_a_row_speaks_for_the_template(family: str, folder: Path) -> None:
+    words = tokenizer(folder / family)
+    ids = words.get_added_vocab()
+    # Cohere's START_OF_TURN and Qwen's tool_call are not marked special.
+    spoken = [
+        word
+        for word, is_special in FAMILIES[family].added
+        if is_special or word in words.chat_template
+    ]
+    text = "Hello" + "".join(spoken)
+    quiet, loud = (example(words, said, said, "And?", "Yes.") for said in ("Hello", text))
+    assert isinstance(quiet, Example)
+    assert isinstance(loud, Example)
+    control = [
+        [number for number in made.input_ids if number in ids.values()] for made in (quiet, loud)
+    ]
+    assert control[0] == control[1]
+    prompter = Prompter(words, "chat")
+    asked = prompter.ids([text])[0]
+    assert not set(asked[len(prompter.head) : -len(prompter.tail)]) & set(ids.values())
+    assert words.decode(asked[len(prompter.head) : -len(prompter.tail)]) == text
+
+
+@every_family
+def test_a_system_turn_is_kept_or_its_row_is_refused(family: str, folder: Path) -> None:
+    words = tokenizer(folder / family)
+    made = example(words, "Hello", "Good morning.", system="You are kind.")
+    if family == "gemma2":
+        assert made == "refused_by_template"
+    else:
+        assert isinstance(made, Example)
+        assert words.decode(made.input_ids).count("You are kind.") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "packing"), [("lfm2", False), ("gemma2", True)])
+def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
+    family: str, packing: bool, folder: Path, tmp_path: Path
+) -> None:
+    # Some makers name the end of a text alone as the token at which to stop.
+    one_stop = {"eos_token_id": 1} if family == "gemma2" else {}
+    model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **one_stop)
+    words = {"model": str(model), "train": str(folder / "talks"), "objective": "chat"}
+    given = words | {"max_length": 256, "packing": packing, "units": 2, "held_out": 0.1}
+    made = tokenized(tmp_path, **given)
+    data = load(tmp_path / "tokens")
+    systems = sum(mark.rejected.get("refused_by_template", 0) for mark in made.marks.values())
+    assert (systems > 0) == (family == "gemma2")
+    assert data.facts.rows + data.facts.held_out_rows + systems == 60
+    out = run_plain(
+        "sft",
+        {
+            "model": str(model),
+            "tokens": str(tmp_path / "tokens"),
+            "max_steps": 1,
+            "global_batch_size": 4,
+            "learning_rate": 1e-3,
+            "warmup_ratio": 0,
+            "zero_stage": 0,
+        },
+        tmp_path / "sft",
+    )
+    assert out.facts is not None
+    assert (out.facts.rows_in, out.facts.rows_out) == (
+        data.facts.rows,
+        data.facts.rows - out.facts.rejected["not_reached"],
+    )
+    # Nobody has taught it anything: all tokens are nearly as likely.
+    assert abs(out.facts.details["loss_first"] - math.log(4160)) < 1
+    tuned = out.folder(0)
+    assert tensor_headers(tuned) == tensor_headers(model)
+    before = dict(tensors(model))
+    assert not [name for name, tensor in tensors(tuned) if tensor.equal(before[name])]
+    keys = json.loads((model / "config.json").read_text())
+    del keys["torch_dtype"]
+    assert json.loads((tuned / "config.json").read_text()).items() >= keys.items()
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        assert (tuned / name).read_bytes() == (model / name).read_bytes()
+    stops = json.loads((tuned / "generation_config.json").read_text())["eos_token_id"]
+    ids = tokenizer(folder / family).convert_tokens_to_ids
+    assert stops == ([1, ids("<end_of_turn>")] if family == "gemma2" else ids("<|im_end|>"))

@@ -1,0 +1,58 @@
+"""Ask models in vLLM and in transformers, in one process; tell where they disagree.
+
+    ask_both_ways.py MODEL...
+
+Both calculate in float32. vLLM answers a prompt of 100 tokens greedily; transformers reads prompt
+and answer and says what it would have written at each place. The last line is a JSON object: for
+each folder the answers of both, and by how much the likeliest token leads at least.
+"""
+
+import gc
+import json
+import random
+import sys
+from typing import Any
+
+PROMPT_TOKENS, ANSWER_TOKENS = 100, 24
+
+
+def ask_vllm(folder: str, prompt: list[int]) -> list[int]:
+    """What vLLM writes."""
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(folder, dtype="float32", max_model_len=256, max_num_seqs=2, enforce_eager=True)
+    wanted = SamplingParams(temperature=0, max_tokens=ANSWER_TOKENS, ignore_eos=True)
+    answer = llm.generate({"prompt_token_ids": prompt}, wanted, use_tqdm=False)[0].outputs[0]
+    del llm
+    gc.collect()
+    return list(answer.token_ids)
+
+
+def ask_transformers(folder: str, prompt: list[int], answer: list[int]) -> tuple[list[int], float]:
+    """What transformers would write at each place of an answer, and its least lead."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    # Of the kernels for a CPU, this one alone caps the attention of Gemma 2.
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="float32", attn_implementation="eager"
+    )
+    with torch.no_grad():
+        logits = model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+    best = logits.topk(2).values
+    return logits.argmax(-1).tolist(), float((best[:, 0] - best[:, 1]).min())
+
+
+def main() -> None:
+    draw = random.Random(0)
+    prompt = [draw.randrange(300, 4000) for _ in range(PROMPT_TOKENS)]
+    told: dict[str, Any] = {}
+    for folder in sys.argv[1:]:
+        answer = ask_vllm(folder, prompt)
+        other, lead = ask_transformers(folder, prompt, answer)
+        told[folder] = {"vllm": answer, "transformers": other, "lead": lead}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
