@@ -190,7 +190,7 @@ class Evaluate(Stage[Settings]):
             return None
         return len(settings.tasks) * each + (pairs.rows if pairs else 0.0)
 
-    def rehearsed(self) -> Settings:
+    def rehearsed(self) -> StageSettings:
         """A few questions of each task; of pairs as many as their node has."""
         limit = at_most(self.settings.limit, QUESTIONS) if self.settings.tasks else None
         return self.settings.model_copy(update={"limit": limit})

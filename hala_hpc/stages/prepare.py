@@ -170,7 +170,7 @@ class Prepare(Stage[Settings]):
             raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
         return []
 
-    def rehearsed(self) -> Settings:
+    def rehearsed(self) -> StageSettings:
         """The first rows of the data, in one shard."""
         limit = at_most(self.settings.limit, ROWS)
         return self.settings.model_copy(update={"limit": limit, "units": 1})

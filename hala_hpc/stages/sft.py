@@ -110,7 +110,7 @@ class Sft(Stage[Settings]):
             times = settings.max_steps * settings.global_batch_size / sequences
         return Learnt(text.source * times, text.rows * times, sequences * times)
 
-    def rehearsed(self) -> Settings:
+    def rehearsed(self) -> StageSettings:
         """A few steps of the same training."""
         steps = at_most(self.settings.max_steps, STEPS)
         return self.settings.model_copy(update={"max_steps": steps})

@@ -110,7 +110,7 @@ class Tokenize(Stage[Settings]):
             faults += packing_faults(self.inputs.path(settings.model), settings.model)
         return faults
 
-    def rehearsed(self) -> Settings:
+    def rehearsed(self) -> StageSettings:
         """One unit, of which so many rows are held out that there is a loss to measure."""
         held_out = max(self.settings.held_out, HELD_OUT) if self.settings.held_out else 0.0
         return self.settings.model_copy(update={"units": 1, "held_out": held_out})

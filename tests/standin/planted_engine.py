@@ -21,12 +21,17 @@ ANSWERS: dict[str, Callable[[str, str], str]] = {
 }
 
 
+def as_it_is(_prompt: str, answer: str) -> str:
+    """No fault."""
+    return answer
+
+
 class PlantedEngine(StandInEngine):
     """Answers as the stand-in does, and spoils it."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
-        self.spoil = ANSWERS.get(os.environ.get("HALA_PLANTED", ""), lambda _, answer: answer)
+        self.spoil = ANSWERS.get(os.environ.get("HALA_PLANTED", ""), as_it_is)
 
     def _answer(self, request: Request) -> Completion:
         good = super()._answer(request)

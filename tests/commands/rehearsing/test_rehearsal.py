@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkout import ROOT, STANDIN
@@ -37,7 +38,7 @@ nodes = ["@arabic"]
 """
 
 
-def hala(work: Path, *words: str) -> tuple[dict[str, str], dict[str, object]]:
+def hala(work: Path, *words: str) -> tuple[dict[str, str], dict[str, Any]]:
     """Fingerprints and settings of the nodes that a line of the recipe `hala` means."""
     given = ["recipe=hala", "launcher=slurm", "stage=all", f"work={work}", *words]
     line = read_line(given)
