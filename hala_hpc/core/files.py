@@ -11,16 +11,18 @@ from uuid import uuid4
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, require: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it takes the name of `path`.
 
-    The content is on the disk before the name is. Raises OSError as the file system does.
+    The content is on the disk before the name is. `require` is called between the two and may
+    raise: then there is no file. Raises OSError as the file system does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         yield temporary
         sync(temporary)
+        require()
         temporary.replace(path)
         sync(path.parent)
     finally:

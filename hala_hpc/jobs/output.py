@@ -101,6 +101,8 @@ class JobOut:
         folder = self.folder(unit)
         facts = self.stage.check(unit, folder)
         facts.verify()
+        # Reading back takes minutes, in which this attempt may have been taken for dead.
+        self.require_lease()
         published = self.artifact.unit_folder(unit)
         if not claim_folder(folder, published):
             facts = self.take_over(unit, facts)

@@ -149,6 +149,18 @@ def has_piece(artifact: Artifact) -> bool:
     return steady(lambda: any(artifact.folder.glob("kept/*/piece-*")))
 
 
+def freeze(pid: int) -> None:
+    """Stop a process, and wait until it has stopped: the signal comes a little later."""
+    os.kill(pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{pid}/task")
+
+    def states() -> set[str]:
+        found = (path.read_text().rpartition(")")[2].split()[0] for path in tasks.glob("*/stat"))
+        return set(found)
+
+    wait_until(lambda: states() == {"T"}, "a process is stopped", state=states)
+
+
 def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
     node: KillNode, tmp_path: Path
 ) -> None:
@@ -156,7 +168,7 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
     old = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: has_piece(artifact), "the first piece")
     pid = json.loads(artifact.progress_file(0).read_text())["pid"]
-    os.kill(pid, signal.SIGSTOP)
+    freeze(pid)
     lease = json.loads(artifact.lease_file(0).read_text())["attempt"]
     kept = set(artifact.folder.glob("kept/*/*"))
     done = artifact.done_units()

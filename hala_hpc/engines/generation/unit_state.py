@@ -78,10 +78,10 @@ class UnitPieces:
         """Put what was added since the last time on the disk, as one piece; returns its rows."""
         if not self._held:
             return 0
-        require_lease()
         lines = list(self._held.values())
         path = self.folder / f"piece-{self.attempt}-{self._number:05d}.jsonl"
-        with whole_file(path) as temporary, temporary.open("wb") as file:
+        # Last of all: an attempt that was taken for dead may have slept over writing and syncing.
+        with whole_file(path, require_lease) as temporary, temporary.open("wb") as file:
             file.writelines(lines)
             file.write(PieceEnd.of(lines, self.costs.since(self._written)).encoded())
         offset = 0

@@ -218,8 +218,10 @@ def test_costs_of_all_attempts_add_up_and_none_counts_twice(work: Work, tmp_path
     assert counts[0][2]["texts"] > ROWS // UNITS
 
 
-def test_a_fenced_attempt_writes_no_piece(tmp_path: Path) -> None:
+def test_an_attempt_that_is_fenced_while_it_writes_leaves_no_piece(tmp_path: Path) -> None:
     def fenced() -> None:
+        # All but the name is done then.
+        assert list(tmp_path.glob(".piece-*.tmp"))
         raise Killed
 
     held = UnitPieces(tmp_path, 2, "a")
