@@ -215,15 +215,17 @@ def _refused(job: Job, stderr: str) -> JobRefused | NoRoom | NodesAway | Schedul
         return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
     text = f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}"
     options = job.resources.options
-    from hala_hpc.backends.slurm.node_states import choice_of
+    from hala_hpc.backends.slurm.node_states import choice_of, is_not_yet
 
     try:
-        choice = choice_of(options)
+        choice, is_too_early = choice_of(options), is_not_yet(job.resources)
     except SchedulerUnavailable as error:
         return error
     if choice.is_away:
         where = f"partition {options['partition']}" if "partition" in options else "its partition"
         return NodesAway(f"{text} (none of the {len(choice.usable)} nodes of {where} is up now)")
+    if is_too_early:
+        return NodesAway(f"{text} (its controller was started just now: nodes may come back to it)")
     if excluded := options.get("exclude"):
         text += f"; it was asked for without {excluded} (options.exclude)"
     return JobRefused(text, CONFIG)
