@@ -19,6 +19,7 @@ from benchmarks.chaos.jobs_seen import QueuedJob, look
 from benchmarks.chaos.pipeline import Pipeline
 from benchmarks.chaos.run import ChaosRun, Surroundings
 from benchmarks.chaos.tally import Tally
+from benchmarks.common.waiting import wait_until
 
 #: Seconds that the process which stands for all daemons lives at most.
 DAEMON_LIVES_S = "600"
@@ -68,6 +69,9 @@ def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TwoNodes]
     shutil.copy("/bin/sleep", program)
     daemon = subprocess.Popen([program, DAEMON_LIVES_S])
     try:
+        # It has its name a moment after it was started.
+        name = Path(f"/proc/{daemon.pid}/comm")
+        wait_until(lambda: name.read_text().startswith("slurm"), "the name of the stand-in")
         yield TwoNodes(on_path(tmp_path / "commands", monkeypatch), daemon.pid)
     finally:
         daemon.kill()

@@ -113,8 +113,8 @@ def second(work: Path, first: Artifact) -> Artifact:
 
 def run_gate(artifact: Artifact) -> Ended:
     """The gate of the first round of a node, as its job runs it."""
-    inside = {"SLURM_JOB_ID": OWN_GATE, "SLURM_PROCID": "0"}
-    return command(str(artifact.folder), "1", module="gate", **inside)
+    words = (str(artifact.folder), "1")
+    return command(*words, module="gate", SLURM_JOB_ID=OWN_GATE, SLURM_PROCID="0")
 
 
 def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
