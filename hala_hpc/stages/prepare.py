@@ -150,7 +150,8 @@ class Prepare(Stage[Settings]):
 
     def preflight(self) -> list[str]:
         """Look into local files: are they there, have they rows, and of one kind."""
-        mistakes, codes, kinds = [], [], {}
+        mistakes, codes = [], []
+        kinds: dict[str, Kind | None] = {}
         for word in self.settings.data:
             if word.startswith("@"):
                 continue

@@ -51,8 +51,10 @@ def words_of(folder: Path, model: str) -> list[str]:
 
 def fetch(hub: HubStandIn, *words: str, has_rights: bool = True, **env: str) -> Ended:
     """Give the line, as somebody to whom the modes of files apply or not."""
-    run = command if has_rights else command_without_root_rights
-    return run(*words, module="fetch", **hub.environment(Path("/nowhere")), **env)
+    found = hub.environment(Path("/nowhere")) | env
+    if has_rights:
+        return command(*words, module="fetch", cwd=None, **found)
+    return command_without_root_rights(*words, module="fetch", **found)
 
 
 def close(folder: Path) -> None:

@@ -47,7 +47,7 @@ class Site:
         line += ["stage=all", f"work={self.folder}/work", *words]
         found = self.hub.environment(Path("/nowhere"))
         found["PYTHONPATH"] = str(self.library) if library else ""
-        return command(*line, module=module, **found)
+        return command(*line, module=module, cwd=None, **found)
 
     @property
     def repository(self) -> Path:
