@@ -25,7 +25,7 @@ def rows_of(path: str) -> list[Texts]:
         for record in records
         if record.value is not None
     ]
-    turned = [([], texts[::-1]) for roles, texts in rows if not roles]
+    turned: list[Texts] = [([], texts[::-1]) for roles, texts in rows if not roles]
     return rows + turned
 
 

@@ -150,7 +150,7 @@ def batches_of_pairs(source: Source) -> Iterator[PairBatch]:
         for batch in batches_of(part, columns, BATCH_ROWS):
             ids = batch.column("id")
             if source.kind == "pairs":
-                ones = np.ones(len(ids), np.int64)
+                ones: Any = np.ones(len(ids), np.int64)
                 yield PairBatch(ids, ones, batch.column("source"), batch.column("target"))
                 continue
             before, after = batch.column("messages_source"), batch.column("messages")

@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer and three corpora."""
     folder = tmp_path_factory.mktemp("pairs")
     make_tokenizer(folder / "model")
-    write_corpus(folder / "talks", [answered(number) for number in range(600)])
+    write_corpus(folder / "talks", [answered(number) for number in range(200)])
     write_corpus(folder / "alone", [left_alone(number) for number in range(30)])
     same = [pair("What is 7?", "ar What is 7?"), pair("%d GB", " %d GB\n"), pair("Yes", "ar Yes")]
     write_corpus(folder / "pairs", [*same, pair("Yes", "ar Yes"), pair("Yes", "ar Indeed")])
@@ -77,9 +77,9 @@ def test_a_pair_is_learnt_once_in_the_whole_set_and_its_repeats_are_counted(
 ) -> None:
     rejected, data = made(folder, tmp_path / "three", "talks", "pairs", "talks")
     found = texts_of(folder, data)
-    # 4 system prompts, 1,200 messages, "Yes" in two ways; one of the pairs is among the messages.
-    assert data.facts.rows == len(found) == 4 + 1200 + 2
-    assert rejected == {"not_translated": 1, "repeated": 596 + 2 + 1800}
+    # 4 system prompts, 400 messages, "Yes" in two ways; one of the pairs is among the messages.
+    assert data.facts.rows == len(found) == 4 + 400 + 2
+    assert rejected == {"not_translated": 1, "repeated": 196 + 2 + 600}
     others = made(folder, tmp_path / "seven", "talks", "pairs", "talks", units=7)
     assert (others[0], texts_of(folder, others[1])) == (rejected, found)
 
@@ -101,20 +101,18 @@ def test_a_pair_that_a_weight_leaves_out_is_learnt_of_another_corpus(
     words = {"held_out": 0.2, "weights": [0.5, 1.0]}
     rejected, data = made(folder, tmp_path, "talks", "talks", **words)
     held_out = data.facts.held_out_rows
-    assert data.facts.rows + held_out == 4 + 1200
-    assert 100 < held_out < 400
-    assert rejected["weight"] > 300
+    assert data.facts.rows + held_out == 4 + 400
+    assert 30 < held_out < 150
+    assert rejected["weight"] > 100
     assert set(rejected) == {"weight", "repeated"}
 
 
-@pytest.mark.parametrize("by_length", [True, False])
-def test_no_global_batch_is_full_of_one_text(folder: Path, tmp_path: Path, by_length: bool) -> None:
+def test_no_global_batch_is_full_of_one_text(folder: Path, tmp_path: Path) -> None:
     _, data = made(folder, tmp_path, "talks", "alone", "pairs")
     words = [tuple(row["input_ids"]) for row in data.train]
-    settings = TrainingSettings(global_batch_size=BATCH_ROWS, group_by_length=by_length)
-    order = order_of(data, settings)
-    for epoch in range(3):
-        rows = order.rows_of(epoch)
+    for by_length in (True, False):
+        settings = TrainingSettings(global_batch_size=BATCH_ROWS, group_by_length=by_length)
+        rows = order_of(data, settings).rows_of(epoch=1)
         assert set(rows.tolist()) == set(range(len(words)))
         for batch in rows.reshape(-1, BATCH_ROWS).tolist():
             texts = Counter(words[row] for row in batch)
