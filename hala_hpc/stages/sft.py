@@ -104,8 +104,9 @@ class Sft(Stage[Settings]):
         return text.source * settings.epochs
 
     def smaller_batch(self, world_size: int) -> StageSettings:
-        """Half as many rows in a forward pass of a rank."""
-        return self.settings.smaller_micro_batch(world_size)
+        """Half as many tokens in a forward pass of a rank."""
+        del world_size
+        return self.settings.smaller_micro_batch()
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""

@@ -19,14 +19,13 @@ from token_folders import make_tokens
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {
     "max_steps": 12,
     "global_batch_size": 16,
-    "micro_batch_size": 4,
+    "micro_batch_tokens": 256,
     "learning_rate": 0.003,
     "save_steps": 4,
     "save_every_min": 0,
@@ -153,17 +152,6 @@ def test_a_template_that_refuses_a_role_rejects_the_row(tmp_path: Path) -> None:
     words.chat_template = "{{ raise_exception('roles must alternate') }}"
     (reason,) = ExampleMaker(words, 256).encode([messages("", "Hello", "Good morning.")])
     assert reason == "refused_by_template"
-
-
-@pytest.mark.parametrize(
-    ("batch", "micro", "ranks", "rows"),
-    [(64, 64, 2, 32), (64, 8, 2, 8), (100, 8, 1, 5), (6, 4, 2, 3)],
-)
-def test_a_forward_pass_takes_the_most_rows_that_divide_the_part_of_a_rank(
-    batch: int, micro: int, ranks: int, rows: int
-) -> None:
-    settings = TrainingSettings(global_batch_size=batch, micro_batch_size=micro)
-    assert settings.micro_rows(ranks) == rows
 
 
 @pytest.mark.parametrize(

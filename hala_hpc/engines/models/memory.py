@@ -27,10 +27,11 @@ RUNTIME_BYTES = GB // 2
 MARGIN = 1.1
 #: Bytes for each weight in training with AdamW in mixed precision: the weights and their gradients
 #: in bfloat16; a float32 copy and two moments. Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054),
-#: section 3.1. A training in float32 takes as many: 4, 4, and 8 for the moments.
+#: section 3.1.
 WEIGHTS, GRADIENTS, STATES = 2, 2, 12
-#: The same in float32, with DeepSpeed or without.
-FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, FLOAT32_STATES = 4, 4, 8
+#: The same in float32: the two moments alone; stages 1 and 2 of DeepSpeed copy the weights all the
+#: same (0.19.8, `stage_1_and_2.py`: a clone of the rank's part).
+FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, FLOAT32_STATES, FLOAT32_COPIED_STATES = 4, 4, 8, 12
 
 
 def read_checkpoint(folder: Path) -> Checkpoint | None:
@@ -119,9 +120,17 @@ def merge_bytes(checkpoint: Checkpoint) -> float:
 class TrainingBytes(NamedTuple):
     """What one rank of a training takes, without activations."""
 
-    gpu: float
+    weights: float
+    gradients: float
+    states: float
+    """Of the optimizer, with its float32 copy of the weights; all three on the GPU."""
     host: float
     """What is offloaded."""
+
+    @property
+    def gpu(self) -> float:
+        """All that is on the GPU."""
+        return self.weights + self.gradients + self.states
 
 
 class Cut(NamedTuple):
@@ -141,22 +150,22 @@ def training_bytes(weights: float, cut: Cut) -> TrainingBytes:
     figure 1). Without DeepSpeed (0) all is in float32. What LoRA trains is too little to count, and
     so are gradients where the optimizer is offloaded: they leave the GPU as they are made.
     """
-    in_float32 = cut.is_float32 or cut.zero_stage == 0
-    each = (
-        (FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, FLOAT32_STATES)
-        if in_float32
-        else (WEIGHTS, GRADIENTS, STATES)
-    )
+    each = (WEIGHTS, GRADIENTS, STATES)
+    if cut.zero_stage == 0 or cut.is_float32:
+        is_copied = cut.zero_stage in (1, 2)
+        states_each = FLOAT32_COPIED_STATES if is_copied else FLOAT32_STATES
+        each = (FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, states_each)
     own, gradients, states = (weights * one for one in each)
     if cut.is_lora:
         gradients = states = 0.0
     own /= cut.ranks if cut.zero_stage >= 3 else 1
     gradients /= cut.ranks if cut.zero_stage >= 2 else 1
     states /= cut.ranks if cut.zero_stage >= 1 else 1
-    if cut.offload != "none":
-        gradients = 0.0
-    host = {"none": 0.0, "optimizer": states, "all": states + own}[cut.offload]
-    return TrainingBytes(own + gradients + states - host, host)
+    if cut.offload == "none":
+        return TrainingBytes(own, gradients, states, 0.0)
+    if cut.offload == "optimizer":
+        return TrainingBytes(own, 0.0, 0.0, states)
+    return TrainingBytes(0.0, 0.0, 0.0, states + own)
 
 
 def gb(size_bytes: float) -> str:

@@ -1,0 +1,121 @@
+"""What one forward and backward pass of a training keeps on a GPU, reckoned from the model's shape.
+
+Counted are the tensors that autograd keeps in the layers of transformers 5.19 as they are without
+kernels of others (Liger keeps fewer). The sums are held against torch's own memory tracker by
+`tests/engines/training/test_rank_memory.py`.
+"""
+
+from typing import NamedTuple
+
+from hala_hpc.engines.models.shape import FOUR_NORM_MODELS, QUERY_NORM_MODELS, ModelShape
+
+FLOAT32 = 4
+#: TRL's fused head reckons logits in tiles of so many tokens and words (TRL 1.16,
+#: `kernels/chunked_logprob.py` and `trainer/utils.py`).
+HEAD_TOKENS, HEAD_WORDS = 4096, 32768
+
+
+class Pass(NamedTuple):
+    """One forward and backward pass of a rank."""
+
+    tokens: int
+    """Places of all rows, with padding."""
+    row_tokens: int
+    """Places of a row: each token has a line of the attention mask."""
+    is_float32: bool = False
+    """Whether it is reckoned in float32; in bfloat16 otherwise."""
+    is_checkpointed: bool = False
+    """Whether activations are computed twice."""
+    is_autocast: bool = False
+    """Whether float32 weights are cast for each product, as without DeepSpeed."""
+    attention: str = "sdpa"
+    """Implementation of attention, as transformers names it."""
+
+    @property
+    def item(self) -> int:
+        """Bytes of a number."""
+        return FLOAT32 if self.is_float32 else FLOAT32 // 2
+
+
+def activation_bytes(shape: ModelShape, work: Pass) -> float:
+    """What is kept of all layers, and what the layer worked at takes beside it."""
+    hidden = work.item * shape.hidden
+    each = [attention_layer(shape, work)] if shape.attentions else []
+    each += [convolution_layer(shape, work)] if shape.convolutions else []
+    if work.is_checkpointed:
+        layers = shape.layers * hidden + max(each)
+    else:
+        numbers = [count for count in (shape.attentions, shape.convolutions) if count]
+        layers = sum(one * count for one, count in zip(each, numbers, strict=True))
+    kept = work.tokens * (layers + norm(shape, work) + hidden + passing(shape, work))
+    return kept + (work.item * shape.weights if work.is_autocast else 0)
+
+
+def attention_layer(shape: ModelShape, work: Pass) -> float:
+    """Bytes of a token in a layer that attends."""
+    return scores(shape, work) + feed_forward(shape, work)
+
+
+def convolution_layer(shape: ModelShape, work: Pass) -> float:
+    """Bytes of a token in a layer of LFM2 with a convolution.
+
+    The masked input, `BCx` (three times as wide), the input of the convolution, its output, and the
+    input of `out_proj`.
+    """
+    own = norm(shape, work) + 7 * work.item * shape.hidden
+    return own + feed_forward(shape, work)
+
+
+def norm(shape: ModelShape, work: Pass) -> float:
+    """Bytes of a token in a norm: its input in float32, and the normed one that is scaled."""
+    in_float32 = work.is_autocast or shape.family in FOUR_NORM_MODELS
+    scaled = FLOAT32 if in_float32 else work.item
+    return (FLOAT32 + scaled) * shape.hidden
+
+
+def after_norm(shape: ModelShape, work: Pass) -> float:
+    """Bytes of a token in a norm of what half of a layer has made; 0 where there is none."""
+    return norm(shape, work) if shape.family in FOUR_NORM_MODELS else 0.0
+
+
+def feed_forward(shape: ModelShape, work: Pass) -> float:
+    """Bytes of a token: norm, input, gate, the bent gate, the other half, and their product."""
+    inner = work.item * (shape.hidden + 4 * shape.intermediate)
+    return norm(shape, work) + inner + after_norm(shape, work)
+
+
+def scores(shape: ModelShape, work: Pass) -> float:
+    """Bytes of a token in attention with its norm: input, queries, keys, values, output, scores."""
+    queries, keys = shape.query_width, shape.key_width
+    kept = norm(shape, work) + after_norm(shape, work) + work.item * (shape.hidden + 2 * queries)
+    if shape.family in QUERY_NORM_MODELS:
+        kept += (FLOAT32 + work.item) * (queries + keys)
+    if work.attention == "eager":
+        # Softmax in float32 and its copy, and what a tanh made.
+        numbers = FLOAT32 + work.item * (2 if shape.soft_capped else 1)
+        kept += work.item * 2 * queries + shape.heads * work.row_tokens * numbers
+    elif work.attention == "sdpa":
+        # With a mask, keys and values are repeated for each head, and each layer keeps the mask as
+        # numbers; the logarithm of each sum is in float32.
+        kept += work.item * (2 * queries + work.row_tokens) + FLOAT32 * shape.heads
+    else:
+        kept += work.item * 2 * keys + FLOAT32 * shape.heads
+    return kept
+
+
+def passing(shape: ModelShape, work: Pass) -> float:
+    """Bytes of a token that the backward pass takes for a moment: gradients of the widest part."""
+    return work.item * (3 * shape.intermediate + 2 * shape.hidden)
+
+
+def head_bytes(shape: ModelShape, work: Pass, *, learns: bool = True) -> float:
+    """What the output head takes: gradients of its table, of its inputs, and a tile of logits.
+
+    TRL's fused head sums both gradients in float32 and then makes them as the weights are. `learns`
+    is false where the table is not trained (LoRA).
+    """
+    each = FLOAT32 if work.is_float32 else FLOAT32 + work.item
+    table = each * shape.table if learns else 0
+    inputs = work.tokens * shape.hidden * (each + work.item)
+    tile = min(work.tokens, HEAD_TOKENS) * min(shape.vocab, HEAD_WORDS) * work.item
+    return float(table + inputs + tile)
