@@ -95,12 +95,21 @@ def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> Pl
 
 
 def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
-    """Run one rank of several and end the process: settings are JSON, facts go to a file."""
+    """Run one rank of several and end the process: settings are JSON, facts go to a file.
+
+    HALA_STEP_GATE holds a training at its steps; with HALA_TEST_FUSED_LOSS it takes TRL's fused
+    head for its loss, as on a GPU.
+    """
     if gate := os.environ.get("HALA_STEP_GATE"):
         sys.path.insert(0, str(STANDIN))
         from step_gate import hold_trainings
 
         hold_trainings(Path(gate))
+    if os.environ.get("HALA_TEST_FUSED_LOSS"):
+        from hala_hpc.engines.training.trainer import ExactTrainer
+
+        # As on a GPU.
+        ExactTrainer.takes_own_loss = lambda _self: False  # type: ignore[method-assign]
     set_up_logging()
     try:
         out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))

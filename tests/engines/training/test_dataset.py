@@ -16,7 +16,7 @@ from token_folders import make_tokens
 from benchmarks.sft.tokens import fill_of
 from hala_hpc.engines.training.dataset import GlobalBatchOrder, load, make_collator, rows_reached
 
-#: Rows of a global batch and of a micro batch in these tests.
+#: Rows of a global batch, and of a pass that takes as many, in these tests.
 BATCH, MICRO = 64, 8
 
 
