@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import command
 from corpora import KNOWN, conversation, pair, write_corpus
 from plain_out import PlainInputs, run_plain
 from random_models import LFM2_KEYS, random_lfm2
@@ -16,7 +17,7 @@ from real_ranks import Ranks
 from tiny_models import SENTENCES, make_tokenizer
 from token_folders import make_tokens
 
-from hala_hpc.core.errors import UserError
+from hala_hpc.core.errors import USAGE, UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
@@ -170,6 +171,29 @@ def test_mistakes_are_found_before_a_job_is_asked_for(settings: dict[str, Any], 
     faults = kind(kind.Settings(**words), PlainInputs()).preflight()
     assert len(faults) == 1
     assert text in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (
+            "micro_batch_size = 8",
+            "unknown setting tuned.micro_batch_size=8: did you mean 'micro_batch_tokens'?",
+        ),
+        (
+            "micro_batch_tokens = 8",
+            "tuned.micro_batch_tokens=8: Input should be greater than or equal to 64",
+        ),
+    ],
+)
+def test_a_recipe_that_counts_rows_is_told_to_count_tokens(
+    tmp_path: Path, line: str, text: str
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'[tuned]\nstage = "sft"\nmodel = "a/b"\ntokens = "made"\n{line}\n')
+    words = ("stage=all", f"recipe={recipe}", "launcher=local", f"work={tmp_path}/work")
+    ended = command(*words)
+    assert (ended.code, text in ended.err) == (USAGE, True), ended
 
 
 def refusal(base: Path, model: Path, tokens: Path) -> str:
