@@ -17,6 +17,9 @@ from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.stage import Facts, Stage
 from hala_hpc.jobs.job_logging import set_up_logging
 
+#: A variable with which the ranks of a training compute the loss as on a GPU.
+FUSED_HEAD = "HALA_FUSED_HEAD"
+
 
 @dataclass
 class PlainInputs:
@@ -95,21 +98,16 @@ def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> Pl
 
 
 def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
-    """Run one rank of several and end the process: settings are JSON, facts go to a file.
-
-    HALA_STEP_GATE holds a training at its steps; with HALA_TEST_FUSED_LOSS it takes TRL's fused
-    head for its loss, as on a GPU.
-    """
+    """Run one rank of several and end the process: settings are JSON, facts go to a file."""
     if gate := os.environ.get("HALA_STEP_GATE"):
         sys.path.insert(0, str(STANDIN))
         from step_gate import hold_trainings
 
         hold_trainings(Path(gate))
-    if os.environ.get("HALA_TEST_FUSED_LOSS"):
+    if FUSED_HEAD in os.environ:
         from hala_hpc.engines.training.trainer import ExactTrainer
 
-        # As on a GPU.
-        ExactTrainer.takes_own_loss = lambda _self: False  # type: ignore[method-assign]
+        ExactTrainer.fused_head = True
     set_up_logging()
     try:
         out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))

@@ -74,6 +74,9 @@ class ExactTrainer(Base):  # type: ignore[misc]
     every moment what this rank does.
     """
 
+    fused_head: bool | None = None
+    """Whether TRL's fused head makes the loss; None: where there is a GPU."""
+
     def __init__(self, attempt: Attempt, data: TrainingData, feed: StepFeed, **words: Any) -> None:
         self.training, self.out = attempt.training, attempt.out
         self.pulse, self.saving = attempt.pulse, attempt.saving
@@ -90,9 +93,10 @@ class ExactTrainer(Base):  # type: ignore[misc]
         """Whether a pass takes the loss of the model itself, and not that of TRL's fused head."""
         import torch
 
-        if torch.cuda.is_available() or self.aux_loss_enabled:
-            return False
-        return bool(self.model_accepts_loss_kwargs)
+        fused = torch.cuda.is_available() if self.fused_head is None else self.fused_head
+        # Only TRL adds what experts add to the loss, and counts with tokens of all passes where a
+        # model cannot be told their number.
+        return not (fused or self.aux_loss_enabled or not self.model_accepts_loss_kwargs)
 
     def get_train_dataloader(self) -> Any:
         """One batch for each step: a list of passes."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from corpora import pair, write_corpus
+from plain_out import FUSED_HEAD
 from random_models import random_lfm2
 from real_ranks import Ranks
 from tiny_models import SENTENCES, untrained_model
@@ -131,6 +132,6 @@ def test_packed_sequences_and_an_optimizer_on_the_host_change_no_loss(folder: Pa
 def test_the_loss_that_a_gpu_takes_is_the_same(
     folder: Path, alone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HALA_TEST_FUSED_LOSS", "1")
+    monkeypatch.setenv(FUSED_HEAD, "1")
     made = trained(folder / "fused", 2, **training(folder, zero_stage=2, **TOGETHER))
     require_equal(made, alone)
