@@ -65,7 +65,8 @@ def require_equal(one: Path, other: Path) -> None:
     for a, b in lines:
         assert (a.step, a.tokens) == (b.step, b.tokens)
         for name in ("loss", "held_out_loss", "grad_norm"):
-            assert getattr(a, name) == pytest.approx(getattr(b, name), rel=1e-5), (name, a.step)
+            mine, theirs = getattr(a, name) or 0.0, getattr(b, name) or 0.0
+            assert mine == pytest.approx(theirs, rel=1e-5), (name, a.step)
 
 
 @pytest.fixture(scope="module")
