@@ -23,7 +23,7 @@ class RowBatches(Sft):
         """Train on all ranks."""
         from hala_hpc.engines.training import feed
 
-        feed.passes_of = rows_in_turn
+        feed.passes_of = rows_in_turn  # type: ignore[attr-defined]
         super().run(units, out)
 
 

@@ -43,8 +43,8 @@ class TrainingData:
 
         rows = self.held_out.select_columns(["input_ids", "labels", "length"])
         missing = -len(rows) % multiple
-        empty = {"input_ids": [[0]] * missing, "labels": [[NOT_LEARNT]] * missing}
-        empty["length"] = [1] * missing
+        empty: dict[str, list[Any]] = {"input_ids": [[0]] * missing, "length": [1] * missing}
+        empty["labels"] = [[NOT_LEARNT]] * missing
         filling = Dataset.from_dict(empty, features=rows.features).with_format("numpy")
         return concatenate_datasets([rows, filling]) if missing else rows
 

@@ -206,7 +206,7 @@ class ExactTrainer(Base):  # type: ignore[misc]
         self.pulse.enter("evaluating")
         found = {"eval_loss": self.held_out_loss()}
         self.log(found)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         self.pulse.enter("reading")
         return found
 
