@@ -19,7 +19,7 @@ from hala_hpc.stages.sft import FIGURES_FILE
 
 #: Of rows of 40 to 500 tokens; no two of them share a pass of 64.
 ALONE = {"micro_batch_tokens": 64}
-TOGETHER = {"micro_batch_tokens": 1024}
+TOGETHER = {"micro_batch_tokens": 256}
 
 
 @pytest.fixture(scope="module")
