@@ -2,8 +2,8 @@
 
     python -m benchmarks.sft [--data FILE ...] [--rows 1024] [--rounds 3]
 
-Two ranks on this machine, ZeRO-2, the same model, rows, micro and global batch on both sides; ours
-through the front door (`launch`). The last line is a JSON object:
+Two ranks on this machine, ZeRO-2, the same model, rows and global batch on both sides, and passes
+of about the same size; ours through the front door (`launch`). The last line is a JSON object:
 
 - `ratio_to_trl`: tokens/s of ours over the plain script's on rows of equal length, where there
   is nothing to pad; the first three steps are left out. Both are alive at once and take turns, see
@@ -16,19 +16,23 @@ through the front door (`launch`). The last line is a JSON object:
   `grouped` (LFM2) and `plain` (TRL's default: rows in random order, padded).
 - `kept`: share of the tokens that packing keeps.
 - `gain_to_fill`: useful tokens/s over those of TRL's default, over the ratio of the fills.
+- `tokens_to_rows`: useful tokens/s of `sft` with passes by tokens over those of the same stage with
+  passes of four rows, on rows of 20 to 4,000 tokens in the same order; a pass of either has as many
+  padded tokens at most. In turns, and the losses of all steps must be equal
+  (`mixed_loss_difference`). `mixed_fill` and `mixed_passes_per_step` tell why.
 """
 
 import argparse
 import json
 import os
-import shutil
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.common.machine import machine
+from benchmarks.sft.between_rounds import remove, rounded, tell
+from benchmarks.sft.mixed import mixed_rows
 from benchmarks.sft.sides import (
     make_tokens,
     ours,
@@ -55,7 +59,7 @@ def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     model = make_model(base / "model", turns, "qwen2", arguments.hidden)
     tokens = make_tokens(base / "tokens", model, rows, packing=False)
     starts = {
-        "ours": lambda: start_ours(base / "ours", model, tokens, grouped=False),
+        "ours": lambda: start_ours(base / "ours", model, tokens, group_by_length=False),
         "plain": lambda: start_plain(base / "plain", model, rows),
     }
     # Rows a second times tokens a row. The last step is left out: a model is saved after it.
@@ -80,11 +84,6 @@ def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def rounded(ratios: list[float]) -> list[float]:
-    """To four digits."""
-    return [round(ratio, 4) for ratio in ratios]
-
-
 def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Packing and grouping beside TRL's default padding, on rows of real lengths."""
     base.mkdir()
@@ -100,7 +99,7 @@ def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             found["kept"] = tokens.facts.tokens / padded.facts.tokens
         gains = []
         for number in range(arguments.rounds):
-            mine = ours(base / "ours", model, tokens, grouped=True)
+            mine = ours(base / "ours", model, tokens)
             theirs = plain(base / "plain", model, rows)
             after_first = padded.facts.tokens * (1 - 1 / len(theirs.ends_s))
             rate = tokens.after_first_step(grouped=True) / mine.rest_s
@@ -116,17 +115,6 @@ def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def tell(line: dict[str, Any]) -> None:
-    """A line for those who wait."""
-    print(json.dumps(line), file=sys.stderr, flush=True)
-
-
-def remove(*folders: Path) -> None:
-    """Remove what a round left."""
-    for folder in folders:
-        shutil.rmtree(folder)
-
-
 def main() -> None:
     """Measure, and print the figures."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sft")
@@ -137,17 +125,21 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=512, help="width of the tiny models")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="one small round: does it run")
-    parser.add_argument("--only", choices=["equal", "real"], help="one half of the measurement")
+    parser.add_argument("--mixed-rows", type=int, default=1024, help="rows of 20 to 4,000 tokens")
+    parser.add_argument("--only", choices=["equal", "real", "mixed"], help="one part of it")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.rows, arguments.real_rows, arguments.rounds, arguments.hidden = 384, 320, 1, 128
+        arguments.rows, arguments.real_rows, arguments.mixed_rows = 384, 320, 384
+        arguments.rounds, arguments.hidden = 1, 128
     prepare_environment()
     with tempfile.TemporaryDirectory(prefix="hala-benchmark-") as base:
         found: dict[str, Any] = {}
-        if arguments.only != "real":
+        if arguments.only in (None, "equal"):
             found |= equal_rows(Path(base) / "equal", arguments)
-        if arguments.only != "equal":
+        if arguments.only in (None, "real"):
             found |= real_rows(Path(base) / "real", arguments)
+        if arguments.only in (None, "mixed"):
+            found |= mixed_rows(Path(base) / "mixed", arguments, WARM_STEPS)
     files = [file.name for file in arguments.data] or "made"
     print(json.dumps({**found, "data": files, "machine": machine()}), flush=True)
     os._exit(0)

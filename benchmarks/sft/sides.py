@@ -8,19 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.sft.tokens import GLOBAL_ROWS, MAX_LENGTH, MICRO_ROWS, SEED, Tokens
+from benchmarks.sft.tokens import (
+    GLOBAL_ROWS,
+    MAX_LENGTH,
+    MICRO_ROWS,
+    PASS_TOKENS,
+    RANKS,
+    SEED,
+    Tokens,
+)
 from benchmarks.sft.turns import Running
 from benchmarks.sft.workload import Rows
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.environment import JOB_ENVIRONMENT
 from hala_hpc.core.ports import free_port
 from hala_hpc.engines.training.figures import TrainingFigures
-from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, read_metrics
+from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
 from hala_hpc.jobs.attempt_records import attempt_ends
 from hala_hpc.stages.sft import FIGURES_FILE
-
-#: Of one core each.
-RANKS = 2
 
 
 @dataclass(frozen=True)
@@ -40,9 +45,11 @@ class Timing:
         return self.ends_s[-1] - self.ends_s[0]
 
 
-def make_tokens(base: Path, model: Path, rows: Rows, packing: bool) -> Tokens:
+def make_tokens(
+    base: Path, model: Path, rows: Rows, packing: bool, max_length: int = MAX_LENGTH
+) -> Tokens:
     """Make token files through the front door."""
-    settings = {"model": model, "train": rows.corpus, "max_length": MAX_LENGTH, "units": 1}
+    settings = {"model": model, "train": rows.corpus, "max_length": max_length, "units": 1}
     text = {"stage": "tokenize", "held_out": 0.0, "packing": packing, "long_rows": "split"}
     process, log = launch(base, "tokens", {**text, **settings})
     with Running([process], lambda: None, log) as running:
@@ -50,45 +57,58 @@ def make_tokens(base: Path, model: Path, rows: Rows, packing: bool) -> Tokens:
     return Tokens((base / "work" / "latest" / "tokens").resolve() / "output")
 
 
-def start_ours(base: Path, model: Path, tokens: Tokens, grouped: bool) -> Running:
-    """Start one training by `sft` for an epoch.
-
-    A pass of packed sequences has half as many lines: about the slots that padded rows take, as
-    the memory for a pass is what limits it, on a CPU its caches.
-    """
-    packed = tokens.facts.packing
+def start_ours(base: Path, model: Path, tokens: Tokens, **more: Any) -> Running:
+    """Start one training by `sft` for an epoch, with more settings."""
     settings = {
         "stage": "sft",
         "model": model,
         "tokens": tokens.folder,
         "global_batch_size": GLOBAL_ROWS,
-        "micro_batch_size": MICRO_ROWS // 2 if packed else MICRO_ROWS,
-        "group_by_length": grouped,
+        "micro_batch_tokens": PASS_TOKENS,
         "zero_stage": 2,
         "save_every_min": 0,
         "seed": SEED,
     }
-    process, log = launch(base, "sft", settings)
+    process, log = launch(base, "sft", settings | more)
     # While it learns they are beside the checkpoints, then beside the weights.
     steps = "sft-*/kept/*/metrics/metrics.jsonl"
     return Running([process], lambda: next((base / "work").glob(steps), None), log)
 
 
+def result_of(base: Path) -> Path:
+    """The folder of a finished training."""
+    return (base / "work" / "latest" / "sft").resolve()
+
+
+def figures_of(base: Path) -> TrainingFigures:
+    """The figures of a finished training."""
+    figures = TrainingFigures.read(result_of(base) / "output" / FIGURES_FILE)
+    assert figures is not None, base
+    assert figures.ranks == RANKS, figures.ranks
+    return figures
+
+
+def metrics_of(base: Path) -> list[StepFigures]:
+    """The figures of every step of a finished training."""
+    return read_metrics(result_of(base) / "output" / METRICS / METRICS_FILE)
+
+
 def ours_timing(base: Path) -> Timing:
     """What a finished training by `sft` took."""
-    folder = (base / "work" / "latest" / "sft").resolve()
-    figures = TrainingFigures.read(folder / "output" / FIGURES_FILE)
-    assert figures is not None, folder
-    assert figures.ranks == RANKS, figures.ranks
-    lines = read_metrics(folder / "output" / METRICS / METRICS_FILE)
-    ends = [end for end in attempt_ends(Artifact(folder)) if end.rank == 0]
+    figures_of(base)
+    ends = [end for end in attempt_ends(Artifact(result_of(base))) if end.rank == 0]
     began = min(end.record.began for end in ends)
-    return Timing([line.time - began for line in lines if line.time is not None])
+    return Timing([line.time - began for line in metrics_of(base) if line.time is not None])
 
 
-def ours(base: Path, model: Path, tokens: Tokens, grouped: bool) -> Timing:
-    """One training by `sft`, with nothing beside it."""
-    with start_ours(base, model, tokens, grouped) as running:
+def ours(base: Path, model: Path, tokens: Tokens) -> Timing:
+    """One training by `sft`, with nothing beside it.
+
+    A pass of packed sequences has half as many slots: rows that are padded fill about half of
+    theirs, and on a CPU what leaves its caches counts.
+    """
+    most = PASS_TOKENS // 2 if tokens.facts.packing else PASS_TOKENS
+    with start_ours(base, model, tokens, micro_batch_tokens=most) as running:
         running.run_to_the_end()
     return ours_timing(base)
 

@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.engines.training.dataset import GlobalBatchOrder, load, read_facts
+from hala_hpc.engines.training.passes import StepCut, filling, passes_of
 
+#: Of one core each.
+RANKS = 2
 MICRO_ROWS, GLOBAL_ROWS = 8, 64
 MAX_LENGTH = 512
+#: Padded tokens of a pass of ours at most: as many as one of the plain script has of long rows.
+PASS_TOKENS = MICRO_ROWS * MAX_LENGTH
 SEED = 0
 
 
@@ -40,8 +45,10 @@ class Tokens:
 
     def fill(self, grouped: bool) -> float:
         """Share of the slots of our passes that are no padding."""
-        rows = self.order(grouped).rows_of(0)
-        return fill_of(rows, self.lengths, MICRO_ROWS)
+        steps = self.lengths[self.order(grouped).rows_of(0)].reshape(-1, GLOBAL_ROWS).tolist()
+        cut = StepCut(RANKS, PASS_TOKENS)
+        found = [filling(lengths, passes_of(lengths, cut)) for lengths in steps]
+        return sum(one.tokens for one in found) / sum(one.padded_tokens for one in found)
 
     def plain_fill(self) -> float:
         """The same for rows in random order, as TRL takes them unless told otherwise."""
@@ -74,7 +81,7 @@ def trl_tokens_a_row(model: Path, prompts: Path) -> int:
 def fill_of(rows: Any, lengths: Any, micro_rows: int) -> float:
     """Share of the token slots that are no padding when so many consecutive rows share a pass.
 
-    Every micro batch is padded to its longest row. `rows` are numbers of rows in the order of
+    Every pass is padded to its longest row. `rows` are numbers of rows in the order of
     training, a multiple of `micro_rows` of them; `lengths` are the tokens of each row.
     """
     passes = lengths[rows].reshape(-1, micro_rows)

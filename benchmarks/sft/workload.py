@@ -10,6 +10,8 @@ from typing import Any
 
 from hala_hpc.data.corpus.reader import part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
+from hala_hpc.demo.pairs import distinct_pairs
+from hala_hpc.demo.patterns import Pair
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 
@@ -42,6 +44,18 @@ class RealHeads(Size):
         return self.hidden // HEAD_WIDTH
 
 
+def pieces_of(files: Sequence[Path], draw: random.Random) -> list[Turns]:
+    """Questions and answers to put rows together of: from JSON lines, or pairs of the demo."""
+    if files:
+        return list(read_turns(files))
+    return [(pair.english, pair.arabic) for pair in demo_pairs(draw)]
+
+
+def demo_pairs(draw: random.Random) -> list[Pair]:
+    """Two thousand sentence pairs of the demo."""
+    return [pair for pair, _ in zip(distinct_pairs(draw), range(2000), strict=False)]
+
+
 def turns_of(files: Sequence[Path], count: int, seed: int) -> list[Turns]:
     """Questions and answers from JSON lines of Alpaca or OPUS, or made up where no file is given.
 
@@ -68,10 +82,8 @@ def read_turns(files: Sequence[Path]) -> Iterator[Turns]:
 
 def made_turns(count: int, seed: int) -> Iterator[Turns]:
     """Turns of the demo's words with lengths as instruction data sets have them."""
-    from hala_hpc.demo.pairs import distinct_pairs
-
     draw = random.Random(seed)
-    pairs = [pair for pair, _ in zip(distinct_pairs(draw), range(2000), strict=False)]
+    pairs = demo_pairs(draw)
     for _ in range(count):
         many = max(1, round(4 * draw.lognormvariate(0, 0.8)))
         chosen = draw.choices(pairs, k=many)

@@ -57,7 +57,7 @@ class StopNode:
         recipe = base / f"zero-{zero_stage}.toml"
         recipe.write_text(
             f'[sft]\nmodel = "{base}/model"\ntokens = "{base}/made/tokens"\n'
-            f"max_steps = {shape.steps}\nglobal_batch_size = 16\nmicro_batch_size = 4\n"
+            f"max_steps = {shape.steps}\nglobal_batch_size = 16\nmicro_batch_tokens = 256\n"
             f"learning_rate = 3e-3\nzero_stage = {zero_stage}\nsave_steps = {shape.save_steps}\n"
             "save_every_min = 0\n[sft.resources]\nnodes = 2\ncpus_per_rank = 1\nmem_gb = 3\n"
         )

@@ -116,8 +116,9 @@ class Sft(Stage[Settings]):
         return self.settings.model_copy(update={"max_steps": steps})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
-        """Half as many rows in a forward pass of a rank."""
-        return self.settings.smaller_micro_batch(world_size)
+        """Half as many tokens in a forward pass of a rank."""
+        del world_size
+        return self.settings.smaller_micro_batch()
 
     def run(self, units: Iterable[int], out: Out) -> None:
         """Train on all ranks, from the newest whole checkpoint."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import command
 from corpora import KNOWN, conversation, pair, write_corpus
 from plain_out import PlainInputs, run_plain
 from random_models import LFM2_KEYS, random_lfm2
@@ -16,17 +17,16 @@ from real_ranks import Ranks
 from tiny_models import SENTENCES, make_tokenizer
 from token_folders import make_tokens
 
-from hala_hpc.core.errors import UserError
+from hala_hpc.core.errors import USAGE, UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {
     "max_steps": 12,
     "global_batch_size": 16,
-    "micro_batch_size": 4,
+    "micro_batch_tokens": 256,
     "learning_rate": 0.003,
     "save_steps": 4,
     "save_every_min": 0,
@@ -156,17 +156,6 @@ def test_a_template_that_refuses_a_role_rejects_the_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("batch", "micro", "ranks", "rows"),
-    [(64, 64, 2, 32), (64, 8, 2, 8), (100, 8, 1, 5), (6, 4, 2, 3)],
-)
-def test_a_forward_pass_takes_the_most_rows_that_divide_the_part_of_a_rank(
-    batch: int, micro: int, ranks: int, rows: int
-) -> None:
-    settings = TrainingSettings(global_batch_size=batch, micro_batch_size=micro)
-    assert settings.micro_rows(ranks) == rows
-
-
-@pytest.mark.parametrize(
     ("settings", "text"),
     [
         (
@@ -182,6 +171,29 @@ def test_mistakes_are_found_before_a_job_is_asked_for(settings: dict[str, Any], 
     faults = kind(kind.Settings(**words), PlainInputs()).preflight()
     assert len(faults) == 1
     assert text in faults[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (
+            "micro_batch_size = 8",
+            "unknown setting tuned.micro_batch_size=8: did you mean 'micro_batch_tokens'?",
+        ),
+        (
+            "micro_batch_tokens = 8",
+            "tuned.micro_batch_tokens=8: Input should be greater than or equal to 64",
+        ),
+    ],
+)
+def test_a_recipe_that_counts_rows_is_told_to_count_tokens(
+    tmp_path: Path, line: str, text: str
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(f'[tuned]\nstage = "sft"\nmodel = "a/b"\ntokens = "made"\n{line}\n')
+    words = ("stage=all", f"recipe={recipe}", "launcher=local", f"work={tmp_path}/work")
+    ended = command(*words)
+    assert (ended.code, text in ended.err) == (USAGE, True), ended
 
 
 def refusal(base: Path, model: Path, tokens: Path) -> str:

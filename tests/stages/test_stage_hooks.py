@@ -66,7 +66,7 @@ def runtime_counts(settings: type[BaseModel], prefix: str = "") -> Iterator[str]
             yield from runtime_counts(inner, f"{prefix}{name}.")
             continue
         is_runtime = isinstance(extra, dict) and extra.get("runtime")
-        if is_runtime and name.endswith(("batch_size", "num_seqs")):
+        if is_runtime and name.endswith(("batch_size", "num_seqs", "batch_tokens")):
             yield f"{prefix}{name}"
 
 
@@ -94,17 +94,23 @@ def test_a_stage_with_rows_at_once_halves_them_down_to_one(stage: type[Stage[Any
         assert before is not None
         assert settings is not None
         changes = changed_values(before, settings)
-        seen |= {change.name for change in changes}
+        # What a job finds for itself is halved there, as often as this says.
+        seen |= {change.name.replace("halvings", "tokens") for change in changes}
         for change in changes:
-            assert change.before is None or change.after == change.before // 2
+            if change.name.endswith("halvings"):
+                assert change.after == change.before + 1
+            else:
+                assert change.before is None or change.after == change.before // 2
     assert changes == [], "a single row is at once"
     assert seen == names
 
 
-def test_a_training_counts_the_rows_that_are_really_at_once() -> None:
-    sft = make("sft", micro_batch_size=8, global_batch_size=8)
+def test_a_training_halves_the_tokens_of_a_pass_down_to_about_one_row() -> None:
+    sft = make("sft", micro_batch_tokens=100)
     (change,) = changed_values(sft.settings, sft.smaller_batch(2) or sft.settings)
-    assert (change.name, change.after) == ("micro_batch_size", 2), "4 were at once on each rank"
+    assert change.text == "micro_batch_tokens is 64 instead of 100"
+    least = make("sft", micro_batch_tokens=64)
+    assert least.smaller_batch(2) == least.settings
 
 
 def test_an_evaluation_halves_what_is_above_one() -> None:

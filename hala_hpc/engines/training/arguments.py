@@ -44,11 +44,13 @@ def forgo_compiled_ops() -> None:
 
 
 def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool) -> dict[str, Any]:
-    """The configuration of DeepSpeed; numbers throughout, never "auto"."""
-    micro = settings.micro_rows(world_size)
+    """The configuration of DeepSpeed; numbers throughout, never "auto".
+
+    A step counts as one batch here: `trainer` cuts it into passes and says which is the last.
+    """
     return {
-        "train_micro_batch_size_per_gpu": micro,
-        "gradient_accumulation_steps": settings.global_batch_size // (micro * world_size),
+        "train_micro_batch_size_per_gpu": settings.global_batch_size // world_size,
+        "gradient_accumulation_steps": 1,
         "gradient_clipping": settings.max_grad_norm,
         "bf16": {"enabled": bfloat16},
         "zero_optimization": {
@@ -78,13 +80,13 @@ def make_arguments(training: Training, out: Out) -> Any:
     from trl.trainer.sft_config import SFTConfig
 
     settings, bfloat16 = training.settings, training.dtype == "bfloat16"
-    micro = settings.micro_rows(out.world_size)
     config = deepspeed_config(settings, out.world_size, bfloat16)
     on_cpu = not torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(training.kept),
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=settings.global_batch_size // (out.world_size * micro),
+        # A batch of the trainer is a whole step, which is cut into passes there.
+        per_device_train_batch_size=settings.global_batch_size // out.world_size,
+        gradient_accumulation_steps=1,
         num_train_epochs=settings.epochs,
         max_steps=settings.max_steps or -1,
         learning_rate=settings.learning_rate,
@@ -98,7 +100,6 @@ def make_arguments(training: Training, out: Out) -> Any:
         ddp_backend="gloo" if on_cpu and out.world_size > 1 else None,
         ddp_find_unused_parameters=False,
         deepspeed=config if settings.zero_stage else None,
-        per_device_eval_batch_size=micro,
         # The rows are tokens already, cut and packed as they are learnt.
         dataset_kwargs={"skip_prepare_dataset": True},
         max_length=None,

@@ -148,14 +148,14 @@ def jump(before: list[float], after: list[float]) -> float:
 
 @dataclass(frozen=True)
 class TrainingEngine:
-    """What trains: which engine, how it cuts up the batch, and how it computes."""
+    """What trains: which engine, how many rows it takes for a step, and how it computes."""
 
     engine: str
     """deepspeed or torch."""
     zero_stage: int
     """0 where torch trains alone."""
-    micro_batch_size: int
-    accumulation: int
+    rows_of_rank: int
+    """Rows of a step on each rank."""
     ranks: int
     bfloat16: bool
     gradient_clipping: float
@@ -173,8 +173,7 @@ def running_engine(trainer: Any) -> TrainingEngine:
         return TrainingEngine(
             engine="deepspeed",
             zero_stage=engine.zero_optimization_stage(),
-            micro_batch_size=engine.train_micro_batch_size_per_gpu(),
-            accumulation=engine.gradient_accumulation_steps(),
+            rows_of_rank=engine.train_batch_size() // engine.dp_world_size,
             ranks=engine.dp_world_size,
             bfloat16=engine.bfloat16_enabled(),
             gradient_clipping=float(engine.gradient_clipping()),
@@ -185,8 +184,7 @@ def running_engine(trainer: Any) -> TrainingEngine:
     return TrainingEngine(
         engine="torch",
         zero_stage=0,
-        micro_batch_size=arguments.per_device_train_batch_size,
-        accumulation=arguments.gradient_accumulation_steps,
+        rows_of_rank=arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
         ranks=distributed.get_world_size() if distributed.is_initialized() else 1,
         bfloat16=trainer.accelerator.mixed_precision == "bf16",
         gradient_clipping=float(arguments.max_grad_norm),
@@ -196,12 +194,10 @@ def running_engine(trainer: Any) -> TrainingEngine:
 def asked_engine(training: Training, out: Out) -> TrainingEngine:
     """The same as the settings ask for it."""
     settings = training.settings
-    micro = settings.micro_rows(out.world_size)
     return TrainingEngine(
         engine="deepspeed" if settings.zero_stage else "torch",
         zero_stage=settings.zero_stage,
-        micro_batch_size=micro,
-        accumulation=settings.global_batch_size // (micro * out.world_size),
+        rows_of_rank=settings.global_batch_size // out.world_size,
         ranks=out.world_size,
         bfloat16=training.dtype == "bfloat16",
         gradient_clipping=float(settings.max_grad_norm),

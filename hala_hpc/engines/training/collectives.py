@@ -40,6 +40,26 @@ def any_rank(device: Any, *flags: Any) -> list[bool]:
     return [bool(vote) for vote in votes.tolist()]
 
 
+def least_of_ranks(device: Any, number: int) -> int:
+    """The smallest of the numbers that the ranks have, none of them above 2^63."""
+    import torch
+    from torch import distributed
+
+    least = torch.tensor(number, device=device)
+    if distributed.is_initialized():
+        distributed.all_reduce(least, op=distributed.ReduceOp.MIN)
+    return int(least)
+
+
+def sum_of_ranks(value: Any) -> float:
+    """The sum of a number that each rank has on its device."""
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.all_reduce(value)
+    return float(value)
+
+
 def wait_for_all() -> None:
     """Return when every rank is here."""
     from torch import distributed

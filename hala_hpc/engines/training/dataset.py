@@ -1,6 +1,6 @@
 """The token files of a training, the order in which their rows are learnt, and their batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,19 +35,16 @@ class TrainingData:
     def measured_rows(self, multiple: int) -> Any:
         """The held-out rows to measure on, as many as a multiple; None where there are none.
 
-        Rows of one token without a label fill them up: otherwise accelerate would take rows twice
-        for the last batches, which ones depending on the number of ranks. The longest come first,
-        rows of like length together.
+        Rows of one token without a label fill them up: every rank has as many passes as the others.
         """
         if self.held_out is None:
             return None
         from datasets import Dataset, concatenate_datasets
 
-        lengths = self.held_out.data.column("length").to_numpy()
-        rows = self.held_out.select((-lengths).argsort(kind="stable"))
-        rows = rows.select_columns(["input_ids", "labels"])
+        rows = self.held_out.select_columns(["input_ids", "labels", "length"])
         missing = -len(rows) % multiple
-        empty = {"input_ids": [[0]] * missing, "labels": [[NOT_LEARNT]] * missing}
+        empty: dict[str, list[Any]] = {"input_ids": [[0]] * missing, "length": [1] * missing}
+        empty["labels"] = [[NOT_LEARNT]] * missing
         filling = Dataset.from_dict(empty, features=rows.features).with_format("numpy")
         return concatenate_datasets([rows, filling]) if missing else rows
 
@@ -81,14 +78,14 @@ def joined(parts: list[Path]) -> Any | None:
 class GlobalBatchOrder:
     """Numbers of rows for one epoch after another, a whole number of global batches each.
 
-    It depends on seed, epoch and the rows of a global batch alone. The trainer cuts each global
-    batch into micro batches of consecutive rows and deals these out to the ranks in turn, so that
-    one rank more or less changes nothing of what a step learns.
+    It depends on seed, epoch and the rows of a global batch alone. A global batch is one step,
+    whose rows `passes_of` deals to the ranks, so that one rank more or less changes nothing of what
+    a step learns.
 
     `lengths` are tokens of each row. Every row comes once an epoch; what the last global batch
     lacks is filled up with the first rows of the same epoch. Within a global batch the longest rows
-    come first, which changes no gradient and makes rows of one micro batch alike. `by_length` also
-    puts rows of like length into one global batch, out of so many batches as `MIXED_BATCHES` says
+    come first, which changes no gradient. `by_length` also puts rows of like length into one global
+    batch, out of so many batches as `MIXED_BATCHES` says
     (as the length-grouped sampler of transformers does); the batches come in a random order then,
     the one with the longest row first, so that a lack of memory shows at once.
     """
@@ -97,24 +94,13 @@ class GlobalBatchOrder:
         self.lengths, self.batch_rows, self.seed = lengths, batch_rows, seed
         self.by_length = by_length
         self.batches = -(-len(lengths) // batch_rows)
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch, from 0, is iterated next."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.batches * self.batch_rows
-
-    def __iter__(self) -> Iterator[int]:
-        yield from self.rows_of(self.epoch).tolist()
 
     def rows_of(self, epoch: int) -> Any:
-        """Numbers of the rows of an epoch, as a numpy array of `len(self)`."""
+        """Numbers of the rows of an epoch, from 0, as a numpy array: batch after batch."""
         import numpy as np
 
         chance = np.random.default_rng([self.seed % 2**63, epoch])
-        rows: Any = np.resize(chance.permutation(len(self.lengths)), len(self))
+        rows: Any = np.resize(chance.permutation(len(self.lengths)), self.batches * self.batch_rows)
         if self.by_length:
             mixed = MIXED_BATCHES * self.batch_rows
             for first in range(0, len(rows), mixed):

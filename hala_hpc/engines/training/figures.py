@@ -34,8 +34,12 @@ class TrainingFigures(Record):
     engine: str = ""
     """The engine that really ran, e.g. `deepspeed zero-2`."""
     ranks: int = 1
-    micro_batch_size: int = 1
-    accumulation: int = 1
+    micro_batch_tokens: int | None = None
+    """Padded tokens of a pass at most."""
+    passes_per_step: float | None = None
+    """Of each rank, mean of the last attempt."""
+    batch_fill: float | None = None
+    """Share of the tokens of its passes that were no padding."""
     dtype: str = ""
     loss_first: float | None = None
     loss_last: float | None = None
@@ -52,7 +56,7 @@ class TrainingFigures(Record):
 
 def figures(trainer: Any, training: Training) -> TrainingFigures:
     """What the training did: steps, tokens, the curves, and which engine really ran. Rank 0's."""
-    state, engine = trainer.state, running_engine(trainer)
+    state, engine, feed = trainer.state, running_engine(trainer), trainer.feed
     metrics = read_metrics(training.kept / METRICS / METRICS_FILE)
     points = curve(metrics, training.settings.logging_steps)
     return TrainingFigures(
@@ -61,8 +65,11 @@ def figures(trainer: Any, training: Training) -> TrainingFigures:
         tokens_trained=max(line.tokens or 0 for line in metrics),
         engine=engine.name,
         ranks=engine.ranks,
-        micro_batch_size=engine.micro_batch_size,
-        accumulation=engine.accumulation,
+        micro_batch_tokens=feed.cut.micro_batch_tokens,
+        passes_per_step=round(feed.passes / (feed.steps * feed.cut.ranks), 2)
+        if feed.steps
+        else None,
+        batch_fill=round(feed.tokens / feed.padded_tokens, 4) if feed.steps else None,
         dtype=training.dtype,
         loss_first=points[0].loss,
         loss_last=points[-1].loss,

@@ -6,6 +6,11 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from hala_hpc.core.settings import StageSettings, runtime
 
+#: Fewer padded tokens than these no pass is cut down to: they are about one row anyway.
+LEAST_PASS_TOKENS = 64
+#: Halvings after which 100,000 tokens are a row or two.
+MOST_HALVINGS = 6
+
 
 class TrainingSettings(StageSettings):
     """How the trainer runs. The global batch decides the result, not how it is cut up."""
@@ -49,9 +54,13 @@ class TrainingSettings(StageSettings):
     lora_targets: str | list[str] = "all-linear"
     """Names of the layers that get matrices; all-linear: every one but the output head."""
 
-    micro_batch_size: PositiveInt = runtime(8)
-    """Rows of one forward pass of one rank at most; the rest of its part of the global batch is
-    accumulated."""
+    micro_batch_tokens: Annotated[int, Field(ge=LEAST_PASS_TOKENS)] | None = runtime(None)
+    """Padded tokens of one forward pass of one rank at most: its rows times the longest of them. A
+    longer row is a pass alone; the other passes of the global batch are accumulated. None takes
+    what the GPU's memory has room for beside the model (2048 on a CPU)."""
+    micro_batch_halvings: Annotated[int, Field(ge=0, le=MOST_HALVINGS)] = runtime(0)
+    """How often the `micro_batch_tokens` that was found for a GPU is halved. A round after one in
+    which the memory was too small counts it up."""
     gradient_checkpointing: bool = runtime(False)
     """Compute activations twice instead of keeping them: a third slower, far less memory."""
     offload: Literal["none", "optimizer", "all"] = runtime("none")
@@ -93,13 +102,10 @@ class TrainingSettings(StageSettings):
             f"multiple of {ranks}, e.g. {near}"
         ]
 
-    def micro_rows(self, ranks: int) -> int:
-        """Rows of one forward pass: the most up to `micro_batch_size` that divide a rank's part."""
-        part = self.global_batch_size // ranks
-        return next(n for n in range(min(part, self.micro_batch_size), 0, -1) if part % n == 0)
-
-    def smaller_micro_batch(self, ranks: int) -> Self:
-        """The same with half as many rows in a forward pass; unchanged where it is one."""
-        # No more are there than a rank's part of the global batch.
-        rows = min(self.micro_batch_size, max(1, self.global_batch_size // ranks))
-        return self if rows == 1 else self.model_copy(update={"micro_batch_size": rows // 2})
+    def smaller_micro_batch(self) -> Self:
+        """The same with half as many tokens in a forward pass; unchanged where it is one row."""
+        if self.micro_batch_tokens is None:
+            halvings = min(self.micro_batch_halvings + 1, MOST_HALVINGS)
+            return self.model_copy(update={"micro_batch_halvings": halvings})
+        tokens = max(self.micro_batch_tokens // 2, LEAST_PASS_TOKENS)
+        return self.model_copy(update={"micro_batch_tokens": tokens})

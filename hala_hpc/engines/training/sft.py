@@ -19,10 +19,11 @@ from hala_hpc.engines.training.checkpoints import (
     remove_leftovers,
     staging_folder,
 )
-from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, on_all
+from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, least_of_ranks, on_all
 from hala_hpc.engines.training.dataset import read_facts
 from hala_hpc.engines.training.export import save_model, write_card
 from hala_hpc.engines.training.figures import TrainingFigures, figures
+from hala_hpc.engines.training.micro_batch import micro_batch_tokens
 from hala_hpc.engines.training.tokens.packing_check import refuse_leak
 from hala_hpc.engines.training.tokens.product import vocabulary_digest
 from hala_hpc.engines.training.trainer import make_trainer
@@ -80,7 +81,12 @@ def run_attempt(
     if start:
         commit = read_commit(start)
         saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
-    trainer = make_trainer(Attempt(training, out, pulse, saving, compiled, start), arguments)
+    # GPUs of another size on one node would have it make another plan of the passes.
+    tokens = least_of_ranks(arguments.device, micro_batch_tokens(training, out.world_size))
+    if out.rank == 0:
+        logger.info("a pass has %d tokens at most, with padding", tokens)
+    attempt = Attempt(training, out, pulse, saving, compiled, start, tokens)
+    trainer = make_trainer(attempt, arguments)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
     pulse.enter("saving")
     if trainer.state.global_step < trainer.state.max_steps:

@@ -1,23 +1,27 @@
 """TRL's trainer as a training needs it: our order, stopped at any moment, going on exactly."""
 
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 from typing import Any
 
 from hala_hpc.core.full_disk import told_if_full
 from hala_hpc.core.job_records import CheckpointCommit
 from hala_hpc.engines.training.callbacks import TrainingWatch, as_callback
 from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder
-from hala_hpc.engines.training.collectives import wait_for_all
+from hala_hpc.engines.training.collectives import sum_of_ranks, wait_for_all
 from hala_hpc.engines.training.dataset import (
-    GlobalBatchOrder,
     TrainingData,
     load,
     make_collator,
     order_of,
     pad_token,
 )
+from hala_hpc.engines.training.feed import HeldOutFeed, StepFeed
 from hala_hpc.engines.training.lora import low_rank_config
 from hala_hpc.engines.training.metrics import MetricsWatch
+from hala_hpc.engines.training.passes import StepCut
 from hala_hpc.engines.training.training_run import Attempt
 
 #: Stands for TRL's trainer, which is heavy to import; `make_trainer` puts that in its place.
@@ -37,20 +41,22 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
     order = order_of(data, settings)
     tokenizer = AutoTokenizer.from_pretrained(training.tokenizer)
     one_line = "flash" in (model.config._attn_implementation or "")
+    collate = make_collator(pad_token(tokenizer), one_line)
+    cut = StepCut(out.world_size, attempt.micro_batch_tokens)
+    feed = StepFeed(data, order, collate, cut, out.rank)
     watch = as_callback(TrainingWatch)(attempt)
     trainer = type("ExactTrainer", (ExactTrainer, SFTTrainer), {})(
         attempt,
         data,
-        order,
+        feed,
         model=model,
         args=arguments,
         train_dataset=data.train,
-        eval_dataset=data.measured_rows(out.world_size * settings.micro_rows(out.world_size)),
-        data_collator=make_collator(pad_token(tokenizer), one_line),
+        data_collator=collate,
         processing_class=tokenizer,
         callbacks=[
             watch,
-            as_callback(FeedWatch)(data, order, settings.eval_steps),
+            as_callback(FeedWatch)(data, feed, settings.eval_steps),
             as_callback(MetricsWatch)(training, order, out),
         ],
         peft_config=low_rank_config(settings),
@@ -60,25 +66,57 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
 
 
 class ExactTrainer(Base):  # type: ignore[misc]
-    """Learns the rows of `data` in `order`, and saves checkpoints that are whole or not there.
+    """Learns the steps of `feed` pass by pass, and saves checkpoints that are whole or not there.
 
-    A checkpoint is saved into a staging folder and gets its name once it is verified. The watchdog
-    is told at every moment what this rank does.
+    What the trainer of transformers takes for a batch is a whole step here: a list of passes, so
+    that it accumulates nothing itself and each step may have another number of them. A checkpoint
+    is saved into a staging folder and gets its name once it is verified. The watchdog is told at
+    every moment what this rank does.
     """
 
     fused_head: bool | None = None
     """Whether TRL's fused head makes the loss; None: where there is a GPU."""
 
-    def __init__(
-        self, attempt: Attempt, data: TrainingData, order: GlobalBatchOrder, **words: Any
-    ) -> None:
+    def __init__(self, attempt: Attempt, data: TrainingData, feed: StepFeed, **words: Any) -> None:
         self.training, self.out = attempt.training, attempt.out
         self.pulse, self.saving = attempt.pulse, attempt.saving
-        self.data, self.order = data, order
+        self.data, self.feed = data, feed
+        self.held_out: HeldOutFeed | None = None
         super().__init__(**words)
+        # On a CPU the model's own loss is the same as that of TRL's fused head, whose loops in
+        # torch took half of a step of the demo's models (py-spy, two cores).
+        self.loss_words = {} if self.takes_own_loss() else {"fused_lm_head": True}
+        # TRL's head takes them, whatever the model does.
+        self.model_accepts_loss_kwargs = True
 
-    def _get_train_sampler(self, *_: Any) -> Any:
-        return self.order
+    def takes_own_loss(self) -> bool:
+        """Whether a pass takes the loss of the model itself, and not that of TRL's fused head."""
+        import torch
+
+        fused = torch.cuda.is_available() if self.fused_head is None else self.fused_head
+        # Only TRL adds what experts add to the loss, and counts with tokens of all passes where a
+        # model cannot be told their number.
+        return not (fused or self.aux_loss_enabled or not self.model_accepts_loss_kwargs)
+
+    def get_train_dataloader(self) -> Any:
+        """One batch for each step: a list of passes."""
+        from torch.utils.data import DataLoader
+
+        # Every rank reads its own part: accelerate has nothing to deal out.
+        pin = self.args.dataloader_pin_memory
+        return DataLoader(self.feed, batch_size=1, collate_fn=itemgetter(0), pin_memory=pin)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
+    ) -> tuple[list[Any], Any]:
+        """The passes of a step, and how many tokens all ranks learn in it.
+
+        They go to the device before the first of them runs, when nothing else has to wait for it.
+        """
+        del num_batches
+        passes = self._prepare_input(next(epoch_iterator))
+        # A step without any is a plain zero, not one divided by itself.
+        return [passes], self._get_num_items_in_batch(passes, device).clamp(min=1)
 
     def _run_epoch(self, *words: Any, **named: Any) -> None:
         # The loop of transformers asks only after a step whether it should make one: it would
@@ -88,13 +126,33 @@ class ExactTrainer(Base):  # type: ignore[misc]
         if not self.control.should_training_stop:
             super()._run_epoch(*words, **named)
 
-    def training_step(self, *words: Any, **named: Any) -> Any:
-        """One forward and backward pass; its loss is remembered until the ranks vote."""
-        self.pulse.enter("computing")
-        loss = super().training_step(*words, **named)
-        self.pulse.broken = self.pulse.broken + loss.detach()
+    def training_step(self, model: Any, inputs: list[Any], num_items_in_batch: Any = None) -> Any:
+        """The passes of a step, forward and backward; returns their loss.
+
+        It is remembered until the ranks vote.
+        """
+        # What a mixture of experts adds to the loss of a pass is divided by this.
+        self.current_gradient_accumulation_steps = len(inputs)
+        loss: Any = 0.0
+        for number, one in enumerate(inputs, 1):
+            self.pulse.enter("computing")
+            with self._pass(model, is_last=number == len(inputs)):
+                loss = loss + super().training_step(model, one, num_items_in_batch)
+        self.pulse.broken = self.pulse.broken + loss
         self.pulse.enter("reading")
         return loss
+
+    def _pass(self, model: Any, is_last: bool) -> AbstractContextManager[Any]:
+        """What a pass runs in: gradients are summed up over the ranks after the last of a step.
+
+        ZeRO-2 and 3 sum them up after every pass, into the part that each rank keeps.
+        """
+        # DeepSpeed is told by accelerate when it computes the gradients.
+        self.accelerator.gradient_state._set_sync_gradients(is_last)
+        if is_last or self.is_deepspeed_enabled:
+            return nullcontext()
+        found: AbstractContextManager[Any] = self.accelerator.no_sync(model=model)
+        return found
 
     def compute_loss(
         self,
@@ -103,32 +161,39 @@ class ExactTrainer(Base):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """The loss of a pass; on a CPU by the model's own function, which is the same.
+        """The loss of a pass: summed over its tokens, divided by those that all ranks learn.
 
-        TRL's fused head saves GPU memory with a Triton kernel. On a CPU its loops in torch took
-        half of a step of the demo's models (py-spy, two cores).
+        TRL's own function counts entropy and right tokens as well, with three sums over all ranks
+        and four copies to the host in every pass. Only what experts add to the loss needs it.
         """
-        import torch
         from transformers import Trainer
 
-        if num_items_in_batch is None and not self.model.training:
-            num_items_in_batch = self._held_out_divisor(len(inputs["input_ids"]))
-        words = (model, inputs, return_outputs, num_items_in_batch)
-        fused = torch.cuda.is_available() if self.fused_head is None else self.fused_head
-        if fused:
-            return super().compute_loss(*words)
-        return Trainer.compute_loss(self, *words)
+        words = (return_outputs, num_items_in_batch)
+        if self.aux_loss_enabled and self.model.training:
+            return super().compute_loss(model, inputs, *words)
+        return Trainer.compute_loss(self, model, {**inputs, **self.loss_words}, *words)
 
-    def _held_out_divisor(self, rows: int) -> float:
-        """What the summed loss of so many held-out rows is divided by.
+    def held_out_loss(self) -> float:
+        """The loss of a token over all held-out rows, however they are cut up. Collective."""
+        import torch
 
-        The trainer averages the losses of batches by their rows: with this divisor that is the
-        loss of a token over all held-out rows, however they are cut up.
-        """
-        divisor = self.data.facts.held_out_tokens_learnt * rows / len(self.eval_dataset)
+        if self.held_out is None:
+            cut, rank = self.feed.cut, self.out.rank
+            self.held_out = HeldOutFeed(self.data, self.feed.collate, cut, rank)
+        # What is divided by all tokens in every pass only has to be summed up.
+        learnt = self.data.facts.held_out_tokens_learnt
         if self.args.average_tokens_across_devices:
-            divisor *= self.args.world_size
-        return divisor
+            learnt *= self.args.world_size
+        loss = torch.zeros((), device=self.args.device)
+        self.model.eval()
+        for one in self.held_out:
+            inputs = self._prepare_inputs(one)
+            if self.aux_loss_enabled:
+                # The loss of the text alone: what experts add is a mean over passes, no sum.
+                inputs["output_router_logits"] = False
+            with torch.no_grad(), self.compute_loss_context_manager():
+                loss += self.compute_loss(self.model, inputs, num_items_in_batch=learnt)
+        return sum_of_ranks(loss)
 
     def _get_grad_norm(self, *words: Any, **named: Any) -> Any:
         norm = super()._get_grad_norm(*words, **named)
@@ -136,10 +201,12 @@ class ExactTrainer(Base):  # type: ignore[misc]
         self.pulse.broken = self.pulse.broken + (0.0 if norm is None else norm)
         return norm
 
-    def evaluate(self, *words: Any, **named: Any) -> Any:
-        """Measure, however long that takes."""
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Measure on the held-out rows, however long that takes, and tell the loss."""
         self.pulse.enter("evaluating")
-        found = super().evaluate(*words, **named)
+        found = {"eval_loss": self.held_out_loss()}
+        self.log(found)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         self.pulse.enter("reading")
         return found
 
@@ -191,21 +258,19 @@ class ExactTrainer(Base):  # type: ignore[misc]
 
 
 class FeedWatch:
-    """A callback of the trainer that turns the order to a new epoch and says when to measure.
+    """A callback of the trainer that turns the feed to a new epoch and says when to measure.
 
     It must come after the callback that stops a training: none that is told to leave measures.
     """
 
-    def __init__(self, data: TrainingData, order: GlobalBatchOrder, eval_steps: int) -> None:
-        self.data, self.order = data, order
-        self.every = eval_steps or order.batches
+    def __init__(self, data: TrainingData, feed: StepFeed, eval_steps: int) -> None:
+        self.data, self.feed = data, feed
+        self.every = eval_steps or len(feed)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Turn the order."""
-        # accelerate does not tell the order through the loader that skips batches after a
-        # resume, when there are several ranks (1.15: `BatchSamplerShard` has no `sampler`).
+        """Turn the feed."""
         del args, control
-        self.order.set_epoch(state.global_step // self.order.batches)
+        self.feed.turn_to(state.global_step // len(self.feed))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Say whether to measure."""

@@ -36,7 +36,8 @@ def training_fit(
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
     """What a training takes at least, and what keeps it from running in a job with this room.
 
-    Without activations: how many tokens are at once can be changed. What a pass takes is told.
+    Without activations: how many tokens a pass has can be changed (`micro_batch_tokens`). What a
+    pass takes is told.
     """
     weights = weight_number(checkpoint) if checkpoint else None
     if checkpoint is None or weights is None:

@@ -48,3 +48,5 @@ class Attempt:
     """Where Triton and torch keep what they compile for this rank."""
     start: Path | None
     """The checkpoint to go on from; None where there is none yet."""
+    micro_batch_tokens: int
+    """Padded tokens of a pass of a rank at most, the same on all."""

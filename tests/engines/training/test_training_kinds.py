@@ -23,7 +23,7 @@ from hala_hpc.stages.sft import Sft
 QUICK: dict[str, Any] = {
     "max_steps": 8,
     "global_batch_size": 16,
-    "micro_batch_size": 4,
+    "micro_batch_tokens": 256,
     "learning_rate": 0.003,
     "logging_steps": 1,
 }

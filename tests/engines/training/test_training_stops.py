@@ -34,7 +34,7 @@ from hala_hpc.engines.training.watchdog import Behind, StepWatchdog, behind
 QUICK: dict[str, Any] = {
     "max_steps": 16,
     "global_batch_size": 16,
-    "micro_batch_size": 4,
+    "micro_batch_tokens": 256,
     "learning_rate": 0.003,
     "save_steps": 4,
     "save_every_min": 0,

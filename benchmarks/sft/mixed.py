@@ -1,0 +1,92 @@
+"""Passes by tokens beside passes by rows, on rows of very different lengths."""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+from math import log
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.sft import row_batches
+from benchmarks.sft.between_rounds import remove, rounded, tell
+from benchmarks.sft.sides import figures_of, make_tokens, metrics_of, start_ours
+from benchmarks.sft.turns import race
+from benchmarks.sft.workload import Turns, make_model, pieces_of, write_rows
+
+#: Tokens of a row: median, deviation of the logarithm, least and most. Mixtures of instruction data
+#: are about as wide (the range is that of the task; the shape is assumed).
+MEDIAN_TOKENS, DEVIATION, LEAST_TOKENS, MOST_TOKENS = 200, 1.1, 20, 4000
+#: Characters that a token has about, of the tokenizer that is trained on the rows.
+CHARACTERS_A_TOKEN = 4
+MAX_LENGTH = 4096
+#: Either side has as many padded tokens in a pass at most: what a memory has room for.
+PASS_TOKENS = MAX_LENGTH * row_batches.ROWS_AT_ONCE
+#: By this share of its size a loss of one side may differ from that of the other: sums in another
+#: order.
+LOSS_TOLERANCE = 1e-5
+#: The sides, by the stage that each runs.
+STAGES = {"tokens": "sft", "rows": row_batches.__file__}
+
+
+def mixed_turns(files: Sequence[Path], count: int, seed: int) -> list[Turns]:
+    """Rows of about 20 to 4,000 tokens, each of some pieces one after the other."""
+    draw = random.Random(seed)
+    pieces = pieces_of(files, draw)
+    rows = []
+    for _ in range(count):
+        tokens = draw.lognormvariate(log(MEDIAN_TOKENS), DEVIATION)
+        left = CHARACTERS_A_TOKEN * min(max(tokens, LEAST_TOKENS), MOST_TOKENS)
+        chosen = []
+        while left > 0:
+            chosen.append(draw.choice(pieces))
+            left -= sum(map(len, chosen[-1]))
+        questions, answers = zip(*chosen, strict=True)
+        rows.append((" ".join(questions), " ".join(answers)))
+    return rows
+
+
+def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
+    """Both ways in turns: the ratio of their useful tokens/s, and what each does.
+
+    Raises ValueError where the losses of a step differ by more than `LOSS_TOLERANCE`.
+    """
+    base.mkdir()
+    turns = mixed_turns(arguments.data, arguments.mixed_rows, arguments.seed)
+    rows = write_rows(base, turns)
+    model = make_model(base / "model", turns, "qwen2", arguments.hidden)
+    tokens = make_tokens(base / "tokens", model, rows, packing=False, max_length=MAX_LENGTH)
+    # After the first steps; the last one is left out, as a model is saved after it.
+    steps = range(warm_steps, tokens.steps - 1)
+    words = {"micro_batch_tokens": PASS_TOKENS}
+    gains, fills, passes, differs = [], {}, {}, 0.0
+    for number in range(arguments.rounds):
+        starts = {
+            name: partial(start_ours, base / name, model, tokens, stage=stage, **words)
+            for name, stage in sorted(STAGES.items(), reverse=number % 2 == 1)
+        }
+        took = {name: one.took(steps).seconds for name, one in race(starts, steps).items()}
+        # Both learn the same rows in these steps.
+        gains.append(took["rows"] / took["tokens"])
+        differs = max(differs, loss_difference(*(base / name for name in STAGES)))
+        fills = {name: figures_of(base / name).batch_fill for name in STAGES}
+        passes = {name: figures_of(base / name).passes_per_step for name in STAGES}
+        remove(*(base / name for name in STAGES))
+        tell({"tokens_to_rows": rounded(gains), "loss_difference": differs})
+    if differs > LOSS_TOLERANCE:
+        raise ValueError(f"losses of the two ways differ by {differs:.1e} of their size")
+    lengths = sorted(tokens.lengths.tolist())
+    return {
+        "tokens_to_rows": round(median(gains), 4),
+        "tokens_to_rows_rounds": rounded(gains),
+        "mixed_loss_difference": differs,
+        "mixed_lengths": [lengths[0], lengths[len(lengths) // 2], lengths[-1]],
+        "mixed_fill": fills,
+        "mixed_passes_per_step": passes,
+    }
+
+
+def loss_difference(one: Path, other: Path) -> float:
+    """By what share of its size the loss of a step differs at most."""
+    pairs = zip(metrics_of(one), metrics_of(other), strict=True)
+    return max(abs(a.loss / b.loss - 1) for a, b in pairs if a.loss and b.loss)

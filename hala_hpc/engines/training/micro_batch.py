@@ -1,0 +1,36 @@
+"""How many padded tokens a rank takes in one pass, where the settings leave that open."""
+
+from hala_hpc.engines.training.dataset import read_facts
+from hala_hpc.engines.training.rank_memory import fitting_micro_batch_tokens
+from hala_hpc.engines.training.settings import LEAST_PASS_TOKENS
+from hala_hpc.engines.training.tokens.names import TokenFacts
+from hala_hpc.engines.training.training_run import Training
+
+#: On a CPU a pass costs little beside its tokens, and larger ones leave its caches. Of a real
+#: vocabulary (65,536 words) their logits and what is made of them take 1.6 GB in float32.
+CPU_MICRO_BATCH_TOKENS = 2048
+
+
+def longest_row(facts: TokenFacts) -> int:
+    """Tokens of the longest row or packed sequence; the most there may be where nobody counted."""
+    return facts.max_length if facts.packing else facts.length_max or facts.max_length
+
+
+def micro_batch_tokens(training: Training, ranks: int) -> int:
+    """What a pass of this rank may have: as set, else what the memory of its GPU has room for.
+
+    Raises: UserError where the model leaves room for not even one row.
+    """
+    import torch
+
+    settings = training.settings
+    if settings.micro_batch_tokens is not None:
+        return settings.micro_batch_tokens
+    row_tokens = longest_row(read_facts(training.tokens))
+    tokens = CPU_MICRO_BATCH_TOKENS
+    if torch.cuda.is_available():
+        memory = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+        tokens = fitting_micro_batch_tokens(training.model, settings, ranks, memory, row_tokens)
+    # No more are there: half of what no pass has would be no less.
+    tokens = min(tokens, settings.global_batch_size // ranks * row_tokens)
+    return max(tokens >> settings.micro_batch_halvings, LEAST_PASS_TOKENS)

@@ -1,0 +1,127 @@
+"""How the rows of a step are dealt to ranks and cut into passes that are full and take as long.
+
+A pass is one forward and backward computation of one rank; its rows are padded to its longest. Its
+size is that in padded tokens: rows times the longest. Packed sequences, laid end to end, are no
+longer than that.
+
+What decides the result is the step, whose rows stay the same however they are cut. All ranks take
+the same number of passes in a step, as ZeRO lets them meet in each; that number differs from step
+to step. So rows of like length share a pass, and passes of like size are computed at the same time:
+who is done waits for the others.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+#: A pass costs as much as this share of the largest allowed, beside its tokens: kernels are
+#: started, weights are read, and ZeRO-2 and 3 sum up gradients. An estimate: a 1.2B model starts
+#: some thousand kernels of 10 microseconds in a pass, the time of 2,000 tokens at 400 TFLOP/s,
+#: and 16,000 tokens fit on an 80 GB GPU.
+PASS_COST_SHARE = 1 / 8
+#: Sizes that are tried, as shares of the largest allowed: below the cost of a pass, more passes
+#: cost more than the padding that they save.
+TRIED_SHARES = tuple(eighths / 8 for eighths in range(8, 0, -1))
+
+
+class StepCut(NamedTuple):
+    """Among how many ranks a step is dealt, and how large its passes may be."""
+
+    ranks: int
+    micro_batch_tokens: int
+    """Padded tokens of a pass at most; a row longer than that is a pass alone."""
+
+
+class Filling(NamedTuple):
+    """How full passes are."""
+
+    passes: int
+    tokens: int
+    padded_tokens: int
+    """With padding."""
+
+
+def passes_of(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
+    """For each rank its passes, for each pass its rows as places in `lengths`, longest first.
+
+    `lengths` are the tokens of the rows of a step, a multiple of the ranks of them. Every row comes
+    once, every rank has as many passes as the others, and no pass is empty. The largest passes
+    come first, so that a lack of memory shows at once.
+    """
+    assert len(lengths) % cut.ranks == 0, (len(lengths), cut)
+    order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    found = [order[first:last] for first, last in pairwise(best_ends(lengths, order, cut))]
+    found.sort(key=lambda rows: -size(lengths, rows))
+    dealt: list[list[list[int]]] = [[] for _ in range(cut.ranks)]
+    for number in range(0, len(found), cut.ranks):
+        together = found[number : number + cut.ranks]
+        # Nobody has the largest of every round.
+        turn = together if number // cut.ranks % 2 == 0 else together[::-1]
+        for rank, rows in enumerate(turn):
+            dealt[rank].append(rows)
+    return dealt
+
+
+def size(lengths: Sequence[int], rows: Sequence[int]) -> int:
+    """Padded tokens of a pass whose longest row comes first."""
+    return lengths[rows[0]] * len(rows)
+
+
+def filling(lengths: Sequence[int], dealt: list[list[list[int]]]) -> Filling:
+    """How full the passes of all ranks in a step are."""
+    passes = [rows for own in dealt for rows in own]
+    padded = sum(size(lengths, rows) for rows in passes)
+    return Filling(len(passes), sum(lengths), padded)
+
+
+def best_ends(lengths: Sequence[int], order: Sequence[int], cut: StepCut) -> list[int]:
+    """Where the passes begin and end in `order`, the rows by falling length: 0 and the ends.
+
+    Larger passes are fewer and hold more padding. Of some largest sizes the one is taken with which
+    a step takes the shortest time: each time that the ranks compute, the largest of their passes.
+    """
+    sizes = [lengths[place] for place in order]
+    extra = cut.micro_batch_tokens * PASS_COST_SHARE
+    best: tuple[float, list[int]] | None = None
+    tried = set()
+    for share in TRIED_SHARES:
+        limit = int(share * cut.micro_batch_tokens)
+        rounds = -(-len(ends_within(sizes, limit)) // cut.ranks)
+        if rounds in tried:
+            continue
+        tried.add(rounds)
+        ends = even_ends(sizes, rounds * cut.ranks, limit)
+        widths = [sizes[first] * (last - first) for first, last in pairwise([0, *ends])]
+        slowest = sorted(widths, reverse=True)[:: cut.ranks]
+        cost = sum(slowest) + rounds * extra
+        if best is None or cost < best[0]:
+            best = cost, ends
+    assert best is not None
+    return [0, *best[1]]
+
+
+def ends_within(sizes: Sequence[int], limit: int) -> list[int]:
+    """Ends of the fewest pieces of consecutive rows, each of at most `limit` padded tokens."""
+    ends, place = [], 0
+    while place < len(sizes):
+        place = min(place + max(1, limit // sizes[place]), len(sizes))
+        ends.append(place)
+    return ends
+
+
+def even_ends(sizes: Sequence[int], pieces: int, limit: int) -> list[int]:
+    """Ends of so many pieces, the largest as small as can be; `limit` is large enough for them."""
+    least, most = 1, limit
+    while least < most:
+        middle = (least + most) // 2
+        if len(ends_within(sizes, middle)) <= pieces:
+            most = middle
+        else:
+            least = middle + 1
+    ends = ends_within(sizes, most)
+    while len(ends) < pieces:
+        parts = pairwise([0, *ends])
+        _, first, last = max((sizes[a] * (b - a), a, b) for a, b in parts if b - a > 1)
+        ends.append((first + last) // 2)
+        ends.sort()
+    return ends
