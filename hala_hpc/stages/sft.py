@@ -9,6 +9,7 @@ from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, am
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.engines.models.attention import attention_faults
 from hala_hpc.engines.models.files import local_model, require_model, require_safetensors
 from hala_hpc.engines.training.lora import low_rank_faults
 from hala_hpc.engines.training.settings import TrainingSettings
@@ -48,7 +49,9 @@ class Sft(Stage[Settings]):
         require_safetensors(self.settings.model)
         faults = self.settings.batch_faults(self.resources.world_size)
         faults += self.settings.offload_faults()
-        faults += low_rank_faults(self.inputs.path(self.settings.model), self.settings)
+        model = self.inputs.path(self.settings.model)
+        faults += low_rank_faults(model, self.settings)
+        faults += attention_faults({"model": model}, self.settings.attention)
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
         facts = TokenFacts.read(folder / TOKENS_FILE)
         # Those of a node may not be made yet.
@@ -61,7 +64,7 @@ class Sft(Stage[Settings]):
         if facts and facts.packing:
             from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
-            faults += packing_faults(self.inputs.path(self.settings.model))
+            faults += packing_faults(model)
         return faults
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:

@@ -196,6 +196,12 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def known_config(model: str) -> dict[str, Any]:
+    """The config of a model folder or of a fetched hub id; empty when it is not here yet."""
+    folder = model_folder(model)
+    return dict(read_json(folder / "config.json") or {}) if folder else {}
+
+
 def local_model(model: str) -> Path:
     """The folder of a model named by path or by a reference to the hub.
 

@@ -3,9 +3,12 @@
 from statistics import fmean
 from typing import Any
 
+from pydantic import Field
+
 from hala_hpc.core.record import Record
 from hala_hpc.engines.evaluation.report import CurvePoint
 from hala_hpc.engines.training.callbacks import running_engine
+from hala_hpc.engines.training.kernels import TrainingKernels
 from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
 from hala_hpc.engines.training.training_run import Training
 
@@ -37,6 +40,8 @@ class TrainingFigures(Record):
     micro_batch_size: int = 1
     accumulation: int = 1
     dtype: str = ""
+    kernels: TrainingKernels = Field(default_factory=TrainingKernels)
+    """What really ran, of the last attempt."""
     loss_first: float | None = None
     loss_last: float | None = None
     curve: tuple[CurvePoint, ...] = ()
@@ -64,6 +69,7 @@ def figures(trainer: Any, training: Training) -> TrainingFigures:
         micro_batch_size=engine.micro_batch_size,
         accumulation=engine.accumulation,
         dtype=training.dtype,
+        kernels=trainer.kernel_watch.kernels,
         loss_first=points[0].loss,
         loss_last=points[-1].loss,
         curve=tuple(points),
