@@ -20,6 +20,7 @@ from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engi
 from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.settings import GenerationSettings
+from hala_hpc.engines.models.attention import AUTO, Attention, attention_faults
 from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Settings(GenerationSettings):
     """Held-out pairs to translate and compare; none leaves translation out."""
     prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
     """The instruction for held-out sentences, with a place {text}."""
+    attention: Attention = runtime(AUTO)
+    """Kernel of attention for benchmarks: eager, sdpa, flex_attention, flash_attention_2,
+    flash_attention_3, or one of the hub, owner/kernel; see sft. auto: one that applies what the
+    model's config says. Translations come from an engine; vLLM chooses for itself, and applies
+    it."""
     batch_size: PositiveInt = runtime(16)
     """Benchmark questions computed at once."""
 
@@ -85,9 +91,13 @@ class Evaluate(Stage[Settings]):
             raise UserError(f"include_path={path}: there is no such folder", NO_INPUT)
         if corpus and not corpus.startswith("@"):
             parts(corpus)
+        mistakes: list[str] = []
+        if self.settings.tasks:
+            asked = {f"models.{k}": self.inputs.path(v) for k, v in self.settings.models.items()}
+            mistakes += attention_faults(asked, self.settings.attention)
         if not corpus:
-            return []
-        mistakes = engine_mistakes(self.settings.engine.name)
+            return mistakes
+        mistakes += engine_mistakes(self.settings.engine.name)
         return mistakes + missing_places("prompt", self.settings.prompt, ["text"])
 
     def asked_tasks(self) -> "TaskRequest | None":
@@ -230,7 +240,9 @@ class Evaluate(Stage[Settings]):
         from hala_hpc.engines.models.compile_cache import CompileCache, seed_file, torch_facts
 
         models = [Path(self.inputs.path(model)) for model in self.settings.models.values()]
-        return CompileCache(seed_file(out.cache, torch_facts("benchmarks", models)))
+        facts = torch_facts("benchmarks", models)
+        facts["attention"] = self.settings.attention
+        return CompileCache(seed_file(out.cache, facts))
 
     def benchmark(self, label: str) -> "ModelScores":
         """Scores of a model in all tasks."""
@@ -248,6 +260,7 @@ class Evaluate(Stage[Settings]):
                 limit=settings.limit,
                 batch_size=settings.batch_size,
                 dtype=settings.engine.dtype,
+                attention=settings.attention,
                 chat=settings.chat_template,
             ),
         )

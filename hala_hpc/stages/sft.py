@@ -10,6 +10,7 @@ from hala_hpc.core.rehearsal import STEPS, at_most
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.engines.models.attention import attention_faults
 from hala_hpc.engines.models.files import local_model, require_model, require_safetensors
 from hala_hpc.engines.models.shape import read_shape
 from hala_hpc.engines.training.lora import low_rank_faults
@@ -53,6 +54,7 @@ class Sft(Stage[Settings]):
         faults = self.settings.batch_faults(self.resources.world_size)
         faults += self.settings.offload_faults()
         faults += low_rank_faults(model, self.settings)
+        faults += attention_faults({"model": model}, self.settings.attention)
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
         facts = TokenFacts.read(folder / TOKENS_FILE)
         # Those of a node may not be made yet.

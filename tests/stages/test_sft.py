@@ -21,6 +21,7 @@ from hala_hpc.core.errors import USAGE, UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
+from hala_hpc.engines.training.tokens.packing_check import leak_of
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {
@@ -222,12 +223,23 @@ def test_tokens_of_another_vocabulary_are_refused(folder: Path, tmp_path: Path) 
     assert "let the tokenize node use the tokenizer of this model" in text
 
 
-def test_packed_rows_that_leak_are_refused_with_the_cure(folder: Path, tmp_path: Path) -> None:
+def test_packed_rows_that_leak_are_refused_with_the_cure(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = []
+
+    def tried(*words: Any) -> float:
+        places.append(os.environ.get("TRITON_CACHE_DIR"))
+        return leak_of(*words)
+
+    monkeypatch.setattr("hala_hpc.engines.training.tokens.packing_check.leak_of", tried)
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     words = {"model": str(folder / "model"), "train": str(folder / "pairs"), "packing": True}
     tokens = make_tokens(tmp_path / "packed", **words, objective="translate")
     text = refusal(tmp_path, folder / "model", tokens)
     assert "leak into each other; use packing=false" in text
     assert "packing=false" in text
+    assert None not in places, "what a trial compiles goes into a place of this job"
     sft = import_module("hala_hpc.stages.sft").STAGE
     settings = sft.Settings(model=str(folder / "model"), tokens=str(tokens))
     (fault,) = sft(settings, PlainInputs()).preflight()
@@ -252,6 +264,9 @@ def test_two_ranks_of_deepspeed_learn_and_count_every_row(undisturbed: Path) -> 
     assert (facts["rows_in"], facts["rows_out"], facts["rejected"]) == (96, 96, {})
     found = facts["details"]
     assert (found["engine"], found["ranks"], found["steps"]) == ("deepspeed zero-2", 2, 12)
+    # What the passes of this model on a processor go through.
+    kernels = {"attention": "sdpa", "liger": [], "convolutions": "torch", "fused_head": False}
+    assert found["kernels"] == kernels
     assert found["loss_last"] < 0.8 * found["loss_first"]
     assert [point["step"] for point in found["curve"]] == [1, 2, 4, 6, 8, 10, 12]
     # The checkpoints are gone with the model finished, the metrics of every step are not.

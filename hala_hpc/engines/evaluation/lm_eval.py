@@ -13,6 +13,7 @@ from hala_hpc.engines.evaluation.score_files import ModelScores
 from hala_hpc.engines.evaluation.task_data import data_commits, require_task_data
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds
 from hala_hpc.engines.evaluation.task_reader import find_tasks, read_tasks
+from hala_hpc.engines.models.attention import AttentionUse, attention_of, attention_that_runs
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class BenchmarkRun:
     """Questions of a task at most."""
     batch_size: int
     dtype: str
+    attention: str
+    """Kernel of attention, as the setting says it."""
     chat: bool
     """Whether the model's chat template goes around the questions."""
 
@@ -55,37 +58,57 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
     """Scores of a model: `scores` and `errors` by `<task>/<metric>`, the rest by task.
 
     The hf backend of lm-eval is used: vLLM's takes eight
-    times as long on log-likelihood tasks (lm-evaluation-harness issue 2418).
+    times as long on log-likelihood tasks (lm-evaluation-harness issue 2418). Raises UserError (78)
+    where it would be another model with the attention asked for.
     """
     prepare_environment()
     # Before minutes go into a model.
     manager, needs = require_tasks(run)
     import lm_eval
-    import torch
 
+    asked = load_model(model, run)
     results = lm_eval.simple_evaluate(
-        model="hf",
-        model_args={"pretrained": model, "dtype": run.dtype},
+        model=asked,
         tasks=list(run.tasks),
         num_fewshot=run.num_fewshot,
         limit=run.limit,
         batch_size=run.batch_size,
-        device="cuda" if torch.cuda.is_available() else "cpu",
         task_manager=manager,
         apply_chat_template=run.chat,
         log_samples=False,
     )
-    found = read_results(label, results, run.chat)
+    how = {"chat": "yes" if run.chat else "no", "attention": attention_that_runs(asked.model)}
+    found = read_results(label, results, how)
     return found.model_copy(update={"data": data_commits(needs, os.environ)})
 
 
-def read_results(label: str, results: dict[str, Any], chat: bool) -> ModelScores:
-    """Our shape of lm-eval's results; groups stand beside the tasks in them."""
+def load_model(model: str, run: BenchmarkRun) -> Any:
+    """The model as lm-eval asks it, an `HFLM`, with the attention that its config means."""
+    import torch
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoConfig
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    use = AttentionUse(device, run.dtype, trains=False)
+    return HFLM(
+        pretrained=model,
+        dtype=run.dtype,
+        batch_size=run.batch_size,
+        device=device,
+        attn_implementation=attention_of(AutoConfig.from_pretrained(model), run.attention, use),
+    )
+
+
+def read_results(label: str, results: dict[str, Any], how: dict[str, str]) -> ModelScores:
+    """Our shape of lm-eval's results; groups stand beside the tasks in them.
+
+    `how` are parts of each signature that lm-eval does not tell.
+    """
     found = ModelScores(
         label=label,
         scores={},
         samples={task: count["effective"] for task, count in results["n-samples"].items()},
-        signatures={task: sign(task, results, chat) for task in results["results"]},
+        signatures={task: sign(task, results, how) for task in results["results"]},
         groups=results["group_subtasks"],
     )
     for task, values in results["results"].items():
@@ -101,14 +124,14 @@ def read_results(label: str, results: dict[str, Any], chat: bool) -> ModelScores
     return found
 
 
-def sign(task: str, results: dict[str, Any], chat: bool) -> str:
+def sign(task: str, results: dict[str, Any], how: dict[str, str]) -> str:
     """How the figures of a task were made, in the form of sacreBLEU's signatures."""
     config = results["config"]
     parts = {
         "task": results["versions"].get(task, "group"),
         "shots": results["n-shot"].get(task, 0),
         "limit": config.get("limit") or "none",
-        "chat": "yes" if chat else "no",
+        **how,
         "backend": "hf",
         "dtype": str(config.get("model_dtype", "")).removeprefix("torch."),
         "lm-eval": results["lm_eval_version"],

@@ -3,9 +3,12 @@
 from statistics import fmean
 from typing import Any
 
+from pydantic import Field
+
 from hala_hpc.core.record import Record
 from hala_hpc.engines.evaluation.report import CurvePoint
 from hala_hpc.engines.training.callbacks import running_engine
+from hala_hpc.engines.training.kernels import TrainingKernels
 from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
 from hala_hpc.engines.training.training_run import Training
 
@@ -41,6 +44,8 @@ class TrainingFigures(Record):
     batch_fill: float | None = None
     """Share of the tokens of its passes that were no padding."""
     dtype: str = ""
+    kernels: TrainingKernels = Field(default_factory=TrainingKernels)
+    """What really ran, of the last attempt."""
     loss_first: float | None = None
     loss_last: float | None = None
     curve: tuple[CurvePoint, ...] = ()
@@ -71,6 +76,7 @@ def figures(trainer: Any, training: Training) -> TrainingFigures:
         else None,
         batch_fill=round(feed.tokens / feed.padded_tokens, 4) if feed.steps else None,
         dtype=training.dtype,
+        kernels=trainer.kernel_watch.kernels,
         loss_first=points[0].loss,
         loss_last=points[-1].loss,
         curve=tuple(points),

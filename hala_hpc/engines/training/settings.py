@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from hala_hpc.core.settings import StageSettings, runtime
+from hala_hpc.engines.models.attention import AUTO, Attention
 
 #: Fewer padded tokens than these no pass is cut down to: they are about one row anyway.
 LEAST_PASS_TOKENS = 64
@@ -66,6 +67,12 @@ class TrainingSettings(StageSettings):
     offload: Literal["none", "optimizer", "all"] = runtime("none")
     """What DeepSpeed keeps in the memory of the host: the optimizer's state, with zero_stage=3 the
     weights as well (all). For models that do not fit otherwise; slower."""
+    attention: Attention = runtime(AUTO)
+    """Kernel of attention: eager, sdpa, flex_attention, flash_attention_2, flash_attention_3, or
+    one of the hub, owner/kernel, for which the environment needs the package kernels. They differ
+    in speed and memory, and in rounding. auto: the one of transformers; for a model that caps the
+    logits of its attention (Gemma 2) one that applies the cap, flash attention 2 where it is
+    there, else flex_attention, on CPUs eager. One that would drop the cap is refused."""
     liger: bool = runtime(True)
     """Use Liger's kernels where there is a GPU and they are installed: less memory, same result."""
     logging_steps: PositiveInt = runtime(10)

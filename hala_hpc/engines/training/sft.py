@@ -48,13 +48,19 @@ def train(training: Training, out: Out) -> TrainingFigures | None:
     """
     refuse_unfit(training, out.world_size)
     prepare_environment(training.settings.zero_stage)
-    require_fit(training.model, training.tokens)
-    limit_s = 60 * training.settings.step_timeout_min
     facts = torch_facts("training", [training.model])
-    with (
-        CompileCache(seed_file(out.cache, facts)) as compiled,
-        StepWatchdog(training.kept, out, limit_s) as pulse,
-    ):
+    # Other kernels are compiled for another attention.
+    facts["attention"] = training.attention
+    with CompileCache(seed_file(out.cache, facts)) as compiled:
+        # What it tries is compiled, too.
+        require_fit(training)
+        return run_watched(training, out, compiled)
+
+
+def run_watched(training: Training, out: Out, compiled: CompileCache) -> TrainingFigures | None:
+    """One attempt under the watchdog, and without what it was saving in the end."""
+    limit_s = 60 * training.settings.step_timeout_min
+    with StepWatchdog(training.kept, out, limit_s) as pulse:
         try:
             return run_attempt(training, out, pulse, compiled)
         except RuntimeError as error:
@@ -145,10 +151,11 @@ def refuse_unfit(training: Training, ranks: int) -> None:
         )
 
 
-def require_fit(model: Path, tokens: Path) -> None:
+def require_fit(training: Training) -> None:
     """Raise UserError where a model would read the tokens as other words, or mix packed rows."""
     from transformers import AutoTokenizer
 
+    model, tokens = training.model, training.tokens
     facts = read_facts(tokens)
     config: dict[str, Any] = read_json(model / "config.json")
     known = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
@@ -165,4 +172,4 @@ def require_fit(model: Path, tokens: Path) -> None:
             BAD_DATA,
         )
     if facts.packing:
-        refuse_leak(model)
+        refuse_leak(model, training.attention)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hala_hpc.core.full_disk import told_if_full
 from hala_hpc.core.job_records import CheckpointCommit
+from hala_hpc.engines.models.attention import attention_that_runs, is_laid_out
 from hala_hpc.engines.training.callbacks import TrainingWatch, as_callback
 from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder
 from hala_hpc.engines.training.collectives import sum_of_ranks, wait_for_all
@@ -19,6 +20,7 @@ from hala_hpc.engines.training.dataset import (
     pad_token,
 )
 from hala_hpc.engines.training.feed import HeldOutFeed, StepFeed
+from hala_hpc.engines.training.kernels import KernelWatch
 from hala_hpc.engines.training.lora import low_rank_config
 from hala_hpc.engines.training.metrics import MetricsWatch
 from hala_hpc.engines.training.passes import StepCut
@@ -36,15 +38,18 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
     training, out, settings = attempt.training, attempt.out, attempt.training.settings
     # DeepSpeed keeps float32 copies itself; plain torch needs the weights in float32.
     dtype = training.dtype if settings.zero_stage else "float32"
-    model = AutoModelForCausalLM.from_pretrained(training.model, dtype=dtype)
+    model = AutoModelForCausalLM.from_pretrained(
+        training.model, dtype=dtype, attn_implementation=training.attention
+    )
     data = load(training.tokens)
     order = order_of(data, settings)
     tokenizer = AutoTokenizer.from_pretrained(training.tokenizer)
-    one_line = "flash" in (model.config._attn_implementation or "")
+    one_line = is_laid_out(attention_that_runs(model))
     collate = make_collator(pad_token(tokenizer), one_line)
     cut = StepCut(out.world_size, attempt.micro_batch_tokens)
     feed = StepFeed(data, order, collate, cut, out.rank)
     watch = as_callback(TrainingWatch)(attempt)
+    kernel_watch = as_callback(KernelWatch)(training, out)
     trainer = type("ExactTrainer", (ExactTrainer, SFTTrainer), {})(
         attempt,
         data,
@@ -56,12 +61,14 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
         processing_class=tokenizer,
         callbacks=[
             watch,
+            kernel_watch,
             as_callback(FeedWatch)(data, feed, settings.eval_steps),
             as_callback(MetricsWatch)(training, order, out),
         ],
         peft_config=low_rank_config(settings),
     )
     watch.trainer = trainer
+    trainer.kernel_watch = kernel_watch
     return trainer
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.core.stage import Out
+from hala_hpc.engines.models.attention import AttentionUse, attention_of
 from hala_hpc.engines.models.compile_cache import CompileCache
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
@@ -34,6 +35,19 @@ class Training:
             return self.settings.dtype
         types = {header.dtype for header in tensor_headers(self.model).values()}
         return "float32" if types == {"F32"} else "bfloat16"
+
+    @property
+    def attention(self) -> str | None:
+        """What transformers gets as `attn_implementation`; None leaves it to transformers.
+
+        Raises UserError (78) where the model would be another one with what the settings ask for.
+        """
+        import torch
+        from transformers import AutoConfig
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        use = AttentionUse(device, self.dtype, trains=True)
+        return attention_of(AutoConfig.from_pretrained(self.model), self.settings.attention, use)
 
 
 @dataclass(frozen=True)

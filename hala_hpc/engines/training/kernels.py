@@ -1,0 +1,132 @@
+"""Which kernels a training runs, asked of the model that it loaded: a package alone proves nothing.
+
+Liger patches only kinds of models that it knows (0.8.5 has no lfm2), transformers takes a package
+where it can be imported, and a kernel that is not there is replaced by a slower one.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from inspect import getclosurevars
+from types import FunctionType
+from typing import Any
+
+from hala_hpc.core.record import Record
+from hala_hpc.core.stage import Out
+from hala_hpc.engines.models.attention import EAGER, FLEX, attention_that_runs
+from hala_hpc.engines.training.training_run import Training
+
+logger = logging.getLogger(__name__)
+
+LIGER = "liger_kernel"
+#: The package of fast convolutions, and the name under which transformers' models call it.
+CONVOLUTIONS, CONVOLUTION_FUNCTION = "causal_conv1d", "causal_conv1d_fn"
+TORCH = "torch"
+
+
+class TrainingKernels(Record):
+    """What the passes of a training are computed with."""
+
+    attention: str = ""
+    """As transformers names it, e.g. `sdpa`."""
+    liger: tuple[str, ...] = ()
+    """Parts of the model that Liger computes, e.g. `LigerRMSNorm`."""
+    convolutions: str | None = None
+    """`causal_conv1d` or `torch`; None for a model without short convolutions, or if transformers
+    does not tell."""
+    fused_head: bool | None = None
+    """Whether the loss comes from TRL's head, which never holds all logits; None before a pass."""
+
+
+def kernels_of(model: Any, fused_head: bool | None = None) -> TrainingKernels:
+    """The kernels of a model of transformers, or of peft around one, once its training began."""
+    return TrainingKernels(
+        attention=attention_that_runs(model),
+        liger=tuple(sorted(liger_parts(model))),
+        convolutions=convolutions_of(model),
+        fused_head=fused_head,
+    )
+
+
+def homes(model: Any) -> list[Any]:
+    """The Python modules that the layers of a model come from: their functions are called there."""
+    names = dict.fromkeys(type(layer).__module__ for layer in model.modules())
+    return [sys.modules[name] for name in names]
+
+
+def liger_parts(model: Any) -> Iterator[str]:
+    """Names of what Liger computes: forward passes of layers, and functions that layers call."""
+    forwards = [getattr(layer.forward, "__func__", layer.forward) for layer in model.modules()]
+    called = [one for home in homes(model) for one in vars(home).values()]
+    for function in dict.fromkeys([*forwards, *filter(is_function, called)]):
+        if is_function(function) and function.__module__.partition(".")[0] == LIGER:
+            yield function.__qualname__.partition(".")[0]
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is a function of Python."""
+    return isinstance(value, FunctionType)
+
+
+def convolutions_of(model: Any) -> str | None:
+    """What computes short convolutions: the function behind transformers' own wrapper tells."""
+    found = (vars(home).get(CONVOLUTION_FUNCTION) for home in homes(model))
+    wrapper = next((function for function in found if is_function(function)), None)
+    if wrapper is None:
+        return None
+    used = getclosurevars(wrapper).nonlocals.get("implementation")
+    if used is None:
+        return None
+    return CONVOLUTIONS if used.__module__.partition(".")[0] == CONVOLUTIONS else TORCH
+
+
+def slow_parts(kernels: TrainingKernels, model_type: str, wants_liger: bool) -> list[str]:
+    """A line for each slow kernel on a GPU where there is a faster one, with the cure."""
+    found = []
+    if kernels.convolutions == TORCH:
+        # Estimated from the traffic of a depthwise convolution in bfloat16; not measured on a GPU.
+        found.append(
+            f"{model_type} without {CONVOLUTIONS}: 10 to 20 % of a step goes into torch's "
+            "convolutions; install causal-conv1d in the environment main"
+        )
+    if wants_liger and not kernels.liger:
+        found.append(
+            f"liger=true changed nothing: Liger is not installed or has no kernels for {model_type}"
+        )
+    if kernels.attention == EAGER:
+        found.append(
+            f"attention=eager holds a number for each pair of tokens; {FLEX} computes the same in "
+            "blocks"
+        )
+    return found
+
+
+class KernelWatch:
+    """A callback of the trainer that looks at the first pass, and tells what it goes through."""
+
+    def __init__(self, training: Training, out: Out) -> None:
+        self.training, self.out = training, out
+        self.kernels = TrainingKernels()
+        self.hook: Any = None
+
+    def on_train_begin(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Liger has patched the model by now; how the loss is computed a pass tells."""
+        del args, state, control
+        self.kernels = kernels_of(model)
+        self.hook = model.register_forward_pre_hook(self.look, with_kwargs=True)
+
+    def look(self, model: Any, _words: Any, named: dict[str, Any]) -> None:
+        """Look at the first pass alone."""
+        import torch
+
+        self.hook.remove()
+        self.kernels = kernels_of(model, fused_head=bool(named.get("fused_lm_head")))
+        if self.out.rank != 0:
+            return
+        logger.info("kernels: %s", self.kernels.line())
+        if torch.cuda.is_available():
+            wants_liger = self.training.settings.liger
+            for line in slow_parts(self.kernels, model.config.model_type, wants_liger):
+                logger.warning("%s", line)

@@ -1,0 +1,95 @@
+"""A model that caps the logits of its attention is one model in training, scoring and serving."""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capped_models import capped_model, without_cap
+from corpora import pair, write_corpus
+from plain_out import run_plain
+from tiny_models import SENTENCES
+from token_folders import make_tokens
+
+from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, load_model
+from hala_hpc.engines.training.dataset import load
+from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
+
+#: What two ways to compute the same may differ by, in the log-probability of a token.
+ROUNDING = 1e-3
+#: Learnt tokens of a row, after those of its prompt.
+Row = tuple[list[int], list[int]]
+
+
+def learnt_rows(tokens: Path) -> list[Row]:
+    """Prompt and answer of each row of token files."""
+    rows = []
+    for row in load(tokens).train:
+        ids, labels = row["input_ids"].tolist(), row["labels"].tolist()
+        asked = labels.count(NOT_LEARNT)
+        assert labels[asked:] == ids[asked:]
+        rows.append((ids[:asked], ids[asked:]))
+    return rows
+
+
+def trained(base: Path, model: Path, tokens: Path) -> dict[str, Any]:
+    """What sft tells of a training of one step; the loss is that of the model as it was."""
+    rows = len(load(tokens).train)
+    words = {"model": str(model), "tokens": str(tokens), "zero_stage": 0, "max_steps": 1}
+    run_plain("sft", {**words, "global_batch_size": rows}, base)
+    told: dict[str, Any] = json.loads((base / "output" / "0" / "training.json").read_text())
+    return told
+
+
+def scored(model: Path, rows: list[Row]) -> list[float]:
+    """Log-probability of each answer as benchmarks ask for it."""
+    run = BenchmarkRun(["t"], None, None, None, 4, "float32", "auto", chat=False)
+    asked = [(("", ""), prompt, answer) for prompt, answer in rows]
+    return [likely for likely, _ in load_model(str(model), run)._loglikelihood_tokens(asked)]
+
+
+def served(model: Path, rows: list[Row]) -> list[float]:
+    """Log-probability of each answer as vLLM computes it."""
+    from vllm import SamplingParams
+
+    from hala_hpc.engines.generation.engine import EngineConfig
+    from hala_hpc.engines.generation.settings import EngineSettings
+    from hala_hpc.engines.generation.vllm.engine import VllmEngine
+
+    settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_model_len=512)
+    with closing(VllmEngine(EngineConfig(str(model), settings))) as engine:
+        prompts = [{"prompt_token_ids": prompt + answer} for prompt, answer in rows]
+        asked = SamplingParams(max_tokens=1, prompt_logprobs=1)
+        found = [out.prompt_logprobs for out in engine.llm.generate(prompts, asked)]
+    return [
+        sum(likely[len(prompt) + place][token].logprob for place, token in enumerate(answer))
+        for likely, (prompt, answer) in zip(found, rows, strict=True)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_training_scoring_and_vllm_apply_the_cap_alike(tmp_path: Path) -> None:
+    model = capped_model(tmp_path / "capped")
+    pairs = [pair(source, target) for source, target in list(SENTENCES.items())[:6]]
+    words = {"model": str(model), "train": str(write_corpus(tmp_path / "pairs", pairs))}
+    words |= {"objective": "translate", "max_length": 256}
+    apart = make_tokens(tmp_path / "apart", **words)
+    packed = make_tokens(tmp_path / "packed", **words, packing=True)
+    rows = learnt_rows(apart)
+    learnt = sum(len(answer) for _, answer in rows)
+
+    scores = scored(model, rows)
+    assert served(model, rows) == pytest.approx(scores, abs=ROUNDING * learnt / len(rows))
+    loss = -sum(scores) / learnt
+    for name, tokens in (("apart", apart), ("packed", packed)):
+        told = trained(tmp_path / f"trained-{name}", model, tokens)
+        assert told["kernels"]["attention"] == "eager"
+        assert told["kernels"]["fused_head"] is False
+        assert told["loss_first"] == pytest.approx(loss, abs=ROUNDING)
+    assert len(load(packed).train) < len(rows)
+
+    # All of it without the cap is another model.
+    free = -sum(scored(without_cap(model, tmp_path / "free"), rows)) / learnt
+    assert abs(free - loss) > 10 * ROUNDING
