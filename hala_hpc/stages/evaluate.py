@@ -153,6 +153,12 @@ class Evaluate(Stage[Settings]):
         unknown = [f"tasks: {one.problem}" for one in needs if one.problem]
         return unknown or changed_contents(needs) or open_tasks(manager, needs)
 
+    def kernels(self, python: str) -> list[str]:
+        """The kernels of the hub that `attention` names; only benchmarks load them."""
+        from hala_hpc.engines.models.kernels import attention_kernels
+
+        return attention_kernels(self.settings.attention, python) if self.settings.tasks else []
+
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The seconds in which the models answer benchmarks and translate; scores are small."""
         settings, read = self.settings, inputs.throughput.read

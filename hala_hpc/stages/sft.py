@@ -70,6 +70,12 @@ class Sft(Stage[Settings]):
             faults += packing_faults(model, self.settings.model)
         return faults
 
+    def kernels(self, python: str) -> list[str]:
+        """The kernels of the hub that `attention` names."""
+        from hala_hpc.engines.models.kernels import attention_kernels
+
+        return attention_kernels(self.settings.attention, python)
+
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The tuned model, its checkpoints, and the seconds by the shape of the model."""
         settings = self.settings

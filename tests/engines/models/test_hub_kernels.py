@@ -2,13 +2,17 @@
 
 import ast
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hala_hpc.commands.planning.hub_pieces import hub_references
 from hala_hpc.core.errors import UserError
+from hala_hpc.core.stage import UnknownInputs
+from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.models.kernels import (
     PACKAGED,
     VERSIONS,
@@ -133,3 +137,17 @@ def test_an_environment_that_cannot_load_kernels_is_told_with_what_adds_the_pack
     assert f"{tmp_path}/bin/uv pip install --python {python} 'transformers[kernels]'" in told
     (tmp_path / "lib/python3.11/site-packages/kernels").mkdir()
     assert library_fault(python) == ""
+
+
+def test_a_training_and_a_benchmark_load_the_kernel_that_their_attention_names() -> None:
+    """So that fetch brings it and a dry run misses it."""
+    named = "kernels-community/flash-attn2"
+    nodes = {
+        "sft": {"model": "lab/base", "tokens": "@tokens", "attention": named},
+        "evaluate": {"models": {"base": "lab/base"}, "tasks": ["task"], "attention": named},
+    }
+    expected = {("models", "lab/base"), ("kernels", f"{named}@v3")}
+    for name, settings in nodes.items():
+        stage = find_stage(name)
+        asked = stage(stage.Settings.model_validate(settings), UnknownInputs())
+        assert hub_references(asked, sys.executable) == expected
