@@ -98,9 +98,7 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
             handed_over(artifact, number) or behind_inputs(artifact, own_id()) or close(artifact)
         ),
     )
-    level = LEVELS.get(verdict.state, logging.INFO)
-    for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
-        logger.log(level, "%s", line)
+    tell(artifact, verdict)
     if verdict.state != "again":
         return verdict.code
     if artifact.require_newest_round().spec.is_local:
@@ -110,12 +108,19 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     return submit_again(artifact).code
 
 
+def tell(artifact: Artifact, verdict: Verdict) -> None:
+    """Write a verdict and its reasons into the log."""
+    level = LEVELS.get(verdict.state, logging.INFO)
+    for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
+        logger.log(level, "%s", line)
+
+
 def report(artifact: Artifact) -> int:
     """Close a node by hand where its units are complete; else only say why not; the exit code."""
     verdict = patiently(artifact, lambda: close(artifact))
-    print("\n".join([f"{artifact.folder.name}: {verdict.state}", *verdict.lines]))
+    tell(artifact, verdict)
     if verdict.state == "again":
-        print("nothing was submitted: a gate by hand submits only when told, with submit=true")
+        logger.warning("nothing was submitted: a gate by hand submits only when told to submit")
         return RETRY
     return verdict.code
 

@@ -116,8 +116,6 @@ def worker_alone(job: Job) -> Job:
 
 def close_node(template: Template) -> int:
     """Close the node where its units are complete; else say why not, and submit when told."""
-    from hala_hpc.gate import gate, report
-
     artifact = template.step.artifact
     if not artifact.config_file.exists():
         raise UserError(
@@ -125,9 +123,9 @@ def close_node(template: Template) -> int:
             "exist; give the gate the words of its workers",
             NO_INPUT,
         )
-    if template.submit:
-        gate(str(artifact.folder))
-    return report(artifact)
+    more = ["submit"] if template.submit else []
+    folder = str(artifact.folder)
+    return replace_process([sys.executable, "-u", "-m", "hala_hpc.gate", folder, *more])
 
 
 def list_nodes(template: Template) -> int:

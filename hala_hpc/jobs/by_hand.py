@@ -8,6 +8,7 @@ import logging
 import time
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
+from hala_hpc.backends.slurm.client import cancel_command
 from hala_hpc.backends.slurm.granted import name_own_job, own_job_id
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, SchedulerUnavailable, UserError
@@ -54,6 +55,6 @@ def require_no_others(artifact: Artifact, key: str) -> None:
     if living := sorted({row.id for row in seen if row.name in names}):
         raise UserError(
             f"jobs {', '.join(living)} are at work on {artifact.folder.name}: wait for them, or "
-            f"end them with `scancel {' '.join(living)}`",
+            f"end them with `{cancel_command(living)}`",
             RETRY,
         )

@@ -123,7 +123,7 @@ def test_a_gate_by_hand_reports_and_submits_nothing(tmp_path: Path, work: Path) 
     assert "nothing was submitted" in printed(tmp_path)
     assert idle(tmp_path)
     by_path = command(str(work / "latest/prepare"), module="gate")
-    assert (by_path.code, "nothing was submitted" in by_path.out) == (75, True), by_path
+    assert (by_path.code, "nothing was submitted" in by_path.err) == (75, True), by_path
     assert [path.name for path in (artifact / "rounds").iterdir()] == ["0001.json"]
     assert run_template(tmp_path, "prepare", *words) == 0, printed(tmp_path)
     assert run_template(tmp_path, "gate", "stage=prepare", *words) == 0, printed(tmp_path)
