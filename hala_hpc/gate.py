@@ -84,14 +84,8 @@ def wait_if_ended() -> None:
 
 def close_or_submit(artifact: Artifact, number: int | None) -> int:
     """Close the node or submit what is missing; the exit code of the gate."""
-    try:
-        artifact.require_config()
-    except UserError as error:
-        logger.error("%s", error)
-        if error.code != NO_INPUT:
-            fail(artifact, error.code, error.mistakes)
-        # Nothing may be written into a folder that is no artifact.
-        return error.code
+    if (code := refuse_what_is_none(artifact)) is not None:
+        return code
     verdict = patiently(
         artifact,
         lambda: (
@@ -108,6 +102,19 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     return submit_again(artifact).code
 
 
+def refuse_what_is_none(artifact: Artifact) -> int | None:
+    """The exit code where a folder is no artifact, or its settings are damaged; else None."""
+    try:
+        artifact.require_config()
+    except UserError as error:
+        logger.error("%s", error)
+        if error.code != NO_INPUT:
+            fail(artifact, error.code, error.mistakes)
+        # Nothing may be written into a folder that is no artifact.
+        return error.code
+    return None
+
+
 def tell(artifact: Artifact, verdict: Verdict) -> None:
     """Write a verdict and its reasons into the log."""
     level = LEVELS.get(verdict.state, logging.INFO)
@@ -117,6 +124,8 @@ def tell(artifact: Artifact, verdict: Verdict) -> None:
 
 def report(artifact: Artifact) -> int:
     """Close a node by hand where its units are complete; else only say why not; the exit code."""
+    if (code := refuse_what_is_none(artifact)) is not None:
+        return code
     verdict = patiently(artifact, lambda: close(artifact))
     tell(artifact, verdict)
     if verdict.state == "again":

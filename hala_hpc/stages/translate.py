@@ -191,7 +191,7 @@ class Translate(RowStage[Settings]):
             is_target = corpus.target and self.settings.field == "target"
             source = corpus.target if is_target else corpus.source
             growth = inputs.throughput.write.tokens_per_source_token
-            expected = TextAmount(corpus.rows, source, source * growth, corpus.texts_of_row)
+            expected = corpus._replace(source=source, target=source * growth)
         text, counted = inputs.corrected(expected), inputs.counted
         if text is not expected and text and counted and counted.tokens_out:
             return text._replace(target=float(counted.tokens_out))
