@@ -171,9 +171,8 @@ class SlurmBackend:
             return Objections()
         from hala_hpc.backends.slurm.node_states import is_not_now
 
-        refused = _refused(job, done.stderr)
-        if isinstance(refused, JobRefused):
-            refused = self._still_refused(job, words)
+        first = _refused(job, done.stderr)
+        refused = self._still_refused(job, words) if isinstance(first, JobRefused) else first
         if refused is None:
             return Objections()
         if isinstance(refused, NoRoom):
