@@ -154,6 +154,20 @@ class ChaosRun:
             time.monotonic() - self.ended_launch_at_s < 2,
         )
 
+    def look_at_answer(self) -> Sight:
+        """What there is of the run once the controller answers: it is killed for another run, too.
+
+        Raises TimeoutError.
+        """
+        seen: list[Sight] = []
+
+        def is_told() -> bool:
+            seen.append(self.look())
+            return seen[-1].queue is not None
+
+        wait_until(is_told, "an answer of squeue", pause_s=0.5)
+        return seen[-1]
+
     def look_at_launches(self) -> None:
         """Note how launches ended; give the line again where none of them got through."""
         if not self.launches or any(one.process.poll() is None for one in self.launches):
@@ -250,7 +264,7 @@ class ChaosRun:
         last = self.around.pipeline.launch(self.name, self.given)
         self.launches.append(last)
         code = last.process.wait(LAUNCH_LIMIT_S)
-        if code or not self.look().is_empty:
+        if code or not self.look_at_answer().is_empty:
             self.tally.fault("launch", f"{self.name}: at the end code {code}: {last.told()[-500:]}")
         checked = check(self.work, self.around.pipeline.work(self.around.calm))
         with self.tally.lock:

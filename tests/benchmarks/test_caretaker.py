@@ -201,6 +201,20 @@ def test_what_slurm_holds_at_the_end_of_a_run_is_released(
     assert nodes.given() == ["release 12"]
 
 
+def test_a_controller_that_is_away_for_a_moment_is_no_job_that_is_left(
+    nodes: TwoNodes, care: Caretaker, tmp_path: Path
+) -> None:
+    run = a_run(tmp_path / "base", care)
+    away = nodes.folder / "away"
+    away.touch()
+    nodes.add("squeue", f'if [ -e {away} ]; then rm {away}; exit 1; fi; cat "{nodes.queue}"')
+    assert not run.look().is_empty
+    away.touch()
+    assert run.look_at_answer().is_empty
+    nodes.queue.write_text(row_of(run, "PENDING"))
+    assert not run.look_at_answer().is_empty
+
+
 def test_a_run_that_never_settles_ends_with_the_queue(
     nodes: TwoNodes, care: Caretaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from command_line import Ended, command
 from says import says
 
+from hala_hpc.backends.slurm.sacct import NO_STEP
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import CONFIG, FailureClass
 from hala_hpc.core.job_records import WorkerLease
@@ -123,7 +124,7 @@ def test_a_set_up_that_fails_everywhere_ends_the_node_with_the_end_of_the_jobs_f
 
 
 #: SLURM takes 128 off the code of a job whose step was killed.
-KILLED = ["137:0", "0:9", "", "9:0|0:9", "15:0|0:15"]
+KILLED = ["137:0", "0:9", "", "9:0|0:9", "15:0|0:15", f"{NO_STEP}:0"]
 
 
 @pytest.mark.parametrize("code", KILLED)

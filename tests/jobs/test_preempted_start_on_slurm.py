@@ -33,31 +33,69 @@ def told_by(*words: str) -> str:
     return done.stdout.strip()
 
 
+#: The first gate has lines of its own that outlast the grace of its partition, 5 s, and not the
+#: time after it until SLURM kills, 5 s: srun is refused a step then.
+SLOW_SETUP = (
+    "if [[ $SLURM_JOB_NAME == gate-* && ! -e {began} ]]; "
+    "then echo $SLURMD_NODENAME > {began}; sleep 8; fi"
+)
+
+
+def take(node: str) -> None:
+    """Take a node for a moment: SIGTERM, the grace of the partition, SIGKILL, requeue."""
+    taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
+    told_by("sbatch", *taker, "--wrap", "sleep 1")
+
+
+def one_corpus(folder: Path) -> str:
+    """The word for a recipe of one small node."""
+    (folder / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
+    return recipe(
+        folder,
+        f'[corpus]\nstage = "prepare"\ndata = "{folder}/rows.jsonl"\nunits = 1\n'
+        "resources = { cpus_per_rank = 1, mem_gb = 1 }\n",
+    )
+
+
+def require_done_in_one_round(work: Path) -> None:
+    """Wait for the end of the node, which must be a good one."""
+
+    def state() -> str:
+        told = command(f"work={work}", "format=json", module="status")
+        return str(json.loads(told.out)["nodes"][0]["state"])
+
+    wait_until(lambda: state() not in ("running", "waiting"), "the end of the node", pause_s=1)
+    assert state() == "done", command(f"work={work}", module="logs")
+    summary = json.loads((work / "latest/corpus/summary.json").read_text())
+    assert summary["rounds"] == 1, "it was requeued, not submitted again"
+
+
 def test_a_worker_that_is_preempted_while_it_starts_is_requeued_and_no_mistake_of_the_set_up(
     tmp_path: Path, work: Path
 ) -> None:
     site, began = tmp_path / "slow", tmp_path / "began"
     site.mkdir()
     (site / "sitecustomize.py").write_text(SLOW_START.format(began=str(began)))
-    (tmp_path / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
-    line = recipe(
-        tmp_path,
-        f'[corpus]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\nunits = 1\n'
-        "resources = { cpus_per_rank = 1, mem_gb = 1 }\n",
-    )
     path = os.pathsep.join([str(site), str(ROOT)])
     launcher = minislurm_launcher(tmp_path, {"PYTHONPATH": path})
-    assert launch("stage=all", line, f"work={work}", launcher).code == 0
+    assert launch("stage=all", one_corpus(tmp_path), f"work={work}", launcher).code == 0
     wait_until(began.exists, "the start of the worker", pause_s=0.2)
-    node = wait_until(began.read_text, "the name of its node")
-    taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
-    told_by("sbatch", *taker, "--wrap", "sleep 1")
+    take(wait_until(began.read_text, "the name of its node"))
+    require_done_in_one_round(work)
 
-    def state() -> str:
-        told = command(f"work={work}", "format=json", module="status")
-        return str(json.loads(told.out)["nodes"][0]["state"])
 
-    wait_until(lambda: state() in ("done", "failed"), "the end of the node", pause_s=1)
-    assert state() == "done", command(f"work={work}", module="logs")
-    summary = json.loads((work / "latest/corpus/summary.json").read_text())
-    assert summary["rounds"] == 1, "it was requeued, not submitted again"
+def test_a_gate_that_is_preempted_before_srun_starts_it_is_requeued_and_ends_no_chain(
+    tmp_path: Path, work: Path
+) -> None:
+    began = tmp_path / "began"
+    path = tmp_path / "slow-setup.toml"
+    shipped = (ROOT / "launchers" / "minislurm.toml").read_text()
+    setup = json.dumps([SLOW_SETUP.format(began=began)])
+    path.write_text(shipped.replace('backend = "slurm"', f'backend = "slurm"\nsetup = {setup}', 1))
+    line = ["stage=all", one_corpus(tmp_path), f"work={work}", f"launcher={path}"]
+    assert launch(*line).code == 0
+    wait_until(began.exists, "the start of the gate", pause_s=0.2)
+    take(wait_until(began.read_text, "the name of its node").strip())
+    require_done_in_one_round(work)
+    printed = (work / "latest/corpus").resolve().glob("logs/job-*.out")
+    assert any("srun has started nothing" in path.read_text() for path in printed)

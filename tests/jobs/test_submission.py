@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -350,19 +351,25 @@ def test_a_launch_while_all_nodes_are_away_queues_its_jobs_where_sbatch_takes_th
     assert Artifact(folder).last_round() == int(takes)
 
 
+@pytest.mark.parametrize(("refusals", "age_s", "code"), [(1, 3600, 0), (3, 5, 0), (3, 3600, 78)])
 def test_nodes_that_come_back_while_a_launch_looks_are_no_mistake_of_the_recipe(
-    cluster: Cluster, tmp_path: Path, work: Path
+    refusals: int, age_s: int, code: int, cluster: Cluster, tmp_path: Path
 ) -> None:
+    """They come one after the other where the controller was just started."""
+    work = tmp_path / "work"
     work.mkdir()
+    began = time.strftime("%FT%T", time.localtime(time.time() - age_s))
+    config = f'case "$*" in *config*) echo "BOOT_TIME               = {began}";; esac'
+    cluster.add("scontrol", f'{config}\necho "Slurmctld(primary) at here is UP"')
     (work / "run.json").write_text("{}")
     cluster.add("srun", "exit 1")
     cluster.add("sinfo", "printf 'low*|node1|idle\\n'")
     asked = cluster.folder / "asked"
-    refused = f'[ -e "{asked}" ] || {{ touch "{asked}"; echo "{REFUSED}" >&2; exit 1; }}'
-    cluster.add("sbatch", f'{refused}\necho "Submitted batch job 41"')
+    refused = f'[ $(wc -l < "{asked}") -gt {refusals} ] || {{ echo "{REFUSED}" >&2; exit 1; }}'
+    cluster.add("sbatch", f'echo x >> "{asked}"\n{refused}\necho "Submitted batch job 41"')
     ended = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm")
-    assert ended.code == 0, ended
-    assert list(work.glob("corpus-*"))
+    assert ended.code == code, ended
+    assert bool(list(work.glob("corpus-*"))) == (code == 0)
 
 
 def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:

@@ -47,6 +47,9 @@ NO_CONTROLLER = (
 )
 #: A launch submits many jobs: a controller that answered is not asked again so soon, in seconds.
 FRESH_S = 30
+#: How long a controller that was just started is asked again about a job that it refuses, and how
+#: often, in seconds: its nodes register within some seconds (22.05, a busy machine).
+REGISTER_S, REGISTER_PAUSE_S = 10, 1
 _answered_at: dict[str, float] = {}
 
 
@@ -168,13 +171,10 @@ class SlurmBackend:
             return Objections()
         from hala_hpc.backends.slurm.node_states import is_not_now
 
-        refused = _refused(job, done.stderr)
-        if isinstance(refused, JobRefused):
-            # Its nodes may have come back between the refusal and the look at them.
-            done = client.ask("sbatch", "--test-only", *words)
-            if not done.returncode:
-                return Objections()
-            refused = _refused(job, done.stderr)
+        first = _refused(job, done.stderr)
+        refused = self._still_refused(job, words) if isinstance(first, JobRefused) else first
+        if refused is None:
+            return Objections()
         if isinstance(refused, NoRoom):
             # Nothing is wrong with it: a submission takes fewer, or waits for room.
             return Objections()
@@ -184,6 +184,24 @@ class SlurmBackend:
             text = f"job {job.name!r} will wait: too few of the nodes that it may have are up now"
             return Objections(waits=(f"{text} (drained, down or reserved: `sinfo -R` tells why)",))
         return Objections(tuple(refused.mistakes))
+
+    def _still_refused(
+        self, job: Job, words: Sequence[str]
+    ) -> JobRefused | NoRoom | NodesAway | SchedulerUnavailable | None:
+        """What SLURM has against a job that it has just refused; None: nothing any more.
+
+        Its nodes may have come back between the refusal and the look at them. A controller that was
+        just started refuses jobs while sinfo shows their nodes already: it is asked for a while.
+        """
+        until_s = time.monotonic() + (REGISTER_S if client.has_just_started() else 0)
+        while True:
+            done = client.ask("sbatch", "--test-only", *words)
+            if not done.returncode:
+                return None
+            refused = _refused(job, done.stderr)
+            if not isinstance(refused, JobRefused) or time.monotonic() >= until_s:
+                return refused
+            time.sleep(REGISTER_PAUSE_S)
 
     def _wait_for_controller(self) -> None:
         """sbatch is not tried again, as it may have got through: ask first, and wait."""
@@ -215,17 +233,15 @@ def _refused(job: Job, stderr: str) -> JobRefused | NoRoom | NodesAway | Schedul
         return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
     text = f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}"
     options = job.resources.options
-    from hala_hpc.backends.slurm.node_states import choice_of, is_not_yet
+    from hala_hpc.backends.slurm.node_states import choice_of
 
     try:
-        choice, is_too_early = choice_of(options), is_not_yet(job.resources)
+        choice = choice_of(options)
     except SchedulerUnavailable as error:
         return error
     if choice.is_away:
         where = f"partition {options['partition']}" if "partition" in options else "its partition"
         return NodesAway(f"{text} (none of the {len(choice.usable)} nodes of {where} is up now)")
-    if is_too_early:
-        return NodesAway(f"{text} (its controller was started just now: nodes may come back to it)")
     if excluded := options.get("exclude"):
         text += f"; it was asked for without {excluded} (options.exclude)"
     return JobRefused(text, CONFIG)

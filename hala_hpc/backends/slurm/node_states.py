@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.backends.slurm.client import ask, split_rows
-from hala_hpc.backends.slurm.parsing import count, gpus, hosts, megabytes, names, pairs, settings
+from hala_hpc.backends.slurm.parsing import count, gpus, hosts, megabytes, names, pairs
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.records import ExcludedNode
 from hala_hpc.core.resources import Resources
@@ -24,8 +24,6 @@ NOT_WELL = ("DRAIN", "FAIL", "NOT_RESPONDING", "MAINT", "REBOOT", "INVAL", "DOWN
 #: Nodes of a partition that may be left out at most: where more are bad, others than a node are to
 #: blame, and a cluster that is asked for without most of its nodes gives none.
 MOST_EXCLUDED_SHARE = 0.5
-#: Seconds after its start in which a controller may not have heard from its nodes.
-YOUNG_S = 60
 
 
 @dataclass(frozen=True)
@@ -98,33 +96,14 @@ def is_not_now(asked: Resources) -> bool:
     By the states of nodes, and not by what SLURM says to the job: the words of a refusal are the
     same for nodes that are away and for nodes that no cluster has. Raises SchedulerUnavailable.
     """
-    fitting = fitting_nodes(asked)
-    return len(fitting) >= asked.nodes > sum(fitting.values())
-
-
-def is_not_yet(asked: Resources) -> bool:
-    """Whether the controller was started just now, and enough nodes are large enough for a job.
-
-    It refuses jobs of nodes that it has not heard from, and a moment later they all look well.
-    Raises SchedulerUnavailable.
-    """
-    if len(fitting_nodes(asked)) < asked.nodes:
-        return False
-    started = settings(ask("scontrol", "show", "config").stdout).get("BOOT_TIME", "")
-    return time.time() - booted_at(started) < YOUNG_S
-
-
-def fitting_nodes(asked: Resources) -> dict[str, bool]:
-    """The nodes that are large enough for a job and that its options leave, and whether each is
-    usable. Raises SchedulerUnavailable.
-    """
     options = asked.options
     named, excluded = hosts(options.get("nodelist", "")), hosts(options.get("exclude", ""))
-    return {
+    fitting = {
         node.name: node.is_usable
         for node in sizes_in(options.get("partition", ""))
         if node.fits(asked) and node.name not in excluded and (not named or node.name in named)
     }
+    return len(fitting) >= asked.nodes > sum(fitting.values())
 
 
 def sizes_in(partitions: str) -> Iterator[NodeSize]:

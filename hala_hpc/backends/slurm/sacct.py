@@ -41,6 +41,9 @@ ENDS: Mapping[str, FailureClass | JobEnd] = {
     "CANCELLED": FailureClass.CANCELLED,
     "FAILED": JobEnd.FAILED,
 }
+#: Code of a job whose srun started nothing: SLURM was taking the node, or its controller was away.
+#: `slurm/job.sbatch` asks srun for it (SLURM_EXIT_ERROR, srun's manual).
+NO_STEP = 125
 #: No other run follows such an end: accounting that is behind may show it twice.
 FINAL = (JobEnd.COMPLETED, JobEnd.FAILED, FailureClass.TIMEOUT, FailureClass.HOST_OOM)
 
@@ -76,10 +79,12 @@ class ElementEnd:
 
     @property
     def has_own_code(self) -> bool:
-        """Whether it left with a code of its own: no signal ended it, nor the command it ran."""
+        """Whether it left with a code of its own: no signal ended it, nor the command it ran, which
+        srun has started."""
         code, _, number = self.exit_code.partition(":")
         by_signal = self.derived_code.partition(":")[2] not in ("", "0")
-        return code.isdigit() and 0 < int(code) <= 128 and number in ("", "0") and not by_signal
+        is_own = code.isdigit() and 0 < int(code) <= 128 and int(code) != NO_STEP
+        return is_own and number in ("", "0") and not by_signal
 
     def words(self) -> str:
         """`OUT_OF_MEMORY 0:125 on node3`."""

@@ -1,7 +1,6 @@
 """What SLURM says of nodes, here by stand-ins of its commands that print its words."""
 
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -188,24 +187,3 @@ def test_a_partition_that_starts_no_jobs_now_lets_them_wait(
     assert len(SlurmBackend().objections([job(tmp_path)]).waits) == 1
     assert SlurmBackend().objections([job(tmp_path, partition="gpu")]) == Objections()
     assert SlurmBackend().objections([job(tmp_path, partition="low,gpu")]) == Objections()
-
-
-STARTED = "BOOT_TIME               = {}"
-SIZES = "low*|node1|idle|4|16000|(null)|(null)\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "memory_gb", "expected"),
-    [(5, 1, NodesAway), (3600, 1, JobRefused), (5, 99, JobRefused)],
-)
-def test_a_controller_that_was_started_just_now_is_waited_for(
-    cluster: Cluster, tmp_path: Path, seconds: int, memory_gb: int, expected: type[Exception]
-) -> None:
-    """It has not heard from its nodes, says that no node will do, and they look well at once."""
-    started = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(time.time() - seconds))
-    (cluster.folder / "show").write_text(STARTED.format(started))
-    states = "low*|node1|idle"
-    cluster.add("sinfo", f"""case "$*" in *%c*) printf '{SIZES}' ;; *) echo '{states}' ;; esac""")
-    asked = replace(job(tmp_path), resources=Resources(mem_gb=memory_gb))
-    with pytest.raises(expected, match="Requested node configuration"):
-        SlurmBackend().submit(asked)

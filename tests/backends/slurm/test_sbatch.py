@@ -1,5 +1,6 @@
 """What is asked of SLURM, checked without one: flags, names, secrets, and the cost of a dry run."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from command_line import STAGES
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm.backend import NO_SBATCH, SlurmBackend, task_environment
+from hala_hpc.backends.slurm.sacct import NO_STEP
 from hala_hpc.backends.slurm.sbatch import EXPORTED
 from hala_hpc.core.errors import Retry, UserError
 from hala_hpc.core.job import Job
@@ -249,3 +251,25 @@ def test_every_launcher_makes_a_command_for_every_stage(
     for asked in (Resources.model_validate(site.resources_of("node", stage)), site.gate_resources):
         words = SlurmBackend().command(make_job(tmp_path, resources=asked))
         assert f"--time={asked.timeout_min}" in words
+
+
+@pytest.mark.parametrize(("codes", "ended"), [((125, 0), 0), ((125, 137, 66), 66), ((1,), 1)])
+def test_a_gate_whose_srun_starts_nothing_waits_for_the_kill_and_tries_again(
+    codes: tuple[int, ...], ended: int, tmp_path: Path
+) -> None:
+    """srun is refused a step where its node is being taken, and leaves with the code asked for."""
+    tried, waited = tmp_path / "tried", tmp_path / "waited"
+    answers = "".join(f"{number}) exit {code};;" for number, code in enumerate(codes, 1))
+    lines = {
+        "srun": f'echo "$SLURM_EXIT_ERROR" >> {tried}\ncase $(wc -l < {tried}) in {answers} esac',
+        "sleep": f'echo "$1" >> {waited}',
+    }
+    for name, line in lines.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / name).chmod(0o755)
+    script = [str(shipped_folder("slurm") / "job.sbatch"), "--tries", "3", "--", "gate"]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(["bash", *script], env={"PATH": path}, timeout=WAIT_S, check=False)
+    assert done.returncode == ended
+    assert tried.read_text() == f"{NO_STEP}\n" * len(codes)
+    assert waited.exists() == (NO_STEP in codes)
