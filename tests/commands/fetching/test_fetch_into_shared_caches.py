@@ -95,7 +95,8 @@ def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_
     content = shard.read_bytes()
     shard.chmod(0o644)
     shard.write_bytes(content[:-1] + b"\7")
-    damaged = fetch(hub, *words_of(tmp_path, "shared"), has_rights=False)
+    *words, _ = words_of(tmp_path, "shared")
+    damaged = fetch(hub, *words, f"work={tmp_path}/other", has_rights=False)
     assert damaged.code == 73, damaged
     says(damaged.err, "is closed for writing", "model lab/shared, damaged,")
 
