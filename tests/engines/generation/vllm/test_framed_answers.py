@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 from corpora import KNOWN, pair, write_corpus
-from plain_out import PlainOut, run_plain
+from plain_out import run_plain
 from tiny_models import CHAT_TEMPLATE, SENTENCES, make_tokenizer, tiny_qwen2
 
-from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.data.corpus.reader import Row, part_name, read_part
 
 TAGS = ("<think>", "</think>", "<|START_RESPONSE|>", "<|END_RESPONSE|>")
@@ -35,21 +34,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_qwen2(folder, tokenizer, steps=300)
 
 
-def translated(model: Path, base: Path, **engine: Any) -> PlainOut:
-    corpus = write_corpus(base / "c", [pair(text, "") for text in KNOWN])
-    settings = {"dtype": "float32", "cpu_cache_gb": 0.1, **engine}
-    given = {"model": str(model), "corpus": str(corpus), "units": 1, "engine": settings}
-    return run_plain("translate", given, base)
-
-
 @pytest.mark.slow
 @pytest.mark.long
-def test_every_row_is_translated_or_the_node_says_at_once_why_not(
+def test_every_row_is_translated_without_what_framed_the_answers(
     model: Path, tmp_path: Path
 ) -> None:
-    out = translated(model, tmp_path / "cut")
+    corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in KNOWN])
+    engine = {"dtype": "float32", "cpu_cache_gb": 0.1}
+    given = {"model": str(model), "corpus": str(corpus), "units": 1, "engine": engine}
+    out = run_plain("translate", given, tmp_path)
     made: list[Row] = list(read_part(out.folder(0) / part_name(0)))
     assert {row["source"]: row["target"] for row in made} == SENTENCES
-    with pytest.raises(UserError, match=r"engine\.cut_thinking=true") as caught:
-        translated(model, tmp_path / "left", cut_thinking=False)
-    assert caught.value.code == CONFIG
