@@ -27,7 +27,7 @@ SIZE = "max_cudagraph_capture_size"
 def test_graphs_reach_the_rows_that_run_at_once(
     settings: dict[str, int], reach: int | None
 ) -> None:
-    assert graph_options(EngineSettings(**settings)).get(SIZE) == reach
+    assert graph_options(EngineSettings.model_validate(settings)).get(SIZE) == reach
 
 
 @pytest.mark.slow
