@@ -15,7 +15,8 @@ QUERY_NORM_MODELS = ("lfm2", "qwen3", "gemma3", "gemma3_text", "olmo2")
 FOUR_NORM_MODELS = ("gemma2", "gemma3", "gemma3_text")
 #: Keys of models that take only some of their weights for a token: another sum than the one here.
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
-#: Families that ties tables of words where config.json does not say so (transformers 5.19).
+#: Families whose output head is the table of the tokens where config.json does not say (transformers
+#: 5.19).
 TIED_BY_DEFAULT = ("lfm2", "gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2")
 #: Taps of a convolution of LFM2 (`conv_L_cache`).
 CONVOLUTION_TAPS = 3
