@@ -31,6 +31,8 @@ def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
         model = AutoModelForCausalLM.from_config(
             known, dtype=dtype, attn_implementation=work.attention
         )
+        # Else only what draws the first weights does so.
+        model.tie_weights()
         model.train()
         if work.is_checkpointed:
             words = {"use_reentrant": False, "preserve_rng_state": False}

@@ -15,7 +15,7 @@ QUERY_NORM_MODELS = ("lfm2", "qwen3", "gemma3", "gemma3_text", "olmo2")
 FOUR_NORM_MODELS = ("gemma2", "gemma3", "gemma3_text")
 #: Keys of models that take only some of their weights for a token: another sum than the one here.
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
-#: Families that ties tables of words where config.json does not say so (transformers 5.19).
+#: Families whose output head is the table of the tokens where config.json does not say so.
 TIED_BY_DEFAULT = ("lfm2", "gemma", "gemma2", "gemma3", "gemma3_text", "cohere", "cohere2")
 #: Taps of a convolution of LFM2 (`conv_L_cache`).
 CONVOLUTION_TAPS = 3
@@ -114,6 +114,7 @@ def read_shape(config: Mapping[str, Any] | None) -> ModelShape | None:
     convolutions = sum(kind == CONVOLUTION for kind in kinds)
     if attentions + convolutions < layers:
         return None
+    by_default = family in TIED_BY_DEFAULT
     return ModelShape(
         family=family,
         hidden=hidden,
@@ -126,7 +127,7 @@ def read_shape(config: Mapping[str, Any] | None) -> ModelShape | None:
         convolutions=convolutions,
         sliding=sum(kind == SLIDING for kind in kinds),
         window=text.get("sliding_window") or 0,
-        tied=bool(text.get("tie_word_embeddings", family in TIED_BY_DEFAULT)),
+        tied=bool(text.get("tie_word_embeddings", text.get("tie_embedding", by_default))),
         soft_capped=bool(text.get("attn_logit_softcapping")),
         is_float32=str(text.get("dtype") or text.get("torch_dtype")) == "float32",
     )

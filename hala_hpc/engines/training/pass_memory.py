@@ -40,13 +40,12 @@ class Pass(NamedTuple):
 def activation_bytes(shape: ModelShape, work: Pass) -> float:
     """What is kept of all layers, and what the layer worked at takes beside it."""
     hidden = work.item * shape.hidden
-    each = [attention_layer(shape, work)] if shape.attentions else []
-    each += [convolution_layer(shape, work)] if shape.convolutions else []
+    attending = attention_layer(shape, work) if shape.attentions else 0.0
+    convolving = convolution_layer(shape, work) if shape.convolutions else 0.0
     if work.is_checkpointed:
-        layers = shape.layers * hidden + max(each)
+        layers = shape.layers * hidden + max(attending, convolving)
     else:
-        numbers = [count for count in (shape.attentions, shape.convolutions) if count]
-        layers = sum(one * count for one, count in zip(each, numbers, strict=True))
+        layers = shape.attentions * attending + shape.convolutions * convolving
     kept = work.tokens * (layers + norm(shape, work) + hidden + passing(shape, work))
     return kept + (work.item * shape.weights if work.is_autocast else 0)
 

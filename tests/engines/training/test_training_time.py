@@ -69,8 +69,9 @@ def test_zero_3_sends_half_as_much_again_and_hides_a_part() -> None:
 
 def test_several_passes_a_step_send_more_with_cut_gradients() -> None:
     long = Learnt(4e8, 2e5, 25_000)
-    many = {"global_batch_size": 1024, "learnt": long}
-    first, second = (time(model(), zero_stage=stage, **many) for stage in (1, 2))
+    first, second = (
+        time(model(), learnt=long, zero_stage=stage, global_batch_size=1024) for stage in (1, 2)
+    )
     assert first.network < second.network
 
 

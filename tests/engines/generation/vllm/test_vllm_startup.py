@@ -16,6 +16,7 @@ from hala_hpc.engines.generation.vllm.startup import compile_facts, engine_optio
 #: vLLM and transformers take seconds to import.
 pytestmark = pytest.mark.slow
 
+GRAPH_SIZE = "max_cudagraph_capture_size"
 CONFIG_JSON = {
     "model_type": "qwen2",
     "hidden_size": 128,
@@ -126,3 +127,34 @@ def test_a_gpu_without_memory_is_told_from_other_failures() -> None:
     assert not is_gpu_out_of_memory(EngineDeadError(), "the engine's process was killed")
     assert not is_gpu_out_of_memory(ValueError("of another kind"), tail)
     assert not is_gpu_out_of_memory(MemoryError("out of memory"), "")
+
+
+def test_the_installed_vllm_records_sizes_up_to_the_last_row(model: str) -> None:
+    from vllm.config import CompilationConfig, CUDAGraphMode, VllmConfig
+
+    def options(on_cpu: bool, **more: Any) -> dict[str, Any]:
+        settings = EngineSettings(max_num_seqs=1000, max_num_batched_tokens=16384, **more)
+        return engine_options(model, settings, on_cpu)
+
+    assert GRAPH_SIZE not in options(True)
+    assert GRAPH_SIZE not in options(False, enforce_eager=True)
+    on_gpu = options(False)
+
+    def recorded(**size: int) -> list[int]:
+        compilation = CompilationConfig(cudagraph_mode=CUDAGraphMode.PIECEWISE, **size)
+        made = SimpleNamespace(
+            model_config=SimpleNamespace(enforce_eager=False),
+            compilation_config=compilation,
+            scheduler_config=SimpleNamespace(
+                max_num_seqs=on_gpu["max_num_seqs"],
+                max_num_batched_tokens=on_gpu["max_num_batched_tokens"],
+            ),
+            speculative_config=None,
+            uniform_decode_query_len=1,
+            performance_mode="balanced",
+        )
+        VllmConfig._set_cudagraph_sizes(made)
+        return list(compilation.cudagraph_capture_sizes)
+
+    assert max(recorded()) == 512, "what vLLM takes by itself"
+    assert max(recorded(**{GRAPH_SIZE: on_gpu[GRAPH_SIZE]})) >= 1000
