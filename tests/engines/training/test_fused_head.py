@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {
 
 def trained(folder: Path, name: str, **settings: Any) -> Path:
     """Train with two ranks; the base folder."""
-    places = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
+    places: dict[str, Any] = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
     attempt = Ranks(folder / name, 2, **QUICK, **places, **settings)
     assert attempt.end(LIMIT_S) == [0, 0], attempt.logs()[0][-3000:]
     return folder / name
@@ -62,7 +62,7 @@ def test_the_fused_head_has_the_losses_of_the_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The cap is so low that it tells in every logit.
-    cap = {"final_logit_softcapping": 1.0} if family == "gemma2" else {}
+    cap: dict[str, Any] = {"final_logit_softcapping": 1.0} if family == "gemma2" else {}
     model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **cap)
     talks = [row["messages"] for row in instruction_rows(120, random.Random(0), set())]
     rows = [{"id": row_id(talk), "origin": "test", "messages": talk} for talk in talks]
