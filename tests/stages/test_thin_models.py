@@ -139,7 +139,7 @@ def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
     family: str, packing: bool, folder: Path, tmp_path: Path
 ) -> None:
     # Some makers name the end of a text alone as the token at which to stop.
-    one_stop = {"eos_token_id": 1} if family == "gemma2" else {}
+    one_stop: dict[str, Any] = {"eos_token_id": 1} if family == "gemma2" else {}
     model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **one_stop)
     words = {"model": str(model), "train": str(folder / "talks"), "objective": "chat"}
     given = words | {"max_length": 256, "packing": packing, "units": 2, "held_out": 0.1}

@@ -5,6 +5,7 @@ import random
 import sys
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corpora import row_id, write_corpus
@@ -34,7 +35,7 @@ def test_lfm2_350m_learns_a_step_is_merged_and_answers(tmp_path: Path) -> None:
     rows = [{"id": row_id(talk), "origin": "test", "messages": talk} for talk in talks]
     words = {"model": str(model), "train": str(write_corpus(tmp_path / "talks", rows))}
     tokens = make_tokens(tmp_path, **words, max_length=256)
-    settings = {
+    settings: dict[str, Any] = {
         "model": str(model),
         "tokens": str(tokens),
         "max_steps": 1,

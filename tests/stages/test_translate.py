@@ -100,6 +100,7 @@ def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_model_is_heard_out_at_the_token_that_ends_its_turn(model: str, tmp_path: Path) -> None:
     """The makers of some name the end of a text alone as the token at which to stop."""
     folder = Path(shutil.copytree(model, tmp_path / "model"))

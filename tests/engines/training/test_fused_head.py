@@ -15,10 +15,10 @@ from hala_hpc.demo.rows import instruction_rows
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.metrics import METRICS_FILE, read_metrics
 
+#: Seconds that one of these trainings may take on a busy machine.
+LIMIT_S = 900
 QUICK: dict[str, Any] = {
-    "max_steps": 4,
-    # More rows than a pass takes by default: gradients are accumulated.
-    "global_batch_size": 32,
+    "max_steps": 3,
     "learning_rate": 1e-3,
     "logging_steps": 1,
     "resources": {"nodes": 2},
@@ -27,9 +27,9 @@ QUICK: dict[str, Any] = {
 
 def trained(folder: Path, name: str, **settings: Any) -> Path:
     """Train with two ranks; the base folder."""
-    places = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
+    places: dict[str, Any] = {"model": str(folder / "model"), "tokens": str(folder / "tokens")}
     attempt = Ranks(folder / name, 2, **QUICK, **places, **settings)
-    assert attempt.end() == [0, 0], attempt.logs()[0][-3000:]
+    assert attempt.end(LIMIT_S) == [0, 0], attempt.logs()[0][-3000:]
     return folder / name
 
 
@@ -41,11 +41,17 @@ def losses(base: Path) -> list[float]:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.timeout(2000)
 @pytest.mark.parametrize(
     ("family", "packing", "settings"),
     [
-        ("lfm2", False, {"zero_stage": 1}),
-        ("gemma2", True, {"zero_stage": 3, "gradient_checkpointing": True}),
+        # More rows than a pass takes by default: gradients are accumulated.
+        ("lfm2", False, {"zero_stage": 1, "global_batch_size": 32}),
+        (
+            "gemma2",
+            True,
+            {"zero_stage": 3, "gradient_checkpointing": True, "global_batch_size": 8},
+        ),
     ],
 )
 def test_the_fused_head_has_the_losses_of_the_model(
@@ -56,7 +62,7 @@ def test_the_fused_head_has_the_losses_of_the_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The cap is so low that it tells in every logit.
-    cap = {"final_logit_softcapping": 1.0} if family == "gemma2" else {}
+    cap: dict[str, Any] = {"final_logit_softcapping": 1.0} if family == "gemma2" else {}
     model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **cap)
     talks = [row["messages"] for row in instruction_rows(120, random.Random(0), set())]
     rows = [{"id": row_id(talk), "origin": "test", "messages": talk} for talk in talks]
@@ -65,9 +71,9 @@ def test_the_fused_head_has_the_losses_of_the_model(
     own = trained(tmp_path, "own", **settings)
     monkeypatch.setenv(FUSED_HEAD, "1")
     fused = trained(tmp_path, "fused", **settings)
-    assert len(losses(own)) == 5
+    assert len(losses(own)) == 4
     assert losses(fused) == pytest.approx(losses(own), rel=1e-3)
-    assert losses(own)[0] > losses(own)[3]
+    assert losses(own)[2] < losses(own)[0]
     # TRL's own function ran: it tells more than the loss.
     told = ["entropy" in (base / "rank-0.log").read_text() for base in (own, fused)]
     assert told == [False, True]
