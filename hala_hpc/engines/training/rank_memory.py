@@ -5,6 +5,7 @@ CUDA take beside them, the sum, and how many tokens a pass may have. Plain arith
 loaded. It was not tried on GPUs, and a job that runs out of memory all the same halves its passes.
 """
 
+from bisect import bisect_right
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,13 +20,15 @@ from hala_hpc.engines.training.settings import TrainingSettings
 CONTEXT_BYTES = 2 * GB
 #: Share of a GPU that is left free, as an allocator leaves gaps (assumed).
 RESERVE = 0.1
-#: Elements that DeepSpeed reduces or gathers at once; `arguments.py` sets it.
+#: Elements that ZeRO reduces or gathers at once: 200 MB in float32. Its own default takes 2 GB.
 BUCKET_ELEMENTS = 50_000_000
 #: Weights that ZeRO-3 has gathered at the same time at most (DeepSpeed 0.19.8,
 #: `stage3_max_live_parameters`).
 LIVE_WEIGHTS = 1_000_000_000
 #: Tokens of a pass are a multiple of this, and no more than that: a larger one is no faster.
 STEP_TOKENS, MOST_TOKENS = 1024, 65536
+#: What is less would be told as 0.0 GB.
+LEAST_SHOWN = GB / 20
 #: Places of a row of which nobody knows how long it is: the recipe's longest (assumed).
 ROW_TOKENS = 4096
 
@@ -62,7 +65,8 @@ class RankMemory(NamedTuple):
             "head": self.head,
             "buckets and context": self.buckets + self.context,
         }
-        told = " + ".join(f"{name} {size / GB:.1f}" for name, size in parts.items() if size)
+        shown = [f"{name} {size / GB:.1f}" for name, size in parts.items() if size >= LEAST_SHOWN]
+        told = " + ".join(shown)
         return f"{told} = {gb(self.total)}"
 
 
@@ -72,7 +76,21 @@ class Way(NamedTuple):
     zero_stage: int
     gradient_checkpointing: bool
 
+    def words(self) -> str:
+        """The settings of it."""
+        checkpointing = str(self.gradient_checkpointing).lower()
+        return f"zero_stage={self.zero_stage} and gradient_checkpointing={checkpointing}"
 
+    def is_faster_than(self, other: "Way") -> bool:
+        """Whether it reckons or sends less; stages 1 and 2 are one where a step is one pass."""
+        mine, others = (
+            (way.zero_stage == ZERO_WEIGHTS, way.gradient_checkpointing) for way in (self, other)
+        )
+        return mine < others
+
+
+#: The stage of ZeRO that cuts up the weights.
+ZERO_WEIGHTS = 3
 #: Ways from the fastest to the slowest: gradients that are cut up are reduced after every pass and
 #: not once a step, activations computed twice cost a third of the arithmetic, and weights that are
 #: cut up half as much traffic again, in every pass.
@@ -88,7 +106,15 @@ def rank_memory(
     cut = Cut(settings.zero_stage, ranks, settings.offload, in_float32, is_lora)
     states = training_bytes(shape.weights, cut)
     is_autocast = settings.zero_stage == 0 and not in_float32
-    work = Pass(tokens, row_tokens, in_float32, settings.gradient_checkpointing, is_autocast)
+    work = Pass(
+        tokens,
+        row_tokens,
+        in_float32,
+        settings.gradient_checkpointing,
+        is_autocast,
+        # SDPA knows no soft-capping.
+        "flex_attention" if shape.soft_capped else "sdpa",
+    )
     return RankMemory(
         weights=states.weights,
         gradients=states.gradients,
@@ -129,11 +155,13 @@ def most_tokens(
     row_tokens: int = ROW_TOKENS,
 ) -> int:
     """The most tokens of a pass that fit a GPU with the reserve; 0 where not even a few do."""
-    for tokens in range(MOST_TOKENS, 0, -STEP_TOKENS):
-        taken = rank_memory(shape, settings, ranks, tokens, min(row_tokens, tokens))
-        if taken.total <= usable(gpu_memory_bytes):
-            return tokens
-    return 0
+    numbers = range(STEP_TOKENS, MOST_TOKENS + 1, STEP_TOKENS)
+
+    def taken(tokens: int) -> float:
+        return rank_memory(shape, settings, ranks, tokens, min(row_tokens, tokens)).total
+
+    fitting = bisect_right(numbers, usable(gpu_memory_bytes), key=taken)
+    return numbers[fitting - 1] if fitting else 0
 
 
 def usable(gpu_memory_bytes: float) -> float:
@@ -186,8 +214,7 @@ def cure(
     way = cheapest_way(shape, settings, ranks, gpu_memory_bytes, row_tokens)
     if way is None:
         return "take more or larger GPUs, shorter rows (max_length of tokenize), or offload=all"
-    checkpointing = str(way.gradient_checkpointing).lower()
-    return f"set zero_stage={way.zero_stage} and gradient_checkpointing={checkpointing}"
+    return f"set {way.words()}"
 
 
 def cheapest_way(
