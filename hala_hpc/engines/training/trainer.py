@@ -21,7 +21,7 @@ from hala_hpc.engines.training.dataset import (
 from hala_hpc.engines.training.feed import HeldOutFeed, StepFeed
 from hala_hpc.engines.training.lora import low_rank_config
 from hala_hpc.engines.training.metrics import MetricsWatch
-from hala_hpc.engines.training.passes import StepCut
+from hala_hpc.engines.training.micro_batch import step_cut
 from hala_hpc.engines.training.training_run import Attempt
 
 #: Stands for TRL's trainer, which is heavy to import; `make_trainer` puts that in its place.
@@ -42,7 +42,7 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(training.tokenizer)
     one_line = "flash" in (model.config._attn_implementation or "")
     collate = make_collator(pad_token(tokenizer), one_line)
-    cut = StepCut(out.world_size, attempt.micro_batch_tokens)
+    cut = step_cut(out.world_size, attempt.micro_batch_tokens)
     feed = StepFeed(data, order, collate, cut, out.rank)
     watch = as_callback(TrainingWatch)(attempt)
     trainer = type("ExactTrainer", (ExactTrainer, SFTTrainer), {})(
