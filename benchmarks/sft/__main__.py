@@ -19,7 +19,8 @@ of about the same size; ours through the front door (`launch`). The last line is
 - `tokens_to_rows`: useful tokens/s of `sft` with passes by tokens over those of the same stage with
   passes of four rows, on rows of 20 to 4,000 tokens in the same order; a pass of either has as many
   padded tokens at most. In turns, and the losses of all steps must be equal
-  (`mixed_loss_difference`). `mixed_fill` and `mixed_passes_per_step` tell why.
+  (`mixed_loss_difference`). `mixed_fill` and `mixed_passes_per_step` tell why;
+  `tokens_to_rows_cpu` is the ratio in seconds of cores.
 """
 
 import argparse

@@ -59,26 +59,28 @@ def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
     # After the first steps; the last one is left out, as a model is saved after it.
     steps = range(warm_steps, tokens.steps - 1)
     words = {"micro_batch_tokens": PASS_TOKENS}
-    gains, fills, passes, differs = [], {}, {}, 0.0
+    gains, cpu_gains, fills, passes, differs = [], [], {}, {}, 0.0
     for number in range(arguments.rounds):
         starts = {
             name: partial(start_ours, base / name, model, tokens, stage=stage, **words)
             for name, stage in sorted(STAGES.items(), reverse=number % 2 == 1)
         }
-        took = {name: one.took(steps).seconds for name, one in race(starts, steps).items()}
+        took = {name: one.took(steps) for name, one in race(starts, steps).items()}
         # Both learn the same rows in these steps.
-        gains.append(took["rows"] / took["tokens"])
+        gains.append(took["rows"].seconds / took["tokens"].seconds)
+        cpu_gains.append(took["rows"].cpu_s / took["tokens"].cpu_s)
         differs = max(differs, loss_difference(*(base / name for name in STAGES)))
         fills = {name: figures_of(base / name).batch_fill for name in STAGES}
         passes = {name: figures_of(base / name).passes_per_step for name in STAGES}
         remove(*(base / name for name in STAGES))
-        tell({"tokens_to_rows": rounded(gains), "loss_difference": differs})
+        tell({"tokens_to_rows": rounded(gains), "cpu": rounded(cpu_gains), "differs": differs})
     if differs > LOSS_TOLERANCE:
         raise ValueError(f"losses of the two ways differ by {differs:.1e} of their size")
     lengths = sorted(tokens.lengths.tolist())
     return {
         "tokens_to_rows": round(median(gains), 4),
         "tokens_to_rows_rounds": rounded(gains),
+        "tokens_to_rows_cpu": round(median(cpu_gains), 4),
         "mixed_loss_difference": differs,
         "mixed_lengths": [lengths[0], lengths[len(lengths) // 2], lengths[-1]],
         "mixed_fill": fills,

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.engines.training.dataset import GlobalBatchOrder, load, read_facts
-from hala_hpc.engines.training.passes import StepCut, filling, passes_of
+from hala_hpc.engines.training.passes import (
+    CPU_PASS_COST_TOKENS,
+    StepCut,
+    filling,
+    passes_of,
+)
 
 #: Of one core each.
 RANKS = 2
@@ -46,7 +51,7 @@ class Tokens:
     def fill(self, grouped: bool) -> float:
         """Share of the slots of our passes that are no padding."""
         steps = self.lengths[self.order(grouped).rows_of(0)].reshape(-1, GLOBAL_ROWS).tolist()
-        cut = StepCut(RANKS, PASS_TOKENS)
+        cut = StepCut(RANKS, PASS_TOKENS, CPU_PASS_COST_TOKENS)
         found = [filling(lengths, passes_of(lengths, cut)) for lengths in steps]
         return sum(one.tokens for one in found) / sum(one.padded_tokens for one in found)
 

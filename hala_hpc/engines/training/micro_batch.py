@@ -1,6 +1,11 @@
 """How many padded tokens a rank takes in one pass, where the settings leave that open."""
 
 from hala_hpc.engines.training.dataset import read_facts
+from hala_hpc.engines.training.passes import (
+    CPU_PASS_COST_TOKENS,
+    GPU_PASS_COST_TOKENS,
+    StepCut,
+)
 from hala_hpc.engines.training.rank_memory import fitting_micro_batch_tokens
 from hala_hpc.engines.training.settings import LEAST_PASS_TOKENS
 from hala_hpc.engines.training.tokens.names import TokenFacts
@@ -34,3 +39,11 @@ def micro_batch_tokens(training: Training, ranks: int) -> int:
     # No more are there: half of what no pass has would be no less.
     tokens = min(tokens, settings.global_batch_size // ranks * row_tokens)
     return max(tokens >> settings.micro_batch_halvings, LEAST_PASS_TOKENS)
+
+
+def step_cut(ranks: int, tokens: int) -> StepCut:
+    """How a step is cut whose passes have at most so many padded tokens on all ranks."""
+    import torch
+
+    cost = GPU_PASS_COST_TOKENS if torch.cuda.is_available() else CPU_PASS_COST_TOKENS
+    return StepCut(ranks, tokens, cost)

@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-#: A pass costs as much as this share of the largest allowed, beside its tokens: kernels are
-#: started, weights are read, and ZeRO-2 and 3 sum up gradients. An estimate: a 1.2B model starts
-#: some thousand kernels of 10 microseconds in a pass, the time of 2,000 tokens at 400 TFLOP/s,
-#: and 16,000 tokens fit on an 80 GB GPU.
-PASS_COST_SHARE = 1 / 8
-#: Sizes that are tried, as shares of the largest allowed: below the cost of a pass, more passes
-#: cost more than the padding that they save.
-TRIED_SHARES = tuple(eighths / 8 for eighths in range(8, 0, -1))
+#: What a pass costs beside its tokens, in tokens: kernels are started, weights are read, and ZeRO-2
+#: and 3 sum up gradients. Neither was measured. On GPUs some thousand kernels of 10 microseconds
+#: take the time of 2,000 tokens of a 1.2B model at 400 TFLOP/s; on CPUs starting one costs little
+#: beside what it computes.
+GPU_PASS_COST_TOKENS = 2048
+CPU_PASS_COST_TOKENS = 128
 
 
 class StepCut(NamedTuple):
@@ -30,6 +28,7 @@ class StepCut(NamedTuple):
     ranks: int
     micro_batch_tokens: int
     """Padded tokens of a pass at most; a row longer than that is a pass alone."""
+    pass_cost_tokens: int = GPU_PASS_COST_TOKENS
 
 
 class Filling(NamedTuple):
@@ -77,27 +76,25 @@ def filling(lengths: Sequence[int], dealt: list[list[list[int]]]) -> Filling:
 def best_ends(lengths: Sequence[int], order: Sequence[int], cut: StepCut) -> list[int]:
     """Where the passes begin and end in `order`, the rows by falling length: 0 and the ends.
 
-    Larger passes are fewer and hold more padding. Of some largest sizes the one is taken with which
-    a step takes the shortest time: each time that the ranks compute, the largest of their passes.
+    Fewer passes hold more padding. Of some numbers the one is taken with which a step takes the
+    shortest time: each time that the ranks compute, the largest of their passes.
     """
     sizes = [lengths[place] for place in order]
-    extra = cut.micro_batch_tokens * PASS_COST_SHARE
-    best: tuple[float, list[int]] | None = None
-    tried = set()
-    for share in TRIED_SHARES:
-        limit = int(share * cut.micro_batch_tokens)
-        rounds = -(-len(ends_within(sizes, limit)) // cut.ranks)
-        if rounds in tried:
-            continue
-        tried.add(rounds)
-        ends = even_ends(sizes, rounds * cut.ranks, limit)
+    rounds = -(-len(ends_within(sizes, cut.micro_batch_tokens)) // cut.ranks)
+    best_cost, best = float("inf"), [len(sizes)]
+    # Not even without padding would more passes be faster than that.
+    while rounds * cut.pass_cost_tokens + sum(sizes) / cut.ranks < best_cost:
+        ends = even_ends(sizes, rounds * cut.ranks, cut.micro_batch_tokens)
         widths = [sizes[first] * (last - first) for first, last in pairwise([0, *ends])]
         slowest = sorted(widths, reverse=True)[:: cut.ranks]
-        cost = sum(slowest) + rounds * extra
-        if best is None or cost < best[0]:
-            best = cost, ends
-    assert best is not None
-    return [0, *best[1]]
+        cost = sum(slowest) + rounds * cut.pass_cost_tokens
+        if cost < best_cost:
+            best_cost, best = cost, ends
+        # A quarter more each time: a large step has some hundred rounds of small passes.
+        rounds += max(1, rounds // 4)
+        if rounds * cut.ranks > len(sizes):
+            break
+    return [0, *best]
 
 
 def ends_within(sizes: Sequence[int], limit: int) -> list[int]:

@@ -23,7 +23,7 @@ from hala_hpc.engines.training.feed import HeldOutFeed, StepFeed
 from hala_hpc.engines.training.kernels import KernelWatch
 from hala_hpc.engines.training.lora import low_rank_config
 from hala_hpc.engines.training.metrics import MetricsWatch
-from hala_hpc.engines.training.passes import StepCut
+from hala_hpc.engines.training.micro_batch import step_cut
 from hala_hpc.engines.training.training_run import Attempt
 
 #: Stands for TRL's trainer, which is heavy to import; `make_trainer` puts that in its place.
@@ -46,7 +46,7 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(training.tokenizer)
     one_line = is_laid_out(attention_that_runs(model))
     collate = make_collator(pad_token(tokenizer), one_line)
-    cut = StepCut(out.world_size, attempt.micro_batch_tokens)
+    cut = step_cut(out.world_size, attempt.micro_batch_tokens)
     feed = StepFeed(data, order, collate, cut, out.rank)
     watch = as_callback(TrainingWatch)(attempt)
     kernel_watch = as_callback(KernelWatch)(training, out)

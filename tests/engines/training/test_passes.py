@@ -79,3 +79,10 @@ def test_a_plan_takes_no_time_beside_a_step() -> None:
         passes_of(lengths, StepCut(ranks, 8192))
     # Some milliseconds; a step of so many rows takes a second at least.
     assert time.process_time() - began < 0.5
+
+
+def test_a_pass_that_costs_more_is_taken_less_often() -> None:
+    lengths = drawn(128, 3)
+    counts = [len(passes_of(lengths, StepCut(2, 8192, cost))[0]) for cost in (64, 2048, 100_000)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[1]
