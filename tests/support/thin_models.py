@@ -29,6 +29,17 @@ def make_thin_model(family: str, folder: Path, *, seed: int = 0, **changes: Any)
     `num_hidden_layers=2`, or `**LFM2_350M` for the true shape of that model. The weights depend on
     the seed and the shape alone. Returns the folder.
     """
+    config = make_thin_config(family, folder, **changes)
+    write_weights(folder, seed)
+    # Saving wrote it in the words of this transformers, which no maker's file has.
+    write_json(folder / "config.json", config)
+    ends = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    write_json(folder / "generation_config.json", FAMILIES[family].generation | ends)
+    return folder
+
+
+def make_thin_config(family: str, folder: Path, **changes: Any) -> dict[str, Any]:
+    """Write config.json, tokenizer and chat template alone, without torch; what config.json has."""
     wanted = FAMILIES[family]
     ids = make_thin_tokenizer(family, folder)
     tokens = TRAINED_TOKENS + len(wanted.added)
@@ -37,15 +48,11 @@ def make_thin_model(family: str, folder: Path, *, seed: int = 0, **changes: Any)
         "bos_token_id": ids[wanted.named.get("bos_token", wanted.ends[-1])],
         "eos_token_id": ends[0] if len(ends) == 1 else ends,
         "pad_token_id": ids[wanted.named["pad_token"]],
+        "vocab_size": -(-tokens // ROWS_MULTIPLE) * ROWS_MULTIPLE,
     }
-    rows = {"vocab_size": -(-tokens // ROWS_MULTIPLE) * ROWS_MULTIPLE}
-    config = wanted.config | named | rows | changes
+    config = wanted.config | named | changes
     write_json(folder / "config.json", config)
-    write_weights(folder, seed)
-    # Saving wrote it in the words of this transformers, which no maker's file has.
-    write_json(folder / "config.json", config)
-    write_json(folder / "generation_config.json", wanted.generation | named)
-    return folder
+    return config
 
 
 def write_weights(folder: Path, seed: int) -> None:
