@@ -3,7 +3,7 @@ SHELL := /bin/bash
 # That of environment main, of a build that this machine can use.
 PYTHON = $(shell env/setup which here)/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help env here demo test test-long check cluster cluster-down clean lock
+.PHONY: help env here demo test test-long rehearsal-real check cluster cluster-down clean lock
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: here ## every check, and every test but the long ones (ARGS='-k words' pic
 
 test-long: here ## the tests that take over half a minute each
 	@$(PYTHON) -m pytest -m long $(ARGS)
+
+rehearsal-real: here ## the whole chain with a small pretrained model on CPUs, half an hour
+	@$(PYTHON) -m benchmarks.real_model $(ARGS)
 
 check: here ## the quick ones, under a minute
 	@$(PYTHON) -m ruff format --check .

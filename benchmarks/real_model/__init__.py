@@ -1,0 +1,1 @@
+"""The whole chain with one small pretrained model, on CPUs."""

@@ -1,0 +1,148 @@
+"""The whole chain with SmolLM2-135M-Instruct on CPUs: `make rehearsal-real`.
+
+quantize, filter, translate, tokenize, sft, merge and evaluate by the product's own launch; then the
+English of base, merged and tuned: 100 questions with four choices, and perplexity on paragraphs of
+this machine's manual pages. Half an hour on two cores. Prints what the model said, what the checks
+say of it, and JSON as its last line:
+seconds               of each node
+rows                  rows in, out and rejected by reason of each node
+right                 share of right answers of each model, with its interval
+perplexity            of each model, with its interval
+change                of perplexity against the base, with its interval; 1 lies in it: no difference
+paragraphs            how many of them there are
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common.machine import machine
+from benchmarks.common.own_slurm import ROOT
+from benchmarks.real_model.fetch import default_folder, fetched_model
+from benchmarks.real_model.retention import change, perplexity, wilson
+
+HERE = Path(__file__).parent
+TASK = "hala_general_knowledge"
+TASK_YAML = """\
+task: {task}
+dataset_path: json
+dataset_kwargs:
+  data_files:
+    test: {data}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+doc_to_choice: "{{{{choices}}}}"
+doc_to_target: "{{{{answer}}}}"
+metric_list:
+  - metric: acc
+    aggregation: mean
+    higher_is_better: true
+metadata:
+  version: 1
+"""
+#: Answers that are shown.
+SHOWN = 10
+#: Seconds after which a step is taken not to end at all.
+END_LIMIT_S = 3600
+MODELS = {"base": "", "half": "half", "tuned": "tuned"}
+
+
+def main() -> int:
+    """Run the chain, then look at what came of it."""
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    words.add_argument("--work", type=Path, default=Path("runs/real-model"), help="of the run")
+    words.add_argument("--model", type=Path, default=default_folder(), help="where it is kept")
+    words.add_argument("--rows", type=Path, help="JSON lines to learn from (the demo's own)")
+    given = words.parse_args()
+    work, model = given.work.absolute(), fetched_model(given.model.absolute())
+    rows = (given.rows or ROOT / "hala_hpc/demo/alpaca.jsonl").absolute()
+    recipe = write_recipe(work, model, rows)
+    line = [f"recipe={recipe}", "stage=all", "launcher=local", f"work={work}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "hala_hpc.launch", *line], cwd=ROOT, check=False, timeout=END_LIMIT_S
+    )
+    if done.returncode:
+        return done.returncode
+    show_answers(work)
+    print(json.dumps({"machine": machine(), **told(work, model)}))
+    return 0
+
+
+def write_recipe(work: Path, model: Path, rows: Path) -> Path:
+    """The recipe with its places filled in, and the task of the questions beside it."""
+    tasks = work / "tasks"
+    tasks.mkdir(parents=True, exist_ok=True)
+    data = json.dumps(str(HERE / "questions.jsonl"), ensure_ascii=False)
+    (tasks / f"{TASK}.yaml").write_text(TASK_YAML.format(task=TASK, data=data))
+    recipe = work / "real-model.toml"
+    text = (HERE / "recipe.toml").read_text()
+    recipe.write_text(text.format(model=model, rows=rows, tasks=tasks))
+    return recipe
+
+
+def show_answers(work: Path) -> None:
+    """What the model said when it was asked to translate, and what became of it."""
+    import pyarrow.parquet as pq
+
+    shown = 0
+    output = work / "latest/french/output"
+    for part in sorted((*output.glob("part-*.parquet"), *output.glob("rejected/part-*.parquet"))):
+        for row in pq.read_table(part).to_pylist():
+            if shown < SHOWN:
+                source = row.get("messages_source") or row["messages"]
+                said = row.get("said") or [one["content"] for one in row["messages"]]
+                print(json.dumps({"asked": source, "said": said, "why": row.get("reason", "kept")}))
+                shown += 1
+
+
+def summary(work: Path, node: str) -> dict[str, Any]:
+    """The summary of a node."""
+    found: dict[str, Any] = json.loads((work / "latest" / node / "summary.json").read_text())
+    return found
+
+
+def told(work: Path, model: Path) -> dict[str, Any]:
+    """All figures."""
+    nodes = sorted(path.name for path in (work / "latest").iterdir())
+    summaries = {node: summary(work, node) for node in nodes}
+    counted = ("rows_in", "rows_out", "rejected")
+    scores = summaries["scores"]["details"]["scores"]
+    count = len((HERE / "questions.jsonl").read_text().splitlines())
+    places = {
+        name: str((work / "latest" / node / "output").resolve()) if node else str(model)
+        for name, node in MODELS.items()
+    }
+    found = look(places)
+    return {
+        "seconds": {node: one["seconds_wall"] for node, one in summaries.items()},
+        "rows": {node: {key: one[key] for key in counted} for node, one in summaries.items()},
+        "right": {name: wilson(round(share_right(scores[name]) * count), count) for name in MODELS},
+        "perplexity": {name: perplexity(found[name]) for name in MODELS},
+        "change": {name: change(found["base"], found[name]) for name in MODELS if name != "base"},
+        "paragraphs": len(found["base"]),
+    }
+
+
+def share_right(scores: dict[str, float]) -> float:
+    """The share of right answers among the scores of a model."""
+    return next(value for name, value in scores.items() if name.startswith(TASK))
+
+
+def look(places: dict[str, str]) -> dict[str, list[float]]:
+    """The losses of each model on the paragraphs, in a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.real_model.retention", *places.values()]
+    done = subprocess.run(
+        words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=END_LIMIT_S
+    )
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {name: found[place] for name, place in places.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

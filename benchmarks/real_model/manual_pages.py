@@ -1,0 +1,64 @@
+"""Paragraphs of English prose from the manual pages of this machine."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path("/usr/share/man/man1")
+#: Words that a paragraph has.
+LEAST_WORDS, MOST_WORDS = 40, 120
+#: Paragraphs of a page at most, so that no page counts too much.
+OF_A_PAGE = 2
+#: Lines of man's language that end a paragraph; all others that begin with a dot are left out.
+BREAK = re.compile(r"^[.'](PP|P|LP|SH|SS|TP|IP|HP|sp|RS|RE)\b")
+#: `\fB`, `\-`, `\(em` and the like.
+ESCAPES = (
+    (re.compile(r"\\f(?:[A-Za-z]|\(\w\w|\[\w*\])"), ""),
+    (re.compile(r"\\\(\w\w|\\\[\w+\]"), " "),
+)
+
+
+def paragraphs(count: int, folder: Path = FOLDER) -> list[str]:
+    """So many paragraphs of the pages of a folder in the order of their names; fewer where there
+    are fewer.
+    """
+    found: list[str] = []
+    for page in sorted(folder.glob("*.1.gz")):
+        found += list(paragraphs_of(text_of(page)))[:OF_A_PAGE]
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+def text_of(page: Path) -> str:
+    """The source of a page; nothing of one that is damaged or a link to nothing."""
+    try:
+        return gzip.decompress(page.read_bytes()).decode("utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def paragraphs_of(source: str) -> Iterator[str]:
+    """The paragraphs of prose in the source of a page, without its marks."""
+    held: list[str] = []
+    for line in (*source.splitlines(), ".PP"):
+        if BREAK.match(line):
+            text = plain(" ".join(held))
+            held = []
+            if LEAST_WORDS <= len(text.split()) <= MOST_WORDS and is_prose(text):
+                yield text
+        elif not line.startswith((".", "'")):
+            held.append(line)
+
+
+def plain(text: str) -> str:
+    """A text without the marks of man's language."""
+    for pattern, instead in ESCAPES:
+        text = pattern.sub(instead, text)
+    return " ".join(text.replace("\\-", "-").replace("\\&", "").replace("\\e", "\\").split())
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text is sentences: it begins with a capital, ends with a stop, has no backslash."""
+    return text[0].isupper() and text.endswith(".") and "\\" not in text
