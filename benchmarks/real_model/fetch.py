@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from benchmarks.common.own_slurm import ROOT
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.files import claim_folder
 
@@ -85,7 +86,7 @@ def convert(site: Path, folder: Path) -> None:
         str(folder),
     ]
     environment = {**os.environ, "PYTHONPATH": path}
-    subprocess.run(command, check=True, env=environment, timeout=10 * WAIT_S)
+    subprocess.run(command, cwd=ROOT, check=True, env=environment, timeout=10 * WAIT_S)
 
 
 def convert_here(weights: Path, folder: Path) -> None:
