@@ -91,7 +91,7 @@ def pieces() -> Any:
     return Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
 
 
-def beginning(token: str, number: int) -> Any:
+def beginning(token: str, number: int | None) -> Any:
     """What puts a token before each text."""
     from tokenizers.processors import TemplateProcessing
 
