@@ -42,7 +42,7 @@ class Sft(Stage[Settings]):
     """One unit: the tuned model. Its ranks work on it together."""
 
     name = "sft"
-    version = 2
+    version = 3
     produces = "model"
     Settings = Settings
 
