@@ -1,0 +1,214 @@
+"""One short training on one GPU through the trainer of `sft`, and what it took."""
+
+import gc
+import os
+import resource
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from hala_hpc.core.errors import Retry, UserError
+from hala_hpc.core.files import read_json
+from hala_hpc.core.record import Record
+from hala_hpc.engines.models.compile_cache import CompileCache
+from hala_hpc.engines.models.memory import GB
+from hala_hpc.engines.models.shape import read_shape
+from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
+from hala_hpc.engines.training.checkpoint_interval import SavingClock
+from hala_hpc.engines.training.feed import StepFeed
+from hala_hpc.engines.training.kernels import TrainingKernels
+from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, read_metrics
+from hala_hpc.engines.training.micro_batch import micro_batch_tokens
+from hala_hpc.engines.training.passes import passes_of, size
+from hala_hpc.engines.training.rank_memory import rank_memory
+from hala_hpc.engines.training.trainer import make_trainer
+from hala_hpc.engines.training.training_run import Attempt, Training
+from hala_hpc.engines.training.watchdog import StepWatchdog
+
+#: What a training that cannot run ends with: too little memory, a kernel that is not there or does
+#: not compile. The next one may run.
+FAULTS = (RuntimeError, UserError, ImportError, ValueError, TypeError, AttributeError, OSError)
+STEP_LIMIT_S = 600
+
+
+class TrialOut:
+    """What the trainer asks of its job: one rank, nothing that stops it, and no records."""
+
+    rank, world_size, worker = 0, 1, 0
+    stop = False
+    seconds_left: float | None = None
+
+    def __init__(self, base: Path) -> None:
+        self.base = self.shared = self.cache = base
+        self.attempt = uuid4().hex[:8]
+
+    def folder(self, unit: int) -> Path:
+        """Folder of results; a trial leaves none."""
+        return self.base / f"output-{unit}"
+
+    def kept(self, unit: int) -> Path:
+        """Folder of the metrics."""
+        return self.base / f"kept-{unit}"
+
+    def require_lease(self) -> None:
+        """Nothing: nobody else works here."""
+
+    def new_log(self) -> str:
+        """Nothing is logged."""
+        return ""
+
+    def leave(self, error: Retry) -> None:
+        """End the process."""
+        print(error, flush=True)
+        os._exit(error.code)
+
+    def commit(self, unit: int) -> None:
+        """Nothing: a trial has no result."""
+
+    def progress(self, **counts: float) -> None:
+        """Nothing: nobody watches."""
+
+
+class TrialFigures(Record):
+    """What one training took; None where it was not measured."""
+
+    trial: str
+    error: str | None = None
+    """Why it did not run."""
+    kernels: TrainingKernels | None = None
+    tokens_per_s: float | None = None
+    """Without padding."""
+    mfu: float | None = None
+    step_s: float | None = None
+    passes_per_step: float | None = None
+    fill: float | None = None
+    """Share of the tokens of passes that are no padding."""
+    pass_tokens: int | None = None
+    """Of the largest pass, with padding."""
+    loss_first: float | None = None
+    loss_last: float | None = None
+    peak_gb: float | None = None
+    """The most that torch had allocated on the GPU, in GB of 2^30 bytes."""
+    reserved_gb: float | None = None
+    """The most that torch held of it."""
+    context_gb: float | None = None
+    """What is held of the GPU beside that, after the training."""
+    host_gb: float | None = None
+    """The most that the process had of the host until then."""
+    reckoned_gb: float | None = None
+    """What `rank_memory` reckons for the largest pass, without CUDA's context."""
+    reckoned_over_peak: float | None = None
+
+
+def tried(name: str, training: Training, warm_steps: int) -> TrialFigures:
+    """The figures of a training, or why it cannot run."""
+    try:
+        return measured(name, training, warm_steps)
+    except FAULTS as error:
+        text = next(iter(str(error).splitlines()), "")
+        return TrialFigures(trial=name, error=f"{type(error).__name__}: {text}")
+    finally:
+        release()
+
+
+def release() -> None:
+    """Give the GPU's memory back; the next training measures its own."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def measured(name: str, training: Training, warm_steps: int) -> TrialFigures:
+    """Train, and read the figures from the metrics of its steps."""
+    prepare_environment(training.settings.zero_stage)
+    out = TrialOut(training.kept.parent)
+    with (
+        CompileCache(None) as compiled,
+        StepWatchdog(training.kept, out, STEP_LIMIT_S) as pulse,
+    ):
+        arguments = make_arguments(training, out)
+        tokens = micro_batch_tokens(training, out.world_size)
+        saving = SavingClock(training.settings, 1)
+        attempt = Attempt(training, out, pulse, saving, compiled, None, tokens)
+        trainer = make_trainer(attempt, arguments)
+        # A checkpoint of 1.2B weights takes longer than all steps of the trial.
+        trainer._save_checkpoint = lambda *_, **__: None
+        trainer.train()
+        return figures_of(name, trainer, training, warm_steps)
+
+
+def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> TrialFigures:
+    """What the steps after the first ones took."""
+    lines = read_metrics(training.kept / METRICS / METRICS_FILE)
+    kept = lines[warm_steps:]
+    seconds = sum(line.step_s or 0.0 for line in kept)
+    tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in kept)
+    share = next((line.mfu / line.tokens_per_s for line in kept if line.mfu), None)
+    rate = tokens / seconds if seconds else None
+    pass_tokens, row_tokens = largest_pass(trainer.feed)
+    reckoned_gb = reckoned(training, pass_tokens, row_tokens)
+    memory = memory_figures()
+    peak_gb = memory.get("peak_gb")
+    return TrialFigures(
+        trial=name,
+        kernels=trainer.kernel_watch.kernels,
+        tokens_per_s=rounded(rate, 1),
+        mfu=rounded(rate * share if rate and share else None, 4),
+        step_s=rounded(seconds / len(kept) if kept else None, 4),
+        passes_per_step=trainer.feed.passes_per_step,
+        fill=trainer.feed.fill,
+        pass_tokens=pass_tokens,
+        loss_first=lines[0].loss,
+        loss_last=lines[-1].loss,
+        reckoned_gb=rounded(reckoned_gb, 3),
+        reckoned_over_peak=rounded(reckoned_gb / peak_gb if reckoned_gb and peak_gb else None, 3),
+        **memory,
+    )
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    """A figure with so many digits; None stays."""
+    return None if value is None else round(value, digits)
+
+
+def largest_pass(feed: StepFeed) -> tuple[int, int]:
+    """Padded tokens of the largest pass of the steps that were read, and of a row in it."""
+    found = (0, 0)
+    for step in range(min(feed.steps, len(feed))):
+        lengths = feed.order.lengths[feed.numbers[step]].tolist()
+        dealt = passes_of(lengths, feed.cut)
+        for rows in dealt[feed.rank]:
+            found = max(found, (size(lengths, rows), lengths[rows[0]]))
+    return found
+
+
+def reckoned(training: Training, tokens: int, row_tokens: int) -> float | None:
+    """What `rank_memory` says in GB of what torch allocates; None for a shape that it cannot read.
+
+    CUDA's context is none of it: torch does not count it.
+    """
+    shape = read_shape(read_json(training.model / "config.json"))
+    if shape is None:
+        return None
+    taken = rank_memory(shape, training.settings, 1, tokens, row_tokens)
+    return float(taken.total - taken.context) / GB
+
+
+def memory_figures() -> dict[str, float]:
+    """The most memory that the training took, by the names of the figures."""
+    import torch
+
+    host = {"host_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)}
+    if not torch.cuda.is_available():
+        return host
+    free, total = torch.cuda.mem_get_info()
+    held = total - free - torch.cuda.memory_reserved()
+    found = {
+        "peak_gb": torch.cuda.max_memory_allocated(),
+        "reserved_gb": torch.cuda.max_memory_reserved(),
+        "context_gb": held,
+    }
+    return host | {name: round(size_bytes / GB, 3) for name, size_bytes in found.items()}
