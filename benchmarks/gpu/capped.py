@@ -1,4 +1,4 @@
-"""Attention with a cap of its logits (Gemma 2): flex forward and backward beside eager.
+"""Attention with a cap of its logits (Gemma 2): flex forward and backward beside eager in float32.
 
 torch has no backward pass of flex attention for CPUs, so that no test of ours ran it. Heads are as
 wide as those of Gemma 2, whose kernel takes most of a GPU's shared memory.
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks.gpu.faults import faults, told
 from benchmarks.gpu.scale import Place
 from hala_hpc.core.record import Record
 from hala_hpc.engines.models.attention import EAGER, FLEX, SDPA
@@ -20,7 +21,7 @@ TOLERANCES = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 class CapFigures(Record):
-    """One kernel beside eager, with the same weights and rows."""
+    """One kernel beside eager in float32, with the same weights and rows."""
 
     attention: str
     dtype: str
@@ -31,9 +32,13 @@ class CapFigures(Record):
     """The largest difference of two logits, as a share of the largest logit."""
     gradients_differ: float | None = None
     """The same of the gradients of all weights, the worst weight."""
+    eager_differs: float | None = None
+    """The worse of both for eager in the same type."""
     seconds: float | None = None
     """Of a forward and backward pass, once compiled."""
+    seconds_eager: float | None = None
     is_equal: bool | None = None
+    """Whether it is no further away than the type allows, or eager in that type is."""
 
 
 class Outcome:
@@ -65,8 +70,11 @@ def run(place: Place) -> Iterator[CapFigures]:
     import torch
 
     on_gpu = torch.cuda.is_available()
-    for dtype in ("float32", "bfloat16") if on_gpu else ("float32",):
-        batch = rows(place)
+    batch = rows(place)
+    # That of trainings first: the part may be ended before the other.
+    for dtype in ("bfloat16", "float32") if on_gpu else ("float32",):
+        # Weights as the type rounds them, so that arithmetic alone differs.
+        exact = Outcome(model_with(EAGER, dtype, place).float(), batch)
         eager = Outcome(model_with(EAGER, dtype, place), batch)
         for attention in (FLEX, SDPA):
             if attention == FLEX and not on_gpu:
@@ -75,17 +83,17 @@ def run(place: Place) -> Iterator[CapFigures]:
                 continue
             try:
                 other = Outcome(model_with(attention, dtype, place), batch)
-            except RuntimeError as error:
-                text = next(iter(str(error).splitlines()), "")
-                yield CapFigures(attention=attention, dtype=dtype, not_run=text)
+            except faults() as error:
+                yield CapFigures(attention=attention, dtype=dtype, not_run=told(error))
                 continue
-            yield compared(attention, dtype, other, eager)
+            figures = compared(other, eager, exact, TOLERANCES[dtype])
+            yield figures.model_copy(update={"attention": attention, "dtype": dtype})
 
 
 def model_with(attention: str, dtype: str, place: Place) -> Any:
     """A Gemma 2 of two layers, one with a window, always of the same weights."""
     import torch
-    from transformers import Gemma2Config, Gemma2ForCausalLM
+    from transformers import AutoModelForCausalLM, Gemma2Config
 
     tokens = place.scale.capped_tokens
     config = Gemma2Config(
@@ -102,7 +110,7 @@ def model_with(attention: str, dtype: str, place: Place) -> Any:
         attn_logit_softcapping=50.0,
     )
     torch.manual_seed(0)
-    model = Gemma2ForCausalLM._from_config(config, attn_implementation=attention)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "q_proj" in name:
@@ -125,20 +133,28 @@ def rows(place: Place) -> dict[str, Any]:
     return {name: value.to(device) for name, value in batch.items()}
 
 
-def compared(attention: str, dtype: str, one: Outcome, eager: Outcome) -> CapFigures:
-    """How far a kernel is from eager."""
-    logits = apart(one.logits, eager.logits)
-    gradients = max(apart(one.gradients[name], eager.gradients[name]) for name in eager.gradients)
+def compared(one: Outcome, eager: Outcome, exact: Outcome, tolerance: float) -> CapFigures:
+    """How far a kernel is from eager in float32, and how far eager in its own type is."""
+    logits, gradients = distances(one, exact)
+    eager_differs = max(distances(eager, exact))
     return CapFigures(
-        attention=attention,
-        dtype=dtype,
+        attention="",
+        dtype="",
         loss=one.loss,
-        loss_eager=eager.loss,
+        loss_eager=exact.loss,
         logits_differ=logits,
         gradients_differ=gradients,
+        eager_differs=eager_differs,
         seconds=round(one.seconds, 4),
-        is_equal=max(logits, gradients) <= TOLERANCES[dtype],
+        seconds_eager=round(eager.seconds, 4),
+        is_equal=max(logits, gradients) <= max(tolerance, eager_differs),
     )
+
+
+def distances(one: Outcome, exact: Outcome) -> tuple[float, float]:
+    """How far logits and gradients are apart, each as a share of the largest."""
+    gradients = (apart(one.gradients[name], exact.gradients[name]) for name in exact.gradients)
+    return apart(one.logits, exact.logits), max(gradients)
 
 
 def apart(one: Any, other: Any) -> float:

@@ -109,7 +109,9 @@ def main() -> None:
     parser.add_argument("--python", default="3.12", help="version of Python there")
     parser.add_argument("--has", nargs="*", default=[], help="packages that are there, too")
     words = parser.parse_args()
-    names = needed(WANTED) - needed(GIVEN) - {plain(name) for name in words.has}
+    # Those wanted travel in any case: a machine may lack what its packages ask for.
+    names = needed(WANTED) - needed(GIVEN) | set(map(plain, WANTED))
+    names -= {plain(name) for name in words.has}
     words.folder.mkdir(parents=True, exist_ok=True)
     for old in words.folder.glob("*.whl"):
         old.unlink()

@@ -33,7 +33,7 @@ class PartResult(Record):
 
 
 def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
-    """Run a part, and end it when its time or that of all parts is up."""
+    """Run a part, and end it when its time or that of all parts, `left_s`, is up."""
     if gone := missing(part):
         return PartResult(part=part.name, seconds=0, error=f"not here: {', '.join(gone)}")
     if left_s < LEAST_S:

@@ -49,7 +49,7 @@ class Scale(NamedTuple):
 
 
 CARD = Scale(
-    is_thin=False, steps=7, warm_steps=2, rows=64, pass_tokens=16384, longest_row=4096,
+    is_thin=False, steps=6, warm_steps=2, rows=64, pass_tokens=16384, longest_row=4096,
     questions=2000, scored_tokens=65536, capped_tokens=1024, product_side=8192,
 )  # fmt: skip
 SMALL = Scale(

@@ -9,6 +9,7 @@ from benchmarks.gpu.rows import make_tokens, mixed_lengths
 from benchmarks.gpu.scale import Place
 from benchmarks.gpu.trial import TrialFigures, tried
 from hala_hpc.engines.models.attention import EAGER, FLASH, FLEX, SDPA
+from hala_hpc.engines.models.compile_cache import CompileCache
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.training_run import Training
 
@@ -52,11 +53,13 @@ TRIALS = (
 
 def run(place: Place) -> Iterator[TrialFigures]:
     """The figures of each training."""
-    for number, trial in enumerate(TRIALS):
-        if place.scale.is_thin and trial.for_gpus:
-            yield TrialFigures(trial=trial.name, error="not run: it needs a GPU")
-            continue
-        yield tried(trial.name, training_of(trial, place, number), place.scale.warm_steps)
+    with CompileCache(None) as compiled:
+        for number, trial in enumerate(TRIALS):
+            if place.scale.is_thin and trial.for_gpus:
+                yield TrialFigures(trial=trial.name, error="not run: it needs a GPU")
+                continue
+            training = training_of(trial, place, number)
+            yield tried(trial.name, training, place.scale.warm_steps, compiled)
 
 
 def training_of(trial: Trial, place: Place, number: int) -> Training:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from hala_hpc.core.errors import Retry, UserError
+from benchmarks.gpu.faults import faults, told
+from hala_hpc.core.errors import Retry
 from hala_hpc.core.files import read_json
 from hala_hpc.core.record import Record
 from hala_hpc.engines.models.compile_cache import CompileCache
@@ -25,9 +26,6 @@ from hala_hpc.engines.training.trainer import make_trainer
 from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.watchdog import StepWatchdog
 
-#: What a training that cannot run ends with: too little memory, a kernel that is not there or does
-#: not compile. The next one may run.
-FAULTS = (RuntimeError, UserError, ImportError, ValueError, TypeError, AttributeError, OSError)
 STEP_LIMIT_S = 600
 
 
@@ -100,13 +98,17 @@ class TrialFigures(Record):
     reckoned_over_peak: float | None = None
 
 
-def tried(name: str, training: Training, warm_steps: int) -> TrialFigures:
-    """The figures of a training, or why it cannot run."""
+def tried(name: str, training: Training, warm_steps: int, compiled: CompileCache) -> TrialFigures:
+    """The figures of a training, or why it cannot run.
+
+    `compiled` is the same for all trainings of a process: what compiles in the background keeps to
+    the folder that it began with.
+    """
     try:
-        return measured(name, training, warm_steps)
-    except FAULTS as error:
-        text = next(iter(str(error).splitlines()), "")
-        return TrialFigures(trial=name, error=f"{type(error).__name__}: {text}")
+        trainer = trained(training, compiled)
+        return figures_of(name, trainer, training, warm_steps)
+    except faults() as error:
+        return TrialFigures(trial=name, error=told(error))
     finally:
         release()
 
@@ -121,14 +123,11 @@ def release() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-def measured(name: str, training: Training, warm_steps: int) -> TrialFigures:
-    """Train, and read the figures from the metrics of its steps."""
+def trained(training: Training, compiled: CompileCache) -> Any:
+    """The trainer after all steps, none of which saved anything."""
     prepare_environment(training.settings.zero_stage)
     out = TrialOut(training.kept.parent)
-    with (
-        CompileCache(None) as compiled,
-        StepWatchdog(training.kept, out, STEP_LIMIT_S) as pulse,
-    ):
+    with StepWatchdog(training.kept, out, STEP_LIMIT_S) as pulse:
         arguments = make_arguments(training, out)
         tokens = micro_batch_tokens(training, out.world_size)
         saving = SavingClock(training.settings, 1)
@@ -137,7 +136,7 @@ def measured(name: str, training: Training, warm_steps: int) -> TrialFigures:
         # A checkpoint of 1.2B weights takes longer than all steps of the trial.
         trainer._save_checkpoint = lambda *_, **__: None
         trainer.train()
-        return figures_of(name, trainer, training, warm_steps)
+        return trainer
 
 
 def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> TrialFigures:
