@@ -39,10 +39,14 @@ def make_tokens(folder: Path, place: Place, lengths: Sequence[int], *, packing: 
             # What is asked is read and not learnt.
             labels = array("i", [-100] * (length // 2)) + ids[length // 2 :]
             writer.add(Line(ids, labels, 1))
-    counts, _ = read_back(folder / PART)
     made_tokenizer().save_pretrained(folder / TOKENIZER_FOLDER)
+    counts, _ = read_back(folder / PART)
     facts = TokenFacts(
-        **counts,
+        rows=counts["rows"],
+        sequences=counts["sequences"],
+        tokens=counts["tokens"],
+        tokens_learnt=counts["tokens_learnt"],
+        largest_token=counts["largest_token"],
         vocabulary="",
         max_length=room,
         packing=packing,

@@ -39,7 +39,8 @@ class Scale(NamedTuple):
 
     def shape(self) -> dict[str, Any]:
         """The config of the model: an LFM2."""
-        return read_toml(SHAPES)["shapes"][MODEL] | (THIN if self.is_thin else {})
+        shape: dict[str, Any] = read_toml(SHAPES)["shapes"][MODEL]
+        return shape | (THIN if self.is_thin else {})
 
     def attention_shape(self) -> dict[str, Any]:
         """The config of a model of the same widths whose layers all attend: rows can be packed."""

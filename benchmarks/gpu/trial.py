@@ -3,12 +3,13 @@
 import gc
 import os
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from benchmarks.gpu.faults import faults, told
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import RETRY, Retry
 from hala_hpc.core.files import read_json
 from hala_hpc.core.record import Record
 from hala_hpc.engines.models.compile_cache import CompileCache
@@ -18,7 +19,7 @@ from hala_hpc.engines.training.arguments import make_arguments, prepare_environm
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.feed import StepFeed
 from hala_hpc.engines.training.kernels import TrainingKernels
-from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, read_metrics
+from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
 from hala_hpc.engines.training.micro_batch import micro_batch_tokens
 from hala_hpc.engines.training.passes import passes_of, size
 from hala_hpc.engines.training.rank_memory import rank_memory
@@ -58,13 +59,24 @@ class TrialOut:
     def leave(self, error: Retry) -> None:
         """End the process."""
         print(error, flush=True)
-        os._exit(error.code)
+        os._exit(RETRY)
 
     def commit(self, unit: int) -> None:
         """Nothing: a trial has no result."""
 
     def progress(self, **counts: float) -> None:
         """Nothing: nobody watches."""
+
+
+class MemoryTaken(Record):
+    """Memory of the GPU, in GB of 2^30 bytes."""
+
+    peak_gb: float
+    """The most that torch had allocated."""
+    reserved_gb: float
+    """The most that torch held."""
+    context_gb: float
+    """What is held beside that, after the training."""
 
 
 class TrialFigures(Record):
@@ -85,12 +97,8 @@ class TrialFigures(Record):
     """Of the largest pass, with padding."""
     loss_first: float | None = None
     loss_last: float | None = None
-    peak_gb: float | None = None
-    """The most that torch had allocated on the GPU, in GB of 2^30 bytes."""
-    reserved_gb: float | None = None
-    """The most that torch held of it."""
-    context_gb: float | None = None
-    """What is held of the GPU beside that, after the training."""
+    memory: MemoryTaken | None = None
+    """None where there is no GPU."""
     host_gb: float | None = None
     """The most that the process had of the host until then."""
     reckoned_gb: float | None = None
@@ -145,27 +153,35 @@ def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> 
     kept = lines[warm_steps:]
     seconds = sum(line.step_s or 0.0 for line in kept)
     tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in kept)
-    share = next((line.mfu / line.tokens_per_s for line in kept if line.mfu), None)
     rate = tokens / seconds if seconds else None
     pass_tokens, row_tokens = largest_pass(trainer.feed)
     reckoned_gb = reckoned(training, pass_tokens, row_tokens)
-    memory = memory_figures()
-    peak_gb = memory.get("peak_gb")
+    memory = memory_taken()
+    peak_gb = memory.peak_gb if memory else None
     return TrialFigures(
         trial=name,
         kernels=trainer.kernel_watch.kernels,
         tokens_per_s=rounded(rate, 1),
-        mfu=rounded(rate * share if rate and share else None, 4),
+        mfu=rounded(mean_mfu(kept), 4),
         step_s=rounded(seconds / len(kept) if kept else None, 4),
         passes_per_step=trainer.feed.passes_per_step,
         fill=trainer.feed.fill,
         pass_tokens=pass_tokens,
         loss_first=lines[0].loss,
         loss_last=lines[-1].loss,
+        memory=memory,
+        host_gb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3),
         reckoned_gb=rounded(reckoned_gb, 3),
         reckoned_over_peak=rounded(reckoned_gb / peak_gb if reckoned_gb and peak_gb else None, 3),
-        **memory,
     )
+
+
+def mean_mfu(lines: Sequence[StepFigures]) -> float | None:
+    """The share of the GPU's peak over some steps; None where nobody knows the peak."""
+    seconds = sum(line.step_s or 0.0 for line in lines)
+    if not seconds or any(line.mfu is None for line in lines):
+        return None
+    return sum((line.mfu or 0.0) * (line.step_s or 0.0) for line in lines) / seconds
 
 
 def rounded(value: float | None, digits: int) -> float | None:
@@ -196,18 +212,15 @@ def reckoned(training: Training, tokens: int, row_tokens: int) -> float | None:
     return float(taken.total - taken.context) / GB
 
 
-def memory_figures() -> dict[str, float]:
-    """The most memory that the training took, by the names of the figures."""
+def memory_taken() -> MemoryTaken | None:
+    """The most that the training took of the GPU; None without one."""
     import torch
 
-    host = {"host_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)}
     if not torch.cuda.is_available():
-        return host
+        return None
     free, total = torch.cuda.mem_get_info()
-    held = total - free - torch.cuda.memory_reserved()
-    found = {
-        "peak_gb": torch.cuda.max_memory_allocated(),
-        "reserved_gb": torch.cuda.max_memory_reserved(),
-        "context_gb": held,
-    }
-    return host | {name: round(size_bytes / GB, 3) for name, size_bytes in found.items()}
+    return MemoryTaken(
+        peak_gb=round(torch.cuda.max_memory_allocated() / GB, 3),
+        reserved_gb=round(torch.cuda.max_memory_reserved() / GB, 3),
+        context_gb=round((total - free - torch.cuda.memory_reserved()) / GB, 3),
+    )

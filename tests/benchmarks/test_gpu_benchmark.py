@@ -1,4 +1,4 @@
-"""The measurement on one GPU: its parts fit into its time, it runs thin, and packs fill gaps only."""
+"""The measurement on one GPU: its parts fit its time, it runs thin, and packs fill gaps only."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from checkout import ROOT
 
 from benchmarks.gpu.need import need
-from benchmarks.gpu.pack import GIVEN, MOST_BYTES, WANTED, cut_to, locked, needed, plain
+from benchmarks.gpu.pack import GIVEN, MOST_BYTES, WANTED, cut_to, locked, needed
 from benchmarks.gpu.packed import put_on_path
 from benchmarks.gpu.parts import PARTS, WHOLE_LIMIT_S, Part
 from benchmarks.gpu.run_parts import run_part
@@ -91,11 +91,13 @@ def test_no_pack_is_no_error(tmp_path: Path) -> None:
 
 
 def test_what_travels_is_in_the_lock_with_its_digests_and_torch_is_none_of_it() -> None:
-    names = needed(WANTED) - needed(GIVEN)
-    lines = locked(names | set(map(plain, WANTED)))
+    lines = locked(needed(WANTED, GIVEN), "3.12")
     assert {"trl", "datasets", "pydantic-core", "mergekit", "liger-kernel"} <= lines.keys()
     assert not lines.keys() & {"torch", "numpy", "transformers", "vllm", "deepspeed"}
     assert all("--hash=sha256:" in entry for entry in lines.values())
+    # Of two versions the one for that Python; pip would ask the Python that runs it.
+    assert locked({"scipy"}, "3.11") != locked({"scipy"}, "3.12")
+    assert ";" not in lines["scipy"]
 
 
 def test_the_largest_wheels_stay_where_all_are_too_large(tmp_path: Path) -> None:
