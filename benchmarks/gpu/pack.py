@@ -30,6 +30,8 @@ GIVEN = (
 )  # fmt: skip
 #: What must be there beside it, with all that it needs.
 WANTED = ("trl", "accelerate", "mergekit", "pydantic", "datasets", "tensorboardX", "liger-kernel")
+#: Faster where they are; nothing here fails without them. No lock of ours has them.
+FASTER = ("flash-attn", "causal-conv1d")
 MOST_BYTES = 64 * 2**20
 #: Kinds of machines whose wheels run on one with glibc 2.28, the oldest that torch 2.13 runs on;
 #: pip takes none but those named.
@@ -144,7 +146,7 @@ def main() -> None:
     parser.add_argument("--python", default="3.12", help="version of Python there")
     parser.add_argument("--has", nargs="*", default=[], help="packages that are there, too")
     words = parser.parse_args()
-    names = needed(WANTED, (*GIVEN, *words.has))
+    names = needed((*WANTED, *FASTER), (*GIVEN, *words.has))
     words.folder.mkdir(parents=True, exist_ok=True)
     for old in words.folder.glob("*.whl"):
         old.unlink()

@@ -1,12 +1,11 @@
 """Puts the wheels of a pack on the path, as far as this machine lacks them.
 
-The standard library alone: without the pack not even pydantic may be there. What the machine has
-counts, whatever its version. Nothing is installed, so that no rights are needed.
+The standard library and packaging alone: without the pack not even pydantic may be there. What the
+machine has counts, whatever its version. Nothing is installed, so that no rights are needed.
 """
 
 import os
 import sys
-import sysconfig
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,11 +53,10 @@ def has_package(name: str) -> bool:
 
 
 def fits(wheel: str) -> bool:
-    """Whether a wheel of this file name is for this Python: pure, or compiled for it."""
-    python, abi, platform = wheel.removesuffix(".whl").split("-")[-3:]
-    own = f"cp{sys.version_info.major}{sys.version_info.minor}"
-    machine = sysconfig.get_platform().rpartition("-")[2]
-    if platform != "any" and not platform.endswith(machine):
-        return False
-    pure = python.startswith("py") and "py3" in python.split(".")
-    return pure or own in python.split(".") or "abi3" in abi.split(".")
+    """Whether a wheel of this file name is for this Python and this kind of machine."""
+    # Of those that transformers brings.
+    from packaging.tags import sys_tags
+    from packaging.utils import parse_wheel_filename
+
+    *_, tags = parse_wheel_filename(wheel)
+    return not tags.isdisjoint(sys_tags())

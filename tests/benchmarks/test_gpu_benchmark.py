@@ -75,13 +75,15 @@ def test_a_pack_brings_what_is_missing_and_leaves_what_is_there(
     wheel(pack, "lab_thing-1.0-py3-none-any.whl", "lab_thing")
     wheel(pack, "lab_old-1.0-cp27-cp27m-manylinux2014_x86_64.whl", "lab_old")
     wheel(pack, "pydantic-9.9-py3-none-any.whl", "pydantic")
+    own = f"py{sys.version_info.major}{sys.version_info.minor}"
+    wheel(pack, f"lab_own-2.0-{own}-none-any.whl", "lab_own")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("PYTHONPATH", "/before")
     found = put_on_path(pack, site)
-    assert found.taken == ["lab_thing 1.0"]
+    assert found.taken == ["lab_own 2.0", "lab_thing 1.0"]
     assert found.there == ["pydantic"]
     assert found.unfit == ["lab_old-1.0-cp27-cp27m-manylinux2014_x86_64.whl"]
-    assert [path.name for path in site.iterdir()] == ["lab_thing.py"]
+    assert {path.name for path in site.iterdir()} == {"lab_own.py", "lab_thing.py"}
     child = [sys.executable, "-c", "import lab_thing, sys; print(sys.path.index(sys.argv[1]))"]
     subprocess.run([*child, str(site)], check=True, capture_output=True)
 
