@@ -21,6 +21,7 @@ pack).
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -40,14 +41,20 @@ def main() -> None:
     )
     parser.add_argument("--thin", action="store_true", help="tiny shapes, on CPUs")
     parser.add_argument("--pack", type=Path, default=FOLDER, help="folder of wheels")
-    parser.add_argument("--work", type=Path, help="where to work: 13 GB; a temporary folder")
+    parser.add_argument("--work", type=Path, help="where to work: 9 GB; else in TMPDIR")
     names = [part.name for part in PARTS]
     parser.add_argument("--parts", nargs="*", default=[], choices=names, help="some of them only")
     words = parser.parse_args()
+    signal.signal(signal.SIGTERM, leave)
     with tempfile.TemporaryDirectory(prefix="hala-gpu-", dir=words.work) as folder:
         work = Path(folder)
         packed = put_on_path(words.pack, work / "site")
         measure(chosen(words.parts), "thin" if words.thin else "card", work, packed)
+
+
+def leave(*_: object) -> None:
+    """Leave as at Ctrl-C, which ends the part that runs with all that it started."""
+    raise KeyboardInterrupt
 
 
 def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
@@ -62,11 +69,15 @@ def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
         sys.exit("no GPU was found by nvidia-smi; `--thin` runs tiny shapes on CPUs")
     leisure = THIN_LEISURE if size == "thin" else 1
     deadline, results = time.monotonic() + leisure * WHOLE_LIMIT_S, []
-    for one in parts:
-        part = one._replace(limit_s=leisure * one.limit_s)
-        tell(f"{part.name}: {part.does}; {part.limit_s} s at most")
-        results.append(run_part(part, size, work, deadline - time.monotonic()))
-        tell(f"{part.name}: {results[-1].error or 'ended well'} after {results[-1].seconds} s")
+    try:
+        for one in parts:
+            part = one._replace(limit_s=leisure * one.limit_s)
+            tell(f"{part.name}: {part.does}; {part.limit_s} s at most")
+            results.append(run_part(part, size, work, deadline - time.monotonic()))
+            tell(f"{part.name}: {results[-1].error or 'ended well'} after {results[-1].seconds} s")
+    except KeyboardInterrupt:
+        # Whoever lends the machine may end this early: what was measured is told all the same.
+        tell("told to leave")
     told = {
         "size": size,
         "facts": here.to_values(),

@@ -21,6 +21,9 @@ def figures_file(work: Path, name: str) -> Path:
 def main(name: str, size: str, work: Path) -> None:
     """Run a part."""
     prepare_environment()
+    if size == "thin":
+        # Also where there is a GPU.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     place = Place(SMALL if size == "thin" else CARD, work)
     with figures_file(work, name).open("a", encoding="utf-8") as file:
         for found in import_module(f"benchmarks.gpu.{name}").run(place):

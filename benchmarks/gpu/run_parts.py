@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.gpu.facts import missing
 from benchmarks.gpu.one_part import figures_file
 from benchmarks.gpu.parts import Part
 from benchmarks.gpu.scale import ROOT
+from hala_hpc.core.process_tree import end_with_parent
 from hala_hpc.core.record import Record
 
 LOOK_S = 0.2
@@ -46,6 +48,8 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
         child = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             start_new_session=True,
+            # Or it would hold the card of others when this process is killed.
+            preexec_fn=partial(end_with_parent, signal.SIGKILL, os.getpid()),
         )  # fmt: skip
         try:
             ended = watch(child, part.name, work, began + limit_s)

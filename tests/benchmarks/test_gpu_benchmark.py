@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from checkout import ROOT
 
+from benchmarks.common.waiting import wait_until
 from benchmarks.gpu.need import need
 from benchmarks.gpu.pack import GIVEN, MOST_BYTES, WANTED, cut_to, locked, needed
 from benchmarks.gpu.packed import put_on_path
@@ -60,6 +61,31 @@ def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
     hanging = run_part(Part("memory", 0, (), ""), "thin", tmp_path, 100.0)
     assert hanging.error == "ended after its 0 s"
     assert hanging.found == ()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_told_to_leave_ends_its_part_and_tells_what_it_has() -> None:
+    import psutil
+
+    command = [sys.executable, "-m", "benchmarks.gpu", "--thin", "--parts", "look"]
+    run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.stdout
+    assert run.stderr
+    try:
+        assert b"look: driver" in run.stderr.readline()
+        started: list[Any] = []
+
+        def has_started() -> bool:
+            started[:] = psutil.Process(run.pid).children(recursive=True)
+            return bool(started)
+
+        wait_until(has_started, "the start of a part", 60, 0.02)
+        run.terminate()
+        told, _ = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert json.loads(told.splitlines()[-1])["parts"] == []
+    assert not any(child.is_running() for child in started)
 
 
 def wheel(folder: Path, name: str, module: str) -> None:
