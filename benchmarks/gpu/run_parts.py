@@ -49,7 +49,7 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             start_new_session=True,
             # Or it would hold the card of others when this process is killed.
-            preexec_fn=partial(end_with_parent, signal.SIGKILL, os.getpid()),
+            preexec_fn=partial(end_with_parent, signal.SIGKILL, os.getpid()),  # noqa: PLW1509 (one thread)
         )  # fmt: skip
         try:
             ended = watch(child, part.name, work, began + limit_s)

@@ -17,10 +17,11 @@ from hala_hpc.engines.models.memory import GB
 from hala_hpc.engines.models.shape import read_shape
 from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
+from hala_hpc.engines.training.dataset import read_facts
 from hala_hpc.engines.training.feed import StepFeed
 from hala_hpc.engines.training.kernels import TrainingKernels
 from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
-from hala_hpc.engines.training.micro_batch import micro_batch_tokens
+from hala_hpc.engines.training.micro_batch import longest_row, micro_batch_tokens
 from hala_hpc.engines.training.passes import passes_of, size
 from hala_hpc.engines.training.rank_memory import rank_memory
 from hala_hpc.engines.training.trainer import make_trainer
@@ -116,9 +117,20 @@ def tried(name: str, training: Training, warm_steps: int, compiled: CompileCache
         trainer = trained(training, compiled)
         return figures_of(name, trainer, training, warm_steps)
     except faults() as error:
-        return TrialFigures(trial=name, error=told(error))
+        return TrialFigures(trial=name, error=told(error), reckoned_gb=of_too_much(error, training))
     finally:
         release()
+
+
+def of_too_much(error: Exception, training: Training) -> float | None:
+    """What was reckoned in GB for a training that the GPU has no room for; None at other errors."""
+    import torch
+
+    if not isinstance(error, torch.OutOfMemoryError):
+        return None
+    tokens = training.settings.micro_batch_tokens
+    row_tokens = longest_row(read_facts(training.tokens))
+    return rounded(reckoned(training, tokens or row_tokens, row_tokens), 3)
 
 
 def release() -> None:
