@@ -59,7 +59,7 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
     if not ended:
         error = f"ended after its {limit_s:.0f} s"
     elif child.returncode:
-        error = end_of(log) or f"it ended with {child.returncode}"
+        error = f"it ended with {child.returncode}: {end_of(log)}"
     found = [json.loads(line) for line in whole_lines(figures_file(work, part.name))]
     seconds = round(time.monotonic() - began, 1)
     return PartResult(part=part.name, seconds=seconds, error=error, found=tuple(found))
