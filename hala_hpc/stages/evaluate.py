@@ -20,7 +20,7 @@ from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engi
 from hala_hpc.engines.generation.model_fit import expected_fit
 from hala_hpc.engines.generation.prompts import fill, missing_places
 from hala_hpc.engines.generation.settings import GenerationSettings
-from hala_hpc.engines.models.attention import AUTO, Attention, attention_faults
+from hala_hpc.engines.models.attention import AUTO, Attention, attention_faults, may_be_of_hub
 from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Evaluate(Stage[Settings]):
     """A unit for each model and kind of evaluation."""
 
     name = "evaluate"
+    version = 2
     produces = "scores"
     Settings = Settings
 
@@ -155,9 +156,11 @@ class Evaluate(Stage[Settings]):
 
     def kernels(self, python: str) -> list[str]:
         """The kernels of the hub that `attention` names; only benchmarks load them."""
+        if not self.settings.tasks or not may_be_of_hub(self.settings.attention):
+            return []
         from hala_hpc.engines.models.kernels import attention_kernels
 
-        return attention_kernels(self.settings.attention, python) if self.settings.tasks else []
+        return attention_kernels(self.settings.attention, python)
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The seconds in which the models answer benchmarks and translate; scores are small."""

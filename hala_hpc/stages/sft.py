@@ -10,7 +10,7 @@ from hala_hpc.core.rehearsal import STEPS, at_most
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
 from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.engines.models.attention import attention_faults
+from hala_hpc.engines.models.attention import attention_faults, may_be_of_hub
 from hala_hpc.engines.models.files import local_model, require_model, require_safetensors
 from hala_hpc.engines.models.shape import read_shape
 from hala_hpc.engines.training.lora import low_rank_faults
@@ -42,7 +42,7 @@ class Sft(Stage[Settings]):
     """One unit: the tuned model. Its ranks work on it together."""
 
     name = "sft"
-    version = 2
+    version = 3
     produces = "model"
     Settings = Settings
 
@@ -72,6 +72,8 @@ class Sft(Stage[Settings]):
 
     def kernels(self, python: str) -> list[str]:
         """The kernels of the hub that `attention` names."""
+        if not may_be_of_hub(self.settings.attention):
+            return []
         from hala_hpc.engines.models.kernels import attention_kernels
 
         return attention_kernels(self.settings.attention, python)

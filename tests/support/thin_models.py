@@ -64,6 +64,8 @@ def write_weights(folder: Path, seed: int) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder)
+    # Making the model changes it in the config.
+    dtype = config.dtype
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -72,4 +74,4 @@ def write_weights(folder: Path, seed: int) -> None:
                 weight.normal_(0, weight[0].numel() ** -0.5, generator=draw)
             else:
                 weight.add_(torch.randn(weight.shape, generator=draw), alpha=VECTOR_SPREAD)
-    model.to(config.dtype).save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder)

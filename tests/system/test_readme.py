@@ -24,7 +24,7 @@ ELSEWHERE = {
 BY_HAND = re.compile(r"(sbatch|bash) .*slurm/[a-z]+\.sbatch ")
 
 #: They look at a run, and there is none yet.
-LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify) ")
+LOOKING = re.compile(r"-m hala_hpc\.(status|logs|retry|cancel|verify|rehearsal) ")
 
 
 def refusal(line: str) -> tuple[int, str]:

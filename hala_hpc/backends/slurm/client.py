@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.backends.slurm.parsing import settings
 from hala_hpc.core.environment import CODE_FOLDER
 from hala_hpc.core.errors import SchedulerUnavailable
 
@@ -108,6 +107,9 @@ def has_just_started() -> bool:
     Its nodes register one after the other then, and it refuses jobs meanwhile whose nodes sinfo
     shows already. Raises SchedulerUnavailable.
     """
+    # Not what a dry run needs.
+    from hala_hpc.backends.slurm.parsing import settings
+
     told = settings(ask("scontrol", "show", "config").stdout).get("BOOT_TIME", "")
     try:
         began_s = time.mktime(time.strptime(told, "%Y-%m-%dT%H:%M:%S"))

@@ -8,9 +8,8 @@ that is loaded to be trained or scored with transformers is loaded with `attenti
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from inspect import signature
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator
 
@@ -23,7 +22,7 @@ NAMES = (AUTO, EAGER, SDPA, FLEX, "flash_attention_2", "flash_attention_3")
 #: Chosen by `auto` for models with a cap where it can be had; it has a backward pass.
 FLASH = "flash_attention_2"
 #: A kernel of the hub as transformers names it: `owner/kernel`, `owner/kernel@revision`.
-HUB_KERNEL = re.compile(r"[\w.-]+/[\w.-]+(@[\w.-]+)?")
+HUB_KERNEL = r"[\w.-]+/[\w.-]+(@[\w.-]+)?"
 #: The key of a config that holds the cap.
 CAP_KEY = "attn_logit_softcapping"
 #: What a class of transformers says of the kernels that it was written for; others are flash.
@@ -34,7 +33,7 @@ HALF = ("bfloat16", "float16")
 
 def known_name(value: str) -> str:
     """A value of the setting `attention`. Raises ValueError for any other."""
-    if value not in NAMES and not HUB_KERNEL.fullmatch(value):
+    if value not in NAMES and not re.fullmatch(HUB_KERNEL, value):
         raise ValueError(f"give one of {', '.join(NAMES)}, or a kernel of the hub, owner/kernel")
     return value
 
@@ -43,8 +42,7 @@ Attention = Annotated[str, AfterValidator(known_name)]
 """`auto`, a kernel of attention by its name in transformers, or one of the hub."""
 
 
-@dataclass(frozen=True)
-class AttentionUse:
+class AttentionUse(NamedTuple):
     """What a model is loaded for."""
 
     device: str
@@ -53,6 +51,11 @@ class AttentionUse:
     """Type that attention computes in; `auto` is that of the config."""
     trains: bool
     """Whether there are backward passes."""
+
+
+def may_be_of_hub(name: str) -> bool:
+    """Whether a kernel may have to come from the hub: one by name, or of flash attention."""
+    return "/" in name or name.startswith("flash")
 
 
 def attention_faults(models: Mapping[str, str], wanted: str) -> list[str]:

@@ -56,6 +56,8 @@ def test_the_reckoning_is_what_torch_tracks_in_four_layers_of_the_smallest_model
 
 
 @pytest.mark.long
+# The tracker looks through all modules after each operation: minutes for 42 layers computed twice.
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "work"),
     [

@@ -8,7 +8,6 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.engines.models.architecture import STATE_LAYERS
 from hala_hpc.engines.models.attention import attention_that_runs, is_laid_out
 from hala_hpc.engines.models.files import known_config
-from hala_hpc.engines.training.dataset import make_collator
 
 #: The package whose convolutions heed the borders of rows; without it transformers' own are used.
 KERNELS = "causal_conv1d"
@@ -65,6 +64,8 @@ def leak_of(model: Path, attention: str | None = None) -> float:
     there. In float32 unless the kernel takes none.
     """
     import torch
+
+    from hala_hpc.engines.training.dataset import make_collator
 
     tried = first_layers(model, attention)
     generator = torch.Generator().manual_seed(0)

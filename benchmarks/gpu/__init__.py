@@ -1,0 +1,1 @@
+"""What the pipeline does on one real GPU, in a few minutes, without a network and without vLLM."""

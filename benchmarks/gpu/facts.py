@@ -1,0 +1,81 @@
+"""The card, its driver, and the versions of what is measured; asked without starting CUDA here."""
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from benchmarks.gpu.parts import Part
+from hala_hpc.core.builds import own_build
+from hala_hpc.core.record import Record
+
+#: Distributions whose versions decide the figures.
+PACKAGES = (
+    "torch", "triton", "transformers", "trl", "accelerate", "datasets", "peft", "pyarrow",
+    "pydantic", "mergekit", "liger-kernel", "flash-attn", "causal-conv1d", "kernels",
+)  # fmt: skip
+#: Seconds for the driver's tool, which hangs where a card is lost.
+LIMIT_S = 20
+
+
+class CardFacts(Record):
+    """What nvidia-smi tells of a card."""
+
+    name: str
+    driver: str
+    memory: str
+
+
+class Facts(Record):
+    """What the figures were made with."""
+
+    card: CardFacts | None
+    """The first; None without one."""
+    cards: int
+    torch_cuda: str
+    """CUDA that torch was built with; empty for CPUs."""
+    python: str
+    versions: dict[str, str]
+    """By package; what is not there is left out."""
+
+
+def facts() -> Facts:
+    """What is here."""
+    found, build = cards(), own_build()
+    return Facts(
+        card=found[0] if found else None,
+        cards=len(found),
+        torch_cuda=build.cuda if build else "",
+        python=sys.version.partition(" ")[0],
+        versions={name: number for name in PACKAGES if (number := version_of(name))},
+    )
+
+
+def cards() -> list[CardFacts]:
+    """All cards; none where there is no driver."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    asked = "--query-gpu=name,driver_version,memory.total"
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", asked, "--format=csv,noheader"],
+            check=True, capture_output=True, text=True, timeout=LIMIT_S,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return []
+    told = (line.split(", ") for line in done.stdout.splitlines())
+    return [CardFacts(name=one[0], driver=one[1], memory=one[2]) for one in told if len(one) == 3]
+
+
+def version_of(name: str) -> str:
+    """The version of a package; "" where it is not there."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def missing(part: Part) -> list[str]:
+    """Packages of a part that cannot be imported here."""
+    return [name for name in part.packages if find_spec(name) is None]

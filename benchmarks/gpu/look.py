@@ -1,0 +1,78 @@
+"""The look at a node that jobs begin with, and how fast the GPU is by itself."""
+
+import time
+from collections.abc import Iterator
+
+from benchmarks.gpu.scale import Place
+from hala_hpc.core.record import Record
+from hala_hpc.engines.models.gpus import peak_flops
+from hala_hpc.jobs.gpu_cards import driver, driver_cards
+from hala_hpc.jobs.gpu_set_up import compiler_fault
+from hala_hpc.jobs.node_faults import NodeAnswer
+from hala_hpc.jobs.node_health import NodeQuestion, look
+
+#: Seconds for the probe with its own start of torch.
+PROBE_LIMIT_S = 40
+NODE = "here"
+PRODUCTS = 10
+
+
+class LookFigures(Record):
+    """What was found of this node; None where it does not tell."""
+
+    driver: str | None = None
+    cuda_of_driver: str | None = None
+    compiler_fault: str | None = None
+    """None: C can be compiled for Python."""
+    cards: tuple[str, ...] = ()
+    uncorrected_errors: tuple[int | None, ...] = ()
+
+
+class SpeedFigures(Record):
+    """What a product of square matrices in bfloat16 reaches, the mean of ten, random numbers."""
+
+    side: int
+    tflops: float
+    share_of_peak: float | None = None
+    """Of the data sheet's."""
+
+
+def run(place: Place) -> Iterator[Record]:
+    """The driver and the compiler, then the probe as a job runs it, then the speed."""
+    found, fault, cards = driver(), compiler_fault(), driver_cards()
+    yield LookFigures(
+        driver=found.release if found else None,
+        cuda_of_driver=".".join(map(str, found.cuda)) if found else None,
+        compiler_fault=fault[1] if fault else None,
+        cards=tuple(card.name for card in cards),
+        uncorrected_errors=tuple(card.uncorrected_errors for card in cards),
+    )
+    yield probed()
+    yield speed(place.scale.product_side)
+
+
+def probed() -> NodeAnswer:
+    """What the probe says of one GPU; on a machine without one, that it is missing."""
+    return look(NODE, NodeQuestion(gpus=1), PROBE_LIMIT_S)
+
+
+def speed(side: int) -> SpeedFigures:
+    """How fast products are."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+
+    def products(count: int) -> float:
+        began = time.monotonic()
+        for _ in range(count):
+            left @ right
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.monotonic() - began
+
+    products(3)
+    flops = 2 * side**3 * PRODUCTS / products(PRODUCTS)
+    peak = peak_flops(torch.cuda.get_device_name()) if device == "cuda" else None
+    share = round(flops / peak, 3) if peak else None
+    return SpeedFigures(side=side, tflops=round(flops / 1e12, 3), share_of_peak=share)

@@ -1,0 +1,42 @@
+"""A slerp of two checkpoints, as the stage merge makes it."""
+
+import time
+from collections.abc import Iterator
+
+from benchmarks.gpu.checkpoints import lfm2
+from benchmarks.gpu.scale import Place
+from hala_hpc.core.record import Record
+from hala_hpc.engines.models.memory import GB
+from hala_hpc.engines.models.merge import require_same_shapes, slerp
+from hala_hpc.engines.models.tensors import tensor_headers, weight_bytes
+
+
+class MergeFigures(Record):
+    """What a merge took."""
+
+    seconds: float
+    read_gb: float
+    """Weights of both models, in GB of 2^30 bytes."""
+    read_gb_per_s: float
+    tensors: int
+    lost: tuple[str, ...]
+    """Tensors of the models that the merged one lacks."""
+
+
+def run(place: Place) -> Iterator[MergeFigures]:
+    """Merge half and half, and look whether every tensor is there."""
+    base, tuned = lfm2(place, 0), lfm2(place, 1)
+    require_same_shapes(base, tuned)
+    began = time.monotonic()
+    slerp(base, tuned, place.work / "merged", 0.5, "bfloat16")
+    seconds = time.monotonic() - began
+    read_gb = (weight_bytes(base) + weight_bytes(tuned)) / GB
+    before, after = tensor_headers(base), tensor_headers(place.work / "merged")
+    yield MergeFigures(
+        seconds=round(seconds, 2),
+        read_gb=round(read_gb, 3),
+        read_gb_per_s=round(read_gb / seconds, 3),
+        tensors=len(after),
+        # An output layer that is tied to the embedding may be written or not.
+        lost=tuple(sorted(before.keys() - after.keys() - {"lm_head.weight"})),
+    )

@@ -1,0 +1,104 @@
+"""Runs the parts one after the other, each with a time limit of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gpu.facts import missing
+from benchmarks.gpu.one_part import figures_file
+from benchmarks.gpu.parts import Part
+from benchmarks.gpu.scale import ROOT
+from hala_hpc.core.process_tree import end_with_parent
+from hala_hpc.core.record import Record
+
+LOOK_S = 0.2
+#: What is left of the whole time must be more than that for a part to begin, in seconds.
+LEAST_S = 10.0
+#: Letters of the end of a part's log that its error tells.
+SHOWN_LETTERS = 400
+
+
+class PartResult(Record):
+    """What came of a part."""
+
+    part: str
+    seconds: float
+    error: str | None = None
+    """Why it did not come to its end; what it found before that counts."""
+    found: tuple[dict[str, Any], ...] = ()
+
+
+def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
+    """Run a part, and end it when its time or that of all parts, `left_s`, is up."""
+    if gone := missing(part):
+        return PartResult(part=part.name, seconds=0, error=f"not here: {', '.join(gone)}")
+    if left_s < LEAST_S:
+        return PartResult(part=part.name, seconds=0, error="no time was left for it")
+    limit_s, began = min(part.limit_s, left_s), time.monotonic()
+    log = work / f"{part.name}.log"
+    command = [sys.executable, "-m", "benchmarks.gpu.one_part", part.name, size, str(work)]
+    with log.open("wb") as stream:
+        # A session of its own: whatever it starts ends with it.
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+            start_new_session=True,
+            # Or it would hold the card of others when this process is killed.
+            preexec_fn=partial(end_with_parent, signal.SIGKILL, os.getpid()),  # noqa: PLW1509 (one thread)
+        )  # fmt: skip
+        try:
+            ended = watch(child, part.name, work, began + limit_s)
+        finally:
+            end(child)
+    error = None
+    if not ended:
+        error = f"ended after its {limit_s:.0f} s"
+    elif child.returncode:
+        error = f"it ended with {child.returncode}: {end_of(log)}"
+    found = [json.loads(line) for line in whole_lines(figures_file(work, part.name))]
+    seconds = round(time.monotonic() - began, 1)
+    return PartResult(part=part.name, seconds=seconds, error=error, found=tuple(found))
+
+
+def watch(child: subprocess.Popen[bytes], name: str, work: Path, deadline: float) -> bool:
+    """Tell each figure as it comes; False when the time was up before the part ended."""
+    told = 0
+    while True:
+        ended = child.poll() is not None
+        lines = whole_lines(figures_file(work, name))
+        for line in lines[told:]:
+            tell(f"{name}: {line}")
+        told = len(lines)
+        if ended or time.monotonic() > deadline:
+            return ended
+        time.sleep(LOOK_S)
+
+
+def end(child: subprocess.Popen[bytes]) -> None:
+    """End a part with all that it started."""
+    if child.poll() is None:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def whole_lines(path: Path) -> list[str]:
+    """The lines of a file that are whole; none where it is not there."""
+    if not path.exists():
+        return []
+    return path.read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def end_of(log: Path) -> str:
+    """The last line of a log, which names the error of a part that failed."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1][-SHOWN_LETTERS:] if lines else ""
+
+
+def tell(line: str) -> None:
+    """A line for those who wait."""
+    print(line, file=sys.stderr, flush=True)

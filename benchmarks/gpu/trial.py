@@ -1,0 +1,238 @@
+"""One short training on one GPU through the trainer of `sft`, and what it took."""
+
+import gc
+import os
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.gpu.faults import faults, told
+from hala_hpc.core.errors import RETRY, Retry
+from hala_hpc.core.files import read_json
+from hala_hpc.core.record import Record
+from hala_hpc.engines.models.compile_cache import CompileCache
+from hala_hpc.engines.models.memory import GB
+from hala_hpc.engines.models.shape import read_shape
+from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
+from hala_hpc.engines.training.checkpoint_interval import SavingClock
+from hala_hpc.engines.training.dataset import read_facts
+from hala_hpc.engines.training.feed import StepFeed
+from hala_hpc.engines.training.kernels import TrainingKernels
+from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
+from hala_hpc.engines.training.micro_batch import longest_row, micro_batch_tokens
+from hala_hpc.engines.training.passes import passes_of, size
+from hala_hpc.engines.training.rank_memory import rank_memory
+from hala_hpc.engines.training.trainer import make_trainer
+from hala_hpc.engines.training.training_run import Attempt, Training
+from hala_hpc.engines.training.watchdog import StepWatchdog
+
+STEP_LIMIT_S = 600
+
+
+class TrialOut:
+    """What the trainer asks of its job: one rank, nothing that stops it, and no records."""
+
+    rank, world_size, worker = 0, 1, 0
+    stop = False
+    seconds_left: float | None = None
+
+    def __init__(self, base: Path) -> None:
+        self.base = self.shared = self.cache = base
+        self.attempt = uuid4().hex[:8]
+
+    def folder(self, unit: int) -> Path:
+        """Folder of results; a trial leaves none."""
+        return self.base / f"output-{unit}"
+
+    def kept(self, unit: int) -> Path:
+        """Folder of the metrics."""
+        return self.base / f"kept-{unit}"
+
+    def require_lease(self) -> None:
+        """Nothing: nobody else works here."""
+
+    def new_log(self) -> str:
+        """Nothing is logged."""
+        return ""
+
+    def leave(self, error: Retry) -> None:
+        """End the process."""
+        print(error, flush=True)
+        os._exit(RETRY)
+
+    def commit(self, unit: int) -> None:
+        """Nothing: a trial has no result."""
+
+    def progress(self, **counts: float) -> None:
+        """Nothing: nobody watches."""
+
+
+class MemoryTaken(Record):
+    """Memory of the GPU, in GB of 2^30 bytes."""
+
+    peak_gb: float
+    """The most that torch had allocated."""
+    reserved_gb: float
+    """The most that torch held."""
+    context_gb: float
+    """What is held beside that, after the training."""
+
+
+class TrialFigures(Record):
+    """What one training took; None where it was not measured."""
+
+    trial: str
+    error: str | None = None
+    """Why it did not run."""
+    kernels: TrainingKernels | None = None
+    tokens_per_s: float | None = None
+    """Without padding."""
+    mfu: float | None = None
+    step_s: float | None = None
+    passes_per_step: float | None = None
+    fill: float | None = None
+    """Share of the tokens of passes that are no padding."""
+    pass_tokens: int | None = None
+    """Of the largest pass, with padding."""
+    loss_first: float | None = None
+    loss_last: float | None = None
+    memory: MemoryTaken | None = None
+    """None where there is no GPU."""
+    host_gb: float | None = None
+    """The most that the process had of the host until then."""
+    reckoned_gb: float | None = None
+    """What `rank_memory` reckons for the largest pass, without CUDA's context."""
+    reckoned_over_peak: float | None = None
+
+
+def tried(name: str, training: Training, warm_steps: int, compiled: CompileCache) -> TrialFigures:
+    """The figures of a training, or why it cannot run.
+
+    `compiled` is the same for all trainings of a process: what compiles in the background keeps to
+    the folder that it began with.
+    """
+    try:
+        trainer = trained(training, compiled)
+        return figures_of(name, trainer, training, warm_steps)
+    except faults() as error:
+        return TrialFigures(trial=name, error=told(error), reckoned_gb=of_too_much(error, training))
+    finally:
+        release()
+
+
+def of_too_much(error: Exception, training: Training) -> float | None:
+    """What was reckoned in GB for a training that the GPU has no room for; None at other errors."""
+    import torch
+
+    if not isinstance(error, torch.OutOfMemoryError):
+        return None
+    tokens = training.settings.micro_batch_tokens
+    row_tokens = longest_row(read_facts(training.tokens))
+    return rounded(reckoned(training, tokens or row_tokens, row_tokens), 3)
+
+
+def release() -> None:
+    """Give the GPU's memory back; the next training measures its own."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def trained(training: Training, compiled: CompileCache) -> Any:
+    """The trainer after all steps, none of which saved anything."""
+    prepare_environment(training.settings.zero_stage)
+    out = TrialOut(training.kept.parent)
+    with StepWatchdog(training.kept, out, STEP_LIMIT_S) as pulse:
+        arguments = make_arguments(training, out)
+        tokens = micro_batch_tokens(training, out.world_size)
+        saving = SavingClock(training.settings, 1)
+        attempt = Attempt(training, out, pulse, saving, compiled, None, tokens)
+        trainer = make_trainer(attempt, arguments)
+        # A checkpoint of 1.2B weights takes longer than all steps of the trial.
+        trainer._save_checkpoint = lambda *_, **__: None
+        trainer.train()
+        return trainer
+
+
+def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> TrialFigures:
+    """What the steps after the first ones took."""
+    lines = read_metrics(training.kept / METRICS / METRICS_FILE)
+    kept = lines[warm_steps:]
+    seconds = sum(line.step_s or 0.0 for line in kept)
+    tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in kept)
+    rate = tokens / seconds if seconds else None
+    pass_tokens, row_tokens = largest_pass(trainer.feed)
+    reckoned_gb = reckoned(training, pass_tokens, row_tokens)
+    memory = memory_taken()
+    peak_gb = memory.peak_gb if memory else None
+    return TrialFigures(
+        trial=name,
+        kernels=trainer.kernel_watch.kernels,
+        tokens_per_s=rounded(rate, 1),
+        mfu=rounded(mean_mfu(kept), 4),
+        step_s=rounded(seconds / len(kept) if kept else None, 4),
+        passes_per_step=trainer.feed.passes_per_step,
+        fill=trainer.feed.fill,
+        pass_tokens=pass_tokens,
+        loss_first=lines[0].loss,
+        loss_last=lines[-1].loss,
+        memory=memory,
+        host_gb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3),
+        reckoned_gb=rounded(reckoned_gb, 3),
+        reckoned_over_peak=rounded(reckoned_gb / peak_gb if reckoned_gb and peak_gb else None, 3),
+    )
+
+
+def mean_mfu(lines: Sequence[StepFigures]) -> float | None:
+    """The share of the GPU's peak over some steps; None where nobody knows the peak."""
+    seconds = sum(line.step_s or 0.0 for line in lines)
+    if not seconds or any(line.mfu is None for line in lines):
+        return None
+    return sum((line.mfu or 0.0) * (line.step_s or 0.0) for line in lines) / seconds
+
+
+def rounded(value: float | None, digits: int) -> float | None:
+    """A figure with so many digits; None stays."""
+    return None if value is None else round(value, digits)
+
+
+def largest_pass(feed: StepFeed) -> tuple[int, int]:
+    """Padded tokens of the largest pass of the steps that were read, and of a row in it."""
+    found = (0, 0)
+    for step in range(min(feed.steps, len(feed))):
+        lengths = feed.order.lengths[feed.numbers[step]].tolist()
+        dealt = passes_of(lengths, feed.cut)
+        for rows in dealt[feed.rank]:
+            found = max(found, (size(lengths, rows), lengths[rows[0]]))
+    return found
+
+
+def reckoned(training: Training, tokens: int, row_tokens: int) -> float | None:
+    """What `rank_memory` says in GB of what torch allocates; None for a shape that it cannot read.
+
+    CUDA's context is none of it: torch does not count it.
+    """
+    shape = read_shape(read_json(training.model / "config.json"))
+    if shape is None:
+        return None
+    taken = rank_memory(shape, training.settings, 1, tokens, row_tokens)
+    return float(taken.total - taken.context) / GB
+
+
+def memory_taken() -> MemoryTaken | None:
+    """The most that the training took of the GPU; None without one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    free, total = torch.cuda.mem_get_info()
+    return MemoryTaken(
+        peak_gb=round(torch.cuda.max_memory_allocated() / GB, 3),
+        reserved_gb=round(torch.cuda.max_memory_reserved() / GB, 3),
+        context_gb=round((total - free - torch.cuda.memory_reserved()) / GB, 3),
+    )
