@@ -6,7 +6,7 @@ PYTHON = $(shell env/setup which here)/bin/python
 .PHONY: help env here demo test test-long rehearsal-real check cluster cluster-down clean lock
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 env: ## make the environments .venv and .venv-quantize (HALA_DEVICE=cuda: for GPUs)
 	@env/setup $(ARGS)

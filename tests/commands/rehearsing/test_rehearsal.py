@@ -105,7 +105,15 @@ def test_a_rehearsal_that_works_says_so_and_what_the_full_run_takes(
     assert (again.code, "the full run can be started" in again.out) == (0, True), again
 
 
-@pytest.mark.parametrize("planted", ["framing", "template", "broken", "language"])
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "framing",
+        "language",
+        pytest.param("template", marks=pytest.mark.long),
+        pytest.param("broken", marks=pytest.mark.long),
+    ],
+)
 def test_a_planted_fault_is_on_the_page_before_the_full_run(
     planted: str, tmp_path: Path, work: Path
 ) -> None:
