@@ -205,7 +205,8 @@ class Evaluate(Stage[Settings]):
         if settings.limit is not None:
             each = settings.limit * REQUESTS_OF_QUESTION
         pairs = inputs.text(settings.translation) if settings.translation else None
-        if settings.translation and pairs is None:
+        # How many questions a lab's own tasks have only lm-eval tells.
+        if (settings.translation and pairs is None) or (settings.tasks and settings.include_path):
             return None
         return len(settings.tasks) * each + (pairs.rows if pairs else 0.0)
 

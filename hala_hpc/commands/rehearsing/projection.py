@@ -10,6 +10,7 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.rehearsing.measured import Measured, measure
 from hala_hpc.core.estimate import Estimate
 from hala_hpc.core.rehearsal import PREFIX
+from hala_hpc.core.stage import UnknownInputs
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def project(
     found: dict[str, Projection] = {}
     for name, step in full.items():
         other = rehearsed_name(name, rehearsed)
-        growth = growth_of(of_whole[name], of_small[other], is_shared=name == other)
+        growth = growth_of(step, of_whole[name], of_small[other])
         hours = shipped[name].left if name in shipped else None
         found[name] = projection_of(step, measure(rehearsed[other]), growth, hours)
     return found
@@ -58,14 +59,13 @@ def rehearsed_name(name: str, rehearsed: Mapping[str, Step]) -> str:
     return name if name in rehearsed else f"{PREFIX}{name}"
 
 
-def growth_of(full: Estimate, rehearsed: Estimate, is_shared: bool) -> float | None:
+def growth_of(step: Step, full: Estimate, rehearsed: Estimate) -> float | None:
     """How many times the work of its rehearsal a node has; None if unknown."""
-    if is_shared:
+    settings = step.node.settings
+    if step.node.stage(settings, UnknownInputs()).rehearsed() == settings:
+        # Nothing of it shrinks, as of a merge.
         return 1.0
-    if full.work and rehearsed.work:
-        return full.work / rehearsed.work
-    # Nothing grows in a merge or a page; what is not known of others stays so.
-    return 1.0 if full.work is None and rehearsed.work is None and not full.output.text else None
+    return full.work / rehearsed.work if full.work and rehearsed.work else None
 
 
 def projection_of(
