@@ -108,8 +108,9 @@ def seconds_of(artifact: Artifact) -> tuple[float, float | None]:
     """Seconds of a worker until it worked, on average, and of all workers behind that."""
     ends = [end.record for end in records_of(artifact) if end.rank == 0]
     good = [end for end in ends if end.code == OK]
-    if not good:
-        return 0.0, None
+    # Where a stage does not tell when it was loaded, a few rows say nothing of many.
+    if not any(end.loading_s for end in good):
+        return sum(end.seconds for end in good), None
     start_s = sum(end.loading_s or 0.0 for end in good) / len(good)
     return start_s, sum(end.seconds - (end.loading_s or 0.0) for end in good)
 

@@ -72,6 +72,9 @@ def projection_of(
     step: Step, seen: Measured, growth: float | None, shipped: float | None
 ) -> Projection:
     """What a node will take, from what its rehearsal took."""
+    if growth == 1.0 and seen.work_s is None and seen.start_s:
+        hours = seen.start_s * gpus(step) / HOUR_S
+        return Projection(step, seen, growth, seen.start_s, seen.start_s, hours, shipped)
     if growth is None or seen.work_s is None:
         return Projection(step, seen, growth, shipped_gpu_hours=shipped)
     work_s = seen.work_s * growth
