@@ -4,8 +4,8 @@
 expects of the full run, then runs the full demo in the same folder. Prints JSON as its last line:
 rehearsal_s           seconds from the launch to the page (under 360)
 full_s                seconds from the launch of the full run to its end
-expected_job_hours    hours of all jobs of the full run, as the page says
-job_hours             the same, as their attempts wrote down
+expected_job_hours    hours of the jobs of those nodes of the full run whose work the page knows
+job_hours             hours of the same nodes, as their attempts wrote down
 ratio                 expected by measured (within a third: 0.67 to 1.33)
 shared                nodes whose result the full run took from the rehearsal
 """
@@ -39,28 +39,22 @@ def main() -> None:
         work = Path(folder) / "work"
         line = ["stage=all", "recipe=demo", "launcher=minislurm", f"work={work}", *words]
         rehearsal_s = run([*line, "rehearse=true"])
-        page = subprocess.run(
-            [sys.executable, "-m", "hala_hpc.rehearsal", f"work={work}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=END_LIMIT_S,
-        )
-        print(page.stdout, flush=True)
-        expected = expected_job_hours(work, line)
+        expected = expected_seconds(line)
         shared = [path.parent.name for path in work.glob("*/summary.json")]
         shared = [name for name in shared if not name.startswith("rehearse-")]
         full_s = run(line)
-        hours = job_hours(work)
+        took = {name: seconds_taken(work / "latest" / name) for name in expected}
+        for name, seconds in took.items():
+            print(f"{name}: {expected[name]:.1f} s expected, {seconds:.1f} s taken")
+        hours, expected_hours = (sum(one.values()) / 3600 for one in (took, expected))
     print(
         json.dumps(
             {
                 "rehearsal_s": round(rehearsal_s, 1),
                 "full_s": round(full_s, 1),
-                "expected_job_hours": round(expected, 4),
+                "expected_job_hours": round(expected_hours, 4),
                 "job_hours": round(hours, 4),
-                "ratio": round(expected / hours, 3),
+                "ratio": round(expected_hours / hours, 3),
                 "shared": sorted(name.rpartition("-")[0] for name in shared),
             }
         )
@@ -83,31 +77,20 @@ def run(line: list[str]) -> float:
     return time.monotonic() - began
 
 
-def expected_job_hours(work: Path, line: list[str]) -> float:
-    """What the page expects of all jobs of the full run; nodes that are not known count nothing."""
+def expected_seconds(line: list[str]) -> dict[str, float]:
+    """What the page expects of the jobs of each node of the full run whose work it knows."""
     from hala_hpc.commands.command_line import read_line
     from hala_hpc.commands.rehearsing.page import make_page
 
     page = make_page(read_line([*line, "rehearse=true"]))
-    unknown = [name for name, one in page.full.items() if one.job_s is None]
-    print(f"nodes of which the page knows nothing: {', '.join(unknown) or 'none'}; {work}")
-    for name, one in page.full.items():
-        print(f"{name}: {one.growth} times, {one.job_s} s")
-    return sum(one.job_s or 0.0 for one in page.full.values()) / 3600
+    print("\n".join(page.head), flush=True)
+    return {name: one.job_s for name, one in page.full.items() if one.job_s is not None}
 
 
-def job_hours(work: Path) -> float:
-    """Hours of all attempts of the nodes of the full run."""
-    seconds = 0.0
-    for link in sorted((work / "latest").iterdir()):
-        if link.name.startswith("rehearse-"):
-            continue
-        own = 0.0
-        for end in records_of(Artifact(link.resolve())):
-            own += end.record.seconds if end.rank == 0 else 0.0
-        print(f"{link.name}: took {own:.1f} s")
-        seconds += own
-    return seconds / 3600
+def seconds_taken(link: Path) -> float:
+    """Seconds of all attempts of a node, its first rank's where it has several."""
+    ends = records_of(Artifact(link.resolve()))
+    return sum(end.record.seconds for end in ends if end.rank == 0)
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ HALA_DEVICE = "cpu"
 """
 
 
-def slurm(*words: str, folder: Path, code: int = 0, **variables: str) -> str:
-    """What a command of SLURM's prints, given in a folder that is no clone."""
-    environment = {"HALA_HOME": str(ROOT), "HALA_PYTHON": sys.executable, **variables}
-    done = subprocess.run(
+def give(words: tuple[str, ...], folder: Path) -> "subprocess.CompletedProcess[str]":
+    """Give a command in a folder that is no clone, as one who has set where the clone is."""
+    environment = {"HALA_HOME": str(ROOT), "HALA_PYTHON": sys.executable}
+    return subprocess.run(
         words,
         cwd=folder,
         env={**os.environ, **environment},
@@ -45,7 +45,12 @@ def slurm(*words: str, folder: Path, code: int = 0, **variables: str) -> str:
         check=False,
         timeout=WAIT_S,
     )
-    assert done.returncode == code, done
+
+
+def slurm(*words: str, folder: Path) -> str:
+    """What a command prints that ends well."""
+    done = give(words, folder)
+    assert done.returncode == 0, done
     return done.stdout.strip()
 
 
@@ -55,18 +60,7 @@ def template(name: str) -> str:
 
 def run_template(folder: Path, name: str, *words: str, flags: tuple[str, ...] = ()) -> int:
     """Submit a template and wait for its end; the worst exit code of its elements."""
-    environment = {"HALA_HOME": str(ROOT), "HALA_PYTHON": sys.executable}
-    line = ["sbatch", "--wait", *SMALL, *flags, template(name), *words]
-    done = subprocess.run(
-        line,
-        cwd=folder,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAIT_S,
-    )
-    return done.returncode
+    return give(("sbatch", "--wait", *SMALL, *flags, template(name), *words), folder).returncode
 
 
 def printed(folder: Path) -> str:

@@ -193,7 +193,9 @@ class SlurmBackend:
         Its nodes may have come back between the refusal and the look at them. A controller that was
         just started refuses jobs while sinfo shows their nodes already: it is asked for a while.
         """
-        until_s = time.monotonic() + (REGISTER_S if client.has_just_started() else 0)
+        from hala_hpc.backends.slurm.node_states import has_just_started
+
+        until_s = time.monotonic() + (REGISTER_S if has_just_started() else 0)
         while True:
             done = client.ask("sbatch", "--test-only", *words)
             if not done.returncode:

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,6 @@ from hala_hpc.core.errors import SchedulerUnavailable
 
 #: A controller that is overloaded answers late; one that is gone says so after about 10 s.
 ANSWER_LIMIT_S = 30
-#: A controller has seen all of its nodes so many seconds after its start.
-FRESH_CONTROLLER_S = 60
 #: States in which a job still has something before it, in our words.
 STATES = {
     **dict.fromkeys(("PENDING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD"), "pending"),
@@ -99,23 +96,6 @@ def is_unreachable(stderr: str) -> bool:
     """Whether a command failed because the controller does not answer."""
     signs = ("Unable to contact slurm controller", "Socket timed out", "Connection refused")
     return any(sign in stderr for sign in signs)
-
-
-def has_just_started() -> bool:
-    """Whether SLURM's controller was started within the last minute, as after a crash.
-
-    Its nodes register one after the other then, and it refuses jobs meanwhile whose nodes sinfo
-    shows already. Raises SchedulerUnavailable.
-    """
-    # Not what a dry run needs.
-    from hala_hpc.backends.slurm.parsing import settings
-
-    told = settings(ask("scontrol", "show", "config").stdout).get("BOOT_TIME", "")
-    try:
-        began_s = time.mktime(time.strptime(told, "%Y-%m-%dT%H:%M:%S"))
-    except ValueError:
-        return False
-    return time.time() - began_s < FRESH_CONTROLLER_S
 
 
 def look(ids: Iterable[str] | None = None) -> list[Seen]:

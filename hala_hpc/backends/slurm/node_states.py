@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.backends.slurm.client import ask, split_rows
-from hala_hpc.backends.slurm.parsing import count, gpus, hosts, megabytes, names, pairs
+from hala_hpc.backends.slurm.parsing import count, gpus, hosts, megabytes, names, pairs, settings
 from hala_hpc.core.errors import Retry
 from hala_hpc.core.records import ExcludedNode
 from hala_hpc.core.resources import Resources
@@ -24,6 +24,8 @@ NOT_WELL = ("DRAIN", "FAIL", "NOT_RESPONDING", "MAINT", "REBOOT", "INVAL", "DOWN
 #: Nodes of a partition that may be left out at most: where more are bad, others than a node are to
 #: blame, and a cluster that is asked for without most of its nodes gives none.
 MOST_EXCLUDED_SHARE = 0.5
+#: A controller has seen all of its nodes so many seconds after its start.
+FRESH_CONTROLLER_S = 60
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,16 @@ def well_nodes(text: str) -> Iterator[tuple[str, float]]:
         is_well = re.sub(r"\W+$", "", first) in WELL and "*" not in first
         if is_well and not any(flag.startswith(NOT_WELL) for flag in flags):
             yield said.get("NodeName", ""), booted_at(said.get("BootTime", ""))
+
+
+def has_just_started() -> bool:
+    """Whether SLURM's controller was started within the last minute, as after a crash.
+
+    Its nodes register one after the other then, and it refuses jobs meanwhile whose nodes sinfo
+    shows already. Raises SchedulerUnavailable.
+    """
+    told = settings(ask("scontrol", "show", "config").stdout)
+    return time.time() - booted_at(told.get("BOOT_TIME", "")) < FRESH_CONTROLLER_S
 
 
 def booted_at(text: str) -> float:

@@ -39,11 +39,6 @@ class Template:
     """Whether a gate may submit."""
 
     @property
-    def chosen(self) -> dict[str, Step]:
-        """The nodes that the words mean."""
-        return {name: self.steps[name] for name in self.line.chosen}
-
-    @property
     def step(self) -> Step:
         """The one node that the words mean. Raises UserError where they mean several."""
         if len(self.line.chosen) != 1:
