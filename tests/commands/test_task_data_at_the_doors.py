@@ -84,6 +84,7 @@ def test_a_cache_that_is_closed_for_writing_is_named(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_misspelled_task_is_refused_by_dry_run_doctor_and_launch(told: Told) -> None:
     told.include = ""
     for module, words, code in (

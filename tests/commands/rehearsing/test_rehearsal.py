@@ -109,7 +109,7 @@ def test_a_rehearsal_that_works_says_so_and_what_the_full_run_takes(
     "planted",
     [
         "framing",
-        "language",
+        pytest.param("language", marks=pytest.mark.long),
         pytest.param("template", marks=pytest.mark.long),
         pytest.param("broken", marks=pytest.mark.long),
     ],

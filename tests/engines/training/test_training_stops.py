@@ -117,7 +117,7 @@ def test_the_curve_after_a_stop_is_the_same_to_the_last_bit(
     ("stage", "first", "then"),
     [
         (2, 2, 1),
-        (3, 1, 2),
+        pytest.param(3, 1, 2, marks=pytest.mark.long),
         pytest.param(2, 1, 2, marks=pytest.mark.long),
         pytest.param(3, 2, 1, marks=pytest.mark.long),
     ],

@@ -149,6 +149,7 @@ def test_a_driver_that_is_too_old_ends_the_node_at_once_and_excludes_nobody(
     assert json_of(work, "rounds/0001.json")["spec"]["bad_nodes"] == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("minislurm")
 def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, work: Path) -> None:
     gpu = 'workers = 5\ngpus_per_node = 1\noptions.at_once = "1"'
