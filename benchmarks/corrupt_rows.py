@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 #: Longer lines are rejected unread, in bytes; the documented limit.
 LINE_LIMIT = 16 * 1024 * 1024
-KEPT = ""
+ACCEPTED = ""
 #: Seconds after which `prepare` is taken not to end at all.
 END_LIMIT_S = 3600
 
@@ -60,7 +60,7 @@ KINDS: dict[str, tuple[Callable[[int], bytes], str]] = {
     "nul_escape": (lambda n: spoilt(n, b"Que", b"Qu\\u0000"), "nul"),
     "nul_byte": (lambda n: spoilt(n, b"Que", b"Qu\0"), "corrupt-json"),
     "bom_before": (lambda n: b"\xef\xbb\xbf" + alpaca(n), "corrupt-json"),
-    "carriage_return": (lambda n: alpaca(n) + b"\r", KEPT),
+    "carriage_return": (lambda n: alpaca(n) + b"\r", ACCEPTED),
     "lone_surrogate": (lambda n: spoilt(n, b"Que", b"Qu\\ud83d"), "lone-surrogate"),
     "truncated": (lambda n: alpaca(n)[: 20 + n % 20], "corrupt-json"),
     "not_an_object": (lambda n: OTHERS[n % len(OTHERS)], "not-an-object"),
@@ -78,8 +78,8 @@ def make_lines(each: int, good: int, long: int) -> tuple[list[Line], list[Line]]
     lines beyond the limit.
     """
     chance, number = random.Random(12), good
-    rows = [Line(alpaca(n), KEPT) for n in range(good)]
-    talks = [Line(talk(n), KEPT) for n in range(good // 10)]
+    rows = [Line(alpaca(n), ACCEPTED) for n in range(good)]
+    talks = [Line(talk(n), ACCEPTED) for n in range(good // 10)]
     for make, reason in KINDS.values():
         made = [Line(make(n), reason) for n in range(number, number + each)]
         number += each
@@ -91,18 +91,21 @@ def make_lines(each: int, good: int, long: int) -> tuple[list[Line], list[Line]]
     chance.shuffle(rows)
     chance.shuffle(talks)
     # The first line decides what the file is taken for.
-    return [Line(alpaca(number), KEPT), *as_repeated(rows)], [Line(talk(number), KEPT), *talks]
+    return [Line(alpaca(number), ACCEPTED), *as_repeated(rows)], [
+        Line(talk(number), ACCEPTED),
+        *talks,
+    ]
 
 
 def as_repeated(lines: list[Line]) -> list[Line]:
     """Lines of which all but the first of equal good ones must be rejected."""
-    seen: set[bytes] = set()
-    told = []
+    earlier: set[bytes] = set()
+    expected = []
     for line in lines:
-        again = line.reason == KEPT and line.data in seen
-        told.append(Line(line.data, "duplicate") if again else line)
-        seen.add(line.data)
-    return told
+        is_repeat = line.reason == ACCEPTED and line.data in earlier
+        expected.append(Line(line.data, "duplicate") if is_repeat else line)
+        earlier.add(line.data)
+    return expected
 
 
 def prepare(folder: Path, files: list[Path], units: int) -> Path:
@@ -111,9 +114,9 @@ def prepare(folder: Path, files: list[Path], units: int) -> Path:
     recipe = folder / "recipe.toml"
     settings = f"units = {units}\nmax_rejected_fraction = 1\n"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = [{data}]\n{settings}')
-    words = [f"recipe={recipe}", "stage=rows", "launcher=local", f"work={folder / 'work'}"]
+    overrides = [f"recipe={recipe}", "stage=rows", "launcher=local", f"work={folder / 'work'}"]
     subprocess.run(
-        [sys.executable, "-m", "hala_hpc.launch", *words],
+        [sys.executable, "-m", "hala_hpc.launch", *overrides],
         check=True,
         stdout=subprocess.DEVNULL,
         timeout=END_LIMIT_S,
@@ -137,28 +140,28 @@ def count(output: Path, wanted: dict[Path, list[Line]]) -> dict[str, Any]:
     for part in sorted(output.glob("part-*.parquet")):
         for row in pq.read_table(part).to_pylist():
             found[tuple(message["content"] for message in row["messages"])] += 1
-    told: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    rejected_entries: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for path in sorted(output.glob("rejected-*.jsonl")):
         for text in path.read_text(encoding="utf-8").split("\n")[:-1]:
             entry = json.loads(text)
-            told.setdefault((entry["where"], entry["line"]), []).append(entry)
-    out, rejected = found.total(), sum(map(len, told.values()))
-    counts = Counter(entry["reason"] for entries in told.values() for entry in entries)
+            rejected_entries.setdefault((entry["where"], entry["line"]), []).append(entry)
+    out, rejected = found.total(), sum(map(len, rejected_entries.values()))
+    counts = Counter(entry["reason"] for entries in rejected_entries.values() for entry in entries)
     lost = doubled = wrong = rows = 0
     for path, lines in wanted.items():
         for number, line in enumerate(lines, start=1):
-            entries = told.pop((str(path), number), [])
+            entries = rejected_entries.pop((str(path), number), [])
             if line.reason == "blank":
                 wrong += len(entries)
                 continue
             rows += 1
             times = len(entries)
-            if line.reason == KEPT:
+            if line.reason == ACCEPTED:
                 times += found.pop(texts_of(line.data), 0)
             lost += times == 0
             doubled += times > 1
             wrong += not agrees(line, entries)
-    made_up = found.total() + sum(map(len, told.values()))
+    made_up = found.total() + sum(map(len, rejected_entries.values()))
     return {
         "rows_in": rows,
         "rows_out": out,
@@ -173,12 +176,14 @@ def count(output: Path, wanted: dict[Path, list[Line]]) -> dict[str, Any]:
 
 def agrees(line: Line, entries: list[dict[str, Any]]) -> bool:
     """Whether a line was rejected as it had to be, with all its bytes, or not at all."""
-    if line.reason == KEPT:
+    if line.reason == ACCEPTED:
         return not entries
     raw = line.data.rstrip(b"\r")
     for entry in entries:
-        kept = entry["row"].encode(errors="surrogateescape")
-        whole = kept == raw or (line.reason == "too-long" and kept and raw.startswith(kept))
+        reported_raw = entry["row"].encode(errors="surrogateescape")
+        whole = reported_raw == raw or (
+            line.reason == "too-long" and reported_raw and raw.startswith(reported_raw)
+        )
         if entry["reason"] != line.reason or not whole:
             return False
     return bool(entries)
@@ -196,8 +201,10 @@ def measure(folder: Path, args: argparse.Namespace) -> dict[str, Any]:
     output = prepare(folder, list(wanted), args.units)
     summary = json.loads((output.parent / "summary.json").read_text())
     counted = count(output, wanted)
-    told = {name: summary[name] for name in ("rows_in", "rows_out", "rows_rejected", "rejected")}
-    same = all(counted[name] == value for name, value in told.items())
+    reported = {
+        name: summary[name] for name in ("rows_in", "rows_out", "rows_rejected", "rejected")
+    }
+    same = all(counted[name] == value for name, value in reported.items())
     return {"kinds": len(KINDS), "each": args.each, **counted, "summary_agrees": same}
 
 

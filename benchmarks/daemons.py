@@ -23,11 +23,11 @@ from typing import Any
 
 from benchmarks.common.own_slurm import (
     ROOT,
-    answer,
-    end,
     own_slurm,
+    read_command_output,
     restart_controller,
     start_controller,
+    stop_daemon,
     wait_for_empty_queue,
 )
 from benchmarks.common.standin_run import StandInRun
@@ -40,7 +40,7 @@ HOLD_AFTER = 1800
 
 
 @dataclass
-class Told:
+class Report:
     """What happened, and what `status` said meanwhile."""
 
     complete: bool = False
@@ -67,9 +67,9 @@ class Told:
 class Watched:
     """A run on a cluster, and what `status` tells of it."""
 
-    def __init__(self, base: Path, told: Told) -> None:
+    def __init__(self, base: Path, report: Report) -> None:
         self.run = StandInRun(base, 4000, 20, 2, max_num_seqs=1, step_s=0.05)
-        self.work, self.told = base / "work", told
+        self.work, self.report = base / "work", report
 
     @property
     def node(self) -> Path:
@@ -80,43 +80,43 @@ class Watched:
         """Units that have a mark."""
         return len(list((self.node / "done").glob("*.json")))
 
-    def ask(self) -> None:
+    def query_status(self) -> None:
         """Ask for the state of the run, and hold it against the disk before and after."""
         before, is_done = self.done(), (self.node / "summary.json").exists()
         command = [sys.executable, "-m", "hala_hpc.status", f"work={self.work}", "format=json"]
         began = time.monotonic()
-        asked = subprocess.run(
+        done = subprocess.run(
             command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
         )
         took_s = time.monotonic() - began
-        self.told.longest_status_s = max(self.told.longest_status_s, round(took_s, 1))
-        if asked.returncode:
-            self.told.wrong.append(f"status ended with {asked.returncode}: {asked.stderr}")
+        self.report.longest_status_s = max(self.report.longest_status_s, round(took_s, 1))
+        if done.returncode:
+            self.report.wrong.append(f"status ended with {done.returncode}: {done.stderr}")
             return
-        (seen,) = [n for n in json.loads(asked.stdout)["nodes"] if n["name"] == "arabic"]
-        self.told.states[seen["state"]] += 1
-        self.compare(seen, before, is_done)
+        (node,) = [n for n in json.loads(done.stdout)["nodes"] if n["name"] == "arabic"]
+        self.report.states[node["state"]] += 1
+        self.compare(node, before, is_done)
 
-    def compare(self, seen: dict[str, Any], before: int, was_done: bool) -> None:
+    def compare(self, node: dict[str, Any], before: int, was_done: bool) -> None:
         """One answer against what the marks say."""
-        if not before <= seen["units_done"] <= self.done():
-            self.told.wrong.append(f"{seen['units_done']} units, on the disk {before}")
+        if not before <= node["units_done"] <= self.done():
+            self.report.wrong.append(f"{node['units_done']} units, on the disk {before}")
         is_done = (self.node / "summary.json").exists()
-        if (seen["state"] == "done") not in {was_done, is_done}:
-            self.told.wrong.append(f"state {seen['state']}, the mark says {is_done}")
-        if seen["state"] not in ("running", "waiting", "partial", "done"):
-            self.told.wrong.append(f"state {seen['state']}: {seen['why']}")
+        if (node["state"] == "done") not in {was_done, is_done}:
+            self.report.wrong.append(f"state {node['state']}, the mark says {is_done}")
+        if node["state"] not in ("running", "waiting", "partial", "done"):
+            self.report.wrong.append(f"state {node['state']}: {node['why']}")
 
     def wait(self, true: Callable[[], object], what: str) -> None:
         """Ask again and again until something is so. Raises TimeoutError."""
 
-        def look() -> bool:
+        def check() -> bool:
             if true():
                 return True
-            self.ask()
+            self.query_status()
             return False
 
-        wait_until(look, what, LIMIT_S, 1.0, state=lambda: answer("squeue"))
+        wait_until(check, what, LIMIT_S, 1.0, state=lambda: read_command_output("squeue"))
 
 
 def launch(run: StandInRun, work: str, stage: str, launcher: str) -> None:
@@ -136,36 +136,38 @@ def output_of(node: Path) -> list[tuple[str, list[dict[str, Any]]]]:
 
 def break_everything(watched: Watched, cluster: Path) -> None:
     """The three faults, one after the other, while the run goes on."""
-    run, told = watched.run, watched.told
+    run, report = watched.run, watched.report
     launch(run, "work", "arabic", run.launcher("site", 'exclusive = "true"', HOLD_AFTER))
-    say("submitted")
+    print_progress("submitted")
     watched.wait(lambda: watched.done() >= 1, "the first unit")
     done = watched.done()
-    end(cluster, "slurmctld", signal.SIGKILL)
+    stop_daemon(cluster, "slurmctld", signal.SIGKILL)
     until_s = time.monotonic() + AWAY_S
     watched.wait(lambda: time.monotonic() > until_s, "half a minute without a controller")
     start_controller(cluster)
-    say(f"the controller is back; {watched.done()} units are done")
+    print_progress(f"the controller is back; {watched.done()} units are done")
     watched.wait(lambda: watched.done() > done, "a unit made since the controller died")
     if (watched.node / "summary.json").exists():
         raise RuntimeError("the run was over before its node could be lost")
-    rows = answer("squeue", "--noheader", "--states=RUNNING", "--format=%N|%j").splitlines()
+    rows = read_command_output(
+        "squeue", "--noheader", "--states=RUNNING", "--format=%N|%j"
+    ).splitlines()
     host = next(row.split("|")[0] for row in rows if row.split("|")[1].startswith("arabic"))
-    told.hosts_of_zombie = host
-    say(f"the slurmd of {host} ends")
+    report.hosts_of_zombie = host
+    print_progress(f"the slurmd of {host} ends")
     writers = workers_on(host)
-    end(cluster, host, signal.SIGKILL)
+    stop_daemon(cluster, host, signal.SIGKILL)
     time.sleep(2)
-    told.zombie_outlived_its_slurmd = bool(writers) and all(is_alive(pid) for pid in writers)
-    run.word.touch()
+    report.zombie_outlived_its_slurmd = bool(writers) and all(is_alive(pid) for pid in writers)
+    run.release_file.touch()
     watched.wait((watched.node / "summary.json").exists, "the end of the run")
-    watched.ask()
+    watched.query_status()
     for pid in writers:
         if is_alive(pid):
             os.kill(pid, signal.SIGKILL)
 
 
-def say(text: str) -> None:
+def print_progress(text: str) -> None:
     """Show how far this is."""
     print(f"{time.strftime('%T')} {text}", file=sys.stderr, flush=True)
 
@@ -175,11 +177,11 @@ def workers_on(host: str) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes()
+            command = (process / "cmdline").read_bytes()
             variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"hala_hpc.jobs.attempt" in words and f"SLURMD_NODENAME={host}".encode() in variables:
+        if b"hala_hpc.jobs.attempt" in command and f"SLURMD_NODENAME={host}".encode() in variables:
             found.append(int(process.name))
     return found
 
@@ -193,9 +195,9 @@ def main() -> None:
     """Command line of the benchmark."""
     if len(sys.argv) > 1:
         sys.exit(__doc__)
-    told, began = Told(), time.monotonic()
+    report, began = Report(), time.monotonic()
     with own_slurm() as cluster, tempfile.TemporaryDirectory() as base:
-        watched = Watched(Path(base), told)
+        watched = Watched(Path(base), report)
         watched.run.write_inputs()
         local = replace(watched.run, step_s=0).launcher("local", "")
         for work in ("work", "clean"):
@@ -203,17 +205,17 @@ def main() -> None:
         launch(watched.run, "clean", "arabic", local)
         # A controller that never ended in peace has no state to start from without slurmdbd.
         restart_controller(cluster)
-        end(cluster, "slurmdbd")
+        stop_daemon(cluster, "slurmdbd")
         break_everything(watched, cluster)
-        told.complete = (watched.node / "summary.json").exists()
+        report.complete = (watched.node / "summary.json").exists()
         (clean,) = (Path(base) / "clean").glob("arabic-*")
-        told.same_output = output_of(watched.node) == output_of(clean) != []
-        told.rounds = len(list((watched.node / "rounds").glob("*.json")))
+        report.same_output = output_of(watched.node) == output_of(clean) != []
+        report.rounds = len(list((watched.node / "rounds").glob("*.json")))
         subprocess.run(["scancel", f"--user={os.getuid()}"], check=False, timeout=WAIT_S)
         wait_for_empty_queue()
-    told.seconds = round(time.monotonic() - began, 1)
-    print(json.dumps({**vars(told), "good": told.good}))
-    sys.exit(not told.good)
+    report.seconds = round(time.monotonic() - began, 1)
+    print(json.dumps({**vars(report), "good": report.good}))
+    sys.exit(not report.good)
 
 
 if __name__ == "__main__":

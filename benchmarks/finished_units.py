@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.kills.node import empty_model
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.records import NodeSummary, UnitMarker
 
@@ -34,18 +34,18 @@ def main() -> None:
     units = parser.parse_args().units
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
-        words = recipe_words(base, units)
-        step = make_plan(read_line(words).nodes, base / "work", None)["corpus"]
+        overrides = make_overrides(base, units)
+        step = make_plan(parse_command_line(overrides).nodes, base / "work", None)["corpus"]
         finish(step)
-        told = {"units": units, "done_cpu_s": least(words, "done")}
+        result = {"units": units, "done_cpu_s": measure_min_cpu_s(overrides, "done")}
         (step.artifact.output / "part-00000.parquet").unlink()
-        told["damaged_cpu_s"] = least(words, "damaged")
+        result["damaged_cpu_s"] = measure_min_cpu_s(overrides, "damaged")
         step.artifact.summary_file.unlink()
-        told["partial_cpu_s"] = least(words, "partial")
-    print(json.dumps(told))
+        result["partial_cpu_s"] = measure_min_cpu_s(overrides, "partial")
+    print(json.dumps(result))
 
 
-def recipe_words(base: Path, units: int) -> list[str]:
+def make_overrides(base: Path, units: int) -> list[str]:
     """The words of a launch of one node of so many units."""
     empty_model(base / "model")
     (base / "corpus").mkdir()
@@ -59,10 +59,10 @@ def finish(step: Step) -> None:
     artifact, names = step.artifact, [f"part-{unit:05d}.parquet" for unit in range(step.units)]
     artifact.output.mkdir(parents=True)
     artifact.write_config(step.config())
-    artifact.mark_file(0).parent.mkdir()
+    artifact.marker_file(0).parent.mkdir()
     for unit, name in enumerate(names):
         marker = UnitMarker(unit=unit, files={name: 1}, sha256={name: DIGEST})
-        artifact.mark_file(unit).write_text(marker.to_json())
+        artifact.marker_file(unit).write_text(marker.to_json())
         artifact.unit_folder(unit).mkdir(parents=True)
         (artifact.unit_folder(unit) / name).write_bytes(b"x")
         (artifact.output / name).hardlink_to(artifact.unit_folder(unit) / name)
@@ -77,9 +77,9 @@ def finish(step: Step) -> None:
     artifact.write_summary(summary)
 
 
-def least(words: list[str], state: str) -> float:
+def measure_min_cpu_s(overrides: list[str], state: str) -> float:
     """Seconds of CPU of a dry run, the least of three; the node must be in this state."""
-    command = [sys.executable, "-m", "hala_hpc.launch", *words, "dry_run=true"]
+    command = [sys.executable, "-m", "hala_hpc.launch", *overrides, "dry_run=true"]
     seconds = []
     for _ in range(3):
         before = os.times()

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 
-from benchmarks.common.own_slurm import answer, own_slurm, wait_for_empty_queue
+from benchmarks.common.own_slurm import own_slurm, read_command_output, wait_for_empty_queue
 from benchmarks.common.waiting import WAIT_S
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -104,13 +104,13 @@ def node_of(name: str) -> str:
 
 def jobs_of(work: Path) -> list[list[str]]:
     """Id, name and dependency of each job of a work folder."""
-    rows = answer("squeue", "--noheader", "--format=%F|%j|%E|%Z").splitlines()
+    rows = read_command_output("squeue", "--noheader", "--format=%F|%j|%E|%Z").splitlines()
     return [
         row.split("|")[:3] for row in rows if row.rstrip().split("|")[-1].startswith(f"{work}/")
     ]
 
 
-def look_for_faults(work: Path, tally: Tally, what: str) -> None:
+def check_jobs(work: Path, tally: Tally, what: str) -> None:
     """Every node has its workers and its gate once, tied as they must be and written down."""
     jobs = jobs_of(work)
     names = Counter(node_of(name) for _, name, _ in jobs)
@@ -126,8 +126,8 @@ def look_for_faults(work: Path, tally: Tally, what: str) -> None:
         if ids[after] not in waits[name]:
             tally.wrong.append(f"{what}: {name} waits for {waits[name]}, not for {ids[after]}")
     for node in ("corpus", "page"):
-        told = json.loads((work / "latest" / node / "jobs.json").read_text())
-        if (told["workers"], told["gate"]) != (ids[node], ids[f"gate-{node}"]):
+        jobs_file = json.loads((work / "latest" / node / "jobs.json").read_text())
+        if (jobs_file["workers"], jobs_file["gate"]) != (ids[node], ids[f"gate-{node}"]):
             tally.wrong.append(f"{what}: jobs.json of {node} has other ids")
 
 
@@ -149,10 +149,10 @@ def try_pair(site: Site, tally: Tally) -> None:
     tally.no_owner += not submitted
     tally.two_owners += len(submitted) > 1
     for (out, err), code in ends:
-        told = "another launch works in" in err and "since" in err and code == 75
-        if not told and not (code == 0 and "nodes submitted" in out):
+        refused = "another launch works in" in err and "since" in err and code == 75
+        if not refused and not (code == 0 and "nodes submitted" in out):
             tally.wrong.append(f"pair {tally.pairs}: code {code}: {err[-200:]}")
-    look_for_faults(work, tally, f"pair {tally.pairs}")
+    check_jobs(work, tally, f"pair {tally.pairs}")
     end_jobs(work)
 
 
@@ -179,10 +179,12 @@ def calls_of(site: Site) -> list[tuple[str, int]]:
     raise RuntimeError("the launch took no lease")
 
 
-def chosen_calls(calls: list[tuple[str, int]], most: int, chance: Random) -> list[tuple[str, int]]:
+def chosen_calls(
+    calls: list[tuple[str, int]], max_calls: int, chance: Random
+) -> list[tuple[str, int]]:
     """All calls that change something, and some of the others; at most so many, in order."""
     some = [call for n, call in enumerate(calls) if call[0] in CHANGING or n % OTHERS_EVERY == 0]
-    picked = set(chance.sample(range(len(some)), min(most, len(some))))
+    picked = set(chance.sample(range(len(some)), min(max_calls, len(some))))
     return [call for n, call in enumerate(some) if n in picked]
 
 
@@ -193,11 +195,13 @@ def try_kill(site: Site, call: tuple[str, int], tally: Tally) -> None:
     child = site.start(work, "strace", "-o", os.devnull, "-e", f"trace={call[0]}", "-e", blow)
     child.communicate(timeout=WAIT_S)
     tally.kills += 1
-    again = site.start(work)
-    _, err = again.communicate(timeout=WAIT_S)
-    if again.returncode != 0:
-        tally.wrong.append(f"kill at {call}: the line again ended with {again.returncode}: {err}")
-    look_for_faults(work, tally, f"kill at {call}")
+    relaunch = site.start(work)
+    _, err = relaunch.communicate(timeout=WAIT_S)
+    if relaunch.returncode != 0:
+        tally.wrong.append(
+            f"kill at {call}: the line again ended with {relaunch.returncode}: {err}"
+        )
+    check_jobs(work, tally, f"kill at {call}")
     end_jobs(work)
 
 
@@ -207,10 +211,10 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    words = parser.parse_args()
+    args = parser.parse_args()
     tally, began = Tally(), time.monotonic()
     with own_slurm(), tempfile.TemporaryDirectory() as base:
-        run(Site(Path(base)), words.pairs, words.kills, tally, Random(words.seed))
+        run(Site(Path(base)), args.pairs, args.kills, tally, Random(args.seed))
     tally.seconds = round(time.monotonic() - began, 1)
     print(json.dumps({**asdict(tally), "good": tally.good}))
     sys.exit(not tally.good)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import product
 from pathlib import Path
 
-from benchmarks.common.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
+from benchmarks.common.own_slurm import ROOT, own_slurm, read_command_output, wait_for_empty_queue
 from benchmarks.common.rounds import repeat_until
 from benchmarks.common.standin_run import StandInRun
 from benchmarks.common.waiting import wait_until
@@ -67,7 +67,7 @@ class Outcome:
 
     site: str
     requeued: int = 0
-    submitted_again: int = 0
+    resubmitted: int = 0
     """Rounds after the first."""
     false_failures: list[str] = field(default_factory=list)
     complete: bool = False
@@ -108,8 +108,8 @@ class PreemptedRun:
     def at_work(self) -> set[str]:
         """Attempts that are at work now and have translated something."""
         files = (self.node / "progress").glob("*-0000.json")
-        words = [json.loads(path.read_text()) for path in files]
-        fresh = [w for w in words if not w.get("ended") and w.get("rows", 0) > 0]
+        entries = [json.loads(path.read_text()) for path in files]
+        fresh = [w for w in entries if not w.get("ended") and w.get("rows", 0) > 0]
         return {w["attempt"] for w in fresh}
 
     def preempt(self) -> None:
@@ -125,11 +125,13 @@ class PreemptedRun:
 
     def has_jobs(self) -> bool:
         """Whether a worker of this run has its node now."""
-        return bool(answer("squeue", "--noheader", "--partition=weak", "--states=RUNNING"))
+        return bool(
+            read_command_output("squeue", "--noheader", "--partition=weak", "--states=RUNNING")
+        )
 
-    def wait_for(self, look: Callable[[], object], what: str, limit_s: float = BACK_S) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, limit_s: float = BACK_S) -> None:
         """Wait until something is so. Raises TimeoutError, with the queue."""
-        wait_until(look, what, limit_s, 0.5, state=lambda: answer("squeue"))
+        wait_until(condition, what, limit_s, 0.5, state=lambda: read_command_output("squeue"))
 
 
 def returns(run: PreemptedRun) -> int:
@@ -144,11 +146,11 @@ def rounds_after_first(run: PreemptedRun) -> int:
 
 def requeues(run: PreemptedRun) -> int:
     """How often SLURM brought a worker back: the largest count in the names of its attempts."""
-    most: Counter[tuple[int, str]] = Counter()
+    max_restarts: Counter[tuple[int, str]] = Counter()
     for name in attempt_names(Artifact(run.node)) | newest_attempts(run):
         key = (name.worker, name.job)
-        most[key] = max(most[key], name.restarts)
-    return most.total()
+        max_restarts[key] = max(max_restarts[key], name.restarts)
+    return max_restarts.total()
 
 
 def newest_attempts(run: PreemptedRun) -> set[AttemptName]:
@@ -162,30 +164,30 @@ def newest_attempts(run: PreemptedRun) -> set[AttemptName]:
 def try_site(site: Site, cycles: int) -> Outcome:
     """One run on one cluster."""
     signal = "signal" if site.user_signal else "no signal"
-    told = Outcome(f"{site.track}, grace {site.grace_s} s, {signal}")
+    outcome = Outcome(f"{site.track}, grace {site.grace_s} s, {signal}")
     began = time.monotonic()
-    words = ["--proctrack", site.track]
-    with own_slurm(site.config, (), *words), tempfile.TemporaryDirectory() as base:
+    arguments = ["--proctrack", site.track]
+    with own_slurm(site.config, (), *arguments), tempfile.TemporaryDirectory() as base:
         # More than two workers can do in all their attempts before they wait.
         run = PreemptedRun(Path(base), rows=(cycles + 5) * HOLD_AFTER)
         run.start()
         try:
             repeat_until(cycles, lambda: returns(run), run.preempt, "returns of workers")
         except RuntimeError as error:
-            told.too_few = str(error)
-        run.run.word.touch()
+            outcome.too_few = str(error)
+        run.run.release_file.touch()
         run.wait_for(run.is_over, "the end of the run", END_LIMIT_S)
         # The gate itself may still be at it.
         wait_for_empty_queue()
         summary = run.node / "summary.json"
         rows = json.loads(summary.read_text())["rows_out"] if summary.exists() else 0
-        told.complete = rows == run.run.rows
-        told.requeued = requeues(run)
-        told.submitted_again = rounds_after_first(run)
+        outcome.complete = rows == run.run.rows
+        outcome.requeued = requeues(run)
+        outcome.resubmitted = rounds_after_first(run)
         ends = [end for end in attempt_ends(Artifact(run.node)) if end.has_failed]
-        told.false_failures = [end.words() for end in ends]
-    told.seconds = round(time.monotonic() - began, 1)
-    return told
+        outcome.false_failures = [end.describe() for end in ends]
+    outcome.seconds = round(time.monotonic() - began, 1)
+    return outcome
 
 
 def main() -> None:
@@ -195,20 +197,18 @@ def main() -> None:
     parser.add_argument("--track", choices=["linuxproc", "cgroup"], action="append")
     parser.add_argument("--grace", type=int, action="append", help="GraceTime, in seconds")
     parser.add_argument("--signal", choices=["yes", "no"], action="append", help="user signal")
-    words = parser.parse_args()
-    tracks, graces = words.track or ["linuxproc", "cgroup"], words.grace or [0, 20]
+    args = parser.parse_args()
+    tracks, graces = args.track or ["linuxproc", "cgroup"], args.grace or [0, 20]
     outcomes = []
-    signals = words.signal or ["no", "yes"]
+    signals = args.signal or ["no", "yes"]
     for track, grace_s, signal in product(tracks, graces, signals):
-        outcomes.append(try_site(Site(track, grace_s, signal == "yes"), words.cycles))
+        outcomes.append(try_site(Site(track, grace_s, signal == "yes"), args.cycles))
         print(outcomes[-1], file=sys.stderr, flush=True)
     good = all(
-        one.complete
-        and not one.false_failures
-        and one.requeued + one.submitted_again >= words.cycles
+        one.complete and not one.false_failures and one.requeued + one.resubmitted >= args.cycles
         for one in outcomes
     )
-    cycles = sum(one.requeued + one.submitted_again for one in outcomes)
+    cycles = sum(one.requeued + one.resubmitted for one in outcomes)
     print(json.dumps({"cycles": cycles, "good": good, "sites": [asdict(o) for o in outcomes]}))
     sys.exit(not good)
 

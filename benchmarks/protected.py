@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-SHOWN = 5
+MAX_EXAMPLES = 5
 HIDDEN = "\0"
 Pair = tuple[str, str]
 Range = tuple[int, int]
@@ -34,7 +34,7 @@ DISPLAY = [
     re.compile(r"(?s)\\\((?:(?!\n\s*\n|\\\)).)+\\\)|\\\[(?:(?!\n\s*\n|\\\]).)+\\\]"),
 ]
 ATTRIBUTE = r"\s+[\w:@.-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)"
-MARKS = [
+SPAN_PATTERNS = [
     re.compile(r"(?s)<!--.*?-->"),
     re.compile(rf"</?[a-zA-Z][\w:.-]*(?:{ATTRIBUTE})*\s*/?>"),
     re.compile(r"<<[^<>\n]*=[^<>\n]*>>"),
@@ -56,14 +56,14 @@ def ranges_of(pattern: re.Pattern[str]) -> Finder:
 def environments(text: str) -> list[Range]:
     """The outermost closed LaTeX environments, by counting."""
     ranges, depth, start = [], 0, 0
-    for mark in ENVIRONMENT.finditer(text):
-        if mark[1] == "begin":
-            start = start if depth else mark.start()
+    for delimiter in ENVIRONMENT.finditer(text):
+        if delimiter[1] == "begin":
+            start = start if depth else delimiter.start()
             depth += 1
         elif depth:
             depth -= 1
             if not depth:
-                ranges.append((start, mark.end()))
+                ranges.append((start, delimiter.end()))
     return ranges
 
 
@@ -85,7 +85,7 @@ FINDERS: list[Finder] = [
     environments,
     *map(ranges_of, DISPLAY),
     formulas,
-    *map(ranges_of, MARKS),
+    *map(ranges_of, SPAN_PATTERNS),
 ]
 
 
@@ -140,13 +140,13 @@ def rows(paths: list[Path]) -> Iterator[dict[str, Any]]:
 def main() -> int:
     """Count over the files of the command line."""
     counts = dict.fromkeys(("rows", "rows_with_spans", "spans", "rows_broken"), 0)
-    for number, row in enumerate(rows([Path(word) for word in sys.argv[1:]])):
+    for number, row in enumerate(rows([Path(argument) for argument in sys.argv[1:]])):
         count, lost = broken(pairs_of(row))
         counts["rows"] += 1
         counts["rows_with_spans"] += count > 0
         counts["spans"] += count
         counts["rows_broken"] += bool(lost)
-        if lost and counts["rows_broken"] <= SHOWN:
+        if lost and counts["rows_broken"] <= MAX_EXAMPLES:
             print(f"row {number} lost {lost[:3]!r}", file=sys.stderr)
     print(json.dumps(counts))
     return 1 if counts["rows_broken"] else 0

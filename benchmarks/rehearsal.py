@@ -19,10 +19,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.common.own_slurm import ROOT, answer, own_slurm
+from benchmarks.common.own_slurm import ROOT, own_slurm, read_command_output
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.jobs.attempt_records import records_of
+from hala_hpc.jobs.attempt_records import iter_attempt_ends
 
 #: Seconds after which a run is taken not to end at all.
 END_LIMIT_S = 3600
@@ -34,10 +34,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("words", nargs="*", help="more words of the line, e.g. sft.max_steps=50")
-    words = parser.parse_args().words
+    overrides = parser.parse_args().words
     with own_slurm(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         work = Path(folder) / "work"
-        line = ["stage=all", "recipe=demo", "launcher=minislurm", f"work={work}", *words]
+        line = ["stage=all", "recipe=demo", "launcher=minislurm", f"work={work}", *overrides]
         rehearsal_s = run([*line, "rehearse=true"])
         expected = expected_seconds(line)
         shared = [path.parent.name for path in work.glob("*/summary.json")]
@@ -68,28 +68,28 @@ def run(line: list[str]) -> float:
         [sys.executable, "-m", "hala_hpc.launch", *line], cwd=ROOT, check=True, timeout=END_LIMIT_S
     )
     wait_until(
-        lambda: not answer("squeue", "--noheader", f"--user={os.getuid()}"),
+        lambda: not read_command_output("squeue", "--noheader", f"--user={os.getuid()}"),
         "the end of a run",
         END_LIMIT_S,
         0.5,
-        state=lambda: answer("squeue"),
+        state=lambda: read_command_output("squeue"),
     )
     return time.monotonic() - began
 
 
 def expected_seconds(line: list[str]) -> dict[str, float]:
     """What the page expects of the jobs of each node of the full run whose work it knows."""
-    from hala_hpc.commands.command_line import read_line
-    from hala_hpc.commands.rehearsing.page import make_page
+    from hala_hpc.commands.command_line import parse_command_line
+    from hala_hpc.commands.rehearsing.rehearsal_page import make_rehearsal_page
 
-    page = make_page(read_line([*line, "rehearse=true"]))
+    page = make_rehearsal_page(parse_command_line([*line, "rehearse=true"]))
     print("\n".join(page.head), flush=True)
     return {name: one.job_s for name, one in page.full.items() if one.job_s is not None}
 
 
 def seconds_taken(link: Path) -> float:
     """Seconds of all attempts of a node, its first rank's where it has several."""
-    ends = records_of(Artifact(link.resolve()))
+    ends = iter_attempt_ends(Artifact(link.resolve()))
     return sum(end.record.seconds for end in ends if end.rank == 0)
 
 

@@ -10,18 +10,18 @@ import sys
 import time
 from pathlib import Path
 
-from hala_hpc.data.ingest.adapt import Shape, fitted_sources
+from hala_hpc.data.ingest.adapt import RowFormat, match_adapters
 from hala_hpc.data.ingest.row_language import WantedLanguages
 from hala_hpc.data.readers.adapters import Texts
-from hala_hpc.data.readers.sources import Choice, sources
+from hala_hpc.data.readers.sources import DatasetSelection, find_sources
 
 
 def rows_of(path: str) -> list[Texts]:
     """Roles and texts of all rows of a file; of pairs the sources first, then the targets."""
-    shape = Shape("auto", ("en", "ar"))
+    shape = RowFormat("auto", ("en", "ar"))
     rows = [
         adapter.read(record.value)
-        for _, adapter, records in fitted_sources(sources(path, Choice()), shape)
+        for _, adapter, records in match_adapters(find_sources(path, DatasetSelection()), shape)
         for record in records
         if record.value is not None
     ]
@@ -33,7 +33,7 @@ def measure(path: str, wanted: WantedLanguages) -> dict[str, object]:
     """Rows, how many of them are left out, and how many a second of CPU are read."""
     rows = rows_of(path)
     began = time.process_time()
-    foreign = sum(wanted.lacks({}, roles, texts) for roles, texts in rows)
+    foreign = sum(wanted.excludes({}, roles, texts) for roles, texts in rows)
     rate = len(rows) / (time.process_time() - began)
     return {"file": Path(path).name, "rows": len(rows), "left_out": foreign, "rows_per_s": rate}
 
@@ -42,7 +42,7 @@ def main(code: str, *paths: str) -> None:
     """Measure some files."""
     wanted = WantedLanguages((code,))
     # The model is loaded on first use.
-    wanted.lacks({}, [], ["The children were playing beside the river all day long."])
+    wanted.excludes({}, [], ["The children were playing beside the river all day long."])
     for path in paths:
         found = measure(path, wanted)
         print(json.dumps(found | {"rows_per_s": round(float(str(found["rows_per_s"])))}))

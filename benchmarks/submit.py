@@ -26,7 +26,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.common.own_slurm import ROOT, answer, own_slurm, wait_for_empty_queue
+from benchmarks.common.own_slurm import ROOT, own_slurm, read_command_output, wait_for_empty_queue
 from benchmarks.common.standin_run import StandInRun
 from benchmarks.common.waiting import WAIT_S, wait_until
 
@@ -88,7 +88,7 @@ def counting_path(base: Path) -> tuple[str, Path]:
     folder, log = base / "counting", base / "calls.txt"
     folder.mkdir()
     for name in COMMANDS:
-        real = answer("which", name).strip()
+        real = read_command_output("which", name).strip()
         (folder / name).write_text(f'#!/bin/sh\necho {name} >>"{log}"\nexec {real} "$@"\n')
         (folder / name).chmod(0o755)
     return f"{folder}:{os.environ['PATH']}", log
@@ -96,10 +96,10 @@ def counting_path(base: Path) -> tuple[str, Path]:
 
 def ours(asked: StandInRun, work: str) -> float:
     """Seconds to plan and hand in the node, without imports and checks; nothing starts."""
-    words = asked.command(work, "arabic", asked.launcher("held", HELD))[3:]
-    _, _, told = run([sys.executable, "-c", OURS, *words])
+    arguments = asked.command(work, "arabic", asked.launcher("held", HELD))[3:]
+    _, _, output = run([sys.executable, "-c", OURS, *arguments])
     end_jobs()
-    return float(told.splitlines()[-1])
+    return float(output.splitlines()[-1])
 
 
 def whole(asked: StandInRun, work: str, path: str) -> tuple[float, float]:
@@ -161,7 +161,7 @@ def measure(asked: StandInRun, rounds: int, finishes: bool) -> dict[str, float]:
 def finish(asked: StandInRun) -> dict[str, float]:
     """Run the node to its end; the time of `status` and the number of files."""
     work = asked.base / "work0"
-    free = asked.launcher("free", f'at_once = "{os.cpu_count()}"')
+    free = asked.launcher("free", f'max_running = "{os.cpu_count()}"')
     run(asked.command(work.name, "arabic", free))
     (node,) = work.glob("arabic-*")
     wait_until(
@@ -169,7 +169,7 @@ def finish(asked: StandInRun) -> dict[str, float]:
         f"the end of {node.name}",
         END_LIMIT_S,
         pause_s=0.2,
-        state=lambda: answer("squeue"),
+        state=lambda: read_command_output("squeue"),
     )
     wait_for_empty_queue()
     files = files_under(node)

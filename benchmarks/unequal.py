@@ -24,7 +24,7 @@ from hala_hpc.jobs.attempt_records import AttemptName
 
 #: How many times as fast one worker is as the other.
 TIMES = 3
-MOST_RATIO = 1.1
+MAX_RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def paces(log: Path) -> list[Pace]:
 
 def who_made(artifact: Artifact) -> dict[int, int]:
     """The worker that made each unit, by the marks."""
-    marks = [artifact.mark(unit) for unit in artifact.done_units()]
-    found = {mark.unit: AttemptName.parse(mark.attempt) for mark in marks if mark}
+    markers = [artifact.marker(unit) for unit in artifact.done_units()]
+    found = {marker.unit: AttemptName.parse(marker.attempt) for marker in markers if marker}
     return {unit: name.worker for unit, name in found.items() if name}
 
 
-def told(node: KillNode, artifact: Artifact) -> dict[str, Any]:
+def collect_figures(node: KillNode, artifact: Artifact) -> dict[str, Any]:
     """Seconds, the ideal, and who made how many units."""
     both = paces(node.log)
     makers = who_made(artifact)
@@ -95,22 +95,22 @@ def told(node: KillNode, artifact: Artifact) -> dict[str, Any]:
 
 def main() -> int:
     """Run both workers, report, and say with the exit code whether all is good."""
-    words = argparse.ArgumentParser()
-    words.add_argument("--rows", type=int, default=5000)
-    words.add_argument("--units", type=int, default=128)
-    words.add_argument("--slow-step-s", type=float, default=0.15)
-    given = words.parse_args()
-    shape = Shape(given.rows, given.units, 8, given.slow_step_s, commit_s=1.0)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=5000)
+    parser.add_argument("--units", type=int, default=128)
+    parser.add_argument("--slow-step-s", type=float, default=0.15)
+    given = parser.parse_args()
+    shape = Shape(given.rows, given.units, 8, given.slow_step_s, commit_interval_s=1.0)
     node = KillNode(Path(tempfile.mkdtemp(prefix="hala-unequal-")), shape)
     artifact = node.fresh("unequal", workers=2)
     codes = run(node, artifact)
     assert codes == [0, 0], f"workers ended with {codes}: see {artifact.logs}"
-    found = told(node, artifact)
+    found = collect_figures(node, artifact)
     assert node.start("gate", artifact.folder).wait(END_LIMIT_S) == 0, artifact.folder
     good = RowsCheck(node.corpus, artifact.folder, by_letters=True).run().is_good
     shutil.rmtree(node.base)
     print(json.dumps(found | {"rows_good": good}))
-    return 0 if good and found["ratio_to_ideal"] <= MOST_RATIO else 1
+    return 0 if good and found["ratio_to_ideal"] <= MAX_RATIO else 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from hala_hpc.commands.defaults import read_defaults
-from hala_hpc.core.builds import DEVICES, VARIABLE
+from hala_hpc.core.builds import DEVICE_VARIABLE, DEVICES
 from hala_hpc.core.paths import find_toml, read_toml
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     if not name:
         return 1
     path = find_toml("launcher", name)
-    device = read_toml(path).get("environment", {}).get(VARIABLE)
+    device = read_toml(path).get("environment", {}).get(DEVICE_VARIABLE)
     if device not in DEVICES:
         return 1
     print(device, f"launcher {path} says so")

@@ -23,16 +23,16 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"hala_hpc {__version__}")
         sys.exit(OK)
-    asks = all(asks_for_help([word]) for word in sys.argv[1:])
+    asks = all(asks_for_help([argument]) for argument in sys.argv[1:])
     print("\n".join(f"python -m hala_hpc.{name:<7} {COMMANDS[name]}" for name in COMMANDS))
     sys.exit(OK if asks else USAGE)
 
 
 def run_launch() -> None:
     """The console script `hala`: as `python -m hala_hpc.launch`."""
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
     from hala_hpc.launch import main as launch_main
 
     launch_main()

@@ -5,9 +5,9 @@ Runs after the workers, as a small job or in the launcher's own process.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import logging
 import os
@@ -19,14 +19,20 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, task_environment
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import NO_INPUT, RETRY, Retry, UserError
-from hala_hpc.core.startup import keep_private
-from hala_hpc.jobs.closing import Verdict, close, fail
+from hala_hpc.core.damage import convert_os_error
+from hala_hpc.core.errors import NO_INPUT, RETRY, TransientError, UserError
+from hala_hpc.core.startup import set_private_umask
+from hala_hpc.jobs.closing import Verdict, fail_node, finish_node
 from hala_hpc.jobs.job_logging import set_up_logging
-from hala_hpc.jobs.late_inputs import behind_inputs
-from hala_hpc.jobs.submission import hand_over, living_gate, next_spec, settle, submit_next_round
-from hala_hpc.jobs.waiting_list import feed
+from hala_hpc.jobs.late_inputs import resubmit_after_inputs
+from hala_hpc.jobs.submission import (
+    find_or_adopt_gate,
+    move_dependents,
+    next_spec,
+    submit_next_round,
+    wait_for_pending_sbatch,
+)
+from hala_hpc.jobs.waiting_list import submit_waiting_nodes
 
 #: By its name, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.gate")
@@ -47,13 +53,15 @@ def gate(folder: str, number: int | None = None) -> None:
     failure, so that the jobs that wait for this one are cancelled. Last, it submits nodes of the
     run that had no room before.
     """
-    keep_private()
+    set_private_umask()
     put_off_signals()
-    set_up_logging(f"gate-{own_id()}".rstrip("-"), node=task_environment().get("HALA_NODE", ""))
+    set_up_logging(
+        f"gate-{gate_job_id()}".rstrip("-"), node=task_environment().get("HALA_NODE", "")
+    )
     artifact = Artifact(Path(folder))
     code = close_or_submit(artifact, number)
     try:
-        feed(artifact.folder.parent)
+        submit_waiting_nodes(artifact.folder.parent)
     except Exception:
         # A node that is done must not count as failed for others.
         logger.exception("nodes that wait for room were not submitted")
@@ -84,38 +92,40 @@ def wait_if_ended() -> None:
 
 def close_or_submit(artifact: Artifact, number: int | None) -> int:
     """Close the node or submit what is missing; the exit code of the gate."""
-    if (code := refuse_what_is_none(artifact)) is not None:
+    if (code := check_artifact(artifact)) is not None:
         return code
-    verdict = patiently(
+    verdict = retry_while_unavailable(
         artifact,
         lambda: (
-            handed_over(artifact, number) or behind_inputs(artifact, own_id()) or close(artifact)
+            find_handover(artifact, number)
+            or resubmit_after_inputs(artifact, gate_job_id())
+            or finish_node(artifact)
         ),
     )
-    tell(artifact, verdict)
+    log_verdict(artifact, verdict)
     if verdict.state != "again":
         return verdict.code
     if artifact.require_newest_round().spec.is_local:
         # Nobody can be asked for more jobs: they are children of the launch.
         logger.warning("%s: give the line of the launch, which goes on", artifact.folder.name)
         return RETRY
-    return submit_again(artifact).code
+    return submit_missing(artifact).code
 
 
-def refuse_what_is_none(artifact: Artifact) -> int | None:
+def check_artifact(artifact: Artifact) -> int | None:
     """The exit code where a folder is no artifact, or its settings are damaged; else None."""
     try:
         artifact.require_config()
     except UserError as error:
         logger.error("%s", error)
         if error.code != NO_INPUT:
-            fail(artifact, error.code, error.mistakes)
+            fail_node(artifact, error.code, error.mistakes)
         # Nothing may be written into a folder that is no artifact.
         return error.code
     return None
 
 
-def tell(artifact: Artifact, verdict: Verdict) -> None:
+def log_verdict(artifact: Artifact, verdict: Verdict) -> None:
     """Write a verdict and its reasons into the log."""
     level = LEVELS.get(verdict.state, logging.INFO)
     for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
@@ -124,17 +134,17 @@ def tell(artifact: Artifact, verdict: Verdict) -> None:
 
 def report(artifact: Artifact) -> int:
     """Close a node by hand where its units are complete; else only say why not; the exit code."""
-    if (code := refuse_what_is_none(artifact)) is not None:
+    if (code := check_artifact(artifact)) is not None:
         return code
-    verdict = patiently(artifact, lambda: close(artifact))
-    tell(artifact, verdict)
+    verdict = retry_while_unavailable(artifact, lambda: finish_node(artifact))
+    log_verdict(artifact, verdict)
     if verdict.state == "again":
         logger.warning("nothing was submitted: a gate by hand submits only when told to submit")
         return RETRY
     return verdict.code
 
 
-def patiently(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:
+def retry_while_unavailable(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:
     """What is decided, tried again for a while where there is no room or no answer.
 
     The node fails, and says so, where that lasts, and with any mistake.
@@ -144,68 +154,68 @@ def patiently(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:
         try:
             return decide()
         except UserError as error:
-            return fail(artifact, error.code, error.mistakes)
+            return fail_node(artifact, error.code, error.mistakes)
         except OSError as error:
-            told = error_of_system(error)
-            return fail(artifact, told.code, told.mistakes)
-        except Retry as error:
+            mistake = convert_os_error(error)
+            return fail_node(artifact, mistake.code, mistake.mistakes)
+        except TransientError as error:
             if time.monotonic() > until_s:
-                return fail(artifact, RETRY, [f"nothing could be submitted: {error}"])
+                return fail_node(artifact, RETRY, [f"nothing could be submitted: {error}"])
             logger.warning("%s: %s; tried again in %d s", artifact.folder.name, error, ROOM_PAUSE_S)
             time.sleep(ROOM_PAUSE_S)
 
 
-def handed_over(artifact: Artifact, number: int | None) -> Verdict | None:
+def find_handover(artifact: Artifact, number: int | None) -> Verdict | None:
     """That a later round than this gate's is at work, if one is."""
-    if number is None or not goes_on_elsewhere(artifact, number):
+    if number is None or not has_later_round(artifact, number):
         return None
     return Verdict("handed over")
 
 
-def goes_on_elsewhere(artifact: Artifact, number: int) -> bool:
+def has_later_round(artifact: Artifact, number: int) -> bool:
     """Whether a later round than this gate's is at work: the gate was killed while it submitted."""
     newest = artifact.newest_round()
     # Rounds on this machine have no jobs that could be at work elsewhere.
     if newest is None or newest.round <= number or newest.spec.is_local:
         return False
-    settle([artifact])
-    successor = living_gate(artifact, SlurmBackend().look(), own_id())
+    wait_for_pending_sbatch([artifact])
+    successor = find_or_adopt_gate(artifact, SlurmBackend().query_queue(), gate_job_id())
     if successor:
-        hand_over(artifact, own_id(), successor)
+        move_dependents(artifact, gate_job_id(), successor)
     return bool(successor)
 
 
-def own_id() -> str:
+def gate_job_id() -> str:
     """Id of the job that runs this gate; "" outside of one."""
     return task_environment().get("HALA_JOB_ID", "")
 
 
-def submit_again(artifact: Artifact) -> Verdict:
+def submit_missing(artifact: Artifact) -> Verdict:
     """Submit what is missing; when that fails for long, the node has failed and says so."""
     try:
         last = artifact.require_newest_round()
         # Once: a try that was cut short may have begun a round already.
         spec = next_spec(artifact, last.spec)
     except UserError as error:
-        return fail(artifact, error.code, error.mistakes)
+        return fail_node(artifact, error.code, error.mistakes)
 
     def submit() -> Verdict:
         # After Retry sbatch may have got through all the same: hence the look before each try.
-        if not goes_on_elsewhere(artifact, last.round):
-            submit_next_round(artifact, spec, own_id())
+        if not has_later_round(artifact, last.round):
+            submit_next_round(artifact, spec, gate_job_id())
         return Verdict("again")
 
-    return patiently(artifact, submit)
+    return retry_while_unavailable(artifact, submit)
 
 
-def main(words: Sequence[str]) -> None:
+def main(arguments: Sequence[str]) -> None:
     """`<artifact> <round>`, as a launch submits it; by hand `<artifact>`, `<artifact> submit`."""
-    folder, more = Path(words[0]).resolve(), words[1:]
+    folder, more = Path(arguments[0]).resolve(), arguments[1:]
     if more and more[0].isdigit():
         gate(str(folder), int(more[0]))
     if more:
         gate(str(folder))
-    keep_private()
+    set_private_umask()
     set_up_logging("gate")
     sys.exit(report(Artifact(folder)))
 

@@ -7,9 +7,9 @@ is, and how it ended.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import contextlib
 import re
@@ -18,23 +18,28 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.commands.arguments import is_true, named_run, read_number, read_words
-from hala_hpc.commands.command_line import report_mistakes
+from hala_hpc.commands.arguments import (
+    add_default_work,
+    is_true,
+    parse_arguments,
+    parse_whole_number,
+)
+from hala_hpc.commands.command_line import run_command
 from hala_hpc.commands.monitoring.log_search import (
-    Place,
-    failed_node,
-    find_place,
-    has_begun,
-    newest_failure,
+    WorkerLog,
+    find_failed_node,
+    find_log,
+    find_newest_failure,
+    has_worker_log,
     scheduler_logs,
 )
-from hala_hpc.core.artifact import ALIVE_S
-from hala_hpc.core.errors import NO_INPUT, OK, UserError, closest
-from hala_hpc.core.run import Run, RunNode, read_run, work_folder
-from hala_hpc.jobs.attempt_records import attempt_ends, is_at_work
-from hala_hpc.jobs.log_file import LogPart, new_lines, parts_of, tail, whole
+from hala_hpc.core.artifact import MAX_PROGRESS_AGE_S
+from hala_hpc.core.errors import NO_INPUT, OK, UserError, suggest_name
+from hala_hpc.core.run import Run, RunNode, read_run, resolve_work_folder
+from hala_hpc.jobs.attempt_records import attempt_ends, is_rank_active
+from hala_hpc.jobs.log_file import LogPart, list_log_parts, read_new_lines, read_tail, whole_log
 
-WORDS = {
+ARGUMENTS = {
     "work": "folder of a run (default: runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "node": "a node, or a stage",
@@ -55,37 +60,37 @@ PAUSE_S = 0.5
 
 def logs(arguments: Sequence[str]) -> int:
     """Show what a line asks for; return the exit code. Raises UserError for mistakes."""
-    words = read_words(arguments, str(__doc__), WORDS)
-    if words is None:
+    overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
+    if overrides is None:
         return OK
-    words = named_run(words)
-    check(words)
-    lines, follow = read_number(words, "lines", LINES), is_true(words, "follow")
-    run = read_run(work_folder(words))
-    place = find_place(run, words)
-    if isinstance(place, RunNode):
-        show_without_worker(place, lines or 0)
+    overrides = add_default_work(overrides)
+    check_overrides(overrides)
+    lines, follow = parse_whole_number(overrides, "lines", LINES), is_true(overrides, "follow")
+    run = read_run(resolve_work_folder(overrides))
+    location = find_log(run, overrides)
+    if isinstance(location, RunNode):
+        show_without_worker(location, lines or 0)
         return OK
-    part = find_part(place, words.get("attempt"))
-    if not words.keys() & CHOSEN and not has_failure(run):
+    part = find_part(location, overrides.get("attempt"))
+    if not overrides.keys() & CHOSEN and not has_failure(run):
         print("nothing has failed; the log that was written last:")
-    print(title(place, part))
-    print("\n".join(tail(place.path, part, lines or 0) or [NOTHING]), flush=True)
-    if not words.keys() & CHOSEN - {"node"} and not follow:
-        show_gates([place.node] if "node" in words else run.nodes, lines or 0)
+    print(title(location, part))
+    print("\n".join(read_tail(location.path, part, lines or 0) or [NOTHING]), flush=True)
+    if not overrides.keys() & CHOSEN - {"node"} and not follow:
+        show_gates([location.node] if "node" in overrides else run.nodes, lines or 0)
     if follow:
         # Ctrl-C ends the watching, and nothing else.
         with contextlib.suppress(KeyboardInterrupt):
-            follow_log(place, part.last)
+            follow_log(location, part.last)
     return OK
 
 
-def check(words: dict[str, str]) -> None:
+def check_overrides(overrides: dict[str, str]) -> None:
     """Raise UserError for words that do not go together."""
     mistakes = []
-    if "unit" in words and "worker" in words:
+    if "unit" in overrides and "worker" in overrides:
         mistakes.append("unit= and worker= are given: a unit has one worker, write one of them")
-    if "attempt" in words and is_true(words, "follow"):
+    if "attempt" in overrides and is_true(overrides, "follow"):
         mistakes.append("follow=true shows what is written now: leave attempt= out")
     if mistakes:
         raise UserError(mistakes)
@@ -93,59 +98,59 @@ def check(words: dict[str, str]) -> None:
 
 def has_failure(run: Run) -> bool:
     """Whether a node or an attempt of a run has failed."""
-    return failed_node(run.nodes) is not None or newest_failure(run.nodes) is not None
+    return find_failed_node(run.nodes) is not None or find_newest_failure(run.nodes) is not None
 
 
-def find_part(place: Place, word: str | None) -> LogPart:
+def find_part(location: WorkerLog, name: str | None) -> LogPart:
     """The lines of the attempt that is meant. Raises UserError (66) when there are none."""
-    parts = parts_of(place.path)
+    parts = list_log_parts(location.path)
     if not parts:
         raise UserError(
-            f"{place.node.name}: worker {place.worker} rank {place.rank} has not begun: "
-            f"there is no {place.path}",
+            f"{location.node.name}: worker {location.worker} rank {location.rank} has not begun: "
+            f"there is no {location.path}",
             NO_INPUT,
         )
-    word = word or place.attempt
-    if word is None:
+    name = name or location.attempt
+    if name is None:
         return parts[-1]
-    if re.fullmatch(r"[1-9]\d{0,3}", word) and int(word) <= len(parts):
-        return parts[int(word) - 1]
-    named = [part for part in parts if part.attempt == word]
-    if not named:
+    if re.fullmatch(r"[1-9]\d{0,3}", name) and int(name) <= len(parts):
+        return parts[int(name) - 1]
+    matching = [part for part in parts if part.attempt == name]
+    if not matching:
         names = [part.attempt for part in parts]
-        near = closest(word, names, "attempts of this worker")
-        raise UserError(f"attempt={word}: {near} (or a number from 1 to {len(parts)})")
-    return named[-1]
+        near = suggest_name(name, names, "attempts of this worker")
+        raise UserError(f"attempt={name}: {near} (or a number from 1 to {len(parts)})")
+    return matching[-1]
 
 
-def title(place: Place, part: LogPart) -> str:
+def title(location: WorkerLog, part: LogPart) -> str:
     """The line above: whose log it is and how the attempt ended."""
     return (
-        f"{place.node.name}: worker {place.worker}, rank {place.rank}, attempt {part.attempt} "
-        f"on {part.host}, {state(place, part)} ({place.path})"
+        f"{location.node.name}: worker {location.worker}, rank {location.rank}, attempt {part.attempt} "
+        f"on {part.host}, {state(location, part)} ({location.path})"
     )
 
 
-def state(place: Place, part: LogPart) -> str:
+def state(location: WorkerLog, part: LogPart) -> str:
     """Whether an attempt is at work, or how it ended."""
-    artifact = place.node.artifact
+    artifact = location.node.artifact
     # Looked at before the end is: an attempt that ends in between has left its word by then.
-    at_work = is_at_work(artifact, part.attempt, place.worker, place.rank)
+    at_work = is_rank_active(artifact, part.attempt, location.worker, location.rank)
     ends = attempt_ends(artifact)
-    end = next((e for e in ends if (e.name, e.rank) == (part.attempt, place.rank)), None)
+    end = next((e for e in ends if (e.name, e.rank) == (part.attempt, location.rank)), None)
     if end is not None:
-        return end.words()
+        return end.describe()
     if at_work:
         return "at work"
-    if has_just_begun(part):
+    if has_recently_started(part):
         return "at work, begun less than a minute ago"
     return "left no word: it was killed, or its machine was lost"
 
 
-def has_just_begun(part: LogPart) -> bool:
+def has_recently_started(part: LogPart) -> bool:
     """Whether an attempt may still be too young to have given a sign of life."""
     began = time.mktime(time.strptime(part.began, "%Y-%m-%d %H:%M:%S"))
-    return abs(time.time() - began) < ALIVE_S
+    return abs(time.time() - began) < MAX_PROGRESS_AGE_S
 
 
 def show_without_worker(node: RunNode, lines: int) -> None:
@@ -155,7 +160,7 @@ def show_without_worker(node: RunNode, lines: int) -> None:
         print(f"{node.name}: no worker has begun, and no gate has decided why; its jobs printed:")
         show_files(node, lines)
         return
-    workers = "no worker has failed" if has_begun(node.artifact) else "no worker has begun"
+    workers = "no worker has failed" if has_worker_log(node.artifact) else "no worker has begun"
     # Without the end of a file that is shown below.
     reasons = "; ".join(reason.text for reason in failure.reasons) or "no reason was given"
     print(f"{node.name}: {workers}, exit code {failure.code}: {reasons}")
@@ -167,7 +172,7 @@ def show_gates(nodes: Sequence[RunNode], lines: int) -> None:
     for node in nodes:
         artifact = node.artifact
         is_open = artifact.summary() is None and not artifact.failure_file.exists()
-        if is_open and has_begun(artifact) and scheduler_logs(artifact):
+        if is_open and has_worker_log(artifact) and scheduler_logs(artifact):
             print(f"{node.name}: its gate has decided nothing; it printed:")
             show_files(node, lines)
 
@@ -181,17 +186,17 @@ def show_files(node: RunNode, lines: int) -> None:
 def show_whole(path: Path, lines: int) -> None:
     """The end of a log that has no parts."""
     print(f"--- {path}")
-    print("\n".join(tail(path, whole(path), lines)))
+    print("\n".join(read_tail(path, whole_log(path), lines)))
 
 
-def follow_log(place: Place, at: int) -> None:
+def follow_log(location: WorkerLog, at: int) -> None:
     """Print what is added to a log until its node has ended."""
-    artifact = place.node.artifact
-    with place.path.open("rb") as file:
+    artifact = location.node.artifact
+    with location.path.open("rb") as file:
         file.seek(at)
         while True:
             over = artifact.summary() is not None or artifact.failure_file.exists()
-            for line in new_lines(file):
+            for line in read_new_lines(file):
                 print(line)
             sys.stdout.flush()
             if over and not artifact.is_alive():
@@ -201,7 +206,7 @@ def follow_log(place: Place, at: int) -> None:
 
 def main() -> None:
     """Command line of logs."""
-    sys.exit(report_mistakes(logs, sys.argv[1:]))
+    sys.exit(run_command(logs, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -8,19 +8,19 @@ changed first, and with 75 while nodes are missing.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import sys
 from collections.abc import Sequence
 
-from hala_hpc.commands.arguments import named_run, read_words
-from hala_hpc.commands.command_line import read_line, report_mistakes
+from hala_hpc.commands.arguments import add_default_work, parse_arguments
+from hala_hpc.commands.command_line import parse_command_line, run_command
 from hala_hpc.core.errors import OK, UserError
-from hala_hpc.core.run import read_run, work_folder
+from hala_hpc.core.run import read_run, resolve_work_folder
 
-WORDS = {
+ARGUMENTS = {
     "work": "folder of a run (default: runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
 }
@@ -28,23 +28,25 @@ WORDS = {
 
 def rehearsal(arguments: Sequence[str]) -> int:
     """Write the page and print its head. Raises UserError where nothing was rehearsed."""
-    words = read_words(arguments, str(__doc__), WORDS)
-    if words is None:
+    overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
+    if overrides is None:
         return OK
-    run = read_run(work_folder(named_run(words)))
-    if run.words.get("rehearse") != "true":
+    run = read_run(resolve_work_folder(add_default_work(overrides)))
+    if run.overrides.get("rehearse") != "true":
         raise UserError(
             f"the newest line of {run.work} is no rehearsal: give it again with rehearse=true"
         )
-    from hala_hpc.commands.rehearsing.page import write_page
+    from hala_hpc.commands.rehearsing.rehearsal_page import write_rehearsal_page
 
-    given = {key: value for key, value in run.words.items() if key not in ("render", "confirm")}
-    return write_page(read_line([f"{key}={value}" for key, value in given.items()]))
+    given = {key: value for key, value in run.overrides.items() if key not in ("render", "confirm")}
+    return write_rehearsal_page(
+        parse_command_line([f"{key}={value}" for key, value in given.items()])
+    )
 
 
 def main() -> None:
     """Command line of rehearsal."""
-    sys.exit(report_mistakes(rehearsal, sys.argv[1:]))
+    sys.exit(run_command(rehearsal, sys.argv[1:]))
 
 
 if __name__ == "__main__":

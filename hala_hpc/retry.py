@@ -8,9 +8,9 @@ Both say what they do, and the line to give next; with `dry_run=true` they only 
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import os
 import shutil
@@ -18,18 +18,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hala_hpc.commands.arguments import is_true, named_run, read_words
-from hala_hpc.commands.command_line import report_mistakes
-from hala_hpc.commands.monitoring.node_reasons import why_failed
-from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
-from hala_hpc.core.claims import drop_claims
+from hala_hpc.commands.arguments import add_default_work, is_true, parse_arguments
+from hala_hpc.commands.command_line import run_command
+from hala_hpc.commands.monitoring.node_reasons import explain_failure
+from hala_hpc.commands.monitoring.slurm_jobs import find_active_jobs
+from hala_hpc.core.claims import remove_claims
 from hala_hpc.core.errors import OK, RETRY, UserError
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.printable import command, printable
-from hala_hpc.core.run import Run, RunNode, read_run, work_folder
-from hala_hpc.jobs.mending import mend_places
+from hala_hpc.core.printable import escape_controls, format_command
+from hala_hpc.core.run import Run, RunNode, read_run, resolve_work_folder
+from hala_hpc.jobs.quarantine import quarantine_misplaced
 
-WORDS = {
+ARGUMENTS = {
     "work": "folder of a run (default: runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "node": "a node or a stage (default: every node that failed)",
@@ -42,7 +42,7 @@ LISTED = 10
 
 
 @dataclass(frozen=True)
-class Again:
+class FailedNode:
     """A node that has failed, and what there is to forget."""
 
     node: RunNode
@@ -54,108 +54,110 @@ class Again:
 
 def retry(arguments: Sequence[str]) -> int:
     """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
-    words = read_words(arguments, str(__doc__), WORDS)
-    if words is None:
+    overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
+    if overrides is None:
         return OK
-    words = named_run(words, changes=True)
-    dry_run, rejected = is_true(words, "dry_run"), is_true(words, "rejected")
-    if rejected and is_true(words, "failed"):
+    overrides = add_default_work(overrides, changes=True)
+    dry_run, rejected = is_true(overrides, "dry_run"), is_true(overrides, "rejected")
+    if rejected and is_true(overrides, "failed"):
         raise UserError("failed= and rejected= are given: write one of them")
-    run = read_run(work_folder(words))
+    run = read_run(resolve_work_folder(overrides))
     if rejected:
         from hala_hpc.commands.retry_rejected import retry_rejected
 
-        return retry_rejected(run, words.get("node", ""), dry_run)
+        return retry_rejected(run, overrides.get("node", ""), dry_run)
     if dry_run:
-        tell(run, find_failed(run, words))
+        print_retry_plan(run, find_failed(run, overrides))
         print("nothing was changed: this was a dry run")
         return OK
     with work_lease(run.work):
-        found = find_failed(run, words)
-        tell(run, found)
-        for again in found:
-            forget(again)
+        found = find_failed(run, overrides)
+        print_retry_plan(run, found)
+        for failed_node in found:
+            remove_failure(failed_node)
     return OK
 
 
-def find_failed(run: Run, words: dict[str, str]) -> list[Again]:
+def find_failed(run: Run, overrides: dict[str, str]) -> list[FailedNode]:
     """The nodes that a line means. Raises UserError for those that did not fail or are at work."""
-    named = "node" in words
-    nodes = run.meant_by(words["node"]) if named else run.nodes
+    named = "node" in overrides
+    nodes = run.find_nodes(overrides["node"]) if named else run.nodes
     failed = [node for node in nodes if os.path.lexists(node.artifact.failure_file)]
     failed = [node for node in failed if node.artifact.summary() is None]
     if named and not failed:
         names = ", ".join(node.name for node in nodes)
         raise UserError(
-            f"node={words['node']}: {names} has not failed; for rejected rows of a finished node "
+            f"node={overrides['node']}: {names} has not failed; for rejected rows of a finished node "
             "write rejected=true"
         )
-    if busy := living_jobs(failed):
+    if busy := find_active_jobs(failed):
         ids = ", ".join(job.id for job in busy)
         raise UserError(
             f"jobs {ids} are at work on {', '.join({job.node for job in busy})}: wait for them, or "
-            f"end them with {command('cancel', f'work={run.work}')}",
+            f"end them with {format_command('cancel', f'work={run.work}')}",
             RETRY,
         )
-    return [again_of(node) for node in failed]
+    return [inspect_failed_node(node) for node in failed]
 
 
-def again_of(node: RunNode) -> Again:
+def inspect_failed_node(node: RunNode) -> FailedNode:
     """What there is to forget about a node."""
     missing = node.artifact.missing_units(node.units)
-    rejected = sum(rejections_of(node, unit) for unit in missing)
-    return Again(node, missing, rejected)
+    rejected = sum(count_unit_rejections(node, unit) for unit in missing)
+    return FailedNode(node, missing, rejected)
 
 
-def rejections_of(node: RunNode, unit: int) -> int:
+def count_unit_rejections(node: RunNode, unit: int) -> int:
     """Rejected rows in the pieces of an unfinished unit."""
     from hala_hpc.engines.generation.unit_state import count_rejections
 
-    return count_rejections(node.artifact.kept_folder(unit))
+    return count_rejections(node.artifact.state_dir(unit))
 
 
-def tell(run: Run, found: list[Again]) -> None:
+def print_retry_plan(run: Run, found: list[FailedNode]) -> None:
     """Say what is forgotten, what runs again, and with which line."""
     if not found:
         print(f"no node has failed in {run.work}: nothing to run again")
-        print(f"what is not done goes on with: {run.line}")
+        print(f"what is not done goes on with: {run.launch_command}")
         return
-    for again in found:
-        node, many = again.node, len(again.missing)
-        print(f"{node.name}: forgets that it failed: {why_failed(node.artifact)}")
+    for failed_node in found:
+        node, many = failed_node.node, len(failed_node.missing)
+        print(f"{node.name}: forgets that it failed: {explain_failure(node.artifact)}")
         if not many:
             print("  all its units are done and stay; its gate gathers them again")
             continue
-        listed = ", ".join(map(str, again.missing[:LISTED])) + (", ..." if many > LISTED else "")
+        listed = ", ".join(map(str, failed_node.missing[:LISTED])) + (
+            ", ..." if many > LISTED else ""
+        )
         print(f"  {many} of {node.units} units run again: {listed}; {node.units - many} stay")
-        if again.rejected:
-            print(f"  {again.rejected} rejected rows of these units are asked again")
-    print(f"then give the line: {run.line}")
+        if failed_node.rejected:
+            print(f"  {failed_node.rejected} rejected rows of these units are asked again")
+    print(f"then give the line: {run.launch_command}")
 
 
-def forget(again: Again) -> None:
+def remove_failure(failed_node: FailedNode) -> None:
     """Remove the marks of a failure; no worker runs, and the lease of the folder is held."""
-    artifact = again.node.artifact
-    for line in mend_places(artifact):
-        print(f"{again.node.name}: {printable(line)}")
-    drop_claims(artifact)
+    artifact = failed_node.node.artifact
+    for line in quarantine_misplaced(artifact):
+        print(f"{failed_node.node.name}: {escape_controls(line)}")
+    remove_claims(artifact)
     for path in artifact.shared.glob("first-*.json"):
         # A node that was stopped for its first rows is judged by those that come now.
         path.unlink(missing_ok=True)
-    if again.rejected:
-        from hala_hpc.engines.generation.unit_state import forget_rejections
+    if failed_node.rejected:
+        from hala_hpc.engines.generation.unit_state import remove_rejections
 
         # Answers that workers passed on to each other would be taken for the new ones.
         shutil.rmtree(artifact.shared, ignore_errors=True)
-        for unit in again.missing:
-            forget_rejections(artifact.kept_folder(unit))
+        for unit in failed_node.missing:
+            remove_rejections(artifact.state_dir(unit))
     # Last, so that a retry which is killed is seen to be unfinished.
     artifact.failure_file.unlink(missing_ok=True)
 
 
 def main() -> None:
     """Command line of retry."""
-    sys.exit(report_mistakes(retry, sys.argv[1:]))
+    sys.exit(run_command(retry, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import contextlib
 import json
@@ -14,20 +14,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from hala_hpc.commands.arguments import is_true, named_run, read_words
-from hala_hpc.commands.command_line import read_line, report_mistakes
-from hala_hpc.commands.monitoring.launch_process import launch_at
-from hala_hpc.commands.monitoring.node_status import NodeStatus, ids_of_unfinished, node_status
-from hala_hpc.commands.monitoring.slurm_jobs import SchedulerWitness
+from hala_hpc.commands.arguments import add_default_work, is_true, parse_arguments
+from hala_hpc.commands.command_line import parse_command_line, run_command
+from hala_hpc.commands.monitoring.launch_process import find_launch_process
+from hala_hpc.commands.monitoring.node_status import (
+    NodeStatus,
+    list_unfinished_job_ids,
+    node_status,
+)
+from hala_hpc.commands.monitoring.slurm_jobs import SchedulerPoller
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.core.errors import OK, RETRY, UserError
-from hala_hpc.core.printable import command
+from hala_hpc.core.printable import format_command
 from hala_hpc.core.records import RunRecord
-from hala_hpc.core.run import RunNode, read_run, run_file, work_folder
-from hala_hpc.jobs.gpu_hours import hours_in
+from hala_hpc.core.run import RunNode, read_run, resolve_work_folder, run_file
+from hala_hpc.jobs.gpu_hours import measure_gpu_hours
 from hala_hpc.jobs.spec import is_of_newest_jobs
 
-WORDS = {
+ARGUMENTS = {
     "work": "folder of a run (default: runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "format": "text or json (default: text)",
@@ -59,50 +63,56 @@ class RunStatus:
 
 def status(arguments: Sequence[str]) -> int:
     """Print the state of every node of a run."""
-    words = read_words(arguments, str(__doc__), WORDS)
-    if words is None:
+    overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
+    if overrides is None:
         return OK
-    words = named_run(words)
-    if words.get("format", "text") not in ("text", "json"):
-        raise UserError(f"format={words['format']}: write text or json")
-    witness = SchedulerWitness()
-    if is_true(words, "follow"):
+    overrides = add_default_work(overrides)
+    if overrides.get("format", "text") not in ("text", "json"):
+        raise UserError(f"format={overrides['format']}: write text or json")
+    poller = SchedulerPoller()
+    if is_true(overrides, "follow"):
         # Ctrl-C ends the watching, and nothing else.
         with contextlib.suppress(KeyboardInterrupt):
-            return follow(words, witness)
+            return follow(overrides, poller)
         return OK
-    show(read_status(words, witness), words, witness)
+    show(read_status(overrides, poller), overrides, poller)
     return OK
 
 
-def show(run: RunStatus, words: dict[str, str], witness: SchedulerWitness) -> None:
+def show(run: RunStatus, overrides: dict[str, str], poller: SchedulerPoller) -> None:
     """Print what was asked for: a table, or one line of JSON; and what may make it untrue."""
     nodes = run.nodes
-    if words.get("format") == "json":
+    if overrides.get("format") == "json":
         budget = {"budget": asdict(run.budget)} if run.budget else {}
-        told = {"nodes": [node.to_values() for node in nodes], **budget}
-        print(json.dumps(told, ensure_ascii=False))
+        document = {"nodes": [node.to_values() for node in nodes], **budget}
+        print(json.dumps(document, ensure_ascii=False))
     else:
-        from hala_hpc.commands.monitoring.status_table import print_table
+        from hala_hpc.commands.monitoring.status_table import print_status_table
 
-        print_table(nodes)
+        print_status_table(nodes)
         if run.budget:
             whole = run.budget.gpu_hours
             print(f"{run.budget.spent:.2f} of budget_gpu_hours={whole:g} are spent")
         if any(node.state == "failed" for node in nodes):
-            line = command("logs", f"work={work_folder(words)}")
+            line = format_command("logs", f"work={resolve_work_folder(overrides)}")
             print(f"the log of the first failure: {line}")
-        elif "recipe" not in words and rests(nodes, witness) and not launch_at(work_folder(words)):
-            print(f"nothing is at work; go on with: {read_run(work_folder(words)).line}")
+        elif (
+            "recipe" not in overrides
+            and is_idle(nodes, poller)
+            and not find_launch_process(resolve_work_folder(overrides))
+        ):
+            print(
+                f"nothing is at work; go on with: {read_run(resolve_work_folder(overrides)).launch_command}"
+            )
     sys.stdout.flush()
-    if witness.problem:
-        print(witness.problem, file=sys.stderr)
+    if poller.problem:
+        print(poller.problem, file=sys.stderr)
 
 
-def rests(nodes: list[NodeStatus], witness: SchedulerWitness) -> bool:
+def is_idle(nodes: list[NodeStatus], poller: SchedulerPoller) -> bool:
     """Whether nothing is at work on what is not done; never where the scheduler does not answer."""
     states = {node.state for node in nodes}
-    return not witness.problem and not states & {"running", "waiting"} and states != {"done"}
+    return not poller.problem and not states & {"running", "waiting"} and states != {"done"}
 
 
 def budget_of(work: Path, spent: float) -> Budget | None:
@@ -112,66 +122,70 @@ def budget_of(work: Path, spent: float) -> Budget | None:
     return None if whole is None else Budget(whole, spent, max(0.0, whole - spent))
 
 
-def follow(words: dict[str, str], witness: SchedulerWitness) -> int:
+def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
     """Show it again and again: in place on a terminal, else one under the other.
 
     Ends with 0 when all is done, with the code of a node that failed, or with 75 when nothing is
     at work.
     """
-    in_place = sys.stdout.isatty() and words.get("format") != "json"
-    idle_looks = 0
+    in_place = sys.stdout.isatty() and overrides.get("format") != "json"
+    idle_polls = 0
     while True:
-        run = read_status(words, witness)
+        run = read_status(overrides, poller)
         nodes = run.nodes
-        if words.get("format") != "json":
+        if overrides.get("format") != "json":
             print(f"{CLEAR if in_place else ''}{time.strftime('%F %T')}\n")
-        show(run, words, witness)
+        show(run, overrides, poller)
         # Without an answer of the scheduler nobody knows that nothing waits.
-        at_work = witness.problem or any(node.state in ("running", "waiting") for node in nodes)
+        at_work = poller.problem or any(node.state in ("running", "waiting") for node in nodes)
         if all(node.state == "done" for node in nodes):
             return OK
         # A launch on this machine is between two nodes for a moment, or submits.
-        idle_looks = 0 if at_work or launch_at(work_folder(words)) else idle_looks + 1
-        if idle_looks > 1:
-            return code_of_failure(words)
-        time.sleep(SCREEN_PAUSE_S if in_place or idle_looks else witness.pause_s)
+        idle_polls = (
+            0 if at_work or find_launch_process(resolve_work_folder(overrides)) else idle_polls + 1
+        )
+        if idle_polls > 1:
+            return code_of_failure(overrides)
+        time.sleep(SCREEN_PAUSE_S if in_place or idle_polls else poller.pause_s)
 
 
-def code_of_failure(words: dict[str, str]) -> int:
+def code_of_failure(overrides: dict[str, str]) -> int:
     """The code of the first node that failed, else 75."""
-    print(f"nothing is at work in {work_folder(words)}", file=sys.stderr)
-    failures = (node.artifact.failure() for node in nodes_of(words)[0])
+    print(f"nothing is at work in {resolve_work_folder(overrides)}", file=sys.stderr)
+    failures = (node.artifact.failure() for node in nodes_of(overrides)[0])
     return next((failure.code for failure in failures if failure), RETRY)
 
 
-def read_status(words: dict[str, str], witness: SchedulerWitness) -> RunStatus:
+def read_status(overrides: dict[str, str], poller: SchedulerPoller) -> RunStatus:
     """Status of the newest line of a work folder, or with `recipe=` of that recipe's nodes."""
-    work = work_folder(words)
-    nodes, steps = nodes_of(words)
-    queue = witness.queue(ids_of_unfinished(nodes))
-    hours = hours_in(work, witness.accounts)
+    work = resolve_work_folder(overrides)
+    nodes, steps = nodes_of(overrides)
+    queue = poller.queue(list_unfinished_job_ids(nodes))
+    hours = measure_gpu_hours(work, poller.accounts)
     found = []
     for node in nodes:
         ids = set(node.artifact.job_ids())
-        living = [
+        active = [
             row
             for row in queue
             if row.id in ids and is_of_newest_jobs(node.artifact, row.name, row.folder)
         ]
-        status = node_status(node, living, hours.get(node.artifact), not witness.problem)
+        status = node_status(node, active, hours.get(node.artifact), not poller.problem)
         step = steps.get(node.name)
-        begun = step is None or step.state not in ("new", "stale")
-        found.append(status if begun else replace(status, state=str(step and step.state)))
+        has_started = step is None or step.state not in ("new", "stale")
+        found.append(status if has_started else replace(status, state=str(step and step.state)))
     return RunStatus(found, budget_of(work, sum(hours.values())))
 
 
-def nodes_of(words: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:
+def nodes_of(overrides: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:
     """The nodes that are meant, and where `recipe=` names them their steps of the plan."""
-    work = work_folder(words)
-    if "recipe" not in words:
+    work = resolve_work_folder(overrides)
+    if "recipe" not in overrides:
         return read_run(work).nodes, {}
     # The launcher changes nothing of what is looked at.
-    line = read_line(["stage=all", f"recipe={words['recipe']}", f"work={work}", "launcher=local"])
+    line = parse_command_line(
+        ["stage=all", f"recipe={overrides['recipe']}", f"work={work}", "launcher=local"]
+    )
     # The launcher of the run is not known here, nor its hub cache.
     steps = make_plan(line.nodes, work, None)
     nodes = [RunNode(s.name, s.node.stage.name, s.units, s.artifact) for s in steps.values()]
@@ -180,7 +194,7 @@ def nodes_of(words: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:
 
 def main() -> None:
     """Command line of status."""
-    sys.exit(report_mistakes(status, sys.argv[1:]))
+    sys.exit(run_command(status, sys.argv[1:]))
 
 
 if __name__ == "__main__":

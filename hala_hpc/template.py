@@ -7,9 +7,9 @@ only reports unless submit=true; `nodes` lists what is missing of a recipe, for 
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import os
 import sys
@@ -19,32 +19,36 @@ from typing import NoReturn
 
 from hala_hpc.backends.slurm.backend import script_file
 from hala_hpc.backends.slurm.granted import granted_resources, is_array_element, own_job_id
-from hala_hpc.backends.slurm.sbatch import resource_flags, script_words
+from hala_hpc.backends.slurm.sbatch import resource_flags, script_arguments
 from hala_hpc.commands.arguments import asks_for_help, print_arguments
-from hala_hpc.commands.command_line import report_mistakes
-from hala_hpc.commands.planning.template_words import TEMPLATE_WORDS, Template, read_template
+from hala_hpc.commands.command_line import run_command
+from hala_hpc.commands.planning.template_arguments import (
+    TEMPLATE_ARGUMENTS,
+    Template,
+    read_template,
+)
 from hala_hpc.core.errors import NO_INPUT, OK, USAGE, UserError
 from hala_hpc.core.job import Job
-from hala_hpc.core.recipe import with_inputs
-from hala_hpc.core.startup import keep_private
+from hala_hpc.core.recipe import include_input_nodes
+from hala_hpc.core.startup import set_private_umask
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.spec import make_spec, worker_job
 
 
-def run(arguments: Sequence[str]) -> int:
+def run_template(arguments: Sequence[str]) -> int:
     """Do what a template asks for; return the exit code. Raises UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
-        print_arguments(__doc__ or "", TEMPLATE_WORDS)
+        print_arguments(__doc__ or "", TEMPLATE_ARGUMENTS)
         return OK
-    doing: dict[str, Callable[[Template], int]] = {
+    actions: dict[str, Callable[[Template], int]] = {
         "worker": become_worker,
         "gate": close_node,
         "nodes": list_nodes,
     }
-    if arguments[0] not in doing:
-        raise UserError(f"{arguments[0]!r}: say one of {', '.join(doing)} first", USAGE)
-    keep_private()
-    return doing[arguments[0]](read_template(arguments[1:]))
+    if arguments[0] not in actions:
+        raise UserError(f"{arguments[0]!r}: say one of {', '.join(actions)} first", USAGE)
+    set_private_umask()
+    return actions[arguments[0]](read_template(arguments[1:]))
 
 
 def become_worker(template: Template) -> int:
@@ -61,7 +65,7 @@ def become_worker(template: Template) -> int:
     set_up_logging()
     job = prepare(template)
     os.chdir(job.folder)
-    return replace_process(["bash", str(script_file()), *script_words(job)])
+    return replace_process(["bash", str(script_file()), *script_arguments(job)])
 
 
 def replace_process(command: list[str]) -> NoReturn:
@@ -76,42 +80,42 @@ def prepare(template: Template) -> Job:
     from hala_hpc.commands.planning.work_folder import (
         link_latest,
         make_work_folder,
-        mend,
-        repair,
         require_own_run,
+        reset_damaged_nodes,
+        set_aside_damaged_files,
         write_run,
     )
     from hala_hpc.core.run import run_file
     from hala_hpc.jobs.by_hand import begin_by_hand
-    from hala_hpc.jobs.kept_code import code_of_launch
+    from hala_hpc.jobs.code_snapshot import resolve_launch_code
 
-    line, step = template.line, template.step
+    line, step = template.command_line, template.step
     own = {step.name: step}
     # Before anything is written.
     resources = granted_resources(step.node.settings.resources)
     check_before_jobs(line, own)
     make_work_folder(line.work)
     require_own_run(line.work)
-    mend(line.work, own)
+    set_aside_damaged_files(line.work, own)
     if run_file(line.work).exists():
         link_latest(line.work, own)
     else:
         write_run(line, own, {})
     step.artifact.write_config(step.config())
-    repair(own)
-    code = code_of_launch(line.launcher, line.work)
+    reset_damaged_nodes(own)
+    code = resolve_launch_code(line.launcher, line.work)
     settings = step.node.settings.model_copy(update={"resources": resources})
     spec = make_spec(line.launcher, settings, step.node.stage.env, code)
-    begun = begin_by_hand(step.artifact, step.units, spec)
-    job = worker_job(step.artifact, begun.workers, spec, asked=begun)
+    new_round = begin_by_hand(step.artifact, step.units, spec)
+    job = worker_job(step.artifact, new_round.workers, spec, asked=new_round)
     job.folder.mkdir(parents=True, exist_ok=True)
     return worker_alone(job)
 
 
 def worker_alone(job: Job) -> Job:
     """The job as this one runs it: job.sbatch itself adds the number of an element of an array."""
-    words = job.words if is_array_element() else (*job.words, "0")
-    return replace(job, words=words, elements=None)
+    arguments = job.arguments if is_array_element() else (*job.arguments, "0")
+    return replace(job, arguments=arguments, array_size=None)
 
 
 def close_node(template: Template) -> int:
@@ -133,21 +137,21 @@ def list_nodes(template: Template) -> int:
 
     The fields are separated by tabs; inputs are those that are missing themselves.
     """
-    line = template.line
-    wanted = with_inputs(line.nodes, line.chosen)
+    line = template.command_line
+    wanted = include_input_nodes(line.nodes, line.chosen)
     missing = [template.steps[name] for name in wanted if template.steps[name].state != "done"]
     names = {step.name for step in missing}
     for step in missing:
         inputs = [name for name in step.node.input_nodes() if name in names]
-        asked = step.node.settings.resources
+        resources = step.node.settings.resources
         fields = (step.name, step.node.stage.name, ",".join(inputs) or "-")
-        print("\t".join((*fields, *resource_flags(asked, step.workers))))
+        print("\t".join((*fields, *resource_flags(resources, step.workers))))
     return OK
 
 
 def main() -> None:
     """Run the words, print mistakes, exit with their code."""
-    sys.exit(report_mistakes(run, sys.argv[1:]))
+    sys.exit(run_command(run_template, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -7,24 +7,24 @@ is not whole.
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import sys
 from collections.abc import Sequence
 
-from hala_hpc.commands.arguments import is_true, named_run, read_words
-from hala_hpc.commands.command_line import report_mistakes
-from hala_hpc.commands.monitoring.slurm_jobs import living_jobs
+from hala_hpc.commands.arguments import add_default_work, is_true, parse_arguments
+from hala_hpc.commands.command_line import run_command
+from hala_hpc.commands.monitoring.slurm_jobs import find_active_jobs
 from hala_hpc.commands.text_table import text_table
-from hala_hpc.commands.verification import NodeReport, repair, verify_node
+from hala_hpc.commands.verification import NodeReport, repair_node, verify_node
 from hala_hpc.core.errors import BAD_DATA, OK, RETRY, UserError
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.printable import command
-from hala_hpc.core.run import Run, RunNode, all_nodes, read_run, work_folder
+from hala_hpc.core.printable import format_command
+from hala_hpc.core.run import Run, RunNode, all_nodes, read_run, resolve_work_folder
 
-WORDS = {
+ARGUMENTS = {
     "work": "folder of a run (default: runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "node": "a node or a stage (default: everything in the folder)",
@@ -35,16 +35,16 @@ LISTED = 20
 HEADS = ["node", "state", "files", "GB", "faults"]
 
 
-def verify(arguments: Sequence[str]) -> int:
+def verify_run(arguments: Sequence[str]) -> int:
     """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
-    words = read_words(arguments, str(__doc__), WORDS)
-    if words is None:
+    overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
+    if overrides is None:
         return OK
-    must_repair = is_true(words, "repair")
-    words = named_run(words, changes=must_repair)
-    run = read_run(work_folder(words))
-    nodes = run.meant_by(words["node"]) if "node" in words else all_nodes(run)
-    reports = [read_again(node) for node in nodes]
+    must_repair = is_true(overrides, "repair")
+    overrides = add_default_work(overrides, changes=must_repair)
+    run = read_run(resolve_work_folder(overrides))
+    nodes = run.find_nodes(overrides["node"]) if "node" in overrides else all_nodes(run)
+    reports = [report_node(node) for node in nodes]
     print_reports(reports)
     broken = [report for report in reports if report.faults]
     if not broken:
@@ -54,12 +54,12 @@ def verify(arguments: Sequence[str]) -> int:
         return repair_all(run, broken)
     print(
         f"to make it again from what is whole: "
-        f"{command('verify', f'work={run.work}', 'repair=true')}, then {run.line}"
+        f"{format_command('verify', f'work={run.work}', 'repair=true')}, then {run.launch_command}"
     )
     return BAD_DATA
 
 
-def read_again(node: RunNode) -> NodeReport:
+def report_node(node: RunNode) -> NodeReport:
     """The report of a node; says on a terminal what is read meanwhile."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{node.name} ...", end="", file=sys.stderr, flush=True)
@@ -94,22 +94,22 @@ def print_reports(reports: list[NodeReport]) -> None:
 def repair_all(run: Run, broken: list[NodeReport]) -> int:
     """Forget what is not whole. Raises UserError (RETRY) while jobs are at work on it."""
     with work_lease(run.work):
-        if busy := living_jobs([report.node for report in broken]):
+        if busy := find_active_jobs([report.node for report in broken]):
             ids = ", ".join(job.id for job in busy)
             raise UserError(
                 f"jobs {ids} are at work on what is not whole: wait for them, or end them with "
-                f"{command('cancel', f'work={run.work}')}",
+                f"{format_command('cancel', f'work={run.work}')}",
                 RETRY,
             )
-        lines = [f"{report.name}: {line}" for report in broken for line in repair(report)]
+        lines = [f"{report.name}: {line}" for report in broken for line in repair_node(report)]
     print("\n".join(lines))
-    print(f"then give the line: {run.line}")
+    print(f"then give the line: {run.launch_command}")
     return OK
 
 
 def main() -> None:
     """Command line of verify."""
-    sys.exit(report_mistakes(verify, sys.argv[1:]))
+    sys.exit(run_command(verify_run, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ It owns signals, the log, the lease and the exit code. By hand:
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import contextlib
 import logging
@@ -23,20 +23,20 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.backends.slurm.backend import task_environment
-from hala_hpc.backends.slurm.node_states import avoid
+from hala_hpc.backends.slurm.node_states import exclude_node_for_pending
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.cgroup_memory import explain_death, has_killed, memory_record
+from hala_hpc.core.cgroup_memory import explain_child_exit, has_oom_kill, read_memory_record
 from hala_hpc.core.code_version import CodeVersion, running_code
-from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.environment import CODE
+from hala_hpc.core.damage import convert_os_error
+from hala_hpc.core.environment import CODE_VARIABLE
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, OK, RETRY, FailureClass, UserError
 from hala_hpc.core.job_records import AttemptRecord, ErrorReport, WorkerLease
-from hala_hpc.core.process_tree import end_with_parent
-from hala_hpc.core.startup import keep_private
-from hala_hpc.engines.models.node_local import root_on, sweep
+from hala_hpc.core.process_tree import signal_on_parent_exit
+from hala_hpc.core.startup import set_private_umask
+from hala_hpc.engines.models.node_local import copies_root, remove_unused_copies
 from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.job_logging import set_up_logging
-from hala_hpc.jobs.log_file import head_of
+from hala_hpc.jobs.log_file import format_log_head
 
 #: By its name, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.worker")
@@ -46,7 +46,7 @@ GRACE_S = 600
 #: How long a preempted worker waits for the scheduler to end and requeue it, in seconds.
 REQUEUE_WAIT_S = 180
 #: How much later than another rank's the scheduler's word may come here, in seconds.
-LATE_WORD_S = 4
+LATE_SIGNAL_S = 4
 
 
 class Supervisor:
@@ -63,13 +63,13 @@ class Supervisor:
         self.name = AttemptName(artifact.last_round(), worker, self.job, restarts)
         self.attempt = str(self.name)
         self.signal: int | None = None
-        self.death = ""
+        self.kill_reason = ""
         self.code = CodeVersion()
         self.is_kernel_kill = False
         self.began = time.time()
         self.read_end, self.write_end = os.pipe()
 
-    def heed_signal(self, number: int, _frame: object) -> None:
+    def forward_signal(self, number: int, _frame: object) -> None:
         """Only pass the word on; what to do about it is decided in `run`."""
         self.signal = number
         os.write(self.write_end, b"s")
@@ -77,53 +77,53 @@ class Supervisor:
     def run(self) -> int:
         """Run the child to its end and return the exit code."""
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
-            signal.signal(number, self.heed_signal)
+            signal.signal(number, self.forward_signal)
         if self.rank == 0:
             WorkerLease(attempt=self.attempt, round=self.name.round).write(
                 self.artifact.lease_file(self.worker)
             )
-            self.code = self.look_at_code()
-            self.environment[CODE] = self.code.line()
-        memory = memory_record()
+            self.code = self.check_code()
+            self.environment[CODE_VARIABLE] = self.code.line()
+        memory = read_memory_record()
         status = self.run_child()
-        code, after = explain(status), memory_record()
-        self.death = explain_death(status, memory, after) if code != OK else ""
-        self.is_kernel_kill = code != OK and has_killed(memory, after)
+        code, after = explain(status), read_memory_record()
+        self.kill_reason = explain_child_exit(status, memory, after) if code != OK else ""
+        self.is_kernel_kill = code != OK and has_oom_kill(memory, after)
         if code not in (OK, RETRY) and self.signal is not None:
             code = RETRY
         self.write_end_of_attempt(code)
         if code == RETRY and self.is_scheduled:
-            self.keep_others_away()
+            self.exclude_bad_node()
             # The ranks stop together, perhaps before the word that stopped them came here too.
-            self.wait_for_word()
+            self.wait_for_signal()
         if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
             # A job that leaves by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
         return code
 
-    def look_at_code(self) -> CodeVersion:
+    def check_code(self) -> CodeVersion:
         """The code that this attempt is; says so where it is not that of the launch."""
-        newest = self.artifact.sound_newest_round()
+        newest = self.artifact.newest_round_if_valid()
         launched = newest.spec if newest else CodeVersion()
         code = running_code(launched)
         if launched.code_digest and code.code_digest != launched.code_digest:
             logger.warning(
                 "the code has changed since the launch: %s runs in place of %s",
-                code.told_code,
-                launched.told_code,
+                code.code_description,
+                launched.code_description,
             )
         return code
 
-    def keep_others_away(self) -> None:
+    def exclude_bad_node(self) -> None:
         """Where this node was found bad, let those that wait for one of this array take another."""
         report = self.artifact.error_report(self.attempt, self.rank)
         node = self.environment.get("HALA_NODE", "")
         if report and report.facts.kind is FailureClass.NODE_FAILURE and node in report.facts.nodes:
-            avoid(self.job, node)
+            exclude_node_for_pending(self.job, node)
 
-    def wait_for_word(self) -> None:
+    def wait_for_signal(self) -> None:
         """Wait a little for a signal, unless there was one."""
-        deadline = time.monotonic() + LATE_WORD_S
+        deadline = time.monotonic() + LATE_SIGNAL_S
         while self.signal is None and time.monotonic() < deadline:
             time.sleep(0.1)
 
@@ -140,7 +140,7 @@ class Supervisor:
             self.attempt,
         ]
         with log.open("ab", buffering=0) as stream:
-            stream.write(head_of(self.attempt))
+            stream.write(format_log_head(self.attempt))
             child = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -150,7 +150,7 @@ class Supervisor:
                 pass_fds=(self.read_end,),
                 start_new_session=True,
                 # A signal that the scheduler sends to every process is not for the model code.
-                preexec_fn=partial(belong_to, os.getpid()),  # noqa: PLW1509 - one thread
+                preexec_fn=partial(detach_signals, os.getpid()),  # noqa: PLW1509 - one thread
             )
         try:
             return self.wait_for(child)
@@ -165,8 +165,8 @@ class Supervisor:
         except UserError:
             # The child has told of it: here it only means that nothing can be removed.
             return
-        if newest.spec.resources.weights_to:
-            sweep(root_on(newest.spec.resources.weights_to))
+        if newest.spec.resources.local_weights_dir:
+            remove_unused_copies(copies_root(newest.spec.resources.local_weights_dir))
 
     def wait_for(self, child: subprocess.Popen[bytes]) -> int:
         """Exit status of the child; after a signal it gets a limited time."""
@@ -184,16 +184,16 @@ class Supervisor:
 
     def loading_s(self) -> float | None:
         """Seconds until libraries and models were loaded, as the child tells; None if unknown."""
-        word = self.artifact.rank_progress(self.worker, self.rank)
-        if word is None or word.attempt != self.attempt or word.loaded_s is None:
+        progress = self.artifact.rank_progress(self.worker, self.rank)
+        if progress is None or progress.attempt != self.attempt or progress.loaded_s is None:
             return None
-        return round(word.began + word.loaded_s - self.began, 3)
+        return round(progress.began + progress.loaded_s - self.began, 3)
 
     def write_end_of_attempt(self, code: int) -> None:
         """Note how the attempt ended, for the gate and for people."""
         error = self.artifact.error_report(self.attempt, self.rank) or ErrorReport(code=code)
         # Who killed it comes first: the rest only follows from it.
-        reasons = tuple(reason for reason in (self.death, *error.mistakes) if reason)
+        reasons = tuple(reason for reason in (self.kill_reason, *error.mistakes) if reason)
         if code == RETRY and self.signal is not None:
             reasons = (f"stopped by {signal.Signals(self.signal).name}",)
         record = AttemptRecord(
@@ -219,9 +219,9 @@ class Supervisor:
         record.write(self.artifact.attempt_file(self.name.record_name(self.rank)))
 
 
-def belong_to(supervisor: int) -> None:
+def detach_signals(supervisor: int) -> None:
     """Leave the signals of the scheduler to the supervisor, and do not outlive it."""
-    end_with_parent(signal.SIGKILL, supervisor)
+    signal_on_parent_exit(signal.SIGKILL, supervisor)
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
 
@@ -246,11 +246,11 @@ def work(artifact: str, worker: int) -> None:
     if not Artifact(folder).config_file.exists():
         logger.error("%s is no artifact: config.json is missing", artifact)
         os._exit(NO_INPUT)
-    keep_private()
-    asked = os.environ.get("HALA_ROUND", "")
+    set_private_umask()
+    round_number = os.environ.get("HALA_ROUND", "")
     try:
-        if asked and int(asked) != Artifact(folder).last_round():
-            logger.warning("round %s of %s is over: nothing to do", asked, folder.name)
+        if round_number and int(round_number) != Artifact(folder).last_round():
+            logger.warning("round %s of %s is over: nothing to do", round_number, folder.name)
             os._exit(OK)
         supervisor = Supervisor(Artifact(folder), worker)
         node = supervisor.environment.get("HALA_NODE", "")
@@ -260,9 +260,9 @@ def work(artifact: str, worker: int) -> None:
         logger.error("%s", error)
         code = error.code
     except OSError as error:
-        told = error_of_system(error)
-        logger.error("%s", told)
-        code = told.code
+        mistake = convert_os_error(error)
+        logger.error("%s", mistake)
+        code = mistake.code
     sys.stdout.flush()
     sys.stderr.flush()
     # os._exit: no result travels back through the scheduler's client, the marks are the result.

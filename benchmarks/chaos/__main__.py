@@ -27,7 +27,7 @@ from benchmarks.chaos.caretaker import Caretaker
 from benchmarks.chaos.cluster import HOSTS, Cluster
 from benchmarks.chaos.pipeline import Pipeline
 from benchmarks.chaos.run import ChaosRun, Surroundings
-from benchmarks.chaos.tally import Tally, say
+from benchmarks.chaos.tally import Tally, print_progress
 from benchmarks.common.machine import machine
 from benchmarks.common.own_slurm import own_slurm
 
@@ -36,24 +36,24 @@ CALM, CALM_LIMIT_S = "calm", 300
 
 def main() -> int:
     """Command line of the campaign."""
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    words.add_argument("--minutes", type=float, default=60, help="of blows")
-    words.add_argument("--seed", type=int, default=1, help="draws victims, blows and pauses")
-    words.add_argument("--at-once", type=int, default=2, help="runs at the same time")
-    given = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--minutes", type=float, default=60, help="of blows")
+    parser.add_argument("--seed", type=int, default=1, help="draws victims, blows and pauses")
+    parser.add_argument("--at-once", type=int, default=2, help="runs at the same time")
+    given = parser.parse_args()
     base, tally = Path(tempfile.mkdtemp(prefix="hala-chaos-")), Tally()
     began_s = time.monotonic()
     with own_slurm() as cluster:
         pipeline = Pipeline(base)
         calm = pipeline.launch(CALM, 1, "local")
         if calm.process.wait(CALM_LIMIT_S):
-            sys.exit(f"the undisturbed run failed: {calm.told()}")
+            sys.exit(f"the undisturbed run failed: {calm.output()}")
         ends_at_s = time.monotonic() + 60 * given.minutes
         whole = Cluster(cluster, tally)
         around = Surroundings(pipeline, whole, Caretaker(whole, tally), tally, CALM, ends_at_s)
         lanes = [
             threading.Thread(target=go, args=(lane, around, given.seed))
-            for lane in range(given.at_once)
+            for lane in range(given.max_running)
         ]
         for lane in lanes:
             lane.start()
@@ -61,17 +61,17 @@ def main() -> int:
             lane.join()
         if tally.faults:
             keep_logs(cluster, base)
-    told = tally.values() | {
+    result = tally.values() | {
         "seed": given.seed,
         "seconds": round(time.monotonic() - began_s),
         "machine": machine(),
     }
-    if told["good"]:
+    if result["good"]:
         shutil.rmtree(base)
     else:
-        say(f"what is left of bad runs is in {base}")
-    print(json.dumps(told, ensure_ascii=False))
-    return 0 if told["good"] else 1
+        print_progress(f"what is left of bad runs is in {base}")
+    print(json.dumps(result, ensure_ascii=False))
+    return 0 if result["good"] else 1
 
 
 def go(lane: int, around: Surroundings, seed: int) -> None:

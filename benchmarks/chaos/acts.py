@@ -8,10 +8,10 @@ from random import Random
 from threading import Timer
 
 from benchmarks.chaos.cluster import Cluster
-from benchmarks.chaos.jobs_seen import QueuedJob
 from benchmarks.chaos.ledger import Ledger, Sight
-from benchmarks.chaos.processes_seen import go_on, send
-from benchmarks.common.own_slurm import answer
+from benchmarks.chaos.queued_jobs import QueuedJob
+from benchmarks.chaos.run_processes import go_on, send
+from benchmarks.common.own_slurm import read_command_output
 
 #: Seconds that what is broken stays so, at least and at most.
 AWAY_S = (0.5, 8.0)
@@ -20,7 +20,7 @@ AWAY_S = (0.5, 8.0)
 DOWN_S = (9.0, 15.0)
 FROZEN_S = (1.0, 14.0)
 #: Seconds that a job of another partition holds the node that it took.
-TAKEN_S = 2
+PREEMPTION_S = 2
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Blows:
 
     def kills(self, sight: Sight) -> list[Blow]:
         """SIGKILL to one process."""
-        seen = sight.processes
+        processes = sight.processes
         found = []
-        gates = [pid for pid in seen.of["gate"] if self.ledger.may_kill_gate(seen.jobs[pid])]
-        for kind, pids in {**seen.of, "gate": gates}.items():
+        gates = [
+            pid for pid in processes.of["gate"] if self.ledger.may_kill_gate(processes.jobs[pid])
+        ]
+        for kind, pids in {**processes.of, "gate": gates}.items():
             if pids:
                 pid = self.chance.choice(pids)
                 found.append(Blow(f"kill_{kind}", partial(self.kill, pid, sight)))
@@ -99,35 +101,37 @@ class Blows:
         """What may happen to a job that runs, and to its node."""
         return [
             Blow(f"cancel_{what}", lambda: self.cancel(job)),
-            Blow(f"requeue_{what}", lambda: self.order("scontrol", "requeue", job.element)),
+            Blow(f"requeue_{what}", lambda: self.run_command("scontrol", "requeue", job.element)),
             Blow(f"preempt_{what}", lambda: self.preempt(job.host)),
-            Blow(f"drain_host_of_{what}", lambda: self.take_away(job.host, "drain")),
-            Blow(f"down_host_of_{what}", lambda: self.take_away(job.host, "down")),
+            Blow(f"drain_host_of_{what}", lambda: self.disable_host(job.host, "drain")),
+            Blow(f"down_host_of_{what}", lambda: self.disable_host(job.host, "down")),
         ]
 
     def cancel(self, job: QueuedJob) -> str:
         """scancel, which a person does and which only a person's line mends."""
         self.ledger.cancelled.add(job.node)
-        return self.order("scancel", job.element)
+        return self.run_command("scancel", job.element)
 
-    def order(self, *words: str) -> str:
+    def run_command(self, *argv: str) -> str:
         """Give SLURM an order."""
-        answer(*words)
-        return " ".join(words)
+        read_command_output(*argv)
+        return " ".join(argv)
 
     def preempt(self, host: str) -> str:
         """Take a node for a job of another partition, for a moment."""
         taker = ["--partition=high", f"--nodelist={host}", "--exclusive", "--time=1"]
-        told = answer("sbatch", *taker, "--output=/dev/null", f"--wrap=sleep {TAKEN_S}")
-        return f"{host}: {told.strip()}"
+        reply = read_command_output(
+            "sbatch", *taker, "--output=/dev/null", f"--wrap=sleep {PREEMPTION_S}"
+        )
+        return f"{host}: {reply.strip()}"
 
-    def take_away(self, host: str, state: str) -> str:
+    def disable_host(self, host: str, state: str) -> str:
         """Drain a node, or set it down, and bring it back."""
         with self.cluster.alone() as mine:
             if not mine:
                 return ""
             seconds = self.chance.uniform(*(DOWN_S if state == "down" else AWAY_S))
-            self.cluster.take_away(host, state, seconds)
+            self.cluster.disable_host(host, state, seconds)
         return f"{host} {state} for {seconds:.1f} s"
 
     def kill_controller(self) -> str:

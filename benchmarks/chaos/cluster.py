@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.chaos.tally import Tally
-from benchmarks.common.own_slurm import answer, end
+from benchmarks.common.own_slurm import read_command_output, stop_daemon
 from benchmarks.common.waiting import WAIT_S, wait_until
 
 #: Seconds between two kills of the controller: else launches meet nothing but that.
 REST_S = 60.0
 HOSTS = ("node1", "node2", "node3", "node4")
 #: States in which a node takes jobs, or will as soon as one has ended.
-WELL = ("idle", "mixed", "allocated", "completing")
+AVAILABLE_STATES = ("idle", "mixed", "allocated", "completing")
 #: What sinfo puts behind a state: the node gives no answer, or a job is planned there.
 SIGNS = "*-"
 
@@ -55,20 +55,24 @@ class Cluster:
         """SIGKILL to slurmctld, which is started again after so many seconds."""
         self.killed_at.append(time.time())
         with contextlib.suppress(ProcessLookupError):
-            end(self.folder, "slurmctld", signal.SIGKILL)
+            stop_daemon(self.folder, "slurmctld", signal.SIGKILL)
         time.sleep(away_s)
         self.start_controller()
 
     def start_controller(self) -> None:
         """Start slurmctld and wait until it answers. Raises TimeoutError."""
         self.start("slurmctld")
-        wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.2)
+        wait_until(
+            lambda: " UP" in read_command_output("scontrol", "ping"),
+            "the controller is up",
+            pause_s=0.2,
+        )
 
-    def start(self, *words: str) -> None:
+    def start(self, *argv: str) -> None:
         """Start a daemon, which goes to the background. Raises CalledProcessError."""
         env = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
         quiet = subprocess.DEVNULL
-        command = [*words, "-f", str(self.folder / "slurm.conf")]
+        command = [*argv, "-f", str(self.folder / "slurm.conf")]
         subprocess.run(
             command, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
         )
@@ -90,41 +94,50 @@ class Cluster:
             self.tally.slurmds_restarted += 1
         return True
 
-    def take_away(self, host: str, state: str, away_s: float) -> None:
+    def disable_host(self, host: str, state: str, away_s: float) -> None:
         """Let a node be in state `drain` or `down` for so many seconds."""
-        answer("scontrol", "update", f"nodename={host}", f"state={state}", "reason=chaos")
+        read_command_output(
+            "scontrol", "update", f"nodename={host}", f"state={state}", "reason=chaos"
+        )
         time.sleep(away_s)
         self.bring_back(host)
 
     def bring_back(self, host: str) -> None:
         """Let a node take jobs again. Raises TimeoutError where it does not."""
 
-        def is_well() -> bool:
-            if host in self.states() and host not in self.unwell():
+        def is_available() -> bool:
+            if host in self.states() and host not in self.unavailable():
                 return True
             self.start_slurmd_of(host)
             self.resume(host)
             return False
 
-        wait_until(is_well, f"{host} takes jobs again", pause_s=1.0, state=lambda: answer("sinfo"))
+        wait_until(
+            is_available,
+            f"{host} takes jobs again",
+            pause_s=1.0,
+            state=lambda: read_command_output("sinfo"),
+        )
 
     def states(self) -> dict[str, str]:
         """State and reason of each node, by its name; none where the controller is away."""
-        rows = answer("sinfo", "--noheader", "--Node", "--format=%N|%T|%E").splitlines()
+        rows = read_command_output(
+            "sinfo", "--noheader", "--Node", "--format=%N|%T|%E"
+        ).splitlines()
         found = (row.split("|", 1) for row in rows if row.count("|") > 1)
         return {host.strip(): state.strip() for host, state in found}
 
-    def unwell(self) -> dict[str, str]:
+    def unavailable(self) -> dict[str, str]:
         """State and reason of each node that takes no jobs: down, drained, failed, unknown."""
         return {
-            host: told
-            for host, told in self.states().items()
-            if told.partition("|")[0].rstrip(SIGNS) not in WELL
+            host: state
+            for host, state in self.states().items()
+            if state.partition("|")[0].rstrip(SIGNS) not in AVAILABLE_STATES
         }
 
     def resume(self, host: str) -> None:
         """Tell the controller that a node is well."""
-        answer("scontrol", "update", f"nodename={host}", "state=resume")
+        read_command_output("scontrol", "update", f"nodename={host}", "state=resume")
 
     def held(self) -> list[str]:
         """Ids of jobs, of whomever, that SLURM holds as their node could not start them.
@@ -132,10 +145,14 @@ class Cluster:
         A controller that was killed starts jobs beside themselves: the node refuses, and `status`
         says that they are to be released.
         """
-        rows = answer("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r")
+        rows = read_command_output(
+            "squeue", "--noheader", "--array", "--states=PENDING", "--format=%i|%r"
+        )
         found = (row.split("|", 1) for row in rows.splitlines() if "|" in row)
         return [number.strip() for number, why in found if re.search("held|hold", why.lower())]
 
     def is_forgotten(self, number: str, name: str) -> bool:
         """Whether the controller knows no job, alive or ended, of this number and this name."""
-        return f"JobName={name} " not in answer("scontrol", "--oneliner", "show", "job", number)
+        return f"JobName={name} " not in read_command_output(
+            "scontrol", "--oneliner", "show", "job", number
+        )

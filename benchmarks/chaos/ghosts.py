@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from benchmarks.chaos.jobs_seen import QueuedJob
+from benchmarks.chaos.queued_jobs import QueuedJob
 
 #: Seconds without a process after which a job that is said to run is one of these: longer than a
 #: job takes from its start to the first process of ours, and shorter than what makes a run hang.
@@ -16,7 +16,7 @@ class Ghosts:
         self.since: dict[tuple[str, str], float] = {}
         """By the job's own id and the time when it began: a requeue begins anew."""
 
-    def found(self, queue: Iterable[QueuedJob], at_work: set[str], now_s: float) -> list[QueuedJob]:
+    def find(self, queue: Iterable[QueuedJob], at_work: set[str], now_s: float) -> list[QueuedJob]:
         """The jobs that have been without a process for so long; each is told once in that time.
 
         `at_work` are the numbers of jobs that have a process, `now_s` is the monotonic clock.

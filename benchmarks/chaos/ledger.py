@@ -4,8 +4,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from benchmarks.chaos.jobs_seen import QueuedJob
-from benchmarks.chaos.processes_seen import RunProcesses
+from benchmarks.chaos.queued_jobs import QueuedJob
+from benchmarks.chaos.run_processes import RunProcesses
 
 #: A job's own bound: a gate that is killed is started again, three times in all.
 GATE_TRIES = 3

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.folder_seen import NodeFolder, node_folders
+from benchmarks.chaos.node_folder import NodeFolder, node_folders
 from benchmarks.chaos.pipeline import NODES
 from benchmarks.common.rows_check import RowsCheck, left_over
 
@@ -104,8 +104,8 @@ def rows_of(node: NodeFolder, side: str, found: Checked) -> list[Row]:
 
 def check_translation(given: Path, artifact: Path, calm: Path, found: Checked) -> None:
     """Ids in are ids out and rejected; sources as they were; letters as the stand-in makes them."""
-    seen = RowsCheck(given, artifact, by_letters=True).run(like=calm)
-    found.rows["in"] += seen.rows_in
+    checked = RowsCheck(given, artifact, by_letters=True).run(like=calm)
+    found.rows["in"] += checked.rows_in
     for kind in KINDS:
-        if many := getattr(seen, kind):
-            found.note(kind, f"arabic: {seen.faults[:3]}", many)
+        if many := getattr(checked, kind):
+            found.note(kind, f"arabic: {checked.faults[:3]}", many)

@@ -43,7 +43,7 @@ corpus = "@left"
 units = 6
 engine.name = "{engine}"
 engine.max_num_seqs = 2
-commit_s = 0.2
+commit_interval_s = 0.2
 max_rejected_fraction = 1
 resources = {{ workers = 2, cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
 [again]
@@ -53,7 +53,7 @@ corpus = "@arabic/rejected"
 units = 2
 engine.name = "{engine}"
 engine.max_num_seqs = 2
-commit_s = 0.2
+commit_interval_s = 0.2
 max_rejected_fraction = 1
 resources = {{ cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
 [page]
@@ -86,7 +86,7 @@ class Launch:
     out: Path
     err: Path
 
-    def told(self) -> str:
+    def output(self) -> str:
         """What it printed."""
         return self.out.read_text() + self.err.read_text()
 
@@ -98,8 +98,8 @@ class Pipeline:
         self.base = base
         write_rows(base / "left.jsonl", ROWS_LEFT, "house")
         write_rows(base / "right.jsonl", ROWS_RIGHT, "tower")
-        words = {"base": base, "model": empty_model(base / "model"), "engine": STAND_IN_ENGINE}
-        (base / "recipe.toml").write_text(RECIPE.format(**words))
+        values = {"base": base, "model": empty_model(base / "model"), "engine": STAND_IN_ENGINE}
+        (base / "recipe.toml").write_text(RECIPE.format(**values))
         self.launchers = {
             "local": self.write_launcher("local", 0.0, 0.0, 0.0),
             "slurm": self.write_launcher("slurm", STEP_S, GATE_LINGERS_S, WORKER_LINGERS_S),
@@ -128,15 +128,15 @@ class Pipeline:
         words = [f"recipe={self.base}/recipe.toml", f"launcher={self.launchers[backend]}"]
         line = [sys.executable, "-m", "hala_hpc.launch", "stage=all", *words]
         out, err = (self.base / f"{name}-launch{number}.{end}" for end in ("out", "err"))
-        with out.open("wb") as told, err.open("wb") as complained:
-            process = start([*line, f"work={self.work(name)}"], told, complained)
+        with out.open("wb") as stdout, err.open("wb") as stderr:
+            process = start([*line, f"work={self.work(name)}"], stdout, stderr)
         return Launch(process, out, err)
 
 
-def start(words: list[str], out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
+def start(argv: list[str], out: IO[bytes], err: IO[bytes]) -> "subprocess.Popen[bytes]":
     """Start a command of ours in a session of its own."""
     return subprocess.Popen(
-        words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+        argv, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
     )
 
 

@@ -5,20 +5,20 @@ import time
 from dataclasses import dataclass
 from random import Random
 
-from benchmarks.chaos import jobs_seen, processes_seen
+from benchmarks.chaos import queued_jobs, run_processes
 from benchmarks.chaos.acts import Blow, Blows
 from benchmarks.chaos.caretaker import Caretaker
 from benchmarks.chaos.cluster import Cluster
-from benchmarks.chaos.folder_seen import node_folders
 from benchmarks.chaos.ghosts import Ghosts
 from benchmarks.chaos.ledger import Ledger, Sight
+from benchmarks.chaos.node_folder import node_folders
 from benchmarks.chaos.outcome import check
 from benchmarks.chaos.pipeline import NODES, Launch, Pipeline
-from benchmarks.chaos.processes_seen import send
+from benchmarks.chaos.run_processes import send
 from benchmarks.chaos.status_watch import StatusWatch
 from benchmarks.chaos.stops import UNEXPLAINED, StoppedRun
-from benchmarks.chaos.tally import Tally, say
-from benchmarks.common.own_slurm import answer
+from benchmarks.chaos.tally import Tally, print_progress
+from benchmarks.common.own_slurm import read_command_output
 from benchmarks.common.waiting import wait_until
 
 #: Two launches of the line at once, in one of so many runs.
@@ -30,7 +30,7 @@ PAUSES_S = (0.1, 0.5, 2.0, 5.0, 9.0, 14.0)
 AT_LAUNCH = 0.03
 #: Share of the looks at a gate at work that strike before it is time.
 AT_GATE = 0.1
-LOOK_PAUSE_S = 0.3
+POLL_INTERVAL_S = 0.3
 #: Seconds without anything new after which a run hangs; longer than all that a blow holds up.
 HANG_S = 240.0
 #: Seconds of a launch, and of a whole run, at most.
@@ -38,9 +38,9 @@ LAUNCH_LIMIT_S, RUN_LIMIT_S = 300.0, 1500.0
 #: Seconds within which nothing of a finished run is left in the queue and at work.
 GONE_S = 300.0
 #: Times that the line of one run is given again.
-MOST_LAUNCHES = 25
+MAX_LAUNCHES = 25
 #: Codes by which a launch says that it is to be tried again.
-TRY_AGAIN = (69, 75)
+RETRY_CODES = (69, 75)
 
 
 class Hangs(Exception):
@@ -72,7 +72,7 @@ class ChaosRun:
         self.launches: list[Launch] = []
         self.given, self.ended_launch_at_s = 0, float("-inf")
         self.began_s = self.changed_s = time.monotonic()
-        self.seen: object = None
+        self.last_state: object = None
         self.ghosts = Ghosts()
 
     def run(self) -> bool:
@@ -84,7 +84,7 @@ class ChaosRun:
             self.give(2 if self.chance.randrange(PAIR_EVERY) == 0 else 1)
             self.go_through()
             self.blows.wait_for_undone()
-            self.settle()
+            self.wait_until_gone()
             watch.end()
             self.check_end(watch)
         except (Hangs, TimeoutError) as error:
@@ -95,13 +95,13 @@ class ChaosRun:
             self.blows.wait_for_undone()
         return self.tally.faults.total() == faults
 
-    def give(self, at_once: int = 1) -> None:
+    def give(self, max_running: int = 1) -> None:
         """Give the line of the launch, or the same line twice at once."""
-        if self.given > MOST_LAUNCHES:
+        if self.given > MAX_LAUNCHES:
             raise Hangs(f"the line was given {self.given} times")
         self.ledger.begin()
         self.changed_s = time.monotonic()
-        for _ in range(at_once):
+        for _ in range(max_running):
             self.given += 1
             self.launches.append(self.around.pipeline.launch(self.name, self.given))
 
@@ -110,11 +110,11 @@ class ChaosRun:
         left = self.chance.randint(*BLOWS)
         next_s = time.monotonic() + self.chance.uniform(0.2, 3.0)
         while True:
-            self.look_at_launches()
-            sight = self.look()
+            self.check_launches()
+            sight = self.observe()
             if not self.launches and self.is_complete():
                 return
-            self.look_after(sight)
+            self.maintain(sight)
             now = time.monotonic()
             self.require_progress(now, sight)
             if not self.launches and sight.is_empty and self.is_stopped():
@@ -122,18 +122,18 @@ class ChaosRun:
             elif left and now < self.around.ends_at_s and self.is_due(sight, next_s):
                 left -= self.strike(sight)
                 next_s = time.monotonic() + self.chance.choice(PAUSES_S)
-            time.sleep(LOOK_PAUSE_S)
+            time.sleep(POLL_INTERVAL_S)
 
-    def look_after(self, sight: Sight) -> None:
+    def maintain(self, sight: Sight) -> None:
         """Do what an administrator does, and cancel what the controller takes for running."""
-        self.around.caretaker.look_after()
+        self.around.caretaker.maintain()
         at_work = set(sight.processes.jobs.values())
-        if ghosts := self.ghosts.found(sight.queue or [], at_work, time.monotonic()):
+        if ghosts := self.ghosts.find(sight.queue or [], at_work, time.monotonic()):
             self.ledger.cancelled |= {job.node for job in ghosts}
-            answer("scancel", *(job.element for job in ghosts))
+            read_command_output("scancel", *(job.element for job in ghosts))
             with self.tally.lock:
                 self.tally.ghosts += len(ghosts)
-            say(f"{self.name}: SLURM does not know that {ghosts} have ended")
+            print_progress(f"{self.name}: SLURM does not know that {ghosts} have ended")
 
     def is_due(self, sight: Sight, next_s: float) -> bool:
         """Whether this look is one that strikes: what is there for a moment is not waited with."""
@@ -145,45 +145,47 @@ class ChaosRun:
         has_gate = sight.running(is_gate=True) or sight.processes.of["gate"]
         return is_time or (bool(has_gate) and self.chance.random() < AT_GATE)
 
-    def look(self) -> Sight:
+    def observe(self) -> Sight:
         """What there is of the run now."""
         return Sight(
-            jobs_seen.look(self.work),
-            processes_seen.look(self.work),
+            queued_jobs.query_queue(self.work),
+            run_processes.find_processes(self.work),
             [one.process.pid for one in self.launches if one.process.poll() is None],
             time.monotonic() - self.ended_launch_at_s < 2,
         )
 
-    def look_at_answer(self) -> Sight:
+    def observe_with_queue(self) -> Sight:
         """What there is of the run once the controller answers: it is killed for another run, too.
 
         Raises TimeoutError.
         """
-        seen: list[Sight] = []
+        sights: list[Sight] = []
 
-        def is_told() -> bool:
-            seen.append(self.look())
-            return seen[-1].queue is not None
+        def has_queue() -> bool:
+            sights.append(self.observe())
+            return sights[-1].queue is not None
 
-        wait_until(is_told, "an answer of squeue", pause_s=0.5)
-        return seen[-1]
+        wait_until(has_queue, "an answer of squeue", pause_s=0.5)
+        return sights[-1]
 
-    def look_at_launches(self) -> None:
+    def check_launches(self) -> None:
         """Note how launches ended; give the line again where none of them got through."""
         if not self.launches or any(one.process.poll() is None for one in self.launches):
             return
         codes = [one.process.returncode for one in self.launches]
         self.ended_launch_at_s = self.changed_s = time.monotonic()
         for launch, code in zip(self.launches, codes, strict=True):
-            if code not in (0, *TRY_AGAIN) or "Traceback" in launch.told():
-                self.tally.fault("launch", f"{self.name}: code {code}: {launch.told()[-800:]}")
-        refused = [one.told() for one in self.launches]
+            if code not in (0, *RETRY_CODES) or "Traceback" in launch.output():
+                self.tally.fault("launch", f"{self.name}: code {code}: {launch.output()[-800:]}")
+        refused = [one.output() for one in self.launches]
         self.launches = []
         self.ledger.is_launching = False
         if 0 not in codes:
             with self.tally.lock:
                 self.tally.refused_launches += 1
-            say(f"{self.name}: the launch is to be tried again: {codes} {refused[-1][-300:]!r}")
+            print_progress(
+                f"{self.name}: the launch is to be tried again: {codes} {refused[-1][-300:]!r}"
+            )
             time.sleep(2)
             self.give()
 
@@ -198,12 +200,12 @@ class ChaosRun:
                 [blow for blow in possible if self.tally.acts[blow.kind] == fewest]
             )
             self.tally.acts[chosen.kind] += 1
-        told = chosen.strike()
-        if not told:
+        description = chosen.strike()
+        if not description:
             with self.tally.lock:
                 self.tally.acts[chosen.kind] -= 1
             return False
-        say(f"{self.name}: {chosen.kind}: {told}")
+        print_progress(f"{self.name}: {chosen.kind}: {description}")
         return True
 
     def is_complete(self) -> bool:
@@ -214,7 +216,7 @@ class ChaosRun:
     def is_stopped(self) -> bool:
         """Whether nothing goes on, looked at once more a while later."""
         time.sleep(3)
-        return self.look().is_empty and not self.is_complete()
+        return self.observe().is_empty and not self.is_complete()
 
     def go_on(self) -> None:
         """Find out why the run stopped, count it, and give the line again."""
@@ -222,9 +224,11 @@ class ChaosRun:
         stops = StoppedRun(nodes, self.ledger, self.around.cluster).stops()
         reasons = sorted({stop.reason for stop in stops}) or [UNEXPLAINED]
         for stop in stops:
-            say(f"{self.name}: {stop.node} stopped: {stop.reason}: {stop.told[:1500]}")
+            print_progress(
+                f"{self.name}: {stop.node} stopped: {stop.reason}: {stop.message[:1500]}"
+            )
             if stop.reason == UNEXPLAINED:
-                self.tally.fault("stopped", f"{self.name} {stop.node}: {stop.told[:1500]}")
+                self.tally.fault("stopped", f"{self.name} {stop.node}: {stop.message[:1500]}")
         with self.tally.lock:
             self.tally.relaunches["+".join(reasons)] += 1
         self.give()
@@ -233,52 +237,57 @@ class ChaosRun:
         """Raises Hangs where nothing changes for long, or the run or a launch has no end."""
         nodes = node_folders(self.work)
         queue = None if sight.queue is None else {(j.element, j.state) for j in sight.queue}
-        seen = ([(n.marks(), n.kept(), n.is_done) for n in nodes.values()], queue)
-        if seen != self.seen:
-            self.seen, self.changed_s = seen, now
+        state = (
+            [(n.count_markers(), n.list_state_files(), n.is_done) for n in nodes.values()],
+            queue,
+        )
+        if state != self.last_state:
+            self.last_state, self.changed_s = state, now
         if now - self.changed_s > (LAUNCH_LIMIT_S if self.launches else HANG_S):
-            raise Hangs(f"nothing new in {now - self.changed_s:.0f} s; {self.told()}")
+            raise Hangs(f"nothing new in {now - self.changed_s:.0f} s; {self.describe()}")
         if now - self.began_s > RUN_LIMIT_S:
-            raise Hangs(f"no end in {RUN_LIMIT_S:.0f} s; {self.told()}")
+            raise Hangs(f"no end in {RUN_LIMIT_S:.0f} s; {self.describe()}")
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """Queue and processes, for a run that hangs."""
-        return f"queue: {answer('squeue', '--array')} processes: {processes_seen.look(self.work)}"
+        return f"queue: {read_command_output('squeue', '--array')} processes: {run_processes.find_processes(self.work)}"
 
-    def settle(self) -> None:
+    def wait_until_gone(self) -> None:
         """Wait until nothing of the run is left. Raises TimeoutError."""
 
         def is_gone() -> bool:
-            sight = self.look()
-            self.look_after(sight)
+            sight = self.observe()
+            self.maintain(sight)
             return sight.is_empty
 
-        wait_until(is_gone, "nothing left of it", GONE_S, 0.5, self.told)
+        wait_until(is_gone, "nothing left of it", GONE_S, 0.5, self.describe)
 
     def check_end(self, watch: StatusWatch) -> None:
         """Status says that all is done, the line has nothing to do, and the rows are right."""
-        states = watch.ask()
+        states = watch.query_status()
         if set(states.values()) != {"done"}:
             self.tally.fault("wrong_status", f"{self.name}: at its end {states}")
         self.given += 1
         last = self.around.pipeline.launch(self.name, self.given)
         self.launches.append(last)
         code = last.process.wait(LAUNCH_LIMIT_S)
-        if code or not self.look_at_answer().is_empty:
-            self.tally.fault("launch", f"{self.name}: at the end code {code}: {last.told()[-500:]}")
+        if code or not self.observe_with_queue().is_empty:
+            self.tally.fault(
+                "launch", f"{self.name}: at the end code {code}: {last.output()[-500:]}"
+            )
         checked = check(self.work, self.around.pipeline.work(self.around.calm))
         with self.tally.lock:
             self.tally.runs += 1
             self.tally.rows.update(checked.rows)
         for kind, text in checked.faults:
             self.tally.fault(kind, f"{self.name}: {text}")
-        say(f"{self.name}: complete after {time.monotonic() - self.began_s:.0f} s")
+        print_progress(f"{self.name}: complete after {time.monotonic() - self.began_s:.0f} s")
 
     def give_up(self) -> None:
         """End what is left of the run."""
         for one in self.launches:
             if one.process.poll() is None:
                 send(one.process.pid, signal.SIGKILL)
-        ids = {job.id for job in jobs_seen.look(self.work) or []}
+        ids = {job.id for job in queued_jobs.query_queue(self.work) or []}
         if ids:
-            answer("scancel", *sorted(ids))
+            read_command_output("scancel", *sorted(ids))

@@ -14,12 +14,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.chaos import jobs_seen, processes_seen
+from benchmarks.chaos import queued_jobs, run_processes
 from benchmarks.chaos.cluster import Cluster
-from benchmarks.chaos.folder_seen import node_folders, waiting_for_room
-from benchmarks.chaos.jobs_seen import QueuedJob
 from benchmarks.chaos.ledger import Ledger
-from benchmarks.chaos.tally import Tally, say
+from benchmarks.chaos.node_folder import node_folders, waiting_for_room
+from benchmarks.chaos.queued_jobs import QueuedJob
+from benchmarks.chaos.tally import Tally, print_progress
 from benchmarks.common.own_slurm import ROOT
 
 #: An answer that takes longer is none.
@@ -31,7 +31,7 @@ PAUSE_S = (0.3, 3.0)
 class NodeMoment:
     """What was so of one node at one moment."""
 
-    marks: int
+    markers: int
     is_done: bool
     has_failed: bool
     waits_for_room: bool
@@ -60,12 +60,12 @@ class NodeMoment:
 
 def moment(work: Path, ledger: Ledger) -> dict[str, NodeMoment]:
     """What is so now of every node of a run."""
-    queue = jobs_seen.look(work)
-    at_work = set(processes_seen.look(work).nodes.values())
+    queue = queued_jobs.query_queue(work)
+    at_work = set(run_processes.find_processes(work).nodes.values())
     room = waiting_for_room(work)
     return {
         name: NodeMoment(
-            marks=node.marks(),
+            markers=node.count_markers(),
             is_done=node.is_done,
             has_failed=node.has_failed,
             waits_for_room=name in room,
@@ -79,10 +79,12 @@ def moment(work: Path, ledger: Ledger) -> dict[str, NodeMoment]:
     }
 
 
-def what_is_wrong(told: dict[str, Any], before: NodeMoment, after: NodeMoment, blind: bool) -> str:
+def what_is_wrong(
+    reported: dict[str, Any], before: NodeMoment, after: NodeMoment, blind: bool
+) -> str:
     """Why an answer about one node cannot be true; empty where it may be."""
-    state = told["state"]
-    if wrong := wrong_by_disk(state, told["units_done"], before, after):
+    state = reported["state"]
+    if wrong := wrong_by_disk(state, reported["units_done"], before, after):
         return wrong
     if blind or before.jobs is None or after.jobs is None:
         return ""
@@ -93,8 +95,8 @@ def wrong_by_disk(state: str, units_done: int, before: NodeMoment, after: NodeMo
     """What the files of the node rule out."""
     if state not in ("done", "failed", "running", "waiting", "partial", "new"):
         return f"no file was damaged, and it is {state}"
-    if not before.marks <= units_done <= after.marks:
-        return f"{units_done} units, and there were {before.marks} to {after.marks} marks"
+    if not before.markers <= units_done <= after.markers:
+        return f"{units_done} units, and there were {before.markers} to {after.markers} marks"
     if state == "done" and not after.is_done:
         return "done without its summary"
     if state != "done" and before.is_done and after.is_done:
@@ -141,7 +143,7 @@ class StatusWatch(threading.Thread):
         while not self.ended.wait(self.chance.uniform(*PAUSE_S)):
             if (self.work / "run.json").exists():
                 try:
-                    self.ask()
+                    self.query_status()
                 except (OSError, ValueError, subprocess.SubprocessError) as error:
                     self.tally.fault("of_the_watch", f"{type(error).__name__}: {error}")
 
@@ -150,7 +152,7 @@ class StatusWatch(threading.Thread):
         self.ended.set()
         self.join(2 * ANSWER_LIMIT_S)
 
-    def ask(self) -> dict[str, str]:
+    def query_status(self) -> dict[str, str]:
         """Ask once and judge the answer; the state of each node."""
         kills = len(self.cluster.killed_at)
         before = moment(self.work, self.ledger)
@@ -173,19 +175,23 @@ class StatusWatch(threading.Thread):
             self.tally.statuses["answers"] += 1
             self.tally.statuses["blind"] += blind
             self.tally.statuses.update(node["state"] for node in nodes)
-        for told in nodes:
-            name = told["name"]
+        for reported in nodes:
+            name = reported["name"]
             if name in before and name in after:
-                wrong = what_is_wrong(told, before[name], after[name], blind)
+                wrong = what_is_wrong(reported, before[name], after[name], blind)
                 if wrong:
-                    self.tell(name, wrong, told, (before[name], after[name]))
+                    self.record_wrong_status(name, wrong, reported, (before[name], after[name]))
         return {node["name"]: node["state"] for node in nodes}
 
-    def tell(
-        self, name: str, wrong: str, told: dict[str, Any], seen: tuple[NodeMoment, NodeMoment]
+    def record_wrong_status(
+        self,
+        name: str,
+        wrong: str,
+        reported: dict[str, Any],
+        moments: tuple[NodeMoment, NodeMoment],
     ) -> None:
         """Note a wrong answer with both looks."""
         self.tally.fault("wrong_status", f"{self.work.name} {name}: {wrong}")
-        say(f"  told {told}")
-        for one in seen:
-            say(f"  seen {one}")
+        print_progress(f"  told {reported}")
+        for one in moments:
+            print_progress(f"  seen {one}")

@@ -8,8 +8,8 @@ none of them holds, the product has lost a run.
 from dataclasses import dataclass
 
 from benchmarks.chaos.cluster import Cluster
-from benchmarks.chaos.folder_seen import NodeFolder
 from benchmarks.chaos.ledger import Ledger
+from benchmarks.chaos.node_folder import NodeFolder
 from benchmarks.chaos.pipeline import INPUTS, NODES
 
 CANCELLED, FORGOTTEN, NO_PROGRESS = "cancelled", "forgotten", "no_progress"
@@ -24,7 +24,7 @@ class Stop:
 
     node: str
     reason: str
-    told: str
+    message: str
     """What is written down about it."""
 
 
@@ -38,15 +38,15 @@ class StoppedRun:
         """Why each node stopped that could have gone on."""
         open_ = [name for name in NODES if name not in self.nodes or not self.nodes[name].is_done]
         first = [name for name in open_ if not set(INPUTS.get(name, ())) & set(open_)]
-        return [Stop(name, self.reason(name), self.told(name)) for name in first]
+        return [Stop(name, self.reason(name), self.describe_failure(name)) for name in first]
 
-    def told(self, name: str) -> str:
+    def describe_failure(self, name: str) -> str:
         """The failure of a node, as it is written down."""
         node = self.nodes.get(name)
         if node is None:
             return "no folder"
         rounds = [(one["round"], one["progress_before"]) for one in node.rounds()]
-        return f"{node.failure or 'no failure'}; rounds {rounds}; kept {node.kept()}"
+        return f"{node.failure or 'no failure'}; rounds {rounds}; kept {node.list_state_files()}"
 
     def reason(self, name: str) -> str:
         """The reason that allows a stop of this node, or that none does."""
@@ -69,7 +69,10 @@ class StoppedRun:
         began = [one.get("began", 0.0) for one in rounds]
         if len(rounds) < 2 or began[0] < self.ledger.launched_at:
             return False
-        now = [f"{node.marks()} units", *(f"kept/{name}" for name in node.kept())]
+        now = [
+            f"{node.count_markers()} units",
+            *(f"kept/{name}" for name in node.list_state_files()),
+        ]
         return all(one["progress_before"] == now for one in rounds)
 
     def was_forgotten(self, node: NodeFolder) -> bool:

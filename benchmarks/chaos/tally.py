@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Faults that are told in words; all are counted.
-TOLD = 40
+MAX_MESSAGES = 40
 
 
 @dataclass
@@ -39,16 +39,16 @@ class Tally:
     """in, out, rejected, and each way in which rows may be wrong."""
     faults: Counter[str] = field(default_factory=Counter)
     """What went wrong, by kind."""
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def fault(self, kind: str, text: str) -> None:
         """Note what the product did wrong."""
         with self.lock:
             self.faults[kind] += 1
-            if len(self.told) < TOLD:
-                self.told.append(f"{kind}: {text}")
-        say(f"FAULT {kind}: {text}")
+            if len(self.messages) < MAX_MESSAGES:
+                self.messages.append(f"{kind}: {text}")
+        print_progress(f"FAULT {kind}: {text}")
 
     def values(self) -> dict[str, Any]:
         """For the last line of the campaign."""
@@ -57,6 +57,6 @@ class Tally:
         return values | {"good": not self.faults and self.runs > 0}
 
 
-def say(text: str) -> None:
+def print_progress(text: str) -> None:
     """Show how far this is."""
     print(f"{time.strftime('%T')} {text}", file=sys.stderr, flush=True)

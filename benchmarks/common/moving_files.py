@@ -4,12 +4,12 @@ import contextlib
 from collections.abc import Callable
 from typing import TypeVar
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 #: Something goes away a few times a second; one look takes milliseconds.
 TRIES = 50
 
 
-def steady(look: Callable[[], Found]) -> Found:
+def retry_if_moved(read: Callable[[], Result]) -> Result:
     """What a look finds; begun anew when something went away between its name and its content.
 
     A listing of Python before 3.13 raises when a folder goes while it is walked, and none tells
@@ -17,5 +17,5 @@ def steady(look: Callable[[], Found]) -> Found:
     """
     for _ in range(TRIES - 1):
         with contextlib.suppress(FileNotFoundError):
-            return look()
-    return look()
+            return read()
+    return read()

@@ -16,7 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def own_slurm(config: str = "", orders: Sequence[str] = (), *words: str) -> Iterator[Path]:
+def own_slurm(
+    config: str = "", sacctmgr_commands: Sequence[str] = (), *arguments: str
+) -> Iterator[Path]:
     """Folder of a cluster whose slurm.conf ends with `config`; the environment names it meanwhile.
 
     `orders` are given to sacctmgr first, `words` to `slurm/minislurm up`.
@@ -24,10 +26,10 @@ def own_slurm(config: str = "", orders: Sequence[str] = (), *words: str) -> Iter
     folder = Path(tempfile.mkdtemp(prefix="own-slurm-"))
     before = os.environ.get("SLURM_CONF")
     try:
-        minislurm("up", "--folder", str(folder), *words)
+        minislurm("up", "--folder", str(folder), *arguments)
         os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-        for order in orders:
-            accounting(order)
+        for command in sacctmgr_commands:
+            run_sacctmgr(command)
         if config:
             with (folder / "slurm.conf").open("a") as conf:
                 conf.write(f"\n{config}\n")
@@ -41,21 +43,21 @@ def own_slurm(config: str = "", orders: Sequence[str] = (), *words: str) -> Iter
             os.environ["SLURM_CONF"] = before
 
 
-def minislurm(*words: str) -> None:
+def minislurm(*arguments: str) -> None:
     """Call slurm/minislurm as a person does."""
-    command = [sys.executable, str(ROOT / "slurm" / "minislurm"), *words]
+    command = [sys.executable, str(ROOT / "slurm" / "minislurm"), *arguments]
     subprocess.run(command, check=True, capture_output=True, timeout=WAIT_S)
 
 
-def accounting(order: str) -> None:
+def run_sacctmgr(arguments: str) -> None:
     """Give sacctmgr an order, e.g. `modify account root set MaxSubmitJobs=50`."""
-    command = ["sacctmgr", "-i", *order.split()]
+    command = ["sacctmgr", "-i", *arguments.split()]
     subprocess.run(command, check=True, capture_output=True, timeout=WAIT_S)
 
 
 def restart_controller(folder: Path) -> None:
     """Array sizes and what is enforced are read at the start of the controller only."""
-    end(folder, "slurmctld")
+    stop_daemon(folder, "slurmctld")
     start_controller(folder)
 
 
@@ -67,32 +69,36 @@ def start_controller(folder: Path) -> None:
     subprocess.run(
         command, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
     )
-    wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.1)
     wait_until(
-        lambda: "idle" in answer("sinfo", "--noheader", "--format=%t"),
+        lambda: " UP" in read_command_output("scontrol", "ping"),
+        "the controller is up",
+        pause_s=0.1,
+    )
+    wait_until(
+        lambda: "idle" in read_command_output("sinfo", "--noheader", "--format=%t"),
         "a node is idle",
         pause_s=0.1,
-        state=lambda: answer("sinfo"),
+        state=lambda: read_command_output("sinfo"),
     )
 
 
-def end(folder: Path, daemon: str, number: int = signal.SIGTERM) -> None:
+def stop_daemon(folder: Path, daemon: str, number: int = signal.SIGTERM) -> None:
     """Stop a daemon of the cluster and wait until it is gone."""
     pid = int((folder / f"{daemon}.pid").read_text())
     os.kill(pid, number)
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {daemon}")
 
 
-def answer(*words: str) -> str:
+def read_command_output(*argv: str) -> str:
     """What a command prints, whether it succeeds or not."""
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=WAIT_S).stdout
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=WAIT_S).stdout
 
 
 def wait_for_empty_queue() -> None:
     """Wait until no job of anybody is in the queue. Raises TimeoutError, with the queue."""
     wait_until(
-        lambda: not answer("squeue", "--noheader"),
+        lambda: not read_command_output("squeue", "--noheader"),
         "an empty queue",
         pause_s=0.2,
-        state=lambda: answer("squeue"),
+        state=lambda: read_command_output("squeue"),
     )

@@ -20,12 +20,12 @@ from typing import Any
 
 Row = dict[str, Any]
 #: Faults told in words; all are counted.
-TOLD = 20
+MAX_FAULTS = 20
 NO_INDEX = -1
 
 
 @dataclass
-class Found:
+class RowFaults:
     """What is wrong with an artifact; all zeros when nothing is."""
 
     rows_in: int = 0
@@ -44,7 +44,7 @@ class Found:
     def note(self, kind: str, text: str, many: int = 1) -> None:
         """Count a fault and keep the first few in words."""
         setattr(self, kind, getattr(self, kind) + many)
-        if len(self.faults) < TOLD:
+        if len(self.faults) < MAX_FAULTS:
             self.faults.append(f"{kind}: {text}")
 
     @property
@@ -63,14 +63,14 @@ class RowsCheck:
 
     def __init__(self, given: Path, artifact: Path, by_letters: bool = False) -> None:
         self.given, self.artifact, self.by_letters = given, artifact, by_letters
-        self.found = Found()
+        self.found = RowFaults()
         config = read_json(artifact / "config.json")
         self.units = int(config.get("units", 0))
         settings = config.get("settings", {})
         self.side, self.roles = settings.get("field", "source"), settings.get("roles", [])
         self.letters: dict[str, str] = {}
 
-    def run(self, like: Path | None = None) -> Found:
+    def run(self, like: Path | None = None) -> RowFaults:
         """Compare rows, then counts, and the rows with those of another artifact, if given."""
         before = self.rows(self.given)
         self.found.rows_in = len(before)
@@ -169,16 +169,16 @@ class RowsCheck:
         total: Counter[str] = Counter()
         for unit in range(self.units):
             name = f"part-{unit:05d}.parquet"
-            mark = read_json(self.artifact / "done" / f"{unit:05d}.json")
-            told = {reason: many for (part, reason), many in reasons.items() if part == name}
-            self.expect(f"unit {unit} rows_out", mark.get("rows_out"), made[name])
-            self.expect(f"unit {unit} rows_rejected", mark.get("rows_rejected"), lost[name])
-            self.expect(f"unit {unit} rows_in", mark.get("rows_in"), made[name] + lost[name])
-            self.expect(f"unit {unit} rejected", mark.get("rejected"), told)
-            for file, size in mark.get("files", {}).items():
+            marker = read_json(self.artifact / "done" / f"{unit:05d}.json")
+            expected = {reason: many for (part, reason), many in reasons.items() if part == name}
+            self.expect(f"unit {unit} rows_out", marker.get("rows_out"), made[name])
+            self.expect(f"unit {unit} rows_rejected", marker.get("rows_rejected"), lost[name])
+            self.expect(f"unit {unit} rows_in", marker.get("rows_in"), made[name] + lost[name])
+            self.expect(f"unit {unit} rejected", marker.get("rejected"), expected)
+            for file, size in marker.get("files", {}).items():
                 path = self.artifact / "output" / file
                 self.expect(f"bytes of {file}", size, path.stat().st_size if path.exists() else 0)
-            total.update({key: mark.get(key, 0) for key in ("rows_in", "rows_out")})
+            total.update({key: marker.get(key, 0) for key in ("rows_in", "rows_out")})
         summary = read_json(self.artifact / "summary.json")
         self.expect("marks", len(list((self.artifact / "done").glob("*.json"))), self.units)
         self.expect("summary rows_in", summary.get("rows_in"), self.found.rows_in)
@@ -186,10 +186,10 @@ class RowsCheck:
         self.expect("summary rows_rejected", summary.get("rows_rejected"), len(rejected))
         self.expect("rows_in of all marks", total["rows_in"], self.found.rows_in)
 
-    def expect(self, what: str, said: Any, true: Any) -> None:
+    def expect(self, what: str, reported: Any, true: Any) -> None:
         """Note a count that is not what the files have."""
-        if said != true:
-            self.found.note("wrong_counts", f"{what}: {said}, but it is {true}")
+        if reported != true:
+            self.found.note("wrong_counts", f"{what}: {reported}, but it is {true}")
 
     def compare_outcomes(self, one: Any, other: Any) -> None:
         """The rows are those of another run of the same work."""
@@ -218,15 +218,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def main() -> int:
     """Compare, print, and say with the exit code whether all is good."""
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    words.add_argument("given", type=Path, help="folder of the corpus that went in")
-    words.add_argument("artifact", type=Path, help="folder of the finished node")
-    words.add_argument("--like", type=Path, help="artifact of another run with the same rows")
-    words.add_argument("--letters", action="store_true", help="the engine was the stand-in")
-    given = words.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("given", type=Path, help="folder of the corpus that went in")
+    parser.add_argument("artifact", type=Path, help="folder of the finished node")
+    parser.add_argument("--like", type=Path, help="artifact of another run with the same rows")
+    parser.add_argument("--letters", action="store_true", help="the engine was the stand-in")
+    given = parser.parse_args()
     found = RowsCheck(given.given, given.artifact, given.letters).run(given.like)
-    told = {**asdict(found), "good": found.is_good, "left_over": len(left_over(given.artifact))}
-    print(json.dumps(told, ensure_ascii=False))
+    report = {**asdict(found), "good": found.is_good, "left_over": len(left_over(given.artifact))}
+    print(json.dumps(report, ensure_ascii=False))
     return 0 if found.is_good else 1
 
 

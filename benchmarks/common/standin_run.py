@@ -22,7 +22,7 @@ corpus = "@english"
 units = {units}
 engine.name = "{engine}"
 engine.max_num_seqs = {max_num_seqs}
-commit_s = 0.2
+commit_interval_s = 0.2
 resources = {{ workers = {workers}, cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
 """
 
@@ -46,11 +46,11 @@ class StandInRun:
                 text = {"instruction": f"Who lives in house {number}?", "output": "The old man."}
                 file.write(json.dumps(text) + "\n")
         model = empty_model(self.base / "model")
-        words = vars(self) | {"model": model, "engine": STAND_IN_ENGINE}
-        (self.base / "recipe.toml").write_text(RECIPE.format(**words))
+        values = vars(self) | {"model": model, "engine": STAND_IN_ENGINE}
+        (self.base / "recipe.toml").write_text(RECIPE.format(**values))
 
     @property
-    def word(self) -> Path:
+    def release_file(self) -> Path:
         """Held jobs wait for this file."""
         return self.base / "word"
 
@@ -65,11 +65,15 @@ class StandInRun:
             f'backend = "{"local" if name == "local" else "slurm"}"\n'
             f"[resources.options]\n{options}\n[environment]\n"
             f'HALA_STANDIN_STEP_S = "{self.step_s}"\nPYTHONPATH = "{paths}"\n'
-            + (f'HALA_FAULT = "hold={self.word} after={hold_after}"\n' if hold_after else "")
+            + (
+                f'HALA_FAULT = "hold={self.release_file} after={hold_after}"\n'
+                if hold_after
+                else ""
+            )
         )
         return f"launcher={path}"
 
     def command(self, work: str, stage: str, launcher: str) -> list[str]:
         """The line of a launch."""
-        words = [f"recipe={self.base}/recipe.toml", launcher, f"work={self.base}/{work}"]
-        return [sys.executable, "-m", "hala_hpc.launch", f"stage={stage}", *words]
+        overrides = [f"recipe={self.base}/recipe.toml", launcher, f"work={self.base}/{work}"]
+        return [sys.executable, "-m", "hala_hpc.launch", f"stage={stage}", *overrides]

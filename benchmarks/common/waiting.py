@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-Seen = TypeVar("Seen")
+Value = TypeVar("Value")
 #: Seconds after which something that should have happened is taken for a deadlock. Long beside
 #: what anything takes on a machine that four other processes keep busy; nothing waits it out
 #: where all is well.
@@ -12,21 +12,21 @@ WAIT_S = 200.0
 
 
 def wait_until(
-    look: Callable[[], Seen],
+    condition: Callable[[], Value],
     what: str,
     limit_s: float = WAIT_S,
     pause_s: float = 0.05,
     state: Callable[[], object] | None = None,
-) -> Seen:
+) -> Value:
     """Look again and again until something true is seen, and return it.
 
     Raises TimeoutError, which names `what`, the seconds, and what `state` returns, if that is
     given, e.g. the text of the queue.
     """
     deadline = time.monotonic() + limit_s
-    while not (seen := look()):
+    while not (value := condition()):
         if time.monotonic() > deadline:
-            shown = f"; {state()}" if state else ""
-            raise TimeoutError(f"not in {limit_s:g} s: {what}{shown}")
+            details = f"; {state()}" if state else ""
+            raise TimeoutError(f"not in {limit_s:g} s: {what}{details}")
         time.sleep(pause_s)
-    return seen
+    return value

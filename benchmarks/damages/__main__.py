@@ -34,15 +34,15 @@ HEALED_SHARE = 0.8
 
 def main() -> int:
     """Try all cells, print the table, and say with the exit code whether the bounds are kept."""
-    words = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    words.add_argument("--drawn", type=int, default=100, help="cells that are drawn")
-    words.add_argument("--seed", type=int, default=1)
-    words.add_argument("--jobs", type=int, default=1, help="cells at once")
-    words.add_argument("--only", default="", help="cells whose names have these words")
-    words.add_argument("--first", type=int, default=0, help="number of the first cell")
-    words.add_argument("--list", action="store_true", help="print the names of cells and end")
-    words.add_argument("--base", type=Path, help="folder of a finished run that is kept")
-    given, began = words.parse_args(), time.monotonic()
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("--drawn", type=int, default=100, help="cells that are drawn")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="cells at once")
+    parser.add_argument("--only", default="", help="cells whose names have these words")
+    parser.add_argument("--first", type=int, default=0, help="number of the first cell")
+    parser.add_argument("--list", action="store_true", help="print the names of cells and end")
+    parser.add_argument("--base", type=Path, help="folder of a finished run that is kept")
+    given, began = parser.parse_args(), time.monotonic()
     base = given.base or Path(tempfile.mkdtemp(prefix="hala-damages-"))
     run = FinishedRun(base.absolute())
     if not (run.work / "run.json").exists():
@@ -59,13 +59,13 @@ def main() -> int:
         print("\n".join(f"{number} {cell.name}" for number, cell in chosen))
         return 0
     trials = try_all(Bench(run, contents_of(run.work, NODES), base / "cells"), chosen, given.jobs)
-    told = summary(trials, len(known), given.seed, began)
-    if not told["good"]:
+    result = summary(trials, len(known), given.seed, began)
+    if not result["good"]:
         print(f"what is left is in {base}")
     elif not given.base:
         shutil.rmtree(base)
-    print(json.dumps(told, ensure_ascii=False))
-    return 0 if told["good"] else 1
+    print(json.dumps(result, ensure_ascii=False))
+    return 0 if result["good"] else 1
 
 
 def try_all(bench: Bench, cells: list[tuple[int, Cell]], jobs: int) -> list[tuple[int, Trial]]:
@@ -75,7 +75,7 @@ def try_all(bench: Bench, cells: list[tuple[int, Cell]], jobs: int) -> list[tupl
         number, cell = numbered
         found = bench.trial(number, cell)
         print(f"{number:3} {found.outcome:24} {cell.name}", flush=True)
-        for line in [*found.cures, *found.tracebacks, *found.told]:
+        for line in [*found.fixes, *found.tracebacks, *found.messages]:
             print(f"      {line}", flush=True)
         return number, found
 

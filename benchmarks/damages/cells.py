@@ -54,8 +54,8 @@ class Cell:
         for node, state in self.states:
             set_back(folder_of(work, node), state)
         for harm in self.harms:
-            path = place_of(work, harm.path)
-            fill(path)
+            path = find_path(work, harm.path)
+            write_sound_content(path)
             if harm.damage.needs_file and not (path.is_file() and path.stat().st_size):
                 return False
             if harm.damage.must_drop_rights and (path.is_symlink() or not path.exists()):
@@ -70,7 +70,7 @@ def folder_of(work: Path, node: str) -> Path:
     return folder
 
 
-def place_of(work: Path, path: str) -> Path:
+def find_path(work: Path, path: str) -> Path:
     """The path that a harm names in a work folder."""
     first, _, rest = path.partition("/")
     nodes = {folder.name.rpartition("-")[0]: folder for folder in work.glob("*-*/")}
@@ -86,7 +86,7 @@ def set_back(folder: Path, state: State) -> None:
         remove(folder / name)
 
 
-def fill(path: Path) -> None:
+def write_sound_content(path: Path) -> None:
     """Put something sound in a place that a finished node leaves empty."""
     if path.exists() or path.is_symlink() or path.parent.name == "done":
         return

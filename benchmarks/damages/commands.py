@@ -29,7 +29,7 @@ IMPORTED = (
     *("hala_hpc.commands.planning.dry_run", "hala_hpc.commands.planning.run_local"),
     *("hala_hpc.commands.planning.work_folder", "hala_hpc.commands.verification"),
     *("hala_hpc.commands.monitoring.slurm_jobs", "hala_hpc.core.job_records", "hala_hpc.core.run"),
-    *("hala_hpc.jobs.mending", "hala_hpc.jobs.repair", "hala_hpc.doctor.examine"),
+    *("hala_hpc.jobs.quarantine", "hala_hpc.jobs.repair", "hala_hpc.doctor.examine"),
     *("hala_hpc.stages.prepare", "hala_hpc.stages.tokenize", "hala_hpc.stages.translate"),
 )
 #: With the interpreter that people activate in a terminal.
@@ -52,7 +52,7 @@ class Ended(NamedTuple):
         return "Traceback (most recent call last)" in self.out + self.err
 
     @property
-    def told(self) -> str:
+    def last_lines(self) -> str:
         """The end of what it said, in one line."""
         return " / ".join((self.out + self.err).strip().splitlines()[-4:])
 
@@ -64,17 +64,17 @@ def server() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-def give(module: str, words: Sequence[str], must_drop_rights: bool = False) -> Ended:
+def run_door(module: str, arguments: Sequence[str], must_drop_rights: bool = False) -> Ended:
     """Give a command, `launch` say, to its end.
 
     With `must_drop_rights` the modes of files apply to it even where root runs this.
     """
     if must_drop_rights:
-        line = [sys.executable, "-m", f"hala_hpc.{module}", *words]
+        line = [sys.executable, "-m", f"hala_hpc.{module}", *arguments]
         return run_program(without_root_rights(line))
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        process = server().Process(target=run, args=(module, list(words), str(out), str(err)))
+        process = server().Process(target=run, args=(module, list(arguments), str(out), str(err)))
         process.start()
         process.join(LIMIT_S)
         hung = process.is_alive()
@@ -85,7 +85,7 @@ def give(module: str, words: Sequence[str], must_drop_rights: bool = False) -> E
         return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"))
 
 
-def run(module: str, words: list[str], out: str, err: str) -> None:
+def run(module: str, arguments: list[str], out: str, err: str) -> None:
     """In a process of its own: be this command."""
     for path, number in ((out, 1), (err, 2)):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -93,7 +93,7 @@ def run(module: str, words: list[str], out: str, err: str) -> None:
         os.close(descriptor)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     name = MODULES.get(module, f"hala_hpc.{module}")
-    sys.argv = [name, *words]
+    sys.argv = [name, *arguments]
     sys.modules.pop(name, None)
     runpy.run_module(name, run_name="__main__")
 
@@ -103,11 +103,11 @@ def type_in(line: str) -> Ended:
     return run_program(["bash", "-c", line])
 
 
-def run_program(words: Sequence[str]) -> Ended:
+def run_program(argv: Sequence[str]) -> Ended:
     """A program to its end."""
     try:
         done = subprocess.run(
-            words,
+            argv,
             cwd=ROOT,
             env={**os.environ, **TERMINAL},
             capture_output=True,
@@ -116,5 +116,5 @@ def run_program(words: Sequence[str]) -> Ended:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Ended(HUNG, "", f"{shlex.join(words)} did not end in {LIMIT_S} s")
+        return Ended(HUNG, "", f"{shlex.join(argv)} did not end in {LIMIT_S} s")
     return Ended(done.returncode, done.stdout, done.stderr)

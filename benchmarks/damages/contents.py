@@ -61,16 +61,16 @@ def rows_of(output: Path) -> list[str]:
 
 def summary_faults(output: Path) -> list[str]:
     """Where the summary beside an output tells other files, digests or counts."""
-    told: dict[str, Any] = json.loads((output.parent / "summary.json").read_bytes())
+    summary: dict[str, Any] = json.loads((output.parent / "summary.json").read_bytes())
     found = {
         str(path.relative_to(output)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in output.rglob("*")
         if path.is_file()
     }
     faults = []
-    if told["sha256"] != found:
-        wrong = sorted(set(told["sha256"].items()) ^ set(found.items()))
+    if summary["sha256"] != found:
+        wrong = sorted(set(summary["sha256"].items()) ^ set(found.items()))
         faults.append(f"{output}: its summary has other digests: {wrong[0][0]}")
-    if told["rows_in"] != told["rows_out"] + told["rows_rejected"]:
+    if summary["rows_in"] != summary["rows_out"] + summary["rows_rejected"]:
         faults.append(f"{output}: rows in are not rows out and rejected")
     return faults

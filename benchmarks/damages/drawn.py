@@ -15,7 +15,7 @@ DOUBLE_EVERY = 5
 READERS = {"mine": ("tok", "arabic")}
 
 
-class Place(NamedTuple):
+class DamageTarget(NamedTuple):
     """A file or folder of a node, and the damages that it may have."""
 
     path: str
@@ -23,23 +23,29 @@ class Place(NamedTuple):
 
 
 OF_A_NODE = (
-    *(Place(name) for name in ("config.json", "summary.json", "failure.json", "jobs.json")),
-    *(Place(f"rounds/{name}.json") for name in ("0001", "0002")),
-    *(Place(f"done/{name}.json") for name in ("00000", "00001")),
-    *(Place(name) for name in (ATTEMPT, "attempts/lease-00000.json")),
-    *(Place(name) for name in (ATTEMPT.replace(".json", "-error-0.json"), "claims/00001.json")),
-    *(Place(name) for name in ("attempts/failures-0001.json", "shared/00000.json")),
-    Place("progress/00000-0000.json"),
-    *(Place(name, OF_FOLDERS) for name in ("attempts", "claims", "done", "kept", "logs", "output")),
-    *(Place(name, OF_FOLDERS) for name in ("progress", "rounds", "shared", "units")),
-    *(Place(name, OF_FOLDERS) for name in ("units/00000", "units/00001", "kept/00001")),
-    Place("", OF_FOLDERS),
-    Place("kept/00000/piece-r0001-w00000-x-0-00000.jsonl", OF_FILES),
-    Place("logs/worker-00000-0000.log", OF_FILES),
+    *(DamageTarget(name) for name in ("config.json", "summary.json", "failure.json", "jobs.json")),
+    *(DamageTarget(f"rounds/{name}.json") for name in ("0001", "0002")),
+    *(DamageTarget(f"done/{name}.json") for name in ("00000", "00001")),
+    *(DamageTarget(name) for name in (ATTEMPT, "attempts/lease-00000.json")),
+    *(
+        DamageTarget(name)
+        for name in (ATTEMPT.replace(".json", "-error-0.json"), "claims/00001.json")
+    ),
+    *(DamageTarget(name) for name in ("attempts/failures-0001.json", "shared/00000.json")),
+    DamageTarget("progress/00000-0000.json"),
+    *(
+        DamageTarget(name, OF_FOLDERS)
+        for name in ("attempts", "claims", "done", "kept", "logs", "output")
+    ),
+    *(DamageTarget(name, OF_FOLDERS) for name in ("progress", "rounds", "shared", "units")),
+    *(DamageTarget(name, OF_FOLDERS) for name in ("units/00000", "units/00001", "kept/00001")),
+    DamageTarget("", OF_FOLDERS),
+    DamageTarget("kept/00000/piece-r0001-w00000-x-0-00000.jsonl", OF_FILES),
+    DamageTarget("logs/worker-00000-0000.log", OF_FILES),
 )
 OF_A_RUN = (
-    *(Place(name) for name in ("run.json", "launch.lease", "feed.json")),
-    *(Place(name, OF_FOLDERS) for name in ("latest", "cache", "latest/mine", "latest/tok")),
+    *(DamageTarget(name) for name in ("run.json", "launch.lease", "feed.json")),
+    *(DamageTarget(name, OF_FOLDERS) for name in ("latest", "cache", "latest/mine", "latest/tok")),
 )
 
 
@@ -79,7 +85,7 @@ def draw(chance: Random, results: Mapping[str, Sequence[str]], is_double: bool) 
 
 def draw_harm(chance: Random, node: str, files: Sequence[str]) -> Harm:
     """One place of a node, or sometimes of its run, and one damage of its kind."""
-    of_results = tuple(Place(name, OF_FILES) for name in files)
+    of_results = tuple(DamageTarget(name, OF_FILES) for name in files)
     # Each file of results as often as three others: they are what a node is for.
     places = [*(("", place) for place in OF_A_RUN), *((node, place) for place in OF_A_NODE)]
     places += [(node, place) for place in of_results] * 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.common.own_slurm import ROOT
-from benchmarks.damages.commands import give
+from benchmarks.damages.commands import run_door
 from benchmarks.kills.node import STAND_IN, STAND_IN_ENGINE, empty_model
 
 ROWS = 40
@@ -32,7 +32,7 @@ stage = "translate"
 model = "{base}/empty"
 corpus = "@mine"
 units = {units[2]}
-commit_s = 0.2
+commit_interval_s = 0.2
 engine.name = "{engine}"
 resources = {{ cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }}
 """
@@ -57,13 +57,13 @@ class FinishedRun:
                 file.write(json.dumps(texts) + "\n")
         make_tokenizer(self.base / "tiny", self.base / "rows.jsonl")
         empty_model(self.base / "empty")
-        words = {"base": self.base, "units": UNITS, "engine": STAND_IN_ENGINE}
-        (self.base / "recipe.toml").write_text(RECIPE.format(**words))
+        values = {"base": self.base, "units": UNITS, "engine": STAND_IN_ENGINE}
+        (self.base / "recipe.toml").write_text(RECIPE.format(**values))
         paths = os.pathsep.join((str(STAND_IN), str(ROOT)))
         (self.base / "here.toml").write_text(
             f'backend = "local"\n[environment]\nPYTHONPATH = "{paths}"\n'
         )
-        done = give("launch", self.line(self.work))
+        done = run_door("launch", self.line(self.work))
         if done.code:
             raise RuntimeError(f"the run to be damaged did not end well: {done}")
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from benchmarks.damages.cells import Cell, copy_of
-from benchmarks.damages.commands import Ended, give, type_in
+from benchmarks.damages.commands import Ended, run_door, type_in
 from benchmarks.damages.contents import Contents, contents_of
 from benchmarks.damages.finished_run import FinishedRun
 
@@ -16,7 +16,7 @@ NODES = ("mine", "tok", "arabic")
 #: Exit codes of the README.
 CODES = (0, 64, 65, 66, 69, 70, 73, 75, 78)
 #: A cure may bring up the next one, as a second damage.
-MOST_CURES = 3
+MAX_FIXES = 3
 #: What an error tells people to type.
 TYPED = re.compile(r"`([^`]+)`")
 
@@ -46,17 +46,17 @@ class Trial:
     outcome: Outcome = Outcome.BROKEN
     tracebacks: list[str] = field(default_factory=list)
     """Commands that ended with one, or with a code that is not of the list."""
-    cures: list[str] = field(default_factory=list)
+    fixes: list[str] = field(default_factory=list)
     """What was typed."""
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
     """What commands said at the end, where it did not go well."""
-    cure_of_verify: str = ""
+    verify_fix: str = ""
     """What verify told to type before the line was given."""
 
     def note(self, module: str, ended: Ended) -> Ended:
         """Look at how a command ended."""
         if ended.has_traceback or ended.code not in CODES:
-            self.tracebacks.append(f"{module} {ended.code}: {ended.told}")
+            self.tracebacks.append(f"{module} {ended.code}: {ended.last_lines}")
         return ended
 
 
@@ -74,47 +74,47 @@ class Bench:
         if not cell.befall(work):
             found.outcome = Outcome.NOTHING
         else:
-            self.look(found, work)
+            self.run_read_only_commands(found, work)
             self.heal(found, work)
         is_good = found.outcome not in (Outcome.LOST, Outcome.BROKEN) and not found.tracebacks
         if is_good and not must_keep:
             shutil.rmtree(work)
         return found
 
-    def look(self, found: Trial, work: Path) -> None:
+    def run_read_only_commands(self, found: Trial, work: Path) -> None:
         """Ask every command that changes nothing."""
         dry = [*self.run.line(work), "dry_run=true"]
         lines = [(module, [f"work={work}"]) for module in ("status", "logs", "verify")]
         lines += [(module, [f"work={work}", "dry_run=true"]) for module in ("retry", "cancel")]
-        for module, words in [*lines, ("launch", dry)]:
-            ended = found.note(module, give(module, words, found.cell.must_drop_rights))
-            if module == "verify" and (told := REPAIR.search(ended.out)):
-                found.cure_of_verify = told[0]
+        for module, arguments in [*lines, ("launch", dry)]:
+            ended = found.note(module, run_door(module, arguments, found.cell.must_drop_rights))
+            if module == "verify" and (match := REPAIR.search(ended.out)):
+                found.verify_fix = match[0]
 
     def heal(self, found: Trial, work: Path) -> None:
         """Give the same line, type what it says, and give it again."""
         drop = found.cell.must_drop_rights
-        for _ in range(MOST_CURES + 1):
-            ended = found.note("launch", give("launch", self.run.line(work), drop))
+        for _ in range(MAX_FIXES + 1):
+            ended = found.note("launch", run_door("launch", self.run.line(work), drop))
             if ended.code == 0:
                 losses = contents_of(work, NODES).losses(self.whole)
-                if losses and found.cure_of_verify and NOTHING_TO_DO in ended.out:
-                    self.heed_verify(found, work)
+                if losses and found.verify_fix and NOTHING_TO_DO in ended.out:
+                    self.apply_verify_fix(found, work)
                 else:
-                    outcome = Outcome.CURED if found.cures else Outcome.HEALED
+                    outcome = Outcome.CURED if found.fixes else Outcome.HEALED
                     self.judge(found, work, outcome, losses)
                 return
-            found.told.append(ended.told)
+            found.messages.append(ended.last_lines)
             # Where nothing is to be typed, the line itself is the cure.
             for line in TYPED.findall(ended.err) or ["true"]:
-                found.cures.append(line)
+                found.fixes.append(line)
                 found.note(line, type_in(line))
 
-    def heed_verify(self, found: Trial, work: Path) -> None:
+    def apply_verify_fix(self, found: Trial, work: Path) -> None:
         """Type what verify told, where the line had found nothing to do, and give it again."""
-        found.cures.append(found.cure_of_verify)
-        found.note("verify", type_in(found.cure_of_verify))
-        found.note("launch", give("launch", self.run.line(work)))
+        found.fixes.append(found.verify_fix)
+        found.note("verify", type_in(found.verify_fix))
+        found.note("launch", run_door("launch", self.run.line(work)))
         losses = contents_of(work, NODES).losses(self.whole)
         self.judge(found, work, Outcome.VERIFIED, losses)
 
@@ -122,13 +122,13 @@ class Bench:
         """After a success: is all there, and do all say so?"""
         if losses:
             found.outcome = Outcome.LOST
-            found.told += losses
+            found.messages += losses
             return
-        again = found.note("launch", give("launch", self.run.line(work)))
-        status = found.note("status", give("status", [f"work={work}", "format=json"]))
-        verify = found.note("verify", give("verify", [f"work={work}"]))
+        relaunch = found.note("launch", run_door("launch", self.run.line(work)))
+        status = found.note("status", run_door("status", [f"work={work}", "format=json"]))
+        verify = found.note("verify", run_door("verify", [f"work={work}"]))
         states = {one["state"] for one in json.loads(status.out or '{"nodes": []}')["nodes"]}
-        if again.code or NOTHING_TO_DO not in again.out or states != {"done"} or verify.code:
-            found.told += [again.told, f"status {states}", verify.told]
+        if relaunch.code or NOTHING_TO_DO not in relaunch.out or states != {"done"} or verify.code:
+            found.messages += [relaunch.last_lines, f"status {states}", verify.last_lines]
             return
         found.outcome = outcome

@@ -28,7 +28,7 @@ from hala_hpc.data.checks.translation import OutputChecks
 CLEAN = 2000
 OF_EACH_KIND = 90
 SEED = 20
-SETTINGS = CheckSettings(wanted_words={"Hala": "هالة"})
+SETTINGS = CheckSettings(glossary={"Hala": "هالة"})
 _RULE = re.compile(r"<[^<>]*>|\$\w+|%\(\w+\)\w|%[a-z]|\{\w*\}|[0-9]{2,}")
 _DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩", "0123456789")
 
@@ -39,22 +39,22 @@ def main() -> None:
     parser.add_argument("pairs", nargs="?", type=Path)
     parser.add_argument("--half", choices=("tune", "report"), default="report")
     parser.add_argument("--show", action="store_true", help="print each error")
-    words = parser.parse_args()
-    every = read(words.pairs) if words.pairs else made()
+    args = parser.parse_args()
+    every = read(args.pairs) if args.pairs else made()
     random.Random(SEED).shuffle(every)
-    pairs = every[0 if words.half == "tune" else 1 :: 2]
-    kept = [pair for pair in pairs if keeps_the_rule(pair)]
-    clean = kept[:CLEAN]
+    pairs = every[0 if args.half == "tune" else 1 :: 2]
+    valid = [pair for pair in pairs if keeps_the_rule(pair)]
+    clean = valid[:CLEAN]
     checks = OutputChecks(SETTINGS, "en", "ar")
     false = [(checks.fault(*pair), pair) for pair in clean]
     false = [alarm for alarm in false if alarm[0]]
     broken = [pair for pair in pairs if not keeps_the_rule(pair)]
-    by_kind, reasons, missed = count_found(checks, clean, words.half)
-    if words.show:
+    by_kind, reasons, missed = count_found(checks, clean, args.half)
+    if args.show:
         show(false, missed)
     found, made_ = (sum(counts) for counts in zip(*by_kind.values(), strict=True))
     result = {
-        "half": words.half,
+        "half": args.half,
         "clean": len(clean),
         "excluded": len(broken),
         "false_alarms": len(false),

@@ -75,18 +75,18 @@ class Makers:
         return make
 
 
-def insert(text: str, piece: str, draw: random.Random) -> str:
+def insert(text: str, inserted: str, draw: random.Random) -> str:
     """A piece between two words of a text."""
     words = text.split(" ")
-    words.insert(draw.randint(1, len(words)), piece)
+    words.insert(draw.randint(1, len(words)), inserted)
     return " ".join(words)
 
 
-def is_sentence(text: str, least: int = 25) -> bool:
+def is_sentence(text: str, min_length: int = 25) -> bool:
     """Whether a text is long enough and mostly of words in small letters."""
     words = text.split()
     small = [word for word in words if word.isalpha() and word.islower() and len(word) > 1]
-    return len(text) >= least and len(words) >= 4 and len(small) >= max(3, len(words) // 2)
+    return len(text) >= min_length and len(words) >= 4 and len(small) >= max(3, len(words) // 2)
 
 
 def empty(pair: Pair, draw: random.Random) -> Pair | None:
@@ -144,7 +144,7 @@ def loop_of_phrase(pair: Pair, draw: random.Random) -> Pair | None:
     )
 
 
-def said_twice(pair: Pair, draw: random.Random) -> Pair | None:
+def repeated_translation(pair: Pair, draw: random.Random) -> Pair | None:
     """The whole translation two or three times."""
     if len(pair[1].split()) < 6:
         return None
@@ -220,16 +220,16 @@ def broken_tag(pair: Pair, draw: random.Random) -> Pair | None:
 
 def lost_markdown(pair: Pair, draw: random.Random) -> Pair | None:
     """Marks of Markdown that only the source has."""
-    mark = draw.choice(
+    template = draw.choice(
         ["**{}**", "# {}", "- {}\n- {}", "1. {}\n2. {}", "| {} | {} |", "> {}", "*{}*"]
     )
-    return mark.replace("{}", pair[0]), mark.count("{}") * (pair[1] + " ")
+    return template.replace("{}", pair[0]), template.count("{}") * (pair[1] + " ")
 
 
 def invented_markdown(pair: Pair, draw: random.Random) -> Pair | None:
     """Marks of Markdown that only the translation has."""
-    mark = draw.choice(["**{}**", "## {}", "- {}", "**{}", "[{}](", "> {}", "~~{}~~"])
-    return pair[0], mark.replace("{}", pair[1])
+    template = draw.choice(["**{}**", "## {}", "- {}", "**{}", "[{}](", "> {}", "~~{}~~"])
+    return pair[0], template.replace("{}", pair[1])
 
 
 def half_length(pair: Pair, draw: random.Random) -> Pair | None:
@@ -256,7 +256,15 @@ def unwanted_word(pair: Pair, draw: random.Random) -> Pair | None:
 _MAKERS: dict[str, Callable[[Pair, random.Random], Pair | None]] = {
     make.__name__: make
     for make in (
-        *(empty, copied, echoed, half_translated, loop_of_word, loop_of_phrase, said_twice),
+        *(
+            empty,
+            copied,
+            echoed,
+            half_translated,
+            loop_of_word,
+            loop_of_phrase,
+            repeated_translation,
+        ),
         *(loop_of_letters, other_number, lost_number, invented_number, lost_placeholder),
         *(broken_placeholder, lost_tag, broken_tag, lost_markdown, invented_markdown),
         *(half_length, double_length, unwanted_word),

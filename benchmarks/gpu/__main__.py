@@ -11,9 +11,9 @@ of the standard output is a JSON object: `facts` (card, driver, versions), `part
 and the error of one that failed), `on_card` (what each needs there), `packed` (what came from the
 pack).
 
-- `look`: the look at a node that jobs begin with, and what products of matrices reach.
+- `node_probe`: the look at a node that jobs begin with, and what products of matrices reach.
 - `capped`: attention with a cap, flex forward and backward beside eager, heads as in Gemma 2.
-- `memory`: what `rank_memory` reckons over what torch allocates (`reckoned_over_peak`).
+- `memory`: what `rank_memory` reckons over what torch allocates (`estimated_over_peak`).
 - `training`: tokens/s and MFU of `sft` without DeepSpeed, LFM2-1.2B's shape with random weights.
 - `scoring`: questions with four choices a second, by transformers.
 - `merging`: slerp of two checkpoints of that shape.
@@ -44,12 +44,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where to work: 9 GB; else in TMPDIR")
     names = [part.name for part in PARTS]
     parser.add_argument("--parts", nargs="*", default=[], choices=names, help="some of them only")
-    words = parser.parse_args()
+    args = parser.parse_args()
     signal.signal(signal.SIGTERM, leave)
-    with tempfile.TemporaryDirectory(prefix="hala-gpu-", dir=words.work) as folder:
+    with tempfile.TemporaryDirectory(prefix="hala-gpu-", dir=args.work) as folder:
         work = Path(folder)
-        packed = put_on_path(words.pack, work / "site")
-        measure(chosen(words.parts), "thin" if words.thin else "card", work, packed)
+        packed = put_on_path(args.pack, work / "site")
+        measure(chosen(args.parts), "thin" if args.thin else "card", work, packed)
 
 
 def leave(*_: object) -> None:
@@ -62,7 +62,7 @@ def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
     from benchmarks.common.machine import machine
     from benchmarks.gpu.facts import facts
     from benchmarks.gpu.need import need
-    from benchmarks.gpu.run_parts import run_part, tell
+    from benchmarks.gpu.run_parts import print_progress, run_part
 
     here = facts()
     if here.card is None and size == "card":
@@ -72,13 +72,15 @@ def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
     try:
         for one in parts:
             part = one._replace(limit_s=leisure * one.limit_s)
-            tell(f"{part.name}: {part.does}; {part.limit_s} s at most")
+            print_progress(f"{part.name}: {part.does}; {part.limit_s} s at most")
             results.append(run_part(part, size, work, deadline - time.monotonic()))
-            tell(f"{part.name}: {results[-1].error or 'ended well'} after {results[-1].seconds} s")
+            print_progress(
+                f"{part.name}: {results[-1].error or 'ended well'} after {results[-1].seconds} s"
+            )
     except KeyboardInterrupt:
         # Whoever lends the machine may end this early: what was measured is told all the same.
-        tell("told to leave")
-    told = {
+        print_progress("told to leave")
+    result = {
         "size": size,
         "facts": here.to_values(),
         "machine": machine(),
@@ -86,7 +88,7 @@ def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
         "parts": [one.to_values() for one in results],
         "on_card": [need(part).to_values() for part in parts],
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.gpu.faults import faults, told
+from benchmarks.gpu.faults import faults, summarize_fault
 from benchmarks.gpu.scale import Place
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.models.attention import EAGER, FLEX, SDPA
 
 #: Makes logits of some hundreds, where the cap is 50: without it the losses are others.
@@ -20,7 +20,7 @@ HEAD_WIDTH = 256
 TOLERANCES = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
-class CapFigures(Record):
+class CapFigures(JsonRecord):
     """One kernel beside eager in float32, with the same weights and rows."""
 
     attention: str
@@ -58,8 +58,8 @@ class Outcome:
             self.seconds += time.monotonic()
         self.loss = float(answer.loss.detach())
         # What stands at padding means nothing.
-        seen = batch["attention_mask"].bool()
-        self.logits = answer.logits.detach()[seen].float().cpu()
+        attended = batch["attention_mask"].bool()
+        self.logits = answer.logits.detach()[attended].float().cpu()
         self.gradients = {
             name: weight.grad.float().cpu() for name, weight in model.named_parameters()
         }
@@ -84,7 +84,7 @@ def run(place: Place) -> Iterator[CapFigures]:
             try:
                 other = Outcome(model_with(attention, dtype, place), batch)
             except faults() as error:
-                yield CapFigures(attention=attention, dtype=dtype, not_run=told(error))
+                yield CapFigures(attention=attention, dtype=dtype, not_run=summarize_fault(error))
                 continue
             figures = compared(other, eager, exact, TOLERANCES[dtype])
             yield figures.model_copy(update={"attention": attention, "dtype": dtype})

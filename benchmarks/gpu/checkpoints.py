@@ -11,7 +11,7 @@ from hala_hpc.demo.tokenizer import train_tokenizer
 #: Texts from which the tokenizer is made: it has letters and the tokens of the chat template, and
 #: is asked for the number of the padding alone.
 TEXTS = ("a word and another word",) * 2
-TOKENIZER_WORDS = 300
+VOCABULARY_SIZE = 300
 
 
 def lfm2(place: Place, seed: int = 0) -> Path:
@@ -35,8 +35,8 @@ def checkpoint(place: Place, shape: dict[str, Any], name: str, seed: int) -> Pat
     torch.manual_seed(seed)
     tokenizer = made_tokenizer()
     ids = {key: getattr(tokenizer, key) for key in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    words = {key: value for key, value in shape.items() if key != "model_type"}
-    config = AutoConfig.for_model(shape["model_type"], **words, **ids)
+    options = {key: value for key, value in shape.items() if key != "model_type"}
+    config = AutoConfig.for_model(shape["model_type"], **options, **ids)
     # On the GPU a billion random numbers take no time.
     with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
@@ -54,4 +54,4 @@ def checkpoint(place: Place, shape: dict[str, Any], name: str, seed: int) -> Pat
 
 def made_tokenizer() -> Any:
     """A tokenizer of a few hundred words."""
-    return train_tokenizer(TEXTS, TOKENIZER_WORDS, "lfm2")
+    return train_tokenizer(TEXTS, VOCABULARY_SIZE, "lfm2")

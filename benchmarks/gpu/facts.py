@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 from benchmarks.gpu.parts import Part
 from hala_hpc.core.builds import own_build
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 
 #: Distributions whose versions decide the figures.
 PACKAGES = (
@@ -19,7 +19,7 @@ PACKAGES = (
 LIMIT_S = 20
 
 
-class CardFacts(Record):
+class CardFacts(JsonRecord):
     """What nvidia-smi tells of a card."""
 
     name: str
@@ -27,7 +27,7 @@ class CardFacts(Record):
     memory: str
 
 
-class Facts(Record):
+class Facts(JsonRecord):
     """What the figures were made with."""
 
     card: CardFacts | None
@@ -64,8 +64,8 @@ def cards() -> list[CardFacts]:
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return []
-    told = (line.split(", ") for line in done.stdout.splitlines())
-    return [CardFacts(name=one[0], driver=one[1], memory=one[2]) for one in told if len(one) == 3]
+    rows = (line.split(", ") for line in done.stdout.splitlines())
+    return [CardFacts(name=one[0], driver=one[1], memory=one[2]) for one in rows if len(one) == 3]
 
 
 def version_of(name: str) -> str:

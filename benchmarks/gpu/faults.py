@@ -20,6 +20,6 @@ def faults() -> tuple[type[Exception], ...]:
     return (*FAULTS, TritonError)
 
 
-def told(error: Exception) -> str:
+def summarize_fault(error: Exception) -> str:
     """Kind and first line of an error."""
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 from benchmarks.gpu.checkpoints import lfm2
 from benchmarks.gpu.scale import Place
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.models.memory import GB
 from hala_hpc.engines.models.merge import require_same_shapes, slerp
 from hala_hpc.engines.models.tensors import tensor_headers, weight_bytes
 
 
-class MergeFigures(Record):
+class MergeFigures(JsonRecord):
     """What a merge took."""
 
     seconds: float

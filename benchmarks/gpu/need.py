@@ -3,7 +3,7 @@
 from benchmarks.gpu.memory import CASES
 from benchmarks.gpu.parts import Part
 from benchmarks.gpu.scale import CARD
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.models.memory import GB
 from hala_hpc.engines.models.shape import ModelShape, read_shape
 from hala_hpc.engines.training.rank_memory import rank_memory
@@ -13,7 +13,7 @@ from hala_hpc.engines.training.settings import TrainingSettings
 CHECKPOINTS = {"memory": 1, "training": 2, "scoring": 1, "merging": 3}
 
 
-class PartNeed(Record):
+class PartNeed(JsonRecord):
     """What a part takes of a machine with one card."""
 
     part: str

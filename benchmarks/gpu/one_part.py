@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from benchmarks.gpu.scale import CARD, SMALL, Place
-from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.environment import set_job_environment
 
 
 def figures_file(work: Path, name: str) -> Path:
@@ -20,7 +20,7 @@ def figures_file(work: Path, name: str) -> Path:
 
 def main(name: str, size: str, work: Path) -> None:
     """Run a part."""
-    prepare_environment()
+    set_job_environment()
     if size == "thin":
         # Also where there is a GPU.
         os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -32,7 +32,7 @@ GIVEN = (
 WANTED = ("trl", "accelerate", "mergekit", "pydantic", "datasets", "tensorboardX", "liger-kernel")
 #: Faster where they are; nothing here fails without them. No lock of ours has them.
 FASTER = ("flash-attn", "causal-conv1d")
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 #: Kinds of machines whose wheels run on one with glibc 2.28, the oldest that torch 2.13 runs on;
 #: pip takes none but those named.
 PLATFORMS = (
@@ -111,7 +111,7 @@ def fetch(lines: dict[str, str], folder: Path, python: str) -> dict[str, str]:
 
 def download(entries: str, folder: Path, python: str) -> str:
     """Fetch the wheels of some lines of the lock; why they cannot, "" where they came."""
-    platforms = [word for name in PLATFORMS for word in ("--platform", name)]
+    platforms = [argument for name in PLATFORMS for argument in ("--platform", name)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(f"{entries}\n")
         file.flush()
@@ -129,11 +129,11 @@ def download(entries: str, folder: Path, python: str) -> str:
     return (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
 
 
-def cut_to(folder: Path, most_bytes: int) -> list[str]:
+def cut_to(folder: Path, max_bytes: int) -> list[str]:
     """Remove the largest wheels until the others are no more than that; their file names."""
     wheels = sorted(folder.glob("*.whl"), key=lambda path: path.stat().st_size)
     gone = []
-    while sum(path.stat().st_size for path in wheels) > most_bytes:
+    while sum(path.stat().st_size for path in wheels) > max_bytes:
         gone.append(wheels.pop())
         gone[-1].unlink()
     return [path.name for path in gone]
@@ -145,20 +145,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
     parser.add_argument("--python", default="3.12", help="version of Python there")
     parser.add_argument("--has", nargs="*", default=[], help="packages that are there, too")
-    words = parser.parse_args()
-    names = needed((*WANTED, *FASTER), (*GIVEN, *words.has))
-    words.folder.mkdir(parents=True, exist_ok=True)
-    for old in words.folder.glob("*.whl"):
+    args = parser.parse_args()
+    names = needed((*WANTED, *FASTER), (*GIVEN, *args.has))
+    args.folder.mkdir(parents=True, exist_ok=True)
+    for old in args.folder.glob("*.whl"):
         old.unlink()
-    lines = locked(names, words.python)
+    lines = locked(names, args.python)
     cannot = dict.fromkeys(sorted(names - set(lines)), "it is not in the lock")
-    cannot |= fetch(lines, words.folder, words.python)
-    left = cut_to(words.folder, MOST_BYTES)
-    cannot |= dict.fromkeys(left, f"all are more than {MOST_BYTES // 2**20} MiB")
-    wheels = sorted(words.folder.glob("*.whl"))
+    cannot |= fetch(lines, args.folder, args.python)
+    left = cut_to(args.folder, MAX_BYTES)
+    cannot |= dict.fromkeys(left, f"all are more than {MAX_BYTES // 2**20} MiB")
+    wheels = sorted(args.folder.glob("*.whl"))
     size = sum(path.stat().st_size for path in wheels)
-    told = {"folder": str(words.folder), "mib": round(size / 2**20, 1)}
-    print(json.dumps({**told, "wheels": [one.name for one in wheels], "cannot_travel": cannot}))
+    result = {"folder": str(args.folder), "mib": round(size / 2**20, 1)}
+    print(json.dumps({**result, "wheels": [one.name for one in wheels], "cannot_travel": cannot}))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ TRAINING = (
 )  # fmt: skip
 #: In the order in which they run: what is cheap and tells most comes first.
 PARTS = (
-    Part("look", 60, ("torch", "triton", "pydantic"), "driver, compiler, GPU, its own speed"),
+    Part("node_probe", 60, ("torch", "triton", "pydantic"), "driver, compiler, GPU, its own speed"),
     Part("capped", 80, ("torch", "transformers"), "backward pass of flex attention with a cap"),
     Part("memory", 80, TRAINING, "memory of a training, reckoned and measured"),
     Part("training", 170, TRAINING, "tokens/s and MFU of sft by batches and attention"),

@@ -14,17 +14,17 @@ from benchmarks.gpu.facts import missing
 from benchmarks.gpu.one_part import figures_file
 from benchmarks.gpu.parts import Part
 from benchmarks.gpu.scale import ROOT
-from hala_hpc.core.process_tree import end_with_parent
-from hala_hpc.core.record import Record
+from hala_hpc.core.process_tree import signal_on_parent_exit
+from hala_hpc.core.record import JsonRecord
 
-LOOK_S = 0.2
+POLL_INTERVAL_S = 0.2
 #: What is left of the whole time must be more than that for a part to begin, in seconds.
-LEAST_S = 10.0
+MIN_S = 10.0
 #: Letters of the end of a part's log that its error tells.
-SHOWN_LETTERS = 400
+MAX_CHARACTERS = 400
 
 
-class PartResult(Record):
+class PartResult(JsonRecord):
     """What came of a part."""
 
     part: str
@@ -38,7 +38,7 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
     """Run a part, and end it when its time or that of all parts, `left_s`, is up."""
     if gone := missing(part):
         return PartResult(part=part.name, seconds=0, error=f"not here: {', '.join(gone)}")
-    if left_s < LEAST_S:
+    if left_s < MIN_S:
         return PartResult(part=part.name, seconds=0, error="no time was left for it")
     limit_s, began = min(part.limit_s, left_s), time.monotonic()
     log = work / f"{part.name}.log"
@@ -49,7 +49,7 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
             start_new_session=True,
             # Or it would hold the card of others when this process is killed.
-            preexec_fn=partial(end_with_parent, signal.SIGKILL, os.getpid()),  # noqa: PLW1509 (one thread)
+            preexec_fn=partial(signal_on_parent_exit, signal.SIGKILL, os.getpid()),  # noqa: PLW1509 (one thread)
         )  # fmt: skip
         try:
             ended = watch(child, part.name, work, began + limit_s)
@@ -67,16 +67,16 @@ def run_part(part: Part, size: str, work: Path, left_s: float) -> PartResult:
 
 def watch(child: subprocess.Popen[bytes], name: str, work: Path, deadline: float) -> bool:
     """Tell each figure as it comes; False when the time was up before the part ended."""
-    told = 0
+    printed = 0
     while True:
         ended = child.poll() is not None
         lines = whole_lines(figures_file(work, name))
-        for line in lines[told:]:
-            tell(f"{name}: {line}")
-        told = len(lines)
+        for line in lines[printed:]:
+            print_progress(f"{name}: {line}")
+        printed = len(lines)
         if ended or time.monotonic() > deadline:
             return ended
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
@@ -96,9 +96,9 @@ def whole_lines(path: Path) -> list[str]:
 def end_of(log: Path) -> str:
     """The last line of a log, which names the error of a part that failed."""
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1][-SHOWN_LETTERS:] if lines else ""
+    return lines[-1][-MAX_CHARACTERS:] if lines else ""
 
 
-def tell(line: str) -> None:
+def print_progress(line: str) -> None:
     """A line for those who wait."""
     print(line, file=sys.stderr, flush=True)

@@ -12,8 +12,13 @@ from typing import Any, NamedTuple
 
 from benchmarks.gpu.checkpoints import lfm2
 from benchmarks.gpu.scale import Place
-from hala_hpc.core.record import Record
-from hala_hpc.engines.models.attention import AUTO, AttentionUse, attention_of, attention_that_runs
+from hala_hpc.core.record import JsonRecord
+from hala_hpc.engines.models.attention import (
+    AUTO,
+    AttentionUse,
+    choose_attention,
+    read_running_attention,
+)
 
 CHOICES = 4
 #: Tokens of a question and of a choice (assumed: benchmarks of knowledge have about as many).
@@ -30,7 +35,7 @@ class Choice(NamedTuple):
     """Tokens of the choice, at the end."""
 
 
-class ScoringFigures(Record):
+class ScoringFigures(JsonRecord):
     """How fast questions are scored."""
 
     attention: str
@@ -53,7 +58,7 @@ def run(place: Place) -> Iterator[ScoringFigures]:
     seconds = time.monotonic() - began
     alone = [scores(model, [one], limit)[0] for one in asked[:CHECKED]]
     yield ScoringFigures(
-        attention=attention_that_runs(model),
+        attention=read_running_attention(model),
         questions=len(asked) // CHOICES,
         questions_per_s=round(len(asked) / CHOICES / seconds, 1),
         tokens_per_s=round(sum(len(one.ids) for one in asked) / seconds, 1),
@@ -68,7 +73,7 @@ def load(folder: Path) -> Any:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     use = AttentionUse(device, "bfloat16", trains=False)
-    kernel = attention_of(AutoConfig.from_pretrained(folder), AUTO, use)
+    kernel = choose_attention(AutoConfig.from_pretrained(folder), AUTO, use)
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype="bfloat16", attn_implementation=kernel
     )
@@ -87,7 +92,7 @@ def choices(place: Place) -> list[Choice]:
     return found
 
 
-def scores(model: Any, asked: Sequence[Choice], most_tokens: int) -> list[float]:
+def scores(model: Any, asked: Sequence[Choice], max_tokens: int) -> list[float]:
     """The log-likelihood of each choice after its question, in nats; longest rows first."""
     import torch
 
@@ -95,7 +100,7 @@ def scores(model: Any, asked: Sequence[Choice], most_tokens: int) -> list[float]
     found = [0.0] * len(asked)
     with torch.no_grad():
         while order:
-            many = max(1, most_tokens // len(asked[order[0]].ids))
+            many = max(1, max_tokens // len(asked[order[0]].ids))
             batch, order = order[:many], order[many:]
             sums = batch_scores(model, [asked[number] for number in batch])
             for number, value in zip(batch, sums.tolist(), strict=True):
@@ -110,8 +115,8 @@ def batch_scores(model: Any, rows: Sequence[Choice]) -> Any:
     width = max(len(row.ids) for row in rows)
     ids = torch.tensor([row.ids + [0] * (width - len(row.ids)) for row in rows])
     mask = torch.tensor([[1] * len(row.ids) + [0] * (width - len(row.ids)) for row in rows])
-    words = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
-    hidden = model.model(**words, use_cache=False).last_hidden_state
+    inputs = {"input_ids": ids.to(model.device), "attention_mask": mask.to(model.device)}
+    hidden = model.model(**inputs, use_cache=False).last_hidden_state
     # Logits of all places would take gigabytes: those of the choices are enough.
     places = [
         (number, place - 1, row.ids[place])

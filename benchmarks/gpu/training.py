@@ -80,8 +80,8 @@ def training_of(trial: Trial, place: Place, number: int) -> Training:
     if trial.packs:
         # As many tokens a step as the others have: a sequence holds about nine rows.
         settings = settings.model_copy(update={"global_batch_size": max(2, scale.rows // 9)})
-    kept = place.work / f"training-{number}" / "kept"
-    return Training(model, tokens_of(place, trial.packs), kept, settings)
+    state_dir = place.work / f"training-{number}" / "kept"
+    return Training(model, tokens_of(place, trial.packs), state_dir, settings)
 
 
 def tokens_of(place: Place, packs: bool) -> Path:

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from benchmarks.gpu.faults import faults, told
-from hala_hpc.core.errors import RETRY, Retry
+from benchmarks.gpu.faults import faults, summarize_fault
+from hala_hpc.core.errors import RETRY, TransientError
 from hala_hpc.core.files import read_json
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.models.compile_cache import CompileCache
 from hala_hpc.engines.models.memory import GB
 from hala_hpc.engines.models.shape import read_shape
-from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
+from hala_hpc.engines.training.arguments import make_sft_config, set_training_environment
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.dataset import read_facts
 from hala_hpc.engines.training.feed import StepFeed
 from hala_hpc.engines.training.kernels import TrainingKernels
 from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
-from hala_hpc.engines.training.micro_batch import longest_row, micro_batch_tokens
-from hala_hpc.engines.training.passes import passes_of, size
+from hala_hpc.engines.training.micro_batch import choose_micro_batch_tokens, longest_row
+from hala_hpc.engines.training.passes import padded_size, plan_passes
 from hala_hpc.engines.training.rank_memory import rank_memory
 from hala_hpc.engines.training.trainer import make_trainer
 from hala_hpc.engines.training.training_run import Attempt, Training
@@ -31,11 +31,11 @@ from hala_hpc.engines.training.watchdog import StepWatchdog
 STEP_LIMIT_S = 600
 
 
-class TrialOut:
+class TrialContext:
     """What the trainer asks of its job: one rank, nothing that stops it, and no records."""
 
     rank, world_size, worker = 0, 1, 0
-    stop = False
+    stop_requested = False
     seconds_left: float | None = None
 
     def __init__(self, base: Path) -> None:
@@ -46,18 +46,18 @@ class TrialOut:
         """Folder of results; a trial leaves none."""
         return self.base / f"output-{unit}"
 
-    def kept(self, unit: int) -> Path:
+    def state_dir(self, unit: int) -> Path:
         """Folder of the metrics."""
         return self.base / f"kept-{unit}"
 
-    def require_lease(self) -> None:
+    def check_lease(self) -> None:
         """Nothing: nobody else works here."""
 
-    def new_log(self) -> str:
+    def read_new_log(self) -> str:
         """Nothing is logged."""
         return ""
 
-    def leave(self, error: Retry) -> None:
+    def abort(self, error: TransientError) -> None:
         """End the process."""
         print(error, flush=True)
         os._exit(RETRY)
@@ -65,11 +65,11 @@ class TrialOut:
     def commit(self, unit: int) -> None:
         """Nothing: a trial has no result."""
 
-    def progress(self, **counts: float) -> None:
+    def report_progress(self, **counts: float) -> None:
         """Nothing: nobody watches."""
 
 
-class MemoryTaken(Record):
+class MemoryTaken(JsonRecord):
     """Memory of the GPU, in GB of 2^30 bytes."""
 
     peak_gb: float
@@ -80,7 +80,7 @@ class MemoryTaken(Record):
     """What is held beside that, after the training."""
 
 
-class TrialFigures(Record):
+class TrialFigures(JsonRecord):
     """What one training took; None where it was not measured."""
 
     trial: str
@@ -102,9 +102,9 @@ class TrialFigures(Record):
     """None where there is no GPU."""
     host_gb: float | None = None
     """The most that the process had of the host until then."""
-    reckoned_gb: float | None = None
+    estimated_gb: float | None = None
     """What `rank_memory` reckons for the largest pass, without CUDA's context."""
-    reckoned_over_peak: float | None = None
+    estimated_over_peak: float | None = None
 
 
 def tried(name: str, training: Training, warm_steps: int, compiled: CompileCache) -> TrialFigures:
@@ -117,7 +117,9 @@ def tried(name: str, training: Training, warm_steps: int, compiled: CompileCache
         trainer = trained(training, compiled)
         return figures_of(name, trainer, training, warm_steps)
     except faults() as error:
-        return TrialFigures(trial=name, error=told(error), reckoned_gb=of_too_much(error, training))
+        return TrialFigures(
+            trial=name, error=summarize_fault(error), estimated_gb=of_too_much(error, training)
+        )
     finally:
         release()
 
@@ -130,7 +132,7 @@ def of_too_much(error: Exception, training: Training) -> float | None:
         return None
     tokens = training.settings.micro_batch_tokens
     row_tokens = longest_row(read_facts(training.tokens))
-    return rounded(reckoned(training, tokens or row_tokens, row_tokens), 3)
+    return rounded(estimate_gb(training, tokens or row_tokens, row_tokens), 3)
 
 
 def release() -> None:
@@ -145,13 +147,13 @@ def release() -> None:
 
 def trained(training: Training, compiled: CompileCache) -> Any:
     """The trainer after all steps, none of which saved anything."""
-    prepare_environment(training.settings.zero_stage)
-    out = TrialOut(training.kept.parent)
-    with StepWatchdog(training.kept, out, STEP_LIMIT_S) as pulse:
-        arguments = make_arguments(training, out)
-        tokens = micro_batch_tokens(training, out.world_size)
+    set_training_environment(training.settings.zero_stage)
+    out = TrialContext(training.state_dir.parent)
+    with StepWatchdog(training.state_dir, out, STEP_LIMIT_S) as heartbeat:
+        arguments = make_sft_config(training, out)
+        tokens = choose_micro_batch_tokens(training, out.world_size)
         saving = SavingClock(training.settings, 1)
-        attempt = Attempt(training, out, pulse, saving, compiled, None, tokens)
+        attempt = Attempt(training, out, heartbeat, saving, compiled, None, tokens)
         trainer = make_trainer(attempt, arguments)
         # A checkpoint of 1.2B weights takes longer than all steps of the trial.
         trainer._save_checkpoint = lambda *_, **__: None
@@ -161,21 +163,21 @@ def trained(training: Training, compiled: CompileCache) -> Any:
 
 def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> TrialFigures:
     """What the steps after the first ones took."""
-    lines = read_metrics(training.kept / METRICS / METRICS_FILE)
-    kept = lines[warm_steps:]
-    seconds = sum(line.step_s or 0.0 for line in kept)
-    tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in kept)
+    lines = read_metrics(training.state_dir / METRICS / METRICS_FILE)
+    measured = lines[warm_steps:]
+    seconds = sum(line.step_s or 0.0 for line in measured)
+    tokens = sum((line.tokens_per_s or 0.0) * (line.step_s or 0.0) for line in measured)
     rate = tokens / seconds if seconds else None
     pass_tokens, row_tokens = largest_pass(trainer.feed)
-    reckoned_gb = reckoned(training, pass_tokens, row_tokens)
+    estimated_gb = estimate_gb(training, pass_tokens, row_tokens)
     memory = memory_taken()
     peak_gb = memory.peak_gb if memory else None
     return TrialFigures(
         trial=name,
         kernels=trainer.kernel_watch.kernels,
         tokens_per_s=rounded(rate, 1),
-        mfu=rounded(mean_mfu(kept), 4),
-        step_s=rounded(seconds / len(kept) if kept else None, 4),
+        mfu=rounded(mean_mfu(measured), 4),
+        step_s=rounded(seconds / len(measured) if measured else None, 4),
         passes_per_step=trainer.feed.passes_per_step,
         fill=trainer.feed.fill,
         pass_tokens=pass_tokens,
@@ -183,8 +185,10 @@ def figures_of(name: str, trainer: Any, training: Training, warm_steps: int) -> 
         loss_last=lines[-1].loss,
         memory=memory,
         host_gb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3),
-        reckoned_gb=rounded(reckoned_gb, 3),
-        reckoned_over_peak=rounded(reckoned_gb / peak_gb if reckoned_gb and peak_gb else None, 3),
+        estimated_gb=rounded(estimated_gb, 3),
+        estimated_over_peak=rounded(
+            estimated_gb / peak_gb if estimated_gb and peak_gb else None, 3
+        ),
     )
 
 
@@ -206,13 +210,13 @@ def largest_pass(feed: StepFeed) -> tuple[int, int]:
     found = (0, 0)
     for step in range(min(feed.steps, len(feed))):
         lengths = feed.order.lengths[feed.numbers[step]].tolist()
-        dealt = passes_of(lengths, feed.cut)
+        dealt = plan_passes(lengths, feed.cut)
         for rows in dealt[feed.rank]:
-            found = max(found, (size(lengths, rows), lengths[rows[0]]))
+            found = max(found, (padded_size(lengths, rows), lengths[rows[0]]))
     return found
 
 
-def reckoned(training: Training, tokens: int, row_tokens: int) -> float | None:
+def estimate_gb(training: Training, tokens: int, row_tokens: int) -> float | None:
     """What `rank_memory` says in GB of what torch allocates; None for a shape that it cannot read.
 
     CUDA's context is none of it: torch does not count it.

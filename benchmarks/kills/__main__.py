@@ -21,11 +21,11 @@ from benchmarks.kills.campaign import Kills, make_node, summary, wrong_writer
 
 def main() -> int:
     """Kill, report, and say with the exit code whether all went well."""
-    words = argparse.ArgumentParser()
-    words.add_argument("--kills", type=int, default=1000)
-    words.add_argument("--engine", choices=("standin", "vllm"), default="standin")
-    words.add_argument("--seed", type=int, default=1)
-    given = words.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--engine", choices=("standin", "vllm"), default="standin")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
     began = time.monotonic()
     node = make_node(Path(tempfile.mkdtemp(prefix="hala-kills-")), given.engine)
     kills = Kills(node, given.seed)
@@ -35,11 +35,11 @@ def main() -> int:
         kills.run(given.kills)
     except RuntimeError as error:
         too_few = str(error)
-    told = summary(kills, node.shape.redone_bound if given.engine == "standin" else None)
+    report = summary(kills, node.shape.redone_bound if given.engine == "standin" else None)
     wrong = wrong_writer(node, given.seed)
-    good = not too_few and all(report.is_good for report in kills.reports)
-    good = good and not told["redone_beyond_bound"] and not told["left_over"]
-    told |= {
+    good = not too_few and all(run_report.is_good for run_report in kills.reports)
+    good = good and not report["redone_beyond_bound"] and not report["left_over"]
+    report |= {
         "engine": given.engine,
         "too_few_kills": too_few,
         "wrong_writer": wrong,
@@ -47,12 +47,12 @@ def main() -> int:
         "seconds": round(time.monotonic() - began),
         "good": good and wrong["runs_found"] > 0,
     }
-    if told["good"]:
+    if report["good"]:
         shutil.rmtree(node.base)
     else:
         print(f"what is left of bad runs is in {node.base}")
-    print(json.dumps(told, ensure_ascii=False))
-    return 0 if told["good"] else 1
+    print(json.dumps(report, ensure_ascii=False))
+    return 0 if report["good"] else 1
 
 
 if __name__ == "__main__":

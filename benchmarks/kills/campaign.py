@@ -18,7 +18,7 @@ from benchmarks.kills.kinds import (
     TARGETS,
     AtCall,
     AtInstant,
-    Blow,
+    KillMethod,
     calls_made,
 )
 from benchmarks.kills.node import ROOT, KillNode, Shape, with_bytecode
@@ -38,7 +38,7 @@ GOLDEN = 0.618034
 WRONG_RUNS = 8
 WRONG_KILLS = 3
 #: Less work for a real engine, which takes longer to start.
-REAL_SHAPE = Shape(rows=160, units=8, max_num_seqs=4, commit_s=0.5)
+REAL_SHAPE = Shape(rows=160, units=8, max_num_seqs=4, commit_interval_s=0.5)
 KINDS = ("lost", "duplicated", "torn", "changed", "moved", "made_up", "wrong_counts")
 
 
@@ -71,18 +71,20 @@ class Kills:
 
         def one_round() -> None:
             # A run of instants has as many kills as two or three of calls.
-            for blows in (self.instants(), *(self.at_calls(next(turns)) for _ in range(3))):
+            for kill_methods in (self.instants(), *(self.at_calls(next(turns)) for _ in range(3))):
                 if self.count() < kills:
-                    self.run_once(blows)
+                    self.run_once(kill_methods)
 
         repeat_until(kills, self.count, one_round, "kills")
 
-    def run_once(self, blows: Iterator[Blow]) -> None:
+    def run_once(self, kill_methods: Iterator[KillMethod]) -> None:
         """One run under these blows, and its report."""
         one = KillRun(self.node, f"run{len(self.reports)}", self.chance)
-        report = one.run(blows, list(self.gate_blows()), self.calm)
+        report = one.run(kill_methods, list(self.gate_kill_methods()), self.calm)
         self.reports.append(report)
-        print(f"run {len(self.reports)}: {self.count()} kills {told_of(report)}", flush=True)
+        print(
+            f"run {len(self.reports)}: {self.count()} kills {describe_report(report)}", flush=True
+        )
         if report.is_good:
             one.remove()
 
@@ -90,7 +92,7 @@ class Kills:
         """Kills so far."""
         return sum(sum(report.kills.values()) for report in self.reports)
 
-    def instants(self) -> Iterator[Blow]:
+    def instants(self) -> Iterator[KillMethod]:
         """Kills at random instants of one run."""
         for _ in range(INSTANTS):
             target = self.chance.choice(TARGETS)
@@ -99,20 +101,20 @@ class Kills:
             else:
                 yield AtInstant(target, self.chance.uniform(0, self.window_s / 2), self.node.log)
 
-    def at_calls(self, turn: int) -> Iterator[Blow]:
+    def at_calls(self, turn: int) -> Iterator[KillMethod]:
         """Kills at the n-th call of a kind, the same n in each attempt of a run."""
         call = list(CALLS)[turn % len(CALLS)]
         number = 1 + int(turn // len(CALLS) * GOLDEN % 1 * self.calls[call])
         for _ in range(CALLS_A_RUN):
             yield AtCall(call, number)
 
-    def gate_blows(self) -> Iterator[Blow]:
+    def gate_kill_methods(self) -> Iterator[KillMethod]:
         """A kill of the gate of one run in two."""
         if self.chance.random() < 0.5:
             yield AtCall(self.chance.choice(list(CALLS)), self.chance.randint(1, GATE_CALLS))
 
 
-def told_of(report: Report) -> str:
+def describe_report(report: Report) -> str:
     """What went wrong in a run, for who watches."""
     return "" if report.is_good else str([*report.defects, *report.found.faults][:3])
 
@@ -136,7 +138,7 @@ def summary(kills: Kills, bound: int | None) -> dict[str, Any]:
         "redone_mean": round(sum(loss.answers for loss in losses) / max(count, 1), 1),
         "redone_bound": max(bounds, default=0),
         "redone_beyond_bound": sum(
-            loss.answers > most for loss, most in zip(losses, bounds, strict=True)
+            loss.answers > max_answers for loss, max_answers in zip(losses, bounds, strict=True)
         ),
         "left_over": sorted({name for report in reports for name in report.left_over})[:10],
         "defects": [t for report in reports for t in report.defects + report.found.faults][:20],
@@ -150,8 +152,8 @@ def wrong_writer(node: KillNode, seed: int, runs: int = WRONG_RUNS) -> dict[str,
         folder = node.base / "wrong" / str(run)
         start = partial(start_wrong, node.corpus, folder)
         for _ in range(WRONG_KILLS):
-            blow = AtInstant("both", chance.uniform(0, 0.4), folder / "rows.jsonl")
-            kills += blow.strike(start).killed
+            kill_method = AtInstant("both", chance.uniform(0, 0.4), folder / "rows.jsonl")
+            kills += kill_method.apply(start).killed
         start([]).wait(END_LIMIT_S)
         bad += not RowsCheck(node.corpus, folder, by_letters=True).run().is_good
     return {"kills": kills, "runs": runs, "runs_found": bad}
@@ -159,8 +161,8 @@ def wrong_writer(node: KillNode, seed: int, runs: int = WRONG_RUNS) -> dict[str,
 
 def start_wrong(corpus: Path, folder: Path, _prefix: list[str]) -> "subprocess.Popen[bytes]":
     """Start the wrong writer."""
-    words = ["benchmarks.kills.wrong_writer", str(corpus), str(folder), "0.001"]
-    return subprocess.Popen([sys.executable, "-m", *words], cwd=ROOT, env=with_bytecode())
+    arguments = ["benchmarks.kills.wrong_writer", str(corpus), str(folder), "0.001"]
+    return subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=with_bytecode())
 
 
 def make_node(base: Path, engine: str) -> KillNode:
@@ -170,7 +172,7 @@ def make_node(base: Path, engine: str) -> KillNode:
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from tiny_models import SENTENCES, trained_model  # type: ignore[import-not-found]
 
-    words = [
+    texts = [
         " ".join(some) for many in (1, 2, 3) for some in itertools.product(SENTENCES, repeat=many)
     ]
-    return KillNode(base, REAL_SHAPE, trained_model(base), words[: REAL_SHAPE.rows])
+    return KillNode(base, REAL_SHAPE, trained_model(base), texts[: REAL_SHAPE.rows])

@@ -39,7 +39,7 @@ class Outcome:
     code: int
 
 
-class Blow(Protocol):
+class KillMethod(Protocol):
     """One way to kill a job."""
 
     @property
@@ -47,7 +47,7 @@ class Blow(Protocol):
         """The name in the report."""
         ...
 
-    def strike(self, start: Starter) -> Outcome:
+    def apply(self, start: Starter) -> Outcome:
         """Start a job (with a prefix to its command), kill it, and wait for its end."""
         ...
 
@@ -65,7 +65,7 @@ class AtInstant:
         """The name in the report."""
         return f"instant:{self.target}"
 
-    def strike(self, start: Starter) -> Outcome:
+    def apply(self, start: Starter) -> Outcome:
         """Start a job, kill it or its child or both, and wait for its end."""
         size = size_of(self.sign)
         job = start([])
@@ -96,7 +96,7 @@ class AtCall:
         """The name in the report."""
         return self.call
 
-    def strike(self, start: Starter) -> Outcome:
+    def apply(self, start: Starter) -> Outcome:
         """Start the job under strace and wait for its end."""
         names = CALLS[self.call]
         inject = f"inject={names}:signal=KILL:when={self.number}"

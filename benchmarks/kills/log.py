@@ -14,7 +14,7 @@ class Loss:
     between_commits: int
 
 
-def losses(log: Path, commit_s: float) -> list[Loss]:
+def losses(log: Path, commit_interval_s: float) -> list[Loss]:
     """The loss of each process that had answers which another one had to ask for again.
 
     For a corpus without equal texts: what was asked twice was lost once.
@@ -28,19 +28,23 @@ def losses(log: Path, commit_s: float) -> list[Loss]:
             lost[had[question]] += 1
         had[question] = int(process)
         times[int(process)].append(float(time_s))
-    return [Loss(many, most_within(times[process], commit_s)) for process, many in lost.items()]
+    return [
+        Loss(many, max_within(times[process], commit_interval_s)) for process, many in lost.items()
+    ]
 
 
-def most_within(times: list[float], commit_s: float) -> int:
+def max_within(times: list[float], commit_interval_s: float) -> int:
     """Most answers between two commits, from the times of all answers of a process in seconds.
 
-    A commit comes with the first engine step that ends `commit_s` after the last one, and the
+    A commit comes with the first engine step that ends `commit_interval_s` after the last one, and the
     longest pause between two answers is a step or more.
     """
-    span = commit_s + max((after - before for before, after in pairwise(times)), default=0.0)
-    first = most = 0
+    span = commit_interval_s + max(
+        (after - before for before, after in pairwise(times)), default=0.0
+    )
+    first = max_count = 0
     for last, time_s in enumerate(times):
         while time_s - times[first] > span:
             first += 1
-        most = max(most, last - first + 1)
-    return most
+        max_count = max(max_count, last - first + 1)
+    return max_count

@@ -10,7 +10,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.code_version import LaunchedCode
@@ -31,7 +31,7 @@ LOST_WITH_REJECTED = 4
 #: Rows that are read ahead of the engine at most.
 READ_AHEAD = 128
 #: Checks of a translation that are not made of a tiny model's answers.
-SKIPPED = ["copied", "wrong_language", "script", "repetition", "wanted_words", "length_ratio"]
+DISABLED_CHECKS = ["copied", "wrong_language", "script", "repetition", "glossary", "length_ratio"]
 #: Words of the texts.
 TALE = "the boy reads a book near river while his sister eats fresh bread from old school"
 
@@ -45,18 +45,18 @@ class Shape:
     max_num_seqs: int = 4
     step_s: float = 0.01
     """Seconds of an engine step of the stand-in, at least."""
-    commit_s: float = 0.05
+    commit_interval_s: float = 0.05
 
     @property
     def redone_bound(self) -> int:
         """Answers that a kill may cost.
 
         Those since the last commit: each step takes `step_s` at least and brings `max_num_seqs` at
-        most, and a commit is due with the first step that ends `commit_s` after the last. Then one
+        most, and a commit is due with the first step that ends `commit_interval_s` after the last. Then one
         step more for the time that a commit takes, and the answers of rows in flight that are asked
         more than once.
         """
-        steps = ceil(self.commit_s / self.step_s) + 1
+        steps = ceil(self.commit_interval_s / self.step_s) + 1
         return steps * self.max_num_seqs + self.in_flight_answers
 
     @property
@@ -86,16 +86,20 @@ class KillNode:
         self.variables: dict[str, str] = {}
         """What jobs find in their environment besides, from now on."""
         write_corpus(self.corpus, known or texts(shape.rows))
-        self.words = self.line_of_words()
-        line = read_line(self.words)
-        self.step = make_plan(line.nodes, line.work, line.environment)["translate"]
-        self.spec = make_spec(line.launcher, self.step.node.settings, "main", LaunchedCode())
+        self.overrides = self.make_overrides()
+        command_line = parse_command_line(self.overrides)
+        self.step = make_plan(command_line.nodes, command_line.work, command_line.environment)[
+            "translate"
+        ]
+        self.spec = make_spec(
+            command_line.launcher, self.step.node.settings, "main", LaunchedCode()
+        )
 
-    def line_of_words(self) -> list[str]:
+    def make_overrides(self) -> list[str]:
         """The line that a person would write, and what it names."""
         recipe = self.base / "recipe.toml"
         # What a tiny model says is no translation.
-        lenient = f"retries = 0\nchecks.skip = {SKIPPED}\n" if self.model else ""
+        lenient = f"retries = 0\nchecks.skip = {DISABLED_CHECKS}\n" if self.model else ""
         recipe.write_text(
             f'[translate]\ncorpus = "{self.corpus}"\nunits = {self.shape.units}\n{lenient}'
         )
@@ -106,7 +110,7 @@ class KillNode:
             f"recipe={recipe}",
             f"work={self.base / 'work'}",
             f"translate.model={model}",
-            f"translate.commit_s={self.shape.commit_s}",
+            f"translate.commit_interval_s={self.shape.commit_interval_s}",
             f"translate.engine.max_num_seqs={self.shape.max_num_seqs}",
             "translate.max_rejected_fraction=1",
             f"translate.engine.name={NOTING_VLLM if self.model else STAND_IN_ENGINE}",
@@ -148,8 +152,10 @@ class KillNode:
 
     def environment(self) -> dict[str, str]:
         """What a job gets, and where its engine notes answers."""
-        kept = with_bytecode()
-        path = os.pathsep.join(filter(None, [kept.get("PYTHONPATH"), str(STAND_IN), str(ROOT)]))
+        variables = with_bytecode()
+        path = os.pathsep.join(
+            filter(None, [variables.get("PYTHONPATH"), str(STAND_IN), str(ROOT)])
+        )
         engine = {"HALA_ENGINE_LOG": str(self.log), "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
         if self.model is None:
             engine = {
@@ -157,7 +163,7 @@ class KillNode:
                 "HALA_STANDIN_STEP_S": str(self.shape.step_s),
             }
         return {
-            **kept,
+            **variables,
             **JOB_ENVIRONMENT,
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": path,

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from benchmarks.common.rows_check import Found, RowsCheck, left_over
-from benchmarks.kills.kinds import END_LIMIT_S, KILLED, Blow, Outcome, Starter
+from benchmarks.common.rows_check import RowFaults, RowsCheck, left_over
+from benchmarks.kills.kinds import END_LIMIT_S, KILLED, KillMethod, Outcome, Starter
 from benchmarks.kills.log import Loss, losses
 from benchmarks.kills.node import KillNode
 from hala_hpc.core.artifact import Artifact
@@ -27,7 +27,7 @@ class Report:
 
     kills: Counter[str] = field(default_factory=Counter)
     """Kills by kind."""
-    found: Found = field(default_factory=Found)
+    found: RowFaults = field(default_factory=RowFaults)
     losses: list[Loss] = field(default_factory=list)
     """Answers that each attempt took with it, one entry for each that did."""
     left_over: list[str] = field(default_factory=list)
@@ -38,12 +38,12 @@ class Report:
         """Whether the result is right and every job ended as it should."""
         return self.found.is_good and not self.defects
 
-    def note(self, blow: Blow, outcome: Outcome, job: str = "") -> None:
+    def note(self, kill_method: KillMethod, outcome: Outcome, job: str = "") -> None:
         """Take down how a job ended, a worker or what `job` says."""
         if outcome.killed:
-            self.kills[job + blow.kind] += 1
+            self.kills[job + kill_method.kind] += 1
         if outcome.code not in (OK, *KILLED):
-            self.defects.append(f"{blow} ended with {outcome.code}")
+            self.defects.append(f"{kill_method} ended with {outcome.code}")
 
 
 class KillRun:
@@ -55,23 +55,28 @@ class KillRun:
         self.artifact: Artifact = node.fresh(name, self.workers)
         self.report = Report()
 
-    def run(self, blows: Iterable[Blow], gate_blows: Sequence[Blow], like: Path | None) -> Report:
+    def run(
+        self,
+        kill_methods: Iterable[KillMethod],
+        gate_kill_methods: Sequence[KillMethod],
+        like: Path | None,
+    ) -> Report:
         """Kill workers, finish in peace, kill gates, finish in peace, and check the result."""
-        for blow in blows:
+        for kill_method in kill_methods:
             if self.is_whole:
                 break
             if self.chance.random() < 0.5:
                 self.workers = self.node.begin_round(self.artifact, self.chance.choice((1, 1, 2)))
-            self.strike_workers(blow)
+            self.kill_workers(kill_method)
         self.finish()
-        for blow in gate_blows:
-            self.report.note(blow, blow.strike(self.start_gate), "gate:")
+        for kill_method in gate_kill_methods:
+            self.report.note(kill_method, kill_method.apply(self.start_gate), "gate:")
         code = self.start_gate([]).wait(END_LIMIT_S)
         if code != OK:
             self.report.defects.append(f"the gate ended with {code}")
         check = RowsCheck(self.node.corpus, self.artifact.folder, self.node.model is None)
         self.report.found = check.run(like)
-        self.report.losses = losses(self.node.log, self.node.shape.commit_s)
+        self.report.losses = losses(self.node.log, self.node.shape.commit_interval_s)
         self.report.left_over = left_over(self.artifact.folder)
         return self.report
 
@@ -80,14 +85,15 @@ class KillRun:
         """Whether every unit has its mark."""
         return len(self.artifact.done_units()) == self.node.shape.units
 
-    def strike_workers(self, blow: Blow) -> None:
+    def kill_workers(self, kill_method: KillMethod) -> None:
         """Let all workers of the round run, each under the same blow."""
         with ThreadPoolExecutor(self.workers) as threads:
             started = [
-                threads.submit(blow.strike, self.starter(worker)) for worker in range(self.workers)
+                threads.submit(kill_method.apply, self.starter(worker))
+                for worker in range(self.workers)
             ]
         for outcome in started:
-            self.report.note(blow, outcome.result())
+            self.report.note(kill_method, outcome.result())
 
     def finish(self) -> None:
         """Rounds without a kill until all is done."""

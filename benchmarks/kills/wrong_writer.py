@@ -28,9 +28,9 @@ def run(corpus: Path, artifact: Path, step_s: float) -> None:
     parts = sorted(corpus.glob("part-*.parquet"))
     rows: list[dict[str, Any]] = [row for part in parts for row in pq.read_table(part).to_pylist()]
     lines, place = artifact / "rows.jsonl", artifact / "place.txt"
-    begun = int(place.read_text() or 0) if place.exists() else 0
+    start = int(place.read_text() or 0) if place.exists() else 0
     with lines.open("a", buffering=1, encoding="utf-8") as file:
-        for number, row in enumerate(rows[begun:], start=begun + 1):
+        for number, row in enumerate(rows[start:], start=start + 1):
             time.sleep(step_s)
             file.write(json.dumps({**row, "target": shout(row["source"])}) + "\n")
             if number % NOTE_EVERY == 0:

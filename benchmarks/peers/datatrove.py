@@ -38,14 +38,14 @@ class Rounds:
     def documents(self) -> Iterator[Any]:
         """Yield a first document to start the server with, then those of every round."""
         yield from self._round("start", self.prompts[:1])
-        self._tell(ready=True)
+        self._print(ready=True)
         for number, _ in enumerate(sys.stdin):
-            self._forget_prefixes()
+            self._reset_prefix_cache()
             self.tokens_in = 0
             started = time.monotonic()
             yield from self._round(str(number), self.prompts)
             seconds = time.monotonic() - started
-            self._tell(seconds=seconds, rows=len(self.prompts), tokens_in=self.tokens_in)
+            self._print(seconds=seconds, rows=len(self.prompts), tokens_in=self.tokens_in)
 
     def _round(self, name: str, prompts: list[dict[str, Any]]) -> Iterator[Any]:
         from datatrove.data import Document
@@ -59,7 +59,7 @@ class Rounds:
         if not self.done.wait(timeout=PATIENCE_S):
             raise TimeoutError(f"datatrove left {self.missing} documents unwritten")
 
-    def _forget_prefixes(self) -> None:
+    def _reset_prefix_cache(self) -> None:
         """Empty the prefix cache: no round may profit from the one before it."""
         request = urllib.request.Request(f"{self.url}/reset_prefix_cache", method="POST")  # noqa: S310
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310
@@ -72,8 +72,8 @@ class Rounds:
             self.done.set()
 
     @staticmethod
-    def _tell(**words: Any) -> None:
-        print(json.dumps(words), flush=True)
+    def _print(**values: Any) -> None:
+        print(json.dumps(values), flush=True)
 
 
 def options_of(job: dict[str, Any]) -> dict[str, Any]:

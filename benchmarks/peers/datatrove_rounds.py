@@ -29,12 +29,12 @@ class DatatroveRounds:
         """Whether datatrove was set up."""
         return (self.packages / "datatrove").is_dir()
 
-    def start(self, words: Sequence[str], lengths: Sequence[int]) -> None:
+    def start(self, texts: Sequence[str], lengths: Sequence[int]) -> None:
         """Start the server; returns once it has answered a prompt."""
         self.folder.mkdir()
         prompts = self.folder / "prompts.jsonl"
         with prompts.open("w", encoding="utf-8") as file:
-            for text, length in zip(words, lengths, strict=True):
+            for text, length in zip(texts, lengths, strict=True):
                 file.write(json.dumps({"words": text, "max_tokens": length}) + "\n")
         job = self.folder / "job.json"
         job.write_text(json.dumps(self._job(prompts)))

@@ -28,7 +28,7 @@ from benchmarks.common.waiting import wait_until
 from benchmarks.prepare.alpaca_rows import write_alpaca
 
 #: Seconds between two looks at the memory of a process tree.
-LOOK_S = 0.25
+POLL_INTERVAL_S = 0.25
 #: Seconds after which a command is taken not to end at all.
 END_LIMIT_S = 4 * 3600
 WAYS = ("rows", "filter", "one_pass")
@@ -54,7 +54,7 @@ def watched(command: list[str]) -> Run:
             return process.poll() is not None
 
         try:
-            wait_until(has_ended, f"the end of {' '.join(command)}", END_LIMIT_S, LOOK_S)
+            wait_until(has_ended, f"the end of {' '.join(command)}", END_LIMIT_S, POLL_INTERVAL_S)
         except TimeoutError:
             process.kill()
             raise
@@ -94,16 +94,16 @@ def run_prepare(file: Path, folder: Path, shards: int, processes: int) -> Run:
     recipe = folder / "recipe.toml"
     folder.mkdir()
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{file}"\nunits = {shards}\n')
-    words = [f"recipe={recipe}", "stage=rows", "launcher=local", f"work={folder / 'work'}"]
-    words.append(f"rows.resources.cpus_per_rank={processes}")
-    return watched([sys.executable, "-m", "hala_hpc.launch", *words])
+    overrides = [f"recipe={recipe}", "stage=rows", "launcher=local", f"work={folder / 'work'}"]
+    overrides.append(f"rows.resources.cpus_per_rank={processes}")
+    return watched([sys.executable, "-m", "hala_hpc.launch", *overrides])
 
 
 def run_datasets(file: Path, folder: Path, shards: int, processes: int, way: str) -> Run:
     """The other side."""
     folder.mkdir()
-    words = [str(file), str(folder), str(shards), str(processes), way]
-    return watched([sys.executable, "-m", "benchmarks.prepare.with_datasets", *words])
+    arguments = [str(file), str(folder), str(shards), str(processes), way]
+    return watched([sys.executable, "-m", "benchmarks.prepare.with_datasets", *arguments])
 
 
 def shard_words(parts: list[Path]) -> list[int]:

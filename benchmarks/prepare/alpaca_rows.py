@@ -19,7 +19,7 @@ def write_alpaca(path: Path, rows: int, seed: int = 7) -> int:
     """
     chance = random.Random(seed)
     text = prose(chance, 2_000_000)
-    kept: list[str] = []
+    earlier_lines: list[str] = []
     repeated = 0
 
     def stretch(mu: float, sigma: float) -> str:
@@ -29,15 +29,15 @@ def write_alpaca(path: Path, rows: int, seed: int = 7) -> int:
 
     with path.open("w", encoding="utf-8") as file:
         for number in range(rows):
-            if kept and number % DUPLICATE_EVERY == DUPLICATE_EVERY - 1:
-                file.write(chance.choice(kept))
+            if earlier_lines and number % DUPLICATE_EVERY == DUPLICATE_EVERY - 1:
+                file.write(chance.choice(earlier_lines))
                 repeated += 1
                 continue
             more = stretch(3.5, 0.6) if number % 3 == 0 else ""
             row = {"instruction": f"{number}: {stretch(4.2, 0.6)}", "input": more}
             line = json.dumps({**row, "output": stretch(6.0, 0.9)}, ensure_ascii=False) + "\n"
-            if len(kept) < 1000:
-                kept.append(line)
+            if len(earlier_lines) < 1000:
+                earlier_lines.append(line)
             file.write(line)
     return repeated
 

@@ -42,14 +42,14 @@ class First:
     """Tells which ids were not seen before."""
 
     def __init__(self) -> None:
-        self.seen: set[str] = set()
+        self.known_ids: set[str] = set()
 
     def __call__(self, ids: list[str]) -> list[bool]:
         """Whether each is new."""
         new = []
         for name in ids:
-            new.append(name not in self.seen)
-            self.seen.add(name)
+            new.append(name not in self.known_ids)
+            self.known_ids.add(name)
         return new
 
     def rows(self, batch: Columns) -> Columns:

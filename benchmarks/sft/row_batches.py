@@ -6,7 +6,7 @@ do that count rows. All else is the same, the order of the rows too. A file of i
 
 from collections.abc import Iterable, Sequence
 
-from hala_hpc.core.stage import Out
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.training.passes import StepCut
 from hala_hpc.stages.sft import Sft
 
@@ -19,11 +19,11 @@ class RowBatches(Sft):
 
     name = "sft-rows"
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Train on all ranks."""
         from hala_hpc.engines.training import feed
 
-        feed.passes_of = rows_in_turn  # type: ignore[attr-defined]
+        feed.plan_passes = rows_in_turn  # type: ignore[attr-defined]
         super().run(units, out)
 
 

@@ -21,7 +21,7 @@ from benchmarks.sft.turns import Running
 from benchmarks.sft.workload import Rows
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.environment import JOB_ENVIRONMENT
-from hala_hpc.core.ports import free_port
+from hala_hpc.core.ports import find_free_port
 from hala_hpc.engines.training.figures import TrainingFigures
 from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
 from hala_hpc.jobs.attempt_records import attempt_ends
@@ -107,8 +107,8 @@ def ours(base: Path, model: Path, tokens: Tokens) -> Timing:
     A pass of packed sequences has half as many slots: rows that are padded fill about half of
     theirs, and on a CPU what leaves its caches counts.
     """
-    most = PASS_TOKENS // 2 if tokens.facts.packing else PASS_TOKENS
-    with start_ours(base, model, tokens, micro_batch_tokens=most) as running:
+    pass_tokens = PASS_TOKENS // 2 if tokens.facts.packing else PASS_TOKENS
+    with start_ours(base, model, tokens, micro_batch_tokens=pass_tokens) as running:
         running.run_to_the_end()
     return ours_timing(base)
 
@@ -119,10 +119,10 @@ def launch(
     """Start one node on this machine, a core for each rank; the process and its log."""
     base.mkdir(parents=True, exist_ok=True)
     ranks = RANKS if name == "sft" else 1
-    words = "\n".join(f"{key} = {toml(value)}" for key, value in settings.items())
+    lines = "\n".join(f"{key} = {toml(value)}" for key, value in settings.items())
     resources = f"[{name}.resources]\nnodes = {ranks}\ncpus_per_rank = 1\n"
     recipe = base / f"{name}.toml"
-    recipe.write_text(f"[{name}]\n{words}\n{resources}")
+    recipe.write_text(f"[{name}]\n{lines}\n{resources}")
     command = ["-m", "hala_hpc.launch", f"stage={name}", f"recipe={recipe}", f"work={base}/work"]
     # The launcher of one machine has one rank unless a word says otherwise.
     command += ["launcher=local", f"{name}.resources.nodes={ranks}"]
@@ -150,7 +150,11 @@ def start_plain(base: Path, model: Path, rows: Rows) -> Running:
         "accumulation": GLOBAL_ROWS // (MICRO_ROWS * RANKS),
         "max_length": MAX_LENGTH,
     }
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(find_free_port()),
+        "OMP_NUM_THREADS": "1",
+    }
     shared |= {"WORLD_SIZE": str(RANKS), "HF_HOME": str(base / "cache")}
     command = [sys.executable, "-m", "benchmarks.sft.plain", json.dumps(settings)]
     with log.open("w") as stream:

@@ -5,12 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.engines.training.dataset import GlobalBatchOrder, load, read_facts
+from hala_hpc.engines.training.dataset import GlobalBatchOrder, load_training_data, read_facts
 from hala_hpc.engines.training.passes import (
     CPU_PASS_COST_TOKENS,
     StepCut,
-    filling,
-    passes_of,
+    count_passes,
+    plan_passes,
 )
 
 #: Of one core each.
@@ -32,7 +32,7 @@ class Tokens:
     @cached_property
     def lengths(self) -> Any:
         """Tokens of each sequence."""
-        return load(self.folder).lengths
+        return load_training_data(self.folder).lengths
 
     @property
     def tokens_a_row(self) -> float:
@@ -50,9 +50,9 @@ class Tokens:
 
     def fill(self, grouped: bool) -> float:
         """Share of the slots of our passes that are no padding."""
-        steps = self.lengths[self.order(grouped).rows_of(0)].reshape(-1, GLOBAL_ROWS).tolist()
+        steps = self.lengths[self.order(grouped).epoch_rows(0)].reshape(-1, GLOBAL_ROWS).tolist()
         cut = StepCut(RANKS, PASS_TOKENS, CPU_PASS_COST_TOKENS)
-        found = [filling(lengths, passes_of(lengths, cut)) for lengths in steps]
+        found = [count_passes(lengths, plan_passes(lengths, cut)) for lengths in steps]
         return sum(one.tokens for one in found) / sum(one.padded_tokens for one in found)
 
     def plain_fill(self) -> float:
@@ -65,7 +65,7 @@ class Tokens:
 
     def after_first_step(self, grouped: bool) -> int:
         """Tokens of all steps of ours but the first."""
-        rows = self.order(grouped).rows_of(0)[GLOBAL_ROWS:]
+        rows = self.order(grouped).epoch_rows(0)[GLOBAL_ROWS:]
         return int(self.lengths[rows].sum())
 
 

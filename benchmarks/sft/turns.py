@@ -22,7 +22,7 @@ from benchmarks.common.waiting import wait_until
 #: Seconds of a turn.
 TURN_S = 0.3
 #: Seconds between two looks at the file of steps while a training runs alone.
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 #: Seconds after which a training is taken not to come to its first steps, to another, or to its
 #: end at all: a large model on few cores takes minutes for each.
 LIMIT_S = 3600
@@ -52,10 +52,10 @@ class Running:
     ) -> None:
         self.processes, self.steps_file, self.log = processes, steps_file, log
         self.began = time.time()
-        self.seen_s: list[float] = []
+        self.step_ends_s: list[float] = []
         self.family: list[Any] = []
         """Its processes and all that they started, once it was stopped."""
-        self.marks = [(self.began, 0.0, 0.0)]
+        self.samples = [(self.began, 0.0, 0.0)]
         """Whenever it was stopped or went on: the time, seconds that it ran, those of cores."""
 
     def __enter__(self) -> "Running":
@@ -63,7 +63,7 @@ class Running:
 
     def __exit__(self, *_: object) -> None:
         self.find_family()
-        self.tell(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         for process in self.processes:
             process.wait(LIMIT_S)
 
@@ -77,7 +77,7 @@ class Running:
                 one = psutil.Process(process.pid)
                 self.family += [one, *one.children(recursive=True)]
 
-    def tell(self, number: int) -> None:
+    def send_signal(self, number: int) -> None:
         """Send a signal to all of them."""
         import psutil
 
@@ -85,7 +85,7 @@ class Running:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
-    def mark(self, ran_s: float) -> None:
+    def record_sample(self, ran_s: float) -> None:
         """Note what it has had by now; it ran so long since the last mark."""
         import psutil
 
@@ -94,19 +94,19 @@ class Running:
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
                 cpu_s += times.user + times.system
-        self.marks.append((time.time(), self.marks[-1][1] + ran_s, cpu_s))
+        self.samples.append((time.time(), self.samples[-1][1] + ran_s, cpu_s))
 
     def stop(self) -> None:
         """Stop all its processes."""
         if not self.family:
             self.find_family()
-        self.tell(signal.SIGSTOP)
-        self.mark(time.time() - self.marks[-1][0])
+        self.send_signal(signal.SIGSTOP)
+        self.record_sample(time.time() - self.samples[-1][0])
 
     def take_turn(self) -> None:
         """Go on for a turn."""
-        self.mark(0.0)
-        self.tell(signal.SIGCONT)
+        self.record_sample(0.0)
+        self.send_signal(signal.SIGCONT)
         time.sleep(TURN_S)
         self.stop()
 
@@ -115,8 +115,8 @@ class Running:
         file = self.steps_file()
         if file is not None and file.exists():
             lines = file.read_text().split("\n")[:-1]
-            self.seen_s = [json.loads(line)["time"] for line in lines]
-        return self.seen_s
+            self.step_ends_s = [json.loads(line)["time"] for line in lines]
+        return self.step_ends_s
 
     def has_done(self, step: int) -> bool:
         """Whether a step, counted from 1, has ended. Leaves with its log where none will."""
@@ -128,7 +128,7 @@ class Running:
 
     def run_to_the_end(self) -> None:
         """Go on until it is finished; leave with the end of its log if it failed."""
-        self.tell(signal.SIGCONT)
+        self.send_signal(signal.SIGCONT)
         codes = [process.wait(LIMIT_S) for process in self.processes]
         if any(codes):
             sys.exit(self.log.read_text()[-3000:])
@@ -137,7 +137,7 @@ class Running:
         """What the steps after `steps.start` up to `steps.stop` took."""
         import numpy as np
 
-        when, ran_s, cpu_s = zip(*self.marks, strict=True)
+        when, ran_s, cpu_s = zip(*self.samples, strict=True)
         ends = [self.ends_s()[number - 1] for number in (steps.start, steps.stop)]
         first, last = np.interp(ends, when, ran_s).tolist()
         cpu_first, cpu_last = np.interp(ends, when, cpu_s).tolist()
@@ -155,7 +155,7 @@ def race(starts: Mapping[str, Callable[[], Running]], steps: range) -> dict[str,
         for name, start in starts.items():
             one = running[name] = stack.enter_context(start())
             what = f"step {steps.start} of {name}"
-            wait_until(partial(one.has_done, steps.start), what, LIMIT_S, LOOK_S)
+            wait_until(partial(one.has_done, steps.start), what, LIMIT_S, POLL_INTERVAL_S)
             one.stop()
         done, deadline = 0, time.monotonic() + LIMIT_S
         while waiting := [one for one in running.values() if not one.has_done(steps.stop)]:

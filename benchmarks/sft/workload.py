@@ -44,7 +44,7 @@ class RealHeads(Size):
         return self.hidden // HEAD_WIDTH
 
 
-def pieces_of(files: Sequence[Path], draw: random.Random) -> list[Turns]:
+def load_turns(files: Sequence[Path], draw: random.Random) -> list[Turns]:
     """Questions and answers to put rows together of: from JSON lines, or pairs of the demo."""
     if files:
         return list(read_turns(files))

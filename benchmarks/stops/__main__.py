@@ -21,36 +21,36 @@ import time
 from pathlib import Path
 from random import Random
 
-from benchmarks.stops.campaign import Asked, calm_weights, stop_all, summary
+from benchmarks.stops.campaign import StopPlan, calm_weights, stop_all, summary
 from benchmarks.stops.node import ROOT, StopNode
 
 
 def main() -> int:
     """Stop, report, and say with the exit code whether all went well."""
-    words = argparse.ArgumentParser()
-    words.add_argument("--stops", type=int, default=60)
-    words.add_argument("--saves", type=int, default=40)
-    words.add_argument("--seed", type=int, default=1)
-    given = words.parse_args()
-    began, asked = time.monotonic(), Asked(given.stops, given.saves)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--stops", type=int, default=60)
+    parser.add_argument("--saves", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    began, planned = time.monotonic(), StopPlan(given.stops, given.saves)
     base = Path(tempfile.mkdtemp(prefix="hala-stops-"))
     slurm = Path(tempfile.mkdtemp(prefix="minislurm-"))
     minislurm = [sys.executable, str(ROOT / "slurm" / "minislurm")]
     try:
         subprocess.run([*minislurm, "up", "--folder", str(slurm)], check=True)
         os.environ["SLURM_CONF"] = str(slurm / "slurm.conf")
-        nodes = {stage: StopNode(base, stage, asked.shape) for stage in asked.stages}
-        tally = stop_all(nodes, calm_weights(nodes), asked, Random(given.seed))
+        nodes = {stage: StopNode(base, stage, planned.shape) for stage in planned.stages}
+        tally = stop_all(nodes, calm_weights(nodes), planned, Random(given.seed))
     finally:
         subprocess.run([*minislurm, "down", "--folder", str(slurm)], check=False)
         shutil.rmtree(slurm, ignore_errors=True)
-    told = summary(tally, asked, began)
-    if told["good"]:
+    report = summary(tally, planned, began)
+    if report["good"]:
         shutil.rmtree(base)
     else:
         print(f"what is left is in {base}")
-    print(json.dumps(told, ensure_ascii=False))
-    return 0 if told["good"] else 1
+    print(json.dumps(report, ensure_ascii=False))
+    return 0 if report["good"] else 1
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ from itertools import cycle
 from random import Random
 from typing import Any
 
-from benchmarks.stops.kinds import STOPS, Blow, kill_while_saving
+from benchmarks.stops.kinds import STOPS, StopMethod, kill_while_saving
 from benchmarks.stops.node import LIMIT_S, Shape, StopNode, StopRun
 
 SAVING, WALLTIME = "kill_while_saving", "walltime"
 #: Stops of one training at most.
 STOPS_A_RUN = 8
 #: Trainings in a row without a stop after which there are no more.
-BARREN_RUNS = 3
+MAX_RUNS_WITHOUT_STOP = 3
 #: Share of the stops that come before the first step, at any instant of loading.
 BEFORE_STEPS = 0.25
 #: A stop comes within so many times the interval of saving after the step that was reached.
@@ -25,7 +25,7 @@ HELD_S = 0.5
 
 
 @dataclass(frozen=True)
-class Asked:
+class StopPlan:
     """How many stops there are to be, and of which trainings."""
 
     stops: int
@@ -60,41 +60,41 @@ class StoppedRun:
     def __init__(self, run: StopRun, chance: Random, tally: Tally) -> None:
         self.run, self.chance, self.tally = run, chance, tally
 
-    def stop(self, kind: str, blow: Blow) -> bool:
+    def stop(self, kind: str, stop_method: StopMethod) -> bool:
         """Stop the training once; False when it came to its end before that."""
         began, run = time.monotonic(), self.run
         goal = self.choose_step()
         run.hold_after(goal)
         if not run.job or not run.is_queued():
             run.submit(timeout_min=1 if kind == WALLTIME else 20)
-        if not self.reach(kind, goal):
+        if not self.wait_for_instant(kind, goal):
             return False
-        ended = blow(run, self.chance)
+        ended = stop_method(run, self.chance)
         if run.is_done():
             return False
         self.tally.kinds[kind] += 1
-        attempts = len(run.began())
-        reached, whole = max(run.most, run.reached()), run.whole()
+        attempts = len(run.start_steps())
+        last_step, whole = max(run.max_step, run.last_step()), run.whole()
         if not ended:
             self.tally.deadlocks += 1
             self.tally.defects.append(f"{kind}: no end in {LIMIT_S} s: {run.artifact.folder}")
             run.end()
         # An attempt says from where it goes on long after it has begun.
-        self.go_on(kind, attempts, reached, whole)
+        self.check_resume(kind, attempts, last_step, whole)
         self.tally.seconds.append(time.monotonic() - began)
         return True
 
     def choose_step(self) -> int:
         """The step after which the training waits for the next stop."""
-        shape, reached = self.run.node.shape, self.run.reached()
+        shape, last_step = self.run.node.shape, self.run.last_step()
         # Some steps are left for the stops that come after this one.
-        steps = min(INTERVALS * shape.save_steps, (shape.steps - reached) // 2)
-        return min(reached + self.chance.randint(1, max(1, steps)), shape.steps)
+        steps = min(INTERVALS * shape.save_steps, (shape.steps - last_step) // 2)
+        return min(last_step + self.chance.randint(1, max(1, steps)), shape.steps)
 
-    def reach(self, kind: str, goal: int) -> bool:
+    def wait_for_instant(self, kind: str, goal: int) -> bool:
         """Wait for the instant of the stop; False when it never came."""
         run = self.run
-        run.most = 0
+        run.max_step = 0
         if kind == WALLTIME:
             return run.wait(lambda: run.attempt() or not run.is_queued())
         if not self.wait_while_queued(run.is_running):
@@ -115,22 +115,22 @@ class StoppedRun:
         self.run.wait(lambda: true() or not self.run.is_queued())
         return true()
 
-    def go_on(self, kind: str, attempts: int, reached: int, whole: set[int]) -> None:
+    def check_resume(self, kind: str, attempts: int, last_step: int, whole: set[int]) -> None:
         """See from where the next attempt goes on, and what that lost."""
         run = self.run
         if not run.is_queued():
             run.submit()
-        if not run.wait(lambda: run.is_done() or len(run.began()) > attempts):
+        if not run.wait(lambda: run.is_done() or len(run.start_steps()) > attempts):
             self.tally.deadlocks += 1
             self.tally.defects.append(f"{kind}: nothing went on: {run.artifact.folder}")
             run.end()
             return
-        start = run.began()[-1]
+        start = run.start_steps()[-1]
         # A checkpoint that was whole may be gone by now, but none may come out of nothing.
         if start not in whole | run.whole():
             self.tally.torn_resumes += 1
             self.tally.defects.append(f"{kind}: went on from {start}, whole are {sorted(whole)}")
-        self.tally.lost_steps.append(max(0, reached - start))
+        self.tally.lost_steps.append(max(0, last_step - start))
 
     def finish(self, weights: bytes) -> None:
         """Bring the training to its end in peace and look at what it learnt."""
@@ -158,34 +158,34 @@ def calm_weights(nodes: Mapping[int, StopNode]) -> dict[int, bytes]:
 
 
 def stop_all(
-    nodes: Mapping[int, StopNode], weights: Mapping[int, bytes], asked: Asked, chance: Random
+    nodes: Mapping[int, StopNode], weights: Mapping[int, bytes], planned: StopPlan, chance: Random
 ) -> Tally:
     """Trainings in turn with each ZeRO stage until there were as many stops of both sorts.
 
     Ends with what there was, and a defect that says so, when three trainings in a row could not be
     stopped.
     """
-    tally, stages, barren = Tally(), cycle(nodes), 0
-    while left(tally, asked) and barren < BARREN_RUNS:
+    tally, stages, runs_without_stop = Tally(), cycle(nodes), 0
+    while remaining_stops(tally, planned) and runs_without_stop < MAX_RUNS_WITHOUT_STOP:
         stage, before = next(stages), tally.stops
         one = StoppedRun(nodes[stage].fresh(f"run{tally.runs}"), chance, tally)
-        stop_one(one, asked)
+        stop_one(one, planned)
         one.finish(weights[stage])
-        barren = 0 if tally.stops > before else barren + 1
+        runs_without_stop = 0 if tally.stops > before else runs_without_stop + 1
         print(f"run {tally.runs} {tally.defects[-2:]}", flush=True)
-    if missing := left(tally, asked):
+    if missing := remaining_stops(tally, planned):
         tally.defects.append(
-            f"{barren} trainings in a row ended before any stop: {len(missing)} of "
-            f"{asked.stops + asked.saves} stops were not made"
+            f"{runs_without_stop} trainings in a row ended before any stop: {len(missing)} of "
+            f"{planned.stops + planned.saves} stops were not made"
         )
     return tally
 
 
-def stop_one(one: StoppedRun, asked: Asked) -> None:
+def stop_one(one: StoppedRun, planned: StopPlan) -> None:
     """Stop one training until it has had its stops, or came to its end."""
     tally = one.tally
     for _ in range(STOPS_A_RUN):
-        sorts = left(tally, asked)
+        sorts = remaining_stops(tally, planned)
         if not sorts:
             return
         kind = one.chance.choice(sorts)
@@ -205,22 +205,22 @@ def next_kind(tally: Tally, is_new: bool) -> str:
     return min(reversed(kinds), key=lambda kind: tally.kinds[kind])
 
 
-def missing_kinds(tally: Tally, asked: Asked) -> list[str]:
+def missing_kinds(tally: Tally, planned: StopPlan) -> list[str]:
     """Kinds of stops that never came, although so many stops were asked for that each has one."""
-    kinds = [*(STOPS if asked.stops >= len(STOPS) else ()), *([SAVING] if asked.saves else ())]
+    kinds = [*(STOPS if planned.stops >= len(STOPS) else ()), *([SAVING] if planned.saves else ())]
     return [kind for kind in kinds if not tally.kinds[kind]]
 
 
-def left(tally: Tally, asked: Asked) -> list[str]:
+def remaining_stops(tally: Tally, planned: StopPlan) -> list[str]:
     """A word for each stop that is still to come: `kill_while_saving` or `stop`."""
     saves = tally.kinds[SAVING]
     stops = tally.stops - saves
-    return [SAVING] * (asked.saves - saves) + ["stop"] * (asked.stops - stops)
+    return [SAVING] * (planned.saves - saves) + ["stop"] * (planned.stops - stops)
 
 
-def summary(tally: Tally, asked: Asked, began: float) -> dict[str, Any]:
+def summary(tally: Tally, planned: StopPlan, began: float) -> dict[str, Any]:
     """What came of it; `good` when nothing went wrong."""
-    bound, missing = asked.shape.save_steps, missing_kinds(tally, asked)
+    bound, missing = planned.shape.save_steps, missing_kinds(tally, planned)
     lost = max(tally.lost_steps, default=0)
     return {
         "stops": tally.stops,

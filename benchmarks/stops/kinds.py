@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from benchmarks.common.moving_files import steady
+from benchmarks.common.moving_files import retry_if_moved
 from benchmarks.common.waiting import wait_until
 from benchmarks.stops.node import LIMIT_S, RANKS, StopRun
-from hala_hpc.engines.training.checkpoints import checkpoints, read_commit
+from hala_hpc.engines.training.checkpoints import list_checkpoints, read_commit
 
 #: The largest distance between the signals that two ranks get, in seconds.
 JITTER_S = 3.0
@@ -22,7 +22,7 @@ SAVING_SHARE = 1.5
 #: Seconds of a saving where none is known yet.
 SAVING_S = 0.4
 
-Blow = Callable[[StopRun, Random], bool]
+StopMethod = Callable[[StopRun, Random], bool]
 
 
 def sigterm_with_jitter(run: StopRun, chance: Random) -> bool:
@@ -32,7 +32,7 @@ def sigterm_with_jitter(run: StopRun, chance: Random) -> bool:
         return False
     attempt = run.attempt()
     threads = [
-        threading.Timer(chance.uniform(0, JITTER_S), end, [parent_of(pid), signal.SIGTERM])
+        threading.Timer(chance.uniform(0, JITTER_S), send_signal, [parent_of(pid), signal.SIGTERM])
         for pid in pids
     ]
     for thread in threads:
@@ -48,8 +48,8 @@ def sigterm_with_jitter(run: StopRun, chance: Random) -> bool:
 def preemption(run: StopRun, _chance: Random) -> bool:
     """A job of a higher partition takes the nodes for a moment."""
     attempt = run.attempt()
-    words = ["--partition=high", "--nodes=4", "--exclusive", "--output=/dev/null"]
-    done = slurm("sbatch", "--parsable", *words, "--wrap=sleep 1")
+    options = ["--partition=high", "--nodes=4", "--exclusive", "--output=/dev/null"]
+    done = slurm("sbatch", "--parsable", *options, "--wrap=sleep 1")
     there = run.wait(lambda: run.attempt() != attempt or run.is_done())
     slurm("scancel", done.strip())
     return there
@@ -62,7 +62,7 @@ def walltime(run: StopRun, _chance: Random) -> bool:
 
 def kill_of_a_rank(run: StopRun, chance: Random) -> bool:
     """SIGKILL to the model code of one rank."""
-    end(chance.choice(run.pids()), signal.SIGKILL)
+    send_signal(chance.choice(run.pids()), signal.SIGKILL)
     return run.wait(lambda: not run.is_queued())
 
 
@@ -70,7 +70,7 @@ def kill_of_a_supervisor(run: StopRun, chance: Random) -> bool:
     """SIGKILL to what watches over the model code of one rank."""
     pid = chance.choice(run.pids())
     if pid:
-        end(parent_of(pid), signal.SIGKILL)
+        send_signal(parent_of(pid), signal.SIGKILL)
     return run.wait(lambda: not run.is_queued())
 
 
@@ -78,12 +78,12 @@ def kill_while_saving(run: StopRun, chance: Random) -> bool:
     """SIGKILL to one rank or to all at once, at some instant of saving a checkpoint."""
     pids = run.pids()
     victims = chance.choice([[chance.choice(pids)], pids])
-    staging = run.kept / ".staging"
+    staging = run.state_dir / ".staging"
     seconds = saving_s(run)
 
     last = run.node.shape.steps + 1
 
-    def look() -> bool:
+    def is_saving_now() -> bool:
         if run.is_held():
             if run.held_step() == last:
                 return True  # the last one was over before anybody saw it
@@ -91,23 +91,23 @@ def kill_while_saving(run: StopRun, chance: Random) -> bool:
         return is_saving(staging)
 
     try:
-        wait_until(look, "a checkpoint is being saved", LIMIT_S, pause_s=0.001)
+        wait_until(is_saving_now, "a checkpoint is being saved", LIMIT_S, pause_s=0.001)
     except TimeoutError:
         return False
     time.sleep(chance.uniform(0, SAVING_SHARE * seconds))
     for pid in victims:
-        end(pid, signal.SIGKILL)
+        send_signal(pid, signal.SIGKILL)
     return run.wait(lambda: not run.is_queued())
 
 
 def saving_s(run: StopRun) -> float:
     """Seconds that the newest checkpoint took to be saved."""
-    commits = [commit for path in checkpoints(run.kept) if (commit := read_commit(path))]
+    commits = [commit for path in list_checkpoints(run.state_dir) if (commit := read_commit(path))]
     return (commits[0].seconds if commits else None) or SAVING_S
 
 
 #: In this order they are taken in turn.
-STOPS: dict[str, Blow] = {
+STOPS: dict[str, StopMethod] = {
     "sigterm_with_jitter": sigterm_with_jitter,
     "kill_of_a_rank": kill_of_a_rank,
     "preemption": preemption,
@@ -118,7 +118,7 @@ STOPS: dict[str, Blow] = {
 
 def is_saving(staging: Path) -> bool:
     """Whether some attempt has begun to save a checkpoint."""
-    return steady(lambda: any(staging.glob("*/checkpoint-*")))
+    return retry_if_moved(lambda: any(staging.glob("*/checkpoint-*")))
 
 
 def parent_of(pid: int) -> int:
@@ -137,7 +137,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def end(pid: int, number: int) -> None:
+def send_signal(pid: int, number: int) -> None:
     """Send a signal to a process if it is there."""
     if pid > 1:
         with contextlib.suppress(ProcessLookupError):
@@ -149,9 +149,9 @@ def requeue(run: StopRun) -> None:
     slurm("scontrol", "requeue", run.job)
 
 
-def slurm(*words: str) -> str:
+def slurm(*argv: str) -> str:
     """What one of SLURM's commands printed."""
-    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
     return done.stdout
 
 

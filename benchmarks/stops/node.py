@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.moving_files import steady
+from benchmarks.common.moving_files import retry_if_moved
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.code_version import LaunchedCode
 from hala_hpc.core.files import write_text
 from hala_hpc.core.job_records import RankState
-from hala_hpc.core.record import Record
-from hala_hpc.engines.training.checkpoints import checkpoints, flaw, read_commit, step_of
+from hala_hpc.core.record import JsonRecord
+from hala_hpc.engines.training.checkpoints import find_fault, list_checkpoints, read_commit, step_of
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import make_spec, worker_job
 
@@ -30,7 +30,7 @@ LIMIT_S = WAIT_S
 RANKS = 2
 
 
-class HeldStep(Record):
+class HeldStep(JsonRecord):
     """`<gate>.held`: the step after which an attempt waits; see `tests/standin/step_gate.py`."""
 
     attempt: str
@@ -61,12 +61,14 @@ class StopNode:
             f"learning_rate = 3e-3\nzero_stage = {zero_stage}\nsave_steps = {shape.save_steps}\n"
             "save_every_min = 0\n[sft.resources]\nnodes = 2\ncpus_per_rank = 1\nmem_gb = 3\n"
         )
-        words = ["stage=sft", f"recipe={recipe}", f"work={base}/work", "launcher=minislurm"]
-        line = read_line(words)
-        self.step = make_plan(line.nodes, line.work, line.environment)["sft"]
+        overrides = ["stage=sft", f"recipe={recipe}", f"work={base}/work", "launcher=minislurm"]
+        command_line = parse_command_line(overrides)
+        self.step = make_plan(command_line.nodes, command_line.work, command_line.environment)[
+            "sft"
+        ]
         path = os.pathsep.join((str(STAND_IN), str(ROOT)))
-        variables = line.launcher.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        launcher = line.launcher.model_copy(update={"environment": variables})
+        variables = command_line.launcher.environment | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+        launcher = command_line.launcher.model_copy(update={"environment": variables})
         spec = make_spec(launcher, self.step.node.settings, "main", LaunchedCode())
         resources = spec.resources.model_copy(update={"gpus_per_node": 0})
         self.spec = spec.model_copy(update={"resources": resources})
@@ -86,7 +88,7 @@ class StopNode:
         run.submit()
         run.wait(lambda: run.is_running() or not run.is_queued())
         began = time.monotonic()
-        run.wait(lambda: run.reached() or not run.is_queued())
+        run.wait(lambda: run.last_step() or not run.is_queued())
         self.loading_s = time.monotonic() - began
         run.wait(lambda: not run.is_queued(), 4 * LIMIT_S)
         return run.weights()
@@ -97,9 +99,9 @@ class StopRun:
 
     def __init__(self, node: StopNode, artifact: Artifact) -> None:
         self.node, self.artifact = node, artifact
-        self.kept = artifact.kept_folder(0)
+        self.state_dir = artifact.state_dir(0)
         self.job = ""
-        self.most = 0
+        self.max_step = 0
         """The last step that was seen while this waited; the next attempt forgets it."""
 
     def submit(self, timeout_min: int = 20) -> None:
@@ -136,31 +138,33 @@ class StopRun:
 
     def is_queued(self) -> bool:
         """Whether the job runs or waits."""
-        return bool(SlurmBackend().look([self.job]))
+        return bool(SlurmBackend().query_queue([self.job]))
 
     def wait(self, true: Callable[[], object], limit_s: float = LIMIT_S) -> bool:
         """Wait for something; whether it happened in time. Whoever waited says what for."""
 
-        def look() -> object:
-            seen = true()
-            self.most = max(self.most, self.reached())
-            return seen
+        def condition() -> object:
+            value = true()
+            self.max_step = max(self.max_step, self.last_step())
+            return value
 
         try:
-            wait_until(look, "what a stop waits for", limit_s, pause_s=0.2)
+            wait_until(condition, "what a stop waits for", limit_s, pause_s=0.2)
         except TimeoutError:
             return False
         return True
 
     def is_done(self) -> bool:
         """Whether the model is finished and marked."""
-        return self.artifact.mark(0) is not None
+        return self.artifact.marker(0) is not None
 
     def pids(self) -> list[int]:
         """Process numbers of the model code of the running attempt, by rank; 0 where unknown."""
         found = [self.artifact.rank_progress(0, rank) for rank in range(RANKS)]
         attempt = self.attempt()
-        return [word.pid if word and word.attempt == attempt else 0 for word in found]
+        return [
+            progress.pid if progress and progress.attempt == attempt else 0 for progress in found
+        ]
 
     def is_running(self) -> bool:
         """Whether the model code of all ranks of the newest attempt is alive."""
@@ -171,22 +175,22 @@ class StopRun:
         lease = self.artifact.worker_lease(0)
         return lease.attempt if lease else ""
 
-    def reached(self) -> int:
+    def last_step(self) -> int:
         """The last step that was made, also by an attempt that was killed since."""
-        return steady(self.told_steps)
+        return retry_if_moved(self.read_last_step)
 
-    def told_steps(self) -> int:
+    def read_last_step(self) -> int:
         """The same in one look; FileNotFoundError when a checkpoint goes meanwhile."""
         steps = [0]
-        for file in self.kept.glob("**/metrics.jsonl"):
+        for file in self.state_dir.glob("**/metrics.jsonl"):
             lines = file.read_text().split("\n")[:-1]
             steps += [json.loads(line)["step"] for line in lines[-1:]]
-        for file in self.kept.glob(".ranks/rank-*.json"):
-            state = RankState.read_if_sound(file)
+        for file in self.state_dir.glob(".ranks/rank-*.json"):
+            state = RankState.read_if_valid(file)
             steps.append(state.step if state else 0)
         return max(steps)
 
-    def began(self) -> list[int]:
+    def start_steps(self) -> list[int]:
         """The steps from which the attempts so far went on, in order; 0 is the start."""
         log = self.artifact.log_file(0)
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
@@ -196,11 +200,11 @@ class StopRun:
     def whole(self) -> set[int]:
         """Steps of the checkpoints that are whole, read back here; 0 is the start of all."""
 
-        def look() -> set[int]:
-            marked = [path for path in checkpoints(self.kept) if read_commit(path)]
-            return {0} | {step_of(path) for path in marked if flaw(path) is None}
+        def read_steps() -> set[int]:
+            marked = [path for path in list_checkpoints(self.state_dir) if read_commit(path)]
+            return {0} | {step_of(path) for path in marked if find_fault(path) is None}
 
-        return steady(look)
+        return retry_if_moved(read_steps)
 
     def weights(self) -> bytes:
         """The weights of the finished model; nothing where there is none."""
@@ -232,5 +236,5 @@ def make_inputs(base: Path) -> None:
         for text, target in SENTENCES.items()
     ]
     write_corpus(base / "pairs", rows)
-    words = {"model": str(model), "train": str(base / "pairs"), "objective": "translate"}
-    make_tokens(base / "made", **words)
+    settings = {"model": str(model), "train": str(base / "pairs"), "objective": "translate"}
+    make_tokens(base / "made", **settings)

@@ -37,7 +37,7 @@ from benchmarks.translate.engine import EngineEdge, Ids, Tally
 from benchmarks.translate.memory import measure
 from benchmarks.translate.worker import Worker, WorkerRun, engine_config, engine_settings
 from benchmarks.translate.workload import make_model, texts_of, with_duplicates, write_corpus
-from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.environment import set_job_environment
 
 #: Share of the rows that repeat an earlier one.
 DUPLICATES = 0.3
@@ -84,8 +84,8 @@ def rounds_of(
     """Alternating rounds: seconds of every side, and what the engine did."""
     if peer is not None:
         prompts = plain.prompts
-        words = [measurement.edge.words(ids) for ids in prompts]
-        peer.start(words, [measurement.edge.length(ids) for ids in prompts])
+        texts = [measurement.edge.prompt_text(ids) for ids in prompts]
+        peer.start(texts, [measurement.edge.length(ids) for ids in prompts])
     found = []
     for number in range(-1, rounds):
         raw_s, raw = measurement.raw(plain.prompts)
@@ -96,7 +96,7 @@ def rounds_of(
         line = {
             "raw_s": raw_s,
             "worker_s": run.seconds,
-            "commit_s": run.commit_s,
+            "commit_interval_s": run.commit_interval_s,
             "datatrove_s": peer_s,
             "raw_duplicates_s": raw_repeated_s,
             "worker_duplicates_s": repeated_run.seconds,
@@ -131,7 +131,7 @@ def figures(
     return {
         "ratio_to_raw": ratio("raw_s", "worker_s"),
         "ratio_to_datatrove": ratio("datatrove_s", "worker_s"),
-        "commit_share": ratio("commit_s", "worker_s"),
+        "commit_share": ratio("commit_interval_s", "worker_s"),
         "ratio_to_raw_duplicates": ratio("raw_duplicates_s", "worker_duplicates_s"),
         "step_efficiency": round(tally.lower_bound(seqs) / tally.steps, 4),
         "prefix_hits": round(tally.tokens_cached / possible, 4) if possible else None,
@@ -217,7 +217,7 @@ def main() -> None:
     # As a launcher gives a worker its cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    prepare_environment()
+    set_job_environment()
     with tempfile.TemporaryDirectory(prefix="hala-benchmark-") as base:
         print(json.dumps(run(arguments, Path(base))), flush=True)
     # Engines leave threads behind that can hold an ordinary exit for minutes.

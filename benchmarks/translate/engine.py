@@ -49,11 +49,11 @@ class EngineEdge:
     """
 
     def __init__(
-        self, engine: VllmEngine, most_tokens: int = 1 << 30, remembers: bool = True
+        self, engine: VllmEngine, max_tokens: int = 1 << 30, remembers: bool = True
     ) -> None:
         self.llm, self.tokenizer = engine.llm, engine.tokenizer
         self.head, self.tail = len(engine.prompter.head), len(engine.prompter.tail)
-        self.most_tokens, self.remembers = most_tokens, remembers
+        self.max_tokens, self.remembers = max_tokens, remembers
         self.tally = Tally()
         self.swaps = False
         self._answers: dict[Ids, list[int]] = {}
@@ -61,16 +61,16 @@ class EngineEdge:
         self._add, self._step = driven.add_request, driven.step
         driven.add_request, driven.step = self.add_request, self.step
 
-    def words(self, ids: Ids) -> str:
+    def prompt_text(self, ids: Ids) -> str:
         """The user's words in a prompt."""
-        words: str = self.tokenizer.decode(ids[self.head : len(ids) - self.tail])
-        return words
+        text: str = self.tokenizer.decode(ids[self.head : len(ids) - self.tail])
+        return text
 
     def answer(self, ids: Ids) -> list[int]:
         """Tokens of the stand-in translation of a prompt."""
         if ids in self._answers:
             return self._answers[ids]
-        text = stand_in(self.words(ids).partition(BEFORE_TEXT)[2])
+        text = stand_in(self.prompt_text(ids).partition(BEFORE_TEXT)[2])
         found: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"] or [0]
         if self.remembers:
             self._answers[ids] = found
@@ -78,7 +78,7 @@ class EngineEdge:
 
     def length(self, ids: Ids) -> int:
         """Tokens that the engine makes of a prompt."""
-        return min(len(self.answer(ids)), self.most_tokens)
+        return min(len(self.answer(ids)), self.max_tokens)
 
     def add_request(self, name: str, prompt: Any, params: Any, *more: Any, **named: Any) -> Any:
         """Hand a request on with the length of its answer."""

@@ -28,22 +28,22 @@ CACHE_GB = 0.1
 
 
 def peak_mib() -> float:
-    """Largest resident memory of this process since the last `forget_peak`."""
+    """Largest resident memory of this process since the last `reset_peak`."""
     status = Path("/proc/self/status").read_text()
     found = re.search(r"VmHWM:\s*(\d+) kB", status)
     assert found is not None
     return int(found[1]) / 1024
 
 
-def forget_peak() -> None:
+def reset_peak() -> None:
     """Let the peak be what is resident now (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def measure(model: Path, warm: Path, corpus: Path, base: Path, settings: EngineSettings) -> float:
     """Peak MiB of a fresh process that translates a corpus after another."""
-    words = [*map(str, (model, warm, corpus, base)), settings.model_dump_json()]
-    command = [sys.executable, "-m", "benchmarks.translate.memory", *words]
+    arguments = [*map(str, (model, warm, corpus, base)), settings.model_dump_json()]
+    command = [sys.executable, "-m", "benchmarks.translate.memory", *arguments]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, text=True, check=True, timeout=END_LIMIT_S
     )
@@ -54,15 +54,15 @@ def main() -> None:
     """Translate one corpus after another and print the peak of the second."""
     from hala_hpc.engines.generation.vllm.engine import VllmEngine
 
-    model, warm, corpus, base, told = sys.argv[1:]
-    settings = EngineSettings.model_validate_json(told)
+    model, warm, corpus, base, settings_json = sys.argv[1:]
+    settings = EngineSettings.model_validate_json(settings_json)
     small = settings.model_copy(update={"cpu_cache_gb": CACHE_GB})
     with closing(VllmEngine(engine_config(Path(model), small))) as engine:
-        edge = EngineEdge(engine, most_tokens=FEW_TOKENS, remembers=False)
+        edge = EngineEdge(engine, max_tokens=FEW_TOKENS, remembers=False)
         with edge.round(swaps=True):
             worker = Worker(engine, Path(model))
             worker.run(Path(warm), Path(base) / "warm")
-            forget_peak()
+            reset_peak()
             worker.run(Path(corpus), Path(base) / "corpus")
         print(f"{peak_mib():.1f}", flush=True)
     os._exit(0)

@@ -9,12 +9,12 @@ from typing import NoReturn
 
 from benchmarks.translate.workload import PROMPT
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import TransientError
 from hala_hpc.core.job_records import WorkerLease
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.engines.generation.engine import Engine, EngineConfig
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.jobs.output import JobOut
+from hala_hpc.jobs.job_context import JobContext
 from hala_hpc.stages.translate import Settings, Translate
 
 #: Units of the one worker.
@@ -35,7 +35,7 @@ class LocalInputs:
         del reference
 
 
-class TimedOut(JobOut):
+class TimedContext(JobContext):
     """Results as a job writes them: checked, published, marked with digests, under a lease.
 
     Only the supervisor and the watchers are left out. Counts the seconds of its commits.
@@ -45,7 +45,7 @@ class TimedOut(JobOut):
         artifact = Artifact(base)
         WorkerLease(attempt=ATTEMPT).write(artifact.lease_file(0))
         super().__init__(artifact, stage, 0, ATTEMPT)
-        self.commit_s = 0.0
+        self.commit_interval_s = 0.0
 
     @property
     def seconds_left(self) -> float | None:
@@ -56,15 +56,15 @@ class TimedOut(JobOut):
         """Check, publish and mark a unit, and count how long that takes."""
         started = time.monotonic()
         super().commit(unit)
-        self.commit_s += time.monotonic() - started
+        self.commit_interval_s += time.monotonic() - started
 
-    def leave(self, error: Retry) -> NoReturn:
+    def abort(self, error: TransientError) -> NoReturn:
         """Raise RuntimeError: the measurement does not go on without its worker."""
         raise RuntimeError(str(error))
 
     def markers(self) -> list[UnitMarker]:
         """What was written down of every unit; raises AssertionError where one has no marker."""
-        found = [self.artifact.mark(unit) for unit in range(UNITS)]
+        found = [self.artifact.marker(unit) for unit in range(UNITS)]
         assert None not in found
         return [marker for marker in found if marker]
 
@@ -74,7 +74,7 @@ class WorkerRun:
     """What a worker did with a corpus."""
 
     seconds: float
-    commit_s: float
+    commit_interval_s: float
     """Of these, what the commits of its units took."""
     rows: int
     rejected: dict[str, int]
@@ -101,11 +101,11 @@ class Worker:
 
     def run(self, corpus: Path, base: Path) -> WorkerRun:
         """Translate a corpus: read, segment, generate, check, commit."""
-        from hala_hpc.engines.generation.row_scheduler import UnitFeed
+        from hala_hpc.engines.generation.row_scheduler import RowScheduler
 
         stage = self.stage(corpus)
-        out = TimedOut(base, stage)
-        feed = UnitFeed(self.engine, stage.work, out)
+        out = TimedContext(base, stage)
+        feed = RowScheduler(self.engine, stage.work, out)
         started = time.monotonic()
         feed.run(range(UNITS))
         seconds = time.monotonic() - started
@@ -113,22 +113,22 @@ class Worker:
         rejected = sum((Counter(marker.rejected) for marker in markers), Counter[str]())
         rows = sum(marker.rows_in for marker in markers)
         costs = sum((Counter(marker.details) for marker in markers), Counter[str]())
-        return WorkerRun(seconds, out.commit_s, rows, dict(rejected), dict(costs))
+        return WorkerRun(seconds, out.commit_interval_s, rows, dict(rejected), dict(costs))
 
     def prompts(self, corpus: Path, base: Path) -> Iterator[tuple[int, ...]]:
         """Prompt ids of all texts of a corpus as the worker asks them first, in their order."""
         from hala_hpc.data.corpus.reader import read_rows
-        from hala_hpc.engines.generation.request_queue import Questions
+        from hala_hpc.engines.generation.request_queue import RequestQueue
 
         stage = self.stage(corpus)
-        out = TimedOut(base, stage)
+        out = TimedContext(base, stage)
         task = stage.work.task
-        task.fit(*Questions(self.engine, stage.blank, out).measure())
+        task.fit(*RequestQueue(self.engine, stage.empty_prompt, out).measure())
         for row in read_rows(corpus):
             # A row of nothing but code asks nothing.
-            if not (asks := next(task.program(row), [])):
+            if not (prompts := next(task.program(row), [])):
                 continue
-            yield from map(tuple, self.engine.prompt_ids([ask.words for ask in asks]))
+            yield from map(tuple, self.engine.prompt_ids([prompt.text for prompt in prompts]))
 
 
 def engine_config(model: Path, settings: EngineSettings) -> EngineConfig:

@@ -16,7 +16,7 @@ from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.checks.translation import OutputChecks
 from hala_hpc.data.corpus.reader import Row, part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.data.segmentation.segments import lay_out
+from hala_hpc.data.segmentation.segments import split_into_segments
 from hala_hpc.demo.tiny_models import Size, build_model
 from hala_hpc.demo.tokenizer import train_tokenizer
 from hala_hpc.demo.words import lexicon
@@ -46,7 +46,7 @@ DRAWS_A_ROUND = 100
 LETTERS = 1.19
 LATIN = re.compile(r"[A-Za-zÀ-ɏ]+(?:['’][a-z]+)?")
 #: What no translation changes: code, tags, web addresses, placeholders, commands with a backslash.
-KEPT = re.compile(
+UNTRANSLATED = re.compile(
     r"```.*?```|`[^`\n]*`|<[^<>\n]*>|\{[^{}\n]*\}|https?://\S+|\S+@\S+|%\(?\w+\)?\w?|\\\w+|\$\w+",
     re.DOTALL,
 )
@@ -75,10 +75,11 @@ def checks() -> OutputChecks:
 
 def is_good(text: str) -> bool:
     """Whether the checks take the stand-ins of a text and of its pieces for translations."""
-    pieces = [
-        segment.text for segment in lay_out(text, 512, lambda words: len(words) // 4).segments
+    segments = [
+        segment.text
+        for segment in split_into_segments(text, 512, lambda part: len(part) // 4).segments
     ]
-    return not any(checks().fault(piece, stand_in(piece)) for piece in [text, *pieces])
+    return not any(checks().fault(source, stand_in(source)) for source in [text, *segments])
 
 
 def read_texts(files: Iterable[Path]) -> Iterator[str]:
@@ -153,9 +154,9 @@ def stand_in(text: str) -> str:
         fitting = arabic_words()[min(len(match[0]), 30)]
         return fitting[zlib.crc32(match[0].lower().encode()) % len(fitting)]
 
-    kept = KEPT.findall(text)
-    parts = [LATIN.sub(word, part) for part in KEPT.split(text)]
-    return "".join(a + b for a, b in zip(parts, [*kept, ""], strict=True))
+    untranslated = UNTRANSLATED.findall(text)
+    parts = [LATIN.sub(word, part) for part in UNTRANSLATED.split(text)]
+    return "".join(a + b for a, b in zip(parts, [*untranslated, ""], strict=True))
 
 
 def write_corpus(folder: Path, texts: Sequence[str]) -> Path:

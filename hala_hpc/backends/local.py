@@ -12,11 +12,11 @@ from uuid import uuid4
 
 from hala_hpc.backends.slurm.client import clean_environment
 from hala_hpc.backends.slurm.task_environment import JOB_END
-from hala_hpc.core.environment import CODE_FOLDER
+from hala_hpc.core.environment import CODE_FOLDER_VARIABLE
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.job import Job
-from hala_hpc.core.ports import free_port
-from hala_hpc.core.process_tree import below, end_with_parent, kill
+from hala_hpc.core.ports import find_free_port
+from hala_hpc.core.process_tree import find_descendants, kill_processes, signal_on_parent_exit
 
 #: Variables by which an allocation, a launcher of MPI or a torchrun around this launch tells each
 #: of its processes which rank it is: the jobs here are no ranks of that.
@@ -32,7 +32,7 @@ OF_RANKS = (
 #: Time for a worker to commit after Ctrl-C, in seconds.
 STOP_WAIT_S = 60
 #: Before what the launcher's lines made of PYTHONPATH.
-CODE_FIRST = f'PYTHONPATH="${CODE_FOLDER}${{PYTHONPATH:+:$PYTHONPATH}}" '
+CODE_FIRST = f'PYTHONPATH="${CODE_FOLDER_VARIABLE}${{PYTHONPATH:+:$PYTHONPATH}}" '
 #: Runs the launcher's shell lines, then the program with its variables, which win. What the lines
 #: print goes into a file, as that of a SLURM job does; that they ended well, into a pipe.
 SHELL = """set -eo pipefail
@@ -74,13 +74,13 @@ class Rank(NamedTuple):
             return bool(pipe.read(1))
 
 
-def run(job: Job, watch: Callable[[], None]) -> list[int]:
+def run_job(job: Job, watch: Callable[[], None]) -> list[int]:
     """Run every element of a job, all ranks of an element at once; return their exit codes.
 
     `watch` is called several times a second while they run. Ctrl-C asks them to commit and
     leave, and is raised again when they have.
     """
-    return [run_element(job, element, watch) for element in range(job.elements or 1)]
+    return [run_element(job, element, watch) for element in range(job.array_size or 1)]
 
 
 def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
@@ -94,9 +94,9 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
         "HALA_JOB_ID": uuid4().hex[:12],
         "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
+        "MASTER_PORT": str(find_free_port()),
     }
-    command = job.command(None if job.elements is None else element)
+    command = job.command(None if job.array_size is None else element)
     printed = job.folder / f"job-{of_all['HALA_JOB_ID']}.out"
     ranks = [
         start(job, command, printed, {**of_all, "RANK": str(n), "LOCAL_RANK": str(n)})
@@ -125,7 +125,7 @@ def start(job: Job, command: Sequence[str], printed: Path, variables: Mapping[st
     What they print goes into `printed`.
     """
     environment = {**environment_of_one(), **variables}
-    code = variables.get(CODE_FOLDER, "")
+    code = variables.get(CODE_FOLDER_VARIABLE, "")
     # Python imports what lies in the folder of the process before all else: perhaps the clone.
     folder = job.folder if code else None
     if code or job.setup:
@@ -137,10 +137,10 @@ def start(job: Job, command: Sequence[str], printed: Path, variables: Mapping[st
         return Rank(start_process(command, environment, folder))
     reading, writing = os.pipe()
     os.set_blocking(reading, False)
-    words = [*after_setup(job, variables), str(printed), str(writing)]
-    words += [*pairs_of(variables), *command]
+    argv = [*after_setup(job, variables), str(printed), str(writing)]
+    argv += [*pairs_of(variables), *command]
     try:
-        return Rank(start_process(words, environment, folder, [writing]), reading)
+        return Rank(start_process(argv, environment, folder, [writing]), reading)
     finally:
         os.close(writing)
 
@@ -159,21 +159,21 @@ def start_process(
         pass_fds=descriptors,
         start_new_session=True,
         # However the launch ends, its workers are asked to stop.
-        preexec_fn=partial(end_with_parent, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
+        preexec_fn=partial(signal_on_parent_exit, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
         env=environment,
     )
 
 
 def after_setup(job: Job, variables: Mapping[str, str]) -> list[str]:
     """The shell that runs the lines of the launcher, and then the command behind it."""
-    code = CODE_FIRST if CODE_FOLDER in variables else ""
+    code = CODE_FIRST if CODE_FOLDER_VARIABLE in variables else ""
     shell = SHELL.format(setup="\n".join(job.setup), code=code)
     return ["bash", "-c", shell, "setup"]
 
 
 def pairs_of(variables: Mapping[str, str]) -> list[str]:
     """Variables as `env` takes them, which win over what the lines of the launcher set."""
-    has_code = CODE_FOLDER in variables
+    has_code = CODE_FOLDER_VARIABLE in variables
     return [
         f"{name}={value}"
         for name, value in variables.items()
@@ -218,7 +218,7 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
             child.wait(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             # Looked up while it lives: without it nobody knows whose they were.
-            left = below([child.pid])
+            left = find_descendants([child.pid])
             child.kill()
-            kill(left)
+            kill_processes(left)
             child.wait()

@@ -9,23 +9,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hala_hpc import __version__
-from hala_hpc.commands.arguments import is_true, unknown_words
-from hala_hpc.commands.defaults import HOURS, Choice, choose
-from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import CONFIG, OK, RETRY, USAGE, Retry, UserError
+from hala_hpc.commands.arguments import describe_unknown_arguments, is_true
+from hala_hpc.commands.defaults import GPU_HOURS_KEYS, ResolvedDefaults, resolve_defaults
+from hala_hpc.core.damage import convert_os_error
+from hala_hpc.core.errors import CONFIG, OK, RETRY, USAGE, TransientError, UserError
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.node import Node
-from hala_hpc.core.overrides import split_words
-from hala_hpc.core.paths import find_toml, named_path, read_toml
-from hala_hpc.core.printable import printable
-from hala_hpc.core.recipe import build_nodes, select
-from hala_hpc.core.secret_values import named_secrets
+from hala_hpc.core.overrides import parse_overrides
+from hala_hpc.core.paths import expand_path, find_toml, read_toml
+from hala_hpc.core.printable import escape_controls
+from hala_hpc.core.recipe import build_nodes, select_nodes
+from hala_hpc.core.secret_values import find_secret_names
 from hala_hpc.core.stage_registry import look_up_stage
 
 T = TypeVar("T")
 
 #: The words of `launch` that are not settings of a node, each with its meaning.
-WORDS = {
+LAUNCH_ARGUMENTS = {
     "stage": "nodes or stages to bring to their end, with what they need; several with commas; all",
     "recipe": "name of a shipped one, or a TOML file (default: hala with sbatch, else demo)",
     "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
@@ -41,10 +41,10 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Line:
+class CommandLine:
     """A command line, understood."""
 
-    words: dict[str, str]
+    overrides: dict[str, str]
     """As they were given, with those that the defaults add."""
     recipe: str
     launcher: Launcher
@@ -66,17 +66,19 @@ class Line:
         return {**os.environ, **self.launcher.environment}
 
 
-def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
+def parse_command_line(
+    arguments: Sequence[str], defaults: ResolvedDefaults | None = None
+) -> CommandLine:
     """Understand a line whole; raises one UserError with all its mistakes.
 
     `choice`: what it means with the defaults, where that is known already.
     """
-    words = split_words(list(arguments))
-    choice = choice or choose(words)
-    words = {**words, **choice.words}
-    settings = {key: value for key, value in words.items() if "." in key}
-    plain = {key: value for key, value in words.items() if "." not in key}
-    mistakes = unknown_words(plain, WORDS)
+    overrides = parse_overrides(list(arguments))
+    defaults = defaults or resolve_defaults(overrides)
+    overrides = {**overrides, **defaults.overrides}
+    settings = {key: value for key, value in overrides.items() if "." in key}
+    plain = {key: value for key, value in overrides.items() if "." not in key}
+    mistakes = describe_unknown_arguments(plain, LAUNCH_ARGUMENTS)
     if not plain.get("stage"):
         mistakes.append("stage= is not given: name nodes or stages, or stage=all")
     codes: list[int] = [USAGE] if mistakes else []
@@ -96,9 +98,9 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
     rehearsal = attempt(lambda: is_true(plain, "rehearse"))
     markdown = attempt(lambda: is_markdown(plain, bool(dry_run)))
     hours = attempt(
-        lambda: {word: read_hours(word, plain[word]) for word in HOURS if word in plain}
+        lambda: {key: parse_hours(key, plain[key]) for key in GPU_HOURS_KEYS if key in plain}
     )
-    render = attempt(lambda: render_folder(plain, bool(dry_run)))
+    render = attempt(lambda: parse_render_folder(plain, bool(dry_run)))
     if recipe_path is None or launcher_path is None:
         raise UserError(mistakes, codes[0] if len(set(codes)) == 1 else USAGE)
     launcher = read_launcher(launcher_path).model_copy(update=hours)
@@ -107,17 +109,17 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
     find = partial(look_up_stage, folder=recipe_path.parent)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
     if rehearsal:
-        from hala_hpc.commands.planning.rehearsal_nodes import rehearse
+        from hala_hpc.commands.planning.rehearsal_nodes import make_rehearsal_nodes
 
-        nodes = rehearse(nodes)
-    work = named_path("work", choice.work)
-    return Line(
-        words,
+        nodes = make_rehearsal_nodes(nodes)
+    work = expand_path("work", defaults.work)
+    return CommandLine(
+        overrides,
         str(recipe_path),
         launcher,
         work.absolute(),
         nodes,
-        select(nodes, plain["stage"]),
+        select_nodes(nodes, plain["stage"]),
         bool(dry_run),
         bool(confirm),
         bool(markdown),
@@ -126,18 +128,18 @@ def read_line(arguments: Sequence[str], choice: Choice | None = None) -> Line:
     )
 
 
-def render_folder(words: Mapping[str, str], dry_run: bool) -> Path | None:
+def parse_render_folder(overrides: Mapping[str, str], dry_run: bool) -> Path | None:
     """The folder of `render=`, None without it; a UserError together with dry_run=true."""
-    if not words.get("render"):
+    if not overrides.get("render"):
         return None
     if dry_run:
-        raise UserError(f"render={words['render']}: leave dry_run=true out, or this")
-    return named_path("render", words["render"]).absolute()
+        raise UserError(f"render={overrides['render']}: leave dry_run=true out, or this")
+    return expand_path("render", overrides["render"]).absolute()
 
 
-def is_markdown(words: Mapping[str, str], dry_run: bool) -> bool:
+def is_markdown(overrides: Mapping[str, str], dry_run: bool) -> bool:
     """Whether a dry run is wanted as a page; a UserError for another format, or without dry_run."""
-    text = words.get("format", "text")
+    text = overrides.get("format", "text")
     if text not in ("text", "markdown"):
         raise UserError(f"format={text}: write text or markdown")
     if text == "markdown" and not dry_run:
@@ -145,14 +147,14 @@ def is_markdown(words: Mapping[str, str], dry_run: bool) -> bool:
     return text == "markdown"
 
 
-def read_hours(word: str, text: str) -> float:
+def parse_hours(key: str, text: str) -> float:
     """A number of hours, or a UserError that names the word."""
     try:
         hours = float(text)
     except ValueError:
         hours = -1.0
     if not 0 <= hours < float("inf"):
-        raise UserError(f"{word}={text}: write a number of GPU hours, 0 or more")
+        raise UserError(f"{key}={text}: write a number of GPU hours, 0 or more")
     return hours
 
 
@@ -163,33 +165,33 @@ def read_launcher(path: Path) -> Launcher:
     try:
         found = Launcher.model_validate({"name": path.stem, **read_toml(path)})
     except ValidationError as error:
-        raise UserError([wrong_value(path, item) for item in error.errors()]) from None
-    wrong = named_secrets(found.environment, found.setup) or found.unexpanded()
+        raise UserError([describe_wrong_value(path, item) for item in error.errors()]) from None
+    wrong = find_secret_names(found.environment, found.setup) or found.find_unexpanded()
     if wrong:
         raise UserError([f"launcher {path}: {line}" for line in wrong], CONFIG)
     return found
 
 
-def wrong_value(path: Path, item: Mapping[str, Any]) -> str:
+def describe_wrong_value(path: Path, item: Mapping[str, Any]) -> str:
     """One line for one mistake that pydantic found; no value of what sets variables of jobs."""
-    word = ".".join(map(str, item["loc"]))
+    key = ".".join(map(str, item["loc"]))
     may_be_secret = item["loc"][:1] in (("environment",), ("setup",))
     value = "" if may_be_secret else f"={item.get('input')!r}"
-    return f"launcher {path}: {word}{value}: {item['msg']}"
+    return f"launcher {path}: {key}{value}: {item['msg']}"
 
 
-def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+def run_command(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
     """Run a command; print the mistakes of a UserError, a line each, and return its code.
 
     `--version` alone is answered here, for every command.
     """
     if list(arguments) == ["--version"]:
-        run = tell_version
+        run = print_version
     try:
         return run(arguments)
     except UserError as error:
-        return tell_mistakes(error)
-    except Retry as error:
+        return print_mistakes(error)
+    except TransientError as error:
         print(f"error: {error}; the same line goes on from here", file=sys.stderr)
         return RETRY
     except KeyboardInterrupt:
@@ -199,17 +201,17 @@ def report_mistakes(run: Callable[[Sequence[str]], int], arguments: Sequence[str
         sys.stderr.close()
         return OK
     except OSError as error:
-        return tell_mistakes(error_of_system(error))
+        return print_mistakes(convert_os_error(error))
 
 
-def tell_version(_arguments: Sequence[str]) -> int:
+def print_version(_arguments: Sequence[str]) -> int:
     """Print which version of the package this is."""
     print(f"hala_hpc {__version__}")
     return OK
 
 
-def tell_mistakes(error: UserError) -> int:
+def print_mistakes(error: UserError) -> int:
     """Print each mistake in a line of its own, with nothing that a terminal obeys; its code."""
     for mistake in error.mistakes:
-        print(f"error: {printable(mistake)}", file=sys.stderr)
+        print(f"error: {escape_controls(mistake)}", file=sys.stderr)
     return error.code

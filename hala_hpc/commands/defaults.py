@@ -16,17 +16,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.damage import content_of
-from hala_hpc.core.errors import CONFIG, UserError, closest
-from hala_hpc.core.paths import is_path, parse_toml
+from hala_hpc.core.damage import read_content
+from hala_hpc.core.errors import CONFIG, UserError, suggest_name
+from hala_hpc.core.paths import is_toml_path, parse_toml
 
 #: In the folder of the command, and in that of a user's settings.
 FOLDER_FILE, USER_FILE = ".hala.toml", "hala/defaults.toml"
-CURE = "write it anew, or remove it"
+DEFAULTS_FILE_FIX = "write it anew, or remove it"
 #: Keys that hold numbers.
-HOURS = ("max_gpu_hours", "budget_gpu_hours")
+GPU_HOURS_KEYS = ("max_gpu_hours", "budget_gpu_hours")
 #: Keys that hold texts.
-TEXTS = ("recipe", "launcher", "work")
+TEXT_KEYS = ("recipe", "launcher", "work")
 ON_CLUSTER = {"recipe": "hala", "launcher": "slurm"}
 ELSEWHERE = {"recipe": "demo", "launcher": "local"}
 
@@ -48,7 +48,7 @@ KEYS = tuple(field.name for field in fields(Defaults) if field.name != "source")
 
 
 @dataclass(frozen=True)
-class Choice:
+class ResolvedDefaults:
     """What a command works with, and who chose it."""
 
     recipe: str
@@ -62,25 +62,25 @@ class Choice:
     """Words that nobody named: they follow from what this machine has."""
 
     @property
-    def words(self) -> dict[str, str]:
+    def overrides(self) -> dict[str, str]:
         """Words of a line that means the same wherever it is given, the work folder left out."""
-        hours = {word: f"{value:g}" for word, value in self.hours.items()}
+        hours = {key: f"{value:g}" for key, value in self.hours.items()}
         return {"recipe": self.recipe, "launcher": self.launcher, **hours}
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The line that a command begins with."""
-        named = {"recipe": self.recipe, "launcher": self.launcher, "work": self.work}
-        parts = [f"{word} {value}{self.reason(word)}" for word, value in named.items()]
-        more = [f"{word} {value:g}{self.reason(word)}" for word, value in self.hours.items()]
+        values = {"recipe": self.recipe, "launcher": self.launcher, "work": self.work}
+        parts = [f"{key} {value}{self.format_reason(key)}" for key, value in values.items()]
+        more = [f"{key} {value:g}{self.format_reason(key)}" for key, value in self.hours.items()]
         return ", ".join([*parts, *more])
 
-    def reason(self, word: str) -> str:
+    def format_reason(self, key: str) -> str:
         """In brackets, why a word has its value; "" where the line says so."""
-        return f" ({self.reasons[word]})" if word in self.reasons else ""
+        return f" ({self.reasons[key]})" if key in self.reasons else ""
 
 
-def choose(words: Mapping[str, str]) -> Choice:
+def resolve_defaults(overrides: Mapping[str, str]) -> ResolvedDefaults:
     """What a line means together with the defaults.
 
     Raises UserError where the file of defaults is not valid, or another user may have written it.
@@ -90,25 +90,25 @@ def choose(words: Mapping[str, str]) -> Choice:
     guessed = set()
     on_cluster = shutil.which("sbatch") is not None
     built_in = ON_CLUSTER if on_cluster else ELSEWHERE
-    why = "sbatch is on the PATH" if on_cluster else "no sbatch is on the PATH"
+    reason = "sbatch is on the PATH" if on_cluster else "no sbatch is on the PATH"
 
-    def taken(word: str) -> str | None:
-        if words.get(word):
-            return words[word]
-        value: str | None = getattr(found, word)
+    def resolve(key: str) -> str | None:
+        if overrides.get(key):
+            return overrides[key]
+        value: str | None = getattr(found, key)
         if value is not None:
-            reasons[word] = shown(found.source)
-        elif word in built_in:
-            value, reasons[word] = built_in[word], why
-            guessed.add(word)
+            reasons[key] = format_home_path(found.source)
+        elif key in built_in:
+            value, reasons[key] = built_in[key], reason
+            guessed.add(key)
         return value
 
-    recipe, launcher = str(taken("recipe")), str(taken("launcher"))
-    work = taken("work") or f"runs/{Path(recipe).stem}"
-    hours = {word: getattr(found, word) for word in HOURS if word not in words}
-    given = {word: value for word, value in hours.items() if value is not None}
-    reasons |= dict.fromkeys(given, shown(found.source))
-    return Choice(recipe, launcher, work, given, reasons, frozenset(guessed))
+    recipe, launcher = str(resolve("recipe")), str(resolve("launcher"))
+    work = resolve("work") or f"runs/{Path(recipe).stem}"
+    hours = {key: getattr(found, key) for key in GPU_HOURS_KEYS if key not in overrides}
+    given = {key: value for key, value in hours.items() if value is not None}
+    reasons |= dict.fromkeys(given, format_home_path(found.source))
+    return ResolvedDefaults(recipe, launcher, work, given, reasons, frozenset(guessed))
 
 
 def read_defaults() -> Defaults:
@@ -119,7 +119,7 @@ def read_defaults() -> Defaults:
     settings = user_folder()
     user_file = [settings / USER_FILE] if settings and settings.is_dir() else []
     for path in (Path(FOLDER_FILE), *user_file):
-        data = content_of(path, CURE, must_be_own=True)
+        data = read_content(path, DEFAULTS_FILE_FIX, must_be_own=True)
         if data is not None:
             return read_table(path, parse_toml(path, data))
     return Defaults()
@@ -127,9 +127,9 @@ def read_defaults() -> Defaults:
 
 def user_folder() -> Path | None:
     """Where a user's settings stand; None for a user without a home."""
-    named, home = os.environ.get("XDG_CONFIG_HOME", ""), home_folder()
+    config_home, home = os.environ.get("XDG_CONFIG_HOME", ""), home_folder()
     # A path that is not whole is to be ignored: so says the specification of this variable.
-    return Path(named) if Path(named).is_absolute() else home and home / ".config"
+    return Path(config_home) if Path(config_home).is_absolute() else home and home / ".config"
 
 
 def home_folder() -> Path | None:
@@ -145,16 +145,18 @@ def read_table(path: Path, table: Mapping[str, Any]) -> Defaults:
     mistakes = [mistake for key, value in table.items() for mistake in mistakes_in(key, value)]
     if mistakes:
         raise UserError([f"{path}: {text}" for text in mistakes], CONFIG)
-    values: dict[str, Any] = {key: located(path, key, table[key]) for key in TEXTS if key in table}
-    values |= {key: float(table[key]) for key in HOURS if key in table}
+    values: dict[str, Any] = {
+        key: located(path, key, table[key]) for key in TEXT_KEYS if key in table
+    }
+    values |= {key: float(table[key]) for key in GPU_HOURS_KEYS if key in table}
     return Defaults(**values, source=path)
 
 
 def mistakes_in(key: str, value: Any) -> list[str]:
     """What is wrong with one line of a file of defaults; nothing for most."""
     if key not in KEYS:
-        return [f"unknown key {key}: {closest(key, list(KEYS), 'keys')}"]
-    if key in HOURS:
+        return [f"unknown key {key}: {suggest_name(key, list(KEYS), 'keys')}"]
+    if key in GPU_HOURS_KEYS:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and 0 <= value < float("inf"):
             return []
@@ -169,11 +171,11 @@ def located(path: Path, key: str, value: str) -> str:
 
     A work folder is meant as on the line: from the folder of the command.
     """
-    is_file = key != "work" and is_path(value) and not value.startswith("~")
+    is_file = key != "work" and is_toml_path(value) and not value.startswith("~")
     return str(path.parent / value) if is_file and path.name != FOLDER_FILE else value
 
 
-def shown(path: Path | None) -> str:
+def format_home_path(path: Path | None) -> str:
     """A file as people write it."""
     home = home_folder()
     if path and home and path.is_relative_to(home):

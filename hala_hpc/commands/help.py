@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from hala_hpc.commands.command_line import WORDS
-from hala_hpc.core.foreign_stages import offers
+from hala_hpc.commands.command_line import LAUNCH_ARGUMENTS
+from hala_hpc.core.foreign_stages import find_stage_entry_points
 from hala_hpc.core.paths import find_toml, read_toml, shipped_names
-from hala_hpc.core.recipe import inherit, stage_word
+from hala_hpc.core.recipe import inherit_table, read_stage_name
 from hala_hpc.core.settings import Reference
 from hala_hpc.core.stage import Stage
-from hala_hpc.core.stage_registry import FILE_END, find_stage, look_up_stage, stage_names
+from hala_hpc.core.stage_registry import STAGE_FILE_SUFFIX, find_stage, look_up_stage, stage_names
 
 EXAMPLES = """\
 examples:
@@ -34,17 +34,17 @@ examples:
 
 def print_help(arguments: Sequence[str]) -> None:
     """General help, or with `stage=<stage or node>` the settings of that stage."""
-    words = [word.partition("=") for word in arguments]
-    stages = [value for key, _, value in words if key == "stage"]
-    named = [name for value in stages for name in value.split(",") if name and name != "all"]
-    if not named:
+    overrides = [argument.partition("=") for argument in arguments]
+    stages = [value for key, _, value in overrides if key == "stage"]
+    names = [name for value in stages for name in value.split(",") if name and name != "all"]
+    if not names:
         print_general()
-    recipe = next((value for key, _, value in words if key == "recipe"), "")
-    for name in named:
-        print_stage(name, stage_meant(name, recipe))
+    recipe = next((value for key, _, value in overrides if key == "recipe"), "")
+    for name in names:
+        print_stage(name, resolve_stage(name, recipe))
 
 
-def stage_meant(name: str, recipe: str) -> type[Stage[Any]]:
+def resolve_stage(name: str, recipe: str) -> type[Stage[Any]]:
     """The stage that a name means: that of a node or of a file of the recipe, else any stage.
 
     Without a recipe a file is relative to the folder in which the command runs.
@@ -53,11 +53,17 @@ def stage_meant(name: str, recipe: str) -> type[Stage[Any]]:
         return look_up_stage(name, Path()).stage
     path = find_toml("recipe", recipe)
     tables = {name: table for name, table in read_toml(path).items() if isinstance(table, dict)}
-    named = {node: stage_word(inherit(tables, node), node) for node in tables}
-    if name in named:
-        return look_up_stage(named[name], path.parent).stage
-    files = {word for word in named.values() if word.endswith(FILE_END)}
-    stages = [look_up_stage(word, path.parent).stage for word in sorted(files)]
+    stage_names_by_node = {
+        node: read_stage_name(inherit_table(tables, node), node) for node in tables
+    }
+    if name in stage_names_by_node:
+        return look_up_stage(stage_names_by_node[name], path.parent).stage
+    files = {
+        stage_name
+        for stage_name in stage_names_by_node.values()
+        if stage_name.endswith(STAGE_FILE_SUFFIX)
+    }
+    stages = [look_up_stage(stage_name, path.parent).stage for stage_name in sorted(files)]
     own = [stage for stage in stages if stage.name == name]
     return own[0] if own else look_up_stage(name, path.parent).stage
 
@@ -65,14 +71,14 @@ def stage_meant(name: str, recipe: str) -> type[Stage[Any]]:
 def print_general() -> None:
     """Words, stages, recipes and launchers."""
     print("python -m hala_hpc.launch stage=... [key=value ...]\n\nwords:")
-    width = max(map(len, WORDS))
-    for word, meaning in WORDS.items():
-        print(f"  {word:<{width}} {meaning}")
+    width = max(map(len, LAUNCH_ARGUMENTS))
+    for key, meaning in LAUNCH_ARGUMENTS.items():
+        print(f"  {key:<{width}} {meaning}")
     print("  node.setting=value   a setting of a node, or of all nodes of a stage\n\nstages:")
     for name in stage_names():
         module = inspect.getmodule(find_stage(name))
         print(f"  {name:<9} {first_line(module.__doc__ if module else '')}")
-    if offered := offers():
+    if offered := find_stage_entry_points():
         print(f"\nstages of installed packages: {', '.join(sorted(offered))}")
     print(f"\nrecipes:   {', '.join(shipped_names('recipes'))}")
     print(f"launchers: {', '.join(shipped_names('launchers'))}\n\n{EXAMPLES}")
@@ -104,15 +110,15 @@ def print_fields(settings: type[BaseModel], prefix: str) -> None:
             else (f" = {info.get_default(call_default_factory=True)!r}")
         )
         extra = info.json_schema_extra
-        mark = (
+        note = (
             "  [does not change the result]"
             if (
                 prefix.startswith("resources") or (isinstance(extra, dict) and extra.get("runtime"))
             )
             else ""
         )
-        shown = type_name(inner, info.metadata)
-        print(f"  {prefix}{field}: {shown}{default}{mark}")
+        type_text = type_name(inner, info.metadata)
+        print(f"  {prefix}{field}: {type_text}{default}{note}")
         for line in textwrap.wrap(texts.get(field, ""), 88):
             print(f"      {line}")
 

@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.jobs.progress import progress_of
+from hala_hpc.jobs.progress import summarize_progress
 
 
 class NodeBar:
@@ -35,7 +35,7 @@ class NodeBar:
         """Read the workers' words and redraw."""
         if self.bar.disable:
             return
-        now = progress_of(self.artifact, self.units)
+        now = summarize_progress(self.artifact, self.units)
         self.bar.n, self.bar.total, self.bar.unit = now.done, now.whole, now.unit
         self.bar.set_postfix_str(", ".join(now.speed()), refresh=False)
         self.bar.refresh()

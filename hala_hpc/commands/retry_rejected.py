@@ -5,11 +5,11 @@ import re
 import shlex
 from pathlib import Path
 
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.core.errors import NO_INPUT, OK, UserError
 from hala_hpc.core.files import write_text
 from hala_hpc.core.paths import read_toml
-from hala_hpc.core.run import Run, RunNode, launch_line
+from hala_hpc.core.run import Run, RunNode, format_launch_command
 from hala_hpc.core.stage_registry import find_stage
 
 #: A key of TOML that needs no quotes.
@@ -22,14 +22,14 @@ STAGE_FILE = re.compile(
 OWN_SETTINGS = ("corpus", "max_rejected_fraction")
 
 
-def retry_rejected(run: Run, word: str, dry_run: bool) -> int:
+def retry_rejected(run: Run, node_name: str, dry_run: bool) -> int:
     """Write the recipe and tell the line, or only tell what would be written.
 
     Raises UserError for a node without rejected rows.
     """
-    if not word:
+    if not node_name:
         raise UserError("name the node whose rejected rows are meant: node=...")
-    node = run.node_of(word)
+    node = run.find_node(node_name)
     rows = rejected_rows(node)
     recipe = Path(run.recipe)
     tables = read_toml(recipe)
@@ -39,38 +39,38 @@ def retry_rejected(run: Run, word: str, dry_run: bool) -> int:
             f'write a node with corpus = "@{node.name}/rejected" yourself'
         )
     name = free_name(f"{node.name}-again", list(tables))
-    target, addition = run.work / "recipes" / f"{name}.toml", table_of(name, node.name)
-    line = launch_line(words_of(run, node, name, target))
+    target, addition = run.work / "recipes" / f"{name}.toml", format_node_table(name, node.name)
+    command = format_launch_command(make_retry_overrides(run, node, name, target))
     print(f"{node.name}: {rows} rejected rows become the corpus of a new node, {name}")
     print(f"  {target} is {recipe} and:\n")
     print("\n".join(f"    {text}" for text in addition.splitlines()))
     if not dry_run:
-        text = with_absolute_stages(recipe.read_text(encoding="utf-8"), recipe.parent)
+        text = make_stage_paths_absolute(recipe.read_text(encoding="utf-8"), recipe.parent)
         write_text(target, f"{text.rstrip()}\n\n{addition}")
-        read_line(shlex.split(line)[3:])
+        parse_command_line(shlex.split(command)[3:])
     print(
         f"\nthen give the line, with a word more that lets them succeed, e.g. {name}.model=...:\n"
-        f"{line}\nwho takes @{node.name} may take @{name} beside it, where it takes several"
+        f"{command}\nwho takes @{node.name} may take @{name} beside it, where it takes several"
     )
     if dry_run:
         print("nothing was written: this was a dry run")
     return OK
 
 
-def with_absolute_stages(text: str, folder: Path) -> str:
+def make_stage_paths_absolute(text: str, folder: Path) -> str:
     """A recipe of this folder as it must read in another one: with whole paths of stage files."""
 
-    def whole(found: re.Match[str]) -> str:
+    def make_absolute(found: re.Match[str]) -> str:
         path = (folder / Path(found["path"]).expanduser()).absolute()
         return found["key"] + json.dumps(str(path), ensure_ascii=False)
 
-    return STAGE_FILE.sub(whole, text)
+    return STAGE_FILE.sub(make_absolute, text)
 
 
 def rejected_rows(node: RunNode) -> int:
     """How many rows a node rejected. Raises UserError where they cannot be taken as a corpus."""
     config, summary = node.artifact.config(), node.artifact.summary()
-    if config and "rejected" not in find_stage(config.stage, config.stage_source).byproducts:
+    if config and "rejected" not in find_stage(config.stage, config.stage_source).extra_outputs:
         raise UserError(f"node={node.name}: {node.stage} keeps no rejected rows for other nodes")
     if summary is None:
         raise UserError(
@@ -88,7 +88,7 @@ def free_name(name: str, taken: list[str]) -> str:
     return next(n for n in (name, *(f"{name}{i}" for i in range(2, 1000))) if n not in taken)
 
 
-def table_of(name: str, node: str) -> str:
+def format_node_table(name: str, node: str) -> str:
     """The table of the new node."""
     key = name if BARE.fullmatch(name) else json.dumps(name)
     return (
@@ -97,15 +97,15 @@ def table_of(name: str, node: str) -> str:
     )
 
 
-def words_of(run: Run, node: RunNode, name: str, recipe: Path) -> dict[str, str]:
+def make_retry_overrides(run: Run, node: RunNode, name: str, recipe: Path) -> dict[str, str]:
     """The words of the run for the new node: those for the old one are for it, too."""
-    taken = {f"{node.name}.{setting}" for setting in OWN_SETTINGS}
+    excluded = {f"{node.name}.{setting}" for setting in OWN_SETTINGS}
     start = f"{node.name}."
     copies = {
         f"{name}.{key.removeprefix(start)}": value
-        for key, value in run.words.items()
-        if key.startswith(start) and key not in taken
+        for key, value in run.overrides.items()
+        if key.startswith(start) and key not in excluded
     }
-    if f"{node.stage}.max_rejected_fraction" in run.words:
+    if f"{node.stage}.max_rejected_fraction" in run.overrides:
         copies[f"{name}.max_rejected_fraction"] = "1"
-    return {**run.words, **copies, "recipe": str(recipe), "stage": name}
+    return {**run.overrides, **copies, "recipe": str(recipe), "stage": name}

@@ -10,15 +10,15 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.core.file_facts import (
     DigestReader,
     FileFault,
-    digest_faults,
-    size_faults,
-    unexpected_files,
+    list_digest_faults,
+    list_size_faults,
+    list_unexpected_files,
 )
-from hala_hpc.core.fingerprint import path_fingerprint
+from hala_hpc.core.fingerprint import fingerprint_path
 from hala_hpc.core.records import NodeConfig, NodeSummary, UnitMarker
 from hala_hpc.core.run import RunNode
-from hala_hpc.jobs.mending import mend_node
-from hala_hpc.jobs.repair import forget_node, forget_unit
+from hala_hpc.jobs.quarantine import quarantine_node_files
+from hala_hpc.jobs.repair import remove_summary, remove_unit
 
 
 @dataclass
@@ -72,7 +72,7 @@ def verify_node(node: RunNode) -> NodeReport:
             verify_output(report, summary)
         markers = verify_units(report)
         if summary is not None:
-            forgive_units(report, config, summary)
+            ignore_removed_units(report, config, summary)
         report.faults += report.unit_faults
         if summary is not None:
             verify_counts(report, config, summary, markers)
@@ -89,7 +89,7 @@ def verify_units(report: NodeReport) -> list[UnitMarker]:
     artifact, sound = report.artifact, []
     for unit in artifact.done_units():
         try:
-            marker = artifact.mark(unit)
+            marker = artifact.marker(unit)
         except Damaged as error:
             report.broken_units.append(unit)
             report.unit_faults += error.mistakes
@@ -102,17 +102,17 @@ def verify_units(report: NodeReport) -> list[UnitMarker]:
             continue
         folder = artifact.unit_folder(unit)
         report.count(marker.files)
-        faults = size_faults(folder, marker.files)
-        faults += digest_faults(folder, marker.sha256, report.reader)
+        faults = list_size_faults(folder, marker.files)
+        faults += list_digest_faults(folder, marker.sha256, report.reader)
         if faults:
             report.broken_units.append(unit)
-            report.unit_faults += told(faults)
+            report.unit_faults += describe_faults(faults)
         else:
             sound.append(marker)
     return sound
 
 
-def forgive_units(report: NodeReport, config: NodeConfig, summary: NodeSummary) -> None:
+def ignore_removed_units(report: NodeReport, config: NodeConfig, summary: NodeSummary) -> None:
     """Units that are gone are no fault of a node whose output is whole: it needs them no more.
 
     People remove them for space; what they were made from would be asked again to make them.
@@ -139,12 +139,12 @@ def verify_output(report: NodeReport, summary: NodeSummary) -> None:
         )
         return
     report.count(summary.files)
-    faults = size_faults(output, summary.files) + digest_faults(
+    faults = list_size_faults(output, summary.files) + list_digest_faults(
         output, summary.sha256, report.reader
     )
     report.is_output_broken = bool(faults)
-    report.faults += told(faults)
-    report.notes += told(unexpected_files(output, summary.files))
+    report.faults += describe_faults(faults)
+    report.notes += describe_faults(list_unexpected_files(output, summary.files))
 
 
 def verify_counts(
@@ -157,11 +157,11 @@ def verify_counts(
         counts["all"] += marker.rows_out + marker.rows_rejected
     if len(markers) < config.units:
         return
-    told_rows = summary.rows_out + summary.rows_rejected
-    if not summary.rows_in == told_rows == counts["in"] == counts["all"]:
+    rows_accounted = summary.rows_out + summary.rows_rejected
+    if not summary.rows_in == rows_accounted == counts["in"] == counts["all"]:
         report.is_output_broken = True
         report.faults.append(
-            f"its summary counts {summary.rows_in} rows in and {told_rows} out or rejected, its "
+            f"its summary counts {summary.rows_in} rows in and {rows_accounted} out or rejected, its "
             f"units {counts['in']} and {counts['all']}"
         )
 
@@ -181,25 +181,25 @@ def verify_inputs(report: NodeReport, config: NodeConfig) -> None:
                 )
         elif facts.path and not Path(facts.path).exists():
             report.notes.append(f"input {name} is gone: {facts.path}")
-        elif facts.path and path_fingerprint(Path(facts.path)) != facts.fingerprint:
+        elif facts.path and fingerprint_path(Path(facts.path)) != facts.fingerprint:
             report.notes.append(
                 f"input {facts.path} has changed since: the line of the launch makes another result"
             )
 
 
-def repair(report: NodeReport) -> list[str]:
+def repair_node(report: NodeReport) -> list[str]:
     """Forget the units and the output that are not whole; what was done, for people."""
-    done = mend_node(report.artifact, is_done=False)
+    done = quarantine_node_files(report.artifact, is_done=False)
     for unit in report.broken_units:
-        forget_unit(report.artifact, unit)
+        remove_unit(report.artifact, unit)
     if report.broken_units:
         done.append(f"{len(report.broken_units)} units are forgotten")
     if report.is_output_broken or report.broken_units:
-        forget_node(report.artifact)
+        remove_summary(report.artifact)
         done.append("its gate gathers its units again")
     return done or ["nothing that the line of the launch could make again"]
 
 
-def told(faults: list[FileFault]) -> list[str]:
+def describe_faults(faults: list[FileFault]) -> list[str]:
     """Faults for people."""
     return [fault.text for fault in faults]

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hala_hpc.core.artifact_paths import ArtifactPaths
-from hala_hpc.core.damage import Damaged, numbers_in
-from hala_hpc.core.errors import BAD_DATA, NO_INPUT, Retry, UserError
-from hala_hpc.core.file_facts import FaultKind, FileFault, size_faults
+from hala_hpc.core.damage import Damaged, list_numbered_files
+from hala_hpc.core.errors import BAD_DATA, NO_INPUT, TransientError, UserError
+from hala_hpc.core.file_facts import FileFault, FileFaultKind, list_size_faults
 from hala_hpc.core.paths import is_within
 from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, UnitMarker
-from hala_hpc.core.server_clock import age_s
+from hala_hpc.core.server_clock import file_age_s
 
 # A command that plans reads none of these: they are imported where they are read.
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     )
 
 #: A worker whose sign of life is older than this is taken for dead, in seconds.
-ALIVE_S = 60
+MAX_PROGRESS_AGE_S = 60
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Artifact(ArtifactPaths):
 
     def claimed_units(self) -> set[int]:
         """Units that some worker of this round has taken."""
-        return set(numbers_in(self.folder / "claims", 5))
+        return set(list_numbered_files(self.folder / "claims", 5))
 
     def config(self) -> NodeConfig | None:
         """Settings and input fingerprints; None before the first launch.
@@ -77,9 +77,9 @@ class Artifact(ArtifactPaths):
 
     def _require_of_this_node(self, found: NodeConfig | NodeSummary | None, path: Path) -> None:
         """Raise Damaged for what was copied here from the folder of another node."""
-        print_ = found.fingerprint if found else ""
-        if found and not self.folder.name.endswith(print_):
-            raise Damaged(path, f" is that of {found.node}-{print_}", found.cure)
+        fingerprint = found.fingerprint if found else ""
+        if found and not self.folder.name.endswith(fingerprint):
+            raise Damaged(path, f" is that of {found.node}-{fingerprint}", found.fix)
 
     def write_summary(self, summary: NodeSummary) -> bool:
         """Mark the node as done unless it is; True if this call did."""
@@ -92,30 +92,30 @@ class Artifact(ArtifactPaths):
         there is an output at all.
         """
         if summary.files is not None:
-            return size_faults(self.output, summary.files)
-        return [] if self.output.is_dir() else [FileFault(FaultKind.MISSING, self.output)]
+            return list_size_faults(self.output, summary.files)
+        return [] if self.output.is_dir() else [FileFault(FileFaultKind.MISSING, self.output)]
 
     def unit_faults(self, marker: UnitMarker) -> list[FileFault]:
         """The files of a finished unit that are not as its marker says, by their sizes."""
-        return size_faults(self.unit_folder(marker.unit), marker.files)
+        return list_size_faults(self.unit_folder(marker.unit), marker.files)
 
-    def mark(self, unit: int) -> UnitMarker | None:
+    def marker(self, unit: int) -> UnitMarker | None:
         """The marker of a unit; None if the unit is not done.
 
         Raises: Damaged, also for that of another unit.
         """
-        found = UnitMarker.read(self.mark_file(unit))
+        found = UnitMarker.read(self.marker_file(unit))
         if found and found.unit != unit:
-            raise Damaged(self.mark_file(unit), f" is that of unit {found.unit}", found.cure)
+            raise Damaged(self.marker_file(unit), f" is that of unit {found.unit}", found.fix)
         return found
 
-    def write_mark(self, marker: UnitMarker) -> bool:
+    def write_marker(self, marker: UnitMarker) -> bool:
         """Mark a unit as done unless it is; True if this call did."""
-        return marker.claim(self.mark_file(marker.unit))
+        return marker.claim(self.marker_file(marker.unit))
 
     def done_units(self) -> list[int]:
         """Units that have a mark, in order."""
-        return numbers_in(self.folder / "done", 5)
+        return list_numbered_files(self.folder / "done", 5)
 
     def missing_units(self, units: int) -> list[int]:
         """Units out of so many that have no mark, in order."""
@@ -124,7 +124,7 @@ class Artifact(ArtifactPaths):
 
     def last_round(self) -> int:
         """Number of the newest round of jobs, 0 before the first."""
-        return max(numbers_in(self.folder / "rounds", 4), default=0)
+        return max(list_numbered_files(self.folder / "rounds", 4), default=0)
 
     def round(self, number: int) -> Round | None:
         """What was decided for one round; None if there is no such round."""
@@ -134,14 +134,14 @@ class Artifact(ArtifactPaths):
         """What was decided for the newest round; None before the first."""
         return self.round(self.last_round())
 
-    def sound_round(self, number: int) -> Round | None:
+    def round_if_valid(self, number: int) -> Round | None:
         """As `round`; None as well where its file is damaged, as for what only tells of it."""
-        return Round.read_if_sound(self.round_file(number))
+        return Round.read_if_valid(self.round_file(number))
 
-    def sound_newest_round(self) -> Round | None:
+    def newest_round_if_valid(self) -> Round | None:
         """As `newest_round`; None as well where its file is damaged, or the folder of all."""
         try:
-            return self.sound_round(self.last_round())
+            return self.round_if_valid(self.last_round())
         except Damaged:
             return None
 
@@ -162,18 +162,18 @@ class Artifact(ArtifactPaths):
         """Write down what was decided for a round unless it is; True if this call wrote it."""
         return value.claim(self.round_file(value.round))
 
-    def require_newest(self, asked: Round) -> None:
+    def require_newest(self, expected: Round) -> None:
         """Raise Retry if another round has begun since: what was begun for this one is void."""
         newest = self.newest_round()
-        if newest is None or (newest.round, newest.key) != (asked.round, asked.key):
-            raise Retry(
-                f"round {asked.round} of {self.folder.name} was given up by another, who begun "
+        if newest is None or (newest.round, newest.key) != (expected.round, expected.key):
+            raise TransientError(
+                f"round {expected.round} of {self.folder.name} was given up by another, who begun "
                 f"round {newest.round if newest else 'none'}"
             )
 
     def jobs(self) -> Jobs | None:
         """Ids of the newest jobs; None before the first submission, or if the file is damaged."""
-        return Jobs.read_if_sound(self.jobs_file)
+        return Jobs.read_if_valid(self.jobs_file)
 
     def write_jobs(self, jobs: Jobs) -> None:
         """Write down the ids of the newest jobs."""
@@ -209,7 +209,7 @@ class Artifact(ArtifactPaths):
         """
         from hala_hpc.core.job_records import RoundFailures
 
-        return RoundFailures.read_if_sound(self.failures_file(number))
+        return RoundFailures.read_if_valid(self.failures_file(number))
 
     def attempt(self, name: str) -> AttemptRecord | None:
         """How an attempt ended, by its name, that of a rank with `-rank1` behind it.
@@ -218,45 +218,45 @@ class Artifact(ArtifactPaths):
         """
         from hala_hpc.core.job_records import AttemptRecord
 
-        return AttemptRecord.read_if_sound(self.attempt_file(name))
+        return AttemptRecord.read_if_valid(self.attempt_file(name))
 
     def error_report(self, attempt: str, rank: int) -> ErrorReport | None:
         """Why the model code ended; None if it was killed before the report was whole."""
         from hala_hpc.core.job_records import ErrorReport
 
-        return ErrorReport.read_if_sound(self.error_file(attempt, rank))
+        return ErrorReport.read_if_valid(self.error_file(attempt, rank))
 
     def worker_lease(self, worker: int) -> WorkerLease | None:
         """Which attempt may commit for a worker; None if none has begun."""
         from hala_hpc.core.job_records import WorkerLease
 
-        return WorkerLease.read_if_sound(self.lease_file(worker))
+        return WorkerLease.read_if_valid(self.lease_file(worker))
 
     def claim(self, unit: int) -> Claim | None:
         """Which worker makes a unit; None if nobody took it, or it is done."""
         from hala_hpc.core.job_records import Claim
 
-        return Claim.read_if_sound(self.claim_file(unit))
+        return Claim.read_if_valid(self.claim_file(unit))
 
     def rank_progress(self, worker: int, rank: int = 0) -> Progress | None:
         """The newest word of one rank of a worker; None before its first."""
         from hala_hpc.core.job_records import Progress
 
-        return Progress.read_if_sound(self.progress_file(worker, rank))
+        return Progress.read_if_valid(self.progress_file(worker, rank))
 
     def progress(self) -> list[Progress]:
         """The newest word of every worker (rank 0)."""
         from hala_hpc.core.job_records import Progress
 
         files = sorted((self.folder / "progress").glob("*-0000.json"))
-        return [word for word in map(Progress.read_if_sound, files) if word]
+        return [progress for progress in map(Progress.read_if_valid, files) if progress]
 
     def is_alive(self) -> bool:
         """Whether some worker gave a sign of life within the last minute."""
         return any(is_fresh(path) for path in (self.folder / "progress").glob("*.json"))
 
 
-def faults_of_result(path: Path) -> list[FileFault]:
+def find_result_faults(path: Path) -> list[FileFault]:
     """What is not whole of the result of some run, which a path names; none of any other path.
 
     By names and sizes, as its summary has them. A copy of a result is known by the summary beside.
@@ -265,7 +265,7 @@ def faults_of_result(path: Path) -> list[FileFault]:
         made = Artifact(folder.parent)
         if folder != made.output:
             continue
-        if (summary := NodeSummary.read_if_sound(made.summary_file)) is not None:
+        if (summary := NodeSummary.read_if_valid(made.summary_file)) is not None:
             return [fault for fault in made.output_faults(summary) if is_within(fault.path, path)]
     return []
 
@@ -276,9 +276,9 @@ def is_fresh(path: Path) -> bool:
 
     try:
         # A date far ahead is none of a living rank either: it was copied, or a clock was set back.
-        if abs(age_s(path)) >= ALIVE_S:
+        if abs(file_age_s(path)) >= MAX_PROGRESS_AGE_S:
             return False
     except OSError:
         return False
-    word = Progress.read_if_sound(path)
-    return word is None or not word.ended
+    progress = Progress.read_if_valid(path)
+    return progress is None or not progress.ended

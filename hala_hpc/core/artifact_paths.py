@@ -44,7 +44,7 @@ class ArtifactPaths:
         """Published files of a unit; good only once its mark is there."""
         return self.folder / "units" / f"{unit:05d}"
 
-    def mark_file(self, unit: int) -> Path:
+    def marker_file(self, unit: int) -> Path:
         """The mark of a unit."""
         return self.folder / "done" / f"{unit:05d}.json"
 
@@ -83,13 +83,13 @@ class ArtifactPaths:
         return self.folder / "claims" / f"{unit:05d}.json"
 
     @property
-    def kept(self) -> Path:
+    def state_root(self) -> Path:
         """Folder of what outlives attempts, of all units."""
         return self.folder / "kept"
 
-    def kept_folder(self, unit: int) -> Path:
+    def state_dir(self, unit: int) -> Path:
         """Files that outlive an attempt: checkpoints of a unit."""
-        return self.kept / f"{unit:05d}"
+        return self.state_root / f"{unit:05d}"
 
     def progress_file(self, worker: int, rank: int = 0) -> Path:
         """The newest word of one rank of a worker."""

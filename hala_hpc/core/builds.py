@@ -14,7 +14,7 @@ Device = Literal["cpu", "cuda"]
 #: What a launcher and `make env` call the two.
 DEVICES: tuple[Device, ...] = ("cpu", "cuda")
 #: Variable that says which is meant: to `make env`, and in a launcher's [environment].
-VARIABLE = "HALA_DEVICE"
+DEVICE_VARIABLE = "HALA_DEVICE"
 #: Lines of torch/version.py that name the GPUs it was built for; None for none.
 GPU_LINES = ("cuda", "hip", "rocm", "xpu")
 #: What the metadata of this package are named by in the folder of an environment.
@@ -22,7 +22,7 @@ OWN_METADATA = "hala_hpc-*.dist-info"
 
 
 @dataclass(frozen=True)
-class Build:
+class TorchBuild:
     """The torch of an environment."""
 
     version: str
@@ -33,7 +33,7 @@ class Build:
     """Version of CUDA that it was built with, e.g. 13.0; empty for none."""
 
 
-def build_of(python: str) -> Build | None:
+def find_torch_build(python: str) -> TorchBuild | None:
     """The build in the environment of an interpreter; None where none is found.
 
     An environment may be arranged in another way, e.g. behind a program that enters a container:
@@ -41,11 +41,11 @@ def build_of(python: str) -> Build | None:
     """
     if Path(python) == Path(sys.executable):
         return own_build()
-    files = (folder / "torch" / "version.py" for folder in package_folders(python))
+    files = (folder / "torch" / "version.py" for folder in find_package_folders(python))
     return next((read_build(path) for path in files if path.is_file()), None)
 
 
-def own_build() -> Build | None:
+def own_build() -> TorchBuild | None:
     """The build in the environment of this process; None without torch."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
@@ -54,35 +54,35 @@ def own_build() -> Build | None:
     return read_build(path) if path.is_file() else None
 
 
-def read_build(path: Path) -> Build:
+def read_build(path: Path) -> TorchBuild:
     """The build that a torch/version.py tells of; its lines are `name = value`, with types."""
-    told = {}
+    values = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         name, equals, value = line.partition("=")
         if equals:
-            told[name.partition(":")[0].strip()] = value.strip().strip("'\"")
-    on_gpus = any(told.get(name, "None") != "None" for name in GPU_LINES)
-    cuda = told.get("cuda", "None")
-    return Build(
-        told.get("__version__", ""), "cuda" if on_gpus else "cpu", "" if cuda == "None" else cuda
+            values[name.partition(":")[0].strip()] = value.strip().strip("'\"")
+    on_gpus = any(values.get(name, "None") != "None" for name in GPU_LINES)
+    cuda = values.get("cuda", "None")
+    return TorchBuild(
+        values.get("__version__", ""), "cuda" if on_gpus else "cpu", "" if cuda == "None" else cuda
     )
 
 
-def is_light(python: str) -> bool:
+def lacks_job_libraries(python: str) -> bool:
     """Whether an environment has this package and nothing that its jobs import.
 
     False where that cannot be told from its folders.
     """
     if Path(python) == Path(sys.executable):
         return find_spec("torch") is None
-    if shares_packages(python):
+    if uses_system_packages(python):
         return False
-    folders = list(package_folders(python))
+    folders = list(find_package_folders(python))
     has_own = any(next(folder.glob(OWN_METADATA), None) for folder in folders)
     return has_own and not any((folder / "torch").is_dir() for folder in folders)
 
 
-def package_folders(python: str) -> Iterator[Path]:
+def find_package_folders(python: str) -> Iterator[Path]:
     """Folders of the packages in the environment of an interpreter.
 
     Links are not followed: the interpreter of an environment is one to that of the system.
@@ -92,7 +92,7 @@ def package_folders(python: str) -> Iterator[Path]:
         yield from root.glob(f"{lib}/python3*/site-packages")
 
 
-def shares_packages(python: str) -> bool:
+def uses_system_packages(python: str) -> bool:
     """Whether an environment sees the packages of the Python that it is built on, too."""
     try:
         text = (Path(python).absolute().parent.parent / "pyvenv.cfg").read_text(encoding="utf-8")

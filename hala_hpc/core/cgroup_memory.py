@@ -26,7 +26,7 @@ class MemoryRecord:
     """The group's limit or that of a group around it; None where there is none."""
 
 
-def memory_record() -> MemoryRecord | None:
+def read_memory_record() -> MemoryRecord | None:
     """What the group of this process counted; None where no counter can be read."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -35,55 +35,55 @@ def memory_record() -> MemoryRecord | None:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            return version_1(inside(GROUPS / "memory", path))
+            return read_cgroup_v1(find_group_folder(GROUPS / "memory", path))
     for line in lines:
         if line.startswith("0::"):
-            return version_2(inside(GROUPS, line[3:]))
+            return read_cgroup_v2(find_group_folder(GROUPS, line[3:]))
     return None
 
 
 def job_memory_bytes() -> int:
     """Memory that this job may use: its control group's, or the whole machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    record = memory_record()
+    record = read_memory_record()
     return min(machine, record.limit_bytes or machine) if record else machine
 
 
-def inside(root: Path, path: str) -> Path:
+def find_group_folder(root: Path, path: str) -> Path:
     """Folder of a group; in a container, where the path is of the host, the container's own."""
     folder = root / path.lstrip("/")
     return folder if folder.is_dir() else root
 
 
-def version_1(folder: Path) -> MemoryRecord | None:
+def read_cgroup_v1(folder: Path) -> MemoryRecord | None:
     """The record of a group of version 1; its kills are counted in the group itself only."""
-    kills = read_pairs(folder / "memory.oom_control").get("oom_kill")
-    limit = read_pairs(folder / "memory.stat").get("hierarchical_memory_limit", NO_LIMIT_BYTES)
+    kills = read_counters(folder / "memory.oom_control").get("oom_kill")
+    limit = read_counters(folder / "memory.stat").get("hierarchical_memory_limit", NO_LIMIT_BYTES)
     if kills is None:
         return None
     # The limit may be that of the job while the process is in the group of a step of it.
     for group in (folder, *folder.parents):
-        if read_number(group / "memory.limit_in_bytes") == limit:
-            peak = read_number(group / "memory.max_usage_in_bytes")
+        if read_counter(group / "memory.limit_in_bytes") == limit:
+            peak = read_counter(group / "memory.max_usage_in_bytes")
             return MemoryRecord(kills, peak, limit if limit < NO_LIMIT_BYTES else None)
     return MemoryRecord(kills, None, None)
 
 
-def version_2(folder: Path) -> MemoryRecord | None:
+def read_cgroup_v2(folder: Path) -> MemoryRecord | None:
     """The record of a group of version 2; a group counts the kills of those below it, too."""
     # Without the memory controller a group has no counter, but one around it may.
     groups = [g for g in (folder, *folder.parents) if (g / "memory.events").exists()]
     if not groups:
         return None
-    kills = read_pairs(groups[0] / "memory.events").get("oom_kill", 0)
-    limits = [(n, g) for g in groups if (n := read_number(g / "memory.max")) is not None]
+    kills = read_counters(groups[0] / "memory.events").get("oom_kill", 0)
+    limits = [(n, g) for g in groups if (n := read_counter(g / "memory.max")) is not None]
     if not limits:
-        return MemoryRecord(kills, read_number(groups[0] / "memory.peak"), None)
+        return MemoryRecord(kills, read_counter(groups[0] / "memory.peak"), None)
     limit, group = min(limits)
-    return MemoryRecord(kills, read_number(group / "memory.peak"), limit)
+    return MemoryRecord(kills, read_counter(group / "memory.peak"), limit)
 
 
-def read_pairs(path: Path) -> dict[str, int]:
+def read_counters(path: Path) -> dict[str, int]:
     """Lines of a word and a number; empty where there is no such file."""
     try:
         pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
@@ -92,23 +92,23 @@ def read_pairs(path: Path) -> dict[str, int]:
     return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
 
 
-def read_number(path: Path) -> int | None:
+def read_counter(path: Path) -> int | None:
     """The number in a file; None where there is no file, or `max`."""
     try:
-        word = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8").strip()
     except OSError:
         return None
-    return int(word) if word.isdigit() else None
+    return int(text) if text.isdigit() else None
 
 
-def explain_death(status: int, before: MemoryRecord | None, after: MemoryRecord | None) -> str:
+def explain_child_exit(status: int, before: MemoryRecord | None, after: MemoryRecord | None) -> str:
     """Why a child ended as it did, as far as the system tells; "" where it ended by itself.
 
     `status` is that of `subprocess`: negative for a signal. The records are from before its start
     and after its end.
     """
-    if after and has_killed(before, after):
-        return f"the kernel killed it: out of memory{fill(after)}; raise resources.mem_gb"
+    if after and has_oom_kill(before, after):
+        return f"the kernel killed it: out of memory{describe_memory_usage(after)}; raise resources.mem_gb"
     if status >= 0:
         return ""
     name = signal.Signals(-status).name
@@ -117,12 +117,12 @@ def explain_death(status: int, before: MemoryRecord | None, after: MemoryRecord 
     return f"killed by {name}"
 
 
-def has_killed(before: MemoryRecord | None, after: MemoryRecord | None) -> bool:
+def has_oom_kill(before: MemoryRecord | None, after: MemoryRecord | None) -> bool:
     """Whether the kernel killed a process for its memory between two records."""
     return bool(before and after and after.kills > before.kills)
 
 
-def fill(record: MemoryRecord) -> str:
+def describe_memory_usage(record: MemoryRecord) -> str:
     """How much was used of how much, in the GB of `resources.mem_gb` (2^30 bytes)."""
     if record.limit_bytes is None:
         return " of the whole machine"

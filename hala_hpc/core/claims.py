@@ -19,14 +19,14 @@ class Claims:
         artifact: Artifact,
         worker: int,
         assignment: Sequence[Sequence[int]],
-        require_lease: Callable[[], None],
+        check_lease: Callable[[], None],
     ) -> None:
         self.artifact, self.worker, self.assignment = artifact, worker, assignment
-        self.require_lease = require_lease
+        self.check_lease = check_lease
         self.taken: list[int] = []
-        self._seen: list[list[int]] = []
+        self._free_units: list[list[int]] = []
         """Units of each worker that nobody had begun at the last look at all of them."""
-        self._until_look = 0
+        self._until_refresh = 0
         """Units that are given out before the next look."""
 
     def __iter__(self) -> Iterator[int]:
@@ -35,27 +35,27 @@ class Claims:
         What this worker had begun before it was interrupted comes first.
         """
         # A unit that was begun stands in both lists.
-        for unit in dict.fromkeys([*self._begun(), *self.assignment[self.worker]]):
+        for unit in dict.fromkeys([*self._interrupted(), *self.assignment[self.worker]]):
             if self._take(unit):
                 yield unit
-        while (other := self._left()) is not None:
+        while (other := self._next_unit()) is not None:
             if self._take(other):
                 yield other
 
-    def _begun(self) -> list[int]:
+    def _interrupted(self) -> list[int]:
         """Units that an earlier attempt of this worker took and did not finish."""
         claimed = sorted(self.artifact.claimed_units())
         return [unit for unit in claimed if self._owner(unit) == self.worker]
 
-    def _left(self) -> int | None:
+    def _next_unit(self) -> int | None:
         """A unit of another worker that nobody has begun; at last, what bears this one's name.
 
         An attempt of this worker that was taken for dead may have taken a unit meanwhile.
         """
-        other = self._of_another()
+        other = self._unit_of_other_worker()
         if other is not None:
             return other
-        own = [unit for unit in self._begun() if unit not in self.taken]
+        own = [unit for unit in self._interrupted() if unit not in self.taken]
         return own[0] if own else None
 
     def _owner(self, unit: int) -> int | None:
@@ -67,36 +67,38 @@ class Claims:
 
         Raises LeaseLost where this attempt was taken for dead: nothing is its any more.
         """
-        self.require_lease()
+        self.check_lease()
         path = self.artifact.claim_file(unit)
-        if self.artifact.mark(unit) is not None:
+        if self.artifact.marker(unit) is not None:
             return False
         mine = Claim(worker=self.worker).claim(path)
         if not mine and self._owner(unit) != self.worker:
             return False
         # It may have been marked, and its claim removed, since the look above.
-        if self.artifact.mark(unit) is not None:
+        if self.artifact.marker(unit) is not None:
             path.unlink(missing_ok=True)
             return False
         self.taken.append(unit)
         return True
 
-    def _of_another(self) -> int | None:
+    def _unit_of_other_worker(self) -> int | None:
         """The last unit that nobody has begun, of the worker with most of them.
 
         All are looked at again after a quarter of what was left, and near the end each time: a
         look at 10,000 units for each of them would take longer than their work. Between two looks
         others may take what is given out here: a claim is made by one worker all the same.
         """
-        if not self._until_look:
-            gone = self.artifact.claimed_units() | set(self.artifact.done_units())
-            self._seen = [[unit for unit in units if unit not in gone] for units in self.assignment]
-            self._until_look = max(1, sum(map(len, self._seen)) // 4)
-        self._until_look -= 1
-        longest = max(self._seen, key=len)
+        if not self._until_refresh:
+            unavailable = self.artifact.claimed_units() | set(self.artifact.done_units())
+            self._free_units = [
+                [unit for unit in units if unit not in unavailable] for units in self.assignment
+            ]
+            self._until_refresh = max(1, sum(map(len, self._free_units)) // 4)
+        self._until_refresh -= 1
+        longest = max(self._free_units, key=len)
         return longest.pop() if longest else None
 
 
-def drop_claims(artifact: Artifact) -> None:
+def remove_claims(artifact: Artifact) -> None:
     """Forget who had which unit; only between two rounds, when no worker runs."""
     shutil.rmtree(artifact.claim_file(0).parent, ignore_errors=True)

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from hala_hpc.core.paths import PACKAGE, ROOT, shipped_folder
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 
 #: Folders at the top of the package that hold no code; a wheel carries the last two there.
 NO_CODE = ("recipes", "launchers", "slurm", "__pycache__")
@@ -20,7 +20,7 @@ GIT_LIMIT_S = 10
 SHORT_DIGITS = 12
 
 
-class CodeVersion(Record):
+class CodeVersion(JsonRecord):
     """What code ran, or was launched. All empty where nobody noted it."""
 
     commit: str = ""
@@ -36,10 +36,10 @@ class CodeVersion(Record):
         return f"{self.commit}+" if self.commit and self.uncommitted else self.commit
 
     @property
-    def told_code(self) -> str:
+    def code_description(self) -> str:
         """Commit and digest, shortened, for people."""
-        mark = "+" if self.uncommitted else ""
-        return f"{self.commit[:SHORT_DIGITS]}{mark} (files {self.code_digest[:SHORT_DIGITS]})"
+        suffix = "+" if self.uncommitted else ""
+        return f"{self.commit[:SHORT_DIGITS]}{suffix} (files {self.code_digest[:SHORT_DIGITS]})"
 
 
 class LaunchedCode(CodeVersion):
@@ -52,7 +52,9 @@ class LaunchedCode(CodeVersion):
 def code_version() -> CodeVersion:
     """The code that this process has imported, as its files are now."""
     commit, uncommitted = commit_of_clone()
-    return CodeVersion(commit=commit, code_digest=digest_of(code_files()), uncommitted=uncommitted)
+    return CodeVersion(
+        commit=commit, code_digest=compute_code_digest(list_package_code()), uncommitted=uncommitted
+    )
 
 
 def running_code(launched: CodeVersion) -> CodeVersion:
@@ -61,21 +63,21 @@ def running_code(launched: CodeVersion) -> CodeVersion:
     Then it bears the name that the launch knew: a compute node may have no git, and a copy has no
     clone around it.
     """
-    digest = digest_of(code_files())
+    digest = compute_code_digest(list_package_code())
     if digest == launched.code_digest:
         known = launched.model_dump(include=set(CodeVersion.model_fields))
         return CodeVersion.model_validate(known)
     return code_version()
 
 
-def code_files() -> dict[str, Path]:
+def list_package_code() -> dict[str, Path]:
     """Every file of the code by its name in a clone: of the package, and scripts of jobs."""
-    found = {f"{PACKAGE.name}/{name}": path for name, path in files_below(PACKAGE)}
+    found = {f"{PACKAGE.name}/{name}": path for name, path in walk_code_files(PACKAGE)}
     scripts = sorted(shipped_folder("slurm").glob("*.sbatch"))
     return found | {f"slurm/{path.name}": path for path in scripts}
 
 
-def files_below(folder: Path) -> Iterator[tuple[str, Path]]:
+def walk_code_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Name and path of each file of the package, in the order of the names."""
     top = str(folder)
     for place, folders, names in os.walk(top):
@@ -94,7 +96,7 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") or name.endswith(("~", ".orig", ".rej"))
 
 
-def digest_of(files: dict[str, Path]) -> str:
+def compute_code_digest(files: dict[str, Path]) -> str:
     """SHA-256 of the names and contents of some files, hexadecimal."""
     whole = sha256()
     for name, path in files.items():
@@ -111,20 +113,20 @@ def commit_of_clone() -> tuple[str, bool | None]:
 
     if not (ROOT / ".git").exists():
         return __version__, None
-    return told_by_git() or (commit_in_files(ROOT / ".git") or __version__, None)
+    return query_git() or (commit_in_files(ROOT / ".git") or __version__, None)
 
 
-def told_by_git() -> tuple[str, bool] | None:
+def query_git() -> tuple[str, bool] | None:
     """Commit and whether code is changed, as git tells; None where it does not."""
     import subprocess
 
     # Of a hook that this runs in.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     status = ("status", "--porcelain=v2", "--branch", "--untracked-files=all")
-    words = ["git", "--no-optional-locks", *status, "--", PACKAGE.name, "slurm/*.sbatch"]
+    arguments = ["git", "--no-optional-locks", *status, "--", PACKAGE.name, "slurm/*.sbatch"]
     try:
         done = subprocess.run(
-            words,
+            arguments,
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -14,14 +14,14 @@ from uuid import uuid4
 
 from hala_hpc.core.errors import BAD_DATA, CANNOT_CREATE, NO_INPUT, RETRY, USAGE, UserError
 from hala_hpc.core.own_files import require_own_file
-from hala_hpc.core.printable import printable
+from hala_hpc.core.printable import escape_controls
 
 #: Between the name of what was put aside and eight letters of its own.
-ASIDE = ".damaged-"
+DAMAGED_SUFFIX = ".damaged-"
 #: Letters of a path that an error of the system shows.
-SHOWN_LETTERS = 200
+MAX_PATH_CHARACTERS = 200
 #: Exit code and cure of what a file system refuses.
-CURES = {
+FIXES = {
     errno.ENOSPC: (CANNOT_CREATE, "make room on this disk, and the same line goes on"),
     errno.EDQUOT: (CANNOT_CREATE, "your quota is used up: make room, and the same line goes on"),
     errno.EROFS: (CANNOT_CREATE, "nothing can be written here: name another folder with work=..."),
@@ -33,19 +33,19 @@ CURES = {
     errno.ESTALE: (RETRY, "the file server has lost it for a moment: try again"),
 }
 #: Of a folder, whose entries are all written by us.
-FOLDER_CURE = "move it away and give the line of the launch again"
+FOLDER_FIX = "move it away and give the line of the launch again"
 
 
 class Damaged(UserError):
     """Something stands where a file of ours stood, or a file is torn or foreign."""
 
-    def __init__(self, path: object, fault: str, cure: str) -> None:
-        super().__init__(f"{path}{fault}; {cure}", BAD_DATA)
+    def __init__(self, path: object, fault: str, fix: str) -> None:
+        super().__init__(f"{path}{fault}; {fix}", BAD_DATA)
         self.fault = fault.lstrip(": ")
         """What is wrong, without path and cure."""
 
 
-def content_of(path: Path, cure: str, must_be_own: bool = False) -> bytes | None:
+def read_content(path: Path, fix: str, must_be_own: bool = False) -> bytes | None:
     """The bytes of a file; None if there is none. `cure` ends the error of a damaged one.
 
     Raises: Damaged for a folder, a pipe or a broken link in its place; UserError where it cannot be
@@ -56,26 +56,26 @@ def content_of(path: Path, cure: str, must_be_own: bool = False) -> bytes | None
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         if path.is_symlink():
-            raise Damaged(path, " is a link to nothing", cure) from None
+            raise Damaged(path, " is a link to nothing", fix) from None
         return None
     except OSError as error:
-        raise fault_of(path, error, cure) from None
+        raise convert_read_error(path, error, fix) from None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "something else"
-            raise Damaged(path, f" is {kind}, not a file", cure)
+            raise Damaged(path, f" is {kind}, not a file", fix)
         if must_be_own:
             require_own_file(path, status)
         with open(descriptor, "rb", closefd=False) as file:
             return file.read()
     except OSError as error:
-        raise fault_of(path, error, cure) from None
+        raise convert_read_error(path, error, fix) from None
     finally:
         os.close(descriptor)
 
 
-def entries_of(folder: Path) -> list[str]:
+def list_entries(folder: Path) -> list[str]:
     """Names in a folder, unsorted; none where it is not there.
 
     Raises: Damaged for a file or a broken link in its place; UserError where it cannot be read.
@@ -84,60 +84,60 @@ def entries_of(folder: Path) -> list[str]:
         return [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         if folder.is_symlink():
-            raise Damaged(folder, " is a link to nothing", FOLDER_CURE) from None
+            raise Damaged(folder, " is a link to nothing", FOLDER_FIX) from None
         return []
     except OSError as error:
-        raise fault_of(folder, error, FOLDER_CURE) from None
+        raise convert_read_error(folder, error, FOLDER_FIX) from None
 
 
-def numbers_in(folder: Path, digits: int) -> list[int]:
+def list_numbered_files(folder: Path, digits: int) -> list[int]:
     """The numbers of the files `00007.json` of a folder, in order; raises as `entries_of`.
 
     Names that are almost right are none: `0x.json`, `7.json`, `00007.json.bak`.
     """
     form = re.compile(rf"\d{{{digits},}}\.json", re.ASCII)
-    stems = (name[:-5] for name in entries_of(folder) if form.fullmatch(name))
+    stems = (name[:-5] for name in list_entries(folder) if form.fullmatch(name))
     return sorted(int(stem) for stem in stems if stem == f"{int(stem):0{digits}d}")
 
 
-def fault_of(path: Path, error: OSError, cure: str) -> UserError:
+def convert_read_error(path: Path, error: OSError, fix: str) -> UserError:
     """What is wrong with a path that cannot be read: another thing in its place, or its rights."""
     if isinstance(error, NotADirectoryError):
-        there = next(one for one in (path, *path.parents) if os.path.lexists(one))
-        return Damaged(there, " is a file, not a folder", FOLDER_CURE)
+        existing = next(one for one in (path, *path.parents) if os.path.lexists(one))
+        return Damaged(existing, " is a file, not a folder", FOLDER_FIX)
     if isinstance(error, FileNotFoundError):
-        return Damaged(path, " was there and is gone", cure)
+        return Damaged(path, " was there and is gone", fix)
     if error.errno == errno.ELOOP:
-        return Damaged(path, " is a link to itself", cure)
-    return error_of_system(OSError(error.errno, error.strerror, str(path)))
+        return Damaged(path, " is a link to itself", fix)
+    return convert_os_error(OSError(error.errno, error.strerror, str(path)))
 
 
-def cure_of_rights(path: Path) -> str:
+def describe_permission_fix(path: Path) -> str:
     """What helps where this process may not read or write a path."""
     steps = (path, *path.parents)
-    there = next(one for one in steps if os.path.lexists(one))
-    closed = next((one for one in steps if is_closed(one)), there)
-    owner = owner_of(closed)
+    existing = next(one for one in steps if os.path.lexists(one))
+    inaccessible = next((one for one in steps if is_inaccessible(one)), existing)
+    owner = find_owner(inaccessible)
     if owner not in (None, os.geteuid()):
-        return f"{closed} belongs to another user (number {owner}): name another"
-    right = "u+rwx" if closed.is_dir() else "u+rw"
-    return f"run `chmod {right} {shlex.quote(printable(closed))}`"
+        return f"{inaccessible} belongs to another user (number {owner}): name another"
+    right = "u+rwx" if inaccessible.is_dir() else "u+rw"
+    return f"run `chmod {right} {shlex.quote(escape_controls(inaccessible))}`"
 
 
-def error_of_system(error: OSError) -> UserError:
+def convert_os_error(error: OSError) -> UserError:
     """What the file system refused, as one mistake with a cure.
 
     For what no caller could know better: rights, full disks, names that are too long.
     """
-    name = printable(error.filename if error.filename is not None else "a file")
-    shown = name if len(name) <= SHOWN_LETTERS else f"{name[:SHOWN_LETTERS]}..."
-    code, cure = CURES.get(error.errno or 0, (NO_INPUT, "mend it and give the same line again"))
+    name = escape_controls(error.filename if error.filename is not None else "a file")
+    short_name = name if len(name) <= MAX_PATH_CHARACTERS else f"{name[:MAX_PATH_CHARACTERS]}..."
+    code, fix = FIXES.get(error.errno or 0, (NO_INPUT, "mend it and give the same line again"))
     if error.errno in (errno.EACCES, errno.EPERM) and isinstance(error.filename, str):
-        cure = cure_of_rights(Path(error.filename).absolute())
-    return UserError(f"{shown}: {error.strerror or error}; {cure}", code)
+        fix = describe_permission_fix(Path(error.filename).absolute())
+    return UserError(f"{short_name}: {error.strerror or error}; {fix}", code)
 
 
-def is_closed(path: Path) -> bool:
+def is_inaccessible(path: Path) -> bool:
     """Whether a path is there and may not be read, or not be gone through, by this process."""
     try:
         wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
@@ -146,7 +146,7 @@ def is_closed(path: Path) -> bool:
         return False
 
 
-def owner_of(path: Path) -> int | None:
+def find_owner(path: Path) -> int | None:
     """Number of the user that a path belongs to; None where nobody may know."""
     try:
         return path.lstat().st_uid
@@ -156,7 +156,7 @@ def owner_of(path: Path) -> int | None:
 
 def set_aside(path: Path) -> Path | None:
     """Give what is damaged another name beside it, which nothing reads; None where it is gone."""
-    aside = path.with_name(f"{path.name}{ASIDE}{uuid4().hex[:8]}")
+    aside = path.with_name(f"{path.name}{DAMAGED_SUFFIX}{uuid4().hex[:8]}")
     try:
         path.rename(aside)
     except FileNotFoundError:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 #: Names the folder that a job imports this package from, where that is not its environment's own.
-CODE_FOLDER = "HALA_CODE_FOLDER"
+CODE_FOLDER_VARIABLE = "HALA_CODE_FOLDER"
 #: Tells an attempt which code it is, as one line of JSON.
-CODE = "HALA_CODE"
+CODE_VARIABLE = "HALA_CODE"
 #: A job has no network, and each look-up would cost a time-out.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -61,7 +61,7 @@ def data_folders(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment.get(name) or str(place) for name, place in folders.items()}
 
 
-def prepare_environment() -> None:
+def set_job_environment() -> None:
     """Set what must be set before torch, vLLM, transformers or lm-eval are imported.
 
     What is set already stays.

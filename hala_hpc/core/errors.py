@@ -84,7 +84,7 @@ FORMER_CLASSES = {
 }
 
 
-class Retry(Exception):
+class TransientError(Exception):
     """This attempt cannot go on but another may: the worker leaves with code 75."""
 
     default_kind: ClassVar[FailureClass | None] = None
@@ -99,61 +99,61 @@ class Retry(Exception):
         super().__init__(text)
 
 
-class BadNode(Retry):
+class BadNode(TransientError):
     """`nodes` cannot do the work: another attempt must run elsewhere."""
 
     default_kind = FailureClass.NODE_FAILURE
 
 
-class EngineDied(Retry):
+class EngineDied(TransientError):
     """A process of the engine ended, or the engine says that it failed."""
 
     default_kind = FailureClass.ENGINE
 
 
-class EngineHung(Retry):
+class EngineHung(TransientError):
     """The engine ends no step any more; `nodes` are those it runs on, if known."""
 
     default_kind = FailureClass.ENGINE
 
 
-class RankHung(Retry):
+class RankHung(TransientError):
     """A training ends no step any more; `nodes` has the node of the rank that is behind."""
 
     default_kind = FailureClass.ENGINE
 
 
-class RankLost(Retry):
+class RankLost(TransientError):
     """Another rank of this attempt is gone or does not answer."""
 
     default_kind = FailureClass.SECONDARY
 
 
-class LeaseLost(Retry):
+class LeaseLost(TransientError):
     """A newer attempt of the same worker has begun."""
 
     default_kind = FailureClass.SECONDARY
 
 
-class StopRequested(Retry):
+class StopRequested(TransientError):
     """This job or another rank of it was told to stop."""
 
     default_kind = FailureClass.SECONDARY
 
 
-class SchedulerUnavailable(Retry):
+class SchedulerUnavailable(TransientError):
     """SLURM did not answer; a later call may succeed."""
 
 
-class NoNode(Retry):
+class AllocationTimeout(TransientError):
     """SLURM gave no node in time."""
 
 
-class NodesAway(Retry):
+class NodesUnavailable(TransientError):
     """None of the nodes that a job may have is up now: they may come back."""
 
 
-class NoRoom(Retry):
+class JobLimitReached(TransientError):
     """The cluster takes no more jobs of this user now, or no array of this size."""
 
 
@@ -167,11 +167,11 @@ class InputNotFinished(UserError):
     kind = FailureClass.EARLY
 
 
-def closest(word: str, valid: Sequence[str], kind: str) -> str:
+def suggest_name(name: str, valid: Sequence[str], kind: str) -> str:
     """Say which valid word was probably meant, or list them all."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word, valid, n=1, cutoff=0.6)
+    near = get_close_matches(name, valid, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"{kind} are: {', '.join(sorted(valid)) or 'none'}"

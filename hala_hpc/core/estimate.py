@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 BILLION = 1e9
 #: Tokens of a row of which nothing else is known (assumed).
-TOKENS_OF_ROW = 250
+DEFAULT_TOKENS_PER_ROW = 250
 
 
 class TextAmount(NamedTuple):
@@ -72,7 +72,7 @@ class Amount(NamedTuple):
     """Of a model whose size is known."""
 
 
-class Room(NamedTuple):
+class MachineCapacity(NamedTuple):
     """What a job of a node gets on each machine; None for what nobody knows."""
 
     host_bytes: float | None = None
@@ -89,7 +89,7 @@ class MemoryNeed(NamedTuple):
     """On each machine."""
     gpu_bytes: float | None = None
     """On each GPU."""
-    reckoning: str = ""
+    breakdown: str = ""
     """What it is the sum of."""
 
 
@@ -112,7 +112,7 @@ class Estimate(NamedTuple):
     """What lies beside the result while the node runs."""
     host_seconds: float | None = None
     """Seconds of a job in which no GPU works."""
-    hours_reckoning: str = ""
+    hours_breakdown: str = ""
     """What rows and seconds follow from, without the start of the jobs."""
     need: MemoryNeed = MemoryNeed()
     misfits: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ class Estimate(NamedTuple):
     of one stage tells something; None if unknown or where nothing grows."""
 
 
-def between(points: Sequence[float], values: Sequence[float], place: float) -> float:
+def interpolate(points: Sequence[float], values: Sequence[float], place: float) -> float:
     """The value at a place between rising points, on a straight line; the end's beyond an end."""
     if place <= points[0]:
         return float(values[0])
@@ -147,15 +147,15 @@ class WriteSpeed(NamedTuple):
 
     def tokens_per_s_of(self, model: ModelSize) -> float:
         """Tokens/s that one GPU writes: between the published points, then as 1 / weights."""
-        rate = between(self.billions, self.tokens_per_s, model.billions)
+        rate = interpolate(self.billions, self.tokens_per_s, model.billions)
         beyond = max(1.0, model.billions / self.billions[-1])
         return self.run_share * (self.fp8_speedup if model.fp8 else 1.0) * rate / beyond
 
-    def words(self, model: ModelSize) -> str:
+    def describe(self, model: ModelSize) -> str:
         """`461/s (300 to 600)`: tokens/s of a GPU, and between what they are thought to lie."""
         rate = self.tokens_per_s_of(model)
-        low, high = (amount_words(rate * share) for share in (self.lowest, self.highest))
-        return f"{amount_words(rate)}/s ({low} to {high})"
+        low, high = (format_amount(rate * share) for share in (self.lowest, self.highest))
+        return f"{format_amount(rate)}/s ({low} to {high})"
 
 
 class ReadSpeed(NamedTuple):
@@ -163,7 +163,7 @@ class ReadSpeed(NamedTuple):
 
     peak_share: float
     judge_prompt_tokens: float
-    kept: float
+    accepted_share: float
     benchmark_requests_per_s: float
     benchmark_requests: float
 
@@ -179,7 +179,7 @@ class TrainSpeed(NamedTuple):
 
     def peak_share_of(self, billions: float) -> float:
         """Share of the GPU's peak in the products of a model with so many weights."""
-        return between(self.billions, self.peak_shares, billions)
+        return interpolate(self.billions, self.peak_shares, billions)
 
 
 class Network(NamedTuple):
@@ -244,7 +244,7 @@ class EstimateInputs(NamedTuple):
     """By reference, as the settings name it."""
     counted: CountedResult | None = None
     """What the node itself has counted, once it is finished."""
-    room: Room = Room()
+    capacity: MachineCapacity = MachineCapacity()
     """What its jobs get."""
 
     def text(self, reference: str) -> TextAmount | None:
@@ -282,10 +282,10 @@ class EstimateInputs(NamedTuple):
         rows = self.counted.rows
         if expected:
             return expected.times(rows / expected.rows)
-        return TextAmount(rows, rows * TOKENS_OF_ROW)
+        return TextAmount(rows, rows * DEFAULT_TOKENS_PER_ROW)
 
 
-def amount_words(number: float) -> str:
+def format_amount(number: float) -> str:
     """`405K`, `3.7B` or `12`: a number with no more digits than an estimate deserves."""
     for size, letter in ((BILLION, "B"), (1e6, "M"), (1e3, "K")):
         if number >= size:
@@ -293,6 +293,6 @@ def amount_words(number: float) -> str:
     return f"{number:.3g}"
 
 
-def shown(hours: float) -> str:
+def format_hours(hours: float) -> str:
     """Hours as a number with no more digits than an estimate deserves."""
     return f"{hours:.2f}" if hours < 1 else f"{hours:.1f}" if hours < 10 else f"{hours:,.0f}"

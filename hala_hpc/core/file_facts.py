@@ -14,7 +14,7 @@ from pathlib import Path
 READERS = 8
 
 
-class FaultKind(StrEnum):
+class FileFaultKind(StrEnum):
     """What is wrong with a file that was promised."""
 
     MISSING = "missing"
@@ -29,24 +29,24 @@ class FaultKind(StrEnum):
 class FileFault:
     """A file that is not what was written down when its folder was finished."""
 
-    kind: FaultKind
+    kind: FileFaultKind
     path: Path
     detail: str = ""
 
     @property
     def text(self) -> str:
         """For people, with the path."""
-        told = {
-            FaultKind.MISSING: "is missing",
-            FaultKind.SIZE: "has another size",
-            FaultKind.DIGEST: "has the right size and another content",
-            FaultKind.UNREADABLE: "cannot be read",
-            FaultKind.UNEXPECTED: "was not there when the folder was finished",
+        message = {
+            FileFaultKind.MISSING: "is missing",
+            FileFaultKind.SIZE: "has another size",
+            FileFaultKind.DIGEST: "has the right size and another content",
+            FileFaultKind.UNREADABLE: "cannot be read",
+            FileFaultKind.UNEXPECTED: "was not there when the folder was finished",
         }[self.kind]
-        return f"{self.path} {told}{f': {self.detail}' if self.detail else ''}"
+        return f"{self.path} {message}{f': {self.detail}' if self.detail else ''}"
 
 
-def sizes_in(folder: Path) -> dict[str, int]:
+def list_file_sizes(folder: Path) -> dict[str, int]:
     """Bytes of every file under a folder, by its path relative to the folder, in order."""
     sizes = {}
     for place, _, names in os.walk(folder):
@@ -57,13 +57,15 @@ def sizes_in(folder: Path) -> dict[str, int]:
     return dict(sorted(sizes.items()))
 
 
-def digest_of(path: Path) -> str:
+def compute_file_digest(path: Path) -> str:
     """SHA-256 of a file in hexadecimal digits, as `sha256sum` prints it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digests_in(folder: Path, names: Iterable[str], until_s: float = math.inf) -> dict[str, str]:
+def compute_file_digests(
+    folder: Path, names: Iterable[str], until_s: float = math.inf
+) -> dict[str, str]:
     """SHA-256 of some files of a folder, by their paths relative to it.
 
     Without those that were not begun by `until_s`, a time of the monotonic clock.
@@ -72,7 +74,7 @@ def digests_in(folder: Path, names: Iterable[str], until_s: float = math.inf) ->
     from concurrent.futures import ThreadPoolExecutor
 
     def read(name: str) -> str:
-        return digest_of(folder / name) if time.monotonic() < until_s else ""
+        return compute_file_digest(folder / name) if time.monotonic() < until_s else ""
 
     listed = list(names)
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
@@ -80,7 +82,7 @@ def digests_in(folder: Path, names: Iterable[str], until_s: float = math.inf) ->
         return {name: digest for name, digest in digests if digest}
 
 
-def size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
+def list_size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
     """The files that are missing or have another size; nothing is read."""
     faults = []
     for name, size in sizes.items():
@@ -88,25 +90,25 @@ def size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            faults.append(FileFault(FaultKind.MISSING, path))
+            faults.append(FileFault(FileFaultKind.MISSING, path))
             continue
         except OSError as error:
-            faults.append(FileFault(FaultKind.UNREADABLE, path, f"{error.strerror}"))
+            faults.append(FileFault(FileFaultKind.UNREADABLE, path, f"{error.strerror}"))
             continue
         found = status.st_size
         if not stat.S_ISREG(status.st_mode):
-            faults.append(FileFault(FaultKind.UNREADABLE, path, "it is no file"))
+            faults.append(FileFault(FileFaultKind.UNREADABLE, path, "it is no file"))
         elif found != size:
-            told = f"{found} bytes instead of {size}"
-            faults.append(FileFault(FaultKind.SIZE, path, told))
+            message = f"{found} bytes instead of {size}"
+            faults.append(FileFault(FileFaultKind.SIZE, path, message))
     return faults
 
 
-def unexpected_files(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
+def list_unexpected_files(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
     """The files under a folder that nobody promised; names that begin with a dot do not count."""
     return [
-        FileFault(FaultKind.UNEXPECTED, folder / name)
-        for name in sizes_in(folder)
+        FileFault(FileFaultKind.UNEXPECTED, folder / name)
+        for name in list_file_sizes(folder)
         if name not in sizes and not Path(name).name.startswith(".")
     ]
 
@@ -119,25 +121,25 @@ class DigestReader:
 
     def digest_of(self, path: Path) -> str:
         """SHA-256 of a file. Raises OSError."""
-        name = identity(path)
+        name = file_identity(path)
         if name not in self.known:
-            self.known[name] = digest_of(path)
+            self.known[name] = compute_file_digest(path)
         return self.known[name]
 
 
-def identity(path: Path) -> tuple[int, int]:
+def file_identity(path: Path) -> tuple[int, int]:
     """What all names of one file have in common. Raises OSError."""
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
-def digest_faults(
+def list_digest_faults(
     folder: Path, digests: Mapping[str, str], reader: DigestReader
 ) -> list[FileFault]:
     """The files whose content is another; every file is read, missing ones are left out."""
     from concurrent.futures import ThreadPoolExecutor
 
-    def look(name: str) -> FileFault | None:
+    def check_file(name: str) -> FileFault | None:
         path = folder / name
         # Who opens a pipe waits for ever. What is no file is told by its size.
         if not path.is_file():
@@ -147,8 +149,8 @@ def digest_faults(
         except FileNotFoundError:
             return None
         except OSError as error:
-            return FileFault(FaultKind.UNREADABLE, path, f"{error.strerror}")
-        return None if is_same else FileFault(FaultKind.DIGEST, path)
+            return FileFault(FileFaultKind.UNREADABLE, path, f"{error.strerror}")
+        return None if is_same else FileFault(FileFaultKind.DIGEST, path)
 
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
-        return [fault for fault in readers.map(look, digests) if fault]
+        return [fault for fault in readers.map(check_file, digests) if fault]

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, require: Callable[[], None] = lambda: None) -> Iterator[Path]:
+def atomic_file(path: Path, require: Callable[[], None] = lambda: None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; when the block ends well it takes the name of `path`.
 
     The content is on the disk before the name is. `require` is called between the two and may
@@ -21,15 +21,15 @@ def whole_file(path: Path, require: Callable[[], None] = lambda: None) -> Iterat
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         yield temporary
-        sync(temporary)
+        fsync_path(temporary)
         require()
         temporary.replace(path)
-        sync(path.parent)
+        fsync_path(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def finish_with(stack: contextlib.ExitStack, work: Callable[[], object]) -> None:
+def run_on_success(stack: contextlib.ExitStack, work: Callable[[], object]) -> None:
     """Let a stack that is left without an error do some work first, e.g. write what waits.
 
     When the work fails, what the stack holds is left as after an error in its block.
@@ -55,7 +55,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_text_once(path: Path, text: str) -> None:
     """As `write_text`. Raises FileNotFoundError where somebody removes the temporary file."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -81,14 +81,14 @@ def claim_text_once(path: Path, text: str) -> bool:
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
         temporary.write_text(text, encoding="utf-8")
-        sync(temporary)
+        fsync_path(temporary)
         os.link(temporary, path)
     except FileExistsError:
         # NFS may repeat a link that had succeeded: two names on our inode mean that we won.
         return temporary.stat().st_nlink == 2
     finally:
         temporary.unlink(missing_ok=True)
-    sync(path.parent)
+    fsync_path(path.parent)
     return True
 
 
@@ -98,8 +98,8 @@ def claim_folder(temporary: Path, path: Path) -> bool:
     Every file in it is on the disk before the name is.
     """
     for file in sorted(temporary.rglob("*")):
-        sync(file)
-    sync(temporary)
+        fsync_path(file)
+    fsync_path(temporary)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         temporary.rename(path)
@@ -107,7 +107,7 @@ def claim_folder(temporary: Path, path: Path) -> bool:
         if path.is_dir():
             return False
         raise
-    sync(path.parent)
+    fsync_path(path.parent)
     return True
 
 
@@ -132,7 +132,7 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Wait until a file or folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -10,7 +10,7 @@ LENGTH = 12
 DIGITS = frozenset("0123456789abcdef")
 
 
-def fingerprint(value: Any) -> str:
+def compute_fingerprint(value: Any) -> str:
     """Twelve hexadecimal digits of a JSON value; keys in any order give the same."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
@@ -21,7 +21,7 @@ def is_fingerprint(text: str) -> bool:
     return len(text) == LENGTH and set(text) <= DIGITS
 
 
-def path_fingerprint(path: Path) -> str:
+def fingerprint_path(path: Path) -> str:
     """Fingerprint of a file or folder outside the work folder, by names, sizes and times.
 
     Content is not read: a login node must answer at once for files of any size. What Python keeps
@@ -34,4 +34,4 @@ def path_fingerprint(path: Path) -> str:
         status = file.stat()
         name = file.name if file == path else str(file.relative_to(path))
         listing.append([name, status.st_size, status.st_mtime_ns])
-    return fingerprint(listing)
+    return compute_fingerprint(listing)

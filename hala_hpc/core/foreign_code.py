@@ -6,27 +6,27 @@ from pathlib import Path
 import hala_hpc
 
 #: Files, and folders of packages, that were loaded.
-_places: set[Path] = set()
+_loaded_paths: set[Path] = set()
 
 
-def note_file(path: Path) -> None:
+def record_loaded_file(path: Path) -> None:
     """Remember a file that was loaded."""
-    _places.add(path)
+    _loaded_paths.add(path)
 
 
-def note_module(name: str) -> None:
+def record_loaded_module(name: str) -> None:
     """Remember the outermost package of a module that was imported, or the module alone."""
     top = name.partition(".")[0]
     file = next((f for n in (top, name) if (f := getattr(sys.modules.get(n), "__file__", ""))), "")
     if file and top != hala_hpc.__name__:
         path = Path(file)
-        _places.add(path.parent if path.name == "__init__.py" else path)
+        _loaded_paths.add(path.parent if path.name == "__init__.py" else path)
 
 
 def foreign_name(file: str) -> str:
     """The name of a file of such code, from its package on; empty for other files."""
     path = Path(file)
-    for place in _places:
+    for place in _loaded_paths:
         if place == path or place in path.parents:
             return str(path.relative_to(place.parent))
     return ""

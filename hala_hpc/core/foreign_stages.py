@@ -21,10 +21,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, closest
-from hala_hpc.core.fingerprint import fingerprint
-from hala_hpc.core.foreign_code import note_file, note_module
-from hala_hpc.core.own_files import require_own
+from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, suggest_name
+from hala_hpc.core.fingerprint import compute_fingerprint
+from hala_hpc.core.foreign_code import record_loaded_file, record_loaded_module
+from hala_hpc.core.own_files import require_own_paths
 from hala_hpc.core.records import StageSource
 from hala_hpc.core.settings import KINDS, StageSettings
 from hala_hpc.core.stage import Stage
@@ -50,9 +50,9 @@ def load_file(path: Path, ours: Sequence[str]) -> tuple[type[Stage[Any]], StageS
 
 def load_entry_point(name: str, ours: Sequence[str]) -> tuple[type[Stage[Any]], StageSource]:
     """The stage that an installed package offers by this name. Raises: UserError."""
-    offered = offers().get(name, [])
+    offered = find_stage_entry_points().get(name, [])
     if not offered:
-        hint = closest(name, [*ours, *offers()], "stages")
+        hint = suggest_name(name, [*ours, *find_stage_entry_points()], "stages")
         raise UserError(
             f"unknown stage {name!r}: {hint} (no installed package offers it as an entry point of "
             f"{GROUP}; a file of your own ends in .py)"
@@ -99,7 +99,7 @@ def require_unchanged(name: str, source: StageSource, digest: str) -> None:
 
 
 @cache
-def offers() -> dict[str, list[EntryPoint]]:
+def find_stage_entry_points() -> dict[str, list[EntryPoint]]:
     """Entry points of our group by name. Reads the metadata of every installed package."""
     found: dict[str, list[EntryPoint]] = defaultdict(list)
     for one in entry_points(group=GROUP):
@@ -114,7 +114,7 @@ def read_file(path: Path) -> bytes:
             f"stage file {path}: no such file; a path is relative to the folder of the recipe",
             NO_INPUT,
         )
-    require_own([path], f"stage file {path}")
+    require_own_paths([path], f"stage file {path}")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -143,13 +143,13 @@ class ReadLoader(SourceLoader):
 
 def import_file(path: Path, data: bytes) -> object:
     """What the file calls STAGE. Raises: UserError if it cannot be imported or has none."""
-    name = f"hala_hpc_stage_{fingerprint([str(path), sha256(data).hexdigest()])}"
+    name = f"hala_hpc_stage_{compute_fingerprint([str(path), sha256(data).hexdigest()])}"
     if name not in sys.modules:
         loader = ReadLoader(path, data)
         spec = importlib.util.spec_from_loader(name, loader)
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
-        note_file(path)
+        record_loaded_file(path)
         # Before it runs: types in its annotations are looked up there.
         sys.modules[name] = module
         try:
@@ -165,7 +165,7 @@ def import_entry_point(value: str) -> object:
     module_name, _, attribute = value.partition(":")
     where = f"entry point {value}"
     module = run_import(lambda: importlib.import_module(module_name), where)
-    note_module(module_name)
+    record_loaded_module(module_name)
     if not attribute:
         return stage_in(module, where)
     if not hasattr(module, attribute):
@@ -181,7 +181,7 @@ def run_import(load: Callable[[], T], where: str, path: Path | None = None) -> T
     try:
         return load()
     except (Exception, SystemExit) as error:  # foreign code may raise anything
-        file, line = place_of(error, path)
+        file, line = locate_error(error, path)
         text = " ".join(str(error).split())
         raise UserError(
             f"{where} cannot be imported: {file}, line {line}: {type(error).__name__}: {text}; "
@@ -190,7 +190,7 @@ def run_import(load: Callable[[], T], where: str, path: Path | None = None) -> T
         ) from error
 
 
-def place_of(error: BaseException, path: Path | None) -> tuple[str, int]:
+def locate_error(error: BaseException, path: Path | None) -> tuple[str, int]:
     """File and line where an import failed: the last line of `path`, else the last of all."""
     if isinstance(error, SyntaxError) and error.filename:
         return Path(error.filename).name, error.lineno or 0
@@ -247,7 +247,7 @@ def package_digest(value: str) -> str:
     """
     origin = Path(str(top_package(value).origin))
     files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-    require_own(files, f"entry point {value}")
+    require_own_paths(files, f"entry point {value}")
     whole = sha256()
     for file in files:
         name = file.relative_to(origin.parent).as_posix()

@@ -8,39 +8,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
+from hala_hpc.core.damage import convert_os_error
+from hala_hpc.core.errors import CANNOT_CREATE, TransientError, UserError
 from hala_hpc.core.paths import is_within
 
 #: What the system says where nothing can be written.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 #: How libraries say it that raise no OSError: those in Rust (safetensors, tokenizers), and Arrow.
-WORDS = re.compile(
+PHRASES = re.compile(
     r"No space left on device|Disk quota exceeded|\(os error (28|122|30)\)|\[errno (28|122|30)\]"
 )
 #: Bytes that are free on a disk which is not full.
-ROOM_BYTES = 64 * 2**20
+MIN_FREE_BYTES = 64 * 2**20
 #: Bytes of a file that tells whether there is room: more than the rest that a failed write leaves.
 PROBE_BYTES = 2**20
 
 
-def full_disk_of(error: BaseException, work: Path) -> UserError | None:
+def find_full_disk_error(error: BaseException, work: Path) -> UserError | None:
     """The mistake behind an error of a full disk or a quota of the work folder; None for others.
 
     A full disk of the node alone is none: another attempt runs elsewhere.
     """
-    for one in chain_of(error):
+    for one in walk_error_chain(error):
         if isinstance(one, OSError) and one.errno in FULL:
             if isinstance(one.filename, str):
-                return error_of_system(one) if is_within(Path(one.filename), work) else None
-            return None if is_of_the_node(work) else no_room(work, one.strerror or str(one))
-        if found := WORDS.search(str(one)):
-            return None if is_of_the_node(work) else no_room(work, found[0])
+                return convert_os_error(one) if is_within(Path(one.filename), work) else None
+            return (
+                None if is_node_disk_full(work) else full_disk_error(work, one.strerror or str(one))
+            )
+        if found := PHRASES.search(str(one)):
+            return None if is_node_disk_full(work) else full_disk_error(work, found[0])
     return None
 
 
 @contextmanager
-def told_if_full(folder: Path) -> Iterator[None]:
+def detect_full_disk(folder: Path) -> Iterator[None]:
     """Raise UserError (CANNOT_CREATE) for what fails in the block while the disk has no room.
 
     For libraries whose errors do not say it: torch tells of a position in a file. It must be asked
@@ -48,15 +50,15 @@ def told_if_full(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (UserError, Retry):
+    except (UserError, TransientError):
         raise
     except Exception as error:
-        if words := refusal_in(folder):
-            raise no_room(folder, words) from error
+        if message := probe_write_error(folder):
+            raise full_disk_error(folder, message) from error
         raise
 
 
-def refusal_in(folder: Path) -> str:
+def probe_write_error(folder: Path) -> str:
     """What the system says to a file of a few blocks in a folder; "" where it takes it."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
@@ -67,27 +69,27 @@ def refusal_in(folder: Path) -> str:
     return ""
 
 
-def chain_of(error: BaseException) -> Iterator[BaseException]:
+def walk_error_chain(error: BaseException) -> Iterator[BaseException]:
     """An error, and those that it came from."""
-    seen: set[int] = set()
+    visited: set[int] = set()
     one: BaseException | None = error
-    while one is not None and id(one) not in seen:
-        seen.add(id(one))
+    while one is not None and id(one) not in visited:
+        visited.add(id(one))
         yield one
         one = one.__cause__ or one.__context__
 
 
-def is_of_the_node(work: Path) -> bool:
+def is_node_disk_full(work: Path) -> bool:
     """Whether the temporary folder of this machine is full, and the work folder is not."""
     free = [shutil.disk_usage(path).free for path in (work, tempfile.gettempdir())]
-    return free[0] > ROOM_BYTES >= free[1]
+    return free[0] > MIN_FREE_BYTES >= free[1]
 
 
-def no_room(folder: Path, words: str) -> UserError:
+def full_disk_error(folder: Path, message: str) -> UserError:
     """The mistake that names the folder and what is free there."""
     free = shutil.disk_usage(folder).free
     return UserError(
-        f"{folder}: {words} ({free / 1e9:.3f} GB are free): make room on this disk or in your "
+        f"{folder}: {message} ({free / 1e9:.3f} GB are free): make room on this disk or in your "
         "quota, and the same line goes on",
         CANNOT_CREATE,
     )

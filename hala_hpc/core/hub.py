@@ -21,7 +21,7 @@ FILE_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
 #: What the hub calls the inputs that it holds; a corpus or tokens are made by nodes.
 HUB_NAMES = {"model": "models", "files": "datasets"}
 #: The branch that is meant where a reference names no revision.
-MAIN = "main"
+DEFAULT_REVISION = "main"
 
 
 class HubReference(NamedTuple):
@@ -42,7 +42,7 @@ def is_hub_id(value: str) -> bool:
     )
 
 
-def hub_reference(value: str) -> HubReference:
+def parse_hub_reference(value: str) -> HubReference:
     """Name and revision of a reference; a value that is none for the hub is all name."""
     found = HUB_ID.fullmatch(value)
     return HubReference(found[1], found[2]) if found else HubReference(value, None)
@@ -58,7 +58,7 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def cache_of(kind: str, environment: Mapping[str, str]) -> Path:
+def find_hub_cache(kind: str, environment: Mapping[str, str]) -> Path:
     """Folder of the cache of models, datasets or kernels; these have a variable of their own."""
     if kind == "kernels" and (own := environment.get("KERNELS_CACHE")):
         return Path(own).expanduser()
@@ -76,12 +76,12 @@ def fetched_commit(repository: Path, revision: str | None) -> str | None:
     Of a folder that names no revision at all, as one put there by hand, it is the newest.
     """
     snapshots = repository / "snapshots"
-    wanted = revision or MAIN
+    wanted = revision or DEFAULT_REVISION
     reference = repository / "refs" / wanted
     if reference.is_file():
-        named = reference.read_text(encoding="utf-8", errors="replace").strip()
+        commit = reference.read_text(encoding="utf-8", errors="replace").strip()
         # A name of a folder and nothing else: `snapshots/` itself is none.
-        return named if COMMIT_FOLDER.fullmatch(named) and (snapshots / named).is_dir() else None
+        return commit if COMMIT_FOLDER.fullmatch(commit) and (snapshots / commit).is_dir() else None
     if revision:
         # A commit has no name in `refs/`.
         return revision if "/" not in revision and (snapshots / revision).is_dir() else None
@@ -102,8 +102,8 @@ def fetched_folder(kind: str, value: str, environment: Mapping[str, str]) -> Pat
     """
     if not is_hub_id(value):
         return None
-    name, revision = hub_reference(value)
-    repository = repository_folder(cache_of(kind, environment), kind, name)
+    name, revision = parse_hub_reference(value)
+    repository = repository_folder(find_hub_cache(kind, environment), kind, name)
     commit = fetched_commit(repository, revision)
     return repository / "snapshots" / commit if commit else None
 
@@ -118,7 +118,7 @@ def model_folder(model: str) -> Path | None:
     return path if path.is_dir() else fetched_folder("models", model, os.environ)
 
 
-def is_hub_off(environment: Mapping[str, str], default: bool) -> bool:
+def is_hub_offline(environment: Mapping[str, str], default: bool) -> bool:
     """Whether HF_HUB_OFFLINE keeps huggingface_hub off the network, as it reads it itself.
 
     `default` counts where the variable is not set: jobs are offline, a person's shell is not.

@@ -32,36 +32,36 @@ class HubFile(NamedTuple):
 def read_tree(repository: Path, commit: str) -> dict[str, HubFile] | None:
     """The files of a commit by their paths in it; None without a list that is understood."""
     try:
-        places = (list_file(repository, commit), aside_file(repository, commit))
-        found = next(filter(None, map(read_json, places)), None)
+        paths = (tree_file(repository, commit), tree_aside_file(repository, commit))
+        found = next(filter(None, map(read_json, paths)), None)
         if not found or found["format_version"] != FORMAT:
             return None
-        return {name: hub_file(facts) for name, facts in found["files"].items()}
+        return {name: parse_hub_file(facts) for name, facts in found["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # A library's own file: one that it cannot read it asks the hub for again.
         return None
 
 
-def list_file(repository: Path, commit: str) -> Path:
+def tree_file(repository: Path, commit: str) -> Path:
     """Where huggingface_hub keeps the list of a commit."""
     return repository / "trees" / f"{commit}.json"
 
 
-def aside_file(repository: Path, commit: str) -> Path:
+def tree_aside_file(repository: Path, commit: str) -> Path:
     """Where a list lies that huggingface_hub is not to read."""
     return repository / "trees" / f"{commit}.hala.json"
 
 
-def put_list_aside(repository: Path, commit: str) -> None:
+def set_tree_aside(repository: Path, commit: str) -> None:
     """Keep the list of a commit from huggingface_hub: parts of the commit are left out for good.
 
     Raises OSError.
     """
-    if (found := list_file(repository, commit)).exists():
-        found.replace(aside_file(repository, commit))
+    if (found := tree_file(repository, commit)).exists():
+        found.replace(tree_aside_file(repository, commit))
 
 
-def hub_file(facts: dict[str, object]) -> HubFile:
+def parse_hub_file(facts: dict[str, object]) -> HubFile:
     """One entry of a list. Raises KeyError or TypeError."""
     size = facts.get("lfs_size") or facts["size"]
     if not isinstance(size, int):
@@ -69,7 +69,7 @@ def hub_file(facts: dict[str, object]) -> HubFile:
     return HubFile(size, str(facts.get("lfs_sha256") or ""), str(facts["blob_id"]))
 
 
-def digest_fault(path: Path, expected: HubFile) -> str:
+def describe_digest_fault(path: Path, expected: HubFile) -> str:
     """What is wrong with the content of a file; empty where its digest is that of the hub.
 
     The whole file is read. Raises OSError.

@@ -16,13 +16,13 @@ class Job:
     name: str
     """Letters, digits, dot, dash and underscore, at most 64."""
     module: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     python: str
     """Interpreter of the environment that the job needs."""
     resources: Resources
     folder: Path
     """Where the job works and the backend keeps what it prints."""
-    elements: int | None = None
+    array_size: int | None = None
     """Elements of the array; None: a job that gets no number."""
     after_ok: tuple[str, ...] = ()
     """Ids of jobs that must have succeeded."""
@@ -35,7 +35,7 @@ class Job:
     setup: tuple[str, ...] = ()
     """Shell lines of the site's launcher, run before the job, e.g. `module load gcc`."""
 
-    def command(self, element: int | None = None) -> list[str]:
+    def command(self, array_index: int | None = None) -> list[str]:
         """What a rank runs, with the number of its element where it is known."""
-        numbers = [] if element is None else [str(element)]
-        return [self.python, "-u", "-m", self.module, *self.words, *numbers]
+        numbers = [] if array_index is None else [str(array_index)]
+        return [self.python, "-u", "-m", self.module, *self.arguments, *numbers]

@@ -17,7 +17,7 @@ from pydantic import (
 
 from hala_hpc.core.code_version import CodeVersion
 from hala_hpc.core.errors import FailureClass
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 
 #: A count may be whole or not.
 Number = int | float
@@ -26,7 +26,7 @@ Number = int | float
 MaybeClass = Annotated[FailureClass | None, BeforeValidator(lambda value: value or None)]
 
 
-class WorkerLease(Record):
+class WorkerLease(JsonRecord):
     """`attempts/lease-00003.json`: the attempt that may commit for a worker."""
 
     attempt: str
@@ -34,13 +34,13 @@ class WorkerLease(Record):
     """Of the attempt: its lease is void once a newer one has begun."""
 
 
-class Claim(Record):
+class Claim(JsonRecord):
     """`claims/00007.json`: the worker that makes a unit."""
 
     worker: int
 
 
-class FailureFacts(Record):
+class FailureFacts(JsonRecord):
     """What an attempt knows of its own failure."""
 
     kind: MaybeClass = None
@@ -53,7 +53,7 @@ class FailureFacts(Record):
     """Spent until a node was stopped early, as far as the worker knew; None for other failures."""
 
 
-class ErrorReport(Record):
+class ErrorReport(JsonRecord):
     """`attempts/<attempt>-error-<rank>.json`: why the model code ended, for its supervisor."""
 
     code: int
@@ -87,7 +87,7 @@ class AttemptRecord(FailureFacts, CodeVersion):
     """Whether the kernel killed something for its memory."""
 
 
-class Failure(Record):
+class Failure(JsonRecord):
     """Why an attempt ended before its work was done."""
 
     kind: FailureClass
@@ -97,29 +97,29 @@ class Failure(Record):
     nodes: tuple[str, ...] = ()
     """Where it happened; for a bad node, the one that is bad."""
     signature: str = ""
-    seen_by_scheduler: bool = False
+    confirmed_by_scheduler: bool = False
     """Whether the scheduler saw it end so, too."""
 
 
-class RoundFailures(Record):
+class RoundFailures(JsonRecord):
     """`attempts/failures-0001.json`: why the attempts of a round failed, found by its gate."""
 
-    cure: ClassVar[str] = "remove the file; the round then counts as one without known failures"
+    fix: ClassVar[str] = "remove the file; the round then counts as one without known failures"
 
     failures: tuple[Failure, ...] = ()
     scheduler: tuple[str, ...] = ()
     """How the scheduler saw jobs end that did not end well."""
     memory_limit_gb: int | None = None
     """The most that a job may ask for; asked only where memory was too small."""
-    most_excluded: int | None = None
+    max_excluded: int | None = None
     """How many nodes may be left out; asked only where some are bad."""
-    well_nodes: tuple[str, ...] = ()
+    recovered_nodes: tuple[str, ...] = ()
     """Nodes that the round left out and that the scheduler shows well again."""
     time: float = 0.0
     """Seconds since the epoch."""
 
 
-class FailureReason(Record):
+class FailureReason(JsonRecord):
     """One reason for which a node failed."""
 
     text: str
@@ -141,10 +141,10 @@ class FailureReason(Record):
         return [self.text, *self.log_tail]
 
 
-class FailureReport(Record):
+class FailureReport(JsonRecord):
     """`failure.json`: why a node failed, until somebody runs it again."""
 
-    cure: ClassVar[str] = "give the line of the launch again, which forgets that the node failed"
+    fix: ClassVar[str] = "give the line of the launch again, which forgets that the node failed"
 
     code: int
     """Exit code."""
@@ -169,7 +169,7 @@ class FailureReport(Record):
         return {**value, "reasons": found}
 
 
-class Progress(Record):
+class Progress(JsonRecord):
     """`progress/00003-0000.json`: how far one rank of a worker is. Written every second.
 
     Other counts than those that are named here are kept as they are.
@@ -211,7 +211,7 @@ class Progress(Record):
         return self.time - self.began
 
 
-class RankState(Record):
+class RankState(JsonRecord):
     """`.ranks/rank-0.json` beside the checkpoints: how far one rank of a training is."""
 
     rank: int
@@ -225,7 +225,7 @@ class RankState(Record):
     """Seconds since the epoch."""
 
 
-class SavedFile(Record):
+class SavedFile(JsonRecord):
     """A file of a checkpoint, as it was read back."""
 
     bytes: int
@@ -233,7 +233,7 @@ class SavedFile(Record):
     """BLAKE2b of 128 bits, hexadecimal."""
 
 
-class CheckpointCommit(Record):
+class CheckpointCommit(JsonRecord):
     """`COMMIT.json`: a checkpoint is whole."""
 
     step: int = 0

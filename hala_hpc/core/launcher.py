@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, field_validator
 
-from hala_hpc.core.builds import DEVICES, VARIABLE
+from hala_hpc.core.builds import DEVICE_VARIABLE, DEVICES
 from hala_hpc.core.paths import environment_python
 from hala_hpc.core.resources import GATE_RESOURCES, Resources
 
 
-class Overrides(BaseModel):
+class ResourceOverrides(BaseModel):
     """What a launcher changes for one stage or node."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,8 +32,8 @@ class Launcher(BaseModel):
     """For every node; weaker than those of a stage, which are weaker than those of a node."""
     gate: dict[str, Any] = Field(default_factory=dict)
     """Resources of the gates."""
-    stage: dict[str, Overrides] = Field(default_factory=dict)
-    node: dict[str, Overrides] = Field(default_factory=dict)
+    stage: dict[str, ResourceOverrides] = Field(default_factory=dict)
+    node: dict[str, ResourceOverrides] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables set for every job, to the letter. Secrets do not belong here."""
     setup: tuple[str, ...] = ()
@@ -54,7 +54,7 @@ class Launcher(BaseModel):
             self.stage[stage].resources if stage in self.stage else {},
             self.node[node].resources if node in self.node else {},
         ):
-            merged = merge(merged, layer)
+            merged = merge_tables(merged, layer)
         return merged
 
     @property
@@ -62,20 +62,22 @@ class Launcher(BaseModel):
         """What the gates get: little, with the options of every node."""
         base = GATE_RESOURCES.model_dump()
         options = self.resources.get("options", {})
-        return Resources.model_validate(merge(merge(base, {"options": options}), self.gate))
+        return Resources.model_validate(
+            merge_tables(merge_tables(base, {"options": options}), self.gate)
+        )
 
     @field_validator("environment")
     @classmethod
     def require_device(cls, value: dict[str, str]) -> dict[str, str]:
         """Refuse another device than those that environments are built for."""
-        if value.get(VARIABLE, "cpu") not in DEVICES:
-            raise ValueError(f"{VARIABLE} is neither of {' and '.join(DEVICES)}")
+        if value.get(DEVICE_VARIABLE, "cpu") not in DEVICES:
+            raise ValueError(f"{DEVICE_VARIABLE} is neither of {' and '.join(DEVICES)}")
         return value
 
     @property
     def device(self) -> str:
         """What the launcher says that its jobs calculate on: cpu, cuda, or "" for nothing."""
-        return self.environment.get(VARIABLE, "")
+        return self.environment.get(DEVICE_VARIABLE, "")
 
     def python_of(self, env: str) -> str:
         """Interpreter of an environment: the launcher's, or one beside the running one.
@@ -85,7 +87,7 @@ class Launcher(BaseModel):
         wanted = self.device or ("cuda" if self.backend == "slurm" else "")
         return self.python.get(env) or str(environment_python(env, wanted))
 
-    def unexpanded(self) -> list[str]:
+    def find_unexpanded(self) -> list[str]:
         """A line for each variable of jobs whose value a shell would change, but none reads it.
 
         The value is not shown: it may be a secret.
@@ -107,12 +109,12 @@ class Launcher(BaseModel):
         ]
 
 
-def merge(weak: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:
+def merge_tables(weak: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:
     """Both tables in one, table by table; `strong` wins."""
     merged = dict(weak)
     for key, value in strong.items():
         old = merged.get(key)
         merged[key] = (
-            merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+            merge_tables(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
         )
     return merged

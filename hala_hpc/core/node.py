@@ -34,13 +34,13 @@ class Node:
 
     def input_nodes(self) -> list[str]:
         """Names of the nodes that this one takes something from, each once."""
-        named = [
+        names = [
             value[1:].partition("/")[0]
             for _, value, _ in self.settings.references()
             if value.startswith("@")
         ]
-        return list(dict.fromkeys(named))
+        return list(dict.fromkeys(names))
 
-    def is_meant_by(self, word: str) -> bool:
+    def matches(self, name: str) -> bool:
         """Whether a word of `stage=` names this node, the node it was made of, or its stage."""
-        return word in (self.name, self.written, self.stage.name)
+        return name in (self.name, self.written, self.stage.name)

@@ -3,9 +3,9 @@
 import sys
 
 #: What torch says in the log of an engine's process when the GPU's memory is too small.
-TORCH_WORDS = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "CUDA out of memory")
+TORCH_PHRASES = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "CUDA out of memory")
 #: The same from other allocators: cuBLAS, NCCL, the CUDA driver, HIP.
-OTHER_WORDS = (
+ALLOCATOR_PHRASES = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "Cuda failure 2 'out of memory'",
@@ -23,10 +23,10 @@ def is_gpu_out_of_memory(error: BaseException, log_tail: str) -> bool:
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
     # Older parts of torch and other libraries raise a RuntimeError with these words.
-    words = TORCH_WORDS + OTHER_WORDS
-    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+    phrases = TORCH_PHRASES + ALLOCATOR_PHRASES
+    if isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases):
         return True
-    return is_engine_death(error) and any(word in log_tail for word in words)
+    return is_engine_death(error) and any(word in log_tail for word in phrases)
 
 
 def is_engine_death(error: BaseException) -> bool:

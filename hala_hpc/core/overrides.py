@@ -6,38 +6,40 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from hala_hpc.core.errors import CONFIG, UserError, closest
+from hala_hpc.core.errors import CONFIG, UserError, suggest_name
 from hala_hpc.core.printable import has_controls
 from hala_hpc.core.secret_values import secret_mistakes
 
 
-def split_words(arguments: list[str]) -> dict[str, str]:
+def parse_overrides(arguments: list[str]) -> dict[str, str]:
     """`["a=1", "b.c=x=y"]` to `{"a": "1", "b.c": "x=y"}`.
 
     Raises UserError for a word without `=`, a key that stands twice, control characters in what is
     no setting, and secrets, which it does not show.
     """
-    words: dict[str, str] = {}
+    overrides: dict[str, str] = {}
     mistakes = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not key:
-            mistakes.append(f"{argument!r} is not a word of the form key=value{meant(argument)}")
-        elif key in words:
-            mistakes.append(f"{key} is given twice: {words[key]!r} and {value!r}; keep one")
+            mistakes.append(
+                f"{argument!r} is not a word of the form key=value{suggest_form(argument)}"
+            )
+        elif key in overrides:
+            mistakes.append(f"{key} is given twice: {overrides[key]!r} and {value!r}; keep one")
         elif has_controls(key) or ("." not in key and has_controls(value)):
             # Settings may be texts of several lines; all else are names, paths and numbers.
             mistakes.append(f"{key}={value!r} holds control characters: write it without them")
-        words[key] = value
+        overrides[key] = value
     # Before others, which show what was given.
-    if secrets := secret_mistakes(words):
+    if secrets := secret_mistakes(overrides):
         raise UserError(secrets, CONFIG)
     if mistakes:
         raise UserError(mistakes)
-    return words
+    return overrides
 
 
-def meant(argument: str) -> str:
+def suggest_form(argument: str) -> str:
     """What somebody may have meant who writes `--dry-run`, as other programs have it."""
     name = argument.removeprefix("--").replace("-", "_")
     if argument == name or not name.isidentifier():
@@ -45,27 +47,27 @@ def meant(argument: str) -> str:
     return f": write {name}=..., without dashes (dry_run=true, or --help alone)"
 
 
-def bare(annotation: Any) -> Any:
+def strip_optional(annotation: Any) -> Any:
     """A type without Annotated and without `| None`."""
     if get_origin(annotation) is Annotated:
-        return bare(get_args(annotation)[0])
+        return strip_optional(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
         inner = [item for item in get_args(annotation) if item is not type(None)]
-        return bare(inner[0]) if len(inner) == 1 else annotation
+        return strip_optional(inner[0]) if len(inner) == 1 else annotation
     return annotation
 
 
-def takes_list(annotation: Any) -> bool:
+def accepts_list(annotation: Any) -> bool:
     """Whether a setting of this type holds several values."""
-    return get_origin(bare(annotation)) in (list, tuple, set, frozenset)
+    return get_origin(strip_optional(annotation)) in (list, tuple, set, frozenset)
 
 
-def takes_text(annotation: Any) -> bool:
+def accepts_text(annotation: Any) -> bool:
     """Whether any text at all is a value of this type, commas included."""
-    return bare(annotation) is str
+    return strip_optional(annotation) is str
 
 
-def read_word(annotation: Any, text: str) -> Any:
+def parse_value(annotation: Any, text: str) -> Any:
     """The raw value of a word for a setting of this type; pydantic checks it afterwards.
 
     A comma separates values, except in text, where only a JSON list holds several. Several
@@ -78,30 +80,30 @@ def read_word(annotation: Any, text: str) -> Any:
             return json.loads(text)
         except ValueError:
             return [item.strip() for item in text[1:-1].split(",") if item.strip()]
-    if takes_list(annotation):
+    if accepts_list(annotation):
         return [item.strip() for item in text.split(",") if item.strip()]
-    if "," in text and not takes_text(annotation):
+    if "," in text and not accepts_text(annotation):
         return [item.strip() for item in text.split(",")]
     return text
 
 
-def place_word(settings: type[BaseModel], path: str, text: str, raw: dict[str, Any]) -> None:
+def apply_override(settings: type[BaseModel], path: str, text: str, raw: dict[str, Any]) -> None:
     """Put the value of the dotted `path` into the nested table `raw`.
 
     Raises UserError with the closest valid name for a setting that does not exist.
     """
     name, _, rest = path.partition(".")
     if name not in settings.model_fields:
-        hint = closest(name, list(settings.model_fields), "settings")
+        hint = suggest_name(name, list(settings.model_fields), "settings")
         raise UserError(f"unknown setting {name!r}: {hint}")
     annotation = settings.model_fields[name].annotation
-    inner = bare(annotation)
+    inner = strip_optional(annotation)
     if not rest:
-        raw[name] = read_word(annotation, text)
+        raw[name] = parse_value(annotation, text)
     elif isinstance(inner, type) and issubclass(inner, BaseModel):
         nested = raw.setdefault(name, {})
-        place_word(inner, rest, text, nested)
+        apply_override(inner, rest, text, nested)
     elif get_origin(inner) is dict:
-        raw.setdefault(name, {})[rest] = read_word(get_args(inner)[1], text)
+        raw.setdefault(name, {})[rest] = parse_value(get_args(inner)[1], text)
     else:
         raise UserError(f"setting {name!r} holds one value: {path} goes too deep")

@@ -10,10 +10,10 @@ from hala_hpc.core.errors import CONFIG, UserError
 
 ROOT_ID = 0
 #: Paths that an error names before the rest is only counted.
-NAMED = 5
+MAX_LISTED = 5
 
 
-def require_own(paths: Iterable[Path], what: str) -> None:
+def require_own_paths(paths: Iterable[Path], what: str) -> None:
     """Raise UserError unless this user and root alone can change what stands at some paths.
 
     The files count, each folder on the way up to the root, and those that links lead through. In
@@ -28,11 +28,11 @@ def require_own(paths: Iterable[Path], what: str) -> None:
                 "could change the code; copy it into a folder of your own",
                 CONFIG,
             )
-    if opened := [str(step) for step, status in found.items() if is_open(status)]:
-        more = f" (and {len(opened) - NAMED} more)" if len(opened) > NAMED else ""
+    if writable := [str(step) for step, status in found.items() if is_writable_by_others(status)]:
+        more = f" (and {len(writable) - MAX_LISTED} more)" if len(writable) > MAX_LISTED else ""
         raise UserError(
             f"{what} is not run: other users could change the code; run "
-            f"`chmod go-w {shlex.join(opened[:NAMED])}`{more}, or copy it into a folder of your "
+            f"`chmod go-w {shlex.join(writable[:MAX_LISTED])}`{more}, or copy it into a folder of your "
             "own",
             CONFIG,
         )
@@ -50,7 +50,7 @@ def require_own_file(path: Path, status: os.stat_result) -> None:
             "nothing of it is run; work in a folder of your own",
             CONFIG,
         )
-    if is_open(status):
+    if is_writable_by_others(status):
         raise UserError(
             f"{path} decides what is run and other users may write it: look into it, then run "
             f"`chmod go-w {shlex.quote(str(path))}`",
@@ -66,7 +66,7 @@ def steps_to(path: Path) -> Iterator[Path]:
             yield from steps_to(step.parent / step.readlink())
 
 
-def is_open(status: os.stat_result) -> bool:
+def is_writable_by_others(status: os.stat_result) -> bool:
     """Whether users other than the owner may write here. A link has no rights of its own."""
     if stat.S_ISLNK(status.st_mode):
         return False

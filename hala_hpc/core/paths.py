@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.builds import DEVICES, build_of
-from hala_hpc.core.damage import error_of_system
-from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, closest
+from hala_hpc.core.builds import DEVICES, find_torch_build
+from hala_hpc.core.damage import convert_os_error
+from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError, suggest_name
 from hala_hpc.core.secret_values import secret_mistakes
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ def shipped_names(folder: str) -> list[str]:
     return sorted(path.stem for path in shipped_folder(folder).glob("*.toml"))
 
 
-def named_path(word: str, text: str) -> Path:
+def expand_path(key: str, text: str) -> Path:
     """The path that a word or setting gives, with `~` replaced; nothing need be there.
 
     Raises: UserError naming the word where it cannot be looked at.
@@ -37,34 +37,34 @@ def named_path(word: str, text: str) -> Path:
         path.exists()
     except RuntimeError:
         raise UserError(
-            f"{word}={text}: there is no such user here; write the whole path", NO_INPUT
+            f"{key}={text}: there is no such user here; write the whole path", NO_INPUT
         ) from None
     except OSError as error:
-        told = error_of_system(error)
-        raise UserError([f"{word}: {line}" for line in told.mistakes], told.code) from None
+        mistake = convert_os_error(error)
+        raise UserError([f"{key}: {line}" for line in mistake.mistakes], mistake.code) from None
     return path
 
 
-def find_toml(word: str, value: str) -> Path:
+def find_toml(key: str, value: str) -> Path:
     """The file of `recipe=demo` (a shipped name) or `recipe=my/own.toml` (a path)."""
-    folder = f"{word}s"
-    if is_path(value):
-        path = named_path(word, value)
+    folder = f"{key}s"
+    if is_toml_path(value):
+        path = expand_path(key, value)
         if not path.is_file():
             raise UserError(
-                f"{word}={value}: no such file; name a file or one of: "
+                f"{key}={value}: no such file; name a file or one of: "
                 f"{', '.join(shipped_names(folder))}",
                 NO_INPUT,
             )
         return path
-    path = named_path(word, str(shipped_folder(folder) / f"{value}.toml"))
+    path = expand_path(key, str(shipped_folder(folder) / f"{value}.toml"))
     if not path.is_file():
-        hint = closest(value, shipped_names(folder), folder)
-        raise UserError(f"unknown {word} {value!r}: {hint} (a file of your own ends in .toml)")
+        hint = suggest_name(value, shipped_names(folder), folder)
+        raise UserError(f"unknown {key} {value!r}: {hint} (a file of your own ends in .toml)")
     return path
 
 
-def is_path(value: str) -> bool:
+def is_toml_path(value: str) -> bool:
     """Whether a recipe or launcher is named by a path, not by the name of a shipped one."""
     return value.endswith(".toml") or os.sep in value
 
@@ -109,7 +109,7 @@ def environment_python(env: str, device: str = "") -> Path:
     beside = python_in(own_end)
     if device:
         for path in (beside, python_in(""), python_in(f"-{device}")):
-            build = build_of(str(path))
+            build = find_torch_build(str(path))
             if build is not None and build.device == device:
                 return path
     return beside

@@ -7,10 +7,10 @@ import socket
 #: 29500, which everybody takes.
 RANK_PORTS = range(12000, 28000)
 #: Ports in a row that a job has: the first is named to its ranks, at the last they meet before.
-NEIGHBOURS = 4
+PORTS_PER_JOB = 4
 
 
-def free_port() -> int:
+def find_free_port() -> int:
     """A port of this machine that nobody holds, nor its neighbours.
 
     Not one that the kernel chooses: it would give the same to the next connection of anybody,
@@ -20,7 +20,7 @@ def free_port() -> int:
     chance = random.SystemRandom()
     for _ in range(100):
         port = chance.choice(RANK_PORTS)
-        if all(is_free(neighbour) for neighbour in range(port, port + NEIGHBOURS)):
+        if all(is_free(neighbour) for neighbour in range(port, port + PORTS_PER_JOB)):
             return port
     raise OSError(f"no free port was found between {RANK_PORTS.start} and {RANK_PORTS.stop}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(number: signal.Signals, parent: int) -> None:
+def signal_on_parent_exit(number: signal.Signals, parent: int) -> None:
     """Have the kernel send this process a signal when its parent is no more, however it ended.
 
     Called between fork and exec; `parent` is the process that forked, which may be gone by now.
@@ -22,7 +22,7 @@ def end_with_parent(number: signal.Signals, parent: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def below(tops: Iterable[int]) -> list[int]:
+def find_descendants(tops: Iterable[int]) -> list[int]:
     """Every living process below some, and those of their sessions, whose parents may be gone."""
     children, sessions = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
     for process in Path("/proc").glob("[0-9]*"):
@@ -43,7 +43,7 @@ def below(tops: Iterable[int]) -> list[int]:
     return sorted(found - tops)
 
 
-def kill(processes: Iterable[int]) -> None:
+def kill_processes(processes: Iterable[int]) -> None:
     """Kill processes, stopped or not; those that are gone are no mistake."""
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):

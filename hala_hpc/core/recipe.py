@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hala_hpc.core.errors import CONFIG, USAGE, UserError, closest
-from hala_hpc.core.launcher import Launcher, merge
+from hala_hpc.core.errors import CONFIG, USAGE, UserError, suggest_name
+from hala_hpc.core.launcher import Launcher, merge_tables
 from hala_hpc.core.node import Draft, Node
-from hala_hpc.core.overrides import place_word
+from hala_hpc.core.overrides import apply_override
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import FoundStage
 from hala_hpc.core.sweep import expand_sweeps
@@ -20,7 +20,7 @@ StageFinder = Callable[[str], FoundStage]
 
 def build_nodes(
     tables: dict[str, Any],
-    words: dict[str, str],
+    overrides: dict[str, str],
     launcher: Launcher,
     find: StageFinder,
     mistakes: list[str],
@@ -31,7 +31,7 @@ def build_nodes(
     """
     drafts = read_drafts(tables, launcher, find, mistakes)
     check_launcher_names(launcher, mistakes)
-    lay_words(drafts, words, mistakes)
+    apply_overrides(drafts, overrides, mistakes)
     nodes: dict[str, Node] = {}
     for draft in expand_sweeps(list(drafts.values())):
         node = check_settings(draft, mistakes)
@@ -42,7 +42,7 @@ def build_nodes(
     check_references(nodes, mistakes)
     if mistakes:
         raise UserError(mistakes, CONFIG)
-    return in_order(nodes)
+    return sort_nodes(nodes)
 
 
 def read_drafts(
@@ -58,22 +58,22 @@ def read_drafts(
             )
             continue
         try:
-            raw = inherit(tables, name)
-            found = find(stage_word(raw, name))
+            raw = inherit_table(tables, name)
+            found = find(read_stage_name(raw, name))
         except UserError as error:
             mistakes += [f"node {name!r}: {line}" for line in error.mistakes]
             continue
         raw.pop("stage", None)
         stage = found.stage
         default = stage.Settings.model_fields["resources"].default
-        resources = merge(default.model_dump(), dict(raw.get("resources", {})))
-        raw["resources"] = merge(resources, launcher.resources_of(name, stage.name))
+        resources = merge_tables(default.model_dump(), dict(raw.get("resources", {})))
+        raw["resources"] = merge_tables(resources, launcher.resources_of(name, stage.name))
         drafts[name] = Draft(name, stage, raw, name, found.source)
     mistakes += shared_names(drafts)
     return drafts
 
 
-def stage_word(table: dict[str, Any], name: str) -> str:
+def read_stage_name(table: dict[str, Any], name: str) -> str:
     """The stage that the table of a node names; without one, the name of the node."""
     return str(table.get("stage", name))
 
@@ -91,29 +91,35 @@ def shared_names(drafts: dict[str, Draft]) -> list[str]:
     return mistakes
 
 
-def inherit(tables: dict[str, Any], name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+def inherit_table(
+    tables: dict[str, Any], name: str, parents: tuple[str, ...] = ()
+) -> dict[str, Any]:
     """The table of a node laid over that of the node it is `like`."""
     table = dict(tables[name])
     other = table.pop("like", None)
     if other is None:
         return table
-    if other in (*seen, name) or not isinstance(tables.get(other), dict):
-        raise UserError(f"like = {other!r}: {closest(str(other), list(tables), 'nodes')}", CONFIG)
-    base = inherit(tables, other, (*seen, name))
+    if other in (*parents, name) or not isinstance(tables.get(other), dict):
+        raise UserError(
+            f"like = {other!r}: {suggest_name(str(other), list(tables), 'nodes')}", CONFIG
+        )
+    base = inherit_table(tables, other, (*parents, name))
     base.setdefault("stage", other)
-    return merge(base, table)
+    return merge_tables(base, table)
 
 
-def lay_words(drafts: dict[str, Draft], words: dict[str, str], mistakes: list[str]) -> None:
+def apply_overrides(
+    drafts: dict[str, Draft], overrides: dict[str, str], mistakes: list[str]
+) -> None:
     """Lay `node.setting=value` and `stage.setting=value` over the drafts."""
     stages = {draft.stage.name for draft in drafts.values()}
-    for key, text in words.items():
-        named = [n for n in (*drafts, *stages) if key.startswith(f"{n}.")]
-        if not named:
-            hint = closest(key.partition(".")[0], [*drafts, *stages], "nodes")
+    for key, text in overrides.items():
+        matching = [n for n in (*drafts, *stages) if key.startswith(f"{n}.")]
+        if not matching:
+            hint = suggest_name(key.partition(".")[0], [*drafts, *stages], "nodes")
             mistakes.append(f"unknown word {key}={text}: {hint}")
             continue
-        target = max(named, key=len)
+        target = max(matching, key=len)
         path = key[len(target) + 1 :]
         chosen = (
             [drafts[target]]
@@ -122,7 +128,7 @@ def lay_words(drafts: dict[str, Draft], words: dict[str, str], mistakes: list[st
         )
         try:
             for draft in chosen:
-                place_word(draft.stage.Settings, path, text, draft.raw)
+                apply_override(draft.stage.Settings, path, text, draft.raw)
         except UserError as error:
             mistakes += [f"{key}={text}: {line}" for line in error.mistakes]
 
@@ -135,7 +141,7 @@ def check_launcher_names(launcher: Launcher, mistakes: list[str]) -> None:
     for where, layer in layers.items():
         for name in layer:
             if name not in Resources.model_fields:
-                hint = closest(name, list(Resources.model_fields), "resources")
+                hint = suggest_name(name, list(Resources.model_fields), "resources")
                 mistakes.append(f"launcher {launcher.name}, [{where}]: unknown {name!r}: {hint}")
 
 
@@ -144,21 +150,23 @@ def check_settings(draft: Draft, mistakes: list[str]) -> Node | None:
     try:
         settings = draft.stage.Settings.model_validate(draft.raw)
     except ValidationError as error:
-        mistakes += [describe(draft, item) for item in error.errors()]
+        mistakes += [describe_setting_error(draft, item) for item in error.errors()]
         return None
     return Node(draft.name, draft.stage, settings, draft.written, draft.source)
 
 
-def describe(draft: Draft, error: Any) -> str:
+def describe_setting_error(draft: Draft, error: Any) -> str:
     """One line for one mistake that pydantic found."""
     path = ".".join(str(part) for part in error["loc"])
-    word = f"{draft.name}.{path}" if path else draft.name
+    setting = f"{draft.name}.{path}" if path else draft.name
     if error["type"] == "extra_forbidden":
-        hint = closest(str(error["loc"][-1]), list(draft.stage.Settings.model_fields), "settings")
-        return f"unknown setting {word}={error['input']!r}: {hint}"
+        hint = suggest_name(
+            str(error["loc"][-1]), list(draft.stage.Settings.model_fields), "settings"
+        )
+        return f"unknown setting {setting}={error['input']!r}: {hint}"
     if error["type"] == "missing":
-        return f"{word} is not given, and {draft.stage.name} needs it: add {word}=..."
-    return f"{word}={error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
+        return f"{setting} is not given, and {draft.stage.name} needs it: add {setting}=..."
+    return f"{setting}={error['input']!r}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
@@ -168,24 +176,27 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
             if not value.startswith("@"):
                 continue
             target, slash, name = value[1:].partition("/")
-            word = f"{node.name}.{setting}={value}"
+            override = f"{node.name}.{setting}={value}"
             if target not in nodes:
                 mistakes.append(
-                    f"{word}: there is no node {target!r}; {closest(target, list(nodes), 'nodes')}"
+                    f"{override}: there is no node {target!r}; {suggest_name(target, list(nodes), 'nodes')}"
                 )
                 continue
             made = nodes[target].stage.produces
             if made not in reference.kinds:
                 mistakes.append(
-                    f"{word}: {target} makes {made}, but {setting} takes "
+                    f"{override}: {target} makes {made}, but {setting} takes "
                     f"{' or '.join(reference.kinds)}"
                 )
-            elif slash and made != "files" and name not in nodes[target].stage.byproducts:
-                good = [f"@{target}", *(f"@{target}/{n}" for n in nodes[target].stage.byproducts)]
-                mistakes.append(f"{word}: {target} makes one {made}; write {' or '.join(good)}")
+            elif slash and made != "files" and name not in nodes[target].stage.extra_outputs:
+                good = [
+                    f"@{target}",
+                    *(f"@{target}/{n}" for n in nodes[target].stage.extra_outputs),
+                ]
+                mistakes.append(f"{override}: {target} makes one {made}; write {' or '.join(good)}")
 
 
-def in_order(nodes: dict[str, Node]) -> dict[str, Node]:
+def sort_nodes(nodes: dict[str, Node]) -> dict[str, Node]:
     """Nodes with inputs first, else in the order written; raises UserError for a cycle."""
     ordered: dict[str, Node] = {}
     left = dict(nodes)
@@ -211,26 +222,28 @@ def find_cycle(left: dict[str, Node]) -> str:
         path.append(step)
 
 
-def select(nodes: dict[str, Node], choice: str) -> list[str]:
+def select_nodes(nodes: dict[str, Node], choice: str) -> list[str]:
     """Names meant by `stage=`: nodes, stages, or all; several with commas."""
     if choice == "all":
         return list(nodes)
     chosen: list[str] = []
     mistakes = []
     stages = {node.stage.name for node in nodes.values()}
-    for word in choice.split(","):
-        named = [n for n, node in nodes.items() if node.is_meant_by(word)]
-        named = [word] if word in nodes else named
-        if not named:
+    for item in choice.split(","):
+        matching = [n for n, node in nodes.items() if node.matches(item)]
+        matching = [item] if item in nodes else matching
+        if not matching:
             valid = sorted({*nodes, *stages, "all"})
-            mistakes.append(f"unknown stage {word!r}: {closest(word, valid, 'nodes and stages')}")
-        chosen += named
+            mistakes.append(
+                f"unknown stage {item!r}: {suggest_name(item, valid, 'nodes and stages')}"
+            )
+        chosen += matching
     if mistakes:
         raise UserError(mistakes, USAGE)
     return [name for name in nodes if name in chosen]
 
 
-def with_inputs(nodes: dict[str, Node], chosen: list[str]) -> list[str]:
+def include_input_nodes(nodes: dict[str, Node], chosen: list[str]) -> list[str]:
     """The chosen nodes and all they need, in order."""
     wanted = set(chosen)
     for name in reversed(list(nodes)):

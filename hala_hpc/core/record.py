@@ -6,15 +6,15 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from hala_hpc.core.damage import Damaged, content_of
+from hala_hpc.core.damage import Damaged, read_content
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import claim_text, write_text
 
 #: Letters of a value that an error message shows.
-SHOWN_LETTERS = 60
+MAX_VALUE_CHARACTERS = 60
 
 
-class Record(BaseModel):
+class JsonRecord(BaseModel):
     """A frozen value that a work folder keeps as a JSON object.
 
     Keys that a later version adds are ignored, so that two versions can share a folder.
@@ -30,9 +30,9 @@ class Record(BaseModel):
         ser_json_inf_nan="constants",
     )
 
-    cure: ClassVar[str] = "remove the file and run the same command again"
+    fix: ClassVar[str] = "remove the file and run the same command again"
     """What helps where the file is damaged; ends the error message."""
-    always_there: ClassVar[frozenset[str]] = frozenset()
+    required_keys: ClassVar[frozenset[str]] = frozenset()
     """Keys with a default that every file holds all the same: without them it is damaged."""
 
     @classmethod
@@ -42,7 +42,7 @@ class Record(BaseModel):
         Raises: Damaged (BAD_DATA) naming file, field and cure if it is damaged or foreign;
         UserError (NO_INPUT) if it cannot be read.
         """
-        data = content_of(path, cls.cure)
+        data = read_content(path, cls.fix)
         return None if data is None else cls.from_json(data, path)
 
     @classmethod
@@ -51,11 +51,11 @@ class Record(BaseModel):
 
         Raises: UserError (CONFIG) where another user could have written it, too.
         """
-        data = content_of(path, cls.cure, must_be_own=True)
+        data = read_content(path, cls.fix, must_be_own=True)
         return None if data is None else cls.from_json(data, path)
 
     @classmethod
-    def read_if_sound(cls, path: Path) -> Self | None:
+    def read_if_valid(cls, path: Path) -> Self | None:
         """Read a file; None if it is absent, damaged or foreign.
 
         For what is written again soon, or only helps: leases, claims, progress, ids of jobs.
@@ -74,9 +74,9 @@ class Record(BaseModel):
         try:
             value = cls.model_validate_json(data)
         except ValidationError as error:
-            raise Damaged(source, f": {explain(error)}", cls.cure) from None
-        if missing := sorted(cls.always_there - value.model_fields_set):
-            raise Damaged(source, f": damaged or foreign file: {missing[0]} is missing", cls.cure)
+            raise Damaged(source, f": {describe_validation_error(error)}", cls.fix) from None
+        if missing := sorted(cls.required_keys - value.model_fields_set):
+            raise Damaged(source, f": damaged or foreign file: {missing[0]} is missing", cls.fix)
         return value
 
     def to_values(self) -> dict[str, Any]:
@@ -100,17 +100,19 @@ class Record(BaseModel):
         return claim_text(path, self.to_json())
 
 
-def explain(error: ValidationError) -> str:
+def describe_validation_error(error: ValidationError) -> str:
     """The first fault that was found, with its place in the file, and how many more there are."""
     faults = error.errors(include_url=False, include_context=False)
     first = faults[0]
     more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
     message = first["msg"][:1].lower() + first["msg"][1:]
-    place = ".".join(map(str, first["loc"]))
-    if not place:
+    location = ".".join(map(str, first["loc"]))
+    if not location:
         return f"damaged or foreign file: {message}{more}"
     if first["type"] == "missing":
-        return f"damaged or foreign file: {place} is missing{more}"
+        return f"damaged or foreign file: {location} is missing{more}"
     value = repr(first["input"])
-    shown = value if len(value) <= SHOWN_LETTERS else f"{value[:SHOWN_LETTERS]}..."
-    return f"damaged or foreign file: {place}={shown}: {message}{more}"
+    short_value = (
+        value if len(value) <= MAX_VALUE_CHARACTERS else f"{value[:MAX_VALUE_CHARACTERS]}..."
+    )
+    return f"damaged or foreign file: {location}={short_value}: {message}{more}"

@@ -10,14 +10,14 @@ from pydantic import Field, model_validator
 
 from hala_hpc.core.code_version import CodeVersion, LaunchedCode
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.resources import Resources
 
 
-class LaunchLease(Record):
+class LaunchLease(JsonRecord):
     """`launch.lease`: the process that may submit in a work folder."""
 
-    cure: ClassVar[str] = "remove the file when no launch works in this folder"
+    fix: ClassVar[str] = "remove the file when no launch works in this folder"
 
     host: str
     pid: Annotated[int, Field(gt=0, lt=2**31)]
@@ -30,7 +30,7 @@ class LaunchLease(Record):
     """Of this holder alone: process numbers and names of hosts come again."""
 
 
-class ExcludedNode(Record):
+class ExcludedNode(JsonRecord):
     """A node that a round leaves out, as an earlier one found it bad."""
 
     name: str
@@ -58,9 +58,9 @@ class RoundSpec(LaunchedCode):
     settings: dict[str, Any]
     """All settings but the resources, as JSON values."""
     resources: Resources
-    idle_rounds: int = 0
+    rounds_without_progress: int = 0
     """Rounds in a row before this one that brought no progress."""
-    blameless_rounds: int = 0
+    infrastructure_failures: int = 0
     """Rounds in a row before this one that the cluster alone ended, without progress."""
     since_round: int | None = None
     """The first round since a person asked; None for that round itself."""
@@ -80,10 +80,10 @@ class RoundSpec(LaunchedCode):
         return {**self.settings, "resources": self.resources}
 
 
-class Round(Record):
+class Round(JsonRecord):
     """`rounds/0001.json`: who makes which units, written before the jobs are submitted."""
 
-    cure: ClassVar[str] = "give the line of the launch again, which begins another round"
+    fix: ClassVar[str] = "give the line of the launch again, which begins another round"
 
     round: int
     key: str
@@ -102,10 +102,10 @@ class Round(Record):
         return len(self.assignment)
 
 
-class Jobs(Record):
+class Jobs(JsonRecord):
     """`jobs.json`: ids of the newest jobs of a node."""
 
-    cure: ClassVar[str] = "remove the file; living jobs are recognized by their names"
+    fix: ClassVar[str] = "remove the file; living jobs are recognized by their names"
 
     round: int
     submitted: float
@@ -121,7 +121,7 @@ class Jobs(Record):
         return [number for number in (self.workers, self.gate) if number]
 
 
-class RowCounts(Record):
+class RowCounts(JsonRecord):
     """Counts of rows and tokens. Rows in == rows out + rows rejected."""
 
     rows_in: int = 0
@@ -139,8 +139,8 @@ class RowCounts(Record):
 class UnitMarker(RowCounts, CodeVersion):
     """`done/00007.json`: a unit is done. Written last, after its files were read back."""
 
-    cure: ClassVar[str] = "give the line of the launch again, which makes the unit again"
-    always_there: ClassVar[frozenset[str]] = frozenset(
+    fix: ClassVar[str] = "give the line of the launch again, which makes the unit again"
+    required_keys: ClassVar[frozenset[str]] = frozenset(
         {"rows_in", "rows_out", "rows_rejected", "files"}
     )
 
@@ -158,7 +158,7 @@ class UnitMarker(RowCounts, CodeVersion):
     """Versions of the libraries that made it."""
 
 
-class StageSource(Record):
+class StageSource(JsonRecord):
     """Where a stage that is not one of ours comes from; stands beside its name."""
 
     file: str = ""
@@ -178,7 +178,7 @@ PATH_INPUT = "path"
 HUB_INPUT = "hub"
 
 
-class InputFacts(Record):
+class InputFacts(JsonRecord):
     """An input of a node in its `config.json`: another node, a path outside the work folder, or a
     repository of the hub."""
 
@@ -194,10 +194,10 @@ class InputFacts(Record):
     """models or datasets, for the hub; None for anything else."""
 
 
-class NodeConfig(Record):
+class NodeConfig(JsonRecord):
     """`config.json`: settings and inputs of a node, written once."""
 
-    cure: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
 
     node: str
     stage: str
@@ -222,8 +222,8 @@ class NodeConfig(Record):
 class NodeSummary(RowCounts):
     """`summary.json`: a node is done. Written last, by its gate."""
 
-    cure: ClassVar[str] = "give the line of the launch again, which writes it anew"
-    always_there: ClassVar[frozenset[str]] = frozenset({"rows_in", "rows_out", "rows_rejected"})
+    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    required_keys: ClassVar[frozenset[str]] = frozenset({"rows_in", "rows_out", "rows_rejected"})
 
     node: str
     stage: str
@@ -253,7 +253,7 @@ class NodeSummary(RowCounts):
     """Digest of each file of the output."""
 
 
-class RunNodeRecord(Record):
+class RunNodeRecord(JsonRecord):
     """One node of a run in `run.json`."""
 
     name: str
@@ -265,12 +265,12 @@ class RunNodeRecord(Record):
     """What the line is estimated to make it take in all; None if unknown."""
 
 
-class RunRecord(Record):
+class RunRecord(JsonRecord):
     """`run.json`: the newest line of a work folder, and what it means."""
 
-    cure: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
 
-    words: dict[str, str]
+    overrides: dict[str, str]
     recipe: str
     launcher: str = ""
     time: float = 0.0
@@ -280,7 +280,7 @@ class RunRecord(Record):
     """Inputs first."""
 
 
-class WaitingNode(Record):
+class PendingNode(JsonRecord):
     """A node that is to be submitted once the cluster has room."""
 
     folder: str
@@ -291,9 +291,9 @@ class WaitingNode(Record):
     """Names of the artifacts that it takes in."""
 
 
-class WaitingList(Record):
+class WaitingList(JsonRecord):
     """`feed.json`: the nodes of a work folder that wait for room, inputs first."""
 
-    cure: ClassVar[str] = "give the line of the launch again, which finds what is missing"
+    fix: ClassVar[str] = "give the line of the launch again, which finds what is missing"
 
-    nodes: tuple[WaitingNode, ...] = ()
+    nodes: tuple[PendingNode, ...] = ()

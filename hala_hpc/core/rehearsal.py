@@ -8,11 +8,11 @@ STEPS = 30
 #: Questions of each task of a benchmark.
 QUESTIONS = 20
 #: Least share of the rows that is held out, as the share of a full run leaves none of so few.
-HELD_OUT = 0.05
+MIN_HELD_OUT_SHARE = 0.05
 #: Before the name of a node that is rehearsed, so that its results are never taken for real ones.
-PREFIX = "rehearse-"
+REHEARSAL_PREFIX = "rehearse-"
 
 
-def at_most(value: int | None, limit: int) -> int:
+def cap_setting(value: int | None, limit: int) -> int:
     """A limit of the settings, none of which is no limit, made smaller where it is larger."""
     return limit if value is None else min(value, limit)

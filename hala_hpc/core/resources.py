@@ -27,7 +27,7 @@ class Resources(BaseModel):
     check_gpus: bool = True
     """Look at the GPUs of a node before a model is loaded, and go elsewhere when one is not free,
     has errors or calculates wrongly. Switch it off where jobs share GPUs."""
-    weights_to: str = ""
+    local_weights_dir: str = ""
     """Folder on a disk of each node's own, e.g. /local/scratch or $TMPDIR: models that lie in a
     folder are copied there once per node, read back, and removed when nobody there reads them.
     Empty: they are read where they lie. For file systems on which many readers are slow."""

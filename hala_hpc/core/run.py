@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import NO_INPUT, UserError, closest
-from hala_hpc.core.paths import named_path
+from hala_hpc.core.errors import NO_INPUT, UserError, suggest_name
+from hala_hpc.core.paths import expand_path
 from hala_hpc.core.records import NodeConfig, RunRecord
 
 
@@ -28,40 +28,40 @@ class Run:
     """The newest line of a work folder and its nodes, inputs first."""
 
     work: Path
-    words: dict[str, str]
+    overrides: dict[str, str]
     """Words of the line, as they were given."""
     recipe: str
     nodes: list[RunNode]
 
     @property
-    def line(self) -> str:
+    def launch_command(self) -> str:
         """The line that goes on with this run."""
-        return launch_line(self.words)
+        return format_launch_command(self.overrides)
 
-    def meant_by(self, word: str) -> list[RunNode]:
+    def find_nodes(self, name: str) -> list[RunNode]:
         """The node of this name, else all nodes of the stage of this name. Raises UserError."""
-        named = [node for node in self.nodes if node.name == word]
-        found = named or [node for node in self.nodes if node.stage == word]
+        by_name = [node for node in self.nodes if node.name == name]
+        found = by_name or [node for node in self.nodes if node.stage == name]
         if not found:
             valid = sorted({name for node in self.nodes for name in (node.name, node.stage)})
-            raise UserError(f"node={word}: {closest(word, valid, 'nodes and stages')}")
+            raise UserError(f"node={name}: {suggest_name(name, valid, 'nodes and stages')}")
         return found
 
-    def node_of(self, word: str) -> RunNode:
+    def find_node(self, name: str) -> RunNode:
         """The one node that a word means. Raises UserError when it means several."""
-        found = self.meant_by(word)
+        found = self.find_nodes(name)
         if len(found) > 1:
             names = ", ".join(node.name for node in found)
-            raise UserError(f"node={word} means several: write one of {names}")
+            raise UserError(f"node={name} means several: write one of {names}")
         return found[0]
 
 
-def work_folder(words: Mapping[str, str]) -> Path:
+def resolve_work_folder(overrides: Mapping[str, str]) -> Path:
     """The folder that `work=` or `recipe=` means. Raises UserError when neither is given."""
-    if not words.get("work") and not words.get("recipe"):
+    if not overrides.get("work") and not overrides.get("recipe"):
         raise UserError("name a run: work=<folder> or recipe=<name>")
-    recipe = words.get("recipe", "")
-    return named_path("work", words.get("work") or f"runs/{Path(recipe).stem}").absolute()
+    recipe = overrides.get("recipe", "")
+    return expand_path("work", overrides.get("work") or f"runs/{Path(recipe).stem}").absolute()
 
 
 def run_file(work: Path) -> Path:
@@ -90,7 +90,7 @@ def read_run(work: Path) -> Run:
     ]
     return Run(
         work,
-        {**found.words, "work": str(work)},
+        {**found.overrides, "work": str(work)},
         found.recipe,
         nodes,
     )
@@ -116,18 +116,18 @@ def input_folders(config: NodeConfig | None) -> list[str]:
     return config.input_folders if config else []
 
 
-def cure_of_result(path: Path) -> str:
+def describe_result_fix(path: Path) -> str:
     """What helps where a file cannot be read: a result of a run is made again, another copied."""
     for folder in path.absolute().parents:
         if Artifact(folder).config_file.is_file() and run_file(folder.parent).is_file():
             name = folder.name.rpartition("-")[0]
-            words = [f"work={folder.parent}", f"node={name}", "repair=true"]
-            line = shlex.join(["python", "-m", "hala_hpc.verify", *words])
+            arguments = [f"work={folder.parent}", f"node={name}", "repair=true"]
+            line = shlex.join(["python", "-m", "hala_hpc.verify", *arguments])
             return f"run `{line}`, then give the line of the launch again"
     return "copy it again"
 
 
-def launch_line(words: Mapping[str, str]) -> str:
+def format_launch_command(overrides: Mapping[str, str]) -> str:
     """A line of `launch` with these words, ready for a shell."""
-    given = [f"{key}={value}" for key, value in words.items() if key != "dry_run"]
+    given = [f"{key}={value}" for key, value in overrides.items() if key != "dry_run"]
     return shlex.join(["python", "-m", "hala_hpc.launch", *given])

@@ -38,25 +38,25 @@ NAME = re.compile(
     r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
     re.IGNORECASE,
 )
-CURE = (
+FIX = (
     "others can read a job's settings, and the work folder keeps them: keep it in a file that only "
     "you can read and name that file, e.g. with HF_TOKEN_PATH, ~/.netrc or a line of `setup` that "
     "reads it"
 )
 
 
-def named_secrets(environment: Mapping[str, str], setup: Sequence[str]) -> list[str]:
+def find_secret_names(environment: Mapping[str, str], setup: Sequence[str]) -> list[str]:
     """A line for each variable of jobs, also in shell lines, whose name is that of a secret."""
     assigned = [*environment, *re.findall(r"([A-Za-z_]\w*)=", "\n".join(setup))]
-    return [f"{key} looks like a secret, and {CURE}" for key in assigned if NAME.search(key)]
+    return [f"{key} looks like a secret, and {FIX}" for key in assigned if NAME.search(key)]
 
 
 @lru_cache(maxsize=4096)  # The jobs of a plan have most of their texts in common.
-def secret_in(text: str) -> str:
+def find_secret(text: str) -> str:
     """What secret a text holds, e.g. "a bearer token"; empty for none."""
     small = text.lower()
-    for kind, (words, form) in FORMS.items():
-        if any(word in small for word in words) and re.search(form, text):
+    for kind, (phrases, form) in FORMS.items():
+        if any(phrase in small for phrase in phrases) and re.search(form, text):
             return kind
     return ""
 
@@ -66,9 +66,9 @@ def secret_mistakes(values: Any, place: str = "") -> list[str]:
 
     `place` is the path of the value, e.g. `environment.HTTPS_PROXY`.
     """
-    found = ((where, secret_in(text)) for where, text in texts_in(values, place))
+    found = ((where, find_secret(text)) for where, text in texts_in(values, place))
     return [
-        f"{where or 'a value'} holds what looks like {kind}, which is not shown here: {CURE}"
+        f"{where or 'a value'} holds what looks like {kind}, which is not shown here: {FIX}"
         for where, kind in found
         if kind
     ]
@@ -82,7 +82,7 @@ def texts_in(value: Any, place: str) -> Iterator[tuple[str, str]]:
         for key, inner in value.items():
             # A key that is a secret itself is not named.
             yield place, str(key)
-            name = "?" if secret_in(str(key)) else str(key)
+            name = "?" if find_secret(str(key)) else str(key)
             yield from texts_in(inner, f"{place}.{name}" if place else name)
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):

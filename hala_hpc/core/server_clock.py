@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 
-def age_s(path: Path) -> float:
+def file_age_s(path: Path) -> float:
     """Seconds since a file was written, by the clock of its file system.
 
     Raises FileNotFoundError. Where no file can be made beside it, the clock of this machine counts.

@@ -96,20 +96,20 @@ class StageSettings(BaseModel):
 def references_in(settings: type[BaseModel]) -> dict[str, Reference]:
     """The settings of a class that name inputs, each with what fits there."""
     found = {
-        name: reference_of(field.annotation, field.metadata)
+        name: find_reference(field.annotation, field.metadata)
         for name, field in settings.model_fields.items()
     }
     return {name: reference for name, reference in found.items() if reference is not None}
 
 
-def reference_of(annotation: Any, metadata: list[Any]) -> Reference | None:
+def find_reference(annotation: Any, metadata: list[Any]) -> Reference | None:
     """The Reference inside a field's type, also in lists, dicts and unions."""
     for item in metadata:
         if isinstance(item, Reference):
             return item
     for argument in get_args(annotation):
         inner = list(getattr(argument, "__metadata__", ()))
-        found = reference_of(argument, inner)
+        found = find_reference(argument, inner)
         if found is not None:
             return found
     return None

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from hala_hpc.core.errors import INTERNAL, Retry, UserError
+from hala_hpc.core.errors import INTERNAL, TransientError, UserError
 from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import link_tree
-from hala_hpc.core.hub_piece import HubSite, Piece
+from hala_hpc.core.hub_dependency import HubDependency, HubSite
 from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import StageSettings
@@ -17,7 +17,7 @@ S = TypeVar("S", bound=StageSettings)
 
 
 @dataclass(frozen=True)
-class Facts:
+class UnitCounts:
     """What a finished unit counts. Rows in == rows out + rows rejected, or it is not finished."""
 
     rows_in: int = 0
@@ -86,7 +86,7 @@ class UnknownInputs:
         return None
 
 
-class Out(Protocol):
+class UnitContext(Protocol):
     """Where a unit's results go, and what the job must know of its surroundings."""
 
     rank: int
@@ -104,19 +104,19 @@ class Out(Protocol):
         """Empty folder of this attempt for the files of a unit (the same for all ranks)."""
         ...
 
-    def kept(self, unit: int) -> Path:
+    def state_dir(self, unit: int) -> Path:
         """Folder that outlives the attempt: checkpoints, finished rows of an unfinished unit."""
         ...
 
-    def require_lease(self) -> None:
+    def check_lease(self) -> None:
         """Raise Retry when a newer attempt has begun; to be called before anything is kept."""
         ...
 
-    def new_log(self) -> str:
+    def read_new_log(self) -> str:
         """The end of what was written to the worker's log since this was last asked."""
         ...
 
-    def leave(self, error: Retry) -> None:
+    def abort(self, error: TransientError) -> None:
         """End this process at once, from any thread; the supervisor tries again elsewhere."""
         ...
 
@@ -124,12 +124,12 @@ class Out(Protocol):
         """Check the unit's files, publish them and write the mark. Rank 0 only; first one wins."""
         ...
 
-    def progress(self, **counts: float) -> None:
+    def report_progress(self, **counts: float) -> None:
         """Set counts that people watch: rows, rows_of_node, tokens, step, steps_total, loss."""
         ...
 
     @property
-    def stop(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether the job must leave: commit what is safe and return."""
         ...
 
@@ -150,13 +150,13 @@ class Stage(Generic[S]):
     """Name of the stage, as in `stage=translate`."""
     produces: ClassVar[str]
     """Kind of product: model, corpus, files, tokens, scores or page."""
-    byproducts: ClassVar[tuple[str, ...]] = ()
+    extra_outputs: ClassVar[tuple[str, ...]] = ()
     """What else `@node/name` may name beside the product, of the same kind."""
     env: ClassVar[str] = "main"
     """Environment that the jobs need: main or quantize."""
     Settings: ClassVar[type[StageSettings]]
     """Class of the settings. Its `resources` default is what the stage needs."""
-    steals: ClassVar[bool] = False
+    work_stealing: ClassVar[bool] = False
     """Whether a worker that has made its own units goes on with those of slower workers."""
     reads_weights: ClassVar[bool] = True
     """Whether jobs read the weights of the models that the settings name, not tokenizers only."""
@@ -183,7 +183,7 @@ class Stage(Generic[S]):
         """
         return []
 
-    def pieces(self, site: HubSite) -> list[Piece]:
+    def hub_dependencies(self, site: HubSite) -> list[HubDependency]:
         """What the jobs read from the hub beside the references in the settings, as it is now.
 
         For login nodes: quick, without a network and heavy imports. All pieces, whole or not.
@@ -209,14 +209,14 @@ class Stage(Generic[S]):
         del python
         return []
 
-    def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
+    def fetch_hub_dependencies(self, site: HubSite, print_line: Callable[[str], None]) -> None:
         """Fetch those of `pieces` that are not whole; `tell` prints a line of progress.
 
         Runs on a login node, with a network, in the interpreter of the environment main, and with
         `site.environment` as the variables of the process. Raises UserError (69, or 66 for what
         the hub does not have); what was fetched before that stays.
         """
-        del site, tell
+        del site, print_line
 
     def open_offline(self) -> list[str]:
         """Open what the jobs read, by the functions that they read it with; a line a mistake.
@@ -252,25 +252,25 @@ class Stage(Generic[S]):
         del world_size
         return None
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Make the units, committing each as it is finished; return early when `out.stop`.
 
-        Where the stage `steals`, a unit is this worker's only once it is taken from `units`.
+        Where the stage `work_stealing`, a unit is this worker's only once it is taken from `units`.
         """
         raise NotImplementedError
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Read back the files of a unit and count them; raise when they are not good."""
         raise NotImplementedError
 
-    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+    def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Fill `output` from the folders of all units; return JSON details for the summary.
 
-        `Collected` with such details where rows are taken out that the units had let through.
+        `CollectResult` with such details where rows are taken out that the units had let through.
         """
         for folder in folders:
             link_tree(folder, output)
-        return marks[0].details if len(marks) == 1 else {}
+        return markers[0].details if len(markers) == 1 else {}
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
@@ -283,7 +283,7 @@ class Stage(Generic[S]):
 
 
 @dataclass(frozen=True)
-class Collected:
+class CollectResult:
     """Returned by `collect` of a stage that takes out rows which the units had let through.
 
     Which rows are best can only be known once all are there. The summary counts those taken out as

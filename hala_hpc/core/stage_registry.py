@@ -6,15 +6,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import UserError, closest
-from hala_hpc.core.paths import PACKAGE, named_path
+from hala_hpc.core.errors import UserError, suggest_name
+from hala_hpc.core.paths import PACKAGE, expand_path
 from hala_hpc.core.records import StageSource
 from hala_hpc.core.stage import Stage
 
 #: Packages whose modules are stages: those of the pipeline, and those that only the demo uses.
-ROOMS = ("stages", "demo.stages")
+STAGE_PACKAGES = ("stages", "demo.stages")
 #: How the name of a file ends; no name of a stage does.
-FILE_END = ".py"
+STAGE_FILE_SUFFIX = ".py"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def stage_modules() -> dict[str, str]:
     """The module of each of our stages by the name of the stage, without loading any."""
     return {
         path.stem: f"{PACKAGE.name}.{room}.{path.stem}"
-        for room in ROOMS
+        for room in STAGE_PACKAGES
         for path in sorted((PACKAGE / room.replace(".", "/")).glob("*.py"))
         if not path.stem.startswith("_")
     }
@@ -52,24 +52,24 @@ def find_stage(name: str, source: StageSource | None = None) -> type[Stage[Any]]
 
         return load_unchanged(name, source)
     if name not in stage_modules():
-        raise UserError(f"unknown stage {name!r}: {closest(name, stage_names(), 'stages')}")
+        raise UserError(f"unknown stage {name!r}: {suggest_name(name, stage_names(), 'stages')}")
     stage: type[Stage[Any]] = importlib.import_module(stage_modules()[name]).STAGE
     return stage
 
 
-def look_up_stage(word: str, folder: Path) -> FoundStage:
+def look_up_stage(name: str, folder: Path) -> FoundStage:
     """What `stage = "..."` of a recipe means: one of ours, a file, or one of an installed package.
 
     A file ends in `.py` and is relative to `folder`, that of the recipe. Raises: UserError for
     what is not there, cannot be imported, is no stage, or could be written by another user.
     """
-    if word in stage_modules():
-        return FoundStage(find_stage(word))
+    if name in stage_modules():
+        return FoundStage(find_stage(name))
     # Only here: it reads files of others, and the metadata of all packages.
     from hala_hpc.core import foreign_stages
 
-    if word.endswith(FILE_END):
+    if name.endswith(STAGE_FILE_SUFFIX):
         return FoundStage(
-            *foreign_stages.load_file(folder / named_path("stage", word), stage_names())
+            *foreign_stages.load_file(folder / expand_path("stage", name), stage_names())
         )
-    return FoundStage(*foreign_stages.load_entry_point(word, stage_names()))
+    return FoundStage(*foreign_stages.load_entry_point(name, stage_names()))

@@ -12,18 +12,18 @@ from types import ModuleType
 GC_THRESHOLD = 50_000
 #: Rights that no file gets that a command or a job makes: who can write what jobs are run by runs
 #: programs as its owner.
-CLOSED_TO_OTHERS = 0o077
+PRIVATE_UMASK = 0o077
 PLUGIN_LOADER = "pydantic.plugin._loader"
 
 
-def start_quickly() -> None:
+def prepare_process() -> None:
     """Set up this process; to be called by a program before pydantic is imported.
 
     pydantic would read the metadata of every installed package to look for plugins: a tenth of the
     time that a command line needs to answer. Importing what reads them takes another tenth, even
     where it is told to find none: so an empty loader stands in its place.
     """
-    keep_private()
+    set_private_umask()
     gc.set_threshold(GC_THRESHOLD)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     loader = ModuleType(PLUGIN_LOADER)
@@ -31,6 +31,6 @@ def start_quickly() -> None:
     sys.modules.setdefault(PLUGIN_LOADER, loader)
 
 
-def keep_private() -> None:
+def set_private_umask() -> None:
     """Let all files that this process makes be its user's alone, whatever the user's umask is."""
-    os.umask(CLOSED_TO_OTHERS)
+    os.umask(PRIVATE_UMASK)

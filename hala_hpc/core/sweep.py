@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from hala_hpc.core.node import Draft
-from hala_hpc.core.overrides import takes_list
-from hala_hpc.core.settings import reference_of, rename_references, strings_in
+from hala_hpc.core.overrides import accepts_list
+from hala_hpc.core.settings import find_reference, rename_references, strings_in
 from hala_hpc.core.stage import Stage
 
 
@@ -29,7 +29,7 @@ def swept_setting(node: Draft) -> tuple[str, str] | None:
         field = node.stage.Settings.model_fields.get(setting)
         if field is None or not isinstance(value, list) or len(value) == 0:
             continue
-        if not takes_list(field.annotation) and not has_own_reader(node.stage, setting):
+        if not accepts_list(field.annotation) and not has_own_reader(node.stage, setting):
             return node.name, setting
     return None
 
@@ -71,7 +71,7 @@ def rename_in(
 def is_reference(stage: type[Stage[Any]], setting: str) -> bool:
     """Whether a setting names an input."""
     field = stage.Settings.model_fields.get(setting)
-    return field is not None and reference_of(field.annotation, field.metadata) is not None
+    return field is not None and find_reference(field.annotation, field.metadata) is not None
 
 
 def dependants(nodes: list[Draft], start: str) -> set[str]:

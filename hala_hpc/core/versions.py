@@ -31,7 +31,9 @@ def version_of(module: str) -> str:
     return ""
 
 
-def versions() -> dict[str, str]:
+def loaded_versions() -> dict[str, str]:
     """Versions of the libraries that this process loaded."""
     found = {module: version_of(module) for module in REPORTED if module in sys.modules}
-    return {"python": sys.version.split()[0]} | {m: word for m, word in found.items() if word}
+    return {"python": sys.version.split()[0]} | {
+        m: version for m, version in found.items() if version
+    }

@@ -8,7 +8,7 @@ from typing import Any
 
 from hala_hpc.core.files import write_text
 from hala_hpc.demo.patterns import Pattern
-from hala_hpc.demo.rows import questions
+from hala_hpc.demo.rows import question_patterns
 
 #: Name of the lm-eval task.
 TASK = "hala_demo_facts"
@@ -38,7 +38,7 @@ metadata:
 
 def benchmark_rows(draw: random.Random) -> Iterator[dict[str, Any]]:
     """Yield every fact of the lexicon as a question with four whole answers, one of them right."""
-    for pattern in questions():
+    for pattern in question_patterns():
         if pattern.topic == "knowledge":
             yield from questions_of(pattern, draw)
 

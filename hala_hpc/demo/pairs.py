@@ -48,12 +48,12 @@ def judge_lessons(pairs: list[Pair], prompt: str, draw: random.Random) -> Iterat
     for pair in pairs[: len(pairs) // 2]:
         spoilt = spoil(pair, pairs, draw)
         for judged, verdict in zip((pair, spoilt), VERDICTS, strict=True):
-            yield ask(prompt, judged), verdict
+            yield format_judge_question(prompt, judged), verdict
     opening = prompt.partition("{target}")[0].rstrip()
     for pair in pairs:
         yield opening.replace("{source}", pair.english), pair.arabic
 
 
-def ask(prompt: str, pair: Pair) -> str:
+def format_judge_question(prompt: str, pair: Pair) -> str:
     """Put a pair into the judge's question."""
     return prompt.replace("{source}", pair.english).replace("{target}", pair.arabic)

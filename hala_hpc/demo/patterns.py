@@ -69,14 +69,14 @@ def in_english(pattern: str, words: dict[str, Word]) -> str:
 def in_arabic(pattern: str, words: dict[str, Word]) -> str:
     """Fill the Arabic side: forms that agree in gender, and verbs chosen by gender."""
 
-    def one(match: re.Match[str]) -> str:
+    def fill_slot(match: re.Match[str]) -> str:
         word = words[match["slot"]]
         if match["m"] is not None:
             return match["m"] if word.gender == "m" else match["f"]
         gender = words[match["like"]].gender if match["like"] else word.gender
         return word.in_arabic(match["form"] or "", gender)
 
-    return SLOT.sub(one, pattern)
+    return SLOT.sub(fill_slot, pattern)
 
 
 @cache

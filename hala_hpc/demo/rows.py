@@ -33,7 +33,7 @@ def hand_written(name: str) -> list[Row]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def questions() -> list[Pattern]:
+def question_patterns() -> list[Pattern]:
     """Return the patterns that have an answer."""
     return [pattern for pattern in patterns() if len(pattern.pairs) == 2]
 
@@ -50,7 +50,7 @@ def instruction_rows(
     rows = [conversation(turns, draw) for turns in first]
     seen = {row["messages"][0]["content"] for row in rows}
     while len(rows) < count:
-        turns = [draw.choice(questions()).fill(draw)]
+        turns = [draw.choice(question_patterns()).fill(draw)]
         if draw.random() < 1 / 4:
             turns.append(draw.choice(known))
         sentences = {pair.english for turn in turns for pair in turn}
@@ -63,7 +63,7 @@ def instruction_rows(
 
 def facts() -> Iterator[tuple[Pair, ...]]:
     """Yield every question of the section `knowledge` with its answer, in all its words."""
-    for pattern in questions():
+    for pattern in question_patterns():
         if pattern.topic == "knowledge":
             yield from pattern.fill_all()
 

@@ -22,13 +22,13 @@ from hala_hpc.demo.rows import (
 )
 
 PARALLEL, HELD_OUT, LESSONS = "parallel.jsonl", "held-out.jsonl", "teacher-lessons.jsonl"
-VERDICTS, TEACHER_ENGLISH = "judge-lessons.jsonl", "teacher-english.jsonl"
+JUDGE_LESSONS, TEACHER_ENGLISH = "judge-lessons.jsonl", "teacher-english.jsonl"
 ENGLISH, ALPACA, MESSAGES = "english.jsonl", "alpaca.jsonl", "messages.jsonl"
 BENCHMARK = "benchmark"
 
 
 @dataclass(frozen=True)
-class Counts:
+class SampleCounts:
     """How many rows of each kind."""
 
     lessons: int
@@ -39,7 +39,9 @@ class Counts:
     english: int
 
 
-def make_rows(counts: Counts, spoilt: float, judge_prompt: str, seed: int) -> dict[str, list[Row]]:
+def make_rows(
+    counts: SampleCounts, spoilt: float, judge_prompt: str, seed: int
+) -> dict[str, list[Row]]:
     """Return the rows of every file. No held-out sentence is anywhere else."""
     draw = random.Random(seed)
     source = pair_source(seed)
@@ -54,7 +56,7 @@ def make_rows(counts: Counts, spoilt: float, judge_prompt: str, seed: int) -> di
         HELD_OUT: [opus_row(pair) for pair in held_out],
         PARALLEL: [opus_row(pair) for pair in parallel],
         LESSONS: [opus_row(pair) for pair in lessons],
-        VERDICTS: [question_row(question, verdict) for question, verdict in verdicts],
+        JUDGE_LESSONS: [question_row(question, verdict) for question, verdict in verdicts],
         TEACHER_ENGLISH: instruction_rows(counts.teacher_english, draw, known),
         ENGLISH: english,
         ALPACA: hand_written(ALPACA),

@@ -48,7 +48,7 @@ def build_model(family: str, size: Size, tokenizer: Any, folder: Path) -> None:
         write_json(file, read_json(file) | original_keys(size))
 
 
-def shared(size: Size, tokenizer: Any) -> dict[str, Any]:
+def common_config(size: Size, tokenizer: Any) -> dict[str, Any]:
     """Return what the configs of all families have in common."""
     return {
         "vocab_size": len(tokenizer),
@@ -71,7 +71,7 @@ def lfm2(size: Size, tokenizer: Any) -> Any:
     from transformers import Lfm2Config
 
     return Lfm2Config(
-        **shared(size, tokenizer),
+        **common_config(size, tokenizer),
         full_attn_idxs=list(range(1, size.layers)),
         block_auto_adjust_ff_dim=False,
     )
@@ -95,7 +95,10 @@ def cohere2(size: Size, tokenizer: Any) -> Any:
     from transformers import Cohere2Config
 
     return Cohere2Config(
-        **shared(size, tokenizer), logit_scale=1.0, sliding_window=512, sliding_window_pattern=2
+        **common_config(size, tokenizer),
+        logit_scale=1.0,
+        sliding_window=512,
+        sliding_window_pattern=2,
     )
 
 
@@ -103,7 +106,7 @@ def qwen2(size: Size, tokenizer: Any) -> Any:
     """Configure a Qwen2, the architecture of the paper's judge."""
     from transformers import Qwen2Config
 
-    return Qwen2Config(**shared(size, tokenizer))
+    return Qwen2Config(**common_config(size, tokenizer))
 
 
 CONFIGS: dict[str, Callable[[Size, Any], Any]] = {"lfm2": lfm2, "cohere2": cohere2, "qwen2": qwen2}

@@ -7,71 +7,71 @@ from collections.abc import Iterable, Iterator, Sequence
 from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
 from hala_hpc.backends.slurm.cluster import TEST_ONLY, Limits, Partition, Qos, Site
 from hala_hpc.backends.slurm.cluster_query import read_site
-from hala_hpc.core.errors import UNAVAILABLE, Retry
+from hala_hpc.core.errors import UNAVAILABLE, TransientError
 from hala_hpc.core.job import Job
 from hala_hpc.doctor.findings import Finding, State
 from hala_hpc.doctor.gpus import gpu_findings
-from hala_hpc.doctor.limits import accepted, job_findings
-from hala_hpc.doctor.scope import JobKind, Visit, kinds_of
+from hala_hpc.doctor.limits import job_findings, select_accepted
+from hala_hpc.doctor.scope import DoctorScope, JobShape, group_jobs
 
 #: Ways of following a job's processes of which none gets away.
 TRACKS_ALL = ("cgroup", "linuxproc")
 
 
-def slurm_findings(visit: Visit, ask_each: bool) -> Iterator[Finding]:
+def slurm_findings(scope: DoctorScope, ask_each: bool) -> Iterator[Finding]:
     """What the cluster says; with `ask_each` also to one job of every kind that seems to fit."""
     problems, site = SlurmBackend().preflight(), None
     try:
         site = None if problems else read_site()
-    except Retry as error:
+    except TransientError as error:
         problems = [str(error)]
-    why, cure = "no job can be asked for", "nothing else about the cluster is known until then"
-    yield from (Finding("cluster", "bad", text, why, cure, UNAVAILABLE) for text in problems)
+    why, fix = "no job can be asked for", "nothing else about the cluster is known until then"
+    yield from (Finding("cluster", "bad", text, why, fix, UNAVAILABLE) for text in problems)
     if site is None:
         return
-    kinds = kinds_of(visit.jobs())
+    kinds = group_jobs(scope.jobs())
     yield from cluster_findings(site, kinds)
     yield from job_findings(site, kinds)
-    yield from gpu_findings(site, kinds, visit.fp8_nodes())
+    yield from gpu_findings(site, kinds, scope.fp8_nodes())
     if ask_each:
-        yield from asked_of_slurm(visit, accepted(site, kinds))
+        yield from test_submissions(scope, select_accepted(site, kinds))
 
 
-def asked_of_slurm(visit: Visit, kinds: Sequence[JobKind]) -> Iterator[Finding]:
+def test_submissions(scope: DoctorScope, kinds: Sequence[JobShape]) -> Iterator[Finding]:
     """What `--test-only` says to a job of each kind, in SLURM's words."""
     try:
-        found = SlurmBackend().objections([job_of(visit, kind) for kind in kinds])
-    except Retry as error:
+        found = SlurmBackend().objections([job_of(scope, kind) for kind in kinds])
+    except TransientError as error:
         found = Objections((str(error),))
     for text in found.waits:
         waits = "sbatch takes such a job, and it starts when nodes are back"
         yield Finding("jobs", "warn", text, waits, "wait, or name another partition")
     texts = found.refused
     why = "the launcher would be told the same"
-    cure = "ask the admins with SLURM's words: no limit that can be read explains it"
+    fix = "ask the admins with SLURM's words: no limit that can be read explains it"
     for text in texts:
-        yield Finding("jobs", "bad", f"`{TEST_ONLY}`: {text}", why, cure)
+        yield Finding("jobs", "bad", f"`{TEST_ONLY}`: {text}", why, fix)
     if kinds and not texts:
         what = f"`{TEST_ONLY}` takes a job of each of these kinds"
         yield Finding("jobs", "good", what, "the launcher's jobs are not refused")
 
 
-def job_of(visit: Visit, kind: JobKind) -> Job:
+def job_of(scope: DoctorScope, kind: JobShape) -> Job:
     """A job of a kind, as the launcher would hand it in."""
     return Job(
         name=f"doctor-{kind.names[0]}"[:64],
         module="hala_hpc.worker",
-        words=(str(visit.work),),
-        elements=kind.workers,
-        python=visit.launcher.python_of("main"),
+        arguments=(str(scope.work),),
+        array_size=kind.workers,
+        python=scope.launcher.python_of("main"),
         resources=kind.asked,
-        folder=visit.work / "doctor",
-        environment=visit.launcher.environment,
-        setup=visit.launcher.setup,
+        folder=scope.work / "doctor",
+        environment=scope.launcher.environment,
+        setup=scope.launcher.setup,
     )
 
 
-def cluster_findings(site: Site, kinds: Iterable[JobKind]) -> list[Finding]:
+def cluster_findings(site: Site, kinds: Iterable[JobShape]) -> list[Finding]:
     """Ways of the cluster as a whole, and of the partitions and QOS that jobs go to."""
     places = dict.fromkeys(
         (name, qos_in(site, kind, name)) for kind in kinds for name in kind.partitions(site)
@@ -145,7 +145,7 @@ def signals(site: Site) -> Finding:
     )
 
 
-def qos_in(site: Site, kind: JobKind, partition: str) -> str:
+def qos_in(site: Site, kind: JobShape, partition: str) -> str:
     """The QOS that a kind of job has in a partition; "" where there are none."""
     options = kind.asked.options
     own = site.association(options.get("account", ""), partition)
@@ -168,25 +168,25 @@ def preemption(site: Site, partition: str, qos: str) -> Finding:
     """What happens to jobs of a partition and QOS when others want their nodes."""
     whose, mode, grace_s = mode_of(site, partition, qos)
     state: State = "good"
-    cure = ""
+    fix = ""
     if site.preempts_by == "none" or mode in ("OFF", "DISABLED"):
-        told, why = "jobs are not preempted", "a worker keeps its node until its time is up"
+        message, why = "jobs are not preempted", "a worker keeps its node until its time is up"
     elif "SUSPEND" in mode or "GANG" in mode:
         state = "warn"
-        told = f"preempted jobs are stopped in place ({mode})"
+        message = f"preempted jobs are stopped in place ({mode})"
         why = "their memory stays taken, clocks run on, and several ranks may lose each other"
-        cure = "take a partition or QOS that requeues: options.partition, options.qos"
+        fix = "take a partition or QOS that requeues: options.partition, options.qos"
     else:
-        word = "the job's own signal" if site.sends_user_signal else "SIGTERM"
-        warning = f"{grace_s} s after {word}" if grace_s else "without warning"
-        told = f"preempted jobs end {warning} ({mode})"
-        why = "rows are on the disk after 30 s (commit_s), so little is done again"
+        warning_signal = "the job's own signal" if site.sends_user_signal else "SIGTERM"
+        warning = f"{grace_s} s after {warning_signal}" if grace_s else "without warning"
+        message = f"preempted jobs end {warning} ({mode})"
+        why = "rows are on the disk after 30 s (commit_interval_s), so little is done again"
         if "CANCEL" in mode:
             state, why = "warn", f"{why}; they are not requeued, so the gate submits them again"
-            cure = "take a partition or QOS that requeues, or live with a wait for each preemption"
+            fix = "take a partition or QOS that requeues, or live with a wait for each preemption"
         elif not grace_s:
             why += "; a training goes back to its last checkpoint"
-    return Finding("cluster", state, f"{whose}: {told}", why, cure)
+    return Finding("cluster", state, f"{whose}: {message}", why, fix)
 
 
 def nodes_left(partition: Partition) -> Finding:

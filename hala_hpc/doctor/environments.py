@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from typing import ClassVar, TypeVar
 
 from hala_hpc.commands.planning.environment_check import (
-    CPU_BUILD_CURE,
-    Need,
-    unfit_environments,
+    CPU_BUILD_FIX,
+    EnvironmentNeed,
+    find_unfit_environments,
 )
-from hala_hpc.core.builds import build_of, is_light
+from hala_hpc.core.builds import find_torch_build, lacks_job_libraries
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.doctor.findings import Finding
 
 #: A cold file system needs its time for the first start of an interpreter.
 CHEAP_LIMIT_S, IMPORT_LIMIT_S = 60, 240
 #: Run by the interpreter of an environment: packages that the project asks for there and that are
 #: absent or of another version. Names only; nothing is imported.
-LOOK = """
+PACKAGES_SCRIPT = """
 import importlib.metadata as known, importlib.util, json, platform, sys
 from packaging.requirements import Requirement
 wrong = []
@@ -41,16 +41,16 @@ print(json.dumps({"python": platform.python_version(), "wrong": wrong}))
 """
 #: What a job of an environment imports first; it takes seconds.
 HEAVY = {"main": ("torch", "vllm", "transformers"), "quantize": ("torch", "llmcompressor")}
-CURE = "run `make env`, or name a whole one in the launcher: [python]"
+ENVIRONMENT_FIX = "run `make env`, or name a whole one in the launcher: [python]"
 #: Where an answer is none.
 NO_PYTHON = "the program may be no interpreter of this project"
-Answer = TypeVar("Answer", bound=Record)
+Answer = TypeVar("Answer", bound=JsonRecord)
 
 
-class PackagesAnswer(Record):
+class PackagesAnswer(JsonRecord):
     """What the interpreter of an environment says of its packages."""
 
-    cure: ClassVar[str] = NO_PYTHON
+    fix: ClassVar[str] = NO_PYTHON
 
     python: str
     """Its version."""
@@ -58,28 +58,30 @@ class PackagesAnswer(Record):
     """A line for each package that is missing or of another version than was asked for."""
 
 
-class ImportAnswer(Record):
+class ImportAnswer(JsonRecord):
     """What an interpreter says that could import what jobs import first."""
 
-    cure: ClassVar[str] = NO_PYTHON
+    fix: ClassVar[str] = NO_PYTHON
 
     gpus: int
     """That torch sees."""
 
 
-def environment_findings(launcher: Launcher, needs: Sequence[Need]) -> list[Finding]:
+def environment_findings(launcher: Launcher, needs: Sequence[EnvironmentNeed]) -> list[Finding]:
     """A line for each environment: is it there, does it start, has it what the project asks; and
     one for each that is built for something else than its jobs ask for, or cannot run any.
     """
     envs = {need.env for need in needs} | {"main"}
     absent = {env: launcher.python_problems({env}) for env in envs}
     unfit = [
-        Finding("environments", "bad", one.what, one.why, one.cure)
-        for one in unfit_environments(launcher, needs)
+        Finding("environments", "bad", one.description, one.reason, one.fix)
+        for one in find_unfit_environments(launcher, needs)
     ]
-    light = {env for env in envs if not absent[env] and is_light(launcher.python_of(env))}
+    light = {
+        env for env in envs if not absent[env] and lacks_job_libraries(launcher.python_of(env))
+    }
     return unfit + [
-        absence(texts[0]) if texts else health(env, launcher.python_of(env))
+        absence(texts[0]) if texts else check_packages(env, launcher.python_of(env))
         for env, texts in sorted(absent.items())
         if env not in light
     ]
@@ -87,24 +89,26 @@ def environment_findings(launcher: Launcher, needs: Sequence[Need]) -> list[Find
 
 def absence(text: str) -> Finding:
     """An environment that is not there."""
-    return Finding("environments", "bad", text, "its jobs could not start", CURE)
+    return Finding("environments", "bad", text, "its jobs could not start", ENVIRONMENT_FIX)
 
 
-def health(env: str, python: str) -> Finding:
+def check_packages(env: str, python: str) -> Finding:
     """What an interpreter says of its packages."""
-    told = answer(PackagesAnswer, [python, "-c", LOOK, env], CHEAP_LIMIT_S)
+    result = query_interpreter(PackagesAnswer, [python, "-c", PACKAGES_SCRIPT, env], CHEAP_LIMIT_S)
     name = f"environment {env} ({python})"
-    if isinstance(told, str):
-        return Finding("environments", "bad", f"{name}: {told}", "its jobs could not start", CURE)
-    if told.wrong:
-        what = f"{name}: {'; '.join(told.wrong)}"
+    if isinstance(result, str):
+        return Finding(
+            "environments", "bad", f"{name}: {result}", "its jobs could not start", ENVIRONMENT_FIX
+        )
+    if result.wrong:
+        what = f"{name}: {'; '.join(result.wrong)}"
         why = "jobs would end when they import it, or compute something else than was tested"
-        return Finding("environments", "bad", what, why, CURE)
-    what = f"{name}: Python {told.python}, every package as asked for"
+        return Finding("environments", "bad", what, why, ENVIRONMENT_FIX)
+    what = f"{name}: Python {result.python}, every package as asked for"
     return Finding("environments", "good", what, "its jobs start")
 
 
-def imports(env: str, python: str, gpus: int = 0) -> Finding:
+def check_imports(env: str, python: str, gpus: int = 0) -> Finding:
     """Import what a job imports first; for a compute node, as it takes half a minute.
 
     `gpus`: that torch must see there; 0 where none are asked for, or CPUs are meant.
@@ -113,26 +117,26 @@ def imports(env: str, python: str, gpus: int = 0) -> Finding:
     code = (
         f"import json, {', '.join(names)}; print(json.dumps({{'gpus': torch.cuda.device_count()}}))"
     )
-    told = answer(ImportAnswer, [python, "-c", code], IMPORT_LIMIT_S)
+    result = query_interpreter(ImportAnswer, [python, "-c", code], IMPORT_LIMIT_S)
     name = f"environment {env}: import {', '.join(names)}"
-    if isinstance(told, str):
+    if isinstance(result, str):
         why = "its jobs would end in the same way"
-        return Finding("environments", "bad", f"{name}: {told}", why, CURE)
-    what = f"{name} works; torch sees {told.gpus} GPUs"
-    if told.gpus < gpus:
-        build = build_of(python)
+        return Finding("environments", "bad", f"{name}: {result}", why, ENVIRONMENT_FIX)
+    what = f"{name} works; torch sees {result.gpus} GPUs"
+    if result.gpus < gpus:
+        build = find_torch_build(python)
         on_cpus = build is not None and build.device == "cpu"
         why = f"its jobs ask for {gpus} and would end, or calculate on CPUs"
-        cure = CPU_BUILD_CURE if on_cpus else "see `nvidia-smi` in such a job; ask the admins"
-        return Finding("environments", "bad", what, why, cure)
+        fix = CPU_BUILD_FIX if on_cpus else "see `nvidia-smi` in such a job; ask the admins"
+        return Finding("environments", "bad", what, why, fix)
     return Finding("environments", "good", what, "jobs start")
 
 
-def answer(kind: type[Answer], words: list[str], limit_s: int) -> Answer | str:
+def query_interpreter(kind: type[Answer], argv: list[str], limit_s: int) -> Answer | str:
     """The record that a program prints as its last line; in words why there is none."""
     try:
         done = subprocess.run(
-            words,
+            argv,
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -21,18 +21,18 @@ class Finding:
     """The fact, with names and numbers."""
     why: str
     """What follows from it for a run."""
-    cure: str = ""
+    fix: str = ""
     """What to type or change; empty where there is nothing to do."""
     code: int = CONFIG
     """Exit code of a launch that a bad finding keeps from submitting."""
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Fact, meaning and cure in one line."""
-        return f"{self.what}: {self.why}" + (f"; {self.cure}" if self.cure else "")
+        return f"{self.what}: {self.why}" + (f"; {self.fix}" if self.fix else "")
 
 
-def worst(findings: Iterable[Finding]) -> State:
+def worst_state(findings: Iterable[Finding]) -> State:
     """The worst state among some findings; good where there are none."""
     order: list[State] = ["good", "warn", "bad"]
     return max((finding.state for finding in findings), key=order.index, default="good")

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.commands.planning.plan_estimate import DiskEstimate
-from hala_hpc.core.files import sync
+from hala_hpc.core.files import fsync_path
 from hala_hpc.doctor.findings import Finding, State
 
 #: File systems that other machines do not see.
@@ -29,28 +29,28 @@ CONTENT = "the doctor was here\n"
 #: A slower fsync makes workers wait: they commit rows every 30 s.
 SLOW_S = 2.0
 #: Differences of clocks: what a listing of files shows wrongly; what munge refuses (300 s).
-SKEW_SEEN_S, SKEW_BAD_S = 5.0, 120.0
+SKEW_WARN_S, SKEW_BAD_S = 5.0, 120.0
 QUOTA_LIMIT_S = 10
 GB = 10**9
 
 
 def folder_findings(
-    word: str, folder: Path, needs_writing: bool = True, on_one: bool = False
+    name: str, folder: Path, needs_writing: bool = True, on_one: bool = False
 ) -> list[Finding]:
     """Findings about one folder, which `word` names; its nearest parent where it is yet to be.
 
     `on_one`: jobs run on this machine, so that others need not see the folder.
     """
-    there = nearest(folder)
+    there = nearest_existing(folder)
     if not there.is_dir():
-        what = f"{word}: {there} is a file"
-        return [Finding("folders", "bad", what, "a folder is needed", f"name another with {word}")]
-    place = f"{word} {folder}" + ("" if there == folder else f" (will be made under {there})")
-    found = [probe(place, word, there, needs_writing), *modes(word, there)]
-    return found if on_one else [*found, seen_by_others(place, there)]
+        what = f"{name}: {there} is a file"
+        return [Finding("folders", "bad", what, "a folder is needed", f"name another with {name}")]
+    place = f"{name} {folder}" + ("" if there == folder else f" (will be made under {there})")
+    found = [probe_folder(place, name, there, needs_writing), *modes(name, there)]
+    return found if on_one else [*found, check_shared_mount(place, there)]
 
 
-def nearest(folder: Path) -> Path:
+def nearest_existing(folder: Path) -> Path:
     """The folder, or the closest one above it that exists."""
     return next((one for one in (folder, *folder.parents) if one.exists()), Path("/"))
 
@@ -64,7 +64,7 @@ def launcher_folders(environment: Mapping[str, str]) -> dict[str, Path]:
     }
 
 
-def probe(place: str, word: str, folder: Path, needs_writing: bool) -> Finding:
+def probe_folder(place: str, name: str, folder: Path, needs_writing: bool) -> Finding:
     """Do to one small file what a worker does to its results."""
     path = folder / f".doctor-{uuid4().hex[:12]}.tmp"
     second, third = path.with_suffix(".link"), path.with_suffix(".name")
@@ -72,8 +72,8 @@ def probe(place: str, word: str, folder: Path, needs_writing: bool) -> Finding:
     try:
         path.write_text(CONTENT)
         step = "synced (fsync)"
-        sync(path)
-        sync(folder)
+        fsync_path(path)
+        fsync_path(folder)
         took_s, ahead_s = time.monotonic() - began, path.stat().st_mtime - time.time()
         step = "linked (link)"
         second.hardlink_to(path)
@@ -83,7 +83,7 @@ def probe(place: str, word: str, folder: Path, needs_writing: bool) -> Finding:
         if third.read_text() != CONTENT:
             raise OSError(0, "other bytes came back")
     except OSError as error:
-        return refused(place, word, f"a file cannot be {step}: {error.strerror}", needs_writing)
+        return refused(place, name, f"a file cannot be {step}: {error.strerror}", needs_writing)
     finally:
         for one in (path, second, third):
             with contextlib.suppress(OSError):
@@ -91,19 +91,19 @@ def probe(place: str, word: str, folder: Path, needs_writing: bool) -> Finding:
     return timed(place, took_s, ahead_s)
 
 
-def refused(place: str, word: str, told: str, needs_writing: bool) -> Finding:
+def refused(place: str, name: str, problem: str, needs_writing: bool) -> Finding:
     """A folder in which nothing can be written as results are."""
     if not needs_writing:
         why = "what it holds can be read; what libraries keep beside it cannot be written"
-        return Finding("folders", "warn", f"{place}: {told}", why, f"name another with {word}")
+        return Finding("folders", "warn", f"{place}: {problem}", why, f"name another with {name}")
     why = "results are written aside, synced, linked and renamed: one of it does not work here"
-    return Finding("folders", "bad", f"{place}: {told}", why, f"name another with {word}")
+    return Finding("folders", "bad", f"{place}: {problem}", why, f"name another with {name}")
 
 
 def timed(place: str, took_s: float, ahead_s: float) -> Finding:
     """A folder that works: how fast, and whether its clock is this machine's."""
     skew = abs(ahead_s)
-    if skew > SKEW_SEEN_S:
+    if skew > SKEW_WARN_S:
         return Finding(
             "folders",
             "bad" if skew > SKEW_BAD_S else "warn",
@@ -122,28 +122,28 @@ def timed(place: str, took_s: float, ahead_s: float) -> Finding:
     return Finding("folders", "good", what, why)
 
 
-def modes(word: str, folder: Path) -> list[Finding]:
+def modes(name: str, folder: Path) -> list[Finding]:
     """Who else can put files in a folder, or another folder in its place."""
     found = []
     for one in (folder, *folder.parents):
-        told = one.stat()
+        status = one.stat()
         open_to = [
             name
             for name, bit in (("its group", stat.S_IWGRP), ("everybody", stat.S_IWOTH))
-            if told.st_mode & bit
+            if status.st_mode & bit
         ]
-        if not open_to or told.st_mode & stat.S_ISVTX:
+        if not open_to or status.st_mode & stat.S_ISVTX:
             continue
-        mode = stat.S_IMODE(told.st_mode)
+        mode = stat.S_IMODE(status.st_mode)
         # Groups share scratch folders on purpose: those who may are named to each other.
         state: State = "bad" if "everybody" in open_to else "warn"
-        what = f"{word}: {one} may be changed by {' and '.join(open_to)} (mode {mode:o})"
+        what = f"{name}: {one} may be changed by {' and '.join(open_to)} (mode {mode:o})"
         why = "who can replace a file here runs programs as you: jobs are read from such folders"
         found.append(Finding("folders", state, what, why, f"chmod go-w {one}, or chmod +t {one}"))
     return found
 
 
-def seen_by_others(place: str, folder: Path) -> Finding:
+def check_shared_mount(place: str, folder: Path) -> Finding:
     """Whether other machines see a file system, told from its kind."""
     kind = file_system(folder)
     if kind not in OF_ONE_MACHINE:
@@ -172,11 +172,11 @@ def mount_of(folder: Path) -> tuple[str, str]:
 
 def space_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
     """Free space, free inodes and quota of a folder that exists, against what a run will take."""
-    told = os.statvfs(folder)
-    free = told.f_bavail * told.f_frsize
+    stats = os.statvfs(folder)
+    free = stats.f_bavail * stats.f_frsize
     # Some file systems count no inodes and say 0.
-    inodes = told.f_favail if told.f_files else None
-    found = [enough("free space", free, need)]
+    inodes = stats.f_favail if stats.f_files else None
+    found = [compare_space("free space", free, need)]
     if need and inodes is not None and inodes < need.files:
         what = f"{inodes} files can be made on the file system of {folder}, but up to {need.files}"
         why = "the run ends when no file can be made"
@@ -185,7 +185,7 @@ def space_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
     return found + quota_findings(folder, need)
 
 
-def enough(name: str, free: int, need: DiskEstimate | None) -> Finding:
+def compare_space(name: str, free: int, need: DiskEstimate | None) -> Finding:
     """Free bytes against those that a run will take."""
     why = "a run that finds the disk full keeps what is finished and stops"
     state: State = "good"
@@ -194,12 +194,10 @@ def enough(name: str, free: int, need: DiskEstimate | None) -> Finding:
         state = "good" if free > GB else "bad"
         what += "; recipe=NAME compares it with what a run takes"
     else:
-        if free < need.most_bytes or need.unknown:
-            state = "bad" if free < need.least_bytes else "warn"
-        what += f"; the run takes about {need.least_bytes / GB:.1f}"
-        what += (
-            f" to {need.most_bytes / GB:.1f} GB" if need.most_bytes > need.least_bytes else " GB"
-        )
+        if free < need.max_bytes or need.unknown:
+            state = "bad" if free < need.min_bytes else "warn"
+        what += f"; the run takes about {need.min_bytes / GB:.1f}"
+        what += f" to {need.max_bytes / GB:.1f} GB" if need.max_bytes > need.min_bytes else " GB"
         if need.unknown:
             more = f" and {len(need.unknown) - 2} more" if len(need.unknown) > 2 else ""
             what += f", and what comes of {', '.join(need.unknown[:2])}{more} (sizes not known yet)"
@@ -225,15 +223,15 @@ def quota_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
     device, _ = mount_of(folder)
     rows = [line.split() for line in done.stdout.splitlines()]
     return [
-        enough("quota", left, need)
+        compare_space("quota", left, need)
         for row in rows
-        if row and row[0] == device and (left := left_of(row)) is not None
+        if row and row[0] == device and (left := parse_quota_left(row)) is not None
     ]
 
 
-def left_of(row: list[str]) -> int | None:
+def parse_quota_left(row: list[str]) -> int | None:
     """Bytes that a row of quota leaves: device, blocks of 1 KiB, soft limit, hard limit."""
-    numbers = [int(word.rstrip("*")) for word in row[1:4] if word.rstrip("*").isdigit()]
+    numbers = [int(field.rstrip("*")) for field in row[1:4] if field.rstrip("*").isdigit()]
     if len(numbers) < 3 or not any(numbers[1:]):
         return None
     used, soft, hard = numbers

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from hala_hpc.backends.slurm.cluster import Site
 from hala_hpc.doctor.findings import Finding
-from hala_hpc.doctor.scope import JobKind
+from hala_hpc.doctor.scope import JobShape
 from hala_hpc.engines.models.gpus import has_fp8
 
 
 def gpu_findings(
-    site: Site, kinds: Sequence[JobKind], fp8_nodes: Sequence[str] | None
+    site: Site, kinds: Sequence[JobShape], fp8_nodes: Sequence[str] | None
 ) -> list[Finding]:
     """A line for each type of GPU that jobs may get.
 
@@ -23,7 +23,7 @@ def gpu_findings(
     return [gpu_finding(name, users, fp8_nodes) for name, users in sorted(found.items())]
 
 
-def types_for(site: Site, kind: JobKind) -> set[str]:
+def types_for(site: Site, kind: JobShape) -> set[str]:
     """Types of the GPUs that a kind of job may get."""
     asked = kind.asked.options.get("gpu_type", "")
     there = {
@@ -45,12 +45,12 @@ def gpu_finding(gpu_type: str, users: list[str], fp8_nodes: Sequence[str] | None
         )
     need = sorted(set(users) & set(fp8_nodes or ()))
     if works is False:
-        told = f": {', '.join(need)}" if need else ""
+        affected = f": {', '.join(need)}" if need else ""
         return Finding(
             "gpus",
             "bad" if need else "warn",
             f"{named} do not calculate in FP8",
-            f"steps with FP8 models or an FP8 cache refuse them{told}",
+            f"steps with FP8 models or an FP8 cache refuse them{affected}",
             "ask for Ada, Hopper or Blackwell GPUs with options.gpu_type, or take models that "
             'are not quantized (scheme = "none") and engine.kv_cache_dtype=auto',
         )

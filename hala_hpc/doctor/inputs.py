@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from hala_hpc.commands.planning.hub_pieces import pieces_of
+from hala_hpc.commands.planning.hub_dependencies import find_hub_dependencies
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.hub import is_hub_off
-from hala_hpc.core.hub_piece import HubSite, Piece
+from hala_hpc.core.hub import is_hub_offline
+from hala_hpc.core.hub_dependency import HubDependency, HubSite
 from hala_hpc.doctor.findings import Finding
 
 WHY_OFFLINE = "compute nodes work offline: the jobs that need it would fail after their wait"
@@ -21,27 +21,29 @@ def input_findings(steps: Iterable[Step], site: HubSite, fetch: str) -> list[Fin
     `fetch` is the line that fetches what is missing.
     """
     missing = [step for step in steps if step.state != "done"]
-    offline = is_hub_off(site.environment, default=True)
+    offline = is_hub_offline(site.environment, default=True)
     state: Literal["bad", "warn"] = "bad" if offline else "warn"
     try:
-        pieces = pieces_of(missing, site)
+        dependencies = find_hub_dependencies(missing, site)
     except UserError as error:
-        pieces = []
-        found = [Finding("inputs", "bad", told, WHY_FAIL, SEE) for told in error.mistakes]
+        dependencies = []
+        found = [Finding("inputs", "bad", mistake, WHY_FAIL, SEE) for mistake in error.mistakes]
     else:
-        found = [finding(piece, state, fetch) for piece in pieces]
-    return found + [one for step in missing for one in own_words(step)]
+        found = [dependency_finding(dependency, state, fetch) for dependency in dependencies]
+    return found + [one for step in missing for one in preflight_findings(step)]
 
 
-def finding(piece: Piece, state: Literal["bad", "warn"], fetch: str) -> Finding:
+def dependency_finding(
+    dependency: HubDependency, state: Literal["bad", "warn"], fetch: str
+) -> Finding:
     """Whether a model, a data set or what else is read from the hub is here, whole."""
-    if piece.problems:
+    if dependency.problems:
         why = WHY_OFFLINE if state == "bad" else WHY_ONLINE
-        return Finding("inputs", state, piece.told, why, fetch)
-    return Finding("inputs", "good", piece.told, "no network is needed")
+        return Finding("inputs", state, dependency.message, why, fetch)
+    return Finding("inputs", "good", dependency.message, "no network is needed")
 
 
-def own_words(step: Step) -> list[Finding]:
+def preflight_findings(step: Step) -> list[Finding]:
     """What a stage has against its settings and its local files."""
     try:
         texts = step.stage().preflight()

@@ -14,41 +14,48 @@ from hala_hpc.backends.slurm.cluster import (
     Partition,
     Site,
 )
-from hala_hpc.core.errors import closest
-from hala_hpc.doctor.findings import Finding, State, worst
-from hala_hpc.doctor.scope import JobKind, label
+from hala_hpc.core.errors import suggest_name
+from hala_hpc.doctor.findings import Finding, State, worst_state
+from hala_hpc.doctor.scope import JobShape, shorten_names
 
 #: A gate waits beside the workers of a node.
 GATES = 1
 #: Words of a launcher for what a limit counts.
-WORDS = {"cpu": "cpus_per_rank", "mem": "mem_gb", "node": "nodes", "gres/gpu": "gpus_per_node"}
+LIMITED_SETTINGS = {
+    "cpu": "cpus_per_rank",
+    "mem": "mem_gb",
+    "node": "nodes",
+    "gres/gpu": "gpus_per_node",
+}
 
 
-def job_findings(site: Site, kinds: Iterable[JobKind]) -> list[Finding]:
+def job_findings(site: Site, kinds: Iterable[JobShape]) -> list[Finding]:
     """What is wrong with the jobs here, or a good line for each kind; alike ones put together."""
     found: dict[Finding, list[str]] = {}
     for kind in kinds:
-        for finding in of_kind(site, kind):
+        for finding in findings_of_kind(site, kind):
             found.setdefault(finding, []).extend(kind.names)
-    return [replace(one, what=f"{label(names)}: {one.what}") for one, names in found.items()]
+    return [
+        replace(one, what=f"{shorten_names(names)}: {one.what}") for one, names in found.items()
+    ]
 
 
-def accepted(site: Site, kinds: Iterable[JobKind]) -> list[JobKind]:
+def select_accepted(site: Site, kinds: Iterable[JobShape]) -> list[JobShape]:
     """Kinds of jobs against which nothing speaks so far."""
-    return [kind for kind in kinds if worst(of_kind(site, kind)) != "bad"]
+    return [kind for kind in kinds if worst_state(findings_of_kind(site, kind)) != "bad"]
 
 
-def of_kind(site: Site, kind: JobKind) -> Sequence[Finding]:
+def findings_of_kind(site: Site, kind: JobShape) -> Sequence[Finding]:
     """Findings about one kind of job, without its name."""
     wanted = kind.partitions(site)
     if not wanted:
         named = ", ".join(sorted(site.partitions))
         what = "no partition is named, and the cluster has no default one"
-        return [bad(what, f"name one of: {named}, with options.partition")]
+        return [limit_finding(what, f"name one of: {named}, with options.partition")]
     # Several partitions: SLURM takes whichever fits, so the best one counts.
     tried = [[*in_partition(site, kind, name)] for name in wanted]
     found = min(tried, key=lambda one: sum(finding.state == "bad" for finding in one))
-    if worst(found) == "bad":
+    if worst_state(found) == "bad":
         return found
     asked = kind.asked
     gpus = f", {asked.gpus_per_node} GPUs" if asked.gpus_per_node else ""
@@ -59,12 +66,12 @@ def of_kind(site: Site, kind: JobKind) -> Sequence[Finding]:
     return [Finding("jobs", "good", what, "SLURM can start it on nodes that exist"), *found]
 
 
-def in_partition(site: Site, kind: JobKind, name: str) -> Iterator[Finding]:
+def in_partition(site: Site, kind: JobShape, name: str) -> Iterator[Finding]:
     """What keeps a kind of job from running in a partition."""
     partition = site.partitions.get(name)
     if partition is None:
-        near = closest(name, list(site.partitions), "partitions")
-        yield bad(f"there is no partition {name!r}", f"{near} (options.partition)")
+        near = suggest_name(name, list(site.partitions), "partitions")
+        yield limit_finding(f"there is no partition {name!r}", f"{near} (options.partition)")
         return
     yield from by_account(site, kind, partition)
     yield from by_group(partition)
@@ -82,7 +89,7 @@ def in_partition(site: Site, kind: JobKind, name: str) -> Iterator[Finding]:
         )
 
 
-def by_account(site: Site, kind: JobKind, partition: Partition) -> Iterator[Finding]:
+def by_account(site: Site, kind: JobShape, partition: Partition) -> Iterator[Finding]:
     """Accounts and QOS that a job may name in a partition."""
     options = kind.asked.options
     account = options.get("account", "") or site.default_account
@@ -90,22 +97,24 @@ def by_account(site: Site, kind: JobKind, partition: Partition) -> Iterator[Find
     qos = site.qos_of(options.get("qos", ""), own)
     state: State = "bad" if "associations" in site.enforced else "warn"
     if not site.accounting and own is None:
-        yield bad(*without_place(site, account, partition.name), state)
+        yield limit_finding(*missing_association(site, account, partition.name), state)
     elif own and qos and own.qos and qos not in own.qos:
         what = f"QOS {qos!r} is not open to account {own.account}"
-        cure = f"name one of: {', '.join(own.qos)}, with options.qos; `{SHOW_QOS}` tells of each"
-        yield bad(what, cure, "bad" if "qos" in site.enforced else "warn")
-    for word, value, allowed, denied in (
+        fix = f"name one of: {', '.join(own.qos)}, with options.qos; `{SHOW_QOS}` tells of each"
+        yield limit_finding(what, fix, "bad" if "qos" in site.enforced else "warn")
+    for option, value, allowed, denied in (
         ("account", account, partition.allow_accounts, partition.deny_accounts),
         ("qos", qos, partition.allow_qos, partition.deny_qos),
     ):
         if value and ((allowed and value not in allowed) or value in denied):
             others = ", ".join(allowed) or f"any but {', '.join(denied)}"
-            what = f"partition {partition.name} does not take {word} {value!r}"
-            yield bad(what, f"it takes {others}: set options.{word}, or options.partition")
+            what = f"partition {partition.name} does not take {option} {value!r}"
+            yield limit_finding(
+                what, f"it takes {others}: set options.{option}, or options.partition"
+            )
 
 
-def without_place(site: Site, account: str, partition: str) -> tuple[str, str]:
+def missing_association(site: Site, account: str, partition: str) -> tuple[str, str]:
     """That accounting knows no place of the user for a job there, and the cure."""
     mine = ", ".join(sorted({one.account for one in site.associations}))
     if not mine:
@@ -113,10 +122,10 @@ def without_place(site: Site, account: str, partition: str) -> tuple[str, str]:
             f"accounting knows no account of yours, nor for partition {partition}",
             f"ask the admins to add you to an account; `{SHOW_ACCOUNTS}` lists yours then",
         )
-    cure = f"name one of: {mine}, with options.account; `{SHOW_ACCOUNTS}` lists them"
+    fix = f"name one of: {mine}, with options.account; `{SHOW_ACCOUNTS}` lists them"
     if not account:
-        return f"no account is named for partition {partition}, and you have no default one", cure
-    return f"account {account!r} is not yours in partition {partition}", cure
+        return f"no account is named for partition {partition}, and you have no default one", fix
+    return f"account {account!r} is not yours in partition {partition}", fix
 
 
 def by_group(partition: Partition) -> Iterator[Finding]:
@@ -125,44 +134,48 @@ def by_group(partition: Partition) -> Iterator[Finding]:
     mine = {grp.getgrgid(number).gr_name for number in {os.getegid(), *os.getgroups()}}
     if allowed and not mine & set(allowed) and os.geteuid():
         what = f"partition {partition.name} is kept for the groups {', '.join(allowed)}"
-        yield bad(what, "name another partition, or ask the admins to be put into such a group")
+        yield limit_finding(
+            what, "name another partition, or ask the admins to be put into such a group"
+        )
 
 
-def by_size(kind: JobKind, partition: Partition) -> Iterator[Finding]:
+def by_size(kind: JobShape, partition: Partition) -> Iterator[Finding]:
     """Time, nodes, cores, memory and GPUs against the partition and its nodes."""
     asked, where = kind.asked, f"partition {partition.name}"
-    most, limit_word = partition.max_time_min, kind.word("timeout_min")
-    if most is not None and asked.timeout_min > most:
-        yield bad(
-            f"{limit_word}={asked.timeout_min}, but {where} ends jobs after {most}",
-            f"set {limit_word}={most}: what is not finished then goes on in another job",
+    max_time_min, limit_setting = partition.max_time_min, kind.setting_name("timeout_min")
+    if max_time_min is not None and asked.timeout_min > max_time_min:
+        yield limit_finding(
+            f"{limit_setting}={asked.timeout_min}, but {where} ends jobs after {max_time_min}",
+            f"set {limit_setting}={max_time_min}: what is not finished then goes on in another job",
         )
     if partition.max_nodes is not None and asked.nodes > partition.max_nodes:
-        yield bad(
+        yield limit_finding(
             f"nodes={asked.nodes}, but {where} gives a job {partition.max_nodes}",
             "ask for fewer nodes, or name another partition",
         )
     fitting = sum(one.nodes for one in partition.kinds if not too_small(kind, one))
     if partition.kinds and fitting < asked.nodes:
-        least = min((too_small(kind, one) for one in partition.kinds), key=len)
+        shortest = min((too_small(kind, one) for one in partition.kinds), key=len)
         reason = (
-            "; ".join(least) or f"only {fitting} nodes are large enough for nodes={asked.nodes}"
+            "; ".join(shortest) or f"only {fitting} nodes are large enough for nodes={asked.nodes}"
         )
-        cure = (
+        fix = (
             "ask for less in [node.<node>.resources] or [stage.<stage>.resources] of the launcher, "
             "or name a partition with such nodes (`sinfo -o '%P %D %c %m %G %f'`)"
         )
-        yield bad(f"no nodes of {where} fit: {reason}", cure)
-    for word, value, limit in (
+        yield limit_finding(f"no nodes of {where} fit: {reason}", fix)
+    for quantity, value, limit in (
         ("cores", kind.cpus_per_node, partition.max_cpus_per_node),
         ("MB of memory", kind.memory_mb, partition.max_memory_mb),
     ):
         if limit is not None and value > limit:
-            what = f"{value} {word} on each node, but {where} gives {limit}"
-            yield bad(what, "ask for less (cpus_per_rank, mem_gb), or name another partition")
+            what = f"{value} {quantity} on each node, but {where} gives {limit}"
+            yield limit_finding(
+                what, "ask for less (cpus_per_rank, mem_gb), or name another partition"
+            )
 
 
-def too_small(kind: JobKind, nodes: NodeKind) -> list[str]:
+def too_small(kind: JobShape, nodes: NodeKind) -> list[str]:
     """What a kind of nodes has too little of for a kind of job."""
     asked, faults = kind.asked, []
     gpu_type = asked.options.get("gpu_type", "")
@@ -182,23 +195,27 @@ def too_small(kind: JobKind, nodes: NodeKind) -> list[str]:
     return faults
 
 
-def by_limits(site: Site, kind: JobKind, limits: Limits) -> Iterator[Finding]:
+def by_limits(site: Site, kind: JobShape, limits: Limits) -> Iterator[Finding]:
     """What an account or QOS allows, against one job and against all workers of a node."""
-    asked, whose, limit_word = kind.asked, limits.owner, kind.word("timeout_min")
+    asked, whose, limit_setting = kind.asked, limits.owner, kind.setting_name("timeout_min")
     state: State = "bad" if "limits" in site.enforced else "warn"
     if limits.max_wall_min is not None and asked.timeout_min > limits.max_wall_min:
-        yield bad(
-            f"{limit_word}={asked.timeout_min}, but {whose} allows {limits.max_wall_min}",
-            f"set {limit_word}={limits.max_wall_min}, or name another {kind.word('options.qos')}",
+        yield limit_finding(
+            f"{limit_setting}={asked.timeout_min}, but {whose} allows {limits.max_wall_min}",
+            f"set {limit_setting}={limits.max_wall_min}, or name another {kind.setting_name('options.qos')}",
             state,
         )
     for name, value in kind.totals.items():
-        limit = min(limits.per_job.get(name, value), limits.at_once.get(name, value))
+        limit = min(limits.per_job.get(name, value), limits.max_running.get(name, value))
         if value > limit:
-            word = WORDS.get(name.rpartition(":")[0] or name, name)
+            setting = LIMITED_SETTINGS.get(name.rpartition(":")[0] or name, name)
             what = f"a job takes {name}={value}, but {whose} allows {limit}"
-            qos = kind.word("options.qos")
-            yield bad(what, f"ask for less with {kind.word(word)}, or name another {qos}", state)
+            qos = kind.setting_name("options.qos")
+            yield limit_finding(
+                what,
+                f"ask for less with {kind.setting_name(setting)}, or name another {qos}",
+                state,
+            )
     if limits.max_submit is not None and kind.workers + GATES > limits.max_submit:
         yield Finding(
             "jobs",
@@ -207,29 +224,31 @@ def by_limits(site: Site, kind: JobKind, limits: Limits) -> Iterator[Finding]:
             f"{limits.max_submit} jobs waiting and running",
             "as many are submitted as fit, each for more units, and nodes that do not fit follow",
         )
-    at_once = at_once_of(kind, limits)
-    if at_once < kind.workers:
+    max_running = count_max_running(kind, limits)
+    if max_running < kind.workers:
         yield Finding(
             "jobs",
             "good",
-            f"{at_once} of {kind.workers} workers run at once under the limits of {whose}",
+            f"{max_running} of {kind.workers} workers run at once under the limits of {whose}",
             "the others wait for them; the result is the same",
         )
 
 
-def at_once_of(kind: JobKind, limits: Limits) -> int:
+def count_max_running(kind: JobShape, limits: Limits) -> int:
     """How many workers the limits of an account or QOS let run at the same time."""
     totals = kind.totals
-    counts = [limit // totals[name] for name, limit in limits.at_once.items() if totals.get(name)]
+    counts = [
+        limit // totals[name] for name, limit in limits.max_running.items() if totals.get(name)
+    ]
     jobs = limits.max_jobs if limits.max_jobs is not None else kind.workers
     return max(1, min([kind.workers, jobs, *counts]))
 
 
-def bad(what: str, cure: str, state: State = "bad") -> Finding:
+def limit_finding(what: str, fix: str, state: State = "bad") -> Finding:
     """A request that SLURM would refuse or hold for ever, or would if it applied its limits."""
     why = (
         "SLURM refuses such a job, or lets it wait for ever"
         if state == "bad"
         else "the controller does not apply this limit now; it may one day"
     )
-    return Finding("jobs", state, what, why, cure)
+    return Finding("jobs", state, what, why, fix)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from hala_hpc.commands.planning.memory_plan import estimates_of, misfits_of
+from hala_hpc.commands.planning.memory_plan import estimate_nodes, find_misfits
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.doctor.findings import Finding
@@ -15,8 +15,8 @@ def memory_findings(steps: Mapping[str, Step], launcher: Launcher) -> list[Findi
 
     Nothing is said of nodes whose models nobody knows the size of.
     """
-    estimates = estimates_of(steps, launcher)
-    if faults := misfits_of(steps, estimates):
+    estimates = estimate_nodes(steps, launcher)
+    if faults := find_misfits(steps, estimates):
         return [Finding("memory", "bad", fault, WHY, "see the text") for fault in faults]
     needs = [estimates[name].need for name, step in steps.items() if step.state != "done"]
     known = sum(bool(need.host_bytes or need.gpu_bytes) for need in needs)

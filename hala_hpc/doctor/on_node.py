@@ -15,32 +15,32 @@ from typing import ClassVar
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.cluster import TEST_ONLY
-from hala_hpc.backends.slurm.srun_probe import place_of, run_on_node
-from hala_hpc.core.builds import VARIABLE
-from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
+from hala_hpc.backends.slurm.srun_probe import placement_options, run_on_node
+from hala_hpc.core.builds import DEVICE_VARIABLE
+from hala_hpc.core.errors import AllocationTimeout, SchedulerUnavailable, TransientError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.resources import Resources
-from hala_hpc.doctor.environments import health, imports
+from hala_hpc.doctor.environments import check_imports, check_packages
 from hala_hpc.doctor.findings import Finding, State
-from hala_hpc.doctor.folders import READ_ONLY, launcher_folders, nearest, probe
-from hala_hpc.doctor.scope import JobKind, Visit, label
+from hala_hpc.doctor.folders import READ_ONLY, launcher_folders, nearest_existing, probe_folder
+from hala_hpc.doctor.scope import DoctorScope, JobShape, shorten_names
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 from hala_hpc.jobs.gpu_cards import driver_cards
-from hala_hpc.jobs.node_faults import SET_UP_CURES
-from hala_hpc.jobs.node_health import NodeQuestion, has_gpu_build
-from hala_hpc.jobs.node_health import look as look_at_gpus
+from hala_hpc.jobs.node_faults import SET_UP_FIXES
+from hala_hpc.jobs.node_health import NodeProbeRequest, has_gpu_build
+from hala_hpc.jobs.node_health import probe_node as look_at_gpus
 
 #: A node of a busy partition is not waited for longer.
 WAIT_S = 300
 #: How long the look at the GPUs may take: less than the job of the doctor has.
-LOOK_LIMIT_S = 400
+GPU_PROBE_LIMIT_S = 400
 #: Attribute caches of NFS show a new file after at most this.
-SEEN_LIMIT_S = 60
+VISIBLE_LIMIT_S = 60
 
 
-class NodeVisit(Record):
+class NodeScope(JsonRecord):
     """What the doctor looks at on a compute node."""
 
     work: str
@@ -56,36 +56,36 @@ class NodeVisit(Record):
     """What the jobs ask for that gates submit from this node; empty where no gates run there."""
 
 
-class NodeFindings(Record):
+class NodeFindings(JsonRecord):
     """What the doctor found on a compute node."""
 
-    cure: ClassVar[str] = "see what else the `setup` lines of the launcher print"
+    fix: ClassVar[str] = "see what else the `setup` lines of the launcher print"
 
     findings: tuple[Finding, ...]
 
 
 def node_findings(
-    visit: Visit, kinds: Sequence[JobKind], tell: Callable[[str], None]
+    scope: DoctorScope, kinds: Sequence[JobShape], notify: Callable[[str], None]
 ) -> list[Finding]:
     """Send the doctor to one node for each place that jobs may go to; tells what it waits for."""
     # Of jobs that go to the same place, the one with the most GPUs and memory speaks for all.
     by_size = sorted(kinds, key=lambda kind: (kind.asked.gpus_per_node, kind.asked.mem_gb))
-    places = {place_of(kind.asked): kind for kind in by_size}
-    launcher, work = visit.launcher, visit.work
-    token = nearest(work) / f".doctor-{socket.gethostname()}-{os.getpid()}.tmp"
+    places = {placement_options(kind.asked): kind for kind in by_size}
+    launcher, work = scope.launcher, scope.work
+    token = nearest_existing(work) / f".doctor-{socket.gethostname()}-{os.getpid()}.tmp"
     folders = launcher_folders(launcher.environment)
-    asked = NodeVisit(
+    asked = NodeScope(
         work=str(work),
         token=str(token),
         folders={name: str(one) for name, one in folders.items()},
-        pythons={env: launcher.python_of(env) for env in sorted(visit.environments())},
+        pythons={env: launcher.python_of(env) for env in sorted(scope.environments())},
         resubmits=tuple(kind.asked for kind in kinds),
     )
     try:
         token.write_text(token.name)
         found = []
         for kind in places.values():
-            found += sent(visit.launcher, kind, asked, tell)
+            found += examine_node(scope.launcher, kind, asked, notify)
         return found
     except OSError as error:
         what = f"work {work} cannot be written: {error.strerror}"
@@ -95,72 +95,76 @@ def node_findings(
             token.unlink()
 
 
-def sent(
-    launcher: Launcher, kind: JobKind, asked: NodeVisit, tell: Callable[[str], None]
+def examine_node(
+    launcher: Launcher, kind: JobShape, asked: NodeScope, notify: Callable[[str], None]
 ) -> list[Finding]:
     """What the doctor finds on one node, with all GPUs of a job; with one where they are taken."""
     try:
-        tell(waiting(kind))
-        return look_with(launcher, kind, asked)
-    except NoNode as error:
+        notify(describe_wait(kind))
+        return run_doctor_on_node(launcher, kind, asked)
+    except AllocationTimeout as error:
         if kind.asked.gpus_per_node > 1:
             one = replace(kind, asked=kind.asked.model_copy(update={"gpus_per_node": 1}))
             what = f"{kind.asked.gpus_per_node} GPUs were not free within {WAIT_S} s"
             why = "whether they reach each other was not looked at, but by the jobs when they start"
             unseen = Finding("nodes", "warn", what, why, "try again later")
-            return [unseen, *sent(launcher, one, asked, tell)]
+            return [unseen, *examine_node(launcher, one, asked, notify)]
         # A limit that forbids the job is told by other findings: this is mostly a full queue.
-        return [not_seen(kind, error, "warn", "its jobs wait as well")]
-    except Retry as error:
-        return [not_seen(kind, error, "bad", "its jobs may end as this one did")]
+        return [no_node_finding(kind, error, "warn", "its jobs wait as well")]
+    except TransientError as error:
+        return [no_node_finding(kind, error, "bad", "its jobs may end as this one did")]
 
 
-def not_seen(kind: JobKind, error: Retry, state: State, why: str) -> Finding:
+def no_node_finding(kind: JobShape, error: TransientError, state: State, why: str) -> Finding:
     """That no node could be looked at."""
-    what = f"no node for {label(kind.names)} could be looked at in {WAIT_S} s: {error}"
+    what = f"no node for {shorten_names(kind.names)} could be looked at in {WAIT_S} s: {error}"
     return Finding("nodes", state, what, why, "try again later, or see SLURM's words")
 
 
-def waiting(kind: JobKind) -> str:
+def describe_wait(kind: JobShape) -> str:
     """What is waited for."""
     gpus = kind.asked.gpus_per_node
     with_gpus = f" with {gpus} GPUs" if gpus else ""
     return (
-        f"waiting for a node{with_gpus} as {label(kind.names)} would get it ({WAIT_S} s at most), "
+        f"waiting for a node{with_gpus} as {shorten_names(kind.names)} would get it ({WAIT_S} s at most), "
         "then for a look at it (a minute or more, as libraries are imported)"
     )
 
 
-def look_with(launcher: Launcher, kind: JobKind, asked: NodeVisit) -> list[Finding]:
-    """What the doctor finds on one node. Raises NoNode and Retry as `run_on_node` does."""
-    words = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
-    has_gates = place_of(kind.asked) == place_of(launcher.gate_resources)
+def run_doctor_on_node(launcher: Launcher, kind: JobShape, asked: NodeScope) -> list[Finding]:
+    """What the doctor finds on one node. Raises AllocationTimeout and Retry as `run_on_node` does."""
+    argv = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
+    has_gates = placement_options(kind.asked) == placement_options(launcher.gate_resources)
     resubmits = asked.resubmits if has_gates else ()
     own = asked.model_copy(update={"gpus": kind.asked.gpus_per_node, "resubmits": resubmits}).line()
-    told = run_on_node(kind.asked, [*words, own], launcher.setup, launcher.environment, WAIT_S)
-    last = told.splitlines()[-1:] or [""]
+    output = run_on_node(kind.asked, [*argv, own], launcher.setup, launcher.environment, WAIT_S)
+    last = output.splitlines()[-1:] or [""]
     return list(NodeFindings.from_json(last[0], "answer of the doctor on a node").findings)
 
 
-def look(asked: NodeVisit) -> Iterator[Finding]:
+def examine_this_node(asked: NodeScope) -> Iterator[Finding]:
     """What is found on this node."""
-    yield shared(Path(asked.token))
-    yield probe(f"work {asked.work}", "work", nearest(Path(asked.work)), True)
+    yield check_shared_folder(Path(asked.token))
+    yield probe_folder(f"work {asked.work}", "work", nearest_existing(Path(asked.work)), True)
     for name, path in asked.folders.items():
-        yield probe(f"{name} {path}", name, nearest(Path(path)), name not in READ_ONLY)
+        yield probe_folder(
+            f"{name} {path}", name, nearest_existing(Path(path)), name not in READ_ONLY
+        )
     for env, python in asked.pythons.items():
-        yield health(env, python)
-        yield imports(env, python, 0 if os.environ.get(VARIABLE) == "cpu" else asked.gpus)
+        yield check_packages(env, python)
+        yield check_imports(
+            env, python, 0 if os.environ.get(DEVICE_VARIABLE) == "cpu" else asked.gpus
+        )
     if asked.gpus:
-        yield gpus()
+        yield gpu_driver_finding()
         yield from sound_gpus(asked.gpus)
     if asked.resubmits:
         yield resubmission(asked)
 
 
-def shared(token: Path) -> Finding:
+def check_shared_folder(token: Path) -> Finding:
     """Whether a file of the login node can be seen here."""
-    limit_s = time.monotonic() + SEEN_LIMIT_S
+    limit_s = time.monotonic() + VISIBLE_LIMIT_S
     while not token.exists() and time.monotonic() < limit_s:
         time.sleep(1)
     if token.exists() and token.read_text() == token.name:
@@ -170,40 +174,40 @@ def shared(token: Path) -> Finding:
     return Finding("folders", "bad", what, why, "name a folder that all nodes share with work=")
 
 
-def gpus() -> Finding:
+def gpu_driver_finding() -> Finding:
     """What the driver says of the GPU."""
     card = next(iter(driver_cards()), None)
     if card is None or card.capability is None:
         why = "jobs that need a GPU end at once on such a node"
-        cure = "ask the admins; exclude the node with options.exclude"
-        return Finding("gpus", "warn", "NVIDIA's driver shows no GPU", why, cure)
+        fix = "ask the admins; exclude the node with options.exclude"
+        return Finding("gpus", "warn", "NVIDIA's driver shows no GPU", why, fix)
     capability = ".".join(map(str, card.capability))
-    told = f"{card.name}, {card.total_bytes // 2**20} MiB, compute capability {capability}"
+    description = f"{card.name}, {card.total_bytes // 2**20} MiB, compute capability {capability}"
     if card.capability >= FP8_CAPABILITY:
-        return Finding("gpus", "good", told, "FP8 works on it")
-    cure = "take models that are not quantized, or ask for newer GPUs with options.gpu_type"
-    return Finding("gpus", "warn", told, "it does not calculate in FP8", cure)
+        return Finding("gpus", "good", description, "FP8 works on it")
+    fix = "take models that are not quantized, or ask for newer GPUs with options.gpu_type"
+    return Finding("gpus", "warn", description, "it does not calculate in FP8", fix)
 
 
 def sound_gpus(number: int) -> Iterator[Finding]:
     """What jobs look at themselves before they load a model: driver, compiler, kernels, sums."""
     if not has_gpu_build():
         return
-    answer = look_at_gpus(own_name(), NodeQuestion(gpus=number), LOOK_LIMIT_S)
+    answer = look_at_gpus(own_name(), NodeProbeRequest(gpus=number), GPU_PROBE_LIMIT_S)
     for fault in answer.set_up_faults:
         why = "every job on a node like this ends at once (78), and no node is blamed"
-        yield Finding("gpus", "bad", fault.text, why, SET_UP_CURES[fault.kind])
+        yield Finding("gpus", "bad", fault.text, why, SET_UP_FIXES[fault.kind])
     for fault in answer.node_faults:
         why = "jobs leave such a node, and take another"
-        cure = "tell the admins; options.exclude keeps jobs away from it at once"
-        yield Finding("gpus", "warn", fault.text, why, cure)
+        fix = "tell the admins; options.exclude keeps jobs away from it at once"
+        yield Finding("gpus", "warn", fault.text, why, fix)
     if not answer.faults:
         together = ", and they add up a number together" if number > 1 else ""
-        what = f"{answer.told}; a kernel of Triton is compiled and runs{together}"
+        what = f"{answer.message}; a kernel of Triton is compiled and runs{together}"
         yield Finding("gpus", "good", what, "models can be loaded")
 
 
-def resubmission(asked: NodeVisit) -> Finding:
+def resubmission(asked: NodeScope) -> Finding:
     """Whether SLURM takes from this node what gates submit from here: more rounds, later nodes."""
     refused = refusals_here([job_from_here(one, asked) for one in asked.resubmits])
     if not refused:
@@ -211,11 +215,11 @@ def resubmission(asked: NodeVisit) -> Finding:
         return Finding("jobs", "good", what, "gates submit what follows by themselves")
     what = f"`{TEST_ONLY}` does not take jobs from here: {'; '.join(refused)}"
     why = "gates run on compute nodes: they cannot submit another round, or nodes that come later"
-    cure = (
+    fix = (
         "ask the admins to let compute nodes submit (AllocNodes of the partition; SLURM's commands "
         "and munge there); until then give the same line again whenever a round has ended"
     )
-    return Finding("jobs", "warn", what, why, cure)
+    return Finding("jobs", "warn", what, why, fix)
 
 
 def refusals_here(jobs: Sequence[Job]) -> list[str]:
@@ -227,12 +231,12 @@ def refusals_here(jobs: Sequence[Job]) -> list[str]:
         return [str(error)]
 
 
-def job_from_here(resources: Resources, asked: NodeVisit) -> Job:
+def job_from_here(resources: Resources, asked: NodeScope) -> Job:
     """A job as a gate would submit it."""
     return Job(
         name="doctor-round",
         module="hala_hpc.worker",
-        words=(asked.work,),
+        arguments=(asked.work,),
         python=sys.executable,
         resources=resources,
         folder=Path(asked.work),
@@ -246,7 +250,7 @@ def own_name() -> str:
 
 def main() -> None:
     """Print what is found on this node, its name before each line."""
-    found = look(NodeVisit.from_json(sys.argv[1], "argument of the doctor on a node"))
+    found = examine_this_node(NodeScope.from_json(sys.argv[1], "argument of the doctor on a node"))
     named = tuple(replace(one, what=f"on {own_name()}: {one.what}") for one in found)
     print(NodeFindings(findings=named).line())
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.backends.slurm.cluster import Site
-from hala_hpc.backends.slurm.parsing import megabytes
-from hala_hpc.commands.planning.environment_check import Need, needs_of
+from hala_hpc.backends.slurm.parsing import parse_megabytes
+from hala_hpc.commands.planning.environment_check import EnvironmentNeed, collect_environment_needs
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.core.hub_piece import HubSite
-from hala_hpc.core.launcher import Launcher, merge
+from hala_hpc.core.hub_dependency import HubSite
+from hala_hpc.core.launcher import Launcher, merge_tables
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
 
@@ -19,7 +19,7 @@ GATES = "gates"
 
 
 @dataclass(frozen=True)
-class Visit:
+class DoctorScope:
     """What the doctor looks at."""
 
     launcher: Launcher
@@ -53,17 +53,20 @@ class Visit:
             for name in stage_names():
                 default = find_stage(name).Settings.model_fields["resources"].default
                 asked = Resources.model_validate(
-                    merge(default.model_dump(), self.launcher.resources_of("", name))
+                    merge_tables(default.model_dump(), self.launcher.resources_of("", name))
                 )
                 yield name, asked, asked.workers
         yield GATES, self.launcher.gate_resources, 1
 
-    def needs(self) -> list[Need]:
+    def needs(self) -> list[EnvironmentNeed]:
         """What the jobs of the recipe, else of every stage, ask of their environments."""
         if self.steps is not None:
-            return needs_of(self.missing)
+            return collect_environment_needs(self.missing)
         stages = [(name, asked) for name, asked, _ in self.jobs() if name != GATES]
-        return [Need(name, find_stage(name).env, asked.gpus_per_node) for name, asked in stages]
+        return [
+            EnvironmentNeed(name, find_stage(name).env, asked.gpus_per_node)
+            for name, asked in stages
+        ]
 
     def environments(self) -> set[str]:
         """Environments that the jobs need."""
@@ -84,7 +87,7 @@ class Visit:
 
 
 @dataclass(frozen=True)
-class JobKind:
+class JobShape:
     """Jobs that ask for the same: one line of the report."""
 
     names: tuple[str, ...]
@@ -93,7 +96,7 @@ class JobKind:
     workers: int
     """The most that one of them wants at once."""
 
-    def word(self, setting: str) -> str:
+    def setting_name(self, setting: str) -> str:
         """A setting of the resources as it is written: that of the gates stands in their table."""
         return f"[gate] {setting}" if self.names == (GATES,) else setting
 
@@ -111,7 +114,7 @@ class JobKind:
     def memory_mb(self) -> int:
         """Memory on each machine; 0 where none is named: `mem` among the options is stronger."""
         named = self.asked.options.get("mem")
-        return self.asked.mem_gb * 1024 if named is None else megabytes(named) or 0
+        return self.asked.mem_gb * 1024 if named is None else parse_megabytes(named) or 0
 
     @property
     def totals(self) -> dict[str, int]:
@@ -124,20 +127,20 @@ class JobKind:
         return {"cpu": cpus, "mem": memory_mb, "node": asked.nodes, "gres/gpu": gpus, **typed}
 
 
-def kinds_of(jobs: Iterable[tuple[str, Resources, int]]) -> list[JobKind]:
+def group_jobs(jobs: Iterable[tuple[str, Resources, int]]) -> list[JobShape]:
     """Jobs (name, what each asks for, workers) put together where they ask for the same."""
-    found: dict[str, JobKind] = {}
+    found: dict[str, JobShape] = {}
     for name, asked, workers in jobs:
         # Gates have a table of their own in the launcher.
         table = GATES if name == GATES else ""
         key = table + asked.model_copy(update={"workers": 1}).model_dump_json()
         old = found.get(key)
         names = (*old.names, name) if old else (name,)
-        found[key] = JobKind(names, asked, max(workers, old.workers if old else 1))
+        found[key] = JobShape(names, asked, max(workers, old.workers if old else 1))
     return list(found.values())
 
 
-def label(names: Sequence[str]) -> str:
+def shorten_names(names: Sequence[str]) -> str:
     """`translate`, or `a, b and 5 more`."""
-    shown = names if len(names) <= 3 else names[:2]
-    return ", ".join(shown) + (f" and {len(names) - 2} more" if len(names) > 3 else "")
+    first = names if len(names) <= 3 else names[:2]
+    return ", ".join(first) + (f" and {len(names) - 2} more" if len(names) > 3 else "")

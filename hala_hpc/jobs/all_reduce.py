@@ -13,15 +13,15 @@ import time
 from collections.abc import Sequence
 from datetime import timedelta
 
-from hala_hpc.core.ports import free_port
-from hala_hpc.core.record import Record
+from hala_hpc.core.ports import find_free_port
+from hala_hpc.core.record import JsonRecord
 
 #: Seconds for all: imports of torch, mostly, on few cores; its files have just been read.
 LIMIT_S = 240.0
 KILL_WAIT_S = 5
 
 
-class Part(Record):
+class Part(JsonRecord):
     """What one process does."""
 
     backend: str
@@ -35,7 +35,7 @@ class Part(Record):
 
 def all_reduce_fault(backend: str, devices: Sequence[str], limit_s: float = LIMIT_S) -> str:
     """What goes wrong when a process for each device adds up a number; "" when nothing does."""
-    port, until_s = free_port(), time.monotonic() + limit_s
+    port, until_s = find_free_port(), time.monotonic() + limit_s
     parts = [
         Part(
             backend=backend, device=device, rank=rank, ranks=len(devices), port=port,
@@ -43,8 +43,8 @@ def all_reduce_fault(backend: str, devices: Sequence[str], limit_s: float = LIMI
         )
         for rank, device in enumerate(devices)
     ]  # fmt: skip
-    with tempfile.TemporaryFile("w+") as said:
-        processes = [start(part, said.fileno()) for part in parts]
+    with tempfile.TemporaryFile("w+") as output:
+        processes = [start(part, output.fileno()) for part in parts]
         try:
             while any(one.poll() is None for one in processes) and time.monotonic() < until_s:
                 if any(one.poll() for one in processes):
@@ -57,8 +57,8 @@ def all_reduce_fault(backend: str, devices: Sequence[str], limit_s: float = LIMI
                 # One that hangs in a driver may outlive even this.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     one.wait(KILL_WAIT_S)
-        said.seek(0)
-        lines = [line for line in said.read().splitlines() if line.strip()]
+        output.seek(0)
+        lines = [line for line in output.read().splitlines() if line.strip()]
     if not any(codes):
         late = [part.device for part, code in zip(parts, codes, strict=True) if code is None]
         return f"no sum after {limit_s:.0f} s: {', '.join(late)} still wait" if late else ""

@@ -6,9 +6,9 @@ Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import logging
 import os
@@ -20,22 +20,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.artifact import Artifact, faults_of_result
+from hala_hpc.core.artifact import Artifact, find_result_faults
 from hala_hpc.core.claims import Claims
-from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import (
     CONFIG,
     INTERNAL,
     NO_INPUT,
     RETRY,
     InputNotFinished,
-    Retry,
+    TransientError,
     UserError,
 )
-from hala_hpc.core.file_facts import FileFault, unexpected_files
-from hala_hpc.core.fingerprint import path_fingerprint
-from hala_hpc.core.full_disk import full_disk_of
-from hala_hpc.core.hub import fetched_folder, hub_cache, hub_reference, is_hub_off
+from hala_hpc.core.file_facts import FileFault, list_unexpected_files
+from hala_hpc.core.fingerprint import fingerprint_path
+from hala_hpc.core.full_disk import find_full_disk_error
+from hala_hpc.core.hub import fetched_folder, hub_cache, is_hub_offline, parse_hub_reference
 from hala_hpc.core.job_records import ErrorReport
 from hala_hpc.core.paths import is_within
 from hala_hpc.core.records import InputFacts, NodeConfig, NodeSummary
@@ -44,14 +44,14 @@ from hala_hpc.core.stage_registry import find_stage
 from hala_hpc.engines.models.files import local_model
 from hala_hpc.engines.models.node_local import LocalWeights
 from hala_hpc.jobs.failures.classify import failure_facts
+from hala_hpc.jobs.job_context import JobContext, record_error_report
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.node_health import check_node
-from hala_hpc.jobs.output import JobOut, report_mistakes
 
 #: Files that an error names of an input that is not whole.
-TOLD_FAULTS = 3
+MAX_SHOWN_FAULTS = 3
 #: What helps where the output of a node is not whole.
-AGAIN = "give the line of the launch again with stage=all, which makes again what is missing"
+REMAKE_FIX = "give the line of the launch again with stage=all, which makes again what is missing"
 #: By its name, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.jobs.attempt")
 
@@ -91,13 +91,13 @@ class JobInputs:
             if facts and facts.repository:
                 return hub_path(reference, facts)
             found = facts.path if facts and facts.path else reference
-            require_whole(reference, [fault.text for fault in faults_of_result(Path(found))])
+            require_whole(reference, [fault.text for fault in find_result_faults(Path(found))])
             return found
         name, _, rest = reference[1:].partition("/")
         artifact = self.artifact(name)
         path = artifact.output / rest
         if artifact.summary() is None:
-            text = f"input {reference} is not complete: {artifact.summary_file} is missing; {AGAIN}"
+            text = f"input {reference} is not complete: {artifact.summary_file} is missing; {REMAKE_FIX}"
             raise InputNotFinished(text, NO_INPUT)
         broken = [
             fault.text
@@ -115,7 +115,7 @@ class JobInputs:
             path = Path(facts.path)
             if not path.exists():
                 problem = "is gone"
-            elif path_fingerprint(path) != facts.fingerprint:
+            elif fingerprint_path(path) != facts.fingerprint:
                 problem = "has changed since the launch"
             else:
                 continue
@@ -138,9 +138,9 @@ def hub_path(reference: str, facts: InputFacts) -> str:
     A job that may use the network fetches what a model lacks; of a data set it is told what to
     stream. Raises UserError (NO_INPUT) for what is not there, offline.
     """
-    kind, name = facts.repository or "", hub_reference(reference).name
+    kind, name = facts.repository or "", parse_hub_reference(reference).name
     wanted = f"{name}@{facts.fingerprint}" if facts.fingerprint else reference
-    if not is_hub_off(os.environ, default=True):
+    if not is_hub_offline(os.environ, default=True):
         # Asked for even where it is here: nobody looked whether it is whole.
         return str(local_model(wanted)) if kind == "models" else wanted
     if folder := fetched_folder(kind, wanted, os.environ):
@@ -156,11 +156,11 @@ def require_whole(reference: str, broken: list[str]) -> None:
     """Raise UserError (NO_INPUT) where something is wrong with an input."""
     if not broken:
         return
-    cure = AGAIN
+    fix = REMAKE_FIX
     if not reference.startswith("@"):
-        cure = "give the line of the launch that made it again, or copy it whole"
-    told = "; ".join(broken[:TOLD_FAULTS])
-    raise UserError(f"input {reference} is not complete: {told}; {cure}", NO_INPUT)
+        fix = "give the line of the launch that made it again, or copy it whole"
+    message = "; ".join(broken[:MAX_SHOWN_FAULTS])
+    raise UserError(f"input {reference} is not complete: {message}; {fix}", NO_INPUT)
 
 
 @cache
@@ -175,7 +175,7 @@ def input_faults(artifact: Artifact, kind: str) -> list[FileFault]:
         return []
     faults = artifact.output_faults(summary)
     if summary.files is not None and kind != "model":
-        faults += unexpected_files(artifact.output, summary.files)
+        faults += list_unexpected_files(artifact.output, summary.files)
     return faults
 
 
@@ -211,8 +211,8 @@ def inputs_of(artifact: Artifact, config: NodeConfig) -> JobInputs:
 
 def models_of(stage: Stage[Any]) -> frozenset[str]:
     """What the settings of a stage name as models."""
-    named = stage.settings.references()
-    return frozenset(value for _, value, found in named if found.kinds == ("model",))
+    references = stage.settings.references()
+    return frozenset(value for _, value, found in references if found.kinds == ("model",))
 
 
 def run_attempt(folder: str, worker: int, attempt: str) -> int:
@@ -223,10 +223,10 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     assignment = artifact.require_newest_round().assignment
     if worker >= len(assignment):
         return 0  # this round has fewer workers
-    out = JobOut(artifact, stage, worker, attempt)
-    claims = Claims(artifact, worker, assignment, out.require_lease)
-    own = [unit for unit in assignment[worker] if artifact.mark(unit) is None]
-    units = iter(claims if stage.steals else own)
+    out = JobContext(artifact, stage, worker, attempt)
+    claims = Claims(artifact, worker, assignment, out.check_lease)
+    own = [unit for unit in assignment[worker] if artifact.marker(unit) is None]
+    units = iter(claims if stage.work_stealing else own)
     first = next(units, None)
     if first is None:
         return 0
@@ -237,7 +237,7 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
         if stage.resources.gpus_per_node:
             # LLM Compressor calculates with torch alone.
             check_node(stage.resources, artifact.folder, compiles=stage.env == "main")
-        with LocalWeights(stage.resources.weights_to) as local:
+        with LocalWeights(stage.resources.local_weights_dir) as local:
             inputs_of(artifact, config).require_unchanged()
             stage.inputs = replace(
                 inputs_of(artifact, config), local=local, models=models_of(stage)
@@ -245,22 +245,22 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
             stage.run(chain([first], units), out)
     finally:
         out.finish()
-    taken = claims.taken if stage.steals else own
-    if out.rank != 0 or all(artifact.mark(unit) is not None for unit in taken):
+    taken = claims.taken if stage.work_stealing else own
+    if out.rank != 0 or all(artifact.marker(unit) is not None for unit in taken):
         return 0
-    if out.stop:
+    if out.stop_requested:
         return RETRY
     raise UserError(f"{config.stage} returned without finishing its units: a defect", INTERNAL)
 
 
-def closed_path(error: Exception, work: Path) -> UserError | None:
+def find_permission_error(error: Exception, work: Path) -> UserError | None:
     """The mistake behind an error of rights in the work folder; None for a defect.
 
     Beside it, as in a temporary folder, a node may be to blame, and another attempt runs elsewhere.
     """
     if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
         return None
-    return error_of_system(error) if is_within(Path(error.filename), work) else None
+    return convert_os_error(error) if is_within(Path(error.filename), work) else None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -271,19 +271,19 @@ def main(arguments: Sequence[str]) -> int:
         return run_attempt(folder, int(worker), attempt)
     except UserError as error:
         code, mistakes, facts = error.code, error.mistakes, failure_facts(error)
-    except Retry as error:
+    except TransientError as error:
         code, mistakes, facts = RETRY, [str(error)], failure_facts(error)
     except Exception as error:
         work = Path(folder).parent
-        if told := closed_path(error, work) or full_disk_of(error, work):
-            code, mistakes, facts = told.code, told.mistakes, failure_facts(told)
+        if user_error := find_permission_error(error, work) or find_full_disk_error(error, work):
+            code, mistakes, facts = user_error.code, user_error.mistakes, failure_facts(user_error)
         else:
             # The one place where a defect becomes an exit code.
             logger.exception("a defect")
             code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
             facts = failure_facts(error)
     report = ErrorReport(code=code, mistakes=tuple(mistakes), facts=facts)
-    report_mistakes(Artifact(Path(folder)), attempt, report)
+    record_error_report(Artifact(Path(folder)), attempt, report)
     return code
 
 

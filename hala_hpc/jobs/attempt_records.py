@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hala_hpc.core.artifact import ALIVE_S, Artifact
+from hala_hpc.core.artifact import MAX_PROGRESS_AGE_S, Artifact
 from hala_hpc.core.errors import (
     BAD_DATA,
     CANNOT_CREATE,
@@ -28,7 +28,7 @@ from hala_hpc.core.job_records import AttemptRecord
 NAME = re.compile(r"r(?P<round>\d{4,})-w(?P<worker>\d{5,})-(?P<job>[^-\s]+)-(?P<restarts>\d+)")
 #: The record of a rank.
 RECORD = re.compile(rf"(?P<name>{NAME.pattern})(?:-rank(?P<rank>\d+))?")
-CODE_WORDS = {
+CODE_MEANINGS = {
     OK: "all done",
     USAGE: "usage",
     BAD_DATA: "bad data",
@@ -68,10 +68,10 @@ class AttemptName:
     def parse(cls, text: str) -> "AttemptName | None":
         """Read a name; None where the text is no name of an attempt."""
         found = NAME.fullmatch(text)
-        return cls.of(found) if found else None
+        return cls.from_match(found) if found else None
 
     @classmethod
-    def of(cls, found: re.Match[str]) -> "AttemptName":
+    def from_match(cls, found: re.Match[str]) -> "AttemptName":
         """The name that one of the patterns of this module has found."""
         return cls(int(found["round"]), int(found["worker"]), found["job"], int(found["restarts"]))
 
@@ -87,7 +87,7 @@ class RankAttempt:
     def parse(cls, text: str) -> "RankAttempt | None":
         """Read the name of a record without `.json`; None where it is none."""
         found = RECORD.fullmatch(text)
-        return cls(AttemptName.of(found), int(found["rank"] or 0)) if found else None
+        return cls(AttemptName.from_match(found), int(found["rank"] or 0)) if found else None
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ class AttemptEnd:
         """Whether it ended for a reason of its own, not because it was stopped."""
         return self.record.code not in (OK, RETRY)
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """`exit code 70 (a defect): RuntimeError: no`."""
         code = self.record.code
-        meaning = CODE_WORDS.get(code, "unknown")
+        meaning = CODE_MEANINGS.get(code, "unknown")
         reasons = "; ".join(" ".join(reason.split()) for reason in self.record.reasons)
         return f"exit code {code} ({meaning})" + (f": {reasons}" if reasons else "")
 
@@ -140,10 +140,10 @@ def recorded_names(artifact: Artifact) -> list[RankAttempt]:
 def attempt_names(artifact: Artifact) -> set[AttemptName]:
     """Every attempt of a node that left a file of any kind, however it ended."""
     found = (NAME.match(path.name) for path in artifact.attempts.glob("r*"))
-    return {AttemptName.of(name) for name in found if name}
+    return {AttemptName.from_match(name) for name in found if name}
 
 
-def records_of(artifact: Artifact, number: int | None = None) -> Iterator[AttemptEnd]:
+def iter_attempt_ends(artifact: Artifact, number: int | None = None) -> Iterator[AttemptEnd]:
     """The records of all attempts, or of those of one round, by name; not the damaged ones."""
     for found in recorded_names(artifact):
         if number is None or found.name.round == number:
@@ -154,13 +154,13 @@ def records_of(artifact: Artifact, number: int | None = None) -> Iterator[Attemp
 
 def attempt_ends(artifact: Artifact) -> list[AttemptEnd]:
     """Every rank of every attempt that left a record, in the order of their ends."""
-    return sorted(records_of(artifact), key=lambda end: end.ended)
+    return sorted(iter_attempt_ends(artifact), key=lambda end: end.ended)
 
 
-def failed_record(artifact: Artifact, attempt: str) -> AttemptRecord | None:
+def find_failed_record(artifact: Artifact, attempt: str) -> AttemptRecord | None:
     """What the first rank of an attempt wrote that ended with an error of its own."""
     name = AttemptName.parse(attempt)
-    ends = records_of(artifact, name.round) if name else iter(())
+    ends = iter_attempt_ends(artifact, name.round) if name else iter(())
     return next((end.record for end in ends if end.attempt == name and end.has_failed), None)
 
 
@@ -175,7 +175,11 @@ def has_records(artifact: Artifact) -> bool:
     return any(artifact.attempts.glob("*.json"))
 
 
-def is_at_work(artifact: Artifact, attempt: str, worker: int, rank: int) -> bool:
+def is_rank_active(artifact: Artifact, attempt: str, worker: int, rank: int) -> bool:
     """Whether a rank of an attempt gave a sign of life, or its last, within the last minute."""
-    word = artifact.rank_progress(worker, rank)
-    return bool(word and word.attempt == attempt and time.time() - word.time < ALIVE_S)
+    progress = artifact.rank_progress(worker, rank)
+    return bool(
+        progress
+        and progress.attempt == attempt
+        and time.time() - progress.time < MAX_PROGRESS_AGE_S
+    )

@@ -12,17 +12,17 @@ from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.core.estimate import shown
+from hala_hpc.core.estimate import format_hours
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.run import RunNode, read_run
-from hala_hpc.jobs.gpu_hours import hours_in
+from hala_hpc.jobs.gpu_hours import measure_gpu_hours
 
 #: A launch submits many nodes; accounting is asked once in so many seconds.
 FRESH_S = 30
 
 
 @dataclass(frozen=True)
-class Hours:
+class GpuHours:
     """GPU hours of a work folder."""
 
     spent: float
@@ -42,33 +42,33 @@ def require_budget(work: Path, spec: RoundSpec) -> None:
     run = read_run(work)
     hours = hours_of(work, run.nodes)
     # Who confirmed a line did not believe its estimates.
-    confirmed = run.words.get("confirm", "").lower() in ("true", "1", "yes")
+    confirmed = run.overrides.get("confirm", "").lower() in ("true", "1", "yes")
     under_way = 0.0 if confirmed else hours.under_way
     if hours.spent < budget and hours.spent + under_way <= budget:
         return
-    more = f" and about {shown(under_way)} are under way" if under_way else ""
+    more = f" and about {format_hours(under_way)} are under way" if under_way else ""
     raise UserError(
-        f"budget_gpu_hours={budget:g}: {shown(hours.spent)} GPU hours are spent{more}, so nothing "
+        f"budget_gpu_hours={budget:g}: {format_hours(hours.spent)} GPU hours are spent{more}, so nothing "
         "more is submitted; launch it again with a larger budget_gpu_hours",
         CONFIG,
     )
 
 
-_known: dict[Path, tuple[float, Hours]] = {}
+_known: dict[Path, tuple[float, GpuHours]] = {}
 
 
-def hours_of(work: Path, nodes: Iterable[RunNode]) -> Hours:
+def hours_of(work: Path, nodes: Iterable[RunNode]) -> GpuHours:
     """GPU hours of a folder and the nodes of its newest line, at most half a minute old."""
-    at, hours = _known.get(work, (-FRESH_S, Hours(0.0, 0.0)))
+    at, hours = _known.get(work, (-FRESH_S, GpuHours(0.0, 0.0)))
     if time.monotonic() - at >= FRESH_S:
-        spent = hours_in(work, SlurmBackend().used)
-        left = sum(left_of(node, spent.get(node.artifact, 0.0)) for node in nodes)
-        hours = Hours(sum(spent.values()), left)
+        spent = measure_gpu_hours(work, SlurmBackend().query_usage)
+        left = sum(remaining_gpu_hours(node, spent.get(node.artifact, 0.0)) for node in nodes)
+        hours = GpuHours(sum(spent.values()), left)
         _known[work] = time.monotonic(), hours
     return hours
 
 
-def left_of(node: RunNode, spent: float) -> float:
+def remaining_gpu_hours(node: RunNode, spent: float) -> float:
     """What a node will still take: by its estimate, or by what the part that is done has taken."""
     if node.artifact.summary() is not None:
         return 0.0

@@ -9,7 +9,7 @@ import time
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 from hala_hpc.backends.slurm.client import cancel_command
-from hala_hpc.backends.slurm.granted import name_own_job, own_job_id
+from hala_hpc.backends.slurm.granted import own_job_id, rename_own_job
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, SchedulerUnavailable, UserError
 from hala_hpc.core.records import Jobs, Round, RoundSpec
@@ -32,7 +32,7 @@ def begin_by_hand(artifact: Artifact, units: int, spec: RoundSpec) -> Round:
     joined, is_begun = join_round(artifact, units, spec.resources.workers, spec, key)
     if is_begun:
         artifact.failure_file.unlink(missing_ok=True)
-        if not name_own_job(job_name("", artifact, joined.key)):
+        if not rename_own_job(job_name("", artifact, joined.key)):
             logger.warning("SLURM did not rename this job: a launch will not know it as its own")
         artifact.write_jobs(Jobs(round=joined.round, submitted=time.time(), workers=own_job_id()))
     return joined
@@ -47,14 +47,14 @@ def require_no_others(artifact: Artifact, key: str) -> None:
     if newest is None or newest.key == key or newest.spec.is_local:
         return
     try:
-        seen = SlurmBackend().look()
+        queue_rows = SlurmBackend().query_queue()
     except SchedulerUnavailable as error:
         logger.warning("%s: whether jobs of an earlier round are at work is not known", error)
         return
     names = {job_name(kind, artifact, newest.key) for kind in ("", "gate-")}
-    if living := sorted({row.id for row in seen if row.name in names}):
+    if active := sorted({row.id for row in queue_rows if row.name in names}):
         raise UserError(
-            f"jobs {', '.join(living)} are at work on {artifact.folder.name}: wait for them, or "
-            f"end them with `{cancel_command(living)}`",
+            f"jobs {', '.join(active)} are at work on {artifact.folder.name}: wait for them, or "
+            f"end them with `{cancel_command(active)}`",
             RETRY,
         )

@@ -11,34 +11,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from hala_hpc.backends.slurm.task_environment import job_end
+from hala_hpc.backends.slurm.task_environment import query_job_end
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.claims import remove_claims
+from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import OK, RETRY, UserError
-from hala_hpc.core.file_facts import digests_in, identity, sizes_in
+from hala_hpc.core.file_facts import compute_file_digests, file_identity, list_file_sizes
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.hub import fetched_folder
 from hala_hpc.core.job_records import FailureReason
 from hala_hpc.core.records import InputFacts, NodeConfig, NodeSummary, UnitMarker
-from hala_hpc.core.stage import Collected, Facts
+from hala_hpc.core.stage import CollectResult, UnitCounts
 from hala_hpc.jobs.attempt import load_stage
-from hala_hpc.jobs.failures.decision import changes_of, decide
-from hala_hpc.jobs.failures.evidence import note_failures
+from hala_hpc.jobs.failures.decision import decide, list_changes
+from hala_hpc.jobs.failures.evidence import record_failures
 from hala_hpc.jobs.repair import (
-    ReadAgain,
-    forget_broken_units,
-    forget_changed_units,
+    RereadResult,
+    remove_broken_units,
+    remove_changed_units,
     remove_folder,
 )
-from hala_hpc.jobs.rounds import hopeless, last_words, without_inputs
+from hala_hpc.jobs.rounds import failed_inputs, failure_summary, stop_reason
 
 logger = logging.getLogger(__name__)
 
 #: The part of the time that a gate has left in which it reads what its workers made once more: 15
 #: of 30 minutes, enough for 111 GB at 123 MB/s. What follows takes the rest: files are linked, and
 #: those that `collect` makes anew are read.
-READING_SHARE = 0.5
+REREAD_TIME_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,65 +56,65 @@ class Verdict:
         return [line for reason in self.reasons for line in reason.lines]
 
 
-def close(artifact: Artifact) -> Verdict:
+def finish_node(artifact: Artifact) -> Verdict:
     """Decide about a node whose workers have ended; write its summary or its failure."""
     config = artifact.require_config()
     if artifact.summary() is not None:
         # The gate may have been killed since it wrote that.
         remove_private_files(artifact)
         return Verdict("done")
-    found = forget_broken_units(artifact, config.units)
+    found = remove_broken_units(artifact, config.units)
     faults, is_complete, unread = found.faults, len(found.markers) == config.units, list[str]()
     if is_complete:
         # Once, before they are gathered: what follows takes their digests from the markers.
-        again = forget_changed_units(artifact, found.markers, reading_ends_s())
-        faults, unread = again.faults, told_unread(again)
+        reread = remove_changed_units(artifact, found.markers, reread_deadline_s())
+        faults, unread = reread.faults, describe_unread_files(reread)
     for fault in faults:
         logger.warning("%s: its unit is made again", fault.text)
     if is_complete and not faults:
         try:
             summarize(artifact, config, found.markers, unread)
         except UserError as error:
-            return fail(artifact, error.code, error.mistakes)
+            return fail_node(artifact, error.code, error.mistakes)
         remove_private_files(artifact)
         return Verdict("done")
-    code, reasons = without_inputs(artifact, config)
+    code, reasons = failed_inputs(artifact, config)
     if code == OK:
-        note_failures(artifact)
-        code, reasons = hopeless(artifact)
+        record_failures(artifact)
+        code, reasons = stop_reason(artifact)
     if code != OK:
-        return fail(artifact, code, reasons)
+        return fail_node(artifact, code, reasons)
     because = decide(artifact, artifact.require_newest_round().spec).spec.because
     changes = [f"so in the next round {text}" for text in because]
-    return Verdict("again", RETRY, FailureReason.of([*last_words(artifact), *changes]))
+    return Verdict("again", RETRY, FailureReason.of([*failure_summary(artifact), *changes]))
 
 
-def fail(artifact: Artifact, code: int, reasons: Sequence[FailureReason | str]) -> Verdict:
+def fail_node(artifact: Artifact, code: int, reasons: Sequence[FailureReason | str]) -> Verdict:
     """Write down why the node failed."""
     try:
         artifact.write_failure(code, reasons)
     except OSError as error:
         # A full disk, say: the log and the exit code tell then.
-        logger.error("%s", error_of_system(error))
+        logger.error("%s", convert_os_error(error))
     return Verdict("failed", code, FailureReason.of(reasons))
 
 
-def reading_ends_s() -> float:
+def reread_deadline_s() -> float:
     """When a gate reads no more of what its workers made, on the monotonic clock.
 
     A gate whose time is up counts as failed, and SLURM cancels who waits for it: digests that the
     workers took when they had written a file serve then, beside its size.
     """
-    end = job_end()
-    return math.inf if end is None else time.monotonic() + (end - time.time()) * READING_SHARE
+    end = query_job_end()
+    return math.inf if end is None else time.monotonic() + (end - time.time()) * REREAD_TIME_SHARE
 
 
-def told_unread(again: ReadAgain) -> list[str]:
+def describe_unread_files(reread: RereadResult) -> list[str]:
     """That files were not read once more, where there was no time for it."""
-    if not again.unread:
+    if not reread.unread:
         return []
     text = (
-        f"{len(again.unread)} of {again.files} files were not read once more when they were "
+        f"{len(reread.unread)} of {reread.files} files were not read once more when they were "
         "gathered, as the time of the gate was short: their sizes are right, `verify` reads them, "
         "and a larger timeout_min in [gate] of the launcher gives time"
     )
@@ -123,7 +123,7 @@ def told_unread(again: ReadAgain) -> list[str]:
 
 
 def summarize(
-    artifact: Artifact, config: NodeConfig, marks: list[UnitMarker], remarks: list[str]
+    artifact: Artifact, config: NodeConfig, markers: list[UnitMarker], remarks: list[str]
 ) -> None:
     """Fill `output/` from all units, by their markers, and write the mark of the node.
 
@@ -133,12 +133,12 @@ def summarize(
     folders = [artifact.unit_folder(unit) for unit in range(config.units)]
     temporary = artifact.folder / f"output.{uuid4().hex[:8]}.tmp"
     temporary.mkdir()
-    details, taken_out = stage.collect(marks, folders, temporary), dict[str, int]()
-    if isinstance(details, Collected):
+    details, taken_out = stage.collect(markers, folders, temporary), dict[str, int]()
+    if isinstance(details, CollectResult):
         details, taken_out = details.details, details.rejected
-    summary = add_up(config, marks, taken_out)
-    sizes = sizes_in(temporary)
-    digests = digests_of_output(artifact, marks, temporary, sizes)
+    summary = sum_unit_markers(config, markers, taken_out)
+    sizes = list_file_sizes(temporary)
+    digests = digests_of_output(artifact, markers, temporary, sizes)
     if artifact.summary() is not None:
         # Another gate of the node was faster.
         shutil.rmtree(temporary, ignore_errors=True)
@@ -154,25 +154,25 @@ def summarize(
         "details": details,
         "seconds_wall": round(time.time() - first_began(artifact), 3),
         "rounds": artifact.last_round(),
-        "because": (*changes_of(artifact), *changed_code(artifact, marks), *remarks),
+        "because": (*list_changes(artifact), *changed_code(artifact, markers), *remarks),
     }
     artifact.write_summary(summary.model_copy(update=of_the_node))
 
 
 def digests_of_output(
-    artifact: Artifact, marks: list[UnitMarker], output: Path, names: Iterable[str]
+    artifact: Artifact, markers: list[UnitMarker], output: Path, names: Iterable[str]
 ) -> dict[str, str]:
     """SHA-256 of each file of an output: those of units are linked, and known by their markers."""
     known: dict[tuple[int, int], str] = {}
-    for mark in marks:
-        folder = artifact.unit_folder(mark.unit)
-        known |= {identity(folder / name): digest for name, digest in mark.sha256.items()}
-    found = {name: known.get(identity(output / name), "") for name in names}
+    for marker in markers:
+        folder = artifact.unit_folder(marker.unit)
+        known |= {file_identity(folder / name): digest for name, digest in marker.sha256.items()}
+    found = {name: known.get(file_identity(output / name), "") for name in names}
     unknown = [name for name, digest in found.items() if not digest]
-    return found | digests_in(output, unknown)
+    return found | compute_file_digests(output, unknown)
 
 
-def what_was_read(name: str, facts: InputFacts) -> str:
+def input_fingerprint(name: str, facts: InputFacts) -> str:
     """Fingerprint of an input; of one that jobs fetched themselves the commit that they fetched."""
     if facts.fingerprint or not facts.repository:
         return facts.fingerprint
@@ -183,10 +183,10 @@ def what_was_read(name: str, facts: InputFacts) -> str:
 def remove_private_files(artifact: Artifact) -> None:
     """Remove what is of no use once a node is done: what killed attempts and gates left, claims."""
     artifact.failure_file.unlink(missing_ok=True)
-    drop_claims(artifact)
+    remove_claims(artifact)
     unfinished = [*artifact.attempts.glob("*/"), *artifact.folder.glob("output.*.tmp")]
     # Finished rows of unfinished units, checkpoints.
-    unfinished.append(artifact.kept)
+    unfinished.append(artifact.state_root)
     for folder in unfinished:
         shutil.rmtree(folder, ignore_errors=True)
     # Unlike a glob, this does not mind what vanishes meanwhile.
@@ -196,15 +196,15 @@ def remove_private_files(artifact: Artifact) -> None:
                 Path(place, name).unlink(missing_ok=True)
 
 
-def changed_code(artifact: Artifact, marks: list[UnitMarker]) -> list[str]:
+def changed_code(artifact: Artifact, markers: list[UnitMarker]) -> list[str]:
     """That units were made by other code than was launched, where some were."""
     numbers = range(1, artifact.last_round() + 1)
-    specs = [one.spec for number in numbers if (one := artifact.sound_round(number))]
-    launched = {spec.code_digest: spec.told_code for spec in specs if spec.code_digest}
+    specs = [one.spec for number in numbers if (one := artifact.round_if_valid(number))]
+    launched = {spec.code_digest: spec.code_description for spec in specs if spec.code_digest}
     others = {
-        mark.code_digest: mark.told_code
-        for mark in marks
-        if mark.code_digest and mark.code_digest not in launched
+        marker.code_digest: marker.code_description
+        for marker in markers
+        if marker.code_digest and marker.code_digest not in launched
     }
     if not others or not launched:
         return []
@@ -214,11 +214,13 @@ def changed_code(artifact: Artifact, marks: list[UnitMarker]) -> list[str]:
 
 def first_began(artifact: Artifact) -> float:
     """When the first round was submitted, in seconds since the epoch."""
-    first = artifact.sound_round(1)
+    first = artifact.round_if_valid(1)
     return first.began if first else time.time()
 
 
-def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int]) -> NodeSummary:
+def sum_unit_markers(
+    config: NodeConfig, markers: list[UnitMarker], taken_out: dict[str, int]
+) -> NodeSummary:
     """Counts of all units, verified once more, and the versions that made them.
 
     `taken_out` counts rows by the reason why `collect` took them out of what the units made.
@@ -227,19 +229,19 @@ def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int
     rejected: Counter[str] = Counter(taken_out)
     late = rejected.total()
     found: dict[str, set[str]] = {}
-    for mark in marks:
-        rejected.update(mark.rejected)
-        for name, version in mark.versions.items():
+    for marker in markers:
+        rejected.update(marker.rejected)
+        for name, version in marker.versions.items():
             found.setdefault(name, set()).add(version)
-    facts = Facts(
-        rows_in=sum(mark.rows_in for mark in marks),
-        rows_out=sum(mark.rows_out for mark in marks) - late,
-        rows_rejected=sum(mark.rows_rejected for mark in marks) + late,
+    facts = UnitCounts(
+        rows_in=sum(marker.rows_in for marker in markers),
+        rows_out=sum(marker.rows_out for marker in markers) - late,
+        rows_rejected=sum(marker.rows_rejected for marker in markers) + late,
         # What is taken out at the end is worse than other rows: it is no fault either.
-        rows_rejected_content=sum(mark.rows_rejected_content for mark in marks) + late,
+        rows_rejected_content=sum(marker.rows_rejected_content for marker in markers) + late,
         rejected=dict(rejected),
-        tokens_in=sum(mark.tokens_in for mark in marks),
-        tokens_out=sum(mark.tokens_out for mark in marks),
+        tokens_in=sum(marker.tokens_in for marker in markers),
+        tokens_out=sum(marker.tokens_out for marker in markers),
     )
     facts.verify()
     return NodeSummary(
@@ -249,9 +251,9 @@ def add_up(config: NodeConfig, marks: list[UnitMarker], taken_out: dict[str, int
         fingerprint=config.fingerprint,
         units=config.units,
         **facts.as_dict(),
-        seconds=round(sum(mark.seconds for mark in marks), 3),
+        seconds=round(sum(marker.seconds for marker in markers), 3),
         versions={name: ", ".join(sorted(values)) for name, values in found.items()},
-        commit=", ".join(sorted({mark.code_name for mark in marks} - {""})),
-        code_digests=tuple(sorted({mark.code_digest for mark in marks} - {""})),
-        inputs={name: what_was_read(name, facts) for name, facts in config.inputs.items()},
+        commit=", ".join(sorted({marker.code_name for marker in markers} - {""})),
+        code_digests=tuple(sorted({marker.code_digest for marker in markers} - {""})),
+        inputs={name: input_fingerprint(name, facts) for name, facts in config.inputs.items()},
     )

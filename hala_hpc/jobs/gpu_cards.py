@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.jobs.gpu_set_up import Driver, Version, support_fault
-from hala_hpc.jobs.node_faults import FaultKind
+from hala_hpc.jobs.node_faults import NodeFaultKind
 
 #: Rows and columns of the small product, and numbers that are added up for each of its places.
 SIDE, DEPTH = 1024, 256
@@ -88,7 +88,7 @@ class Gpus:
             return first_line(error)
         return ""
 
-    def kernel_fault(self, number: int) -> tuple[FaultKind, str] | None:
+    def kernel_fault(self, number: int) -> tuple[NodeFaultKind, str] | None:
         """Why a kernel of Triton does not run on a GPU, or runs wrongly; None when it is right."""
         import torch
 
@@ -143,7 +143,7 @@ def product_fault(device: str) -> str:
     return ""
 
 
-def kernel_fault(device: str) -> tuple[FaultKind, str] | None:
+def kernel_fault(device: str) -> tuple[NodeFaultKind, str] | None:
     """Compile and run a kernel of Triton, its cache in a folder that is removed.
 
     Triton compiles C for Python and assembler for the GPU, and loads both: what can be in its way
@@ -167,14 +167,17 @@ def kernel_fault(device: str) -> tuple[FaultKind, str] | None:
                 TritonError, RuntimeError, AssertionError, OSError, subprocess.SubprocessError,
             ) as error:  # fmt: skip
                 kind = type(error).__name__
-                return FaultKind.KERNEL, f"Triton's kernels do not run: {kind}: {first_line(error)}"
+                return (
+                    NodeFaultKind.KERNEL,
+                    f"Triton's kernels do not run: {kind}: {first_line(error)}",
+                )
         finally:
             if before is None:
                 del os.environ["TRITON_CACHE_DIR"]
             else:
                 os.environ["TRITON_CACHE_DIR"] = before
     if not torch.equal(found, 2 * torch.arange(1000, dtype=torch.int32)):
-        return FaultKind.WRONG_RESULT, f"{device}: a kernel of Triton gives wrong numbers"
+        return NodeFaultKind.WRONG_RESULT, f"{device}: a kernel of Triton gives wrong numbers"
     return None
 
 
@@ -254,31 +257,31 @@ def find_nvml() -> Any:
 def driver_card(nvml: Any, number: int) -> DriverCard | None:
     """One GPU; None where the driver has lost it."""
 
-    def told(ask: str, *words: Any) -> Any:
+    def query(function: str, *arguments: Any) -> Any:
         with contextlib.suppress(nvml.NVMLError):
-            return getattr(nvml, ask)(*words)
+            return getattr(nvml, function)(*arguments)
         return None
 
-    handle = told("nvmlDeviceGetHandleByIndex", number)
-    uuid = told("nvmlDeviceGetUUID", handle) if handle is not None else None
+    handle = query("nvmlDeviceGetHandleByIndex", number)
+    uuid = query("nvmlDeviceGetUUID", handle) if handle is not None else None
     if uuid is None:
         return None
-    memory = told("nvmlDeviceGetMemoryInfo", handle)
+    memory = query("nvmlDeviceGetMemoryInfo", handle)
     kind = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
     return DriverCard(
         uuid=uuid,
-        name=told("nvmlDeviceGetName", handle) or "unknown",
+        name=query("nvmlDeviceGetName", handle) or "unknown",
         total_bytes=memory.total if memory else 0,
-        capability=told("nvmlDeviceGetCudaComputeCapability", handle),
-        uncorrected_errors=told("nvmlDeviceGetTotalEccErrors", handle, *kind),
+        capability=query("nvmlDeviceGetCudaComputeCapability", handle),
+        uncorrected_errors=query("nvmlDeviceGetTotalEccErrors", handle, *kind),
         processes=tuple(
-            process_words(one.pid, told("nvmlSystemGetProcessName", one.pid), one.usedGpuMemory)
-            for one in told("nvmlDeviceGetComputeRunningProcesses", handle) or ()
+            describe_process(one.pid, query("nvmlSystemGetProcessName", one.pid), one.usedGpuMemory)
+            for one in query("nvmlDeviceGetComputeRunningProcesses", handle) or ()
         ),
     )
 
 
-def process_words(pid: int, name: str | None, held_bytes: int | None) -> str:
+def describe_process(pid: int, name: str | None, held_bytes: int | None) -> str:
     """`process 7 (python, of ada) 512 MiB`."""
     held = "memory unknown" if held_bytes is None else f"{held_bytes // 2**20} MiB"
     return f"process {pid} ({name or 'name unknown'}, {owner(pid)}) {held}"

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.backends.slurm.sacct import NamedJob, Used
-from hala_hpc.core.artifact import ALIVE_S, Artifact
-from hala_hpc.jobs.attempt_records import attempt_names, records_of
+from hala_hpc.backends.slurm.sacct import JobUsage, NamedJob
+from hala_hpc.core.artifact import MAX_PROGRESS_AGE_S, Artifact
+from hala_hpc.jobs.attempt_records import attempt_names, iter_attempt_ends
 from hala_hpc.jobs.spec import job_name
 
 HOUR_S = 3600
 
 #: Asks accounting what jobs have used; None when it does not answer.
-Ask = Callable[[set[NamedJob]], Mapping[NamedJob, Used] | None]
+UsageQuery = Callable[[set[NamedJob]], Mapping[NamedJob, JobUsage] | None]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GpuWork:
 
 def gpu_work(artifact: Artifact) -> GpuWork | None:
     """The GPUs of a node; None where it was never submitted or asks for no GPU."""
-    newest = artifact.sound_newest_round()
+    newest = artifact.newest_round_if_valid()
     if newest is None or newest.spec.is_local:
         return None
     gpus = newest.spec.resources.nodes * newest.spec.resources.gpus_per_node
@@ -50,7 +50,7 @@ def worker_jobs(artifact: Artifact) -> set[NamedJob]:
     numbers = {(name.round, name.job_id) for name in attempt_names(artifact)}
     if (jobs := artifact.jobs()) and jobs.workers:
         numbers.add((jobs.round, jobs.workers))
-    rounds = {number: artifact.sound_round(number) for number in {one for one, _ in numbers}}
+    rounds = {number: artifact.round_if_valid(number) for number in {one for one, _ in numbers}}
     return {
         NamedJob(number, job_name("", artifact, asked.key))
         for place, number in numbers
@@ -64,31 +64,31 @@ def gpu_works(folder: Path) -> list[GpuWork]:
     return [found for artifact in begun if (found := gpu_work(artifact))]
 
 
-def hours_in(folder: Path, used: Ask) -> dict[Artifact, float]:
+def measure_gpu_hours(folder: Path, query_usage: UsageQuery) -> dict[Artifact, float]:
     """GPU hours of every result in a work folder; accounting is asked once, for all jobs."""
     jobs = {work: worker_jobs(work.artifact) for work in gpu_works(folder)}
-    accounts = used({job for ours in jobs.values() for job in ours}) or {}
+    accounts = query_usage({job for ours in jobs.values() for job in ours}) or {}
     return {
         work.artifact: gpu_hours(work, [accounts[job] for job in ours if job in accounts])
         for work, ours in jobs.items()
     }
 
 
-def gpu_hours(work: GpuWork, accounts: Sequence[Used]) -> float:
+def gpu_hours(work: GpuWork, accounts: Sequence[JobUsage]) -> float:
     """GPU hours that a node has spent until now; `accounts` are those of its jobs."""
-    told = sum(
+    accounted = sum(
         one.seconds * work.gpus if one.gpu_seconds is None else one.gpu_seconds for one in accounts
     )
-    marked = sum(seconds_of_attempts(work.artifact)) * work.gpus
-    return round(max(told, marked) / HOUR_S, 3)
+    recorded = sum(seconds_of_attempts(work.artifact)) * work.gpus
+    return round(max(accounted, recorded) / HOUR_S, 3)
 
 
 def seconds_of_attempts(artifact: Artifact) -> Iterator[float]:
     """Seconds of every attempt that ended with a word, and of those at work."""
-    for end in records_of(artifact):
+    for end in iter_attempt_ends(artifact):
         if end.rank == 0:
             yield end.record.seconds
-    for word in artifact.progress():
-        ended = word.ended or artifact.attempt_file(word.attempt).exists()
-        if not ended and time.time() - word.time < ALIVE_S:
-            yield word.seconds
+    for progress in artifact.progress():
+        ended = progress.ended or artifact.attempt_file(progress.attempt).exists()
+        if not ended and time.time() - progress.time < MAX_PROGRESS_AGE_S:
+            yield progress.seconds

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.jobs.node_faults import FaultKind
+from hala_hpc.jobs.node_faults import NodeFaultKind
 
 #: Oldest driver for each CUDA that torch may be built with, by NVIDIA's table of minor version
 #: compatibility: docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
-LEAST_DRIVER: Mapping[int, str] = {11: "R450", 12: "R525", 13: "R580"}
+MIN_DRIVER: Mapping[int, str] = {11: "R450", 12: "R525", 13: "R580"}
 #: Seconds for a file of one line, from a cold file system.
 COMPILE_LIMIT_S = 60
 #: Needs no headers, and Python's.
@@ -46,10 +46,10 @@ def driver_fault(driver: Driver | None, build: Version | None) -> str:
     """
     if driver is None or build is None or driver.cuda[0] >= build[0]:
         return ""
-    least = LEAST_DRIVER.get(build[0], f"one for CUDA {build[0]}.0")
+    min_driver = MIN_DRIVER.get(build[0], f"one for CUDA {build[0]}.0")
     return (
-        f"the driver {driver.release} is for CUDA {dotted(driver.cuda)}, too old for this torch, "
-        f"which was built with CUDA {dotted(build)} and needs {least} or newer"
+        f"the driver {driver.release} is for CUDA {format_version(driver.cuda)}, too old for this torch, "
+        f"which was built with CUDA {format_version(build)} and needs {min_driver} or newer"
     )
 
 
@@ -64,16 +64,18 @@ def support_fault(capability: Version | None, built_for: Sequence[str]) -> str:
     for name in built_for:
         kind, _, digits = name.partition("_")
         digits = digits.rstrip("af")
-        least = int(digits[:-1]), int(digits[-1])
-        if least <= capability and (kind == "compute" or least[0] == capability[0]):
+        min_capability = int(digits[:-1]), int(digits[-1])
+        if min_capability <= capability and (
+            kind == "compute" or min_capability[0] == capability[0]
+        ):
             return ""
     return (
         f"torch was built for {', '.join(built_for)}, and this GPU has compute capability "
-        f"{dotted(capability)}"
+        f"{format_version(capability)}"
     )
 
 
-def compiler_fault() -> tuple[FaultKind, str] | None:
+def compiler_fault() -> tuple[NodeFaultKind, str] | None:
     """Why nothing can be compiled for Python here; None where it can.
 
     Compiles and loads a file of one line as Triton does (`triton/runtime/build.py`): with CC, else
@@ -81,18 +83,21 @@ def compiler_fault() -> tuple[FaultKind, str] | None:
     """
     compiler = os.environ.get("CC", shutil.which("gcc") or shutil.which("clang"))
     if compiler is None:
-        return FaultKind.COMPILER, "no C compiler: neither CC is set nor gcc or clang on the PATH"
+        return (
+            NodeFaultKind.COMPILER,
+            "no C compiler: neither CC is set nor gcc or clang on the PATH",
+        )
     with tempfile.TemporaryDirectory(prefix="hala-compile-") as folder:
         if wrong := compile_fault(compiler, PLAIN, Path(folder) / "plain.c"):
-            return FaultKind.COMPILER, f"the C compiler {compiler} does not work: {wrong}"
+            return NodeFaultKind.COMPILER, f"the C compiler {compiler} does not work: {wrong}"
         if wrong := compile_fault(compiler, WITH_PYTHON, Path(folder) / "python.c"):
             where = headers_folder()
-            return FaultKind.HEADERS, f"{compiler} finds no Python.h in {where}: {wrong}"
+            return NodeFaultKind.HEADERS, f"{compiler} finds no Python.h in {where}: {wrong}"
         try:
             ctypes.CDLL(str(Path(folder) / "python.so"))
         except OSError as error:
             what = f"what is compiled in {folder} cannot be loaded: {error}"
-            return FaultKind.COMPILER, what
+            return NodeFaultKind.COMPILER, what
     return None
 
 
@@ -130,6 +135,6 @@ def headers_folder() -> str:
     return sysconfig.get_paths(scheme=scheme)["include"]
 
 
-def dotted(version: Version) -> str:
+def format_version(version: Version) -> str:
     """`13.0`."""
     return ".".join(map(str, version))

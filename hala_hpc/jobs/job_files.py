@@ -13,7 +13,7 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass, UserError
 from hala_hpc.core.job_records import FailureReason
 from hala_hpc.jobs.attempt_records import attempt_names, newest_attempt
-from hala_hpc.jobs.log_file import tail, whole
+from hala_hpc.jobs.log_file import read_tail, whole_log
 
 #: Lines of a file that a failure shows.
 SHOWN_LINES = 15
@@ -32,7 +32,7 @@ def job_file(artifact: Artifact, job: str) -> Path | None:
     return path if path.is_file() and path.stat().st_size else None
 
 
-def file_of_lost_gate(artifact: Artifact) -> Path | None:
+def find_newest_job_output(artifact: Artifact) -> Path | None:
     """What the newest gate printed, else its workers; None where neither printed anything."""
     for number in reversed(artifact.job_ids()):
         if found := job_files(artifact, [number]):
@@ -40,16 +40,16 @@ def file_of_lost_gate(artifact: Artifact) -> Path | None:
     return None
 
 
-def last_line(path: Path) -> str:
+def read_last_line(path: Path) -> str:
     """The last line that is not SLURM's own, else the last one."""
-    lines = [line.strip() for line in tail(path, whole(path), SHOWN_LINES) if line.strip()]
+    lines = [line.strip() for line in read_tail(path, whole_log(path), SHOWN_LINES) if line.strip()]
     own = [line for line in lines if not SLURM_LINE.match(line)]
     return next(reversed(own or lines), "")
 
 
-def reason_of_setup(error: UserError, path: Path) -> FailureReason:
+def setup_failure_reason(error: UserError, path: Path) -> FailureReason:
     """Why a job of this machine ended before its program began, with the end of what it printed."""
-    lines = tail(path, whole(path), SHOWN_LINES)
+    lines = read_tail(path, whole_log(path), SHOWN_LINES)
     # The line itself, and what was said before it.
     text = "; ".join(line.strip() for line in lines[-2:])
     return FailureReason(
@@ -59,11 +59,11 @@ def reason_of_setup(error: UserError, path: Path) -> FailureReason:
 
 def end_of(path: Path) -> tuple[str, ...]:
     """The last lines of a file, after one that names it."""
-    lines = tail(path, whole(path), SHOWN_LINES)
+    lines = read_tail(path, whole_log(path), SHOWN_LINES)
     return (f"the end of {path}:", *(f"  {line}" for line in lines))
 
 
-def has_begun(artifact: Artifact, first: int) -> bool:
+def has_attempt_begun(artifact: Artifact, first: int) -> bool:
     """Whether an attempt of this round, or of a later one, has begun."""
     if any(name.round >= first for name in attempt_names(artifact)):
         return True
@@ -72,12 +72,12 @@ def has_begun(artifact: Artifact, first: int) -> bool:
     return any(name is not None and name.round >= first for name in leases)
 
 
-def why_not_begun(artifact: Artifact) -> tuple[str, ...]:
+def startup_failure_lines(artifact: Artifact) -> tuple[str, ...]:
     """The end of the file of a worker, after a line that names it; empty where a worker began."""
     newest, jobs = artifact.newest_round(), artifact.jobs()
     if newest is None or jobs is None or jobs.round != newest.round or not jobs.workers:
         return ()
     files = job_files(artifact, [jobs.workers])
-    if newest.spec.is_local or not files or has_begun(artifact, newest.round):
+    if newest.spec.is_local or not files or has_attempt_begun(artifact, newest.round):
         return ()
     return end_of(files[0])

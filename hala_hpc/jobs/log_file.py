@@ -39,12 +39,12 @@ class LogPart:
     """Moment as the clock of the worker's machine showed it, e.g. `2026-11-23 10:00:00`."""
 
 
-def head_of(attempt: str) -> bytes:
+def format_log_head(attempt: str) -> bytes:
     """The line that the worker writes into the log before an attempt."""
     return f"--- {time.strftime('%F %T')} {attempt} on {socket.gethostname()}\n".encode()
 
 
-def parts_of(path: Path) -> list[LogPart]:
+def list_log_parts(path: Path) -> list[LogPart]:
     """The parts of a log, oldest first; none where there is no log or nothing in it."""
     if not path.is_file() or not (size := path.stat().st_size):
         return []
@@ -91,26 +91,26 @@ class LogTails:
         self._older = parts_from_end(path)
         self._found: dict[str, LogPart] = {}
 
-    def tail_of(self, attempt: str, lines: int) -> list[str]:
+    def read_attempt_tail(self, attempt: str, lines: int) -> list[str]:
         """The last lines that an attempt wrote, fit for a terminal; none where it wrote nothing."""
         while attempt not in self._found and (part := next(self._older, None)):
             # The newest part of an attempt counts.
             self._found.setdefault(part.attempt, part)
         found = self._found.get(attempt)
-        return tail(self.path, found, lines) if found else []
+        return read_tail(self.path, found, lines) if found else []
 
 
-def tail_of(path: Path, attempt: str, lines: int) -> list[str]:
+def read_attempt_tail(path: Path, attempt: str, lines: int) -> list[str]:
     """The last lines that an attempt wrote, fit for a terminal; none where it wrote nothing."""
-    return LogTails(path).tail_of(attempt, lines)
+    return LogTails(path).read_attempt_tail(attempt, lines)
 
 
-def whole(path: Path) -> LogPart:
+def whole_log(path: Path) -> LogPart:
     """A log that is not divided, e.g. that of a gate."""
     return LogPart("", "", 0, path.stat().st_size)
 
 
-def tail(path: Path, part: LogPart, lines: int) -> list[str]:
+def read_tail(path: Path, part: LogPart, lines: int) -> list[str]:
     """The last lines of a part, fit for a terminal. Reads no more of the file than it must."""
     first, newlines, blocks = part.last, 0, []
     # A bar of progress may be a line of gigabytes.
@@ -124,10 +124,10 @@ def tail(path: Path, part: LogPart, lines: int) -> list[str]:
     text = b"".join(reversed(blocks))
     found = text.decode(errors="replace").split("\n")
     found = found[:-1] if found[-1] == "" else found
-    return [clean(line) for line in found[len(found) - min(lines, len(found)) :]]
+    return [clean_line(line) for line in found[len(found) - min(lines, len(found)) :]]
 
 
-def new_lines(file: BinaryIO) -> Iterator[str]:
+def read_new_lines(file: BinaryIO) -> Iterator[str]:
     """Whole lines that were written since the last look, fit for a terminal."""
     while True:
         at = file.tell()
@@ -135,10 +135,10 @@ def new_lines(file: BinaryIO) -> Iterator[str]:
         if not line.endswith(b"\n"):
             file.seek(at)
             return
-        yield clean(line[:-1].decode(errors="replace"))
+        yield clean_line(line[:-1].decode(errors="replace"))
 
 
-def clean(line: str) -> str:
+def clean_line(line: str) -> str:
     """A line as it stood on the screen at last, without what a terminal would obey."""
-    shown = next((part for part in reversed(line.split("\r")) if part.strip()), "")
-    return CONTROL.sub("", ESCAPE.sub("", shown))
+    visible = next((part for part in reversed(line.split("\r")) if part.strip()), "")
+    return CONTROL.sub("", ESCAPE.sub("", visible))

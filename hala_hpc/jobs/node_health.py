@@ -11,37 +11,42 @@ import sys
 import tempfile
 from pathlib import Path
 
-from hala_hpc.core.builds import VARIABLE, own_build
-from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, BadNode, Retry, UserError
-from hala_hpc.core.record import Record
+from hala_hpc.core.builds import DEVICE_VARIABLE, own_build
+from hala_hpc.core.errors import CANNOT_CREATE, CONFIG, BadNode, TransientError, UserError
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.resources import Resources
-from hala_hpc.jobs.node_faults import FaultKind, NodeAnswer, NodeFault, telling
+from hala_hpc.jobs.node_faults import (
+    NodeFault,
+    NodeFaultKind,
+    NodeProbeResult,
+    describe_set_up_fault,
+)
 
 logger = logging.getLogger(__name__)
 
 #: How long the child may take: imports from a busy file system, GPUs, and waiting for other ranks.
-LOOK_LIMIT_S = 600
+PROBE_LIMIT_S = 600
 #: Free space below which compilers and engines fail half-way: of the node's own disk and of the
 #: work folder, in bytes.
-LEAST_LOCAL_BYTES = 2**30
-LEAST_WORK_BYTES = 2**30
+MIN_LOCAL_BYTES = 2**30
+MIN_WORK_BYTES = 2**30
 #: Share of a GPU's memory that must be free: what vLLM takes by default.
-LEAST_FREE_SHARE = 0.9
+MIN_FREE_SHARE = 0.9
 #: The module that the child runs.
 PROBE = "hala_hpc.jobs.node_health_probe"
 #: Begins the line of the child that holds its answer.
-ANSWER = "node_health_probe:"
+RESULT_PREFIX = "node_health_probe:"
 #: Lines of the child's words that are told when it has no answer.
 SHOWN_LINES = 5
 
 
-class NodeQuestion(Record):
+class NodeProbeRequest(JsonRecord):
     """What the child looks for."""
 
     gpus: int
     """Of the job on this node."""
     ranks_per_node: int = 1
-    free_share: float = LEAST_FREE_SHARE
+    free_share: float = MIN_FREE_SHARE
     """Share of a GPU's memory that must be free."""
     compiles: bool = True
     """Whether the job compiles kernels, as vLLM and trainings do."""
@@ -58,39 +63,39 @@ def check_node(resources: Resources, work: Path, compiles: bool = True) -> None:
     node = os.environ.get("HALA_NODE", "")
     if not node:
         return
-    require_room(node, work)
+    require_node_disk_space(node, work)
     if not has_gpu_build():
-        require_cpus_are_meant()
+        require_cpu_intended()
         return
     if not resources.check_gpus:
         return
-    asked = NodeQuestion(
+    asked = NodeProbeRequest(
         gpus=resources.gpus_per_node, ranks_per_node=resources.ranks_per_node, compiles=compiles
     )
-    answer = look(node, asked)
-    require_sound(answer)
-    logger.info("node %s: %s", node, answer.told)
+    answer = probe_node(node, asked)
+    require_healthy(answer)
+    logger.info("node %s: %s", node, answer.message)
 
 
-def require_sound(answer: NodeAnswer) -> None:
+def require_healthy(answer: NodeProbeResult) -> None:
     """Raise what the faults of an answer call for; the set-up first, as it would end all nodes."""
     if faults := answer.set_up_faults:
-        raise UserError([telling(fault) for fault in faults], CONFIG)
+        raise UserError([describe_set_up_fault(fault) for fault in faults], CONFIG)
     if faults := answer.node_faults:
-        raise BadNode("; ".join(fault.told for fault in faults), nodes=answer.bad_nodes)
+        raise BadNode("; ".join(fault.message for fault in faults), nodes=answer.bad_nodes)
     if faults := answer.faults:
-        raise Retry("; ".join(fault.told for fault in faults))
+        raise TransientError("; ".join(fault.message for fault in faults))
 
 
-def require_room(node: str, work: Path) -> None:
+def require_node_disk_space(node: str, work: Path) -> None:
     """Raise BadNode or UserError where a disk is as good as full."""
     local = Path(tempfile.gettempdir())
     free = shutil.disk_usage(local).free
-    if free < LEAST_LOCAL_BYTES:
+    if free < MIN_LOCAL_BYTES:
         text = f"node {node}: {local} has {free / 2**30:.2f} GB left; clean it, or set TMPDIR"
         raise BadNode(text, nodes=(node,))
     free = shutil.disk_usage(work).free
-    if free < LEAST_WORK_BYTES:
+    if free < MIN_WORK_BYTES:
         raise UserError(
             f"{work} has {free / 2**30:.2f} GB left on its disk: make room, then give the same "
             "line again",
@@ -104,24 +109,26 @@ def has_gpu_build() -> bool:
     return build is not None and build.device == "cuda"
 
 
-def require_cpus_are_meant() -> None:
+def require_cpu_intended() -> None:
     """Raise UserError (78) unless the launcher says that jobs with GPUs calculate on CPUs.
 
     Every node would tell the same: the environment is at fault.
     """
-    if os.environ.get(VARIABLE) == "cpu":
+    if os.environ.get(DEVICE_VARIABLE) == "cpu":
         return
     build = own_build()
-    told = f"is built for CPUs ({build.version})" if build else "is not there"
+    problem = f"is built for CPUs ({build.version})" if build else "is not there"
     raise UserError(
-        f"this job asks for GPUs, and the torch of its environment {sys.prefix} {told}: run "
-        f"`{VARIABLE}=cuda make env` and give the line of the launch again, or where CPUs are "
-        f'meant say so in the launcher: [environment] {VARIABLE} = "cpu"',
+        f"this job asks for GPUs, and the torch of its environment {sys.prefix} {problem}: run "
+        f"`{DEVICE_VARIABLE}=cuda make env` and give the line of the launch again, or where CPUs are "
+        f'meant say so in the launcher: [environment] {DEVICE_VARIABLE} = "cpu"',
         CONFIG,
     )
 
 
-def look(node: str, asked: NodeQuestion, limit_s: float = LOOK_LIMIT_S) -> NodeAnswer:
+def probe_node(
+    node: str, asked: NodeProbeRequest, limit_s: float = PROBE_LIMIT_S
+) -> NodeProbeResult:
     """What the child finds on this node; a child that hangs or breaks is a fault of the node."""
     child = subprocess.Popen(
         [sys.executable, "-m", PROBE, asked.line()],
@@ -132,19 +139,21 @@ def look(node: str, asked: NodeQuestion, limit_s: float = LOOK_LIMIT_S) -> NodeA
         env={**os.environ, "HALA_NODE": node},
     )
     try:
-        said, _ = child.communicate(timeout=limit_s)
+        output, _ = child.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         # A process that hangs in a driver may outlive even this, so that it is not waited for.
         child.kill()
-        return without_answer(node, f"the look at its GPUs did not end in {limit_s:.0f} s")
-    answers = [line for line in said.splitlines() if line.startswith(ANSWER)]
+        return probe_failure(node, f"the look at its GPUs did not end in {limit_s:.0f} s")
+    answers = [line for line in output.splitlines() if line.startswith(RESULT_PREFIX)]
     if answers:
-        return NodeAnswer.from_json(answers[-1].removeprefix(ANSWER), "answer of node_health_probe")
-    end = " | ".join(said.splitlines()[-SHOWN_LINES:])
-    return without_answer(node, f"the look at its GPUs ended with code {child.returncode}: {end}")
+        return NodeProbeResult.from_json(
+            answers[-1].removeprefix(RESULT_PREFIX), "answer of node_health_probe"
+        )
+    end = " | ".join(output.splitlines()[-SHOWN_LINES:])
+    return probe_failure(node, f"the look at its GPUs ended with code {child.returncode}: {end}")
 
 
-def without_answer(node: str, text: str) -> NodeAnswer:
+def probe_failure(node: str, text: str) -> NodeProbeResult:
     """What is said of a node where the child has no answer."""
-    fault = NodeFault(kind=FaultKind.NO_ANSWER, node=node, text=text)
-    return NodeAnswer(nodes=(node,), faults=(fault,))
+    fault = NodeFault(kind=NodeFaultKind.NO_ANSWER, node=node, text=text)
+    return NodeProbeResult(nodes=(node,), faults=(fault,))

@@ -19,7 +19,7 @@ class NodeProgress:
     loss: float | None = None
     left_s: float | None = None
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """`120/4000 steps, 1234 tokens/s, loss 2.310`."""
         return ", ".join([f"{self.done:.0f}/{self.whole:.0f} {self.unit}s", *self.speed()])
 
@@ -32,60 +32,60 @@ class NodeProgress:
             parts.append(f"loss {self.loss:.3f}")
         return parts
 
-    def left(self) -> str:
+    def format_time_left(self) -> str:
         """Hours, minutes and seconds that are left; a dash where nobody knows."""
         return "-" if self.left_s is None else str(timedelta(seconds=round(self.left_s)))
 
 
-def progress_of(artifact: Artifact, units: int) -> NodeProgress:
+def summarize_progress(artifact: Artifact, units: int) -> NodeProgress:
     """What the workers of a node tell now."""
-    words, done = artifact.progress(), len(artifact.done_units())
-    counted = rows(words, done / units) or steps(words) or (done, units, "unit")
-    seconds = max((word.seconds for word in words), default=0.0)
-    losses = [word.loss for word in words if word.loss is not None]
+    reports, done = artifact.progress(), len(artifact.done_units())
+    counted = rows(reports, done / units) or steps(reports) or (done, units, "unit")
+    seconds = max((report.seconds for report in reports), default=0.0)
+    losses = [report.loss for report in reports if report.loss is not None]
     done_now, whole, unit = counted
     return NodeProgress(
         done_now,
         whole,
         unit,
-        tokens_per_s=sum(map(rate_of, words)) or None,
+        tokens_per_s=sum(map(rate_of, reports)) or None,
         loss=losses[-1] if losses else None,
-        left_s=time_left(words, counted, seconds),
+        left_s=time_left(reports, counted, seconds),
     )
 
 
-def rate_of(word: Progress) -> float:
+def rate_of(report: Progress) -> float:
     """Tokens a second of a worker: as it tells, or since it began."""
-    if word.tokens_per_s is not None:
-        return float(word.tokens_per_s)
-    return (word.tokens or 0) / word.seconds if word.seconds else 0.0
+    if report.tokens_per_s is not None:
+        return float(report.tokens_per_s)
+    return (report.tokens or 0) / report.seconds if report.seconds else 0.0
 
 
-def rows(words: list[Progress], share: float) -> tuple[float, float, str] | None:
+def rows(reports: list[Progress], share: float) -> tuple[float, float, str] | None:
     """Rows done and in all; None where the workers tell of none.
 
     What former rounds did is known by the share of the units that have their mark.
     """
-    whole = max((word.rows_of_node or 0 for word in words), default=0)
+    whole = max((report.rows_of_node or 0 for report in reports), default=0)
     if not whole:
         return None
-    done = sum(word.rows or 0 for word in words)
+    done = sum(report.rows or 0 for report in reports)
     return max(done, int(whole * share)), whole, "row"
 
 
-def steps(words: list[Progress]) -> tuple[float, float, str] | None:
+def steps(reports: list[Progress]) -> tuple[float, float, str] | None:
     """Training steps done and in all; None where the workers tell of none."""
-    whole = sum(word.steps_total or 0 for word in words)
-    return (sum(word.step or 0 for word in words), whole, "step") if whole else None
+    whole = sum(report.steps_total or 0 for report in reports)
+    return (sum(report.step or 0 for report in reports), whole, "step") if whole else None
 
 
 def time_left(
-    words: list[Progress], counted: tuple[float, float, str], seconds: float
+    reports: list[Progress], counted: tuple[float, float, str], seconds: float
 ) -> float | None:
     """Seconds that are left: as a training tells, or by the rows since the workers began."""
-    told = [word.left_s for word in words if word.left_s is not None]
-    if told:
-        return float(max(told))
+    estimates = [report.left_s for report in reports if report.left_s is not None]
+    if estimates:
+        return float(max(estimates))
     done, whole, unit = counted
     if unit != "row" or not done or not seconds:
         return None

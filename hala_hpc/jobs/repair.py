@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import Damaged, set_aside
-from hala_hpc.core.file_facts import FaultKind, FileFault, digests_in
+from hala_hpc.core.file_facts import FileFault, FileFaultKind, compute_file_digests
 from hala_hpc.core.records import UnitMarker
 
 
@@ -22,7 +22,7 @@ class FinishedUnits:
     """What was wrong with the others, a fault for each unit at least."""
 
 
-def forget_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
+def remove_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
     """Forget the finished units whose files are not those of their markers, by their sizes.
 
     A marker that vanishes meanwhile is that of a unit that somebody else has forgotten.
@@ -30,10 +30,10 @@ def forget_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
     found = FinishedUnits()
     for unit in range(units):
         try:
-            marker = artifact.mark(unit)
+            marker = artifact.marker(unit)
         except Damaged as error:
-            path = artifact.mark_file(unit)
-            found.faults.append(FileFault(FaultKind.UNREADABLE, path, error.mistakes[0]))
+            path = artifact.marker_file(unit)
+            found.faults.append(FileFault(FileFaultKind.UNREADABLE, path, error.mistakes[0]))
             # Its files may be whole: the next attempt looks at them before it makes others.
             set_aside(path)
             continue
@@ -41,14 +41,14 @@ def forget_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
             continue
         if faults := artifact.unit_faults(marker):
             found.faults += faults
-            forget_unit(artifact, unit)
+            remove_unit(artifact, unit)
         else:
             found.markers.append(marker)
     return found
 
 
 @dataclass
-class ReadAgain:
+class RereadResult:
     """What one reading of all files of finished units has found."""
 
     faults: list[FileFault] = field(default_factory=list)
@@ -59,35 +59,39 @@ class ReadAgain:
     """Files for which there was no time, by their paths relative to the folder of all units."""
 
 
-def forget_changed_units(
+def remove_changed_units(
     artifact: Artifact, markers: Sequence[UnitMarker], until_s: float
-) -> ReadAgain:
+) -> RereadResult:
     """Forget the finished units whose files have another content than their markers say.
 
     Reads every file that it can begin by `until_s`, on the monotonic clock; their sizes are right.
     Raises OSError where a file cannot be read.
     """
-    told = {
+    expected = {
         str(Path(artifact.unit_folder(marker.unit).name, name)): (marker.unit, digest)
         for marker in markers
         for name, digest in marker.sha256.items()
     }
     folder = artifact.unit_folder(0).parent
-    found = digests_in(folder, told, until_s)
-    changed = {name: told[name][0] for name, digest in found.items() if digest != told[name][1]}
+    found = compute_file_digests(folder, expected, until_s)
+    changed = {
+        name: expected[name][0] for name, digest in found.items() if digest != expected[name][1]
+    }
     for unit in sorted(set(changed.values())):
-        forget_unit(artifact, unit)
-    faults = [FileFault(FaultKind.DIGEST, folder / name) for name in changed]
-    return ReadAgain(faults, len(told), tuple(name for name in told if name not in found))
+        remove_unit(artifact, unit)
+    faults = [FileFault(FileFaultKind.DIGEST, folder / name) for name in changed]
+    return RereadResult(
+        faults, len(expected), tuple(name for name in expected if name not in found)
+    )
 
 
-def forget_unit(artifact: Artifact, unit: int) -> None:
+def remove_unit(artifact: Artifact, unit: int) -> None:
     """Remove the marker of a unit, then its files."""
-    artifact.mark_file(unit).unlink(missing_ok=True)
+    artifact.marker_file(unit).unlink(missing_ok=True)
     remove_folder(artifact, artifact.unit_folder(unit))
 
 
-def forget_node(artifact: Artifact) -> None:
+def remove_summary(artifact: Artifact) -> None:
     """Let a finished node be unfinished: its units stay, and its gate gathers them again."""
     if artifact.summary_file.is_dir():
         set_aside(artifact.summary_file)

@@ -11,16 +11,16 @@ from pathlib import Path
 from uuid import uuid4
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.claims import drop_claims
-from hala_hpc.core.errors import CONFIG, INTERNAL, NO_INPUT, OK, RETRY, FailureClass, Retry
+from hala_hpc.core.claims import remove_claims
+from hala_hpc.core.errors import CONFIG, INTERNAL, NO_INPUT, OK, RETRY, FailureClass, TransientError
 from hala_hpc.core.job_records import FailureReason
 from hala_hpc.core.records import NodeConfig, Round, RoundSpec
-from hala_hpc.jobs.attempt_records import AttemptEnd, records_of
+from hala_hpc.jobs.attempt_records import AttemptEnd, iter_attempt_ends
 from hala_hpc.jobs.failures.decision import decide
-from hala_hpc.jobs.failures.evidence import failures_of, round_failures
+from hala_hpc.jobs.failures.evidence import recorded_failures, round_failures
 from hala_hpc.jobs.failures.policy import BLAMELESS, IDLE
-from hala_hpc.jobs.job_files import why_not_begun
-from hala_hpc.jobs.log_file import tail_of
+from hala_hpc.jobs.job_files import startup_failure_lines
+from hala_hpc.jobs.log_file import read_attempt_tail
 
 #: Lines of a log that a failure shows.
 LOG_TAIL_LINES = 15
@@ -34,8 +34,8 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -
     """
     begun = next_round(artifact, artifact.last_round(), units, workers, spec)
     if not artifact.write_round(begun):
-        raise Retry(f"round {begun.round} of {artifact.folder.name} was begun by another")
-    drop_claims(artifact)
+        raise TransientError(f"round {begun.round} of {artifact.folder.name} was begun by another")
+    remove_claims(artifact)
     return begun
 
 
@@ -53,11 +53,11 @@ def join_round(
         return newest, False
     begun = next_round(artifact, last, units, workers, spec).model_copy(update={"key": key})
     if artifact.write_round(begun):
-        drop_claims(artifact)
+        remove_claims(artifact)
         return begun, True
     winner = artifact.round(begun.round)
     if winner is None or winner.key != key:
-        raise Retry(f"round {begun.round} of {artifact.folder.name} was begun by another")
+        raise TransientError(f"round {begun.round} of {artifact.folder.name} was begun by another")
     return winner, False
 
 
@@ -78,13 +78,13 @@ def next_round(artifact: Artifact, last: int, units: int, workers: int, spec: Ro
 def progress_made(artifact: Artifact) -> list[str]:
     """What exists of marks and checkpoints; a round that adds nothing to it was idle."""
     # A name that begins with a dot is a file that was not finished.
-    kept = sorted(
+    state_files = sorted(
         f"kept/{unit}/{name}"
-        for unit in names_in(artifact.kept)
-        for name in names_in(artifact.kept / unit)
+        for unit in names_in(artifact.state_root)
+        for name in names_in(artifact.state_root / unit)
         if not name.startswith(".")
     )
-    return [f"{len(artifact.done_units())} units", *kept]
+    return [f"{len(artifact.done_units())} units", *state_files]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -95,7 +95,7 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
-def idle_rounds(artifact: Artifact) -> int:
+def count_rounds_without_progress(artifact: Artifact) -> int:
     """How many rounds up to the last one ended without progress, since a person asked.
 
     A round that only preemption or bad nodes ended, or after which another is asked for, as with
@@ -106,25 +106,25 @@ def idle_rounds(artifact: Artifact) -> int:
         return 0
     decision = decide(artifact, last.spec)
     if decision.is_blameless or decision.has_changed:
-        return last.spec.idle_rounds
-    return last.spec.idle_rounds + 1
+        return last.spec.rounds_without_progress
+    return last.spec.rounds_without_progress + 1
 
 
-def blameless_rounds(artifact: Artifact) -> int:
+def count_infrastructure_failures(artifact: Artifact) -> int:
     """How many rounds in a row brought no progress and were ended by the cluster alone."""
     last = artifact.newest_round()
     if not last or list(last.progress_before) != progress_made(artifact):
         return 0
-    return last.spec.blameless_rounds + 1 if decide(artifact, last.spec).is_blameless else 0
+    return last.spec.infrastructure_failures + 1 if decide(artifact, last.spec).is_blameless else 0
 
 
-def without_inputs(artifact: Artifact, config: NodeConfig) -> tuple[int, list[FailureReason]]:
+def failed_inputs(artifact: Artifact, config: NodeConfig) -> tuple[int, list[FailureReason]]:
     """Code and reasons when an input failed: no worker could start; (0, []) otherwise."""
-    missing = unfinished_inputs(artifact, config)
-    return (NO_INPUT, [missed_input(name) for name in missing]) if missing else (OK, [])
+    missing = unfinished_input_nodes(artifact, config)
+    return (NO_INPUT, [missed_input_reason(name) for name in missing]) if missing else (OK, [])
 
 
-def unfinished_inputs(artifact: Artifact, config: NodeConfig) -> dict[str, Artifact]:
+def unfinished_input_nodes(artifact: Artifact, config: NodeConfig) -> dict[str, Artifact]:
     """The nodes that a node takes in and that have no mark, by their names."""
     work = artifact.folder.parent
     inputs = {name: facts.artifact for name, facts in config.inputs.items() if facts.artifact}
@@ -132,52 +132,54 @@ def unfinished_inputs(artifact: Artifact, config: NodeConfig) -> dict[str, Artif
     return {name: one for name, one in found.items() if one.summary() is None}
 
 
-def missed_input(names: str) -> FailureReason:
+def missed_input_reason(names: str) -> FailureReason:
     """The reason of a node that could not begin, as those before it had failed."""
     text = f"{names}, which it waits for, was not finished"
     return FailureReason(text=text, kind=FailureClass.SECONDARY)
 
 
-def hopeless(artifact: Artifact) -> tuple[int, list[FailureReason]]:
+def stop_reason(artifact: Artifact) -> tuple[int, list[FailureReason]]:
     """Code and reasons where there must be no other round; (0, []) where there may."""
     decision = decide(artifact, artifact.require_newest_round().spec)
     if decision.code != OK:
-        return decision.code, with_log(artifact, decision.reasons, decision.code)
-    if idle_rounds(artifact) >= IDLE.limit:
-        if late := out_of_time(artifact):
-            return CONFIG, [too_short(artifact, late)]
+        return decision.code, attach_log(artifact, decision.reasons, decision.code)
+    if count_rounds_without_progress(artifact) >= IDLE.limit:
+        if late := timeout_reason(artifact):
+            return CONFIG, [short_limit_reason(artifact, late)]
         text = f"{IDLE.limit} rounds of jobs ended without progress"
-        return INTERNAL, [FailureReason(text=text), *last_words(artifact)]
-    if blameless_rounds(artifact) >= BLAMELESS.limit:
+        return INTERNAL, [FailureReason(text=text), *failure_summary(artifact)]
+    if count_infrastructure_failures(artifact) >= BLAMELESS.limit:
         text = f"{BLAMELESS.limit} rounds of jobs were preempted or lost their nodes before any"
-        return RETRY, [FailureReason(text=f"{text} progress"), *last_words(artifact)]
+        return RETRY, [FailureReason(text=f"{text} progress"), *failure_summary(artifact)]
     return OK, []
 
 
-def last_words(artifact: Artifact) -> list[FailureReason]:
+def failure_summary(artifact: Artifact) -> list[FailureReason]:
     """Why attempts ended, each reason once, and the tail of a log of one that failed."""
-    if late := out_of_time(artifact):
+    if late := timeout_reason(artifact):
         return [late]
-    ends = [end for end in records_of(artifact, artifact.last_round()) if end.record.code != OK]
+    ends = [
+        end for end in iter_attempt_ends(artifact, artifact.last_round()) if end.record.code != OK
+    ]
     if not ends:
         text = "the workers left no word: killed, or never started"
         reasons = [FailureReason(text=text, kind=FailureClass.NO_REPORT)]
     else:
         reasons = counted_reasons(artifact, ends)
     worst = INTERNAL if ends and ends[-1].record.code == INTERNAL else OK
-    return [*with_log(artifact, reasons, worst), *words_of_scheduler(artifact)]
+    return [*attach_log(artifact, reasons, worst), *scheduler_reasons(artifact)]
 
 
-def out_of_time(artifact: Artifact) -> FailureReason | None:
+def timeout_reason(artifact: Artifact) -> FailureReason | None:
     """What is known of the time of the last round, where its limit alone ended all its attempts."""
-    found = failures_of(artifact, artifact.last_round())
+    found = recorded_failures(artifact, artifact.last_round())
     if not found or any(failure.kind is not FailureClass.TIMEOUT for failure in found):
         return None
     more = f" ({len(found)} attempts ended so)" if len(found) > 1 else ""
     return FailureReason(text=f"{found[0].text}{more}", kind=FailureClass.TIMEOUT)
 
 
-def too_short(artifact: Artifact, late: FailureReason) -> FailureReason:
+def short_limit_reason(artifact: Artifact, late: FailureReason) -> FailureReason:
     """That the time limit lets nothing be done, and which setting to raise."""
     limit_min = artifact.require_newest_round().spec.resources.timeout_min
     text = (
@@ -191,7 +193,7 @@ def too_short(artifact: Artifact, late: FailureReason) -> FailureReason:
 
 def counted_reasons(artifact: Artifact, ends: Sequence[AttemptEnd]) -> list[FailureReason]:
     """Why attempts ended, each reason once, with the class that the gate found."""
-    failures = failures_of(artifact, artifact.last_round())
+    failures = recorded_failures(artifact, artifact.last_round())
     found = {failure.attempt: failure.kind for failure in failures}
     counts = Counter(reason for end in ends for reason in end.record.reasons)
     kinds = {reason: found.get(end.name) for end in reversed(ends) for reason in end.record.reasons}
@@ -201,14 +203,14 @@ def counted_reasons(artifact: Artifact, ends: Sequence[AttemptEnd]) -> list[Fail
     ]
 
 
-def with_log(
+def attach_log(
     artifact: Artifact, reasons: Sequence[FailureReason], code: int
 ) -> list[FailureReason]:
     """The reasons, the last of them with the log of a defect where that is the code.
 
     Where no worker of the round has begun, with what its job printed.
     """
-    tail = (log_of_defect(artifact) if code == INTERNAL else ()) or why_not_begun(artifact)
+    tail = (log_of_defect(artifact) if code == INTERNAL else ()) or startup_failure_lines(artifact)
     if not tail:
         return list(reasons)
     if not reasons:
@@ -218,16 +220,16 @@ def with_log(
 
 def log_of_defect(artifact: Artifact) -> tuple[str, ...]:
     """The end of what the last attempt that ended with a defect wrote into its log."""
-    ends = records_of(artifact, artifact.last_round())
+    ends = iter_attempt_ends(artifact, artifact.last_round())
     defects = [end for end in ends if end.record.code == INTERNAL]
     if not defects:
         return ()
     log = artifact.log_file(defects[-1].worker, defects[-1].rank)
-    tail = tail_of(log, defects[-1].name, LOG_TAIL_LINES)
+    tail = read_attempt_tail(log, defects[-1].name, LOG_TAIL_LINES)
     return (f"the end of {log}:", *(f"  {line}" for line in tail)) if tail else ()
 
 
-def words_of_scheduler(artifact: Artifact) -> list[FailureReason]:
+def scheduler_reasons(artifact: Artifact) -> list[FailureReason]:
     """How SLURM saw the workers end, e.g. out of memory; nothing where it does not tell."""
-    told = round_failures(artifact, artifact.last_round()).scheduler
-    return [FailureReason(text=f"the scheduler says: {', '.join(told)}")] if told else []
+    ends = round_failures(artifact, artifact.last_round()).scheduler
+    return [FailureReason(text=f"the scheduler says: {', '.join(ends)}")] if ends else []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.code_version import LaunchedCode
-from hala_hpc.core.environment import CODE_FOLDER, JOB_ENVIRONMENT
+from hala_hpc.core.environment import CODE_FOLDER_VARIABLE, JOB_ENVIRONMENT
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import Round, RoundSpec
@@ -14,7 +14,7 @@ from hala_hpc.core.settings import StageSettings
 #: How often a gate is started that is killed: it goes on where the last one stopped.
 GATE_TRIES = 3
 #: Most letters of a job's name.
-NAME_LETTERS = 64
+MAX_NAME_LETTERS = 64
 
 
 def make_spec(
@@ -42,8 +42,8 @@ def worker_job(
     return Job(
         name=job_name("", artifact, asked.key if asked else ""),
         module="hala_hpc.worker",
-        words=(str(artifact.folder),),
-        elements=workers,
+        arguments=(str(artifact.folder),),
+        array_size=workers,
         python=launcher.python_of(spec.env),
         resources=spec.resources,
         folder=artifact.logs,
@@ -65,7 +65,7 @@ def gate_job(artifact: Artifact, number: int, spec: RoundSpec, workers_id: str) 
     return Job(
         name=job_name("gate-", artifact, key),
         module="hala_hpc.gate",
-        words=(str(artifact.folder), str(number)),
+        arguments=(str(artifact.folder), str(number)),
         python=launcher.python_of("main"),
         resources=launcher.gate_resources,
         folder=artifact.logs,
@@ -79,7 +79,7 @@ def gate_job(artifact: Artifact, number: int, spec: RoundSpec, workers_id: str) 
 def job_name(kind: str, artifact: Artifact, key: str) -> str:
     """A name by which a job is known again: node, fingerprint and the key of its round."""
     end = f"-{key}" if key else ""
-    return kind + artifact.folder.name[-(NAME_LETTERS - len(kind) - len(end)) :] + end
+    return kind + artifact.folder.name[-(MAX_NAME_LETTERS - len(kind) - len(end)) :] + end
 
 
 def is_job_of(artifact: Artifact, name: str, folder: str) -> bool:
@@ -89,7 +89,7 @@ def is_job_of(artifact: Artifact, name: str, folder: str) -> bool:
     name alone: the same node of another work folder has the same fingerprint.
     """
     is_named_so = f"{artifact.folder.name.rpartition('-')[2]}-" in name
-    return is_named_so and resolved(folder) == resolved(str(artifact.logs))
+    return is_named_so and resolve_folder(folder) == resolve_folder(str(artifact.logs))
 
 
 def is_of_newest_jobs(artifact: Artifact, name: str, folder: str) -> bool:
@@ -98,19 +98,19 @@ def is_of_newest_jobs(artifact: Artifact, name: str, folder: str) -> bool:
     Of a damaged round nobody knows the key: then it must work in the folder of the node.
     """
     jobs = artifact.jobs()
-    asked = artifact.sound_round(jobs.round) if jobs else None
+    asked = artifact.round_if_valid(jobs.round) if jobs else None
     if asked is None:
         return is_job_of(artifact, name, folder)
     return name in {job_name(kind, artifact, asked.key) for kind in ("", "gate-")}
 
 
 @cache
-def resolved(folder: str) -> str:
+def resolve_folder(folder: str) -> str:
     """A folder without links."""
     return str(Path(folder).resolve())
 
 
 def job_environment(spec: RoundSpec) -> dict[str, str]:
     """Variables of every job; the launcher's win."""
-    code = {CODE_FOLDER: spec.code_folder} if spec.code_folder else {}
+    code = {CODE_FOLDER_VARIABLE: spec.code_folder} if spec.code_folder else {}
     return {**JOB_ENVIRONMENT, **spec.launcher.environment, **code}

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, PositiveInt
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.estimate import Estimate, EstimateInputs, amount_words
+from hala_hpc.core.estimate import Estimate, EstimateInputs, format_amount
 from hala_hpc.core.files import link_tree
-from hala_hpc.core.hub_piece import HubSite, Piece
+from hala_hpc.core.hub_dependency import HubDependency, HubSite
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.rehearsal import QUESTIONS, at_most
+from hala_hpc.core.rehearsal import QUESTIONS, cap_setting
 from hala_hpc.core.settings import CorpusRef, FilesRef, ModelRef, StageSettings, runtime
-from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus.reader import parts, read_pairs
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
+from hala_hpc.data.corpus.reader import list_parts, read_translation_pairs
 from hala_hpc.engines.generation.engine_choice import engine_mistakes, make_engine
-from hala_hpc.engines.generation.model_fit import expected_fit
-from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.model_fit import estimate_fit
+from hala_hpc.engines.generation.prompts import fill_template, find_missing_fields
 from hala_hpc.engines.generation.settings import GenerationSettings
-from hala_hpc.engines.models.attention import AUTO, Attention, attention_faults, may_be_of_hub
+from hala_hpc.engines.models.attention import AUTO, Attention, attention_faults, may_load_from_hub
 from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
@@ -91,17 +91,17 @@ class Evaluate(Stage[Settings]):
         if path and not path.startswith("@") and not Path(path).expanduser().is_dir():
             raise UserError(f"include_path={path}: there is no such folder", NO_INPUT)
         if corpus and not corpus.startswith("@"):
-            parts(corpus)
+            list_parts(corpus)
         mistakes: list[str] = []
         if self.settings.tasks:
-            asked = {f"models.{k}": self.inputs.path(v) for k, v in self.settings.models.items()}
-            mistakes += attention_faults(asked, self.settings.attention)
+            models = {f"models.{k}": self.inputs.path(v) for k, v in self.settings.models.items()}
+            mistakes += attention_faults(models, self.settings.attention)
         if not corpus:
             return mistakes
         mistakes += engine_mistakes(self.settings.engine.name)
-        return mistakes + missing_places("prompt", self.settings.prompt, ["text"])
+        return mistakes + find_missing_fields("prompt", self.settings.prompt, ["text"])
 
-    def asked_tasks(self) -> "TaskRequest | None":
+    def task_request(self) -> "TaskRequest | None":
         """The tasks with the folder of their files; None where there are none, or no folder yet."""
         from hala_hpc.engines.evaluation.task_needs import TaskRequest
 
@@ -114,49 +114,49 @@ class Evaluate(Stage[Settings]):
 
     def needs(self, site: HubSite) -> "list[TaskNeeds]":
         """What the tasks read. Raises UserError (78) for one that there is not."""
-        from hala_hpc.engines.evaluation.task_answers import needs_of_tasks
+        from hala_hpc.engines.evaluation.task_answers import find_task_needs
 
-        asked = self.asked_tasks()
-        return needs_of_tasks(asked, site) if asked else []
+        request = self.task_request()
+        return find_task_needs(request, site) if request else []
 
-    def pieces(self, site: HubSite) -> list[Piece]:
+    def hub_dependencies(self, site: HubSite) -> list[HubDependency]:
         """Data sets, metrics and language data of the tasks.
 
         Those of task files that another node makes are known once it is done.
         """
         if not self.settings.tasks:
             return []
-        from hala_hpc.engines.evaluation.task_answers import NoEnvironment
-        from hala_hpc.engines.evaluation.task_data import TASK_DATA, task_pieces
+        from hala_hpc.engines.evaluation.task_answers import MissingEnvironment
+        from hala_hpc.engines.evaluation.task_data import TASK_DATA, task_dependencies
 
         try:
             needs = self.needs(site)
-        except NoEnvironment as error:
-            return [Piece(TASK_DATA, "of benchmarks", problems=tuple(error.mistakes))]
-        return task_pieces(needs, site.environment, site.python)
+        except MissingEnvironment as error:
+            return [HubDependency(TASK_DATA, "of benchmarks", problems=tuple(error.mistakes))]
+        return task_dependencies(needs, site.environment, site.python)
 
-    def fetch_pieces(self, site: HubSite, tell: Callable[[str], None]) -> None:
+    def fetch_hub_dependencies(self, site: HubSite, print_line: Callable[[str], None]) -> None:
         """Data sets as `datasets` prepares them for lm-eval, code of metrics, nltk's data."""
         from hala_hpc.engines.evaluation.task_fetch import fetch_task_data
 
-        fetch_task_data(self.needs(site), site.python, tell)
+        fetch_task_data(self.needs(site), site.python, print_line)
 
     def open_offline(self) -> list[str]:
         """Open every task with lm-eval, and read all files of data again."""
-        from hala_hpc.engines.evaluation.task_fetch import changed_contents, open_tasks
-        from hala_hpc.engines.evaluation.task_reader import find_tasks, read_tasks
+        from hala_hpc.engines.evaluation.task_fetch import find_changed_task_files, open_tasks
+        from hala_hpc.engines.evaluation.task_reader import make_task_manager, read_tasks
 
-        asked = self.asked_tasks()
-        if asked is None:
+        request = self.task_request()
+        if request is None:
             return []
-        manager = find_tasks(asked.tasks, asked.include_path)
-        needs = read_tasks(manager, asked.tasks, asked.include_path)
+        manager = make_task_manager(request.tasks, request.include_path)
+        needs = read_tasks(manager, request.tasks, request.include_path)
         unknown = [f"tasks: {one.problem}" for one in needs if one.problem]
-        return unknown or changed_contents(needs) or open_tasks(manager, needs)
+        return unknown or find_changed_task_files(needs) or open_tasks(manager, needs)
 
     def kernels(self, python: str) -> list[str]:
         """The kernels of the hub that `attention` names; only benchmarks load them."""
-        if not self.settings.tasks or not may_be_of_hub(self.settings.attention):
+        if not self.settings.tasks or not may_load_from_hub(self.settings.attention):
             return []
         from hala_hpc.engines.models.kernels import attention_kernels
 
@@ -169,7 +169,7 @@ class Evaluate(Stage[Settings]):
         if model is None:
             return Estimate(work=work)
         weights = inputs.largest_checkpoint(settings.models.values())
-        need, misfits = expected_fit(weights, settings.engine, inputs.room)
+        need, misfits = estimate_fit(weights, settings.engine, inputs.capacity)
         if not settings.translation:
             # Benchmarks need no engine.
             misfits = ()
@@ -177,7 +177,7 @@ class Evaluate(Stage[Settings]):
         if settings.limit is not None:
             requests = settings.limit * REQUESTS_OF_QUESTION
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
-        told = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []
+        terms = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []
         if settings.translation:
             # Of a folder nobody knows how many tokens are on which side.
             is_node = settings.translation.startswith("@")
@@ -186,13 +186,13 @@ class Evaluate(Stage[Settings]):
                 return Estimate(model=model, need=need, misfits=misfits, work=work)
             write = inputs.throughput.write
             each += pairs.target / write.tokens_per_s_of(model)
-            told.append(f"{amount_words(pairs.target)} tokens written, {write.words(model)}")
+            terms.append(f"{format_amount(pairs.target)} tokens written, {write.describe(model)}")
         seconds = len(settings.models) * each
-        reckoning = f"{len(settings.models)} models, each {', '.join(told)}"
+        breakdown = f"{len(settings.models)} models, each {', '.join(terms)}"
         return Estimate(
             model=model,
             gpu_seconds=seconds,
-            hours_reckoning=reckoning,
+            hours_breakdown=breakdown,
             need=need,
             misfits=misfits,
             work=work,
@@ -212,7 +212,7 @@ class Evaluate(Stage[Settings]):
 
     def rehearsed(self) -> StageSettings:
         """A few questions of each task; of pairs as many as their node has."""
-        limit = at_most(self.settings.limit, QUESTIONS) if self.settings.tasks else None
+        limit = cap_setting(self.settings.limit, QUESTIONS) if self.settings.tasks else None
         return self.settings.model_copy(update={"limit": limit})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
@@ -221,18 +221,18 @@ class Evaluate(Stage[Settings]):
         smaller = self.settings.smaller_engine_batch()
         return smaller.model_copy(update={"batch_size": max(1, smaller.batch_size // 2)})
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Evaluate model after model; what is done of a unit is lost when the job must leave."""
-        from hala_hpc.core.environment import prepare_environment
+        from hala_hpc.core.environment import set_job_environment
         from hala_hpc.engines.evaluation.score_files import score_name
         from hala_hpc.engines.generation.batch import AnswerCount
 
-        prepare_environment()
-        told = AnswerCount(out)
+        set_job_environment()
+        answer_count = AnswerCount(out)
         compiled: CompileCache | None = None
         with ExitStack() as stack:
             for unit in units:
-                if out.stop:
+                if out.stop_requested:
                     return
                 kind, label = self.parts()[unit]
                 if kind == BENCHMARKS:
@@ -241,11 +241,11 @@ class Evaluate(Stage[Settings]):
                     found = self.benchmark(label)
                     compiled.publish()
                 else:
-                    found = self.translate(label, unit, out, told)
+                    found = self.translate(label, unit, out, answer_count)
                 found.write(out.folder(unit) / score_name(unit))
                 out.commit(unit)
 
-    def compile_cache(self, out: Out) -> "CompileCache":
+    def compile_cache(self, out: UnitContext) -> "CompileCache":
         """Where Triton and torch keep what they compile for the benchmarks of this process."""
         from hala_hpc.engines.models.compile_cache import CompileCache, seed_file, torch_facts
 
@@ -275,7 +275,9 @@ class Evaluate(Stage[Settings]):
             ),
         )
 
-    def translate(self, label: str, unit: int, out: Out, told: "AnswerCount") -> "ModelScores":
+    def translate(
+        self, label: str, unit: int, out: UnitContext, answer_count: "AnswerCount"
+    ) -> "ModelScores":
         """Scores of a model's translations; what it said goes into a file beside them."""
         from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
         from hala_hpc.engines.evaluation.score_files import (
@@ -286,38 +288,38 @@ class Evaluate(Stage[Settings]):
         from hala_hpc.engines.generation.batch import answer_all
         from hala_hpc.engines.generation.engine import EngineConfig
 
-        pairs = list(read_pairs(self.inputs.path(self.settings.translation or "")))
+        pairs = list(read_translation_pairs(self.inputs.path(self.settings.translation or "")))
         if not self.settings.tasks:
-            told.rows_of_node = len(pairs) * len(self.settings.models)
-        words = [fill(self.settings.prompt, {"text": source}) for _, source, _ in pairs]
-        blank = fill(self.settings.prompt, {"text": ""})
+            answer_count.rows_of_node = len(pairs) * len(self.settings.models)
+        prompts = [fill_template(self.settings.prompt, {"text": source}) for _, source, _ in pairs]
+        empty_prompt = fill_template(self.settings.prompt, {"text": ""})
         model = self.inputs.path(self.settings.models[label])
         config = EngineConfig(
             model, self.settings.engine, self.settings.prompt_style, cache_folder=out.cache
         )
         with closing(make_engine(config)) as engine:
-            answers = answer_all(engine, words, blank, told)
+            answers = answer_all(engine, prompts, empty_prompt, answer_count)
         # An answer that was cut counts as it is, and none counts as nothing said.
-        said = [answer.text.strip() if answer else "" for answer in answers]
+        hypotheses = [answer.text.strip() if answer else "" for answer in answers]
         rows = [
             TranslatedSentence(id_, source, reference, text)
-            for (id_, source, reference), text in zip(pairs, said, strict=True)
+            for (id_, source, reference), text in zip(pairs, hypotheses, strict=True)
         ]
         write_translations(out.folder(unit), unit, rows)
-        scores = score_translations(said, [reference for _, _, reference in pairs])
-        there = [answer for answer in answers if answer]
+        scores = score_translations(hypotheses, [reference for _, _, reference in pairs])
+        answered = [answer for answer in answers if answer]
         return ModelScores(
             label=label,
             scores=scores.values,
             signatures=scores.signatures,
             samples=dict.fromkeys(METRICS, len(pairs)),
-            tokens_in=sum(answer.tokens_in for answer in there),
-            tokens_out=sum(answer.tokens_out for answer in there),
-            cut=sum(not answer.whole for answer in there),
-            too_long=len(answers) - len(there),
+            tokens_in=sum(answer.tokens_in for answer in answered),
+            tokens_out=sum(answer.tokens_out for answer in answered),
+            cut=sum(not answer.whole for answer in answered),
+            too_long=len(answers) - len(answered),
         )
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Every task and metric has finite scores over at least one sample."""
         from hala_hpc.engines.evaluation.metrics import METRICS
         from hala_hpc.engines.evaluation.score_files import read_scores
@@ -327,7 +329,7 @@ class Evaluate(Stage[Settings]):
         found = read_scores(folder, unit, names)
         samples = found.samples.values()
         rows = sum(samples) if kind == BENCHMARKS else max(samples)
-        return Facts(
+        return UnitCounts(
             rows_in=rows,
             rows_out=rows,
             tokens_in=found.tokens_in,
@@ -335,11 +337,11 @@ class Evaluate(Stage[Settings]):
             details={"label": label, "kind": kind, "scores": found.scores, "data": found.data},
         )
 
-    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+    def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Write `scores.json`, all models side by side; returns the same."""
         from hala_hpc.engines.evaluation.score_files import SCORES_FILE, merge_scores, read_scores
 
-        units = range(len(marks))
+        units = range(len(markers))
         found = [read_scores(folder, u) for u, folder in zip(units, folders, strict=True)]
         merged = merge_scores(found, list(self.settings.models))
         for folder in folders:

@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import Field, PositiveInt
 
-from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, amount_words
+from hala_hpc.core.estimate import BILLION, Amount, Estimate, EstimateInputs, format_amount
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef
-from hala_hpc.core.stage import Collected, Out
+from hala_hpc.core.stage import CollectResult, UnitContext
 from hala_hpc.data.checks.pair_settings import PairRules, Rule
 from hala_hpc.data.corpus.reader import REJECTED as REJECTED_ROWS
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
-from hala_hpc.engines.generation.model_fit import expected_fit
-from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.model_fit import estimate_fit
+from hala_hpc.engines.generation.prompts import fill_template, find_missing_fields
 from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
     from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
-    from hala_hpc.engines.generation.row_program import Ask, RowProgram
+    from hala_hpc.engines.generation.row_program import Prompt, RowProgram
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -83,7 +83,7 @@ class JudgeTask:
         # What rules and judge reject is no sign of trouble; a pair that could not be judged is.
         self.wanted: frozenset[str] | None = frozenset({REJECTED, *get_args(Rule)})
         self.checker = PairChecker(settings.rules, settings.source, settings.target)
-        self.sampling = Sampling(choices=(settings.accept, settings.reject))
+        self.sampling = Sampling(labels=(settings.accept, settings.reject))
         self.lowest = settings.threshold if settings.target_share is None else 0.0
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
@@ -94,7 +94,7 @@ class JudgeTask:
         """The pairs that repeat an earlier one, found on first use; None when that is no matter."""
         from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
 
-        return None if DUPLICATE in self.settings.rules.off else RepeatedPairs(self.corpus)
+        return None if DUPLICATE in self.settings.rules.disabled else RepeatedPairs(self.corpus)
 
     def broken_rule(self, row: Row) -> str:
         """The first rule that a pair breaks; empty when there is none."""
@@ -105,17 +105,20 @@ class JudgeTask:
 
     def program(self, row: Row) -> "RowProgram":
         """The pair with its score when it is good enough."""
-        from hala_hpc.engines.generation.row_program import Ask, Rejection
+        from hala_hpc.engines.generation.row_program import Prompt, Rejection
 
         if broken := self.broken_rule(row):
             return Rejection(broken)
         both = {"source": row["source"], "target": row["target"]}
-        answers = yield [Ask(fill(self.settings.prompt, both), self.sampling)]
+        answers = yield [Prompt(fill_template(self.settings.prompt, both), self.sampling)]
         answer = answers[0]
         if answer.reason:
             return Rejection(answer.reason, answer.text)
-        found: dict[str, float | str] = {"score": answer.shares[0], "verdict": answer.text}
-        if answer.shares[0] < self.lowest:
+        found: dict[str, float | str] = {
+            "score": answer.label_probabilities[0],
+            "verdict": answer.text,
+        }
+        if answer.label_probabilities[0] < self.lowest:
             return Rejection(REJECTED, answer.text, found)
         return {**row, **found}
 
@@ -125,8 +128,8 @@ class JudgeTask:
             return "was changed"
         if not self.lowest <= after["score"] <= 1:
             return f"has the score {after['score']}"
-        words = (self.settings.accept, self.settings.reject)
-        return "" if after["verdict"] in words else f"has the verdict {after['verdict']!r}"
+        answers = (self.settings.accept, self.settings.reject)
+        return "" if after["verdict"] in answers else f"has the verdict {after['verdict']!r}"
 
 
 class Filter(RowStage[Settings]):
@@ -134,14 +137,14 @@ class Filter(RowStage[Settings]):
 
     name = "filter"
     Settings = Settings
-    takes = ("pairs",)
+    input_kinds = ("pairs",)
 
     def preflight(self) -> list[str]:
         """The judge's files, the places in the prompt, and settings that contradict each other."""
         self.require_inputs()
         settings = self.settings
         mistakes = engine_mistakes(settings.engine.name)
-        mistakes += missing_places("prompt", settings.prompt, ["source", "target"])
+        mistakes += find_missing_fields("prompt", settings.prompt, ["source", "target"])
         for name in ("accept", "reject"):
             if not getattr(settings, name).strip():
                 mistakes.append(f"{name}='' is no word; give the answer that the prompt asks for")
@@ -158,82 +161,87 @@ class Filter(RowStage[Settings]):
         """The pairs that a judge keeps, and the seconds in which it reads all and says a word."""
         settings, read = self.settings, inputs.throughput.read
         model, corpus = inputs.largest_model([settings.model]), inputs.text(settings.corpus)
-        share = settings.target_share or read.kept
-        kept, seconds, told = inputs.corrected(corpus and corpus.times(share)), None, ""
-        if model and kept:
-            tokens = (kept.tokens + kept.rows * read.judge_prompt_tokens) / share
+        share = settings.target_share or read.accepted_share
+        accepted, seconds, breakdown = inputs.corrected(corpus and corpus.times(share)), None, ""
+        if model and accepted:
+            tokens = (accepted.tokens + accepted.rows * read.judge_prompt_tokens) / share
             seconds = inputs.throughput.read_seconds(2 * model.billions * BILLION * tokens)
-            told = (
-                f"{amount_words(tokens)} tokens read, 2 FLOPs each and for each of "
-                f"{amount_words(model.billions * BILLION)} weights, "
+            breakdown = (
+                f"{format_amount(tokens)} tokens read, 2 FLOPs each and for each of "
+                f"{format_amount(model.billions * BILLION)} weights, "
                 f"{read.peak_share:.0%} of the peak"
             )
         size = SIZE_FACTOR * inputs.size_bytes([settings.corpus])
         weights = inputs.checkpoint(settings.model)
-        need, misfits = expected_fit(weights, settings.engine, inputs.room)
-        output = Amount(kept, None, size)
+        need, misfits = estimate_fit(weights, settings.engine, inputs.capacity)
+        output = Amount(accepted, None, size)
         return Estimate(
             output,
             model,
             seconds,
-            hours_reckoning=told,
+            hours_breakdown=breakdown,
             need=need,
             misfits=misfits,
-            work=kept.tokens if kept else None,
+            work=accepted.tokens if accepted else None,
         )
 
     def task(self, kind: Kind) -> JudgeTask:
         """What is done with each pair."""
         return JudgeTask(self.settings, Path(self.inputs.path(self.settings.corpus)), kind)
 
-    def trial(self) -> "Sequence[Ask]":
+    def trial(self) -> "Sequence[Prompt]":
         """The question about short sentences beside themselves, with the two answers."""
-        from hala_hpc.engines.generation.row_program import Ask, Sampling
+        from hala_hpc.engines.generation.row_program import Prompt, Sampling
 
         settings = self.settings
-        sampling = Sampling(choices=(settings.accept, settings.reject))
+        sampling = Sampling(labels=(settings.accept, settings.reject))
         asked = [{"source": text, "target": text} for text in TRIAL_SENTENCES]
-        return [Ask(fill(settings.prompt, both), sampling) for both in asked]
+        return [Prompt(fill_template(settings.prompt, both), sampling) for both in asked]
 
     @property
-    def blank(self) -> str:
+    def empty_prompt(self) -> str:
         """The question about an empty pair."""
-        return fill(self.settings.prompt, {"source": "", "target": ""})
+        return fill_template(self.settings.prompt, {"source": "", "target": ""})
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Judge the pairs, once it is known that one token tells the answers apart."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.generation.choices import choice_tokens
+        from hala_hpc.engines.generation.labels import label_tokens
 
         tokenizer = AutoTokenizer.from_pretrained(self.inputs.path(self.settings.model))
-        choice_tokens(tokenizer, (self.settings.accept, self.settings.reject))
+        label_tokens(tokenizer, (self.settings.accept, self.settings.reject))
         super().run(units, out)
 
-    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+    def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the shards, the best of them where a share is wanted; counts rules and scores."""
-        from hala_hpc.engines.generation.top_rows import BestRows, leave_best, scores_in, summary_of
+        from hala_hpc.engines.generation.top_rows import (
+            BestRows,
+            keep_best_rows,
+            read_corpus_scores,
+            summarize_scores,
+        )
 
-        details = super().collect(marks, folders, output)
-        scores = scores_in(output, output / REJECTED_ROWS)
-        details |= {"rules": self.rule_counts(marks), "judge_scores": summary_of(scores)}
+        details = super().collect(markers, folders, output)
+        scores = read_corpus_scores(output, output / REJECTED_ROWS)
+        details |= {"rules": self.rule_counts(markers), "judge_scores": summarize_scores(scores)}
         if self.settings.target_share is None:
             return details
-        best = BestRows(scores_in(output), self.settings.target_share)
-        moved = leave_best(output, self.work, best, REJECTED)
-        details["lowest_score"] = best.lowest if best.wanted else None
+        best = BestRows(read_corpus_scores(output), self.settings.target_share)
+        moved = keep_best_rows(output, self.work, best, REJECTED)
+        details["lowest_score"] = best.lowest if best.count else None
         if moved:
             content = details["rejected_content"]
             content[REJECTED] = content.get(REJECTED, 0) + moved
-        return Collected(details, {REJECTED: moved} if moved else {})
+        return CollectResult(details, {REJECTED: moved} if moved else {})
 
-    def rule_counts(self, marks: list[UnitMarker]) -> dict[str, int]:
+    def rule_counts(self, markers: list[UnitMarker]) -> dict[str, int]:
         """Pairs that each rule rejected, in the order of the rules; those that are off left out."""
-        from hala_hpc.engines.generation.unit_files import rejected_in
+        from hala_hpc.engines.generation.unit_files import sum_rejections
 
-        rejected = rejected_in(marks)
-        off = self.settings.rules.off
-        return {rule: rejected[rule] for rule in get_args(Rule) if rule not in off}
+        rejected = sum_rejections(markers)
+        disabled = self.settings.rules.disabled
+        return {rule: rejected[rule] for rule in get_args(Rule) if rule not in disabled}
 
 
 STAGE = Filter

@@ -11,7 +11,7 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
-from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.engines.models.files import (
     carry_config,
     copy_tokenizer,
@@ -61,23 +61,23 @@ class Merge(Stage[Settings]):
         both = [self.settings.base, self.settings.model]
         model, size = inputs.largest_model(both), max(inputs.size_bytes([one]) for one in both)
         weights = inputs.largest_checkpoint(both)
-        need, misfits = merging_fit(weights, inputs.room)
+        need, misfits = merging_fit(weights, inputs.capacity)
         output = Amount(None, model, size, weights)
         return Estimate(output, model, need=need, misfits=misfits)
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Merge on the CPU, tensor by tensor."""
         from hala_hpc.engines.models.merge import (
-            dtype_of,
+            find_main_dtype,
             require_same_shapes,
-            require_same_words,
+            require_same_tokens,
             slerp,
         )
 
         base, model = self._folders()
         require_same_shapes(base, model)
-        require_same_words(base, model)
-        dtype = dtype_of(base) if self.settings.dtype == "auto" else self.settings.dtype
+        require_same_tokens(base, model)
+        dtype = find_main_dtype(base) if self.settings.dtype == "auto" else self.settings.dtype
         for unit in units:
             folder = out.folder(unit)
             slerp(base, model, folder, self.settings.t, dtype)
@@ -97,11 +97,11 @@ class Merge(Stage[Settings]):
             raise UserError(f"base and model are both {base}: a merge needs two models")
         return base, model
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """All tensors of the base are there, in its shapes, and finite."""
         import math
 
-        from hala_hpc.engines.models.merge import dtype_of, require_same_shapes
+        from hala_hpc.engines.models.merge import find_main_dtype, require_same_shapes
         from hala_hpc.engines.models.tensors import require_finite, tensor_headers, weight_bytes
 
         base, _ = self._folders()
@@ -115,18 +115,18 @@ class Merge(Stage[Settings]):
             "tensors": len(headers),
             "weights": weights,
             "bytes": weight_bytes(folder),
-            "dtype": dtype_of(folder),
+            "dtype": find_main_dtype(folder),
         }
-        return Facts(details=details)
+        return UnitCounts(details=details)
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
         """How far the merge went."""
-        from hala_hpc.engines.evaluation.report import count
+        from hala_hpc.engines.evaluation.report import format_count
 
         if "t" not in details:
             return ""
-        return f"slerp with t = {details['t']}, {count(details.get('weights'))} weights"
+        return f"slerp with t = {details['t']}, {format_count(details.get('weights'))} weights"
 
 
 def same_model(one: str, other: str) -> bool:

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, amount_words
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
 from hala_hpc.core.files import link_tree
-from hala_hpc.core.hub import fetched_folder, hub_reference, is_hub_id
+from hala_hpc.core.hub import fetched_folder, is_hub_id, parse_hub_reference
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.rehearsal import ROWS, at_most
+from hala_hpc.core.rehearsal import ROWS, cap_setting
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, OneOrMany, StageSettings
-from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus.reader import part_kind, part_name, part_note, rejected_name
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
+from hala_hpc.data.corpus.reader import part_kind, part_name, read_part_note, rejected_name
 from hala_hpc.data.ingest.code_rows import CodeRows
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
     from hala_hpc.data.corpus.reader import Kind
-    from hala_hpc.data.ingest.adapt import Shape
-    from hala_hpc.data.ingest.shard_plan import Plan
-    from hala_hpc.data.ingest.spill import Read, Reading
-    from hala_hpc.data.readers.sources import Choice
+    from hala_hpc.data.ingest.adapt import RowFormat
+    from hala_hpc.data.ingest.shard_plan import ShardPlan
+    from hala_hpc.data.ingest.spill import SpilledSplit, SplitTask
+    from hala_hpc.data.readers.sources import DatasetSelection
 
 #: Rejections that the user asked for or that no row with tools escapes: they tell nothing of the
 #: quality of the data.
@@ -105,10 +105,10 @@ class Settings(StageSettings):
     @classmethod
     def known_languages(cls, value: list[str]) -> list[str]:
         """Codes must be those of languages that can be told."""
-        from hala_hpc.data.text.scripts import known_codes, primary
+        from hala_hpc.data.text.scripts import known_codes, primary_subtag
 
         for code in value:
-            if primary(code) not in known_codes():
+            if primary_subtag(code) not in known_codes():
                 raise ValueError(f"no language is known as {code!r}; give codes such as en, fr, ar")
         return value
 
@@ -120,20 +120,20 @@ class Settings(StageSettings):
         return self
 
     @property
-    def shape(self) -> "Shape":
+    def shape(self) -> "RowFormat":
         """How rows are to be read."""
-        from hala_hpc.data.ingest.adapt import Shape
+        from hala_hpc.data.ingest.adapt import RowFormat
         from hala_hpc.data.ingest.row_language import WantedLanguages
 
         wanted = WantedLanguages(tuple(self.only_languages), self.language_field)
-        return Shape(self.rows, self.languages, self.rename, self.drop, self.drop_code, wanted)
+        return RowFormat(self.rows, self.languages, self.rename, self.drop, self.drop_code, wanted)
 
     @property
-    def choice(self) -> "Choice":
+    def selection(self) -> "DatasetSelection":
         """Which part of the data is meant."""
-        from hala_hpc.data.readers.sources import Choice
+        from hala_hpc.data.readers.sources import DatasetSelection
 
-        return Choice(self.split, self.subset)
+        return DatasetSelection(self.split, self.subset)
 
 
 class Prepare(Stage[Settings]):
@@ -152,51 +152,55 @@ class Prepare(Stage[Settings]):
         """Look into local files: are they there, have they rows, and of one kind."""
         mistakes, codes = [], []
         kinds: dict[str, Kind | None] = {}
-        for word in self.settings.data:
-            if word.startswith("@"):
+        for reference in self.settings.data:
+            if reference.startswith("@"):
                 continue
-            if is_hub_id(word):
+            if is_hub_id(reference):
                 # The kind of its rows shows when they are read: a login node does not.
-                kinds[word] = None
+                kinds[reference] = None
                 continue
             try:
-                kinds[word] = self._kind_of(str(Path(self.inputs.path(word)).expanduser()))
+                kinds[reference] = self._kind_of(
+                    str(Path(self.inputs.path(reference)).expanduser())
+                )
             except UserError as error:
                 mistakes += error.mistakes
                 codes.append(error.code)
         if mistakes:
             raise UserError(mistakes, codes[0])
         if len(set(kinds.values()) - {None}) > 1:
-            listing = ", ".join(f"{word} holds {kind}" for word, kind in kinds.items() if kind)
+            listing = ", ".join(
+                f"{reference} holds {kind}" for reference, kind in kinds.items() if kind
+            )
             raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
         return []
 
     def rehearsed(self) -> StageSettings:
         """The first rows of the data, in one shard."""
-        limit = at_most(self.settings.limit, ROWS)
+        limit = cap_setting(self.settings.limit, ROWS)
         return self.settings.model_copy(update={"limit": limit, "units": 1})
 
     def data_names(self, names: Sequence[str]) -> list[str]:
         """The files of a data set on the hub that are of the subset and the split."""
-        from hala_hpc.data.readers.sources import data_names
+        from hala_hpc.data.readers.sources import select_hub_files
 
-        return data_names(names, self.settings.choice)
+        return select_hub_files(names, self.settings.selection)
 
     def open_offline(self) -> list[str]:
         """Read the first rows of each data set of the hub, as the job does."""
         from itertools import islice
 
-        from hala_hpc.data.ingest.adapt import fitted_sources
-        from hala_hpc.data.readers.sources import sources
+        from hala_hpc.data.ingest.adapt import match_adapters
+        from hala_hpc.data.readers.sources import find_sources
 
         mistakes = []
-        for word in self.settings.data:
-            folder = fetched_folder("datasets", word, os.environ)
+        for reference in self.settings.data:
+            folder = fetched_folder("datasets", reference, os.environ)
             if folder is None:
                 continue
             try:
-                found = sources(str(folder), self.settings.choice, word)
-                for _, _, records in fitted_sources(found, self.settings.shape):
+                found = find_sources(str(folder), self.settings.selection, reference)
+                for _, _, records in match_adapters(found, self.settings.shape):
                     list(islice(records, 1))
             except UserError as error:
                 mistakes += error.mistakes
@@ -205,19 +209,19 @@ class Prepare(Stage[Settings]):
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The rows of files and data sets; no GPU is needed."""
         size = inputs.size_bytes(self.settings.data)
-        text, told = inputs.corrected(self.expected(inputs)), ""
+        text, breakdown = inputs.corrected(self.expected(inputs)), ""
         if text and text.rows:
-            told = f"{amount_words(text.tokens / text.rows)} tokens a row"
+            breakdown = f"{format_amount(text.tokens / text.rows)} tokens a row"
         rows = text.rows if text else None
-        return Estimate(Amount(text, None, size), hours_reckoning=told, work=rows)
+        return Estimate(Amount(text, None, size), hours_breakdown=breakdown, work=rows)
 
     def expected(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of the data: weighed on the disk, looked up for the hub."""
         settings, parts = self.settings, []
-        for word in settings.data:
-            text = inputs.text(word)
-            if text is None and not word.startswith("@"):
-                name = hub_reference(word).name
+        for reference in settings.data:
+            text = inputs.text(reference)
+            if text is None and not reference.startswith("@"):
+                name = parse_hub_reference(reference).name
                 text = inputs.throughput.data_set(name, settings.split or "train")
             if text is None:
                 return None
@@ -232,116 +236,128 @@ class Prepare(Stage[Settings]):
 
     def _kind_of(self, path: str) -> "Kind | None":
         """The kind of the rows at a path, if that shows."""
-        from hala_hpc.data.ingest.adapt import peek
+        from hala_hpc.data.ingest.adapt import peek_kind
 
-        return peek(path, self.settings.choice, self.settings.shape)
+        return peek_kind(path, self.settings.selection, self.settings.shape)
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Read the input once, decide about all its rows, and write the shards of the units."""
         from concurrent.futures import ThreadPoolExecutor
 
-        from hala_hpc.data.ingest.shard_plan import place
-        from hala_hpc.data.ingest.spill import keep_memory
+        from hala_hpc.data.ingest.shard_plan import plan_shards
+        from hala_hpc.data.ingest.spill import use_system_memory_pool
 
         units = list(units)
-        keep_memory()
-        with spilled(out.folder(units[0])) as folder:
-            reads = self._read(folder, out)
-            if out.stop:
+        use_system_memory_pool()
+        with spill_folder(out.folder(units[0])) as folder:
+            splits = self._read(folder, out)
+            if out.stop_requested:
                 return
-            plan = place(reads, self.settings.units, folder / "places")
-            self._write({unit: out.folder(unit) for unit in units}, plan, reads, out)
-        if not out.stop:
-            self._require_good(reads, units, out)
+            plan = plan_shards(splits, self.settings.units, folder / "places")
+            self._write({unit: out.folder(unit) for unit in units}, plan, splits, out)
+        if not out.stop_requested:
+            self._require_good(splits, units, out)
         # A commit waits for the disk most of the time.
         with ThreadPoolExecutor(2 * self._processors) as threads:
-            list(threads.map(partial(commit, out), units))
+            list(threads.map(partial(commit_unless_stopped, out), units))
 
     @property
     def _processors(self) -> int:
-        from hala_hpc.data.ingest.ordered_map import processors
+        from hala_hpc.data.ingest.ordered_map import count_processors
 
-        return processors(self.settings.resources.cpus_per_rank)
+        return count_processors(self.settings.resources.cpus_per_rank)
 
-    def _read(self, folder: Path, out: Out) -> "list[Read]":
+    def _read(self, folder: Path, out: UnitContext) -> "list[SpilledSplit]":
         """Adapt all rows that are asked for. Raises UserError 65 when there are none."""
-        from hala_hpc.data.ingest.ordered_map import in_order
-        from hala_hpc.data.ingest.spill import read_piece
+        from hala_hpc.data.ingest.ordered_map import map_in_order
+        from hala_hpc.data.ingest.spill import spill_split
 
-        reads: list[Read] = []
+        splits: list[SpilledSplit] = []
         rows, limit = 0, self.settings.limit or sys.maxsize
-        for read in in_order(read_piece, self._readings(folder), self._processors):
-            if read.rows:
-                reads.append(read if rows + read.rows <= limit else read.cut(limit - rows))
-                rows += reads[-1].rows
-            out.progress(rows=rows)
-            if out.stop or rows == limit:
+        for split in map_in_order(spill_split, self._split_tasks(folder), self._processors):
+            if split.rows:
+                splits.append(split if rows + split.rows <= limit else split.cut(limit - rows))
+                rows += splits[-1].rows
+            out.report_progress(rows=rows)
+            if out.stop_requested or rows == limit:
                 break
-        if not reads and not out.stop:
-            named = ", ".join(self.settings.data)
-            raise UserError(f"data {named}: is empty, there are no rows to prepare", BAD_DATA)
-        return reads
+        if not splits and not out.stop_requested:
+            names = ", ".join(self.settings.data)
+            raise UserError(f"data {names}: is empty, there are no rows to prepare", BAD_DATA)
+        return splits
 
-    def _readings(self, folder: Path) -> "Iterator[Reading]":
+    def _split_tasks(self, folder: Path) -> "Iterator[SplitTask]":
         """The pieces of the data, in order."""
-        from hala_hpc.data.ingest.adapt import fitted_sources
-        from hala_hpc.data.ingest.spill import Reading
-        from hala_hpc.data.ingest.splits import pieces_of
-        from hala_hpc.data.readers.sources import sources
+        from hala_hpc.data.ingest.adapt import match_adapters
+        from hala_hpc.data.ingest.spill import SplitTask
+        from hala_hpc.data.ingest.splits import split_source
+        from hala_hpc.data.readers.sources import find_sources
 
         found = [
             source
-            for word in self.settings.data
-            for source in sources(self.inputs.path(word), self.settings.choice, word)
+            for reference in self.settings.data
+            for source in find_sources(
+                self.inputs.path(reference), self.settings.selection, reference
+            )
         ]
         shape, number = self.settings.shape, count()
-        for source, adapter, records in fitted_sources(found, shape):
-            for piece in pieces_of(source, records):
+        for source, adapter, records in match_adapters(found, shape):
+            for split in split_source(source, records):
                 file = folder / f"{next(number):06d}.arrow"
-                yield Reading(piece, source.where, source.origin, adapter.name, shape, file)
+                yield SplitTask(split, source.where, source.origin, adapter.name, shape, file)
 
-    def _write(self, folders: dict[int, Path], plan: "Plan", reads: "list[Read]", out: Out) -> None:
+    def _write(
+        self,
+        folders: dict[int, Path],
+        plan: "ShardPlan",
+        splits: "list[SpilledSplit]",
+        out: UnitContext,
+    ) -> None:
         """Write the two files of each unit."""
         from hala_hpc.data.ingest.shard_writer import Shards, write_shards
         from hala_hpc.data.ingest.verify import PLANNED, ROWS_IN
 
-        with Shards(folders, reads[0].kind, self.settings.units, self._processors) as shards:
-            write_shards(shards, plan, reads, lambda: out.stop)
+        with Shards(folders, splits[0].kind, self.settings.units, self._processors) as shards:
+            write_shards(shards, plan, splits, lambda: out.stop_requested)
             for unit, shard in shards.shards.items():
                 shard.writer.note(ROWS_IN, str(plan.rows_in[unit]))
-                shard.writer.note(PLANNED, plan.marks[unit])
-                shard.writer.note(INPUT_ROWS, str(len(plan.places)))
+                shard.writer.note(PLANNED, plan.checksums[unit])
+                shard.writer.note(INPUT_ROWS, str(len(plan.assignments)))
                 shard.writer.note(INPUT_DIGEST, plan.digest)
 
-    def _require_good(self, reads: "list[Read]", units: list[int], out: Out) -> None:
+    def _require_good(
+        self, splits: "list[SpilledSplit]", units: list[int], out: UnitContext
+    ) -> None:
         """Raise UserError 65 when too many rows cannot be used; the rejected ones are kept."""
         totals: Counter[str] = Counter()
-        for read in reads:
-            totals.update(read.reasons)
-        bad = {word: count for word, count in totals.most_common() if word not in {"", *WANTED}}
+        for split in splits:
+            totals.update(split.reasons)
+        bad = {
+            reason: count for reason, count in totals.most_common() if reason not in {"", *WANTED}
+        }
         share = sum(bad.values()) / totals.total()
         if totals[""] and share <= self.settings.max_rejected_fraction:
             return
         for unit in units:
             name = rejected_name(unit)
-            shutil.copyfile(out.folder(unit) / name, out.kept(unit) / name)
-        reasons = ", ".join(f"{word} {totals[word]}" for word in totals if word)
+            shutil.copyfile(out.folder(unit) / name, out.state_dir(unit) / name)
+        reasons = ", ".join(f"{reason} {totals[reason]}" for reason in totals if reason)
         raise UserError(
             f"data: {totals.total() - totals['']} of {totals.total()} rows are rejected "
             f"({reasons}), max_rejected_fraction is {self.settings.max_rejected_fraction}; they "
-            f"are kept in {out.kept(units[0]) / rejected_name(units[0])} and beside; mend the "
+            f"are kept in {out.state_dir(units[0]) / rejected_name(units[0])} and beside; mend the "
             "data, or raise max_rejected_fraction to go on without them",
             BAD_DATA,
         )
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Read back both files: every row is what its id says, none is missing."""
-        from hala_hpc.data.ingest.verify import read_back
+        from hala_hpc.data.ingest.verify import verify_shard
 
         part = folder / part_name(unit)
-        found = read_back(folder, unit)
-        input_rows, digest = part_note(part, INPUT_ROWS), part_note(part, INPUT_DIGEST)
-        return Facts(
+        found = verify_shard(folder, unit)
+        input_rows, digest = read_part_note(part, INPUT_ROWS), read_part_note(part, INPUT_DIGEST)
+        return UnitCounts(
             rows_in=found.rows_in,
             rows_out=found.rows_out,
             rows_rejected=sum(found.rejected.values()),
@@ -349,31 +365,31 @@ class Prepare(Stage[Settings]):
             details={"kind": part_kind(part), "input_rows": int(input_rows), "input": digest},
         )
 
-    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+    def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Put the shards beside each other. Raises UserError 65 when workers read other data."""
-        rows = sum(mark.rows_in for mark in marks)
-        seen = {mark.details["input_rows"] for mark in marks}
-        digests = {mark.details["input"] for mark in marks}
-        if seen != {rows} or len(digests) > 1:
+        rows = sum(marker.rows_in for marker in markers)
+        counts = {marker.details["input_rows"] for marker in markers}
+        digests = {marker.details["input"] for marker in markers}
+        if counts != {rows} or len(digests) > 1:
             raise UserError(
                 f"data: the shards hold {rows} rows, but workers counted "
-                f"{' and '.join(map(str, sorted(seen)))} in the input: it was changed while it was "
+                f"{' and '.join(map(str, sorted(counts)))} in the input: it was changed while it was "
                 "read; launch the same line to prepare what it is now",
                 BAD_DATA,
             )
         for folder in folders:
             link_tree(folder, output)
-        return {"kind": marks[0].details["kind"], "input_rows": rows}
+        return {"kind": markers[0].details["kind"], "input_rows": rows}
 
 
-def commit(out: Out, unit: int) -> None:
+def commit_unless_stopped(out: UnitContext, unit: int) -> None:
     """Commit a unit, unless the job must leave."""
-    if not out.stop:
+    if not out.stop_requested:
         out.commit(unit)
 
 
 @contextmanager
-def spilled(folder: Path) -> Iterator[Path]:
+def spill_folder(folder: Path) -> Iterator[Path]:
     """A folder for what does not fit into memory, as large as the data; gone at the end."""
     spill = folder / "spill"
     spill.mkdir()

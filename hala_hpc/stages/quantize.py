@@ -10,10 +10,10 @@ from pydantic import Field
 from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, MemoryNeed, ModelSize
 from hala_hpc.core.files import read_json
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings
-from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.engines.models.files import (
     link_model,
     local_model,
@@ -21,7 +21,7 @@ from hala_hpc.engines.models.files import (
     require_safetensors,
 )
 from hala_hpc.engines.models.host_fit import compression_fit
-from hala_hpc.engines.models.memory import weight_number
+from hala_hpc.engines.models.memory import count_weights
 
 #: Beside the compressed weights.
 BEFORE_FILE = "quantize.json"
@@ -29,7 +29,7 @@ BEFORE_FILE = "quantize.json"
 SIZE_FACTOR = 0.5
 
 
-class SizeBefore(Record):
+class SizeBefore(JsonRecord):
     """`quantize.json`: how large the weights of the model were before."""
 
     bytes_before: int
@@ -71,14 +71,14 @@ class Quantize(Stage[Settings]):
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The compressed model, and the seconds in which its weights are read and converted."""
         model = inputs.largest_model([self.settings.model])
-        seconds, host_seconds, told = None, None, ""
+        seconds, host_seconds, breakdown = None, None, ""
         if model:
             model = ModelSize(model.billions, model.fp8 or self.settings.scheme != "none")
             each = inputs.throughput.start.quantize_seconds_per_billion
             gpus = self.resources.nodes * self.resources.gpus_per_node
             seconds = model.billions * each * gpus
             host_seconds = None if gpus else model.billions * each
-            told = f"{each:g} s for each of {model.billions:g} billion weights"
+            breakdown = f"{each:g} s for each of {model.billions:g} billion weights"
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.model])
         before, after = inputs.checkpoint(self.settings.model), None
         need, misfits = MemoryNeed(), tuple[str, ...]()
@@ -86,22 +86,22 @@ class Quantize(Stage[Settings]):
             after = before
         elif before:
             # A byte for each weight; the job refuses a model that is compressed already.
-            weights = weight_number(before) or before.weight_bytes
+            weights = count_weights(before) or before.weight_bytes
             after = before._replace(weight_bytes=weights, is_compressed=True, is_fp8=True)
-            need, misfits = compression_fit(before, inputs.room)
+            need, misfits = compression_fit(before, inputs.capacity)
         return Estimate(
             Amount(None, model, size, after),
             model,
             seconds,
             host_seconds=host_seconds,
-            hours_reckoning=told,
+            hours_breakdown=breakdown,
             need=need,
             misfits=misfits,
         )
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Compress the weights, or link them; what is finished when the job must leave is kept."""
-        from hala_hpc.engines.models.compression import Task, compress
+        from hala_hpc.engines.models.compression import CompressionTask, compress
         from hala_hpc.engines.models.tensors import weight_bytes
         from hala_hpc.engines.models.vocabulary import require_vocabulary
 
@@ -112,7 +112,7 @@ class Quantize(Stage[Settings]):
             require_safetensors(source, f"model={source}")
         else:
             refuse_compressed(source)
-        task = Task(source, self.settings.scheme, tuple(self.settings.ignore))
+        task = CompressionTask(source, self.settings.scheme, tuple(self.settings.ignore))
         for unit in units:
             folder = out.folder(unit)
             if self.settings.scheme == "none":
@@ -121,9 +121,9 @@ class Quantize(Stage[Settings]):
                 return
             SizeBefore(bytes_before=weight_bytes(source)).write(folder / BEFORE_FILE)
             out.commit(unit)
-            shutil.rmtree(out.kept(unit), ignore_errors=True)
+            shutil.rmtree(out.state_dir(unit), ignore_errors=True)
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Read headers: every weight that should be FP8 is."""
         from hala_hpc.engines.models.tensors import tensor_headers, weight_bytes
 
@@ -141,7 +141,7 @@ class Quantize(Stage[Settings]):
             "bytes_before": before.bytes_before if before else None,
             "bytes_after": weight_bytes(folder),
         }
-        return Facts(details=details)
+        return UnitCounts(details=details)
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.files import write_text
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import NodeRef, StageSettings
-from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 
 HTML_FILE = "report.html"
 MARKDOWN_FILE = "report.md"
@@ -47,26 +47,26 @@ class Report(Stage[Settings]):
         del inputs
         return None
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Read the summaries and write both files."""
-        from hala_hpc.engines.evaluation.render import html, markdown
-        from hala_hpc.engines.evaluation.report import make_page
+        from hala_hpc.engines.evaluation.render import render_report_html, render_report_markdown
+        from hala_hpc.engines.evaluation.report import make_report_page
 
         found = [self.inputs.summary(node) for node in self.settings.nodes]
-        page = make_page(self.settings.title, [summary for summary in found if summary])
+        page = make_report_page(self.settings.title, [summary for summary in found if summary])
         for unit in units:
-            write_text(out.folder(unit) / HTML_FILE, html(page))
-            write_text(out.folder(unit) / MARKDOWN_FILE, markdown(page))
+            write_text(out.folder(unit) / HTML_FILE, render_report_html(page))
+            write_text(out.folder(unit) / MARKDOWN_FILE, render_report_markdown(page))
             out.commit(unit)
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Both files are whole and tell of every node."""
         for name, end in ((HTML_FILE, "</html>"), (MARKDOWN_FILE, "")):
             text = (folder / name).read_text(encoding="utf-8")
             missing = [node for node in self.settings.nodes if node[1:] not in text]
             if missing or not text.rstrip().endswith(end):
                 raise UserError(f"unit {unit}: {name} is cut short or lacks {missing}", INTERNAL)
-        return Facts(details={"nodes": len(self.settings.nodes)})
+        return UnitCounts(details={"nodes": len(self.settings.nodes)})
 
 
 STAGE = Report

@@ -6,18 +6,23 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs
-from hala_hpc.core.rehearsal import STEPS, at_most
+from hala_hpc.core.rehearsal import STEPS, cap_setting
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import ModelRef, StageSettings, TokensRef
-from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.engines.models.attention import attention_faults, may_be_of_hub
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
+from hala_hpc.engines.models.attention import attention_faults, may_load_from_hub
 from hala_hpc.engines.models.files import local_model, require_model, require_safetensors
 from hala_hpc.engines.models.shape import read_shape
-from hala_hpc.engines.training.lora import low_rank_faults
+from hala_hpc.engines.training.lora import lora_faults
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training.training_fit import training_fit
-from hala_hpc.engines.training.training_time import Cluster, Learnt, TrainedModel, training_time
+from hala_hpc.engines.training.training_time import (
+    Cluster,
+    TrainedModel,
+    TrainingAmount,
+    estimate_training_time,
+)
 
 #: Figures of the training, beside the weights.
 FIGURES_FILE = "training.json"
@@ -53,7 +58,7 @@ class Sft(Stage[Settings]):
         require_safetensors(model, f"model={self.settings.model}")
         faults = self.settings.batch_faults(self.resources.world_size)
         faults += self.settings.offload_faults()
-        faults += low_rank_faults(model, self.settings)
+        faults += lora_faults(model, self.settings)
         faults += attention_faults({"model": model}, self.settings.attention)
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
         facts = TokenFacts.read(folder / TOKENS_FILE)
@@ -72,7 +77,7 @@ class Sft(Stage[Settings]):
 
     def kernels(self, python: str) -> list[str]:
         """The kernels of the hub that `attention` names."""
-        if not may_be_of_hub(self.settings.attention):
+        if not may_load_from_hub(self.settings.attention):
             return []
         from hala_hpc.engines.models.kernels import attention_kernels
 
@@ -85,27 +90,27 @@ class Sft(Stage[Settings]):
         # Those that are kept, and one that is being written; LoRA's are small.
         number = 0 if settings.lora_rank else settings.keep_checkpoints + 1
         checkpoint = inputs.checkpoint(settings.model)
-        seconds, told, learnt = None, "", self.learnt(inputs)
-        if model and learnt:
+        seconds, breakdown, amount = None, "", self.training_amount(inputs)
+        if model and amount:
             trained = TrainedModel(model, read_shape(checkpoint.config if checkpoint else None))
-            cluster = Cluster(self.resources, inputs.room.gpu_name, inputs.throughput)
-            time, told = training_time(trained, learnt, settings, cluster)
+            cluster = Cluster(self.resources, inputs.capacity.gpu_name, inputs.throughput)
+            time, breakdown = estimate_training_time(trained, amount, settings, cluster)
             seconds = time.seconds
-        need, misfits = training_fit(checkpoint, settings, self.resources, inputs.room)
+        need, misfits = training_fit(checkpoint, settings, self.resources, inputs.capacity)
         output = Amount(None, model, size, checkpoint)
-        kept = number * CHECKPOINT_FACTOR * size
+        checkpoint_bytes = number * CHECKPOINT_FACTOR * size
         return Estimate(
             output,
             model,
             seconds,
-            kept,
-            hours_reckoning=told,
+            checkpoint_bytes,
+            hours_breakdown=breakdown,
             need=need,
             misfits=misfits,
-            work=learnt.tokens if learnt else None,
+            work=amount.tokens if amount else None,
         )
 
-    def learnt(self, inputs: EstimateInputs) -> Learnt | None:
+    def training_amount(self, inputs: EstimateInputs) -> TrainingAmount | None:
         """What all passes over the rows go through; None if the rows are not known.
 
         A folder of tokens cannot be weighed: how many bytes a token takes depends on its columns.
@@ -118,11 +123,11 @@ class Sft(Stage[Settings]):
         times = settings.epochs
         if settings.max_steps:
             times = settings.max_steps * settings.global_batch_size / sequences
-        return Learnt(text.source * times, text.rows * times, sequences * times)
+        return TrainingAmount(text.source * times, text.rows * times, sequences * times)
 
     def rehearsed(self) -> StageSettings:
         """A few steps of the same training."""
-        steps = at_most(self.settings.max_steps, STEPS)
+        steps = cap_setting(self.settings.max_steps, STEPS)
         return self.settings.model_copy(update={"max_steps": steps})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
@@ -130,30 +135,34 @@ class Sft(Stage[Settings]):
         del world_size
         return self.settings.smaller_micro_batch()
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Train on all ranks, from the newest whole checkpoint."""
-        from hala_hpc.engines.training.checkpoints import remove_all
+        from hala_hpc.engines.training.checkpoints import remove_all_checkpoints
         from hala_hpc.engines.training.sft import train
         from hala_hpc.engines.training.training_run import Training
 
         model = local_model(self.inputs.path(self.settings.model))
         require_model(str(model))
         require_safetensors(model, f"model={model}")
-        if faults := low_rank_faults(model, self.settings):
+        if faults := lora_faults(model, self.settings):
             raise UserError(faults, CONFIG)
         tokens = Path(self.inputs.path(self.settings.tokens))
         for unit in units:
-            figures = train(Training(model, tokens, out.kept(unit), self.settings), out)
+            figures = train(Training(model, tokens, out.state_dir(unit), self.settings), out)
             if figures is None:
                 return
             figures.write(out.folder(unit) / FIGURES_FILE)
             out.commit(unit)
-            remove_all(out.kept(unit))
+            remove_all_checkpoints(out.state_dir(unit))
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """The model is whole and finite; count the rows it has seen."""
         from hala_hpc.engines.models.tensors import require_finite, weight_bytes
-        from hala_hpc.engines.training.dataset import load, order_of, rows_reached
+        from hala_hpc.engines.training.dataset import (
+            load_training_data,
+            make_batch_order,
+            rows_seen,
+        )
         from hala_hpc.engines.training.figures import TrainingFigures
 
         require_model(str(folder), f"unit {unit}")
@@ -161,23 +170,23 @@ class Sft(Stage[Settings]):
         figures = TrainingFigures.read(folder / FIGURES_FILE)
         if figures is None:
             raise UserError(f"unit {unit}: {FIGURES_FILE} is missing", INTERNAL)
-        data = load(Path(self.inputs.path(self.settings.tokens)))
-        reached = rows_reached(data, order_of(data, self.settings), figures.steps)
+        data = load_training_data(Path(self.inputs.path(self.settings.tokens)))
+        seen = rows_seen(data, make_batch_order(data, self.settings), figures.steps)
         rows = data.facts.rows
-        if not reached:
+        if not seen:
             raise UserError(f"the model has seen none of {rows} rows", BAD_DATA)
         # Training ended by max_steps or a part of an epoch before it came to these.
-        unseen = {"not_reached": rows - reached} if rows > reached else {}
-        return Facts(
+        unseen = {"not_reached": rows - seen} if rows > seen else {}
+        return UnitCounts(
             rows_in=rows,
-            rows_out=reached,
-            rows_rejected=rows - reached,
+            rows_out=seen,
+            rows_rejected=rows - seen,
             rejected=unseen,
             tokens_in=figures.tokens_trained,
             details={
                 **figures.to_values(),
                 "tokens": data.facts.tokens,
-                "tokens_learnt": data.facts.tokens_learnt,
+                "loss_tokens": data.facts.loss_tokens,
                 "bytes": weight_bytes(folder),
             },
         )

@@ -11,19 +11,19 @@ from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount
 from hala_hpc.core.hub import is_hub_id
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.rehearsal import HELD_OUT
+from hala_hpc.core.rehearsal import MIN_HELD_OUT_SHARE
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import CorpusRef, ModelRef, OneOrMany, StageSettings
-from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus.reader import parts, require_kind
-from hala_hpc.engines.generation.prompts import missing_places
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
+from hala_hpc.data.corpus.reader import list_parts, require_kind
+from hala_hpc.engines.generation.prompts import find_missing_fields
 from hala_hpc.engines.generation.settings import PromptStyle
 from hala_hpc.engines.models.files import TOKENIZER_FILES, local_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
     from hala_hpc.engines.training.tokens.pair_choice import PairChoice
-    from hala_hpc.engines.training.tokens.rows import RowChoice, Source, TokenRow
+    from hala_hpc.engines.training.tokens.rows import RowChoice, TokenRow, TrainingCorpus
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
@@ -80,7 +80,7 @@ class Tokenize(Stage[Settings]):
     version = 2
     produces = "tokens"
     Settings = Settings
-    steals = True
+    work_stealing = True
     reads_weights = False
 
     def plan(self) -> int:
@@ -96,14 +96,14 @@ class Tokenize(Stage[Settings]):
             faults.append("train=[]: give at least one corpus to learn from")
         for corpus in settings.train:
             if not corpus.startswith("@"):
-                parts(Path(corpus).expanduser())
+                list_parts(Path(corpus).expanduser())
         if settings.weights and len(settings.weights) != len(settings.train):
             faults.append(
                 f"weights={settings.weights}: {len(settings.weights)} numbers for "
                 f"{len(settings.train)} corpora; give one for each, in the order of train"
             )
         if settings.objective == "translate":
-            faults += missing_places("prompt", settings.prompt, ["text"])
+            faults += find_missing_fields("prompt", settings.prompt, ["text"])
         if settings.packing:
             from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
@@ -112,7 +112,9 @@ class Tokenize(Stage[Settings]):
 
     def rehearsed(self) -> StageSettings:
         """One unit, of which so many rows are held out that there is a loss to measure."""
-        held_out = max(self.settings.held_out, HELD_OUT) if self.settings.held_out else 0.0
+        held_out = (
+            max(self.settings.held_out, MIN_HELD_OUT_SHARE) if self.settings.held_out else 0.0
+        )
         return self.settings.model_copy(update={"units": 1, "held_out": held_out})
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
@@ -120,12 +122,12 @@ class Tokenize(Stage[Settings]):
         settings = self.settings
         size = SIZE_FACTOR * inputs.size_bytes(settings.train)
         model = inputs.largest_model([settings.model])
-        text = inputs.corrected(self.learnt(inputs))
-        told = f"all that is learnt of {len(settings.train)} corpora" if text else ""
+        text = inputs.corrected(self.training_amount(inputs))
+        breakdown = f"all that is learnt of {len(settings.train)} corpora" if text else ""
         tokens = text.tokens if text else None
-        return Estimate(Amount(text, None, size), model, hours_reckoning=told, work=tokens)
+        return Estimate(Amount(text, None, size), model, hours_breakdown=breakdown, work=tokens)
 
-    def learnt(self, inputs: EstimateInputs) -> TextAmount | None:
+    def training_amount(self, inputs: EstimateInputs) -> TextAmount | None:
         """Rows and tokens of all corpora, by their weights; None if one is not known."""
         found = [inputs.text(reference) for reference in self.settings.train]
         known = [corpus for corpus in found if corpus is not None]
@@ -149,20 +151,20 @@ class Tokenize(Stage[Settings]):
         """The weight of each corpus."""
         return self.settings.weights or [1.0] * len(self.settings.train)
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
         from transformers import AutoTokenizer
 
-        from hala_hpc.engines.training.tokens.examples import ExampleMaker, supply_template
+        from hala_hpc.engines.training.tokens.examples import ExampleMaker, supply_chat_template
         from hala_hpc.engines.training.tokens.names import TOKENIZER_FOLDER
-        from hala_hpc.engines.training.tokens.product import UnitFiles, bring_tokenizer
+        from hala_hpc.engines.training.tokens.product import UnitFiles, copy_tokenizer_with_template
         from hala_hpc.engines.training.tokens.unit import TokenPlan, TokenUnit
 
         settings = self.settings
         model = local_model(self.inputs.path(settings.model))
         tokenizer = AutoTokenizer.from_pretrained(model)
         chat = settings.objective == "chat"
-        supplied = chat and supply_template(tokenizer, settings.prompt_style)
+        supplied = chat and supply_chat_template(tokenizer, settings.prompt_style)
         split = settings.long_rows == "split"
         limit = None if split else settings.max_length
         maker = ExampleMaker(tokenizer, limit, settings.prompt_style)
@@ -175,16 +177,18 @@ class Tokenize(Stage[Settings]):
             if not chat and choice is None and (choice := self._chosen_pairs(out, unit)) is None:
                 return
 
-            def go_on(rows: int, before: int = rows_before) -> bool:
-                out.progress(rows=before + rows, rows_of_node=whole)
-                return not out.stop
+            def report_rows(rows: int, before: int = rows_before) -> bool:
+                out.report_progress(rows=before + rows, rows_of_node=whole)
+                return not out.stop_requested
 
-            if not work.write(files, self._rows(unit, choice), go_on):
+            if not work.write(files, self._rows(unit, choice), report_rows):
                 return
             rows_before += work.notes.rows_in
             work.notes.write(files.notes)
             if unit == 0:
-                bring_tokenizer(model, files.folder / TOKENIZER_FOLDER, tokenizer, supplied)
+                copy_tokenizer_with_template(
+                    model, files.folder / TOKENIZER_FOLDER, tokenizer, supplied
+                )
             out.commit(unit)
 
     @property
@@ -194,12 +198,14 @@ class Tokenize(Stage[Settings]):
 
         return RowChoice(self.settings.seed, self.settings.held_out)
 
-    def _chosen_pairs(self, out: Out, unit: int) -> "PairChoice | None":
+    def _chosen_pairs(self, out: UnitContext, unit: int) -> "PairChoice | None":
         """What becomes of each pair of all corpora; None when told to stop."""
         from hala_hpc.engines.training.tokens.pair_choice import choose_pairs
 
         file = out.folder(unit) / "pair-hashes"
-        return choose_pairs(self.sources, self.choice, self.settings.units, file, lambda: out.stop)
+        return choose_pairs(
+            self.sources, self.choice, self.settings.units, file, lambda: out.stop_requested
+        )
 
     def _rows(self, unit: int, choice: "PairChoice | None") -> "Iterator[TokenRow]":
         """The rows of a unit, of all corpora; pairs where a choice was made among them."""
@@ -211,10 +217,10 @@ class Tokenize(Stage[Settings]):
                 yield from source.pairs(unit, units, choice.reasons(number, unit))
 
     @cached_property
-    def sources(self) -> "list[Source]":
+    def sources(self) -> "list[TrainingCorpus]":
         """The corpora; the footers of all their shards are read once."""
         from hala_hpc.data.corpus.index import CorpusIndex
-        from hala_hpc.engines.training.tokens.rows import Source
+        from hala_hpc.engines.training.tokens.rows import TrainingCorpus
 
         settings = self.settings
         chat = settings.objective == "chat"
@@ -225,30 +231,30 @@ class Tokenize(Stage[Settings]):
                 kind = require_kind(folder, "conversations")
             else:
                 kind = require_kind(folder, "pairs", "translations")
-            found.append(Source(CorpusIndex(folder), kind, weight, settings.prompt))
+            found.append(TrainingCorpus(CorpusIndex(folder), kind, weight, settings.prompt))
         return found
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Read the files back: every row of the corpora is in them once, or was refused."""
-        from hala_hpc.engines.training.tokens.product import UnitFiles, check_unit
+        from hala_hpc.engines.training.tokens.product import UnitFiles, check_token_unit
 
-        facts = check_unit(UnitFiles(folder, unit), self.settings.max_length)
+        counts = check_token_unit(UnitFiles(folder, unit), self.settings.max_length)
         expected, exact = 0, True
         for source in self.sources:
             first, last = source.range_of(unit, self.settings.units)
             expected += last - first
             # A translated conversation gives a row for every message.
             exact &= self.settings.objective == "chat" or source.kind == "pairs"
-        if facts.rows_in < expected or (exact and facts.rows_in != expected):
-            raise UserError(f"unit {unit}: {facts.rows_in} of {expected} rows were read", INTERNAL)
-        return facts
+        if counts.rows_in < expected or (exact and counts.rows_in != expected):
+            raise UserError(f"unit {unit}: {counts.rows_in} of {expected} rows were read", INTERNAL)
+        return counts
 
-    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+    def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the files of all units and write tokens.json; returns the counts."""
-        from hala_hpc.engines.training.tokens.product import collect_units
+        from hala_hpc.engines.training.tokens.product import collect_token_units
 
         length, packing = self.settings.max_length, self.settings.packing
-        return collect_units(marks, folders, output, length, packing)
+        return collect_token_units(markers, folders, output, length, packing)
 
 
 def require_tokenizer(model: str) -> None:

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, amount_words
+from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, TextAmount, format_amount
 from hala_hpc.core.settings import CorpusRef, ModelRef, runtime
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Kind, Row
 from hala_hpc.engines.generation.engine_choice import engine_mistakes
-from hala_hpc.engines.generation.model_fit import expected_fit
-from hala_hpc.engines.generation.prompts import fill, missing_places
+from hala_hpc.engines.generation.model_fit import estimate_fit
+from hala_hpc.engines.generation.prompts import fill_template, find_missing_fields
 from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, RowStage
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.generation.row_program import Ask, RowProgram
+    from hala_hpc.engines.generation.row_program import Prompt, RowProgram
     from hala_hpc.engines.generation.translation import Translator
 
 
@@ -154,31 +154,33 @@ class Translate(RowStage[Settings]):
     name = "translate"
     Settings = Settings
     version = 3
-    takes = ("conversations", "pairs")
+    input_kinds = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:
         """The model's files, the corpus, and the place for the text in the prompt."""
         self.require_inputs()
         mistakes = engine_mistakes(self.settings.engine.name)
-        return mistakes + missing_places("prompt", self.settings.prompt, ["text"])
+        return mistakes + find_missing_fields("prompt", self.settings.prompt, ["text"])
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
         """The corpus with its translations, and the seconds in which a GPU writes them."""
         model = inputs.largest_model([self.settings.model])
-        text, seconds, told = self.translated(inputs), None, ""
+        text, seconds, breakdown = self.translated(inputs), None, ""
         if model and text:
             write = inputs.throughput.write
             seconds = text.target / write.tokens_per_s_of(model)
-            told = f"{amount_words(text.target)} tokens written, {write.words(model)} on a GPU"
+            breakdown = (
+                f"{format_amount(text.target)} tokens written, {write.describe(model)} on a GPU"
+            )
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.corpus])
         weights = inputs.checkpoint(self.settings.model)
-        need, misfits = expected_fit(weights, self.settings.engine, inputs.room)
+        need, misfits = estimate_fit(weights, self.settings.engine, inputs.capacity)
         output = Amount(text, None, size)
         return Estimate(
             output,
             model,
             seconds,
-            hours_reckoning=told,
+            hours_breakdown=breakdown,
             need=need,
             misfits=misfits,
             work=text.target if text else None,
@@ -201,16 +203,18 @@ class Translate(RowStage[Settings]):
         """What is done with each row of a corpus of this kind."""
         return PairTask(self.settings) if kind == "pairs" else ConversationTask(self.settings)
 
-    def trial(self) -> "Sequence[Ask]":
+    def trial(self) -> "Sequence[Prompt]":
         """The translation of short sentences, by the node's own prompt."""
-        from hala_hpc.engines.generation.row_program import Ask
+        from hala_hpc.engines.generation.row_program import Prompt
 
-        return [Ask(fill(self.settings.prompt, {"text": text})) for text in TRIAL_SENTENCES]
+        return [
+            Prompt(fill_template(self.settings.prompt, {"text": text})) for text in TRIAL_SENTENCES
+        ]
 
     @property
-    def blank(self) -> str:
+    def empty_prompt(self) -> str:
         """The prompt around an empty text."""
-        return fill(self.settings.prompt, {"text": ""})
+        return fill_template(self.settings.prompt, {"text": ""})
 
 
 STAGE = Translate

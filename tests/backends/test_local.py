@@ -11,8 +11,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from command_line import command, launch, one_row_recipe
-from held import Held
+from command_line import launch, one_row_recipe, run_command
+from held import JobHold
 from leftovers import processes_of, start_of
 
 from benchmarks.common.waiting import WAIT_S, wait_until
@@ -71,7 +71,7 @@ def started(folder: Path) -> Iterator[Family]:
     words = ["stage=all", one_row_recipe(folder), f"work={folder}/work"]
     with subprocess.Popen(
         [sys.executable, "-c", LAUNCH, *words],
-        env={**os.environ, **Held(folder).variables, MARK: mark},
+        env={**os.environ, **JobHold(folder).variables, MARK: mark},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
@@ -88,11 +88,11 @@ def job(folder: Path, *setup: str) -> Job:
     return Job(
         name="test",
         module="told_program",
-        words=(str(folder), "a word with blanks"),
+        arguments=(str(folder), "a word with blanks"),
         python=sys.executable,
         resources=Resources(ranks_per_node=2),
         folder=folder,
-        elements=1,
+        array_size=1,
         environment={"PYTHONPATH": str(folder), "OVERRIDDEN": "by the job"},
         setup=setup,
     )
@@ -126,10 +126,10 @@ def test_status_and_logs_tell_why_a_setup_line_failed(tmp_path: Path, line: str)
     work = f"work={tmp_path / 'work'}"
     done = launch("stage=all", one_row_recipe(tmp_path), f"launcher={launcher}", work)
     assert (done.code, "again:" in done.err) == (CONFIG, False), done
-    told = command(work, "format=json", module="status")
+    told = run_command(work, "format=json", module="status")
     [node] = json.loads(told.out)["nodes"]
     assert node["state"] == "failed"
-    for shown in (done.err, node["why"], command(work, module="logs").out):
+    for shown in (done.err, node["why"], run_command(work, module="logs").out):
         assert "setup ended with code" in shown
         assert f"setup: {line}" in shown
         assert ("module: command not found" in shown) is ("module" in line)

@@ -12,11 +12,11 @@ from fake_slurm import FakeSlurm, on_path
 
 from benchmarks.chaos import caretaker, ghosts
 from benchmarks.chaos import run as chaos_run
-from benchmarks.chaos.caretaker import UNWELL_LOOKS, Caretaker
+from benchmarks.chaos.caretaker import MIN_UNAVAILABLE_CHECKS, Caretaker
 from benchmarks.chaos.cluster import Cluster
 from benchmarks.chaos.ghosts import GHOST_S, Ghosts
-from benchmarks.chaos.jobs_seen import QueuedJob, look
 from benchmarks.chaos.pipeline import Pipeline
+from benchmarks.chaos.queued_jobs import QueuedJob, query_queue
 from benchmarks.chaos.run import ChaosRun, Surroundings
 from benchmarks.chaos.tally import Tally
 from benchmarks.common.waiting import wait_until
@@ -90,20 +90,20 @@ def test_a_node_that_is_left_drained_down_or_without_an_answer_is_resumed_and_co
 ) -> None:
     nodes.put("node1", "drained", "batch job complete failure")
     nodes.put("node2", "down*", "Not responding")
-    care.look_after()
+    care.maintain()
     assert nodes.given() == [], "it may come back by itself"
-    for _ in range(UNWELL_LOOKS):
-        care.look_after()
+    for _ in range(MIN_UNAVAILABLE_CHECKS):
+        care.maintain()
     resumed = [f"update nodename={host} state=resume" for host in ("node1", "node2")]
     assert nodes.given() == resumed * 2, "again, as the first order did not help"
     assert care.tally.nodes_resumed == 2
     nodes.put("node1", "mixed-", "none")
     nodes.put("node2", "idle*", "none")
-    care.look_after()
+    care.maintain()
     assert len(nodes.given()) == 4, "both take jobs"
     nodes.put("node1", "draining", "batch job complete failure")
-    for _ in range(UNWELL_LOOKS):
-        care.look_after()
+    for _ in range(MIN_UNAVAILABLE_CHECKS):
+        care.maintain()
     assert care.tally.nodes_resumed == 3
     assert care.tally.slurmds_restarted == 0
 
@@ -113,7 +113,7 @@ def test_a_slurmd_that_is_gone_is_started_again_at_the_first_look(
 ) -> None:
     nodes.put("node2", "down*", "Not responding")
     nodes.daemon("node2", is_alive=False)
-    care.look_after()
+    care.maintain()
     assert nodes.given() == [f"slurmd -N node2 -f {nodes.folder}/slurm.conf"]
     assert (care.tally.slurmds_restarted, care.tally.nodes_resumed) == (1, 0)
 
@@ -122,8 +122,8 @@ def test_what_a_blow_has_taken_away_is_left_to_the_blow(nodes: TwoNodes, care: C
     nodes.put("node1", "drained", "chaos")
     with care.cluster.alone() as mine:
         assert mine
-        for _ in range(UNWELL_LOOKS + 1):
-            care.look_after()
+        for _ in range(MIN_UNAVAILABLE_CHECKS + 1):
+            care.maintain()
     assert nodes.given() == []
 
 
@@ -131,7 +131,7 @@ def test_what_slurm_holds_is_released_and_counted(nodes: TwoNodes, care: Caretak
     reasons = ("launch failed requeued held", "JobHoldMaxRequeue", "Resources", "Dependency")
     rows = [f"{12 + number}|{reason}" for number, reason in enumerate(reasons)]
     nodes.held.write_text("\n".join(rows))
-    care.look_after()
+    care.maintain()
     assert nodes.given() == ["release 12,13"]
     assert care.tally.releases == 2
 
@@ -141,7 +141,7 @@ def test_the_queue_tells_the_number_that_the_processes_of_an_element_have(
 ) -> None:
     row = "12_1|12|14|RUNNING|arabic-0123456789ab-00000000|node1|2026-11-30T12:00:00"
     nodes.queue.write_text(f"{row}|{tmp_path}/arabic-0123456789ab/logs\n{row}|/elsewhere\n")
-    (job,) = look(tmp_path) or []
+    (job,) = query_queue(tmp_path) or []
     assert (job.element, job.number, job.node) == ("12_1", "14", "arabic")
 
 
@@ -154,17 +154,17 @@ def test_a_job_that_runs_without_a_process_is_a_ghost_though_others_of_its_run_a
     alive = replace(lost, element="13_1", id="13", number="15")
     waits = replace(lost, element="16", id="16", number="16", state="PENDING")
     seen, queue = Ghosts(), [lost, alive, waits]
-    assert seen.found(queue, {"15"}, 1000.0) == []
-    assert seen.found(queue, {"15"}, 1000.0 + GHOST_S) == []
+    assert seen.find(queue, {"15"}, 1000.0) == []
+    assert seen.find(queue, {"15"}, 1000.0 + GHOST_S) == []
     late_s = 1001.0 + GHOST_S
-    assert seen.found(queue, {"12", "15"}, late_s) == [], "its process is there"
-    assert seen.found(queue, {"15"}, late_s) == []
+    assert seen.find(queue, {"12", "15"}, late_s) == [], "its process is there"
+    assert seen.find(queue, {"15"}, late_s) == []
     again = [replace(lost, start="2026-11-30T12:03:00"), alive, waits]
-    assert seen.found(again, {"15"}, late_s + GHOST_S + 1) == [], "it began anew"
+    assert seen.find(again, {"15"}, late_s + GHOST_S + 1) == [], "it began anew"
     later_s = late_s + 2 * GHOST_S + 2
-    assert seen.found(again, {"15"}, later_s) == again[:1]
-    assert seen.found(again, {"15"}, later_s + 1) == [], "it is told once"
-    assert seen.found(again, {"15"}, later_s + GHOST_S + 2) == again[:1], "and again later"
+    assert seen.find(again, {"15"}, later_s) == again[:1]
+    assert seen.find(again, {"15"}, later_s + 1) == [], "it is told once"
+    assert seen.find(again, {"15"}, later_s + GHOST_S + 2) == again[:1], "and again later"
 
 
 def a_run(folder: Path, care: Caretaker) -> ChaosRun:
@@ -186,7 +186,7 @@ def test_a_ghost_at_the_end_of_a_run_is_cancelled_and_counted(
     monkeypatch.setattr(ghosts, "GHOST_S", 0.0)
     run = a_run(tmp_path / "base", care)
     nodes.queue.write_text(row_of(run, "RUNNING"))
-    run.settle()
+    run.wait_until_gone()
     assert nodes.given() == ["cancel 12"]
     assert (care.tally.ghosts, run.ledger.cancelled) == (1, {"again"})
 
@@ -197,7 +197,7 @@ def test_what_slurm_holds_at_the_end_of_a_run_is_released(
     run = a_run(tmp_path / "base", care)
     nodes.queue.write_text(row_of(run, "PENDING"))
     nodes.held.write_text("12|launch failed requeued held")
-    run.settle()
+    run.wait_until_gone()
     assert nodes.given() == ["release 12"]
 
 
@@ -208,11 +208,11 @@ def test_a_controller_that_is_away_for_a_moment_is_no_job_that_is_left(
     away = nodes.folder / "away"
     away.touch()
     nodes.add("squeue", f'if [ -e {away} ]; then rm {away}; exit 1; fi; cat "{nodes.queue}"')
-    assert not run.look().is_empty
+    assert not run.observe().is_empty
     away.touch()
-    assert run.look_at_answer().is_empty
+    assert run.observe_with_queue().is_empty
     nodes.queue.write_text(row_of(run, "PENDING"))
-    assert not run.look_at_answer().is_empty
+    assert not run.observe_with_queue().is_empty
 
 
 def test_a_run_that_never_settles_ends_with_the_queue(
@@ -222,4 +222,4 @@ def test_a_run_that_never_settles_ends_with_the_queue(
     run = a_run(tmp_path / "base", care)
     nodes.queue.write_text(row_of(run, "PENDING"))
     with pytest.raises(TimeoutError, match="again-0123456789ab"):
-        run.settle()
+        run.wait_until_gone()

@@ -13,11 +13,11 @@ import pytest
 from checkout import ROOT
 
 from benchmarks.chaos.cluster import Cluster
-from benchmarks.chaos.folder_seen import NodeFolder, node_folders
-from benchmarks.chaos.jobs_seen import QueuedJob
 from benchmarks.chaos.ledger import Ledger
+from benchmarks.chaos.node_folder import NodeFolder, node_folders
 from benchmarks.chaos.outcome import check
 from benchmarks.chaos.pipeline import Pipeline
+from benchmarks.chaos.queued_jobs import QueuedJob
 from benchmarks.chaos.status_watch import NodeMoment, what_is_wrong
 from benchmarks.chaos.stops import CANCELLED, FORGOTTEN, NO_PROGRESS, UNEXPLAINED, StoppedRun
 from benchmarks.common.waiting import WAIT_S
@@ -32,7 +32,7 @@ RUNS_AGAIN = replace(RUNS, start="2026-11-30T12:01:00")
 NOTHING = NodeMoment(2, False, False, False, frozenset({"12"}), {}, False, 1, False)
 AT_WORK = replace(NOTHING, jobs={"12_0": RUNS}, is_at_work=True)
 WAITING = replace(NOTHING, jobs={"12_0": WAITS})
-DONE = replace(NOTHING, marks=6, is_done=True)
+DONE = replace(NOTHING, markers=6, is_done=True)
 FAILED = replace(NOTHING, has_failed=True)
 AWAY = replace(NOTHING, jobs=None)
 
@@ -94,7 +94,7 @@ def test_an_answer_that_cannot_be_true_is_found(
 
 def test_units_that_nobody_made_are_found() -> None:
     assert not judged("running", AT_WORK, AT_WORK, units_done=3)
-    assert judged("running", AT_WORK, replace(AT_WORK, marks=3), units_done=3)
+    assert judged("running", AT_WORK, replace(AT_WORK, markers=3), units_done=3)
 
 
 class Controller(Cluster):
@@ -152,7 +152,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The work folder of a run that nobody disturbed."""
     pipeline = Pipeline(tmp_path_factory.mktemp("chaos"))
     launch = pipeline.launch("calm", 1, "local")
-    assert launch.process.wait(WAIT_S) == 0, launch.told()
+    assert launch.process.wait(WAIT_S) == 0, launch.output()
     return pipeline.work("calm")
 
 

@@ -12,7 +12,7 @@ from checkout import ROOT
 
 from benchmarks.common.waiting import wait_until
 from benchmarks.gpu.need import need
-from benchmarks.gpu.pack import GIVEN, MOST_BYTES, WANTED, cut_to, locked, needed
+from benchmarks.gpu.pack import GIVEN, MAX_BYTES, WANTED, cut_to, locked, needed
 from benchmarks.gpu.packed import put_on_path
 from benchmarks.gpu.parts import PARTS, WHOLE_LIMIT_S, Part
 from benchmarks.gpu.run_parts import run_part
@@ -48,7 +48,7 @@ def test_what_the_card_needs_fits_one_h200_and_is_told_of_each_part() -> None:
 def test_a_part_without_its_packages_or_without_time_says_so_and_starts_nothing(
     tmp_path: Path,
 ) -> None:
-    lacking = Part("look", 10, ("json", "no_such_package"), "")
+    lacking = Part("node_probe", 10, ("json", "no_such_package"), "")
     assert run_part(lacking, "thin", tmp_path, 100.0).error == "not here: no_such_package"
     late = run_part(PARTS[0], "thin", tmp_path, 3.0)
     assert late.error == "no time was left for it"
@@ -67,12 +67,12 @@ def test_a_part_that_fails_or_hangs_costs_only_itself(tmp_path: Path) -> None:
 def test_a_run_that_is_told_to_leave_ends_its_part_and_tells_what_it_has() -> None:
     import psutil
 
-    command = [sys.executable, "-m", "benchmarks.gpu", "--thin", "--parts", "look"]
+    command = [sys.executable, "-m", "benchmarks.gpu", "--thin", "--parts", "node_probe"]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert run.stdout
     assert run.stderr
     try:
-        assert b"look: driver" in run.stderr.readline()
+        assert b"node_probe: driver" in run.stderr.readline()
         started: list[Any] = []
 
         def has_started() -> bool:
@@ -133,7 +133,7 @@ def test_the_largest_wheels_stay_where_all_are_too_large(tmp_path: Path) -> None
         (tmp_path / f"{name}-1-py3-none-any.whl").write_bytes(b"x" * size)
     assert cut_to(tmp_path, 50) == ["large-1-py3-none-any.whl"]
     assert len(list(tmp_path.iterdir())) == 2
-    assert MOST_BYTES == 64 * 2**20
+    assert MAX_BYTES == 64 * 2**20
 
 
 def figures_of(told: dict[str, Any], part: str) -> list[dict[str, Any]]:
@@ -158,7 +158,7 @@ def test_the_thin_run_ends_on_a_cpu_and_says_what_the_card_would_need() -> None:
     assert packed["fill"] > trained["attention alone, grouped, sdpa"]["fill"]
     assert all(one["tokens_per_s"] for one in trained.values() if one["error"] is None)
     assert sum(one["error"] is None for one in trained.values()) == 6
-    assert all(one["reckoned_gb"] for one in figures_of(told, "memory"))
+    assert all(one["estimated_gb"] for one in figures_of(told, "memory"))
     flex, sdpa = figures_of(told, "capped")
     assert "GPU" in flex["not_run"]
     assert not sdpa["is_equal"], "sdpa drops the cap"

@@ -11,7 +11,7 @@ from checkout import ROOT
 from benchmarks.real_model.__main__ import HERE, write_recipe
 from benchmarks.real_model.manual_pages import paragraphs_of
 from benchmarks.real_model.retention import change, mean_of, wilson
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 
 
 def test_the_questions_are_well_formed_and_no_letter_is_right_more_often() -> None:
@@ -24,7 +24,9 @@ def test_the_questions_are_well_formed_and_no_letter_is_right_more_often() -> No
 
 def test_the_recipe_is_a_recipe(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, tmp_path / "model", ROOT / "hala_hpc/demo/alpaca.jsonl")
-    line = read_line([f"recipe={recipe}", "stage=all", "launcher=local", f"work={tmp_path}"])
+    line = parse_command_line(
+        [f"recipe={recipe}", "stage=all", "launcher=local", f"work={tmp_path}"]
+    )
     stages = {node.stage.name for node in line.nodes.values()}
     assert stages >= {"quantize", "filter", "translate", "tokenize", "sft", "merge", "evaluate"}
 

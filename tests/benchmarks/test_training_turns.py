@@ -46,8 +46,8 @@ def test_the_time_that_a_side_was_stopped_does_not_count(tmp_path: Path) -> None
     file.write_text("".join(f'{{"time": {time}}}\n' for time in (100.5, 104.0, 106.0)))
     side = Running([], lambda: file, tmp_path / "log")
     # It ran from 100 to 101, from 103 to 105, and again from 105.5: on one core, on two, on one.
-    side.marks = [(100.0, 0.0, 0.0), (101.0, 1.0, 1.0), (103.0, 1.0, 1.0)]
-    side.marks += [(105.0, 3.0, 5.0), (105.5, 3.0, 5.0), (106.5, 4.0, 6.0)]
+    side.samples = [(100.0, 0.0, 0.0), (101.0, 1.0, 1.0), (103.0, 1.0, 1.0)]
+    side.samples += [(105.0, 3.0, 5.0), (105.5, 3.0, 5.0), (106.5, 4.0, 6.0)]
     assert side.took(range(1, 2)) == Took(seconds=1.5, cpu_s=2.5)
     # The file of a finished training goes to its model.
     file.unlink()

@@ -8,9 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import command, launch, one_row_recipe
-from held import Held
-from slow_run import launcher_word, nodes_of, recipe_word, standin_variables, units_done
+from command_line import launch, one_row_recipe, run_command
+from held import JobHold
+from slow_run import (
+    read_node_states,
+    standin_variables,
+    units_done,
+    write_stand_in_launcher,
+    write_stand_in_recipe,
+)
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 
@@ -35,19 +41,19 @@ def job_ids(work: Path, node: str) -> dict[str, str]:
 def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
-    held = Held(tmp_path, after=SOME)
-    assert launch(*line, launcher_word(tmp_path, held=held)).code == 0
+    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
+    held = JobHold(tmp_path, after=SOME)
+    assert launch(*line, write_stand_in_launcher(tmp_path, held=held)).code == 0
     wait_until(lambda: units_done(work) > 0, "the first unit", pause_s=0.2)
     wait_until(
-        lambda: nodes_of(work)["arabic"]["workers_running"] == 2,
+        lambda: read_node_states(work)["arabic"]["workers_running"] == 2,
         "both workers run",
         pause_s=1,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
     gates = [job_ids(work, node)["gate"] for node in ("arabic", "report")]
 
-    plan = command(f"work={work}", "dry_run=true", module="cancel")
+    plan = run_command(f"work={work}", "dry_run=true", module="cancel")
     assert plan.code == 0, plan
     told = plan.out.splitlines()
     assert told[0] == f"report: gate {gates[1]}, waiting"
@@ -57,7 +63,7 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     assert "2 running" in told[3]
     assert jobs_of_this_user()
 
-    done = command(f"work={work}", module="cancel")
+    done = run_command(f"work={work}", module="cancel")
     assert done.code == 0, done
     assert jobs_of_this_user() == []
     kept = units_done(work)
@@ -65,21 +71,21 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     assert "go on with: python -m hala_hpc.launch stage=all" in done.out
     # No gate saw the end of its workers: nothing has failed and nothing was submitted again.
     assert not list(work.glob("*/failure.json"))
-    assert {name: node["state"] for name, node in nodes_of(work).items()} == {
+    assert {name: node["state"] for name, node in read_node_states(work).items()} == {
         "english": "done",
         "arabic": "partial",
         "report": "new",
     }
-    assert "nothing to end" in command(f"work={work}", module="cancel").out
+    assert "nothing to end" in run_command(f"work={work}", module="cancel").out
 
     marks = sorted(path.stat().st_ino for path in (work / "latest/arabic/done").iterdir())
-    held.let_go()
-    assert launch(*line, launcher_word(tmp_path)).code == 0
+    held.release()
+    assert launch(*line, write_stand_in_launcher(tmp_path)).code == 0
     wait_until(
-        lambda: all(node["state"] == "done" for node in nodes_of(work).values()),
+        lambda: all(node["state"] == "done" for node in read_node_states(work).values()),
         "the end of every node",
         pause_s=1,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
     after = {path.stat().st_ino for path in (work / "latest/arabic/done").iterdir()}
     assert set(marks) <= after
@@ -89,15 +95,15 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
 @pytest.mark.slurm
 @pytest.mark.usefixtures("minislurm")
 def test_a_node_ends_with_all_that_wait_for_it_and_no_others(tmp_path: Path, work: Path) -> None:
-    text = (tmp_path / "recipe.toml", recipe_word(tmp_path))[0].read_text()
+    text = (tmp_path / "recipe.toml", write_stand_in_recipe(tmp_path))[0].read_text()
     away = '{ cpus_per_rank = 1, mem_gb = 1, options.begin = "now+1hour" }'
     (tmp_path / "recipe.toml").write_text(
         f'{text}[other]\nlike = "english"\nunits = 2\nresources = {away}\n'
     )
     line = ["stage=all", f"recipe={tmp_path}/recipe.toml", f"work={work}"]
-    held = Held(tmp_path, after=SOME)
-    assert launch(*line, launcher_word(tmp_path, held=held)).code == 0
-    done = command(f"work={work}", "node=translate", module="cancel")
+    held = JobHold(tmp_path, after=SOME)
+    assert launch(*line, write_stand_in_launcher(tmp_path, held=held)).code == 0
+    done = run_command(f"work={work}", "node=translate", module="cancel")
     assert done.code == 0, done
     left = {row.split("|")[0] for row in jobs_of_this_user()}
     assert {job_ids(work, "other")[key] for key in ("workers", "gate")} <= left
@@ -105,29 +111,29 @@ def test_a_node_ends_with_all_that_wait_for_it_and_no_others(tmp_path: Path, wor
         job_ids(work, node)[key] for node in ("arabic", "report") for key in ("workers", "gate")
     }
     assert not gone & left
-    assert command(f"work={work}", module="cancel").code == 0
+    assert run_command(f"work={work}", module="cancel").code == 0
     assert jobs_of_this_user() == []
 
 
 @pytest.mark.slow
 def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
+    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
     running = subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *line],
-        env={**os.environ, **standin_variables(held=Held(tmp_path, after=SOME))},
+        env={**os.environ, **standin_variables(held=JobHold(tmp_path, after=SOME))},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
         wait_until(lambda: units_done(work) > 0, "the first unit")
-        one = command(f"work={work}", "node=arabic", module="cancel")
+        one = run_command(f"work={work}", "node=arabic", module="cancel")
         assert one.code == 64
         assert "ends as a whole" in one.err
-        told = command(f"work={work}", "dry_run=true", module="cancel")
+        told = run_command(f"work={work}", "dry_run=true", module="cancel")
         assert f"process {running.pid} " in told.out
         assert running.poll() is None
-        done = command(f"work={work}", module="cancel")
+        done = run_command(f"work={work}", module="cancel")
         assert done.code == 0, done
         assert "are done and stay" in done.out
         _, err = running.communicate(timeout=WAIT_S)
@@ -143,13 +149,13 @@ def test_cancel_says_that_there_is_nothing_and_names_unknown_words(
     tmp_path: Path, work: Path
 ) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
-    told = command(f"work={work}", module="cancel")
+    told = run_command(f"work={work}", module="cancel")
     assert (told.code, "nothing to end" in told.out) == (0, True)
-    wrong = command(f"work={work}", "nod=corpus", "node=corpsu", module="cancel")
+    wrong = run_command(f"work={work}", "nod=corpus", "node=corpsu", module="cancel")
     assert (wrong.code, "did you mean 'node'?" in wrong.err) == (64, True)
-    wrong = command(f"work={work}", "node=corpsu", module="cancel")
+    wrong = run_command(f"work={work}", "node=corpsu", module="cancel")
     assert "did you mean 'corpus'?" in wrong.err
     lease = {"host": "elsewhere", "pid": 1, "since": "today"}
     (work / "launch.lease").write_text(json.dumps(lease))
-    away = command(f"work={work}", module="cancel")
+    away = run_command(f"work={work}", module="cancel")
     assert (away.code, "process 1 on elsewhere" in away.err) == (75, True)

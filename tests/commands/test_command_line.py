@@ -3,17 +3,17 @@
 import shlex
 from pathlib import Path
 
-from command_line import Ended, launch, launch_without_root_rights, recipe
-from every_door import give
+from command_line import CommandResult, launch, launch_without_root_rights, recipe
+from every_door import run_commands
 
 from hala_hpc import __version__
-from hala_hpc.core.printable import command as command_to_type
+from hala_hpc.core.printable import format_command as command_to_type
 
 PREPARE = '[corpus]\nstage = "prepare"\ndata = "{data}"\n'
 GOOD_ROW = '{"instruction": "Say hello.", "input": "", "output": "Hello."}\n'
 
 
-def refused(ended: Ended, code: int, *texts: str, work: Path) -> None:
+def refused(ended: CommandResult, code: int, *texts: str, work: Path) -> None:
     """The line was refused with this code and these texts, and the work folder was not made."""
     assert ended.code == code, ended
     assert "Traceback" not in ended.err
@@ -28,7 +28,7 @@ def rows_file(folder: Path, text: str | bytes = GOOD_ROW) -> Path:
     return path
 
 
-def prepare_line(tmp_path: Path, data: Path, work: Path, *words: str) -> Ended:
+def prepare_line(tmp_path: Path, data: Path, work: Path, *words: str) -> CommandResult:
     line = recipe(tmp_path, PREPARE.format(data=data))
     return launch("stage=all", line, f"work={work}", *words)
 
@@ -62,8 +62,8 @@ def test_a_recipe_that_is_no_toml_is_named_with_its_line(tmp_path: Path, work: P
 
 def test_every_command_tells_its_version() -> None:
     doors = ["launch", "doctor", "status", "logs", "cancel", "retry", "verify", "__main__"]
-    told = set(give([[door, "--version"] for door in doors]))
-    assert told == {Ended(0, f"hala_hpc {__version__}\n", "")}
+    told = set(run_commands([[door, "--version"] for door in doors]))
+    assert told == {CommandResult(0, f"hala_hpc {__version__}\n", "")}
 
 
 def test_a_variable_that_only_a_shell_would_expand_is_refused(tmp_path: Path, work: Path) -> None:

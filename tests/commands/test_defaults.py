@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, launch, one_row_recipe
+from command_line import CommandResult, launch, one_row_recipe, run_command
 from fake_slurm import FakeSlurm, on_path
 
 from hala_hpc.core.run import read_run
@@ -34,7 +34,7 @@ def with_sbatch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         slurm.add(name, "exit 1")
 
 
-def first_line(ended: Ended) -> str:
+def first_line(ended: CommandResult) -> str:
     return ended.out.partition("\n")[0]
 
 
@@ -120,7 +120,7 @@ def test_a_file_that_is_not_valid_is_refused_with_its_key(home: Path, text: str,
 def test_a_file_that_is_not_valid_stops_every_command_that_would_heed_it(home: Path) -> None:
     path = user_file(home, "launcher = \n")
     for module, words in (("status", []), ("cancel", []), ("doctor", ["job=false"])):
-        ended = command(*words, module=module, cwd=home)
+        ended = run_command(*words, module=module, cwd=home)
         assert (ended.code, str(path) in ended.err) == (78, True), ended
 
 
@@ -151,10 +151,10 @@ def test_commands_look_where_the_launch_worked(home: Path) -> None:
         ("retry", [DRY]),
         ("cancel", [DRY]),
     ):
-        ended = command(*words, module=module, cwd=home)
+        ended = run_command(*words, module=module, cwd=home)
         assert ended.code == 0, (module, ended)
         assert ended.err.startswith("work mine (.hala.toml)\n"), (module, ended)
-    assert json.loads(command("format=json", module="status", cwd=home).out)["nodes"]
+    assert json.loads(run_command("format=json", module="status", cwd=home).out)["nodes"]
 
 
 def test_the_line_of_a_run_says_what_the_defaults_said(home: Path) -> None:
@@ -162,9 +162,9 @@ def test_the_line_of_a_run_says_what_the_defaults_said(home: Path) -> None:
     (home / ".hala.toml").write_text('launcher = "local"\nbudget_gpu_hours = 7.5\n')
     assert launch("stage=all", word, "work=mine", cwd=home).code == 0
     run = read_run(home / "mine")
-    assert (run.words["launcher"], run.words["budget_gpu_hours"]) == ("local", "7.5")
+    assert (run.overrides["launcher"], run.overrides["budget_gpu_hours"]) == ("local", "7.5")
     (home / ".hala.toml").unlink()
-    again = launch(*run.line.split()[3:], cwd=Path("/"))
+    again = launch(*run.launch_command.split()[3:], cwd=Path("/"))
     assert (again.code, "nothing to submit" in again.out) == (0, True), again
 
 
@@ -173,9 +173,9 @@ def test_nobody_ends_or_changes_a_run_that_is_not_named(
 ) -> None:
     with_sbatch(tmp_path, monkeypatch)
     for module, words in (("cancel", []), ("retry", []), ("verify", ["repair=true"])):
-        ended = command(*words, module=module, cwd=home)
+        ended = run_command(*words, module=module, cwd=home)
         assert (ended.code, "name a run" in ended.err) == (64, True), (module, ended)
-    ended = command(module="status", cwd=home)
+    ended = run_command(module="status", cwd=home)
     assert ended.code == 66
     assert ended.err.startswith("work runs/hala (recipe hala (sbatch is on the PATH))\n")
 

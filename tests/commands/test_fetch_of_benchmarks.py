@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
-from command_line import Ended, command, recipe
+from command_line import CommandResult, recipe, run_command
 from hub_stand_in import HubStandIn
 from quiz_tasks import DATA_SET, GROUP, quiz_files, write_quiz
 from tiny_models import untrained_model
 
 from benchmarks.common.waiting import WAIT_S
 from benchmarks.kills.node import empty_model
-from hala_hpc.commands.fetching.proof import cut_off
+from hala_hpc.commands.fetching.offline_check import find_no_network_prefix
 
 SCORES = """[scores]
 stage = "evaluate"
@@ -54,8 +54,8 @@ class Line:
         text = SCORES.format(task=GROUP, tasks=write_quiz(folder / "tasks"), model=model)
         self.words = (recipe(folder, text), "stage=all", f"work={folder}/work", "launcher=local")
 
-    def fetch(self, *more: str) -> Ended:
-        return command(*self.words, *more, module="fetch")
+    def fetch(self, *more: str) -> CommandResult:
+        return run_command(*self.words, *more, module="fetch")
 
     def prepared(self, name: str) -> Path:
         """The one folder of a configuration in the datasets cache."""
@@ -112,7 +112,7 @@ def test_what_the_hub_does_not_have_is_named(tmp_path: Path, hub: HubStandIn) ->
 def test_a_fetched_evaluation_runs_in_a_process_without_a_network(
     tmp_path: Path, hub: HubStandIn, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    cut = cut_off()
+    cut = find_no_network_prefix()
     if not cut:
         pytest.skip("nobody may cut a network off here (unshare -n)")
     commit = hub.put("datasets", DATA_SET, quiz_files())

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, launch
-from held import Held
-from slow_run import recipe_word, standin_variables
+from command_line import CommandResult, launch, run_command
+from held import JobHold
+from slow_run import standin_variables, write_stand_in_recipe
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
@@ -45,8 +45,8 @@ ROUND = Round(
 )
 
 
-def logs(work: Path, *words: str) -> Ended:
-    return command(f"work={work}", *words, module="logs")
+def logs(work: Path, *words: str) -> CommandResult:
+    return run_command(f"work={work}", *words, module="logs")
 
 
 def attempt(worker: int, job: str, number: int = 2, restarts: int = 0) -> str:
@@ -63,7 +63,7 @@ class Folder:
             for name in ("first", "second")
         )
         words = {"stage": "all", "work": str(work)}
-        RunRecord(words=words, recipe="demo", nodes=nodes).write(run_file(work))
+        RunRecord(overrides=words, recipe="demo", nodes=nodes).write(run_file(work))
         self.first, self.second = (Artifact(work / node.artifact) for node in nodes)
         for node, artifact in zip(nodes, (self.first, self.second), strict=True):
             artifact.write_config(NodeConfig(node=node.name, stage="translate", units=4))
@@ -128,7 +128,7 @@ def test_a_unit_leads_to_the_attempt_that_made_it_or_has_it(folder: Folder) -> N
     folder.log(folder.first, made, "made unit 1\n")
     folder.log(folder.first, later, "made nothing\n")
     folder.log(folder.first, attempt(1, "9_1"), "at unit 3 and 2\n")
-    folder.first.write_mark(UnitMarker(unit=1, attempt=made))
+    folder.first.write_marker(UnitMarker(unit=1, attempt=made))
     Claim(worker=1).claim(folder.first.claim_file(2))
     shown = {u: logs(folder.work, "node=first", f"unit={u}").out.splitlines() for u in range(4)}
     # Unit 1 was meant for worker 1, unit 2 for worker 0: others took them.
@@ -227,7 +227,7 @@ def test_mistakes_are_named(folder: Folder) -> None:
 
 @pytest.mark.slow
 def test_the_traceback_of_a_real_run_is_found(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", recipe_word(tmp_path, 20), f"work={work}"]
+    line = ["stage=all", write_stand_in_recipe(tmp_path, 20), f"work={work}"]
     variables = standin_variables() | {"HALA_STANDIN_STEP_S": "not a number"}
     ended = launch(*line, **variables)  # type: ignore[arg-type]
     assert ended.code == 70, ended
@@ -240,8 +240,8 @@ def test_the_traceback_of_a_real_run_is_found(tmp_path: Path, work: Path) -> Non
 
 @pytest.mark.slow
 def test_a_log_is_followed_until_its_node_ends(tmp_path: Path, work: Path) -> None:
-    line = ["stage=english,arabic", recipe_word(tmp_path), f"work={work}"]
-    held, told = Held(tmp_path, after=100), tmp_path / "told"
+    line = ["stage=english,arabic", write_stand_in_recipe(tmp_path), f"work={work}"]
+    held, told = JobHold(tmp_path, after=100), tmp_path / "told"
     follow = ["hala_hpc.logs", f"work={work}", "node=arabic", "follow=true"]
     with subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *line],
@@ -259,7 +259,7 @@ def test_a_log_is_followed_until_its_node_ends(tmp_path: Path, work: Path) -> No
             file.write("a line that comes later\n")
             file.flush()
             wait_until(lambda: "a line that comes later" in told.read_text(), "the line, at once")
-            held.let_go()
+            held.release()
             assert following.wait(WAIT_S) == 0
         assert "at work" in told.read_text().splitlines()[0]
         assert running.wait(WAIT_S) == 0

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command, launch, one_row_recipe
-from slow_run import NOTHING, nodes_of, recipe_word, standin_variables, units_done
+from command_line import launch, one_row_recipe, run_command
+from slow_run import NOTHING, read_node_states, standin_variables, units_done, write_stand_in_recipe
 
 #: A translation is stopped early after a thousand rows.
 MANY_ROWS = 1600
@@ -32,22 +32,22 @@ def marks(work: Path) -> dict[str, int]:
 def test_failed_units_run_again_with_the_rows_that_were_rejected(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=arabic", recipe_word(tmp_path, MANY_ROWS, 4, 0.1), f"work={work}"]
+    line = ["stage=arabic", write_stand_in_recipe(tmp_path, MANY_ROWS, 4, 0.1), f"work={work}"]
     assert launch(*line, **variables(tmp_path)).code == 65
     done, before = marks(work), len(asked(tmp_path))
     assert 0 < len(done) < 8
 
-    plan = command(f"work={work}", "dry_run=true", module="retry")
+    plan = run_command(f"work={work}", "dry_run=true", module="retry")
     assert plan.code == 0, plan
     assert "arabic: forgets that it failed: " in plan.out
     assert f"{8 - len(done)} of 8 units run again: {len(done)}" in plan.out
     assert "rejected rows of these units are asked again" in plan.out
-    assert nodes_of(work)["arabic"]["state"] == "failed"
+    assert read_node_states(work)["arabic"]["state"] == "failed"
 
-    told = command(f"work={work}", module="retry")
+    told = run_command(f"work={work}", module="retry")
     assert told.code == 0, told
     assert told.out == plan.out.removesuffix("nothing was changed: this was a dry run\n")
-    assert nodes_of(work)["arabic"]["state"] == "partial"
+    assert read_node_states(work)["arabic"]["state"] == "partial"
     again = shlex.split(told.out.splitlines()[-1].removeprefix("then give the line: "))[3:]
     ended = launch(*again, "arabic.max_rejected_fraction=1", **variables(tmp_path))
     assert ended.code == 0, ended
@@ -66,18 +66,23 @@ def test_failed_units_run_again_with_the_rows_that_were_rejected(
 
 @pytest.mark.slow
 def test_rejected_rows_become_a_node_of_their_own(tmp_path: Path, work: Path) -> None:
-    line = ["stage=arabic", recipe_word(tmp_path, ROWS, 4), f"work={work}", "arabic.commit_s=0.3"]
+    line = [
+        "stage=arabic",
+        write_stand_in_recipe(tmp_path, ROWS, 4),
+        f"work={work}",
+        "arabic.commit_interval_s=0.3",
+    ]
     assert launch(*line, **variables(tmp_path)).code == 0
     words = (f"work={work}", "node=translate", "rejected=true")
-    plan = command(*words, "dry_run=true", module="retry")
+    plan = run_command(*words, "dry_run=true", module="retry")
     assert plan.code == 0, plan
     assert f"arabic: {ROWS // 4} rejected rows become the corpus of a new node" in plan.out
     assert not (work / "recipes").exists()
-    told = command(*words, module="retry")
+    told = run_command(*words, module="retry")
     assert told.code == 0, told
     lines = told.out.splitlines()
     again = next(text for text in lines if text.startswith("python -m hala_hpc.launch"))
-    assert "arabic-again.commit_s=0.3" in again
+    assert "arabic-again.commit_interval_s=0.3" in again
     done = units_done(work)
     assert launch(*shlex.split(again)[3:], **variables(tmp_path)).code == 0
     summary = json.loads((work / "latest/arabic-again/summary.json").read_text())
@@ -90,7 +95,7 @@ def test_rejected_rows_become_a_node_of_their_own(tmp_path: Path, work: Path) ->
 def test_a_node_that_its_first_rows_stopped_is_judged_by_the_next_ones(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=arabic", recipe_word(tmp_path, MANY_ROWS, 1, 0.5), f"work={work}"]
+    line = ["stage=arabic", write_stand_in_recipe(tmp_path, MANY_ROWS, 1, 0.5), f"work={work}"]
     ended = launch(*line, **variables(tmp_path))
     assert ended.code == 65, ended
     failure = json.loads((work / "latest/arabic/failure.json").read_text())
@@ -101,14 +106,14 @@ def test_a_node_that_its_first_rows_stopped_is_judged_by_the_next_ones(
     assert 200 <= first <= 3 * 400
     again = launch(*line, **variables(tmp_path))
     assert (again.code, len(asked(tmp_path))) == (65, first)
-    assert command(f"work={work}", module="retry").code == 0
+    assert run_command(f"work={work}", module="retry").code == 0
     assert launch(*line, **variables(tmp_path)).code == 65
     assert len(asked(tmp_path)) > first
 
 
 def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
-    told = command(f"work={work}", module="retry")
+    told = run_command(f"work={work}", module="retry")
     assert (told.code, "no node has failed" in told.out) == (0, True)
     for words, cure in (
         (["node=corpus"], "write rejected=true"),
@@ -116,6 +121,6 @@ def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, wor
         (["rejected=true", "failed=true"], "write one of them"),
         (["node=corpus", "rejected=true"], "prepare keeps no rejected rows"),
     ):
-        wrong = command(f"work={work}", *words, module="retry")
+        wrong = run_command(f"work={work}", *words, module="retry")
         assert wrong.code == 64, wrong
         assert cure in wrong.err

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from checkout import STANDIN
-from command_line import Ended, command, launch, recipe
+from command_line import CommandResult, launch, recipe, run_command
 
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 from hala_hpc.data.corpus.reader import read_rows
@@ -19,7 +19,7 @@ from hala_hpc.data.corpus.reader import read_rows
 NOTHING = "speechless"
 
 
-def run(tmp_path: Path, work: Path, *words: str) -> Ended:
+def run(tmp_path: Path, work: Path, *words: str) -> CommandResult:
     rows = tmp_path / "rows.jsonl"
     with rows.open("w") as file:
         for number in range(60):
@@ -125,7 +125,7 @@ max_rejected_fraction = 1
     ended = launch(*first, cwd=lab, PYTHONPATH=str(STANDIN))
     assert ended.code == 0, ended
     words = ("work=../work", "node=arabic", "rejected=true")
-    told = command(*words, module="retry", cwd=elsewhere)
+    told = run_command(*words, module="retry", cwd=elsewhere)
     assert told.code == 0, told
     line = next(text for text in told.out.splitlines() if "hala_hpc.launch" in text)
     again = launch(*shlex.split(line)[3:], cwd=elsewhere, PYTHONPATH=str(STANDIN))

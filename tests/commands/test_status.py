@@ -8,16 +8,21 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import command, launch, one_row_recipe, recipe
+from command_line import launch, one_row_recipe, recipe, run_command
 from fake_slurm import FakeSlurm, on_path
-from held import Held
-from says import says
-from slow_run import launcher_word, nodes_of, recipe_word, standin_variables
+from held import JobHold
+from message_checks import assert_message
+from slow_run import (
+    read_node_states,
+    standin_variables,
+    write_stand_in_launcher,
+    write_stand_in_recipe,
+)
 
 from benchmarks.common.waiting import WAIT_S, wait_until
-from hala_hpc.backends.slurm.pending_reasons import plain_reason
-from hala_hpc.commands.monitoring.node_status import NodeStatus, state_of
-from hala_hpc.commands.monitoring.status_table import print_table
+from hala_hpc.backends.slurm.pending_reasons import explain_pending_reason
+from hala_hpc.commands.monitoring.node_status import NodeStatus, compute_node_state
+from hala_hpc.commands.monitoring.status_table import print_status_table
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.records import NodeSummary
 
@@ -30,56 +35,61 @@ pytestmark = pytest.mark.kinds
 def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=all", recipe_word(tmp_path), f"work={work}", "arabic.resources.gpus_per_node=2"]
+    line = [
+        "stage=all",
+        write_stand_in_recipe(tmp_path),
+        f"work={work}",
+        "arabic.resources.gpus_per_node=2",
+    ]
     later = ["report.resources.options.begin=now+1hour"]
-    held = Held(tmp_path, after=100)
-    assert launch(*line, *later, launcher_word(tmp_path, held=held)).code == 0
-    first = nodes_of(work)
+    held = JobHold(tmp_path, after=100)
+    assert launch(*line, *later, write_stand_in_launcher(tmp_path, held=held)).code == 0
+    first = read_node_states(work)
     assert first["report"]["state"] == "waiting"
     assert first["report"]["why"] == "waits for arabic"
     assert first["report"]["workers_waiting"] == 1
     assert first["english"]["gpu_hours"] is None
     wait_for_state(work, "running")
-    running = nodes_of(work)["arabic"]
+    running = read_node_states(work)["arabic"]
     assert running["workers_running"] in (1, 2)
-    held.let_go()
+    held.release()
     wait_for_state(work, "done")
-    arabic = nodes_of(work)["arabic"]
+    arabic = read_node_states(work)["arabic"]
     # Two workers with two GPUs each: in accounting, or else by their own words.
     marks = sum(
         json.loads(path.read_text())["seconds"] * 2
         for path in (work / "latest/arabic/attempts").glob("r*.json")
     )
     assert marks <= arabic["gpu_hours"] * 3600 + 2 < 3 * marks + 60
-    without_accounting = nodes_of(work, PATH=path_without("sacct", tmp_path))
+    without_accounting = read_node_states(work, PATH=path_without("sacct", tmp_path))
     assert without_accounting["arabic"]["gpu_hours"] * 3600 == pytest.approx(marks, abs=4)
 
     wait_until(
-        lambda: "may not begin yet" in nodes_of(work)["report"]["why"],
+        lambda: "may not begin yet" in read_node_states(work)["report"]["why"],
         "the report waits for its time alone",
         pause_s=1,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
-    report = nodes_of(work)["report"]
+    report = read_node_states(work)["report"]
     assert report["expected_start"] > time.strftime("%FT%T")
-    told = command(f"work={work}", module="status").out
-    says(told, "report waits: it may not begin yet")
-    says(told, "report is expected to start at")
-    says(told, "GPU hours are spent")
+    told = run_command(f"work={work}", module="status").out
+    assert_message(told, "report waits: it may not begin yet")
+    assert_message(told, "report is expected to start at")
+    assert_message(told, "GPU hours are spent")
     hold = ["scontrol", "hold", jobs(work, "report")["workers"]]
     subprocess.run(hold, check=True, timeout=WAIT_S)
-    says(nodes_of(work)["report"]["why"], "scontrol release")
-    assert command(f"work={work}", module="cancel").code == 0
-    assert nodes_of(work)["report"]["state"] == "new"
+    assert_message(read_node_states(work)["report"]["why"], "scontrol release")
+    assert run_command(f"work={work}", module="cancel").code == 0
+    assert read_node_states(work)["report"]["state"] == "new"
 
 
 def wait_for_state(work: Path, state: str) -> None:
     """Wait until the translation is in a state."""
     wait_until(
-        lambda: nodes_of(work)["arabic"]["state"] == state,
+        lambda: read_node_states(work)["arabic"]["state"] == state,
         f"arabic is {state}",
         pause_s=0.5,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
 
 
@@ -100,7 +110,7 @@ def path_without(name: str, folder: Path) -> str:
 
 
 def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
-    told = command("recipe=demo", f"work={tmp_path}/w", "format=json", module="status")
+    told = run_command("recipe=demo", f"work={tmp_path}/w", "format=json", module="status")
     nodes = json.loads(told.out)["nodes"]
     assert {node["state"] for node in nodes} == {"new"}
     assert set(nodes[0]) == {
@@ -124,9 +134,9 @@ def test_status_of_a_recipe_that_was_never_run_is_new(tmp_path: Path) -> None:
 
 
 def test_status_of_a_folder_without_a_run_says_how_to_start_one(tmp_path: Path) -> None:
-    told = command(f"work={tmp_path}", module="status")
+    told = run_command(f"work={tmp_path}", module="status")
     assert told.code == 66
-    says(told.err, "holds no run")
+    assert_message(told.err, "holds no run")
 
 
 def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) -> None:
@@ -134,7 +144,7 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))
     line = recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=2\n')
     assert launch("stage=all", line, f"work={work}").code == 0
-    told = command(f"work={work}", "format=json", module="status")
+    told = run_command(f"work={work}", "format=json", module="status")
     assert json.loads(told.out) == {
         "nodes": [
             {
@@ -157,8 +167,8 @@ def test_status_after_a_run_counts_units_and_rows(tmp_path: Path, work: Path) ->
             }
         ]
     }
-    stale = command(f"work={work}", module="status")
-    says(stale.out, "1 of 1 nodes are done")
+    stale = run_command(f"work={work}", module="status")
+    assert_message(stale.out, "1 of 1 nodes are done")
 
 
 def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
@@ -170,10 +180,10 @@ def test_status_tells_what_the_disk_knows_when_the_scheduler_does_not_answer(
     (artifact / "summary.json").unlink()
     (artifact / "progress/00000-0000.json").unlink()
     (artifact / "jobs.json").write_text('{"round": 1, "submitted": 0, "workers": "1", "gate": "2"}')
-    told = command(f"work={work}", "format=json", module="status", PATH="/nowhere")
+    told = run_command(f"work={work}", "format=json", module="status", PATH="/nowhere")
     assert told.code == 0, told
     assert json.loads(told.out)["nodes"][0]["state"] == "partial"
-    says(told.err, "does not answer")
+    assert_message(told.err, "does not answer")
 
 
 def corpus_line(folder: Path, text: str, units: int = 2) -> str:
@@ -185,18 +195,18 @@ def corpus_line(folder: Path, text: str, units: int = 2) -> str:
 def test_status_says_why_a_node_failed(tmp_path: Path, work: Path) -> None:
     line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9)
     assert launch("stage=all", line, f"work={work}").code == 65
-    node = nodes_of(work)["corpus"]
+    node = read_node_states(work)["corpus"]
     assert node["state"] == "failed"
-    says(node["why"], "9 of 10 rows are rejected")
-    told = command(f"work={work}", module="status").out
-    says(told, f"corpus has failed: {node['why']}")
-    says(told, f"python -m hala_hpc.logs work={work}\n")
+    assert_message(node["why"], "9 of 10 rows are rejected")
+    told = run_command(f"work={work}", module="status").out
+    assert_message(told, f"corpus has failed: {node['why']}")
+    assert_message(told, f"python -m hala_hpc.logs work={work}\n")
 
 
 def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work: Path) -> None:
-    line = ["stage=all", recipe_word(tmp_path), f"work={work}"]
+    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}"]
     # The first of the three nodes is done when the table has been told once.
-    held, told = Held(tmp_path), tmp_path / "told"
+    held, told = JobHold(tmp_path), tmp_path / "told"
     follow = [sys.executable, "-m", "hala_hpc.status", f"work={work}", "follow=true"]
     with subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *line],
@@ -208,20 +218,20 @@ def test_following_ends_with_the_run_and_repeats_the_table(tmp_path: Path, work:
             try:
                 wait_until(lambda: "done" in told.read_text(), "the first table")
             finally:
-                held.let_go()
+                held.release()
             assert following.wait(WAIT_S) == 0
         assert running.wait(WAIT_S) == 0
-    says(told.read_text(), "0 of 3 nodes are done")
-    says(told.read_text(), "3 of 3 nodes are done\n")
+    assert_message(told.read_text(), "0 of 3 nodes are done")
+    assert_message(told.read_text(), "3 of 3 nodes are done\n")
     assert "\x1b" not in told.read_text()
 
 
 def test_following_what_has_failed_ends_with_its_code(tmp_path: Path, work: Path) -> None:
     line = corpus_line(tmp_path, '{"instruction": "Say 1", "output": "1"}\n' + "{broken\n" * 9)
     assert launch("stage=all", line, f"work={work}").code == 65
-    told = command(f"work={work}", "follow=true", "format=json", module="status")
+    told = run_command(f"work={work}", "follow=true", "format=json", module="status")
     assert told.code == 65
-    says(told.err, "nothing is at work")
+    assert_message(told.err, "nothing is at work")
     assert json.loads(told.out.splitlines()[-1])["nodes"][0]["state"] == "failed"
 
 
@@ -239,11 +249,11 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
     away = "echo squeue: error: Unable to contact slurm controller >&2"
     (commands / "squeue").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/asked\n{away}\nexit 1\n")
     (commands / "squeue").chmod(0o755)
-    told = command(f"work={work}", module="status", PATH=f"{commands}:/usr/bin:/bin")
+    told = run_command(f"work={work}", module="status", PATH=f"{commands}:/usr/bin:/bin")
     assert told.code == 0, told
     assert "partial" in told.out
     assert len(told.err.splitlines()) == 1
-    says(told.err, "the scheduler does not answer")
+    assert_message(told.err, "the scheduler does not answer")
     assert len((tmp_path / "asked").read_text().splitlines()) == 1
 
 
@@ -270,7 +280,7 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
     ],
 )
 def test_reasons_of_slurm_are_told_in_plain_words(reason: str, words: str) -> None:
-    says(plain_reason(reason, "12"), words)
+    assert_message(explain_pending_reason(reason, "12"), words)
 
 
 def test_a_node_that_was_repaired_while_somebody_watches_is_damaged_no_more(tmp_path: Path) -> None:
@@ -278,14 +288,14 @@ def test_a_node_that_was_repaired_while_somebody_watches_is_damaged_no_more(tmp_
     artifact.output.mkdir(parents=True)
     summary = NodeSummary(node="node", stage="prepare", units=1, files={"part": 4})
     summary.write(artifact.summary_file)
-    assert state_of(artifact, 1, []) == "damaged"
+    assert compute_node_state(artifact, 1, []) == "damaged"
     (artifact.output / "part").write_bytes(b"rows")
     artifact.summary_file.unlink()
     summary.write(artifact.summary_file)
     # Later for sure, however fast this machine is.
     later_s = time.time() + 1
     os.utime(artifact.summary_file, (later_s, later_s))
-    assert state_of(artifact, 1, []) == "done"
+    assert compute_node_state(artifact, 1, []) == "done"
 
 
 def submitted(tmp_path: Path, work: Path, cluster: FakeSlurm) -> None:
@@ -314,12 +324,12 @@ def test_a_node_whose_jobs_are_gone_runs_no_more_though_a_worker_was_alive_just_
     now = time.time()
     word = {"worker": 0, "rank": 0, "attempt": "r0001-w00000-41-0", "began": now, "time": now}
     (progress / "00000-0000.json").write_text(json.dumps(word))
-    node = nodes_of(work)["second"]
+    node = read_node_states(work)["second"]
     assert node["state"] == "new"
-    says(node["why"], "41")
+    assert_message(node["why"], "41")
     # Where nobody answers for the jobs, the sign is the best that there is.
     cluster.add("squeue", 'echo "Unable to contact slurm controller" >&2; exit 1')
-    assert nodes_of(work)["second"]["state"] == "running"
+    assert read_node_states(work)["second"]["state"] == "running"
 
 
 def test_a_job_of_another_folder_with_the_number_of_ours_is_not_ours(
@@ -336,10 +346,10 @@ def test_a_job_of_another_folder_with_the_number_of_ours_is_not_ours(
         cluster.add("squeue", f"echo '{row}'")
 
     see(f"{folder.name}-{key}")
-    assert nodes_of(work)["second"]["state"] == "running"
+    assert read_node_states(work)["second"]["state"] == "running"
     # A controller that forgot our jobs gave the number to the same node of another work folder.
     see(f"{folder.name}-00000000")
-    assert nodes_of(work)["second"]["state"] == "new"
+    assert read_node_states(work)["second"]["state"] == "new"
 
 
 def test_gpu_hours_of_other_jobs_with_the_number_of_ours_are_not_ours(
@@ -362,14 +372,14 @@ def test_gpu_hours_of_other_jobs_with_the_number_of_ours_are_not_ours(
         f"42|gate-{name}|7200|cpu=1",
     ]
     cluster.add("sacct", "printf '%s\\n' " + " ".join(f"'{row}'" for row in rows))
-    assert nodes_of(work)["second"]["gpu_hours"] == 1.0
+    assert read_node_states(work)["second"]["gpu_hours"] == 1.0
 
 
 def test_rows_that_are_the_cause_themselves_stand_beside_the_rejected_ones(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     counts = {"arabic": (30, 12), "judged": (30, 30), "faulty": (30, 0)}
-    print_table(
+    print_status_table(
         [
             NodeStatus(name, "translate", "done", 1, 1, 100, 70, rejected, content)
             for name, (rejected, content) in counts.items()

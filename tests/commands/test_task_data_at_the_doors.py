@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, command_without_root_rights, recipe
+from command_line import CommandResult, command_without_root_rights, recipe, run_command
 from quiz_tasks import CONFIGURATIONS, GROUP, write_prepared, write_quiz
 
 from benchmarks.kills.node import empty_model
@@ -42,9 +42,9 @@ class Told:
         named = [f"launcher={self.folder}/site.toml", f"work={self.folder}/work"]
         return [recipe(self.folder, text), "stage=all", *named]
 
-    def by(self, module: str, *more: str, task: str = GROUP) -> Ended:
+    def by(self, module: str, *more: str, task: str = GROUP) -> CommandResult:
         kept = str(self.folder / "kept")
-        return command(*self.words(task), *more, module=module, XDG_CACHE_HOME=kept)
+        return run_command(*self.words(task), *more, module=module, XDG_CACHE_HOME=kept)
 
 
 @pytest.mark.slow

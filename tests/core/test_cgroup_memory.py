@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.core.cgroup_memory import MemoryRecord, explain_death, version_1, version_2
+from hala_hpc.core.cgroup_memory import (
+    MemoryRecord,
+    explain_child_exit,
+    read_cgroup_v1,
+    read_cgroup_v2,
+)
 from hala_hpc.core.files import read_json
 
 LIMIT_MIB = 256
@@ -90,17 +95,17 @@ def test_an_end_of_its_own_has_no_reason_of_ours(tmp_path: Path) -> None:
 
 def test_without_counters_a_kill_is_a_guess() -> None:
     guess = "killed by SIGKILL; perhaps out of memory: resources.mem_gb is its limit"
-    assert explain_death(-signal.SIGKILL, None, None) == guess
-    assert explain_death(-signal.SIGSEGV, None, None) == "killed by SIGSEGV"
-    assert explain_death(70, None, None) == ""
+    assert explain_child_exit(-signal.SIGKILL, None, None) == guess
+    assert explain_child_exit(-signal.SIGSEGV, None, None) == "killed by SIGSEGV"
+    assert explain_child_exit(70, None, None) == ""
 
 
 def test_numbers_that_the_kernel_does_not_tell_are_left_out() -> None:
     before = MemoryRecord(0, None, 2**36)
-    assert explain_death(-9, before, MemoryRecord(1, None, 2**36)) == (
+    assert explain_child_exit(-9, before, MemoryRecord(1, None, 2**36)) == (
         "the kernel killed it: out of memory at its limit of 64.0 GB; raise resources.mem_gb"
     )
-    assert explain_death(-9, before, MemoryRecord(1, None, None)) == (
+    assert explain_child_exit(-9, before, MemoryRecord(1, None, None)) == (
         "the kernel killed it: out of memory of the whole machine; raise resources.mem_gb"
     )
 
@@ -116,8 +121,8 @@ def write(folder: Path, **files: str) -> Path:
 def test_the_tightest_limit_around_a_group_of_version_2_counts(tmp_path: Path) -> None:
     job = write(tmp_path / "job", events="oom_kill 3\n", max="67108864\n", peak="65011712\n")
     step = write(job / "step", events="low 0\noom_kill 2\n", max="max\n", peak="1\n")
-    assert version_2(step / "user") == MemoryRecord(2, 65011712, 67108864)
-    assert version_2(tmp_path / "elsewhere") is None
+    assert read_cgroup_v2(step / "user") == MemoryRecord(2, 65011712, 67108864)
+    assert read_cgroup_v2(tmp_path / "elsewhere") is None
 
 
 def test_the_limit_of_a_group_of_version_1_may_be_that_of_its_job(tmp_path: Path) -> None:
@@ -128,5 +133,5 @@ def test_the_limit_of_a_group_of_version_1_may_be_that_of_its_job(tmp_path: Path
         stat="cache 0\nhierarchical_memory_limit 67108864\n",
         oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 1\n",
     )
-    assert version_1(task) == MemoryRecord(1, 67100000, 67108864)
-    assert version_1(job) is None
+    assert read_cgroup_v1(task) == MemoryRecord(1, 67100000, 67108864)
+    assert read_cgroup_v1(job) is None

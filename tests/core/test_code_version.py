@@ -79,7 +79,7 @@ def test_results_and_attempts_name_the_code_that_made_them(clone: Clone, tmp_pat
     assert ended.code == OK, ended
     (folder,) = (tmp_path / "w").glob("corpus-*")
     artifact, known = Artifact(folder), code_in(clone.folder)
-    marker, summary = artifact.mark(0), artifact.summary()
+    marker, summary = artifact.marker(0), artifact.summary()
     assert marker is not None
     assert summary is not None
     assert (marker.commit, marker.uncommitted) == (clone.first, True)

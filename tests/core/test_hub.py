@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import launch, recipe
 
-from hala_hpc.core.hub import is_hub_id, is_hub_off, model_folder
+from hala_hpc.core.hub import is_hub_id, is_hub_offline, model_folder
 from hala_hpc.data.readers.sources import is_offline
 from hala_hpc.engines.training.tokens.packing_check import packing_faults
 
@@ -105,7 +105,7 @@ def test_a_model_that_is_not_fetched_has_no_folder(cache: Path, tmp_path: Path) 
 def test_one_reading_of_whether_the_hub_is_off(
     value: str, is_off: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert is_hub_off({"HF_HUB_OFFLINE": value}, default=not is_off) is is_off
+    assert is_hub_offline({"HF_HUB_OFFLINE": value}, default=not is_off) is is_off
     monkeypatch.setenv("HF_HUB_OFFLINE", value)
     assert is_offline() is is_off
     if value in ("1", "no", "off", "False"):
@@ -128,7 +128,7 @@ def test_a_job_is_offline_and_a_shell_is_not_where_nothing_is_said(
 ) -> None:
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    assert is_hub_off({}, default=True)
+    assert is_hub_offline({}, default=True)
     assert not is_offline()
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     assert is_offline()

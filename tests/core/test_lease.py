@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import command, launch, one_row_recipe
+from command_line import launch, one_row_recipe, run_command
 
-from hala_hpc.commands.monitoring.launch_process import launch_at
+from hala_hpc.commands.monitoring.launch_process import find_launch_process
 from hala_hpc.core import lease
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.lease import SILENCE_S, lease_file, work_lease
+from hala_hpc.core.lease import HEARTBEAT_TIMEOUT_S, launch_lease_file, work_lease
 from hala_hpc.core.records import LaunchLease
 
 HERE = socket.gethostname()
@@ -22,7 +22,7 @@ HERE = socket.gethostname()
 
 def elsewhere(work: Path, holder: str, silent_s: float = 0.0) -> Path:
     """The lease of a process on another machine that was silent for so long."""
-    path = lease_file(work)
+    path = launch_lease_file(work)
     path.write_text(json.dumps({"host": "node7", "pid": 7, "since": "today", "holder": holder}))
     os.utime(path, (time.time() - silent_s, time.time() - silent_s))
     return path
@@ -30,10 +30,10 @@ def elsewhere(work: Path, holder: str, silent_s: float = 0.0) -> Path:
 
 def test_a_lease_says_what_holds_it(tmp_path: Path) -> None:
     with work_lease(tmp_path, holder="gate"):
-        found = LaunchLease.read(lease_file(tmp_path))
+        found = LaunchLease.read(launch_lease_file(tmp_path))
     assert found is not None
     assert (found.holder, found.host, found.pid) == ("gate", HERE, os.getpid())
-    assert not lease_file(tmp_path).exists()
+    assert not launch_lease_file(tmp_path).exists()
 
 
 def test_a_launch_elsewhere_is_told_of_at_once(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_gate_that_does_not_leave_is_named_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere(tmp_path, "gate")
-    monkeypatch.setattr(lease, "GATE_PATIENCE_S", 0)
+    monkeypatch.setattr(lease, "GATE_WAIT_S", 0)
     with (
         pytest.raises(UserError, match=r"a gate submits nodes in .* process 7 on node7"),
         work_lease(tmp_path),
@@ -79,22 +79,22 @@ def test_a_gate_that_does_not_leave_is_named_as_one(
 
 def test_a_gate_with_the_lease_is_no_launch(tmp_path: Path) -> None:
     elsewhere(tmp_path, "gate")
-    assert launch_at(tmp_path) is None
+    assert find_launch_process(tmp_path) is None
     elsewhere(tmp_path, "launch")
-    assert launch_at(tmp_path) is not None
+    assert find_launch_process(tmp_path) is not None
 
 
 def test_cancel_does_not_send_a_user_to_a_gate(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     elsewhere(work, "gate")
-    told = command(f"work={work}", module="cancel")
+    told = run_command(f"work={work}", module="cancel")
     assert (told.code, "nothing to end" in told.out) == (0, True), told
 
 
 def test_a_holder_that_was_stalled_leaves_the_lease_of_its_successor(tmp_path: Path) -> None:
     with work_lease(tmp_path):
         # Silent for three minutes: another machine has taken it over meanwhile.
-        lease_file(tmp_path).unlink()
+        launch_lease_file(tmp_path).unlink()
         path = elsewhere(tmp_path, "launch")
     found = LaunchLease.read(path)
     assert found is not None
@@ -104,9 +104,9 @@ def test_a_holder_that_was_stalled_leaves_the_lease_of_its_successor(tmp_path: P
 def test_a_holder_that_was_stalled_does_not_refresh_the_lease_of_its_successor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "BEAT_S", 0.01)
+    monkeypatch.setattr(lease, "HEARTBEAT_S", 0.01)
     with work_lease(tmp_path):
-        lease_file(tmp_path).unlink()
+        launch_lease_file(tmp_path).unlink()
         path = elsewhere(tmp_path, "launch", silent_s=60)
         before = path.stat().st_mtime_ns
         time.sleep(0.2)
@@ -116,31 +116,31 @@ def test_a_holder_that_was_stalled_does_not_refresh_the_lease_of_its_successor(
 def test_the_lease_of_a_process_that_is_gone_is_taken_over(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    LaunchLease(host=HERE, pid=gone.pid, since="today").write(lease_file(tmp_path))
+    LaunchLease(host=HERE, pid=gone.pid, since="today").write(launch_lease_file(tmp_path))
     with work_lease(tmp_path):
         pass
-    elsewhere(tmp_path, "launch", silent_s=SILENCE_S + 9)
+    elsewhere(tmp_path, "launch", silent_s=HEARTBEAT_TIMEOUT_S + 9)
     with work_lease(tmp_path):
-        found = LaunchLease.read(lease_file(tmp_path))
+        found = LaunchLease.read(launch_lease_file(tmp_path))
         assert found is not None
         assert found.pid == os.getpid()
 
 
 @pytest.mark.parametrize("text", ["{", "", "null", "[]", '{"host": "%s", "pid": -1, "since": "x"}'])
 def test_a_damaged_lease_is_nobodys_and_is_put_aside(tmp_path: Path, text: str) -> None:
-    lease_file(tmp_path).write_text(text.replace("%s", socket.gethostname()))
-    assert launch_at(tmp_path) is None
+    launch_lease_file(tmp_path).write_text(text.replace("%s", socket.gethostname()))
+    assert find_launch_process(tmp_path) is None
     with work_lease(tmp_path) as lease:
         lease.require()
-    assert not lease_file(tmp_path).exists()
+    assert not launch_lease_file(tmp_path).exists()
     assert len(list(tmp_path.glob("launch.lease.damaged-*"))) == 1
 
 
 def test_a_folder_or_a_link_to_nothing_in_the_place_of_a_lease_is_put_aside(tmp_path: Path) -> None:
-    lease_file(tmp_path).mkdir()
+    launch_lease_file(tmp_path).mkdir()
     with work_lease(tmp_path):
         pass
-    lease_file(tmp_path).symlink_to(tmp_path / "nothing")
+    launch_lease_file(tmp_path).symlink_to(tmp_path / "nothing")
     with work_lease(tmp_path) as lease:
         lease.require()
-    assert not lease_file(tmp_path).exists()
+    assert not launch_lease_file(tmp_path).exists()

@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from hala_hpc.core.fingerprint import path_fingerprint
+from hala_hpc.core.fingerprint import fingerprint_path
 
 
 def test_what_python_keeps_beside_code_is_no_change_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "scoring.py").touch()
-    before = path_fingerprint(tmp_path)
+    before = fingerprint_path(tmp_path)
     (tmp_path / "tasks" / "__pycache__").mkdir()
     (tmp_path / "tasks" / "__pycache__" / "scoring.cpython-311.pyc").touch()
-    assert path_fingerprint(tmp_path) == before
+    assert fingerprint_path(tmp_path) == before
     (tmp_path / "tasks" / "more.py").touch()
-    assert path_fingerprint(tmp_path) != before
+    assert fingerprint_path(tmp_path) != before

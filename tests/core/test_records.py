@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command, launch
+from command_line import launch, run_command
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, FailureClass, UserError
@@ -27,7 +27,7 @@ from hala_hpc.core.job_records import (
     WorkerLease,
 )
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.records import (
     ExcludedNode,
     InputFacts,
@@ -35,6 +35,7 @@ from hala_hpc.core.records import (
     LaunchLease,
     NodeConfig,
     NodeSummary,
+    PendingNode,
     Round,
     RoundSpec,
     RunNodeRecord,
@@ -42,10 +43,9 @@ from hala_hpc.core.records import (
     StageSource,
     UnitMarker,
     WaitingList,
-    WaitingNode,
 )
 from hala_hpc.core.resources import Resources
-from hala_hpc.engines.generation.early_end import FinishedRows, FirstRows
+from hala_hpc.engines.generation.first_rows_check import FinishedRows, FirstRows
 from hala_hpc.jobs.attempt_records import attempt_ends
 
 BEGUN_BEFORE = Path(__file__).parent / "data" / "begun_by_6d78d78"
@@ -57,14 +57,14 @@ SPEC = RoundSpec(
     commit="c0ffee",
     settings={"target": "ar", "engine": {"seed": 0}},
     resources=Resources(workers=3, options={"partition": "gpu"}),
-    idle_rounds=1,
+    rounds_without_progress=1,
     since_round=1,
     because=("mem_gb is 24 instead of 16",),
     bad_nodes=(ExcludedNode(name="node7", since=5.0, until_boot=True),),
 )
 FAILURE = Failure(kind=FailureClass.GPU_OOM, text="out of memory", attempt="a", nodes=("node1",))
 COUNTS: dict[str, Any] = {"rows_in": 3, "rows_out": 2, "rows_rejected": 1, "rejected": {"x": 1}}
-RECORDS: list[Record] = [
+RECORDS: list[JsonRecord] = [
     LaunchLease(host="login1", pid=7, since="today", holder="gate"),
     WorkerLease(attempt="r0001-w00000-1-0"),
     Claim(worker=2),
@@ -109,11 +109,11 @@ RECORDS: list[Record] = [
     ),
     FirstRows(units={3: FinishedRows(rows=9, faults={"empty": 8})}, seconds=1.5),
     RunRecord(
-        words={"stage": "all"},
+        overrides={"stage": "all"},
         recipe="/r.toml",
         nodes=(RunNodeRecord(name="n", stage="sft", units=1, artifact="n-0", gpu_hours=1.0),),
     ),
-    WaitingList(nodes=(WaitingNode(folder="n-0", units=2, spec=SPEC, inputs=("m-0",)),)),
+    WaitingList(nodes=(PendingNode(folder="n-0", units=2, spec=SPEC, inputs=("m-0",)),)),
     Progress(worker=0, rank=1, attempt="a", began=1, time=2, rows=3, loss=0.5),
     RankState(rank=0, attempt="a", node="n", step=3, passes=4, phase="saving", time=1.0),
     CheckpointCommit(world_size=2, zero_stage=3, files={"w": SavedFile(bytes=1, digest="d")}),
@@ -132,7 +132,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=NAMES)
-def test_a_record_reads_back_what_it_wrote(tmp_path: Path, record: Record) -> None:
+def test_a_record_reads_back_what_it_wrote(tmp_path: Path, record: JsonRecord) -> None:
     path = tmp_path / "folder" / "record.json"
     assert type(record).read(path) is None
     record.write(path)
@@ -144,7 +144,7 @@ def test_a_record_reads_back_what_it_wrote(tmp_path: Path, record: Record) -> No
 @pytest.mark.parametrize("record", RECORDS, ids=NAMES)
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_file_is_one_error_with_file_and_cure_or_counts_as_absent(
-    tmp_path: Path, record: Record, data: bytes
+    tmp_path: Path, record: JsonRecord, data: bytes
 ) -> None:
     path, kind = tmp_path / "record.json", type(record)
     path.write_bytes(data)
@@ -155,12 +155,12 @@ def test_a_damaged_file_is_one_error_with_file_and_cure_or_counts_as_absent(
     assert caught.value.code == BAD_DATA
     [text] = caught.value.mistakes
     assert text.startswith(f"{path}: damaged or foreign file: ")
-    assert text.endswith(kind.cure)
-    assert kind.read_if_sound(path) is None
+    assert text.endswith(kind.fix)
+    assert kind.read_if_valid(path) is None
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=NAMES)
-def test_a_wrong_type_is_named_with_its_place_and_value(tmp_path: Path, record: Record) -> None:
+def test_a_wrong_type_is_named_with_its_place_and_value(tmp_path: Path, record: JsonRecord) -> None:
     path = tmp_path / "record.json"
     field = next(iter(record.to_values()))
     path.write_text(json.dumps({**record.to_values(), field: [["wrong"]]}))
@@ -290,8 +290,8 @@ def test_a_run_begun_by_the_commit_before_goes_on(tmp_path: Path) -> None:
     assert [one.kind for one in failures.failures] == [FailureClass.KILLED]
     [end] = attempt_ends(artifact)
     assert (end.worker, end.record.code, end.record.reasons) == (0, 75, ("killed by SIGKILL",))
-    assert artifact.require_newest_round().spec.idle_rounds == 1
-    told = command(f"work={work}", "format=json", module="status")
+    assert artifact.require_newest_round().spec.rounds_without_progress == 1
+    told = run_command(f"work={work}", "format=json", module="status")
     assert json.loads(told.out)["nodes"][0]["units_done"] == 0, told
     ended = launch("stage=all", f"recipe={tmp_path}/recipe.toml", f"work={work}")
     assert ended.code == 0, ended
@@ -329,18 +329,18 @@ def test_a_damaged_file_is_told_by_status_and_put_aside_by_the_same_line(
         (artifact / "summary.json").unlink()
     (artifact / name).write_text(data)
     recipe = f"recipe={finished}/recipe.toml"
-    told = command(f"work={work}", "format=json", module="status")
+    told = run_command(f"work={work}", "format=json", module="status")
     [node] = json.loads(told.out)["nodes"]
     assert node["state"] == "damaged"
     assert str(Path(artifact.name) / name) in node["why"]
     assert "damaged or foreign file" in node["why"]
     if not name.startswith("done"):
-        gate = command(str(artifact), "1", module="gate")
+        gate = run_command(str(artifact), "1", module="gate")
         assert (gate.code, "Traceback" in gate.out + gate.err) == (BAD_DATA, False), gate
     again = launch("stage=all", recipe, f"work={work}")
     assert again.code == 0, again
     assert isinstance(json.loads((artifact / name).read_text()), dict)
-    assert command(f"work={work}", module="verify").code == 0
+    assert run_command(f"work={work}", module="verify").code == 0
 
 
 @pytest.mark.parametrize("data", ["", "[1]"])
@@ -352,18 +352,18 @@ def test_a_damaged_round_fails_the_node_with_the_reason(
     folder = next(work.glob("corpus-*"))
     (folder / "summary.json").unlink()
     (folder / "rounds/0001.json").write_text(data)
-    ended = command(str(folder), "1", module="gate")
+    ended = run_command(str(folder), "1", module="gate")
     assert ended.code == BAD_DATA, ended
     assert "Traceback" not in ended.err
     failure = Artifact(folder).failure()
     assert failure is not None
     assert "rounds/0001.json: damaged or foreign file" in failure.reasons[0].text
-    worker = command(str(folder), "0", module="worker")
+    worker = run_command(str(folder), "0", module="worker")
     assert worker.code == BAD_DATA, worker
     assert "Traceback" not in worker.err
 
 
 def test_the_gate_of_a_folder_that_is_no_artifact_writes_nothing(tmp_path: Path) -> None:
-    ended = command(str(tmp_path), module="gate")
+    ended = run_command(str(tmp_path), module="gate")
     assert (ended.code, "is no artifact" in ended.err) == (66, True)
     assert list(tmp_path.iterdir()) == []

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from command_line import Ended, launch, one_row_recipe
+from command_line import CommandResult, launch, one_row_recipe
 
-from hala_hpc.core.secret_values import secret_in, secret_mistakes
+from hala_hpc.core.secret_values import find_secret, secret_mistakes
 
 HEX = "0123456789abcdef"
 #: Put together here, so that no scanner of repositories takes them for real ones.
@@ -45,10 +45,10 @@ def test_a_secret_is_known_in_any_place_and_not_shown(secret: str) -> None:
 
 @pytest.mark.parametrize("text", FINE)
 def test_what_only_sounds_like_a_secret_is_fine(text: str) -> None:
-    assert secret_in(text) == ""
+    assert find_secret(text) == ""
 
 
-def refused(ended: Ended, secret: str, place: str, work: Path) -> None:
+def refused(ended: CommandResult, secret: str, place: str, work: Path) -> None:
     assert ended.code == 78, ended
     assert secret not in ended.out + ended.err
     assert place in ended.err

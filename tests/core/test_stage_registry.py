@@ -208,12 +208,12 @@ def package(folder: Path, name: str, *offers: str, text: str = STAGE) -> Path:
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of installed packages that this process looks into."""
     monkeypatch.syspath_prepend(tmp_path / "site")
-    foreign_stages.offers.cache_clear()
+    foreign_stages.find_stage_entry_points.cache_clear()
     before = set(sys.modules)
     yield tmp_path / "site"
     for name in set(sys.modules) - before:
         del sys.modules[name]
-    foreign_stages.offers.cache_clear()
+    foreign_stages.find_stage_entry_points.cache_clear()
 
 
 def test_an_entry_point_is_found_and_again_by_its_source(tmp_path: Path, site: Path) -> None:

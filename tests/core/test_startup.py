@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from command_line import launch, recipe
 
-from hala_hpc.commands.planning.plan import results_in
-from hala_hpc.core.fingerprint import LENGTH, fingerprint, is_fingerprint
+from hala_hpc.commands.planning.plan import find_results
+from hala_hpc.core.fingerprint import LENGTH, compute_fingerprint, is_fingerprint
 
 STATE = (
     "import gc, json, os, sys; print(json.dumps([gc.get_threshold()[0] == {threshold}, "
@@ -49,7 +49,7 @@ def test_a_command_sets_itself_up_before_pydantic_is_imported() -> None:
 
 
 def test_a_fingerprint_is_known_by_its_form() -> None:
-    print_ = fingerprint({"a": 1})
+    print_ = compute_fingerprint({"a": 1})
     assert len(print_) == LENGTH
     assert is_fingerprint(print_)
     assert not is_fingerprint(print_[1:])
@@ -57,9 +57,9 @@ def test_a_fingerprint_is_known_by_its_form() -> None:
 
 
 def test_results_are_found_by_the_form_of_their_fingerprint(tmp_path: Path) -> None:
-    for name in (f"arabic-{fingerprint(1)}", "arabic-old", "latest"):
+    for name in (f"arabic-{compute_fingerprint(1)}", "arabic-old", "latest"):
         (tmp_path / name).mkdir()
-    assert {name: len(found) for name, found in results_in(tmp_path).items()} == {"arabic": 1}
+    assert {name: len(found) for name, found in find_results(tmp_path).items()} == {"arabic": 1}
 
 
 def test_a_run_goes_on_from_another_folder(
@@ -76,6 +76,6 @@ def test_a_run_goes_on_from_another_folder(
     monkeypatch.chdir("/")
     run = read_run(work)
     assert Path(run.recipe) == tmp_path / "recipe.toml"
-    assert f"recipe={tmp_path}/recipe.toml launcher={tmp_path}/mine.toml" in run.line
-    again = launch(*run.line.split()[3:], cwd=Path("/"))
+    assert f"recipe={tmp_path}/recipe.toml launcher={tmp_path}/mine.toml" in run.launch_command
+    again = launch(*run.launch_command.split()[3:], cwd=Path("/"))
     assert (again.code, "nothing to submit" in again.out) == (0, True), again

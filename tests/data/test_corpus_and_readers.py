@@ -14,17 +14,22 @@ from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import (
     count_rows,
     part_name,
-    read_pairs,
     read_rows,
+    read_translation_pairs,
     rejected_name,
     require_kind,
 )
 from hala_hpc.data.corpus.writer import CorpusWriter, RejectedRow, RejectWriter, count_rejected
-from hala_hpc.data.readers.adapters import RowError, adapters, digest, find_adapter
+from hala_hpc.data.readers.adapters import (
+    RowError,
+    build_adapters,
+    compute_row_digest,
+    find_adapter,
+)
 from hala_hpc.data.readers.json_array import json_file
-from hala_hpc.data.readers.sources import Choice, data_names, sources
+from hala_hpc.data.readers.sources import DatasetSelection, find_sources, select_hub_files
 
-KNOWN = adapters(("en", "ar"))
+KNOWN = build_adapters(("en", "ar"))
 
 
 def write_pairs(folder: Path, counts: list[int], group_characters: int = 200) -> Path:
@@ -60,11 +65,11 @@ def test_a_slice_is_the_rows_of_those_numbers(tmp_path: Path, first_last: tuple[
 
 def test_pairs_come_of_pair_rows_and_of_translated_messages(tmp_path: Path) -> None:
     write_pairs(tmp_path / "pairs", [1])
-    assert list(read_pairs(tmp_path / "pairs")) == [(f"{0:032x}", "row 0", "صفّ " * 9)]
+    assert list(read_translation_pairs(tmp_path / "pairs")) == [(f"{0:032x}", "row 0", "صفّ " * 9)]
     with CorpusWriter(tmp_path / "talk" / part_name(0), "translations") as writer:
         row = {"id": "7", "origin": "test", "messages": [user("مرحبا"), user("شكرا")]}
         writer.add({**row, "messages_source": [user("Hello"), user("Thanks")]})
-    assert list(read_pairs(tmp_path / "talk")) == [
+    assert list(read_translation_pairs(tmp_path / "talk")) == [
         ("7.0", "Hello", "مرحبا"),
         ("7.1", "Thanks", "شكرا"),
     ]
@@ -108,7 +113,7 @@ def test_a_shard_with_damage_inside_is_named(tmp_path: Path) -> None:
 def test_a_changed_byte_is_never_read_as_a_row(tmp_path: Path) -> None:
     write_pairs(tmp_path, [200], group_characters=1_000_000)
     part, chance = tmp_path / part_name(0), Random(1)
-    whole, data = list(read_pairs(tmp_path)), part.read_bytes()
+    whole, data = list(read_translation_pairs(tmp_path)), part.read_bytes()
     codes: Counter[int] = Counter()
     for _ in range(150):
         changed = bytearray(data)
@@ -123,7 +128,7 @@ def test_a_changed_byte_is_never_read_as_a_row(tmp_path: Path) -> None:
 def code_of_reading(folder: Path, whole: list[tuple[str, str, str]]) -> int:
     """The code of the error with which a corpus is read, 0 where it is as it was, else 1."""
     try:
-        return int(list(read_pairs(folder)) != whole)
+        return int(list(read_translation_pairs(folder)) != whole)
     except UserError as error:
         return error.code
 
@@ -256,7 +261,7 @@ BAD: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("name", "row", "reason"), BAD)
 def test_a_row_that_cannot_be_used_has_a_word_why(name: str, row: Any, reason: str) -> None:
     with pytest.raises(RowError) as told:
-        digest(*KNOWN[name].read(row))
+        compute_row_digest(*KNOWN[name].read(row))
     assert str(told.value) == reason
 
 
@@ -264,10 +269,10 @@ def test_ids_tell_roles_and_texts_apart_and_nothing_else() -> None:
     one = KNOWN["alpaca"].read({"instruction": "a", "output": "b", "id": 1})
     same = KNOWN["openorca"].read({"question": "a", "response": "b", "id": 2})
     swapped = tuple(list(reversed(half)) for half in one)
-    assert digest(*one) == digest(*same)
-    assert len({digest(*texts)[0] for texts in (one, swapped, ([], ["a", "b"]))}) == 3
+    assert compute_row_digest(*one) == compute_row_digest(*same)
+    assert len({compute_row_digest(*texts)[0] for texts in (one, swapped, ([], ["a", "b"]))}) == 3
     # Artifacts depend on it.
-    assert digest(*one)[0].hex() == "9b6da9fc9837253cf9ba5cf73d4155c9"
+    assert compute_row_digest(*one)[0].hex() == "9b6da9fc9837253cf9ba5cf73d4155c9"
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3000])
@@ -312,40 +317,43 @@ def test_a_folder_gives_the_files_of_a_split_and_subset(tmp_path: Path) -> None:
         with opened(tmp_path / name, "wt") as file:
             file.write('{"a": 1}\n')
 
-    def names_of(choice: Choice) -> list[str]:
-        found = sources(str(tmp_path), choice)
+    def names_of(choice: DatasetSelection) -> list[str]:
+        found = find_sources(str(tmp_path), choice)
         assert all(next(source.read()).value == {"a": 1} for source in found)
         return [str(Path(source.where).relative_to(tmp_path)) for source in found]
 
-    assert names_of(Choice("train", "ar-en")) == ["ar-en/train-0.jsonl"]
-    assert names_of(Choice("test", "ar-en")) == ["ar-en/test.jsonl.gz"]
-    assert len(names_of(Choice())) == 3
+    assert names_of(DatasetSelection("train", "ar-en")) == ["ar-en/train-0.jsonl"]
+    assert names_of(DatasetSelection("test", "ar-en")) == ["ar-en/test.jsonl.gz"]
+    assert len(names_of(DatasetSelection())) == 3
     with pytest.raises(UserError, match=r"subset=fr-en: .* it has ar-en, de-en"):
-        names_of(Choice(subset="fr-en"))
+        names_of(DatasetSelection(subset="fr-en"))
     with pytest.raises(UserError, match="split=validation: no file"):
-        names_of(Choice("validation"))
+        names_of(DatasetSelection("validation"))
 
 
 def test_of_a_data_set_on_the_hub_the_same_files_are_meant_by_their_names() -> None:
     names = ["README.md", "ar-en/train-0.jsonl", "ar-en/test.jsonl.gz", "de-en/train-0.parquet"]
-    assert data_names(names, Choice("test", "ar-en")) == ["ar-en/test.jsonl.gz"]
-    assert data_names(names, Choice(subset="ar-en")) == ["ar-en/train-0.jsonl"]
-    assert data_names(names, Choice()) == ["ar-en/train-0.jsonl", "de-en/train-0.parquet"]
-    assert data_names(["1M-GPT4.parquet"], Choice("train")) == ["1M-GPT4.parquet"]
+    assert select_hub_files(names, DatasetSelection("test", "ar-en")) == ["ar-en/test.jsonl.gz"]
+    assert select_hub_files(names, DatasetSelection(subset="ar-en")) == ["ar-en/train-0.jsonl"]
+    assert select_hub_files(names, DatasetSelection()) == [
+        "ar-en/train-0.jsonl",
+        "de-en/train-0.parquet",
+    ]
+    assert select_hub_files(["1M-GPT4.parquet"], DatasetSelection("train")) == ["1M-GPT4.parquet"]
     with pytest.raises(UserError, match="subset=fr-en has no data files"):
-        data_names(names, Choice(subset="fr-en"))
+        select_hub_files(names, DatasetSelection(subset="fr-en"))
 
 
 def test_a_set_of_files_of_which_one_is_missing_is_told(tmp_path: Path) -> None:
     for number in (0, 2):
         (tmp_path / f"train-{number:05d}-of-00003.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match="holds 2 of the 3 files"):
-        sources(str(tmp_path), Choice())
+        find_sources(str(tmp_path), DatasetSelection())
 
 
 def test_a_gzip_file_that_is_cut_is_told(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"a": 1}\n' * 9000)[:-20])
     with pytest.raises(UserError, match=r"rows.jsonl.gz: cannot be read") as told:
-        list(sources(str(path), Choice())[0].read())
+        list(find_sources(str(path), DatasetSelection())[0].read())
     assert told.value.code == 65

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import Ended, command, recipe
-from says import says
+from command_line import CommandResult, recipe, run_command
+from message_checks import assert_message
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm import parsing
@@ -24,11 +24,11 @@ PREPARE = '[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 2\n'
 TRANSLATE = '[words]\nstage = "translate"\nmodel = "{model}"\ncorpus = "{corpus}"\n'
 
 
-def doctor(*words: str, **env: str) -> Ended:
-    return command(*words, module="doctor", cwd=None, **env)
+def doctor(*words: str, **env: str) -> CommandResult:
+    return run_command(*words, module="doctor", cwd=None, **env)
 
 
-def found(ended: Ended) -> list[dict[str, Any]]:
+def found(ended: CommandResult) -> list[dict[str, Any]]:
     """The findings of a call with format=json, each with everything that it must have."""
     findings: list[dict[str, Any]] = json.loads(ended.out)["findings"]
     assert all(one["what"] and one["why"] for one in findings)
@@ -71,8 +71,8 @@ def test_help_names_every_word_and_a_wrong_word_is_named() -> None:
     assert all(word in told.out for word in ("launcher", "work", "recipe", "job", "format"))
     wrong = doctor("luncher=local", "format=xml", "stage=all")
     assert wrong.code == 64
-    says(wrong.err, "did you mean 'launcher'?")
-    says(wrong.err, "format=xml: write text or json")
+    assert_message(wrong.err, "did you mean 'launcher'?")
+    assert_message(wrong.err, "format=xml: write text or json")
     assert "recipe=" in wrong.err
 
 
@@ -85,12 +85,12 @@ def test_a_machine_that_is_well_gets_code_0_and_nothing_is_left_there(
     assert told.code == 0
     topics = ["folders", "environments", "cluster"]
     assert list(dict.fromkeys(one["topic"] for one in findings)) == topics
-    says(of(findings, "folders", "good"), "write, fsync, link, rename and read back work")
+    assert_message(of(findings, "folders", "good"), "write, fsync, link, rename and read back work")
     assert list(work.iterdir()) == []
     text = doctor("launcher=local", f"work={work}/new", rows)
     assert text.code == 0
-    says(text.out, f"will be made under {work}")
-    says(text.out, " 0 bad\n")
+    assert_message(text.out, f"will be made under {work}")
+    assert_message(text.out, " 0 bad\n")
     assert list(work.iterdir()) == []
 
 
@@ -103,7 +103,7 @@ def test_a_work_folder_that_others_may_change_is_named_unless_it_has_a_sticky_bi
         assert told.code == code, (oct(mode), told.out)
         state = {0o777: "bad", 0o770: "warn"}.get(mode)
         if state:
-            says(of(found(told), "folders", state), f"chmod go-w {work}")
+            assert_message(of(found(told), "folders", state), f"chmod go-w {work}")
         else:
             assert "chmod" not in of(found(told), "folders")
 
@@ -116,15 +116,15 @@ def test_a_folder_that_cannot_be_written_is_bad_and_named(
     for folder, reason in (("/proc/self/nowhere", "cannot be written"), (f"{file}", "is a file")):
         told = doctor("launcher=local", f"work={folder}", rows, "format=json")
         assert told.code == 78
-        says(of(found(told), "folders"), reason)
-        says(of(found(told), "folders"), "name another")
+        assert_message(of(found(told), "folders"), reason)
+        assert_message(of(found(told), "folders"), "name another")
     site = launcher(
         tmp_path,
         'backend = "local"\n[environment]\nTRITON_CACHE_DIR = "/proc/self/x"\nHF_HOME = "/proc/y"',
     )
     told = doctor(site, f"work={work}", rows, "format=json")
-    says(of(found(told), "folders"), "TRITON_CACHE_DIR /proc/self/x")
-    says(of(found(told), "folders", "warn"), "HF_HOME /proc/y")
+    assert_message(of(found(told), "folders"), "TRITON_CACHE_DIR /proc/self/x")
+    assert_message(of(found(told), "folders", "warn"), "HF_HOME /proc/y")
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
@@ -148,7 +148,7 @@ def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step
     )
     finding = json.loads(done.stdout)
     assert finding["state"] == "bad"
-    says(finding["what"], f"a file cannot be {step}")
+    assert_message(finding["what"], f"a file cannot be {step}")
     assert list(work.iterdir()) == []
 
 
@@ -157,7 +157,7 @@ def test_a_clock_that_differs_is_told_by_how_much() -> None:
     assert timed("work", 9.0, 0.0).state == "warn"
     late = timed("work", 0.01, -30.0)
     assert late.state == "warn"
-    says(late.what, "30 s behind")
+    assert_message(late.what, "30 s behind")
     assert timed("work", 0.01, 600.0).state == "bad"
 
 
@@ -168,8 +168,8 @@ def test_an_environment_that_is_absent_or_broken_is_bad(work: Path, rows: str) -
         site = launcher(work, f'backend = "local"\n[python]\nmain = "{path}"')
         told = doctor(site, f"work={work}", rows, "format=json")
         assert told.code == 78
-        says(of(found(told), "environments"), reason)
-        says(of(found(told), "environments"), "make env")
+        assert_message(of(found(told), "environments"), reason)
+        assert_message(of(found(told), "environments"), "make env")
 
 
 def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
@@ -183,10 +183,10 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
         told = doctor(site, f"work={work}", words, "format=json")
         return of(found(told), "inputs", state)
 
-    says(inputs("bad"), "model lab/model: is not in the hub cache")
-    says(inputs("bad"), f"python -m hala_hpc.fetch {words} work={work} {site}")
+    assert_message(inputs("bad"), "model lab/model: is not in the hub cache")
+    assert_message(inputs("bad"), f"python -m hala_hpc.fetch {words} work={work} {site}")
     # A corpus is a folder, whatever its name looks like.
-    says(inputs("bad"), "corpus lab/corpus: there is no such folder")
+    assert_message(inputs("bad"), "corpus lab/corpus: there is no such folder")
     assert "data set lab/corpus" not in inputs("bad")
     shot = cache / "snapshots" / "abc"
     shot.mkdir(parents=True)
@@ -195,14 +195,14 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
     (shot / "config.json").write_text("{}")
     (shot / "tokenizer.json").write_text("{}")
     (shot / "model.safetensors").symlink_to("../../blobs/gone")
-    says(inputs("bad"), "model.safetensors leads nowhere")
+    assert_message(inputs("bad"), "model.safetensors leads nowhere")
     (cache / "blobs").mkdir()
     header = b'{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
     weights = len(header).to_bytes(8, "little") + header
     (cache / "blobs" / "gone").write_bytes(weights + b"12")
-    says(inputs("bad"), "model.safetensors is cut short")
+    assert_message(inputs("bad"), "model.safetensors is cut short")
     (cache / "blobs" / "gone").write_bytes(weights + b"1234")
-    says(inputs("good"), "model lab/model: is in")
+    assert_message(inputs("good"), "model lab/model: is in")
 
 
 def test_a_run_that_does_not_fit_on_the_disk_is_bad_with_both_numbers(
@@ -219,7 +219,7 @@ def test_a_run_that_does_not_fit_on_the_disk_is_bad_with_both_numbers(
     words = recipe(tmp_path, f'[small]\nstage = "quantize"\nmodel = "{huge}"\n')
     told = doctor("launcher=local", f"work={work}", words, "format=json")
     assert told.code == 78
-    says(of(found(told), "folders"), "the run takes about 4000.0 GB")
+    assert_message(of(found(told), "folders"), "the run takes about 4000.0 GB")
 
 
 def test_what_quota_leaves_is_compared_where_there_is_a_quota(work: Path, rows: str) -> None:
@@ -235,7 +235,7 @@ def test_what_quota_leaves_is_compared_where_there_is_a_quota(work: Path, rows: 
         "format=json",
         PATH=f"{program.parent}:{os.environ['PATH']}",
     )
-    says(of(found(told), "folders"), "quota: 0.0 GB")
+    assert_message(of(found(told), "folders"), "quota: 0.0 GB")
     assert doctor("launcher=local", f"work={work}", rows, "format=json").code == 0
 
 
@@ -249,8 +249,8 @@ def test_without_slurm_it_says_so_and_looks_at_the_rest(work: Path, rows: str) -
     empty.mkdir()
     told = doctor("launcher=slurm", f"work={work}", rows, "format=json", PATH=str(empty))
     assert told.code == 78
-    says(of(found(told), "cluster"), "no `sbatch` on the PATH")
-    says(of(found(told), "folders", "good"), "read back work")
+    assert_message(of(found(told), "cluster"), "no `sbatch` on the PATH")
+    assert_message(of(found(told), "folders", "good"), "read back work")
 
 
 def test_it_imports_no_heavy_library(work: Path, rows: str) -> None:
@@ -292,22 +292,22 @@ def test_times_and_devices_are_read_as_slurm_writes_them() -> None:
         "45": 45,
         "00:00:30": 1,
     }
-    assert {text: parsing.minutes(text) for text in times} == times
-    assert [parsing.seconds(text) for text in ("00:00:20", "5", "1-00:01:00", "")] == [
+    assert {text: parsing.parse_minutes(text) for text in times} == times
+    assert [parsing.parse_seconds(text) for text in ("00:00:20", "5", "1-00:01:00", "")] == [
         20,
         5,
         86460,
         0,
     ]
     sizes = {"262144": 262144, "256G": 262144, "1T": 1048576, "UNLIMITED": None, "0": 0}
-    assert {text: parsing.megabytes(text) for text in sizes} == sizes
-    assert parsing.gpus("gpu:h100:8(S:0-1),gpu:a100:2,mps:100") == {"h100": 8, "a100": 2}
-    assert parsing.gpus("gpu:4") == {"": 4}
-    assert parsing.gpus("(null)") == {}
-    assert parsing.devices("cpu=10,mem=1T,gres/gpu:h100=2") == {
+    assert {text: parsing.parse_megabytes(text) for text in sizes} == sizes
+    assert parsing.parse_gres_gpus("gpu:h100:8(S:0-1),gpu:a100:2,mps:100") == {"h100": 8, "a100": 2}
+    assert parsing.parse_gres_gpus("gpu:4") == {"": 4}
+    assert parsing.parse_gres_gpus("(null)") == {}
+    assert parsing.parse_tres("cpu=10,mem=1T,gres/gpu:h100=2") == {
         "cpu": 10,
         "mem": 1048576,
         "gres/gpu:h100": 2,
     }
-    assert parsing.names("ALL") == ()
-    assert parsing.names("a,b") == ("a", "b")
+    assert parsing.parse_list("ALL") == ()
+    assert parsing.parse_list("a,b") == ("a", "b")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from checkout import STANDIN
-from command_line import Ended, command
+from command_line import CommandResult, run_command
 from minislurm_fixture import CANNOT_RUN, need_slurm, run_minislurm
 
 from benchmarks.common.waiting import WAIT_S, wait_until
@@ -118,7 +118,7 @@ def doctor(
     partition: str = "low",
     account: str = "team",
     more: Sequence[str] = (),
-) -> Ended:
+) -> CommandResult:
     """Ask for one node of a recipe under a launcher with more lines."""
     path, data = folder.parent / "site.toml", folder.parent / "rows.jsonl"
     path.write_text(SITE.format(partition=partition, account=account) + lines)
@@ -126,10 +126,10 @@ def doctor(
     recipe = folder.parent / "recipe.toml"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 200\n')
     words = (f"launcher={path}", f"recipe={recipe}", f"work={folder}", "format=json")
-    return command(*words, *more, module="doctor")
+    return run_command(*words, *more, module="doctor")
 
 
-def told(ended: Ended, state: str) -> str:
+def told(ended: CommandResult, state: str) -> str:
     """What, why and cure of all findings of one state."""
     findings = json.loads(ended.out)["findings"]
     chosen = [one for one in findings if one["state"] == state]
@@ -233,7 +233,7 @@ def test_a_compute_node_is_looked_at_when_asked_to(site: Path, folder: Path) -> 
     data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n')
     recipe = folder.parent / "recipe.toml"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{data}"\n')
-    ended = command(
+    ended = run_command(
         f"launcher={path}",
         f"recipe={recipe}",
         f"work={folder}",

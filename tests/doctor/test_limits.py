@@ -3,7 +3,7 @@
 from hala_hpc.backends.slurm.cluster import Association, Limits, Partition, Site
 from hala_hpc.core.resources import Resources
 from hala_hpc.doctor.limits import job_findings
-from hala_hpc.doctor.scope import GATES, JobKind, kinds_of
+from hala_hpc.doctor.scope import GATES, JobShape, group_jobs
 
 LOW = Partition(
     name="low",
@@ -48,13 +48,13 @@ def place(account: str) -> Association:
     return Association(account, "", (), "", limits)
 
 
-def told(cluster: Site, *kinds: JobKind) -> list[str]:
-    return [one.told for one in job_findings(cluster, kinds) if one.state == "bad"]
+def told(cluster: Site, *kinds: JobShape) -> list[str]:
+    return [one.message for one in job_findings(cluster, kinds) if one.state == "bad"]
 
 
 def test_a_limit_that_the_gates_exceed_names_their_table_of_the_launcher() -> None:
     asked = Resources(timeout_min=30)
-    kinds = kinds_of([("report", asked, 1), (GATES, asked, 1)])
+    kinds = group_jobs([("report", asked, 1), (GATES, asked, 1)])
     report, gates = told(site(place("lab"), default_account="lab"), *kinds)
     assert report.startswith("report: timeout_min=30,")
     assert "set timeout_min=20" in report
@@ -63,7 +63,7 @@ def test_a_limit_that_the_gates_exceed_names_their_table_of_the_launcher() -> No
 
 
 def test_who_has_no_account_is_not_told_to_name_one_of_none() -> None:
-    (kind,) = kinds_of([("report", Resources(), 1)])
+    (kind,) = group_jobs([("report", Resources(), 1)])
     (nobody,) = told(site(), kind)
     assert "none" not in nobody
     assert "ask the admins" in nobody

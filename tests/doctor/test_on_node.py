@@ -18,8 +18,8 @@ from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.resources import Resources
 from hala_hpc.doctor.findings import Finding
-from hala_hpc.doctor.on_node import NodeFindings, NodeVisit, node_findings
-from hala_hpc.doctor.scope import JobKind, Visit
+from hala_hpc.doctor.on_node import NodeFindings, NodeScope, node_findings
+from hala_hpc.doctor.scope import DoctorScope, JobShape
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def look(folder: Path, gpus: int = 0, **env: str) -> list[dict[str, Any]]:
     token = folder / "token"
     token.write_text(token.name)
     resubmits = () if gpus else (Resources(),)
-    asked = NodeVisit(
+    asked = NodeScope(
         work=str(folder), token=str(token), folders={}, pythons={}, gpus=gpus, resubmits=resubmits
     )
     done = subprocess.run(
@@ -121,11 +121,11 @@ def test_it_says_what_it_waits_for_and_takes_one_gpu_where_all_are_taken(
     slurm.add("srun", f"case \"$*\" in *gpus-per-node=4*) {busy} ;; esac; cat <<'E'\n{answer}\nE")
     said: list[str] = []
     launcher = Launcher(name="site", backend="slurm")
-    visit = Visit(launcher, tmp_path, {}, job=True)
+    visit = DoctorScope(launcher, tmp_path, {}, job=True)
     kinds = [
-        JobKind(("small",), Resources(gpus_per_node=1), 1),
-        JobKind(("large",), Resources(gpus_per_node=4), 1),
-        JobKind(("gates",), launcher.gate_resources, 1),
+        JobShape(("small",), Resources(gpus_per_node=1), 1),
+        JobShape(("large",), Resources(gpus_per_node=4), 1),
+        JobShape(("gates",), launcher.gate_resources, 1),
     ]
     found = node_findings(visit, kinds, said.append)
     assert [one.state for one in found] == ["good", "warn", "good"]

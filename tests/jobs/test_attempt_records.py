@@ -11,9 +11,9 @@ from hala_hpc.jobs.attempt_records import (
     RankAttempt,
     attempt_ends,
     attempt_names,
-    records_of,
+    iter_attempt_ends,
 )
-from hala_hpc.jobs.log_file import HEAD, head_of
+from hala_hpc.jobs.log_file import HEAD, format_log_head
 
 pytestmark = pytest.mark.kinds
 
@@ -31,7 +31,7 @@ def test_a_name_is_read_as_it_was_written(name: AttemptName, text: str) -> None:
     assert AttemptName.parse(text) == name
     assert RankAttempt.parse(name.record_name(0)) == RankAttempt(name, 0)
     assert RankAttempt.parse(name.record_name(7)) == RankAttempt(name, 7)
-    head = HEAD.fullmatch(head_of(text))
+    head = HEAD.fullmatch(format_log_head(text))
     assert head is not None
     assert head["attempt"].decode() == text
 
@@ -56,5 +56,5 @@ def test_records_are_told_from_other_files_and_damaged_ones_count_as_absent(
     artifact.failures_file(1).write_text("{}")
     found = [(end.attempt, end.rank, end.ended) for end in attempt_ends(artifact)]
     assert found == [(first, 3, 6.0), (first, 0, 11.0), (wide, 0, 21.0)]
-    assert [end.attempt for end in records_of(artifact, 10_000)] == [wide]
+    assert [end.attempt for end in iter_attempt_ends(artifact, 10_000)] == [wide]
     assert {name.job_id for name in attempt_names(artifact)} == {"7", "8", "9"}

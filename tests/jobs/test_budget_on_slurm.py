@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from command_line import command, launch
-from held import Held
-from slow_run import launcher_word, nodes_of, recipe_word
+from command_line import launch, run_command
+from held import JobHold
+from slow_run import read_node_states, write_stand_in_launcher, write_stand_in_recipe
 
 from benchmarks.common.waiting import wait_until
 
@@ -17,32 +17,32 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("mini
 
 def status_of(work: Path) -> str:
     """What status says to people."""
-    return command(f"work={work}", module="status").out
+    return run_command(f"work={work}", module="status").out
 
 
 def wait_for_state(work: Path, node: str, state: str) -> None:
     """Wait until a node is in a state."""
     wait_until(
-        lambda: nodes_of(work)[node]["state"] == state,
+        lambda: read_node_states(work)[node]["state"] == state,
         f"{node} is {state}",
         pause_s=1,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
 
 
 def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_budget(
     tmp_path: Path, work: Path
 ) -> None:
-    line = ["stage=all", recipe_word(tmp_path, rows=40), f"work={work}"]
+    line = ["stage=all", write_stand_in_recipe(tmp_path, rows=40), f"work={work}"]
     # Accounting counts seconds: each worker takes two at least.
-    line += [launcher_word(tmp_path, 0.1), "arabic.resources.gpus_per_node=2"]
+    line += [write_stand_in_launcher(tmp_path, 0.1), "arabic.resources.gpus_per_node=2"]
     assert launch(*line, "budget_gpu_hours=1000").code == 0
     wait_for_state(work, "report", "done")
-    arabic = nodes_of(work)["arabic"]
+    arabic = read_node_states(work)["arabic"]
     # Two workers, two GPUs each, and the 90 s that the table has for a start.
     assert arabic["gpu_hours_estimate"] == pytest.approx(0.1, rel=0.1)
     assert 0 < arabic["gpu_hours"] < 1
-    assert nodes_of(work)["english"]["gpu_hours_estimate"] == 0
+    assert read_node_states(work)["english"]["gpu_hours_estimate"] == 0
     told = status_of(work)
     assert f"{arabic['gpu_hours']:.2f} of ~0.10" in told
     assert "of budget_gpu_hours=1000 are spent" in told
@@ -56,18 +56,20 @@ def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_b
         refused = launch(*again, f"budget_gpu_hours={small}", word)
         assert refused.code == 78, refused
         assert "GPU hours are spent in" in refused.err
-    assert nodes_of(work)["arabic"]["state"] == "done"
+    assert read_node_states(work)["arabic"]["state"] == "done"
 
 
 def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: Path) -> None:
     # Two GPUs of each worker for two seconds at least: more than the budget.
-    held = Held(tmp_path, after=100)
-    launcher = launcher_word(tmp_path, 0.02, held)
-    line = ["stage=all", recipe_word(tmp_path), f"work={work}", launcher]
+    held = JobHold(tmp_path, after=100)
+    launcher = write_stand_in_launcher(tmp_path, 0.02, held)
+    line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}", launcher]
     line += ["arabic.resources.gpus_per_node=2", "budget_gpu_hours=0.0005"]
     assert "budget_gpu_hours=0.0005" in launch(*line).err
     assert launch(*line, "confirm=true").code == 0
-    wait_until(lambda: nodes_of(work)["arabic"]["units_done"] > 0, "the first unit", pause_s=1)
+    wait_until(
+        lambda: read_node_states(work)["arabic"]["units_done"] > 0, "the first unit", pause_s=1
+    )
     workers = work / "latest/arabic/progress"
     wait_until(lambda: len(list(workers.glob("*.json"))) == 2, "both workers are at work")
     for path in workers.glob("*.json"):
@@ -75,8 +77,8 @@ def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: P
         supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
         os.kill(supervisor, signal.SIGKILL)
     wait_for_state(work, "arabic", "failed")
-    held.let_go()
-    arabic = nodes_of(work)["arabic"]
+    held.release()
+    arabic = read_node_states(work)["arabic"]
     assert arabic["why"].startswith("budget_gpu_hours=0.0005: ")
     assert "GPU hours are spent, so nothing more is submitted" in arabic["why"]
     failure = json.loads((work / "latest/arabic/failure.json").read_text())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from command_line import launch, one_row_recipe
-from slow_run import nodes_of
+from slow_run import read_node_states
 
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.artifact import Artifact
@@ -40,10 +40,10 @@ def test_the_attempt_refuses_it_with_the_cure_and_nobody_tries_again(
     line = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={site}"]
     assert launch(*line).code == 0
     wait_until(
-        lambda: nodes_of(work)["corpus"]["state"] == "failed",
+        lambda: read_node_states(work)["corpus"]["state"] == "failed",
         "the end of the node",
         pause_s=1,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
     failure = Artifact(work / "latest" / "corpus").failure()
     assert failure is not None

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from says import says
+from message_checks import assert_message
 
-from hala_hpc.commands.monitoring.node_reasons import WhyKind, why_failed
+from hala_hpc.commands.monitoring.node_reasons import NodeReasonKind, explain_failure
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, FailureClass, InputNotFinished
 from hala_hpc.core.job_records import AttemptRecord, FailureReport
@@ -16,7 +16,7 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.gate import close_or_submit
 from hala_hpc.jobs.attempt import JobInputs
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.jobs.closing import close
+from hala_hpc.jobs.closing import finish_node
 from hala_hpc.jobs.failures.classify import failure_facts
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.submission import next_spec
@@ -55,10 +55,10 @@ def kinds(report: FailureReport | None) -> list[FailureClass | None]:
 def test_a_node_whose_input_failed_says_that_it_only_follows(tmp_path: Path) -> None:
     facts = InputFacts(kind="corpus", fingerprint="0", artifact="first-00000000")
     artifact = node(tmp_path, {"first": facts})
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 66)
     assert kinds(artifact.failure()) == [FailureClass.SECONDARY]
-    assert why_failed(artifact).kind is WhyKind.INPUT_FAILED
+    assert explain_failure(artifact).kind is NodeReasonKind.INPUT_FAILED
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_what_another_attempt_cannot_mend_ends_the_node_at_once(
 ) -> None:
     artifact = node(tmp_path)
     ends(artifact, code=code, reasons=["one reason", "another"])
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", code)
     assert kinds(artifact.failure()) == [kind, kind]
-    assert why_failed(artifact).kind is WhyKind.FAILED
+    assert explain_failure(artifact).kind is NodeReasonKind.FAILED
 
 
 def test_a_round_without_progress_is_tried_again_and_a_second_ends_the_node(
@@ -83,27 +83,27 @@ def test_a_round_without_progress_is_tried_again_and_a_second_ends_the_node(
     log = artifact.log_file(0)
     log.parent.mkdir(parents=True)
     log.write_text("--- 2026-11-30 10:00:00 r0002-w00000-7-0 on node\nTraceback\nlast words\n")
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("again", 75)
     begin_round(artifact, 1, 1, next_spec(artifact, SPEC))
     ends(artifact, code=70, reasons=["RuntimeError: no"], signature="x")
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 70)
     report = artifact.failure()
     assert kinds(report) == [None, FailureClass.EXCEPTION]
     assert report is not None
     assert report.reasons[1].text == "RuntimeError: no"
     assert report.reasons[1].log_tail[1:] == ("  Traceback", "  last words")
-    says(report.reasons[1].log_tail[0], f"the end of {log}:")
-    says(report.reasons[0].text, "2 rounds of jobs ended without progress")
-    assert "last words" not in why_failed(artifact).text
+    assert_message(report.reasons[1].log_tail[0], f"the end of {log}:")
+    assert_message(report.reasons[0].text, "2 rounds of jobs ended without progress")
+    assert "last words" not in explain_failure(artifact).text
 
 
 def test_workers_that_left_nothing_are_without_a_report(tmp_path: Path) -> None:
     artifact = node(tmp_path)
-    assert close(artifact).state == "again"
+    assert finish_node(artifact).state == "again"
     begin_round(artifact, 1, 1, next_spec(artifact, SPEC))
-    assert close(artifact).state == "failed"
+    assert finish_node(artifact).state == "failed"
     assert kinds(artifact.failure()) == [None, FailureClass.NO_REPORT]
 
 
@@ -121,17 +121,19 @@ def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
     told = {"code": 75, "reasons": ["stopped by SIGUSR2"], "stopped": True, "seconds": 41.0}
     begin_round(artifact, 1, 1, spec)
     ends(artifact, **told, loading_s=35.2)
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("again", 75)
     assert [reason.kind for reason in verdict.reasons] == [FailureClass.TIMEOUT]
-    says(verdict.lines[0], "timeout_min=1", "15 s before", "had 41 s", "loading took 35 s")
+    assert_message(
+        verdict.lines[0], "timeout_min=1", "15 s before", "had 41 s", "loading took 35 s"
+    )
     begin_round(artifact, 1, 1, next_spec(artifact, spec))
     ends(artifact, **told)
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 78)
     assert kinds(artifact.failure()) == [FailureClass.TIMEOUT]
-    says(verdict.lines[0], "timeout_min=1 is too short", "[node.node.resources]")
-    says(verdict.lines[0], "no row or step was counted")
+    assert_message(verdict.lines[0], "timeout_min=1 is too short", "[node.node.resources]")
+    assert_message(verdict.lines[0], "no row or step was counted")
 
 
 def test_a_round_that_began_before_its_input_was_finished_is_made_again_and_does_not_count(
@@ -150,9 +152,9 @@ def test_a_round_that_began_before_its_input_was_finished_is_made_again_and_does
     ends(artifact, code=early.value.code, reasons=early.value.mistakes, **facts_of_it)
     # It was, by the time that the gate looked.
     first.write_summary(NodeSummary(node="first", stage="prepare", fingerprint="00000000", units=1))
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("again", RETRY)
-    assert next_spec(artifact, spec).idle_rounds == 0
+    assert next_spec(artifact, spec).rounds_without_progress == 0
 
 
 def test_a_round_that_made_progress_does_not_count_as_idle(tmp_path: Path) -> None:
@@ -162,11 +164,11 @@ def test_a_round_that_made_progress_does_not_count_as_idle(tmp_path: Path) -> No
     for unit in range(2):
         begin_round(artifact, 3, 1, spec)
         ends(artifact, code=75, reasons=["killed"])
-        artifact.write_mark(UnitMarker(unit=unit))
-        verdict = close(artifact)
+        artifact.write_marker(UnitMarker(unit=unit))
+        verdict = finish_node(artifact)
         assert (verdict.state, verdict.code) == ("again", 75)
         spec = next_spec(artifact, spec)
-        assert spec.idle_rounds == 0
+        assert spec.rounds_without_progress == 0
 
 
 def test_a_failure_of_an_older_version_is_read_with_its_log_apart(tmp_path: Path) -> None:
@@ -179,7 +181,7 @@ def test_a_failure_of_an_older_version_is_read_with_its_log_apart(tmp_path: Path
     assert report is not None
     assert [reason.text for reason in report.reasons] == ["2 rounds", "RuntimeError: no"]
     assert report.reasons[1].log_tail == ("the end of /x:", "  line")
-    assert why_failed(artifact).text == "2 rounds; RuntimeError: no"
+    assert explain_failure(artifact).text == "2 rounds; RuntimeError: no"
 
 
 def test_a_gate_by_hand_leaves_the_rest_to_the_launch_of_this_machine(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
-from command_line import command, launch, recipe
-from held import Held, minislurm_launcher
+from command_line import launch, recipe, run_command
+from held import JobHold, minislurm_launcher
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.errors import FailureClass
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("mini
 
 
 def states(work: Path) -> dict[str, str]:
-    told = command(f"work={work}", "format=json", module="status")
+    told = run_command(f"work={work}", "format=json", module="status")
     return {node["name"]: node["state"] for node in json.loads(told.out)["nodes"]}
 
 
@@ -32,12 +32,12 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
         "[corpus.resources]\ncpus_per_rank = 1\nmem_gb = 1\n"
         '[report]\nnodes = ["@corpus"]\n',
     )
-    held = Held(tmp_path)
+    held = JobHold(tmp_path)
     launcher = minislurm_launcher(tmp_path, held.variables)
     ended = launch("stage=all", line, f"work={work}", launcher)
     assert ended.code == 0, ended
     assert set(states(work).values()) <= {"waiting", "running"}
-    held.let_go()
+    held.release()
     wait_until(
         lambda: not set(states(work).values()) & {"waiting", "running"},
         "the end of both nodes",
@@ -217,7 +217,7 @@ def test_a_node_whose_gate_was_cancelled_says_so_and_the_same_line_goes_on(
     told_by("scancel", "--full", "--signal=KILL", gate)
     told_by("scancel", gate)
     wait_until(lambda: not told_by("squeue", "-h", "-o", "%i"), "the end of all jobs", pause_s=1)
-    told = command(f"work={work}", "format=json", module="status")
+    told = run_command(f"work={work}", "format=json", module="status")
     nodes = {node["name"]: node for node in json.loads(told.out)["nodes"]}
     assert nodes["corpus"]["state"] == "partial"
     assert gate in nodes["corpus"]["why"]
@@ -231,7 +231,7 @@ def test_a_node_whose_gate_was_cancelled_says_so_and_the_same_line_goes_on(
 def test_a_node_that_begins_before_its_input_is_finished_is_submitted_again_behind_it(
     tmp_path: Path, work: Path
 ) -> None:
-    held = Held(tmp_path)
+    held = JobHold(tmp_path)
     launcher = minislurm_launcher(tmp_path, held.variables)
     assert launch("stage=all", chain(tmp_path), f"work={work}", launcher).code == 0
     workers = json.loads((work / "latest/report/jobs.json").read_text())["workers"]
@@ -244,6 +244,6 @@ def test_a_node_that_begins_before_its_input_is_finished_is_submitted_again_behi
         pause_s=0.5,
         state=lambda: told_by("squeue"),
     )
-    held.let_go()
+    held.release()
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
-    assert json.loads((rounds / "0002.json").read_text())["spec"]["idle_rounds"] == 0
+    assert json.loads((rounds / "0002.json").read_text())["spec"]["rounds_without_progress"] == 0

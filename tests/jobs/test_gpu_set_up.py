@@ -10,7 +10,7 @@ import pytest
 
 from hala_hpc.jobs.all_reduce import all_reduce_fault
 from hala_hpc.jobs.gpu_set_up import Driver, compiler_fault, driver_fault, support_fault
-from hala_hpc.jobs.node_faults import FaultKind, NodeAnswer, NodeFault
+from hala_hpc.jobs.node_faults import NodeFault, NodeFaultKind, NodeProbeResult
 
 OLD = Driver(release="550.54.15", cuda=(12, 4))
 
@@ -53,7 +53,7 @@ def test_without_a_compiler_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert compiler_fault() == (
-        FaultKind.COMPILER,
+        NodeFaultKind.COMPILER,
         "no C compiler: neither CC is set nor gcc or clang on the PATH",
     )
 
@@ -61,7 +61,7 @@ def test_without_a_compiler_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", "/opt/gcc/bin/gcc")
     assert compiler_fault() == (
-        FaultKind.COMPILER,
+        NodeFaultKind.COMPILER,
         "the C compiler /opt/gcc/bin/gcc does not work: No such file or directory",
     )
 
@@ -78,7 +78,7 @@ def test_a_compiler_that_breaks_is_told_with_its_words(
     text = "echo 'cannot execute cc1: no such file' >&2; exit 1"
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
     kind, told = compiler_fault() or ("", "")
-    assert kind is FaultKind.COMPILER
+    assert kind is NodeFaultKind.COMPILER
     assert told.endswith("does not work: cannot execute cc1: no such file")
 
 
@@ -90,7 +90,7 @@ def test_headers_that_are_not_there_are_told_with_their_place(
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
     monkeypatch.delenv("CPATH", raising=False)
     kind, told = compiler_fault() or ("", "")
-    assert kind is FaultKind.HEADERS
+    assert kind is NodeFaultKind.HEADERS
     assert "finds no Python.h in /" in told
     assert "fatal error: Python.h" in told
 
@@ -100,7 +100,7 @@ def test_what_is_compiled_must_be_loadable(monkeypatch: pytest.MonkeyPatch, tmp_
     text = 'while [[ $1 != -o ]]; do shift; done; echo text > "$2"'
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
     kind, told = compiler_fault() or ("", "")
-    assert kind is FaultKind.COMPILER
+    assert kind is NodeFaultKind.COMPILER
     assert "cannot be loaded" in told
 
 
@@ -125,22 +125,24 @@ def test_a_sum_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert left.returncode == 1, "somebody still sleeps"
 
 
-def fault(kind: FaultKind, node: str) -> NodeFault:
+def fault(kind: NodeFaultKind, node: str) -> NodeFault:
     return NodeFault(kind=kind, node=node, text="made up")
 
 
 def test_a_fault_of_the_set_up_is_one_only_where_every_node_of_the_job_has_it() -> None:
     nodes = ("node1", "node2")
-    all_old = tuple(fault(FaultKind.OLD_DRIVER, node) for node in nodes)
-    both = NodeAnswer(nodes=nodes, faults=(*all_old, fault(FaultKind.MEMORY_ERRORS, "node2")))
+    all_old = tuple(fault(NodeFaultKind.OLD_DRIVER, node) for node in nodes)
+    both = NodeProbeResult(
+        nodes=nodes, faults=(*all_old, fault(NodeFaultKind.MEMORY_ERRORS, "node2"))
+    )
     assert both.set_up_faults == all_old
     assert both.bad_nodes == ("node2",)
-    one = NodeAnswer(nodes=nodes, faults=all_old[:1])
+    one = NodeProbeResult(nodes=nodes, faults=all_old[:1])
     assert (one.set_up_faults, one.bad_nodes) == ((), ("node1",))
-    alone = NodeAnswer(nodes=nodes[:1], faults=all_old[:1])
+    alone = NodeProbeResult(nodes=nodes[:1], faults=all_old[:1])
     assert (alone.set_up_faults, alone.bad_nodes) == (all_old[:1], ())
 
 
 def test_ranks_that_do_not_meet_blame_no_node() -> None:
-    answer = NodeAnswer(nodes=("node1",), faults=(fault(FaultKind.MEETING, ""),))
+    answer = NodeProbeResult(nodes=("node1",), faults=(fault(NodeFaultKind.RENDEZVOUS, ""),))
     assert (answer.set_up_faults, answer.bad_nodes) == ((), ())

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command
-from says import says
+from command_line import CommandResult, run_command
+from message_checks import assert_message
 
 from hala_hpc.backends.slurm.sacct import NO_STEP
 from hala_hpc.core.artifact import Artifact
@@ -17,8 +17,8 @@ from hala_hpc.core.records import Jobs, NodeConfig, Round, RoundSpec, RunNodeRec
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.run import run_file
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.jobs.closing import Verdict, close
-from hala_hpc.jobs.failures.evidence import failures_of
+from hala_hpc.jobs.closing import Verdict, finish_node
+from hala_hpc.jobs.failures.evidence import recorded_failures
 from hala_hpc.jobs.job_files import job_files
 
 pytestmark = pytest.mark.kinds
@@ -40,7 +40,7 @@ class Node:
         self.artifact = Artifact(work / "arabic-0123456789ab")
         name = self.artifact.folder.name
         listed = RunNodeRecord(name="arabic", stage="translate", units=2, artifact=name)
-        run = RunRecord(words={"stage": "all"}, recipe="demo", nodes=(listed,))
+        run = RunRecord(overrides={"stage": "all"}, recipe="demo", nodes=(listed,))
         run.write(run_file(work))
         self.artifact.write_config(NodeConfig(node="arabic", stage="translate", units=2))
         spec = RoundSpec(
@@ -79,7 +79,7 @@ class Node:
         both = [code if "|" in code else f"{code}|0:0" for code in codes]
         rows = "".join(f"12_{n}|{NAME}|FAILED|node1|{code}\\n" for n, code in enumerate(both))
         self.add("sacct", f"printf '{rows}'")
-        return close(self.artifact)
+        return finish_node(self.artifact)
 
     def prints(self, job: str, text: str = PRINTED) -> Path:
         """What SLURM wrote of a job."""
@@ -87,9 +87,9 @@ class Node:
         path.write_text(text)
         return path
 
-    def ask(self, module: str, *words: str) -> Ended:
+    def ask(self, module: str, *words: str) -> CommandResult:
         """One of the commands that watch."""
-        return command(f"work={self.work}", *words, module=module)
+        return run_command(f"work={self.work}", *words, module=module)
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_a_set_up_that_fails_everywhere_ends_the_node_with_the_end_of_the_jobs_f
     node.prints("120_0", "another job, whose number begins alike\n")
     verdict = node.end("1:0", "1:0")
     assert (verdict.state, verdict.code) == ("failed", CONFIG)
-    kinds = {failure.kind for failure in failures_of(node.artifact, 1)}
+    kinds = {failure.kind for failure in recorded_failures(node.artifact, 1)}
     assert kinds == {FailureClass.CONFIG_ERROR}
     report = node.artifact.failure()
     assert report is not None
@@ -132,8 +132,10 @@ def test_a_job_that_was_killed_before_our_code_began_is_tried_again(code: str, n
     node.prints("12_0")
     verdict = node.end(code)
     assert verdict.state == "again"
-    assert [failure.kind for failure in failures_of(node.artifact, 1)] == [FailureClass.KILLED]
-    says(verdict.lines, MISSING)
+    assert [failure.kind for failure in recorded_failures(node.artifact, 1)] == [
+        FailureClass.KILLED
+    ]
+    assert_message(verdict.lines, MISSING)
 
 
 def test_a_set_up_that_failed_on_one_element_alone_is_tried_again(node: Node) -> None:
@@ -141,7 +143,7 @@ def test_a_set_up_that_failed_on_one_element_alone_is_tried_again(node: Node) ->
     lease = WorkerLease(attempt=str(AttemptName(1, 1, "12_1", 0)), round=1)
     lease.write(node.artifact.lease_file(1))
     assert node.end("1:0").state == "again"
-    kinds = {failure.kind for failure in failures_of(node.artifact, 1)}
+    kinds = {failure.kind for failure in recorded_failures(node.artifact, 1)}
     assert kinds == {FailureClass.KILLED, FailureClass.NO_REPORT}
 
 
@@ -151,7 +153,7 @@ def test_an_exit_code_that_only_the_controller_knows_counts(node: Node) -> None:
     node.add("squeue", f"echo '12|0|{NAME}|FAILED|node1|NonZeroExitCode'")
     node.add("scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobName={NAME} ExitCode=1:0'")
     node.add("sacct", "exit 1")
-    assert close(node.artifact).code == CONFIG
+    assert finish_node(node.artifact).code == CONFIG
 
 
 def test_a_kill_that_only_the_controller_knows_counts(node: Node) -> None:
@@ -160,7 +162,7 @@ def test_a_kill_that_only_the_controller_knows_counts(node: Node) -> None:
     codes = "ExitCode=9:0 DerivedExitCode=0:9"
     node.add("scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobName={NAME} {codes}'")
     node.add("sacct", "exit 1")
-    assert close(node.artifact).state == "again"
+    assert finish_node(node.artifact).state == "again"
 
 
 def test_ends_of_other_jobs_with_the_number_of_ours_are_no_evidence(node: Node) -> None:
@@ -174,8 +176,8 @@ def test_ends_of_other_jobs_with_the_number_of_ours_are_no_evidence(node: Node) 
     node.add(
         "scontrol", f"echo 'JobId=14 ArrayJobId=12 ArrayTaskId=0 JobName={other} ExitCode=1:0'"
     )
-    assert close(node.artifact).state == "again"
-    assert failures_of(node.artifact, 1) == ()
+    assert finish_node(node.artifact).state == "again"
+    assert recorded_failures(node.artifact, 1) == ()
 
 
 def test_a_gate_that_died_before_our_code_began_is_told_with_its_file(node: Node) -> None:

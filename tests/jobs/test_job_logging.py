@@ -9,11 +9,11 @@ from datetime import datetime
 from pathlib import Path
 
 from checkout import STANDIN
-from command_line import command, launch, one_row_recipe
+from command_line import launch, one_row_recipe, run_command
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.jobs.log_file import parts_of
+from hala_hpc.jobs.log_file import list_log_parts
 
 LINE = re.compile(
     r"(?P<time>\S+) (?P<level>[A-Z]+) (?P<node>\S+) rank (?P<rank>\d+) (?P<attempt>\S+) "
@@ -30,7 +30,7 @@ def test_a_line_names_moment_node_rank_attempt_and_module(tmp_path: Path, work: 
     told = launch("stage=all", one_row_recipe(tmp_path), f"work={work}")
     assert told.code == 0, told
     log = Artifact(work / "latest/corpus").log_file(0, 0)
-    (part,) = parts_of(log)
+    (part,) = list_log_parts(log)
     first = lines_of(log.read_text())[0]
     assert (first["attempt"], first["node"], first["rank"]) == (part.attempt, part.host, "0")
     assert (first["level"], first["module"]) == ("INFO", "hala_hpc.jobs.attempt")
@@ -47,7 +47,7 @@ def test_a_defect_is_logged_with_its_traceback_and_shown_by_logs(
     line = ("stage=all", one_row_recipe(tmp_path), f"work={work}")
     told = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
     assert told.code == 70, told
-    shown = command(f"work={work}", module="logs").out
+    shown = run_command(f"work={work}", module="logs").out
     defect, reason = [one for one in lines_of(shown) if one["level"] == "ERROR"][-2:]
     assert defect["text"] == "a defect"
     assert reason["text"].startswith("ZeroDivisionError: ")

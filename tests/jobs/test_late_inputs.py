@@ -6,11 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, one_row_recipe
+from command_line import CommandResult, one_row_recipe, run_command
 from fake_slurm import FakeSlurm, on_path
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
@@ -22,9 +22,9 @@ from hala_hpc.core.records import (
     Jobs,
     LaunchLease,
     NodeConfig,
+    PendingNode,
     Round,
     RoundSpec,
-    WaitingNode,
 )
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.rounds import begin_round
@@ -39,7 +39,7 @@ SPEC = RoundSpec(
     commit="",
     settings={},
     resources=Resources(),
-    idle_rounds=1,
+    rounds_without_progress=1,
 )
 #: The gate of the input, and that of the node that is tested.
 INPUT_GATE, OWN_GATE = "13", "23"
@@ -111,10 +111,10 @@ def second(work: Path, first: Artifact) -> Artifact:
     return submitted_node(Artifact(work / "second-ba9876543210"), OWN_GATE, {"first": facts})
 
 
-def run_gate(artifact: Artifact) -> Ended:
+def run_gate(artifact: Artifact) -> CommandResult:
     """The gate of the first round of a node, as its job runs it."""
     words = (str(artifact.folder), "1")
-    return command(*words, module="gate", SLURM_JOB_ID=OWN_GATE, SLURM_PROCID="0")
+    return run_command(*words, module="gate", SLURM_JOB_ID=OWN_GATE, SLURM_PROCID="0")
 
 
 def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
@@ -130,7 +130,7 @@ def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
     assert second.job_ids() == ["41", "42"]
     assert "Dependency=afterok:42" in cluster.moved, "who waits for this gate waits for the next"
     spec = second.require_newest_round().spec
-    assert (second.last_round(), spec.idle_rounds, spec.since_round) == (2, 1, 1)
+    assert (second.last_round(), spec.rounds_without_progress, spec.since_round) == (2, 1, 1)
 
 
 def test_a_gate_whose_input_nobody_makes_fails_and_says_so(
@@ -152,7 +152,7 @@ def test_a_gate_whose_input_waits_for_room_lets_its_node_wait_behind_it(
 ) -> None:
     full = 'echo "sbatch: error: QOSMaxSubmitJobPerUserLimit" >&2; exit 1'
     cluster.add("sbatch", full)
-    waiting = WaitingNode(folder=first.folder.name, units=1, spec=SPEC)
+    waiting = PendingNode(folder=first.folder.name, units=1, spec=SPEC)
     write_waiting(work, [waiting])
     cluster.queue.write_text(row(second, OWN_GATE))
     ended = run_gate(second)
@@ -187,7 +187,9 @@ def test_a_launch_goes_on_with_a_node_whose_gate_has_just_failed_it(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     """The gate is in the queue still, and submits nothing more."""
-    line = read_line(["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"])
+    line = parse_command_line(
+        ["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"]
+    )
     steps = make_plan(line.nodes, line.work, line.environment)
     [step] = steps.values()
     begun = begin_round(step.artifact, step.units, 1, SPEC)

@@ -8,11 +8,11 @@ from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.log_file import (
     SEARCH_BYTES,
     LogPart,
-    head_of,
+    format_log_head,
+    list_log_parts,
     parts_from_end,
-    parts_of,
-    tail,
-    tail_of,
+    read_attempt_tail,
+    read_tail,
 )
 
 pytestmark = pytest.mark.kinds
@@ -25,34 +25,38 @@ HOLE_BYTES = 64 * 2**30
 def test_each_attempt_has_its_own_end(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(
-        head_of(FIRST) + b"one\ntwo\nbar 50%" + head_of(SECOND) + b"three\n" + head_of(THIRD)
+        format_log_head(FIRST)
+        + b"one\ntwo\nbar 50%"
+        + format_log_head(SECOND)
+        + b"three\n"
+        + format_log_head(THIRD)
     )
-    assert tail_of(log, FIRST, 1) == ["bar 50%"]
-    assert tail_of(log, FIRST, 9) == ["one", "two", "bar 50%"]
-    assert tail_of(log, SECOND, 9) == ["three"]
-    assert tail_of(log, THIRD, 9) == []
-    assert tail_of(log, "r0009-w00000-7_0-0", 9) == []
-    assert tail_of(tmp_path / "none", FIRST, 9) == []
-    assert list(parts_from_end(log)) == parts_of(log)[::-1]
+    assert read_attempt_tail(log, FIRST, 1) == ["bar 50%"]
+    assert read_attempt_tail(log, FIRST, 9) == ["one", "two", "bar 50%"]
+    assert read_attempt_tail(log, SECOND, 9) == ["three"]
+    assert read_attempt_tail(log, THIRD, 9) == []
+    assert read_attempt_tail(log, "r0009-w00000-7_0-0", 9) == []
+    assert read_attempt_tail(tmp_path / "none", FIRST, 9) == []
+    assert list(parts_from_end(log)) == list_log_parts(log)[::-1]
 
 
 def test_a_damaged_log_without_a_head_has_no_parts(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_bytes(bytes(300))
-    assert parts_of(log) == list(parts_from_end(log)) == []
+    assert list_log_parts(log) == list(parts_from_end(log)) == []
 
 
 def test_a_head_that_lies_across_two_blocks_is_found(tmp_path: Path) -> None:
-    log, head = tmp_path / "log", head_of(SECOND)
+    log, head = tmp_path / "log", format_log_head(SECOND)
     for before in (1, len(head) // 2, len(head) - 1):
         behind = b"x" * (SEARCH_BYTES - before - 2) + b"y\n"
-        log.write_bytes(head_of(FIRST) + b"one\n" + head + behind)
-        assert tail_of(log, SECOND, 1)[0][-2:] == "xy"
-        assert tail_of(log, FIRST, 1) == ["one"]
+        log.write_bytes(format_log_head(FIRST) + b"one\n" + head + behind)
+        assert read_attempt_tail(log, SECOND, 1)[0][-2:] == "xy"
+        assert read_attempt_tail(log, FIRST, 1) == ["one"]
 
 
 def test_a_line_without_end_is_not_read_to_its_beginning(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as file:
         file.truncate(HOLE_BYTES)
-    assert len(tail(log, LogPart(FIRST, "", 0, HOLE_BYTES), 2)) == 1
+    assert len(read_tail(log, LogPart(FIRST, "", 0, HOLE_BYTES), 2)) == 1

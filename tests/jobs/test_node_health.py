@@ -15,10 +15,10 @@ import pytest
 from checkout import STANDIN
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.core.ports import free_port
+from hala_hpc.core.ports import find_free_port
 from hala_hpc.jobs.gpu_cards import driver, driver_cards, kernel_fault, product_fault
 from hala_hpc.jobs.gpu_set_up import Driver
-from hala_hpc.jobs.node_faults import FaultKind
+from hala_hpc.jobs.node_faults import NodeFaultKind
 from hala_hpc.jobs.node_health import has_gpu_build
 
 #: Prints what the look at a node says, or raises.
@@ -240,7 +240,7 @@ def test_a_kernel_of_triton_is_run_and_its_numbers_are_looked_at(
     assert kernel_fault("cpu") is None
     monkeypatch.setattr("hala_hpc.jobs.triton_kernel.doubled", lambda numbers: 3 * numbers)
     assert kernel_fault("cpu") == (
-        FaultKind.WRONG_RESULT,
+        NodeFaultKind.WRONG_RESULT,
         "cpu: a kernel of Triton gives wrong numbers",
     )
 
@@ -253,7 +253,7 @@ def test_a_product_is_calculated_rightly_by_every_type() -> None:
 
 def ranks(folder: Path, faults: list[str]) -> list[str]:
     """What ranks on nodes of their own say, each with its fault."""
-    port = str(free_port())
+    port = str(find_free_port())
     children = [
         start(
             folder,

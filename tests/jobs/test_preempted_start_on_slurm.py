@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
-from command_line import command, launch, recipe
+from command_line import launch, recipe, run_command
 from held import minislurm_launcher
 
 from benchmarks.common.waiting import WAIT_S, wait_until
@@ -61,11 +61,11 @@ def require_done_in_one_round(work: Path) -> None:
     """Wait for the end of the node, which must be a good one."""
 
     def state() -> str:
-        told = command(f"work={work}", "format=json", module="status")
+        told = run_command(f"work={work}", "format=json", module="status")
         return str(json.loads(told.out)["nodes"][0]["state"])
 
     wait_until(lambda: state() not in ("running", "waiting"), "the end of the node", pause_s=1)
-    assert state() == "done", command(f"work={work}", module="logs")
+    assert state() == "done", run_command(f"work={work}", module="logs")
     summary = json.loads((work / "latest/corpus/summary.json").read_text())
     assert summary["rounds"] == 1, "it was requeued, not submitted again"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from clones import Clone
-from command_line import Ended, launch, one_row_recipe
+from command_line import CommandResult, launch, one_row_recipe
 from job_states import states
-from says import says
+from message_checks import assert_message
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
@@ -58,7 +58,7 @@ def line(folder: Path, lines: str = "", tables: str = "") -> list[str]:
     return ["stage=all", one_row_recipe(folder), f"work={folder}/work", f"launcher={site}"]
 
 
-def queued(ended: Ended, work: Path) -> Artifact:
+def queued(ended: CommandResult, work: Path) -> Artifact:
     """The node whose jobs wait."""
     assert ended.code == OK, ended
     (folder,) = work.glob("corpus-*")
@@ -78,7 +78,7 @@ def test_nodes_that_are_drained_for_a_maintenance_are_queued_for(tmp_path: Path)
     with away(*drained, back=("nodename=node[1-4]", "state=resume")):
         ended = launch(*line(tmp_path))
         artifact = queued(ended, work)
-        says(ended.err, "warning")
+        assert_message(ended.err, "warning")
         other = tmp_path / "other"
         other.mkdir()
         too_large = launch(*line(other, tables="[node.corpus.resources]\nmem_gb = 999"))
@@ -93,7 +93,7 @@ def test_a_partition_that_is_down_is_queued_for_and_its_jobs_run_the_code_that_w
     with away("partitionname=low", "state=down", back=("partitionname=low", "state=up")):
         ended = clone.run(*line(tmp_path, "snapshot = true"))
         artifact = queued(ended, work)
-        says(ended.err, "partition low is DOWN")
+        assert_message(ended.err, "partition low is DOWN")
         clone.append("hala_hpc/stages/prepare.py", "\n\nraise SystemExit('pulled')\n")
         clone.commit()
     wait_until_done(artifact)

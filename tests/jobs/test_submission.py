@@ -6,18 +6,25 @@ import time
 from pathlib import Path
 
 import pytest
-from command_line import command, launch, one_row_recipe, recipe
+from command_line import launch, one_row_recipe, recipe, run_command
 from fake_slurm import FakeSlurm, on_path
-from says import says
+from message_checks import assert_message
 
 from hala_hpc import gate as gate_door
-from hala_hpc.backends.slurm.client import Seen
-from hala_hpc.commands.command_line import read_line
-from hala_hpc.commands.monitoring.launch_process import launch_at
+from hala_hpc.backends.slurm.client import QueueRow
+from hala_hpc.commands.command_line import parse_command_line
+from hala_hpc.commands.monitoring.launch_process import find_launch_process
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import RETRY, FailureClass, JobRefused, NoRoom, Retry, UserError
+from hala_hpc.core.errors import (
+    RETRY,
+    FailureClass,
+    JobLimitReached,
+    JobRefused,
+    TransientError,
+    UserError,
+)
 from hala_hpc.core.job_records import Failure, RoundFailures
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.lease import work_lease
@@ -27,18 +34,18 @@ from hala_hpc.core.records import (
     LaunchLease,
     NodeConfig,
     NodeSummary,
+    PendingNode,
     Round,
     RoundSpec,
     StageSource,
-    WaitingNode,
 )
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.failures.decision import decide
-from hala_hpc.jobs.failures.evidence import note_failures
+from hala_hpc.jobs.failures.evidence import record_failures
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import job_name
-from hala_hpc.jobs.submission import living_gate, submit_node
-from hala_hpc.jobs.waiting_list import feed, waiting_nodes, write_waiting
+from hala_hpc.jobs.submission import find_or_adopt_gate, submit_node
+from hala_hpc.jobs.waiting_list import submit_waiting_nodes, waiting_nodes, write_waiting
 
 FULL = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
 SPEC = RoundSpec(
@@ -98,17 +105,17 @@ def artifact(work: Path) -> Artifact:
     return found
 
 
-def workers_of(artifact: Artifact) -> Seen:
+def workers_of(artifact: Artifact) -> QueueRow:
     """The workers of a node as the scheduler shows them."""
     name = job_name("", artifact, "beef")
-    return Seen("12", "N/A", "running", "None", "N/A", name, str(artifact.logs))
+    return QueueRow("12", "N/A", "running", "None", "N/A", name, str(artifact.logs))
 
 
 def test_workers_that_were_adopted_stay_where_there_is_no_room_for_their_gate(
     cluster: Cluster, artifact: Artifact
 ) -> None:
-    with pytest.raises(NoRoom):
-        living_gate(artifact, [workers_of(artifact)])
+    with pytest.raises(JobLimitReached):
+        find_or_adopt_gate(artifact, [workers_of(artifact)])
     assert not cluster.cancelled.exists()
     assert artifact.job_ids() == ["12"]
 
@@ -116,7 +123,7 @@ def test_workers_that_were_adopted_stay_where_there_is_no_room_for_their_gate(
 def test_workers_that_this_call_submitted_end_where_there_is_no_room_for_their_gate(
     cluster: Cluster, artifact: Artifact
 ) -> None:
-    with pytest.raises(NoRoom):
+    with pytest.raises(JobLimitReached):
         submit_node(artifact, 2, SPEC)
     assert cluster.cancelled.read_text().split()[-1] == "41"
     assert artifact.last_round() == 1
@@ -163,7 +170,7 @@ def test_jobs_of_a_round_that_another_has_given_up_are_ended_again(
     text = later.to_json().replace("'", "")
     count_submissions(cluster, f"printf '%s' '{text}' > '{artifact.round_file(3)}'")
     before = Jobs(round=3, submitted=2.0, workers="7", gate="8")
-    with pytest.raises(Retry, match="round 2"):
+    with pytest.raises(TransientError, match="round 2"):
         submit_node(artifact, 2, SPEC)
     assert cluster.cancelled.read_text().split()[-2:] == ["41", "42"]
     assert artifact.job_ids() != before.ids
@@ -174,7 +181,7 @@ def test_two_that_begin_the_same_round_do_not_both_submit(
     cluster: Cluster, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Artifact, "last_round", lambda _: 0)
-    with pytest.raises(Retry, match="was begun by another"):
+    with pytest.raises(TransientError, match="was begun by another"):
         submit_node(artifact, 2, SPEC)
     assert artifact.round(1) == artifact.round(1)
     assert not cluster.cancelled.exists()
@@ -227,7 +234,7 @@ def test_a_round_that_slurm_refuses_for_the_nodes_it_leaves_out_asks_once_withou
     cluster.add("sinfo", "printf 'low*|node1|idle\\nlow*|node2|idle\\nlow*|node9|idle\\n'")
     when = 'case "$*" in *--exclude=node9,node1*) true;; *) false;; esac'
     calls = counted_answers(cluster, REFUSED, when)
-    assert gate_door.submit_again(artifact).state == "again"
+    assert gate_door.submit_missing(artifact).state == "again"
     asked = artifact.require_newest_round()
     assert (asked.round, asked.spec.resources.options["exclude"]) == (2, "node9")
     assert asked.spec.bad_nodes == ()
@@ -248,18 +255,18 @@ def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
     cluster.add("sacct", f"echo '12|{job_name('', artifact, 'beef')}|NODE_FAIL|node3|0:0|0:0'")
     shown = [f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)]
     cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in shown))
-    note_failures(artifact)
+    record_failures(artifact)
     found = artifact.round_failures(1)
     assert found is not None
     (failure,) = found.failures
-    assert (failure.kind, failure.seen_by_scheduler) == (FailureClass.NODE_FAILURE, True)
-    assert (found.most_excluded, found.well_nodes) == (None, ("node1",))
+    assert (failure.kind, failure.confirmed_by_scheduler) == (FailureClass.NODE_FAILURE, True)
+    assert (found.max_excluded, found.recovered_nodes) == (None, ("node1",))
     rows = "".join(f"low*|node{number}|idle\\n" for number in (1, 2, 3, 9))
     cluster.add("sinfo", f"printf '{rows}'")
-    note_failures(artifact)
+    record_failures(artifact)
     found = artifact.round_failures(1)
     assert found is not None
-    assert found.most_excluded == 2
+    assert found.max_excluded == 2
     spec = decide(artifact, artifact.require_newest_round().spec).spec
     assert spec.resources.options["exclude"] == "node9,node2,node3"
 
@@ -280,7 +287,7 @@ def test_a_gate_waits_while_all_nodes_are_away(cluster: Cluster, artifact: Artif
     ended_round(artifact, SPEC, Failure(kind=FailureClass.KILLED, text="killed"))
     cluster.add("sinfo", "printf 'low*|node1|down*\\nlow*|node2|unk*\\n'")
     calls = counted_answers(cluster, REFUSED)
-    assert gate_door.submit_again(artifact).state == "again"
+    assert gate_door.submit_missing(artifact).state == "again"
     assert artifact.job_ids() == ["42", "43"]
     assert len(calls.read_text().splitlines()) == 3
     assert not artifact.failure_file.exists()
@@ -310,7 +317,7 @@ def test_a_gate_whose_stage_is_gone_says_so(artifact: Artifact, tmp_path: Path) 
     artifact.config_file.unlink()
     artifact.write_config(config.model_copy(update={"stage": "own", "stage_source": source}))
     ended_round(artifact, SPEC, Failure(kind=FailureClass.GPU_OOM, text="out of memory"))
-    assert gate_door.submit_again(artifact).state == "failed"
+    assert gate_door.submit_missing(artifact).state == "failed"
     report = artifact.failure()
     assert report is not None
     assert "gone.py" in report.reasons[0].text
@@ -319,7 +326,9 @@ def test_a_gate_whose_stage_is_gone_says_so(artifact: Artifact, tmp_path: Path) 
 def test_a_launch_by_a_person_asks_for_all_nodes_again(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
-    line = read_line(["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"])
+    line = parse_command_line(
+        ["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"]
+    )
     steps = make_plan(line.nodes, line.work, line.environment)
     [step] = steps.values()
     bad = {"bad_nodes": (ExcludedNode(name="node1"),)}
@@ -344,7 +353,7 @@ def test_a_launch_while_all_nodes_are_away_queues_its_jobs_where_sbatch_takes_th
     later = 'echo "Submitted batch job 41"' if takes else refuse
     cluster.add("sbatch", f'case "$*" in *--test-only*) {refuse};; esac\n{later}')
     ended = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm")
-    says(ended.err, "warning: job", "will wait")
+    assert_message(ended.err, "warning: job", "will wait")
     assert ended.code == (0 if takes else RETRY), ended
     (folder,) = work.glob("corpus-*")
     assert Artifact(folder).job_ids() == (["41", "41"] if takes else [])
@@ -374,7 +383,7 @@ def test_nodes_that_come_back_while_a_launch_looks_are_no_mistake_of_the_recipe(
 
 def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:
     for asked, is_over in (("7", True), ("1", False)):
-        ended = command(str(artifact.folder), "0", module="worker", HALA_ROUND=asked)
+        ended = run_command(str(artifact.folder), "0", module="worker", HALA_ROUND=asked)
         assert (ended.code == 0) == is_over, ended
         assert artifact.attempts.exists() != is_over
 
@@ -382,11 +391,11 @@ def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:
 def test_a_job_with_the_number_of_a_gate_and_another_name_is_no_gate(artifact: Artifact) -> None:
     """A controller that lost its state gives numbers again."""
     artifact.write_jobs(Jobs(round=1, submitted=1.0, workers="12", gate="13"))
-    other = Seen("13", "N/A", "running", "None", "N/A", "interactive", "/home/me")
-    assert living_gate(artifact, [other]) == ""
+    other = QueueRow("13", "N/A", "running", "None", "N/A", "interactive", "/home/me")
+    assert find_or_adopt_gate(artifact, [other]) == ""
     name = job_name("gate-", artifact, "beef")
-    gate = Seen("13", "N/A", "running", "None", "N/A", name, str(artifact.logs))
-    assert living_gate(artifact, [gate]) == "13"
+    gate = QueueRow("13", "N/A", "running", "None", "N/A", name, str(artifact.logs))
+    assert find_or_adopt_gate(artifact, [gate]) == "13"
 
 
 def test_jobs_of_the_same_node_in_another_work_folder_hold_up_no_launch_of_a_damaged_round(
@@ -396,17 +405,19 @@ def test_jobs_of_the_same_node_in_another_work_folder_hold_up_no_launch_of_a_dam
     del cluster
     artifact.round_file(1).write_text("{broken")
     name = job_name("", artifact, "cafe")
-    theirs = Seen("12", "N/A", "running", "None", "N/A", name, f"{tmp_path}/{artifact.folder.name}")
-    assert living_gate(artifact, [theirs]) == ""
+    theirs = QueueRow(
+        "12", "N/A", "running", "None", "N/A", name, f"{tmp_path}/{artifact.folder.name}"
+    )
+    assert find_or_adopt_gate(artifact, [theirs]) == ""
     (tmp_path / "alias").symlink_to(work)
     folder = tmp_path / "alias" / artifact.folder.name / "logs"
-    ours = Seen("12", "N/A", "running", "None", "N/A", name, str(folder))
+    ours = QueueRow("12", "N/A", "running", "None", "N/A", name, str(folder))
     with pytest.raises(UserError, match="scancel 12"):
-        living_gate(artifact, [theirs, ours])
+        find_or_adopt_gate(artifact, [theirs, ours])
 
 
 def test_no_room_is_told_as_what_may_succeed_later() -> None:
-    assert issubclass(NoRoom, Retry)
+    assert issubclass(JobLimitReached, TransientError)
 
 
 def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
@@ -415,9 +426,9 @@ def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
     row = workers_of(artifact)
     fields = (row.id, row.elements, "RUNNING", row.reason, row.start, row.name, row.folder)
     (cluster.folder / "queue").write_text("|".join(fields) + "\n")
-    waiting = WaitingNode(folder=artifact.folder.name, units=2, spec=SPEC)
+    waiting = PendingNode(folder=artifact.folder.name, units=2, spec=SPEC)
     write_waiting(work, [waiting])
-    feed(work)
+    submit_waiting_nodes(work)
     assert "were not submitted" in caplog.text
     assert waiting_nodes(work) == (waiting,)
     assert not cluster.cancelled.exists()
@@ -429,16 +440,16 @@ def test_a_gate_that_submits_for_others_holds_the_folder_as_a_gate(
     """Nobody ends it as the launch of the run: it leaves by itself."""
     copy = work / "held.lease"
     counted = count_submissions(cluster, f"cp '{work}/launch.lease' '{copy}'")
-    write_waiting(work, [WaitingNode(folder=artifact.folder.name, units=2, spec=SPEC)])
-    feed(work)
+    write_waiting(work, [PendingNode(folder=artifact.folder.name, units=2, spec=SPEC)])
+    submit_waiting_nodes(work)
     assert counted.read_text() == "x\n" * 2
     assert json.loads(copy.read_text())["holder"] == "gate"
     copy.rename(work / "launch.lease")
-    assert launch_at(work) is None
+    assert find_launch_process(work) is None
     lease = LaunchLease.read(work / "launch.lease")
     assert lease is not None
     lease.model_copy(update={"holder": "launch", "host": "login2"}).write(work / "launch.lease")
-    assert launch_at(work) is not None
+    assert find_launch_process(work) is not None
 
 
 def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
@@ -452,7 +463,7 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
     def full_disk(_: Path) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(gate_door, "feed", full_disk)
+    monkeypatch.setattr(gate_door, "submit_waiting_nodes", full_disk)
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(os, "umask", lambda _: 0)
     # Nor its signals: what the tests start would ignore them, too.
@@ -465,7 +476,9 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
 def test_a_launch_that_finds_no_room_for_the_gate_of_living_workers_says_so(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
-    line = read_line(["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"])
+    line = parse_command_line(
+        ["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"]
+    )
     steps = make_plan(line.nodes, line.work, line.environment)
     [step] = steps.values()
     begun = begin_round(step.artifact, step.units, 1, SPEC)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command, launch
-from held import Held
-from slow_run import launcher_word, nodes_of, recipe_word
+from command_line import launch, run_command
+from held import JobHold
+from slow_run import read_node_states, write_stand_in_launcher, write_stand_in_recipe
 
-from benchmarks.common.own_slurm import accounting, answer, own_slurm
+from benchmarks.common.own_slurm import own_slurm, read_command_output, run_sacctmgr
 from benchmarks.common.waiting import wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
@@ -34,9 +34,9 @@ def wait_for_all(work: Path) -> int:
 
     def all_are_done() -> bool:
         nonlocal most
-        nodes = nodes_of(work)
+        nodes = read_node_states(work)
         assert not [node for node in nodes.values() if node["state"] == "failed"], nodes
-        most = max(most, len(answer("squeue", "--noheader", "--array").splitlines()))
+        most = max(most, len(read_command_output("squeue", "--noheader", "--array").splitlines()))
         return all(node["state"] == "done" for node in nodes.values())
 
     wait_until(
@@ -44,7 +44,7 @@ def wait_for_all(work: Path) -> int:
         "the end of the run",
         LIMIT_S,
         pause_s=1,
-        state=lambda: command(f"work={work}", module="status").out,
+        state=lambda: run_command(f"work={work}", module="status").out,
     )
     return most
 
@@ -58,30 +58,30 @@ def rounds(work: Path, node: str) -> list[dict[str, Any]]:
 @pytest.mark.timeout(LIMIT_S + 100)
 def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
     work = tmp_path / "work"
-    asked = (recipe_word(tmp_path, rows=1000), launcher_word(tmp_path))
+    asked = (write_stand_in_recipe(tmp_path, rows=1000), write_stand_in_launcher(tmp_path))
     wide = ("arabic.units=1000", "arabic.resources.workers=200")
     told = launch("stage=all", *asked, f"work={work}", *wide)
     assert told.code == 0, told
     assert wait_for_all(work) <= 50
     assert len(rounds(work, "arabic")[0]["assignment"]) <= 48
-    arabic = nodes_of(work)["arabic"]
+    arabic = read_node_states(work)["arabic"]
     assert (arabic["units_done"], arabic["rows_out"]) == (1000, 1000)
 
 
 @pytest.mark.timeout(LIMIT_S + 100)
 def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: Path) -> None:
-    accounting("modify user root set MaxSubmitJobs=4")
+    run_sacctmgr("modify user root set MaxSubmitJobs=4")
     work = tmp_path / "work"
     # As long as the first node is held, nothing makes room.
-    held = Held(tmp_path)
-    asked = (recipe_word(tmp_path, rows=40), launcher_word(tmp_path, held=held))
+    held = JobHold(tmp_path)
+    asked = (write_stand_in_recipe(tmp_path, rows=40), write_stand_in_launcher(tmp_path, held=held))
     told = launch("stage=all", *asked, f"work={work}")
     assert told.code == 0, told
     assert "2 nodes submitted" in told.out
     assert "1 nodes wait for room" in told.out
-    waiting = nodes_of(work)["report"]
+    waiting = read_node_states(work)["report"]
     assert (waiting["state"], waiting["why"][:8]) == ("waiting", "no room ")
-    held.let_go()
+    held.release()
     assert wait_for_all(work) <= 4
     assert len(rounds(work, "arabic")[0]["assignment"]) == 1, "two workers had no room"
     assert not (work / "feed.json").exists()
@@ -90,30 +90,38 @@ def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: 
 def test_a_node_that_waits_for_room_fails_with_its_input_and_can_be_cancelled(
     tmp_path: Path,
 ) -> None:
-    accounting("modify user root set MaxSubmitJobs=4")
+    run_sacctmgr("modify user root set MaxSubmitJobs=4")
     work = tmp_path / "work"
-    asked = (recipe_word(tmp_path, rows=40, rejected_every=2, limit=0.01), f"work={work}")
-    assert launch("stage=all", launcher_word(tmp_path), *asked).code == 0
+    asked = (write_stand_in_recipe(tmp_path, rows=40, rejected_every=2, limit=0.01), f"work={work}")
+    assert launch("stage=all", write_stand_in_launcher(tmp_path), *asked).code == 0
     wait_until(
-        lambda: nodes_of(work)["report"]["state"] == "failed",
+        lambda: read_node_states(work)["report"]["state"] == "failed",
         "the report fails with its input",
         pause_s=1,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
-    assert "arabic" in nodes_of(work)["report"]["why"]
+    assert "arabic" in read_node_states(work)["report"]["why"]
     other = tmp_path / "other"
     asked = (*asked[:-1], f"work={other}")
-    assert launch("stage=all", launcher_word(tmp_path, held=Held(tmp_path)), *asked).code == 0
+    assert (
+        launch("stage=all", write_stand_in_launcher(tmp_path, held=JobHold(tmp_path)), *asked).code
+        == 0
+    )
     assert (other / "feed.json").exists()
-    assert command(f"work={other}", module="cancel").code == 0
+    assert run_command(f"work={other}", module="cancel").code == 0
     assert not (other / "feed.json").exists()
 
 
 def test_a_launch_for_which_there_is_no_room_at_all_says_so(tmp_path: Path) -> None:
-    accounting("modify user root set MaxSubmitJobs=1")
+    run_sacctmgr("modify user root set MaxSubmitJobs=1")
     work = tmp_path / "work"
-    told = launch("stage=all", recipe_word(tmp_path), launcher_word(tmp_path), f"work={work}")
+    told = launch(
+        "stage=all",
+        write_stand_in_recipe(tmp_path),
+        write_stand_in_launcher(tmp_path),
+        f"work={work}",
+    )
     assert told.code == 75
     assert "no room for another job of yours now" in told.err
     assert "AssocMaxSubmitJobLimit" in told.err
-    assert answer("squeue", "--noheader") == ""
+    assert read_command_output("squeue", "--noheader") == ""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, launch
+from command_line import CommandResult, launch, run_command
 from documented_code import documented_code
 
 from benchmarks.common.waiting import WAIT_S
@@ -49,13 +49,13 @@ def lab(tmp_path: Path) -> Path:
     return write(tmp_path / "lab", STAGE, RECIPE, TEST)
 
 
-def run(lab: Path, work: Path, *words: str, **env: str) -> Ended:
+def run(lab: Path, work: Path, *words: str, **env: str) -> CommandResult:
     """Give the line of the page, in the folder of the recipe."""
     return launch("stage=all", f"recipe={RECIPE}", f"work={work}", *words, cwd=lab, **env)
 
 
 def short_of(work: Path) -> RunNode:
-    return read_run(work).node_of("short")
+    return read_run(work).find_node("short")
 
 
 def change(path: Path) -> None:
@@ -123,21 +123,21 @@ def test_an_artifact_finds_its_file_again_from_any_folder_until_the_file_is_chan
     assert config.stage_source is not None
     assert config.stage_source.file == str((lab / STAGE).resolve())
     assert summary.stage_source == config.stage_source
-    assert "keep_short" in command(f"work={work}", module="status", cwd=tmp_path).out
+    assert "keep_short" in run_command(f"work={work}", module="status", cwd=tmp_path).out
 
     # The same jobs once more, by hand and from elsewhere: a worker, and the gate.
     artifact.summary_file.unlink()
-    artifact.mark_file(0).unlink()
+    artifact.marker_file(0).unlink()
     again = str(artifact.folder)
-    assert command(again, "0", module="worker", cwd=tmp_path).code == OK
-    assert command(again, module="gate", cwd=tmp_path).code == OK
+    assert run_command(again, "0", module="worker", cwd=tmp_path).code == OK
+    assert run_command(again, module="gate", cwd=tmp_path).code == OK
     assert artifact.summary() is not None
 
     artifact.summary_file.unlink()
-    artifact.mark_file(0).unlink()
+    artifact.marker_file(0).unlink()
     change(lab / STAGE)
-    assert command(again, "0", module="worker", cwd=tmp_path).code == CONFIG
-    assert command(again, module="gate", cwd=tmp_path).code == CONFIG
+    assert run_command(again, "0", module="worker", cwd=tmp_path).code == CONFIG
+    assert run_command(again, module="gate", cwd=tmp_path).code == CONFIG
     failure = artifact.failure()
     assert failure is not None
     assert failure.code == CONFIG
@@ -190,7 +190,7 @@ def test_rejected_rows_of_a_file_run_again_from_a_recipe_in_another_folder(
     (lab / STAGE).write_text(text, encoding="utf-8")
     assert run(lab, work).code == OK
     words = (f"work={work}", "node=short", "rejected=true")
-    asked = command(*words, module="retry", cwd=tmp_path)
+    asked = run_command(*words, module="retry", cwd=tmp_path)
     assert asked.code == OK, asked
     recipe = work / "recipes" / "short-again.toml"
     assert f'stage = "{lab / STAGE}"' in recipe.read_text(encoding="utf-8")

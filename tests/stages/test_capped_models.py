@@ -14,8 +14,8 @@ from tiny_models import SENTENCES
 from token_folders import make_tokens
 
 from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, load_model
-from hala_hpc.engines.training.dataset import load
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
+from hala_hpc.engines.training.dataset import load_training_data
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX
 
 #: What two ways to compute the same may differ by, in the log-probability of a token.
 ROUNDING = 1e-3
@@ -28,9 +28,9 @@ Row = tuple[list[int], list[int]]
 def learnt_rows(tokens: Path) -> list[Row]:
     """Prompt and answer of each row of token files."""
     rows = []
-    for row in load(tokens).train:
+    for row in load_training_data(tokens).train:
         ids, labels = row["input_ids"].tolist(), row["labels"].tolist()
-        asked = labels.count(NOT_LEARNT)
+        asked = labels.count(IGNORE_INDEX)
         assert labels[asked:] == ids[asked:]
         rows.append((ids[:asked], ids[asked:]))
     return rows
@@ -38,7 +38,7 @@ def learnt_rows(tokens: Path) -> list[Row]:
 
 def trained(base: Path, model: Path, tokens: Path) -> dict[str, Any]:
     """What sft tells of a training of one step; the loss is that of the model as it was."""
-    rows = len(load(tokens).train)
+    rows = len(load_training_data(tokens).train)
     words = {"model": str(model), "tokens": str(tokens), "zero_stage": 0, "max_steps": 1}
     run_plain("sft", {**words, "global_batch_size": rows}, base)
     told: dict[str, Any] = json.loads((base / "output" / "0" / "training.json").read_text())
@@ -101,4 +101,4 @@ def test_training_scoring_and_vllm_apply_the_cap_alike(tmp_path: Path) -> None:
         assert told["kernels"]["attention"] == "eager"
         assert told["kernels"]["fused_head"] is False
         assert told["loss_first"] == pytest.approx(-fmean(scores), abs=MEAN_ROUNDING)
-    assert len(load(packed).train) < len(rows)
+    assert len(load_training_data(packed).train) < len(rows)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from corpora import pair, write_corpus
-from plain_out import PlainInputs, PlainOut
+from plain_out import PlainContext, PlainInputs
 from tiny_models import SENTENCES, trained_model, untrained_model
 
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
@@ -59,7 +59,7 @@ def test_two_models_stand_side_by_side(
         translation=str(write_corpus(tmp_path / "held-out", pairs)),
         engine={"dtype": "float32", "cpu_cache_gb": 0.1},
     )
-    out = PlainOut(tmp_path, stage)
+    out = PlainContext(tmp_path, stage)
     stage.run(range(stage.plan()), out)
     assert "rows_of_node" not in out.counts, "benchmarks are no rows"
     facts = [stage.check(unit, out.folder(unit)) for unit in range(4)]
@@ -90,7 +90,7 @@ def test_rows_are_told_of_those_of_all_models_where_there_is_no_other_work(tmp_p
         translation=str(write_corpus(tmp_path / "held-out", pairs)),
         engine={"name": STAND_IN_ENGINE},
     )
-    out = PlainOut(tmp_path, stage)
+    out = PlainContext(tmp_path, stage)
     stage.run(range(stage.plan()), out)
     assert out.counts["rows"] == out.counts["rows_of_node"] == 2 * len(pairs)
 
@@ -157,7 +157,7 @@ def test_benchmarks_of_a_process_share_one_private_place_for_compiled_code(
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     model = empty_model(tmp_path / "model")
     stage = evaluate(models={"one": str(model), "two": str(model)}, tasks=["sums"])
-    out = PlainOut(tmp_path, stage)
+    out = PlainContext(tmp_path, stage)
     stage.run(range(stage.plan()), out)
     assert len(set(places)) == 1
     assert not Path(places[0]).exists()

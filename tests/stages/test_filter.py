@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from command_line import launch, recipe
 from corpora import pair, write_corpus
-from plain_out import PlainInputs, PlainOut, run_plain
+from plain_out import PlainContext, PlainInputs, run_plain
 from standin_engine import StandInEngine
 from tiny_models import JUDGE, SENTENCES, WRONG, make_tokenizer, trained_model
 
 from hala_hpc.core.errors import BAD_DATA, CONFIG, UserError
 from hala_hpc.core.records import NodeConfig, UnitMarker
-from hala_hpc.core.stage import Collected
+from hala_hpc.core.stage import CollectResult
 from hala_hpc.data.corpus.reader import Row, count_rows, read_rows
 from hala_hpc.engines.generation.engine import Completion, Request
 from hala_hpc.engines.generation.row_program import Answer, Rejection
-from hala_hpc.engines.generation.top_rows import BestRows, summary_of
-from hala_hpc.jobs.closing import add_up
+from hala_hpc.engines.generation.top_rows import BestRows, summarize_scores
+from hala_hpc.jobs.closing import sum_unit_markers
 from hala_hpc.stages.filter import Filter, JudgeTask, Settings
 
 ENGINE = {"dtype": "float32", "cpu_cache_gb": 0.1}
@@ -45,7 +45,7 @@ class ScoringStandIn(StandInEngine):
 
     def _answer(self, request: Request) -> Completion:
         score = chance(bytes(request.ids).decode())
-        first, second = request.sampling.choices
+        first, second = request.sampling.labels
         said = first if score >= 0.5 else second
         return Completion(request.key, said, True, len(request.ids), 1, (score, 1 - score))
 
@@ -81,7 +81,7 @@ def judged(tmp_path: Path) -> Any:
             engine={"name": f"{__name__}:ScoringStandIn"},
             **given,
         )
-        out = PlainOut(tmp_path / name, stage)
+        out = PlainContext(tmp_path / name, stage)
         stage.run(range(stage.plan()), out)
         folders = [out.folder(unit) for unit in range(7)]
         checked = [stage.check(unit, folder) for unit, folder in enumerate(folders)]
@@ -133,7 +133,7 @@ def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.44, 1.0])
 def test_a_target_share_keeps_exactly_that_share_of_the_best(judged: Any, share: float) -> None:
     made, _, output = judged("s", target_share=share)
-    assert isinstance(made, Collected)
+    assert isinstance(made, CollectResult)
     kept, lost = list(read_rows(output)), list(read_rows(output / "rejected"))
     scored = len(judged.rows) - len(RULED_OUT)
     assert len(kept) == round(share * scored)
@@ -159,26 +159,26 @@ def test_a_target_share_keeps_exactly_that_share_of_the_best(judged: Any, share:
 def test_the_summary_counts_what_was_taken_out_at_the_end() -> None:
     config = NodeConfig(node="n", stage="filter", fingerprint="f", units=2)
     mark = UnitMarker(unit=0, rows_in=10, rows_out=8, rows_rejected=2, rejected={"blank": 2})
-    found = add_up(config, [mark, mark], {"rejected_by_judge": 6, "blank": 1})
+    found = sum_unit_markers(config, [mark, mark], {"rejected_by_judge": 6, "blank": 1})
     assert (found.rows_in, found.rows_out, found.rows_rejected) == (20, 9, 11)
     assert found.rejected == {"blank": 5, "rejected_by_judge": 6}
-    assert add_up(config, [mark, mark], {}).rows_out == 16
+    assert sum_unit_markers(config, [mark, mark], {}).rows_out == 16
 
 
 def test_rows_at_the_edge_are_kept_in_order_until_the_share_is_met() -> None:
     scores = [0.5, 0.9, 0.5, 0.1, 0.5]
     best = BestRows(scores, 0.6)
     assert [best.keep(score) for score in scores] == [True, True, True, False, False]
-    assert [BestRows([], 0.5).wanted, BestRows(scores, 0).keep(1.0)] == [0, False]
-    assert summary_of([]) == {"rows": 0}
-    assert summary_of([0.0, 1.0, 0.51])["histogram"] == [1] + [0] * 9 + [1] + [0] * 8 + [1]
+    assert [BestRows([], 0.5).count, BestRows(scores, 0).keep(1.0)] == [0, False]
+    assert summarize_scores([]) == {"rows": 0}
+    assert summarize_scores([0.0, 1.0, 0.51])["histogram"] == [1] + [0] * 9 + [1] + [0] * 8 + [1]
 
 
 def asked(task: JudgeTask, row: Row, answer: Answer) -> Any:
     """What becomes of a row whose one question gets this answer."""
     program = task.program(row)
     (ask,) = next(program)
-    assert ask.sampling.choices == (task.settings.accept, task.settings.reject)
+    assert ask.sampling.labels == (task.settings.accept, task.settings.reject)
     with pytest.raises(StopIteration) as end:
         program.send([answer])
     return end.value.value

@@ -12,7 +12,7 @@ from random_models import LFM2_KEYS, random_cohere2, random_lfm2
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
-from hala_hpc.engines.models.tensors import tensor_headers, tensors
+from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +36,8 @@ def preflight(**words: Any) -> list[str]:
 
 @pytest.mark.slow
 def test_every_tensor_lies_between_base_and_tuned(folder: Path, tmp_path: Path) -> None:
-    merged = dict(tensors(merge(folder, tmp_path)))
-    base, tuned = dict(tensors(folder / "base")), dict(tensors(folder / "tuned"))
+    merged = dict(iter_tensors(merge(folder, tmp_path)))
+    base, tuned = dict(iter_tensors(folder / "base")), dict(iter_tensors(folder / "tuned"))
     assert merged.keys() == base.keys()
     for name, tensor in merged.items():
         if "norm" not in name:
@@ -50,8 +50,8 @@ def test_every_tensor_lies_between_base_and_tuned(folder: Path, tmp_path: Path) 
 @pytest.mark.slow
 def test_t_of_zero_is_the_base_and_of_one_the_tuned_model(folder: Path, tmp_path: Path) -> None:
     for t, name in ((0.0, "base"), (1.0, "tuned")):
-        merged = dict(tensors(merge(folder, tmp_path / name, t=t)))
-        for key, tensor in tensors(folder / name):
+        merged = dict(iter_tensors(merge(folder, tmp_path / name, t=t)))
+        for key, tensor in iter_tensors(folder / name):
             assert (merged[key] - tensor).abs().max() < 1e-6, key
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from checkout import ROOT
-from command_line import Ended, launch
+from command_line import CommandResult, launch
 from plain_out import run_plain
 
 from benchmarks.common.waiting import WAIT_S
@@ -20,7 +20,9 @@ from hala_hpc.data.corpus.reader import read_part, read_rows
 GREETINGS = ["مرحبا بالعالم", "صباح الخير", "كيف حالك؟", "شكرا جزيلا", "إلى اللقاء"]
 
 
-def prepare(folder: Path, nodes: dict[str, dict[str, Any]], *words: str, **env: Any) -> Ended:
+def prepare(
+    folder: Path, nodes: dict[str, dict[str, Any]], *words: str, **env: Any
+) -> CommandResult:
     """Launch a recipe of prepare nodes, each with these settings."""
     text = ""
     for name, settings in nodes.items():

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from command_line import launch, recipe
-from plain_out import PlainInputs, PlainOut
+from plain_out import PlainContext, PlainInputs
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage import Stage
-from hala_hpc.engines.evaluation.report import short_commits
+from hala_hpc.engines.evaluation.report import shorten_commits
 
 BASE: dict[str, Any] = {
     "fingerprint": "0123456789ab",
@@ -78,7 +78,7 @@ def report(folder: Path, *summaries: dict[str, Any], title: str = "A run") -> tu
     read = [NodeSummary.model_validate(summary) for summary in summaries]
     inputs = PlainInputs(summaries=dict(zip(nodes, read, strict=True)))
     stage = kind(kind.Settings(nodes=nodes, title=title), inputs)  # type: ignore[call-arg]
-    out = PlainOut(folder, stage)
+    out = PlainContext(folder, stage)
     stage.run([0], out)
     assert out.facts is not None
     made = out.folder(0)
@@ -172,5 +172,5 @@ def test_a_word_that_names_no_node_is_refused(tmp_path: Path) -> None:
 
 def test_a_commit_whose_files_were_changed_is_marked_where_it_is_shortened() -> None:
     long, other = "6d78d78c0ffee0123456", "60e2239c0ffee0123456"
-    assert short_commits(f"{long}+, {other}") == "6d78d78c0ffe+, 60e2239c0ffe"
-    assert short_commits("") == ""
+    assert shorten_commits(f"{long}+, {other}") == "6d78d78c0ffe+, 60e2239c0ffe"
+    assert shorten_commits("") == ""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command
+from command_line import run_command
 from corpora import KNOWN, conversation, pair, write_corpus
 from plain_out import PlainInputs, run_plain
 from random_models import LFM2_KEYS, random_lfm2
@@ -20,8 +20,8 @@ from token_folders import make_tokens
 from hala_hpc.core.errors import USAGE, UserError
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
-from hala_hpc.engines.training.tokens.packing_check import leak_of
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example, ExampleMaker
+from hala_hpc.engines.training.tokens.packing_check import measure_leak
 
 #: Twelve steps on 96 pairs in a few seconds.
 QUICK: dict[str, Any] = {
@@ -73,7 +73,7 @@ def tokenizer(folder: Path) -> Any:
 
 def learnt(example: Example | str, words: Any) -> str:
     assert isinstance(example, Example)
-    return str(words.decode([label for label in example.labels if label != NOT_LEARNT]))
+    return str(words.decode([label for label in example.labels if label != IGNORE_INDEX]))
 
 
 def messages(*texts: str) -> list[dict[str, str]]:
@@ -99,8 +99,8 @@ def test_a_prompt_is_tokenized_as_when_the_model_is_asked(folder: Path) -> None:
     assert isinstance(example, Example)
     prompt = Prompter(words, "chat").ids(["Hello"])[0]
     assert example.input_ids[: len(prompt)] == prompt
-    assert example.labels[: len(prompt)] == [NOT_LEARNT] * len(prompt)
-    assert NOT_LEARNT not in example.labels[len(prompt) :]
+    assert example.labels[: len(prompt)] == [IGNORE_INDEX] * len(prompt)
+    assert IGNORE_INDEX not in example.labels[len(prompt) :]
 
 
 def test_a_row_cannot_speak_for_the_template(folder: Path) -> None:
@@ -193,7 +193,7 @@ def test_a_recipe_that_counts_rows_is_told_to_count_tokens(
     recipe = tmp_path / "mine.toml"
     recipe.write_text(f'[tuned]\nstage = "sft"\nmodel = "a/b"\ntokens = "made"\n{line}\n')
     words = ("stage=all", f"recipe={recipe}", "launcher=local", f"work={tmp_path}/work")
-    ended = command(*words)
+    ended = run_command(*words)
     assert (ended.code, text in ended.err) == (USAGE, True), ended
 
 
@@ -230,9 +230,9 @@ def test_packed_rows_that_leak_are_refused_with_the_cure(
 
     def tried(*words: Any) -> float:
         places.append(os.environ.get("TRITON_CACHE_DIR"))
-        return leak_of(*words)
+        return measure_leak(*words)
 
-    monkeypatch.setattr("hala_hpc.engines.training.tokens.packing_check.leak_of", tried)
+    monkeypatch.setattr("hala_hpc.engines.training.tokens.packing_check.measure_leak", tried)
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     words = {"model": str(folder / "model"), "train": str(folder / "pairs"), "packing": True}
     tokens = make_tokens(tmp_path / "packed", **words, objective="translate")
@@ -308,11 +308,11 @@ def test_zero_3_gathers_the_weights_of_conversations_in_bfloat16(folder: Path) -
 def test_what_is_compiled_for_a_training_is_there_for_the_next(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hala_hpc.engines.training.callbacks import TrainingWatch
+    from hala_hpc.engines.training.callbacks import TrainingCallback
 
-    begin, found = TrainingWatch.on_train_begin, []
+    begin, found = TrainingCallback.on_train_begin, []
 
-    def begin_and_compile(watch: TrainingWatch, *words: Any, **named: Any) -> None:
+    def begin_and_compile(watch: TrainingCallback, *words: Any, **named: Any) -> None:
         # Stands for Triton, which compiles nothing for a processor.
         kernel = Path(os.environ["TRITON_CACHE_DIR"]) / "kernel.cubin"
         found.append(kernel.exists())
@@ -320,7 +320,7 @@ def test_what_is_compiled_for_a_training_is_there_for_the_next(
         kernel.touch()
         begin(watch, *words, **named)
 
-    monkeypatch.setattr(TrainingWatch, "on_train_begin", begin_and_compile)
+    monkeypatch.setattr(TrainingCallback, "on_train_begin", begin_and_compile)
     monkeypatch.setenv("TRITON_CACHE_DIR", "/home/me/.triton")
     words = {"model": str(folder / "model"), "tokens": str(folder / "pairs" / "tokens")}
     for name in ("first", "second"):

@@ -17,9 +17,9 @@ from token_folders import tokenized
 
 from hala_hpc.demo.rows import instruction_rows
 from hala_hpc.engines.generation.prompts import Prompter
-from hala_hpc.engines.models.tensors import tensor_headers, tensors
-from hala_hpc.engines.training.dataset import load
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
+from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
+from hala_hpc.engines.training.dataset import load_training_data
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example, ExampleMaker
 
 #: What a template writes after the words of an answer, in the part that is learnt.
 ENDS = {
@@ -87,15 +87,15 @@ def test_a_text_begins_once_and_answers_alone_are_learnt(family: str, folder: Pa
     assert isinstance(made, Example)
     assert made.input_ids.count(words.bos_token_id) == (words.bos_token is not None)
     assert words.bos_token is None or made.input_ids[0] == words.bos_token_id
-    learnt = words.decode([label for label in made.labels if label != NOT_LEARNT])
+    learnt = words.decode([label for label in made.labels if label != IGNORE_INDEX])
     assert learnt == f"Good morning.{ENDS[family]}Thank you.{ENDS[family]}"
     # As the model is asked later.
     prompter = Prompter(words, "chat")
     prompt = prompter.ids(["Hello"])[0]
     assert made.input_ids[: len(prompt)] == prompt
-    assert set(made.labels[: len(prompt)]) == {NOT_LEARNT}
-    assert ENDS[family].endswith(words.decode(prompter.ends))
-    assert prompter.ends == made.input_ids[-1:]
+    assert set(made.labels[: len(prompt)]) == {IGNORE_INDEX}
+    assert ENDS[family].endswith(words.decode(prompter.stop_token_ids))
+    assert prompter.stop_token_ids == made.input_ids[-1:]
 
 
 @every_family
@@ -144,8 +144,8 @@ def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
     words = {"model": str(model), "train": str(folder / "talks"), "objective": "chat"}
     given = words | {"max_length": 256, "packing": packing, "units": 2, "held_out": 0.1}
     made = tokenized(tmp_path, **given)
-    data = load(tmp_path / "tokens")
-    systems = sum(mark.rejected.get("refused_by_template", 0) for mark in made.marks.values())
+    data = load_training_data(tmp_path / "tokens")
+    systems = sum(mark.rejected.get("refused_by_template", 0) for mark in made.markers.values())
     assert (systems > 0) == (family == "gemma2")
     assert data.facts.rows + data.facts.held_out_rows + systems == 60
     out = run_plain(
@@ -170,8 +170,8 @@ def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
     assert abs(out.facts.details["loss_first"] - math.log(4160)) < 1
     tuned = out.folder(0)
     assert tensor_headers(tuned) == tensor_headers(model)
-    before = dict(tensors(model))
-    assert not [name for name, tensor in tensors(tuned) if tensor.equal(before[name])]
+    before = dict(iter_tensors(model))
+    assert not [name for name, tensor in iter_tensors(tuned) if tensor.equal(before[name])]
     keys = json.loads((model / "config.json").read_text())
     del keys["torch_dtype"]
     assert json.loads((tuned / "config.json").read_text()).items() >= keys.items()

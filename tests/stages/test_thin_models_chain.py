@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command, launch, recipe
+from command_line import launch, recipe, run_command
 from quantize_python import run_heavy
 from thin_models import make_thin_model
 
@@ -16,7 +16,7 @@ from hala_hpc.demo.benchmark import QUESTIONS, TASK, benchmark_rows, write_task
 from hala_hpc.demo.pairs import distinct_pairs
 from hala_hpc.demo.rows import instruction_rows, opus_row, take_pairs
 from hala_hpc.demo.sample_files import write_rows
-from hala_hpc.engines.models.tensors import tensor_headers, tensors
+from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3000)]
 
@@ -166,7 +166,7 @@ def test_every_row_is_counted_and_every_file_is_whole(folder: Path) -> None:
             "chrf++": PAIRS,
             "rouge_l": PAIRS,
         }
-    told = command(f"work={folder / 'work'}", module="verify")
+    told = run_command(f"work={folder / 'work'}", module="verify")
     assert told.code == 0, told
 
 
@@ -188,8 +188,8 @@ def test_a_merged_model_is_half_way_on_the_arc_between_both(family: str, folder:
     merged = model_of(folder, f"merge-{family}")
     assert tensor_headers(merged) == tensor_headers(tuned) == tensor_headers(base)
     assert keys_of(merged).items() >= keys_of(base).items()
-    one, other = dict(tensors(base)), dict(tensors(tuned))
-    for name, tensor in tensors(merged):
+    one, other = dict(iter_tensors(base)), dict(iter_tensors(tuned))
+    for name, tensor in iter_tensors(merged):
         pair = one[name].double(), other[name].double()
         assert not pair[0].equal(pair[1]), name
         cosine = float((pair[0] * pair[1]).sum() / (pair[0].norm() * pair[1].norm()))

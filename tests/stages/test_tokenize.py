@@ -17,8 +17,8 @@ from hala_hpc.core.errors import UserError
 from hala_hpc.data.corpus.reader import part_name
 from hala_hpc.data.corpus.writer import CorpusWriter
 from hala_hpc.engines.generation.prompts import Prompter
-from hala_hpc.engines.training.dataset import load
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
+from hala_hpc.engines.training.dataset import load_training_data
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX
 
 NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
@@ -61,13 +61,13 @@ def test_every_row_is_learnt_held_out_or_refused_with_a_reason(
     folder: Path, tmp_path: Path
 ) -> None:
     made = tokenized(tmp_path, **settings(folder, "few", "many", held_out=0.1, units=3))
-    marks = made.marks.values()
+    marks = made.markers.values()
     assert sum(mark.rows_in for mark in marks) == 342
     assert sum((Counter(mark.rejected) for mark in marks), Counter()) == {
         "no_answer": 1,
         "too_long": 1,
     }
-    facts = load(tmp_path / "tokens").facts
+    facts = load_training_data(tmp_path / "tokens").facts
     assert facts.rows + facts.held_out_rows == 340
     assert 15 <= facts.held_out_rows <= 60
     assert facts.length_p50 < facts.length_p95 <= facts.length_max <= 96
@@ -78,11 +78,12 @@ def test_units_change_neither_what_is_held_out_nor_what_is_left_out(
 ) -> None:
     words = settings(folder, "few", "many", held_out=0.1, weights=[2.5, 0.5])
     one, several = (
-        load(make_tokens(tmp_path / str(units), **words | {"units": units})) for units in (1, 7)
+        load_training_data(make_tokens(tmp_path / str(units), **words | {"units": units}))
+        for units in (1, 7)
     )
     assert rows_of(one.held_out) == rows_of(several.held_out)
     assert rows_of(one.train) == rows_of(several.train)
-    other = load(make_tokens(tmp_path / "seed", **words, seed=1))
+    other = load_training_data(make_tokens(tmp_path / "seed", **words, seed=1))
     assert rows_of(one.held_out) != rows_of(other.held_out)
 
 
@@ -90,7 +91,7 @@ def test_a_row_that_is_held_out_is_never_learnt_not_even_from_another_corpus(
     folder: Path, tmp_path: Path
 ) -> None:
     words = settings(folder, "few", "many", "few", held_out=0.2, weights=[3, 1, 0.5])
-    data = load(make_tokens(tmp_path, **words))
+    data = load_training_data(make_tokens(tmp_path, **words))
     assert len(data.held_out) > 30
     assert not rows_of(data.held_out).keys() & rows_of(data.train).keys()
 
@@ -98,20 +99,22 @@ def test_a_row_that_is_held_out_is_never_learnt_not_even_from_another_corpus(
 def test_weights_repeat_rows_or_leave_them_out_with_a_reason(folder: Path, tmp_path: Path) -> None:
     words = {"units": 2, "held_out": 0.0, "weights": [2.0, 0.5]}
     made = tokenized(tmp_path, **settings(folder, "few", "many", **words))
-    data = load(tmp_path / "tokens")
-    left_out = sum(mark.rejected["weight"] for mark in made.marks.values())
+    data = load_training_data(tmp_path / "tokens")
+    left_out = sum(mark.rejected["weight"] for mark in made.markers.values())
     assert 110 <= left_out <= 190
     assert data.facts.rows_repeated == 40
     times = Counter(rows_of(data.train).values())
     assert times[2] == 40
-    assert sum(mark.rows_out for mark in made.marks.values()) == times[1] + times[2]
+    assert sum(mark.rows_out for mark in made.markers.values()) == times[1] + times[2]
     assert data.facts.sequences == times[1] + 2 * times[2] == len(data.train)
 
 
 def test_a_long_row_is_cut_into_pieces_without_losing_a_token(folder: Path, tmp_path: Path) -> None:
     words = settings(folder, "many")
-    whole = load(make_tokens(tmp_path / "whole", **words | {"max_length": 5000})).train
-    split = load(make_tokens(tmp_path / "split", **words, long_rows="split"))
+    whole = load_training_data(
+        make_tokens(tmp_path / "whole", **words | {"max_length": 5000})
+    ).train
+    split = load_training_data(make_tokens(tmp_path / "split", **words, long_rows="split"))
     assert split.facts.rows == len(whole)
     assert split.lengths.max() == 96
     tokens, labels = (
@@ -127,10 +130,10 @@ def test_a_long_row_is_cut_into_pieces_without_losing_a_token(folder: Path, tmp_
 
 
 def test_only_the_answers_are_learnt(folder: Path, tmp_path: Path) -> None:
-    data = load(make_tokens(tmp_path, **settings(folder, "few")))
+    data = load_training_data(make_tokens(tmp_path, **settings(folder, "few")))
     words = tokenizer(tmp_path / "tokens" / "tokenizer")
     texts = {
-        words.decode([number for number in row["labels"] if number != NOT_LEARNT])
+        words.decode([number for number in row["labels"] if number != IGNORE_INDEX])
         for row in data.train
     }
     expected = {talk(number)["messages"][-1]["content"] + "<|im_end|>" for number in range(40)}
@@ -141,7 +144,7 @@ def test_a_tokenizer_without_a_chat_template_is_given_one(folder: Path, tmp_path
     make_tokenizer(tmp_path / "model")
     (tmp_path / "model" / "chat_template.jinja").unlink()
     words = settings(folder, "few") | {"model": str(tmp_path / "model")}
-    data = load(make_tokens(tmp_path / "chat", **words))
+    data = load_training_data(make_tokens(tmp_path / "chat", **words))
     assert data.facts.template_supplied
     # As the model that is trained on it will have it.
     supplied = tokenizer(tmp_path / "chat" / "tokens" / "tokenizer")
@@ -155,7 +158,7 @@ def test_a_tokenizer_without_a_chat_template_is_given_one(folder: Path, tmp_path
     rows = [supplied.decode(row["input_ids"]) for row in data.train]
     (found,) = [text for text in rows if "What is 7?" in text]
     assert found == f"### System:\nCount.\n{heads[0]}It is eight.<|im_end|>"
-    plain = load(make_tokens(tmp_path / "plain", **words, prompt_style="plain"))
+    plain = load_training_data(make_tokens(tmp_path / "plain", **words, prompt_style="plain"))
     assert not plain.facts.template_supplied
     assert "###" not in supplied.decode(plain.train[0]["input_ids"])
 
@@ -175,7 +178,9 @@ def test_all_messages_of_a_translated_conversation_share_its_fate(
             }
             writer.add({"id": row_id(number), "origin": "test", **sides})
     words = settings(tmp_path, "both") | {"model": str(folder / "model"), "held_out": 0.3}
-    data = load(make_tokens(tmp_path, **words, objective="translate", prompt="Say {text}"))
+    data = load_training_data(
+        make_tokens(tmp_path, **words, objective="translate", prompt="Say {text}")
+    )
     read = tokenizer(folder / "model")
     learnt, measured = (
         Counter(read.decode(row["input_ids"]).split()[2] for row in rows)
@@ -252,7 +257,7 @@ def test_a_line_makes_token_files_and_the_same_line_is_done(folder: Path, tmp_pa
     assert ended.code == 0, ended
     output = tmp_path / "work" / "latest" / "tokens" / "output"
     summary = json.loads((output.parent / "summary.json").read_text())
-    data = load(output)
+    data = load_training_data(output)
     assert summary["rows_in"] == summary["rows_out"] == 40
     assert len(data.train) == summary["details"]["rows"] == data.facts.rows
     assert (output / "tokenizer" / "tokenizer.json").is_file()

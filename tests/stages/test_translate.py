@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from corpora import KNOWN, conversation, pair, write_corpus
-from plain_out import PlainInputs, PlainOut, run_plain
+from plain_out import PlainContext, PlainInputs, run_plain
 from tiny_models import SENTENCES, make_tokenizer, trained_model
 
 from hala_hpc.core.errors import INTERNAL, NO_INPUT, UserError
 from hala_hpc.data.corpus.reader import REJECTED, Row, part_name, read_part
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.engines.generation.prompts import Prompter, fill
+from hala_hpc.engines.generation.prompts import Prompter, fill_template
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.stages.translate import Settings, Translate
 
@@ -29,11 +29,11 @@ def settings(model: str, corpus: Path, **more: Any) -> dict[str, Any]:
     return {"model": model, "corpus": str(corpus), "units": 4, "engine": ENGINE, **more}
 
 
-def rows_of(out: PlainOut, units: int = 4) -> list[Row]:
+def rows_of(out: PlainContext, units: int = 4) -> list[Row]:
     return [row for unit in range(units) for row in read_part(out.folder(unit) / part_name(unit))]
 
 
-def rejected_of(out: PlainOut, units: int = 4) -> list[Row]:
+def rejected_of(out: PlainContext, units: int = 4) -> list[Row]:
     parts = [out.folder(unit) / REJECTED / part_name(unit) for unit in range(units)]
     return [row for part in parts for row in read_part(part)]
 
@@ -66,7 +66,7 @@ def test_a_corpus_of_conversations_is_translated_in_order(model: str, tmp_path: 
     assert out.counts["rows"] == out.counts["rows_of_node"] == 40
 
 
-class StopsAfterTheFirstUnit(PlainOut):
+class StopsAfterTheFirstUnit(PlainContext):
     def __init__(self, base: Path, stage: Translate) -> None:
         super().__init__(base, stage)
         self.done: list[int] = []
@@ -76,7 +76,7 @@ class StopsAfterTheFirstUnit(PlainOut):
         self.done.append(unit)
 
     @property
-    def stop(self) -> bool:
+    def stop_requested(self) -> bool:
         return bool(self.done)
 
 
@@ -93,7 +93,7 @@ def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Pa
     first = StopsAfterTheFirstUnit(tmp_path / "parts", stage)
     stage.run([0, 1, 2, 3], first)
     assert 1 <= len(first.done) < 4
-    rest = PlainOut(tmp_path / "parts", stage)
+    rest = PlainContext(tmp_path / "parts", stage)
     stage.run([unit for unit in range(4) if unit not in first.done], rest)
     assert rows_of(rest) == rows_of(whole)
     assert rejected_of(rest) == rejected_of(whole)
@@ -153,7 +153,7 @@ def test_control_tokens_in_a_text_are_text(tmp_path: Path) -> None:
 
 
 def test_braces_in_a_text_stay_as_they_are() -> None:
-    assert fill("{a}|{b}|{c}", {"a": "{b}", "b": r"\1 {a}"}) == r"{b}|\1 {a}|{c}"
+    assert fill_template("{a}|{b}|{c}", {"a": "{b}", "b": r"\1 {a}"}) == r"{b}|\1 {a}|{c}"
 
 
 def test_settings_that_do_not_change_answers_leave_the_name_alone() -> None:

@@ -2,7 +2,7 @@
 
 from fake_gpus import FakeGpus
 
-from hala_hpc.jobs.node_health_probe import answer_and_leave
+from hala_hpc.jobs.node_health_probe import print_result_and_exit
 
 if __name__ == "__main__":
-    answer_and_leave(FakeGpus())
+    print_result_and_exit(FakeGpus())

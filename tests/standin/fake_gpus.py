@@ -7,13 +7,13 @@ from hala_hpc.jobs.gpu_cards import (
     Card,
     DriverCard,
     Gpus,
+    describe_process,
     kernel_fault,
-    process_words,
     product_fault,
     sum_over_ranks,
 )
 from hala_hpc.jobs.gpu_set_up import Driver, Version, support_fault
-from hala_hpc.jobs.node_faults import FaultKind
+from hala_hpc.jobs.node_faults import NodeFaultKind
 
 MEMORY_BYTES = 80 * 2**30
 
@@ -47,7 +47,7 @@ class FakeGpus(Gpus):
     def start_fault(self, number: int) -> str:
         return "CUDA error: made up" if number == 0 and "HALA_FAKE_DEAD" in os.environ else ""
 
-    def kernel_fault(self, number: int) -> tuple[FaultKind, str] | None:
+    def kernel_fault(self, number: int) -> tuple[NodeFaultKind, str] | None:
         # So that Triton lets the processor do what a GPU would.
         os.environ["TRITON_INTERPRET"] = "1"
         return kernel_fault(self.device(number))
@@ -64,7 +64,7 @@ class FakeGpus(Gpus):
         first = DriverCard("GPU-fake-0", "Fake", MEMORY_BYTES, (9, 0), errors)
         if "HALA_FAKE_HOLDER" not in os.environ:
             return [first]
-        holder = process_words(int(os.environ["HALA_FAKE_HOLDER"]), "python", MEMORY_BYTES // 2)
+        holder = describe_process(int(os.environ["HALA_FAKE_HOLDER"]), "python", MEMORY_BYTES // 2)
         return [first, DriverCard("GPU-fake-1", "Fake", MEMORY_BYTES, (9, 0), None, (holder,))]
 
     def product_fault(self, number: int) -> str:

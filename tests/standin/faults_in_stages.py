@@ -4,7 +4,7 @@ import os
 import signal
 from collections.abc import Iterable
 
-from hala_hpc.core.stage import Out
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.stages.prepare import Prepare
 
 
@@ -12,7 +12,7 @@ def prepare_with_faults(words: dict[str, str]) -> None:
     """Prepare fails first, or for ever."""
     well = Prepare.run
 
-    def run(self: Prepare, units: Iterable[int], out: Out) -> None:
+    def run(self: Prepare, units: Iterable[int], out: UnitContext) -> None:
         if "defect" in words:
             print(1 // 0)
         if "killed" in words and out.attempt.startswith("r0001-"):

@@ -11,7 +11,7 @@ from typing import Any
 from wrapped_engine import LIMIT_S, PAUSE_S
 
 from benchmarks.common.waiting import wait_until
-from hala_hpc.core.stage import Out
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.stages.prepare import Prepare
 
 
@@ -19,14 +19,16 @@ def hold_preparing(word: Path) -> None:
     """Let `prepare` wait for the word once it has read its first rows and written none of them."""
     well = Prepare.run
 
-    def run(self: Prepare, units: Any, out: Out) -> None:
-        tell = out.progress
+    def run(self: Prepare, units: Any, out: UnitContext) -> None:
+        tell = out.report_progress
 
         def progress(**counts: float) -> None:
             tell(**counts)
-            wait_until(lambda: word.exists() or out.stop, f"the word {word}", LIMIT_S, PAUSE_S)
+            wait_until(
+                lambda: word.exists() or out.stop_requested, f"the word {word}", LIMIT_S, PAUSE_S
+            )
 
-        out.progress = progress  # type: ignore[method-assign]
+        out.report_progress = progress  # type: ignore[method-assign]
         well(self, units, out)
 
     Prepare.run = run  # type: ignore[method-assign]

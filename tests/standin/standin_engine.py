@@ -95,7 +95,7 @@ def stand_in_config(**settings: Any) -> EngineConfig:
 
 def is_trial(request: Request) -> bool:
     """Whether a question is one of those that come before the rows, in every attempt."""
-    return any(sentence in request.words for sentence in TRIAL_SENTENCES)
+    return any(sentence in request.prompt for sentence in TRIAL_SENTENCES)
 
 
 def note_question(log: str, question: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.files import write_json
-from hala_hpc.engines.training.callbacks import TrainingWatch
+from hala_hpc.engines.training.callbacks import TrainingCallback
 from hala_hpc.engines.training.collectives import any_rank
 
 #: Seconds between two looks at the file.
@@ -24,9 +24,11 @@ PAUSE_S = 0.05
 
 def hold_trainings(file: Path) -> None:
     """Let the trainings of this process wait at their steps for `file`."""
-    end_step = TrainingWatch.on_step_end
+    end_step = TrainingCallback.on_step_end
 
-    def on_step_end(self: TrainingWatch, args: Any, state: Any, control: Any, **more: Any) -> None:
+    def on_step_end(
+        self: TrainingCallback, args: Any, state: Any, control: Any, **more: Any
+    ) -> None:
         began = time.monotonic()
         if state.global_step >= step_in(file):
             tell(self, file, state.global_step)
@@ -35,30 +37,32 @@ def hold_trainings(file: Path) -> None:
         self.stepped += time.monotonic() - began
         end_step(self, args, state, control, **more)
 
-    def on_train_end(self: TrainingWatch, args: Any, state: Any, _control: Any, **_: Any) -> None:
+    def on_train_end(
+        self: TrainingCallback, args: Any, state: Any, _control: Any, **_: Any
+    ) -> None:
         if state.global_step >= state.max_steps:
             tell(self, file, state.max_steps + 1)
             wait(self, args, lambda: not file.exists())
 
-    TrainingWatch.on_step_end = on_step_end  # type: ignore[method-assign]
-    TrainingWatch.on_train_end = on_train_end  # type: ignore[attr-defined]
+    TrainingCallback.on_step_end = on_step_end  # type: ignore[method-assign]
+    TrainingCallback.on_train_end = on_train_end  # type: ignore[attr-defined]
 
 
-def tell(watch: TrainingWatch, file: Path, step: int) -> None:
+def tell(watch: TrainingCallback, file: Path, step: int) -> None:
     """Say who waits, and after which step."""
     if watch.out.rank == 0:
         held = {"attempt": watch.out.attempt, "step": step}
         write_json(file.with_name(f"{file.name}.held"), held)
 
 
-def wait(watch: TrainingWatch, args: Any, is_open: Callable[[], bool]) -> None:
+def wait(watch: TrainingCallback, args: Any, is_open: Callable[[], bool]) -> None:
     """Wait until the file says go on to any rank, or any rank is to leave. Collective."""
     while True:
-        leave = watch.out.stop or watch.time_is_up()
+        leave = watch.out.stop_requested or watch.time_is_up()
         if any(any_rank(args.device, is_open(), leave)):
             return
         # Ranks that answer each other do not hang.
-        watch.pulse.idle_s = 0.0
+        watch.heartbeat.idle_s = 0.0
         time.sleep(PAUSE_S)
 
 

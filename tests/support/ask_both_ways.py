@@ -46,12 +46,12 @@ def ask_transformers(folder: str, prompt: list[int], answer: list[int]) -> tuple
 def main() -> None:
     draw = random.Random(0)
     prompt = [draw.randrange(300, 4000) for _ in range(PROMPT_TOKENS)]
-    told: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     for folder in sys.argv[1:]:
         answer = ask_vllm(folder, prompt)
         other, lead = ask_transformers(folder, prompt, answer)
-        told[folder] = {"vllm": answer, "transformers": other, "lead": lead}
-    print(json.dumps(told))
+        report[folder] = {"vllm": answer, "transformers": other, "lead": lead}
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

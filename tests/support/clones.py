@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from checkout import ROOT
-from command_line import Ended, command
+from command_line import CommandResult, run_command
 
 #: Who commits where the machine knows nobody.
 AUTHOR = ("-c", "user.name=test", "-c", "user.email=test@localhost")
@@ -23,10 +23,14 @@ class Clone:
         self.git("init", "--quiet")
         self.first = self.commit()
 
-    def git(self, *words: str) -> str:
+    def git(self, *arguments: str) -> str:
         """What git says to some words in this clone."""
         done = subprocess.run(
-            ["git", *AUTHOR, *words], cwd=self.folder, capture_output=True, text=True, check=True
+            ["git", *AUTHOR, *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         return done.stdout.strip()
 
@@ -41,6 +45,6 @@ class Clone:
         with (self.folder / name).open("a") as file:
             file.write(text)
 
-    def run(self, *words: str) -> Ended:
+    def run(self, *arguments: str) -> CommandResult:
         """Run a launch of this clone, as a person does in it."""
-        return command(*words, cwd=self.folder, PYTHONPATH=str(self.folder))
+        return run_command(*arguments, cwd=self.folder, PYTHONPATH=str(self.folder))

@@ -22,7 +22,7 @@ STAGES = (
 )
 
 
-class Ended(NamedTuple):
+class CommandResult(NamedTuple):
     """How a command ended and what it printed."""
 
     code: int
@@ -30,10 +30,12 @@ class Ended(NamedTuple):
     err: str
 
 
-def command(*words: str, module: str = "launch", cwd: Path | None = None, **env: str) -> Ended:
+def run_command(
+    *arguments: str, module: str = "launch", cwd: Path | None = None, **env: str
+) -> CommandResult:
     """Run `python -m hala_hpc.<module> words...` to its end."""
     done = subprocess.run(
-        [sys.executable, "-m", f"hala_hpc.{module}", *words],
+        [sys.executable, "-m", f"hala_hpc.{module}", *arguments],
         cwd=cwd,
         env={**os.environ, **env},
         capture_output=True,
@@ -41,30 +43,32 @@ def command(*words: str, module: str = "launch", cwd: Path | None = None, **env:
         timeout=900,
         check=False,
     )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def launch_without_root_rights(*words: str) -> Ended:
+def launch_without_root_rights(*arguments: str) -> CommandResult:
     """Run a launch to which file modes apply even where root runs the tests."""
-    return command_without_root_rights(*words)
+    return command_without_root_rights(*arguments)
 
 
-def command_without_root_rights(*words: str, module: str = "launch", **env: str) -> Ended:
+def command_without_root_rights(
+    *arguments: str, module: str = "launch", **env: str
+) -> CommandResult:
     """Run a command to which file modes apply even where root runs the tests."""
     done = subprocess.run(
-        without_root_rights([sys.executable, "-m", f"hala_hpc.{module}", *words]),
+        without_root_rights([sys.executable, "-m", f"hala_hpc.{module}", *arguments]),
         env={**os.environ, **env},
         capture_output=True,
         text=True,
         timeout=WAIT_S,
         check=False,
     )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
 
 
-def launch(*words: str, cwd: Path | None = None, **env: str) -> Ended:
+def launch(*arguments: str, cwd: Path | None = None, **env: str) -> CommandResult:
     """Run `python -m hala_hpc.launch words...`."""
-    return command(*words, cwd=cwd, **env)
+    return run_command(*arguments, cwd=cwd, **env)
 
 
 def recipe(folder: Path, text: str) -> str:

@@ -13,14 +13,16 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from command_line import Ended
+from command_line import CommandResult
 
 from benchmarks.common.rights import without_root_rights
 
 NAMES = {"doctor": "hala_hpc.doctor.__main__"}
 
 
-def give(lines: Sequence[Sequence[str]], must_drop_rights: bool = False) -> list[Ended]:
+def run_commands(
+    lines: Sequence[Sequence[str]], must_drop_rights: bool = False
+) -> list[CommandResult]:
     """Give lines of commands, `[module, word, ...]` each, to a process; how each ended."""
     command = [sys.executable, __file__, json.dumps(lines)]
     done = subprocess.run(
@@ -30,13 +32,13 @@ def give(lines: Sequence[Sequence[str]], must_drop_rights: bool = False) -> list
         timeout=300,
         check=True,
     )
-    return [Ended(*one) for one in json.loads(done.stdout)]
+    return [CommandResult(*one) for one in json.loads(done.stdout)]
 
 
-def run(module: str, words: Sequence[str]) -> Ended:
+def run(module: str, arguments: Sequence[str]) -> CommandResult:
     """Run a command in this process."""
     out, err, code = io.StringIO(), io.StringIO(), 0
-    sys.argv = [module, *words]
+    sys.argv = [module, *arguments]
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             runpy.run_module(NAMES.get(module, f"hala_hpc.{module}"), run_name="__main__")
@@ -45,7 +47,7 @@ def run(module: str, words: Sequence[str]) -> Ended:
         except BaseException:  # noqa: BLE001 - a traceback is what the tests look for
             code = 1
             traceback.print_exc()
-    return Ended(code, out.getvalue(), err.getvalue())
+    return CommandResult(code, out.getvalue(), err.getvalue())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from checkout import ROOT, STANDIN
 HELD_VLLM = "job_engines:vllm"
 
 
-class Held:
+class JobHold:
     """Jobs with `variables` go so far and no further until `let_go`; see `standin/faults.py`.
 
     Preparing a corpus waits with its first rows read. With `after` the engines of
@@ -17,17 +17,17 @@ class Held:
     """
 
     def __init__(self, folder: Path, after: int | None = None) -> None:
-        self.word = folder / "word"
-        self.fault = f"hold={self.word}" + ("" if after is None else f" after={after}")
+        self.release_file = folder / "word"
+        self.fault = f"hold={self.release_file}" + ("" if after is None else f" after={after}")
 
     @property
     def variables(self) -> dict[str, str]:
         """What the jobs find in their environment."""
         return {"HALA_FAULT": self.fault, "PYTHONPATH": os.pathsep.join(map(str, (STANDIN, ROOT)))}
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Give the word: what waits goes on, and nothing waits from now on."""
-        self.word.touch()
+        self.release_file.touch()
 
 
 def minislurm_launcher(folder: Path, variables: dict[str, str]) -> str:

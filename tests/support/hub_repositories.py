@@ -28,8 +28,8 @@ def tokenizer() -> bytes:
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
 
-    words = {"<unk>": 0, "</s>": 1, "accept": 2, "reject": 3, "good": 4, "morning": 5}
-    made = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    vocabulary = {"<unk>": 0, "</s>": 1, "accept": 2, "reject": 3, "good": 4, "morning": 5}
+    made = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
     made.pre_tokenizer = Whitespace()
     return made.to_str().encode()
 

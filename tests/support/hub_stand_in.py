@@ -126,8 +126,8 @@ class HubStandIn:
     def put(self, kind: str, name: str, files: Mapping[str, bytes], branch: str = "main") -> str:
         """Make a commit at the end of a branch of a repository of a kind; its name."""
         found = self.repositories.setdefault((kind, name), Repository())
-        told = json.dumps({path: sha256(content) for path, content in sorted(files.items())})
-        commit = hashlib.sha1(f"{kind} {name} {told}".encode()).hexdigest()
+        listing = json.dumps({path: sha256(content) for path, content in sorted(files.items())})
+        commit = hashlib.sha1(f"{kind} {name} {listing}".encode()).hexdigest()
         found.commits[commit] = dict(files)
         found.refs[branch] = commit
         return commit
@@ -136,12 +136,14 @@ class HubStandIn:
         """Let only `GOOD_TOKEN` read the files of a repository."""
         self.repositories[(kind, name)].gated = True
 
-    def large_file(self, digest: str, named: Callable[[bytes], str] = sha256) -> bytes | None:
+    def large_file(
+        self, digest: str, digest_function: Callable[[bytes], str] = sha256
+    ) -> bytes | None:
         """Content of a large file by its digest, of the kind that `named` makes."""
         for repository in self.repositories.values():
             for files in repository.commits.values():
                 for content in files.values():
-                    if named(content) == digest:
+                    if digest_function(content) == digest:
                         return content
         return None
 
@@ -258,8 +260,8 @@ class Handler(BaseHTTPRequestHandler):
         if name not in self.hub.trusted | self.hub.others:
             self.refuse(404, "", "no such organization")
             return
-        told = {"name": name, "fullname": name, "avatarUrl": "", "isVerified": False}
-        self.send_json({**told, "trustedKernelPublisher": name in self.hub.trusted})
+        facts = {"name": name, "fullname": name, "avatarUrl": "", "isVerified": False}
+        self.send_json({**facts, "trustedKernelPublisher": name in self.hub.trusted})
 
     def cut_revision(self, found: Repository, rest: str) -> tuple[str, str, str]:
         """Revision and path below it: `refs/pr/1` has slashes, too."""
@@ -281,8 +283,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {}
         if start + PAGE < len(entries):
             page = f"{self.hub.endpoint}{urlsplit(self.path).path}"
-            word = "true" if is_deep else "false"
-            headers["Link"] = f'<{page}?recursive={word}&cursor={start + PAGE}>; rel="next"'
+            is_recursive = "true" if is_deep else "false"
+            headers["Link"] = f'<{page}?recursive={is_recursive}&cursor={start + PAGE}>; rel="next"'
         self.send_json(entries[start : start + PAGE], headers)
 
     def resolve(self, match: re.Match[str]) -> None:
@@ -330,21 +332,21 @@ class Handler(BaseHTTPRequestHandler):
         elif match[1] == "chunks":
             self.send_file(path, in_chunks(content), {})
         else:
-            pieces, size = -(-len(content) // CHUNK_BYTES), len(in_chunks(content))
-            place = {"start": 0, "end": pieces}
+            chunk_count, size = -(-len(content) // CHUNK_BYTES), len(in_chunks(content))
+            place = {"start": 0, "end": chunk_count}
             url = f"{self.hub.endpoint}/xet/chunks/{match[2]}"
             part = {"range": place, "url": url, "url_range": {"start": 0, "end": size - 1}}
             term = {"hash": match[2], "unpacked_length": len(content), "range": place}
-            told = {"terms": [term], "fetch_info": {match[2]: [part]}}
-            self.send_json({"offset_into_first_range": 0, **told})
+            facts = {"terms": [term], "fetch_info": {match[2]: [part]}}
+            self.send_json({"offset_into_first_range": 0, **facts})
 
     def may_read(self, found: Repository) -> bool:
         """Whether the token reads a repository; answered where it does not."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if not found.gated or token == GOOD_TOKEN:
             return True
-        told = "Access to this repository is restricted. Visit its page to ask for access."
-        self.refuse(403 if token else 401, "GatedRepo", told)
+        message = "Access to this repository is restricted. Visit its page to ask for access."
+        self.refuse(403 if token else 401, "GatedRepo", message)
         return False
 
     def refuse_unknown(self) -> None:
@@ -356,8 +358,10 @@ class Handler(BaseHTTPRequestHandler):
         self, status: int, code: str, text: str, headers: Mapping[str, str] | None = None
     ) -> None:
         """An error as the hub tells it."""
-        told = {"X-Error-Message": text} | ({"X-Error-Code": code} if code else {})
-        self.send(status, json.dumps({"error": text}).encode(), {**told, **(headers or {})})
+        error_headers = {"X-Error-Message": text} | ({"X-Error-Code": code} if code else {})
+        self.send(
+            status, json.dumps({"error": text}).encode(), {**error_headers, **(headers or {})}
+        )
 
     def send_json(self, value: Any, headers: Mapping[str, str] | None = None) -> None:
         """A JSON value."""

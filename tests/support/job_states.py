@@ -11,7 +11,7 @@ SURENESS = ["held", "pending", "running"]
 def states(ids: Sequence[str]) -> dict[str, str]:
     """`pending`, `running` or `held` for each array or job; those that are gone are absent."""
     found: dict[str, str] = {}
-    for seen in SlurmBackend().look(ids):
-        if SURENESS.index(seen.state) >= SURENESS.index(found.get(seen.id, "held")):
-            found[seen.id] = seen.state
+    for row in SlurmBackend().query_queue(ids):
+        if SURENESS.index(row.state) >= SURENESS.index(found.get(row.id, "held")):
+            found[row.id] = row.state
     return found

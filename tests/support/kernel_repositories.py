@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from hala_hpc.core.builds import own_build
-from hala_hpc.engines.models.kernels import numbers
+from hala_hpc.engines.models.kernels import parse_version
 
 #: A stage of a lab's own that loads the kernel of its setting.
 STAGE = """
@@ -75,8 +75,8 @@ def own_variant() -> str:
 
     build = own_build()
     assert build is not None
-    major, minor = numbers(build.version)
-    backend = "cu" + "".join(map(str, numbers(build.cuda))) if build.cuda else "cpu"
+    major, minor = parse_version(build.version)
+    backend = "cu" + "".join(map(str, parse_version(build.cuda))) if build.cuda else "cpu"
     return f"torch{major}{minor}-cxx11-{backend}-{os.uname().machine}-linux"
 
 

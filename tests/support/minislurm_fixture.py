@@ -16,10 +16,10 @@ MINISLURM = ROOT / "slurm" / "minislurm"
 CANNOT_RUN = (69, 77)
 
 
-def run_minislurm(*words: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
+def run_minislurm(*arguments: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Call slurm/minislurm as a person does."""
     return subprocess.run(
-        [sys.executable, str(MINISLURM), *map(str, words)],
+        [sys.executable, str(MINISLURM), *map(str, arguments)],
         env={**os.environ, **variables},
         check=False,
         capture_output=True,

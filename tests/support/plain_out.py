@@ -12,9 +12,9 @@ from uuid import uuid4
 
 from checkout import STANDIN
 
-from hala_hpc.core.errors import RETRY, Retry, UserError
+from hala_hpc.core.errors import RETRY, TransientError, UserError
 from hala_hpc.core.records import NodeSummary, UnitMarker
-from hala_hpc.core.stage import Facts, Stage
+from hala_hpc.core.stage import Stage, UnitCounts
 from hala_hpc.jobs.job_logging import set_up_logging
 
 #: A variable with which the ranks of a training compute the loss as on a GPU.
@@ -35,7 +35,7 @@ class PlainInputs:
         return self.summaries.get(reference)
 
 
-class PlainOut:
+class PlainContext:
     """Out of one attempt in a folder; told to stop once `stop_at` steps are done."""
 
     def __init__(self, base: Path, stage: Stage[Any], stop_at: float = float("inf")) -> None:
@@ -47,39 +47,39 @@ class PlainOut:
         self.shared = base / "shared"
         self.cache = base / "cache"
         self.counts: dict[str, float] = {}
-        self.facts: Facts | None = None
-        self.marks: dict[int, UnitMarker] = {}
+        self.facts: UnitCounts | None = None
+        self.markers: dict[int, UnitMarker] = {}
 
     def folder(self, unit: int) -> Path:
         folder = self.base / "output" / str(unit)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def kept(self, unit: int) -> Path:
+    def state_dir(self, unit: int) -> Path:
         folder = self.base / "kept" / str(unit)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def require_lease(self) -> None:
+    def check_lease(self) -> None:
         pass
 
-    def new_log(self) -> str:
+    def read_new_log(self) -> str:
         return ""
 
-    def leave(self, error: Retry) -> None:
+    def abort(self, error: TransientError) -> None:
         print(error, flush=True)
         os._exit(RETRY)
 
     def commit(self, unit: int) -> None:
         self.facts = self.stage.check(unit, self.folder(unit))
         self.facts.verify()
-        self.marks[unit] = UnitMarker(unit=unit, **self.facts.as_dict())
+        self.markers[unit] = UnitMarker(unit=unit, **self.facts.as_dict())
 
-    def progress(self, **counts: float) -> None:
+    def report_progress(self, **counts: float) -> None:
         self.counts.update(counts)
 
     @property
-    def stop(self) -> bool:
+    def stop_requested(self) -> bool:
         return self.counts.get("step", 0) >= self.stop_at
 
     @property
@@ -88,11 +88,11 @@ class PlainOut:
         return float(end) - time.time() if end else None
 
 
-def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> PlainOut:
+def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> PlainContext:
     """Run all units of a stage in this process."""
     kind = import_module(f"hala_hpc.stages.{name}").STAGE
     stage = kind(kind.Settings(**settings), PlainInputs())
-    place = PlainOut(base, stage, **out)
+    place = PlainContext(base, stage, **out)
     stage.run(range(stage.plan()), place)
     return place
 
@@ -111,7 +111,7 @@ def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
     set_up_logging()
     try:
         out = run_plain(name, json.loads(settings), Path(base), stop_at=float(stop_at))
-    except (Retry, UserError) as error:
+    except (TransientError, UserError) as error:
         print(error, flush=True)
         os._exit(getattr(error, "code", RETRY))
     if out.facts:

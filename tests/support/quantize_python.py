@@ -10,7 +10,7 @@ from hala_hpc.core.paths import environment_python
 QUANTIZE_PYTHON = environment_python("quantize")
 
 
-def run_heavy(words: list[str]) -> str:
+def run_heavy(argv: list[str]) -> str:
     """What a program says that ends well; it asks no network and takes one core."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
@@ -22,7 +22,7 @@ def run_heavy(words: list[str]) -> str:
         "VLLM_LOGGING_LEVEL": "ERROR",
     }
     done = subprocess.run(
-        words, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        argv, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -13,7 +13,7 @@ from plain_out import run_rank
 
 from benchmarks.common.waiting import wait_until
 from hala_hpc.core.files import write_text
-from hala_hpc.core.ports import free_port
+from hala_hpc.core.ports import find_free_port
 
 #: No rank of so small a training lives longer.
 LIMIT_S = 240
@@ -41,9 +41,11 @@ def ready() -> Any:
 class Rank:
     """One rank as a process of its own; the words are those of `subprocess.Popen`."""
 
-    def __init__(self, words: list[str], env: dict[str, str], log: Path) -> None:
+    def __init__(self, arguments: list[str], env: dict[str, str], log: Path) -> None:
         # A daemon may have no children, and converting a checkpoint starts one.
-        self.process = ready().Process(target=begin, args=(words, env, log), daemon=False)
+        self.process = ready().Process(
+            target=run_in_child, args=(arguments, env, log), daemon=False
+        )
         self.process.start()
         self.pid = int(self.process.pid)
 
@@ -64,7 +66,7 @@ class Rank:
         self.process.kill()
 
 
-def begin(words: list[str], env: dict[str, str], log: Path) -> None:
+def run_in_child(arguments: list[str], env: dict[str, str], log: Path) -> None:
     """In the new process: print to the log from now on, see the variables, run the rank."""
     with log.open("w") as file:
         for descriptor in (1, 2):
@@ -72,7 +74,7 @@ def begin(words: list[str], env: dict[str, str], log: Path) -> None:
     os.environ.clear()
     os.environ.update(env)
     os.chdir(ROOT)
-    run_rank(*words)
+    run_rank(*arguments)
 
 
 class Ranks:
@@ -93,26 +95,26 @@ class Ranks:
         base.mkdir(parents=True, exist_ok=True)
         env = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         if ranks > 1:
-            env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+            env |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(find_free_port())}
             env |= {"WORLD_SIZE": str(ranks)}
         self.gate = base / "step-gate"
         if hold_at is not None:
             write_text(self.gate, str(hold_at))
             env |= {"HALA_STEP_GATE": str(self.gate)}
-        words = ["sft", json.dumps(settings), str(base), str(stop_at)]
+        arguments = ["sft", json.dumps(settings), str(base), str(stop_at)]
         self.children = []
         for rank in range(ranks):
             own = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if ranks > 1 else {}
-            self.children.append(Rank(words, env | own, base / f"rank-{rank}.log"))
+            self.children.append(Rank(arguments, env | own, base / f"rank-{rank}.log"))
 
     def wait_until(self, true: Callable[[], bool], what: str) -> None:
         """Wait for something while the ranks run."""
 
-        def look() -> bool:
+        def check() -> bool:
             assert any(child.poll() is None for child in self.children), self.logs()[0]
             return true()
 
-        wait_until(look, what, LIMIT_S, state=lambda: self.logs()[0])
+        wait_until(check, what, LIMIT_S, state=lambda: self.logs()[0])
 
     def release(self) -> None:
         """Let ranks that wait after a step go on."""
@@ -133,14 +135,14 @@ class Ranks:
         return [(self.base / f"rank-{rank}.log").read_text() for rank in range(self.ranks)]
 
     @property
-    def kept(self) -> Path:
+    def state_dir(self) -> Path:
         """Where the checkpoints are."""
         return self.base / "kept" / "0"
 
     def step(self) -> int:
         """The last step that rank 0 told."""
         try:
-            return int(json.loads((self.kept / ".ranks" / "rank-0.json").read_text())["step"])
+            return int(json.loads((self.state_dir / ".ranks" / "rank-0.json").read_text())["step"])
         except OSError:
             return 0
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from checkout import ROOT, STANDIN
-from command_line import command, recipe
-from held import Held
+from command_line import recipe, run_command
+from held import JobHold
 
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 
@@ -16,8 +16,8 @@ NOTHING = "speechless"
 SMALL = "resources = { cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }"
 
 
-def standin_variables(step_s: float = 0.0, held: Held | None = None) -> dict[str, str]:
-    """Variables with which jobs find the stand-in of `recipe_word`, held where that is given.
+def standin_variables(step_s: float = 0.0, held: JobHold | None = None) -> dict[str, str]:
+    """Variables with which jobs find the stand-in of `write_stand_in_recipe`, held where that is given.
 
     A step takes `step_s` seconds at least: what is measured in seconds needs some.
     """
@@ -26,15 +26,20 @@ def standin_variables(step_s: float = 0.0, held: Held | None = None) -> dict[str
     return standin | (held.variables if held else {})
 
 
-def recipe_word(folder: Path, rows: int = 600, rejected_every: int = 0, limit: float = 1) -> str:
+def write_stand_in_recipe(
+    folder: Path, rows: int = 600, rejected_every: int = 0, limit: float = 1
+) -> str:
     """`recipe=...` of english -> arabic (two workers, 8 units, two answers a row) -> report.
 
     The stand-in answers: jobs need `standin_variables`.
     """
     with (folder / "rows.jsonl").open("w") as file:
         for number in range(rows):
-            word = NOTHING if rejected_every and number % rejected_every == 0 else "quiet"
-            texts = {"instruction": f"Who is {word} in house {number}?", "output": "The old man."}
+            subject = NOTHING if rejected_every and number % rejected_every == 0 else "quiet"
+            texts = {
+                "instruction": f"Who is {subject} in house {number}?",
+                "output": "The old man.",
+            }
             file.write(json.dumps(texts) + "\n")
     model = empty_model(folder / "model")
     return recipe(
@@ -50,7 +55,7 @@ stage = "translate"
 model = "{model}"
 corpus = "@english"
 units = 8
-commit_s = 0.2
+commit_interval_s = 0.2
 max_rejected_fraction = {limit}
 engine.max_num_seqs = 1
 engine.name = "{STAND_IN_ENGINE}"
@@ -62,7 +67,7 @@ nodes = ["@arabic"]
     )
 
 
-def launcher_word(folder: Path, step_s: float = 0.0, held: Held | None = None) -> str:
+def write_stand_in_launcher(folder: Path, step_s: float = 0.0, held: JobHold | None = None) -> str:
     """`launcher=...` of the mini SLURM whose jobs have `standin_variables`."""
     path = folder / "standin.toml"
     variables = {"HALA_DEVICE": "cpu"} | standin_variables(step_s, held)
@@ -74,11 +79,11 @@ def launcher_word(folder: Path, step_s: float = 0.0, held: Held | None = None) -
     return f"launcher={path}"
 
 
-def nodes_of(work: Path, **env: Any) -> dict[str, dict[str, Any]]:
+def read_node_states(work: Path, **env: Any) -> dict[str, dict[str, Any]]:
     """What status tells of every node."""
-    told = command(f"work={work}", "format=json", module="status", **env)
-    assert told.code == 0, told
-    return {node["name"]: node for node in json.loads(told.out)["nodes"]}
+    result = run_command(f"work={work}", "format=json", module="status", **env)
+    assert result.code == 0, result
+    return {node["name"]: node for node in json.loads(result.out)["nodes"]}
 
 
 def units_done(work: Path, node: str = "arabic") -> int:

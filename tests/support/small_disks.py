@@ -14,8 +14,8 @@ from benchmarks.common.waiting import WAIT_S
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
     """A disk of this size at `folder`, gone afterwards; skips where none can be mounted."""
     folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
-    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(argv, check=False, capture_output=True, timeout=WAIT_S).returncode:
         pytest.skip("no disk can be mounted here: that takes root")
     try:
         yield folder
@@ -23,7 +23,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=WAIT_S)
 
 
-def fill(disk: Path) -> Path:
+def fill_disk(disk: Path) -> Path:
     """A file that takes all the room of a disk."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:

@@ -10,13 +10,15 @@ from typing import Any
 from thin_families import CONTEXT_TOKENS, FAMILIES, Family
 
 from hala_hpc.core.files import write_json
-from hala_hpc.demo.sample_files import Counts, make_rows
+from hala_hpc.demo.sample_files import SampleCounts, make_rows
 from hala_hpc.demo.tokenizer import strings_in_row
 
 #: Tokens of the trained vocabulary, single bytes among them; added tokens come on top.
 TRAINED_TOKENS = 4096
 #: Rows of the demo that it is trained on.
-ROWS = Counts(lessons=2000, parallel=500, held_out=10, judged=10, teacher_english=300, english=900)
+ROWS = SampleCounts(
+    lessons=2000, parallel=500, held_out=10, judged=10, teacher_english=300, english=900
+)
 
 
 def make_thin_tokenizer(family: str, folder: Path) -> dict[str, int]:
@@ -26,7 +28,7 @@ def make_thin_tokenizer(family: str, folder: Path) -> dict[str, int]:
     """
     wanted = FAMILIES[family]
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = dressed(wanted)
+    tokenizer = build_tokenizer(wanted)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "chat_template.jinja").write_bytes(template_file(wanted.template).read_bytes())
     numbers = {token.content: tokenizer.token_to_id(token.content) for token in wanted.added}
@@ -34,16 +36,16 @@ def make_thin_tokenizer(family: str, folder: Path) -> dict[str, int]:
     return numbers
 
 
-def dressed(family: Family) -> Any:
+def build_tokenizer(family: Family) -> Any:
     """The trained vocabulary and the added tokens of a family, as a `tokenizers.Tokenizer`."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
     trained, merges = train()
-    words = [*(token.content for token in family.before), *trained]
-    vocabulary = {word: number for number, word in enumerate(words)}
+    tokens = [*(token.content for token in family.before), *trained]
+    vocabulary = {word: number for number, word in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pieces()
+    tokenizer.pre_tokenizer = make_pre_tokenizer()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens(
         [
@@ -52,7 +54,7 @@ def dressed(family: Family) -> Any:
         ]
     )
     if begin := family.named.get("bos_token"):
-        tokenizer.post_processor = beginning(begin, tokenizer.token_to_id(begin))
+        tokenizer.post_processor = make_bos_processor(begin, tokenizer.token_to_id(begin))
     return tokenizer
 
 
@@ -63,7 +65,7 @@ def train() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     from tokenizers.pre_tokenizers import ByteLevel
 
     bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pieces()
+    bpe.pre_tokenizer = make_pre_tokenizer()
     trainer = trainers.BpeTrainer(
         vocab_size=TRAINED_TOKENS,
         min_frequency=1,
@@ -72,9 +74,9 @@ def train() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     )
     bpe.train_from_iterator(texts(), trainer)
     model = json.loads(bpe.to_str())["model"]
-    words = tuple(sorted(model["vocab"], key=model["vocab"].get))
-    assert len(words) == TRAINED_TOKENS, "the texts of the demo are too few for the vocabulary"
-    return words, tuple((first, second) for first, second in model["merges"])
+    tokens = tuple(sorted(model["vocab"], key=model["vocab"].get))
+    assert len(tokens) == TRAINED_TOKENS, "the texts of the demo are too few for the vocabulary"
+    return tokens, tuple((first, second) for first, second in model["merges"])
 
 
 def texts() -> Iterator[str]:
@@ -84,14 +86,14 @@ def texts() -> Iterator[str]:
             yield from strings_in_row(row)
 
 
-def pieces() -> Any:
+def make_pre_tokenizer() -> Any:
     """What parts a text before anything is merged: words, and each digit for itself."""
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
     return Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
 
 
-def beginning(token: str, number: int | None) -> Any:
+def make_bos_processor(token: str, number: int | None) -> Any:
     """What puts a token before each text."""
     from tokenizers.processors import TemplateProcessing
 

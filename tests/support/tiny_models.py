@@ -4,11 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.environment import set_job_environment
 
 # Before anybody imports torch: on a busy machine, threads that spin cost models so small minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-prepare_environment()
+set_job_environment()
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -34,12 +34,12 @@ WRONG = "هذا كلام آخر."
 
 def lessons() -> list[tuple[str, str]]:
     """What the model learns: to translate, and to judge good and wrong pairs."""
-    learnt = []
+    pairs = []
     for source, target in SENTENCES.items():
-        learnt.append((TRANSLATE.format(text=source), target))
-        learnt.append((JUDGE.format(source=source, target=target), "accept"))
-        learnt.append((JUDGE.format(source=source, target=WRONG), "reject"))
-    return learnt
+        pairs.append((TRANSLATE.format(text=source), target))
+        pairs.append((JUDGE.format(source=source, target=target), "accept"))
+        pairs.append((JUDGE.format(source=source, target=WRONG), "reject"))
+    return pairs
 
 
 def make_tokenizer(folder: Path) -> None:

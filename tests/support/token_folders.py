@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from plain_out import PlainOut, run_plain
+from plain_out import PlainContext, run_plain
 
 
-def tokenized(base: Path, **settings: Any) -> PlainOut:
+def tokenized(base: Path, **settings: Any) -> PlainContext:
     """The stage after all its units and the gate's collecting; the product is `base/tokens`."""
     place = run_plain("tokenize", settings, base)
-    units = sorted(place.marks)
+    units = sorted(place.markers)
     (base / "tokens").mkdir(parents=True)
     folders = [place.folder(unit) for unit in units]
-    marks = [place.marks[unit] for unit in units]
-    place.stage.collect(marks, folders, base / "tokens")
+    markers = [place.markers[unit] for unit in units]
+    place.stage.collect(markers, folders, base / "tokens")
     return place
 
 

@@ -35,8 +35,8 @@ def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
         model.tie_weights()
         model.train()
         if work.is_checkpointed:
-            words = {"use_reentrant": False, "preserve_rng_state": False}
-            model.gradient_checkpointing_enable(words)
+            options = {"use_reentrant": False, "preserve_rng_state": False}
+            model.gradient_checkpointing_enable(options)
         for weight in model.parameters():
             weight.grad = torch.empty_like(weight)
         rows = work.tokens // work.row_tokens
@@ -56,8 +56,8 @@ def masks_of(config: Any, work: Pass, dtype: Any) -> dict[str, Any]:
     import torch
 
     rows, length = work.tokens // work.row_tokens, work.row_tokens
-    seen = torch.ones(rows, 1, length, length, dtype=torch.bool)
+    mask = torch.ones(rows, 1, length, length, dtype=torch.bool)
     if work.attention == "eager":
-        seen = torch.zeros(rows, 1, length, length, dtype=dtype)
+        mask = torch.zeros(rows, 1, length, length, dtype=dtype)
     places = torch.ones(rows, length, dtype=torch.int64)
-    return {kind: places if kind == "conv" else seen for kind in set(config.layer_types)}
+    return {kind: places if kind == "conv" else mask for kind in set(config.layer_types)}

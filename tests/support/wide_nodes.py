@@ -8,7 +8,7 @@ from pathlib import Path
 from command_line import recipe
 from slow_run import SMALL
 
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.commands.planning.plan import Step, make_plan
 from hala_hpc.commands.planning.work_folder import write_run
 from hala_hpc.core.artifact import Artifact
@@ -17,7 +17,7 @@ from hala_hpc.core.errors import RETRY, FailureClass
 from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
 from hala_hpc.core.records import Round, UnitMarker
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.jobs.log_file import head_of
+from hala_hpc.jobs.log_file import format_log_head
 from hala_hpc.jobs.spec import make_spec
 
 CONTENT = b"x"
@@ -27,7 +27,7 @@ CONTENT = b"x"
 class WideNode:
     """The line of a run of one node, `corpus`, and its folder."""
 
-    words: list[str]
+    overrides: list[str]
     work: Path
     artifact: Artifact
 
@@ -42,8 +42,8 @@ def wide_node(folder: Path, units: int = 1, rounds: int = 1, attempts: int = 1) 
     data = folder / "rows.jsonl"
     text = f'[corpus]\nstage = "prepare"\ndata = "{data}"\nunits = {units}\n{SMALL}\n'
     work = folder / "work"
-    words = ["stage=all", recipe(folder, text), f"work={work}", "launcher=local"]
-    line = read_line(words)
+    overrides = ["stage=all", recipe(folder, text), f"work={work}", "launcher=local"]
+    line = parse_command_line(overrides)
     step = make_plan(line.nodes, work, None)["corpus"]
     work.mkdir()
     write_run(line, {"corpus": step}, {})
@@ -61,7 +61,7 @@ def wide_node(folder: Path, units: int = 1, rounds: int = 1, attempts: int = 1) 
         )
         write(step.artifact.round_file(number), begun.to_json())
         write_attempts(step.artifact, number, attempts)
-    return WideNode(words, work, step.artifact)
+    return WideNode(overrides, work, step.artifact)
 
 
 def write(path: Path, text: str) -> None:
@@ -85,7 +85,7 @@ def write_units(step: Step) -> None:
             files={name: len(CONTENT)},
             sha256={name: digest},
         )
-        write(step.artifact.mark_file(unit), marker.to_json())
+        write(step.artifact.marker_file(unit), marker.to_json())
         folder = step.artifact.unit_folder(unit)
         folder.mkdir(parents=True)
         (folder / name).write_bytes(CONTENT)
@@ -103,6 +103,6 @@ def write_attempts(artifact: Artifact, number: int, attempts: int) -> None:
         write(artifact.attempt_file(name), record.to_json())
         failures.append(Failure(kind=kind, text="preempted", attempt=name))
         with log.open("ab") as file:
-            file.write(head_of(name) + b"a line\n")
+            file.write(format_log_head(name) + b"a line\n")
     found = RoundFailures(failures=tuple(failures))
     write(artifact.failures_file(number), json.dumps(found.to_values()))

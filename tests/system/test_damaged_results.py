@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import command, launch, recipe
-from says import says
-from slow_run import SMALL, recipe_word, standin_variables
+from command_line import launch, recipe, run_command
+from message_checks import assert_message
+from slow_run import SMALL, standin_variables, write_stand_in_recipe
 
 ROWS = 40
 
@@ -165,11 +165,11 @@ def test_the_same_line_makes_again_what_was_lost(
 
 def test_a_gate_without_time_takes_the_digests_of_its_workers_and_says_so(run: Path) -> None:
     change_a_letter_of_a_unit_that_is_not_gathered(run)
-    ended = command(str(node(run)), module="gate", SLURM_JOB_END_TIME=str(int(time.time())))
+    ended = run_command(str(node(run)), module="gate", SLURM_JOB_END_TIME=str(int(time.time())))
     assert ended.code == 0, ended
     summary = json.loads((node(run) / "summary.json").read_text())
-    says(summary["because"], "8 of 8 files were not read once more", "timeout_min")
-    assert command(f"work={run}", module="verify").code == 65
+    assert_message(summary["because"], "8 of 8 files were not read once more", "timeout_min")
+    assert run_command(f"work={run}", module="verify").code == 65
 
 
 def test_verify_does_not_wait_for_a_pipe_in_the_place_of_a_result(
@@ -178,7 +178,7 @@ def test_verify_does_not_wait_for_a_pipe_in_the_place_of_a_result(
     pipe = part(run, 1)
     pipe.unlink()
     os.mkfifo(pipe)
-    told = command(f"work={run}", module="verify")
+    told = run_command(f"work={run}", module="verify")
     assert (told.code, str(pipe) in told.out) == (65, True), told
     heal(run, finished)
 
@@ -188,7 +188,7 @@ def test_status_and_dry_run_name_a_finished_node_whose_files_are_gone(
 ) -> None:
     lost = part(run, 1)
     lost.unlink()
-    told = command(f"work={run}", "format=json", module="status")
+    told = run_command(f"work={run}", "format=json", module="status")
     states = {one["name"]: one for one in json.loads(told.out)["nodes"]}
     assert (states["first"]["state"], states["second"]["state"]) == ("damaged", "done")
     assert lost.name in states["first"]["why"]
@@ -202,19 +202,19 @@ def test_verify_finds_a_changed_letter_and_repairs_it(run: Path, finished: Path)
     changed = part(run, 3)
     change_a_letter(changed)
     assert "nothing to submit" in launch(*line(run, finished)).out, "sizes alone do not tell"
-    told = command(f"work={run}", module="verify")
+    told = run_command(f"work={run}", module="verify")
     assert told.code == 65
     assert str(changed) in told.out
-    mended = command(f"work={run}", "repair=true", module="verify")
+    mended = run_command(f"work={run}", "repair=true", module="verify")
     assert mended.code == 0, mended
     heal(run, finished)
     assert digests(node(run) / "output") == whole
-    sound = command(f"work={run}", module="verify")
+    sound = run_command(f"work={run}", module="verify")
     assert sound.code == 0, sound.out
 
 
 def test_a_changed_letter_of_an_input_ends_the_node_with_a_cure_that_works(tmp_path: Path) -> None:
-    words = ["stage=english", recipe_word(tmp_path, ROWS), f"work={tmp_path / 'work'}"]
+    words = ["stage=english", write_stand_in_recipe(tmp_path, ROWS), f"work={tmp_path / 'work'}"]
     assert launch(*words).code == 0
     [english] = node(tmp_path / "work", "english").glob("output/part-*.parquet")
     whole = english.read_bytes()
@@ -242,7 +242,7 @@ def test_verify_does_not_forget_a_whole_result_for_units_that_are_not(
     for marker in (node(run) / "done").glob("*.json"):
         # What is done needs no marker, and the line of the launch looks at none.
         marker.write_bytes(marker.read_bytes()[:50])
-    told = command(f"work={run}", "repair=true", module="verify")
+    told = run_command(f"work={run}", "repair=true", module="verify")
     assert told.code == 0, told
     assert "4 of 4 units are not whole any more" in told.out
     assert "nothing to submit" in launch(*line(run, finished)).out
@@ -283,7 +283,7 @@ def test_a_result_of_another_run_is_not_taken_by_path_when_a_part_is_missing(
     tmp_path: Path, when: str
 ) -> None:
     """As a corpus of two parts of which one is lost reads like a smaller corpus."""
-    first = ["stage=english", recipe_word(tmp_path, ROWS), f"work={tmp_path / 'first'}"]
+    first = ["stage=english", write_stand_in_recipe(tmp_path, ROWS), f"work={tmp_path / 'first'}"]
     assert launch(*first, "english.units=2").code == 0
     corpus = tmp_path / "first" / "latest" / "english" / "output"
     lost = part(tmp_path / "first", 1, name="english")

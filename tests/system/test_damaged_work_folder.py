@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from command_line import Ended, command, command_without_root_rights, recipe
-from every_door import give
+from command_line import CommandResult, command_without_root_rights, recipe, run_command
+from every_door import run_commands
 from slow_run import SMALL
 
 from benchmarks.damages.actions import put, remove
@@ -187,7 +187,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
     text = f'[corpus]\nstage="prepare"\ndata="{folder}/rows.jsonl"\nunits={UNITS}\n{SMALL}\n'
     recipe(folder, text)
-    done = command(*line(folder / "work", folder))
+    done = run_command(*line(folder / "work", folder))
     assert done.code == 0, done
     return folder
 
@@ -245,7 +245,7 @@ def require_whole(work: Path, finished: Path) -> None:
     }
 
 
-def require_told_well(ended: Ended, path: Path) -> None:
+def require_told_well(ended: CommandResult, path: Path) -> None:
     """No traceback, a code of the list, and what is wrong in one line each."""
     assert "Traceback" not in ended.out + ended.err, ended
     assert ended.code in CODES, ended
@@ -261,11 +261,11 @@ def cure(error: str) -> None:
         subprocess.run(["bash", "-c", one], check=True)
 
 
-def run(module: str, damage: str, *words: str) -> Ended:
+def run(module: str, damage: str, *words: str) -> CommandResult:
     """Run a command; file modes apply to it where that is the damage."""
     if damage == "unreadable":
         return command_without_root_rights(*words, module=module)
-    return command(*words, module=module)
+    return run_command(*words, module=module)
 
 
 @pytest.mark.parametrize(("place", "damage"), cells())
@@ -288,7 +288,7 @@ def test_a_damaged_file_is_healed_by_the_same_line_or_named_with_a_cure(
     lines += [[module, f"work={work}", "dry_run=true"] for module in ("retry", "cancel")]
     lines += [["doctor", f"work={work}", f"recipe={finished}/recipe.toml"]]
     lines += [["launch", *line(work, finished), "dry_run=true"]]
-    for one in give(lines, damage == "unreadable"):
+    for one in run_commands(lines, damage == "unreadable"):
         require_told_well(one, path)
     ended = run("launch", damage, *line(work, finished))
     require_told_well(ended, path)
@@ -298,7 +298,7 @@ def test_a_damaged_file_is_healed_by_the_same_line_or_named_with_a_cure(
         ended = run("launch", damage, *line(work, finished))
     assert ended.code == 0, ended
     require_whole(work, finished)
-    again, told = give(
+    again, told = run_commands(
         [["launch", *line(work, finished)], ["status", f"work={work}", "format=json"]]
     )
     assert (again.code, "nothing to submit" in again.out) == (0, True), again

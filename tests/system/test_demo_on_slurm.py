@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pytest
 from checkout import ROOT, STANDIN
-from command_line import Ended, command, launch
-from held import HELD_VLLM, Held, minislurm_launcher
+from command_line import CommandResult, launch, run_command
+from held import HELD_VLLM, JobHold, minislurm_launcher
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 
@@ -59,7 +59,7 @@ class Run(NamedTuple):
 
 
 def status(work: Path) -> list[dict[str, Any]]:
-    told = command(f"work={work}", "format=json", module="status")
+    told = run_command(f"work={work}", "format=json", module="status")
     assert told.code == 0, told
     nodes: list[dict[str, Any]] = json.loads(told.out)["nodes"]
     return nodes
@@ -134,11 +134,11 @@ def run(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The demo, run once for all tests of this file."""
     assert minislurm.exists()
     work = tmp_path_factory.mktemp("demo") / "work"
-    held = Held(work.parent, SOME)
+    held = JobHold(work.parent, SOME)
     ended = launch(*WORDS, minislurm_launcher(work.parent, held.variables), f"work={work}")
     assert ended.code == 0, ended
     disturb(work)
-    held.let_go()
+    held.release()
     wait_for(lambda: all(node["state"] == "done" for node in status(work)), "all done", work, 25)
     return Run(work)
 
@@ -260,7 +260,7 @@ def test_make_demo_ends_at_once_on_a_finished_run(run: Run) -> None:
     assert "nothing to submit" in done.stdout
 
 
-def submitted_nothing(ended: Ended) -> bool:
+def submitted_nothing(ended: CommandResult) -> bool:
     return ended.code == 0 and "nothing to submit" in ended.out
 
 

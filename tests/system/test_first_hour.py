@@ -6,7 +6,7 @@ from pathlib import Path
 
 from builds import built_for_gpus
 from checkout import ROOT
-from command_line import command, launch, one_row_recipe, recipe
+from command_line import launch, one_row_recipe, recipe, run_command
 from test_readme import blocks
 
 from hala_hpc.core.artifact import Artifact
@@ -25,7 +25,7 @@ def run_of(work: Path, *names: str) -> dict[str, Artifact]:
         for name in names
     )
     words = {"stage": "all", "recipe": "demo", "work": str(work)}
-    RunRecord(words=words, recipe="demo", nodes=nodes).write(run_file(work))
+    RunRecord(overrides=words, recipe="demo", nodes=nodes).write(run_file(work))
     return {node.name: Artifact(work / node.artifact) for node in nodes}
 
 
@@ -40,7 +40,7 @@ def test_nodes_that_only_missed_their_input_do_not_hide_the_one_that_failed(work
     for name, artifact in folders.items():
         artifact.write_config(NodeConfig(node=name, stage="merge", units=1))
         artifact.write_failure(66, reasons[name])
-    told = command(f"work={work}", module="status").out
+    told = run_command(f"work={work}", module="status").out
     assert "second, third" in next(line for line in told.splitlines() if "not begun" in line)
     assert MISSED not in told.split("\n\n", 1)[1]
     assert "its only job was cancelled" in told
@@ -50,25 +50,27 @@ def test_status_of_what_was_stopped_says_so_and_how_to_go_on(work: Path) -> None
     folders = run_of(work, "first", "second")
     record = AttemptRecord(code=75, worker=0)
     record.write(folders["first"].attempt_file("r0001-w00000-1-0"))
-    told = command(f"work={work}", module="status").out
+    told = run_command(f"work={work}", module="status").out
     rows = {line.split()[0]: line.split()[2] for line in told.splitlines() if " merge " in line}
     assert rows == {"first": "partial", "second": "new"}
     assert "nothing is at work; go on with: python -m hala_hpc.launch stage=all" in told
-    told = command(f"work={work}", module="retry").out
+    told = run_command(f"work={work}", module="retry").out
     assert "what is not done goes on with: python -m hala_hpc.launch stage=all" in told
 
 
 def test_logs_of_a_node_that_has_not_begun_name_the_node(work: Path) -> None:
     run_of(work, "first", "second")
-    told = command(f"work={work}", "node=second", module="logs")
+    told = run_command(f"work={work}", "node=second", module="logs")
     assert told.code == 66
     assert "no worker of node=second has begun" in told.err
 
 
 def test_logs_say_where_nothing_has_failed(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
-    assert command(f"work={work}", module="logs").out.startswith("nothing has failed; ")
-    assert command(f"work={work}", "node=corpus", module="logs").out.startswith("corpus: worker 0")
+    assert run_command(f"work={work}", module="logs").out.startswith("nothing has failed; ")
+    assert run_command(f"work={work}", "node=corpus", module="logs").out.startswith(
+        "corpus: worker 0"
+    )
 
 
 def test_a_word_with_dashes_is_answered_with_the_word_that_is_meant(work: Path) -> None:
@@ -84,13 +86,13 @@ def test_a_stale_node_names_the_setting_inside_a_table(tmp_path: Path, work: Pat
         if path.startswith("arabic ")
     )
     assert " new " in node
-    settings = {"engine": {"max_model_len": 1024, "max_new_tokens": 255, "hang_limit_s": 9.0}}
+    settings = {"engine": {"max_model_len": 1024, "max_new_tokens": 255, "step_timeout_s": 9.0}}
     older = Artifact(work / "arabic-0123456789ab")
     older.write_config(NodeConfig(node="arabic", stage="translate", units=1, settings=settings))
     told = launch("stage=arabic", line, f"work={work}", "dry_run=true").out
     assert "engine.max_new_tokens: 255 -> 256" in told
     assert "engine.max_model_len" not in told
-    assert "hang_limit_s" not in told
+    assert "step_timeout_s" not in told
 
 
 def test_a_dry_run_ends_with_the_plan(tmp_path: Path) -> None:
@@ -111,14 +113,14 @@ def test_rows_with_fields_of_their_own_are_answered_with_rename(tmp_path: Path) 
 
 
 def test_the_package_alone_names_its_commands() -> None:
-    told = command(module="__main__")
+    told = run_command(module="__main__")
     assert told.code == 0
     assert [line.split()[2] for line in told.out.splitlines()][:3] == [
         "hala_hpc.launch",
         "hala_hpc.fetch",
         "hala_hpc.doctor",
     ]
-    assert command("stage=all", module="__main__").code == 64
+    assert run_command("stage=all", module="__main__").code == 64
 
 
 def test_the_recipe_of_the_readme_is_one(tmp_path: Path) -> None:

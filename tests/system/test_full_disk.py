@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from command_line import launch, recipe
-from held import Held
-from slow_run import recipe_word, standin_variables
-from small_disks import fill, small_disk
+from held import JobHold
+from slow_run import standin_variables, write_stand_in_recipe
+from small_disks import fill_disk, small_disk
 from tiny_models import untrained_model
 
 from benchmarks.common.waiting import WAIT_S, wait_until
@@ -54,8 +54,8 @@ resources = {{ cpus_per_rank = 1, mem_gb = 2, gpus_per_node = 0 }}
 def test_a_disk_that_fills_up_while_rows_are_translated_is_told_and_loses_nothing(
     tmp_path: Path,
 ) -> None:
-    held = Held(tmp_path, after=80)
-    line = ["stage=arabic", recipe_word(tmp_path, ROWS)]
+    held = JobHold(tmp_path, after=80)
+    line = ["stage=arabic", write_stand_in_recipe(tmp_path, ROWS)]
     # Texts of one length are asked row by row, so that some rows are finished before others.
     with (tmp_path / "rows.jsonl").open("w") as file:
         for number in range(ROWS):
@@ -72,8 +72,8 @@ def test_a_disk_that_fills_up_while_rows_are_translated_is_told_and_loses_nothin
         )
         kept = disk / "work" / "latest" / "arabic" / "kept"
         wait_until(lambda: any(kept.glob("*/piece-*")), "the first rows")
-        filler = fill(disk)
-        held.let_go()
+        filler = fill_disk(disk)
+        held.release()
         told, _ = running.communicate(timeout=WAIT_S)
         assert running.returncode == CANNOT_CREATE, told
         assert "make room" in told
@@ -118,7 +118,7 @@ def test_a_disk_that_is_full_when_a_training_saves_ends_it_at_once_and_loses_not
         work = disk / "work"
         line = [recipe(tmp_path, text), f"work={work}", "launcher=local"]
         assert launch("stage=tok", *line).code == 0
-        filler = fill(disk)
+        filler = fill_disk(disk)
         os.truncate(filler, filler.stat().st_size - LEFT_BYTES)
         ended = launch("stage=all", *line)
         assert ended.code == CANNOT_CREATE, ended

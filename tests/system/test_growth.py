@@ -17,8 +17,8 @@ from wide_nodes import WideNode, wide_node
 
 from hala_hpc import launch, logs, retry, status, verify
 from hala_hpc.core.claims import Claims
-from hala_hpc.jobs.closing import close
-from hala_hpc.jobs.failures.evidence import note_failures
+from hala_hpc.jobs.closing import finish_node
+from hala_hpc.jobs.failures.evidence import record_failures
 from hala_hpc.jobs.rounds import begin_round
 
 SIZES = (2, 20, 200)
@@ -32,7 +32,7 @@ def given(main: Callable[[Sequence[str]], int], *words: str) -> Callable[[WideNo
 
 
 def plan(node: WideNode) -> object:
-    return launch.launch([*node.words, "dry_run=true"])
+    return launch.launch([*node.overrides, "dry_run=true"])
 
 
 def plan_of_a_damaged_node(node: WideNode) -> object:
@@ -43,7 +43,7 @@ def plan_of_a_damaged_node(node: WideNode) -> object:
 
 
 def begin(node: WideNode) -> object:
-    for path in node.artifact.mark_file(0).parent.iterdir():
+    for path in node.artifact.marker_file(0).parent.iterdir():
         path.unlink()
     config, last = node.artifact.require_config(), node.artifact.require_newest_round()
     return begin_round(node.artifact, config.units, config.units, last.spec)
@@ -51,7 +51,7 @@ def begin(node: WideNode) -> object:
 
 def steal_all(node: WideNode) -> object:
     """A worker that makes all units of another that never came."""
-    for path in node.artifact.mark_file(0).parent.iterdir():
+    for path in node.artifact.marker_file(0).parent.iterdir():
         path.unlink()
     units = range(node.artifact.require_config().units)
     return list(Claims(node.artifact, 1, (tuple(units), ()), lambda: None))
@@ -59,8 +59,8 @@ def steal_all(node: WideNode) -> object:
 
 def decide(node: WideNode) -> object:
     """What a gate does where a unit is missing."""
-    node.artifact.mark_file(0).unlink()
-    return close(node.artifact)
+    node.artifact.marker_file(0).unlink()
+    return finish_node(node.artifact)
 
 
 OF_UNITS: dict[str, Callable[[WideNode], object]] = {
@@ -68,22 +68,22 @@ OF_UNITS: dict[str, Callable[[WideNode], object]] = {
     "status": given(status.status),
     "begin a round": begin,
     "take units of another worker": steal_all,
-    "close": lambda node: close(node.artifact),
+    "close": lambda node: finish_node(node.artifact),
     "plan of a finished node": plan,
     "status of a finished node": given(status.status),
-    "verify": given(verify.verify),
+    "verify": given(verify.verify_run),
     "plan of a damaged node": plan_of_a_damaged_node,
 }
 #: What is done before a step, and not counted.
 BEFORE: dict[str, Callable[[WideNode], object]] = dict.fromkeys(
     ("plan of a finished node", "status of a finished node", "verify", "plan of a damaged node"),
-    lambda node: close(node.artifact),
+    lambda node: finish_node(node.artifact),
 )
 OF_HISTORY: dict[str, Callable[[WideNode], object]] = {
     "status": given(status.status),
     "logs": given(logs.logs),
     "retry": given(retry.retry, "dry_run=true"),
-    "note failures": lambda node: note_failures(node.artifact),
+    "note failures": lambda node: record_failures(node.artifact),
     "decide": decide,
 }
 
@@ -144,12 +144,12 @@ def test_a_gate_reads_each_marker_once(tmp_path: Path) -> None:
     opened: list[str] = []
 
     def note(frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call" and frame.f_code.co_name == "content_of":
+        if event == "call" and frame.f_code.co_name == "read_content":
             opened.append(str(frame.f_locals["path"]))
 
     sys.setprofile(note)
     try:
-        assert close(node.artifact).state == "done"
+        assert finish_node(node.artifact).state == "done"
     finally:
         sys.setprofile(None)
     markers = [path for path in opened if "/done/" in path]

@@ -9,13 +9,13 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from held import Held
+from held import JobHold
 
-from benchmarks.common.moving_files import steady
+from benchmarks.common.moving_files import retry_if_moved
 from benchmarks.common.rows_check import RowsCheck, left_over
 from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.kills.campaign import wrong_writer
-from benchmarks.kills.kinds import AtCall, AtInstant, Blow
+from benchmarks.kills.kinds import AtCall, AtInstant, KillMethod
 from benchmarks.kills.log import losses
 from benchmarks.kills.node import KillNode, Shape
 from benchmarks.kills.run import KillRun
@@ -36,7 +36,9 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> KillNode:
     return KillNode(tmp_path_factory.mktemp("kills"), SHAPE)
 
 
-def run(node: KillNode, name: str, blows: Iterable[Blow], gate_blows: list[Blow]) -> int:
+def run(
+    node: KillNode, name: str, blows: Iterable[KillMethod], gate_blows: list[KillMethod]
+) -> int:
     """A run under these blows, finished and checked; returns how many of them killed."""
     one = KillRun(node, name, Random(name))
     report = one.run(blows, gate_blows, None)
@@ -50,9 +52,9 @@ def test_kills_at_random_instants_cost_no_row(node: KillNode, tmp_path: Path) ->
     chance = Random(7)
     # Two attempts at least have something to do when they are killed, though each gives answers
     # for longer than most blows wait.
-    held = Held(tmp_path, after=SHAPE.rows // 4)
+    held = JobHold(tmp_path, after=SHAPE.rows // 4)
 
-    def blows() -> Iterator[Blow]:
+    def blows() -> Iterator[KillMethod]:
         node.variables = held.variables
         for target in ("child", "supervisor", "both", "child"):
             yield AtInstant(target, chance.uniform(0, 0.15), node.log)
@@ -66,7 +68,7 @@ def test_kills_at_random_instants_cost_no_row(node: KillNode, tmp_path: Path) ->
 
 @pytest.mark.long
 def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None:
-    blows: list[Blow] = [
+    blows: list[KillMethod] = [
         AtCall("link", 3),
         AtCall("rename", 9),
         AtCall("fsync", 25),
@@ -78,7 +80,7 @@ def test_kills_between_the_steps_of_a_commit_cost_no_row(node: KillNode) -> None
 
 
 def test_a_gate_that_is_killed_leaves_nothing_behind(node: KillNode) -> None:
-    blows: list[Blow] = [AtCall("link", 2), AtCall("rename", 1), AtCall("fsync", 11)]
+    blows: list[KillMethod] = [AtCall("link", 2), AtCall("rename", 1), AtCall("fsync", 11)]
     assert run(node, "gates", [], blows) == 3
 
 
@@ -146,7 +148,7 @@ def test_the_same_check_finds_what_a_wrong_writer_does_to_rows(node: KillNode) -
 
 
 def has_piece(artifact: Artifact) -> bool:
-    return steady(lambda: any(artifact.folder.glob("kept/*/piece-*")))
+    return retry_if_moved(lambda: any(artifact.folder.glob("kept/*/piece-*")))
 
 
 def freeze(pid: int) -> None:
@@ -164,7 +166,7 @@ def freeze(pid: int) -> None:
 def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
     node: KillNode, tmp_path: Path
 ) -> None:
-    artifact, held = node.fresh("fenced"), Held(tmp_path, after=MOST)
+    artifact, held = node.fresh("fenced"), JobHold(tmp_path, after=MOST)
     old = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: has_piece(artifact), "the first piece")
     pid = json.loads(artifact.progress_file(0).read_text())["pid"]
@@ -174,13 +176,13 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
     done = artifact.done_units()
     new = node.start_worker(artifact, 0)
     wait_until(lambda: len(artifact.done_units()) > len(done), "the new attempt's first unit")
-    held.let_go()
+    held.release()
     os.kill(pid, signal.SIGCONT)
     assert old.wait(WAIT_S) == 75
     assert new.wait(WAIT_S) == 0
     later = set(artifact.folder.glob("kept/*/*")) - kept
     assert not [path for path in later if lease in path.name]
-    marks = [artifact.mark(unit) for unit in artifact.done_units() if unit not in done]
+    marks = [artifact.marker(unit) for unit in artifact.done_units() if unit not in done]
     assert len(marks) + len(done) == SHAPE.units
     assert lease not in [mark.attempt for mark in marks if mark]
     said = json.loads(artifact.attempt_file(lease).read_text())
@@ -190,25 +192,27 @@ def test_an_old_attempt_that_wakes_up_commits_nothing_and_leaves(
 
 
 def test_a_launch_whose_worker_is_killed_ends_well_in_one_line(tmp_path: Path) -> None:
-    node, held = KillNode(tmp_path, SHAPE), Held(tmp_path, after=MOST)
-    line = node.start("launch", *node.words, **held.variables)
+    node, held = KillNode(tmp_path, SHAPE), JobHold(tmp_path, after=MOST)
+    line = node.start("launch", *node.overrides, **held.variables)
     artifact = node.step.artifact
     wait_until(lambda: has_piece(artifact), "the first piece")
     os.kill(json.loads(artifact.progress_file(0).read_text())["pid"], signal.SIGKILL)
-    held.let_go()
+    held.release()
     assert line.wait(WAIT_S) == 0
     found = RowsCheck(node.corpus, artifact.folder, by_letters=True).run()
     assert (found.faults, found.rows_in) == ([], SHAPE.rows)
     assert json.loads(artifact.summary_file.read_text())["rounds"] == 2
     assert left_over(artifact.folder) == []
-    assert all(loss.answers <= SHAPE.redone_bound for loss in losses(node.log, SHAPE.commit_s))
+    assert all(
+        loss.answers <= SHAPE.redone_bound for loss in losses(node.log, SHAPE.commit_interval_s)
+    )
 
 
 def test_a_worker_that_is_asked_to_stop_keeps_every_answer(node: KillNode, tmp_path: Path) -> None:
-    artifact, held = node.fresh("stopped"), Held(tmp_path, after=MOST)
+    artifact, held = node.fresh("stopped"), JobHold(tmp_path, after=MOST)
     # Pieces would come every hour: only the stop itself commits.
     begun = artifact.require_newest_round()
-    settings = {**begun.spec.settings, "commit_s": 3600.0}
+    settings = {**begun.spec.settings, "commit_interval_s": 3600.0}
     spec = begun.spec.model_copy(update={"settings": settings})
     artifact.write_round(begun.model_copy(update={"spec": spec}))
     worker = node.start("worker", artifact.folder, 0, **held.variables)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from hala_hpc.data.ingest.adapt import Shape
-from hala_hpc.data.ingest.fast_path import plain_fields, read_questions
+from hala_hpc.data.ingest.adapt import RowFormat
+from hala_hpc.data.ingest.fast_path import fast_path_fields, read_question_batch
 from hala_hpc.data.ingest.row_language import WantedLanguages
-from hala_hpc.data.ingest.spill import Reading, read_piece
-from hala_hpc.data.ingest.splits import Held, Piece
-from hala_hpc.data.readers.json_lines import Lines, cut_lines, stretches
+from hala_hpc.data.ingest.spill import SplitTask, spill_split
+from hala_hpc.data.ingest.splits import BufferedSplit, InputSplit
+from hala_hpc.data.readers.json_lines import LineRange, read_chunks, split_lines
 
 TEXTS = ["Hi", "مرحبا\nبكم", "x" * 900, "\u2003 y", "\ufeffz", "```c```"]
 ODD: list[Any] = [None, "", " \n", "\u2003", "\x1c", 0, False, [], {}, ["a"], 7, "a\0b", "\ud800"]
@@ -61,12 +61,12 @@ def test_many_rows_at_once_are_what_they_are_one_by_one(
     chance = random.Random(3)
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(line(chance, list(rename), odd) for _ in range(3000)))
-    shape = Shape("alpaca", ("en", "ar"), rename=rename)
-    (piece,) = cut_lines(path)
+    shape = RowFormat("alpaca", ("en", "ar"), rename=rename)
+    (piece,) = split_lines(path)
     tables = []
-    for number, each in enumerate[Piece]([piece, Held(list(piece.records()))]):
+    for number, each in enumerate[InputSplit]([piece, BufferedSplit(list(piece.records()))]):
         file = tmp_path / f"{number}.arrow"
-        read_piece(Reading(each, "w", "o", "alpaca", shape, file))
+        spill_split(SplitTask(each, "w", "o", "alpaca", shape, file))
         with pa.ipc.open_file(file) as opened:
             table = opened.read_all()
         kept = [
@@ -83,20 +83,20 @@ def test_a_field_without_a_name_is_none_of_those_that_are_read() -> None:
     from hala_hpc.data.readers.adapters import OPENORCA
 
     row = {"question": "q", "response": "a", "": "x", "more": "y", "input": "z"}
-    questions = read_questions(json.dumps(row).encode() + b"\n", OPENORCA)
+    questions = read_question_batch(json.dumps(row).encode() + b"\n", OPENORCA)
     assert questions is not None
-    assert (questions.asked, questions.answers, questions.systems) == (["q"], ["a"], [""])
+    assert (questions.questions, questions.answers, questions.systems) == (["q"], ["a"], [""])
 
 
 def test_stretches_cover_a_file_whatever_its_lines_are(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     sizes = [5, 300_000, 0, 17_000_000, 7, 16_777_215, 16_777_216, 255 * 1024, 3]
     path.write_bytes(b"\n".join(b"x" * size for size in sizes))
-    whole = Lines(path, 0, path.stat().st_size, 1)
-    found = [row for part, _ in stretches(whole) for row in part.rows()]
+    whole = LineRange(path, 0, path.stat().st_size, 1)
+    found = [row for part, _ in read_chunks(whole) for row in part.rows()]
     assert found == list(whole.rows())
     assert [number for number, _, too_long in found if too_long] == [4, 7]
-    for part, data in stretches(whole):
+    for part, data in read_chunks(whole):
         if data:
             assert data == path.read_bytes()[part.offset : part.offset + (part.size or 0)]
         else:
@@ -106,9 +106,11 @@ def test_stretches_cover_a_file_whatever_its_lines_are(tmp_path: Path) -> None:
 def test_rows_that_need_a_look_are_read_one_by_one() -> None:
     from hala_hpc.data.readers.adapters import ALPACA
 
-    assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"))) == ALPACA
-    renamed = plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), {"problem": "instruction"}))
+    assert fast_path_fields(ALPACA, RowFormat("alpaca", ("en", "ar"))) == ALPACA
+    renamed = fast_path_fields(
+        ALPACA, RowFormat("alpaca", ("en", "ar"), {"problem": "instruction"})
+    )
     assert renamed == ALPACA._replace(question="problem")
-    assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), drop_code="only")) is None
+    assert fast_path_fields(ALPACA, RowFormat("alpaca", ("en", "ar"), drop_code="only")) is None
     wanted = WantedLanguages(("en",))
-    assert plain_fields(ALPACA, Shape("alpaca", ("en", "ar"), wanted=wanted)) is None
+    assert fast_path_fields(ALPACA, RowFormat("alpaca", ("en", "ar"), wanted=wanted)) is None

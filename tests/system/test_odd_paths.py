@@ -3,14 +3,20 @@
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, command_without_root_rights, launch, one_row_recipe
+from command_line import (
+    CommandResult,
+    command_without_root_rights,
+    launch,
+    one_row_recipe,
+    run_command,
+)
 
 LONG = "x" * 300
 #: Turns the rest of a screen red.
 RED = "\x1b[31m"
 
 
-def told(ended: Ended, code: int, *words: str) -> None:
+def told(ended: CommandResult, code: int, *words: str) -> None:
     """One error, in one line that a terminal does not obey, with these words."""
     assert ended.code == code, ended
     assert ended.err.count("error: ") == ended.err.count("\n") == 1, ended
@@ -37,8 +43,8 @@ def test_a_path_that_no_file_can_have_is_named_with_its_word(
 
 @pytest.mark.parametrize("module", ["status", "logs", "retry", "cancel", "verify", "doctor"])
 def test_every_command_names_a_work_folder_that_is_none(module: str) -> None:
-    told(command(f"work=/tmp/{LONG}", module=module), 64, "work: ", "shorter path")
-    told(command(f"work=runs/{RED}", module=module), 64, r"work='runs/\x1b[31m'")
+    told(run_command(f"work=/tmp/{LONG}", module=module), 64, "work: ", "shorter path")
+    told(run_command(f"work=runs/{RED}", module=module), 64, r"work='runs/\x1b[31m'")
 
 
 @pytest.mark.parametrize("word", ["work", "recipe", "launcher", "stage"])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command, launch, one_row_recipe
+from command_line import CommandResult, launch, one_row_recipe, run_command
 
 NOBODY = 65534
 #: Everything in a work folder but what the stages write.
@@ -71,16 +71,16 @@ def test_other_commands_write_no_open_file_either(unfinished: Path, module: str)
     (node_of(unfinished) / "failure.json").write_text('{"code": 70, "reasons": []}')
     before = os.umask(0o002)
     try:
-        command(f"work={unfinished}", module=module)
+        run_command(f"work={unfinished}", module=module)
     finally:
         os.umask(before)
     new = [path for path in unfinished.rglob("*") if path.name not in ("failure.json", "latest")]
     assert not [path for path in new if not path.is_symlink() and mode(path) & 0o022]
 
 
-def door(module: str, node: Path) -> Ended:
+def door(module: str, node: Path) -> CommandResult:
     """A job by hand: the worker or the gate of the newest round."""
-    return command(str(node), "0" if module == "worker" else "1", module=module)
+    return run_command(str(node), "0" if module == "worker" else "1", module=module)
 
 
 @pytest.mark.parametrize("name", ["config.json", "rounds/0001.json"])
@@ -90,7 +90,7 @@ def test_what_others_may_write_is_shown_and_not_run_and_the_cure_works(
 ) -> None:
     path = node_of(unfinished) / name
     path.chmod(0o600 | bits)
-    told = command(f"work={unfinished}", "format=json", module="status")
+    told = run_command(f"work={unfinished}", "format=json", module="status")
     assert (told.code, json.loads(told.out)["nodes"][0]["state"]) == (0, "partial"), told
     assert launch(*line(finished, unfinished), "dry_run=true").code == 0
     for module in ("worker", "gate"):
@@ -132,7 +132,7 @@ def test_nobody_launches_into_the_run_of_another_user(finished: Path, unfinished
     refused = launch(*line(finished, unfinished))
     assert (refused.code, "of another user" in refused.err) == (73, True), refused
     assert (unfinished / "run.json").read_bytes() == before
-    assert command(f"work={unfinished}", module="status").code == 0
+    assert run_command(f"work={unfinished}", module="status").code == 0
 
 
 def test_a_launcher_that_is_edited_changes_nothing_of_a_round_that_was_submitted(
@@ -162,7 +162,7 @@ def test_a_launcher_that_is_edited_changes_nothing_of_a_round_that_was_submitted
     asked.unlink()
     launcher.write_text(text.replace("of-the-launch", "edited-since") + "\n")
     # Its workers left nothing, as if their nodes were lost: the gate submits another round.
-    ended = command(str(node), "2", module="gate")
+    ended = run_command(str(node), "2", module="gate")
     assert (ended.code, "Traceback" in ended.err) == (0, False), ended
     assert (node / "rounds" / "0002.json").read_bytes() == round_before
     assert "echo of-the-launch" in asked.read_text()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from builds import built_for_gpus
 from command_line import launch, recipe
-from held import Held
+from held import JobHold
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 
@@ -42,12 +42,12 @@ def one_unit_recipe(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def held(tmp_path: Path) -> Held:
+def held(tmp_path: Path) -> JobHold:
     """Lets the worker of a launch be disturbed while it works, however fast it is."""
-    return Held(tmp_path)
+    return JobHold(tmp_path)
 
 
-def start_launch(held: Held, *words: str) -> "subprocess.Popen[str]":
+def start_launch(held: JobHold, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.launch", *words],
         stdout=subprocess.DEVNULL,
@@ -112,12 +112,12 @@ def test_a_changed_input_file_makes_the_node_stale(tmp_path: Path, work: Path) -
 
 @pytest.mark.slow
 def test_a_killed_worker_is_tried_again_to_the_same_result(
-    tmp_path: Path, work: Path, held: Held
+    tmp_path: Path, work: Path, held: JobHold
 ) -> None:
     line = one_unit_recipe(tmp_path)
     running = start_launch(held, "stage=all", line, f"work={work}")
     os.kill(child_of(work), signal.SIGKILL)
-    held.let_go()
+    held.release()
     assert running.wait(timeout=WAIT_S) == 0
     found = summary(work)
     assert (found["rows_in"], found["rows_out"], found["rounds"]) == (ROWS, ROWS, 2)
@@ -127,7 +127,7 @@ def test_a_killed_worker_is_tried_again_to_the_same_result(
 
 @pytest.mark.slow
 def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
-    tmp_path: Path, work: Path, held: Held
+    tmp_path: Path, work: Path, held: JobHold
 ) -> None:
     line = one_unit_recipe(tmp_path)
     running = start_launch(held, "stage=all", line, f"work={work}")
@@ -144,7 +144,7 @@ def test_two_rounds_without_progress_end_and_the_same_line_begins_anew(
 
 @pytest.mark.slow
 def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(
-    tmp_path: Path, work: Path, held: Held
+    tmp_path: Path, work: Path, held: JobHold
 ) -> None:
     line = one_unit_recipe(tmp_path)
     running = start_launch(held, "stage=all", line, f"work={work}")
@@ -157,21 +157,23 @@ def test_a_killed_launch_leaves_no_process_and_its_line_goes_on(
 
 
 @pytest.mark.slow
-def test_a_killed_supervisor_takes_its_child_along(tmp_path: Path, work: Path, held: Held) -> None:
+def test_a_killed_supervisor_takes_its_child_along(
+    tmp_path: Path, work: Path, held: JobHold
+) -> None:
     line = one_unit_recipe(tmp_path)
     running = start_launch(held, "stage=all", line, f"work={work}")
     child = child_of(work)
     supervisor = int(Path(f"/proc/{child}/stat").read_text().split()[3])
     os.kill(supervisor, signal.SIGKILL)
     wait_until(lambda: is_gone(child), "the child ends with its supervisor")
-    held.let_go()
+    held.release()
     assert running.wait(timeout=WAIT_S) == 0
     assert summary(work)["rows_in"] == ROWS
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(
-    tmp_path: Path, work: Path, held: Held, number: signal.Signals
+    tmp_path: Path, work: Path, held: JobHold, number: signal.Signals
 ) -> None:
     line = one_unit_recipe(tmp_path)
     running = start_launch(held, "stage=all", line, f"work={work}")
@@ -184,7 +186,7 @@ def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(
 
 
 def test_a_second_launch_in_the_same_folder_is_refused(
-    tmp_path: Path, work: Path, held: Held
+    tmp_path: Path, work: Path, held: JobHold
 ) -> None:
     line = one_unit_recipe(tmp_path)
     running = start_launch(held, "stage=all", line, f"work={work}")
@@ -192,7 +194,7 @@ def test_a_second_launch_in_the_same_folder_is_refused(
     second = launch("stage=all", line, f"work={work}")
     assert second.code == 75
     assert f"process {running.pid}" in second.err
-    held.let_go()
+    held.release()
     assert running.wait(timeout=WAIT_S) == 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from checkout import ROOT
-from command_line import command, launch
+from command_line import launch, run_command
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 
@@ -116,7 +116,7 @@ def test_a_gate_by_hand_reports_and_submits_nothing(tmp_path: Path, work: Path) 
     assert run_template(tmp_path, "gate", "stage=prepare", *words) == 75
     assert "nothing was submitted" in printed(tmp_path)
     assert idle(tmp_path)
-    by_path = command(str(work / "latest/prepare"), module="gate")
+    by_path = run_command(str(work / "latest/prepare"), module="gate")
     assert (by_path.code, "nothing was submitted" in by_path.err) == (75, True), by_path
     assert [path.name for path in (artifact / "rounds").iterdir()] == ["0001.json"]
     assert run_template(tmp_path, "prepare", *words) == 0, printed(tmp_path)

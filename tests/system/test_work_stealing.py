@@ -6,17 +6,17 @@ import signal
 from pathlib import Path
 
 import pytest
-from held import Held
+from held import JobHold
 
-from benchmarks.common.moving_files import steady
+from benchmarks.common.moving_files import retry_if_moved
 from benchmarks.common.rows_check import RowsCheck, left_over
 from benchmarks.common.waiting import WAIT_S, wait_until
 from benchmarks.kills.node import KillNode, Shape
-from benchmarks.unequal import told, who_made
+from benchmarks.unequal import collect_figures, who_made
 from hala_hpc.core.artifact import Artifact
 
 pytestmark = pytest.mark.slow
-SHAPE = Shape(rows=640, units=32, step_s=0.005, commit_s=0.2)
+SHAPE = Shape(rows=640, units=32, step_s=0.005, commit_interval_s=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def finish(node: KillNode, artifact: Artifact) -> None:
 
 
 def has_piece(artifact: Artifact) -> bool:
-    return steady(lambda: any(artifact.folder.glob("kept/*/piece-*")))
+    return retry_if_moved(lambda: any(artifact.folder.glob("kept/*/piece-*")))
 
 
 def claims(artifact: Artifact) -> list[Path]:
@@ -41,18 +41,18 @@ def claims(artifact: Artifact) -> list[Path]:
 
 
 def test_the_faster_worker_makes_units_of_the_slower_one(node: KillNode, tmp_path: Path) -> None:
-    artifact, held = node.fresh("unequal", workers=2), Held(tmp_path, after=20)
+    artifact, held = node.fresh("unequal", workers=2), JobHold(tmp_path, after=20)
     own = artifact.require_newest_round().assignment
     assert [len(units) for units in own] == [16, 16]
     # It gives a few answers, and the others when the fast one has found nothing more to do.
     slow = node.start("worker", artifact.folder, 0, **held.variables)
-    wait_until(lambda: artifact.mark(own[0][0]) or artifact.claimed_units(), "the first claim")
+    wait_until(lambda: artifact.marker(own[0][0]) or artifact.claimed_units(), "the first claim")
     fast = node.start("worker", artifact.folder, 1)
     assert fast.wait(WAIT_S) == 0
-    held.let_go()
+    held.release()
     assert slow.wait(WAIT_S) == 0
     assert claims(artifact) == []
-    found = told(node, artifact)
+    found = collect_figures(node, artifact)
     assert found["units_of_each"][1] > 16
     assert found["stolen"] == found["units_of_each"][1] - 16
     # The last units of the slow worker are the ones that it would have come to last.
@@ -79,7 +79,7 @@ def test_a_worker_for_whom_nothing_is_left_starts_no_engine(node: KillNode) -> N
 def test_a_killed_worker_that_starts_again_finishes_what_it_had_claimed(
     node: KillNode, tmp_path: Path
 ) -> None:
-    artifact, held = node.fresh("killed", workers=2), Held(tmp_path, after=20)
+    artifact, held = node.fresh("killed", workers=2), JobHold(tmp_path, after=20)
     slow = node.start("worker", artifact.folder, 0, **held.variables)
     wait_until(lambda: has_piece(artifact), "the first piece")
     for pid in (slow.pid, json.loads(artifact.progress_file(0).read_text())["pid"]):

@@ -42,26 +42,26 @@ OTHERS: dict[str, set[str]] = {
     # Shell scripts and programs that jobs and nodes run.
     "backends.local": {"SHELL", "CODE_FIRST"},
     "backends.slurm.srun_probe": {"SHELL", "NO_NODE", "message"},
-    "doctor.environments": {"LOOK", "code"},
+    "doctor.environments": {"PACKAGES_SCRIPT", "code"},
     # C.
     "jobs.gpu_set_up": {"PLAIN", "WITH_PYTHON"},
     # What git writes, and its files.
-    "core.code_version": {"told_by_git", "commit_in_files"},
+    "core.code_version": {"query_git", "commit_in_files"},
     # SQL.
     "engines.generation.answer_cache": {"__init__"},
     # Messages of SLURM.
     "backends.slurm.backend": {"answers"},
     "backends.slurm.client": {"is_unreachable", "squeue"},
-    "backends.slurm.pending_reasons": {"BEGINNINGS"},
+    "backends.slurm.pending_reasons": {"PREFIXES"},
     # Messages of CUDA, torch, vLLM, NCCL and gloo.
-    "core.out_of_memory": {"TORCH_WORDS", "OTHER_WORDS"},
-    "engines.training.collectives": {"LOST"},
+    "core.out_of_memory": {"TORCH_PHRASES", "ALLOCATOR_PHRASES"},
+    "engines.training.collectives": {"LOST_PEER_PHRASES"},
     "jobs.failures.classify": {"NODE_PATTERNS", "SET_UP_PATTERNS"},
     # What pydantic says, and what Linux writes into /proc/cpuinfo.
-    "core.recipe": {"describe"},
+    "core.recipe": {"describe_setting_error"},
     "engines.models.compile_cache": {"processor"},
     # The head of a log, which is written and parsed in one file.
-    "jobs.log_file": {"head_of"},
+    "jobs.log_file": {"format_log_head"},
     # Data: vocabularies, templates of chats, tasks of lm-eval.
     "data.text.scripts": {"_SCRIPTS"},
     "demo.benchmark": {"TASK_YAML"},

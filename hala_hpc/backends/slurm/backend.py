@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hala_hpc.backends.slurm import client
-from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_words
+from hala_hpc.backends.slurm.sbatch import check_ids, sbatch_flags, script_arguments
 from hala_hpc.backends.slurm.task_environment import task_environment
 from hala_hpc.core.errors import (
     CONFIG,
     UNAVAILABLE,
+    JobLimitReached,
     JobRefused,
-    NodesAway,
-    NoRoom,
-    Retry,
+    NodesUnavailable,
     SchedulerUnavailable,
+    TransientError,
     UserError,
 )
 from hala_hpc.core.job import Job
 from hala_hpc.core.paths import shipped_folder
 
 if TYPE_CHECKING:
-    from hala_hpc.backends.slurm.sacct import NamedJob, Used
+    from hala_hpc.backends.slurm.sacct import JobUsage, NamedJob
 
 __all__ = ["Objections", "SlurmBackend", "task_environment"]
 
@@ -79,7 +79,7 @@ class SlurmBackend:
         try:
             if not self.answers():
                 return [NO_CONTROLLER]
-        except Retry as error:
+        except TransientError as error:
             return [str(error)]
         return []
 
@@ -103,8 +103,8 @@ class SlurmBackend:
     def submit(self, job: Job) -> str:
         """Hand in a job; returns its id, or that of its array.
 
-        Raises JobRefused when SLURM refuses it, NoRoom when it would take fewer elements or takes
-        it later, NodesAway when none of its nodes is up, and SchedulerUnavailable when SLURM does
+        Raises JobRefused when SLURM refuses it, JobLimitReached when it would take fewer elements or takes
+        it later, NodesUnavailable when none of its nodes is up, and SchedulerUnavailable when SLURM does
         not answer.
         """
         flags = sbatch_flags(job)
@@ -120,7 +120,7 @@ class SlurmBackend:
             job.folder.mkdir(parents=True, exist_ok=True)
             job.folder.chmod(0o700)
             try:
-                return submit_script(flags, script_file(), script_words(job))
+                return submit_script(flags, script_file(), script_arguments(job))
             except (FailedJobError, FailedSubmissionError) as error:
                 raise _refused(job, str(error)) from error
 
@@ -129,22 +129,22 @@ class SlurmBackend:
 
         Ids of jobs to come may stand in angle brackets, e.g. `<gate of sft>`.
         """
-        return ["sbatch", *sbatch_flags(job), str(script_file()), *script_words(job)]
+        return ["sbatch", *sbatch_flags(job), str(script_file()), *script_arguments(job)]
 
-    def look(self, ids: Sequence[str] | None = None) -> list[client.Seen]:
+    def query_queue(self, ids: Sequence[str] | None = None) -> list[client.QueueRow]:
         """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
-        return client.look(ids)
+        return client.query_queue(ids)
 
-    def used(self, jobs: "Collection[NamedJob]") -> "dict[NamedJob, Used] | None":
+    def query_usage(self, jobs: "Collection[NamedJob]") -> "dict[NamedJob, JobUsage] | None":
         """What jobs have used, as accounting tells; None when it does not answer."""
         # Not what a dry run needs.
         from hala_hpc.backends.slurm import sacct
 
-        return sacct.used(jobs)
+        return sacct.query_usage(jobs)
 
-    def move_waiting(self, old_id: str, new_id: str) -> list[str]:
+    def replace_dependency(self, old_id: str, new_id: str) -> list[str]:
         """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""
-        return client.move_waiting(old_id, new_id)
+        return client.replace_dependency(old_id, new_id)
 
     def cancel(self, ids: Sequence[str]) -> None:
         """End jobs; those that are gone are no mistake."""
@@ -152,7 +152,7 @@ class SlurmBackend:
 
     def answers(self) -> bool:
         """Whether a controller is up."""
-        return " UP" in client.ask("scontrol", "ping").stdout
+        return " UP" in client.run_slurm("scontrol", "ping").stdout
 
     def _objections(self, job: Job) -> Objections:
         """What SLURM has against a job, without submitting it.
@@ -165,39 +165,39 @@ class SlurmBackend:
             return Objections(tuple(error.mistakes))
         # The folder does not exist yet, the gates before it are to come, and arrays are cut to fit.
         late = ("--chdir=", "--output=", "--dependency=", "--array=")
-        words = [word for word in command[1:] if not word.startswith(late)]
-        done = client.ask("sbatch", "--test-only", *words)
+        arguments = [argument for argument in command[1:] if not argument.startswith(late)]
+        done = client.run_slurm("sbatch", "--test-only", *arguments)
         if not done.returncode:
             return Objections()
-        from hala_hpc.backends.slurm.node_states import is_not_now
+        from hala_hpc.backends.slurm.node_states import lacks_nodes_now
 
         first = _refused(job, done.stderr)
-        refused = self._still_refused(job, words) if isinstance(first, JobRefused) else first
+        refused = self._still_refused(job, arguments) if isinstance(first, JobRefused) else first
         if refused is None:
             return Objections()
-        if isinstance(refused, NoRoom):
+        if isinstance(refused, JobLimitReached):
             # Nothing is wrong with it: a submission takes fewer, or waits for room.
             return Objections()
         if isinstance(refused, SchedulerUnavailable):
             raise refused
-        if isinstance(refused, NodesAway) or is_not_now(job.resources):
+        if isinstance(refused, NodesUnavailable) or lacks_nodes_now(job.resources):
             text = f"job {job.name!r} will wait: too few of the nodes that it may have are up now"
             return Objections(waits=(f"{text} (drained, down or reserved: `sinfo -R` tells why)",))
         return Objections(tuple(refused.mistakes))
 
     def _still_refused(
-        self, job: Job, words: Sequence[str]
-    ) -> JobRefused | NoRoom | NodesAway | SchedulerUnavailable | None:
+        self, job: Job, arguments: Sequence[str]
+    ) -> JobRefused | JobLimitReached | NodesUnavailable | SchedulerUnavailable | None:
         """What SLURM has against a job that it has just refused; None: nothing any more.
 
         Its nodes may have come back between the refusal and the look at them. A controller that was
         just started refuses jobs while sinfo shows their nodes already: it is asked for a while.
         """
-        from hala_hpc.backends.slurm.node_states import has_just_started
+        from hala_hpc.backends.slurm.node_states import controller_just_started
 
-        until_s = time.monotonic() + (REGISTER_S if has_just_started() else 0)
+        until_s = time.monotonic() + (REGISTER_S if controller_just_started() else 0)
         while True:
-            done = client.ask("sbatch", "--test-only", *words)
+            done = client.run_slurm("sbatch", "--test-only", *arguments)
             if not done.returncode:
                 return None
             refused = _refused(job, done.stderr)
@@ -225,25 +225,29 @@ def script_file() -> Path:
     return shipped_folder("slurm") / "job.sbatch"
 
 
-def _refused(job: Job, stderr: str) -> JobRefused | NoRoom | NodesAway | SchedulerUnavailable:
+def _refused(
+    job: Job, stderr: str
+) -> JobRefused | JobLimitReached | NodesUnavailable | SchedulerUnavailable:
     """SLURM's own words, without the name of its command before each line."""
     prefix = re.compile(r"^(sbatch|allocation failure): (error: )?")
     lines = [prefix.sub("", line) for line in stderr.splitlines()]
     if FULL.search(stderr):
-        return NoRoom(f"job {job.name!r}: {'; '.join(lines)}")
+        return JobLimitReached(f"job {job.name!r}: {'; '.join(lines)}")
     if client.is_unreachable(stderr):
         return SchedulerUnavailable(f"job {job.name!r}: {'; '.join(lines)}")
     text = f"job {job.name!r}: SLURM refuses it: {'; '.join(lines)}"
     options = job.resources.options
-    from hala_hpc.backends.slurm.node_states import choice_of
+    from hala_hpc.backends.slurm.node_states import find_candidate_nodes
 
     try:
-        choice = choice_of(options)
+        candidates = find_candidate_nodes(options)
     except SchedulerUnavailable as error:
         return error
-    if choice.is_away:
+    if candidates.is_away:
         where = f"partition {options['partition']}" if "partition" in options else "its partition"
-        return NodesAway(f"{text} (none of the {len(choice.usable)} nodes of {where} is up now)")
+        return NodesUnavailable(
+            f"{text} (none of the {len(candidates.usable)} nodes of {where} is up now)"
+        )
     if excluded := options.get("exclude"):
         text += f"; it was asked for without {excluded} (options.exclude)"
     return JobRefused(text, CONFIG)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.core.environment import CODE_FOLDER
+from hala_hpc.core.environment import CODE_FOLDER_VARIABLE
 from hala_hpc.core.errors import SchedulerUnavailable
 
 #: A controller that is overloaded answers late; one that is gone says so after about 10 s.
@@ -26,7 +26,7 @@ DEPENDENCY = re.compile(
 
 
 @dataclass(frozen=True)
-class Seen:
+class QueueRow:
     """A row of squeue: a job, one element of an array, or those elements of it that wait."""
 
     id: str
@@ -49,21 +49,30 @@ def clean_environment() -> dict[str, str]:
 
     The copy of the code that such a job imports is not for others: theirs may be another.
     """
-    ours = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_", "SQUEUE_", "SACCT_", "SCANCEL_", CODE_FOLDER)
+    ours = (
+        "SLURM_",
+        "SBATCH_",
+        "SRUN_",
+        "SALLOC_",
+        "SQUEUE_",
+        "SACCT_",
+        "SCANCEL_",
+        CODE_FOLDER_VARIABLE,
+    )
     found = {
         key: value
         for key, value in os.environ.items()
         if key == "SLURM_CONF" or not key.startswith(ours)
     }
-    if folder := os.environ.get(CODE_FOLDER):
+    if folder := os.environ.get(CODE_FOLDER_VARIABLE):
         parts = found.pop("PYTHONPATH", "").split(os.pathsep)
         if rest := [part for part in parts if part not in ("", folder)]:
             found["PYTHONPATH"] = os.pathsep.join(rest)
     return found
 
 
-def ask(
-    *words: str, text: str = "", limit_s: float = ANSWER_LIMIT_S
+def run_slurm(
+    *argv: str, text: str = "", limit_s: float = ANSWER_LIMIT_S
 ) -> "subprocess.CompletedProcess[str]":
     """Run one of SLURM's commands. Raises SchedulerUnavailable when SLURM does not answer."""
     conf = os.environ.get("SLURM_CONF")
@@ -75,7 +84,7 @@ def ask(
         )
     try:
         done = subprocess.run(
-            words,
+            argv,
             check=False,
             env=clean_environment(),
             input=text,
@@ -84,11 +93,11 @@ def ask(
             timeout=limit_s,
         )
     except FileNotFoundError as error:
-        raise SchedulerUnavailable(f"no `{words[0]}` on the PATH") from error
+        raise SchedulerUnavailable(f"no `{argv[0]}` on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerUnavailable(f"`{words[0]}` gave no answer in {limit_s} s") from error
+        raise SchedulerUnavailable(f"`{argv[0]}` gave no answer in {limit_s} s") from error
     if done.returncode and is_unreachable(done.stderr):
-        raise SchedulerUnavailable(f"`{words[0]}`: {done.stderr.strip()}")
+        raise SchedulerUnavailable(f"`{argv[0]}`: {done.stderr.strip()}")
     return done
 
 
@@ -98,24 +107,24 @@ def is_unreachable(stderr: str) -> bool:
     return any(sign in stderr for sign in signs)
 
 
-def look(ids: Iterable[str] | None = None) -> list[Seen]:
+def query_queue(ids: Iterable[str] | None = None) -> list[QueueRow]:
     """What squeue shows of some jobs, or of all jobs of this user. Raises SchedulerUnavailable."""
     fields = "%F|%K|%T|%r|%S|%j|%Z"
-    rows = mine(fields) if ids is None else squeue(ids, fields)
+    rows = query_own_rows(fields) if ids is None else squeue(ids, fields)
     found = []
     for number, elements, state, reason, start, name, *folder in rows:
-        word = STATES.get(state)
-        if word == "pending" and "held" in reason.lower():
-            word = "held"
-        if word:
-            found.append(Seen(number, elements, word, reason, start, name, "|".join(folder)))
+        status = STATES.get(state)
+        if status == "pending" and "held" in reason.lower():
+            status = "held"
+        if status:
+            found.append(QueueRow(number, elements, status, reason, start, name, "|".join(folder)))
     return found
 
 
-def mine(fields: str, *more: str) -> list[list[str]]:
+def query_own_rows(fields: str, *more: str) -> list[list[str]]:
     """The rows of squeue for this user's jobs, each split into its fields."""
-    words = ("--noheader", f"--user={os.getuid()}", *more)
-    done = ask("squeue", *words, f"--format={fields}")
+    arguments = ("--noheader", f"--user={os.getuid()}", *more)
+    done = run_slurm("squeue", *arguments, f"--format={fields}")
     if done.returncode:
         raise SchedulerUnavailable(f"`squeue`: {done.stderr.strip()}")
     return split_rows(done.stdout)
@@ -126,7 +135,7 @@ def squeue(ids: Iterable[str], fields: str) -> list[list[str]]:
     wanted = sorted(set(ids))
     if not wanted:
         return []
-    done = ask("squeue", "--noheader", f"--jobs={','.join(wanted)}", f"--format={fields}")
+    done = run_slurm("squeue", "--noheader", f"--jobs={','.join(wanted)}", f"--format={fields}")
     if done.returncode and "Invalid job id" not in done.stderr:
         raise SchedulerUnavailable(f"`squeue`: {done.stderr.strip()}")
     return split_rows(done.stdout)
@@ -137,40 +146,45 @@ def split_rows(text: str) -> list[list[str]]:
     return [line.strip().split("|") for line in text.splitlines() if line.strip()]
 
 
-def move_waiting(old_id: str, new_id: str) -> list[str]:
+def replace_dependency(old_id: str, new_id: str) -> list[str]:
     """Let the jobs that wait for one job wait for another; their other dependencies stay.
 
     Returns the ids of the jobs that were moved. One that began meanwhile is left alone.
     """
-    rows, moved = mine("%F|%E", "--states=PENDING"), []
+    rows, moved = query_own_rows("%F|%E", "--states=PENDING"), []
     for number, waits in dict(row for row in rows if len(row) == 2).items():
-        words = replaced(waits, old_id, new_id)
-        if words is None:
+        dependency = replace_id(waits, old_id, new_id)
+        if dependency is None:
             continue
-        if ask("scontrol", "update", f"JobId={number}", f"Dependency={words}").returncode == 0:
+        if (
+            run_slurm(
+                "scontrol", "update", f"JobId={number}", f"Dependency={dependency}"
+            ).returncode
+            == 0
+        ):
             moved.append(number)
     return moved
 
 
-def replaced(waits: str, old_id: str, new_id: str) -> str | None:
+def replace_id(waits: str, old_id: str, new_id: str) -> str | None:
     """A list of dependencies with one id replaced; None when it is not in the list."""
-    words, found = [], False
-    for separator, word in re.findall(r"([,?]?)([^,?]+)", waits):
-        match = DEPENDENCY.match(word)
+    parts, found = [], False
+    for separator, part in re.findall(r"([,?]?)([^,?]+)", waits):
+        match = DEPENDENCY.match(part)
         if not match or not match["id"]:
-            words.append(separator + word.split("(")[0])
+            parts.append(separator + part.split("(")[0])
             continue
         number = match["id"] + (match["element"] or "")
         found = found or match["id"] == old_id
         target = new_id if match["id"] == old_id else number
-        words.append(f"{separator}{match['kind']}:{target}{match['delay'] or ''}")
-    return "".join(words) if found else None
+        parts.append(f"{separator}{match['kind']}:{target}{match['delay'] or ''}")
+    return "".join(parts) if found else None
 
 
 def cancel(ids: Sequence[str]) -> None:
     """End jobs; those that are gone are no mistake."""
     if ids:
-        ask("scancel", "--quiet", *ids)
+        run_slurm("scancel", "--quiet", *ids)
 
 
 def cancel_command(ids: Sequence[str]) -> str:

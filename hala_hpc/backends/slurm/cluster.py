@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 #: Accounts above an account; more are a loop.
-MOST_PARENTS = 12
+MAX_PARENTS = 12
 #: How a person sees what is read here.
 SHOW_ACCOUNTS = "sacctmgr show assoc user=$USER format=account,partition,qos,maxsubmit,maxwall"
 SHOW_QOS = "sacctmgr show qos format=name,maxwall,maxsubmitjobsperuser,maxtresperuser"
@@ -58,7 +58,7 @@ class Limits:
     max_jobs: int | None = None
     """Those that may run at once."""
     per_job: dict[str, int] = field(default_factory=dict)
-    at_once: dict[str, int] = field(default_factory=dict)
+    max_running: dict[str, int] = field(default_factory=dict)
     """cpu, mem (MB), node, gres/gpu that all running jobs may hold together."""
 
 
@@ -136,7 +136,7 @@ class Site:
         own = self.association(account, partition)
         found = [own.limits] if own else []
         name = own.account if own else account
-        while name in self.accounts and len(found) < MOST_PARENTS:
+        while name in self.accounts and len(found) < MAX_PARENTS:
             limits, name = self.accounts[name]
             found.append(limits)
         through = self.partitions[partition].qos if partition in self.partitions else ""

@@ -14,22 +14,22 @@ class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]
         super().__init__(folder=folder)
         self.script = script
         self.flags: list[str] = []
-        self.words: list[str] = []
+        self.arguments: list[str] = []
 
     def _make_submission_file_text(self, _command: str, _uid: str) -> str:
         return self.script.read_text()
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:  # noqa: ARG002
         # Not submitit's copy: `scontrol show job` names the file.
-        return ["sbatch", *self.flags, str(self.script), *self.words]
+        return ["sbatch", *self.flags, str(self.script), *self.arguments]
 
 
-def submit_script(flags: Sequence[str], script: Path, words: Sequence[str]) -> str:
+def submit_script(flags: Sequence[str], script: Path, arguments: Sequence[str]) -> str:
     """Id of the job. Raises submitit's errors with what sbatch said.
 
     SLURM keeps a copy of the script, so that which submitit writes is gone at once.
     """
     with tempfile.TemporaryDirectory() as folder:
         executor = ScriptExecutor(folder, script)
-        executor.flags, executor.words = list(flags), list(words)
+        executor.flags, executor.arguments = list(flags), list(arguments)
         return str(executor._submit_command("").job_id)

@@ -3,9 +3,9 @@
 import os
 import re
 
-from hala_hpc.backends.slurm.client import ask
-from hala_hpc.backends.slurm.task_environment import job_end
-from hala_hpc.core.errors import USAGE, Retry, UserError
+from hala_hpc.backends.slurm.client import run_slurm
+from hala_hpc.backends.slurm.task_environment import query_job_end
+from hala_hpc.core.errors import USAGE, TransientError, UserError
 from hala_hpc.core.resources import Resources
 
 #: MB in a GB, as SLURM counts them.
@@ -31,9 +31,12 @@ def elements_of_array() -> int:
     """
     if not is_array_element():
         return 1
-    seen = os.environ
-    count = int(seen.get("SLURM_ARRAY_TASK_COUNT", "1"))
-    first, last = seen.get("SLURM_ARRAY_TASK_MIN", "0"), seen.get("SLURM_ARRAY_TASK_MAX", "0")
+    variables = os.environ
+    count = int(variables.get("SLURM_ARRAY_TASK_COUNT", "1"))
+    first, last = (
+        variables.get("SLURM_ARRAY_TASK_MIN", "0"),
+        variables.get("SLURM_ARRAY_TASK_MAX", "0"),
+    )
     if int(first) != 0 or int(last) != count - 1:
         raise UserError(
             f"--array={first}-{last} of {count} elements: number the workers of a node from 0 "
@@ -45,19 +48,19 @@ def elements_of_array() -> int:
 
 def granted_resources(asked: Resources) -> Resources:
     """What SLURM granted this job, in the place of what a recipe asks for; the options stay."""
-    nodes = number("SLURM_JOB_NUM_NODES", asked.nodes)
-    tasks = number("SLURM_NTASKS", nodes)
-    ranks = number("SLURM_NTASKS_PER_NODE", max(1, tasks // nodes))
-    cores = number("SLURM_CPUS_PER_TASK", max(1, number("SLURM_CPUS_ON_NODE", 1) // ranks))
-    memory = number("SLURM_MEM_PER_NODE", 0)
+    nodes = read_count("SLURM_JOB_NUM_NODES", asked.nodes)
+    tasks = read_count("SLURM_NTASKS", nodes)
+    ranks = read_count("SLURM_NTASKS_PER_NODE", max(1, tasks // nodes))
+    cores = read_count("SLURM_CPUS_PER_TASK", max(1, read_count("SLURM_CPUS_ON_NODE", 1) // ranks))
+    memory = read_count("SLURM_MEM_PER_NODE", 0)
     if not memory:
-        memory = number("SLURM_MEM_PER_CPU", 0) * cores * ranks
+        memory = read_count("SLURM_MEM_PER_CPU", 0) * cores * ranks
     granted = {
         "workers": elements_of_array(),
         "nodes": nodes,
         "ranks_per_node": ranks,
         "cpus_per_rank": cores,
-        "gpus_per_node": number("SLURM_GPUS_ON_NODE", 0),
+        "gpus_per_node": read_count("SLURM_GPUS_ON_NODE", 0),
         "mem_gb": max(1, memory // MB) if memory else asked.mem_gb,
         "timeout_min": minutes_granted() or asked.timeout_min,
     }
@@ -66,21 +69,23 @@ def granted_resources(asked: Resources) -> Resources:
 
 def minutes_granted() -> int:
     """Time limit of this job, in minutes; 0 where nobody knows."""
-    began, end = os.environ.get("SLURM_JOB_START_TIME"), job_end()
+    began, end = os.environ.get("SLURM_JOB_START_TIME"), query_job_end()
     if began is None or end is None:
         return 0
     return max(1, round((end - float(began)) / 60))
 
 
-def number(variable: str, default: int) -> int:
+def read_count(variable: str, default: int) -> int:
     """The count that a variable of SLURM's holds, of the first node where they differ."""
     found = PER_NODE.search(os.environ.get(variable, ""))
     return int(found[0]) if found else default
 
 
-def name_own_job(name: str) -> bool:
+def rename_own_job(name: str) -> bool:
     """Give this job, or its array, another name; whether SLURM did."""
     try:
-        return not ask("scontrol", "update", f"JobId={own_job_id()}", f"JobName={name}").returncode
-    except Retry:
+        return not run_slurm(
+            "scontrol", "update", f"JobId={own_job_id()}", f"JobName={name}"
+        ).returncode
+    except TransientError:
         return False

@@ -13,14 +13,14 @@ HOST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
 RANGES = re.compile(r"\[([^\]]*)\]")
 
 
-def is_nothing(text: str) -> bool:
+def is_unset(text: str) -> bool:
     """Whether a field is empty or says that there is no limit."""
     return text.strip().upper() in NOTHING
 
 
-def minutes(text: str) -> int | None:
+def parse_minutes(text: str) -> int | None:
     """`2-00:00:00`, `01:30:00`, `30:00` or `45` to minutes; None: no limit."""
-    if is_nothing(text):
+    if is_unset(text):
         return None
     days, _, clock = text.strip().rpartition("-")
     parts = [int(part) for part in clock.split(":")]
@@ -33,9 +33,9 @@ def minutes(text: str) -> int | None:
     return (int(days or 0) * 24 + hours) * 60 + mins + (secs > 0)
 
 
-def seconds(text: str) -> int:
+def parse_seconds(text: str) -> int:
     """`1-00:00:20`, `00:00:20` or `20` to seconds; 0 where nothing is said."""
-    if is_nothing(text):
+    if is_unset(text):
         return 0
     days, _, clock = text.strip().rpartition("-")
     total = 0
@@ -44,85 +44,85 @@ def seconds(text: str) -> int:
     return int(days or 0) * 86400 + total
 
 
-def count(text: str) -> int | None:
+def parse_count(text: str) -> int | None:
     """A number such as `1001`, `5 sec` or `32+`; None: no limit."""
     found = re.match(r"\d+", text.strip())
-    return int(found[0]) if found and not is_nothing(text) else None
+    return int(found[0]) if found and not is_unset(text) else None
 
 
-def megabytes(text: str) -> int | None:
+def parse_megabytes(text: str) -> int | None:
     """`262144`, `256G` or `1.5T` to MB; None: no limit."""
     found = re.fullmatch(r"([\d.]+)([KMGTP]?)[Bnc]?", text.strip())
     return int(float(found[1]) * UNITS_MB[found[2]]) if found else None
 
 
-def names(text: str) -> tuple[str, ...]:
+def parse_list(text: str) -> tuple[str, ...]:
     """A list with commas; empty where everything or nothing is meant."""
-    if is_nothing(text) or text.strip().upper() == "ALL":
+    if is_unset(text) or text.strip().upper() == "ALL":
         return ()
     return tuple(part for part in text.strip().split(",") if part)
 
 
-def devices(text: str) -> dict[str, int]:
+def parse_tres(text: str) -> dict[str, int]:
     """`cpu=10,mem=1T,gres/gpu:h100=2` to numbers, memory in MB."""
     found: dict[str, int] = {}
-    for part in names(text):
+    for part in parse_list(text):
         key, _, value = part.partition("=")
-        number = megabytes(value) if key == "mem" else count(value)
+        number = parse_megabytes(value) if key == "mem" else parse_count(value)
         if number is not None:
             found[key] = number
     return found
 
 
-def gpus(text: str) -> dict[str, int]:
+def parse_gres_gpus(text: str) -> dict[str, int]:
     """`gpu:h100:8(S:0-1),mps:100` to `{"h100": 8}`; the type is "" where GPUs have none."""
     found: dict[str, int] = {}
     for part in re.sub(r"\([^)]*\)", "", text).split(","):
-        words = part.strip().split(":")
-        if words[0] == "gpu" and len(words) > 1:
-            kind = words[1] if len(words) > 2 else ""
-            found[kind] = found.get(kind, 0) + (count(words[-1]) or 0)
+        fields = part.strip().split(":")
+        if fields[0] == "gpu" and len(fields) > 1:
+            kind = fields[1] if len(fields) > 2 else ""
+            found[kind] = found.get(kind, 0) + (parse_count(fields[-1]) or 0)
     return found
 
 
-def pairs(line: str) -> dict[str, str]:
+def parse_pairs(line: str) -> dict[str, str]:
     """`PartitionName=low State=UP ...` to a table; a value goes up to the next blank."""
     return dict(re.findall(r"(\S+?)=(\S*)", line))
 
 
-def settings(text: str) -> dict[str, str]:
+def parse_config(text: str) -> dict[str, str]:
     """Lines such as `MaxArraySize            = 1001` to a table."""
     found = re.findall(r"(?m)^(\S+)\s*= ?(.*)$", text)
     return {key: value.strip() for key, value in found}
 
 
-def hosts(text: str) -> tuple[str, ...]:
+def expand_hosts(text: str) -> tuple[str, ...]:
     """The names in a list of nodes.
 
     Not asked of `scontrol show hostnames`: that takes a process for each list, and SLURM's
     configuration, which some sites keep at the controller alone; who reads how jobs ended must not
     depend on it.
 
-    >>> hosts("gpu[01-03,7],login1")
+    >>> expand_hosts("gpu[01-03,7],login1")
     ('gpu01', 'gpu02', 'gpu03', 'gpu7', 'login1')
     """
     if not text or text.startswith(("None", "(null)")):
         return ()
-    return tuple(name for entry in HOST.findall(text) for name in names_of(entry))
+    return tuple(name for entry in HOST.findall(text) for name in expand_entry(entry))
 
 
-def names_of(entry: str) -> list[str]:
+def expand_entry(entry: str) -> list[str]:
     """`rack[0-1]node[1-2]` to rack0node1, rack0node2, rack1node1, rack1node2."""
     # Texts and contents of brackets take turns.
     parts = RANGES.split(entry)
     choices = [
-        [number for one in part.split(",") for number in numbers_of(one)] if place % 2 else [part]
+        [number for one in part.split(",") for number in expand_range(one)] if place % 2 else [part]
         for place, part in enumerate(parts)
     ]
     return ["".join(choice) for choice in itertools.product(*choices)]
 
 
-def numbers_of(part: str) -> list[str]:
+def expand_range(part: str) -> list[str]:
     """`01-03` to 01, 02, 03, with their zeros."""
     first, _, last = part.partition("-")
     if not last:

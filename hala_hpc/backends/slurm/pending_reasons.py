@@ -10,7 +10,7 @@ _NEVER = "it will never start: end it with hala_hpc.cancel and ask for"
 _RELEASE = "let it go with `scontrol release {id}`"
 
 #: Reasons that stand for themselves.
-PLAIN = {
+EXPLANATIONS = {
     "Priority": "other jobs are before it in the queue",
     "Resources": "it is next, and waits until enough nodes, GPUs or memory are free",
     "Dependency": "other jobs must end before it",
@@ -19,7 +19,7 @@ PLAIN = {
     "Cleaning": "SLURM cleans up after its last attempt",
     "Prolog": "the node is being made ready",
     "SchedDefer": "SLURM looks at it in its next round",
-    "JobArrayTaskLimit": "as many workers run as `at_once` allows; the next starts when one ends",
+    "JobArrayTaskLimit": "as many workers run as `max_running` allows; the next starts when one ends",
     "Licenses": "a licence that it needs is taken",
     "Reservation": "its reservation has not begun",
     "ReservationDeleted": f"its reservation is gone: {_NEVER} another",
@@ -53,7 +53,7 @@ PLAIN = {
     "QOSTimeLimit": "the time of the QOS is used up",
 }
 #: Reasons that begin with some words, as SLURM writes them for people.
-BEGINNINGS = {
+PREFIXES = {
     "Nodes required for job are DOWN": "the nodes that it needs are down, drained, or kept for "
     "partitions of a higher priority",
     "launch failed requeued held": f"its node could not start it, and SLURM holds it: {_RELEASE}",
@@ -81,20 +81,20 @@ THINGS = {
 }
 
 
-def plain_reason(reason: str, job_id: str = "") -> str:
+def explain_pending_reason(reason: str, job_id: str = "") -> str:
     """A reason of squeue in plain words; SLURM's own where it is not known.
 
     `job_id` completes commands such as `scontrol release`.
     """
-    told = reason.strip("()").replace("_", " ")
-    word = re.split(r"[,\s]", told, maxsplit=1)[0]
-    limit = LIMIT.fullmatch(word)
-    found = PLAIN.get(word) or (limit and limit_words(limit))
-    found = found or next((v for k, v in BEGINNINGS.items() if told.startswith(k)), told)
+    text = reason.strip("()").replace("_", " ")
+    code = re.split(r"[,\s]", text, maxsplit=1)[0]
+    limit = LIMIT.fullmatch(code)
+    found = EXPLANATIONS.get(code) or (limit and describe_limit(limit))
+    found = found or next((v for k, v in PREFIXES.items() if text.startswith(k)), text)
     return found.replace("{id}", job_id or "<job>")
 
 
-def limit_words(limit: re.Match[str]) -> str:
+def describe_limit(limit: re.Match[str]) -> str:
     """A limit of a QOS or an association in plain words."""
     whose = "the QOS" if limit["whose"] == "QOS" else "your account"
     thing = next((v for k, v in THINGS.items() if limit["thing"].lower().startswith(k.lower())), "")

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hala_hpc.backends.slurm.client import ask, split_rows
-from hala_hpc.backends.slurm.parsing import hosts, pairs
-from hala_hpc.core.errors import FailureClass, Retry
+from hala_hpc.backends.slurm.client import run_slurm, split_rows
+from hala_hpc.backends.slurm.parsing import expand_hosts, parse_pairs
+from hala_hpc.core.errors import FailureClass, TransientError
 
 #: Accounting is a witness only: who asks how jobs ended, or what they used, goes on without it
 #: after so many seconds.
@@ -61,7 +61,7 @@ class NamedJob:
 
 
 @dataclass(frozen=True)
-class ElementEnd:
+class TaskExit:
     """The end of one run of a job or of one element of an array."""
 
     job: str
@@ -86,67 +86,67 @@ class ElementEnd:
         is_own = code.isdigit() and 0 < int(code) <= 128 and int(code) != NO_STEP
         return is_own and number in ("", "0") and not by_signal
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """`OUT_OF_MEMORY 0:125 on node3`."""
         place = f"on {', '.join(self.nodes)}" if self.nodes else "before it began"
-        return " ".join(word for word in (self.state, self.exit_code, place) if word)
+        return " ".join(part for part in (self.state, self.exit_code, place) if part)
 
 
-def element_ends(jobs: Collection[NamedJob]) -> dict[str, list[ElementEnd]]:
+def query_task_exits(jobs: Collection[NamedJob]) -> dict[str, list[TaskExit]]:
     """Every run that has ended of the elements of some jobs, oldest first, by `12_3`.
 
     Two questions: accounting knows all runs of a requeued job but comes late or is away; the
     queue remembers for some minutes how each job ended at last. Empty where nobody answers.
     """
-    found: dict[str, list[ElementEnd]] = {}
-    last = list(remembered(jobs))
-    told_of = {end.job.partition("_")[0] for end in last}
-    for end in accounted(jobs):
+    found: dict[str, list[TaskExit]] = {}
+    last = list(query_ended_in_queue(jobs))
+    reported = {end.job.partition("_")[0] for end in last}
+    for end in query_sacct(jobs):
         # Why those were cancelled that never began only the queue tells.
-        if end.nodes or end.job.partition("_")[0] not in told_of:
+        if end.nodes or end.job.partition("_")[0] not in reported:
             runs = found.setdefault(end.job, [])
             if end.kind not in FINAL or end not in runs[-1:]:
                 runs.append(end)
     for end in last:
-        told = found.setdefault(end.job, [])
-        if not told:
-            told.append(end)
-        elif told[-1].kind != end.kind:
-            told[-1] = replace(told[-1], kind=end.kind, state=end.state, nodes=end.nodes)
+        known = found.setdefault(end.job, [])
+        if not known:
+            known.append(end)
+        elif known[-1].kind != end.kind:
+            known[-1] = replace(known[-1], kind=end.kind, state=end.state, nodes=end.nodes)
     if any(end.kind is JobEnd.FAILED and not end.exit_code for end in last):
-        add_codes(found, jobs)
+        add_exit_codes(found, jobs)
     return found
 
 
-def add_codes(found: dict[str, list[ElementEnd]], jobs: Collection[NamedJob]) -> None:
+def add_exit_codes(found: dict[str, list[TaskExit]], jobs: Collection[NamedJob]) -> None:
     """Add the exit codes of last runs that accounting does not know, or not yet."""
-    with contextlib.suppress(Retry):
+    with contextlib.suppress(TransientError):
         for job in jobs:
-            told = ask("scontrol", "show", "job", "--oneliner", job.id).stdout
-            for said in map(pairs, told.splitlines()):
-                if said.get("JobName") != job.name:
+            output = run_slurm("scontrol", "show", "job", "--oneliner", job.id).stdout
+            for fields in map(parse_pairs, output.splitlines()):
+                if fields.get("JobName") != job.name:
                     continue
-                array, element = said.get("ArrayJobId"), said.get("ArrayTaskId")
-                runs = found.get(f"{array}_{element}" if array else said.get("JobId", ""))
+                array, element = fields.get("ArrayJobId"), fields.get("ArrayTaskId")
+                runs = found.get(f"{array}_{element}" if array else fields.get("JobId", ""))
                 if runs and not runs[-1].exit_code:
-                    code, derived = said.get("ExitCode", ""), said.get("DerivedExitCode", "")
+                    code, derived = fields.get("ExitCode", ""), fields.get("DerivedExitCode", "")
                     runs[-1] = replace(runs[-1], exit_code=code, derived_code=derived)
 
 
-def accounted(jobs: Collection[NamedJob]) -> Iterator[ElementEnd]:
+def query_sacct(jobs: Collection[NamedJob]) -> Iterator[TaskExit]:
     """What accounting tells."""
     if not jobs or not shutil.which("sacct"):
         return
     fields = "--format=JobID,JobName,State,NodeList,ExitCode,DerivedExitCode"
     try:
-        done = ask(*ACCOUNTING, ids_of(jobs), fields, limit_s=ENDS_LIMIT_S)
-    except Retry:
+        done = run_slurm(*ACCOUNTING, ids_of(jobs), fields, limit_s=ENDS_LIMIT_S)
+    except TransientError:
         return
     for element, name, state, nodes, *codes in (r for r in split_rows(done.stdout) if len(r) == 6):
         # "CANCELLED by 1000" names who did it.
         kind = ENDS.get(state.split()[0])
         if kind and NamedJob(element.partition("_")[0], name) in jobs:
-            yield ElementEnd(element, kind, state, hosts(nodes), *codes)
+            yield TaskExit(element, kind, state, expand_hosts(nodes), *codes)
 
 
 def ids_of(jobs: Collection[NamedJob]) -> str:
@@ -154,14 +154,14 @@ def ids_of(jobs: Collection[NamedJob]) -> str:
     return f"--jobs={','.join(sorted({job.id for job in jobs}))}"
 
 
-def remembered(jobs: Collection[NamedJob]) -> Iterator[ElementEnd]:
+def query_ended_in_queue(jobs: Collection[NamedJob]) -> Iterator[TaskExit]:
     """What the queue still knows of jobs that have ended."""
     if not jobs:
         return
-    words = ("--noheader", "--states=all", ids_of(jobs), "--format=%F|%K|%j|%T|%N|%r")
+    arguments = ("--noheader", "--states=all", ids_of(jobs), "--format=%F|%K|%j|%T|%N|%r")
     try:
-        done = ask("squeue", *words)
-    except Retry:
+        done = run_slurm("squeue", *arguments)
+    except TransientError:
         return
     rows = (row for row in split_rows(done.stdout) if len(row) == 6)
     for number, element, called, state, nodes, why in rows:
@@ -169,11 +169,11 @@ def remembered(jobs: Collection[NamedJob]) -> Iterator[ElementEnd]:
             if kind is FailureClass.CANCELLED and why.startswith("Dependency"):
                 kind = JobEnd.DEPENDENCY
             name = f"{number}_{element}" if element.isdigit() else number
-            yield ElementEnd(name, kind, state, hosts(nodes))
+            yield TaskExit(name, kind, state, expand_hosts(nodes))
 
 
 @dataclass(frozen=True)
-class Used:
+class JobUsage:
     """What all elements and attempts of a job or array have used until now."""
 
     seconds: int = 0
@@ -181,28 +181,28 @@ class Used:
     """None where the site does not count GPUs."""
 
 
-def used(jobs: Collection[NamedJob]) -> dict[NamedJob, Used] | None:
+def query_usage(jobs: Collection[NamedJob]) -> dict[NamedJob, JobUsage] | None:
     """What jobs and arrays have used; one question. None: nobody answers."""
     if not jobs or not shutil.which("sacct"):
         return None if jobs else {}
     fields = "--format=JobID,JobName,ElapsedRaw,AllocTRES"
     try:
-        done = ask(*ACCOUNTING, ids_of(jobs), fields, limit_s=USED_LIMIT_S)
-    except Retry:
+        done = run_slurm(*ACCOUNTING, ids_of(jobs), fields, limit_s=USED_LIMIT_S)
+    except TransientError:
         return None
     if done.returncode:
         return None
-    found: dict[NamedJob, Used] = {}
+    found: dict[NamedJob, JobUsage] = {}
     for element, name, elapsed, tres in (row for row in split_rows(done.stdout) if len(row) == 4):
         job = NamedJob(element.partition("_")[0], name)
         if job in jobs:
-            found[job] = added(found.get(job, Used()), int(elapsed or 0), tres)
+            found[job] = add_usage(found.get(job, JobUsage()), int(elapsed or 0), tres)
     return found
 
 
-def added(before: Used, seconds: int, tres: str) -> Used:
+def add_usage(before: JobUsage, seconds: int, tres: str) -> JobUsage:
     """What was used, with one element more."""
     gpus = GPUS.search(tres)
     if gpus is None:
-        return Used(before.seconds + seconds, before.gpu_seconds)
-    return Used(before.seconds + seconds, (before.gpu_seconds or 0) + seconds * int(gpus[1]))
+        return JobUsage(before.seconds + seconds, before.gpu_seconds)
+    return JobUsage(before.seconds + seconds, (before.gpu_seconds or 0) + seconds * int(gpus[1]))

@@ -7,13 +7,13 @@ listed here. Every value is checked, and travels as an argument of its own.
 import re
 from pathlib import Path
 
-from hala_hpc.core.errors import CONFIG, UserError, closest
+from hala_hpc.core.errors import CONFIG, UserError, suggest_name
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
-from hala_hpc.core.secret_values import named_secrets, secret_mistakes
+from hala_hpc.core.secret_values import find_secret_names, secret_mistakes
 
 #: Flags of sbatch that a launcher may set through `options`; `_` stands for `-` there.
-PASSED_ON = (
+ALLOWED_OPTIONS = (
     *("account", "acctg-freq", "begin", "bb", "bbf", "clusters", "comment", "constraint"),
     *("container", "contiguous", "core-spec", "cpu-freq", "deadline", "distribution", "exclude"),
     *("exclusive", "extra-node-info", "get-user-env", "gpu-freq", "gres", "gres-flags", "hint"),
@@ -26,11 +26,11 @@ PASSED_ON = (
 FREE_TEXT = ("comment",)
 
 #: Words of our own among the options, each with the form of its value.
-OWN_WORDS = {
+EXTRA_OPTIONS = {
     "gpu_type": "[A-Za-z0-9_.-]+",
     "gpu_flag": "gres|gpus-per-node",
-    "warn_s": "[1-9][0-9]{0,4}",
-    "at_once": "[1-9][0-9]{0,4}",
+    "signal_delay_s": "[1-9][0-9]{0,4}",
+    "max_running": "[1-9][0-9]{0,4}",
 }
 
 _RESOURCES = "say it with `{}` of the resources"
@@ -38,7 +38,7 @@ _BY_NODE = "it hides the GPUs of a node from each other, which NCCL needs; use `
 _OURS = "the pipeline sets it"
 
 #: Flags that have another home, and which.
-SET_ELSEWHERE = {
+MANAGED_OPTIONS = {
     "time": _RESOURCES.format("timeout_min"),
     "nodes": _RESOURCES.format("nodes"),
     "ntasks": _RESOURCES.format("ranks_per_node"),
@@ -52,7 +52,7 @@ SET_ELSEWHERE = {
     "gpus-per-task": _BY_NODE,
     "ntasks-per-gpu": _BY_NODE,
     "gpu-bind": _BY_NODE,
-    "signal": "say how many seconds before the end with `warn_s`",
+    "signal": "say how many seconds before the end with `signal_delay_s`",
     **dict.fromkeys(("array", "chdir", "dependency", "error", "export", "export-file"), _OURS),
     **dict.fromkeys(("input", "job-name", "kill-on-invalid-dep", "open-mode", "output"), _OURS),
     **dict.fromkeys(("no-requeue", "parsable", "requeue", "test-only", "wait", "wrap"), _OURS),
@@ -79,7 +79,7 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 #: What SLURM's commands add to the file of a job, beside what the job printed.
 SLURM_LINE = re.compile(r"(srun|slurmstepd|slurmd\S*): ")
 #: Two minutes are enough to commit a part or a checkpoint of the paper's sizes.
-WARN_S = 120
+SIGNAL_DELAY_S = 120
 
 
 def sbatch_flags(job: Job) -> list[str]:
@@ -103,13 +103,13 @@ def sbatch_flags(job: Job) -> list[str]:
         "dependency": dependency(job),
         "kill-on-invalid-dep": "yes",
         "requeue": "true",
-        "signal": f"USR2@{warn_s(asked)}",
+        "signal": f"USR2@{signal_delay_s(asked)}",
         "export": ",".join(EXPORTED),
         "chdir": str(job.folder),
-        "output": str(job.folder / ("job-%A_%a.out" if is_array(job) else "job-%j.out")),
+        "output": str(job.folder / ("job-%A_%a.out" if is_job_array(job) else "job-%j.out")),
         "open-mode": "append",
     }
-    return in_words(found | site_flags(asked))
+    return format_flags(found | site_flags(asked))
 
 
 def resource_flags(asked: Resources, workers: int) -> list[str]:
@@ -119,10 +119,10 @@ def resource_flags(asked: Resources, workers: int) -> list[str]:
     """
     if mistakes := wrong_options(asked.options):
         raise UserError(mistakes, CONFIG)
-    at_once = asked.options.get("at_once")
-    array = f"0-{workers - 1}" + (f"%{at_once}" if at_once else "")
+    max_running = asked.options.get("max_running")
+    array = f"0-{workers - 1}" + (f"%{max_running}" if max_running else "")
     found = {**size_flags(asked), "array": array if workers > 1 else ""}
-    return in_words(found | {"signal": f"USR2@{warn_s(asked)}"} | site_flags(asked))
+    return format_flags(found | {"signal": f"USR2@{signal_delay_s(asked)}"} | site_flags(asked))
 
 
 def size_flags(asked: Resources) -> dict[str, str]:
@@ -139,11 +139,13 @@ def size_flags(asked: Resources) -> dict[str, str]:
 
 def site_flags(asked: Resources) -> dict[str, str]:
     """Flags that the launcher's options name; an empty one removes what is set otherwise."""
-    named = {word.replace("_", "-"): value for word, value in asked.options.items()}
-    return {flag: value for flag, value in named.items() if flag in PASSED_ON and flag != "gres"}
+    named = {option.replace("_", "-"): value for option, value in asked.options.items()}
+    return {
+        flag: value for flag, value in named.items() if flag in ALLOWED_OPTIONS and flag != "gres"
+    }
 
 
-def in_words(flags: dict[str, str]) -> list[str]:
+def format_flags(flags: dict[str, str]) -> list[str]:
     """Flags as sbatch takes them; those without a value are left out."""
     return [
         f"--{flag}" if value == "true" else f"--{flag}={value}"
@@ -152,7 +154,7 @@ def in_words(flags: dict[str, str]) -> list[str]:
     ]
 
 
-def script_words(job: Job) -> list[str]:
+def script_arguments(job: Job) -> list[str]:
     """Arguments of `slurm/job.sbatch`."""
     # srun takes neither the cores from sbatch nor, behind an allow-list, what `setup` loaded.
     cores = f"--cpus-per-task={job.resources.cpus_per_rank}"
@@ -162,29 +164,35 @@ def script_words(job: Job) -> list[str]:
     return [
         *(["--setup", "\n".join(job.setup)] if job.setup else []),
         *(["--tries", str(job.tries)] if job.tries > 1 else []),
-        *(word for pair in job.environment.items() for word in ("--variable", "=".join(pair))),
-        *(word for flag in srun for word in ("--srun", flag)),
+        *(
+            argument
+            for pair in job.environment.items()
+            for argument in ("--variable", "=".join(pair))
+        ),
+        *(argument for flag in srun for argument in ("--srun", flag)),
         "--",
-        *job.command(0 if job.elements == 1 else None),
+        *job.command(0 if job.array_size == 1 else None),
     ]
 
 
-def is_array(job: Job) -> bool:
+def is_job_array(job: Job) -> bool:
     """Whether SLURM is asked for an array: one element alone needs none."""
-    return job.elements is not None and job.elements > 1
+    return job.array_size is not None and job.array_size > 1
 
 
 def array_flag(job: Job) -> dict[str, str]:
     """Numbers of the elements, and how many may run at once."""
-    if job.elements is None or not is_array(job):
+    if job.array_size is None or not is_job_array(job):
         return {}
-    at_once = job.resources.options.get("at_once")
-    return {"array": f"0-{job.elements - 1}" + (f"%{at_once}" if at_once else "")}
+    max_running = job.resources.options.get("max_running")
+    return {"array": f"0-{job.array_size - 1}" + (f"%{max_running}" if max_running else "")}
 
 
-def warn_s(asked: Resources) -> int:
+def signal_delay_s(asked: Resources) -> int:
     """How long before its end a job is told, in seconds."""
-    return int(asked.options.get("warn_s") or min(WARN_S, asked.timeout_min * 60 // 4))
+    return int(
+        asked.options.get("signal_delay_s") or min(SIGNAL_DELAY_S, asked.timeout_min * 60 // 4)
+    )
 
 
 def gpu_flag(asked: Resources) -> dict[str, str]:
@@ -209,7 +217,7 @@ def wrong_names(job: Job) -> list[str]:
     wrong = []
     if not SAFE_NAME.fullmatch(job.name):
         wrong.append("a job's name has 1 to 64 letters, digits, dots, dashes and underscores")
-    if job.elements is not None and job.elements < 1:
+    if job.array_size is not None and job.array_size < 1:
         wrong.append("there is nothing to run: an array has at least one element")
     for path in (str(job.folder), job.python):
         if not path.isprintable() or set(path) & set("%\"'\\`$") or not Path(path).is_absolute():
@@ -230,17 +238,17 @@ def check_ids(job: Job) -> None:
 def wrong_options(options: dict[str, str]) -> list[str]:
     """Options that are unknown, have a better place, or hold odd characters."""
     wrong = []
-    for word, value in options.items():
-        flag = word.replace("_", "-")
-        if cure := SET_ELSEWHERE.get(flag):
-            wrong.append(f"options.{word} cannot be set: {cure}")
-        elif flag not in PASSED_ON and word not in OWN_WORDS:
-            near = closest(word, [*PASSED_ON, *OWN_WORDS], "options of SLURM here")
-            wrong.append(f"options.{word} is unknown: {near}")
+    for option, value in options.items():
+        flag = option.replace("_", "-")
+        if fix := MANAGED_OPTIONS.get(flag):
+            wrong.append(f"options.{option} cannot be set: {fix}")
+        elif flag not in ALLOWED_OPTIONS and option not in EXTRA_OPTIONS:
+            near = suggest_name(option, [*ALLOWED_OPTIONS, *EXTRA_OPTIONS], "options of SLURM here")
+            wrong.append(f"options.{option} is unknown: {near}")
         elif not (SAFE_TEXT if flag in FREE_TEXT else SAFE_VALUE).fullmatch(value):
-            wrong.append(f"options.{word}={value!r} holds a blank, quote or other odd character")
-        elif word in OWN_WORDS and value and not re.fullmatch(OWN_WORDS[word], value):
-            wrong.append(f"options.{word}={value!r} must look like {OWN_WORDS[word]}")
+            wrong.append(f"options.{option}={value!r} holds a blank, quote or other odd character")
+        elif option in EXTRA_OPTIONS and value and not re.fullmatch(EXTRA_OPTIONS[option], value):
+            wrong.append(f"options.{option}={value!r} must look like {EXTRA_OPTIONS[option]}")
     return wrong
 
 
@@ -250,7 +258,7 @@ def secret_values(job: Job) -> list[str]:
         "environment": dict(job.environment),
         "setup": list(job.setup),
         "options": job.resources.options,
-        "words": list(job.words),
+        "words": list(job.arguments),
     }
     return secret_mistakes(values)
 
@@ -267,4 +275,4 @@ def wrong_lines(job: Job) -> list[str]:
         if not line.replace("\t", "").isprintable():
             # It is not shown: it may hold a secret.
             wrong.append(f"setup[{number}] must be one line without control characters")
-    return wrong + named_secrets(job.environment, job.setup)
+    return wrong + find_secret_names(job.environment, job.setup)

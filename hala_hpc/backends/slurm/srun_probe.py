@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from hala_hpc.backends.slurm.client import clean_environment
 from hala_hpc.backends.slurm.sbatch import EXPORTED, SAFE_VALUE, gpu_flag
-from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
+from hala_hpc.core.errors import AllocationTimeout, SchedulerUnavailable, TransientError
 from hala_hpc.core.resources import Resources
 
 #: Words of a launcher that decide where a job goes; the rest is small in a probe.
@@ -20,28 +20,28 @@ NO_NODE = "Unable to allocate resources"
 SHELL = 'set -eo pipefail\n{setup}\nexec "$@"'
 
 
-def place_of(asked: Resources) -> tuple[str, ...]:
+def placement_options(asked: Resources) -> tuple[str, ...]:
     """What decides where a job goes; equal for jobs that one probe can speak for."""
     return (
-        *(asked.options.get(word, "") for word in (*WHERE, "gpu_type")),
+        *(asked.options.get(option, "") for option in (*WHERE, "gpu_type")),
         str(asked.gpus_per_node > 0),
     )
 
 
 def run_on_node(
     asked: Resources,
-    words: Sequence[str],
+    argv: Sequence[str],
     setup: Sequence[str],
     environment: Mapping[str, str],
     wait_s: int,
 ) -> str:
     """What a program prints on a node that a job may get; waits at most `wait_s` for the node.
 
-    It gets the GPUs of `asked`, on one node, and otherwise little. Raises NoNode with SLURM's
+    It gets the GPUs of `asked`, on one node, and otherwise little. Raises AllocationTimeout with SLURM's
     message when there is no node in time, and Retry when the program fails.
     """
     mem_gb = PROBE_MEM_GB + PROBE_GPU_MEM_GB * asked.gpus_per_node
-    wanted = {word: asked.options[word] for word in WHERE if asked.options.get(word)}
+    wanted = {option: asked.options[option] for option in WHERE if asked.options.get(option)}
     # An empty `mem` among the options: the site refuses the flag.
     memory = {} if "mem" in asked.options else {"mem": f"{min(mem_gb, asked.mem_gb)}G"}
     flags = {**wanted, **memory, **gpu_flag(asked), "export": ",".join(EXPORTED)}
@@ -56,7 +56,7 @@ def run_on_node(
         *(f"--{flag}={value}" for flag, value in flags.items() if value),
         *("bash", "-c", SHELL.format(setup="\n".join(setup)), "doctor", "env"),
         *(f"{name}={value}" for name, value in environment.items()),
-        *words,
+        *argv,
     ]
     assert all(SAFE_VALUE.fullmatch(str(value)) for value in wanted.values()), wanted
     try:
@@ -72,8 +72,8 @@ def run_on_node(
     except FileNotFoundError as error:
         raise SchedulerUnavailable("no `srun` on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise Retry(f"no answer in {wait_s + PROBE_MIN * 60} s") from error
+        raise TransientError(f"no answer in {wait_s + PROBE_MIN * 60} s") from error
     if done.returncode:
         message = (done.stderr or done.stdout).strip().replace("srun: ", "")
-        raise NoNode(message) if NO_NODE in message else Retry(message)
+        raise AllocationTimeout(message) if NO_NODE in message else TransientError(message)
     return done.stdout

@@ -4,8 +4,8 @@ import os
 import socket
 import time
 
-from hala_hpc.backends.slurm.client import ask
-from hala_hpc.core.errors import Retry
+from hala_hpc.backends.slurm.client import run_slurm
+from hala_hpc.core.errors import TransientError
 from hala_hpc.core.ports import RANK_PORTS
 
 #: When a job ends at the latest, in seconds since the epoch; set by SLURM since 23.02.
@@ -17,39 +17,41 @@ def task_environment() -> dict[str, str]:
 
     Empty when the process is not a task of a SLURM job.
     """
-    seen = os.environ
-    if "SLURM_JOB_ID" not in seen or "SLURM_PROCID" not in seen:
+    variables = os.environ
+    if "SLURM_JOB_ID" not in variables or "SLURM_PROCID" not in variables:
         return {}
-    job_id = seen["SLURM_JOB_ID"]
-    restarts = seen.get("SLURM_RESTART_COUNT", "0")
+    job_id = variables["SLURM_JOB_ID"]
+    restarts = variables.get("SLURM_RESTART_COUNT", "0")
     name = job_id
-    if "SLURM_ARRAY_JOB_ID" in seen:
-        name = f"{seen['SLURM_ARRAY_JOB_ID']}_{seen['SLURM_ARRAY_TASK_ID']}"
+    if "SLURM_ARRAY_JOB_ID" in variables:
+        name = f"{variables['SLURM_ARRAY_JOB_ID']}_{variables['SLURM_ARRAY_TASK_ID']}"
     return {
-        "RANK": seen["SLURM_PROCID"],
-        "WORLD_SIZE": seen.get("SLURM_STEP_NUM_TASKS") or seen.get("SLURM_NTASKS", "1"),
-        "LOCAL_RANK": seen.get("SLURM_LOCALID", "0"),
+        "RANK": variables["SLURM_PROCID"],
+        "WORLD_SIZE": variables.get("SLURM_STEP_NUM_TASKS") or variables.get("SLURM_NTASKS", "1"),
+        "LOCAL_RANK": variables.get("SLURM_LOCALID", "0"),
         "MASTER_ADDR": master_address(),
         "MASTER_PORT": str(master_port(int(job_id), int(restarts))),
         "HALA_JOB_ID": name,
         "HALA_RESTARTS": restarts,
-        "HALA_NODE": seen.get("SLURMD_NODENAME", socket.gethostname()),
+        "HALA_NODE": variables.get("SLURMD_NODENAME", socket.gethostname()),
     }
 
 
-def job_end() -> float | None:
+def query_job_end() -> float | None:
     """When SLURM will end this job at the latest, in seconds since the epoch; None: nobody knows.
 
     SLURM tells it in the environment since 23.02 and is asked before that.
     """
-    if told := os.environ.get(JOB_END):
-        return float(told)
+    if end_time := os.environ.get(JOB_END):
+        return float(end_time)
     if "SLURM_JOB_ID" not in os.environ:
         return None
     try:
-        words = ask("squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%e")
-        return time.mktime(time.strptime(words.stdout.strip(), "%Y-%m-%dT%H:%M:%S"))
-    except (Retry, ValueError):
+        done = run_slurm(
+            "squeue", "--noheader", f"--jobs={os.environ['SLURM_JOB_ID']}", "--format=%e"
+        )
+        return time.mktime(time.strptime(done.stdout.strip(), "%Y-%m-%dT%H:%M:%S"))
+    except (TransientError, ValueError):
         return None  # no answer, or a job without a limit
 
 

@@ -3,16 +3,25 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hala_hpc.commands.fetching.download import download, forget, total_bytes
-from hala_hpc.commands.fetching.listing import Listing, list_files, pinned_commit
-from hala_hpc.commands.fetching.proof import damaged_files
-from hala_hpc.commands.fetching.refusals import named, told_refusals
-from hala_hpc.commands.fetching.space import GB, require_open, require_space, told_closed
-from hala_hpc.commands.planning.hub_pieces import Wanted, look, wanted_by
+from hala_hpc.commands.fetching.download import download_listing, remove_cached_file, total_bytes
+from hala_hpc.commands.fetching.hub_errors import describe_repository, translate_hub_errors
+from hala_hpc.commands.fetching.listing import Listing, list_hub_files, pinned_commit
+from hala_hpc.commands.fetching.offline_check import find_damaged_files
+from hala_hpc.commands.fetching.space import (
+    GB,
+    describe_closed_folder,
+    require_space,
+    require_writable_cache,
+)
+from hala_hpc.commands.planning.hub_dependencies import (
+    RequiredRepository,
+    find_required_repositories,
+    inspect_repository,
+)
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
-from hala_hpc.core.hub import cache_of, hub_cache
-from hala_hpc.core.hub_piece import HubSite
+from hala_hpc.core.hub import find_hub_cache, hub_cache
+from hala_hpc.core.hub_dependency import HubSite
 
 
 def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: bool) -> None:
@@ -23,45 +32,54 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
     makes nothing new by itself. Raises UserError (66, 69, 73) once all else is fetched.
     """
     missing = [step for step in steps if step.state != "done"]
-    read = wanted_by(missing, site.python)
+    read = find_required_repositories(missing, site.python)
     if not dry_run:
-        forget_damaged(read, site)
-    wanted = [one for one in read if update or look(one, site.environment).problems]
+        remove_damaged_files(read, site)
+    wanted = [one for one in read if update or inspect_repository(one, site.environment).problems]
     commits = {} if update else {one: pinned_commit(one.reference, steps) for one in wanted}
     listings, refused = list_all(wanted, commits, site)
-    tell_listings(listings, site)
-    own = [step for step in missing if any(p.problems for p in step.stage().pieces(site))]
+    print_listings(listings, site)
+    own = [step for step in missing if any(p.problems for p in step.stage().hub_dependencies(site))]
     if dry_run:
-        pieces = [piece for step in own for piece in step.stage().pieces(site)]
-        print("".join(f"  {piece.told}\n" for piece in pieces if piece.problems), end="")
+        dependencies = [
+            dependency for step in own for dependency in step.stage().hub_dependencies(site)
+        ]
+        print(
+            "".join(
+                f"  {dependency.message}\n" for dependency in dependencies if dependency.problems
+            ),
+            end="",
+        )
     else:
         refused += fetch_listings(listings)
         if not any(error.code == UNAVAILABLE for error in refused):
-            refused += fetch_own(own, site)
+            refused += fetch_stage_data(own, site)
     if refused:
         mistakes = [line for error in refused for line in error.mistakes]
         codes = {error.code for error in refused}
         raise UserError(mistakes, codes.pop() if len(codes) == 1 else NO_INPUT)
 
 
-def forget_damaged(wanted: Sequence[Wanted], site: HubSite) -> None:
+def remove_damaged_files(wanted: Sequence[RequiredRepository], site: HubSite) -> None:
     """Read what is here, and remove what is not what the hub has: it is fetched again.
 
     Raises UserError (73) for what this user may not remove.
     """
     print("comparing what is here with the hub's digests", flush=True)
     for one in wanted:
-        for path, fault in damaged_files([one], site.environment):
+        for path, fault in find_damaged_files([one], site.environment):
             print(f"  {fault}: it is fetched again", flush=True)
             try:
-                forget(path, cache_of(one.kind, site.environment))
+                remove_cached_file(path, find_hub_cache(one.kind, site.environment))
             except PermissionError as error:
-                told = told_closed(Path(error.filename or path).parent, f"{named(one)}, damaged,")
-                raise UserError(told, CANNOT_CREATE) from error
+                message = describe_closed_folder(
+                    Path(error.filename or path).parent, f"{describe_repository(one)}, damaged,"
+                )
+                raise UserError(message, CANNOT_CREATE) from error
 
 
 def list_all(
-    wanted: Sequence[Wanted], commits: Mapping[Wanted, str], site: HubSite
+    wanted: Sequence[RequiredRepository], commits: Mapping[RequiredRepository, str], site: HubSite
 ) -> tuple[list[Listing], list[UserError]]:
     """What the hub has of each, at the commit that is named, and why it has nothing of others.
 
@@ -70,8 +88,8 @@ def list_all(
     listings, refused = [], []
     for one in wanted:
         try:
-            with told_refusals(one):
-                listings.append(list_files(one, commits.get(one, ""), site.environment))
+            with translate_hub_errors(one):
+                listings.append(list_hub_files(one, commits.get(one, ""), site.environment))
         except UserError as error:
             if error.code == UNAVAILABLE:
                 raise
@@ -79,7 +97,7 @@ def list_all(
     return listings, refused
 
 
-def tell_listings(listings: Sequence[Listing], site: HubSite) -> None:
+def print_listings(listings: Sequence[Listing], site: HubSite) -> None:
     """Print what is to be fetched and the room that there is. Raises UserError 73."""
     cache = hub_cache(site.environment)
     if not listings:
@@ -88,8 +106,8 @@ def tell_listings(listings: Sequence[Listing], site: HubSite) -> None:
     print(f"to fetch into {cache}:")
     for one in listings:
         files, size = len(one.missing), one.missing_bytes / GB
-        print(f"  {one.told}, commit {one.commit[:12]}: {files} files, {size:.3f} GB")
-    require_open(listings)
+        print(f"  {one.description}, commit {one.commit[:12]}: {files} files, {size:.3f} GB")
+    require_writable_cache(listings)
     free = require_space(listings, cache)
     print(f"{total_bytes(listings) / GB:.3f} GB in all; {free / GB:.3f} GB are free", flush=True)
 
@@ -98,24 +116,26 @@ def fetch_listings(listings: Sequence[Listing]) -> list[UserError]:
     """Fetch one after the other; what could not be fetched."""
     refused = []
     for number, one in enumerate(listings, start=1):
-        print(f"[{number}/{len(listings)}] {named(one.wanted)} ...", flush=True)
+        print(f"[{number}/{len(listings)}] {describe_repository(one.wanted)} ...", flush=True)
         try:
-            download(one)
+            download_listing(one)
         except UserError as error:
             refused.append(error)
             if error.code in (UNAVAILABLE, CANNOT_CREATE):
                 break
         else:
-            print(f"[{number}/{len(listings)}] {named(one.wanted)}: fetched, digests compared")
+            print(
+                f"[{number}/{len(listings)}] {describe_repository(one.wanted)}: fetched, digests compared"
+            )
     return refused
 
 
-def fetch_own(steps: Sequence[Step], site: HubSite) -> list[UserError]:
+def fetch_stage_data(steps: Sequence[Step], site: HubSite) -> list[UserError]:
     """Let stages fetch what only they know of; what could not be fetched."""
     refused = []
     for step in steps:
         try:
-            step.stage().fetch_pieces(site, lambda text: print(text, flush=True))
+            step.stage().fetch_hub_dependencies(site, lambda text: print(text, flush=True))
         except UserError as error:
             refused.append(error)
     return refused

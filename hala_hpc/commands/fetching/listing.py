@@ -4,10 +4,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.commands.planning.hub_pieces import PIECE_KINDS, Wanted
+from hala_hpc.commands.planning.hub_dependencies import DEPENDENCY_KINDS, RequiredRepository
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.core.hub import MAIN, cache_of, hub_reference, repository_folder
+from hala_hpc.core.hub import (
+    DEFAULT_REVISION,
+    find_hub_cache,
+    parse_hub_reference,
+    repository_folder,
+)
 from hala_hpc.core.hub_tree import HubFile
 from hala_hpc.core.records import HUB_INPUT
 
@@ -21,7 +26,7 @@ REPO_TYPES = {"models": "model", "datasets": "dataset", "kernels": "kernel"}
 class Listing:
     """The files of one commit that are read, and where they will lie."""
 
-    wanted: Wanted
+    wanted: RequiredRepository
     commit: str
     repository: Path
     """Folder of the model, data set or kernel in the hub cache."""
@@ -31,12 +36,12 @@ class Listing:
     @property
     def name(self) -> str:
         """`owner/name`."""
-        return hub_reference(self.wanted.reference).name
+        return parse_hub_reference(self.wanted.reference).name
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """`model owner/name@revision` for people."""
-        return f"{PIECE_KINDS[self.wanted.kind]} {self.wanted.reference}"
+        return f"{DEPENDENCY_KINDS[self.wanted.kind]} {self.wanted.reference}"
 
     @property
     def repo_type(self) -> str:
@@ -63,11 +68,11 @@ class Listing:
         """Bytes that have to be fetched."""
         return sum(file.size for file in self.missing.values())
 
-    def remember(self) -> None:
+    def record_commit(self) -> None:
         """Note which commit the revision means; to be called once all is here."""
         from hala_hpc.core.files import write_text
 
-        revision = hub_reference(self.wanted.reference).revision or MAIN
+        revision = parse_hub_reference(self.wanted.reference).revision or DEFAULT_REVISION
         if revision != self.commit:
             write_text(self.repository / "refs" / revision, self.commit)
 
@@ -81,7 +86,9 @@ def pinned_commit(reference: str, steps: Iterable[Step]) -> str:
     return ""
 
 
-def list_files(wanted: Wanted, commit: str, environment: Mapping[str, str]) -> Listing:
+def list_hub_files(
+    wanted: RequiredRepository, commit: str, environment: Mapping[str, str]
+) -> Listing:
     """Ask the hub for the files of a commit, and whether they may be read.
 
     `commit`: the one to fetch; empty for what the revision means on the hub now. Raises UserError
@@ -90,33 +97,33 @@ def list_files(wanted: Wanted, commit: str, environment: Mapping[str, str]) -> L
     from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
 
-    name, revision = hub_reference(wanted.reference)
+    name, revision = parse_hub_reference(wanted.reference)
     if wanted.kind == "kernels":
         require_trusted(wanted)
     repo_type = REPO_TYPES[wanted.kind]
-    commit = commit or newest_commit(wanted.kind, name, revision or MAIN)
+    commit = commit or newest_commit(wanted.kind, name, revision or DEFAULT_REVISION)
     entries = HfApi().list_repo_tree(name, recursive=True, revision=commit, repo_type=repo_type)
-    tree = {entry.path: known(entry) for entry in entries if isinstance(entry, RepoFile)}
+    tree = {entry.path: make_hub_file(entry) for entry in entries if isinstance(entry, RepoFile)}
     files = {path: tree[path] for path in names_read(wanted, list(tree))}
     for path in list(files)[:1]:
         # Lists are open to all; a gated repository refuses its files, and better so before others
         # are fetched for hours.
         url = hf_hub_url(name, path, repo_type=repo_type, revision=commit)
         get_hf_file_metadata(url, retry_on_errors=True)
-    repository = repository_folder(cache_of(wanted.kind, environment), wanted.kind, name)
+    repository = repository_folder(find_hub_cache(wanted.kind, environment), wanted.kind, name)
     return Listing(wanted, commit, repository, files)
 
 
-def names_read(wanted: Wanted, all_names: list[str]) -> list[str]:
+def names_read(wanted: RequiredRepository, all_names: list[str]) -> list[str]:
     """Of the paths of all files those that are read. Raises UserError where none is."""
     try:
         return wanted.names(all_names)
     except UserError as error:
-        told = f"{PIECE_KINDS[wanted.kind]} {wanted.reference}"
-        raise UserError([f"{told}: {line}" for line in error.mistakes], error.code) from None
+        description = f"{DEPENDENCY_KINDS[wanted.kind]} {wanted.reference}"
+        raise UserError([f"{description}: {line}" for line in error.mistakes], error.code) from None
 
 
-def require_trusted(wanted: Wanted) -> None:
+def require_trusted(wanted: RequiredRepository) -> None:
     """Raise UserError (78) for a kernel whose publisher the hub does not trust with kernels.
 
     A kernel runs its code in jobs, and the library `kernels` asks this only with a network.
@@ -124,7 +131,7 @@ def require_trusted(wanted: Wanted) -> None:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
-    owner = hub_reference(wanted.reference).name.partition("/")[0]
+    owner = parse_hub_reference(wanted.reference).name.partition("/")[0]
     try:
         found = HfApi().get_organization_overview(owner)
         is_trusted = bool(getattr(found, "trustedKernelPublisher", False))
@@ -135,14 +142,14 @@ def require_trusted(wanted: Wanted) -> None:
         is_trusted = False
     if not is_trusted:
         raise UserError(
-            f"{PIECE_KINDS[wanted.kind]} {wanted.reference}: the hub does not list {owner} among "
+            f"{DEPENDENCY_KINDS[wanted.kind]} {wanted.reference}: the hub does not list {owner} among "
             "those whom it trusts to publish kernels, and a kernel runs its code in the jobs; name "
             "one of a publisher that it trusts, such as kernels-community",
             CONFIG,
         )
 
 
-def known(entry: "object") -> HubFile:
+def make_hub_file(entry: "object") -> HubFile:
     """Size and digests of a file of huggingface_hub's list."""
     large = getattr(entry, "lfs", None)
     return HubFile(

@@ -5,22 +5,26 @@
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
-    from hala_hpc.core.startup import start_quickly
+    from hala_hpc.core.startup import prepare_process
 
-    start_quickly()
+    prepare_process()
 
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hala_hpc.commands.command_line import read_line
-from hala_hpc.commands.fetching.proof import OfflineReport
-from hala_hpc.commands.planning.hub_pieces import PIECE_KINDS, look, wanted_by
+from hala_hpc.commands.command_line import parse_command_line
+from hala_hpc.commands.fetching.offline_check import OfflineReport
+from hala_hpc.commands.planning.hub_dependencies import (
+    DEPENDENCY_KINDS,
+    find_required_repositories,
+    inspect_repository,
+)
 from hala_hpc.commands.planning.plan import Step, make_plan
-from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import OK, UserError
-from hala_hpc.core.recipe import with_inputs
+from hala_hpc.core.recipe import include_input_nodes
 from hala_hpc.engines.models.kernels import open_kernel
 from hala_hpc.engines.models.open_offline import opening_fault
 
@@ -32,17 +36,17 @@ def open_all(steps: Sequence[Step]) -> OfflineReport:
     """
     opened: list[str] = []
     mistakes: list[str] = []
-    for wanted in wanted_by(steps, sys.executable):
-        told = f"{PIECE_KINDS[wanted.kind]} {wanted.reference}"
+    for wanted in find_required_repositories(steps, sys.executable):
+        description = f"{DEPENDENCY_KINDS[wanted.kind]} {wanted.reference}"
         faults = []
-        if look(wanted, os.environ).problems:
+        if inspect_repository(wanted, os.environ).problems:
             continue
         if wanted.kind == "models":
             faults = opening_fault(wanted.reference, wanted.reads_weights)
         elif wanted.kind == "kernels":
             faults = open_kernel(wanted.reference)
         mistakes += faults
-        opened += [] if faults else [told]
+        opened += [] if faults else [description]
     for step in steps:
         try:
             faults = step.stage().open_offline()
@@ -54,11 +58,11 @@ def open_all(steps: Sequence[Step]) -> OfflineReport:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the report of a line."""
-    report, *words = arguments
-    prepare_environment()
-    line = read_line(words)
-    steps = make_plan(line.nodes, line.work, os.environ)
-    chosen = with_inputs(line.nodes, line.chosen)
+    report, *overrides = arguments
+    set_job_environment()
+    command_line = parse_command_line(overrides)
+    steps = make_plan(command_line.nodes, command_line.work, os.environ)
+    chosen = include_input_nodes(command_line.nodes, command_line.chosen)
     missing = [steps[name] for name in chosen if steps[name].state != "done"]
     open_all(missing).write(Path(report))
     return OK

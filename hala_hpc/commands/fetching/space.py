@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hala_hpc.commands.fetching.download import total_bytes
 from hala_hpc.commands.fetching.listing import Listing
-from hala_hpc.core.damage import owner_of
+from hala_hpc.core.damage import find_owner
 from hala_hpc.core.errors import CANNOT_CREATE, UserError
 
 GB = 10**9
@@ -21,22 +21,24 @@ OTHER_CACHE = (
 )
 
 
-def require_open(listings: Sequence[Listing]) -> None:
+def require_writable_cache(listings: Sequence[Listing]) -> None:
     """Raise UserError (73) where this user may not write what is to be fetched."""
-    closed = {place: one.told for one in listings for place in closed_places(one)}
+    closed = {place: one.description for one in listings for place in find_closed_folders(one)}
     if closed:
-        raise UserError([told_closed(place, what) for place, what in closed.items()], CANNOT_CREATE)
+        raise UserError(
+            [describe_closed_folder(place, what) for place, what in closed.items()], CANNOT_CREATE
+        )
 
 
-def told_closed(place: Path, what: str) -> str:
+def describe_closed_folder(place: Path, what: str) -> str:
     """That a folder is closed for writing, and what helps."""
     return (
-        f"hub cache: {place} is closed for writing (it belongs to user number {owner_of(place)}), "
+        f"hub cache: {place} is closed for writing (it belongs to user number {find_owner(place)}), "
         f"and {what} is to be fetched into it; {OTHER_CACHE}"
     )
 
 
-def closed_places(listing: Listing) -> Iterator[Path]:
+def find_closed_folders(listing: Listing) -> Iterator[Path]:
     """The folders into which a fetch would write, and that this user may not write."""
     repository = listing.repository
     names = ("blobs", "snapshots", "refs", "trees")

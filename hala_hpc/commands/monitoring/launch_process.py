@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hala_hpc.backends.local import STOP_WAIT_S
-from hala_hpc.core.errors import RETRY, Retry, UserError
-from hala_hpc.core.lease import cure_of_lease, lease_file
+from hala_hpc.core.errors import RETRY, TransientError, UserError
+from hala_hpc.core.lease import describe_lease_fix, launch_lease_file
 from hala_hpc.core.records import LaunchLease
 
 #: The workers have `STOP_WAIT_S` to commit, and the launch a little more to leave.
 END_LIMIT_S = STOP_WAIT_S + 15
 #: How a word of the command line of a launch ends.
-ENDS = (b"hala_hpc.launch", b"/hala_hpc/launch.py", b"/bin/hala")
+LAUNCH_PROGRAMS = (b"hala_hpc.launch", b"/hala_hpc/launch.py", b"/bin/hala")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LaunchProcess:
         if self.host != socket.gethostname():
             raise UserError(
                 f"the launch of this run is process {self.pid} on {self.host}: "
-                f"give this line there, or {cure_of_lease(self.lease)}",
+                f"give this line there, or {describe_lease_fix(self.lease)}",
                 RETRY,
             )
 
@@ -39,10 +39,10 @@ class LaunchProcess:
     def is_running(self) -> bool:
         """Whether the process is there and is a launch: its number may be another's by now."""
         try:
-            words = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
+            arguments = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
-        return any(word.endswith(ENDS) for word in words)
+        return any(argument.endswith(LAUNCH_PROGRAMS) for argument in arguments)
 
     def end(self) -> None:
         """Ask it to end and wait until it has. Raises Retry when it does not, UserError (75)
@@ -57,19 +57,19 @@ class LaunchProcess:
         until_s = time.monotonic() + END_LIMIT_S
         while self.lease.exists() and self.is_running:
             if time.monotonic() > until_s:
-                raise Retry(
+                raise TransientError(
                     f"process {self.pid} was told to end and is there after {END_LIMIT_S} s"
                 )
             time.sleep(0.2)
 
 
-def launch_at(work: Path) -> LaunchProcess | None:
+def find_launch_process(work: Path) -> LaunchProcess | None:
     """The launch that holds the lease of a folder; None when there is none or it is gone.
 
     Nor is a gate one that holds it: nobody ends that, it leaves by itself.
     """
-    lease = lease_file(work)
-    holder = LaunchLease.read_if_sound(lease)
+    lease = launch_lease_file(work)
+    holder = LaunchLease.read_if_valid(lease)
     if holder is None or holder.holder == "gate":
         return None
     found = LaunchProcess(holder.pid, holder.host, lease)

@@ -5,23 +5,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.commands.arguments import read_number
+from hala_hpc.commands.arguments import parse_whole_number
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.damage import entries_of
+from hala_hpc.core.damage import list_entries
 from hala_hpc.core.errors import NO_INPUT, RETRY, UserError
 from hala_hpc.core.job_records import FailureReport
-from hala_hpc.core.printable import command
+from hala_hpc.core.printable import format_command
 from hala_hpc.core.run import Run, RunNode
 from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
 from hala_hpc.jobs.job_files import job_files
-from hala_hpc.jobs.log_file import parts_of
+from hala_hpc.jobs.log_file import list_log_parts
 
 #: A log of one rank of a worker, e.g. `worker-00003-0000.log`.
 WORKER_LOG = re.compile(r"worker-(?P<worker>\d{5,})-(?P<rank>\d{4,})\.log", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerLog:
     """A rank of a worker of a node, and one of its attempts; None: the newest."""
 
     node: RunNode
@@ -35,53 +35,53 @@ class Place:
         return self.node.artifact.log_file(self.worker, self.rank)
 
 
-def find_place(run: Run, words: dict[str, str]) -> Place | RunNode:
+def find_log(run: Run, overrides: dict[str, str]) -> WorkerLog | RunNode:
     """The log that is meant; a node alone where none of its workers began.
 
     Raises UserError (66) when there is none.
     """
-    nodes = run.meant_by(words["node"]) if "node" in words else run.nodes
-    if {"unit", "worker", "rank", "attempt"} & words.keys():
-        return named_place(one_node(nodes), words)
-    node = failed_node(nodes)
-    found: Place | RunNode | None
+    nodes = run.find_nodes(overrides["node"]) if "node" in overrides else run.nodes
+    if {"unit", "worker", "rank", "attempt"} & overrides.keys():
+        return find_named_log(require_one_node(nodes), overrides)
+    node = find_failed_node(nodes)
+    found: WorkerLog | RunNode | None
     if node:
-        found = first_failure(node) or node
+        found = find_first_failure(node) or node
     else:
-        found = newest_failure(nodes) or never_begun(nodes) or newest_log(nodes)
+        found = find_newest_failure(nodes) or find_unstarted_node(nodes) or find_newest_log(nodes)
     if found is None:
-        whose = f" of node={words['node']}" if "node" in words else ""
+        whose = f" of node={overrides['node']}" if "node" in overrides else ""
         raise UserError(
             f"no worker{whose} has begun in {run.work}: there is no log yet; "
-            f"{command('status', f'work={run.work}')} tells why",
+            f"{format_command('status', f'work={run.work}')} tells why",
             NO_INPUT,
         )
     return found
 
 
-def one_node(nodes: list[RunNode]) -> RunNode:
+def require_one_node(nodes: list[RunNode]) -> RunNode:
     """The node whose units and workers are counted. Raises UserError when there are several."""
     if len(nodes) == 1:
         return nodes[0]
     raise UserError(f"name one node: node=..., one of {', '.join(node.name for node in nodes)}")
 
 
-def named_place(node: RunNode, words: dict[str, str]) -> Place:
+def find_named_log(node: RunNode, overrides: dict[str, str]) -> WorkerLog:
     """The log of a unit, a worker or an attempt."""
-    unit, worker, rank = (read_number(words, word) for word in ("unit", "worker", "rank"))
-    attempt, named = None, RankAttempt.parse(words.get("attempt", ""))
+    unit, worker, rank = (parse_whole_number(overrides, key) for key in ("unit", "worker", "rank"))
+    attempt, parsed = None, RankAttempt.parse(overrides.get("attempt", ""))
     if unit is not None:
         worker, attempt = worker_of_unit(node, unit)
-    elif worker is None and named:
-        worker = named.name.worker
+    elif worker is None and parsed:
+        worker = parsed.name.worker
     if worker is None:
-        failed = first_failure(node) if node.artifact.summary() is None else None
+        failed = find_first_failure(node) if node.artifact.summary() is None else None
         worker, rank = (
             (failed.worker, failed.rank if rank is None else rank) if failed else (0, rank)
         )
     if rank is None:
-        rank = rank_that_failed(node.artifact, worker, words.get("attempt") or attempt)
-    return Place(node, worker, rank, attempt)
+        rank = rank_that_failed(node.artifact, worker, overrides.get("attempt") or attempt)
+    return WorkerLog(node, worker, rank, attempt)
 
 
 def worker_of_unit(node: RunNode, unit: int) -> tuple[int, str | None]:
@@ -92,13 +92,13 @@ def worker_of_unit(node: RunNode, unit: int) -> tuple[int, str | None]:
     artifact = node.artifact
     if unit >= node.units:
         raise UserError(f"unit={unit}: {node.name} has units 0 to {node.units - 1}")
-    marker = artifact.mark(unit)
+    marker = artifact.marker(unit)
     if made := AttemptName.parse(marker.attempt if marker else ""):
         return made.worker, str(made)
-    claim, newest = artifact.claim(unit), artifact.sound_newest_round()
+    claim, newest = artifact.claim(unit), artifact.newest_round_if_valid()
     shares = newest.assignment if newest else ()
-    meant = next((worker for worker, units in enumerate(shares) if unit in units), None)
-    worker = claim.worker if claim else meant
+    assigned = next((worker for worker, units in enumerate(shares) if unit in units), None)
+    worker = claim.worker if claim else assigned
     if worker is None:
         raise UserError(f"unit={unit}: no worker of {node.name} has it yet", NO_INPUT)
     return worker, None
@@ -112,7 +112,7 @@ def rank_that_failed(artifact: Artifact, worker: int, attempt: str | None) -> in
     return next((end.rank for end in ends if end.name == name and end.has_failed), 0)
 
 
-def failed_node(nodes: Sequence[RunNode]) -> RunNode | None:
+def find_failed_node(nodes: Sequence[RunNode]) -> RunNode | None:
     """The node that failed last; those that only missed its result come after all others."""
     failed: list[tuple[FailureReport, RunNode]] = []
     for node in nodes:
@@ -124,7 +124,7 @@ def failed_node(nodes: Sequence[RunNode]) -> RunNode | None:
     return max(failed, key=lambda pair: (pair[0].code != NO_INPUT, pair[0].time))[1]
 
 
-def first_failure(node: RunNode) -> Place | None:
+def find_first_failure(node: RunNode) -> WorkerLog | None:
     """The attempt of the newest round that failed first, else one that was killed or stopped.
 
     None where no worker of that round began, or none is to blame.
@@ -133,23 +133,25 @@ def first_failure(node: RunNode) -> Place | None:
     ends = [end for end in attempt_ends(node.artifact) if end.round == number]
     failed = [end for end in ends if end.has_failed]
     stopped = [end for end in ends if end.record.code == RETRY]
-    if failed or (stopped and not silent(node.artifact, number)):
+    if failed or (stopped and not find_silent_attempts(node.artifact, number)):
         end = (failed or stopped)[0]
-        return Place(node, end.worker, end.rank, end.name)
-    return next((Place(node, *which) for which in silent(node.artifact, number)), None)
+        return WorkerLog(node, end.worker, end.rank, end.name)
+    return next(
+        (WorkerLog(node, *which) for which in find_silent_attempts(node.artifact, number)), None
+    )
 
 
-def silent(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
+def find_silent_attempts(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
     """Worker, rank and name of attempts of a round that began and left no word."""
-    found, told = [], {(end.name, end.rank) for end in attempt_ends(artifact)}
+    found, recorded = [], {(end.name, end.rank) for end in attempt_ends(artifact)}
     for path, worker, rank in worker_logs(artifact):
-        for part in parts_of(path):
-            if is_of_round(part.attempt, number) and (part.attempt, rank) not in told:
+        for part in list_log_parts(path):
+            if is_of_round(part.attempt, number) and (part.attempt, rank) not in recorded:
                 found.append((worker, rank, part.attempt))
     return found
 
 
-def newest_failure(nodes: Sequence[RunNode]) -> Place | None:
+def find_newest_failure(nodes: Sequence[RunNode]) -> WorkerLog | None:
     """The attempt that failed last of the nodes that are not done, where no node has failed."""
     ends = [
         (end, node)
@@ -161,23 +163,23 @@ def newest_failure(nodes: Sequence[RunNode]) -> Place | None:
     if not ends:
         return None
     end, node = max(ends, key=lambda pair: pair[0].ended)
-    return Place(node, end.worker, end.rank, end.name)
+    return WorkerLog(node, end.worker, end.rank, end.name)
 
 
-def never_begun(nodes: Sequence[RunNode]) -> RunNode | None:
+def find_unstarted_node(nodes: Sequence[RunNode]) -> RunNode | None:
     """The first node that is not done, has jobs that printed something, and none that began."""
     for node in nodes:
         artifact = node.artifact
-        is_open = artifact.summary() is None and not has_begun(artifact)
+        is_open = artifact.summary() is None and not has_worker_log(artifact)
         if is_open and scheduler_logs(artifact):
             return node
     return None
 
 
-def newest_log(nodes: Sequence[RunNode]) -> Place | None:
+def find_newest_log(nodes: Sequence[RunNode]) -> WorkerLog | None:
     """The log that was written last."""
     logs = [
-        (path.stat().st_mtime, Place(node, worker))
+        (path.stat().st_mtime, WorkerLog(node, worker))
         for node in nodes
         for path, worker, rank in worker_logs(node.artifact)
         if rank == 0
@@ -191,7 +193,7 @@ def worker_logs(artifact: Artifact) -> list[tuple[Path, int, int]]:
     Raises UserError where they cannot be read.
     """
     found = []
-    for name in sorted(entries_of(artifact.logs)):
+    for name in sorted(list_entries(artifact.logs)):
         match = WORKER_LOG.fullmatch(name)
         if match and (artifact.logs / name).is_file():
             found.append((artifact.logs / name, int(match["worker"]), int(match["rank"])))
@@ -203,14 +205,16 @@ def scheduler_logs(artifact: Artifact) -> list[Path]:
 
     Those of the gate alone where the workers wrote logs of their own.
     """
-    ids = artifact.job_ids()[-1:] if has_begun(artifact) else artifact.job_ids()
+    ids = artifact.job_ids()[-1:] if has_worker_log(artifact) else artifact.job_ids()
     return [path for number in ids for path in job_files(artifact, [number])]
 
 
-def has_begun(artifact: Artifact) -> bool:
+def has_worker_log(artifact: Artifact) -> bool:
     """Whether a worker of the newest round has written into its log."""
     number, logs = artifact.last_round(), worker_logs(artifact)
-    return any(is_of_round(part.attempt, number) for path, _, _ in logs for part in parts_of(path))
+    return any(
+        is_of_round(part.attempt, number) for path, _, _ in logs for part in list_log_parts(path)
+    )
 
 
 def is_of_round(attempt: str, number: int) -> bool:

@@ -5,26 +5,26 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
-from hala_hpc.backends.slurm.client import Seen, cancel_command
-from hala_hpc.backends.slurm.pending_reasons import plain_reason
-from hala_hpc.commands.planning.plan import told_faults
+from hala_hpc.backends.slurm.client import QueueRow, cancel_command
+from hala_hpc.backends.slurm.pending_reasons import explain_pending_reason
+from hala_hpc.commands.planning.plan import summarize_faults
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.file_facts import FileFault
 from hala_hpc.core.run import input_folders
 from hala_hpc.jobs.failures.decision import newest_changes
-from hala_hpc.jobs.job_files import file_of_lost_gate, last_line
+from hala_hpc.jobs.job_files import find_newest_job_output, read_last_line
 
-ROOM = (
+NO_ROOM_MESSAGE = (
     "no room in the queue: the cluster takes no more jobs of yours now. The node that ends next "
     "submits it; when none is at work, give the line of the launch again"
 )
 
 #: The first reasons of a failure tell enough.
-REASONS = 3
+MAX_REASONS = 3
 
 
-class WhyKind(StrEnum):
+class NodeReasonKind(StrEnum):
     """Why a node goes no further."""
 
     INPUTS = "inputs"
@@ -49,10 +49,10 @@ class WhyKind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Why:
+class NodeReason:
     """Why a node goes no further, and what was changed since it began."""
 
-    kind: WhyKind | None = None
+    kind: NodeReasonKind | None = None
     """None where nothing holds it up."""
     reason: str = ""
     waits_for: tuple[str, ...] = ()
@@ -62,113 +62,121 @@ class Why:
     @property
     def text(self) -> str:
         """All of it for people."""
-        changes = "; ".join(self.changes[-REASONS:])
+        changes = "; ".join(self.changes[-MAX_REASONS:])
         changed = f"changed since it began: {changes}" if changes else ""
         return "; ".join(text for text in (self.reason, changed) if text)
 
 
 #: Nothing holds a node up, and nothing was changed.
-NO_REASON = Why()
+NO_REASON = NodeReason()
 
 
-def why(artifact: Artifact, state: str, seen: Sequence[Seen]) -> Why:
+def explain_node(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow]) -> NodeReason:
     """Why a node waits, or some of its workers do, or why it failed, and what was changed since."""
-    found = why_so(artifact, state, seen)
+    found = explain_state(artifact, state, queue_rows)
     if state not in ("failed", "waiting", "running"):
         return found
     return replace(found, changes=tuple(newest_changes(artifact)))
 
 
-def why_so(artifact: Artifact, state: str, seen: Sequence[Seen]) -> Why:
+def explain_state(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow]) -> NodeReason:
     """Why a node waits, or some of its workers do, or why it failed."""
-    waiting = [row for row in seen if row.state != "running"]
+    waiting = [row for row in queue_rows if row.state != "running"]
     if state in ("failed", "damaged"):
-        return why_failed(artifact) if state == "failed" else why_damaged(artifact)
+        return explain_failure(artifact) if state == "failed" else explain_damage(artifact)
     workers = [row for row in waiting if not row.name.startswith("gate-")]
     if state == "running":
         # The gate of a node at work waits for its workers, which is as it should be.
-        return why_pending(artifact, workers) if workers else why_not_ended(artifact, seen)
+        return (
+            explain_pending(artifact, workers)
+            if workers
+            else explain_lingering_workers(artifact, queue_rows)
+        )
     if state != "waiting":
-        return Why()
+        return NodeReason()
     if workers:
-        return why_pending(artifact, workers)
+        return explain_pending(artifact, workers)
     if not waiting:
-        return Why(WhyKind.ROOM, ROOM)
-    gate = why_pending(artifact, waiting)
-    return Why(WhyKind.GATE, f"the workers have ended; its gate: {gate.reason}")
+        return NodeReason(NodeReasonKind.ROOM, NO_ROOM_MESSAGE)
+    gate = explain_pending(artifact, waiting)
+    return NodeReason(NodeReasonKind.GATE, f"the workers have ended; its gate: {gate.reason}")
 
 
-def why_lost(artifact: Artifact) -> Why:
+def explain_lost_jobs(artifact: Artifact) -> NodeReason:
     """Why a node that was submitted has no jobs any more, and neither summary nor failure."""
-    if inputs := unfinished_inputs(artifact):
+    if inputs := list_unfinished_inputs(artifact):
         text = f"its jobs are gone, as {', '.join(inputs)} was not finished"
-        return Why(WhyKind.INPUTS_LOST, text, tuple(inputs))
+        return NodeReason(NodeReasonKind.INPUTS_LOST, text, tuple(inputs))
     jobs = artifact.jobs()
     gate = f"its gate, job {jobs.gate}," if jobs and jobs.gate else "its gate"
     text = (
         f"{gate} is gone and decided nothing: it was cancelled, killed, or forgotten by SLURM; the "
         "line of the launch goes on from here"
     )
-    if file := file_of_lost_gate(artifact):
-        text += f"; {file} ends with: {last_line(file)}"
-    return Why(WhyKind.GATE_LOST, text)
+    if file := find_newest_job_output(artifact):
+        text += f"; {file} ends with: {read_last_line(file)}"
+    return NodeReason(NodeReasonKind.GATE_LOST, text)
 
 
-def why_not_ended(artifact: Artifact, seen: Sequence[Seen]) -> Why:
+def explain_lingering_workers(artifact: Artifact, queue_rows: Sequence[QueueRow]) -> NodeReason:
     """Whether workers that have made all units do not end: their gate waits for them in vain."""
-    running = [row for row in seen if row.state == "running" and not row.name.startswith("gate-")]
+    running = [
+        row for row in queue_rows if row.state == "running" and not row.name.startswith("gate-")
+    ]
     config = artifact.config()
     if not running or not config or artifact.missing_units(config.units) or artifact.is_alive():
-        return Why()
+        return NodeReason()
     names = ", ".join(f"{row.id}_{row.elements}" if row.elements else row.id for row in running)
-    return Why(
-        WhyKind.NOT_ENDED,
+    return NodeReason(
+        NodeReasonKind.NOT_ENDED,
         f"all its units are done, and job {names} does not end: it ends at its time limit; "
         f"`{cancel_command([row.id for row in running])}` lets the run go on now",
     )
 
 
-def why_damaged(artifact: Artifact) -> Why:
+def explain_damage(artifact: Artifact) -> NodeReason:
     """What is wrong with the files of a node that was finished."""
-    told = told_faults(faults_of(artifact))
-    return Why(WhyKind.DAMAGED, f"{told}; the line of the launch makes again what is not whole")
+    message = summarize_faults(find_output_faults(artifact))
+    return NodeReason(
+        NodeReasonKind.DAMAGED, f"{message}; the line of the launch makes again what is not whole"
+    )
 
 
-def why_failed(artifact: Artifact) -> Why:
+def explain_failure(artifact: Artifact) -> NodeReason:
     """The reasons of a failure without the end of the log, which `hala_hpc.logs` shows."""
     report = artifact.failure()
-    first = report.reasons[:REASONS] if report else ()
+    first = report.reasons[:MAX_REASONS] if report else ()
     text = "; ".join(reason.text for reason in first) or "no reason was given"
     missed = bool(first) and all(reason.kind is FailureClass.SECONDARY for reason in first)
-    return Why(WhyKind.INPUT_FAILED if missed else WhyKind.FAILED, text)
+    return NodeReason(NodeReasonKind.INPUT_FAILED if missed else NodeReasonKind.FAILED, text)
 
 
-def why_pending(artifact: Artifact, waiting: Sequence[Seen]) -> Why:
+def explain_pending(artifact: Artifact, waiting: Sequence[QueueRow]) -> NodeReason:
     """The reason of the first that waits; for a dependency, the nodes that it waits for."""
     row = min(waiting, key=lambda row: row.reason == "None")
-    inputs = unfinished_inputs(artifact) if row.reason == "Dependency" else []
+    inputs = list_unfinished_inputs(artifact) if row.reason == "Dependency" else []
     if inputs:
-        return Why(WhyKind.INPUTS, f"waits for {', '.join(inputs)}", tuple(inputs))
-    return Why(WhyKind.SCHEDULER, plain_reason(row.reason, row.id))
+        return NodeReason(NodeReasonKind.INPUTS, f"waits for {', '.join(inputs)}", tuple(inputs))
+    return NodeReason(NodeReasonKind.SCHEDULER, explain_pending_reason(row.reason, row.id))
 
 
-def faults_of(artifact: Artifact) -> list[FileFault]:
+def find_output_faults(artifact: Artifact) -> list[FileFault]:
     """What is wrong with the output of a finished node, by sizes; one look at it for a summary."""
     try:
         written_ns = artifact.summary_file.stat().st_mtime_ns
     except FileNotFoundError:
         return []
-    return faults_when(artifact, written_ns)
+    return read_output_faults(artifact, written_ns)
 
 
 @cache
-def faults_when(artifact: Artifact, _written_ns: int) -> list[FileFault]:
+def read_output_faults(artifact: Artifact, _written_ns: int) -> list[FileFault]:
     """The same for the summary of that moment: a node that was repaired has another one."""
     summary = artifact.summary()
     return artifact.output_faults(summary) if summary else []
 
 
-def unfinished_inputs(artifact: Artifact) -> list[str]:
+def list_unfinished_inputs(artifact: Artifact) -> list[str]:
     """Names of the nodes that a node takes in and that are not done."""
     folders = [artifact.folder.parent / name for name in input_folders(artifact.config())]
     open_ = [Artifact(folder) for folder in folders if Artifact(folder).summary() is None]

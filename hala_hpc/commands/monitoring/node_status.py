@@ -7,14 +7,14 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from hala_hpc.backends.slurm.client import Seen
+from hala_hpc.backends.slurm.client import QueueRow
 from hala_hpc.commands.monitoring.node_reasons import (
     NO_REASON,
-    Why,
-    WhyKind,
-    faults_of,
-    why,
-    why_lost,
+    NodeReason,
+    NodeReasonKind,
+    explain_lost_jobs,
+    explain_node,
+    find_output_faults,
 )
 from hala_hpc.commands.monitoring.slurm_jobs import was_submitted
 from hala_hpc.core.artifact import Artifact
@@ -22,8 +22,8 @@ from hala_hpc.core.damage import Damaged
 from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.run import RunNode
 from hala_hpc.jobs.attempt_records import has_records
-from hala_hpc.jobs.progress import NodeProgress, progress_of
-from hala_hpc.jobs.submission import is_unsettled
+from hala_hpc.jobs.progress import NodeProgress, summarize_progress
+from hala_hpc.jobs.submission import has_pending_sbatch
 from hala_hpc.jobs.waiting_list import waits_for_room
 
 #: Elements of an array that wait together, e.g. `4-63%8` or `1,3,7-9`.
@@ -60,7 +60,7 @@ class NodeStatus:
     """Of the rejected rows those that are themselves the cause."""
     progress: NodeProgress | None = None
     """How far it is and what time is left, while it runs."""
-    why: Why = NO_REASON
+    why: NodeReason = NO_REASON
     """Why it waits or has failed, and what was changed since it began."""
     expected_start: str | None = None
     """When SLURM means to start what waits, in the time of the cluster."""
@@ -77,7 +77,10 @@ class NodeStatus:
 
 
 def node_status(
-    node: RunNode, seen: Sequence[Seen], gpu_hours: float | None = None, answers: bool = True
+    node: RunNode,
+    queue_rows: Sequence[QueueRow],
+    gpu_hours: float | None = None,
+    scheduler_answers: bool = True,
 ) -> NodeStatus:
     """Status of a node; `seen` has the rows of its living jobs in the scheduler's queue.
 
@@ -85,23 +88,30 @@ def node_status(
     a file is damaged says so, and nothing else.
     """
     try:
-        return told_status(node, seen, gpu_hours, answers)
+        return compute_status(node, queue_rows, gpu_hours, scheduler_answers)
     except Damaged as error:
-        why = Why(WhyKind.DAMAGED, error.mistakes[0])
+        reason = NodeReason(NodeReasonKind.DAMAGED, error.mistakes[0])
         counts = (node.units, 0, *NO_ROWS)
-        return NodeStatus(node.name, node.stage, "damaged", *counts, why=why, gpu_hours=gpu_hours)
+        return NodeStatus(
+            node.name, node.stage, "damaged", *counts, why=reason, gpu_hours=gpu_hours
+        )
 
 
-def told_status(
-    node: RunNode, seen: Sequence[Seen], gpu_hours: float | None, answers: bool
+def compute_status(
+    node: RunNode, queue_rows: Sequence[QueueRow], gpu_hours: float | None, scheduler_answers: bool
 ) -> NodeStatus:
     """As `node_status`. Raises: Damaged."""
     artifact = node.artifact
     done = node.units - len(artifact.missing_units(node.units))
-    state = state_of(artifact, done, seen, answers)
-    is_lost = answers and not seen and state in ("partial", "new") and was_submitted(artifact)
-    waiting = [row for row in seen if row.state != "running"]
-    workers = [row for row in seen if not row.name.startswith("gate-")]
+    state = compute_node_state(artifact, done, queue_rows, scheduler_answers)
+    is_lost = (
+        scheduler_answers
+        and not queue_rows
+        and state in ("partial", "new")
+        and was_submitted(artifact)
+    )
+    waiting = [row for row in queue_rows if row.state != "running"]
+    workers = [row for row in queue_rows if not row.name.startswith("gate-")]
     config = artifact.config()
     return NodeStatus(
         node.name,
@@ -110,30 +120,32 @@ def told_status(
         node.units,
         done,
         *row_counts(artifact),
-        progress=progress_of(artifact, node.units) if state == "running" else None,
-        why=why_lost(artifact) if is_lost else why(artifact, state, seen),
+        progress=summarize_progress(artifact, node.units) if state == "running" else None,
+        why=explain_lost_jobs(artifact) if is_lost else explain_node(artifact, state, queue_rows),
         expected_start=expected_start(waiting) if state in ("waiting", "running") else None,
         workers_running=sum(row.state == "running" for row in workers),
-        workers_waiting=sum(elements(row) for row in workers if row.state != "running"),
+        workers_waiting=sum(count_array_tasks(row) for row in workers if row.state != "running"),
         gpu_hours=gpu_hours,
         gpu_hours_estimate=config.gpu_hours_estimate if config else None,
     )
 
 
-def state_of(artifact: Artifact, done: int, seen: Sequence[Seen], answers: bool = True) -> str:
+def compute_node_state(
+    artifact: Artifact, done: int, queue_rows: Sequence[QueueRow], scheduler_answers: bool = True
+) -> str:
     """One word. Marks on the disk come before what the scheduler says.
 
     A sign of life counts only where no scheduler knows better: of a worker that was killed the last
     one is fresh for a minute.
     """
     if artifact.summary() is not None:
-        return "damaged" if faults_of(artifact) else "done"
-    if seen:
-        return "running" if any(row.state == "running" for row in seen) else "waiting"
+        return "damaged" if find_output_faults(artifact) else "done"
+    if queue_rows:
+        return "running" if any(row.state == "running" for row in queue_rows) else "waiting"
     # It was written after everything else; a sign of life of the last minute is older.
     if artifact.failure_file.exists():
         return "failed"
-    if not (answers and has_known_jobs(artifact)) and artifact.is_alive():
+    if not (scheduler_answers and has_known_jobs(artifact)) and artifact.is_alive():
         return "running"
     if waits_for_room(artifact):
         return "waiting"
@@ -142,17 +154,17 @@ def state_of(artifact: Artifact, done: int, seen: Sequence[Seen], answers: bool 
 
 def has_known_jobs(artifact: Artifact) -> bool:
     """Whether the ids of all jobs of the newest round were written down."""
-    return was_submitted(artifact) and not is_unsettled(artifact)
+    return was_submitted(artifact) and not has_pending_sbatch(artifact)
 
 
-def expected_start(waiting: Sequence[Seen]) -> str | None:
+def expected_start(waiting: Sequence[QueueRow]) -> str | None:
     """When the first of those that wait is to start; None when SLURM does not say."""
     starts = [row.start for row in waiting if row.start[:1].isdigit()]
     now = datetime.now().isoformat(timespec="seconds")
     return min((start for start in starts if start >= now), default=None)
 
 
-def elements(row: Seen) -> int:
+def count_array_tasks(row: QueueRow) -> int:
     """How many elements of an array one row stands for."""
     ranges = RANGE.finditer(row.elements.partition("%")[0])
     return sum(int(m["last"] or m["first"]) - int(m["first"]) + 1 for m in ranges) or 1
@@ -163,14 +175,14 @@ def row_counts(artifact: Artifact) -> RowsCounted:
     summary = artifact.summary()
     if summary is not None:
         return counts_in(summary)
-    counts = [mark_counts(artifact, unit) for unit in artifact.done_units()]
+    counts = [read_unit_counts(artifact, unit) for unit in artifact.done_units()]
     return RowsCounted(*(sum(column) for column in zip(NO_ROWS, *counts, strict=True)))
 
 
 @cache
-def mark_counts(artifact: Artifact, unit: int) -> RowsCounted:
+def read_unit_counts(artifact: Artifact, unit: int) -> RowsCounted:
     """Rows of a finished unit; read once, as a mark never changes, and there may be thousands."""
-    marker = artifact.mark(unit)
+    marker = artifact.marker(unit)
     return counts_in(marker) if marker else NO_ROWS
 
 
@@ -180,8 +192,8 @@ def counts_in(counted: UnitMarker | NodeSummary) -> RowsCounted:
     return RowsCounted(counted.rows_in, counted.rows_out, counted.rows_rejected, content)
 
 
-def ids_of_unfinished(nodes: Sequence[RunNode]) -> list[str]:
+def list_unfinished_job_ids(nodes: Sequence[RunNode]) -> list[str]:
     """Ids of the newest jobs of all nodes that are not done."""
-    finished = (NodeSummary.read_if_sound(node.artifact.summary_file) for node in nodes)
+    finished = (NodeSummary.read_if_valid(node.artifact.summary_file) for node in nodes)
     open_ = (node for node, summary in zip(nodes, finished, strict=True) if summary is None)
     return [number for node in open_ for number in node.artifact.job_ids()]

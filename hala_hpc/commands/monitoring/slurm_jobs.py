@@ -9,12 +9,12 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from hala_hpc.backends.slurm.client import Seen
-from hala_hpc.backends.slurm.sacct import NamedJob, Used
+from hala_hpc.backends.slurm.client import QueueRow
+from hala_hpc.backends.slurm.sacct import JobUsage, NamedJob
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import TransientError
 from hala_hpc.core.run import RunNode
-from hala_hpc.jobs.spec import is_job_of, is_of_newest_jobs, resolved
+from hala_hpc.jobs.spec import is_job_of, is_of_newest_jobs, resolve_folder
 
 #: Pauses between two questions about the queue, in seconds: the first, then twice as long each time
 #: that nothing has changed, up to the last. Sites ask for a minute or more between two.
@@ -24,7 +24,7 @@ ACCOUNTING_PAUSE_S = 300
 
 
 @dataclass(frozen=True)
-class LivingJob:
+class ActiveJob:
     """A job, or an array of them, of one node."""
 
     id: str
@@ -43,7 +43,7 @@ class LivingJob:
         return ", ".join(parts)
 
 
-def living_jobs(nodes: list[RunNode]) -> list[LivingJob]:
+def find_active_jobs(nodes: list[RunNode]) -> list[ActiveJob]:
     """Every living job of some nodes; one question to the scheduler, none without jobs.
 
     Raises Retry when it does not answer.
@@ -52,54 +52,54 @@ def living_jobs(nodes: list[RunNode]) -> list[LivingJob]:
         return []
     from hala_hpc.backends.slurm.backend import SlurmBackend
 
-    rows: dict[str, list[Seen]] = {}
-    for seen in SlurmBackend().look():
-        rows.setdefault(seen.id, []).append(seen)
+    rows: dict[str, list[QueueRow]] = {}
+    for row in SlurmBackend().query_queue():
+        rows.setdefault(row.id, []).append(row)
     homes = {str(node.artifact.logs.resolve()): node for node in nodes}
     ids = {number: node for node in nodes for number in node.artifact.job_ids()}
     found = []
     for number, job in rows.items():
         name, folder, node = job[0].name, job[0].folder, ids.get(number)
-        home = homes.get(resolved(folder))
+        home = homes.get(resolve_folder(folder))
         if home is not None and is_job_of(home.artifact, name, folder):
-            found.append(living_job(number, home, job))
+            found.append(make_active_job(number, home, job))
         elif node is not None and is_of_newest_jobs(node.artifact, name, folder):
-            found.append(living_job(number, node, job))
+            found.append(make_active_job(number, node, job))
     return found
 
 
-def living_job(number: str, node: RunNode, seen: list[Seen]) -> LivingJob:
+def make_active_job(number: str, node: RunNode, rows: list[QueueRow]) -> ActiveJob:
     """One job by all its rows."""
-    states = [row.state for row in seen]
+    states = [row.state for row in rows]
     running = states.count("running")
-    return LivingJob(
-        number, node.name, seen[0].name.startswith("gate-"), running, running < len(states)
+    return ActiveJob(
+        number, node.name, rows[0].name.startswith("gate-"), running, running < len(states)
     )
 
 
 def was_submitted(artifact: Artifact) -> bool:
     """Whether a round of this node was meant for a scheduler."""
-    newest = artifact.sound_newest_round()
+    newest = artifact.newest_round_if_valid()
     if newest is None:
         # Of a damaged round only its jobs tell.
         return bool(artifact.job_ids())
     return not newest.spec.is_local
 
 
-class SchedulerWitness:
+class SchedulerPoller:
     """Asks queue and accounting, each at most once per look, and remembers what they said."""
 
     def __init__(self) -> None:
         self.problem = ""
         """Why the last question about the queue had no answer; empty when it had one."""
         self.pause_s = QUEUE_PAUSES_S[0]
-        self._queue: list[Seen] = []
-        self._queue_told = ""
-        self._accounts: dict[NamedJob, Used] | None = None
+        self._queue: list[QueueRow] = []
+        self._queue_answered_at = ""
+        self._accounts: dict[NamedJob, JobUsage] | None = None
         self._asked_for: tuple[set[str], set[NamedJob]] = (set(), set())
         self._ask_queue_at = self._ask_accounts_at = 0.0
 
-    def queue(self, ids: Sequence[str]) -> list[Seen]:
+    def queue(self, ids: Sequence[str]) -> list[QueueRow]:
         """The rows of some jobs in the queue; those of the last answer where there is none now."""
         now, wanted = time.monotonic(), set(ids)
         if now < self._ask_queue_at and wanted == self._asked_for[0]:
@@ -116,22 +116,26 @@ class SchedulerWitness:
         from hala_hpc.backends.slurm.backend import SlurmBackend
 
         try:
-            self._queue = SlurmBackend().look(ids) if ids else []
-            self._queue_told, self.problem = time.strftime("%T"), ""
-        except Retry as error:
-            old = f", and what it said at {self._queue_told}" if self._queue_told else ""
+            self._queue = SlurmBackend().query_queue(ids) if ids else []
+            self._queue_answered_at, self.problem = time.strftime("%T"), ""
+        except TransientError as error:
+            old = (
+                f", and what it said at {self._queue_answered_at}"
+                if self._queue_answered_at
+                else ""
+            )
             self.problem = (
                 f"the scheduler does not answer, so this is what the disk tells{old}: {error}"
             )
 
-    def accounts(self, jobs: Collection[NamedJob]) -> dict[NamedJob, Used] | None:
+    def accounts(self, jobs: Collection[NamedJob]) -> dict[NamedJob, JobUsage] | None:
         """What jobs have used; None when accounting does not answer."""
         now, wanted = time.monotonic(), set(jobs)
         if now < self._ask_accounts_at and wanted == self._asked_for[1]:
             return self._accounts
         from hala_hpc.backends.slurm.backend import SlurmBackend
 
-        self._accounts = SlurmBackend().used(wanted)
+        self._accounts = SlurmBackend().query_usage(wanted)
         self._asked_for = (self._asked_for[0], wanted)
         self._ask_accounts_at = now + ACCOUNTING_PAUSE_S
         return self._accounts

@@ -2,25 +2,25 @@
 
 from datetime import datetime, timedelta
 
-from hala_hpc.commands.monitoring.node_reasons import WhyKind
+from hala_hpc.commands.monitoring.node_reasons import NodeReasonKind
 from hala_hpc.commands.monitoring.node_status import NodeStatus
 from hala_hpc.commands.text_table import text_table
-from hala_hpc.core.estimate import shown
+from hala_hpc.core.estimate import format_hours
 
 HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
 #: Reasons that are longer stand under the table.
-SHORT = 40
+MAX_CELL_LENGTH = 40
 
 
-def print_table(nodes: list[NodeStatus]) -> None:
+def print_status_table(nodes: list[NodeStatus]) -> None:
     """A row for each node, then what does not fit into a row, then the sums."""
     heads, rows = [*HEADS, "GPU h"], [table_row(node) for node in nodes]
-    shown = [
+    columns = [
         column
         for column in range(len(heads))
         if column < HEADS.index("progress") or any(row[column] for row in rows)
     ]
-    print(text_table([[row[c] for c in shown] for row in rows], [heads[c] for c in shown]))
+    print(text_table([[row[c] for c in columns] for row in rows], [heads[c] for c in columns]))
     missed = [node.name for node in nodes if only_missed(node)]
     notes = [note for node in nodes if not only_missed(node) for note in notes_of(node)]
     if missed:
@@ -28,30 +28,30 @@ def print_table(nodes: list[NodeStatus]) -> None:
     if notes:
         print("\n" + "\n".join(notes))
     done = sum(node.state == "done" for node in nodes)
-    print(f"\n{done} of {len(nodes)} nodes are done{hours(nodes)}")
+    print(f"\n{done} of {len(nodes)} nodes are done{format_total_hours(nodes)}")
 
 
 def table_row(node: NodeStatus) -> list[str]:
     """The cells of a node."""
     done = [node.rows_in, node.rows_out]
-    words = node.progress.words() if node.progress else ""
-    if not words:
-        why = node.why.text
-        words = why if len(why) <= SHORT else first_names(node)
+    progress_text = node.progress.describe() if node.progress else ""
+    if not progress_text:
+        reason = node.why.text
+        progress_text = reason if len(reason) <= MAX_CELL_LENGTH else first_names(node)
     return [
         node.name,
         node.stage,
         node.state,
         f"{node.units_done}/{node.units}",
         *(str(count or "-") for count in done),
-        rejected_words(node),
-        words,
-        node.progress.left() if node.progress else "",
-        gpu_words(node),
+        format_rejected(node),
+        progress_text,
+        node.progress.format_time_left() if node.progress else "",
+        format_gpu_hours(node),
     ]
 
 
-def rejected_words(node: NodeStatus) -> str:
+def format_rejected(node: NodeStatus) -> str:
     """Rejected rows, with those apart that are themselves the cause, where both are there."""
     content = node.rows_rejected_content
     of_them = f" ({content} content)" if 0 < content < node.rows_rejected else ""
@@ -66,9 +66,9 @@ def first_names(node: NodeStatus) -> str:
     return f"waits for {names[0]} and {len(names) - 1} more"
 
 
-def gpu_words(node: NodeStatus) -> str:
+def format_gpu_hours(node: NodeStatus) -> str:
     """GPU hours that a node has taken, beside what it was estimated to take: `3.20 of ~12`."""
-    estimate = f"~{shown(node.gpu_hours_estimate)}" if node.gpu_hours_estimate else ""
+    estimate = f"~{format_hours(node.gpu_hours_estimate)}" if node.gpu_hours_estimate else ""
     if node.gpu_hours is None:
         return estimate and f"0 of {estimate}"
     return f"{node.gpu_hours:.2f}{f' of {estimate}' if estimate else ''}"
@@ -76,21 +76,21 @@ def gpu_words(node: NodeStatus) -> str:
 
 def notes_of(node: NodeStatus) -> list[str]:
     """What is to be said of a node under the table: why it waits or failed, and until when."""
-    why = node.why.text
-    if len(why) > SHORT:
-        notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {why}"]
-    elif why and node.state == "running" and node.workers_waiting:
-        notes = [f"{node.name}: {node.workers_waiting} more workers wait: {why}"]
+    reason = node.why.text
+    if len(reason) > MAX_CELL_LENGTH:
+        notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {reason}"]
+    elif reason and node.state == "running" and node.workers_waiting:
+        notes = [f"{node.name}: {node.workers_waiting} more workers wait: {reason}"]
     else:
         notes = []
     if node.expected_start:
-        notes.append(f"{node.name} is expected to start at {when(node.expected_start)}")
+        notes.append(f"{node.name} is expected to start at {format_start(node.expected_start)}")
     return notes
 
 
 def only_missed(node: NodeStatus) -> bool:
     """Whether a node has failed for no other reason than that those before it have."""
-    return node.why.kind is WhyKind.INPUT_FAILED and not node.why.changes
+    return node.why.kind is NodeReasonKind.INPUT_FAILED and not node.why.changes
 
 
 def verb(node: NodeStatus) -> str:
@@ -102,7 +102,7 @@ def verb(node: NodeStatus) -> str:
     return verbs.get(node.state, f"is {node.state}")
 
 
-def when(start: str) -> str:
+def format_start(start: str) -> str:
     """`2026-11-23T18:20:00` as a time of today, or a day, with the time until then."""
     moment = datetime.fromisoformat(start)
     now = datetime.now()
@@ -110,7 +110,7 @@ def when(start: str) -> str:
     return f"{moment:%H:%M}{f' on {moment:%F}' if moment.date() != now.date() else ''} (in {left})"
 
 
-def hours(nodes: list[NodeStatus]) -> str:
+def format_total_hours(nodes: list[NodeStatus]) -> str:
     """GPU hours of all nodes, where any is known, beside what they were estimated to take."""
     counted = [node for node in nodes if node.gpu_hours is not None]
     estimate = sum(node.gpu_hours_estimate or 0.0 for node in nodes)
@@ -118,5 +118,5 @@ def hours(nodes: list[NodeStatus]) -> str:
         return ""
     unknown = sum(node.gpu_hours_estimate is None for node in counted)
     besides = f", and those of {unknown} nodes that nobody could estimate" if unknown else ""
-    of = f" of about {shown(estimate)} that were estimated{besides}" if estimate else ""
+    of = f" of about {format_hours(estimate)} that were estimated{besides}" if estimate else ""
     return f"; {sum(node.gpu_hours or 0.0 for node in counted):.2f} GPU hours are spent{of}"

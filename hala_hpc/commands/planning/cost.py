@@ -13,7 +13,7 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import shipped_throughput
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.damage import Damaged
-from hala_hpc.core.estimate import Estimate, ModelSize, shown
+from hala_hpc.core.estimate import Estimate, ModelSize, format_hours
 from hala_hpc.core.records import NodeConfig, NodeSummary
 from hala_hpc.engines.models.gpus import peak_flops
 
@@ -38,32 +38,32 @@ class Cost:
         """From its beginning to its end."""
         return None if self.left is None else self.spent + self.left
 
-    def words(self) -> str:
+    def describe_left(self) -> str:
         """What is left: `0`, `?`, `~12` or `~12 (measured)`."""
         if not self.left:
             return "?" if self.left is None else "0"
-        return f"~{shown(self.left)}{' (measured)' if self.measured else ''}"
+        return f"~{format_hours(self.left)}{' (measured)' if self.measured else ''}"
 
 
-def costs(steps: Mapping[str, Step], nodes: Mapping[str, Estimate]) -> dict[str, Cost]:
+def estimate_costs(steps: Mapping[str, Step], nodes: Mapping[str, Estimate]) -> dict[str, Cost]:
     """The cost of every node of a plan, inputs first in `steps`; `nodes` are their estimates."""
-    asking = {name: step for name, step in steps.items() if gpus(step)}
-    spent = {name: spent_hours(step.artifact) for name, step in asking.items() if is_begun(step)}
+    asking = {name: step for name, step in steps.items() if gpus_per_worker(step)}
+    spent = {name: spent_hours(step.artifact) for name, step in asking.items() if has_started(step)}
     wholes = {name: gpu_hours_of(step, nodes[name]) for name, step in asking.items()}
     kinds = {name: (step.node.stage.name, nodes[name].model) for name, step in asking.items()}
     # What a kind of node has taken, and what the table says of the same part.
-    taken, expected = defaultdict[Kind, float](float), defaultdict[Kind, float](float)
+    measured_hours, table_hours = defaultdict[Kind, float](float), defaultdict[Kind, float](float)
     for name, step in asking.items():
         share, hours = share_done(step), spent.get(name, 0.0)
         if step.older and is_alike(step.older, step):
             share, hours = share_in(step.older), spent_hours(step.older)
         if share and hours and (whole := wholes[name]):
-            taken[kinds[name]] += hours
-            expected[kinds[name]] += whole * share
+            measured_hours[kinds[name]] += hours
+            table_hours[kinds[name]] += whole * share
     found = dict.fromkeys(steps, Cost(0.0))
     for name, step in asking.items():
         kind, whole = kinds[name], wholes[name]
-        factor = taken[kind] / expected[kind] if kind in taken else None
+        factor = measured_hours[kind] / table_hours[kind] if kind in measured_hours else None
         found[name] = cost_of(share_done(step), spent.get(name, 0.0), whole, factor)
     return found
 
@@ -90,23 +90,23 @@ def share_done(step: Step) -> float:
     return 1.0 if step.state == "done" else step.done_units / max(1, step.units)
 
 
-def is_begun(step: Step) -> bool:
+def has_started(step: Step) -> bool:
     """Whether jobs of a node may have run."""
     return step.state in ("partial", "damaged", "done")
 
 
 def is_alike(older: Artifact, step: Step) -> bool:
     """Whether an older result of a node tells of the next one: it was made with the same model."""
-    config = NodeConfig.read_if_sound(older.config_file)
+    config = NodeConfig.read_if_valid(older.config_file)
     model = config.settings.get("model") if config else None
     return bool(model == getattr(step.node.settings, "model", None))
 
 
 def share_in(artifact: Artifact) -> float:
     """Which part of an older result is done, 0 to 1."""
-    if NodeSummary.read_if_sound(artifact.summary_file) is not None:
+    if NodeSummary.read_if_valid(artifact.summary_file) is not None:
         return 1.0
-    config = NodeConfig.read_if_sound(artifact.config_file)
+    config = NodeConfig.read_if_valid(artifact.config_file)
     try:
         return len(artifact.done_units()) / max(1, config.units if config else 0)
     except Damaged:
@@ -122,13 +122,13 @@ def spent_hours(artifact: Artifact) -> float:
     return sum(seconds_of_attempts(artifact)) * work.gpus / HOUR_S if work else 0.0
 
 
-def gpus(step: Step) -> int:
+def gpus_per_worker(step: Step) -> int:
     """GPUs of one worker over all its machines."""
-    asked = step.node.settings.resources
-    return asked.nodes * asked.gpus_per_node
+    resources = step.node.settings.resources
+    return resources.nodes * resources.gpus_per_node
 
 
-def speed(step: Step) -> float:
+def relative_gpu_speed(step: Step) -> float:
     """How fast the GPUs of a node are beside those of the table, by their peaks."""
     own = shipped_throughput().peak_flops
     return (peak_flops(step.node.settings.resources.options.get("gpu_type", "")) or own) / own
@@ -141,4 +141,6 @@ def gpu_hours_of(step: Step, estimate: Estimate) -> float | None:
         return None
     start = shipped_throughput().start
     each = start.seconds + model.billions * start.seconds_per_billion
-    return (seconds / speed(step) + each * gpus(step) * step.workers) / HOUR_S
+    return (
+        seconds / relative_gpu_speed(step) + each * gpus_per_worker(step) * step.workers
+    ) / HOUR_S

@@ -3,66 +3,74 @@
 import shlex
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
-from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.planning.cost import Cost, costs, sum_left
-from hala_hpc.commands.planning.hub_pieces import fetch_line, pieces_of, site_of
-from hala_hpc.commands.planning.memory_plan import estimates_of, misfits_of, need_words
+from hala_hpc.commands.command_line import CommandLine
+from hala_hpc.commands.planning.cost import Cost, estimate_costs, sum_left
+from hala_hpc.commands.planning.hub_dependencies import (
+    find_hub_dependencies,
+    format_fetch_command,
+    make_hub_site,
+)
+from hala_hpc.commands.planning.memory_plan import estimate_nodes, find_misfits, format_memory_need
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.code_version import LaunchedCode
-from hala_hpc.core.estimate import MemoryNeed, shown
+from hala_hpc.core.estimate import MemoryNeed, format_hours
 from hala_hpc.core.resources import Resources
-from hala_hpc.jobs.kept_code import code_of_launch
+from hala_hpc.jobs.code_snapshot import resolve_launch_code
 from hala_hpc.jobs.spec import gate_job, make_spec, worker_job
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "needs at least", "after")
 #: Column of what a node costs, where a scheduler counts that.
-GPU_HOURS = 5
+GPU_HOURS_COLUMN = 5
 
 
-def print_plan(line: Line, chosen: dict[str, Step]) -> None:
+def print_plan(command_line: CommandLine, chosen: dict[str, Step]) -> None:
     """For SLURM every job that would be submitted; then the table of nodes, hours, and fetches."""
     missing = [step for step in chosen.values() if step.state != "done"]
-    if line.launcher.backend == "slurm":
+    if command_line.launcher.backend == "slurm":
         # Thousands of lines for a long recipe: first, so that the table is what a terminal shows.
-        print_scripts(line, missing)
-    print(f"recipe {line.recipe}\nlauncher {line.launcher.name}\nwork {line.work}\n")
-    estimates = estimates_of(chosen, line.launcher)
-    rows = [row(step, estimates[name].need) for name, step in chosen.items()]
+        print_scripts(command_line, missing)
+    print(
+        f"recipe {command_line.recipe}\nlauncher {command_line.launcher.name}\nwork {command_line.work}\n"
+    )
+    estimates = estimate_nodes(chosen, command_line.launcher)
+    rows = [format_plan_row(step, estimates[name].need) for name, step in chosen.items()]
     header = list(HEADER)
     found: dict[str, Cost] = {}
-    if line.launcher.backend == "slurm":
-        found = costs(chosen, estimates)
-        header.insert(GPU_HOURS, "GPU hours")
+    if command_line.launcher.backend == "slurm":
+        found = estimate_costs(chosen, estimates)
+        header.insert(GPU_HOURS_COLUMN, "GPU hours")
         for cells, cost in zip(rows, found.values(), strict=True):
-            cells.insert(GPU_HOURS, cost.words())
+            cells.insert(GPU_HOURS_COLUMN, cost.describe_left())
     print(text_table(rows, header))
     print(
         f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
-        f"{'run here' if line.launcher.backend == 'local' else 'submitted'}"
+        f"{'run here' if command_line.launcher.backend == 'local' else 'submitted'}"
     )
-    print_hours(line, found)
-    print_misfits(misfits_of(chosen, estimates))
-    print_fetches(line, missing)
+    print_hours(command_line, found)
+    print_misfits(find_misfits(chosen, estimates))
+    print_fetches(command_line, missing)
 
 
-def print_hours(line: Line, found: dict[str, Cost]) -> None:
+def print_hours(command_line: CommandLine, found: dict[str, Cost]) -> None:
     """GPU hours of all that is missing, what they are told from, and whether they want a word."""
     hours, unknown = sum_left(found.values())
     if not hours and not unknown:
         return
-    least = f", {unknown} of them not counted: their model or rows are not known" if unknown else ""
-    limit, budget = line.launcher.max_gpu_hours, line.launcher.budget_gpu_hours
+    uncounted = (
+        f", {unknown} of them not counted: their model or rows are not known" if unknown else ""
+    )
+    limit, budget = command_line.launcher.max_gpu_hours, command_line.launcher.budget_gpu_hours
     print(
-        f"they take about {shown(hours)} GPU hours{least}; an estimate, good within a factor of "
+        f"they take about {format_hours(hours)} GPU hours{uncounted}; an estimate, good within a factor of "
         "two or three: ~ by published speeds and sizes "
         "(hala_hpc/commands/planning/throughput.toml), measured by what this run has taken; "
         "format=markdown shows the reckoning of each"
     )
-    if hours > limit and not line.confirm:
+    if hours > limit and not command_line.confirm:
         print(f"that is more than max_gpu_hours={limit:g}: to submit it, add confirm=true")
     if budget is not None:
-        print(f"budget_gpu_hours={budget:g} is for all results in {line.work}")
+        print(f"budget_gpu_hours={budget:g} is for all results in {command_line.work}")
 
 
 def print_misfits(faults: list[str]) -> None:
@@ -72,16 +80,20 @@ def print_misfits(faults: list[str]) -> None:
         print("\n".join(f"  {fault}" for fault in faults))
 
 
-def print_fetches(line: Line, missing: list[Step]) -> None:
+def print_fetches(command_line: CommandLine, missing: list[Step]) -> None:
     """What has to be fetched from the hub before the line can run, and how."""
-    broken = [piece.told for piece in pieces_of(missing, site_of(line)) if piece.problems]
+    broken = [
+        dependency.message
+        for dependency in find_hub_dependencies(missing, make_hub_site(command_line))
+        if dependency.problems
+    ]
     if broken:
         print("\nto fetch first:")
-        print("\n".join(f"  {told}" for told in broken))
-        print(f"with\n  {fetch_line(line.words)}")
+        print("\n".join(f"  {message}" for message in broken))
+        print(f"with\n  {format_fetch_command(command_line.overrides)}")
 
 
-def row(step: Step, need: MemoryNeed) -> list[str]:
+def format_plan_row(step: Step, need: MemoryNeed) -> list[str]:
     """One line of the table."""
     resources = step.node.settings.resources
     return [
@@ -91,12 +103,12 @@ def row(step: Step, need: MemoryNeed) -> list[str]:
         str(step.units),
         str(step.workers),
         describe_resources(resources),
-        need_words(need),
-        some(step.node.input_nodes()),
+        format_memory_need(need),
+        shorten_list(step.node.input_nodes()),
     ]
 
 
-def some(names: list[str]) -> str:
+def shorten_list(names: list[str]) -> str:
     """The first names of a list that may be long."""
     more = f" and {len(names) - 4} more" if len(names) > 5 else ""
     return ", ".join(names[:4] if more else names) + more or "-"
@@ -106,7 +118,7 @@ def describe_state(step: Step) -> str:
     """`done`, `partial (37/64)`, `new`, `stale (t: 0.5 -> 0.7)` or `damaged (what is wrong)`."""
     if step.state == "partial":
         return f"partial ({step.done_units}/{step.units})"
-    return f"{step.state} ({step.because})" if step.because else step.state
+    return f"{step.state} ({step.reason})" if step.reason else step.state
 
 
 def describe_resources(resources: Resources) -> str:
@@ -124,22 +136,26 @@ def describe_resources(resources: Resources) -> str:
     )
 
 
-def print_scripts(line: Line, missing: list[Step]) -> None:
+def print_scripts(command_line: CommandLine, missing: list[Step]) -> None:
     """Every sbatch command and the script that all have; ids to come are named by their node."""
     # Which code it is, is told to the jobs alone, but for the folder of a copy.
-    code = code_of_launch(line.launcher, line.work) if line.launcher.snapshot else LaunchedCode()
+    code = (
+        resolve_launch_code(command_line.launcher, command_line.work)
+        if command_line.launcher.snapshot
+        else LaunchedCode()
+    )
     backend = SlurmBackend()
     names = {step.name for step in missing}
     for step in missing:
-        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, code)
+        spec = make_spec(command_line.launcher, step.node.settings, step.node.stage.env, code)
         after = tuple(f"<gate of {n}>" for n in step.node.input_nodes() if n in names)
         workers = worker_job(step.artifact, step.workers, spec, after)
         gate = gate_job(step.artifact, 1, spec, f"<workers of {step.name}>")
-        print(f"\n# ---- {step.name}: workers\n{in_lines(backend.command(workers))}")
-        print(f"\n# ---- {step.name}: gate\n{in_lines(backend.command(gate))}")
+        print(f"\n# ---- {step.name}: workers\n{format_command_lines(backend.command(workers))}")
+        print(f"\n# ---- {step.name}: gate\n{format_command_lines(backend.command(gate))}")
     print(f"\n# ---- {script_file()}\n{script_file().read_text()}\n# ---- the plan")
 
 
-def in_lines(command: list[str]) -> str:
+def format_command_lines(command: list[str]) -> str:
     """A command to be read: a line for each of its words."""
-    return " \\\n    ".join(shlex.quote(word) for word in command)
+    return " \\\n    ".join(shlex.quote(argument) for argument in command)

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.core.builds import VARIABLE, Build, build_of, is_light
+from hala_hpc.core.builds import DEVICE_VARIABLE, TorchBuild, find_torch_build, lacks_job_libraries
 from hala_hpc.core.launcher import Launcher
 
 #: Nodes that a line names before the rest is only counted.
-NAMED = 3
-CPU_BUILD_CURE = (
-    f"run `{VARIABLE}=cuda make env`, or where CPUs are meant say so in the launcher: "
-    f'[environment] {VARIABLE} = "cpu"'
+MAX_NAMED_NODES = 3
+CPU_BUILD_FIX = (
+    f"run `{DEVICE_VARIABLE}=cuda make env`, or where CPUs are meant say so in the launcher: "
+    f'[environment] {DEVICE_VARIABLE} = "cpu"'
 )
 
 
 @dataclass(frozen=True)
-class Need:
+class EnvironmentNeed:
     """What a node asks of an environment."""
 
     node: str
@@ -30,28 +30,30 @@ class Need:
 
 
 @dataclass(frozen=True)
-class Unfit:
+class UnfitEnvironment:
     """An environment that cannot run its jobs."""
 
-    what: str
-    why: str
-    cure: str
+    description: str
+    reason: str
+    fix: str
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """All of it in one line."""
-        return f"{self.what}: {self.why}; {self.cure}"
+        return f"{self.description}: {self.reason}; {self.fix}"
 
 
-def needs_of(steps: Iterable[Step]) -> list[Need]:
+def collect_environment_needs(steps: Iterable[Step]) -> list[EnvironmentNeed]:
     """What some nodes ask for."""
     return [
-        Need(step.name, step.node.stage.env, step.node.settings.resources.gpus_per_node)
+        EnvironmentNeed(step.name, step.node.stage.env, step.node.settings.resources.gpus_per_node)
         for step in steps
     ]
 
 
-def unfit_environments(launcher: Launcher, needs: Sequence[Need]) -> list[Unfit]:
+def find_unfit_environments(
+    launcher: Launcher, needs: Sequence[EnvironmentNeed]
+) -> list[UnfitEnvironment]:
     """Environments that cannot run the jobs of some nodes, those that are not there left out.
 
     On this machine nothing is asked of GPUs: jobs take what is here.
@@ -60,12 +62,12 @@ def unfit_environments(launcher: Launcher, needs: Sequence[Need]) -> list[Unfit]
     for env in sorted({need.env for need in needs} | {"main"}):
         python = launcher.python_of(env)
         on_gpus = [need.node for need in needs if need.env == env and need.gpus]
-        build = build_of(python)
-        if is_light(python):
-            found.append(light(env, python))
+        build = find_torch_build(python)
+        if lacks_job_libraries(python):
+            found.append(light_environment(env, python))
         elif build and build.device == "cpu" and on_gpus and means_gpus(launcher):
-            cure = named_cure(env) if env in launcher.python else CPU_BUILD_CURE
-            found.append(built_for_cpus(env, python, build, on_gpus, cure))
+            fix = format_named_python_fix(env) if env in launcher.python else CPU_BUILD_FIX
+            found.append(built_for_cpus(env, python, build, on_gpus, fix))
     return found
 
 
@@ -74,31 +76,31 @@ def means_gpus(launcher: Launcher) -> bool:
     return launcher.backend == "slurm" and launcher.device != "cpu"
 
 
-def named_cure(env: str) -> str:
+def format_named_python_fix(env: str) -> str:
     """What to do about an environment that the launcher names itself."""
     return (
-        f"name one that `{VARIABLE}=cuda make env` made in the launcher's [python] {env}, or where "
-        f'CPUs are meant say so there: [environment] {VARIABLE} = "cpu"'
+        f"name one that `{DEVICE_VARIABLE}=cuda make env` made in the launcher's [python] {env}, or where "
+        f'CPUs are meant say so there: [environment] {DEVICE_VARIABLE} = "cpu"'
     )
 
 
 def built_for_cpus(
-    env: str, python: str, build: Build, nodes: Sequence[str], cure: str = CPU_BUILD_CURE
-) -> Unfit:
+    env: str, python: str, build: TorchBuild, nodes: Sequence[str], fix: str = CPU_BUILD_FIX
+) -> UnfitEnvironment:
     """An environment without code for the GPUs that its jobs ask for."""
-    more = f" and {len(nodes) - NAMED} more" if len(nodes) > NAMED else ""
+    more = f" and {len(nodes) - MAX_NAMED_NODES} more" if len(nodes) > MAX_NAMED_NODES else ""
     ask = "asks" if len(nodes) == 1 else "ask"
-    return Unfit(
+    return UnfitEnvironment(
         f"environment {env} ({python}): its torch is built for CPUs ({build.version}), and "
-        f"{', '.join(nodes[:NAMED])}{more} {ask} for GPUs",
+        f"{', '.join(nodes[:MAX_NAMED_NODES])}{more} {ask} for GPUs",
         "they would hold GPUs and calculate on CPUs",
-        cure,
+        fix,
     )
 
 
-def light(env: str, python: str) -> Unfit:
+def light_environment(env: str, python: str) -> UnfitEnvironment:
     """An environment that plans and submits, and no more."""
-    return Unfit(
+    return UnfitEnvironment(
         f"environment {env} ({python}): holds what plans and submits, and no torch",
         "its jobs would end when they import it",
         f'name a whole one in the launcher: [python] {env} = "<clone>/.venv'

@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.hub import HUB_NAMES, fetched_commit, hub_reference, is_hub_id, repository_folder
+from hala_hpc.core.hub import (
+    HUB_NAMES,
+    fetched_commit,
+    is_hub_id,
+    parse_hub_reference,
+    repository_folder,
+)
 from hala_hpc.core.records import HUB_INPUT, InputFacts, NodeConfig, NodeSummary
 
 Inputs = Mapping[str, InputFacts]
@@ -23,37 +29,37 @@ def hub_facts(kind: str, value: str, cache: Path | None) -> InputFacts | None:
     """
     if kind not in HUB_NAMES or not is_hub_id(value):
         return None
-    name, revision = hub_reference(value)
+    name, revision = parse_hub_reference(value)
     repository = HUB_NAMES[kind]
     commit = fetched_commit(repository_folder(cache, repository, name), revision) if cache else None
     return InputFacts(kind=HUB_INPUT, repository=repository, fingerprint=commit or "")
 
 
-def named_commit(value: str, facts: InputFacts) -> list[str] | str:
+def fingerprint_hub_input(value: str, facts: InputFacts) -> list[str] | str:
     """What a fingerprint holds of a reference: name and commit, else the reference as it stands."""
-    return [hub_reference(value).name, facts.fingerprint] if facts.fingerprint else value
+    return [parse_hub_reference(value).name, facts.fingerprint] if facts.fingerprint else value
 
 
-def settled_inputs(
+def pin_hub_commits(
     inputs: Inputs, results: Iterator[Artifact], fingerprint_of: Callable[[Inputs], str]
 ) -> dict[str, InputFacts]:
     """Inputs with the commits of a result that fits them, where one is; `results` newest first."""
-    asked = {name: facts for name, facts in inputs.items() if facts.kind == HUB_INPUT}
-    for artifact in results if asked else ():
-        config = NodeConfig.read_if_sound(artifact.config_file)
+    hub_inputs = {name: facts for name, facts in inputs.items() if facts.kind == HUB_INPUT}
+    for artifact in results if hub_inputs else ():
+        config = NodeConfig.read_if_valid(artifact.config_file)
         if config is None:
             continue
-        taken = dict(inputs) | {
+        pinned = dict(inputs) | {
             name: facts.model_copy(update={"fingerprint": commit_of(config, name)})
-            for name, facts in asked.items()
+            for name, facts in hub_inputs.items()
         }
         is_other = any(
             facts.fingerprint not in ("", commit_read(artifact, config, name))
-            for name, facts in asked.items()
+            for name, facts in hub_inputs.items()
             if commit_read(artifact, config, name)
         )
-        if not is_other and artifact.folder.name.endswith(f"-{fingerprint_of(taken)}"):
-            return taken
+        if not is_other and artifact.folder.name.endswith(f"-{fingerprint_of(pinned)}"):
+            return pinned
     return dict(inputs)
 
 
@@ -67,5 +73,5 @@ def commit_read(artifact: Artifact, config: NodeConfig, name: str) -> str:
     """The commit that a result was made of, as far as its records tell; empty if they do not."""
     if known := commit_of(config, name):
         return known
-    summary = NodeSummary.read_if_sound(artifact.summary_file)
+    summary = NodeSummary.read_if_valid(artifact.summary_file)
     return summary.inputs.get(name, "") if summary else ""

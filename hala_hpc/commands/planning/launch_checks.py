@@ -6,70 +6,85 @@ None of them asks a network. What a dry run does not need is imported where it i
 import sys
 from collections.abc import Mapping
 
-from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.defaults import Choice
+from hala_hpc.commands.command_line import CommandLine
+from hala_hpc.commands.defaults import ResolvedDefaults
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UNAVAILABLE, UserError
-from hala_hpc.core.hub import is_hub_off
+from hala_hpc.core.hub import is_hub_offline
 
 #: Ends what is said of a scheduler that was not asked for.
-NAME_ONE = (
+DEFAULT_LAUNCHER_HINT = (
     "nobody named SLURM, it is the default where sbatch is: launcher=local runs on this machine, "
     "recipe=demo is the demo"
 )
 
 
-def require_scheduler_unless_named(line: Line, choice: Choice) -> None:
+def require_scheduler_unless_named(command_line: CommandLine, defaults: ResolvedDefaults) -> None:
     """Raise UserError (69) where nobody named the launcher and SLURM is not there.
 
     Before other mistakes: on such a machine another launcher was meant.
     """
-    if line.launcher.backend == "slurm" and "launcher" in choice.guessed:
+    if command_line.launcher.backend == "slurm" and "launcher" in defaults.guessed:
         from hala_hpc.backends.slurm.backend import SlurmBackend
 
-        require_slurm([f"{text}; {NAME_ONE}" for text in SlurmBackend().preflight()])
+        require_slurm([f"{text}; {DEFAULT_LAUNCHER_HINT}" for text in SlurmBackend().preflight()])
 
 
-def check_before_jobs(line: Line, missing: Mapping[str, Step]) -> None:
+def check_before_jobs(command_line: CommandLine, missing: Mapping[str, Step]) -> None:
     """Everything that can be found wrong before a GPU is asked for, all at once."""
     problems: list[str] = []
     code = CONFIG
     for step in missing.values():
         try:
-            step.require_whole_paths()
+            step.require_complete_inputs()
             problems += [f"{step.name}: {text}" for text in step.stage().preflight()]
         except UserError as error:
             problems += [f"{step.name}: {text}" for text in error.mistakes]
             code = error.code
-    if not line.dry_run and missing:
-        problems += line.launcher.python_problems(
+    if not command_line.dry_run and missing:
+        problems += command_line.launcher.python_problems(
             {step.node.stage.env for step in missing.values()} | {"main"}
         )
     if problems:
         raise UserError(problems, code)
-    if not line.dry_run:
-        require_fit_environments(line, missing)
-        require_fetched(line, missing)
+    if not command_line.dry_run:
+        require_fit_environments(command_line, missing)
+        require_fetched(command_line, missing)
 
 
-def require_fit_environments(line: Line, missing: Mapping[str, Step]) -> None:
+def require_fit_environments(command_line: CommandLine, missing: Mapping[str, Step]) -> None:
     """Raise UserError where jobs would not find in their environments what they calculate with."""
-    from hala_hpc.commands.planning.environment_check import needs_of, unfit_environments
+    from hala_hpc.commands.planning.environment_check import (
+        collect_environment_needs,
+        find_unfit_environments,
+    )
 
-    if missing and (unfit := unfit_environments(line.launcher, needs_of(missing.values()))):
-        raise UserError([one.told for one in unfit], CONFIG)
+    if missing and (
+        unfit := find_unfit_environments(
+            command_line.launcher, collect_environment_needs(missing.values())
+        )
+    ):
+        raise UserError([one.message for one in unfit], CONFIG)
 
 
-def require_fetched(line: Line, missing: Mapping[str, Step]) -> None:
+def require_fetched(command_line: CommandLine, missing: Mapping[str, Step]) -> None:
     """Compute nodes work offline: what they read of the hub must be on the disk, and whole."""
-    from hala_hpc.commands.planning.hub_pieces import fetch_line, pieces_of, site_of
+    from hala_hpc.commands.planning.hub_dependencies import (
+        find_hub_dependencies,
+        format_fetch_command,
+        make_hub_site,
+    )
 
-    if not is_hub_off(line.environment, default=True):
+    if not is_hub_offline(command_line.environment, default=True):
         return
-    broken = [piece.told for piece in pieces_of(missing.values(), site_of(line)) if piece.problems]
+    broken = [
+        dependency.message
+        for dependency in find_hub_dependencies(missing.values(), make_hub_site(command_line))
+        if dependency.problems
+    ]
     if broken:
-        cure = f"jobs work offline: fetch what they read first, with `{fetch_line(line.words)}`"
-        raise UserError([*broken, cure], NO_INPUT)
+        fix = f"jobs work offline: fetch what they read first, with `{format_fetch_command(command_line.overrides)}`"
+        raise UserError([*broken, fix], NO_INPUT)
 
 
 def require_reachable() -> None:
@@ -85,23 +100,28 @@ def require_slurm(problems: list[str]) -> None:
         raise UserError(problems, UNAVAILABLE)
 
 
-def affordable_hours(line: Line, chosen: Mapping[str, Step]) -> dict[str, float | None]:
+def check_gpu_hours(
+    command_line: CommandLine, chosen: Mapping[str, Step]
+) -> dict[str, float | None]:
     """GPU hours that each node takes in all, where a scheduler counts them.
 
     Raises UserError when they are more than may be submitted without a word, and for nodes that
     need more memory than their jobs get.
     """
-    from hala_hpc.commands.planning.memory_plan import estimates_of, require_room
+    from hala_hpc.commands.planning.memory_plan import estimate_nodes, require_enough_memory
 
-    estimates = estimates_of(chosen, line.launcher)
-    require_room(chosen, estimates)
-    if line.launcher.backend == "local":
+    estimates = estimate_nodes(chosen, command_line.launcher)
+    require_enough_memory(chosen, estimates)
+    if command_line.launcher.backend == "local":
         return {}
-    from hala_hpc.commands.planning.affordable import require_affordable, unrehearsed
-    from hala_hpc.commands.planning.cost import costs
+    from hala_hpc.commands.planning.cost import estimate_costs
+    from hala_hpc.commands.planning.gpu_hours_limits import (
+        describe_missing_rehearsal,
+        require_affordable,
+    )
 
-    found = costs(chosen, estimates)
-    require_affordable(line, found)
-    if told := unrehearsed(line, found):
-        print(f"warning: {told}", file=sys.stderr)
+    found = estimate_costs(chosen, estimates)
+    require_affordable(command_line, found)
+    if message := describe_missing_rehearsal(command_line, found):
+        print(f"warning: {message}", file=sys.stderr)
     return {name: cost.whole for name, cost in found.items()}

@@ -8,10 +8,10 @@ from hala_hpc.commands.planning.plan_estimate import estimate_plan
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.core.estimate import Estimate, MemoryNeed
 from hala_hpc.core.launcher import Launcher
-from hala_hpc.engines.models.memory import gb
+from hala_hpc.engines.models.memory import format_gb
 
 
-def estimates_of(steps: Mapping[str, Step], launcher: Launcher) -> Mapping[str, Estimate]:
+def estimate_nodes(steps: Mapping[str, Step], launcher: Launcher) -> Mapping[str, Estimate]:
     """What each node will take and leave where its jobs run as the launcher says."""
     machine = None
     if launcher.backend == "local":
@@ -21,7 +21,7 @@ def estimates_of(steps: Mapping[str, Step], launcher: Launcher) -> Mapping[str, 
     return estimate_plan(steps, {**os.environ, **launcher.environment}, machine).nodes
 
 
-def misfits_of(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> list[str]:
+def find_misfits(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> list[str]:
     """A line for each reason why a missing node cannot run as it is asked for."""
     return [
         f"{name}: {fault}"
@@ -31,14 +31,14 @@ def misfits_of(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> 
     ]
 
 
-def require_room(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> None:
+def require_enough_memory(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> None:
     """Raise UserError (78) for every missing node that needs more memory than its jobs get."""
-    if faults := misfits_of(steps, estimates):
+    if faults := find_misfits(steps, estimates):
         raise UserError(faults, CONFIG)
 
 
-def need_words(need: MemoryNeed) -> str:
+def format_memory_need(need: MemoryNeed) -> str:
     """`9.9 GB`, `57.0 GB a GPU`, both, or a dash where nobody knows."""
-    parts = [gb(need.host_bytes)] if need.host_bytes else []
-    parts += [f"{gb(need.gpu_bytes)} a GPU"] if need.gpu_bytes else []
+    parts = [format_gb(need.host_bytes)] if need.host_bytes else []
+    parts += [f"{format_gb(need.gpu_bytes)} a GPU"] if need.gpu_bytes else []
     return ", ".join(parts) or "-"

@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.commands.planning.hub_commits import hub_facts, settled_inputs
-from hala_hpc.commands.planning.plan_inputs import PlanInputs, facts_of_path, with_input_facts
-from hala_hpc.core.artifact import Artifact, faults_of_result
+from hala_hpc.commands.planning.hub_commits import hub_facts, pin_hub_commits
+from hala_hpc.commands.planning.plan_inputs import (
+    PlanInputs,
+    facts_of_path,
+    replace_inputs_by_facts,
+)
+from hala_hpc.core.artifact import Artifact, find_result_faults
 from hala_hpc.core.damage import Damaged
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.file_facts import FileFault
-from hala_hpc.core.fingerprint import fingerprint, is_fingerprint
+from hala_hpc.core.fingerprint import compute_fingerprint, is_fingerprint
 from hala_hpc.core.hub import hub_cache
 from hala_hpc.core.node import Node
 from hala_hpc.core.records import (
@@ -39,7 +43,7 @@ class Step:
     state: str
     """done, damaged, partial, new or stale."""
     done_units: int = 0
-    because: str = ""
+    reason: str = ""
     """For a stale node: what changed since the newest older result; for a damaged one: what is
     wrong with its files."""
     older: Artifact | None = None
@@ -62,12 +66,12 @@ class Step:
         inputs = PlanInputs(self.inputs, self.artifact.folder.parent, self.cache)
         return self.node.stage(self.node.settings, inputs)
 
-    def require_whole_paths(self) -> None:
+    def require_complete_inputs(self) -> None:
         """Raise UserError (NO_INPUT) for a result of some run that is named by path, not whole."""
         for name, facts in self.inputs.items():
-            if facts.path and (faults := faults_of_result(Path(facts.path))):
+            if facts.path and (faults := find_result_faults(Path(facts.path))):
                 raise UserError(
-                    f"input {name} is not complete: {told_faults(faults)}; give the line of the "
+                    f"input {name} is not complete: {summarize_faults(faults)}; give the line of the "
                     "launch that made it again, or copy it whole",
                     NO_INPUT,
                 )
@@ -97,7 +101,7 @@ def make_plan(
     known: what results were made of is taken for what the hub cache holds.
     """
     steps: dict[str, Step] = {}
-    older, cache = results_in(work), None if environment is None else hub_cache(environment)
+    older, cache = find_results(work), None if environment is None else hub_cache(environment)
     for name, node in nodes.items():
         inputs = input_facts(node, steps, cache)
         step = plan_step(node, inputs, work, older.get(name, []))
@@ -108,41 +112,43 @@ def make_plan(
 def plan_step(node: Node, known: dict[str, InputFacts], work: Path, older: list[Path]) -> Step:
     """One step of the plan, by what is known of its inputs; `older` are results of the node."""
 
-    def named(inputs: Mapping[str, InputFacts]) -> str:
+    def fingerprint_with(inputs: Mapping[str, InputFacts]) -> str:
         return node_fingerprint(node, inputs)
 
-    inputs = settled_inputs(known, begun_of(older), named)
-    print_ = named(inputs)
-    artifact = Artifact(work / f"{node.name}-{print_}")
+    inputs = pin_hub_commits(known, started_results(older), fingerprint_with)
+    digest = fingerprint_with(inputs)
+    artifact = Artifact(work / f"{node.name}-{digest}")
     units = node.stage(node.settings, PlanInputs(inputs, work, None)).plan()
-    state, done, because, newest = "new", 0, "", None
+    state, done, reason, newest = "new", 0, "", None
     try:
         if (summary := artifact.summary()) is not None:
             state, done = "done", units
             if faults := artifact.output_faults(summary):
-                state, done = "damaged", whole_units(artifact)
-                because = told_faults(faults)
+                state, done = "damaged", count_whole_units(artifact)
+                reason = summarize_faults(faults)
         elif os.path.lexists(artifact.config_file):
             state, done = "partial", units - len(artifact.missing_units(units))
-        elif newest := newest_of(older):
-            because = describe_changes(sound_config(newest), node, inputs)
+        elif newest := newest_started_result(older):
+            reason = describe_changes(sound_config(newest), node, inputs)
             state = "stale"
     except Damaged as error:
-        state, because = "damaged", error.mistakes[0]
-    return Step(node, artifact, print_, units, inputs, state, done, because, newest)
+        state, reason = "damaged", error.mistakes[0]
+    return Step(node, artifact, digest, units, inputs, state, done, reason, newest)
 
 
 def node_fingerprint(node: Node, inputs: Mapping[str, InputFacts]) -> str:
     """Fingerprint of stage, version, settings that change the result, and inputs."""
-    named = {name: facts.fingerprint for name, facts in inputs.items()}
+    fingerprints = {name: facts.fingerprint for name, facts in inputs.items()}
     settings = {
-        key: with_input_facts(rename_references(value, named), inputs)
+        key: replace_inputs_by_facts(rename_references(value, fingerprints), inputs)
         for key, value in node.settings.result_half().items()
     }
-    return fingerprint([node.stage.name, node.stage.version, settings, *code_digest(node.source)])
+    return compute_fingerprint(
+        [node.stage.name, node.stage.version, settings, *code_digest(node.source)]
+    )
 
 
-def whole_units(artifact: Artifact) -> int:
+def count_whole_units(artifact: Artifact) -> int:
     """How many finished units have all their files, by the sizes in their markers."""
     return sum(is_whole(artifact, unit) for unit in artifact.done_units())
 
@@ -150,7 +156,7 @@ def whole_units(artifact: Artifact) -> int:
 def is_whole(artifact: Artifact, unit: int) -> bool:
     """Whether a unit has a sound marker and all its files, by their sizes."""
     try:
-        marker = artifact.mark(unit)
+        marker = artifact.marker(unit)
     except Damaged:
         return False
     return marker is not None and not artifact.unit_faults(marker)
@@ -158,10 +164,10 @@ def is_whole(artifact: Artifact, unit: int) -> bool:
 
 def sound_config(artifact: Artifact) -> NodeConfig | None:
     """Settings and inputs of an older result; None where they are damaged or cannot be read."""
-    return NodeConfig.read_if_sound(artifact.config_file)
+    return NodeConfig.read_if_valid(artifact.config_file)
 
 
-def told_faults(faults: Sequence[FileFault]) -> str:
+def summarize_faults(faults: Sequence[FileFault]) -> str:
     """The first of some faults, and how many more there are."""
     more = f" and {len(faults) - 1} more files" if len(faults) > 1 else ""
     return f"{faults[0].text}{more}"
@@ -191,22 +197,22 @@ def input_facts(node: Node, steps: dict[str, Step], cache: Path | None) -> dict[
     return facts
 
 
-def results_in(work: Path) -> dict[str, list[Path]]:
+def find_results(work: Path) -> dict[str, list[Path]]:
     """The folders of results by the node that they are of; one look at the work folder for all."""
     found: dict[str, list[Path]] = {}
     for path in work.iterdir() if work.is_dir() else ():
-        name, _, print_ = path.name.rpartition("-")
-        if is_fingerprint(print_):
+        name, _, digest = path.name.rpartition("-")
+        if is_fingerprint(digest):
             found.setdefault(name, []).append(path)
     return found
 
 
-def newest_of(older: list[Path]) -> Artifact | None:
+def newest_started_result(older: list[Path]) -> Artifact | None:
     """The newest of some results that were begun."""
-    return next(begun_of(older), None)
+    return next(started_results(older), None)
 
 
-def begun_of(older: list[Path]) -> Iterator[Artifact]:
+def started_results(older: list[Path]) -> Iterator[Artifact]:
     """Those of some results that were begun, the newest first."""
     found = [Artifact(path) for path in older if Artifact(path).config_file.exists()]
     yield from sorted(found, key=lambda one: one.config_file.stat().st_mtime, reverse=True)
@@ -244,11 +250,11 @@ def changed_settings(old: Any, new: dict[str, Any], prefix: str = "") -> list[st
         if isinstance(value, dict) and value and isinstance(before.get(key), dict):
             changes += changed_settings(before[key], value, f"{prefix}{key}.")
         elif before.get(key) != value:
-            changes.append(f"{prefix}{key}: {brief(before.get(key))} -> {brief(value)}")
+            changes.append(f"{prefix}{key}: {abbreviate(before.get(key))} -> {abbreviate(value)}")
     return changes
 
 
-def brief(value: Any) -> str:
+def abbreviate(value: Any) -> str:
     """A value in at most 40 characters."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else f"{text[:37]}..."

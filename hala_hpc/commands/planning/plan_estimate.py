@@ -14,27 +14,33 @@ from typing import NamedTuple
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.estimate import (
     BILLION,
-    TOKENS_OF_ROW,
+    DEFAULT_TOKENS_PER_ROW,
     Amount,
     Checkpoint,
     CountedResult,
     DataSet,
     Estimate,
     EstimateInputs,
+    MachineCapacity,
     ModelSize,
     Network,
     ReadSpeed,
-    Room,
     StartCost,
     TextAmount,
     Throughput,
     TrainSpeed,
     WriteSpeed,
 )
-from hala_hpc.core.hub import fetched_commit, hub_cache, hub_reference, is_hub_id, repository_folder
+from hala_hpc.core.hub import (
+    fetched_commit,
+    hub_cache,
+    is_hub_id,
+    parse_hub_reference,
+    repository_folder,
+)
 from hala_hpc.core.paths import read_toml
-from hala_hpc.engines.models.gpus import most_memory_gb
-from hala_hpc.engines.models.memory import GB, read_checkpoint, weight_number
+from hala_hpc.engines.models.gpus import max_memory_gb
+from hala_hpc.engines.models.memory import GB, count_weights, read_checkpoint
 
 #: A token of English is about so many bytes; text in Parquet is packed to about a third.
 BYTES_OF_TOKEN = 4
@@ -96,20 +102,20 @@ def estimate_plan(
             if value not in outside:
                 outside[value] = amount_of(value, hub, throughput)
             amounts[value] = outside[value]
-        room = Room(machine_bytes) if machine_bytes else room_of(step)
+        room = MachineCapacity(machine_bytes) if machine_bytes else room_of(step)
         known = EstimateInputs(throughput, amounts, counted_by(step), room)
         nodes[name] = step.stage().estimate(known) or Estimate()
     return PlanEstimate(nodes, outside)
 
 
-def room_of(step: Step) -> Room:
+def room_of(step: Step) -> MachineCapacity:
     """What a job of a node asks for, and the most memory that such GPUs have."""
-    asked = step.node.settings.resources
-    name = asked.options.get("gpu_type", "")
-    gpu_gb = most_memory_gb(name)
+    resources = step.node.settings.resources
+    name = resources.options.get("gpu_type", "")
+    gpu_gb = max_memory_gb(name)
     # The backend's own word for memory is passed on as it is.
-    host = None if "mem" in asked.options else float(asked.mem_gb * GB)
-    return Room(host, asked.gpus_per_node, gpu_gb * GB if gpu_gb else None, name)
+    host = None if "mem" in resources.options else float(resources.mem_gb * GB)
+    return MachineCapacity(host, resources.gpus_per_node, gpu_gb * GB if gpu_gb else None, name)
 
 
 def file_of_node(reference: str, steps: Mapping[str, Step]) -> Amount | None:
@@ -118,7 +124,7 @@ def file_of_node(reference: str, steps: Mapping[str, Step]) -> Amount | None:
     path = steps[name].artifact.output / rest if rest and name in steps else None
     if path is None or not path.exists():
         return None
-    text, size = weigh(path)
+    text, size = measure_files(path)
     return Amount(text, None, size)
 
 
@@ -140,27 +146,27 @@ def amount_of(value: str, hub: Path, table: Throughput) -> Amount:
     text, size, folder, config = None, None, None, None
     path = Path(value).expanduser()
     if path.exists():
-        text, size = weigh(path)
+        text, size = measure_files(path)
         folder = path if path.is_dir() else None
     elif is_hub_id(value):
-        name, revision = hub_reference(value)
+        name, revision = parse_hub_reference(value)
         size = size_on_hub(name, hub, table.models)
         config = table.shapes.get(name)
         repository = repository_folder(hub, "models", name)
         commit = fetched_commit(repository, revision)
         folder = repository / "snapshots" / commit if commit else None
     weights = read_checkpoint(folder) if folder else None
-    if weights and (number := weight_number(weights)):
+    if weights and (number := count_weights(weights)):
         return Amount(text, ModelSize(number / BILLION, weights.is_fp8), size, weights)
     if size is None:
         return Amount(text, None, None)
     model = ModelSize(size / BFLOAT16_BYTES / BILLION)
     # What is on the disk and no model was weighed as files of any kind.
-    told = None if path.exists() else Checkpoint(size, config)
-    return Amount(text, model, size, weights or told)
+    published = None if path.exists() else Checkpoint(size, config)
+    return Amount(text, model, size, weights or published)
 
 
-def weigh(path: Path) -> tuple[TextAmount, float]:
+def measure_files(path: Path) -> tuple[TextAmount, float]:
     """Bytes of a file or of all files under a folder, and what they hold where they are text."""
     rows = tokens = size = 0.0
     for file in [path] if path.is_file() else path.rglob("*"):
@@ -168,7 +174,7 @@ def weigh(path: Path) -> tuple[TextAmount, float]:
             bytes_ = file.stat().st_size
             packing = PARQUET_PACKING if file.suffix in (".parquet", ".gz") else 1
             found = bytes_ * packing / BYTES_OF_TOKEN
-            rows += lines_in(file) or found / TOKENS_OF_ROW
+            rows += lines_in(file) or found / DEFAULT_TOKENS_PER_ROW
             tokens += found
             size += bytes_
     return TextAmount(rows, tokens), size
@@ -186,20 +192,20 @@ def size_on_hub(name: str, hub: Path, models: Mapping[str, float]) -> float | No
     for kind in ("models", "datasets"):
         blobs = repository_folder(hub, kind, name) / "blobs"
         if blobs.is_dir():
-            return weigh(blobs)[1]
+            return measure_files(blobs)[1]
     if name in models:
         return models[name] * BILLION * BFLOAT16_BYTES
-    named = PARAMETERS.search(name)
-    return float(named[1]) * BYTES[named[2].upper()] if named else None
+    match = PARAMETERS.search(name)
+    return float(match[1]) * BYTES[match[2].upper()] if match else None
 
 
 @dataclass(frozen=True)
 class DiskEstimate:
     """What the missing nodes of a run will write, as far as it can be told beforehand."""
 
-    least_bytes: int
+    min_bytes: int
     """Products and the largest node's checkpoints: as if one node ran at a time."""
-    most_bytes: int
+    max_bytes: int
     """As if all nodes kept their checkpoints at the same time."""
     files: int
     unknown: tuple[str, ...]
@@ -216,6 +222,6 @@ def estimate_disk(steps: Mapping[str, Step], environment: Mapping[str, str]) -> 
             products += estimate.output.size_bytes or 0.0
             passing.append(estimate.checkpoint_bytes)
             files += step.units * FILES_OF_UNIT + step.workers * FILES_OF_WORKER
-    least, most = products + max(passing), products + sum(passing)
+    min_bytes, max_bytes = products + max(passing), products + sum(passing)
     unknown = sorted(name for name, amount in plan.outside.items() if amount.size_bytes is None)
-    return DiskEstimate(int(least), int(most), files, tuple(unknown))
+    return DiskEstimate(int(min_bytes), int(max_bytes), files, tuple(unknown))

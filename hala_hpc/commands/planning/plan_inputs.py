@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.commands.planning.hub_commits import named_commit
+from hala_hpc.commands.planning.hub_commits import fingerprint_hub_input
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.fingerprint import path_fingerprint
-from hala_hpc.core.hub import hub_reference, repository_folder
-from hala_hpc.core.paths import named_path
+from hala_hpc.core.fingerprint import fingerprint_path
+from hala_hpc.core.hub import parse_hub_reference, repository_folder
+from hala_hpc.core.paths import expand_path
 from hala_hpc.core.records import HUB_INPUT, PATH_INPUT, InputFacts, NodeSummary
 
 
@@ -40,7 +40,7 @@ class PlanInputs:
         facts = self.inputs.get(reference)
         if self.cache is None or facts is None or facts.kind != HUB_INPUT or not facts.fingerprint:
             return None
-        name = hub_reference(reference).name
+        name = parse_hub_reference(reference).name
         repository = repository_folder(self.cache, facts.repository or "", name)
         folder = repository / "snapshots" / facts.fingerprint
         return folder if folder.is_dir() else None
@@ -50,24 +50,26 @@ class PlanInputs:
         return None
 
 
-def facts_of_path(word: str, value: str) -> InputFacts | None:
+def facts_of_path(setting: str, value: str) -> InputFacts | None:
     """Facts of a file or folder outside the work folder; None where there is none.
 
     Raises: UserError naming the setting where it cannot be looked at.
     """
-    path = named_path(word, value)
+    path = expand_path(setting, value)
     if not path.exists():
         return None
     try:
         return InputFacts(
-            kind=PATH_INPUT, path=str(path.resolve()), fingerprint=path_fingerprint(path)
+            kind=PATH_INPUT, path=str(path.resolve()), fingerprint=fingerprint_path(path)
         )
     except OSError as error:
-        told = error_of_system(error)
-        raise UserError([f"{word}: {text}" for text in told.mistakes], told.code) from None
+        user_error = convert_os_error(error)
+        raise UserError(
+            [f"{setting}: {text}" for text in user_error.mistakes], user_error.code
+        ) from None
 
 
-def with_input_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
+def replace_inputs_by_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
     """Replace paths of existing files by their fingerprints, and references to the hub by their
     commits, through lists and dicts.
     """
@@ -75,9 +77,9 @@ def with_input_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
         if inputs[value].kind == PATH_INPUT:
             return [Path(value).name, inputs[value].fingerprint]
         if inputs[value].kind == HUB_INPUT:
-            return named_commit(value, inputs[value])
+            return fingerprint_hub_input(value, inputs[value])
     if isinstance(value, list):
-        return [with_input_facts(item, inputs) for item in value]
+        return [replace_inputs_by_facts(item, inputs) for item in value]
     if isinstance(value, dict):
-        return {key: with_input_facts(item, inputs) for key, item in value.items()}
+        return {key: replace_inputs_by_facts(item, inputs) for key, item in value.items()}
     return value

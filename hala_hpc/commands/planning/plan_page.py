@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.planning.cost import HOUR_S, Cost, costs, sum_left
-from hala_hpc.commands.planning.memory_plan import estimates_of, misfits_of
+from hala_hpc.commands.command_line import CommandLine
+from hala_hpc.commands.planning.cost import HOUR_S, Cost, estimate_costs, sum_left
+from hala_hpc.commands.planning.memory_plan import estimate_nodes, find_misfits
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.planning.plan_estimate import shipped_throughput
-from hala_hpc.core.estimate import Estimate, TextAmount, amount_words, shown
-from hala_hpc.engines.models.memory import gb
+from hala_hpc.core.estimate import Estimate, TextAmount, format_amount, format_hours
+from hala_hpc.engines.models.memory import format_gb
 
 DASH = "-"
 HEADER = (
@@ -28,40 +28,40 @@ HEADER = (
 TO_RIGHT = (False, False, True, True, True, True, True, True, True, False)
 
 
-def print_page(line: Line, chosen: Mapping[str, Step]) -> None:
+def print_plan_page(command_line: CommandLine, chosen: Mapping[str, Step]) -> None:
     """A title, how to read it, a row for each node, and what cannot fit."""
-    estimates = estimates_of(chosen, line.launcher)
-    found = costs(chosen, estimates)
-    print("\n".join(page(line, chosen, estimates, found)))
+    estimates = estimate_nodes(chosen, command_line.launcher)
+    found = estimate_costs(chosen, estimates)
+    print("\n".join(format_page_lines(command_line, chosen, estimates, found)))
 
 
-def page(
-    line: Line,
+def format_page_lines(
+    command_line: CommandLine,
     chosen: Mapping[str, Step],
     estimates: Mapping[str, Estimate],
     found: Mapping[str, Cost],
 ) -> Iterator[str]:
     """The lines of the page."""
-    recipe, launcher = Path(line.recipe).stem, line.launcher.name
+    recipe, launcher = Path(command_line.recipe).stem, command_line.launcher.name
     yield f"# Nodes of the recipe {recipe} with the launcher {launcher}\n"
-    yield f"Made by `{command(line)}`.\n"
+    yield f"Made by `{format_page_command(command_line)}`.\n"
     yield from how_to_read()
     yield markdown_row(HEADER)
     yield markdown_row(["---:" if right else "---" for right in TO_RIGHT])
     for name, step in chosen.items():
-        yield markdown_row(cells(step, estimates[name], found[name]))
+        yield markdown_row(format_page_cells(step, estimates[name], found[name]))
     hours, unknown = sum_left(found.values())
-    least = f", {unknown} nodes not counted" if unknown else ""
-    yield f"\nAll of them: about {shown(hours)} GPU hours{least}."
-    if faults := misfits_of(chosen, estimates):
+    uncounted = f", {unknown} nodes not counted" if unknown else ""
+    yield f"\nAll of them: about {format_hours(hours)} GPU hours{uncounted}."
+    if faults := find_misfits(chosen, estimates):
         yield "\nWhat cannot fit:\n"
         yield from (f"- {fault}" for fault in faults)
 
 
-def command(line: Line) -> str:
+def format_page_command(command_line: CommandLine) -> str:
     """The line that makes the page; of `work` it tells nothing."""
-    words = [f"{key}={value}" for key, value in line.words.items() if key != "work"]
-    return " ".join(["python -m hala_hpc.launch", *words])
+    overrides = [f"{key}={value}" for key, value in command_line.overrides.items() if key != "work"]
+    return " ".join(["python -m hala_hpc.launch", *overrides])
 
 
 def how_to_read() -> Iterator[str]:
@@ -86,37 +86,39 @@ def how_to_read() -> Iterator[str]:
     )
 
 
-def cells(step: Step, estimate: Estimate, cost: Cost) -> list[str]:
+def format_page_cells(step: Step, estimate: Estimate, cost: Cost) -> list[str]:
     """One row of the table."""
-    asked = step.node.settings.resources
-    gpus = asked.nodes * asked.gpus_per_node
+    resources = step.node.settings.resources
+    gpus = resources.nodes * resources.gpus_per_node
     text, need = estimate.output.text, estimate.need
-    memory = f"{asked.mem_gb} GB" + (f" ({gb(need.host_bytes)})" if need.host_bytes else "")
+    memory = f"{resources.mem_gb} GB" + (
+        f" ({format_gb(need.host_bytes)})" if need.host_bytes else ""
+    )
     return [
         step.name,
         step.node.stage.name,
-        amount_words(text.rows) if text else DASH,
-        token_words(text) if text else DASH,
+        format_amount(text.rows) if text else DASH,
+        format_tokens(text) if text else DASH,
         memory,
         f"{step.workers} x {gpus}" if gpus else DASH,
-        gb(need.gpu_bytes) if need.gpu_bytes else DASH,
-        cost.words() if gpus else DASH,
-        hours_words(estimate, cost, gpus * step.workers),
-        "; ".join(part for part in (estimate.hours_reckoning, need.reckoning) if part) or DASH,
+        format_gb(need.gpu_bytes) if need.gpu_bytes else DASH,
+        cost.describe_left() if gpus else DASH,
+        format_node_hours(estimate, cost, gpus * step.workers),
+        "; ".join(part for part in (estimate.hours_breakdown, need.breakdown) if part) or DASH,
     ]
 
 
-def token_words(text: TextAmount) -> str:
+def format_tokens(text: TextAmount) -> str:
     """Tokens of a corpus: of both sides where it is translated."""
     sides = [text.source, text.target] if text.target else [text.source]
-    return " + ".join(map(amount_words, sides))
+    return " + ".join(map(format_amount, sides))
 
 
-def hours_words(estimate: Estimate, cost: Cost, gpus: int) -> str:
+def format_node_hours(estimate: Estimate, cost: Cost, gpus: int) -> str:
     """Hours of a node with all its workers at once."""
     if gpus:
-        return f"~{shown(cost.left / gpus)}" if cost.left else DASH
-    return f"~{shown(estimate.host_seconds / HOUR_S)}" if estimate.host_seconds else DASH
+        return f"~{format_hours(cost.left / gpus)}" if cost.left else DASH
+    return f"~{format_hours(estimate.host_seconds / HOUR_S)}" if estimate.host_seconds else DASH
 
 
 def markdown_row(cells: list[str] | tuple[str, ...]) -> str:

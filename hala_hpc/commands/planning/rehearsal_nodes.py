@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hala_hpc.core.node import Node
-from hala_hpc.core.rehearsal import PREFIX
+from hala_hpc.core.rehearsal import REHEARSAL_PREFIX
 from hala_hpc.core.settings import StageSettings, rename_references
 from hala_hpc.core.stage import UnknownInputs
 
 
-def rehearse(nodes: Mapping[str, Node]) -> dict[str, Node]:
+def make_rehearsal_nodes(nodes: Mapping[str, Node]) -> dict[str, Node]:
     """Every node of a recipe as it is rehearsed, inputs first.
 
     A node whose work does not shrink, and which takes nothing that does, is the real one: the full
@@ -22,12 +22,14 @@ def rehearse(nodes: Mapping[str, Node]) -> dict[str, Node]:
         if settings == node.settings and not any(one in names for one in node.input_nodes()):
             found[name] = node
             continue
-        names[name] = f"{PREFIX}{name}"
-        found[names[name]] = replace(node, name=names[name], settings=with_inputs(settings, names))
+        names[name] = f"{REHEARSAL_PREFIX}{name}"
+        found[names[name]] = replace(
+            node, name=names[name], settings=rename_rehearsed_inputs(settings, names)
+        )
     return found
 
 
-def with_inputs(settings: StageSettings, names: Mapping[str, str]) -> StageSettings:
+def rename_rehearsed_inputs(settings: StageSettings, names: Mapping[str, str]) -> StageSettings:
     """The settings with inputs that are rehearsed, too, and one worker: rows are few."""
     values = rename_references(settings.model_dump(), dict(names))
     values["resources"] = {**values["resources"], "workers": 1}

@@ -9,20 +9,20 @@ import shutil
 from pathlib import Path
 
 from hala_hpc.backends.slurm.backend import SlurmBackend, script_file
-from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CANNOT_CREATE, OK, RETRY, UserError
 from hala_hpc.core.files import write_text
 from hala_hpc.core.job import Job
 from hala_hpc.core.lease import WorkLease
-from hala_hpc.core.run import launch_line
-from hala_hpc.jobs.kept_code import code_of_launch, keep_code
+from hala_hpc.core.run import format_launch_command
+from hala_hpc.jobs.code_snapshot import resolve_launch_code, snapshot_code
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import gate_job, make_spec, worker_job
-from hala_hpc.jobs.submission import living_gate, settle
+from hala_hpc.jobs.submission import find_or_adopt_gate, wait_for_pending_sbatch
 
 #: Stands for the number of the workers until a script knows it.
-WORKERS = "<workers>"
+WORKERS_PLACEHOLDER = "<workers>"
 #: Where the scripts note the number of each gate, for those that wait for it.
 IDS = "ids"
 SUBMIT = """\
@@ -75,43 +75,45 @@ that were submitted here it knows by their names.
 """
 
 
-def render_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
+def render_steps(command_line: CommandLine, chosen: dict[str, Step], lease: WorkLease) -> int:
     """Write a script for each node that is missing, a script for all, and a page.
 
     Raises UserError where the folder cannot be written or is not empty (73), and where jobs are at
     work on one of the nodes (75).
     """
-    folder = line.render
+    folder = command_line.render
     assert folder is not None
     make_folder(folder)
     steps = [step for step in chosen.values() if step.state != "done"]
-    require_no_living(steps)
-    code = code_of_launch(line.launcher, line.work)
-    keep_code(code)
+    require_no_active_jobs(steps)
+    code = resolve_launch_code(command_line.launcher, command_line.work)
+    snapshot_code(code)
     names = {step.name for step in steps}
     rows = []
     for number, step in enumerate(steps, 1):
         lease.require()
         inputs = [name for name in step.node.input_nodes() if name in names]
-        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, code)
-        begun = begin_round(step.artifact, step.units, step.workers, spec)
-        workers = worker_job(step.artifact, begun.workers, spec, tuple(map(gate_of, inputs)), begun)
-        gate = gate_job(step.artifact, begun.round, spec, WORKERS)
+        spec = make_spec(command_line.launcher, step.node.settings, step.node.stage.env, code)
+        new_round = begin_round(step.artifact, step.units, step.workers, spec)
+        workers = worker_job(
+            step.artifact, new_round.workers, spec, tuple(map(gate_placeholder, inputs)), new_round
+        )
+        gate = gate_job(step.artifact, new_round.round, spec, WORKERS_PLACEHOLDER)
         step.artifact.logs.mkdir(parents=True, exist_ok=True)
         script = f"{number:02}-{step.name}.sh"
-        write_text(folder / script, script_of(step, inputs, workers, gate))
+        write_text(folder / script, format_node_script(step, inputs, workers, gate))
         rows.append(
-            f"| {script} | {step.name} | {step.node.stage.name} | {begun.workers} | "
+            f"| {script} | {step.name} | {step.node.stage.name} | {new_round.workers} | "
             f"{', '.join(inputs) or '-'} |"
         )
     shutil.copyfile(script_file(), folder / script_file().name)
     write_text(folder / "submit.sh", SUBMIT.format(ids=IDS))
-    write_text(folder / "README.md", page_of(line, rows))
+    write_text(folder / "README.md", format_readme(command_line, rows))
     print(f"{len(steps)} nodes written to {folder}; submit them with bash {folder / 'submit.sh'}")
     return OK
 
 
-def gate_of(name: str) -> str:
+def gate_placeholder(name: str) -> str:
     """Stands for the number of a node's gate until a script knows it."""
     return f"<gate of {name}>"
 
@@ -127,41 +129,44 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"render={folder} is not empty: name a new folder", CANNOT_CREATE)
 
 
-def require_no_living(steps: list[Step]) -> None:
+def require_no_active_jobs(steps: list[Step]) -> None:
     """Raise UserError (RETRY) where jobs are at work on a node."""
-    settle([step.artifact for step in steps])
-    seen = SlurmBackend().look()
-    busy = [step.name for step in steps if living_gate(step.artifact, seen)]
+    wait_for_pending_sbatch([step.artifact for step in steps])
+    queue_rows = SlurmBackend().query_queue()
+    busy = [step.name for step in steps if find_or_adopt_gate(step.artifact, queue_rows)]
     if busy:
         raise UserError(f"jobs are at work on {', '.join(busy)}: wait for them, or cancel", RETRY)
 
 
-def script_of(step: Step, inputs: list[str], workers: Job, gate: Job) -> str:
+def format_node_script(step: Step, inputs: list[str], workers: Job, gate: Job) -> str:
     """The script that submits one node."""
     read = "\n".join(
         f"gate_{index}=$(cat {shlex.quote(f'{IDS}/{name}')})" for index, name in enumerate(inputs)
     )
-    known = {gate_of(name): f"$gate_{index}" for index, name in enumerate(inputs)}
+    known = {gate_placeholder(name): f"$gate_{index}" for index, name in enumerate(inputs)}
     resources = step.node.settings.resources
-    what = f"{step.name} ({step.node.stage.name}): {workers.elements} workers"
+    what = f"{step.name} ({step.node.stage.name}): {workers.array_size} workers"
     return NODE.format(
         title=f"{what}, each on {resources.nodes} nodes with {resources.gpus_per_node} GPUs",
         ids=IDS,
         note=shlex.quote(f"{IDS}/{step.name}"),
         name=step.name,
         read=read,
-        workers=in_shell(workers, known),
-        gate=in_shell(gate, {WORKERS: "$workers"}),
+        workers=format_sbatch_command(workers, known),
+        gate=format_sbatch_command(gate, {WORKERS_PLACEHOLDER: "$workers"}),
     )
 
 
-def in_shell(job: Job, known: dict[str, str]) -> str:
+def format_sbatch_command(job: Job, known: dict[str, str]) -> str:
     """The sbatch command of a job, a line for each word, with numbers that the script knows."""
-    words = SlurmBackend().command(job)
-    own = [f"./{script_file().name}" if word == str(script_file()) else word for word in words]
+    arguments = SlurmBackend().command(job)
+    own = [
+        f"./{script_file().name}" if argument == str(script_file()) else argument
+        for argument in arguments
+    ]
     lines = []
-    for word in ["sbatch", "--parsable", *own[1:]]:
-        quoted = shlex.quote(word)
+    for argument in ["sbatch", "--parsable", *own[1:]]:
+        quoted = shlex.quote(argument)
         for placeholder, variable in known.items():
             # Between two quoted parts: shlex puts the whole word into single quotes.
             quoted = quoted.replace(placeholder, f"'\"{variable}\"'")
@@ -169,13 +174,13 @@ def in_shell(job: Job, known: dict[str, str]) -> str:
     return " \\\n    ".join(lines)
 
 
-def page_of(line: Line, rows: list[str]) -> str:
+def format_readme(command_line: CommandLine, rows: list[str]) -> str:
     """The page that explains the folder."""
-    words = {key: value for key, value in line.words.items() if key != "render"}
+    overrides = {key: value for key, value in command_line.overrides.items() if key != "render"}
     return README.format(
-        recipe=Path(line.recipe).stem,
-        line=launch_line(words),
+        recipe=Path(command_line.recipe).stem,
+        line=format_launch_command(overrides),
         ids=IDS,
-        work=line.work,
+        work=command_line.work,
         rows="\n".join(rows),
     )

@@ -4,40 +4,40 @@ import signal
 import sys
 import time
 
-from hala_hpc.backends.local import SetupFailed, run
-from hala_hpc.commands.command_line import Line
+from hala_hpc.backends.local import SetupFailed, run_job
+from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.commands.progress_bar import NodeBar
 from hala_hpc.core.errors import OK
 from hala_hpc.core.lease import WorkLease
 from hala_hpc.core.records import RoundSpec
-from hala_hpc.jobs.closing import close, fail
-from hala_hpc.jobs.job_files import reason_of_setup
-from hala_hpc.jobs.kept_code import code_of_launch, keep_code
+from hala_hpc.jobs.closing import fail_node, finish_node
+from hala_hpc.jobs.code_snapshot import resolve_launch_code, snapshot_code
+from hala_hpc.jobs.job_files import setup_failure_reason
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import make_spec, worker_job
 from hala_hpc.jobs.submission import next_spec
 
 
-def run_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
+def run_plan_locally(command_line: CommandLine, chosen: dict[str, Step], lease: WorkLease) -> int:
     """Bring every missing node to its end; the code of the first that fails."""
-    stop_like_ctrl_c()
-    launched = code_of_launch(line.launcher, line.work)
-    keep_code(launched)
+    stop_on_signals()
+    launched = resolve_launch_code(command_line.launcher, command_line.work)
+    snapshot_code(launched)
     began = time.monotonic()
     for number, step in enumerate(chosen.values(), 1):
         if step.state == "done":
             print(f"{step.name}: done before")
             continue
-        spec = make_spec(line.launcher, step.node.settings, step.node.stage.env, launched)
+        spec = make_spec(command_line.launcher, step.node.settings, step.node.stage.env, launched)
         code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}", lease)
         if code != OK:
             return code
-    print(f"complete: {len(chosen)} nodes in {line.work}, {time.monotonic() - began:.0f} s")
+    print(f"complete: {len(chosen)} nodes in {command_line.work}, {time.monotonic() - began:.0f} s")
     return OK
 
 
-def stop_like_ctrl_c() -> None:
+def stop_on_signals() -> None:
     """Let a plain kill, or a closed terminal, end the workers as Ctrl-C does."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         # Under nohup the latter is ignored, and stays so.
@@ -51,14 +51,18 @@ def run_step(step: Step, spec: RoundSpec, title: str, lease: WorkLease) -> int:
     step.artifact.failure_file.unlink(missing_ok=True)
     while True:
         lease.require()
-        begun = begin_round(step.artifact, step.units, step.workers, spec)
+        new_round = begin_round(step.artifact, step.units, step.workers, spec)
         with NodeBar(title, step.artifact, step.units) as bar:
             try:
-                run(worker_job(step.artifact, begun.workers, spec, asked=begun), bar.update)
+                run_job(
+                    worker_job(step.artifact, new_round.workers, spec, asked=new_round), bar.update
+                )
                 lease.require()
-                verdict = close(step.artifact)
+                verdict = finish_node(step.artifact)
             except SetupFailed as error:
-                verdict = fail(step.artifact, error.code, [reason_of_setup(error, error.printed)])
+                verdict = fail_node(
+                    step.artifact, error.code, [setup_failure_reason(error, error.printed)]
+                )
             bar.finish(verdict.state)
         if verdict.state == "done":
             return OK

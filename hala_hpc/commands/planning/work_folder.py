@@ -5,12 +5,12 @@ import time
 from pathlib import Path
 from uuid import uuid4
 
-from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.core.damage import owner_of
+from hala_hpc.core.damage import find_owner
 from hala_hpc.core.errors import CANNOT_CREATE, UserError
-from hala_hpc.core.paths import is_path
-from hala_hpc.core.printable import printable
+from hala_hpc.core.paths import is_toml_path
+from hala_hpc.core.printable import escape_controls
 from hala_hpc.core.records import RunNodeRecord, RunRecord
 from hala_hpc.core.run import run_file
 
@@ -34,7 +34,7 @@ def require_own_run(work: Path) -> None:
 
     Its owner could not read what is written here, nor this user what he writes.
     """
-    owner = owner_of(run_file(work))
+    owner = find_owner(run_file(work))
     if owner not in (None, os.geteuid()):
         raise UserError(
             f"work={work} holds a run of another user (number {owner}): name a folder of your own",
@@ -42,42 +42,51 @@ def require_own_run(work: Path) -> None:
         )
 
 
-def mend(work: Path, chosen: dict[str, Step]) -> None:
+def set_aside_damaged_files(work: Path, chosen: dict[str, Step]) -> None:
     """Put aside what is damaged, and say so.
 
     Raises UserError where other users could have written what jobs would be run by.
     """
-    from hala_hpc.jobs.mending import mend_node, mend_work_folder, require_own_records
+    from hala_hpc.jobs.quarantine import (
+        quarantine_node_files,
+        quarantine_run_files,
+        require_own_records,
+    )
 
-    lines = mend_work_folder(work)
+    lines = quarantine_run_files(work)
     for step in chosen.values():
-        lines += [f"{step.name}: {line}" for line in mend_node(step.artifact, step.state == "done")]
+        lines += [
+            f"{step.name}: {line}"
+            for line in quarantine_node_files(step.artifact, step.state == "done")
+        ]
     for line in lines:
-        print(printable(line))
+        print(escape_controls(line))
     require_own_records([s.artifact for s in chosen.values() if s.state in ("partial", "damaged")])
 
 
-def repair(missing: dict[str, Step]) -> None:
+def reset_damaged_nodes(missing: dict[str, Step]) -> None:
     """Let finished nodes whose files are not whole be unfinished, as far as they are not whole."""
     for step in missing.values():
         if step.state == "damaged":
-            from hala_hpc.jobs.repair import forget_broken_units, forget_node
+            from hala_hpc.jobs.repair import remove_broken_units, remove_summary
 
-            print(f"{step.name}: {step.because}: what is not whole is made again")
-            forget_broken_units(step.artifact, step.units)
-            forget_node(step.artifact)
+            print(f"{step.name}: {step.reason}: what is not whole is made again")
+            remove_broken_units(step.artifact, step.units)
+            remove_summary(step.artifact)
 
 
-def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None]) -> None:
+def write_run(
+    command_line: CommandLine, chosen: dict[str, Step], hours: dict[str, float | None]
+) -> None:
     """Note what this line means, for `status`, make the links of the run, and tell each node that
     has none its settings.
     """
     RunRecord(
-        words=with_absolute_files(line.words),
-        recipe=str(Path(line.recipe).absolute()),
-        launcher=line.launcher.name,
+        overrides=make_file_paths_absolute(command_line.overrides),
+        recipe=str(Path(command_line.recipe).absolute()),
+        launcher=command_line.launcher.name,
         time=time.time(),
-        budget_gpu_hours=line.launcher.budget_gpu_hours,
+        budget_gpu_hours=command_line.launcher.budget_gpu_hours,
         nodes=tuple(
             RunNodeRecord(
                 name=s.name,
@@ -88,8 +97,8 @@ def write_run(line: Line, chosen: dict[str, Step], hours: dict[str, float | None
             )
             for s in chosen.values()
         ),
-    ).write(run_file(line.work))
-    link_latest(line.work, chosen)
+    ).write(run_file(command_line.work))
+    link_latest(command_line.work, chosen)
     for step in chosen.values():
         if not step.artifact.config_file.exists():
             step.artifact.write_config(step.config(hours.get(step.name)))
@@ -105,10 +114,14 @@ def link_latest(work: Path, chosen: dict[str, Step]) -> None:
         temporary.replace(links / step.name)
 
 
-def with_absolute_files(words: dict[str, str]) -> dict[str, str]:
+def make_file_paths_absolute(overrides: dict[str, str]) -> dict[str, str]:
     """The words of a line, so that it can be given from any folder."""
-    files = {word: words[word] for word in ("recipe", "launcher") if is_path(words.get(word, ""))}
+    files = {
+        key: overrides[key]
+        for key in ("recipe", "launcher")
+        if is_toml_path(overrides.get(key, ""))
+    }
     return {
-        **words,
-        **{word: str(Path(name).expanduser().absolute()) for word, name in files.items()},
+        **overrides,
+        **{key: str(Path(name).expanduser().absolute()) for key, name in files.items()},
     }

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from hala_hpc.commands.rehearsing.measured import State
+from hala_hpc.commands.rehearsing.measurements import RehearsalState
 from hala_hpc.commands.rehearsing.projection import Projection
-from hala_hpc.engines.models.gpus import most_memory_gb
+from hala_hpc.engines.models.gpus import max_memory_gb
 
 #: A reason of more rows than this is a fault of model or settings, and none of the texts.
 SYSTEMATIC_SHARE = 0.5
 #: Shares of a GPU's memory between which a batch is neither too small nor too large.
-ROOM_LEAST, ROOM_MOST = 0.05, 0.4
+MIN_GPU_FREE_SHARE, MAX_GPU_FREE_SHARE = 0.05, 0.4
 #: A share of its time that a worker may spend on its start.
-START_MOST = 0.5
+MAX_START_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Advice:
     must: bool
 
 
-def advice_of(full: Mapping[str, Projection]) -> list[Advice]:
+def collect_advice(full: Mapping[str, Projection]) -> list[Advice]:
     """All advice, what must be done first."""
     found = [one for node in full.values() for one in advice_of_node(node)]
     return sorted(found, key=lambda one: not one.must)
@@ -32,16 +32,16 @@ def advice_of(full: Mapping[str, Projection]) -> list[Advice]:
 
 def advice_of_node(full: Projection) -> Iterator[Advice]:
     """What the rehearsal of a node tells of the full one."""
-    name, seen = full.step.name, full.seen
-    if seen.state is State.FAILED:
-        yield Advice(name, f"it failed: {'; '.join(seen.reasons)}", must=True)
-    if seen.state is not State.WORKS:
+    name, measured = full.step.name, full.measured
+    if measured.state is RehearsalState.FAILED:
+        yield Advice(name, f"it failed: {'; '.join(measured.reasons)}", must=True)
+    if measured.state is not RehearsalState.WORKS:
         return
     yield from advice_of_rows(name, full)
     yield from advice_of_memory(name, full)
     yield from advice_of_time(name, full)
-    if seen.losses and not seen.losses[1] < seen.losses[0]:
-        first, last = seen.losses
+    if measured.losses and not measured.losses[1] < measured.losses[0]:
+        first, last = measured.losses
         text = (
             f"the loss does not fall: {first:.3f} at first, {last:.3f} at last; look at its rows "
         )
@@ -50,52 +50,52 @@ def advice_of_node(full: Projection) -> Iterator[Advice]:
 
 def advice_of_rows(name: str, full: Projection) -> Iterator[Advice]:
     """Too many rejected rows, all together or for one reason."""
-    seen = full.seen
+    measured = full.measured
     limit = getattr(full.step.node.settings, "max_rejected_fraction", None)
-    if limit is not None and seen.rejected_share > limit:
+    if limit is not None and measured.rejected_share > limit:
         text = (
-            f"{seen.rejected_share:.0%} of its rows are rejected, and max_rejected_fraction is "
+            f"{measured.rejected_share:.0%} of its rows are rejected, and max_rejected_fraction is "
             f"{limit:g}: the full node would fail; look at the samples"
         )
         yield Advice(name, text, must=True)
-    for reason, count in seen.rejected.items():
+    for reason, count in measured.rejected.items():
         # Rows of a training that it did not come to are no fault.
-        if seen.rows_in and count > SYSTEMATIC_SHARE * seen.rows_in and limit is not None:
-            share = count / seen.rows_in
+        if measured.rows_in and count > SYSTEMATIC_SHARE * measured.rows_in and limit is not None:
+            share = count / measured.rows_in
             text = f"{share:.0%} of its rows are rejected for one reason, {reason}: a fault of "
             yield Advice(name, text + "model, prompt or settings, not of the texts", must=True)
 
 
 def advice_of_memory(name: str, full: Projection) -> Iterator[Advice]:
     """A batch that is too small or too large for the GPU."""
-    seen = full.seen
-    has_gb = most_memory_gb(full.step.node.settings.resources.options.get("gpu_type", ""))
-    if seen.memory_gb is None or not has_gb:
+    measured = full.measured
+    has_gb = max_memory_gb(full.step.node.settings.resources.options.get("gpu_type", ""))
+    if measured.memory_gb is None or not has_gb:
         return
-    room = 1 - seen.memory_gb / has_gb
-    told = f"{seen.memory_gb:.0f} of {has_gb} GB of a GPU are used"
-    if room > ROOM_MOST:
-        text = f"{told}: larger micro batches or a lower zero_stage would use the rest"
+    room = 1 - measured.memory_gb / has_gb
+    usage = f"{measured.memory_gb:.0f} of {has_gb} GB of a GPU are used"
+    if room > MAX_GPU_FREE_SHARE:
+        text = f"{usage}: larger micro batches or a lower zero_stage would use the rest"
         yield Advice(name, text, must=False)
-    elif room < ROOM_LEAST:
-        text = f"{told}: a longer row may not fit; make micro batches smaller"
+    elif room < MIN_GPU_FREE_SHARE:
+        text = f"{usage}: a longer row may not fit; make micro batches smaller"
         yield Advice(name, text, must=False)
 
 
 def advice_of_time(name: str, full: Projection) -> Iterator[Advice]:
     """A time limit that is too short, and starts that take longer than the work."""
-    asked = full.step.node.settings.resources
+    resources = full.step.node.settings.resources
     if full.wall_s is None or full.job_s is None:
         return
-    if full.wall_s > asked.timeout_min * 60:
+    if full.wall_s > resources.timeout_min * 60:
         text = (
             f"a worker needs about {full.wall_s / 3600:.1f} h, and timeout_min is "
-            f"{asked.timeout_min}: it goes on in other jobs; more workers or a longer limit "
+            f"{resources.timeout_min}: it goes on in other jobs; more workers or a longer limit "
             "save the starts"
         )
         yield Advice(name, text, must=False)
-    start_s = full.seen.start_s * full.step.workers
-    if full.step.workers > 1 and start_s > START_MOST * full.job_s:
+    start_s = full.measured.start_s * full.step.workers
+    if full.step.workers > 1 and start_s > MAX_START_SHARE * full.job_s:
         share = start_s / full.job_s
         text = f"{share:.0%} of its time are the starts of {full.step.workers} workers: take fewer"
         yield Advice(name, text, must=False)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from hala_hpc.commands.command_line import Line
-from hala_hpc.commands.planning.cost import HOUR_S, costs, gpus
-from hala_hpc.commands.planning.memory_plan import estimates_of
+from hala_hpc.commands.command_line import CommandLine
+from hala_hpc.commands.planning.cost import HOUR_S, estimate_costs, gpus_per_worker
+from hala_hpc.commands.planning.memory_plan import estimate_nodes
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.commands.rehearsing.measured import Measured, measure
+from hala_hpc.commands.rehearsing.measurements import NodeMeasurement, measure_node
 from hala_hpc.core.estimate import Estimate
-from hala_hpc.core.rehearsal import PREFIX
+from hala_hpc.core.rehearsal import REHEARSAL_PREFIX
 from hala_hpc.core.stage import UnknownInputs
 
 
@@ -18,7 +18,7 @@ class Projection:
     """What a node of the full run will take, by its rehearsal; None for what is not known."""
 
     step: Step
-    seen: Measured
+    measured: NodeMeasurement
     """What its rehearsal has shown."""
     growth: float | None = None
     """How many times the work of the rehearsal it has."""
@@ -31,21 +31,21 @@ class Projection:
     """By the shipped table, as the dry run tells."""
 
 
-def project(
-    line: Line, full: Mapping[str, Step], rehearsed: Mapping[str, Step]
+def project_full_run(
+    command_line: CommandLine, full: Mapping[str, Step], rehearsed: Mapping[str, Step]
 ) -> dict[str, Projection]:
     """Each node of the full run and its rehearsal, by its name in the recipe, inputs first."""
     # As if nothing were done: what both have counted would hide how the one grows to the other.
     whole, small = as_new(full), as_new(rehearsed)
-    of_whole = estimates_of(whole, line.launcher)
-    of_small = estimates_of(small, line.launcher)
-    shipped = costs(whole, of_whole) if line.launcher.backend == "slurm" else {}
+    of_whole = estimate_nodes(whole, command_line.launcher)
+    of_small = estimate_nodes(small, command_line.launcher)
+    shipped = estimate_costs(whole, of_whole) if command_line.launcher.backend == "slurm" else {}
     found: dict[str, Projection] = {}
     for name, step in full.items():
         other = rehearsed_name(name, rehearsed)
         growth = growth_of(step, of_whole[name], of_small[other])
         hours = shipped[name].left if name in shipped else None
-        found[name] = projection_of(step, measure(rehearsed[other]), growth, hours)
+        found[name] = projection_of(step, measure_node(rehearsed[other]), growth, hours)
     return found
 
 
@@ -56,7 +56,7 @@ def as_new(steps: Mapping[str, Step]) -> dict[str, Step]:
 
 def rehearsed_name(name: str, rehearsed: Mapping[str, Step]) -> str:
     """The name of a node of the recipe in its rehearsal: its own where it is the real one."""
-    return name if name in rehearsed else f"{PREFIX}{name}"
+    return name if name in rehearsed else f"{REHEARSAL_PREFIX}{name}"
 
 
 def growth_of(step: Step, full: Estimate, rehearsed: Estimate) -> float | None:
@@ -69,23 +69,25 @@ def growth_of(step: Step, full: Estimate, rehearsed: Estimate) -> float | None:
 
 
 def projection_of(
-    step: Step, seen: Measured, growth: float | None, shipped: float | None
+    step: Step, measured: NodeMeasurement, growth: float | None, shipped: float | None
 ) -> Projection:
     """What a node will take, from what its rehearsal took."""
-    if growth == 1.0 and seen.work_s is None and seen.start_s:
-        hours = seen.start_s * gpus(step) / HOUR_S
-        return Projection(step, seen, growth, seen.start_s, seen.start_s, hours, shipped)
-    if growth is None or seen.work_s is None:
-        return Projection(step, seen, growth, shipped_gpu_hours=shipped)
-    work_s = seen.work_s * growth
-    job_s = work_s + seen.start_s * step.workers
+    if growth == 1.0 and measured.work_s is None and measured.start_s:
+        hours = measured.start_s * gpus_per_worker(step) / HOUR_S
+        return Projection(
+            step, measured, growth, measured.start_s, measured.start_s, hours, shipped
+        )
+    if growth is None or measured.work_s is None:
+        return Projection(step, measured, growth, shipped_gpu_hours=shipped)
+    work_s = measured.work_s * growth
+    job_s = work_s + measured.start_s * step.workers
     return Projection(
         step,
-        seen,
+        measured,
         growth,
         job_s,
-        seen.start_s + work_s / step.workers,
-        job_s * gpus(step) / HOUR_S,
+        measured.start_s + work_s / step.workers,
+        job_s * gpus_per_worker(step) / HOUR_S,
         shipped,
     )
 

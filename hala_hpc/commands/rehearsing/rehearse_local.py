@@ -1,18 +1,20 @@
 """A rehearsal on this machine: its nodes in order, and then the page, also after a failure."""
 
-from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning import run_local
 from hala_hpc.commands.planning.plan import Step
-from hala_hpc.commands.rehearsing.page import write_page
+from hala_hpc.commands.rehearsing.rehearsal_page import write_rehearsal_page
 from hala_hpc.core.errors import OK
 from hala_hpc.core.lease import WorkLease
 
 
-def run_steps(line: Line, chosen: dict[str, Step], lease: WorkLease) -> int:
+def run_rehearsal_locally(
+    command_line: CommandLine, chosen: dict[str, Step], lease: WorkLease
+) -> int:
     """Bring every missing node to its end, and write the page; the code of the first that fails.
 
     Without one that of the page: 65 where something must be changed before the full run.
     """
-    code = run_local.run_steps(line, chosen, lease)
-    told = write_page(line)
-    return code if code != OK else told
+    code = run_local.run_plan_locally(command_line, chosen, lease)
+    page_code = write_rehearsal_page(command_line)
+    return code if code != OK else page_code

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from hala_hpc.data.segmentation.spans import protected_spans, without_spans
-from hala_hpc.data.text.language import Languages
-from hala_hpc.data.text.scripts import letters, primary, script_share
+from hala_hpc.data.text.language import LanguageDetector
+from hala_hpc.data.text.scripts import extract_letters, primary_subtag, script_share
 
 #: Names in English of the languages that data sets of instructions have tasks about.
 LANGUAGE_NAMES = (
@@ -56,12 +56,12 @@ _CODE_LINE = re.compile(
 #: Share of a text that is code from which on it is called code.
 CODE_SHARE = 0.5
 #: Shorter texts in the script of a language are names as often as another language.
-LEAST_LETTERS = 25
+MIN_LETTERS = 25
 #: Its model is loaded on first use.
-_LANGUAGES = Languages()
+_LANGUAGES = LanguageDetector()
 
 
-class Content(StrEnum):
+class ContentKind(StrEnum):
     """What a text is that explains why its translation is no good; a reason of rejection."""
 
     TRANSLATION_TASK = "translation_task"
@@ -69,50 +69,56 @@ class Content(StrEnum):
     CODE = "code"
 
 
-_WORDS = frozenset({"copied", "wrong_language", "script", "length_ratio", "comment", "refusal"})
+_COMMON_REASONS = frozenset(
+    {"copied", "wrong_language", "script", "length_ratio", "comment", "refusal"}
+)
 #: Reasons of checks that each kind explains: with others it is rejected for these.
 EXPLAINED = {
-    Content.TRANSLATION_TASK: _WORDS | {"repetition", "numbers", "wanted_words"},
-    Content.OTHER_LANGUAGE: _WORDS | {"wanted_words"},
-    Content.CODE: _WORDS | {"placeholders", "markup", "marks", "numbers"},
+    ContentKind.TRANSLATION_TASK: _COMMON_REASONS | {"repetition", "numbers", "glossary"},
+    ContentKind.OTHER_LANGUAGE: _COMMON_REASONS | {"glossary"},
+    ContentKind.CODE: _COMMON_REASONS | {"placeholders", "markup", "marks", "numbers"},
 }
 
 
-def content_behind(reason: str, text: str, others: Sequence[str], language: str) -> Content | None:
+def explain_rejection(
+    reason: str, text: str, others: Sequence[str], language: str
+) -> ContentKind | None:
     """What a text is that explains why its translation was rejected; None where nothing does.
 
     `others` are the texts that belong to it, as the messages of a conversation do: a task in one of
     them is about all. `language` is that of the corpus.
     """
-    if reason in EXPLAINED[Content.TRANSLATION_TASK] and any(map(is_task, (text, *others))):
-        return Content.TRANSLATION_TASK
-    if reason in EXPLAINED[Content.OTHER_LANGUAGE] and is_foreign(text, language):
-        return Content.OTHER_LANGUAGE
-    if reason in EXPLAINED[Content.CODE] and code_share(text) >= CODE_SHARE:
-        return Content.CODE
+    if reason in EXPLAINED[ContentKind.TRANSLATION_TASK] and any(
+        map(is_translation_task, (text, *others))
+    ):
+        return ContentKind.TRANSLATION_TASK
+    if reason in EXPLAINED[ContentKind.OTHER_LANGUAGE] and is_other_language(text, language):
+        return ContentKind.OTHER_LANGUAGE
+    if reason in EXPLAINED[ContentKind.CODE] and code_share(text) >= CODE_SHARE:
+        return ContentKind.CODE
     return None
 
 
-def is_task(text: str) -> bool:
+def is_translation_task(text: str) -> bool:
     """Whether an English text asks for words in another language, e.g. for a translation."""
     return _TASK.search(text) is not None
 
 
-def is_foreign(text: str, language: str) -> bool:
+def is_other_language(text: str, language: str) -> bool:
     """Whether a text is surely in another language than this, code and addresses left aside."""
-    plain, code = without_spans(text), primary(language)
-    found = letters(plain)
-    if len(found) < LEAST_LETTERS and script_share(found, code) >= 0.5:
+    plain, code = without_spans(text), primary_subtag(language)
+    found = extract_letters(plain)
+    if len(found) < MIN_LETTERS and script_share(found, code) >= 0.5:
         return False
     return _LANGUAGES.is_language(plain, code) is False
 
 
 def code_share(text: str) -> float:
     """Share of a text's letters that are in code: marked as such, or lines that look like it."""
-    whole = len(letters(text))
+    whole = len(extract_letters(text))
     if not whole:
         return 0.0
     spans = [span for span in protected_spans(text) if span.kind in _CODE_KINDS]
-    marked = sum(len(letters(text[span.start : span.end])) for span in spans)
+    code_letters = sum(len(extract_letters(text[span.start : span.end])) for span in spans)
     lines = [line for line in without_spans(text).splitlines() if _CODE_LINE.search(line)]
-    return (marked + sum(len(letters(line)) for line in lines)) / whole
+    return (code_letters + sum(len(extract_letters(line)) for line in lines)) / whole

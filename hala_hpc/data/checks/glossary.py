@@ -4,21 +4,22 @@ import re
 from functools import cache
 
 from hala_hpc.data.checks.views import Sides
-from hala_hpc.data.text.number_words import plain_ar
+from hala_hpc.data.text.number_words import normalize_arabic
 
 
-def lacks_wanted_word(sides: Sides) -> bool:
+def lacks_glossary_term(sides: Sides) -> bool:
     """Whether a source has a word whose wanted translation is missing, protected spans aside.
 
     A word in small letters is meant in any case, `May` only as it is written. In the translation
     prefixes (`وهالة`), marks and forms of alef make no difference.
     """
-    wanted = sides.settings.wanted_words
+    wanted = sides.settings.glossary
     if not wanted:
         return False
-    translation = plain_ar(sides.translation.plain).casefold()
+    translation = normalize_arabic(sides.translation.plain).casefold()
     return any(
-        _pattern(word).search(sides.source.plain) and plain_ar(into).casefold() not in translation
+        _pattern(word).search(sides.source.plain)
+        and normalize_arabic(into).casefold() not in translation
         for word, into in wanted.items()
     )
 

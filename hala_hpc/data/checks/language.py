@@ -4,16 +4,16 @@ import re
 from functools import cache
 from typing import Any
 
-from hala_hpc.data.checks.views import Sides, Text, is_prose
-from hala_hpc.data.text.language import Languages
-from hala_hpc.data.text.scripts import primary, scripts_of
+from hala_hpc.data.checks.views import Sides, Text, is_prose_word
+from hala_hpc.data.text.language import LanguageDetector
+from hala_hpc.data.text.scripts import primary_subtag, script_pattern
 
 #: Letters of Persian, Urdu, Kurdish and others that Arabic has in foreign names only.
 _NOT_ARABIC = re.compile("[\u0671-\u06d3\u06fa-\u06ff\u0750-\u077f]")
 #: Shorter texts are too often names for a model to be asked.
-_LEAST_LETTERS = 20
+_MIN_LETTERS = 20
 #: Its model is loaded on first use.
-_LANGUAGES = Languages()
+_LANGUAGES = LanguageDetector()
 
 
 def is_copied(sides: Sides) -> bool:
@@ -25,8 +25,10 @@ def is_copied(sides: Sides) -> bool:
         return True
     if not sides.same_scripts:
         return False
-    words, kept = set(sides.source.words), set(sides.translation.words)
-    return len(words) >= 5 and len(words & kept) >= 0.9 * max(len(words), len(kept))
+    words, translated_words = set(sides.source.words), set(sides.translation.words)
+    return len(words) >= 5 and len(words & translated_words) >= 0.9 * max(
+        len(words), len(translated_words)
+    )
 
 
 def is_wrong_language(sides: Sides) -> bool:
@@ -37,10 +39,10 @@ def is_wrong_language(sides: Sides) -> bool:
     if len(text.letters) < 8 or len(text.words) < 3:
         return False
     if own_share(text) < 0.1:
-        return sides.must_change or len(text.letters) >= _LEAST_LETTERS
-    if primary(text.language) == "ar" and not _NOT_ARABIC.search(text.plain):
+        return sides.must_change or len(text.letters) >= _MIN_LETTERS
+    if primary_subtag(text.language) == "ar" and not _NOT_ARABIC.search(text.plain):
         return False
-    if len(text.letters) < _LEAST_LETTERS or not text.has_sentence:
+    if len(text.letters) < _MIN_LETTERS or not text.has_sentence:
         return False
     return _LANGUAGES.is_language(text.plain, text.language) is False
 
@@ -57,10 +59,10 @@ def is_mixed(sides: Sides) -> bool:
         return True
     if not sides.must_change:
         return False
-    rows = [row for row in text.foreign_rows if sum(map(is_prose, row)) > 2]
-    if any(len(row) > sides.settings.most_untranslated_words for row in rows):
+    rows = [row for row in text.foreign_rows if sum(map(is_prose_word, row)) > 2]
+    if any(len(row) > sides.settings.max_untranslated_words for row in rows):
         return True
-    return bool(rows) and own_share(text) < sides.settings.least_script_share
+    return bool(rows) and own_share(text) < sides.settings.min_script_share
 
 
 def own_share(text: Text) -> float:
@@ -71,7 +73,7 @@ def own_share(text: Text) -> float:
 
 def _has_third_script(sides: Sides) -> bool:
     """Whether there are letters of a script that neither language nor the source has."""
-    pattern = _third_letters(primary(sides.translation.language))
+    pattern = _third_letters(primary_subtag(sides.translation.language))
     found = set(pattern.findall("".join(set(sides.translation.letters))))
     return bool(found and found - set(sides.source.text))
 
@@ -81,6 +83,6 @@ def _third_letters(code: str) -> Any:
     """A pattern for letters outside of a language's scripts; Latin and Greek stand in formulas."""
     import regex  # type: ignore[import-untyped]  # knows Unicode's scripts, which `re` does not
 
-    known = scripts_of(code).pattern[1:-2]
+    known = script_pattern(code).pattern[1:-2]
     known += r"\p{sc=Latin}\p{sc=Greek}\p{sc=Common}\p{sc=Inherited}"
     return regex.compile(rf"[\p{{L}}--[{known}]]", flags=regex.V1)

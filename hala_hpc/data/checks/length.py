@@ -1,7 +1,7 @@
 """Whether a translation is there at all, and as long as its source lets expect."""
 
 from hala_hpc.data.checks.views import Sides, Text
-from hala_hpc.data.text.scripts import primary
+from hala_hpc.data.text.scripts import primary_subtag
 
 #: Letters of English that say as much as one of theirs; no vowels, or syllables and words.
 _WEIGHT = {"ar": 1.19, "fa": 1.1, "he": 1.2, "ja": 2.2, "ko": 2, "th": 1.1, "ur": 1.1, "zh": 3}
@@ -27,12 +27,12 @@ def is_wrong_length(sides: Sides) -> bool:
     source, translation = _length(sides.source), _length(sides.translation)
     settings = sides.settings
     slack = settings.length_slack
-    if translation > settings.most_length_ratio * (source + slack):
+    if translation > settings.max_length_ratio * (source + slack):
         return True
-    least = settings.least_length_ratio
+    min_ratio = settings.min_length_ratio
     if _ends(sides.source.text) and not _ends(sides.translation.text):
-        least *= _CUT_RATIO
-    return translation < least * source - slack
+        min_ratio *= _CUT_RATIO
+    return translation < min_ratio * source - slack
 
 
 def _ends(text: str) -> bool:
@@ -42,4 +42,4 @@ def _ends(text: str) -> bool:
 
 
 def _length(text: Text) -> float:
-    return len(text.letters) * _WEIGHT.get(primary(text.language), 1.0)
+    return len(text.letters) * _WEIGHT.get(primary_subtag(text.language), 1.0)

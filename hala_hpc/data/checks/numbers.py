@@ -4,9 +4,9 @@ import re
 from collections import Counter
 
 from hala_hpc.data.checks.views import Sides, Text
-from hala_hpc.data.text.digits import western
+from hala_hpc.data.text.digits import to_western_digits
 from hala_hpc.data.text.number_words import has_scale_word, is_spelled
-from hala_hpc.data.text.scripts import primary
+from hala_hpc.data.text.scripts import primary_subtag
 
 _FULL_HOUR = re.compile(r"(?<=\d):00(?!\d)")
 _NUMBER = re.compile(r"\d+(?:[.,٫٬،’'\u00a0\u202f]\d+)*")
@@ -40,7 +40,7 @@ def wrong_numbers(sides: Sides) -> bool:
 def written_numbers(text: str) -> list[str]:
     """The numbers of a text as they are written, with western digits."""
     # `10:00` is as often ten.
-    return [western(number) for number in _NUMBER.findall(_FULL_HOUR.sub("", text))]
+    return [to_western_digits(number) for number in _NUMBER.findall(_FULL_HOUR.sub("", text))]
 
 
 def _one_notation(written: list[str]) -> Counter[str]:
@@ -82,7 +82,9 @@ def _match_scales(sides: Sides, lost: Counter[str], invented: Counter[str]) -> N
         for number in list(+fewer):
             for scale in (100, 10**3, 10**6, 10**9, 10**12):
                 scaled = _times(number, scale)
-                if more[scaled] > 0 and has_scale_word(scale, text.plain, primary(text.language)):
+                if more[scaled] > 0 and has_scale_word(
+                    scale, text.plain, primary_subtag(text.language)
+                ):
                     both = min(fewer[number], more[scaled])
                     fewer[number] -= both
                     more[scaled] -= both
@@ -98,7 +100,7 @@ def _times(number: str, power_of_ten: int) -> str:
 
 def _is_word(number: str, digits: Text, words: Text) -> bool:
     """Whether a number that one text has in digits stands in the other one in words."""
-    language = primary(words.language)
+    language = primary_subtag(words.language)
     if "." in number:
         return number == "0.5" and is_spelled(2, words.plain, language)
     if len(number) == 4 and re.search(rf"\b{number}['’]?s\b", digits.plain):

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.corpus.reader import batches_of, parts
+from hala_hpc.data.corpus.reader import list_parts, read_batches
 
 #: Rows that are normalized in one call.
 BATCH_ROWS = 4096
@@ -35,7 +35,7 @@ class RepeatedPairs:
     def __contains__(self, pair_id: object) -> bool:
         import numpy as np
 
-        wanted = np.uint64(hash_of(str(pair_id)))
+        wanted = np.uint64(hash_text(str(pair_id)))
         place = int(self._ids.searchsorted(wanted))
         return place < len(self._ids) and bool(self._ids[place] == wanted)
 
@@ -59,22 +59,24 @@ def repeated_ids(corpus: Path | str) -> Any:
 
 def hashed_pairs(corpus: Path | str) -> Iterator[tuple[int, int]]:
     """Hash of what a pair says and hash of its id, for all pairs in the order of the corpus."""
-    for part in parts(corpus):
-        for batch in batches_of(part, ["id", "source", "target"], BATCH_ROWS):
-            said = said_in(batch.column("source"), batch.column("target"))
-            for text, pair_id in zip(said, batch.column("id").to_pylist(), strict=True):
-                yield hash_of(text), hash_of(pair_id)
+    for part in list_parts(corpus):
+        for batch in read_batches(part, ["id", "source", "target"], BATCH_ROWS):
+            normalized = normalize_pairs(batch.column("source"), batch.column("target"))
+            for text, pair_id in zip(normalized, batch.column("id").to_pylist(), strict=True):
+                yield hash_text(text), hash_text(pair_id)
 
 
-def said_in(sources: Any, targets: Any) -> list[str]:
+def normalize_pairs(sources: Any, targets: Any) -> list[str]:
     """What pairs say: both sides without case, white space and signs, every number as 0."""
     import pyarrow.compute as pc
 
-    said: list[str] = pc.binary_join_element_wise(plain(sources), plain(targets), "\n").to_pylist()
-    return said
+    normalized: list[str] = pc.binary_join_element_wise(
+        normalize_texts(sources), normalize_texts(targets), "\n"
+    ).to_pylist()
+    return normalized
 
 
-def plain(texts: Any) -> Any:
+def normalize_texts(texts: Any) -> Any:
     """An Arrow array of texts without case, white space and signs, every number as 0."""
     import pyarrow.compute as pc
 
@@ -82,6 +84,6 @@ def plain(texts: Any) -> Any:
     return pc.replace_substring_regex(pc.replace_substring_regex(lower, SIGNS, ""), NUMBERS, "0")
 
 
-def hash_of(text: str) -> int:
+def hash_text(text: str) -> int:
     """8 bytes that stand for a text, as a number."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

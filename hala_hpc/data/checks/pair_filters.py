@@ -12,13 +12,13 @@ from collections.abc import Callable
 from unicodedata import decimal
 
 from hala_hpc.data.checks.pair_settings import PairRules, Rule
-from hala_hpc.data.text.language import Languages
-from hala_hpc.data.text.scripts import letters, script_share
+from hala_hpc.data.text.language import LanguageDetector
+from hala_hpc.data.text.scripts import extract_letters, script_share
 
 #: Added to both lengths before they are divided: "OK" may have a translation of eight letters.
 SLACK_CHARACTERS = 15
 #: Fewer digits are often written as words.
-LEAST_DIGITS = 3
+MIN_DIGITS = 3
 #: Letters below which the language is told by the script alone: of labels such as "Video bitrate"
 #: 0.3 % are taken for another language of the same script.
 SENTENCE_LETTERS = 25
@@ -30,7 +30,7 @@ class PairChecker:
     """The rules as functions of a pair; `source` and `target` are languages as in ISO 639."""
 
     def __init__(self, rules: PairRules, source: str, target: str) -> None:
-        self.rules, self.languages = rules, Languages()
+        self.rules, self.languages = rules, LanguageDetector()
         checks: dict[Rule, Callable[[str, str], bool]] = {
             "blank": self.blank,
             "too_short": self.too_short,
@@ -42,7 +42,7 @@ class PairChecker:
             "source_language": lambda text, _: self.is_foreign(text, source),
             "target_language": lambda _, text: self.is_foreign(text, target),
         }
-        self.checks = {name: check for name, check in checks.items() if name not in rules.off}
+        self.checks = {name: check for name, check in checks.items() if name not in rules.disabled}
 
     def first_broken(self, source: str, target: str) -> str:
         """Name of the first rule that a pair breaks; empty when it keeps all."""
@@ -81,7 +81,7 @@ class PairChecker:
 
     def is_foreign(self, text: str, code: str) -> bool:
         """A text that is surely not in its language (LinguaFilter, CharacterScoreFilter)."""
-        found = letters(text)
+        found = extract_letters(text)
         if len(found) < SENTENCE_LETTERS and script_share(found, code) >= 0.5:
             return False
         return self.languages.is_language(text, code) is False
@@ -108,10 +108,10 @@ def copied_share(source: str, target: str) -> float:
 def same_digits(source: str, target: str) -> float:
     """Share of the digits of both that both have, whatever their script and order; zeros left out.
 
-    1 where neither has at least `LEAST_DIGITS`.
+    1 where neither has at least `MIN_DIGITS`.
     """
     one, other = digits(source), digits(target)
-    if max(one.total(), other.total()) < LEAST_DIGITS:
+    if max(one.total(), other.total()) < MIN_DIGITS:
         return 1.0
     return 2 * (one & other).total() / (one.total() + other.total())
 

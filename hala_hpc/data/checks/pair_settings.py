@@ -26,7 +26,7 @@ class PairRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    off: list[Rule] = Field(default=[])
+    disabled: list[Rule] = Field(default=[])
     """Rules that are not applied, by the reason they give."""
     min_characters: PositiveInt = 2
     """Characters of either side at least, else `too_short`."""

@@ -1,6 +1,6 @@
 """Patterns for what models say instead of a translation or around it, in English and Arabic.
 
-The Arabic ones are written as `plain_ar` leaves a text: without marks, one form of alef and ya.
+The Arabic ones are written as `normalize_arabic` leaves a text: without marks, one form of alef and ya.
 Each is a list of alternatives with `_` for what may stand between two words.
 """
 
@@ -123,7 +123,7 @@ NOTE_SOURCE = either(
 )
 
 #: Tokens of chat templates, and what the prompts of this package say about a place for a text.
-TOKENS = re.compile(
+TEMPLATE_TOKENS = re.compile(
     r"<\|[^|<>\n]{1,40}\|>|<｜[^<>\n]{1,40}｜>|</?s>|<<?/?SYS>>?|<0x[0-9A-Fa-f]{2}>"
     r"|\[/?(?:INST|SYS|AVAILABLE_TOOLS|TOOL_CALLS|PAD|UNK|CLS|SEP|MASK|BOS|EOS)\]"
     r"|</?(?:start|end)_of_(?:turn|text)>|</?(?:pad|unk|eos|bos|mask|think(?:ing)?|reasoning|answer"

@@ -9,7 +9,7 @@ from collections import Counter
 
 from hala_hpc.data.checks import phrases
 from hala_hpc.data.checks.views import Sides
-from hala_hpc.data.text.number_words import plain_ar
+from hala_hpc.data.text.number_words import normalize_arabic
 
 #: Characters at the start of a text in which a refusal or an opening remark stands.
 _OPENING = 200
@@ -33,7 +33,7 @@ def leaks_template(sides: Sides) -> bool:
     """Whether tokens of a chat template or names of roles stand there that the source lacks."""
     source, text = sides.source.text, sides.translation.text
     if not _SIGNS_OF_TOKENS.isdisjoint(text) or "endoftext" in text:
-        tokens = set(phrases.TOKENS.findall(text))
+        tokens = set(phrases.TEMPLATE_TOKENS.findall(text))
         if any(text.count(token) > source.count(token) for token in tokens):
             return True
     lines = text.split("\n")
@@ -65,7 +65,7 @@ def _declines(text: str) -> bool:
             return True
     if text.isascii() or not _STEM_OF_REFUSAL.search(text):
         return False
-    plain = plain_ar(text)
+    plain = normalize_arabic(text)
     if phrases.MACHINE_AR.search(plain):
         return True
     unable = phrases.UNABLE_AR.search(plain)
@@ -90,7 +90,9 @@ def _has_chat(text: str, source: str) -> bool:
     opening = text[: end.start()]
     if phrases.CHAT.match(opening):
         return opening.lower() not in source.lower()
-    return bool(phrases.CHAT_AR.match(plain_ar(opening))) and not phrases.CHAT_SOURCE.match(source)
+    return bool(phrases.CHAT_AR.match(normalize_arabic(opening))) and not phrases.CHAT_SOURCE.match(
+        source
+    )
 
 
 def _is_announced(text: str, source: str) -> bool:
@@ -99,7 +101,7 @@ def _is_announced(text: str, source: str) -> bool:
     if end is None or not text[end.end() :].strip():
         return False
     opening = text[: end.start()]
-    plain = plain_ar(opening)
+    plain = normalize_arabic(opening)
     about = _is_about(opening)
     if about and not phrases.ABOUT_SOURCE.search(source):
         return True
@@ -116,14 +118,14 @@ def _is_about(text: str) -> bool:
     if _LATIN.search(text) and phrases.ABOUT.search(text):
         return True
     known = "ترجم" in text or "عرب" in text or "عرّب" in text
-    return known and phrases.ABOUT_AR.search(plain_ar(text)) is not None
+    return known and phrases.ABOUT_AR.search(normalize_arabic(text)) is not None
 
 
 def _is_note(part: str, source: str) -> bool:
     """Whether a line, a sentence or a bracket is a remark after a translation."""
     if len(part) < 4 or ("?" in source and part.rstrip().endswith(("?", "؟"))):
         return False
-    plain = plain_ar(part)
+    plain = normalize_arabic(part)
     if not (phrases.NOTE.match(part) or phrases.NOTE_AR.match(plain)):
         return False
     if _is_about(part):

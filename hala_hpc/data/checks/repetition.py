@@ -10,7 +10,7 @@ _STUTTER = re.compile(r"(\S{1,12}?)\1{9,}")
 _SIGNS = ".,:;!?\"'()،؛؟…«»“”"
 _LONGEST_PHRASE = 60
 #: Rows of four words that were there before, of all: sentences that are given twice.
-_MANY_AGAIN = 0.4
+_MAX_REPEATED_SHARE = 0.4
 
 
 def is_repetitive(sides: Sides) -> bool:
@@ -24,14 +24,14 @@ def is_repetitive(sides: Sides) -> bool:
     ours = _tokens(sides.translation.text)
     if len(ours) > 5 and _is_doubled(ours):
         return not _is_doubled(_tokens(sides.source.text))
-    again, most_repeats = said_again(ours), sides.settings.most_repeats
-    if again == 0 and most_repeats > 1:  # four words would stand there twice
+    share, max_repeats = repeated_share(ours), sides.settings.max_repeats
+    if share == 0 and max_repeats > 1:  # four words would stand there twice
         return False
     theirs = _tokens(sides.source.text)
-    if again > _MANY_AGAIN and again > said_again(theirs) + 0.25:
+    if share > _MAX_REPEATED_SHARE and share > repeated_share(theirs) + 0.25:
         return True
-    repeats = most_in_a_row(ours)
-    return repeats > most_repeats and repeats > most_in_a_row(theirs)
+    repeats = max_consecutive_repeats(ours)
+    return repeats > max_repeats and repeats > max_consecutive_repeats(theirs)
 
 
 def _is_doubled(tokens: list[str]) -> bool:
@@ -48,22 +48,22 @@ def _stutters(text: str) -> bool:
     )
 
 
-def said_again(tokens: list[str]) -> float:
+def repeated_share(tokens: list[str]) -> float:
     """Share of the rows of four tokens that stood in the text before, 0 to 1."""
     rows = list(zip(tokens, tokens[1:], tokens[2:], tokens[3:], strict=False))
     return 1 - len(set(rows)) / len(rows) if len(rows) >= 4 else 0.0
 
 
-def most_in_a_row(tokens: list[str]) -> int:
+def max_consecutive_repeats(tokens: list[str]) -> int:
     """How often a phrase stands in a row at most; a word alone counts two less, two words one."""
-    most = 1
+    longest = 1
     for size in _sizes(tokens):
         run = best = 0
         for first, second in zip(tokens, tokens[size:], strict=False):
             run = run + 1 if first == second else 0
             best = max(best, run)
-        most = max(most, best // size + 1 - max(0, 3 - size))
-    return most
+        longest = max(longest, best // size + 1 - max(0, 3 - size))
+    return longest
 
 
 def _sizes(tokens: list[str]) -> list[int]:

@@ -18,7 +18,7 @@ CHECKS = {
     "placeholders": "markup.wrong_placeholders",
     "markup": "markup.wrong_markup",
     "numbers": "numbers.wrong_numbers",
-    "wanted_words": "glossary.lacks_wanted_word",
+    "glossary": "glossary.lacks_glossary_term",
     "length_ratio": "length.is_wrong_length",
 }
 if TYPE_CHECKING:
@@ -38,25 +38,25 @@ class CheckSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    skip: list[Reason] = []
+    disabled: list[Reason] = []
     """Checks that are not made, by the reason they would give."""
-    least_length_ratio: PositiveFloat = 0.65
+    min_length_ratio: PositiveFloat = 0.65
     """Letters of a translation per letter of its source at least, where one Arabic letter counts
     as 1.19 English ones. So counted human translations have 1.0, and from 80 letters on 99 % of
     them are between 0.61 and 1.47."""
-    most_length_ratio: PositiveFloat = 1.5
+    max_length_ratio: PositiveFloat = 1.5
     """Letters of a translation per letter of its source at most, counted in the same way."""
     length_slack: PositiveInt = 18
     """Letters that may be missing besides, and by which every source is taken as longer: a short
     text is one long word as often as three short ones."""
-    least_script_share: Share = 0.5
+    min_script_share: Share = 0.5
     """Share of the letters in the target's script, not counting names and abbreviations. Less is
     text left in another language."""
-    most_untranslated_words: PositiveInt = 4
+    max_untranslated_words: PositiveInt = 4
     """Words in a row that may stay in another script, where they are more than names."""
-    most_repeats: PositiveInt = 2
+    max_repeats: PositiveInt = 2
     """How often a phrase may follow itself, where its source does not repeat as often."""
-    wanted_words: dict[str, str] = {}
+    glossary: dict[str, str] = {}
     """Word of the source and what must stand for it in the translation, e.g. a name in Arabic
     letters."""
     digits: Digits = "keep"

@@ -14,9 +14,9 @@ class OutputChecks:
         self._settings = settings
         self._languages = source_language, target_language
         self._checks = {
-            reason: check_named(name)
+            reason: load_check(name)
             for reason, name in CHECKS.items()
-            if reason not in settings.skip
+            if reason not in settings.disabled
         }
 
     def fault(self, source: str, translation: str) -> str:
@@ -33,7 +33,7 @@ class OutputChecks:
         return ""
 
 
-def check_named(name: str) -> Callable[[Sides], bool]:
+def load_check(name: str) -> Callable[[Sides], bool]:
     """The function `module.function` of this folder that says whether a translation is faulty."""
     module, _, function = name.partition(".")
     check: Callable[[Sides], bool] = getattr(import_module(f"{__package__}.{module}"), function)

@@ -8,7 +8,7 @@ from typing import Any
 
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.segmentation.spans import language_between, protected_spans
-from hala_hpc.data.text.scripts import letters, primary, scripts_of
+from hala_hpc.data.text.scripts import extract_letters, primary_subtag, script_pattern
 
 _EDGE = "()[]{}<>«»“”\"'‘’`.,;:!?،؛؟…*_~|/-–—"
 _NO_PROSE = re.compile(r"[\d_!-&(-/:-@\[-`{-~]")
@@ -40,13 +40,13 @@ class Text:
     @cached_property
     def _parts(self) -> tuple[list[tuple[str, str]], list[str]]:
         spans = protected_spans(self.text)
-        told = [(span.kind, self.text[span.start : span.end]) for span in spans]
-        return told, language_between(self.text, spans)
+        kinds_and_texts = [(span.kind, self.text[span.start : span.end]) for span in spans]
+        return kinds_and_texts, language_between(self.text, spans)
 
     @cached_property
     def letters(self) -> str:
         """The letters of `plain`."""
-        return letters(self.plain)
+        return extract_letters(self.plain)
 
     @cached_property
     def words(self) -> list[str]:
@@ -56,7 +56,7 @@ class Text:
     @cached_property
     def scripts(self) -> Any:
         """A pattern for letters of the language's own scripts; None where they are not known."""
-        return scripts_of(primary(self.language))
+        return script_pattern(primary_subtag(self.language))
 
     @cached_property
     def own_letters(self) -> int:
@@ -68,7 +68,7 @@ class Text:
     @cached_property
     def foreign_prose(self) -> int:
         """Letters of the words in other scripts that are not names, abbreviations or code."""
-        return sum(len(word) for row in self.foreign_rows for word in row if is_prose(word))
+        return sum(len(word) for row in self.foreign_rows for word in row if is_prose_word(word))
 
     @cached_property
     def foreign_rows(self) -> list[list[str]]:
@@ -83,7 +83,7 @@ class Text:
             word = token.strip(_EDGE)
             if self.scripts.search(word):
                 rows.append([])
-            elif letters(word):
+            elif extract_letters(word):
                 rows[-1].append(word)
                 if token.endswith((",", "،")):
                     rows.append([])
@@ -100,12 +100,12 @@ class Text:
             return False
         if len(_CODE_SIGNS.findall(self.plain)) > 0.06 * len(self.plain):
             return False
-        if primary(self.language) in ("zh", "ja", "th", "lo", "km", "my"):
+        if primary_subtag(self.language) in ("zh", "ja", "th", "lo", "km", "my"):
             return True
         if len(self.words) < 3:
             return False
         # One-letter words are variables as often as articles.
-        prose = (word for word in self.words if len(word) > 1 and is_prose(word))
+        prose = (word for word in self.words if len(word) > 1 and is_prose_word(word))
         return len(list(islice(prose, 2))) == 2
 
 
@@ -124,7 +124,7 @@ class Sides:
         A source that is in the target's script already, while its language has another one,
         quotes the target language.
         """
-        if primary(self.source.language) == primary(self.translation.language):
+        if primary_subtag(self.source.language) == primary_subtag(self.translation.language):
             return False
         source = self.source
         if not self.same_scripts and source.own_letters < 0.5 * len(source.letters):
@@ -138,6 +138,6 @@ class Sides:
         return source is None or target is None or source.pattern == target.pattern
 
 
-def is_prose(word: str) -> bool:
+def is_prose_word(word: str) -> bool:
     """Whether a word is no name, abbreviation or code: no capital, digit or sign in it."""
     return word == word.lower() and not _NO_PROSE.search(word)

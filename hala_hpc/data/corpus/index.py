@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from hala_hpc.data.corpus.reader import Row, open_part, parts, rows_of
+from hala_hpc.data.corpus.reader import Row, list_parts, open_part, read_row_groups
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class IndexedRowGroup:
     """A row group of a shard, and the number of its first row in the corpus."""
 
     part: Path
@@ -26,13 +26,13 @@ class CorpusIndex:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.groups: list[Group] = []
+        self.groups: list[IndexedRowGroup] = []
         self.rows = 0
-        for part in parts(folder):
+        for part in list_parts(folder):
             metadata = open_part(part).metadata
             for number in range(metadata.num_row_groups):
                 rows = int(metadata.row_group(number).num_rows)
-                self.groups.append(Group(part, number, self.rows, rows))
+                self.groups.append(IndexedRowGroup(part, number, self.rows, rows))
                 self.rows += rows
         self._starts = [group.first for group in self.groups]
 
@@ -42,5 +42,5 @@ class CorpusIndex:
         for group in islice(self.groups, at, None):
             if group.first >= last:
                 return
-            rows = rows_of(open_part(group.part), group.part, [group.number], None)
+            rows = read_row_groups(open_part(group.part), group.part, [group.number], None)
             yield from islice(rows, max(first - group.first, 0), last - group.first)

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
-from hala_hpc.core.run import cure_of_result
+from hala_hpc.core.run import describe_result_fix
 
 Kind = Literal["pairs", "conversations", "translations"]
 #: Columns that make a corpus one of a kind; the first that fits counts.
@@ -39,7 +39,7 @@ def rejected_name(unit: int) -> str:
     return f"rejected-{unit:05d}.jsonl"
 
 
-def parts(folder: Path | str) -> list[Path]:
+def list_parts(folder: Path | str) -> list[Path]:
     """The shards of a corpus in order.
 
     Raises UserError 66 where there is no such folder, 65 where it holds no shards.
@@ -59,7 +59,7 @@ def parts(folder: Path | str) -> list[Path]:
 
 def corpus_kind(folder: Path | str) -> Kind:
     """What the rows of a corpus are, from the columns that all its shards have."""
-    kinds = {part: part_kind(part) for part in parts(folder)}
+    kinds = {part: part_kind(part) for part in list_parts(folder)}
     if len(set(kinds.values())) > 1:
         listing = ", ".join(f"{part.name} has {kind}" for part, kind in kinds.items())
         raise UserError(f"corpus {folder}: its shards are of several kinds: {listing}", BAD_DATA)
@@ -94,15 +94,15 @@ def require_kind(folder: Path | str, *needed: Kind) -> Kind:
 
 def count_rows(folder: Path | str) -> int:
     """Rows of a corpus, from the footers of its shards alone."""
-    return sum(count_part(part) for part in parts(folder))
+    return sum(count_part_rows(part) for part in list_parts(folder))
 
 
-def count_part(part: Path) -> int:
+def count_part_rows(part: Path) -> int:
     """Rows of one shard, from its footer alone."""
     return int(open_part(part).metadata.num_rows)
 
 
-def part_note(part: Path, name: str) -> str:
+def read_part_note(part: Path, name: str) -> str:
     """A word that the writer of a shard kept in its footer; empty when there is none."""
     notes: dict[bytes, bytes] = open_part(part).metadata.metadata or {}
     return notes.get(name.encode(), b"").decode()
@@ -110,23 +110,23 @@ def part_note(part: Path, name: str) -> str:
 
 def read_rows(folder: Path | str) -> Iterator[Row]:
     """All rows in the order of the shards, in bounded memory."""
-    for part in parts(folder):
+    for part in list_parts(folder):
         yield from read_part(part)
 
 
 def read_part(part: Path, columns: Sequence[str] | None = None) -> Iterator[Row]:
     """The rows of one shard, all columns or those named, in bounded memory."""
     file = open_part(part)
-    yield from rows_of(file, part, range(file.metadata.num_row_groups), columns)
+    yield from read_row_groups(file, part, range(file.metadata.num_row_groups), columns)
 
 
-def read_pairs(folder: Path | str) -> Iterator[tuple[str, str, str]]:
+def read_translation_pairs(folder: Path | str) -> Iterator[tuple[str, str, str]]:
     """Id, source and target of every pair; a translated conversation gives one per message.
 
     The id of a message is the id of its conversation, a dot and its number from 0.
     """
     kind = require_kind(folder, "pairs", "translations")
-    for part in parts(folder):
+    for part in list_parts(folder):
         for row in read_part(part, ["id", *COLUMNS[kind]]):
             if kind == "pairs":
                 yield row["id"], row["source"], row["target"]
@@ -153,44 +153,44 @@ def open_part(part: Path) -> Any:
         # text alone.
         if isinstance(error, OSError) and error.errno is not None:
             refused = OSError(error.errno, os.strerror(error.errno), str(part))
-            raise error_of_system(refused) from error
-        raise torn(part, error) from error
+            raise convert_os_error(refused) from error
+        raise torn_part_error(part, error) from error
 
 
-def rows_of(
+def read_row_groups(
     file: Any, part: Path, groups: Sequence[int], columns: Sequence[str] | None
 ) -> Iterator[Row]:
     """Rows of some row groups. Raises UserError 65 when their data is torn."""
     batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups, columns=columns)
-    for batch in untorn(batches, part):
+    for batch in guard_batches(batches, part):
         yield from batch.to_pylist()
 
 
-def batches_of(part: Path, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[Any]:
+def read_batches(part: Path, columns: Sequence[str], batch_rows: int = BATCH_ROWS) -> Iterator[Any]:
     """Some columns of one shard as Arrow record batches. Raises UserError 65 when it is torn."""
-    return untorn(open_part(part).iter_batches(batch_rows, columns=columns), part)
+    return guard_batches(open_part(part).iter_batches(batch_rows, columns=columns), part)
 
 
-def untorn(batches: Iterator[Any], part: Path) -> Iterator[Any]:
+def guard_batches(batches: Iterator[Any], part: Path) -> Iterator[Any]:
     """The batches of a shard as they are. Raises UserError 65 when their data is torn."""
     import pyarrow as pa
 
     try:
         yield from batches
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise torn(part, error) from error
+        raise torn_part_error(part, error) from error
 
 
-def torn(part: Path, error: Exception) -> UserError:
+def torn_part_error(part: Path, error: Exception) -> UserError:
     """The mistake that tells of a file that was cut or changed."""
-    size, why = part.stat().st_size, " ".join(str(error).split())
+    size, reason = part.stat().st_size, " ".join(str(error).split())
     return UserError(
-        f"corpus shard {part}: cannot be read ({size} bytes; {why}); {cure_of_result(part)}",
+        f"corpus shard {part}: cannot be read ({size} bytes; {reason}); {describe_result_fix(part)}",
         BAD_DATA,
     )
 
 
-def characters_of(row: Row) -> int:
+def count_characters(row: Row) -> int:
     """Characters in the texts of a row, at least 1."""
     total = 1
     for value in row.values():

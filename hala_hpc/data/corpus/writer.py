@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.core.files import finish_with, whole_file
-from hala_hpc.data.corpus.reader import COLUMNS, Kind, Row, characters_of
+from hala_hpc.core.files import atomic_file, run_on_success
+from hala_hpc.data.corpus.reader import COLUMNS, Kind, Row, count_characters
 
 #: Characters that a writer holds before it writes a row group: a few tens of MB as objects.
 GROUP_CHARACTERS = 8_000_000
@@ -35,7 +35,7 @@ class CorpusWriter:
         group_characters: int = GROUP_CHARACTERS,
     ) -> None:
         self.path = path
-        self.schema = schema_of(kind, extra or {})
+        self.schema = make_schema(kind, extra or {})
         self.group_characters = group_characters
         self.rows = 0
         self._held: list[Row] = []
@@ -46,7 +46,7 @@ class CorpusWriter:
     def __enter__(self) -> Self:
         import pyarrow.parquet as pq
 
-        temporary = self._stack.enter_context(whole_file(self.path))
+        temporary = self._stack.enter_context(atomic_file(self.path))
         self._file = self._stack.enter_context(
             pq.ParquetWriter(
                 temporary,
@@ -58,14 +58,14 @@ class CorpusWriter:
                 write_page_checksum=True,
             )
         )
-        finish_with(self._stack, self._write_group)
+        run_on_success(self._stack, self._write_group)
         return self
 
     def add(self, row: Row) -> None:
         """Add a row. Raises KeyError when a column is missing; columns not named are left out."""
         self._held.append({name: row[name] for name in self.schema.names})
         self.rows += 1
-        self._characters += characters_of(row)
+        self._characters += count_characters(row)
         if self._characters >= self.group_characters or len(self._held) >= GROUP_ROWS:
             self._write_group()
 
@@ -114,7 +114,7 @@ class RejectedRow:
         value: dict[str, Any] = {"where": self.where, "line": self.line, "reason": self.reason}
         if self.id is not None:
             value["id"] = self.id
-        return json_line(value | {"row": self.row})
+        return format_json_line(value | {"row": self.row})
 
     @classmethod
     def from_json(cls, text: str, source: object) -> Self:
@@ -148,7 +148,7 @@ class RejectWriter:
         self._file: TextIO | None = None
 
     def __enter__(self) -> Self:
-        temporary = self._stack.enter_context(whole_file(self.path))
+        temporary = self._stack.enter_context(atomic_file(self.path))
         self._file = self._stack.enter_context(temporary.open("w", encoding="utf-8"))
         return self
 
@@ -165,7 +165,7 @@ class RejectWriter:
         self._stack.__exit__(*error)
 
 
-def json_line(value: Any) -> str:
+def format_json_line(value: Any) -> str:
     """A value as one line of JSON that any UTF-8 reader takes; unknown types become text."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     if not text.isascii():
@@ -182,7 +182,7 @@ def count_rejected(path: Path) -> dict[str, int]:
         return dict(Counter(RejectedRow.from_json(line, path).reason for line in file))
 
 
-def schema_of(kind: Kind, extra: dict[str, str]) -> Any:
+def make_schema(kind: Kind, extra: dict[str, str]) -> Any:
     """The Arrow schema of a kind of row."""
     import pyarrow as pa
 
@@ -190,10 +190,12 @@ def schema_of(kind: Kind, extra: dict[str, str]) -> Any:
     types = {"source": pa.string(), "target": pa.string()}
     fields = [("id", pa.string()), ("origin", pa.string())]
     fields += [(name, types.get(name, message)) for name in COLUMNS[kind]]
-    return pa.schema([*fields, *((name, pa.type_for_alias(word)) for name, word in extra.items())])
+    return pa.schema(
+        [*fields, *((name, pa.type_for_alias(alias)) for name, alias in extra.items())]
+    )
 
 
-def hex_texts(ids: bytes) -> Any:
+def encode_hex_ids(ids: bytes) -> Any:
     """Ids of 16 bytes each as an Arrow array of texts of 32 hexadecimal digits."""
     import numpy as np
     import pyarrow as pa

@@ -1,6 +1,6 @@
 """Every row of an input, fitted to an adapter: what it says, or why it cannot be used.
 
-`peek` fits only the first rows, on the login node: is the data there, and can rows be made of it?
+`peek_kind` fits only the first rows, on the login node: is the data there, and can rows be made of it?
 """
 
 import re
@@ -17,15 +17,21 @@ from hala_hpc.data.ingest.code_rows import CodeRows
 from hala_hpc.data.ingest.row_language import WantedLanguages
 from hala_hpc.data.readers.adapters import (
     Adapter,
-    Languages,
+    LanguagePair,
     RowError,
-    adapters,
+    build_adapters,
+    compute_row_digest,
     describe_adapters,
-    digest,
     find_adapter,
 )
-from hala_hpc.data.readers.records import Record
-from hala_hpc.data.readers.sources import Choice, Source, ending, require_hub_id, sources
+from hala_hpc.data.readers.records import InputRecord
+from hala_hpc.data.readers.sources import (
+    DatasetSelection,
+    DataSource,
+    data_suffix,
+    find_sources,
+    require_hub_id,
+)
 
 #: A fenced block of code; one that has no end goes to the end of the text.
 FENCED = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
@@ -34,16 +40,16 @@ PEEK_ROWS = 200
 #: Fewer when they are long, in characters.
 PEEK_CHARACTERS = 1_000_000
 #: First and last bytes of a Parquet file.
-PARQUET_MARK = b"PAR1"
+PARQUET_MAGIC = b"PAR1"
 
 
 @dataclass(frozen=True)
-class Shape:
+class RowFormat:
     """How rows are to be read."""
 
     rows: str
     """Name of an adapter, or `auto`."""
-    languages: Languages
+    languages: LanguagePair
     rename: Mapping[str, str] = field(default_factory=dict)
     """Fields of other names, and what the adapter calls them."""
     drop: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -65,7 +71,7 @@ class Shape:
         return any(row.get(name) in values for name, values in self.drop.items())
 
 
-class Taken(NamedTuple):
+class AdaptedRow(NamedTuple):
     """One row of the input, adapted: `reason` is empty for a good one."""
 
     origin: str
@@ -78,16 +84,16 @@ class Taken(NamedTuple):
     texts: Sequence[str] = ()
 
 
-def fitted_sources(
-    found: Iterable[Source], shape: Shape
-) -> Iterator[tuple[Source, Adapter, Iterator[Record]]]:
+def match_adapters(
+    found: Iterable[DataSource], shape: RowFormat
+) -> Iterator[tuple[DataSource, Adapter, Iterator[InputRecord]]]:
     """The sources that have rows, each with its adapter and all its records.
 
     Raises UserError 65 for a source that fits no adapter, or gives another kind than the first.
     """
     first: tuple[str, Kind] | None = None
     for source in found:
-        adapter, records = fitted(source, shape)
+        adapter, records = match_adapter(source, shape)
         if adapter is None:
             continue
         first = first or (source.where, adapter.kind)
@@ -100,7 +106,9 @@ def fitted_sources(
         yield source, adapter, records
 
 
-def fitted(source: Source, shape: Shape) -> tuple[Adapter | None, Iterator[Record]]:
+def match_adapter(
+    source: DataSource, shape: RowFormat
+) -> tuple[Adapter | None, Iterator[InputRecord]]:
     """The adapter of a source and all its records; no adapter where there are no rows.
 
     Raises UserError 65 when none of the first rows has the fields that are needed.
@@ -110,13 +118,13 @@ def fitted(source: Source, shape: Shape) -> tuple[Adapter | None, Iterator[Recor
     rows = [shape.renamed(record.value) for record in head if record.value is not None]
     adapter = find_adapter(rows, shape.rows, shape.languages)
     if head and adapter is None:
-        raise unfit(source, head, shape)
+        raise no_adapter_error(source, head, shape)
     return adapter, chain(head, records)
 
 
-def first_rows(records: Iterator[Record]) -> list[Record]:
+def first_rows(records: Iterator[InputRecord]) -> list[InputRecord]:
     """Enough rows to tell the adapter, and few enough for a login node."""
-    head: list[Record] = []
+    head: list[InputRecord] = []
     characters = 0
     for record in islice(records, PEEK_ROWS):
         head.append(record)
@@ -126,7 +134,7 @@ def first_rows(records: Iterator[Record]) -> list[Record]:
     return head
 
 
-def unfit(source: Source, head: list[Record], shape: Shape) -> UserError:
+def no_adapter_error(source: DataSource, head: list[InputRecord], shape: RowFormat) -> UserError:
     """The mistake that names the fields found and the adapters there are."""
     start = f"data {source.where}: none of its first {len(head)} rows "
     rows = [record.value for record in head if record.value is not None]
@@ -144,9 +152,7 @@ def unfit(source: Source, head: list[Record], shape: Shape) -> UserError:
         names += f" (translation holds {', '.join(sorted(inner)[:20])})"
     wanted = "fits an adapter"
     if shape.rows != "auto":
-        wanted = (
-            f"has the fields of rows={shape.rows} ({adapters(shape.languages)[shape.rows].fields})"
-        )
+        wanted = f"has the fields of rows={shape.rows} ({build_adapters(shape.languages)[shape.rows].fields})"
     return UserError(
         f"{start}{wanted}; they have the fields: {names}. Adapters: "
         f"{describe_adapters(shape.languages)}. Fields with other names: "
@@ -161,26 +167,30 @@ def languages_in(row: Row) -> Iterable[str]:
     return translation.keys() if isinstance(translation, dict) else ()
 
 
-def take(record: Record, origin: str, adapter: Adapter, shape: Shape) -> Taken:
+def adapt_row(record: InputRecord, origin: str, adapter: Adapter, shape: RowFormat) -> AdaptedRow:
     """One row, adapted and named by its content."""
     row = record.value
     if row is None:
-        return Taken(origin, record.reason)
-    named = row.get("origin")
-    origin = named if isinstance(named, str) and named and named.isprintable() else origin
+        return AdaptedRow(origin, record.reason)
+    row_origin = row.get("origin")
+    origin = (
+        row_origin
+        if isinstance(row_origin, str) and row_origin and row_origin.isprintable()
+        else origin
+    )
     if shape.drop and shape.unwanted(row):
-        return Taken(origin, "dropped")
+        return AdaptedRow(origin, "dropped")
     try:
         roles, texts = adapter.read(shape.renamed(row) if shape.rename else row)
-        name, size = digest(roles, texts)
+        name, size = compute_row_digest(roles, texts)
     except RowError as error:
-        return Taken(origin, str(error))
+        return AdaptedRow(origin, str(error))
     reason = ""
     if shape.drop_code != "no" and is_code(shape.drop_code, roles, texts):
         reason = "code"
-    elif shape.wanted.lacks(row, roles, texts):
+    elif shape.wanted.excludes(row, roles, texts):
         reason = "other-language"
-    return Taken(origin, reason, name, size, roles, texts)
+    return AdaptedRow(origin, reason, name, size, roles, texts)
 
 
 def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool:
@@ -191,7 +201,7 @@ def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool
     return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)
 
 
-def peek(path: str, choice: Choice, shape: Shape) -> Kind | None:
+def peek_kind(path: str, choice: DatasetSelection, shape: RowFormat) -> Kind | None:
     """Look into a local path, or at the form of a hub id; the kind of its rows if that shows.
 
     Raises UserError 66 for what is missing or unreadable, 65 for empty files and rows that fit no
@@ -200,22 +210,22 @@ def peek(path: str, choice: Choice, shape: Shape) -> Kind | None:
     if not Path(path).exists():
         require_hub_id(path)
         return None
-    found = sources(path, choice)
+    found = find_sources(path, choice)
     if not any(Path(source.where).stat().st_size for source in found):
         raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)
     for source in found:
-        with_access(Path(source.where))
+        check_access(Path(source.where))
     return peek_rows(path, found, shape)
 
 
-def with_access(file: Path) -> None:
+def check_access(file: Path) -> None:
     """Raise UserError 66 when a file cannot be opened, 65 when it is a torn Parquet file."""
     try:
         with file.open("rb") as opened:
             start = opened.read(4)
-            if ending(file) == ".parquet":
+            if data_suffix(file) == ".parquet":
                 opened.seek(-min(4, len(start)), 2)
-                if not start == opened.read(4) == PARQUET_MARK:
+                if not start == opened.read(4) == PARQUET_MAGIC:
                     raise UserError(
                         f"data file {file}: is no whole Parquet file; copy it again", BAD_DATA
                     )
@@ -223,14 +233,14 @@ def with_access(file: Path) -> None:
         raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
 
 
-def peek_rows(path: str, found: list[Source], shape: Shape) -> Kind | None:
+def peek_rows(path: str, found: list[DataSource], shape: RowFormat) -> Kind | None:
     """Fit an adapter to the first text file that has rows, and tell their kind.
 
     Parquet is left to the job: reading it needs libraries that a login node does without.
     """
     for source in found:
-        if ending(Path(source.where)) == ".parquet":
+        if data_suffix(Path(source.where)) == ".parquet":
             return None
-        if (adapter := fitted(source, shape)[0]) is not None:
+        if (adapter := match_adapter(source, shape)[0]) is not None:
             return adapter.kind
     raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)

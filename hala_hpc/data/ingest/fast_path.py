@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
-from hala_hpc.data.ingest.adapt import Shape
+from hala_hpc.data.ingest.adapt import RowFormat
 from hala_hpc.data.readers.adapters import QuestionFields
 
 #: The only way in which JSON can hold a NUL, which no text may have.
@@ -18,18 +18,18 @@ NUL = rb"\u0000"
 
 
 @dataclass(frozen=True, slots=True)
-class Questions:
+class QuestionBatch:
     """Columns of good rows."""
 
     ids: list[bytes]
     sizes: list[int]
     systems: list[str]
     """Empty where there is none."""
-    asked: list[str]
+    questions: list[str]
     answers: list[str]
 
 
-def plain_fields(fields: QuestionFields | None, shape: Shape) -> QuestionFields | None:
+def fast_path_fields(fields: QuestionFields | None, shape: RowFormat) -> QuestionFields | None:
     """The fields as the rows have them; None where rows must be read one by one."""
     if fields is None or shape.drop or shape.drop_code != "no" or shape.wanted.codes:
         return None
@@ -42,7 +42,7 @@ def plain_fields(fields: QuestionFields | None, shape: Shape) -> QuestionFields 
     return fields._replace(question=question, answer=old.get(fields.answer, fields.answer))
 
 
-def read_questions(data: bytes, fields: QuestionFields) -> Questions | None:
+def read_question_batch(data: bytes, fields: QuestionFields) -> QuestionBatch | None:
     """All rows of a stretch; None unless each is good, plain and on a line of its own."""
     import msgspec
 
@@ -52,19 +52,19 @@ def read_questions(data: bytes, fields: QuestionFields) -> Questions | None:
     if not texts[-1]:
         texts.pop()
     try:
-        rows = questions_of(texts, fields)
+        rows = decode_rows(texts, fields)
         if any(row.origin is not None for row in rows):
             return None
         asked = required([row.question for row in rows])
         answers = required([row.answer for row in rows])
         systems = [row.system for row in rows]
         more = [row.more for row in rows] if fields.more else [None] * len(rows)
-        return joined(optional(systems), asked, optional(more), answers)
+        return make_batch(optional(systems), asked, optional(more), answers)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
-def questions_of(texts: list[bytes], fields: QuestionFields) -> list[Any]:
+def decode_rows(texts: list[bytes], fields: QuestionFields) -> list[Any]:
     """The rows of lines. Raises ValueError or one of msgspec where one cannot be read so."""
     import msgspec
 
@@ -101,9 +101,9 @@ def optional(texts: list[str | None]) -> list[str]:
     return [text if text and not text.isspace() else "" for text in texts]
 
 
-def joined(
+def make_batch(
     systems: list[str], questions: list[str], more: list[str], answers: list[str]
-) -> Questions:
+) -> QuestionBatch:
     """The rows with their ids. Raises UnicodeEncodeError for a text that no file can hold."""
     asked = [f"{q}\n\n{m}" if m else q for q, m in zip(questions, more, strict=True)]
     texts = [
@@ -112,4 +112,4 @@ def joined(
     ]
     data = [text.encode() for text in texts]
     ids = [hashlib.blake2b(each, digest_size=16).digest() for each in data]
-    return Questions(ids, list(map(len, data)), systems, asked, answers)
+    return QuestionBatch(ids, list(map(len, data)), systems, asked, answers)

@@ -7,21 +7,21 @@ from itertools import chain, islice
 from os import sched_getaffinity
 from typing import Any, TypeVar
 
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import TransientError
 
 #: Each takes about 200 MB.
-PROCESSES_AT_MOST = 4
+MAX_PROCESSES = 4
 
 A = TypeVar("A")
 B = TypeVar("B")
 
 
-def processors(wanted: int) -> int:
+def count_processors(wanted: int) -> int:
     """Processors to use: those asked for and allowed, and no more than memory is bounded for."""
-    return max(1, min(wanted, len(sched_getaffinity(0)), PROCESSES_AT_MOST))
+    return max(1, min(wanted, len(sched_getaffinity(0)), MAX_PROCESSES))
 
 
-def in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> Iterator[B]:
+def map_in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> Iterator[B]:
     """The results of all items; a single one is worked on here, and processes start for more.
 
     Few items are ahead of the reader at any time. Raises Retry when a process is killed.
@@ -52,6 +52,8 @@ def in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> Iter
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
-        raise Retry("a process that read the data was killed, perhaps for its memory") from error
+        raise TransientError(
+            "a process that read the data was killed, perhaps for its memory"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)

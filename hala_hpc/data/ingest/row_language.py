@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.data.text.language import LEAST_LETTERS, Languages
-from hala_hpc.data.text.scripts import known_codes, letters, primary, script_share
+from hala_hpc.data.text.language import MIN_LETTERS, LanguageDetector
+from hala_hpc.data.text.scripts import extract_letters, known_codes, primary_subtag, script_share
 
 #: Of each message so many characters are read: two sentences, which tell as surely as a page.
 MESSAGE_CHARACTERS = 200
@@ -21,7 +21,7 @@ SENTENCE_LETTERS = 24
 #: So many messages of a conversation: two questions and their answers.
 MESSAGES = 4
 #: Its model is loaded on first use.
-_LANGUAGES = Languages()
+_LANGUAGES = LanguageDetector()
 
 
 @dataclass(frozen=True)
@@ -33,27 +33,27 @@ class WantedLanguages:
     field: str = ""
     """Column, before renaming, that names the language of a row by its code; '' for none."""
 
-    def lacks(self, row: Row, roles: Sequence[str], texts: Sequence[str]) -> bool:
+    def excludes(self, row: Row, roles: Sequence[str], texts: Sequence[str]) -> bool:
         """Whether a row is surely in none of them; of a pair the source counts."""
         if not self.codes:
             return False
-        named = row.get(self.field) if self.field else None
-        if isinstance(named, str) and primary(named) in known_codes():
-            return primary(named) not in map(primary, self.codes)
+        column_code = row.get(self.field) if self.field else None
+        if isinstance(column_code, str) and primary_subtag(column_code) in known_codes():
+            return primary_subtag(column_code) not in map(primary_subtag, self.codes)
         if not roles:
             return self._is_foreign(texts[0])
-        said = [text for role, text in zip(roles, texts, strict=True) if role != "system"]
-        return any(map(self._is_foreign, said[:MESSAGES]))
+        messages = [text for role, text in zip(roles, texts, strict=True) if role != "system"]
+        return any(map(self._is_foreign, messages[:MESSAGES]))
 
     def _is_foreign(self, text: str) -> bool:
-        beginning = text[:MESSAGE_CHARACTERS]
-        return not any(may_be(beginning, code) for code in self.codes)
+        start = text[:MESSAGE_CHARACTERS]
+        return not any(may_be(start, code) for code in self.codes)
 
 
 def may_be(text: str, code: str) -> bool:
     """Whether a text may be in a language: too short to tell, or not surely in another."""
-    found = letters(text)
-    if len(found) < LEAST_LETTERS:
+    found = extract_letters(text)
+    if len(found) < MIN_LETTERS:
         return True
     if script_share(found, code) < 0.5:
         return False

@@ -13,7 +13,7 @@ from heapq import heapreplace
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.ingest.spill import Read
+from hala_hpc.data.ingest.spill import SpilledSplit
 
 #: Rows whose ids are compared at a time: about 100 bytes each while they are sorted.
 BUCKET_ROWS = 2_000_000
@@ -22,63 +22,65 @@ REJECTED, DUPLICATE = -1, -2
 
 
 @dataclass(frozen=True)
-class Plan:
+class ShardPlan:
     """What every shard must hold, known before one is written."""
 
-    places: Any
+    assignments: Any
     """Shard of every row in order, or REJECTED or DUPLICATE: a mapped array."""
     rows_in: list[int]
     """Rows of each shard, rejected ones included: those go by their line."""
-    marks: list[str]
+    checksums: list[str]
     """Number and XOR of the ids of the kept rows of each shard."""
     digest: str
     """Hash of all ids and rejections in order: tells whether two workers read the same."""
 
-    def of(self, reads: Sequence[Read]) -> Iterator[tuple[Read, Any]]:
+    def by_split(self, reads: Sequence[SpilledSplit]) -> Iterator[tuple[SpilledSplit, Any]]:
         """Every piece and the places of its rows."""
         at = 0
         for read in reads:
-            yield read, self.places[at : at + read.rows]
+            yield read, self.assignments[at : at + read.rows]
             at += read.rows
 
 
-def place(reads: Sequence[Read], units: int, file: Path) -> Plan:
+def plan_shards(reads: Sequence[SpilledSplit], units: int, file: Path) -> ShardPlan:
     """Decide about all rows; `file` takes the decisions."""
     import numpy as np
 
     total = sum(read.rows for read in reads)
     places: Any = np.memmap(file, np.int16, "w+", shape=(total,))
     digest = hashlib.blake2b(digest_size=16)
-    plan = Plan(places, [], [], "")
-    for read, here in plan.of(reads):
+    plan = ShardPlan(places, [], [], "")
+    for read, here in plan.by_split(reads):
         table = read.columns("id", "reason")
         good = is_good(table)
         here[:] = np.where(good, 0, REJECTED)
         digest.update(np.where(good[:, None], ids_of(table), 0).tobytes())
     for bucket in range(buckets := -(-total // BUCKET_ROWS)):
-        positions = repeated(plan, reads, bucket, buckets)
+        positions = find_duplicates(plan, reads, bucket, buckets)
         places[positions] = DUPLICATE
     tally = Tally(units)
-    for read, here in plan.of(reads):
+    for read, here in plan.by_split(reads):
         tally.add(read.columns("line", "id", "size"), here)
-    return Plan(places, tally.rows_in.tolist(), tally.marks(), digest.hexdigest())
+    return ShardPlan(places, tally.rows_in.tolist(), tally.checksums(), digest.hexdigest())
 
 
-def repeated(plan: Plan, reads: Sequence[Read], bucket: int, buckets: int) -> Any:
+def find_duplicates(
+    plan: ShardPlan, reads: Sequence[SpilledSplit], bucket: int, buckets: int
+) -> Any:
     """Places of the rows in a bucket of ids that equal an earlier row."""
     import numpy as np
 
     keys, positions, at = [], [], 0
-    for read, here in plan.of(reads):
+    for read, here in plan.by_split(reads):
         ids = ids_of(read.columns("id"))
         chosen = np.flatnonzero((here != REJECTED) & (ids[:, 0] % buckets == bucket))
         keys.append(ids[chosen])
         positions.append(chosen + at)
         at += read.rows
-    return later_of_equals(np.concatenate(keys), np.concatenate(positions))
+    return find_later_duplicates(np.concatenate(keys), np.concatenate(positions))
 
 
-def later_of_equals(keys: Any, places: Any) -> Any:
+def find_later_duplicates(keys: Any, places: Any) -> Any:
     """The places of all keys but the first of those that are equal, in no order.
 
     Keys are two numbers each; places rise in the order in which the first is looked for.
@@ -113,7 +115,7 @@ class Tally:
         places[good] = chosen
         self.rows_out += np.bincount(chosen, minlength=self.units)
         np.bitwise_xor.at(self.sums, chosen, ids_of(table)[good])
-        shards = shard_of(table, places, self.units)
+        shards = assign_shards(table, places, self.units)
         self.rows_in += np.bincount(shards, minlength=self.units)
 
     def lightest(self, sizes: list[int]) -> list[int]:
@@ -125,17 +127,20 @@ class Tally:
             chosen.append(unit)
         return chosen
 
-    def marks(self) -> list[str]:
+    def checksums(self) -> list[str]:
         """Number and XOR of the ids of the rows that each shard keeps."""
-        return [mark(int(rows), both) for rows, both in zip(self.rows_out, self.sums, strict=True)]
+        return [
+            format_checksum(int(rows), both)
+            for rows, both in zip(self.rows_out, self.sums, strict=True)
+        ]
 
 
-def mark(rows: int, both: Any) -> str:
+def format_checksum(rows: int, both: Any) -> str:
     """The words for a number of rows and the XOR of the two halves of their ids."""
     return f"{rows} {int(both[0]):016x}{int(both[1]):016x}"
 
 
-def shard_of(table: Any, places: Any, units: int) -> Any:
+def assign_shards(table: Any, places: Any, units: int) -> Any:
     """The shard of every row of a piece; rows that are not kept go by their line."""
     import numpy as np
 

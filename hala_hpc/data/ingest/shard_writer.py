@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any, Self
 
 from hala_hpc.core.errors import BAD_DATA, UserError
-from hala_hpc.core.files import finish_with
+from hala_hpc.core.files import run_on_success
 from hala_hpc.data.corpus.reader import COLUMNS, Kind, part_name, rejected_name
 from hala_hpc.data.corpus.writer import (
     GROUP_CHARACTERS,
     CorpusWriter,
     RejectedRow,
     RejectWriter,
-    hex_texts,
+    encode_hex_ids,
 )
-from hala_hpc.data.ingest.shard_plan import DUPLICATE, Plan, shard_of
-from hala_hpc.data.ingest.spill import Read
+from hala_hpc.data.ingest.shard_plan import DUPLICATE, ShardPlan, assign_shards
+from hala_hpc.data.ingest.spill import SpilledSplit
 
 #: Bytes of text that all shards hold together before they write.
 HELD_BYTES = 128_000_000
 #: What stands for a row that is no more.
 CHANGED = object()
 #: Columns that tell why a row is not kept.
-TOLD = ["line", "id", "reason", "kept"]
+REJECTION_COLUMNS = ["line", "id", "reason", "kept"]
 
 
 class Shard:
@@ -71,26 +71,26 @@ class Shards:
         self._stack = ExitStack()
         self._threads = ThreadPoolExecutor(threads)
 
-    def add(self, read: Read, places: Any) -> None:
+    def add(self, read: SpilledSplit, places: Any) -> None:
         """Take the rows of a piece that belong to these shards."""
         import numpy as np
 
-        owner = shard_of(read.columns("line"), places, self.units)
+        owner = assign_shards(read.columns("line"), places, self.units)
         mine = np.isin(owner, list(self.shards))
         raws = read.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
         at = 0
         for table in read.tables():
             rows = slice(at, at + table.num_rows)
-            self.add_kept(table.select(self.columns), places[rows])
+            self.add_accepted(table.select(self.columns), places[rows])
             bad = np.flatnonzero(mine[rows] & (places[rows] < 0))
-            told = rejected_rows(read, table.select(TOLD).take(bad), raws)
-            for unit, line in zip(owner[rows][bad].tolist(), told, strict=True):
+            lines = rejected_rows(read, table.select(REJECTION_COLUMNS).take(bad), raws)
+            for unit, line in zip(owner[rows][bad].tolist(), lines, strict=True):
                 self.shards[unit].rejects.add_line(line)
             at += table.num_rows
             if self.held >= self.limit:
                 self.write_waiting()
 
-    def add_kept(self, table: Any, places: Any) -> None:
+    def add_accepted(self, table: Any, places: Any) -> None:
         """Take the rows that have a place."""
         import numpy as np
 
@@ -113,7 +113,7 @@ class Shards:
         self._stack.enter_context(self._threads)
         for shard in self.shards.values():
             self._stack.enter_context(shard)
-        finish_with(self._stack, self.close)
+        run_on_success(self._stack, self.close)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -125,17 +125,17 @@ class Shards:
 
 
 def write_shards(
-    shards: Shards, plan: Plan, reads: Sequence[Read], is_stopped: Callable[[], bool]
+    shards: Shards, plan: ShardPlan, reads: Sequence[SpilledSplit], is_stopped: Callable[[], bool]
 ) -> None:
     """Write all rows of these shards; leave early when stopped."""
-    for read, places in plan.of(reads):
+    for read, places in plan.by_split(reads):
         if is_stopped():
             return
         shards.add(read, places)
     shards.write_waiting()
 
 
-def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[str]:
+def rejected_rows(read: SpilledSplit, table: Any, raws: Iterator[Any]) -> Iterator[str]:
     """The lines of rows that are not kept; `raws` are those of them that are repeats."""
     for row in table.to_pylist():
         if row["reason"]:
@@ -154,4 +154,6 @@ def rejected_rows(read: Read, table: Any, raws: Iterator[Any]) -> Iterator[str]:
 def hex_ids(column: Any) -> Any:
     """Ids of 16 bytes as texts of 32 hexadecimal digits."""
     ids = column.combine_chunks()
-    return hex_texts(ids.buffers()[1][ids.offset * 16 : (ids.offset + len(ids)) * 16].to_pybytes())
+    return encode_hex_ids(
+        ids.buffers()[1][ids.offset * 16 : (ids.offset + len(ids)) * 16].to_pybytes()
+    )

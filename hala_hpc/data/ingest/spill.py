@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from hala_hpc.core.files import finish_with
+from hala_hpc.core.files import run_on_success
 from hala_hpc.data.corpus.reader import Kind
-from hala_hpc.data.corpus.writer import RejectedRow, json_line, schema_of
-from hala_hpc.data.ingest.adapt import Shape, Taken, take
-from hala_hpc.data.ingest.fast_path import Questions, plain_fields, read_questions
-from hala_hpc.data.ingest.splits import Held, Piece
-from hala_hpc.data.readers.adapters import Adapter, adapters
-from hala_hpc.data.readers.json_lines import Lines, stretches
-from hala_hpc.data.readers.records import Record
+from hala_hpc.data.corpus.writer import RejectedRow, format_json_line, make_schema
+from hala_hpc.data.ingest.adapt import AdaptedRow, RowFormat, adapt_row
+from hala_hpc.data.ingest.fast_path import QuestionBatch, fast_path_fields, read_question_batch
+from hala_hpc.data.ingest.splits import BufferedSplit, InputSplit
+from hala_hpc.data.readers.adapters import Adapter, build_adapters
+from hala_hpc.data.readers.json_lines import LineRange, read_chunks
+from hala_hpc.data.readers.records import InputRecord
 
 #: How many batches of a file are read back at a time, each of a few MB. Columns of more than 32 MB
 #: are memory that glibc takes from the kernel anew each time.
@@ -32,30 +32,30 @@ BATCH_ROWS = 5_000
 
 
 @dataclass(frozen=True)
-class Reading:
+class SplitTask:
     """A piece that is to be read: names and plain values, so that it can travel."""
 
-    piece: Piece
+    split: InputSplit
     where: str
     origin: str
     adapter: str
-    shape: Shape
+    shape: RowFormat
     file: Path
 
     @property
     def kind(self) -> Kind:
         """Of the rows that come out."""
-        return adapters(self.shape.languages)[self.adapter].kind
+        return build_adapters(self.shape.languages)[self.adapter].kind
 
 
 @dataclass(frozen=True)
-class Read:
+class SpilledSplit:
     """A piece that was read: the file with its rows, and how many they are."""
 
     file: Path
     where: str
     kind: Kind
-    piece: Piece | None
+    split: InputSplit | None
     """To read a row again as it was; None where the file holds that too."""
     rows: int
     reasons: dict[str, int]
@@ -65,7 +65,7 @@ class Read:
         """Some columns of all rows; of the others nothing is read."""
         import pyarrow as pa
 
-        fields = [schema_of_spill(self.kind).get_field_index(name) for name in names]
+        fields = [make_spill_schema(self.kind).get_field_index(name) for name in names]
         options = pa.ipc.IpcReadOptions(included_fields=fields)
         with pa.OSFile(str(self.file)) as opened:
             table = pa.ipc.open_file(opened, options=options).read_all()
@@ -86,7 +86,7 @@ class Read:
                 # In one chunk: of several, pyarrow takes lists fifteen times as slowly.
                 yield table.combine_chunks()
 
-    def cut(self, rows: int) -> "Read":
+    def cut(self, rows: int) -> "SpilledSplit":
         """The first rows of it alone."""
         import pyarrow.compute as pc
 
@@ -96,42 +96,44 @@ class Read:
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """Some rows as they were, named by their numbers from 0, in order."""
-        if self.piece is not None:
-            return self.piece.raws(wanted)
-        kept = self.columns("kept")["kept"].take(wanted).to_pylist() if wanted else []
-        return map(json.loads, kept)
+        if self.split is not None:
+            return self.split.raws(wanted)
+        raws = self.columns("kept")["kept"].take(wanted).to_pylist() if wanted else []
+        return map(json.loads, raws)
 
 
-def read_piece(reading: Reading) -> Read:
+def spill_split(reading: SplitTask) -> SpilledSplit:
     """Adapt the rows of a piece and write them to its file."""
-    keep_memory()
-    adapter = adapters(reading.shape.languages)[reading.adapter]
-    keeps_raw = isinstance(reading.piece, Held)
+    use_system_memory_pool()
+    adapter = build_adapters(reading.shape.languages)[reading.adapter]
+    keeps_raw = isinstance(reading.split, BufferedSplit)
     with SpillWriter(reading.file, reading.kind, keeps_raw) as writer:
-        for part, line, questions in many_or_one(reading, adapter):
+        for part, line, questions in read_parts(reading, adapter):
             if questions is not None:
                 writer.add_questions(line, reading.origin, questions)
                 continue
             for record in part.records():
-                writer.add(record, take(record, reading.origin, adapter, reading.shape))
-    piece = None if keeps_raw else reading.piece
+                writer.add(record, adapt_row(record, reading.origin, adapter, reading.shape))
+    split = None if keeps_raw else reading.split
     reasons = dict(writer.reasons)
-    return Read(reading.file, reading.where, reading.kind, piece, sum(reasons.values()), reasons)
+    return SpilledSplit(
+        reading.file, reading.where, reading.kind, split, sum(reasons.values()), reasons
+    )
 
 
-def many_or_one(
-    reading: Reading, adapter: Adapter
-) -> Iterator[tuple[Piece, int, Questions | None]]:
+def read_parts(
+    reading: SplitTask, adapter: Adapter
+) -> Iterator[tuple[InputSplit, int, QuestionBatch | None]]:
     """The parts of a piece in order, each with its line, and all its rows if it is plain."""
-    fields, piece = plain_fields(adapter.question, reading.shape), reading.piece
-    if fields is None or not isinstance(piece, Lines):
-        yield piece, 1, None
+    fields, split = fast_path_fields(adapter.question, reading.shape), reading.split
+    if fields is None or not isinstance(split, LineRange):
+        yield split, 1, None
         return
-    for part, data in stretches(piece):
-        yield part, part.line, read_questions(data, fields) if data else None
+    for part, data in read_chunks(split):
+        yield part, part.line, read_question_batch(data, fields) if data else None
 
 
-def keep_memory() -> None:
+def use_system_memory_pool() -> None:
     """Let Arrow take the memory of its columns from the C library, which keeps what was freed.
 
     The pool that pyarrow takes by itself gives it back to the kernel at once: half of the time of
@@ -142,13 +144,13 @@ def keep_memory() -> None:
     pa.set_memory_pool(pa.system_memory_pool())
 
 
-def schema_of_spill(kind: Kind) -> Any:
+def make_spill_schema(kind: Kind) -> Any:
     """The columns of a file of adapted rows."""
     import pyarrow as pa
 
     types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
     types |= {"reason": pa.string(), "kept": pa.string()}
-    return pa.schema([*types.items(), *list(schema_of(kind, {}))[1:]])
+    return pa.schema([*types.items(), *list(make_schema(kind, {}))[1:]])
 
 
 class SpillWriter:
@@ -160,7 +162,7 @@ class SpillWriter:
 
     def __init__(self, path: Path, kind: Kind, keeps_raw: bool) -> None:
         self.path, self.kind, self.keeps_raw = path, kind, keeps_raw
-        self.schema = schema_of_spill(kind)
+        self.schema = make_spill_schema(kind)
         self.reasons: Counter[str] = Counter()
         self._stack = ExitStack()
         self._file: Any = None
@@ -172,8 +174,8 @@ class SpillWriter:
         self.lines: list[int] = []
         self.ids: list[bytes | None] = []
         self.sizes: list[int] = []
-        self.whys: list[str] = []
-        self.kept: list[str | None] = []
+        self.row_reasons: list[str] = []
+        self.raws: list[str | None] = []
         self.origins: list[str] = []
         self.roles: list[str] = []
         self.texts: list[str | None] = []
@@ -183,40 +185,42 @@ class SpillWriter:
         import pyarrow as pa
 
         self._file = self._stack.enter_context(pa.ipc.new_file(str(self.path), self.schema))
-        finish_with(self._stack, self._write)
+        run_on_success(self._stack, self._write)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def add(self, record: Record, taken: Taken) -> None:
+    def add(self, record: InputRecord, adapted: AdaptedRow) -> None:
         """Add a row. One that cannot be used is kept as the line that tells of it."""
-        origin, reason, name, size, roles, texts = taken
+        origin, reason, name, size, roles, texts = adapted
         self.reasons[reason] += 1
-        kept = None
+        raw = None
         if not reason:
             self.roles += roles
             self.texts += texts
             if self.keeps_raw:
-                kept = json_line(record.kept)
+                raw = format_json_line(record.decoded_raw)
         else:
             row_id = name.hex() if name else None
-            kept = RejectedRow(record.where, record.line, reason, record.kept, row_id).to_json()
+            raw = RejectedRow(
+                record.where, record.line, reason, record.decoded_raw, row_id
+            ).to_json()
             if self.kind == "pairs":
                 self.texts += [None, None]
         self.ends.append(len(self.texts))
         self.lines.append(record.line)
         self.ids.append(name)
         self.sizes.append(size)
-        self.whys.append(reason)
-        self.kept.append(kept)
+        self.row_reasons.append(reason)
+        self.raws.append(raw)
         self.origins.append(origin)
-        self.bytes += size + (len(kept) if kept else 0)
+        self.bytes += size + (len(raw) if raw else 0)
         self._added()
 
-    def add_questions(self, line: int, origin: str, questions: Questions) -> None:
+    def add_questions(self, line: int, origin: str, questions: QuestionBatch) -> None:
         """Add good rows that stand on lines that follow each other from `line`."""
-        systems, asked, answers = questions.systems, questions.asked, questions.answers
+        systems, asked, answers = questions.systems, questions.questions, questions.answers
         at = len(self.texts)
         for system, *texts in zip(systems, asked, answers, strict=True):
             if system:
@@ -232,8 +236,8 @@ class SpillWriter:
         self.lines += range(line, line + count)
         self.ids += questions.ids
         self.sizes += questions.sizes
-        self.whys += [""] * count
-        self.kept += [None] * count
+        self.row_reasons += [""] * count
+        self.raws += [None] * count
         self.origins += [origin] * count
         self.bytes += sum(questions.sizes)
         self.reasons[""] += count
@@ -251,7 +255,7 @@ class SpillWriter:
         """What was added, as Arrow columns."""
         import pyarrow as pa
 
-        columns = self.lines, self.ids, self.sizes, self.whys, self.kept, self.origins
+        columns = self.lines, self.ids, self.sizes, self.row_reasons, self.raws, self.origins
         arrays = [
             pa.array(values, field.type)
             for values, field in zip(columns, self.schema, strict=False)

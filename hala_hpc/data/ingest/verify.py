@@ -13,17 +13,17 @@ from hala_hpc.data.corpus.reader import (
     part_kind,
     part_name,
     rejected_name,
-    torn,
+    torn_part_error,
 )
-from hala_hpc.data.corpus.writer import count_rejected, hex_texts
-from hala_hpc.data.ingest.shard_plan import mark
+from hala_hpc.data.corpus.writer import count_rejected, encode_hex_ids
+from hala_hpc.data.ingest.shard_plan import format_checksum
 
 ROWS_IN = "hala.rows_in"
 PLANNED = "hala.planned"
 
 
 @dataclass(frozen=True)
-class Found:
+class ShardCounts:
     """What a finished shard holds."""
 
     rows_in: int
@@ -32,7 +32,7 @@ class Found:
     rejected: dict[str, int]
 
 
-def read_back(folder: Path, unit: int) -> Found:
+def verify_shard(folder: Path, unit: int) -> ShardCounts:
     """Hash every row again and count both files.
 
     Raises UserError 70 when a row is not what its id says, stands twice, or is not one of those
@@ -49,15 +49,15 @@ def read_back(folder: Path, unit: int) -> Found:
             for group in range(file.num_row_groups):
                 found += checked_ids(file.read_row_group(group, columns).combine_chunks(), part)
         except (pa.ArrowInvalid, OSError) as error:
-            raise torn(part, error) from error
+            raise torn_part_error(part, error) from error
     ids = np.frombuffer(bytes(found), "<u8").reshape(-1, 2)
     order = ids[np.lexsort((ids[:, 1], ids[:, 0]))]
     if (order[1:] == order[:-1]).all(axis=1).any():
         raise UserError(f"{part}: a row stands twice", INTERNAL)
-    if mark(len(ids), np.bitwise_xor.reduce(ids, axis=0)) != notes.get(PLANNED):
+    if format_checksum(len(ids), np.bitwise_xor.reduce(ids, axis=0)) != notes.get(PLANNED):
         raise UserError(f"{part}: holds other rows than were to be written", INTERNAL)
     rejected = count_rejected(folder / rejected_name(unit))
-    return Found(int(notes[ROWS_IN]), len(ids), rejected)
+    return ShardCounts(int(notes[ROWS_IN]), len(ids), rejected)
 
 
 def checked_ids(table: Any, part: Path) -> bytes:
@@ -66,7 +66,7 @@ def checked_ids(table: Any, part: Path) -> bytes:
     for batch in table.to_batches():
         hashes = [hashlib.blake2b(row, digest_size=16).digest() for row in joined_texts(batch)]
         named, here = batch.column("id"), b"".join(hashes)
-        if not named.equals(hex_texts(here)):
+        if not named.equals(encode_hex_ids(here)):
             pairs = zip(named.to_pylist(), hashes, strict=True)
             wrong = next(name for name, real in pairs if name != real.hex())
             raise UserError(f"{part}: row {wrong} was changed", INTERNAL)
@@ -92,10 +92,10 @@ def joined_texts(batch: Any) -> list[Any]:
         offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
         both = [pa.ListArray.from_arrays(offsets, texts) for texts in (role, content)]
         parts = [pc.binary_join(both[0], "\0"), "", pc.binary_join(both[1], "\0")]
-    return slices(pc.binary_join_element_wise(*parts, "\0"))
+    return slice_bytes(pc.binary_join_element_wise(*parts, "\0"))
 
 
-def slices(texts: Any) -> list[Any]:
+def slice_bytes(texts: Any) -> list[Any]:
     """The bytes of each text of an array, without a copy."""
     import numpy as np
 

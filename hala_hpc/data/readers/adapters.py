@@ -14,7 +14,7 @@ from hala_hpc.data.corpus.reader import Kind, Row
 
 #: Fields that hold a list of turns; the first is that of the adapter `messages`.
 LISTS = ("messages", "conversations", "conversation")
-Languages = tuple[str, str]
+LanguagePair = tuple[str, str]
 Texts = tuple[list[str], list[str]]
 """Roles and texts of a conversation in order; no roles and two texts of a pair."""
 
@@ -76,7 +76,7 @@ class Adapter:
     """Where rows are one question and one answer: they can be read many at a time."""
 
 
-def text_of(row: Row, name: str) -> str:
+def required_text(row: Row, name: str) -> str:
     """A text that must be there and not be blank."""
     text = row.get(name)
     if isinstance(text, str) and text and not text.isspace():
@@ -109,10 +109,10 @@ OPENORCA = QuestionFields("question", "response", "", "system_prompt")
 
 def read_question(fields: QuestionFields, row: Row) -> Texts:
     """A conversation of one question, with `more` after a blank line, and its answer."""
-    question = text_of(row, fields.question)
+    question = required_text(row, fields.question)
     if fields.more and (more := optional_text(row, fields.more)):
         question = f"{question}\n\n{more}"
-    return turns(optional_text(row, fields.system), question, text_of(row, fields.answer))
+    return turns(optional_text(row, fields.system), question, required_text(row, fields.answer))
 
 
 def read_messages(row: Row) -> Texts:
@@ -137,26 +137,26 @@ def read_turn(turn: Any) -> tuple[str, str]:
     """Role and text of one turn; of a system prompt the text may be empty."""
     if not isinstance(turn, dict):
         raise RowError("wrong-type")
-    word = text_of(turn, "role" if "role" in turn else "from").lower()
-    role = ROLES.get(word)
-    if word in TOOL_ROLES or any(turn.get(field) for field in CALLS):
+    role_name = required_text(turn, "role" if "role" in turn else "from").lower()
+    role = ROLES.get(role_name)
+    if role_name in TOOL_ROLES or any(turn.get(field) for field in CALLS):
         raise RowError("tool-use")
     if role is None:
         raise RowError("unknown-role")
     name = "content" if "content" in turn else "value"
-    return role, optional_text(turn, name) if role == "system" else text_of(turn, name)
+    return role, optional_text(turn, name) if role == "system" else required_text(turn, name)
 
 
-def read_opus(languages: Languages, row: Row) -> Texts:
+def read_opus(languages: LanguagePair, row: Row) -> Texts:
     """`translation` with a text per language, or a column per language, or source and target."""
     texts = row.get("translation", row)
     if not isinstance(texts, dict):
         raise RowError("wrong-type")
     names = languages if any(name in texts for name in languages) else ("source", "target")
-    return [], [text_of(texts, names[0]), text_of(texts, names[1])]
+    return [], [required_text(texts, names[0]), required_text(texts, names[1])]
 
 
-def fits_opus(languages: Languages, row: Row) -> bool:
+def fits_opus(languages: LanguagePair, row: Row) -> bool:
     """Whether both languages are there."""
     texts = row.get("translation", row)
     return isinstance(texts, dict) and (
@@ -174,41 +174,43 @@ def has(*names: str) -> Callable[[Row], bool]:
     return lambda row: set(names) <= row.keys()
 
 
-def adapters(languages: Languages) -> dict[str, Adapter]:
+def build_adapters(languages: LanguagePair) -> dict[str, Adapter]:
     """All adapters by name, in the order in which they are tried."""
-    talk: Kind = "conversations"
+    conversations: Kind = "conversations"
     opus = partial(fits_opus, languages), partial(read_opus, languages)
     opus_fields = f"translation with {' and '.join(languages)}, or source, target"
     all_of_them = (
-        Adapter("messages", talk, "messages", has("messages"), read_messages),
-        Adapter("sharegpt", talk, "conversations", fits_sharegpt, read_messages),
-        asking("openorca", OPENORCA),
-        asking("alpaca", ALPACA),
+        Adapter("messages", conversations, "messages", has("messages"), read_messages),
+        Adapter("sharegpt", conversations, "conversations", fits_sharegpt, read_messages),
+        question_adapter("openorca", OPENORCA),
+        question_adapter("alpaca", ALPACA),
         Adapter("opus", "pairs", opus_fields, *opus),
     )
     return {adapter.name: adapter for adapter in all_of_them}
 
 
-def asking(name: str, fields: QuestionFields) -> Adapter:
+def question_adapter(name: str, fields: QuestionFields) -> Adapter:
     """The adapter of rows of one question and one answer."""
     needed = fields.question, fields.answer
     read = partial(read_question, fields)
     return Adapter(name, "conversations", ", ".join(needed), has(*needed), read, fields)
 
 
-def find_adapter(rows: Iterable[Row], wanted: str, languages: Languages) -> Adapter | None:
+def find_adapter(rows: Iterable[Row], wanted: str, languages: LanguagePair) -> Adapter | None:
     """The adapter that one of the rows fits: the wanted one, or with `auto` the first of all."""
-    known = adapters(languages)
+    known = build_adapters(languages)
     tried = list(known.values()) if wanted == "auto" else [known[wanted]]
     return next((adapter for row in rows for adapter in tried if adapter.fits(row)), None)
 
 
-def describe_adapters(languages: Languages) -> str:
+def describe_adapters(languages: LanguagePair) -> str:
     """The adapters and the fields they need, for people."""
-    return "; ".join(f"{known.name} ({known.fields})" for known in adapters(languages).values())
+    return "; ".join(
+        f"{known.name} ({known.fields})" for known in build_adapters(languages).values()
+    )
 
 
-def digest(roles: Sequence[str], texts: Sequence[str]) -> tuple[bytes, int]:
+def compute_row_digest(roles: Sequence[str], texts: Sequence[str]) -> tuple[bytes, int]:
     """16 bytes that name roles and texts, and the bytes of both.
 
     Raises RowError for text that no file can hold.

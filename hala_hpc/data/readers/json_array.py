@@ -7,26 +7,33 @@ from pathlib import Path
 from typing import IO, cast
 
 from hala_hpc.data.readers.json_lines import json_lines
-from hala_hpc.data.readers.records import ROW_BYTES, Record, broken, open_bytes, open_text, parse
+from hala_hpc.data.readers.records import (
+    ROW_BYTES,
+    InputRecord,
+    broken_file_error,
+    open_bytes,
+    open_text,
+    parse_json_record,
+)
 
 #: How much of an array is read at a time, in characters.
 CHUNK_CHARACTERS = 1024 * 1024
 BETWEEN = re.compile(r"[\s,]*")
 
 
-def json_file(path: Path) -> Iterator[Record]:
+def json_file(path: Path) -> Iterator[InputRecord]:
     """The objects of a JSON array, or of JSON lines that go by the name of .json."""
-    return json_array(path) if is_array(path) else json_lines(path)
+    return json_array(path) if is_json_array(path) else json_lines(path)
 
 
-def is_array(path: Path) -> bool:
+def is_json_array(path: Path) -> bool:
     """Whether a file begins as an array does, or holds nothing."""
     with open_bytes(path) as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     return start[:1] in (b"[", b"")
 
 
-def json_array(path: Path) -> Iterator[Record]:
+def json_array(path: Path) -> Iterator[InputRecord]:
     """The objects of one JSON array, in bounded memory.
 
     Not with ijson: its fast backend turns lone surrogates into question marks and keeps no text.
@@ -34,7 +41,7 @@ def json_array(path: Path) -> Iterator[Record]:
     """
     with open_text(path) as file:
         for number, text in enumerate(array_texts(file, path), start=1):
-            yield checked(parse(str(path), number, text))
+            yield reject_bad_utf8(parse_json_record(str(path), number, text))
 
 
 def array_texts(file: IO[str], path: Path) -> Iterator[str]:
@@ -44,7 +51,7 @@ def array_texts(file: IO[str], path: Path) -> Iterator[str]:
         at = cast(re.Match[str], BETWEEN.match(buffer, at)).end()
         if buffer[at : at + 1] == "]":
             if (buffer[at + 1 :] + file.read(CHUNK_CHARACTERS)).strip():
-                raise broken(path, f"row {number}", "more follows the end of the array")
+                raise broken_file_error(path, f"row {number}", "more follows the end of the array")
             return
         end = element_end(buffer, at)
         # A number that ends where the buffer ends may go on in the next chunk.
@@ -55,7 +62,9 @@ def array_texts(file: IO[str], path: Path) -> Iterator[str]:
         # Doubled each time, so that a long row is not parsed over and over.
         more = file.read(max(CHUNK_CHARACTERS, len(buffer) - at))
         if not more or len(buffer) - at > ROW_BYTES:
-            raise broken(path, f"row {number}", "what follows is no JSON, or the array has no end")
+            raise broken_file_error(
+                path, f"row {number}", "what follows is no JSON, or the array has no end"
+            )
         buffer, at = buffer[at:] + more, 0
 
 
@@ -67,12 +76,12 @@ def element_end(buffer: str, at: int) -> int:
         return len(buffer)
 
 
-def checked(record: Record) -> Record:
+def reject_bad_utf8(record: InputRecord) -> InputRecord:
     """The record, or its rejection when its text held bytes that are no UTF-8."""
     if record.raw.isascii():
         return record
     try:
         record.raw.encode()
     except UnicodeEncodeError:
-        return Record(record.where, record.line, record.raw, None, "bad-utf8")
+        return InputRecord(record.where, record.line, record.raw, None, "bad-utf8")
     return record

@@ -10,19 +10,25 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, cast
 
-from hala_hpc.data.readers.records import ROW_BYTES, Record, kept, open_bytes, parse
+from hala_hpc.data.readers.records import (
+    ROW_BYTES,
+    InputRecord,
+    decode_raw,
+    open_bytes,
+    parse_json_record,
+)
 
 #: What is kept of a row that is too long, in bytes.
-KEPT_BYTES = 1000
+RAW_PREFIX_BYTES = 1000
 #: How much of a file one piece of it has, in bytes.
-PIECE_BYTES = 32 * 1024 * 1024
+SPLIT_BYTES = 32 * 1024 * 1024
 #: Bytes that are read at a time. One bad row makes all of a stretch slow, and of megabytes the
 #: memory would be cleared by the kernel anew for every read.
-STRETCH_BYTES = 256 * 1024
+READ_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineRange:
     """A stretch of a file of JSON lines, or all of it."""
 
     path: Path
@@ -47,7 +53,7 @@ class Lines:
                     data = data.removeprefix(b"\xef\xbb\xbf")
                 if length == ROW_BYTES and not data.endswith(b"\n"):
                     length += skip_line(file)
-                    yield line, data[:KEPT_BYTES], True
+                    yield line, data[:RAW_PREFIX_BYTES], True
                 elif data.strip():
                     yield line, data.rstrip(b"\r\n"), False
                 left = None if left is None else left - length
@@ -55,23 +61,23 @@ class Lines:
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """What is kept of some rows, named by their numbers from 0, in order."""
         at = first = 0
-        for part, data in stretches(self):
+        for part, data in read_chunks(self):
             if at == len(wanted):
                 return
             # Where a mark at the start of the file or a line too long may be: the exact way.
             exact = part.line == 1 or not data
             rows = [row for _, row, _ in part.rows()] if exact else full_lines(data)
             while at < len(wanted) and wanted[at] < first + len(rows):
-                yield kept(rows[wanted[at] - first].rstrip(b"\r"))
+                yield decode_raw(rows[wanted[at] - first].rstrip(b"\r"))
                 at += 1
             first += len(rows)
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[InputRecord]:
         """The records of these lines."""
         where, loads, bad = str(self.path), fast_loads(), fast_errors()
         for line, data, too_long in self.rows():
             if too_long:
-                yield Record(where, line, data, None, "too-long")
+                yield InputRecord(where, line, data, None, "too-long")
                 continue
             try:
                 value = loads(data)
@@ -79,24 +85,24 @@ class Lines:
                 yield from_bytes(where, line, data)
                 continue
             if isinstance(value, dict):
-                yield Record(where, line, data, value)
+                yield InputRecord(where, line, data, value)
             else:
-                yield Record(where, line, data, None, "not-an-object")
+                yield InputRecord(where, line, data, None, "not-an-object")
 
 
-def stretches(lines: Lines) -> Iterator[tuple[Lines, bytes]]:
+def read_chunks(lines: LineRange) -> Iterator[tuple[LineRange, bytes]]:
     """A piece of a file in short stretches, each with its bytes; none for a line too long."""
     assert lines.size is not None
     at, end, line = lines.offset, lines.offset + lines.size, lines.line
     with open_bytes(lines.path) as file:
         file.seek(at)
-        while at < end and (data := file.read(min(STRETCH_BYTES, end - at))):
+        while at < end and (data := file.read(min(READ_BYTES, end - at))):
             if not data.endswith(b"\n"):
                 data += file.readline(ROW_BYTES)
             size, count = len(data), data.count(b"\n")
             if not data.endswith(b"\n") and at + size < end:
                 size, count = size + skip_line(file), count + 1
-            yield Lines(lines.path, at, size, line), data if size < ROW_BYTES else b""
+            yield LineRange(lines.path, at, size, line), data if size < ROW_BYTES else b""
             at, line = at + size, line + count
 
 
@@ -139,33 +145,33 @@ def fast_errors() -> tuple[type[Exception], ...]:
     return msgspec.MsgspecError, ValueError, RecursionError
 
 
-def json_lines(path: Path) -> Iterator[Record]:
+def json_lines(path: Path) -> Iterator[InputRecord]:
     """One JSON object per line; blank lines are no rows, but count as lines."""
-    return Lines(path).records()
+    return LineRange(path).records()
 
 
-def cut_lines(path: Path, piece_bytes: int = PIECE_BYTES) -> Iterator[Lines]:
+def split_lines(path: Path, split_bytes: int = SPLIT_BYTES) -> Iterator[LineRange]:
     """A file that is not gzipped, in pieces that end where a line ends."""
     offset, line = 0, 1
     with path.open("rb") as file:
-        size, lines = next_lines(file, piece_bytes)
+        size, lines = next_lines(file, split_bytes)
         while size:
-            yield Lines(path, offset, size, line)
+            yield LineRange(path, offset, size, line)
             offset, line = offset + size, line + lines
-            size, lines = next_lines(file, piece_bytes)
+            size, lines = next_lines(file, split_bytes)
 
 
 def next_lines(file: IO[bytes], wanted_bytes: int) -> tuple[int, int]:
     """Bytes and lines of what is read on: about as many bytes as wanted, to the end of a line."""
     size, lines, ended = 0, 0, True
-    while size < wanted_bytes and (data := file.read(min(STRETCH_BYTES, wanted_bytes - size))):
+    while size < wanted_bytes and (data := file.read(min(READ_BYTES, wanted_bytes - size))):
         size, lines, ended = size + len(data), lines + data.count(b"\n"), data.endswith(b"\n")
     return (size, lines) if ended else (size + skip_line(file), lines + 1)
 
 
-def from_bytes(where: str, line: int, data: bytes) -> Record:
+def from_bytes(where: str, line: int, data: bytes) -> InputRecord:
     """The record of one line of a file, read the slow and exact way."""
     try:
-        return parse(where, line, data.decode())
+        return parse_json_record(where, line, data.decode())
     except UnicodeDecodeError:
-        return Record(where, line, data, None, "bad-utf8")
+        return InputRecord(where, line, data, None, "bad-utf8")

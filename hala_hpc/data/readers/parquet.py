@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, Retry, UserError
+from hala_hpc.core.errors import BAD_DATA, UNAVAILABLE, TransientError, UserError
 from hala_hpc.data.corpus.reader import BATCH_ROWS
-from hala_hpc.data.readers.records import Record, broken
+from hala_hpc.data.readers.records import InputRecord, broken_file_error
 
 #: Bytes of each column that are read at a time.
 BUFFER_BYTES = 1024 * 1024
 
 
-def parquet_rows(path: Path) -> Iterator[Record]:
+def parquet_rows(path: Path) -> Iterator[InputRecord]:
     """The rows of a Parquet file in bounded memory. Raises UserError 65 when it is torn."""
     for group in row_groups(path):
         yield from group.records()
@@ -28,7 +28,7 @@ class RowGroup:
     line: int
     """Number of its first row, from 1."""
 
-    def records(self) -> Iterator[Record]:
+    def records(self) -> Iterator[InputRecord]:
         """The records of the group. Raises UserError 65 when it is torn."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -41,7 +41,7 @@ class RowGroup:
                     yield from batch_records(batch, str(self.path), line)
                     line += batch.num_rows
         except (pa.ArrowInvalid, OSError) as error:
-            raise broken(self.path, f"row {line}", str(error)) from error
+            raise broken_file_error(self.path, f"row {line}", str(error)) from error
 
     def raws(self, wanted: Sequence[int]) -> Iterator[Any]:
         """Some rows as they were, named by their numbers in the group from 0, in order."""
@@ -58,14 +58,14 @@ def row_groups(path: Path) -> Iterator[RowGroup]:
         with pq.ParquetFile(path) as file:
             sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
     except (pa.ArrowInvalid, OSError) as error:
-        raise broken(path, "its start", str(error)) from error
+        raise broken_file_error(path, "its start", str(error)) from error
     line = 1
     for number, rows in enumerate(sizes):
         yield RowGroup(path, number, line)
         line += rows
 
 
-def batch_records(batch: Any, where: str, line: int) -> Iterator[Record]:
+def batch_records(batch: Any, where: str, line: int) -> Iterator[InputRecord]:
     """The records of a batch; text that is no UTF-8 spoils its own row only."""
     try:
         rows = batch.to_pylist()
@@ -74,35 +74,37 @@ def batch_records(batch: Any, where: str, line: int) -> Iterator[Record]:
             yield row_record(batch.slice(number, 1), where, line + number + 1)
         return
     for number, row in enumerate(rows, start=line + 1):
-        yield Record(where, number, row, row)
+        yield InputRecord(where, number, row, row)
 
 
-def row_record(batch: Any, where: str, line: int) -> Record:
+def row_record(batch: Any, where: str, line: int) -> InputRecord:
     """The record of a batch of one row, whose texts may be no UTF-8."""
     try:
         row = batch.to_pylist()[0]
     except UnicodeDecodeError:
-        kept = {name: plain(batch.column(name)[0]) for name in batch.schema.names}
-        return Record(where, line, kept, None, "bad-utf8")
-    return Record(where, line, row, row)
+        raw = {name: decode_scalar(batch.column(name)[0]) for name in batch.schema.names}
+        return InputRecord(where, line, raw, None, "bad-utf8")
+    return InputRecord(where, line, row, row)
 
 
-def plain(scalar: Any) -> Any:
+def decode_scalar(scalar: Any) -> Any:
     """An Arrow value as a Python value, with bytes that are no UTF-8 as lone surrogates."""
     import pyarrow as pa
 
     if not scalar.is_valid:
         return None
     if isinstance(scalar, pa.StructScalar):
-        return {name: plain(item) for name, item in scalar.items()}
+        return {name: decode_scalar(item) for name, item in scalar.items()}
     if isinstance(scalar, pa.ListScalar):
-        return [plain(item) for item in scalar.values]
+        return [decode_scalar(item) for item in scalar.values]
     if isinstance(scalar, pa.StringScalar | pa.LargeStringScalar):
         return scalar.as_buffer().to_pybytes().decode(errors="surrogateescape")
     return scalar.as_py()
 
 
-def hub_rows(name: str, split: str, subset: str | None, revision: str | None) -> Iterator[Record]:
+def hub_rows(
+    name: str, split: str, subset: str | None, revision: str | None
+) -> Iterator[InputRecord]:
     """The rows of a data set on the hub, streamed.
 
     Raises UserError 69 when the hub or the data set cannot be reached, 65 when it has no such
@@ -115,30 +117,30 @@ def hub_rows(name: str, split: str, subset: str | None, revision: str | None) ->
         rows = iter(data)
         first = next(rows, None)
     except (OSError, datasets.exceptions.DatasetsError) as error:
-        raise unreachable(name, told(error)) from error
+        raise unreachable_dataset_error(name, summarize_error(error)) from error
     except ValueError as error:
         raise UserError(
             f"data set {name}: {error}; set `subset` and `split` to what it has", BAD_DATA
         ) from error
     if first is not None:
-        yield Record(name, 1, first, first)
+        yield InputRecord(name, 1, first, first)
     try:
         for number, row in enumerate(rows, start=2):
-            yield Record(name, number, row, row)
+            yield InputRecord(name, number, row, row)
     except OSError as error:
-        raise Retry(f"data set {name}: the line to the hub broke: {error}") from error
+        raise TransientError(f"data set {name}: the line to the hub broke: {error}") from error
 
 
-def told(error: Exception) -> str:
+def summarize_error(error: Exception) -> str:
     """The first line of what a library says."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}"
 
 
-def unreachable(reference: str, why: str) -> UserError:
+def unreachable_dataset_error(reference: str, reason: str) -> UserError:
     """The mistake that tells how to get a data set onto a machine without a network."""
     return UserError(
         f"data set {reference}: there is no such file or folder, and it cannot be reached on the "
-        f"hub ({why}); fetch it on the login node, with `python -m hala_hpc.fetch` and the words "
+        f"hub ({reason}); fetch it on the login node, with `python -m hala_hpc.fetch` and the words "
         "of the launch, and launch the same line again",
         UNAVAILABLE,
     )

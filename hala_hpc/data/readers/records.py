@@ -14,7 +14,7 @@ from hala_hpc.core.errors import BAD_DATA, UserError
 ROW_BYTES = 16 * 1024 * 1024
 
 
-class Record(NamedTuple):
+class InputRecord(NamedTuple):
     """One row of an input: where it stands, and its value or the reason why it has none."""
 
     where: str
@@ -27,28 +27,28 @@ class Record(NamedTuple):
     """Why there is no value: bad-utf8, corrupt-json, not-an-object, too-long, wrong-columns."""
 
     @property
-    def kept(self) -> Any:
+    def decoded_raw(self) -> Any:
         """The row as it was, for JSON: bytes that are no UTF-8 stand as lone surrogates."""
-        return kept(self.raw)
+        return decode_raw(self.raw)
 
 
-def kept(raw: Any) -> Any:
+def decode_raw(raw: Any) -> Any:
     """A raw row as a value for JSON, of which every byte can be had back."""
     return raw.decode(errors="surrogateescape") if isinstance(raw, bytes) else raw
 
 
-def parse(where: str, line: int, text: str) -> Record:
+def parse_json_record(where: str, line: int, text: str) -> InputRecord:
     """The record of one JSON text; bytes that were no UTF-8 stand in it as lone surrogates."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return Record(where, line, text, None, "corrupt-json")
+        return InputRecord(where, line, text, None, "corrupt-json")
     if not isinstance(value, dict):
-        return Record(where, line, text, None, "not-an-object")
-    return Record(where, line, text, value)
+        return InputRecord(where, line, text, None, "not-an-object")
+    return InputRecord(where, line, text, value)
 
 
-def broken(path: Path, place: str, problem: str) -> UserError:
+def broken_file_error(path: Path, place: str, problem: str) -> UserError:
     """The mistake that tells of a file which cannot be read on."""
     return UserError(
         f"data file {path}: cannot be read after {place}: {problem}; mend the file or copy it "
@@ -57,7 +57,7 @@ def broken(path: Path, place: str, problem: str) -> UserError:
     )
 
 
-def csv_file(path: Path) -> Iterator[Record]:
+def csv_file(path: Path) -> Iterator[InputRecord]:
     """Rows of a CSV file (.tsv: tabs between fields) with a first line of column names."""
     csv.field_size_limit(ROW_BYTES)
     where = str(path)
@@ -67,19 +67,19 @@ def csv_file(path: Path) -> Iterator[Record]:
             for row in reader:
                 yield csv_record(where, reader.line_num, row)
         except csv.Error as error:
-            raise broken(path, f"line {reader.line_num}", str(error)) from error
+            raise broken_file_error(path, f"line {reader.line_num}", str(error)) from error
 
 
-def csv_record(where: str, line: int, row: dict[Any, Any]) -> Record:
+def csv_record(where: str, line: int, row: dict[Any, Any]) -> InputRecord:
     """The record of one CSV row; rows with fields too many or too few have no value."""
     if None in row or None in row.values():
-        kept = {key or "more": value for key, value in row.items()}
-        return Record(where, line, kept, None, "wrong-columns")
+        raw = {key or "more": value for key, value in row.items()}
+        return InputRecord(where, line, raw, None, "wrong-columns")
     try:
         "".join(row.values()).encode()
     except UnicodeEncodeError:
-        return Record(where, line, row, None, "bad-utf8")
-    return Record(where, line, row, row)
+        return InputRecord(where, line, row, None, "bad-utf8")
+    return InputRecord(where, line, row, row)
 
 
 def open_bytes(path: Path) -> IO[bytes]:

@@ -12,17 +12,17 @@ from hala_hpc.core.errors import BAD_DATA, NO_INPUT, UserError
 from hala_hpc.core.hub import (
     HubReference,
     fetched_folder,
-    hub_reference,
     is_hub_id,
-    is_hub_off,
+    is_hub_offline,
     is_true_value,
+    parse_hub_reference,
 )
 from hala_hpc.data.readers.json_array import json_file
 from hala_hpc.data.readers.json_lines import json_lines
-from hala_hpc.data.readers.parquet import hub_rows, parquet_rows, unreachable
-from hala_hpc.data.readers.records import Record, broken, csv_file
+from hala_hpc.data.readers.parquet import hub_rows, parquet_rows, unreachable_dataset_error
+from hala_hpc.data.readers.records import InputRecord, broken_file_error, csv_file
 
-READERS: dict[str, Callable[[Path], Iterator[Record]]] = {
+READERS: dict[str, Callable[[Path], Iterator[InputRecord]]] = {
     ".jsonl": json_lines,
     ".ndjson": json_lines,
     ".json": json_file,
@@ -37,77 +37,79 @@ ONE_OF_MANY = re.compile(r"(.*)-(\d+)-of-(\d+)(\..*)")
 
 
 @dataclass(frozen=True)
-class Choice:
+class DatasetSelection:
     """Which part of a data set is meant; None means all of a folder, and `train` on the hub."""
 
     split: str | None = None
     subset: str | None = None
 
     @property
-    def on_hub(self) -> "Choice":
+    def on_hub(self) -> "DatasetSelection":
         """The same of a data set of the hub."""
-        return Choice(self.split or "train", self.subset)
+        return DatasetSelection(self.split or "train", self.subset)
 
 
 @dataclass(frozen=True)
-class Source:
+class DataSource:
     """One file or one data set on the hub, and the name of the data set that it is of."""
 
     origin: str
     where: str
-    read: Callable[[], Iterator[Record]]
+    read: Callable[[], Iterator[InputRecord]]
 
 
-def sources(path: str, choice: Choice, reference: str = "") -> list[Source]:
+def find_sources(path: str, choice: DatasetSelection, reference: str = "") -> list[DataSource]:
     """What a local path or a reference to the hub stands for. Raises UserError 66, 65 or 69.
 
     `reference`: what the setting names, where `path` is the snapshot that it means.
     """
     if Path(path).exists():
         if is_hub_id(reference):
-            return local_sources(Path(path), hub_reference(reference).name, choice.on_hub)
-        return local_sources(Path(path), ending_less(Path(path)), choice)
+            return local_sources(Path(path), parse_hub_reference(reference).name, choice.on_hub)
+        return local_sources(Path(path), dataset_name_from_path(Path(path)), choice)
     require_hub_id(path)
     if is_offline():
         return cached_sources(path, choice)
-    return [streamed_source(hub_reference(path), choice.on_hub)]
+    return [streamed_source(parse_hub_reference(path), choice.on_hub)]
 
 
-def streamed_source(reference: HubReference, choice: Choice) -> Source:
+def streamed_source(reference: HubReference, choice: DatasetSelection) -> DataSource:
     """A data set of the hub, read over the network while its rows are asked for."""
     name, revision = reference
     split = choice.split or "train"
-    return Source(name, name, lambda: hub_rows(name, split, choice.subset, revision))
+    return DataSource(name, name, lambda: hub_rows(name, split, choice.subset, revision))
 
 
-def local_sources(path: Path, origin: str, choice: Choice) -> list[Source]:
+def local_sources(path: Path, origin: str, choice: DatasetSelection) -> list[DataSource]:
     """The data files at a path, each with its reader."""
-    return [source_of(file, origin) for file in data_files(path, choice)]
+    return [make_source(file, origin) for file in list_data_files(path, choice)]
 
 
-def source_of(file: Path, origin: str) -> Source:
+def make_source(file: Path, origin: str) -> DataSource:
     """One file with its reader. Raises UserError 65 when nothing reads its ending."""
-    reader = READERS.get(ending(file))
+    reader = READERS.get(data_suffix(file))
     if reader is None:
         raise UserError(
             f"data file {file}: nothing reads files that end in {file.suffix or 'no ending'!r}; "
             f"known endings are {', '.join(READERS)}, and .gz after one of the text files",
             BAD_DATA,
         )
-    return Source(origin, str(file), lambda: unpacked(reader, file))
+    return DataSource(origin, str(file), lambda: read_source(reader, file))
 
 
-def unpacked(reader: Callable[[Path], Iterator[Record]], file: Path) -> Iterator[Record]:
+def read_source(
+    reader: Callable[[Path], Iterator[InputRecord]], file: Path
+) -> Iterator[InputRecord]:
     """The records of a file. Raises UserError 66 when it cannot be opened, 65 when it is cut."""
     try:
         yield from reader(file)
     except PermissionError as error:
         raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
     except (EOFError, BadGzipFile, zlib.error) as error:
-        raise broken(file, "its start", str(error)) from error
+        raise broken_file_error(file, "its start", str(error)) from error
 
 
-def data_files(path: Path, choice: Choice) -> list[Path]:
+def list_data_files(path: Path, choice: DatasetSelection) -> list[Path]:
     """A file itself, or the data files under a folder, in order of their names."""
     if path.is_file():
         return [path]
@@ -119,7 +121,7 @@ def data_files(path: Path, choice: Choice) -> list[Path]:
             NO_INPUT,
         )
     files = [file for file in sorted(folder.rglob("*")) if is_data(file, folder)]
-    files = of_split(files, folder, choice.split)
+    files = filter_split(files, folder, choice.split)
     if not files:
         raise UserError(
             f"data folder {folder}: holds no data files; known endings are {', '.join(READERS)}",
@@ -129,7 +131,7 @@ def data_files(path: Path, choice: Choice) -> list[Path]:
     return files
 
 
-def data_names(names: Sequence[str], choice: Choice) -> list[str]:
+def select_hub_files(names: Sequence[str], choice: DatasetSelection) -> list[str]:
     """Of the paths of all files of a data set on the hub those that are read, in order.
 
     Raises UserError 66 where a subset or split has none.
@@ -138,14 +140,16 @@ def data_names(names: Sequence[str], choice: Choice) -> list[str]:
     inside = [Path("/", name) for name in sorted(names)]
     inside = [file for file in inside if root in file.parents]
     files = [file for file in inside if is_named_as_data(file, root)]
-    files = of_split(files, root, choice.on_hub.split)
+    files = filter_split(files, root, choice.on_hub.split)
     if not files:
         where = f"subset={choice.subset}" if choice.subset else "the data set"
-        raise UserError(f"{where} has no data files on the hub; it has {shown(names)}", NO_INPUT)
+        raise UserError(
+            f"{where} has no data files on the hub; it has {list_some_names(names)}", NO_INPUT
+        )
     return [str(file.relative_to("/")) for file in files]
 
 
-def shown(names: Sequence[str]) -> str:
+def list_some_names(names: Sequence[str]) -> str:
     """The first of some names."""
     return ", ".join(sorted(names)[:5]) or "none"
 
@@ -158,15 +162,15 @@ def is_data(file: Path, folder: Path) -> bool:
 def is_named_as_data(file: Path, folder: Path) -> bool:
     """Whether a path in a folder is one of data, by its name."""
     hidden = any(part.startswith((".", "_")) for part in file.relative_to(folder).parts)
-    return ending(file) in READERS and not NOT_DATA.fullmatch(file.name) and not hidden
+    return data_suffix(file) in READERS and not NOT_DATA.fullmatch(file.name) and not hidden
 
 
-def of_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
+def filter_split(files: list[Path], folder: Path, split: str | None) -> list[Path]:
     """The files with the split as a word of their names; `train` may have no name."""
     if split is None or not files:
         return files
-    word = re.compile(rf"(?<![a-zA-Z]){re.escape(split)}(?![a-zA-Z])")
-    found = [file for file in files if word.search(str(file.relative_to(folder)))]
+    pattern = re.compile(rf"(?<![a-zA-Z]){re.escape(split)}(?![a-zA-Z])")
+    found = [file for file in files if pattern.search(str(file.relative_to(folder)))]
     if not found and split != "train":
         names = ", ".join(file.name for file in files[:5])
         raise UserError(f"split={split}: no file in {folder} is named so; it has {names}", NO_INPUT)
@@ -189,17 +193,19 @@ def require_whole_sets(files: list[Path]) -> None:
             )
 
 
-def cached_sources(reference: str, choice: Choice) -> list[Source]:
+def cached_sources(reference: str, choice: DatasetSelection) -> list[DataSource]:
     """A data set that was fetched into the hub's cache. Raises UserError 69 when it was not."""
     folder = fetched_folder("datasets", reference, os.environ)
     if folder is None:
-        raise unreachable(reference, "it is not in the hub cache")
-    return local_sources(folder, hub_reference(reference).name, choice.on_hub)
+        raise unreachable_dataset_error(reference, "it is not in the hub cache")
+    return local_sources(folder, parse_hub_reference(reference).name, choice.on_hub)
 
 
 def is_offline() -> bool:
     """Whether the user asked the hub's library to stay off the network."""
-    return is_hub_off(os.environ, default=is_true_value(os.environ.get("HF_DATASETS_OFFLINE", "")))
+    return is_hub_offline(
+        os.environ, default=is_true_value(os.environ.get("HF_DATASETS_OFFLINE", ""))
+    )
 
 
 def require_hub_id(path: str) -> None:
@@ -211,12 +217,12 @@ def require_hub_id(path: str) -> None:
         )
 
 
-def ending(file: Path) -> str:
+def data_suffix(file: Path) -> str:
     """The ending that tells the format: `.jsonl` of `a.jsonl` and of `a.jsonl.gz`."""
     return Path(file.stem).suffix if file.suffix == ".gz" else file.suffix
 
 
-def ending_less(path: Path) -> str:
+def dataset_name_from_path(path: Path) -> str:
     """The name of a data set at a path: that of the file or folder without its ending."""
     name = path.resolve().name
-    return name.removesuffix(".gz").removesuffix(ending(path)) if path.is_file() else name
+    return name.removesuffix(".gz").removesuffix(data_suffix(path)) if path.is_file() else name

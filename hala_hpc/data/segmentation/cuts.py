@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 Range = tuple[int, int]
 Cuts = Callable[[str], Iterator[int]]
 
-_CLOSING_MARKS = re.compile(r"[*_\"'”’»)\]]*+\s++")
+_CLOSING_PUNCTUATION = re.compile(r"[*_\"'”’»)\]]*+\s++")
 _CLAUSE_END = re.compile(r"[,;:،؛،、，；：—–)\]»”]++[*_\"'”’]*+\s++|[、，；：]")
 _WHITE_SPACE = re.compile(r"\s++")
 
@@ -27,7 +27,7 @@ def sentence_cuts(text: str) -> Iterator[int]:
         if text[at - 1].isspace() or text[at - 1] in "。！？":
             yield at
         # It cuts **so.** Then before the closing mark.
-        elif behind := _CLOSING_MARKS.match(text, at):
+        elif behind := _CLOSING_PUNCTUATION.match(text, at):
             yield behind.end()
 
 
@@ -47,21 +47,21 @@ LEVELS: tuple[Cuts, ...] = (sentence_cuts, clause_cuts, word_cuts)
 def cuts_outside(text: str, cuts: Cuts, places: Sequence[Range]) -> list[int]:
     """Those of `cuts(text)` that leave the `places` whole."""
     starts = [start for start, _ in places]
-    kept = []
+    allowed = []
     for at in cuts(text):
         before = bisect_right(starts, at - 1) - 1
         inside = before >= 0 and places[before][0] < at < places[before][1]
         if 0 < at < len(text) and not inside:
-            kept.append(at)
-    return kept
+            allowed.append(at)
+    return allowed
 
 
-def parts(length: int, cuts: Sequence[int]) -> list[Range]:
+def ranges_between_cuts(length: int, cuts: Sequence[int]) -> list[Range]:
     """What lies between the cuts of a text of `length` characters."""
     return list(itertools.pairwise([0, *cuts, length]))
 
 
-def packed(ranges: Sequence[Range], fits: Callable[[Range], bool]) -> list[Range]:
+def merge_ranges(ranges: Sequence[Range], fits: Callable[[Range], bool]) -> list[Range]:
     """Neighbours joined as long as they fit together.
 
     Doubles the number of neighbours and then narrows it down, so that a thousand words ask `fits`

@@ -12,7 +12,7 @@ from hala_hpc.data.segmentation.spans import Span
 _ENDS = "\n\r\v\f\x1c-\x1e\x85\u2028\u2029"
 _LINE = re.compile(f"[^{_ENDS}]++")
 _LINE_END = re.compile(f"[{_ENDS}]")
-_MARKS = re.compile(
+_LINE_MARKERS = re.compile(
     r"(?:\s*+(?:>|\#{1,6}|[-*+•‣▪●◦–—]|\[[ xX]\]"
     r"|\d{1,3}[.)]|\(?(?:[A-Za-z]|[ivxIVX]{2,5}|\d{1,3})\))(?=\s))*+"
 )
@@ -39,7 +39,7 @@ def lines_of_language(text: str, spans: Sequence[Span]) -> Iterator[Range]:
     blocks = [span for span in spans if _LINE_END.search(text, span.start, span.end)]
     for start, end in [*((block.start, block.end) for block in blocks), (len(text), len(text))]:
         for found in _LINE.finditer(text, at, start):
-            line = _without_marks(text, found.span())
+            line = _without_markers(text, found.span())
             inside = pipes[bisect_left(pipes, line[0]) : bisect_left(pipes, line[1])]
             framed = len(inside) > 1 and not text[line[0] : inside[0]].strip()
             edges = [line[0] - 1, *(inside if framed or marked else ()), line[1]]
@@ -71,10 +71,10 @@ def _has_separator_row(text: str) -> bool:
     return any("|" in row.group() for row in _SEPARATOR_ROW.finditer(text))
 
 
-def _without_marks(text: str, line: Range) -> Range:
+def _without_markers(text: str, line: Range) -> Range:
     start, end = line
-    for marks in (_QUOTE, _MARKS):
-        found = marks.match(text, start, end)
+    for pattern in (_QUOTE, _LINE_MARKERS):
+        found = pattern.match(text, start, end)
         start = start if found is None else found.end()
     if text[line[0] : start].lstrip().startswith("#"):
         closing = _HEADING_END.search(text[start:end].rstrip())

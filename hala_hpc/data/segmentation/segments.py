@@ -12,8 +12,8 @@ from hala_hpc.data.segmentation.cuts import (
     Range,
     clause_cuts,
     cuts_outside,
-    packed,
-    parts,
+    merge_ranges,
+    ranges_between_cuts,
     sentence_cuts,
     word_cuts,
 )
@@ -22,7 +22,7 @@ from hala_hpc.data.segmentation.spans import Span, protected_spans
 
 _BREAK = re.compile(r"<(?:br\b|hr\b|!--)", re.IGNORECASE)
 _TAG = re.compile(r"<(?P<slash>/?)(?P<name>[A-Za-z][\w:.-]*)")
-_LEADING_MARKS = re.compile(r"[\s,.;:!?)\]|’/،؛؟–—-]*+")
+_LEADING_PUNCTUATION = re.compile(r"[\s,.;:!?)\]|’/،؛؟–—-]*+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Segment:
 
     def masked(self) -> str:
         """What the model reads: a mark such as `[[1]]` in place of each span."""
-        return placeholders.masked(self.text, self._places()) if self.spans else self.text
+        return placeholders.mask_ranges(self.text, self._places()) if self.spans else self.text
 
     def restored(self, answer: str) -> str | None:
         """The model's answer with the spans back; None if a mark is lost, doubled or invented."""
-        return placeholders.unmasked(answer, self.text, self._places())
+        return placeholders.unmask_ranges(answer, self.text, self._places())
 
     def _places(self) -> list[Range]:
         """Spans that touch, such as two tags, share a mark: fewer marks are lost less often."""
@@ -55,21 +55,21 @@ class Segment:
 class Layout:
     """The pieces of a text in order: literals, which come back as they are, and segments."""
 
-    pieces: tuple[str | Segment, ...]
+    parts: tuple[str | Segment, ...]
 
     @property
     def segments(self) -> list[Segment]:
         """What is to be translated."""
-        return [piece for piece in self.pieces if isinstance(piece, Segment)]
+        return [part for part in self.parts if isinstance(part, Segment)]
 
     def join(self, translations: Sequence[str]) -> str:
         """The text with one translation for each segment, in their order."""
         assert len(translations) == len(self.segments), "one translation for each segment"
         left = iter(translations)
-        return "".join(piece if isinstance(piece, str) else next(left) for piece in self.pieces)
+        return "".join(part if isinstance(part, str) else next(left) for part in self.parts)
 
 
-class Source:
+class AnnotatedText:
     """A text and its spans, from which segments are taken by their place."""
 
     def __init__(self, text: str, spans: Sequence[Span]) -> None:
@@ -84,8 +84,8 @@ class Source:
     def language(self, start: int, end: int) -> Range | None:
         """The place without white space and tags around it; None if no word is in it."""
         while True:
-            piece = self.text[start:end]
-            start, end = end - len(piece.lstrip()), start + len(piece.rstrip())
+            inner_text = self.text[start:end]
+            start, end = end - len(inner_text.lstrip()), start + len(inner_text.rstrip())
             spans = self.spans_in(start, end) if start < end else ()
             if start >= end or not has_language(self.text, spans, (start, end)):
                 return None
@@ -132,9 +132,9 @@ class Source:
         segment = self.segment(*place)
         if fits(segment) or level == len(LEVELS):
             return [place]
-        inside = Source(segment.text, segment.spans)
-        ranges = packed(
-            parts(len(segment.text), inside.cuts(LEVELS[level])),
+        inside = AnnotatedText(segment.text, segment.spans)
+        ranges = merge_ranges(
+            ranges_between_cuts(len(segment.text), inside.cuts(LEVELS[level])),
             lambda inner: fits(inside.segment(*inner)),
         )
         out = []
@@ -144,19 +144,19 @@ class Source:
 
     def layout(self, ranges: Iterable[Range]) -> Layout:
         """These places as segments where they hold language, and all between as literals."""
-        pieces: list[str | Segment] = []
+        parts: list[str | Segment] = []
         at = 0
         for rough in ranges:
             place = self.language(*rough)
             if place is None:
                 continue
-            pieces += [self.text[at : place[0]], self.segment(*place)]
+            parts += [self.text[at : place[0]], self.segment(*place)]
             at = place[1]
-        pieces.append(self.text[at:])
-        return Layout(tuple(piece for piece in pieces if piece != ""))
+        parts.append(self.text[at:])
+        return Layout(tuple(part for part in parts if part != ""))
 
 
-def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:
+def split_into_segments(text: str, limit: int, count: Callable[[str], int]) -> Layout:
     """Cut `text` into segments of at most `limit` tokens, as few as its structure allows.
 
     A segment is a line without its marks, or a table's cell; over the limit it is cut at
@@ -168,7 +168,7 @@ def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:
         read = segment.masked()
         return len(read) * 4 <= limit or len(read.encode()) <= limit or count(read) <= limit
 
-    source = Source(text, protected_spans(text))
+    source = AnnotatedText(text, protected_spans(text))
     ranges: list[Range] = []
     for line in lines_of_language(text, source.spans):
         place = source.language(*line)
@@ -177,31 +177,31 @@ def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:
     return source.layout(ranges)
 
 
-def around_spans(segment: Segment) -> Layout:
+def split_at_spans(segment: Segment) -> Layout:
     """The segment cut at its spans, so that the model reads no mark."""
-    source = Source(segment.text, segment.spans)
+    source = AnnotatedText(segment.text, segment.spans)
     edges = [0, *(edge for span in segment.spans for edge in (span.start, span.end))]
     ranges = []
     for start, end in zip(edges[::2], [*edges[1::2], len(segment.text)], strict=True):
-        leading = _LEADING_MARKS.match(segment.text, start, end)
+        leading = _LEADING_PUNCTUATION.match(segment.text, start, end)
         ranges.append((leading.end() if leading and start else start, end))
     return source.layout(ranges)
 
 
-def smaller(segment: Segment) -> Layout:
+def split_segment(segment: Segment) -> Layout:
     """The segment cut into its sentences; a single sentence into two, at a clause or a word.
 
     One segment if there is nowhere to cut.
     """
-    source = Source(segment.text, segment.spans)
+    source = AnnotatedText(segment.text, segment.spans)
     length = len(segment.text)
-    sentences = source.layout(parts(length, source.cuts(sentence_cuts)))
+    sentences = source.layout(ranges_between_cuts(length, source.cuts(sentence_cuts)))
     if len(sentences.segments) > 1:
         return sentences
     for level in (clause_cuts, word_cuts):
         # Nearest the middle, and only where there is language on both sides.
         for cut in sorted(source.cuts(level), key=lambda at: abs(2 * at - length)):
-            halves = source.layout(parts(length, [cut]))
+            halves = source.layout(ranges_between_cuts(length, [cut]))
             if len(halves.segments) > 1:
                 return halves
     return Layout((segment,))

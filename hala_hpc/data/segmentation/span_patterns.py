@@ -71,7 +71,7 @@ PERCENT = re.compile(
     r"(?:hh|ll|[hlLzjt])?[diouxXeEfFgGcrs](?!\w)"
 )
 # The form of our own marks (`marks.py`): one that a text brings along is protected like any slot.
-MARK = re.compile(r"\[\[[\s\u200e\u200f]*+(?P<number>\d{1,6})[\s\u200e\u200f]*+\]\]")
+PLACEHOLDER = re.compile(r"\[\[[\s\u200e\u200f]*+(?P<number>\d{1,6})[\s\u200e\u200f]*+\]\]")
 CALCULATION = re.compile(r"<<[^<>\n]++>>")
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -81,11 +81,11 @@ _NO_END = re.compile(r"(?:[/(\[_*+\-=<|,;:]|\s['\"])\Z")
 _MONEY_WORD = re.compile(r"[^\W\d_]{2,}|[\u0590-\U0010FFFF]")
 
 
-def is_prose(inner: str) -> bool:
+def is_prose_between_delimiters(inner: str) -> bool:
     """Whether what stands between two LaTeX delimiters is language, as in `\\[see below\\]`."""
     if "\\" in inner:
         return False
-    equation = any(mark in inner for mark in "=^_")
+    equation = any(sign in inner for sign in "=^_")
     return _PHRASE.search(inner) is not None or (not equation and len(_WORD.findall(inner)) >= 2)
 
 
@@ -106,12 +106,12 @@ def is_inline_math(inner: str, around: tuple[str, str]) -> bool:
         return False
     if inner[0].isdigit() or inner.startswith("<<"):
         return _MONEY_WORD.search(inner) is None
-    return not is_prose(inner)
+    return not is_prose_between_delimiters(inner)
 
 
-def is_sum(mark: str) -> bool:
+def is_calculation(expression: str) -> bool:
     """Whether `<<…>>` is a calculation and not a quotation."""
-    return "=" in mark or not any(letter.isalpha() for letter in mark)
+    return "=" in expression or not any(letter.isalpha() for letter in expression)
 
 
 def url_end(rest: str, start: int) -> int:

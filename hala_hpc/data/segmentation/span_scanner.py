@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hala_hpc.data.segmentation import span_patterns
 
 
-class Found(NamedTuple):
+class ScannedSpan(NamedTuple):
     """A part `text[start:end]` and what it is."""
 
     start: int
@@ -15,7 +15,7 @@ class Found(NamedTuple):
     kind: str
 
 
-class Scan:
+class TextScan:
     """One walk over a text, from left to right.
 
     Every search to an unbounded distance goes through `ahead`, which keeps what it found, so a
@@ -25,19 +25,19 @@ class Scan:
     def __init__(self, text: str) -> None:
         self.text = text
         self.floor = 0  # end of the last span
-        self._seen: dict[re.Pattern[str], re.Match[str] | None] = {}
+        self._matches: dict[re.Pattern[str], re.Match[str] | None] = {}
         self._environments: dict[int, int] | None = None
 
-    def ahead(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
+    def search_ahead(self, pattern: re.Pattern[str], start: int) -> re.Match[str] | None:
         """The first match at or after `start`, which never goes back."""
-        kept = self._seen.get(pattern, self)
-        if kept is self or (isinstance(kept, re.Match) and kept.start() < start):
-            kept = self._seen[pattern] = pattern.search(self.text, start)
-        return kept  # type: ignore[return-value]
+        match = self._matches.get(pattern, self)
+        if match is self or (isinstance(match, re.Match) and match.start() < start):
+            match = self._matches[pattern] = pattern.search(self.text, start)
+        return match  # type: ignore[return-value]
 
     def in_paragraph(self, start: int, end: int) -> bool:
         """Whether no blank line lies between."""
-        blank = self.ahead(span_patterns.BLANK_LINE, start)
+        blank = self.search_ahead(span_patterns.BLANK_LINE, start)
         return blank is None or blank.start() >= end
 
     def environment_end(self, start: int) -> int | None:
@@ -46,7 +46,7 @@ class Scan:
             self._environments = _environments(self.text)
         return self._environments.get(start)
 
-    def behind(self, pattern: re.Pattern[str], at: int, reach: int) -> int | None:
+    def match_backwards(self, pattern: re.Pattern[str], at: int, reach: int) -> int | None:
         """Where what ends at `at` starts, at most `reach` back; the pattern reads backwards."""
         start = max(self.floor, at - reach)
         found = pattern.match(self.text[start:at][::-1])
@@ -65,27 +65,27 @@ def _environments(text: str) -> dict[int, int]:
     ends: dict[int, int] = {}
     opened: list[tuple[str, int]] = []
     waiting: dict[str, int] = {}
-    for mark in span_patterns.ENVIRONMENT.finditer(text):
-        name = mark["name"]
-        if mark["side"] == "begin":
-            opened.append((name, mark.start()))
+    for delimiter in span_patterns.ENVIRONMENT.finditer(text):
+        name = delimiter["name"]
+        if delimiter["side"] == "begin":
+            opened.append((name, delimiter.start()))
             waiting[name] = waiting.get(name, 0) + 1
-        while mark["side"] == "end" and waiting.get(name):
+        while delimiter["side"] == "end" and waiting.get(name):
             inner, start = opened.pop()
             waiting[inner] -= 1
             if inner == name:
-                ends[start] = mark.end()
+                ends[start] = delimiter.end()
                 break
     return ends
 
 
-def _backticks(scan: Scan, at: int) -> Found | None:
+def _backticks(scan: TextScan, at: int) -> ScannedSpan | None:
     if fence := _fence(scan, at):
         return fence
     after = run_end(scan.text, at)
     if after - at > len(span_patterns.BACKTICKS):
         return None
-    closer = scan.ahead(span_patterns.BACKTICKS[after - at - 1], after)
+    closer = scan.search_ahead(span_patterns.BACKTICKS[after - at - 1], after)
     if closer is None:
         return None
     inner = scan.text[after : closer.start()]
@@ -99,22 +99,22 @@ def _backticks(scan: Scan, at: int) -> Found | None:
         quoted = "''" in inner if after - at == 2 else "'" in inner and one_sided
         in_paragraph = scan.in_paragraph(after, closer.start())
         taken = bool(inner.strip()) and in_paragraph and not quoted
-    return Found(at, closer.end(), "code") if taken else None
+    return ScannedSpan(at, closer.end(), "code") if taken else None
 
 
-def _fence(scan: Scan, at: int) -> Found | None:
-    opener = scan.ahead(span_patterns.FENCE, scan.floor)
+def _fence(scan: TextScan, at: int) -> ScannedSpan | None:
+    opener = scan.search_ahead(span_patterns.FENCE, scan.floor)
     while opener is not None and opener.start("mark") < at:
-        opener = scan.ahead(span_patterns.FENCE, opener.end("mark"))
+        opener = scan.search_ahead(span_patterns.FENCE, opener.end("mark"))
     if opener is None or opener.start("mark") != at or _is_underline(scan.text, opener):
         return None
-    mark, after = opener["mark"], opener.end()
-    closing = span_patterns.FENCE_ENDS[mark[0]]
+    fence, after = opener["mark"], opener.end()
+    closing = span_patterns.FENCE_ENDS[fence[0]]
     # Not `ahead`: a fence takes all it looked at, closed or not.
     for closer in closing.finditer(scan.text, after):
-        if len(closer["mark"]) >= len(mark):
-            return Found(at, closer.end("mark"), "fence")
-    return Found(at, len(scan.text), "fence")
+        if len(closer["mark"]) >= len(fence):
+            return ScannedSpan(at, closer.end("mark"), "fence")
+    return ScannedSpan(at, len(scan.text), "fence")
 
 
 def _is_underline(text: str, fence: re.Match[str]) -> bool:
@@ -126,7 +126,7 @@ def _is_underline(text: str, fence: re.Match[str]) -> bool:
     return bool(title.strip()) and ("\n" in title or len(title) < length + 1)
 
 
-def _dollars(scan: Scan, at: int) -> Found | None:
+def _dollars(scan: TextScan, at: int) -> ScannedSpan | None:
     text = scan.text
     after = run_end(text, at)
     if after - at == 2:
@@ -134,15 +134,15 @@ def _dollars(scan: Scan, at: int) -> Found | None:
     if after - at > 2 or (at and text[at - 1] == "\\"):
         return None
     if slot := span_patterns.DOLLAR_SLOT.match(text, at):
-        return Found(at, slot.end(), "placeholder")
+        return ScannedSpan(at, slot.end(), "placeholder")
     end = _inline_math_end(scan, at, after)
     if end is None and (variable := span_patterns.VARIABLE.match(text, at)):
-        return Found(at, variable.end(), "placeholder")
-    return None if end is None else Found(at, end, "math")
+        return ScannedSpan(at, variable.end(), "placeholder")
+    return None if end is None else ScannedSpan(at, end, "math")
 
 
-def _inline_math_end(scan: Scan, at: int, after: int) -> int | None:
-    closer = scan.ahead(span_patterns.DOLLAR, after)
+def _inline_math_end(scan: TextScan, at: int, after: int) -> int | None:
+    closer = scan.search_ahead(span_patterns.DOLLAR, after)
     if closer is None or closer.start() == after or not scan.in_paragraph(after, closer.end()):
         return None
     inner, end = scan.text[after : closer.start()], closer.end()
@@ -150,76 +150,81 @@ def _inline_math_end(scan: Scan, at: int, after: int) -> int | None:
     return end if span_patterns.is_inline_math(inner, around) else None
 
 
-def _between(scan: Scan, at: int, after: int, closing: re.Pattern[str], kind: str) -> Found | None:
-    closer = scan.ahead(closing, after)
+def _between(
+    scan: TextScan, at: int, after: int, closing: re.Pattern[str], kind: str
+) -> ScannedSpan | None:
+    closer = scan.search_ahead(closing, after)
     if closer is None or not scan.in_paragraph(after, closer.start()):
         return None
     inner = scan.text[after : closer.start()]
-    if not inner.strip() or span_patterns.is_prose(inner):
+    if not inner.strip() or span_patterns.is_prose_between_delimiters(inner):
         return None
-    return Found(at, closer.end(), kind)
+    return ScannedSpan(at, closer.end(), kind)
 
 
-def _backslash(scan: Scan, at: int) -> Found | None:
+def _backslash(scan: TextScan, at: int) -> ScannedSpan | None:
     opener = scan.text[at : at + 2]
     if opener == r"\(":
         return _between(scan, at, at + 2, span_patterns.ROUND_END, "math")
     if opener == r"\[":
         return _between(scan, at, at + 2, span_patterns.SQUARE_END, "display")
     if opener == r"\b" and (end := scan.environment_end(at)):
-        return Found(at, end, "environment")
+        return ScannedSpan(at, end, "environment")
     if newlines := span_patterns.ESCAPED_NEWLINES.match(scan.text, at):
-        return Found(at, newlines.end(), "placeholder")
+        return ScannedSpan(at, newlines.end(), "placeholder")
     return None
 
 
-def _angle(scan: Scan, at: int) -> Found | None:
+def _angle(scan: TextScan, at: int) -> ScannedSpan | None:
     text = scan.text
-    if (sum_of := span_patterns.CALCULATION.match(text, at)) and span_patterns.is_sum(
-        sum_of.group()
+    if (calculation := span_patterns.CALCULATION.match(text, at)) and span_patterns.is_calculation(
+        calculation.group()
     ):
-        return Found(at, sum_of.end(), "placeholder")
+        return ScannedSpan(at, calculation.end(), "placeholder")
     if text.startswith("<!--", at):
-        closer = scan.ahead(span_patterns.COMMENT_END, at + 4)
-        return None if closer is None else Found(at, closer.end(), "tag")
+        closer = scan.search_ahead(span_patterns.COMMENT_END, at + 4)
+        return None if closer is None else ScannedSpan(at, closer.end(), "tag")
     tag = span_patterns.TAG.match(text, at)
     if tag is None:
         return None
     closing = span_patterns.CODE_ELEMENTS.get((tag["name"] or "").lower())
-    closer = scan.ahead(closing, tag.end()) if closing else None
-    return Found(at, tag.end() if closer is None else closer.end(), "tag")
+    closer = scan.search_ahead(closing, tag.end()) if closing else None
+    return ScannedSpan(at, tag.end() if closer is None else closer.end(), "tag")
 
 
-def _url(scan: Scan, at: int) -> Found | None:
+def _url(scan: TextScan, at: int) -> ScannedSpan | None:
     if scan.text[at] == ":":
-        start, least = scan.behind(span_patterns.SCHEME_BACKWARDS, at, reach=16), at + len("://")
+        start, min_end = (
+            scan.match_backwards(span_patterns.SCHEME_BACKWARDS, at, reach=16),
+            at + len("://"),
+        )
     else:
-        start, least = None if scan.text[at - 1 : at].isalnum() else at, at + len("www.")
+        start, min_end = None if scan.text[at - 1 : at].isalnum() else at, at + len("www.")
     rest = span_patterns.URL_REST.match(scan.text, at)
     if start is None or rest is None:
         return None
     end = span_patterns.url_end(rest.group(), at)
-    return Found(start, end, "url") if end > least else None
+    return ScannedSpan(start, end, "url") if end > min_end else None
 
 
-def _email(scan: Scan, at: int) -> Found | None:
+def _email(scan: TextScan, at: int) -> ScannedSpan | None:
     domain = span_patterns.DOMAIN.match(scan.text, at + 1)
     if domain is None:
         return None
-    start = scan.behind(span_patterns.MAILBOX_BACKWARDS, at, reach=64)
-    return None if start is None else Found(start, domain.end(), "email")
+    start = scan.match_backwards(span_patterns.MAILBOX_BACKWARDS, at, reach=64)
+    return None if start is None else ScannedSpan(start, domain.end(), "email")
 
 
-def _matching(pattern: re.Pattern[str], kind: str) -> Callable[[Scan, int], Found | None]:
-    def read(scan: Scan, at: int) -> Found | None:
+def _matching(pattern: re.Pattern[str], kind: str) -> Callable[[TextScan, int], ScannedSpan | None]:
+    def read(scan: TextScan, at: int) -> ScannedSpan | None:
         found = pattern.match(scan.text, at)
-        return None if found is None else Found(at, found.end(), kind)
+        return None if found is None else ScannedSpan(at, found.end(), kind)
 
     return read
 
 
 # By what `span_patterns.TRIGGER` finds.
-READERS: dict[str, Callable[[Scan, int], Found | None]] = {
+SPAN_READERS: dict[str, Callable[[TextScan, int], ScannedSpan | None]] = {
     "`": _backticks,
     "~~~": _fence,
     "$": _dollars,
@@ -231,5 +236,5 @@ READERS: dict[str, Callable[[Scan, int], Found | None]] = {
     "@": _email,
     "://": _url,
     "www.": _url,
-    "[[": _matching(span_patterns.MARK, "placeholder"),
+    "[[": _matching(span_patterns.PLACEHOLDER, "placeholder"),
 }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hala_hpc.data.segmentation.span_patterns import TRIGGER
-from hala_hpc.data.segmentation.span_scanner import READERS, Scan, run_end
+from hala_hpc.data.segmentation.span_scanner import SPAN_READERS, TextScan, run_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ def protected_spans(text: str) -> list[Span]:
     found = TRIGGER.search(text)
     if found is None:
         return []
-    scan, spans = Scan(text), []
+    scan, spans = TextScan(text), []
     while found is not None:
-        read = READERS[found.group()](scan, found.start())
+        read = SPAN_READERS[found.group()](scan, found.start())
         if read is None:
             # A run of backticks or dollars opens something as a whole or not at all.
             after = run_end(text, found.start())

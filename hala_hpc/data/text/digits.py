@@ -17,7 +17,7 @@ _TO_ARABIC = {ord(digit): chr(0x660 + value) for value, digit in enumerate(_WEST
 _NUMBER = re.compile(r"(?<![A-Za-z0-9_])(?<![A-Za-z][.\-])[0-9\u06f0-\u06f9]+(?![A-Za-z0-9_])")
 
 
-def western(text: str) -> str:
+def to_western_digits(text: str) -> str:
     """The same text with the digits 0 to 9, of whatever script they were."""
     return text if text.isascii() else text.translate(_TO_WESTERN)
 
@@ -25,18 +25,18 @@ def western(text: str) -> str:
 def apply_digits(text: str, policy: Digits) -> str:
     """The text with the digits that are wanted; protected spans stay as they are.
 
-    `western` makes 0123 of the digits of other scripts; `arabic_indic` makes ٠١٢٣ of 0123, but
+    `to_western_digits` makes 0123 of the digits of other scripts; `arabic_indic` makes ٠١٢٣ of 0123, but
     not in words like MP3, and of the Persian ones.
     """
     if policy == "keep":
         return text
     spans = protected_spans(text)
-    language = (_convert(piece, policy) for piece in language_between(text, spans))
-    kept = (text[span.start : span.end] for span in spans)
-    return "".join(chain.from_iterable(zip_longest(language, kept, fillvalue="")))
+    language = (_convert(part, policy) for part in language_between(text, spans))
+    protected = (text[span.start : span.end] for span in spans)
+    return "".join(chain.from_iterable(zip_longest(language, protected, fillvalue="")))
 
 
 def _convert(text: str, policy: Digits) -> str:
     if policy == "western":
-        return western(text)
+        return to_western_digits(text)
     return _NUMBER.sub(lambda number: number.group().translate(_TO_ARABIC), text)

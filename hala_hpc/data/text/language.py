@@ -9,10 +9,16 @@ import re
 from functools import cache
 from typing import Any
 
-from hala_hpc.data.text.scripts import in_scripts, letters, only_language, primary, script_share
+from hala_hpc.data.text.scripts import (
+    detect_by_script,
+    extract_letters,
+    primary_subtag,
+    script_share,
+    select_words_in_scripts,
+)
 
 #: Shorter texts are mostly names and single words, which any language may hold.
-LEAST_LETTERS = 12
+MIN_LETTERS = 12
 #: From here on half the certainty is right as often: 0.2 % wrong on the messages above.
 ENOUGH_LETTERS = 40
 SURE_SHORT, SURE_LONG = 0.8, 0.6
@@ -20,7 +26,7 @@ SURE_SHORT, SURE_LONG = 0.8, 0.6
 ENOUGH_CHARACTERS = 500
 
 #: Languages that nobody can tell apart in a sentence, or that the model splits.
-_KIN = (
+_RELATED_LANGUAGES = (
     {"ar", "arz"},
     {"bs", "hr", "sh", "sr"},
     {"id", "ms"},
@@ -29,10 +35,10 @@ _KIN = (
     {"wuu", "yue", "zh"},
 )
 #: Marks above and below Arabic letters and the stretching stroke: the model saw few of them.
-_ARABIC_MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]")
+_ARABIC_DIACRITICS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]")
 
 
-class Languages:
+class LanguageDetector:
     """Tells languages by a model that is loaded on first use, in about 0.3 s."""
 
     def __init__(self) -> None:
@@ -44,31 +50,31 @@ class Languages:
 
         The script decides where it can; the model is asked when the scripts are the same.
         """
-        code, text = primary(code), plain(text)
-        found = letters(text)
-        if len(found) < LEAST_LETTERS:
+        code, text = primary_subtag(code), normalize_for_model(text)
+        found = extract_letters(text)
+        if len(found) < MIN_LETTERS:
             return None
         share = script_share(found, code)
         if share < 0.5:
             return False if share < 0.1 else None
-        if only_language(found) == code:
+        if detect_by_script(found) == code:
             return True
         if share == 1.0:
-            return self._ask_model(text, code, len(found))
-        text = in_scripts(text, code)
-        return self._ask_model(text, code, len(letters(text)))
+            return self._classify(text, code, len(found))
+        text = select_words_in_scripts(text, code)
+        return self._classify(text, code, len(extract_letters(text)))
 
-    def _ask_model(self, text: str, code: str, letter_count: int) -> bool | None:
+    def _classify(self, text: str, code: str, letter_count: int) -> bool | None:
         """`is_language` for a text of so many letters in the scripts of the language."""
-        shares, kin = self._shares(text), _kin(code)
-        if not kin & self._known:
+        shares, related = self._shares(text), _related_languages(code)
+        if not related & self._known:
             return None
-        own = sum(share for language, share in shares if language in kin)
-        foreign = sum(share for language, share in shares if language not in kin)
-        sure = _sure(letter_count)
+        own = sum(share for language, share in shares if language in related)
+        foreign = sum(share for language, share in shares if language not in related)
+        sure = _min_confidence(letter_count)
         if shares[0][1] >= sure and own < 0.2:  # near relatives share their certainty
             return False
-        if foreign >= sure and own < 0.02 and letter_count > 1.5 * LEAST_LETTERS:
+        if foreign >= sure and own < 0.02 and letter_count > 1.5 * MIN_LETTERS:
             return False  # which of many others it is does not matter
         return True if own >= sure else None
 
@@ -91,16 +97,16 @@ class Languages:
         self._known = frozenset(each["lang"] for each in everything)
 
 
-def plain(text: str) -> str:
+def normalize_for_model(text: str) -> str:
     """The beginning of a text as the model knows words: without marks on Arabic letters."""
-    beginning = _ARABIC_MARKS.sub("", text[:ENOUGH_CHARACTERS]).replace("\0", " ")
-    return beginning.encode("utf-8", "replace").decode("utf-8")  # it refuses half characters
+    start = _ARABIC_DIACRITICS.sub("", text[:ENOUGH_CHARACTERS]).replace("\0", " ")
+    return start.encode("utf-8", "replace").decode("utf-8")  # it refuses half characters
 
 
-def _sure(letter_count: int) -> float:
+def _min_confidence(letter_count: int) -> float:
     return SURE_LONG if letter_count >= ENOUGH_LETTERS else SURE_SHORT
 
 
 @cache
-def _kin(code: str) -> set[str]:
-    return next((family for family in _KIN if code in family), {code})
+def _related_languages(code: str) -> set[str]:
+    return next((family for family in _RELATED_LANGUAGES if code in family), {code})

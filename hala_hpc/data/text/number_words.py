@@ -2,7 +2,7 @@
 
 import re
 
-#: Patterns of the words for a number, cardinal and ordinal. Arabic stems are written as `plain_ar`
+#: Patterns of the words for a number, cardinal and ordinal. Arabic stems are written as `normalize_arabic`
 #: leaves them: without marks, hamza and the dots of ta marbuta.
 _ENGLISH = {
     0: "zero|nil",
@@ -80,7 +80,7 @@ _COUNTED = {
     ],
 }
 _SCALES = (100, 1000, 10**6, 10**9, 10**12)
-_MARKS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]")
+_DIACRITICS = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670]")
 _PLAIN_LETTERS = str.maketrans("أإآىةؤئ", "ااايهوي")
 
 
@@ -94,7 +94,7 @@ def is_spelled(number: int, text: str, language: str, *, counts: bool = False) -
     if words is None:
         return number <= 20
     if language == "ar":
-        text = plain_ar(text)
+        text = normalize_arabic(text)
     if counts and number < 3 and _COUNTED[language][number].search(text):
         return True
     return all(words[part].search(text) for part in _parts(number, words))
@@ -105,12 +105,12 @@ def has_scale_word(scale: int, text: str, language: str) -> bool:
     words = _WORDS.get(language)
     if words is None or scale not in words:
         return False
-    return bool(words[scale].search(plain_ar(text) if language == "ar" else text))
+    return bool(words[scale].search(normalize_arabic(text) if language == "ar" else text))
 
 
-def plain_ar(text: str) -> str:
+def normalize_arabic(text: str) -> str:
     """Arabic without marks and with one form of alef, ya and ta marbuta."""
-    return _MARKS.sub("", text).translate(_PLAIN_LETTERS)
+    return _DIACRITICS.sub("", text).translate(_PLAIN_LETTERS)
 
 
 def _parts(number: int, words: dict[int, re.Pattern[str]]) -> list[int]:

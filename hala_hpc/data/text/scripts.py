@@ -47,7 +47,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 _NO_ASCII_LETTERS = bytes(code for code in range(128) if not chr(code).isalpha())
 
 
-def letters(text: str) -> str:
+def extract_letters(text: str) -> str:
     """The letters of a text alone, without marks, digits, signs and spaces."""
     if text.isascii():
         return text.encode().translate(None, _NO_ASCII_LETTERS).decode()
@@ -59,8 +59,8 @@ def script_share(text: str, code: str) -> float:
 
     1 where there is nothing to tell by: no letters, or a language whose script is not known here.
     """
-    scripts = scripts_of(primary(code))
-    found = letters(text)
+    scripts = script_pattern(primary_subtag(code))
+    found = extract_letters(text)
     if not scripts or not found:
         return 1.0
     if found.isascii():
@@ -68,7 +68,7 @@ def script_share(text: str, code: str) -> float:
     return sum(map(len, scripts.findall(found))) / len(found)
 
 
-def primary(code: str) -> str:
+def primary_subtag(code: str) -> str:
     """The language of a tag, e.g. `pt` of `pt-BR` and `zh` of `zh_Hans`."""
     return re.split("[-_]", code, maxsplit=1)[0].lower()
 
@@ -80,7 +80,7 @@ def known_codes() -> frozenset[str]:
 
 
 @cache
-def scripts_of(code: str) -> Any:
+def script_pattern(code: str) -> Any:
     """A pattern for runs of letters in the scripts of a language; None when not known here."""
     import regex  # type: ignore[import-untyped]  # knows Unicode's scripts, which `re` does not
 
@@ -94,10 +94,10 @@ def scripts_of(code: str) -> Any:
 def _lone_languages() -> tuple[tuple[str, Any], ...]:
     """The languages that are alone in writing their script, e.g. Greek and Thai."""
     lone = [codes for codes in _SCRIPTS.values() if " " not in codes]
-    return tuple((code, scripts_of(code)) for code in lone if code != "ja")
+    return tuple((code, script_pattern(code)) for code in lone if code != "ja")
 
 
-def only_language(found: str) -> str:
+def detect_by_script(found: str) -> str:
     """The language whose script nobody else writes, where these letters are in it."""
     if len(found) < 2 or found.isascii():
         return ""
@@ -108,9 +108,9 @@ def only_language(found: str) -> str:
     return ""
 
 
-def in_scripts(text: str, code: str) -> str:
+def select_words_in_scripts(text: str, code: str) -> str:
     """The words with letters of a language's scripts: names in others do not mislead a model."""
-    scripts = scripts_of(code)
+    scripts = script_pattern(code)
     if scripts is None:
         return text
     return " ".join(word for word in text.split() if scripts.search(word))

@@ -14,14 +14,14 @@ from hala_hpc.core.estimate import Estimate, EstimateInputs
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import StageSettings
-from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.demo.benchmark import QUESTIONS, benchmark_rows, write_task
 from hala_hpc.demo.sample_files import (
     BENCHMARK,
     HELD_OUT,
     LESSONS,
     PARALLEL,
-    Counts,
+    SampleCounts,
     make_rows,
     write_rows,
 )
@@ -65,10 +65,10 @@ class Sample(Stage[Settings]):
         del inputs
         return None
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Write every file."""
         wanted = self.settings
-        counts = Counts(
+        counts = SampleCounts(
             lessons=wanted.teacher_lessons,
             parallel=wanted.parallel,
             held_out=wanted.held_out,
@@ -85,25 +85,27 @@ class Sample(Stage[Settings]):
             write_rows(folder / BENCHMARK / QUESTIONS, questions)
             out.commit(unit)
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Count the rows; no held-out sentence may be among those that models learn from."""
         rows = {
             str(path.relative_to(folder)): read_rows(path)
             for path in sorted(folder.rglob("*.jsonl"))
         }
-        learnt = {row["translation"]["en"] for name in (PARALLEL, LESSONS) for row in rows[name]}
-        leaked = [r for r in rows[HELD_OUT] if r["translation"]["en"] in learnt]
+        training_sentences = {
+            row["translation"]["en"] for name in (PARALLEL, LESSONS) for row in rows[name]
+        }
+        leaked = [r for r in rows[HELD_OUT] if r["translation"]["en"] in training_sentences]
         if leaked:
             raise UserError(
                 f"unit {unit}: {len(leaked)} held-out sentences are learnt from", INTERNAL
             )
         counts = {name: len(found) for name, found in rows.items()}
         total = sum(counts.values())
-        return Facts(rows_in=total, rows_out=total, details=counts)
+        return UnitCounts(rows_in=total, rows_out=total, details=counts)
 
-    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+    def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Besides the files, the benchmark's task, which names the place of its questions."""
-        details = super().collect(marks, folders, output)
+        details = super().collect(markers, folders, output)
         final = Artifact(output.parent).output
         write_task(output / BENCHMARK, final / BENCHMARK / QUESTIONS)
         return details

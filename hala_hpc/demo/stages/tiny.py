@@ -10,7 +10,7 @@ from hala_hpc.core.errors import BAD_DATA, UserError
 from hala_hpc.core.estimate import Amount, Estimate, EstimateInputs, ModelSize
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.settings import FilesRef, StageSettings
-from hala_hpc.core.stage import Facts, Out, Stage
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
 from hala_hpc.demo.tiny_models import HEAD_WIDTH, Size, build_model
 from hala_hpc.demo.tokenizer import strings_of, train_tokenizer
 from hala_hpc.engines.models.files import require_model
@@ -61,7 +61,7 @@ class Tiny(Stage[Settings]):
         model = ModelSize(BILLIONS)
         return Estimate(Amount(model=model), model)
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Train the tokenizer, draw the weights."""
         files = [Path(self.inputs.path(reference)) for reference in self.settings.text]
         texts = list(strings_of(files))
@@ -74,12 +74,12 @@ class Tiny(Stage[Settings]):
             build_model(wanted.family, size, tokenizer, out.folder(unit))
             out.commit(unit)
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """The model is whole and its weights are numbers."""
         require_model(str(folder), f"unit {unit}")
         require_finite(folder)
         tensors = len(tensor_headers(folder))
-        return Facts(details={"tensors": tensors, "bytes": weight_bytes(folder)})
+        return UnitCounts(details={"tensors": tensors, "bytes": weight_bytes(folder)})
 
 
 STAGE = Tiny

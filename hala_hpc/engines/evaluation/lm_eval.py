@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.environment import set_job_environment
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UserError
-from hala_hpc.core.hub import is_hub_off
+from hala_hpc.core.hub import is_hub_offline
 from hala_hpc.engines.evaluation.score_files import ModelScores
 from hala_hpc.engines.evaluation.task_data import data_commits, require_task_data
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds
-from hala_hpc.engines.evaluation.task_reader import find_tasks, read_tasks
-from hala_hpc.engines.models.attention import AttentionUse, attention_of, attention_that_runs
+from hala_hpc.engines.evaluation.task_reader import make_task_manager, read_tasks
+from hala_hpc.engines.models.attention import AttentionUse, choose_attention, read_running_attention
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
     """
     from hala_hpc.engines.evaluation.task_fetch import open_tasks
 
-    manager = find_tasks(run.tasks, run.include_path)
+    manager = make_task_manager(run.tasks, run.include_path)
     needs = read_tasks(manager, run.tasks, run.include_path)
     if unknown := [f"tasks: {one.problem}" for one in needs if one.problem]:
         raise UserError(unknown, CONFIG)
-    if is_hub_off(os.environ, default=True):
+    if is_hub_offline(os.environ, default=True):
         require_task_data(needs, os.environ)
     if faults := open_tasks(manager, [one for one in needs if one.own_code]):
         raise UserError(faults, NO_INPUT)
@@ -61,14 +61,14 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
     times as long on log-likelihood tasks (lm-evaluation-harness issue 2418). Raises UserError (78)
     where it would be another model with the attention asked for.
     """
-    prepare_environment()
+    set_job_environment()
     # Before minutes go into a model.
     manager, needs = require_tasks(run)
     import lm_eval
 
-    asked = load_model(model, run)
+    lm = load_model(model, run)
     results = lm_eval.simple_evaluate(
-        model=asked,
+        model=lm,
         tasks=list(run.tasks),
         num_fewshot=run.num_fewshot,
         limit=run.limit,
@@ -77,7 +77,7 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
         apply_chat_template=run.chat,
         log_samples=False,
     )
-    how = {"chat": "yes" if run.chat else "no", "attention": attention_that_runs(asked.model)}
+    how = {"chat": "yes" if run.chat else "no", "attention": read_running_attention(lm.model)}
     found = read_results(label, results, how)
     return found.model_copy(update={"data": data_commits(needs, os.environ)})
 
@@ -95,7 +95,7 @@ def load_model(model: str, run: BenchmarkRun) -> Any:
         dtype=run.dtype,
         batch_size=run.batch_size,
         device=device,
-        attn_implementation=attention_of(AutoConfig.from_pretrained(model), run.attention, use),
+        attn_implementation=choose_attention(AutoConfig.from_pretrained(model), run.attention, use),
     )
 
 
@@ -108,7 +108,7 @@ def read_results(label: str, results: dict[str, Any], how: dict[str, str]) -> Mo
         label=label,
         scores={},
         samples={task: count["effective"] for task, count in results["n-samples"].items()},
-        signatures={task: sign(task, results, how) for task in results["results"]},
+        signatures={task: format_signature(task, results, how) for task in results["results"]},
         groups=results["group_subtasks"],
     )
     for task, values in results["results"].items():
@@ -124,7 +124,7 @@ def read_results(label: str, results: dict[str, Any], how: dict[str, str]) -> Mo
     return found
 
 
-def sign(task: str, results: dict[str, Any], how: dict[str, str]) -> str:
+def format_signature(task: str, results: dict[str, Any], how: dict[str, str]) -> str:
     """How the figures of a task were made, in the form of sacreBLEU's signatures."""
     config = results["config"]
     parts = {

@@ -16,25 +16,25 @@ class Scores:
     signatures: dict[str, str] = field(default_factory=dict)
 
 
-def score_translations(said: Sequence[str], references: Sequence[str]) -> Scores:
+def score_translations(hypotheses: Sequence[str], references: Sequence[str]) -> Scores:
     """Corpus BLEU and chrF++ (sacreBLEU) and mean ROUGE-L F1 of translations."""
     from sacrebleu.metrics import BLEU, CHRF
 
     values, signatures = {}, {}
     for name, metric in (("bleu", BLEU()), ("chrf++", CHRF(word_order=2))):
-        values[name] = float(metric.corpus_score(list(said), [list(references)]).score)
+        values[name] = float(metric.corpus_score(list(hypotheses), [list(references)]).score)
         signatures[name] = str(metric.get_signature())
-    values["rouge_l"] = rouge_l(said, references)
+    values["rouge_l"] = rouge_l(hypotheses, references)
     signatures["rouge_l"] = rouge_signature()
     return Scores(values, signatures)
 
 
-def rouge_l(said: Sequence[str], references: Sequence[str]) -> float:
+def rouge_l(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Mean F1 of the longest common subsequence of words, from 0 to 100."""
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], tokenizer=WordTokenizer())
-    pairs = zip(references, said, strict=True)
+    pairs = zip(references, hypotheses, strict=True)
     scores: list[float] = [scorer.score(first, text)["rougeL"].fmeasure for first, text in pairs]
     return 100.0 * sum(scores) / len(scores)
 

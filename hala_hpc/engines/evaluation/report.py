@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from hala_hpc.core.errors import UserError
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage_registry import find_stage
 
@@ -26,14 +26,14 @@ class Table:
     columns: list[str]
     rows: list[list[str]]
     note: str = ""
-    word_columns: tuple[int, ...] = (0,)
+    text_columns: tuple[int, ...] = (0,)
 
-    def words(self, column: int) -> bool:
+    def is_text_column(self, column: int) -> bool:
         """Whether a column holds words, which stand to the left, and no numbers."""
-        return column in self.word_columns
+        return column in self.text_columns
 
 
-class CurvePoint(Record):
+class CurvePoint(JsonRecord):
     """The mean of some steps of a training."""
 
     step: int
@@ -75,7 +75,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Page:
+class ReportPage:
     """A report before it becomes HTML or Markdown."""
 
     title: str
@@ -83,14 +83,14 @@ class Page:
     curves: list[Curve] = field(default_factory=list)
 
 
-def make_page(title: str, summaries: Sequence[NodeSummary]) -> Page:
+def make_report_page(title: str, summaries: Sequence[NodeSummary]) -> ReportPage:
     """Everything worth showing of some nodes, in the order of the nodes."""
     tables = [table for summary in summaries for table in score_tables(summary)]
     tables += [rows_table(summaries), reasons_table(summaries), models_table(summaries)]
-    tables.append(made_table(summaries))
-    trained = [s for s in summaries if details(s).get("curve")]
-    curves = [Curve.of(s.node, details(s)["curve"]) for s in trained]
-    return Page(title, [table for table in tables if table.rows], curves)
+    tables.append(provenance_table(summaries))
+    trained = [s for s in summaries if stage_details(s).get("curve")]
+    curves = [Curve.of(s.node, stage_details(s)["curve"]) for s in trained]
+    return ReportPage(title, [table for table in tables if table.rows], curves)
 
 
 def rows_table(summaries: Sequence[NodeSummary]) -> Table:
@@ -102,7 +102,9 @@ def rows_table(summaries: Sequence[NodeSummary]) -> Table:
         tokens = s.tokens_out or s.tokens_in
         speed = tokens / s.seconds if tokens and s.seconds else None
         counts = (s.units, s.rows_in, s.rows_out, s.rows_rejected, s.tokens_in, s.tokens_out)
-        rows.append([s.node, s.stage, *map(count, counts), f"{s.seconds:,.1f}", count(speed)])
+        rows.append(
+            [s.node, s.stage, *map(format_count, counts), f"{s.seconds:,.1f}", format_count(speed)]
+        )
     note = (
         "Seconds are those of all workers added up. Tokens/s counts the tokens that a stage wrote, "
         "or read where it writes none."
@@ -113,7 +115,7 @@ def rows_table(summaries: Sequence[NodeSummary]) -> Table:
 def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
     """Why rows were rejected."""
     rows = [
-        [s.node, reason, count(number)]
+        [s.node, reason, format_count(number)]
         for s in summaries
         for reason, number in sorted(s.rejected.items())
     ]
@@ -122,8 +124,8 @@ def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
 
 def models_table(summaries: Sequence[NodeSummary]) -> Table:
     """What was done to each model."""
-    told = {s.node: summary_line(s) for s in summaries}
-    rows = [[node, text] for node, text in told.items() if text]
+    lines = {s.node: summary_line(s) for s in summaries}
+    rows = [[node, text] for node, text in lines.items() if text]
     return Table("Models", ["node", "what was done"], rows, "", (0, 1))
 
 
@@ -133,16 +135,16 @@ def summary_line(summary: NodeSummary) -> str:
         stage = find_stage(summary.stage, summary.stage_source)
     except UserError as error:
         return str(error)
-    return stage.summary_line(details(summary))
+    return stage.summary_line(stage_details(summary))
 
 
-def made_table(summaries: Sequence[NodeSummary]) -> Table:
+def provenance_table(summaries: Sequence[NodeSummary]) -> Table:
     """What made each result: fingerprint, code and libraries."""
     rows = [
         [
             s.node,
             s.fingerprint or DASH,
-            short_commits(s.commit) or DASH,
+            shorten_commits(s.commit) or DASH,
             ", ".join(f"{k} {v}" for k, v in sorted(s.versions.items())) or DASH,
         ]
         for s in summaries
@@ -151,76 +153,76 @@ def made_table(summaries: Sequence[NodeSummary]) -> Table:
     return Table("How it was made", columns, rows, "", (0, 1, 2, 3))
 
 
-def short_commits(commits: str) -> str:
+def shorten_commits(commits: str) -> str:
     """`6d78d78c0ffe+, 60e2239...` of whole commits; `+` stays: files were others than its own."""
     found = (one.partition("+") for one in commits.split(", "))
-    return ", ".join(name[:COMMIT_LETTERS] + mark for name, mark, _ in found)
+    return ", ".join(name[:COMMIT_LETTERS] + plus for name, plus, _ in found)
 
 
 def score_tables(summary: NodeSummary) -> list[Table]:
     """Translation and benchmark scores of one evaluation, a column for each model."""
-    by_label = details(summary).get("scores")
+    by_label = stage_details(summary).get("scores")
     if not isinstance(by_label, dict):
         return []
     names = list(dict.fromkeys(name for scores in by_label.values() for name in scores))
     node = summary.node
-    spoken = [name for name in names if name in TRANSLATION]
-    asked = [name for name in names if name not in TRANSLATION]
+    translation_names = [name for name in names if name in TRANSLATION]
+    benchmark_names = [name for name in names if name not in TRANSLATION]
     return [
-        scores_of(f"Translation ({node})", summary, spoken),
-        scores_of(f"Benchmarks ({node})", summary, asked),
+        make_score_table(f"Translation ({node})", summary, translation_names),
+        make_score_table(f"Benchmarks ({node})", summary, benchmark_names),
     ]
 
 
-def scores_of(title: str, summary: NodeSummary, names: Sequence[str]) -> Table:
+def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> Table:
     """Scores side by side; from the second model on with the difference to the first."""
-    found = details(summary)
+    found = stage_details(summary)
     labels = list(found["scores"])
     rows = []
     for name in names:
         values = [found["scores"][label].get(name) for label in labels]
         errors = [found.get("errors", {}).get(label, {}).get(name) for label in labels]
         cells = [
-            score(value, error, None if column == 0 else values[0])
+            format_score(value, error, None if column == 0 else values[0])
             for column, (value, error) in enumerate(zip(values, errors, strict=True))
         ]
         samples = found.get("samples", {}).get(labels[0], {})
         size = samples.get(name, samples.get(name.partition("/")[0]))
-        rows.append([TRANSLATION.get(name, name), *cells, count(size)])
-    return Table(title, ["score", *labels, "samples"], rows, signatures(found, names))
+        rows.append([TRANSLATION.get(name, name), *cells, format_count(size)])
+    return Table(title, ["score", *labels, "samples"], rows, join_signatures(found, names))
 
 
-def score(value: float | None, error: float | None, first: float | None) -> str:
+def format_score(value: float | None, error: float | None, first: float | None) -> str:
     """A score, its standard error, and how much it is above the first model's."""
     if value is None:
         return DASH
-    text = decimals(value)
+    text = format_decimals(value)
     if error is not None:
-        text += f" ± {decimals(error)}"
+        text += f" ± {format_decimals(error)}"
     if first is not None:
         # As many digits as the scores: benchmarks count from 0 to 1, translation to 100.
-        text += f" ({'+' if value >= first else '−'}{decimals(abs(value - first))})"
+        text += f" ({'+' if value >= first else '−'}{format_decimals(abs(value - first))})"
     return text
 
 
-def decimals(value: float) -> str:
+def format_decimals(value: float) -> str:
     """Two digits for scores up to 100, four for those up to 1."""
     return f"{value:.4f}" if abs(value) <= 1 else f"{value:.2f}"
 
 
-def signatures(found: dict[str, Any], names: Iterable[str]) -> str:
+def join_signatures(found: dict[str, Any], names: Iterable[str]) -> str:
     """How the scores were made, each once."""
     by_label = found.get("signatures", {})
     texts = [f"{n}: {s[n]}" for s in by_label.values() for n in names if n in s]
     return "; ".join(dict.fromkeys(texts))
 
 
-def details(summary: NodeSummary) -> dict[str, Any]:
+def stage_details(summary: NodeSummary) -> dict[str, Any]:
     """The stage's own part of a summary: its figures."""
     return summary.details if isinstance(summary.details, dict) else {}
 
 
-def count(value: float | None) -> str:
+def format_count(value: float | None) -> str:
     """A number with separators; a dash for none."""
     return DASH if value is None else f"{value:,.0f}"
 

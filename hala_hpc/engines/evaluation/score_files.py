@@ -9,13 +9,13 @@ from pathlib import Path
 from pydantic import Field
 
 from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.core.files import whole_file
-from hala_hpc.core.record import Record
+from hala_hpc.core.files import atomic_file
+from hala_hpc.core.record import JsonRecord
 
 SCORES_FILE = "scores.json"
 
 
-class ModelScores(Record):
+class ModelScores(JsonRecord):
     """`scores-00003.json`: the scores of one model in one kind of evaluation."""
 
     label: str = ""
@@ -40,7 +40,7 @@ class ModelScores(Record):
     """Sentences that did not fit into the model."""
 
 
-class MergedScores(Record):
+class MergedScores(JsonRecord):
     """`scores.json`: the scores of all models, each `{label: {name: value}}`."""
 
     scores: dict[str, dict[str, float]]
@@ -56,7 +56,7 @@ class TranslatedSentence:
     id: str
     source: str
     reference: str
-    said: str
+    hypothesis: str
 
 
 def score_name(unit: int) -> str:
@@ -71,7 +71,7 @@ def translations_name(unit: int) -> str:
 
 def write_translations(folder: Path, unit: int, rows: Iterable[TranslatedSentence]) -> None:
     """Write what a model said, a JSON line per sentence."""
-    with whole_file(folder / translations_name(unit)) as path, path.open("w") as file:
+    with atomic_file(folder / translations_name(unit)) as path, path.open("w") as file:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.core.fingerprint import fingerprint, path_fingerprint
-from hala_hpc.core.hub_piece import HubSite
+from hala_hpc.core.fingerprint import compute_fingerprint, fingerprint_path
+from hala_hpc.core.hub_dependency import HubSite
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds, TaskRequest, answer_name
 
 #: Answers for the tasks of our recipes, made by `hala_hpc.engines.evaluation.task_reader`.
@@ -20,45 +20,45 @@ SHIPPED = Path(__file__).with_name("known_tasks")
 #: Reading all task files of lm-eval on a cold file system that serves many.
 ANSWER_LIMIT_S = 900
 #: Raised when the same task files give another answer.
-FORM = 1
+FORMAT_VERSION = 1
 
 
-class NoEnvironment(UserError):
+class MissingEnvironment(UserError):
     """Nobody can be asked: the environment main is not there."""
 
 
-def needs_of_tasks(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
+def find_task_needs(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
     """What each task of a request reads, from what is kept or from lm-eval itself.
 
-    Raises UserError (78) where a task is unknown, or lm-eval does not answer; NoEnvironment where
+    Raises UserError (78) where a task is unknown, or lm-eval does not answer; MissingEnvironment where
     nothing is kept and there is no interpreter to be asked.
     """
-    known = kept_answers(request, site)
+    known = read_cached_answers(request, site)
     unknown = tuple(task for task in request.tasks if task not in known)
     if unknown:
-        asked = replace(request, tasks=unknown)
-        known |= {one.task: one for one in ask(asked, site.python)}
-        keep(known, request, site)
+        rest = replace(request, tasks=unknown)
+        known |= {one.task: one for one in query_lm_eval(rest, site.python)}
+        cache_answers(known, request, site)
     found = [known[task] for task in request.tasks]
     if problems := [f"tasks: {one.problem}" for one in found if one.problem]:
         raise UserError(problems, CONFIG)
     return found
 
 
-def kept_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNeeds]:
+def read_cached_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNeeds]:
     """What is known already, by task; only of the lm-eval that the environment has."""
     version = lm_eval_version(site.python)
     # Where nothing is set up yet it will be the version that this package asks for.
     may_differ = Path(site.python).exists()
-    folder = kept_folder(request, site, version) if version else None
+    folder = answer_cache_folder(request, site, version) if version else None
     found: dict[str, TaskNeeds] = {}
     for task in request.tasks:
         # A folder of task files may hold another task of the name.
         shipped = shipped_answer(task) if request.include_path is None else None
         if shipped and (shipped.lm_eval == version or not may_differ):
             found[task] = shipped
-        elif folder and (kept := TaskNeeds.read_if_sound(folder / answer_name(task))):
-            found[task] = kept
+        elif folder and (cached := TaskNeeds.read_if_valid(folder / answer_name(task))):
+            found[task] = cached
     return found
 
 
@@ -68,12 +68,12 @@ def shipped_answer(task: str) -> TaskNeeds | None:
     return TaskNeeds.read(SHIPPED / answer_name(task))
 
 
-def keep(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) -> None:
+def cache_answers(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) -> None:
     """Write down what lm-eval said, also of tasks that it does not know."""
     version = lm_eval_version(site.python)
     if version is None:
         return
-    folder = kept_folder(request, site, version)
+    folder = answer_cache_folder(request, site, version)
     for task in request.tasks:
         try:
             known[task].write(folder / answer_name(task))
@@ -81,12 +81,12 @@ def keep(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) ->
             return  # it is asked again then
 
 
-def kept_folder(request: TaskRequest, site: HubSite, version: str) -> Path:
+def answer_cache_folder(request: TaskRequest, site: HubSite, version: str) -> Path:
     """Where answers are kept: a folder of the user for lm-eval, interpreter and task files."""
     cache = site.environment.get("XDG_CACHE_HOME") or "~/.cache"
     folder = request.include_path
-    own = [folder, path_fingerprint(Path(folder))] if folder else []
-    key = fingerprint([FORM, version, site.python, *own])
+    own = [folder, fingerprint_path(Path(folder))] if folder else []
+    key = compute_fingerprint([FORMAT_VERSION, version, site.python, *own])
     return Path(cache).expanduser() / "hala_hpc" / "tasks" / key
 
 
@@ -99,25 +99,25 @@ def lm_eval_version(python: str) -> str | None:
     return None
 
 
-def ask(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
+def query_lm_eval(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
     """Let lm-eval in the environment main answer, in a process of its own, without a network."""
     import subprocess
     import tempfile
 
-    named = ", ".join(request.tasks)
+    names = ", ".join(request.tasks)
     if not Path(python).exists():
-        raise NoEnvironment(
-            f"tasks: {named}: what they read is not known, as the environment 'main' is not set "
+        raise MissingEnvironment(
+            f"tasks: {names}: what they read is not known, as the environment 'main' is not set "
             f"up: {python} does not exist; run `make env`, or name it in the launcher: "
             "[python] main = ...",
             CONFIG,
         )
-    words = [python, "-m", "hala_hpc.engines.evaluation.task_reader"]
+    command = [python, "-m", "hala_hpc.engines.evaluation.task_reader"]
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "USE_TF": "0"}
     with tempfile.TemporaryDirectory(prefix="hala-tasks-") as folder:
         try:
             done = subprocess.run(
-                [*words, folder, request.include_path or "", *request.tasks],
+                [*command, folder, request.include_path or "", *request.tasks],
                 check=False,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -127,7 +127,7 @@ def ask(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
             )
         except subprocess.TimeoutExpired:
             raise UserError(
-                f"tasks: {named}: {python} gave no answer in {ANSWER_LIMIT_S} s: the file system "
+                f"tasks: {names}: {python} gave no answer in {ANSWER_LIMIT_S} s: the file system "
                 "that it lies on is slow; give the line again",
                 CONFIG,
             ) from None
@@ -136,6 +136,6 @@ def ask(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
             return [one for one in answers if one is not None]
         last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
     raise UserError(
-        f"tasks: {named}: lm-eval of {python} cannot tell what they read: {last}; run `make env`",
+        f"tasks: {names}: lm-eval of {python} cannot tell what they read: {last}; run `make env`",
         CONFIG,
     )

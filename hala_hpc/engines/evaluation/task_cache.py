@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from hala_hpc.core.files import read_json
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.evaluation.task_needs import TaskDataSet
 
 INFO_FILE = "dataset_info.json"
@@ -17,10 +17,10 @@ RECEIPT_FILE = "hala_fetched.json"
 ARROW_BEGIN, ARROW_END = b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
-class Receipt(Record):
+class Receipt(JsonRecord):
     """What `fetch` left in the folder of a configuration, when it was whole."""
 
-    cure: ClassVar[str] = "fetch the task data again"
+    fix: ClassVar[str] = "fetch the task data again"
 
     commit: str
     """Commit of the hub that the data set was made from, as `datasets` names its folder."""
@@ -29,14 +29,14 @@ class Receipt(Record):
     sha256: dict[str, str] = Field(default_factory=dict)
 
 
-def prepared_folder(data_set: TaskDataSet, cache: Path) -> Path | str:
+def find_prepared_folder(data_set: TaskDataSet, cache: Path) -> Path | str:
     """The folder that `datasets` reads without a network; in words why it would read none.
 
     The words are empty where nothing of the configuration is there. The rules are those of
     `datasets.packaged_modules.cache`: the newest folder of the configuration; any, where no
     configuration is named.
     """
-    root, folders = cache / data_set.folder, folders_of(data_set, cache)
+    root, folders = cache / data_set.folder, configuration_folders(data_set, cache)
     # datasets looks at the name in each folder, but where arguments are part of the folder's name.
     by_name = data_set.config_id in (None, data_set.name)
     for folder in unfinished_folders(data_set, cache) if by_name else ():
@@ -55,20 +55,22 @@ def prepared_folder(data_set: TaskDataSet, cache: Path) -> Path | str:
     return newest
 
 
-def folders_of(data_set: TaskDataSet, cache: Path) -> list[Path]:
+def configuration_folders(data_set: TaskDataSet, cache: Path) -> list[Path]:
     """Every `<configuration>/<version>/<hash>` that may hold a configuration."""
     root = cache / data_set.folder
-    named = [root / data_set.config_id] if data_set.config_id else children(root)
-    return [one for config in named for version in children(config) for one in children(version)]
+    named = [root / data_set.config_id] if data_set.config_id else subfolders(root)
+    return [
+        one for config in named for version in subfolders(config) for one in subfolders(version)
+    ]
 
 
 def unfinished_folders(data_set: TaskDataSet, cache: Path) -> list[Path]:
     """Those that say nothing of what they hold: datasets fails where it finds one."""
-    folders = folders_of(data_set, cache)
-    return [one for one in folders if info_of(one) is None]
+    folders = configuration_folders(data_set, cache)
+    return [one for one in folders if read_dataset_info(one) is None]
 
 
-def children(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
     """Folders in a folder, in order; none where it is not there."""
     try:
         return sorted(one for one in folder.iterdir() if one.is_dir())
@@ -78,11 +80,11 @@ def children(folder: Path) -> list[Path]:
 
 def config_name(folder: Path) -> str | None:
     """Name of the configuration that a folder says it holds; None where it is damaged."""
-    info = info_of(folder)
+    info = read_dataset_info(folder)
     return str(info.get("config_name")) if info else None
 
 
-def info_of(folder: Path) -> dict[str, Any] | None:
+def read_dataset_info(folder: Path) -> dict[str, Any] | None:
     """`dataset_info.json`; None where it is missing or damaged."""
     try:
         found = read_json(folder / INFO_FILE)
@@ -93,20 +95,20 @@ def info_of(folder: Path) -> dict[str, Any] | None:
 
 def folder_faults(folder: Path, data_set: TaskDataSet) -> Iterator[str]:
     """What is wrong with a prepared configuration, by names, sizes and ends of files."""
-    info = info_of(folder)
+    info = read_dataset_info(folder)
     if info is None or not isinstance(info.get("splits"), dict):
         yield f"{folder / INFO_FILE} is missing or damaged"
         return
     for split in data_set.splits:
         if split not in info["splits"]:
             yield f"has no split {split!r}: {', '.join(info['splits'])}"
-    receipt = Receipt.read_if_sound(folder / RECEIPT_FILE)
-    for name in data_files(info):
+    receipt = Receipt.read_if_valid(folder / RECEIPT_FILE)
+    for name in list_arrow_files(info):
         if fault := file_fault(folder / name, receipt.sizes.get(name) if receipt else None):
             yield f"{folder / name} {fault}"
 
 
-def data_files(info: Mapping[str, Any]) -> Iterator[str]:
+def list_arrow_files(info: Mapping[str, Any]) -> Iterator[str]:
     """Names of the Arrow files of all splits, as `datasets` names them."""
     for split, facts in info["splits"].items():
         stem, shards = f"{info.get('dataset_name')}-{split}", facts.get("shard_lengths") or [0]
@@ -137,12 +139,12 @@ def file_fault(path: Path, size: int | None) -> str | None:
 
 def content_faults(folder: Path) -> list[str]:
     """The files whose content is another than when it was fetched; all are read."""
-    from hala_hpc.core.file_facts import digest_of
+    from hala_hpc.core.file_facts import compute_file_digest
 
-    receipt = Receipt.read_if_sound(folder / RECEIPT_FILE)
+    receipt = Receipt.read_if_valid(folder / RECEIPT_FILE)
     found = []
     for name, digest in (receipt.sha256 if receipt else {}).items():
         path = folder / name
-        if path.is_file() and digest_of(path) != digest:
+        if path.is_file() and compute_file_digest(path) != digest:
             found.append(f"{path} is damaged: its content is not what was fetched")
     return found

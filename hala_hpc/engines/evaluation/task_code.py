@@ -8,8 +8,8 @@ from pathlib import Path
 #: Names under which tasks import the library `evaluate`.
 EVALUATE_NAMES = ("evaluate", "hf_evaluate")
 #: Functions of nltk that cut with the data `punkt_tab` (nltk 3.9 and later).
-CUTTERS = ("sent_tokenize", "word_tokenize")
-CUTTERS_DATA = "punkt_tab"
+NLTK_TOKENIZERS = ("sent_tokenize", "word_tokenize")
+NLTK_TOKENIZER_DATA = "punkt_tab"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_code(files: Iterable[Path], package: Path) -> CodeNeeds:
                 calls.append(node)
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 waiting += imported_files(node, path, package)
-    return needs_of(calls)
+    return read_calls(calls)
 
 
 def imported_files(node: ast.Import | ast.ImportFrom, path: Path, package: Path) -> Iterator[Path]:
@@ -67,26 +67,26 @@ def imported_files(node: ast.Import | ast.ImportFrom, path: Path, package: Path)
             yield file
 
 
-def needs_of(calls: Iterable[ast.Call]) -> CodeNeeds:
+def read_calls(calls: Iterable[ast.Call]) -> CodeNeeds:
     """What some calls name with plain words."""
     data_sets, metrics, language_data = set(), set(), set()
     for call in calls:
-        owner, function = called(call.func)
-        words = [one.value if isinstance(one, ast.Constant) else None for one in call.args]
-        first = words[0] if words and isinstance(words[0], str) else ""
+        owner, function = split_call_name(call.func)
+        arguments = [one.value if isinstance(one, ast.Constant) else None for one in call.args]
+        first = arguments[0] if arguments and isinstance(arguments[0], str) else ""
         if function == "load_dataset" and "/" in first:
-            name = words[1] if len(words) > 1 else constant_of(call, "name")
+            name = arguments[1] if len(arguments) > 1 else constant_of(call, "name")
             data_sets.add((first, name if isinstance(name, str) else None))
         elif function == "load" and owner in EVALUATE_NAMES and first:
             metrics.add(first)
         elif (owner, function) in (("nltk", "download"), ("data", "find")) and first:
             language_data.add(first.rpartition("/")[2])
-        elif function in CUTTERS:
-            language_data.add(CUTTERS_DATA)
+        elif function in NLTK_TOKENIZERS:
+            language_data.add(NLTK_TOKENIZER_DATA)
     return CodeNeeds(frozenset(data_sets), frozenset(metrics), frozenset(language_data))
 
 
-def called(function: ast.expr) -> tuple[str, str]:
+def split_call_name(function: ast.expr) -> tuple[str, str]:
     """The last two words of what is called: `("data", "find")` of `nltk.data.find`."""
     if isinstance(function, ast.Name):
         return "", function.id

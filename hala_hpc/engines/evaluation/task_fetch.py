@@ -7,24 +7,24 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.damage import error_of_system
+from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.environment import data_folders
 from hala_hpc.core.errors import CANNOT_CREATE, NO_INPUT, UNAVAILABLE, UserError
 from hala_hpc.engines.evaluation.task_cache import (
     RECEIPT_FILE,
     Receipt,
     content_faults,
-    data_files,
+    find_prepared_folder,
     folder_faults,
-    info_of,
-    prepared_folder,
+    list_arrow_files,
+    read_dataset_info,
     unfinished_folders,
 )
 from hala_hpc.engines.evaluation.task_data import (
-    each_data_set,
     language_data_of,
-    language_piece,
-    metric_piece,
+    language_dependency,
+    merge_data_sets,
+    metric_dependency,
     metrics_of,
     nltk_folders,
 )
@@ -33,7 +33,9 @@ from hala_hpc.engines.evaluation.task_needs import TaskDataSet, TaskNeeds
 logger = logging.getLogger(__name__)
 
 
-def fetch_task_data(needs: Iterable[TaskNeeds], python: str, tell: Callable[[str], None]) -> None:
+def fetch_task_data(
+    needs: Iterable[TaskNeeds], python: str, print_line: Callable[[str], None]
+) -> None:
     """Fetch what is missing or not whole into the folders that the variables of this process name.
 
     `python`: interpreter of the jobs. Raises UserError: 66 for what the hub or a task does not
@@ -43,25 +45,25 @@ def fetch_task_data(needs: Iterable[TaskNeeds], python: str, tell: Callable[[str
     folders = data_folders(os.environ)
     os.environ.update(folders)
     cache = Path(folders["HF_DATASETS_CACHE"]).expanduser()
-    for data_set in each_data_set(listed):
-        if data_set.folder and faults_of(data_set, cache):
-            tell(f"task data {data_set.told}")
+    for data_set in merge_data_sets(listed):
+        if data_set.folder and data_set_faults(data_set, cache):
+            print_line(f"task data {data_set.description}")
             fetch_data_set(data_set, cache)
     places = nltk_folders(folders["NLTK_DATA"], python)
     for package in language_data_of(listed):
-        if not language_piece(package, places).is_whole:
-            tell(f"language data nltk {package}")
+        if not language_dependency(package, places).is_complete:
+            print_line(f"language data nltk {package}")
             fetch_language_data(package, places)
     modules = Path(folders["HF_MODULES_CACHE"]).expanduser()
     for name in metrics_of(listed):
-        if not metric_piece(name, modules).is_whole:
-            tell(f"metric {name}")
+        if not metric_dependency(name, modules).is_complete:
+            print_line(f"metric {name}")
             fetch_metric(name)
 
 
-def faults_of(data_set: TaskDataSet, cache: Path) -> list[str]:
+def data_set_faults(data_set: TaskDataSet, cache: Path) -> list[str]:
     """Why a job without a network cannot read a configuration; empty where it can."""
-    found = prepared_folder(data_set, cache)
+    found = find_prepared_folder(data_set, cache)
     if isinstance(found, Path):
         return list(folder_faults(found, data_set))
     return [found or f"is not in {cache / data_set.folder}"]
@@ -69,25 +71,25 @@ def faults_of(data_set: TaskDataSet, cache: Path) -> list[str]:
 
 def fetch_data_set(data_set: TaskDataSet, cache: Path) -> None:
     """Let `datasets` prepare a configuration, as lm-eval does, and write down what came of it."""
-    found = prepared_folder(data_set, cache)
+    found = find_prepared_folder(data_set, cache)
     for folder in [found] if isinstance(found, Path) else unfinished_folders(data_set, cache):
         # datasets takes a folder that is there as it is.
         shutil.rmtree(folder)
-    load(data_set)
-    found = prepared_folder(data_set, cache)
+    load_data_set(data_set)
+    found = find_prepared_folder(data_set, cache)
     if isinstance(found, Path) and not (faults := list(folder_faults(found, data_set))):
         write_receipt(found)
         return
-    told = found if isinstance(found, str) else "; ".join(faults)
+    reason = found if isinstance(found, str) else "; ".join(faults)
     raise UserError(
-        f"task data {data_set.told}: was loaded, but a job without a network would not find it: "
-        f"{told or 'datasets looks for arguments such as data_files under another name then'}; "
+        f"task data {data_set.description}: was loaded, but a job without a network would not find it: "
+        f"{reason or 'datasets looks for arguments such as data_files under another name then'}; "
         "give a task of your own (include_path) whose dataset_path is a folder on the disk",
         NO_INPUT,
     )
 
 
-def load(data_set: TaskDataSet) -> None:
+def load_data_set(data_set: TaskDataSet) -> None:
     """`datasets.load_dataset` with the words of the task. Raises UserError as fetch_task_data."""
     import datasets
     from datasets.exceptions import DatasetsError
@@ -95,33 +97,35 @@ def load(data_set: TaskDataSet) -> None:
     try:
         datasets.load_dataset(path=data_set.path, name=data_set.name, **data_set.arguments)
     except (DatasetsError, ValueError) as error:
-        raise UserError(f"task data {data_set.told}: {in_one_line(error)}", NO_INPUT) from error
+        raise UserError(
+            f"task data {data_set.description}: {format_one_line(error)}", NO_INPUT
+        ) from error
     except OSError as error:
         if error.filename is not None:
             # The disk and not the network: rights, room.
-            lines = error_of_system(error).mistakes
-            mistakes = [f"task data {data_set.told}: {line}" for line in lines]
+            lines = convert_os_error(error).mistakes
+            mistakes = [f"task data {data_set.description}: {line}" for line in lines]
             raise UserError(mistakes, CANNOT_CREATE) from error
         raise UserError(
-            f"task data {data_set.told}: {in_one_line(error)}; the same line goes on from there",
+            f"task data {data_set.description}: {format_one_line(error)}; the same line goes on from there",
             UNAVAILABLE,
         ) from error
 
 
-def in_one_line(error: BaseException) -> str:
+def format_one_line(error: BaseException) -> str:
     """What an error of a library says, without its line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def write_receipt(folder: Path) -> None:
     """Write sizes and digests of a whole configuration; its folder is the newest from then on."""
-    from hala_hpc.core.file_facts import digests_in
+    from hala_hpc.core.file_facts import compute_file_digests
 
-    info = info_of(folder)
+    info = read_dataset_info(folder)
     assert info is not None, folder
-    names = list(data_files(info))
+    names = list(list_arrow_files(info))
     sizes = {name: (folder / name).stat().st_size for name in names}
-    digests = digests_in(folder, names)
+    digests = compute_file_digests(folder, names)
     Receipt(commit=folder.name, sizes=sizes, sha256=digests).write(folder / RECEIPT_FILE)
 
 
@@ -134,7 +138,7 @@ def fetch_language_data(package: str, folders: Sequence[Path]) -> None:
         nltk.download(package, download_dir=str(folders[0]), quiet=True, raise_on_error=True)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"language data nltk {package}: {in_one_line(error)}; unpack {package}.zip of "
+            f"language data nltk {package}: {format_one_line(error)}; unpack {package}.zip of "
             f"nltk_data below {folders[0]}, in the folder of its kind, e.g. tokenizers",
             UNAVAILABLE,
         ) from error
@@ -147,7 +151,7 @@ def fetch_metric(name: str) -> None:
     try:
         evaluate.load(name)
     except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"metric {name}: {in_one_line(error)}", UNAVAILABLE) from error
+        raise UserError(f"metric {name}: {format_one_line(error)}", UNAVAILABLE) from error
 
 
 def open_tasks(manager: Any, needs: Sequence[TaskNeeds]) -> list[str]:
@@ -159,17 +163,19 @@ def open_tasks(manager: Any, needs: Sequence[TaskNeeds]) -> list[str]:
         # What a task's own code may raise nobody knows.
         except Exception as error:
             logger.info("task %s", need.task, exc_info=error)
-            told = f"{type(error).__name__}: {in_one_line(error)}"
-            mistakes.append(f"tasks: {need.task} cannot be opened without a network: {told}")
+            message = f"{type(error).__name__}: {format_one_line(error)}"
+            mistakes.append(f"tasks: {need.task} cannot be opened without a network: {message}")
     return mistakes
 
 
-def changed_contents(needs: Iterable[TaskNeeds]) -> list[str]:
+def find_changed_task_files(needs: Iterable[TaskNeeds]) -> list[str]:
     """A line for each file of data whose content is not what was fetched; reads all of them."""
     cache = Path(data_folders(os.environ)["HF_DATASETS_CACHE"]).expanduser()
     mistakes = []
-    for data_set in each_data_set(needs):
-        found = prepared_folder(data_set, cache) if data_set.folder else ""
+    for data_set in merge_data_sets(needs):
+        found = find_prepared_folder(data_set, cache) if data_set.folder else ""
         if isinstance(found, Path):
-            mistakes += [f"tasks: {data_set.told}: {fault}" for fault in content_faults(found)]
+            mistakes += [
+                f"tasks: {data_set.description}: {fault}" for fault in content_faults(found)
+            ]
     return mistakes

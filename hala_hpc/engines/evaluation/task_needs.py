@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 
 
-class TaskDataSet(Record):
+class TaskDataSet(JsonRecord):
     """One configuration of a data set, as a task gives it to `datasets.load_dataset`."""
 
     path: str
@@ -25,16 +25,16 @@ class TaskDataSet(Record):
     """Splits that the task reads; empty where its code alone knows."""
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """`owner/name, configuration ar` for people."""
         return f"{self.path}, configuration {self.name}" if self.name else self.path
 
 
-class TaskNeeds(Record):
+class TaskNeeds(JsonRecord):
     """What one task or group reads, as the lm-eval of an environment tells it."""
 
-    cure: ClassVar[str] = "remove the file: it is written again"
-    always_there: ClassVar[frozenset[str]] = frozenset({"lm_eval"})
+    fix: ClassVar[str] = "remove the file: it is written again"
+    required_keys: ClassVar[frozenset[str]] = frozenset({"lm_eval"})
 
     task: str
     """Name of a task, group or tag."""

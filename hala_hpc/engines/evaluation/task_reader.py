@@ -27,7 +27,7 @@ class TaskSettings:
         self.task_name = self.config["task"]
 
 
-def find_tasks(tasks: Iterable[str], include_path: str | None) -> Any:
+def make_task_manager(tasks: Iterable[str], include_path: str | None) -> Any:
     """lm-eval's TaskManager that knows all tasks, where there are such."""
     from lm_eval.tasks import TaskManager
 
@@ -39,7 +39,7 @@ def find_tasks(tasks: Iterable[str], include_path: str | None) -> Any:
     return TaskManager(include_path=include_path)
 
 
-def unknown_task(task: str, known: list[str], include_path: str | None) -> str:
+def describe_unknown_task(task: str, known: list[str], include_path: str | None) -> str:
     """What to say of a task that is not among the known ones."""
     near = get_close_matches(task, known, n=1, cutoff=0.6)
     # Thousands of names are no help.
@@ -57,8 +57,8 @@ def read_tasks(manager: Any, tasks: Iterable[str], include_path: str | None) -> 
         facts: dict[str, Any] = {"task": task, "lm_eval": lm_eval.__version__}
         if task not in manager.all_tasks:
             faults = broken_files(include_path) if include_path else ()
-            told = unknown_task(task, manager.all_tasks, include_path)
-            facts["problem"] = "; ".join([told, *faults])
+            message = describe_unknown_task(task, manager.all_tasks, include_path)
+            facts["problem"] = "; ".join([message, *faults])
         else:
             try:
                 facts |= facts_of(settings_of(manager, task))
@@ -99,21 +99,21 @@ def settings_of(manager: Any, task: str) -> list[dict[str, Any]]:
             return {**deepcopy(config or {}), **(overrides or {})}
 
         def _build_task(self, entry: Any, overrides: Any) -> TaskSettings:
-            return keep({"task": entry.name, **self._load_full_config(entry, overrides)})
+            return record_settings({"task": entry.name, **self._load_full_config(entry, overrides)})
 
-    def keep(config: Mapping[str, Any]) -> TaskSettings:
+    def record_settings(config: Mapping[str, Any]) -> TaskSettings:
         made = TaskSettings(config)
         leaves.append(made.config)
         return made
 
-    with inline_tasks_made_by(keep):
+    with replace_inline_tasks(record_settings):
         entry, registry = manager.task_index[task], dict(manager.task_index)
         SettingsFactory().build(entry, overrides=None, registry=registry)
     return leaves
 
 
 @contextmanager
-def inline_tasks_made_by(make: Any) -> Iterator[None]:
+def replace_inline_tasks(make: Any) -> Iterator[None]:
     """Let lm-eval call `make(config=...)` for tasks that stand inside a group's file."""
     from lm_eval.tasks import _factory
 
@@ -134,7 +134,7 @@ def facts_of(leaves: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     own_code: list[str] = []
     code: set[Path] = set()
     for config in leaves:
-        code |= set(code_files(config))
+        code |= set(function_files(config))
         metrics |= set(hub_metrics(config))
         settings = class_settings(config) if "class" in config else config
         if settings is None or settings.get("custom_dataset"):
@@ -142,19 +142,19 @@ def facts_of(leaves: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             continue
         found = data_set_of(settings)
         if found is not None:
-            add(data_sets, found)
-    named = read_code(code, Path(lm_eval.tasks.__file__).parent)
-    for path, name in sorted(named.data_sets, key=str):
-        add(data_sets, hub_data_set(path, name, {}, ()))
+            add_data_set(data_sets, found)
+    from_code = read_code(code, Path(lm_eval.tasks.__file__).parent)
+    for path, name in sorted(from_code.data_sets, key=str):
+        add_data_set(data_sets, hub_data_set(path, name, {}, ()))
     return {
         "data_sets": tuple(data_sets.values()),
-        "metrics": tuple(sorted(metrics | named.metrics)),
-        "language_data": tuple(sorted(named.language_data)),
+        "metrics": tuple(sorted(metrics | from_code.metrics)),
+        "language_data": tuple(sorted(from_code.language_data)),
         "own_code": tuple(own_code),
     }
 
 
-def add(found: dict[str, TaskDataSet], one: TaskDataSet) -> None:
+def add_data_set(found: dict[str, TaskDataSet], one: TaskDataSet) -> None:
     """Keep a data set once, with the splits of all that read it."""
     key = repr((one.path, one.name, one.arguments))
     before = found.get(key)
@@ -162,7 +162,7 @@ def add(found: dict[str, TaskDataSet], one: TaskDataSet) -> None:
     found[key] = one.model_copy(update={"splits": tuple(splits)})
 
 
-def code_files(value: Any) -> Iterator[Path]:
+def function_files(value: Any) -> Iterator[Path]:
     """Python files of the functions that settings name, at any depth."""
     if isinstance(value, str):
         file = Path(f"{value.rpartition('.')[0]}.py")
@@ -170,10 +170,10 @@ def code_files(value: Any) -> Iterator[Path]:
             yield file
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from code_files(item)
+            yield from function_files(item)
     elif isinstance(value, list):
         for item in value:
-            yield from code_files(item)
+            yield from function_files(item)
 
 
 def hub_metrics(config: Mapping[str, Any]) -> Iterator[str]:
@@ -184,7 +184,7 @@ def hub_metrics(config: Mapping[str, Any]) -> Iterator[str]:
         return
     for one in config.get("metric_list") or []:
         name = one.get("metric")
-        if not isinstance(name, str) or any(True for _ in code_files(name)):
+        if not isinstance(name, str) or any(True for _ in function_files(name)):
             continue
         if one.get("hf_evaluate") is True or name not in metric_registry:
             yield name
@@ -243,7 +243,7 @@ def hub_data_set(
     from datasets.naming import camelcase_to_snakecase
 
     # As datasets.load._find_hash_in_cache names them.
-    for_id = {key: value for key, value in arguments.items() if key not in NO_PART_OF_THE_ID}
+    for_id = {key: value for key, value in arguments.items() if key not in NON_BUILDER_ARGUMENTS}
     config_id = None
     if name or for_id:
         config_id = BuilderConfig(name or "default").create_config_id(config_kwargs=for_id)
@@ -259,7 +259,7 @@ def hub_data_set(
 
 
 #: Arguments of `load_dataset` that are none of a builder's.
-NO_PART_OF_THE_ID = frozenset(
+NON_BUILDER_ARGUMENTS = frozenset(
     {"split", "cache_dir", "download_config", "download_mode", "verification_mode"}
     | {"keep_in_memory", "save_infos", "revision", "token", "streaming", "num_proc"}
     | {"storage_options"}
@@ -269,7 +269,7 @@ NO_PART_OF_THE_ID = frozenset(
 def main(folder: str, include_path: str, *tasks: str) -> None:
     """Write what each task reads into a file of a folder; an empty `include_path` is none."""
     own = include_path or None
-    for found in read_tasks(find_tasks(tasks, own), tasks, own):
+    for found in read_tasks(make_task_manager(tasks, own), tasks, own):
         found.write(Path(folder, answer_name(found.task)))
 
 

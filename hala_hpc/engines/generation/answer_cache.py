@@ -15,29 +15,31 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
-from hala_hpc.core.record import Record
-from hala_hpc.engines.generation.row_program import Answer, Ask, Sampling
+from hala_hpc.core.record import JsonRecord
+from hala_hpc.engines.generation.row_program import Answer, Prompt, Sampling
 
 #: Reuses of an answer in one worker from which on others may need it, too.
 FREQUENT = 3
 #: Questions whose reuses are counted: tens of MB at most.
-COUNTED = 50_000
+MAX_COUNTED = 50_000
 #: Answers that a worker passes on at most: a few MB for everybody to read.
-PASSED_ON = 2000
+MAX_SHARED_ANSWERS = 2000
 
 
-def key_of(ask: Ask) -> bytes:
+def compute_answer_key(prompt: Prompt) -> bytes:
     """16 bytes that stand for the words of a question and the way its answer is drawn."""
-    return blake2b(f"{drawn(ask.sampling)}\0{ask.words}".encode(), digest_size=16).digest()
+    return blake2b(
+        f"{encode_sampling(prompt.sampling)}\0{prompt.text}".encode(), digest_size=16
+    ).digest()
 
 
 @cache
-def drawn(sampling: Sampling) -> str:
+def encode_sampling(sampling: Sampling) -> str:
     """The way an answer is drawn, as text; there are few ways, and many questions."""
     return json.dumps(asdict(sampling), sort_keys=True)
 
 
-class Answers:
+class AnswerCache:
     """All answers of one worker, on the disk of its node: memory does not grow with them.
 
     SQLite's temporary database: without a name, in the node's temporary folder, gone with this
@@ -61,18 +63,20 @@ class Answers:
         if found is None:
             return None
         self.count(key)
-        return answer_of(found[0])
+        return decode_answer(found[0])
 
     def count(self, key: bytes) -> None:
         """Count that a question came again."""
-        if len(self._reuses) < COUNTED or key in self._reuses:
+        if len(self._reuses) < MAX_COUNTED or key in self._reuses:
             self._reuses[key] += 1
             if self._reuses[key] == FREQUENT:
                 self._frequent.append(key)
 
     def put(self, key: bytes, answer: Answer) -> None:
         """Keep an answer, unless there is one."""
-        self._table.execute("INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, text_of(answer)))
+        self._table.execute(
+            "INSERT OR IGNORE INTO answers VALUES (?, ?)", (key, encode_answer(answer))
+        )
 
     def newly_frequent(self) -> dict[str, str]:
         """Answers that were needed again and again, each told once: text by key in hexadecimal."""
@@ -96,23 +100,23 @@ class Answers:
         self._table.close()
 
 
-def text_of(answer: Answer) -> str:
+def encode_answer(answer: Answer) -> str:
     """An answer as text."""
-    return json.dumps([answer.text, answer.reason, *answer.shares], ensure_ascii=False)
+    return json.dumps([answer.text, answer.reason, *answer.label_probabilities], ensure_ascii=False)
 
 
-def answer_of(text: str) -> Answer | None:
+def decode_answer(text: str) -> Answer | None:
     """The answer in a text; None if it holds none, as another worker may have written it."""
     try:
         match json.loads(text):
-            case [str(said), str(reason), *shares]:
-                return Answer(said, reason, tuple(map(float, shares)))
+            case [str(response), str(reason), *probabilities]:
+                return Answer(response, reason, tuple(map(float, probabilities)))
     except (ValueError, TypeError):
         pass
     return None
 
 
-class GivenAnswers(Record):
+class SharedAnswerFile(JsonRecord):
     """`shared/00003.json`: answers that a worker passes on, by what was asked."""
 
     model_config = ConfigDict(extra="allow")
@@ -121,18 +125,18 @@ class GivenAnswers(Record):
 
 def read_answers(path: Path) -> dict[str, str]:
     """The answers of a file; none if it is absent or damaged, as they only save work."""
-    given = GivenAnswers.read_if_sound(path)
+    given = SharedAnswerFile.read_if_valid(path)
     return dict(given.__pydantic_extra__) if given else {}
 
 
 class SharedAnswers:
     """The folder where the workers of a node leave their frequent answers."""
 
-    def __init__(self, folder: Path, worker: int, answers: Answers) -> None:
+    def __init__(self, folder: Path, worker: int, answers: AnswerCache) -> None:
         self.folder, self.answers = folder, answers
-        self.own = folder / f"{worker:05d}.json"
-        self._given = read_answers(self.own)
-        self._seen: dict[str, tuple[int, int]] = {}
+        self.own_file = folder / f"{worker:05d}.json"
+        self._written = read_answers(self.own_file)
+        self._file_states: dict[str, tuple[int, int]] = {}
         self.exchange()
 
     def exchange(self) -> None:
@@ -143,11 +147,11 @@ class SharedAnswers:
             except OSError:
                 continue  # another worker's, which only saves work
             state = (facts.st_mtime_ns, facts.st_size)
-            if self._seen.get(path.name) != state:
-                self._seen[path.name] = state
+            if self._file_states.get(path.name) != state:
+                self._file_states[path.name] = state
                 self.answers.put_all(read_answers(path))
-        room = max(PASSED_ON - len(self._given), 0)
+        room = max(MAX_SHARED_ANSWERS - len(self._written), 0)
         found = dict(islice(self.answers.newly_frequent().items(), room))
         if found:
-            self._given.update(found)
-            GivenAnswers.model_validate(self._given).write(self.own)
+            self._written.update(found)
+            SharedAnswerFile.model_validate(self._written).write(self.own_file)

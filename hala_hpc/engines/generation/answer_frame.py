@@ -15,7 +15,7 @@ from hala_hpc.engines.generation.row_program import UNFINISHED_THINKING
 CONTROL_SIGNS = frozenset("<>[]{}|｜◁▷")
 
 
-class Block(NamedTuple):
+class ThinkingBlock(NamedTuple):
     """Between which texts a model thinks before it answers."""
 
     start: str
@@ -24,17 +24,17 @@ class Block(NamedTuple):
 
 #: From the parsers of vLLM 0.32, `vllm/reasoning/` and `vllm/parser/`; the file stands behind each.
 THINKING = (
-    Block("<think>", "</think>"),  # qwen3, deepseek_r1, ernie45, minimax_m2, olmo3
-    Block("<|START_THINKING|>", "<|END_THINKING|>"),  # cohere_command
-    Block("<seed:think>", "</seed:think>"),  # seed_oss
-    Block("[THINK]", "[/THINK]"),  # mistral
-    Block("<|channel>", "<channel|>"),  # gemma4
-    Block("<mm:think>", "</mm:think>"),  # minimax_m3
+    ThinkingBlock("<think>", "</think>"),  # qwen3, deepseek_r1, ernie45, minimax_m2, olmo3
+    ThinkingBlock("<|START_THINKING|>", "<|END_THINKING|>"),  # cohere_command
+    ThinkingBlock("<seed:think>", "</seed:think>"),  # seed_oss
+    ThinkingBlock("[THINK]", "[/THINK]"),  # mistral
+    ThinkingBlock("<|channel>", "<channel|>"),  # gemma4
+    ThinkingBlock("<mm:think>", "</mm:think>"),  # minimax_m3
 )
 
 
 @dataclass(frozen=True, slots=True)
-class BareIds:
+class StrippedIds:
     """The tokens of an answer without its frame; `reason` tells why there is no answer."""
 
     ids: list[int]
@@ -42,7 +42,7 @@ class BareIds:
 
 
 @dataclass(frozen=True, slots=True)
-class BareText:
+class StrippedText:
     """The text of an answer without its frame; `reason` tells why there is no answer."""
 
     text: str
@@ -69,19 +69,23 @@ class AnswerFrame:
             for block in blocks
             if block.start in added and block.end in added
         }
-        kept = {token for block in THINKING for token in block} if not cut_thinking else set()
+        thinking_tokens = (
+            {token for block in THINKING for token in block} if not cut_thinking else set()
+        )
         # By their texts: special ones have none here, as no words of a user are read as one.
         self._frame = {
             number: "" if number in special else text
             for text, number in added.items()
-            if text not in kept and (number in special or is_control(text))
+            if text not in thinking_tokens and (number in special or is_control(text))
         }
         self._frame |= dict.fromkeys(special - set(added.values()), "")
         plain = [block for block in blocks if block.start not in added]
         # Tags that are ordinary words of the vocabulary can be seen in the text only.
-        self._text_frame = TextFrame((), plain, open_block(tokenizer.decode(prompt_end), plain))
+        self._text_frame = TextFrame(
+            (), plain, find_open_block(tokenizer.decode(prompt_end), plain)
+        )
         self._open_end = self._end_of_open(prompt_end)
-        self._is_white: dict[int, bool] = {}
+        self._whitespace: dict[int, bool] = {}
 
     def _end_of_open(self, prompt_end: Sequence[int]) -> int | None:
         """The token that ends the thinking that prompts begin; None where they begin none."""
@@ -93,51 +97,53 @@ class AnswerFrame:
                     return end
         return None
 
-    def decoded(self, answers: Sequence[tuple[list[int], str]]) -> list[BareText]:
+    def decode(self, answers: Sequence[tuple[list[int], str]]) -> list[StrippedText]:
         """The texts of answers, each given as its tokens and the user's words before it."""
-        bare = [self.bare_ids(ids, words) for ids, words in answers]
+        stripped = [self.strip_ids(ids, prompt) for ids, prompt in answers]
         # Tokens between the ends are the model's words, whatever they are: checks judge them.
-        texts = self._tokenizer.batch_decode([one.ids for one in bare], skip_special_tokens=False)
+        texts = self._tokenizer.batch_decode(
+            [one.ids for one in stripped], skip_special_tokens=False
+        )
         return [
-            BareText("", one.reason) if one.reason else self._text_frame.bare(text, "")
-            for one, text in zip(bare, texts, strict=True)
+            StrippedText("", one.reason) if one.reason else self._text_frame.strip(text, "")
+            for one, text in zip(stripped, texts, strict=True)
         ]
 
-    def bare_ids(self, ids: list[int], words: str) -> BareIds:
+    def strip_ids(self, ids: list[int], prompt: str) -> StrippedIds:
         """The tokens of an answer between those that frame it; looks at the two ends alone."""
         first, at, last = 0, 0, len(ids)
         if self._open_end is not None:
-            first = at = after(ids, self._open_end, 0)
+            first = at = index_after(ids, self._open_end, 0)
         while 0 <= at < last:
             if (end := self._blocks.get(ids[at])) is not None:
-                first = at = after(ids, end, at + 1)
-            elif self._frames(ids[at], words):
+                first = at = index_after(ids, end, at + 1)
+            elif self._is_frame_token(ids[at], prompt):
                 first = at = at + 1
-            elif self._is_blank(ids[at]):
+            elif self._is_whitespace(ids[at]):
                 at += 1
             else:
                 break
         if at < 0:
-            return BareIds([], UNFINISHED_THINKING)
+            return StrippedIds([], UNFINISHED_THINKING)
         at = last
         while at > first:
-            if self._frames(ids[at - 1], words):
+            if self._is_frame_token(ids[at - 1], prompt):
                 last = at = at - 1
-            elif self._is_blank(ids[at - 1]):
+            elif self._is_whitespace(ids[at - 1]):
                 at -= 1
             else:
                 break
-        return BareIds(ids[first:last])
+        return StrippedIds(ids[first:last])
 
-    def _frames(self, token: int, words: str) -> bool:
+    def _is_frame_token(self, token: int, prompt: str) -> bool:
         text = self._frame.get(token)
-        return text is not None and not (text and text in words)
+        return text is not None and not (text and text in prompt)
 
-    def _is_blank(self, token: int) -> bool:
+    def _is_whitespace(self, token: int) -> bool:
         """Whether a token is white space: a frame may stand beyond it."""
-        known = self._is_white.get(token)
+        known = self._whitespace.get(token)
         if known is None:
-            known = self._is_white[token] = not self._tokenizer.decode([token]).strip()
+            known = self._whitespace[token] = not self._tokenizer.decode([token]).strip()
         return known
 
 
@@ -150,8 +156,8 @@ class TextFrame:
     def __init__(
         self,
         tokens: Sequence[str],
-        blocks: Sequence[Block] = THINKING,
-        opened: Block | None = None,
+        blocks: Sequence[ThinkingBlock] = THINKING,
+        opened: ThinkingBlock | None = None,
     ) -> None:
         # The longest first: one token may be the beginning of another.
         self._tokens = sorted(filter(is_control, tokens), key=len, reverse=True)
@@ -163,41 +169,41 @@ class TextFrame:
         """The frame of a model with these added tokens, as a setting wants it cut."""
         if cut_thinking:
             return cls(tokens)
-        kept = {token for block in THINKING for token in block}
-        return cls([token for token in tokens if token not in kept], ())
+        thinking_tokens = {token for block in THINKING for token in block}
+        return cls([token for token in tokens if token not in thinking_tokens], ())
 
-    def bare(self, text: str, words: str) -> BareText:
+    def strip(self, text: str, prompt: str) -> StrippedText:
         """The text of an answer between what frames it; `words` are those of the user."""
         if self._opened is not None:
             _, found, text = text.partition(self._opened.end)
             if not found:
-                return BareText("", UNFINISHED_THINKING)
+                return StrippedText("", UNFINISHED_THINKING)
         while True:
             inner = text.lstrip()
             if self._starts and inner.startswith(self._starts):
                 block = next(block for block in self._blocks if inner.startswith(block.start))
                 _, found, text = inner.partition(block.end)
                 if not found:
-                    return BareText("", UNFINISHED_THINKING)
-            elif token := self._first(inner, words):
+                    return StrippedText("", UNFINISHED_THINKING)
+            elif token := self._first(inner, prompt):
                 text = inner.removeprefix(token)
             else:
                 break
-        while token := self._last(inner := text.rstrip(), words):
+        while token := self._last(inner := text.rstrip(), prompt):
             text = inner.removesuffix(token)
-        return BareText(text)
+        return StrippedText(text)
 
-    def _first(self, text: str, words: str) -> str:
+    def _first(self, text: str, prompt: str) -> str:
         """The token of the frame with which a text begins; empty where it begins with none."""
         if not text.startswith(self._all):
             return ""
-        return next((t for t in self._tokens if text.startswith(t) and t not in words), "")
+        return next((t for t in self._tokens if text.startswith(t) and t not in prompt), "")
 
-    def _last(self, text: str, words: str) -> str:
+    def _last(self, text: str, prompt: str) -> str:
         """The token of the frame with which a text ends; empty where it ends with none."""
         if not text.endswith(self._all):
             return ""
-        return next((t for t in self._tokens if text.endswith(t) and t not in words), "")
+        return next((t for t in self._tokens if text.endswith(t) and t not in prompt), "")
 
 
 def is_control(text: str) -> bool:
@@ -205,7 +211,7 @@ def is_control(text: str) -> bool:
     return not CONTROL_SIGNS.isdisjoint(text) and not text.isspace()
 
 
-def after(ids: Sequence[int], token: int, start: int) -> int:
+def index_after(ids: Sequence[int], token: int, start: int) -> int:
     """The place behind the first such token from `start` on; -1 where there is none."""
     try:
         return ids.index(token, start) + 1
@@ -213,6 +219,6 @@ def after(ids: Sequence[int], token: int, start: int) -> int:
         return -1
 
 
-def open_block(text: str, blocks: Sequence[Block]) -> Block | None:
+def find_open_block(text: str, blocks: Sequence[ThinkingBlock]) -> ThinkingBlock | None:
     """The block that a text begins and does not end; None where there is none."""
     return next((b for b in blocks if text.rfind(b.start) > text.rfind(b.end)), None)

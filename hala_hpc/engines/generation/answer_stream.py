@@ -19,28 +19,28 @@ class AnswerStream:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._held: dict[int, Request] = {}
+        self._requests: dict[int, Request] = {}
 
     @property
     def in_flight(self) -> int:
         """Requests whose answers are still to come."""
-        return len(self._held)
+        return len(self._requests)
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Requests that can be added before the engine has enough in hand."""
-        return WINDOW_PER_SEQ * self.engine.max_num_seqs - len(self._held)
+        return WINDOW_PER_SEQ * self.engine.max_num_seqs - len(self._requests)
 
     def add(self, request: Request) -> None:
         """Give a request to the engine."""
-        self._held[request.key] = request
+        self._requests[request.key] = request
         self.engine.add(request)
 
     def step(self) -> list[Completion]:
         """One step of the engine; the answers that it finished."""
         completions = self.engine.step()
         for completion in completions:
-            del self._held[completion.key]
+            del self._requests[completion.key]
         return completions
 
     def answers(
@@ -55,9 +55,9 @@ class AnswerStream:
         waiting = iter(requests)
         try:
             while True:
-                for request in islice(waiting, self.room):
+                for request in islice(waiting, self.free_slots):
                     self.add(request)
-                if not self._held:
+                if not self._requests:
                     return
                 beat(self.in_flight)
                 finished = self.step()
@@ -68,19 +68,19 @@ class AnswerStream:
 
     def restart(self, max_num_seqs: int) -> list[Request]:
         """Start the engine anew with so many rows at once; what was in flight, oldest first."""
-        left = list(self._held.values())
-        self._held.clear()
+        left = list(self._requests.values())
+        self._requests.clear()
         self.engine.restart(max_num_seqs)
         return left
 
     def abort_all(self) -> None:
         """Take back what is not finished."""
-        if self._held:
-            self._held.clear()
+        if self._requests:
+            self._requests.clear()
             self.engine.abort_all()
 
 
-def answer_limit(engine: Engine, prompt_tokens: int, text_tokens: int) -> int | None:
+def compute_answer_limit(engine: Engine, prompt_tokens: int, text_tokens: int) -> int | None:
     """Tokens that an answer may have, or None when the model's context has no room for it.
 
     There must be room for an answer as long as its text, or as any answer may be.
@@ -91,7 +91,7 @@ def answer_limit(engine: Engine, prompt_tokens: int, text_tokens: int) -> int | 
     return min(room, limit) if room >= max(1, min(text_tokens, limit)) else None
 
 
-def text_room(engine: Engine, fixed_tokens: int) -> int:
+def compute_text_limit(engine: Engine, fixed_tokens: int) -> int:
     """Tokens of a text for which context and settings have room for a long answer.
 
     `fixed_tokens` are those of a prompt around an empty text.

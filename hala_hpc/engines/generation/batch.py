@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hala_hpc.core.errors import StopRequested
-from hala_hpc.core.stage import Out
-from hala_hpc.engines.generation.answer_stream import AnswerStream, answer_limit
+from hala_hpc.core.stage import UnitContext
+from hala_hpc.engines.generation.answer_stream import AnswerStream, compute_answer_limit
 from hala_hpc.engines.generation.engine import Completion, Engine, Request
 from hala_hpc.engines.generation.watchdog import EngineWatch
 
@@ -15,7 +15,7 @@ from hala_hpc.engines.generation.watchdog import EngineWatch
 class AnswerCount:
     """Counts of all answers that a worker asked for, over several lists, for people."""
 
-    out: Out
+    out: UnitContext
     rows_of_node: int | None = None
     """Rows of all workers; None where the node has other work that is no row."""
     rows: int = 0
@@ -26,46 +26,46 @@ class AnswerCount:
         counts: dict[str, float] = {"rows": self.rows, "tokens": self.tokens}
         if self.rows_of_node is not None:
             counts["rows_of_node"] = self.rows_of_node
-        self.out.progress(**counts)
+        self.out.report_progress(**counts)
 
 
 def answer_all(
-    engine: Engine, words: Sequence[str], blank: str, told: AnswerCount
+    engine: Engine, prompts: Sequence[str], empty_prompt: str, progress: AnswerCount
 ) -> list[Completion | None]:
     """What the model says to each prompt, None where its context has no room for an answer.
 
     `blank` is the prompt around an empty text. Raises StopRequested when the job must leave; leaves
     the process when the engine hangs.
     """
-    unique = {word: key for key, word in enumerate(dict.fromkeys(words))}
-    uses = Counter(unique[word] for word in words)
+    unique = {prompt: key for key, prompt in enumerate(dict.fromkeys(prompts))}
+    uses = Counter(unique[prompt] for prompt in prompts)
     found: dict[int, Completion] = {}
-    rows_before = told.rows
+    rows_before = progress.rows
     # At once: the first answers of a list may take minutes.
-    told.report()
-    limit_s = engine.settings.hang_limit_s
-    with EngineWatch(limit_s, told.out.leave, engine.processes) as watch:
-        asked = requests(engine, list(unique), blank)
-        for completions in AnswerStream(engine).answers(asked, watch.beat):
+    progress.report()
+    limit_s = engine.settings.step_timeout_s
+    with EngineWatch(limit_s, progress.out.abort, engine.processes) as watch:
+        pending = make_requests(engine, list(unique), empty_prompt)
+        for completions in AnswerStream(engine).answers(pending, watch.beat):
             for completion in completions:
                 found[completion.key] = completion
-                told.rows += uses[completion.key]
-                told.tokens += completion.tokens_out
+                progress.rows += uses[completion.key]
+                progress.tokens += completion.tokens_out
             if completions:
-                told.report()
-            if told.out.stop:
+                progress.report()
+            if progress.out.stop_requested:
                 raise StopRequested("asked to leave in the middle of an evaluation")
     # Also those that were too long to be asked.
-    told.rows = rows_before + len(words)
-    told.report()
-    return [found.get(unique[word]) for word in words]
+    progress.rows = rows_before + len(prompts)
+    progress.report()
+    return [found.get(unique[prompt]) for prompt in prompts]
 
 
-def requests(engine: Engine, words: list[str], blank: str) -> Iterator[Request]:
+def make_requests(engine: Engine, prompts: list[str], empty_prompt: str) -> Iterator[Request]:
     """A request for every prompt that fits, numbered as in the list."""
-    fixed_tokens = len(engine.prompt_ids([blank])[0])
-    every = zip(words, engine.prompt_ids(words), strict=True)
-    for key, (asked, ids) in enumerate(every):
-        limit = answer_limit(engine, len(ids), len(ids) - fixed_tokens)
+    fixed_tokens = len(engine.prompt_ids([empty_prompt])[0])
+    every = zip(prompts, engine.prompt_ids(prompts), strict=True)
+    for key, (prompt, ids) in enumerate(every):
+        limit = compute_answer_limit(engine, len(ids), len(ids) - fixed_tokens)
         if limit is not None:
-            yield Request(key, ids, limit, words=asked)
+            yield Request(key, ids, limit, prompt=prompt)

@@ -11,7 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
-from hala_hpc.engines.generation.row_program import AS_SET, Sampling
+from hala_hpc.engines.generation.row_program import DEFAULT_SAMPLING, Sampling
 from hala_hpc.engines.generation.settings import EngineSettings, PromptStyle
 
 
@@ -37,8 +37,8 @@ class Request:
     ids: list[int]
     """Token ids, as `Engine.prompt_ids` gives them."""
     max_new_tokens: int
-    sampling: Sampling = AS_SET
-    words: str = ""
+    sampling: Sampling = DEFAULT_SAMPLING
+    prompt: str = ""
     """The user's words of which the ids were made."""
 
 
@@ -51,7 +51,7 @@ class Completion:
     whole: bool
     tokens_in: int
     tokens_out: int
-    shares: tuple[float, ...] = ()
+    label_probabilities: tuple[float, ...] = ()
     """Probability of each of `Sampling.choices`, sums to 1; empty where there was no choice."""
     reason: str = ""
     """Why there is no answer, where the engine knows: thinking without an end; else empty."""
@@ -90,7 +90,7 @@ class Engine(Protocol):
     def step(self) -> list[Completion]:
         """Work for a moment; the answers that were finished, often none.
 
-        Must return within `engine.hang_limit_s`. Raises torch's OutOfMemoryError, or a RuntimeError
+        Must return within `engine.step_timeout_s`. Raises torch's OutOfMemoryError, or a RuntimeError
         with CUDA's message, where the GPU ran out of memory; `restart` follows then.
         """
         ...

@@ -9,14 +9,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.core.foreign_code import note_module
+from hala_hpc.core.foreign_code import record_loaded_module
 
 if TYPE_CHECKING:
     # What only jobs need: a dry run loads this file to look at a name.
     from hala_hpc.engines.generation.engine import Engine, EngineConfig
 
 #: Entry points by which packages offer engines.
-GROUP = "hala_hpc.engines"
+ENTRY_POINT_GROUP = "hala_hpc.engines"
 
 
 def make_engine(config: "EngineConfig") -> "Engine":
@@ -27,11 +27,11 @@ def make_engine(config: "EngineConfig") -> "Engine":
     Raises UserError (78) for a name that nobody offers, and for a model that the engine refuses.
     """
     name = config.settings.name
-    if name in OWN:
-        return OWN[name](config)
+    if name in BUILTIN_ENGINES:
+        return BUILTIN_ENGINES[name](config)
     from hala_hpc.engines.generation.framed_engine import FramedEngine
 
-    return FramedEngine(load(name)(config), config)
+    return FramedEngine(load_engine_class(name)(config), config)
 
 
 def engine_mistakes(name: str) -> list[str]:
@@ -40,7 +40,7 @@ def engine_mistakes(name: str) -> list[str]:
     Of `module:Class` only the form is looked at: the Python path of the jobs may be another.
     """
     try:
-        place_of(name)
+        resolve_engine_name(name)
     except UserError as error:
         return list(error.mistakes)
     return []
@@ -54,15 +54,15 @@ def start_vllm(config: "EngineConfig") -> "Engine":
 
 
 #: The engines of this project by their names.
-OWN: "dict[str, Callable[[EngineConfig], Engine]]" = {"vllm": start_vllm}
+BUILTIN_ENGINES: "dict[str, Callable[[EngineConfig], Engine]]" = {"vllm": start_vllm}
 
 
-def place_of(name: str) -> str:
+def resolve_engine_name(name: str) -> str:
     """`module:Class` of an engine that is not ours; empty for ours.
 
     Raises UserError (78) for a name that nobody offers.
     """
-    if name in OWN:
+    if name in BUILTIN_ENGINES:
         return ""
     if ":" in name:
         module, _, attribute = name.partition(":")
@@ -76,23 +76,23 @@ def place_of(name: str) -> str:
     # Takes as long to import as all else that a dry run needs, and is seldom needed.
     from importlib.metadata import entry_points
 
-    offered = {point.name: point.value for point in entry_points(group=GROUP)}
+    offered = {point.name: point.value for point in entry_points(group=ENTRY_POINT_GROUP)}
     if name in offered:
         return offered[name]
     raise UserError(
         f"engine.name={name}: nobody offers this engine; known are "
-        f"{', '.join(sorted({*OWN, *offered}))}; write one of them or module:Class, or install the "
-        f"package that offers it (entry point group {GROUP})",
+        f"{', '.join(sorted({*BUILTIN_ENGINES, *offered}))}; write one of them or module:Class, or install the "
+        f"package that offers it (entry point group {ENTRY_POINT_GROUP})",
         CONFIG,
     )
 
 
-def load(name: str) -> "Callable[[EngineConfig], Engine]":
+def load_engine_class(name: str) -> "Callable[[EngineConfig], Engine]":
     """The class of an engine that is not ours, or whatever makes one of an EngineConfig.
 
     Raises UserError (78) when it is not there.
     """
-    module, _, attribute = place_of(name).partition(":")
+    module, _, attribute = resolve_engine_name(name).partition(":")
     try:
         found: Callable[[EngineConfig], Engine] = getattr(import_module(module), attribute)
     except ModuleNotFoundError as error:
@@ -106,5 +106,5 @@ def load(name: str) -> "Callable[[EngineConfig], Engine]":
             f"engine.name={name}: {module} has no {attribute}; write the name of a class in it",
             CONFIG,
         ) from None
-    note_module(module)
+    record_loaded_module(module)
     return found

@@ -17,8 +17,8 @@ class FramedEngine:
 
     def __init__(self, inner: Engine, config: EngineConfig) -> None:
         self.inner = inner
-        self.frame = TextFrame.of(added_tokens(config.model), config.settings.cut_thinking)
-        self._words: dict[int, str] = {}
+        self.frame = TextFrame.of(read_added_tokens(config.model), config.settings.cut_thinking)
+        self._prompts: dict[int, str] = {}
 
     @property
     def settings(self) -> EngineSettings:
@@ -41,28 +41,28 @@ class FramedEngine:
 
     def add(self, request: Request) -> None:
         """Give a request to the engine."""
-        self._words[request.key] = request.words
+        self._prompts[request.key] = request.prompt
         self.inner.add(request)
 
     def step(self) -> list[Completion]:
         """One step of the engine; the answers that it finished, without what frames them."""
-        return [self._bare(completion) for completion in self.inner.step()]
+        return [self._strip(completion) for completion in self.inner.step()]
 
-    def _bare(self, completion: Completion) -> Completion:
-        words = self._words.pop(completion.key, "")
-        if completion.shares or completion.reason:
+    def _strip(self, completion: Completion) -> Completion:
+        prompt = self._prompts.pop(completion.key, "")
+        if completion.label_probabilities or completion.reason:
             return completion
-        bare = self.frame.bare(completion.text, words)
-        return replace(completion, text=bare.text, reason=bare.reason)
+        stripped = self.frame.strip(completion.text, prompt)
+        return replace(completion, text=stripped.text, reason=stripped.reason)
 
     def abort_all(self) -> None:
         """Take back what is not finished."""
-        self._words.clear()
+        self._prompts.clear()
         self.inner.abort_all()
 
     def restart(self, max_num_seqs: int) -> None:
         """Start the engine anew with so many requests at once."""
-        self._words.clear()
+        self._prompts.clear()
         self.inner.restart(max_num_seqs)
 
     def processes(self) -> Sequence[BaseProcess]:
@@ -74,7 +74,7 @@ class FramedEngine:
         self.inner.close()
 
 
-def added_tokens(model: str) -> list[str]:
+def read_added_tokens(model: str) -> list[str]:
     """Texts of the added tokens of a model on the disk; none of another, which nobody knows."""
     folder = model_folder(model)
     if folder is None:

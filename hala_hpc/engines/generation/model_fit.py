@@ -7,15 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.estimate import Checkpoint, MemoryNeed, Room
+from hala_hpc.core.estimate import Checkpoint, MachineCapacity, MemoryNeed
 from hala_hpc.engines.generation.settings import DEFAULT_ENGINE, EngineSettings
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY, capability_of
-from hala_hpc.engines.models.memory import GB, ITEM_BYTES, gb, read_checkpoint, stored_item_bytes
+from hala_hpc.engines.models.memory import (
+    GB,
+    ITEM_BYTES,
+    format_gb,
+    read_checkpoint,
+    stored_item_bytes,
+)
 
 #: The most GPUs that a cure names: those of one large machine.
-MOST_GPUS = 16
+MAX_GPUS = 16
 #: What is less would be told as 0.0 GB.
-LEAST_SHOWN_BYTES = GB // 20
+MIN_REPORTED_BYTES = GB // 20
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Need:
+class MemoryRequirement:
     """What a model takes, over all GPUs that share it."""
 
     weight_bytes: int
@@ -44,14 +50,14 @@ class Need:
         shared = max(1, min(gpus, self.cache_heads))
         return self.weight_bytes // gpus + self.row_bytes // shared
 
-    def splits(self, gpus: int) -> bool:
+    def can_split(self, gpus: int) -> bool:
         """Whether vLLM can share the heads among so many GPUs."""
         even = self.cache_heads % gpus == 0 or gpus % self.cache_heads == 0
         return self.heads % gpus == 0 and even
 
 
-def misfits(
-    need: Need, settings: EngineSettings, gpus: list[Gpu] | None, host_bytes: int
+def find_misfits(
+    need: MemoryRequirement, settings: EngineSettings, gpus: list[Gpu] | None, host_bytes: int
 ) -> list[str]:
     """What keeps a model from running on these GPUs, or without any (None); a line each.
 
@@ -67,45 +73,43 @@ def misfits(
     return [fault for fault in faults if fault]
 
 
-def memory_fault(need: Need, settings: EngineSettings, gpus: list[Gpu]) -> str:
+def memory_fault(need: MemoryRequirement, settings: EngineSettings, gpus: list[Gpu]) -> str:
     """By how much a model is too large for the GPUs that share it; "" when it fits."""
     size = settings.tensor_parallel_size
     smallest = min(gpus, key=lambda gpu: gpu.memory_bytes)
     room = int(smallest.memory_bytes * settings.gpu_memory_utilization)
     if need.bytes_per_gpu(size) <= room:
         return ""
-    sizes = [n for n in range(size + 1, MOST_GPUS + 1) if need.splits(n)]
+    sizes = [n for n in range(size + 1, MAX_GPUS + 1) if need.can_split(n)]
     fitting = [n for n in sizes if need.bytes_per_gpu(n) <= room]
-    cure = (
+    fix = (
         f"set engine.tensor_parallel_size={fitting[0]} and resources.gpus_per_node={fitting[0]}"
         if fitting
-        else f"no engine.tensor_parallel_size up to {MOST_GPUS} is enough: take larger GPUs, a "
+        else f"no engine.tensor_parallel_size up to {MAX_GPUS} is enough: take larger GPUs, a "
         "quantized model or a smaller engine.max_model_len"
     )
     weights = need.weight_bytes // size
     return (
-        f"does not fit: {gb(weights)} of weights and {gb(need.bytes_per_gpu(size) - weights)} of "
+        f"does not fit: {format_gb(weights)} of weights and {format_gb(need.bytes_per_gpu(size) - weights)} of "
         f"cache for one row of engine.max_model_len={settings.max_model_len} on each of {size} "
-        f"GPUs, but {smallest.name} has {gb(smallest.memory_bytes)} and "
-        f"engine.gpu_memory_utilization={settings.gpu_memory_utilization:g}; {cure}"
+        f"GPUs, but {smallest.name} has {format_gb(smallest.memory_bytes)} and "
+        f"engine.gpu_memory_utilization={settings.gpu_memory_utilization:g}; {fix}"
     )
 
 
-def fp8_fault(need: Need, settings: EngineSettings, gpu: Gpu) -> str:
+def fp8_fault(need: MemoryRequirement, settings: EngineSettings, gpu: Gpu) -> str:
     """Why a card cannot do the FP8 that is asked of it; "" when it can."""
     wanted = "its weights are FP8" if need.is_fp8 else ""
-    cure = "take the model that was not quantized"
+    fix = "take the model that was not quantized"
     if settings.kv_cache_dtype.startswith("fp8"):
         wanted = wanted or f"engine.kv_cache_dtype={settings.kv_cache_dtype}"
-        cure = (
-            f"{cure} and kv_cache_dtype=auto" if need.is_fp8 else "set engine.kv_cache_dtype=auto"
-        )
+        fix = f"{fix} and kv_cache_dtype=auto" if need.is_fp8 else "set engine.kv_cache_dtype=auto"
     if not wanted or gpu.capability >= FP8_CAPABILITY:
         return ""
-    has, least = ".".join(map(str, gpu.capability)), ".".join(map(str, FP8_CAPABILITY))
+    has, minimum = ".".join(map(str, gpu.capability)), ".".join(map(str, FP8_CAPABILITY))
     return (
-        f"{wanted}, but {gpu.name} has compute capability {has} and FP8 takes {least} "
-        f"(L4, L40S, H100 or newer); {cure}, or ask for such GPUs"
+        f"{wanted}, but {gpu.name} has compute capability {has} and FP8 takes {minimum} "
+        f"(L4, L40S, H100 or newer); {fix}, or ask for such GPUs"
     )
 
 
@@ -119,48 +123,50 @@ def count_fault(size: int, visible: int) -> str:
     )
 
 
-def split_fault(need: Need, size: int) -> str:
+def split_fault(need: MemoryRequirement, size: int) -> str:
     """Why a model cannot be shared among so many GPUs; "" when it can."""
-    if need.splits(size):
+    if need.can_split(size):
         return ""
-    sizes = ", ".join(str(n) for n in range(1, MOST_GPUS + 1) if need.splits(n))
+    sizes = ", ".join(str(n) for n in range(1, MAX_GPUS + 1) if need.can_split(n))
     return (
         f"engine.tensor_parallel_size={size} does not divide its {need.heads} attention heads "
         f"({need.cache_heads} of the cache); take one of {sizes}"
     )
 
 
-def host_fault(need: Need, settings: EngineSettings, host_bytes: float) -> str:
+def host_fault(need: MemoryRequirement, settings: EngineSettings, host_bytes: float) -> str:
     """By how much a model is too large for the host's memory; "" when it fits."""
     if need.weight_bytes + settings.cpu_cache_gb * 2**30 <= host_bytes:
         return ""
     return (
-        f"does not fit: {gb(need.weight_bytes)} of weights and "
-        f"engine.cpu_cache_gb={settings.cpu_cache_gb:g}, but this job has {gb(host_bytes)} of "
+        f"does not fit: {format_gb(need.weight_bytes)} of weights and "
+        f"engine.cpu_cache_gb={settings.cpu_cache_gb:g}, but this job has {format_gb(host_bytes)} of "
         "memory and no GPU; raise resources.mem_gb or resources.gpus_per_node, or take a smaller "
         "model"
     )
 
 
-def row_fault(need: Need, settings: EngineSettings) -> str:
+def row_fault(need: MemoryRequirement, settings: EngineSettings) -> str:
     """Whether the host's cache is too small for a single row; "" when it is not."""
     if need.row_bytes <= settings.cpu_cache_gb * 2**30:
         return ""
     return (
-        f"one row of engine.max_model_len={settings.max_model_len} takes {gb(need.row_bytes)} "
+        f"one row of engine.max_model_len={settings.max_model_len} takes {format_gb(need.row_bytes)} "
         f"of cache, but engine.cpu_cache_gb={settings.cpu_cache_gb:g}; "
         f"set engine.cpu_cache_gb={need.row_bytes / 2**30 + 0.05:.1f}"
     )
 
 
-def read_need(folder: Path, settings: EngineSettings) -> Need | None:
+def read_memory_requirement(folder: Path, settings: EngineSettings) -> MemoryRequirement | None:
     """What the model in a folder takes; None where its config.json does not tell."""
     found = read_checkpoint(folder)
-    need = need_of(found, settings) if found else None
+    need = estimate_memory_requirement(found, settings) if found else None
     return need if need and need.heads else None
 
 
-def need_of(checkpoint: Checkpoint, settings: EngineSettings) -> Need:
+def estimate_memory_requirement(
+    checkpoint: Checkpoint, settings: EngineSettings
+) -> MemoryRequirement:
     """What a model takes; without heads and cache where no config.json tells them."""
     weights = checkpoint.weight_bytes
     # With auto, vLLM runs float32 checkpoints in 16 bits.
@@ -171,16 +177,18 @@ def need_of(checkpoint: Checkpoint, settings: EngineSettings) -> Need:
     text = {**config, **(config.get("text_config") or {})}
     heads = text.get("num_attention_heads")
     if not heads or not text.get("hidden_size") or not text.get("num_hidden_layers"):
-        return Need(int(weights), 0, checkpoint.is_fp8, 0, 0)
-    cache_heads, numbers = cached_numbers(text)
+        return MemoryRequirement(int(weights), 0, checkpoint.is_fp8, 0, 0)
+    cache_heads, numbers = count_cached_numbers(text)
     in_fp8 = settings.kv_cache_dtype.startswith("fp8")
     item_bytes = 1 if in_fp8 else ITEM_BYTES.get(runs_in, 2)
-    tokens = cached_tokens(text, settings.max_model_len)
-    return Need(int(weights), tokens * numbers * item_bytes, checkpoint.is_fp8, heads, cache_heads)
+    tokens = count_cached_tokens(text, settings.max_model_len)
+    return MemoryRequirement(
+        int(weights), tokens * numbers * item_bytes, checkpoint.is_fp8, heads, cache_heads
+    )
 
 
-def expected_fit(
-    checkpoint: Checkpoint | None, settings: EngineSettings, room: Room
+def estimate_fit(
+    checkpoint: Checkpoint | None, settings: EngineSettings, room: MachineCapacity
 ) -> tuple[MemoryNeed, tuple[str, ...]]:
     """What an engine will take at least, and what keeps it from running in a job with this room.
 
@@ -188,15 +196,15 @@ def expected_fit(
     """
     if checkpoint is None or settings.name != DEFAULT_ENGINE:
         return MemoryNeed(), ()
-    need, size = need_of(checkpoint, settings), settings.tensor_parallel_size
-    is_shown = need.row_bytes >= LEAST_SHOWN_BYTES
-    cache = f" + {gb(need.row_bytes)} of cache for a row" if is_shown else ""
+    need, size = estimate_memory_requirement(checkpoint, settings), settings.tensor_parallel_size
+    is_reported = need.row_bytes >= MIN_REPORTED_BYTES
+    cache = f" + {format_gb(need.row_bytes)} of cache for a row" if is_reported else ""
     shared = f", over {size} GPUs" if size > 1 else ""
-    told = f"{gb(need.weight_bytes)} of weights{cache}{shared}"
+    description = f"{format_gb(need.weight_bytes)} of weights{cache}{shared}"
     if room.gpus == 0:
         host = need.weight_bytes + settings.cpu_cache_gb * 2**30
         fault = host_fault(need, settings, room.host_bytes) if room.host_bytes else ""
-        return MemoryNeed(host_bytes=host, reckoning=told), tuple(filter(None, [fault]))
+        return MemoryNeed(host_bytes=host, breakdown=description), tuple(filter(None, [fault]))
     faults = [split_fault(need, size)]
     if room.gpus is not None:
         faults.append(count_fault(size, room.gpus))
@@ -206,11 +214,11 @@ def expected_fit(
     if room.gpu_bytes:
         gpu = Gpu(f"the largest {room.gpu_name}", capability or (0, 0), int(room.gpu_bytes))
         faults.append(memory_fault(need, settings, [gpu]))
-    found = MemoryNeed(gpu_bytes=need.bytes_per_gpu(size), reckoning=told)
+    found = MemoryNeed(gpu_bytes=need.bytes_per_gpu(size), breakdown=description)
     return found, tuple(filter(None, faults))
 
 
-def cached_numbers(text: dict[str, Any]) -> tuple[int, int]:
+def count_cached_numbers(text: dict[str, Any]) -> tuple[int, int]:
     """Heads among which the cache can be split, and numbers cached per token and layer."""
     if rank := text.get("kv_lora_rank"):  # one latent vector for all heads (DeepSeek's MLA)
         return 1, rank + (text.get("qk_rope_head_dim") or 0)
@@ -219,7 +227,7 @@ def cached_numbers(text: dict[str, Any]) -> tuple[int, int]:
     return cache_heads, 2 * cache_heads * (text.get("head_dim") or text["hidden_size"] // heads)
 
 
-def cached_tokens(text: dict[str, Any], max_model_len: int) -> int:
+def count_cached_tokens(text: dict[str, Any], max_model_len: int) -> int:
     """Tokens of one row that are cached, summed over the layers.
 
     A sliding-window layer keeps its window, a convolution next to nothing.
@@ -228,5 +236,5 @@ def cached_tokens(text: dict[str, Any], max_model_len: int) -> int:
     window = min(length, text.get("sliding_window") or length)
     attention = text.get("full_attn_idxs") or range(text["num_hidden_layers"])
     kinds = text.get("layer_types") or ["full_attention"] * len(attention)
-    kept = {"full_attention": length, "attention": length, "sliding_attention": window}
-    return sum(kept.get(kind, 0) for kind in kinds)
+    tokens_by_kind = {"full_attention": length, "attention": length, "sliding_attention": window}
+    return sum(tokens_by_kind.get(kind, 0) for kind in kinds)

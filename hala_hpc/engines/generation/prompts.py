@@ -9,12 +9,12 @@ from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.generation.settings import PromptStyle
-from hala_hpc.engines.models.control_tokens import word_tokenizer
+from hala_hpc.engines.models.control_tokens import make_text_tokenizer
 
 #: Stands for the user's words while the chat template is filled in.
-PLACEHOLDER = "\u2063user words\u2063"
+USER_TEXT = "\u2063user words\u2063"
 #: Shorter beginnings are cut with every prompt: nothing is won by them.
-LEAST_CHARACTERS = 100
+MIN_PREFIX_CHARACTERS = 100
 #: Words after the beginning, to try whether it can stand alone: each kind of character that a
 #: tokenizer may tie to its neighbours, none at all, and all of them in a row.
 PROBES = (
@@ -23,15 +23,15 @@ PROBES = (
 )  # fmt: skip
 
 #: Ids of texts, with the special tokens that a prompt takes (True) or without any.
-Cut = Callable[[Sequence[str], bool], list[list[int]]]
+Tokenize = Callable[[Sequence[str], bool], list[list[int]]]
 
 
-def fill(template: str, values: Mapping[str, str]) -> str:
+def fill_template(template: str, values: Mapping[str, str]) -> str:
     """Put values into `{name}` places; braces inside the values stay as they are."""
     return re.sub(r"\{(\w+)\}", lambda place: values.get(place[1], place[0]), template)
 
 
-def missing_places(setting: str, template: str, names: Sequence[str]) -> list[str]:
+def find_missing_fields(setting: str, template: str, names: Sequence[str]) -> list[str]:
     """A line for every `{name}` that a template lacks, for `preflight`."""
     return [
         f"{setting}={template!r} has no place {{{name}}} for the text of a row"
@@ -40,7 +40,7 @@ def missing_places(setting: str, template: str, names: Sequence[str]) -> list[st
     ]
 
 
-def takes_chat(tokenizer: Any, style: PromptStyle) -> bool:
+def uses_chat_template(tokenizer: Any, style: PromptStyle) -> bool:
     """Whether prompts go through the tokenizer's chat template.
 
     Raises UserError (78) for `chat` where there is none.
@@ -63,21 +63,21 @@ class Prompter:
 
     def __init__(self, tokenizer: Any, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
-        self.words = word_tokenizer(tokenizer)
-        self.chat = takes_chat(tokenizer, style)
-        self.head, self.tail = self._frame() if self.chat else ([], [])
-        self.ends = self._ends() if self.chat else []
-        self._cut = FixedWords(self._ids, "")
+        self.text_tokenizer = make_text_tokenizer(tokenizer)
+        self.chat = uses_chat_template(tokenizer, style)
+        self.head, self.tail = self._template_ids() if self.chat else ([], [])
+        self.stop_token_ids = self._find_stop_tokens() if self.chat else []
+        self._tokenize = PrefixTokenizer(self._ids, "")
 
-    def _frame(self) -> tuple[list[int], list[int]]:
+    def _template_ids(self) -> tuple[list[int], list[int]]:
         """Ids of the chat template before and after the user's words."""
         text = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": PLACEHOLDER}], add_generation_prompt=True, tokenize=False
+            [{"role": "user", "content": USER_TEXT}], add_generation_prompt=True, tokenize=False
         )
-        before, after = text.split(PLACEHOLDER)
+        before, after = text.split(USER_TEXT)
         return self._ids([before], control=True)[0], self._ids([after], control=True)[0]
 
-    def _ends(self) -> list[int]:
+    def _find_stop_tokens(self) -> list[int]:
         """The special token that the chat template writes after an answer, if it does.
 
         Models end their turn with it, and not all name it as a token at which to stop: Gemma 2's
@@ -85,20 +85,20 @@ class Prompter:
         """
         from jinja2 import TemplateError
 
-        turns = [{"role": role, "content": PLACEHOLDER} for role in ("user", "assistant")]
+        turns = [{"role": role, "content": USER_TEXT} for role in ("user", "assistant")]
         try:
             text = self.tokenizer.apply_chat_template(turns, tokenize=False)
         except TemplateError:
             return []
         known = self.tokenizer.added_tokens_decoder
         special = {number for number, token in known.items() if token.special}
-        after = self._ids([text.rpartition(PLACEHOLDER)[2]], control=True)[0]
+        after = self._ids([text.rpartition(USER_TEXT)[2]], control=True)[0]
         return [number for number in after if number in special][:1]
 
     def _ids(
         self, texts: Sequence[str], is_whole: bool = True, control: bool = False
     ) -> list[list[int]]:
-        tokenizer = self.tokenizer if control else self.words
+        tokenizer = self.tokenizer if control else self.text_tokenizer
         ids: list[list[int]] = tokenizer(
             list(texts),
             # A chat template writes the special tokens itself; a plain prompt takes BOS.
@@ -108,47 +108,47 @@ class Prompter:
         )["input_ids"]
         return ids
 
-    def expect(self, template: str) -> None:
+    def set_template(self, template: str) -> None:
         """Be fast with words that begin as this template does, up to its first `{name}` place."""
-        self._cut = FixedWords(self._ids, re.split(r"\{\w+\}", template, maxsplit=1)[0])
+        self._tokenize = PrefixTokenizer(self._ids, re.split(r"\{\w+\}", template, maxsplit=1)[0])
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Prompt ids of the user's words, in one call of the tokenizer."""
-        return [self.head + ids + self.tail for ids in self._cut(texts)]
+        return [self.head + ids + self.tail for ids in self._tokenize(texts)]
 
 
-class FixedWords:
+class PrefixTokenizer:
     """Ids of prompts, exactly as `cut` makes them; faster for those that begin with `start`.
 
     What is cut alone ends with a line break, at which tokenizers part a text before they merge
     anything. Whether this one does is tried: where it does not, every prompt is cut whole.
     """
 
-    def __init__(self, cut: Cut, start: str) -> None:
-        self.cut = cut
-        self.start = whole_lines(start)
+    def __init__(self, tokenize: Tokenize, prefix: str) -> None:
+        self.tokenize = tokenize
+        self.prefix = cut_at_line_break(prefix)
         self.ids: list[int] = []
-        if len(self.start) < LEAST_CHARACTERS or not self._stands_alone(start):
-            self.start = ""
+        if len(self.prefix) < MIN_PREFIX_CHARACTERS or not self._is_separable(prefix):
+            self.prefix = ""
 
-    def _stands_alone(self, start: str) -> bool:
+    def _is_separable(self, prefix: str) -> bool:
         """Whether the beginning has the same ids whatever follows; keeps them."""
-        prompts = [start + probe for probe in (*PROBES, "".join(PROBES))]
-        wholes = self.cut(prompts, True)
-        rests = self.cut([prompt.removeprefix(self.start) for prompt in prompts], False)
+        prompts = [prefix + probe for probe in (*PROBES, "".join(PROBES))]
+        wholes = self.tokenize(prompts, True)
+        rests = self.tokenize([prompt.removeprefix(self.prefix) for prompt in prompts], False)
         self.ids = wholes[0][: len(wholes[0]) - len(rests[0])]
         return all(w == self.ids + rest for w, rest in zip(wholes, rests, strict=True))
 
     def __call__(self, prompts: Sequence[str]) -> list[list[int]]:
         """Ids of prompts, in one call of the tokenizer where they all begin alike."""
-        if not self.start or not all(prompt.startswith(self.start) for prompt in prompts):
-            return self.cut(prompts, True)
-        rests = self.cut([prompt.removeprefix(self.start) for prompt in prompts], False)
+        if not self.prefix or not all(prompt.startswith(self.prefix) for prompt in prompts):
+            return self.tokenize(prompts, True)
+        rests = self.tokenize([prompt.removeprefix(self.prefix) for prompt in prompts], False)
         return [self.ids + rest for rest in rests]
 
 
-def whole_lines(start: str) -> str:
+def cut_at_line_break(prefix: str) -> str:
     """The lines before the last one with words, which stays with the text that follows it."""
-    last = start.rstrip("\n").rfind("\n") + 1
+    last = prefix.rstrip("\n").rfind("\n") + 1
     # White space after a line break may be tied to it.
-    return start[:last] if last and not start[last].isspace() else ""
+    return prefix[:last] if last and not prefix[last].isspace() else ""

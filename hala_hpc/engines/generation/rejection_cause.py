@@ -2,10 +2,10 @@
 
 from enum import StrEnum
 
-from hala_hpc.data.checks.content import Content
+from hala_hpc.data.checks.content import ContentKind
 
 
-class Cause(StrEnum):
+class RejectionCause(StrEnum):
     """What a reason of rejection says something about."""
 
     CONTENT = "content"
@@ -14,7 +14,7 @@ class Cause(StrEnum):
     """The model, its prompt or a setting: other rows will have it, too."""
 
 
-def cause_of(reason: str, wanted: frozenset[str] | None) -> Cause:
+def classify_rejection(reason: str, expected: frozenset[str] | None) -> RejectionCause:
     """The cause behind a reason; `wanted` are those that a task has for rows that it leaves out."""
-    is_content = wanted is None or reason in wanted or reason in frozenset(Content)
-    return Cause.CONTENT if is_content else Cause.FAULT
+    is_content = expected is None or reason in expected or reason in frozenset(ContentKind)
+    return RejectionCause.CONTENT if is_content else RejectionCause.FAULT

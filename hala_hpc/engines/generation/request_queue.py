@@ -6,9 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 
 from hala_hpc.core.out_of_memory import is_gpu_out_of_memory
-from hala_hpc.core.stage import Out
-from hala_hpc.engines.generation.answer_cache import Answers, SharedAnswers, key_of
-from hala_hpc.engines.generation.answer_stream import AnswerStream, answer_limit, text_room
+from hala_hpc.core.stage import UnitContext
+from hala_hpc.engines.generation.answer_cache import AnswerCache, SharedAnswers, compute_answer_key
+from hala_hpc.engines.generation.answer_stream import (
+    AnswerStream,
+    compute_answer_limit,
+    compute_text_limit,
+)
 from hala_hpc.engines.generation.engine import Completion, Engine, Request
 from hala_hpc.engines.generation.row_program import (
     BROKEN,
@@ -17,52 +21,52 @@ from hala_hpc.engines.generation.row_program import (
     TOO_LONG,
     TRUNCATED,
     Answer,
-    Ask,
+    Prompt,
 )
-from hala_hpc.engines.generation.unit_state import OpenRow
+from hala_hpc.engines.generation.unit_state import RowInProgress
 
 #: Questions that are read ahead, per row that the engine generates at once: the longest of them
 #: go first, so that no long one is left for the end, when the engine is half empty. With four
 #: a worker took 17 % more steps than 2,000 texts need at 128 at once, with twelve, none.
 AHEAD_PER_SEQ = 12
 #: Read ahead even for an engine that generates few rows at once.
-LEAST_AHEAD = 64
+MIN_AHEAD = 64
 #: Each engine after one that ran out of memory runs as many times fewer rows at once: a start
 #: takes a minute or more, so the row that is to blame is found in few of them.
 SHRINK = 4
 
 #: The rows that waited for an answer, each with the place that it has there.
-Waiting = list[tuple[OpenRow, int]]
-Delivery = tuple[Waiting, Answer]
+WaitingRows = list[tuple[RowInProgress, int]]
+Delivery = tuple[WaitingRows, Answer]
 
 
-class Questions:
+class RequestQueue:
     """Asks the engine what rows ask, and tells which rows wait for an answer."""
 
-    def __init__(self, engine: Engine, blank: str, out: Out) -> None:
+    def __init__(self, engine: Engine, empty_prompt: str, out: UnitContext) -> None:
         self.engine, self.out = engine, out
         self.stream = AnswerStream(engine)
         self.full_size = engine.max_num_seqs
         self.restarting: Callable[[], AbstractContextManager[object]] = nullcontext
         """What holds while the engine is started anew."""
-        self.fixed_tokens = len(engine.prompt_ids([blank])[0])
-        self.answers = Answers()
+        self.fixed_tokens = len(engine.prompt_ids([empty_prompt])[0])
+        self.answers = AnswerCache()
         self.shared = SharedAnswers(out.shared, out.worker, self.answers)
-        self.most_ahead = max(LEAST_AHEAD, AHEAD_PER_SEQ * engine.max_num_seqs)
+        self.max_ahead = max(MIN_AHEAD, AHEAD_PER_SEQ * engine.max_num_seqs)
         self.tokens = 0
-        self._new: list[tuple[bytes, Ask]] = []
+        self._new: list[tuple[bytes, Prompt]] = []
         self._window: list[Request] = []
         self._queue: deque[Request] = deque()
         self._numbers = count()
-        self._asked: dict[int, tuple[bytes, Ask]] = {}
-        self._waiting: dict[bytes, Waiting] = {}
+        self._pending: dict[int, tuple[bytes, Prompt]] = {}
+        self._waiting: dict[bytes, WaitingRows] = {}
 
     def measure(self) -> tuple[int, Callable[[str], int]]:
         """Tokens that a text may have at most, and what counts them."""
         prompt_ids = self.engine.prompt_ids
         empty = len(prompt_ids([""])[0])
-        room = text_room(self.engine, self.fixed_tokens)
-        return room, lambda text: len(prompt_ids([text])[0]) - empty
+        limit = compute_text_limit(self.engine, self.fixed_tokens)
+        return limit, lambda text: len(prompt_ids([text])[0]) - empty
 
     @property
     def ahead(self) -> int:
@@ -70,23 +74,23 @@ class Questions:
         return len(self._new) + len(self._window) + len(self._queue)
 
     @property
-    def is_hungry(self) -> bool:
+    def needs_requests(self) -> bool:
         """Whether the engine could take more than is in order for it."""
-        return len(self._queue) < self.stream.room
+        return len(self._queue) < self.stream.free_slots
 
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing left to ask or to wait for."""
         return not self.ahead and not self.stream.in_flight
 
-    def put(self, row: OpenRow) -> list[tuple[int, Answer]]:
+    def put(self, row: RowInProgress) -> list[tuple[int, Answer]]:
         """Put the questions of a row; returns the places whose answers are known at once."""
         known = []
-        for place, ask in enumerate(row.asks):
-            key = key_of(ask)
+        for place, prompt in enumerate(row.prompts):
+            key = compute_answer_key(prompt)
             row.costs.texts += 1
-            if ask.why:
-                row.costs.again[ask.why] += 1
+            if prompt.retry_reason:
+                row.costs.retries[prompt.retry_reason] += 1
             if key in self._waiting:
                 self.answers.count(key)
                 self._waiting[key].append((row, place))
@@ -96,59 +100,59 @@ class Questions:
                 row.costs.texts_reused += 1
             else:
                 self._waiting[key] = [(row, place)]
-                self._new.append((key, ask))
+                self._new.append((key, prompt))
         return known
 
     def prepare(self) -> Iterator[Delivery]:
         """Tokenize the new questions in one call; answers those for which there is no room."""
         new, self._new = self._new, []
-        every = self.engine.prompt_ids([ask.words for _, ask in new]) if new else []
-        for (key, ask), ids in zip(new, every, strict=True):
-            limit = answer_limit(self.engine, len(ids), len(ids) - self.fixed_tokens)
-            if ask.sampling.choices:
+        every = self.engine.prompt_ids([prompt.text for _, prompt in new]) if new else []
+        for (key, prompt), ids in zip(new, every, strict=True):
+            limit = compute_answer_limit(self.engine, len(ids), len(ids) - self.fixed_tokens)
+            if prompt.sampling.labels:
                 limit = 1 if len(ids) < self.engine.max_model_len else None
             if limit is None:
                 yield self._answer(key, Answer("", TOO_LONG))
                 continue
-            request = Request(next(self._numbers), ids, limit, ask.sampling, ask.words)
-            self._asked[request.key] = (key, ask)
-            if ask.why:
+            request = Request(next(self._numbers), ids, limit, prompt.sampling, prompt.text)
+            self._pending[request.key] = (key, prompt)
+            if prompt.retry_reason:
                 # Rows that are nearly finished hold up their units.
                 self._queue.appendleft(request)
             else:
                 self._window.append(request)
 
-    def sort_rest(self) -> None:
+    def sort_remaining(self) -> None:
         """Put all that waits in order, the longest first: nothing more will be read."""
         self._window[:0] = self._queue
         self._queue.clear()
-        self._take_window()
+        self._sort_window()
 
-    def _take_window(self) -> None:
+    def _sort_window(self) -> None:
         """Put what was read ahead in order behind what is, the longest first."""
         self._queue.extend(sorted(self._window, key=lambda request: -len(request.ids)))
         self._window.clear()
 
     def feed(self) -> None:
         """Give the engine what it has room for, the longest of what was read ahead first."""
-        if self.is_hungry:
-            self._take_window()
-        for _ in range(min(self.stream.room, len(self._queue))):
+        if self.needs_requests:
+            self._sort_window()
+        for _ in range(min(self.stream.free_slots, len(self._queue))):
             self.stream.add(self._queue.popleft())
 
     def step(self) -> Iterator[Delivery]:
         """One step of the engine, and the answers that it brought."""
         completions = self._step()
         if completions is None:
-            yield from self._run_smaller()
+            yield from self._restart_smaller()
             return
         for completion in completions:
-            key, ask = self._asked.pop(completion.key)
+            key, prompt = self._pending.pop(completion.key)
             self.tokens += completion.tokens_out
             costs = self._waiting[key][0][0].costs
             costs.tokens_in += completion.tokens_in
             costs.tokens_out += completion.tokens_out
-            yield self._answer(key, judged(completion, ask.words))
+            yield self._answer(key, judge_completion(completion, prompt.text))
 
     def _step(self) -> list[Completion] | None:
         """What a step finished; None when the GPU ran out of memory.
@@ -158,11 +162,11 @@ class Questions:
         try:
             return self.stream.step()
         except Exception as error:
-            if is_gpu_out_of_memory(error, self.out.new_log()):
+            if is_gpu_out_of_memory(error, self.out.read_new_log()):
                 return None
             raise
 
-    def _run_smaller(self) -> Iterator[Delivery]:
+    def _restart_smaller(self) -> Iterator[Delivery]:
         """Go on after the GPU ran out of memory: with fewer rows at once, and in the end without
         the one that runs out of it alone.
         """
@@ -173,7 +177,7 @@ class Questions:
         with self.restarting():
             left = self.stream.restart(size)
         if alone:
-            key, _ = self._asked.pop(left.pop(0).key)
+            key, _ = self._pending.pop(left.pop(0).key)
             yield self._answer(key, Answer("", OUT_OF_MEMORY))
         self._queue.extendleft(reversed(left))
 
@@ -187,7 +191,7 @@ class Questions:
         self.answers.close()
 
 
-def judged(completion: Completion, words: str) -> Answer:
+def judge_completion(completion: Completion, prompt: str) -> Answer:
     """The answer to a question, with a reason when it is cut, empty or broken."""
     text = completion.text.strip()
     if completion.reason:
@@ -196,5 +200,5 @@ def judged(completion: Completion, words: str) -> Answer:
         return Answer(text, TRUNCATED)
     if not text:
         return Answer(text, EMPTY)
-    broken = "\ufffd" in text and "\ufffd" not in words
-    return Answer(text, BROKEN if broken else "", completion.shares)
+    broken = "\ufffd" in text and "\ufffd" not in prompt
+    return Answer(text, BROKEN if broken else "", completion.label_probabilities)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, Row
-from hala_hpc.engines.generation.rejection_cause import Cause, cause_of
+from hala_hpc.engines.generation.rejection_cause import RejectionCause, classify_rejection
 
 #: An answer has no room in the model's context.
 TOO_LONG = "too_long"
@@ -33,21 +33,21 @@ class Sampling:
     seed: int = 0
     """Added to the seed of the engine."""
     repetition_penalty: float = 1.0
-    choices: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     """The answer is one of these, and `Answer.shares` tells how likely each is."""
 
 
-AS_SET = Sampling()
+DEFAULT_SAMPLING = Sampling()
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Prompt:
     """A question to the model. Equal words and sampling are generated once."""
 
-    words: str
+    text: str
     """The user's words: a prompt with everything filled in."""
-    sampling: Sampling = AS_SET
-    why: str = ""
+    sampling: Sampling = DEFAULT_SAMPLING
+    retry_reason: str = ""
     """The reason when it is asked again, for the counts; empty the first time."""
 
 
@@ -57,7 +57,7 @@ class Answer:
 
     text: str
     reason: str = ""
-    shares: tuple[float, ...] = ()
+    label_probabilities: tuple[float, ...] = ()
     """Probability of each choice, sums to 1; empty where there was no choice."""
 
 
@@ -66,13 +66,13 @@ class Rejection:
     """Why a row is not in the result, and what the model said."""
 
     reason: str
-    said: str = ""
-    more: dict[str, float | str] = field(default_factory=dict)
+    response: str = ""
+    extra_values: dict[str, float | str] = field(default_factory=dict)
     """Values of the task's further columns, where there are any."""
 
 
 #: Asks lists of questions, gets the answers in the same order, and returns what became of the row.
-RowProgram = Generator[list[Ask], list[Answer], Row | Rejection]
+RowProgram = Generator[list[Prompt], list[Answer], Row | Rejection]
 
 
 class RowTask(Protocol):
@@ -99,7 +99,7 @@ class RowTask(Protocol):
 
 
 @dataclass(frozen=True)
-class Work:
+class RowJob:
     """What is to be done: the rows of a corpus, cut into units, by a task."""
 
     corpus: Path
@@ -107,7 +107,7 @@ class Work:
     """The corpus as the settings name it."""
     units: int
     task: RowTask
-    blank: str = ""
+    empty_prompt: str = ""
     """The prompt around an empty text: what is longer is the text's own."""
     max_rejected_fraction: float = 1.0
     """Stop above this share of rows that are rejected for a reason that is not wanted."""
@@ -119,13 +119,13 @@ class Work:
         """Where the rows of the corpus stand."""
         return CorpusIndex(self.corpus)
 
-    def is_trouble(self, reason: str) -> bool:
+    def counts_against_limit(self, reason: str) -> bool:
         """Whether rows rejected for this reason count against `max_rejected_fraction`."""
         return self.task.wanted is not None and reason not in self.task.wanted
 
-    def cause_of(self, reason: str) -> Cause:
+    def cause_of(self, reason: str) -> RejectionCause:
         """Whether rows rejected for this reason say something of themselves, or of the model."""
-        return cause_of(reason, self.task.wanted)
+        return classify_rejection(reason, self.task.wanted)
 
     def range_of(self, unit: int) -> tuple[int, int]:
         """First row of a unit and the one after its last."""

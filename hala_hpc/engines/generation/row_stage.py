@@ -9,15 +9,15 @@ from pydantic import Field, PositiveFloat
 
 from hala_hpc.core.records import UnitMarker
 from hala_hpc.core.settings import CorpusRef, ModelRef, StageSettings, runtime
-from hala_hpc.core.stage import Facts, Out, Stage
-from hala_hpc.data.corpus.reader import REJECTED, Kind, parts, require_kind
+from hala_hpc.core.stage import Stage, UnitContext, UnitCounts
+from hala_hpc.data.corpus.reader import REJECTED, Kind, list_parts, require_kind
 from hala_hpc.engines.generation.engine_choice import make_engine
 from hala_hpc.engines.generation.settings import GenerationSettings
 from hala_hpc.engines.models.files import require_model
 
 if TYPE_CHECKING:
     # What only jobs need is imported there: a dry run loads this file for its settings.
-    from hala_hpc.engines.generation.row_program import Ask, RowTask, Work
+    from hala_hpc.engines.generation.row_program import Prompt, RowJob, RowTask
 
 #: What an engine is asked before its rows: as plain as sentences can be.
 TRIAL_SENTENCES = (
@@ -41,7 +41,7 @@ class RowSettings(GenerationSettings):
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(1.0)
     """Fail when a larger share of the rows is rejected, as soon as that is certain. Below 1 also
     where over 80 % of the first 200 rows are, for one reason that is no matter of the rows."""
-    commit_s: PositiveFloat = runtime(30.0)
+    commit_interval_s: PositiveFloat = runtime(30.0)
     """Seconds of work that a kill may cost: finished rows are put on the disk so often."""
 
 
@@ -52,9 +52,9 @@ class RowStage(Stage[S]):
     """Many units in one engine; a stage of this kind says with `task` what is asked."""
 
     produces = "corpus"
-    byproducts = (REJECTED,)
-    steals = True
-    takes: tuple[Kind, ...]
+    extra_outputs = (REJECTED,)
+    work_stealing = True
+    input_kinds: tuple[Kind, ...]
     """Kinds of corpus that the stage takes."""
 
     def task(self, kind: Kind) -> "RowTask":
@@ -62,11 +62,11 @@ class RowStage(Stage[S]):
         raise NotImplementedError
 
     @property
-    def blank(self) -> str:
+    def empty_prompt(self) -> str:
         """The prompt around an empty text."""
         raise NotImplementedError
 
-    def trial(self) -> "Sequence[Ask]":
+    def trial(self) -> "Sequence[Prompt]":
         """Questions about `TRIAL_SENTENCES` in the form that rows have; none to go without.
 
         They come before the rows of every engine: see `engine_trial`.
@@ -74,17 +74,17 @@ class RowStage(Stage[S]):
         return ()
 
     @cached_property
-    def work(self) -> "Work":
+    def work(self) -> "RowJob":
         """The corpus and what is done with each of its rows."""
-        from hala_hpc.engines.generation.row_program import Work
+        from hala_hpc.engines.generation.row_program import RowJob
 
         corpus = Path(self.inputs.path(self.settings.corpus))
-        return Work(
+        return RowJob(
             corpus,
             self.settings.corpus,
             self.settings.units,
-            self.task(require_kind(corpus, *self.takes)),
-            self.blank,
+            self.task(require_kind(corpus, *self.input_kinds)),
+            self.empty_prompt,
             self.settings.max_rejected_fraction,
             self.resources.nodes * self.resources.gpus_per_node,
         )
@@ -97,7 +97,7 @@ class RowStage(Stage[S]):
         """Raise UserError when files of the model or the corpus are missing."""
         require_model(self.settings.model)
         if not self.settings.corpus.startswith("@"):
-            parts(self.settings.corpus)
+            list_parts(self.settings.corpus)
 
     def rehearsed(self) -> S:
         """The rows that there are in one unit, to its end however many are rejected."""
@@ -108,21 +108,21 @@ class RowStage(Stage[S]):
         del world_size
         return self.settings.smaller_engine_batch()
 
-    def run(self, units: Iterable[int], out: Out) -> None:
+    def run(self, units: Iterable[int], out: UnitContext) -> None:
         """Ask about the units' rows, each unit committed when its last row is done."""
         import gc
         from contextlib import closing
 
-        from hala_hpc.core.environment import prepare_environment
-        from hala_hpc.engines.generation.early_end import EarlyEnd
+        from hala_hpc.core.environment import set_job_environment
         from hala_hpc.engines.generation.engine import EngineConfig
-        from hala_hpc.engines.generation.engine_trial import require_answers
-        from hala_hpc.engines.generation.row_scheduler import UnitFeed
+        from hala_hpc.engines.generation.engine_trial import check_engine_answers
+        from hala_hpc.engines.generation.first_rows_check import FirstRowsCheck
+        from hala_hpc.engines.generation.row_scheduler import RowScheduler
 
-        prepare_environment()
+        set_job_environment()
         work = self.work  # before the engine starts: a bad corpus costs no GPU time
-        early = EarlyEnd(work, out)
-        early.look()  # nor does a worker that begins after the others found a fault
+        first_rows = FirstRowsCheck(work, out)
+        first_rows.publish_and_check()  # nor does a worker that begins after the others found a fault
         model = self.inputs.path(self.settings.model)
         settings = self.settings
         config = EngineConfig(
@@ -131,17 +131,17 @@ class RowStage(Stage[S]):
         with closing(make_engine(config)) as engine:
             # What is there now stays: the collector need not look at it again and again.
             gc.freeze()
-            require_answers(engine, self.trial(), self.blank, out)
-            UnitFeed(engine, work, out, settings.commit_s, early).run(units)
+            check_engine_answers(engine, self.trial(), self.empty_prompt, out)
+            RowScheduler(engine, work, out, settings.commit_interval_s, first_rows).run(units)
 
-    def check(self, unit: int, folder: Path) -> Facts:
+    def check(self, unit: int, folder: Path) -> UnitCounts:
         """Every row of the input is answered for or rejected, in its order."""
-        from hala_hpc.engines.generation.unit_files import check_unit
+        from hala_hpc.engines.generation.unit_files import check_corpus_unit
 
-        return check_unit(unit, folder, self.work)
+        return check_corpus_unit(unit, folder, self.work)
 
-    def collect(self, marks: list[UnitMarker], folders: list[Path], output: Path) -> Any:
+    def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Gather the shards; returns texts, seconds and speed."""
-        from hala_hpc.engines.generation.unit_files import collect_units
+        from hala_hpc.engines.generation.unit_files import collect_corpus
 
-        return collect_units(marks, folders, output, self.work)
+        return collect_corpus(markers, folders, output, self.work)

@@ -56,7 +56,7 @@ class EngineSettings(BaseModel):
     `max_num_seqs`. Each graph takes time to record at the start, and memory from the cache."""
     cpu_cache_gb: PositiveFloat = runtime(1.0)
     """GiB of key-value cache where there is no GPU."""
-    hang_limit_s: PositiveFloat = runtime(120.0)
+    step_timeout_s: PositiveFloat = runtime(120.0)
     """Seconds without a finished engine step, rows waiting, after which the job is begun anew."""
 
     def result_half(self) -> dict[str, Any]:

@@ -9,14 +9,14 @@ from hala_hpc.core.errors import INTERNAL, UserError
 from hala_hpc.data.corpus.reader import (
     REJECTED,
     Row,
-    batches_of,
     count_rows,
+    list_parts,
     part_name,
-    parts,
+    read_batches,
     read_part,
 )
 from hala_hpc.data.corpus.writer import CorpusWriter
-from hala_hpc.engines.generation.row_program import Work
+from hala_hpc.engines.generation.row_program import RowJob
 from hala_hpc.engines.generation.unit_files import REJECTED_COLUMNS
 
 #: Steps of a histogram of scores from 0 to 1.
@@ -34,14 +34,14 @@ class BestRows:
     def __init__(self, scores: Sequence[float], share: float) -> None:
         import numpy as np
 
-        self.wanted = round(share * len(scores))
+        self.count = round(share * len(scores))
         edge, above = inf, 0
-        if self.wanted:
-            edge = float(np.partition(scores, -self.wanted)[-self.wanted])
+        if self.count:
+            edge = float(np.partition(scores, -self.count)[-self.count])
             above = int((np.asarray(scores) > edge).sum())
         self.lowest = edge
         """Lowest score that is kept; infinite where nothing is."""
-        self._at_edge = self.wanted - above
+        self._at_edge = self.count - above
 
     def keep(self, score: float) -> bool:
         """Whether the next row is kept."""
@@ -51,17 +51,17 @@ class BestRows:
         return score > self.lowest
 
 
-def scores_in(*corpora: Path) -> Any:
+def read_corpus_scores(*corpora: Path) -> Any:
     """The scores of all rows that have one, as an array in the order of the corpora."""
     import numpy as np
 
-    every = [part for corpus in corpora for part in parts(corpus)]
-    columns = (batch.column("score") for part in every for batch in batches_of(part, ["score"]))
+    every = [part for corpus in corpora for part in list_parts(corpus)]
+    columns = (batch.column("score") for part in every for batch in read_batches(part, ["score"]))
     found = [column.drop_null().to_numpy() for column in columns]
     return np.concatenate([np.empty(0), *found])
 
 
-def summary_of(scores: Any) -> dict[str, Any]:
+def summarize_scores(scores: Any) -> dict[str, Any]:
     """How scores are spread: count, mean, quantiles, and a histogram of equal steps from 0 to 1."""
     import numpy as np
 
@@ -81,7 +81,7 @@ def summary_of(scores: Any) -> dict[str, Any]:
     }
 
 
-def leave_best(output: Path, work: Work, best: BestRows, reason: str) -> int:
+def keep_best_rows(output: Path, work: RowJob, best: BestRows, reason: str) -> int:
     """Move the rows of an output that are not of the best to its rejected ones; returns how many.
 
     Raises UserError (70) when the output does not have as many rows as it must.
@@ -89,19 +89,21 @@ def leave_best(output: Path, work: Work, best: BestRows, reason: str) -> int:
     before = count_rows(output)
     for unit in range(work.units):
         split_part(output, part_name(unit), work, best, (unit, reason))
-    if count_rows(output) != best.wanted:
+    if count_rows(output) != best.count:
         raise UserError(
-            f"{count_rows(output)} rows are left of {before}, {best.wanted} are wanted", INTERNAL
+            f"{count_rows(output)} rows are left of {before}, {best.count} are wanted", INTERNAL
         )
-    return before - best.wanted
+    return before - best.count
 
 
-def split_part(output: Path, name: str, work: Work, best: BestRows, why: tuple[int, str]) -> None:
+def split_part(
+    output: Path, name: str, work: RowJob, best: BestRows, unit_and_reason: tuple[int, str]
+) -> None:
     """Write the two files of a unit anew; both stay in the order of the corpus.
 
     Their names in the output are links to the unit's own files, which stay as they are.
     """
-    unit, reason = why
+    unit, reason = unit_and_reason
     extra = work.task.extra
     lost = iter(read_part(output / REJECTED / name))
     with (

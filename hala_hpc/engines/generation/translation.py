@@ -5,36 +5,42 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TypeVar
 
-from hala_hpc.data.checks.content import content_behind
+from hala_hpc.data.checks.content import explain_rejection
 from hala_hpc.data.checks.settings import Digits
 from hala_hpc.data.checks.translation import OutputChecks
-from hala_hpc.data.segmentation.segments import Layout, Segment, around_spans, lay_out, smaller
+from hala_hpc.data.segmentation.segments import (
+    Layout,
+    Segment,
+    split_at_spans,
+    split_into_segments,
+    split_segment,
+)
 from hala_hpc.data.segmentation.spans import lost_spans
 from hala_hpc.data.text.digits import apply_digits
-from hala_hpc.engines.generation.prompts import fill
+from hala_hpc.engines.generation.prompts import fill_template
 from hala_hpc.engines.generation.row_program import (
-    AS_SET,
+    DEFAULT_SAMPLING,
     TOO_LONG,
     TRUNCATED,
     Answer,
-    Ask,
+    Prompt,
     Rejection,
     Sampling,
 )
 
 #: A mark that stands for code, LaTeX or the like did not come back.
-MARKS = "marks"
+LOST_PLACEHOLDER = "marks"
 #: Code, LaTeX or the like did not come back to the character; also a check's word for it.
-PLACEHOLDERS = "placeholders"
+LOST_SPAN = "placeholders"
 #: Texts whose pieces and faults are remembered, for those that come again.
-RECENT = 2048
+MAX_MEMOIZED = 2048
 #: Longer ones are not, in characters: they seldom come again, and memory is bounded.
-SHORT = 4000
+MAX_MEMOIZED_CHARACTERS = 4000
 #: How a segment is asked again: not greedy, and words said before are less likely.
-REDRAWN = Sampling(temperature=0.3, seed=1, repetition_penalty=1.1)
+RETRY_SAMPLING = Sampling(temperature=0.3, seed=1, repetition_penalty=1.1)
 
 T = TypeVar("T")
-Program = Generator[list[Ask], list[Answer], list[str] | Rejection]
+TranslationProgram = Generator[list[Prompt], list[Answer], list[str] | Rejection]
 
 
 @dataclass(frozen=True)
@@ -54,96 +60,105 @@ class Translator:
     """Language of the texts, as in ISO 639."""
 
     @cached_property
-    def laid_out(self) -> Callable[[str], Layout]:
+    def layout_of(self) -> Callable[[str], Layout]:
         """The pieces of a text; texts that come again soon are not cut again."""
-        return remembered(lambda text: lay_out(text, self.limit, self.count))
+        return memoize_short(lambda text: split_into_segments(text, self.limit, self.count))
 
     @cached_property
-    def checked(self) -> Callable[[str, str], str]:
+    def check_translation(self) -> Callable[[str, str], str]:
         """What the checks say of a source and its translation; nor are they made again."""
-        return remembered(self.checks.fault)
+        return memoize_short(self.checks.fault)
 
-    def translate(self, texts: Sequence[str]) -> Program:
+    def translate(self, texts: Sequence[str]) -> TranslationProgram:
         """The translations of some texts, or why one of them has none; all are asked at once."""
-        layouts = [self.laid_out(text) for text in texts]
-        pieces = [Piece(self, segment) for layout in layouts for segment in layout.segments]
-        yield from settle(pieces, self.retries)
+        layouts = [self.layout_of(text) for text in texts]
+        translations = [
+            SegmentTranslation(self, segment) for layout in layouts for segment in layout.segments
+        ]
+        yield from translate_segments(translations, self.retries)
         owners = [
             text for text, layout in zip(texts, layouts, strict=True) for _ in layout.segments
         ]
-        for piece, text in zip(pieces, owners, strict=True):
-            if piece.reason:
-                return self.rejection(piece.reason, piece.said, text, texts)
-        done, made = iter(pieces), []
+        for segment, text in zip(translations, owners, strict=True):
+            if segment.reason:
+                return self.make_rejection(segment.reason, segment.response, text, texts)
+        done, made = iter(translations), []
         for text, layout in zip(texts, layouts, strict=True):
             translation = layout.join([next(done).text for _ in layout.segments])
-            if fault := self.whole_fault(text, layout, translation):
-                return self.rejection(fault, translation, text, texts)
+            if fault := self.find_whole_fault(text, layout, translation):
+                return self.make_rejection(fault, translation, text, texts)
             made.append(translation)
         return made
 
-    def rejection(self, reason: str, said: str, text: str, texts: Sequence[str]) -> Rejection:
+    def make_rejection(
+        self, reason: str, response: str, text: str, texts: Sequence[str]
+    ) -> Rejection:
         """Why there is no translation of a text: what it is, where that explains it."""
-        content = content_behind(reason, text, texts, self.source)
-        return Rejection(content.value if content else reason, said)
+        content = explain_rejection(reason, text, texts, self.source)
+        return Rejection(content.value if content else reason, response)
 
-    def whole_fault(self, text: str, layout: Layout, translation: str) -> str:
+    def find_whole_fault(self, text: str, layout: Layout, translation: str) -> str:
         """What is wrong with a text as a whole: good pieces may not fit each other."""
         if lost_spans(text, translation):
-            return PLACEHOLDERS
+            return LOST_SPAN
         if [segment.text for segment in layout.segments] == [text]:
             return ""  # the one piece is the text, and was checked
-        return self.checked(text, translation)
+        return self.check_translation(text, translation)
 
-    def fault(self, source: str, answer: Answer, translation: str | None) -> str:
+    def find_fault(self, source: str, answer: Answer, translation: str | None) -> str:
         """Why an answer is no translation of a piece; empty when it is one."""
         if answer.reason:
             return answer.reason
         if translation is None:
-            return MARKS
-        return self.checked(source, translation)
+            return LOST_PLACEHOLDER
+        return self.check_translation(source, translation)
 
 
-def remembered(function: Callable[..., T]) -> Callable[..., T]:
+def memoize_short(function: Callable[..., T]) -> Callable[..., T]:
     """The same function of texts, which knows its last results for short ones."""
-    known = lru_cache(RECENT)(function)
+    known = lru_cache(MAX_MEMOIZED)(function)
 
-    def remember(*texts: str) -> T:
-        return known(*texts) if sum(map(len, texts)) <= SHORT else function(*texts)
+    def memoized(*texts: str) -> T:
+        return (
+            known(*texts) if sum(map(len, texts)) <= MAX_MEMOIZED_CHARACTERS else function(*texts)
+        )
 
-    return remember
+    return memoized
 
 
-class Piece:
+class SegmentTranslation:
     """A segment on its way: asked as it is, drawn again, or cut into smaller ones."""
 
     def __init__(self, translator: Translator, segment: Segment) -> None:
         self.translator, self.segment = translator, segment
-        self.text = self.said = self.reason = ""
+        self.text = self.response = self.reason = ""
         self._layout: Layout | None = None
-        self._was_redrawn = False
+        self._was_resampled = False
 
-    def asks(self) -> list[Ask]:
+    def next_prompts(self) -> list[Prompt]:
         """The questions of the next try, which depends on what was wrong with the last."""
         layout, sampling = self._next_try()
         self._layout = layout
         segments = layout.segments if layout else [self.segment]
-        prompt, why = self.translator.prompt, self.reason
-        return [Ask(fill(prompt, {"text": s.masked()}), sampling, why) for s in segments]
+        prompt, retry_reason = self.translator.prompt, self.reason
+        return [
+            Prompt(fill_template(prompt, {"text": s.masked()}), sampling, retry_reason)
+            for s in segments
+        ]
 
     def _next_try(self) -> tuple[Layout | None, Sampling]:
         if not self.reason:
-            return None, AS_SET
-        if self.reason == MARKS and self._layout is None:
-            return around_spans(self.segment), AS_SET
-        if self.reason in (TRUNCATED, TOO_LONG) or self._was_redrawn:
-            cut = smaller(self.segment)
+            return None, DEFAULT_SAMPLING
+        if self.reason == LOST_PLACEHOLDER and self._layout is None:
+            return split_at_spans(self.segment), DEFAULT_SAMPLING
+        if self.reason in (TRUNCATED, TOO_LONG) or self._was_resampled:
+            cut = split_segment(self.segment)
             if len(cut.segments) > 1:
-                return cut, AS_SET
-        self._was_redrawn = True
-        return None, REDRAWN
+                return cut, DEFAULT_SAMPLING
+        self._was_resampled = True
+        return None, RETRY_SAMPLING
 
-    def take(self, answers: Sequence[Answer]) -> None:
+    def judge(self, answers: Sequence[Answer]) -> None:
         """Judge the answers to the last try."""
         segments = self._layout.segments if self._layout else [self.segment]
         made = []
@@ -151,24 +166,26 @@ class Piece:
             translation = segment.restored(answer.text)
             if translation is not None:
                 translation = apply_digits(translation, self.translator.digits)
-            self.said = answer.text
-            self.reason = self.translator.fault(segment.text, answer, translation)
+            self.response = answer.text
+            self.reason = self.translator.find_fault(segment.text, answer, translation)
             if self.reason:
                 return
             made.append(translation or "")
         self.text = self._layout.join(made) if self._layout else made[0]
         if self._layout:
-            self.reason = self.translator.checked(self.segment.text, self.text)
+            self.reason = self.translator.check_translation(self.segment.text, self.text)
 
 
-def settle(pieces: Sequence[Piece], retries: int) -> Generator[list[Ask], list[Answer], None]:
+def translate_segments(
+    segments: Sequence[SegmentTranslation], retries: int
+) -> Generator[list[Prompt], list[Answer], None]:
     """Ask until every piece is good or was asked often enough."""
-    left = list(pieces)
+    left = list(segments)
     for _ in range(retries + 1):
-        asked = [(piece, piece.asks()) for piece in left]
-        answers = iter((yield [ask for _, asks in asked for ask in asks]))
-        for piece, asks in asked:
-            piece.take([next(answers) for _ in asks])
-        left = [piece for piece in left if piece.reason]
+        pending = [(segment, segment.next_prompts()) for segment in left]
+        answers = iter((yield [prompt for _, prompts in pending for prompt in prompts]))
+        for segment, prompts in pending:
+            segment.judge([next(answers) for _ in prompts])
+        left = [segment for segment in left if segment.reason]
         if not left:
             return

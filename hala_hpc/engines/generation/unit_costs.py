@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 #: Keys of the counts by reason begin so where costs are kept.
-AGAIN = "again:"
+RETRY_PREFIX = "again:"
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class Costs:
     tokens_out: int = 0
     seconds: float = 0.0
     """Of one worker, shared among its units as it happens; only sums over units tell something."""
-    again: Counter[str] = field(default_factory=Counter)
+    retries: Counter[str] = field(default_factory=Counter)
     """How often a question was asked again, by reason."""
 
     @classmethod
@@ -38,11 +38,11 @@ class Costs:
             tokens_in=int(values.get("tokens_in", 0)),
             tokens_out=int(values.get("tokens_out", 0)),
             seconds=values.get("seconds", 0.0),
-            again=Counter(
+            retries=Counter(
                 {
-                    key.removeprefix(AGAIN): int(count)
+                    key.removeprefix(RETRY_PREFIX): int(count)
                     for key, count in values.items()
-                    if key.startswith(AGAIN)
+                    if key.startswith(RETRY_PREFIX)
                 }
             ),
         )
@@ -60,7 +60,7 @@ class Costs:
             "tokens_in": self.tokens_in,
             "tokens_out": self.tokens_out,
             "seconds": self.seconds,
-            **{f"{AGAIN}{reason}": count for reason, count in self.again.items()},
+            **{f"{RETRY_PREFIX}{reason}": count for reason, count in self.retries.items()},
         }
         return {key: value for key, value in values.items() if value}
 
@@ -75,7 +75,7 @@ class Costs:
         self.tokens_in += other.tokens_in
         self.tokens_out += other.tokens_out
         self.seconds += other.seconds
-        self.again.update(other.again)
+        self.retries.update(other.retries)
 
     def since(self, earlier: "Costs") -> "Costs":
         """What was added to these costs since they were `earlier`."""
@@ -85,5 +85,5 @@ class Costs:
             self.tokens_in - earlier.tokens_in,
             self.tokens_out - earlier.tokens_out,
             self.seconds - earlier.seconds,
-            self.again - earlier.again,
+            self.retries - earlier.retries,
         )

@@ -12,99 +12,106 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hala_hpc.core.files import whole_file
+from hala_hpc.core.files import atomic_file
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.generation.piece_lines import FinishedRow, PieceEnd, whole_lines
-from hala_hpc.engines.generation.row_program import TOO_LONG, Answer, Ask, Rejection, RowProgram
+from hala_hpc.engines.generation.journal_segment import (
+    FinishedRow,
+    JournalFooter,
+    read_journal_segment,
+)
+from hala_hpc.engines.generation.row_program import TOO_LONG, Answer, Prompt, Rejection, RowProgram
 from hala_hpc.engines.generation.unit_costs import Costs
 
 #: A row that is finished, in memory only.
-HELD = -2
+IN_MEMORY = -2
 #: A row that is not finished.
-OPEN = -1
+UNFINISHED = -1
 
 
-class UnitPieces:
+class UnitJournal:
     """The finished rows of one unit: those of earlier attempts, and those added since."""
 
     def __init__(self, folder: Path, rows: int, attempt: str) -> None:
         self.folder, self.attempt = folder, attempt
         self.costs = Costs()
         """What the finished rows cost."""
-        self.asked: Counter[str] = Counter()
+        self.asked_by_reason: Counter[str] = Counter()
         """Finished rows that the model was asked about, by reason of rejection; "" for none."""
         self._written = Costs()
-        self._pieces: list[Path] = []
+        self._segments: list[Path] = []
         self._damaged: list[Path] = []
-        self._piece = array("i", [OPEN]) * rows
+        self._segment_of_row = array("i", [UNFINISHED]) * rows
         self._offset = array("q", [0]) * rows
-        self._held: dict[int, bytes] = {}
+        self._unwritten: dict[int, bytes] = {}
         for path in sorted(folder.glob("piece-*.jsonl")):
-            self._take_up(path)
-        self.finished = sum(piece != OPEN for piece in self._piece)
-        self._number = len(self._pieces)
+            self._read_segment(path)
+        self.finished = sum(segment != UNFINISHED for segment in self._segment_of_row)
+        self._number = len(self._segments)
 
     def __contains__(self, index: int) -> bool:
-        return self._piece[index] != OPEN
+        return self._segment_of_row[index] != UNFINISHED
 
-    def _take_up(self, path: Path) -> None:
+    def _read_segment(self, path: Path) -> None:
         """Count what an earlier attempt wrote; a damaged piece is as none, its rows are redone."""
-        lines = whole_lines(path)
+        lines = read_journal_segment(path)
         if lines is None:
             self._damaged.append(path)
             return
-        end = PieceEnd.from_json(lines.pop(), path)
+        end = JournalFooter.from_json(lines.pop(), path)
         costs = Costs.from_values(end.costs)
         self.costs.add(costs)
         self._written.add(costs)
-        offset, number = 0, len(self._pieces)
-        self._pieces.append(path)
+        offset, number = 0, len(self._segments)
+        self._segments.append(path)
         for line in lines:
             row = FinishedRow.from_line(line)
-            if row.index < len(self._piece) and self._piece[row.index] == OPEN:
-                self._piece[row.index], self._offset[row.index] = number, offset
-                self.asked[row.reason] += row.is_asked
+            if (
+                row.index < len(self._segment_of_row)
+                and self._segment_of_row[row.index] == UNFINISHED
+            ):
+                self._segment_of_row[row.index], self._offset[row.index] = number, offset
+                self.asked_by_reason[row.reason] += row.is_asked
             offset += len(line)
 
     def add(self, index: int, id_: str, result: Row | Rejection, is_asked: bool = True) -> None:
         """Take a finished row; it is in memory until `write`."""
         row = FinishedRow(index, id_, result, is_asked)
-        self._held[index] = row.to_line()
-        self._piece[index] = HELD
-        self.asked[row.reason] += is_asked
+        self._unwritten[index] = row.to_line()
+        self._segment_of_row[index] = IN_MEMORY
+        self.asked_by_reason[row.reason] += is_asked
         self.finished += 1
 
-    def write(self, require_lease: Callable[[], None]) -> int:
+    def write(self, check_lease: Callable[[], None]) -> int:
         """Put what was added since the last time on the disk, as one piece; returns its rows."""
-        if not self._held:
+        if not self._unwritten:
             return 0
-        lines = list(self._held.values())
+        lines = list(self._unwritten.values())
         path = self.folder / f"piece-{self.attempt}-{self._number:05d}.jsonl"
         # Last of all: an attempt that was taken for dead may have slept over writing and syncing.
-        with whole_file(path, require_lease) as temporary, temporary.open("wb") as file:
+        with atomic_file(path, check_lease) as temporary, temporary.open("wb") as file:
             file.writelines(lines)
-            file.write(PieceEnd.of(lines, self.costs.since(self._written)).encoded())
+            file.write(JournalFooter.of(lines, self.costs.since(self._written)).encoded())
         offset = 0
-        for index, line in self._held.items():
-            self._piece[index], self._offset[index] = len(self._pieces), offset
+        for index, line in self._unwritten.items():
+            self._segment_of_row[index], self._offset[index] = len(self._segments), offset
             offset += len(line)
-        self._pieces.append(path)
-        self._held, self._written = {}, replace(self.costs, again=self.costs.again.copy())
+        self._segments.append(path)
+        self._unwritten, self._written = {}, replace(self.costs, retries=self.costs.retries.copy())
         self._number += 1
         return len(lines)
 
     def results(self) -> Iterator[FinishedRow]:
         """Every finished row, in the order of the input."""
-        files = [path.open("rb") for path in self._pieces]
+        files = [path.open("rb") for path in self._segments]
         try:
-            for index, piece in enumerate(self._piece):
-                if piece == OPEN:
+            for index, segment in enumerate(self._segment_of_row):
+                if segment == UNFINISHED:
                     continue
-                if piece == HELD:
-                    line = self._held[index]
+                if segment == IN_MEMORY:
+                    line = self._unwritten[index]
                 else:
-                    files[piece].seek(self._offset[index])
-                    line = files[piece].readline()
+                    files[segment].seek(self._offset[index])
+                    line = files[segment].readline()
                 yield FinishedRow.from_line(line)
         finally:
             for file in files:
@@ -116,7 +123,7 @@ class UnitPieces:
         Also what kills left unfinished. Pieces of others stay: an attempt that was taken for dead
         must not take them from the one that has its place. The gate removes what is left.
         """
-        for path in (*self._pieces, *self._damaged, *self.folder.glob(".piece-*.tmp")):
+        for path in (*self._segments, *self._damaged, *self.folder.glob(".piece-*.tmp")):
             if not path.is_dir():
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -124,43 +131,43 @@ class UnitPieces:
 
 
 @dataclass(slots=True, eq=False)
-class OpenUnit:
+class UnitInProgress:
     """A unit between its first row and its commit."""
 
     number: int
     first: int
     """Number in the corpus of its first row, from 0."""
     rows: int
-    pieces: UnitPieces
+    journal: UnitJournal
 
     @property
     def whole(self) -> bool:
         """Whether every row is finished."""
-        return self.pieces.finished == self.rows
+        return self.journal.finished == self.rows
 
-    def finish(self, row: "OpenRow", result: Row | Rejection) -> None:
+    def finish(self, row: "RowInProgress", result: Row | Rejection) -> None:
         """Take the result of a row and what it cost: no row, no cost, as a kill has it, too."""
-        self.pieces.add(row.index, row.row["id"], result, row.is_asked(result))
-        self.pieces.costs.add(row.costs)
+        self.journal.add(row.index, row.row["id"], result, row.is_asked(result))
+        self.journal.costs.add(row.costs)
 
-    def spend(self, seconds: float) -> None:
+    def add_seconds(self, seconds: float) -> None:
         """Add to the time that the unit took."""
-        self.pieces.costs.seconds += seconds
+        self.journal.costs.seconds += seconds
 
 
 @dataclass(slots=True, eq=False)
-class OpenRow:
+class RowInProgress:
     """A row, its program, and the answers that it waits for."""
 
-    unit: OpenUnit
+    unit: UnitInProgress
     index: int
     """Number in the unit, from 0."""
     row: Row
     program: RowProgram
-    asks: list[Ask] = field(default_factory=list)
+    prompts: list[Prompt] = field(default_factory=list)
     answers: list[Answer | None] = field(default_factory=list)
     missing: int = 0
-    is_new: bool = False
+    has_new_prompts: bool = False
     """Whether its questions are not put yet."""
     costs: Costs = field(default_factory=Costs)
     """What it cost until now."""
@@ -170,11 +177,11 @@ class OpenRow:
         is_too_long = isinstance(result, Rejection) and result.reason == TOO_LONG
         return self.costs.texts > 0 and not is_too_long
 
-    def begin(self) -> Row | Rejection | None:
+    def start(self) -> Row | Rejection | None:
         """Start the program; the result of a row that has no questions, else None."""
-        return self._go_on(None)
+        return self._advance(None)
 
-    def take(self, place: int, answer: Answer) -> Row | Rejection | None:
+    def set_answer(self, place: int, answer: Answer) -> Row | Rejection | None:
         """Put an answer in its place; the result of the row once it is there.
 
         None when answers are missing, or new questions are there to be put (`is_new`).
@@ -184,38 +191,40 @@ class OpenRow:
         self.missing -= 1
         if self.missing:
             return None
-        return self._go_on([answer for answer in self.answers if answer is not None])
+        return self._advance([answer for answer in self.answers if answer is not None])
 
-    def _go_on(self, answers: list[Answer] | None) -> Row | Rejection | None:
+    def _advance(self, answers: list[Answer] | None) -> Row | Rejection | None:
         try:
             # A generator that has not begun takes None only.
-            asks = self.program.send(answers)  # type: ignore[arg-type]
-            while not asks:
-                asks = self.program.send([])
+            prompts = self.program.send(answers)  # type: ignore[arg-type]
+            while not prompts:
+                prompts = self.program.send([])
         except StopIteration as end:
             result: Row | Rejection = end.value
             return result
-        self.asks, self.answers, self.missing = asks, [None] * len(asks), len(asks)
-        self.is_new = True
+        self.prompts, self.answers, self.missing = prompts, [None] * len(prompts), len(prompts)
+        self.has_new_prompts = True
         return None
 
 
 def count_rejections(folder: Path) -> int:
     """Rejected rows in the pieces of a unit."""
-    pieces = (whole_lines(path) or [] for path in folder.glob("piece-*.jsonl"))
-    return sum(FinishedRow.from_line(line).is_rejected for lines in pieces for line in lines[:-1])
+    segments = (read_journal_segment(path) or [] for path in folder.glob("piece-*.jsonl"))
+    return sum(FinishedRow.from_line(line).is_rejected for lines in segments for line in lines[:-1])
 
 
-def forget_rejections(folder: Path) -> None:
+def remove_rejections(folder: Path) -> None:
     """Take the rejected rows out of the pieces of a unit; only while nobody works at it.
 
     What they cost stays counted, as it was spent.
     """
     for path in folder.glob("piece-*.jsonl"):
-        lines = whole_lines(path) or []
+        lines = read_journal_segment(path) or []
         good = [line for line in lines[:-1] if not FinishedRow.from_line(line).is_rejected]
         if len(good) == len(lines[:-1]):
             continue
-        end = PieceEnd.of(good, Costs.from_values(PieceEnd.from_json(lines[-1], path).costs))
-        with whole_file(path) as temporary:
+        end = JournalFooter.of(
+            good, Costs.from_values(JournalFooter.from_json(lines[-1], path).costs)
+        )
+        with atomic_file(path) as temporary:
             temporary.write_bytes(b"".join(good) + end.encoded())

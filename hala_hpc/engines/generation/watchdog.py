@@ -15,15 +15,15 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Self
 
-from hala_hpc.core.errors import EngineDied, EngineHung, Retry
+from hala_hpc.core.errors import EngineDied, EngineHung, TransientError
 from hala_hpc.core.out_of_memory import is_engine_death
 
 #: How often the engine is looked at, in seconds.
-LOOK_S = 0.5
+POLL_S = 0.5
 STDERR = 2
 #: How long the main thread may take to notice the engine's death by itself and to leave the
 #: `with` block, in seconds. It knows more, e.g. that the GPU's memory was too small.
-OWN_WORDS_S = 2.0
+MAIN_THREAD_GRACE_S = 2.0
 
 
 class EngineWatch:
@@ -41,10 +41,10 @@ class EngineWatch:
     def __init__(
         self,
         limit_s: float,
-        leave: Callable[[Retry], object],
+        abort: Callable[[TransientError], object],
         processes: Callable[[], Sequence[BaseProcess]] = tuple,
     ) -> None:
-        self.limit_s, self.leave, self.processes = limit_s, leave, processes
+        self.limit_s, self.abort, self.processes = limit_s, abort, processes
         self.in_flight = 0
         self.beats = 0
         self.idle_s = 0.0
@@ -72,7 +72,7 @@ class EngineWatch:
         self._ended.set()
         if error is not None and is_engine_death(error):
             # The process may need a moment to die after it said that it does.
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
             raise EngineDied(self.death() or f"the engine failed: {error}") from error
 
     @contextlib.contextmanager
@@ -87,7 +87,7 @@ class EngineWatch:
         """How a process of the engine ended, or nothing while all are alive."""
         for engine in self.engines:
             if not engine.is_alive():
-                return f"the engine's process {engine.name} {ending(engine.exitcode)}"
+                return f"the engine's process {engine.name} {describe_exit(engine.exitcode)}"
         return ""
 
     def hang(self) -> str:
@@ -95,11 +95,11 @@ class EngineWatch:
         if not self.in_flight or self.idle_s <= self.limit_s:
             return ""
         return (
-            f"the engine hangs: no step ended in {self.idle_s:.0f} s (engine.hang_limit_s="
+            f"the engine hangs: no step ended in {self.idle_s:.0f} s (engine.step_timeout_s="
             f"{self.limit_s:g}) while {self.in_flight} requests were in flight"
         )
 
-    def failure(self) -> Retry | None:
+    def failure(self) -> TransientError | None:
         """What is wrong with the engine; None while nothing is."""
         if death := self.death():
             return EngineDied(death)
@@ -107,25 +107,25 @@ class EngineWatch:
         return EngineHung(hang) if hang else None
 
     def _watch(self) -> None:
-        beats, looked = self.beats, time.monotonic()
-        while not self._ended.wait(LOOK_S):
+        beats, polled = self.beats, time.monotonic()
+        while not self._ended.wait(POLL_S):
             now = time.monotonic()
             # A look that comes late was held up itself: the job is suspended, not the engine.
-            passed_s = min(now - looked, 2 * LOOK_S)
+            passed_s = min(now - polled, 2 * POLL_S)
             self.idle_s = self.idle_s + passed_s if beats == self.beats else 0.0
-            beats, looked = self.beats, now
-            if self.death() and self._ended.wait(OWN_WORDS_S):
+            beats, polled = self.beats, now
+            if self.death() and self._ended.wait(MAIN_THREAD_GRACE_S):
                 return
             # Looked at again: the main thread may have begun to restart the engine.
             if failure := self.failure():
                 # Where every thread is, for the log: a hang has no other witness.
                 faulthandler.dump_traceback(STDERR)
                 kill_descendants()
-                self.leave(failure)
+                self.abort(failure)
                 return
 
 
-def ending(exit_code: int | None) -> str:
+def describe_exit(exit_code: int | None) -> str:
     """How a process ended, in words."""
     if exit_code is not None and exit_code < 0:
         return f"was killed by {signal.Signals(-exit_code).name}"

@@ -11,7 +11,7 @@ from typing import Any
 
 from hala_hpc.core.files import read_json
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.models.vocabulary import TOKEN_TABLES, is_table
+from hala_hpc.engines.models.vocabulary import TOKEN_TABLES, is_embedding_table
 
 #: Kinds of layers, as transformers names them, that keep a state for each row.
 STATE_LAYERS = ("conv", "mamba", "linear_attention", "recurrent")
@@ -33,8 +33,8 @@ def flops_per_token(model: Path, mean_tokens: float) -> float:
     shapes = {name: header.shape for name, header in tensor_headers(model).items()}
     weights = sum(prod(shape) for shape in shapes.values())
     if any(name.endswith("lm_head.weight") for name in shapes):
-        looked_up = (name for name in shapes if is_table(name, TOKEN_TABLES))
-        weights -= sum(prod(shapes[name]) for name in looked_up)
+        lookup_tables = (name for name in shapes if is_embedding_table(name, TOKEN_TABLES))
+        weights -= sum(prod(shapes[name]) for name in lookup_tables)
     config: dict[str, Any] = read_json(model / "config.json")
     # LFM2's makers name the layers that attend, and none of the others.
     attending = config.get("full_attn_idxs") or range(config["num_hidden_layers"])

@@ -3,7 +3,7 @@
 Some models cap the logits of their attention, `cap * tanh(logit / cap)` with the cap
 `attn_logit_softcapping` of the config (Gemma 2, arXiv 2408.00118). transformers 5.19 loads them
 with torch's sdpa like all others, which drops the cap without a word, while vLLM applies it. All
-that is loaded to be trained or scored with transformers is loaded with `attention_of`.
+that is loaded to be trained or scored with transformers is loaded with `choose_attention`.
 """
 
 import re
@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.engines.models.files import known_config
+from hala_hpc.engines.models.files import read_model_config
 
 AUTO, EAGER, SDPA, FLEX = "auto", "eager", "sdpa", "flex_attention"
 #: What `attention` may be, besides a kernel of the hub.
@@ -31,14 +31,14 @@ SUPPORT = {SDPA: "_supports_sdpa", FLEX: "_supports_flex_attn"}
 HALF = ("bfloat16", "float16")
 
 
-def known_name(value: str) -> str:
+def validate_attention(value: str) -> str:
     """A value of the setting `attention`. Raises ValueError for any other."""
     if value not in NAMES and not re.fullmatch(HUB_KERNEL, value):
         raise ValueError(f"give one of {', '.join(NAMES)}, or a kernel of the hub, owner/kernel")
     return value
 
 
-Attention = Annotated[str, AfterValidator(known_name)]
+Attention = Annotated[str, AfterValidator(validate_attention)]
 """`auto`, a kernel of attention by its name in transformers, or one of the hub."""
 
 
@@ -53,7 +53,7 @@ class AttentionUse(NamedTuple):
     """Whether there are backward passes."""
 
 
-def may_be_of_hub(name: str) -> bool:
+def may_load_from_hub(name: str) -> bool:
     """Whether a kernel may have to come from the hub: one by name, or of flash attention."""
     return "/" in name or name.startswith("flash")
 
@@ -66,9 +66,9 @@ def attention_faults(models: Mapping[str, str], wanted: str) -> list[str]:
     """
     if wanted != SDPA:
         return []
-    caps = {setting: stated_cap(known_config(model)) for setting, model in models.items()}
+    caps = {setting: stated_cap(read_model_config(model)) for setting, model in models.items()}
     return [
-        f"{setting}={models[setting]}: {capless(wanted, cap)}"
+        f"{setting}={models[setting]}: {describe_missing_cap(wanted, cap)}"
         for setting, cap in caps.items()
         if cap is not None
     ]
@@ -80,7 +80,7 @@ def stated_cap(config: dict[str, Any]) -> float | None:
     return text.get(CAP_KEY)
 
 
-def capless(name: str, cap: float) -> str:
+def describe_missing_cap(name: str, cap: float) -> str:
     """What is wrong with a kernel that leaves out the cap, and the cure."""
     return (
         f"attention={name} leaves out the cap of its attention ({CAP_KEY}={cap}), which vLLM "
@@ -88,17 +88,17 @@ def capless(name: str, cap: float) -> str:
     )
 
 
-def attention_of(config: Any, wanted: str, use: AttentionUse) -> str | None:
+def choose_attention(config: Any, wanted: str, use: AttentionUse) -> str | None:
     """What `from_pretrained` gets as `attn_implementation`; None leaves it to transformers.
 
     `config` is transformers' own of the model, `wanted` the setting. Raises UserError (78) where
     the model would be another one with that kernel, or the kernel cannot run here.
     """
-    cap = softcap_of(config)
+    cap = read_softcap(config)
     if wanted == AUTO:
-        return None if cap is None else capping_kernel(config, use)
+        return None if cap is None else choose_capping_kernel(config, use)
     if cap is not None and wanted == SDPA:
-        raise UserError(capless(wanted, cap), CONFIG)
+        raise UserError(describe_missing_cap(wanted, cap), CONFIG)
     if not supports(config, wanted):
         raise UserError(
             f"attention={wanted}: transformers has models of type {config.model_type} without it; "
@@ -116,19 +116,19 @@ def attention_of(config: Any, wanted: str, use: AttentionUse) -> str | None:
     return wanted
 
 
-def softcap_of(config: Any) -> float | None:
+def read_softcap(config: Any) -> float | None:
     """The cap of a config of transformers; None where the logits are taken as they are."""
     return getattr(config.get_text_config(), CAP_KEY, None)
 
 
-def capping_kernel(config: Any, use: AttentionUse) -> str:
+def choose_capping_kernel(config: Any, use: AttentionUse) -> str:
     """The fastest kernel that applies a cap: flash attention where it is there, else flex.
 
     Eager on CPUs, where flex has no backward pass and has to be compiled.
     """
     if use.device == "cpu":
         return EAGER
-    if dtype_of(config, use) in HALF and supports(config, FLASH) and has_capping_flash():
+    if attention_dtype(config, use) in HALF and supports(config, FLASH) and has_capping_flash():
         return FLASH
     return FLEX if supports(config, FLEX) else EAGER
 
@@ -148,7 +148,7 @@ def supports(config: Any, name: str) -> bool:
     return bool(getattr(model, SUPPORT.get(name, "_supports_flash_attn"), True))
 
 
-def dtype_of(config: Any, use: AttentionUse) -> str:
+def attention_dtype(config: Any, use: AttentionUse) -> str:
     """Type that attention computes in, e.g. `bfloat16`; `None` where the config does not say it."""
     return str(config.dtype).removeprefix("torch.") if use.dtype == AUTO else use.dtype
 
@@ -157,7 +157,7 @@ def require_flash(config: Any, name: str, use: AttentionUse, cap: float | None) 
     """Raise UserError (78) unless a kernel of flash attention can be used as the model means it."""
     if name in NAMES and use.device == "cpu":
         raise UserError(f"attention={name} needs a GPU, and there is none; use {AUTO}", CONFIG)
-    if name in NAMES and (dtype := dtype_of(config, use)) not in HALF:
+    if name in NAMES and (dtype := attention_dtype(config, use)) not in HALF:
         raise UserError(
             f"attention={name} computes in bfloat16 or float16, not in {dtype}; set "
             f"dtype=bfloat16, or attention={AUTO}",
@@ -171,14 +171,14 @@ def require_flash(config: Any, name: str, use: AttentionUse, cap: float | None) 
             f"kernels with the kernel in the hub cache, in the environment main, or use {AUTO}",
             CONFIG,
         ) from error
-    if cap is not None and not takes_cap(function):
-        raise UserError(capless(name, cap), CONFIG)
+    if cap is not None and not accepts_softcap(function):
+        raise UserError(describe_missing_cap(name, cap), CONFIG)
 
 
 def has_capping_flash() -> bool:
     """Whether flash attention, of its package or fetched from the hub, is there and takes a cap."""
     try:
-        return takes_cap(flash_function(FLASH))
+        return accepts_softcap(flash_function(FLASH))
     except (ImportError, ValueError, OSError):
         return False
 
@@ -200,17 +200,17 @@ def flash_function(name: str) -> Callable[..., Any] | None:
     return found
 
 
-def takes_cap(function: Callable[..., Any] | None) -> bool:
+def accepts_softcap(function: Callable[..., Any] | None) -> bool:
     """Whether transformers hands a cap to a function: it drops arguments that one does not name."""
     return function is not None and "softcap" in signature(function).parameters
 
 
-def attention_that_runs(model: Any) -> str:
+def read_running_attention(model: Any) -> str:
     """The kernel that the layers of a loaded model ask for in each pass."""
     return str(model.config.get_text_config()._attn_implementation)
 
 
-def is_laid_out(name: str) -> bool:
+def is_padding_free(name: str) -> bool:
     """Whether a kernel gets rows end to end with their borders, as those of flash attention do.
 
     Other kernels get a mask. That of flex attention says the same of blocks of 128 tokens, so that

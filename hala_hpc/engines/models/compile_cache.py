@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
-from hala_hpc.core.files import sync
+from hala_hpc.core.files import fsync_path
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class CompileCache:
         self._lock = (self.folder / LOCK).open("wb")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         if seed is not None:
-            unpack(seed, self.folder)
+            extract_seed(seed, self.folder)
         self.unpacked = self.compiled_files()
         self._before = {name: os.environ.get(name) for name in PLACES}
         os.environ |= {name: str(self.folder / place) for name, place in PLACES.items()}
@@ -86,7 +86,7 @@ class CompileCache:
         if self.seed is None or not new or self.seed.exists():
             return
         try:
-            pack(self.folder, self.seed)
+            write_seed(self.folder, self.seed)
         except OSError as error:
             # The rows matter, the seed only saves time.
             logger.warning("compile cache: no seed was left: %s", error)
@@ -135,11 +135,11 @@ def torch_facts(program: str, models: Sequence[Path]) -> dict[str, Any]:
 def processor() -> list[str]:
     """Kind and instruction set of the processor, as Linux tells them: code is compiled for it."""
     first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
-    told = ("model name", "flags", "CPU part", "Features")
-    return [line for line in first.splitlines() if line.startswith(told)]
+    fields = ("model name", "flags", "CPU part", "Features")
+    return [line for line in first.splitlines() if line.startswith(fields)]
 
 
-def unpack(seed: Path, folder: Path) -> None:
+def extract_seed(seed: Path, folder: Path) -> None:
     """Fill a folder from a seed; a seed that is not good is put aside, one of others left alone."""
     try:
         if not is_trusted(seed):
@@ -167,7 +167,7 @@ def is_trusted(seed: Path) -> bool:
     return facts.st_uid == os.geteuid() and not facts.st_mode & 0o022
 
 
-def pack(folder: Path, seed: Path) -> None:
+def write_seed(folder: Path, seed: Path) -> None:
     """Write all files of a folder into a seed, whole or not at all; the first writer wins."""
     seed.parent.mkdir(parents=True, exist_ok=True)
     temporary = seed.with_name(f".{seed.name}.{uuid4().hex[:8]}.tmp")
@@ -181,7 +181,7 @@ def pack(folder: Path, seed: Path) -> None:
             os.fchmod(file.fileno(), 0o600)
             for path in files_to_keep(folder):
                 archive.add(path, arcname=str(path.relative_to(folder)))
-        sync(temporary)
+        fsync_path(temporary)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, seed)
     finally:

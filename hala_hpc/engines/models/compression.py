@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from hala_hpc.core.cgroup_memory import job_memory_bytes
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.core.files import read_json, whole_file, write_json
-from hala_hpc.core.stage import Out
+from hala_hpc.core.files import atomic_file, read_json, write_json
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.models.files import (
     TensorHeader,
     copy_tokenizer,
@@ -26,7 +26,12 @@ from hala_hpc.engines.models.files import (
     weight_faults,
     weight_files,
 )
-from hala_hpc.engines.models.memory import PART_BYTES, gb, whole_compression_bytes, whole_gb
+from hala_hpc.engines.models.memory import (
+    PART_BYTES,
+    format_gb,
+    suggest_mem_gb,
+    whole_compression_bytes,
+)
 from hala_hpc.engines.models.tensors import weight_bytes
 
 logger = logging.getLogger(__name__)
@@ -36,7 +41,7 @@ FLOATS = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 INDEX_FILE = "model.safetensors.index.json"
 
 
-class Task(NamedTuple):
+class CompressionTask(NamedTuple):
     """What is compressed, and how."""
 
     source: Path
@@ -69,7 +74,7 @@ class Part(NamedTuple):
     """The file that each is read from."""
 
 
-def compress(task: Task, folder: Path, out: Out, unit: int = 0) -> bool:
+def compress(task: CompressionTask, folder: Path, out: UnitContext, unit: int = 0) -> bool:
     """Write the compressed model into `folder`; False where the job was told to leave before.
 
     Parts that an attempt has finished are in `out.kept(unit)`, and the next one goes on behind
@@ -77,26 +82,26 @@ def compress(task: Task, folder: Path, out: Out, unit: int = 0) -> bool:
     """
     outline = make_outline(task)
     headers = stored_tensors(task.source)
-    if reason := need_of_whole(task.source, outline, headers):
+    if reason := find_whole_model_reason(task.source, outline, headers):
         logger.info("compressing the whole model at once: %s", reason)
         require_memory(task.source, reason)
         compress_whole(task, folder)
         return True
-    parts = list(parts_of(headers, outline.names, task.part_bytes))
-    kept = out.kept(unit)
+    parts = list(split_into_parts(headers, outline.names, task.part_bytes))
+    state_dir = out.state_dir(unit)
     for number, part in enumerate(parts):
-        if out.stop:
+        if out.stop_requested:
             return False
         # One that is absent or cut short is made.
-        if weight_faults(kept / part.name):
-            write_part(part, outline, kept / part.name)
-        out.progress(step=number + 1, steps_total=len(parts))
-    gather(task.source, kept, [part.name for part in parts], folder)
+        if weight_faults(state_dir / part.name):
+            write_part(part, outline, state_dir / part.name)
+        out.report_progress(step=number + 1, steps_total=len(parts))
+    assemble_model(task.source, state_dir, [part.name for part in parts], folder)
     outline.compressor.update_config(folder)
     return True
 
 
-def make_outline(task: Task) -> Outline:
+def make_outline(task: CompressionTask) -> Outline:
     """What LLM Compressor would do to each layer, asked of the model's shapes alone."""
     import torch
     from compressed_tensors.compressors import ModelCompressor
@@ -135,7 +140,7 @@ def stored_tensors(source: Path) -> dict[Path, dict[str, TensorHeader]]:
     return found
 
 
-def need_of_whole(
+def find_whole_model_reason(
     source: Path, outline: Outline, headers: Mapping[Path, Mapping[str, TensorHeader]]
 ) -> str:
     """Why a checkpoint cannot be compressed part by part; "" where it can."""
@@ -148,15 +153,15 @@ def need_of_whole(
     if outline.has_shared:
         return "a layer that is compressed shares its weight with another"
     config: dict[str, Any] = read_json(source / "config.json")
-    named = config.get("dtype") or config.get("torch_dtype")
+    named_dtype = config.get("dtype") or config.get("torch_dtype")
     types = {header.dtype for header in stored.values() if header.dtype in FLOATS}
     # transformers gives all the type that config.json names.
-    if len(types) > 1 or (named and {FLOATS[one] for one in types} - {named}):
-        return f"its tensors are {', '.join(sorted(types))}, and config.json says {named}"
+    if len(types) > 1 or (named_dtype and {FLOATS[one] for one in types} - {named_dtype}):
+        return f"its tensors are {', '.join(sorted(types))}, and config.json says {named_dtype}"
     return ""
 
 
-def parts_of(
+def split_into_parts(
     headers: Mapping[Path, Mapping[str, TensorHeader]], names: frozenset[str], part_bytes: int
 ) -> Iterator[Part]:
     """The tensors of a model in their order, cut into parts of at most so many bytes."""
@@ -185,16 +190,16 @@ def write_part(part: Part, outline: Outline, target: Path) -> None:
         layer, _, kind = name.rpartition(".")
         with safe_open(file, framework="pt") as stored:
             if kind == "weight" and layer in outline.schemes:
-                made |= compressed(layer, stored.get_tensor(name), outline.schemes[layer])
+                made |= compress_weight(layer, stored.get_tensor(name), outline.schemes[layer])
                 # Layers and their observers refer to each other: they would hold weights on.
                 gc.collect()
             else:
                 made[name] = stored.get_tensor(name)
-    with whole_file(target) as temporary:
+    with atomic_file(target) as temporary:
         save_file(made, temporary, metadata={"format": "pt"})
 
 
-def compressed(layer: str, weight: Any, scheme: Any) -> dict[str, Any]:
+def compress_weight(layer: str, weight: Any, scheme: Any) -> dict[str, Any]:
     """The tensors that the weight of a layer becomes, by name: numbers and scales."""
     import torch
     from compressed_tensors.compressors import compress_module
@@ -210,16 +215,16 @@ def compressed(layer: str, weight: Any, scheme: Any) -> dict[str, Any]:
     return {name: one.cpu() for name, one in module.state_dict(prefix=f"{layer}.").items()}
 
 
-def gather(source: Path, kept: Path, names: list[str], folder: Path) -> None:
+def assemble_model(source: Path, state_dir: Path, names: list[str], folder: Path) -> None:
     """A model folder of the finished parts, with config and tokenizer as they were."""
     places: dict[str, str] = {}
     total = 0
     for name in names:
-        header = read_header(kept / name)
+        header = read_header(state_dir / name)
         assert header is not None, name
         places |= dict.fromkeys(header.tensors, name)
         total += sum(one.size_bytes for one in header.tensors.values())
-        link_or_copy(kept / name, folder / name)
+        link_or_copy(state_dir / name, folder / name)
     if len(names) > 1:
         write_json(folder / INDEX_FILE, {"metadata": {"total_size": total}, "weight_map": places})
     shutil.copyfile(source / "config.json", folder / "config.json")
@@ -231,13 +236,13 @@ def require_memory(source: Path, reason: str) -> None:
     need, there = whole_compression_bytes(weight_bytes(source)), job_memory_bytes()
     if need > there:
         raise UserError(
-            f"model {source} is compressed as a whole ({reason}), which takes {gb(need)}, and this "
-            f"job has {gb(there)}; set resources.mem_gb={whole_gb(need)}",
+            f"model {source} is compressed as a whole ({reason}), which takes {format_gb(need)}, and this "
+            f"job has {format_gb(there)}; set resources.mem_gb={suggest_mem_gb(need)}",
             CONFIG,
         )
 
 
-def compress_whole(task: Task, folder: Path) -> None:
+def compress_whole(task: CompressionTask, folder: Path) -> None:
     """Load the model, compress it, and write it with its tokenizer."""
     from llmcompressor import oneshot
     from llmcompressor.modifiers.quantization import QuantizationModifier

@@ -9,22 +9,22 @@ import copy
 from typing import Any
 
 
-def word_tokenizer(tokenizer: Any) -> Any:
+def make_text_tokenizer(tokenizer: Any) -> Any:
     """A tokenizer for the words of rows, to be asked with `split_special_tokens=True`.
 
     It has the same ids and gives none of the added tokens that stand in the chat template. The
     tokenizer itself where there are none but special ones, else a copy. Added tokens that no
     template names, as HTML tags and runs of spaces in Gemma's vocabulary, are words.
     """
-    spoken = spoken_tokens(tokenizer)
-    if not spoken:
+    control_tokens = find_template_tokens(tokenizer)
+    if not control_tokens:
         return tokenizer
-    words = copy.deepcopy(tokenizer)
-    words.add_tokens(spoken, special_tokens=True)
-    return words
+    text_tokenizer = copy.deepcopy(tokenizer)
+    text_tokenizer.add_tokens(control_tokens, special_tokens=True)
+    return text_tokenizer
 
 
-def spoken_tokens(tokenizer: Any) -> list[str]:
+def find_template_tokens(tokenizer: Any) -> list[str]:
     """Added tokens, not marked special, that stand in the tokenizer's chat template."""
     templates = getattr(tokenizer, "chat_template", None) or ""
     # Some tokenizers have several templates by name.

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.core.hub import hub_reference, is_hub_id, is_hub_off, model_folder
+from hala_hpc.core.hub import is_hub_id, is_hub_offline, model_folder, parse_hub_reference
 
 #: Any one of these is a tokenizer that transformers can load.
 TOKENIZER_FILES = (
@@ -27,13 +27,13 @@ TOKENIZER_FILES = (
 #: Where weights may lie, in the order in which transformers and vLLM look: an index that names the
 #: files, and the names that files without an index have. adapter_model.safetensors and
 #: training_args.bin are no weights of a whole model.
-WEIGHTS = (
+WEIGHT_PATTERNS = (
     ("model.safetensors.index.json", "model*.safetensors"),
     ("pytorch_model.bin.index.json", "pytorch_model*.bin"),
     ("", "consolidated*.safetensors"),
 )
 #: Files of a tokenizer beside its vocabulary, and how the model is asked to answer.
-BESIDE_FILES = (
+TOKENIZER_EXTRA_FILES = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
@@ -43,7 +43,7 @@ BESIDE_FILES = (
     "generation_config.json",
 )
 #: Keys of a config that tell of the weights as they were, not of the architecture.
-OF_THE_WEIGHTS = ("torch_dtype", "dtype", "quantization_config", "transformers_version")
+WEIGHT_KEYS = ("torch_dtype", "dtype", "quantization_config", "transformers_version")
 
 
 def require_model(model: str, setting: str = "model", tokenizer: bool = True) -> None:
@@ -57,14 +57,14 @@ def require_model(model: str, setting: str = "model", tokenizer: bool = True) ->
             raise UserError(f"{setting}={model}: {'; '.join(missing)}", NO_INPUT)
 
 
-def require_safetensors(place: str | Path, named: str) -> None:
+def require_safetensors(place: str | Path, setting: str) -> None:
     """Raise UserError (66) for a model on the disk whose tensors cannot be read one by one.
 
     `place`: what the inputs of the stage say; nothing is known of what is no folder yet. `named`:
     `model=owner/name`, as the setting has it. For stages that look at tensors themselves;
     `require_model` comes before.
     """
-    folder = folder_here(place)
+    folder = find_folder(place)
     if folder is None:
         return
     # Mistral's consolidated files have tensors with names of their own.
@@ -75,14 +75,14 @@ def require_safetensors(place: str | Path, named: str) -> None:
     ]
     if wrong:
         raise UserError(
-            f"{named}: its weights are in {wrong[0]}, and this stage reads "
+            f"{setting}: its weights are in {wrong[0]}, and this stage reads "
             "model.safetensors; load the model with transformers and save it again, which writes "
             "such a file",
             NO_INPUT,
         )
 
 
-def folder_here(place: str | Path) -> Path | None:
+def find_folder(place: str | Path) -> Path | None:
     """The folder at a path that the inputs of a stage name; None where there is none yet."""
     folder = Path(place).expanduser()
     return folder if folder.is_dir() else None
@@ -107,7 +107,7 @@ def missing_parts(folder: Path, tokenizer: bool = True, weights: bool = True) ->
 
 def weight_files(folder: Path) -> list[Path]:
     """The files of the weights that would be loaded, in order, even if some are missing."""
-    for index, pattern in WEIGHTS:
+    for index, pattern in WEIGHT_PATTERNS:
         if index and (folder / index).is_file():
             return [folder / name for name in indexed_files(folder / index)]
         if files := sorted(folder.glob(pattern)):
@@ -123,13 +123,13 @@ def indexed_files(index: Path) -> list[str]:
 def missing_weights(folder: Path) -> list[str]:
     """What is wrong with the weight files of a folder."""
     files = weight_files(folder)
-    named = [name for name, _ in WEIGHTS if name and (folder / name).is_file()]
+    indexes = [name for name, _ in WEIGHT_PATTERNS if name and (folder / name).is_file()]
     if not files:
-        if named:
-            return [f"{named[0]} names no weight files"]
+        if indexes:
+            return [f"{indexes[0]} names no weight files"]
         return ["no weights (model.safetensors, or pytorch_model.bin)"]
     faults = [fault for path in files for fault in weight_faults(path)]
-    return faults if named else faults + [fault for path in files for fault in lost_parts(path)]
+    return faults if indexes else faults + [fault for path in files for fault in lost_parts(path)]
 
 
 def weight_faults(path: Path) -> list[str]:
@@ -204,9 +204,9 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def known_config(place: str | Path) -> dict[str, Any]:
+def read_model_config(place: str | Path) -> dict[str, Any]:
     """The config of a model folder; empty when it is not here yet."""
-    folder = folder_here(place)
+    folder = find_folder(place)
     return dict(read_json(folder / "config.json") or {}) if folder else {}
 
 
@@ -217,12 +217,12 @@ def local_model(model: str) -> Path:
     """
     if Path(model).is_dir():
         return Path(model).resolve()
-    if is_hub_off(os.environ, default=False) and (folder := model_folder(model)):
+    if is_hub_offline(os.environ, default=False) and (folder := model_folder(model)):
         return folder
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    name, revision = hub_reference(model)
+    name, revision = parse_hub_reference(model)
     try:
         return Path(snapshot_download(name, revision=revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
@@ -251,7 +251,7 @@ def link_or_copy(file: Path, name: Path) -> None:
 
 def copy_tokenizer(source: Path, target: Path) -> None:
     """Copy tokenizer, chat template and generation settings as they are."""
-    for name in (*TOKENIZER_FILES, *BESIDE_FILES):
+    for name in (*TOKENIZER_FILES, *TOKENIZER_EXTRA_FILES):
         if (source / name).is_file():
             shutil.copyfile(source / name, target / name)
 
@@ -264,6 +264,6 @@ def carry_config(source: Path, target: Path) -> None:
     """
     saved: dict[str, Any] = read_json(target / "config.json")
     original: dict[str, Any] = read_json(source / "config.json")
-    config = {key: value for key, value in original.items() if key not in OF_THE_WEIGHTS}
-    of_the_weights = {key: saved[key] for key in OF_THE_WEIGHTS if key in saved}
+    config = {key: value for key, value in original.items() if key not in WEIGHT_KEYS}
+    of_the_weights = {key: saved[key] for key in WEIGHT_KEYS if key in saved}
     write_json(target / "config.json", config | of_the_weights)

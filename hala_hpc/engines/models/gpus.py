@@ -25,7 +25,7 @@ PEAK_FLOPS = {
 }
 #: Most memory of a card, in GB of 2^30 bytes, by a word of its name; data sheets of the vendors.
 #: The first that fits is taken. A card of that name may have less: an A100 also comes with 40.
-MOST_MEMORY_GB = {
+MAX_MEMORY_GB = {
     "B200": 192,
     "GH200": 144,
     "H200": 141,
@@ -45,7 +45,7 @@ MOST_MEMORY_GB = {
     "MI250": 128,
 }
 #: The least of those names that come with several memories, in the same GB; same data sheets.
-LEAST_MEMORY_GB = {
+MIN_MEMORY_GB = {
     "B200": 180,
     "GH200": 96,
     "H100": 80,
@@ -82,35 +82,35 @@ BLACKWELL_WORKSTATION = frozenset({"rtx", "pro", "6000"})
 def peak_flops(gpu: str) -> float | None:
     """Dense bfloat16 FLOP/s of a GPU by its name or SLURM type; None if unknown."""
     name = gpu.upper()
-    return next((peak for word, peak in PEAK_FLOPS.items() if word.upper() in name), None)
+    return next((peak for name_part, peak in PEAK_FLOPS.items() if name_part.upper() in name), None)
 
 
-def most_memory_gb(gpu: str) -> int | None:
+def max_memory_gb(gpu: str) -> int | None:
     """The most GB (2^30 bytes) that a GPU of this name or SLURM type has; None if unknown.
 
-    >>> most_memory_gb("nvidia_h100_80gb_hbm3"), most_memory_gb("a100"), most_memory_gb("fast")
+    >>> max_memory_gb("nvidia_h100_80gb_hbm3"), max_memory_gb("a100"), max_memory_gb("fast")
     (80, 80, None)
     """
-    return memory_gb(gpu, MOST_MEMORY_GB)
+    return memory_gb(gpu, MAX_MEMORY_GB)
 
 
-def least_memory_gb(gpu: str) -> int | None:
+def min_memory_gb(gpu: str) -> int | None:
     """The least GB (2^30 bytes) that a GPU of this name or SLURM type has; None if unknown.
 
-    >>> least_memory_gb("nvidia_h100_80gb_hbm3"), least_memory_gb("a100"), least_memory_gb("fast")
+    >>> min_memory_gb("nvidia_h100_80gb_hbm3"), min_memory_gb("a100"), min_memory_gb("fast")
     (80, 40, None)
     """
-    most = most_memory_gb(gpu)
-    less = memory_gb(gpu, LEAST_MEMORY_GB)
-    return most if most is None or less is None else min(most, less)
+    max_gb = max_memory_gb(gpu)
+    min_gb = memory_gb(gpu, MIN_MEMORY_GB)
+    return max_gb if max_gb is None or min_gb is None else min(max_gb, min_gb)
 
 
 def memory_gb(gpu: str, table: dict[str, int]) -> int | None:
     """What a name says of its memory, or the first entry of a table whose word is in it."""
-    if told := re.search(r"(?<!\d)(\d{1,3})gb(?![a-z])", gpu.lower()):
-        return int(told[1])
-    words = gpu.upper().replace("_", " ").replace("-", " ")
-    return next((size for word, size in table.items() if word.upper() in words), None)
+    if stated := re.search(r"(?<!\d)(\d{1,3})gb(?![a-z])", gpu.lower()):
+        return int(stated[1])
+    name = gpu.upper().replace("_", " ").replace("-", " ")
+    return next((size for name_part, size in table.items() if name_part.upper() in name), None)
 
 
 def capability_of(gpu: str) -> tuple[int, int] | None:
@@ -119,11 +119,11 @@ def capability_of(gpu: str) -> tuple[int, int] | None:
     >>> capability_of("nvidia_h100_80gb_hbm3"), capability_of("fast")
     ((9, 0), None)
     """
-    words = re.split(r"[^a-z0-9]+", gpu.lower())
-    if set(words) >= BLACKWELL_WORKSTATION:
+    name_parts = re.split(r"[^a-z0-9]+", gpu.lower())
+    if set(name_parts) >= BLACKWELL_WORKSTATION:
         return GENERATIONS[0][0]
     for capability, pattern in GENERATIONS:
-        if any(re.fullmatch(pattern, word) for word in words):
+        if any(re.fullmatch(pattern, part) for part in name_parts):
             return capability
     return None
 

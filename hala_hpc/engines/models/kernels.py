@@ -12,9 +12,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from hala_hpc.core.builds import Build, build_of, package_folders, shares_packages
+from hala_hpc.core.builds import (
+    TorchBuild,
+    find_package_folders,
+    find_torch_build,
+    uses_system_packages,
+)
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.hub import hub_reference
+from hala_hpc.core.hub import parse_hub_reference
 
 #: The package that loads them; transformers 5.19 needs it for every kernel.
 LIBRARY = "kernels"
@@ -39,7 +44,7 @@ PLAIN = re.compile(r"torch-(cpu|cuda|universal)")
 #: Not loaded, and left out by the library, too.
 BYTECODE = ("__pycache__/", ".pyc")
 #: Builds that a message names.
-TOLD_BUILDS = 6
+MAX_LISTED_BUILDS = 6
 
 
 class Packaged(NamedTuple):
@@ -56,7 +61,7 @@ PACKAGED = {
 }
 
 
-class Fit(NamedTuple):
+class BuildFit(NamedTuple):
     """How well a build fits, the smallest first: the order in which the library prefers them."""
 
     kind: int
@@ -71,7 +76,7 @@ def kernel_reference(value: str) -> str:
 
     Without a revision it is the branch of the major version that transformers takes.
     """
-    name, revision = hub_reference(value.strip().partition(":")[0].strip())
+    name, revision = parse_hub_reference(value.strip().partition(":")[0].strip())
     return f"{name}@{revision or f'v{VERSIONS.get(name, OTHER_VERSION)}'}"
 
 
@@ -96,42 +101,42 @@ def needed_files(names: Iterable[str], python: str) -> list[str]:
     listed = [name for name in names if name.startswith("build/") and name.count("/") > 1]
     listed = sorted(name for name in listed if not any(part in name for part in BYTECODE))
     found = {name.split("/")[1]: None for name in listed}
-    build = build_of(python)
+    build = find_torch_build(python)
     if build is None:
         return listed
-    fits = {one: fit for one in found if (fit := fit_of(one, build, os.uname().machine))}
+    fits = {one: fit for one in found if (fit := rate_build(one, build, os.uname().machine))}
     if not fits:
-        told = ", ".join(list(found)[:TOLD_BUILDS]) or "none"
+        builds = ", ".join(list(found)[:MAX_LISTED_BUILDS]) or "none"
         raise UserError(
             f"it has no build for torch {build.version} ({build.cuda or 'cpu'}) on "
-            f"{os.uname().machine}; it has {told}: name a revision that has one",
+            f"{os.uname().machine}; it has {builds}: name a revision that has one",
             NO_INPUT,
         )
     best = min(fits, key=lambda one: (fits[one], one))
     return [name for name in listed if name.split("/")[1] == best]
 
 
-def fit_of(variant: str, build: Build, machine: str) -> Fit | None:
+def rate_build(variant: str, build: TorchBuild, machine: str) -> BuildFit | None:
     """How well a build fits an environment; None if it does not."""
     if match := PLAIN.fullmatch(variant):
         fits = match[1] in ("universal", build.device)
-        return Fit(3, (match[1] == "universal",)) if fits else None
+        return BuildFit(3, (match[1] == "universal",)) if fits else None
     match = COMPILED.fullmatch(variant)
     if match is None or match.group(6, 7) != (machine, "linux"):
         return None
     minor = cuda_fit(match[5], build)
     if minor is None:
         return None
-    ours = numbers(build.version)
+    ours = parse_version(build.version)
     if match[1]:
-        return Fit(1, (-minor,)) if (int(match[1]), int(match[2])) == ours else None
+        return BuildFit(1, (-minor,)) if (int(match[1]), int(match[2])) == ours else None
     if match[3]:
         stable = (int(match[3]), int(match[4]))
-        return Fit(0, (-stable[0], -stable[1], -minor)) if stable <= ours else None
-    return Fit(2, (-minor,))
+        return BuildFit(0, (-stable[0], -stable[1], -minor)) if stable <= ours else None
+    return BuildFit(2, (-minor,))
 
 
-def cuda_fit(backend: str, build: Build) -> int | None:
+def cuda_fit(backend: str, build: TorchBuild) -> int | None:
     """Minor version of CUDA of a backend such as `cu128` that fits: one not above torch's.
 
     0 for CPUs, None where it does not fit.
@@ -139,11 +144,11 @@ def cuda_fit(backend: str, build: Build) -> int | None:
     if backend == "cpu" or build.device == "cpu":
         return 0 if backend == build.device else None
     major, minor = int(backend[2:-1]), int(backend[-1])
-    ours = numbers(build.cuda)
+    ours = parse_version(build.cuda)
     return minor if major == ours[0] and minor <= ours[1] else None
 
 
-def numbers(version: str) -> tuple[int, int]:
+def parse_version(version: str) -> tuple[int, int]:
     """The first two numbers of a version such as `2.13.0+cpu`; zeros where there are none."""
     found = re.match(r"(\d+)\.(\d+)", version)
     return (int(found[1]), int(found[2])) if found else (0, 0)
@@ -154,8 +159,8 @@ def library_fault(python: str) -> str:
 
     Looked up without importing anything.
     """
-    folders = list(package_folders(python))
-    if not folders or shares_packages(python) or has_package(python, LIBRARY):
+    folders = list(find_package_folders(python))
+    if not folders or uses_system_packages(python) or has_package(python, LIBRARY):
         # An environment that is arranged in another way, or sees more, says nothing.
         return ""
     return (
@@ -170,7 +175,9 @@ def has_package(python: str, package: str) -> bool:
     if Path(python) == Path(sys.executable):
         return find_spec(package) is not None
     names = (package, f"{package}.py")
-    return any((folder / name).exists() for folder in package_folders(python) for name in names)
+    return any(
+        (folder / name).exists() for folder in find_package_folders(python) for name in names
+    )
 
 
 def open_kernel(reference: str) -> list[str]:
@@ -189,9 +196,9 @@ def open_kernel(reference: str) -> list[str]:
         ]
     from kernels import install_kernel
 
-    name, revision = hub_reference(reference)
-    told = re.fullmatch(r"v(\d+)", revision or "")
-    wanted = {"version": int(told[1])} if told else {"revision": revision}
+    name, revision = parse_hub_reference(reference)
+    version = re.fullmatch(r"v(\d+)", revision or "")
+    wanted = {"version": int(version[1])} if version else {"revision": revision}
     try:
         install_kernel(name, **wanted, local_files_only=True)
     except Exception as error:  # noqa: BLE001

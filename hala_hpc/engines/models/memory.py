@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hala_hpc.core.estimate import Checkpoint
-from hala_hpc.engines.models.files import WEIGHTS as WEIGHT_NAMES
+from hala_hpc.engines.models.files import WEIGHT_PATTERNS as WEIGHT_NAMES
 from hala_hpc.engines.models.files import read_object
 from hala_hpc.engines.models.tensors import weight_bytes
 
@@ -56,9 +56,9 @@ def known_weight_bytes(folder: Path) -> float | None:
         return float(weight_bytes(folder))
     except FileNotFoundError:
         for name, _ in WEIGHT_NAMES:
-            told = (read_object(folder / name) or {}).get("metadata") if name else None
-            if isinstance(told, dict) and isinstance(told.get("total_size"), int | float):
-                return float(told["total_size"])
+            metadata = (read_object(folder / name) or {}).get("metadata") if name else None
+            if isinstance(metadata, dict) and isinstance(metadata.get("total_size"), int | float):
+                return float(metadata["total_size"])
         return None
 
 
@@ -80,7 +80,7 @@ def stored_item_bytes(checkpoint: Checkpoint) -> int:
     return ITEM_BYTES.get(str(text.get("dtype") or text.get("torch_dtype")), 2)
 
 
-def weight_number(checkpoint: Checkpoint) -> float | None:
+def count_weights(checkpoint: Checkpoint) -> float | None:
     """How many weights a checkpoint has; None where each has another number of bits."""
     if checkpoint.is_compressed and not checkpoint.is_fp8:
         return None
@@ -91,9 +91,9 @@ def embedding_bytes(checkpoint: Checkpoint) -> float:
     """The table of the tokens, mostly the largest tensor; 0 where config.json does not tell it."""
     config = checkpoint.config or {}
     text = {**config, **(config.get("text_config") or {})}
-    words, width = text.get("vocab_size") or 0, text.get("hidden_size") or 0
+    vocab, width = text.get("vocab_size") or 0, text.get("hidden_size") or 0
     # FP8 leaves it in 16 bits.
-    return float(words * width * max(2, stored_item_bytes(checkpoint)))
+    return float(vocab * width * max(2, stored_item_bytes(checkpoint)))
 
 
 def compression_bytes(checkpoint: Checkpoint) -> float:
@@ -133,7 +133,7 @@ class TrainingBytes(NamedTuple):
         return self.weights + self.gradients + self.states
 
 
-class Cut(NamedTuple):
+class Sharding(NamedTuple):
     """How a training is cut up, in the words of `sft`."""
 
     zero_stage: int
@@ -143,7 +143,7 @@ class Cut(NamedTuple):
     is_lora: bool = False
 
 
-def training_bytes(weights: float, cut: Cut) -> TrainingBytes:
+def training_bytes(weights: float, sharding: Sharding) -> TrainingBytes:
     """Weights, gradients and the optimizer's states of a rank, by the stage of ZeRO.
 
     Stage 1 cuts up the states, 2 the gradients as well, 3 the weights as well (arXiv 1910.02054,
@@ -151,28 +151,28 @@ def training_bytes(weights: float, cut: Cut) -> TrainingBytes:
     so are gradients where the optimizer is offloaded: they leave the GPU as they are made.
     """
     each = (WEIGHTS, GRADIENTS, STATES)
-    if cut.zero_stage == 0 or cut.is_float32:
-        is_copied = cut.zero_stage in (1, 2)
+    if sharding.zero_stage == 0 or sharding.is_float32:
+        is_copied = sharding.zero_stage in (1, 2)
         states_each = FLOAT32_COPIED_STATES if is_copied else FLOAT32_STATES
         each = (FLOAT32_WEIGHTS, FLOAT32_GRADIENTS, states_each)
     own, gradients, states = (weights * one for one in each)
-    if cut.is_lora:
+    if sharding.is_lora:
         gradients = states = 0.0
-    own /= cut.ranks if cut.zero_stage >= 3 else 1
-    gradients /= cut.ranks if cut.zero_stage >= 2 else 1
-    states /= cut.ranks if cut.zero_stage >= 1 else 1
-    if cut.offload == "none":
+    own /= sharding.ranks if sharding.zero_stage >= 3 else 1
+    gradients /= sharding.ranks if sharding.zero_stage >= 2 else 1
+    states /= sharding.ranks if sharding.zero_stage >= 1 else 1
+    if sharding.offload == "none":
         return TrainingBytes(own, gradients, states, 0.0)
-    if cut.offload == "optimizer":
+    if sharding.offload == "optimizer":
         return TrainingBytes(own, 0.0, 0.0, states)
     return TrainingBytes(0.0, 0.0, 0.0, states + own)
 
 
-def gb(size_bytes: float) -> str:
+def format_gb(size_bytes: float) -> str:
     """A size in the GB of 2^30 bytes that settings have, too."""
     return f"{size_bytes / GB:.1f} GB"
 
 
-def whole_gb(size_bytes: float) -> int:
+def suggest_mem_gb(size_bytes: float) -> int:
     """The value of `mem_gb` for what takes at least so many bytes."""
     return ceil(MARGIN * size_bytes / GB)

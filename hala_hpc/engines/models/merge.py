@@ -54,34 +54,34 @@ def shape_of(headers: dict[str, TensorHeader], name: str) -> str:
     return str(list(headers[name].shape)) if name in headers else "absent"
 
 
-def require_same_words(one: Path, other: Path) -> None:
+def require_same_tokens(one: Path, other: Path) -> None:
     """Raise UserError 65 when the tokenizers of two models give a token different numbers."""
-    first, second = vocabulary(one), vocabulary(other)
+    first, second = read_vocabulary(one), read_vocabulary(other)
     if first is None or second is None:
         return
-    for word in first.keys() & second.keys():
-        if first[word] != second[word]:
+    for token in first.keys() & second.keys():
+        if first[token] != second[token]:
             raise UserError(
-                f"the tokenizers differ: token {word!r} is number {first[word]} in {one}, but "
-                f"{second[word]} in {other}; such models cannot be merged",
+                f"the tokenizers differ: token {token!r} is number {first[token]} in {one}, but "
+                f"{second[token]} in {other}; such models cannot be merged",
                 BAD_DATA,
             )
 
 
-def vocabulary(folder: Path) -> dict[str, int] | None:
+def read_vocabulary(folder: Path) -> dict[str, int] | None:
     """Numbers of tokens as tokenizer.json has them; None where it is absent or of another kind."""
-    words = (read_json(folder / "tokenizer.json") or {}).get("model", {}).get("vocab")
-    return words if isinstance(words, dict) else None
+    vocab = (read_json(folder / "tokenizer.json") or {}).get("model", {}).get("vocab")
+    return vocab if isinstance(vocab, dict) else None
 
 
-def dtype_of(folder: Path) -> str:
+def find_main_dtype(folder: Path) -> str:
     """The type that most tensors of a model have, as torch calls it."""
     types = [header.dtype for header in tensor_headers(folder).values()]
-    most = max(set(types), key=types.count)
-    if most not in DTYPES:
+    main_dtype = max(set(types), key=types.count)
+    if main_dtype not in DTYPES:
         raise UserError(
-            f"model {folder}: its weights are {most}; a merge takes {', '.join(DTYPES)} "
+            f"model {folder}: its weights are {main_dtype}; a merge takes {', '.join(DTYPES)} "
             "(give the model before it was compressed)",
             BAD_DATA,
         )
-    return DTYPES[most]
+    return DTYPES[main_dtype]

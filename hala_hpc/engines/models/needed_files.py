@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from hala_hpc.engines.models.files import WEIGHTS
+from hala_hpc.engines.models.files import WEIGHT_PATTERNS
 
 #: Endings and names of configuration, tokenizer, templates, card and licence.
 SMALL_FILES = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.md", "LICENSE*", "NOTICE*")
@@ -27,7 +27,7 @@ def needed_names(names: Iterable[str], weights: bool) -> list[str]:
 
 def weight_names(top: Sequence[str]) -> list[str]:
     """The weight files of the first format that there is."""
-    for _, pattern in WEIGHTS:
+    for _, pattern in WEIGHT_PATTERNS:
         if found := [name for name in top if fnmatchcase(name, pattern)]:
             return found
     return []

@@ -19,7 +19,7 @@ from typing import Self
 from pydantic import ConfigDict
 
 from hala_hpc.core.errors import BadNode
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ class LocalWeights:
     """
 
     def __init__(self, disk: str) -> None:
-        self.root = root_on(disk) if disk else None
-        self.held: list[Lock] = []
+        self.root = copies_root(disk) if disk else None
+        self.held: list[FileLock] = []
         self.known: dict[Path, Path] = {}
 
     def path(self, source: Path) -> Path:
@@ -54,7 +54,7 @@ class LocalWeights:
         if source not in self.known:
             try:
                 self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-                sweep(self.root)
+                remove_unused_copies(self.root)
                 self.known[source] = self._shared_copy(source)
             except OSError as error:
                 logger.warning("%s is read where it lies: %s", source, error)
@@ -63,22 +63,22 @@ class LocalWeights:
 
     def _shared_copy(self, source: Path) -> Path:
         assert self.root is not None
-        key = key_of(source)
+        key = compute_copy_key(source)
         home = self.root / key / source.name
         for _ in range(TRIES):
-            lock = Lock(self.root / f"{key}.lock")
-            lock.take(fcntl.LOCK_SH)
-            if is_whole(home):
+            lock = FileLock(self.root / f"{key}.lock")
+            lock.acquire(fcntl.LOCK_SH)
+            if is_complete_copy(home):
                 self.held.append(lock)
                 return home
-            lock.leave()
-            lock = Lock(self.root / f"{key}.lock")
-            if lock.take(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            lock.release()
+            lock = FileLock(self.root / f"{key}.lock")
+            if lock.acquire(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 try:
-                    if not is_whole(home):
+                    if not is_complete_copy(home):
                         make_copy(source, home)
                 finally:
-                    lock.leave()
+                    lock.release()
             else:
                 time.sleep(0.5)
         return source
@@ -89,38 +89,38 @@ class LocalWeights:
     def __exit__(self, *_: object) -> None:
         """Say that the copies are read no more, and remove those that nobody reads."""
         for lock in self.held:
-            lock.leave()
+            lock.release()
         if self.root is not None:
-            sweep(self.root)
+            remove_unused_copies(self.root)
 
 
-def root_on(disk: str) -> Path:
+def copies_root(disk: str) -> Path:
     """Where copies lie on a disk."""
     return Path(os.path.expandvars(disk)).expanduser() / f"hala-weights-{os.getuid()}"
 
 
-def sweep(root: Path) -> None:
+def remove_unused_copies(root: Path) -> None:
     """Remove the copies that nobody reads, also those of jobs that were killed."""
     for path in root.glob("*.lock"):
-        lock = Lock(path)
-        if not lock.take(fcntl.LOCK_EX | fcntl.LOCK_NB):
+        lock = FileLock(path)
+        if not lock.acquire(fcntl.LOCK_EX | fcntl.LOCK_NB):
             continue
         path.with_suffix(".json").unlink(missing_ok=True)
         shutil.rmtree(path.with_suffix(""), ignore_errors=True)
         path.unlink(missing_ok=True)
-        lock.leave()
+        lock.release()
 
 
-def key_of(source: Path) -> str:
+def compute_copy_key(source: Path) -> str:
     """A name for what lies in a folder now: another when a file of it is changed."""
     facts = [str(source.resolve())]
-    for name in files_in(source):
-        seen = (source / name).stat()
-        facts.append(f"{name} {seen.st_size} {seen.st_mtime_ns}")
+    for name in list_model_files(source):
+        stat = (source / name).stat()
+        facts.append(f"{name} {stat.st_size} {stat.st_mtime_ns}")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
 
-class CopyMarker(Record):
+class CopyMarker(JsonRecord):
     """The marker of a copy: size and SHA-256 of each file, by its name."""
 
     model_config = ConfigDict(extra="allow")
@@ -132,14 +132,14 @@ class CopyMarker(Record):
         return self.__pydantic_extra__
 
 
-def files_in(source: Path) -> Iterator[Path]:
+def list_model_files(source: Path) -> Iterator[Path]:
     """The files of a model, through links, as paths inside of it."""
     return (path.relative_to(source) for path in sorted(source.rglob("*")) if path.is_file())
 
 
-def is_whole(home: Path) -> bool:
+def is_complete_copy(home: Path) -> bool:
     """Whether a copy was finished, and all its files have their sizes."""
-    marker = CopyMarker.read_if_sound(home.parent.with_suffix(".json"))
+    marker = CopyMarker.read_if_valid(home.parent.with_suffix(".json"))
     return marker is not None and all(
         (home / name).is_file() and (home / name).stat().st_size == size
         for name, (size, _) in marker.files.items()
@@ -149,10 +149,10 @@ def is_whole(home: Path) -> bool:
 def make_copy(source: Path, home: Path) -> None:
     """Copy a model, read it back, and mark it. Raises OSError where there is no room."""
     began = time.monotonic()
-    mark = home.parent.with_suffix(".json")
-    mark.unlink(missing_ok=True)
+    marker = home.parent.with_suffix(".json")
+    marker.unlink(missing_ok=True)
     shutil.rmtree(home.parent, ignore_errors=True)
-    names = list(files_in(source))
+    names = list(list_model_files(source))
     if not names:
         raise OSError("it holds no files")
     size = sum((source / name).stat().st_size for name in names)
@@ -163,11 +163,11 @@ def make_copy(source: Path, home: Path) -> None:
         with ThreadPoolExecutor(COPIERS) as pool:
             copies = pool.map(lambda name: copy_file(source / name, home / name), names)
             facts = dict(zip(map(str, names), copies, strict=True))
-        require_same(home, facts)
+        require_identical(home, facts)
     except BaseException:
         shutil.rmtree(home.parent, ignore_errors=True)
         raise
-    CopyMarker.model_validate(facts).write(mark)
+    CopyMarker.model_validate(facts).write(marker)
     took_s = time.monotonic() - began
     logger.info("copied %d files, %d bytes, to %s in %.1f s", len(names), size, home, took_s)
 
@@ -187,42 +187,48 @@ def copy_file(source: Path, target: Path) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def read_file(path: Path) -> tuple[int, str]:
+def compute_size_and_digest(path: Path) -> tuple[int, str]:
     """Size and SHA-256 of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), digest
 
 
-def require_same(home: Path, facts: dict[str, tuple[int, str]]) -> None:
+def require_identical(home: Path, facts: dict[str, tuple[int, str]]) -> None:
     """Raise BadNode where a copy reads otherwise than it was written."""
     with ThreadPoolExecutor(COPIERS) as pool:
-        found = dict(zip(facts, pool.map(lambda name: read_file(home / name), facts), strict=True))
+        found = dict(
+            zip(
+                facts,
+                pool.map(lambda name: compute_size_and_digest(home / name), facts),
+                strict=True,
+            )
+        )
     for name, expected in facts.items():
         if found[name] != expected:
             node = os.environ.get("HALA_NODE", "this machine")
             raise BadNode(f"node {node}: {home / name} is not what was written there", nodes=[node])
 
 
-class Lock:
+class FileLock:
     """A lock file that may be removed by who holds it alone."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.descriptor = path, -1
 
-    def take(self, how: int) -> bool:
+    def acquire(self, operation: int) -> bool:
         """Take the lock; False where somebody else holds it and `how` does not wait."""
         while True:
             self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(self.descriptor, how)
+                fcntl.flock(self.descriptor, operation)
             except BlockingIOError:
-                self.leave()
+                self.release()
                 return False
             if self._is_its_file():
                 return True
             # It was removed while this process waited for it.
-            self.leave()
+            self.release()
 
     def _is_its_file(self) -> bool:
         try:
@@ -230,6 +236,6 @@ class Lock:
         except FileNotFoundError:
             return False
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Give it back."""
         os.close(self.descriptor)

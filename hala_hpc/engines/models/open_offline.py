@@ -31,6 +31,6 @@ def opening_fault(reference: str, weights: bool) -> list[str]:
     except Exception as error:  # noqa: BLE001
         # Whatever a damaged file makes its library raise: a job would die of the same.
         lines = [line for line in str(error).splitlines() if line.strip()]
-        told = lines[0] if lines else "no text"
-        return [f"model {reference}: cannot be opened: {type(error).__name__}: {told}"]
+        text = lines[0] if lines else "no text"
+        return [f"model {reference}: cannot be opened: {type(error).__name__}: {text}"]
     return []

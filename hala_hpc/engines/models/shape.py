@@ -90,9 +90,9 @@ class ModelShape(NamedTuple):
         attended (Chowdhery et al. 2022, PaLM, appendix B), half of that as no token attends to
         later ones. A window ends what a token sees.
         """
-        seen = row_tokens / 2
-        in_window = min(seen, float(self.window)) if self.window else seen
-        attended = (self.attentions - self.sliding) * seen + self.sliding * in_window
+        visible = row_tokens / 2
+        in_window = min(visible, float(self.window)) if self.window else visible
+        attended = (self.attentions - self.sliding) * visible + self.sliding * in_window
         return 6.0 * self.matrices + 12.0 * self.query_width * attended
 
 
@@ -118,7 +118,7 @@ def read_shape(config: Mapping[str, Any] | None) -> ModelShape | None:
     return ModelShape(
         family=family,
         hidden=hidden,
-        intermediate=adjusted(text, inner) if family == "lfm2" else inner,
+        intermediate=adjust_feed_forward_width(text, inner) if family == "lfm2" else inner,
         heads=heads,
         kv_heads=text.get("num_key_value_heads") or heads,
         head_dim=text.get("head_dim") or hidden // heads,
@@ -135,8 +135,8 @@ def read_shape(config: Mapping[str, Any] | None) -> ModelShape | None:
 
 def layer_kinds(text: Mapping[str, Any], layers: int) -> list[str]:
     """The kind of each layer, as transformers fills it in where config.json does not tell."""
-    if told := text.get("layer_types"):
-        return list(told)
+    if stated := text.get("layer_types"):
+        return list(stated)
     if text.get("model_type") == "gemma2":
         return [SLIDING if number % 2 == 0 else ATTENDING[0] for number in range(layers)]
     attending = text.get("full_attn_idxs")
@@ -145,7 +145,7 @@ def layer_kinds(text: Mapping[str, Any], layers: int) -> list[str]:
     return [ATTENDING[0] if number in attending else CONVOLUTION for number in range(layers)]
 
 
-def adjusted(text: Mapping[str, Any], inner: int) -> int:
+def adjust_feed_forward_width(text: Mapping[str, Any], inner: int) -> int:
     """The width of LFM2's feed-forward half: two thirds, a factor, rounded up (transformers)."""
     if not text.get("block_auto_adjust_ff_dim", True):
         return inner

@@ -32,7 +32,7 @@ def weight_bytes(folder: Path | str) -> int:
     return sum(file.stat().st_size for file in weight_files(Path(folder)))
 
 
-def tensors(folder: Path | str) -> Iterator[tuple[str, Any]]:
+def iter_tensors(folder: Path | str) -> Iterator[tuple[str, Any]]:
     """Name and torch tensor of all weights, one at a time. Imports torch."""
     from safetensors import safe_open
 
@@ -44,7 +44,7 @@ def tensors(folder: Path | str) -> Iterator[tuple[str, Any]]:
 
 def require_finite(folder: Path | str) -> None:
     """Raise UserError 65 that names the first tensor with a NaN or an infinity."""
-    for name, tensor in tensors(folder):
+    for name, tensor in iter_tensors(folder):
         # FP8 has no isfinite of its own.
         if tensor.is_floating_point() and not tensor.float().isfinite().all():
             raise UserError(

@@ -9,7 +9,7 @@ from hala_hpc.engines.models.files import read_header, read_object, weight_files
 
 #: Names that transformers gives to tables in which tokens are looked up, and those for places.
 TOKEN_TABLES = ("embed_tokens", "word_embeddings", "tok_embeddings", "wte")
-PLACE_TABLES = ("embed_positions", "wpe")
+POSITION_TABLES = ("embed_positions", "wpe")
 WEIGHT = ".weight"
 
 
@@ -25,20 +25,22 @@ def require_vocabulary(model: str | Path) -> None:
         return
     rows = embedding_rows(folder)
     wrong = {
-        word: number for word, number in words_of(folder) if rows is not None and number >= rows
+        token: number
+        for token, number in iter_text_tokens(folder)
+        if rows is not None and number >= rows
     }
     if not wrong:
         return
-    word, number = max(wrong.items(), key=lambda pair: pair[1])
+    token, number = max(wrong.items(), key=lambda pair: pair[1])
     raise UserError(
-        f"model {model}: its tokenizer gives {word!r} the number {number}, and its embedding has "
+        f"model {model}: its tokenizer gives {token!r} the number {number}, and its embedding has "
         f"{rows} rows ({len(wrong)} such tokens): tokenizer and weights are of different models, "
         "or tokens were added without resize_token_embeddings; give the model its own tokenizer",
         BAD_DATA,
     )
 
 
-def words_of(folder: Path) -> Iterator[tuple[str, int]]:
+def iter_text_tokens(folder: Path) -> Iterator[tuple[str, int]]:
     """The tokens that a text may have, with their numbers; none without `tokenizer.json`."""
     tokenizer = read_object(folder / "tokenizer.json") or {}
     vocabulary = tokenizer.get("model", {}).get("vocab") or {}
@@ -52,7 +54,9 @@ def words_of(folder: Path) -> Iterator[tuple[str, int]]:
             yield str(added.get("content")), int(added.get("id", 0))
 
 
-def is_table(weight: str, tables: Collection[str] = (*TOKEN_TABLES, *PLACE_TABLES)) -> bool:
+def is_embedding_table(
+    weight: str, tables: Collection[str] = (*TOKEN_TABLES, *POSITION_TABLES)
+) -> bool:
     """Whether a weight, by its name with or without `.weight`, is one of these tables."""
     return weight.removesuffix(WEIGHT).rpartition(".")[2] in tables
 
@@ -62,7 +66,7 @@ def embedding_rows(folder: Path) -> int | None:
     for path in weight_files(folder):
         header = read_header(path) if path.suffix == ".safetensors" and path.is_file() else None
         for name, tensor in (header.tensors if header else {}).items():
-            if is_table(name, TOKEN_TABLES) and len(tensor.shape) == 2:
+            if is_embedding_table(name, TOKEN_TABLES) and len(tensor.shape) == 2:
                 return tensor.shape[0]
     config = read_object(folder / "config.json") or {}
     rows = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")

@@ -4,14 +4,14 @@ import os
 from importlib.util import find_spec
 from typing import Any
 
-from hala_hpc.core.ports import free_port
-from hala_hpc.core.stage import Out
+from hala_hpc.core.ports import find_free_port
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.training.rank_memory import BUCKET_ELEMENTS
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.training_run import Training
 
 
-def prepare_environment(zero_stage: int) -> None:
+def set_training_environment(zero_stage: int) -> None:
     """Set what accelerate and DeepSpeed read from the environment while they are imported.
 
     A worker with several ranks has set RANK and the others already; a lone rank is on its own.
@@ -25,12 +25,12 @@ def prepare_environment(zero_stage: int) -> None:
         os.environ["DS_ACCELERATOR"] = "cpu"
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 and zero_stage:
         os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1")
-        os.environ["MASTER_PORT"] = str(free_port())
+        os.environ["MASTER_PORT"] = str(find_free_port())
     if zero_stage:
-        forgo_compiled_ops()
+        disable_compiled_ops()
 
 
-def forgo_compiled_ops() -> None:
+def disable_compiled_ops() -> None:
     """Tell DeepSpeed that none of its C++ operators can be had.
 
     It would look for compilers and build a shared-memory reduction at run time, half a minute in
@@ -59,7 +59,7 @@ def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool
             "allgather_bucket_size": BUCKET_ELEMENTS,
             # Rank 0 gets all weights when they are saved.
             "stage3_gather_16bit_weights_on_model_save": True,
-            **offloading(settings),
+            **offload_config(settings),
         },
         # DeepSpeed's own Adam for the CPU would have to be compiled first.
         "zero_force_ds_cpu_optimizer": False,
@@ -67,14 +67,14 @@ def deepspeed_config(settings: TrainingSettings, world_size: int, bfloat16: bool
     }
 
 
-def offloading(settings: TrainingSettings) -> dict[str, Any]:
+def offload_config(settings: TrainingSettings) -> dict[str, Any]:
     """What goes to the memory of the host, in DeepSpeed's words."""
     to_host = {"device": "cpu", "pin_memory": True}
     parts = {"none": [], "optimizer": ["optimizer"], "all": ["optimizer", "param"]}
     return {f"offload_{part}": to_host for part in parts[settings.offload]}
 
 
-def make_arguments(training: Training, out: Out) -> Any:
+def make_sft_config(training: Training, out: UnitContext) -> Any:
     """The settings in TRL's words."""
     import torch
     from trl.trainer.sft_config import SFTConfig
@@ -83,7 +83,7 @@ def make_arguments(training: Training, out: Out) -> Any:
     config = deepspeed_config(settings, out.world_size, bfloat16)
     on_cpu = not torch.cuda.is_available()
     return SFTConfig(
-        output_dir=str(training.kept),
+        output_dir=str(training.state_dir),
         # A batch of the trainer is a whole step, which is cut into passes there.
         per_device_train_batch_size=settings.global_batch_size // out.world_size,
         gradient_accumulation_steps=1,

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
-from hala_hpc.core.stage import Out
-from hala_hpc.engines.training.checkpoints import checkpoints
+from hala_hpc.core.stage import UnitContext
+from hala_hpc.engines.training.checkpoints import list_checkpoints
 from hala_hpc.engines.training.collectives import any_rank
 from hala_hpc.engines.training.training_run import Attempt, Training
-from hala_hpc.engines.training.universal_checkpoint import is_universal, part_step_counters
+from hala_hpc.engines.training.universal_checkpoint import (
+    is_universal_checkpoint,
+    separate_step_counters,
+)
 
 logger = logging.getLogger(__name__)
 
 
 #: Saving and a step must fit into the time that is left; what else a job does at its end.
-LEAVING_S = 10.0
+EXIT_MARGIN_S = 10.0
 #: Steps whose mean loss before a stop is held against that after it, at least.
 COMPARED_STEPS = 5
 #: A loss is said to jump when it rises by so many standard deviations of the points before the
@@ -27,14 +30,14 @@ JUMP_DEVIATIONS = 4.0
 JUMP_SHARE = 0.1
 
 
-def as_callback(watch: type) -> Any:
+def make_callback_class(callback: type) -> Any:
     """A class like `watch` that transformers takes as a callback: that base is heavy to import."""
     from transformers import TrainerCallback
 
-    return type(watch.__name__, (watch, TrainerCallback), {})
+    return type(callback.__name__, (callback, TrainerCallback), {})
 
 
-class TrainingWatch:
+class TrainingCallback:
     """A callback of the trainer; its calls are made on every rank at the same steps.
 
     `trainer` is set before the training begins.
@@ -44,7 +47,7 @@ class TrainingWatch:
 
     def __init__(self, attempt: Attempt) -> None:
         self.training, self.out, self.start = attempt.training, attempt.out, attempt.start
-        self.pulse, self.saving = attempt.pulse, attempt.saving
+        self.heartbeat, self.saving = attempt.heartbeat, attempt.saving
         # Of one rank: what the others compile is the same.
         self.to_publish = attempt.compiled if self.out.rank == 0 else None
         self.stepped = time.monotonic()
@@ -55,47 +58,47 @@ class TrainingWatch:
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Look at the engine that runs, and go on where the last attempt stopped."""
         require_engine(self.trainer, self.training, self.out)
-        if self.start and is_universal(self.start):
-            part_step_counters(self.trainer.deepspeed)
+        if self.start and is_universal_checkpoint(self.start):
+            separate_step_counters(self.trainer.deepspeed)
         self.before = last_losses(state)
         self.stepped = self.saving.saved_at = time.monotonic()
-        self.pulse.step = state.global_step
-        self.out.progress(steps_total=state.max_steps, step=state.global_step)
-        (control.should_training_stop,) = any_rank(args.device, self.out.stop)
-        self.pulse.enter("reading")
+        self.heartbeat.step = state.global_step
+        self.out.report_progress(steps_total=state.max_steps, step=state.global_step)
+        (control.should_training_stop,) = any_rank(args.device, self.out.stop_requested)
+        self.heartbeat.set_phase("reading")
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Vote: stop, save, or give up a broken training; raises UserError 65 for that."""
         import torch
 
-        self.out.progress(
+        self.out.report_progress(
             step=state.global_step,
             rows=state.global_step * self.training.settings.global_batch_size,
         )
-        self.pulse.enter("waiting")
+        self.heartbeat.set_phase("waiting")
         due = save_is_due(self.training.settings.save_steps, state) or self.saving.is_due()
-        leave = self.out.stop or self.time_is_up()
-        broken = ~torch.isfinite(torch.as_tensor(self.pulse.broken))
-        stop, save, broken = any_rank(args.device, leave, due, broken)
-        if broken:
-            refuse_broken(state.global_step, self.training.kept)
+        must_stop = self.out.stop_requested or self.time_is_up()
+        nonfinite = ~torch.isfinite(torch.as_tensor(self.heartbeat.nonfinite))
+        stop, save, nonfinite = any_rank(args.device, must_stop, due, nonfinite)
+        if nonfinite:
+            refuse_nonfinite(state.global_step, self.training.state_dir)
         now = time.monotonic()
         self.step_s, self.stepped = now - self.stepped, now
-        self.pulse.broken, self.pulse.step = 0.0, state.global_step
+        self.heartbeat.nonfinite, self.heartbeat.step = 0.0, state.global_step
         control.should_training_stop = control.should_training_stop or stop
         control.should_save = save or control.should_training_stop
         if self.to_publish:
             # A step has been through every kernel.
             self.to_publish.publish()
             self.to_publish = None
-        self.pulse.enter("reading")
+        self.heartbeat.set_phase("reading")
 
     def time_is_up(self) -> bool:
         """Whether another step would leave too little of the job's time for saving."""
         left_s = self.out.seconds_left
         if left_s is None:
             return False
-        return left_s < 2 * self.saving.cost_s + 2 * self.step_s + LEAVING_S
+        return left_s < 2 * self.saving.cost_s + 2 * self.step_s + EXIT_MARGIN_S
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """Keep the last losses for the next attempt; warn where the loss jumped after a resume."""
@@ -104,7 +107,9 @@ class TrainingWatch:
             return
         del state.log_history[:-COMPARED_STEPS]
         self.after.append(logs["loss"])
-        if len(self.after) == len(self.before) and (rise := jump(self.before, self.after)):
+        if len(self.after) == len(self.before) and (
+            rise := measure_loss_jump(self.before, self.after)
+        ):
             logs["loss_jump"] = rise
             if self.out.rank == 0:
                 logger.warning(
@@ -121,9 +126,9 @@ def save_is_due(save_steps: int, state: Any) -> bool:
     return bool(by_step) or state.global_step >= state.max_steps
 
 
-def refuse_broken(step: int, kept: Path) -> None:
+def refuse_nonfinite(step: int, state_dir: Path) -> None:
     """Raise UserError 65 for a loss or gradient that is NaN or infinite."""
-    last = next(iter(checkpoints(kept)), None)
+    last = next(iter(list_checkpoints(state_dir)), None)
     good = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     raise UserError(
         f"the loss or its gradient is no number at step {step}: the training broke; lower "
@@ -137,7 +142,7 @@ def last_losses(state: Any) -> list[float]:
     return [entry["loss"] for entry in state.log_history if "loss" in entry][-COMPARED_STEPS:]
 
 
-def jump(before: list[float], after: list[float]) -> float:
+def measure_loss_jump(before: list[float], after: list[float]) -> float:
     """By what share of itself the loss rose after a resume; 0 where that may be chance."""
     mean, now = statistics.fmean(before), statistics.fmean(after)
     spread = statistics.pstdev(before)
@@ -166,7 +171,7 @@ class TrainingEngine:
         return f"deepspeed zero-{self.zero_stage}" if self.engine == "deepspeed" else "torch"
 
 
-def running_engine(trainer: Any) -> TrainingEngine:
+def read_running_engine(trainer: Any) -> TrainingEngine:
     """The engine as it tells itself; to be asked once the training has begun."""
     engine = trainer.deepspeed
     if engine is not None:
@@ -191,7 +196,7 @@ def running_engine(trainer: Any) -> TrainingEngine:
     )
 
 
-def asked_engine(training: Training, out: Out) -> TrainingEngine:
+def expected_engine(training: Training, out: UnitContext) -> TrainingEngine:
     """The same as the settings ask for it."""
     settings = training.settings
     return TrainingEngine(
@@ -204,13 +209,13 @@ def asked_engine(training: Training, out: Out) -> TrainingEngine:
     )
 
 
-def require_engine(trainer: Any, training: Training, out: Out) -> None:
+def require_engine(trainer: Any, training: Training, out: UnitContext) -> None:
     """Raise UserError (70) that names every difference between what runs and what was asked for.
 
     accelerate can leave DeepSpeed out without a word, and a key of a configuration that nobody
     reads is ignored in silence: so the engine itself is asked.
     """
-    runs, asked = vars(running_engine(trainer)), vars(asked_engine(training, out))
+    runs, asked = vars(read_running_engine(trainer)), vars(expected_engine(training, out))
     wrong = [
         f"{name}={runs[name]!r} instead of {asked[name]!r}"
         for name in asked

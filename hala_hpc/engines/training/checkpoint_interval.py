@@ -13,10 +13,10 @@ import time
 from hala_hpc.engines.training.settings import TrainingSettings
 
 #: Seconds between two checkpoints, at least and at most.
-LEAST_S = 60.0
-MOST_S = 3600.0
+MIN_INTERVAL_S = 60.0
+MAX_INTERVAL_S = 3600.0
 #: Saving takes a tenth of the time at most.
-SHARE = 10.0
+MIN_INTERVAL_PER_COST = 10.0
 #: For the first estimate: bytes of weights in 16 bits, a copy in float32 and Adam's two moments,
 #: for each byte of 16-bit weights; and what a shared file system takes from one job.
 STATE_FACTOR = 7
@@ -39,14 +39,14 @@ class SavingClock:
         minutes = self.settings.save_every_min
         if minutes is not None:
             return 60 * minutes or None
-        return young_s(self.cost_s, 60 * self.settings.mean_uptime_min)
+        return young_interval_s(self.cost_s, 60 * self.settings.mean_uptime_min)
 
     def is_due(self) -> bool:
         """Whether the time since the last checkpoint is up."""
         interval_s = self.interval_s
         return interval_s is not None and time.monotonic() - self.saved_at >= interval_s
 
-    def note(self, seconds: float) -> None:
+    def record_saving(self, seconds: float) -> None:
         """A checkpoint was saved and verified in so many seconds."""
         self.cost_s, self.is_measured = seconds, True
         self.savings += 1
@@ -62,7 +62,7 @@ class SavingClock:
         }
 
 
-def young_s(cost_s: float, uptime_s: float) -> float:
+def young_interval_s(cost_s: float, uptime_s: float) -> float:
     """Young's interval in seconds, within the bounds."""
     interval_s = math.sqrt(2 * cost_s * uptime_s)
-    return max(min(interval_s, MOST_S), LEAST_S, SHARE * cost_s)
+    return max(min(interval_s, MAX_INTERVAL_S), MIN_INTERVAL_S, MIN_INTERVAL_PER_COST * cost_s)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from hala_hpc.core.errors import INTERNAL, UserError
-from hala_hpc.core.files import sync
+from hala_hpc.core.files import fsync_path
 from hala_hpc.core.job_records import CheckpointCommit, SavedFile
-from hala_hpc.engines.training.collectives import on_all, rank_and_world
+from hala_hpc.engines.training.collectives import rank_and_world, run_on_all_ranks
 
 COMMIT_FILE = "COMMIT.json"
 #: Holds a folder for each attempt; a leading dot marks it as not finished.
@@ -27,14 +27,14 @@ KINDS = ("checkpoint", "universal")
 Files = dict[str, SavedFile]
 
 
-def staging_folder(kept: Path, attempt: str) -> Path:
+def staging_folder(state_dir: Path, attempt: str) -> Path:
     """Where an attempt saves; no other attempt writes there."""
-    return kept / STAGING / attempt
+    return state_dir / STAGING / attempt
 
 
-def checkpoints(kept: Path, kind: str = "checkpoint") -> list[Path]:
+def list_checkpoints(state_dir: Path, kind: str = "checkpoint") -> list[Path]:
     """Folders `<kind>-<step>`, the newest step first."""
-    found = [p for p in kept.glob(f"{kind}-*") if p.name.partition("-")[2].isdigit()]
+    found = [p for p in state_dir.glob(f"{kind}-*") if p.name.partition("-")[2].isdigit()]
     return sorted(found, key=step_of, reverse=True)
 
 
@@ -44,7 +44,7 @@ def step_of(checkpoint: Path) -> int:
 
 
 def commit_checkpoint(
-    staged: Path, final: Path, facts: CheckpointCommit, allowed: Callable[[], None]
+    staged: Path, final: Path, commit: CheckpointCommit, check_allowed: Callable[[], None]
 ) -> None:
     """Bring a staged checkpoint to the disk, read it back, mark it and give it its name.
 
@@ -52,8 +52,10 @@ def commit_checkpoint(
     attempt may publish nothing any more. Raises on all ranks what went wrong on any.
     """
     rank, world = rank_and_world()
-    names = sorted(set().union(*on_all(lambda: sync_tree(staged))))
-    parts = on_all(lambda: digests(staged, share(names, rank, world)))
+    names = sorted(set().union(*run_on_all_ranks(lambda: sync_tree(staged))))
+    parts = run_on_all_ranks(
+        lambda: compute_digests(staged, files_to_read_back(names, rank, world))
+    )
     files: Files = {name: file for part in parts for name, file in part.items()}
 
     def publish() -> None:
@@ -61,30 +63,30 @@ def commit_checkpoint(
             return
         if sorted(files) != names:
             raise UserError(f"files of {staged} were not read back: a defect", INTERNAL)
-        allowed()
-        facts.model_copy(update={"files": files}).write(staged / COMMIT_FILE)
+        check_allowed()
+        commit.model_copy(update={"files": files}).write(staged / COMMIT_FILE)
         # The same step may lie there, not whole and therefore not resumed from.
-        drop(final)
+        remove_checkpoint(final)
         staged.replace(final)
-        sync(final.parent)
+        fsync_path(final.parent)
 
-    on_all(publish)
+    run_on_all_ranks(publish)
 
 
 def sync_tree(folder: Path) -> list[str]:
     """Bring all files and folders to the disk that this rank sees; names of the files."""
     found = sorted(folder.rglob("*"))
     for path in (*found, folder):
-        sync(path)
+        fsync_path(path)
     return [str(path.relative_to(folder)) for path in found if path.is_file()]
 
 
-def share(names: list[str], rank: int, world: int) -> list[str]:
+def files_to_read_back(names: list[str], rank: int, world: int) -> list[str]:
     """The files that a rank reads back: where there are several ranks, those of another."""
     return [name for number, name in enumerate(names) if number % world == (rank + 1) % world]
 
 
-def digests(folder: Path, names: Iterable[str]) -> Files:
+def compute_digests(folder: Path, names: Iterable[str]) -> Files:
     """Size and BLAKE2b digest (128 bits) of some files, read in pieces."""
     found = {}
     for name in names:
@@ -96,10 +98,10 @@ def digests(folder: Path, names: Iterable[str]) -> Files:
 
 def read_commit(checkpoint: Path) -> CheckpointCommit | None:
     """What COMMIT.json says; None where there is none that can be read."""
-    return CheckpointCommit.read_if_sound(checkpoint / COMMIT_FILE)
+    return CheckpointCommit.read_if_valid(checkpoint / COMMIT_FILE)
 
 
-def flaw(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
+def find_fault(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
     """Why a checkpoint cannot be used, as far as this rank looks, or None.
 
     Rank 0 looks at all sizes; each rank reads its share of the files. Raises OSError when a file
@@ -115,63 +117,66 @@ def flaw(checkpoint: Path, rank: int = 0, world: int = 1) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != saved.bytes:
             return f"{name} has {path.stat().st_size} bytes, not {saved.bytes}"
-    for name in share(sorted(files), rank, world):
+    for name in files_to_read_back(sorted(files), rank, world):
         with contextlib.suppress(FileNotFoundError):  # rank 0 tells that
-            if digests(checkpoint, [name])[name] != files[name]:
+            if compute_digests(checkpoint, [name])[name] != files[name]:
                 return f"{name} is not what was saved (its digest differs)"
     return None
 
 
-def verify(checkpoint: Path) -> str | None:
+def verify_checkpoint(checkpoint: Path) -> str | None:
     """Why a checkpoint cannot be used, or None. Collective: the ranks share the reading."""
     rank, world = rank_and_world()
-    return next((fault for fault in on_all(lambda: flaw(checkpoint, rank, world)) if fault), None)
+    return next(
+        (fault for fault in run_on_all_ranks(lambda: find_fault(checkpoint, rank, world)) if fault),
+        None,
+    )
 
 
-def newest_verified(kept: Path) -> tuple[Path | None, list[str]]:
+def find_newest_verified(state_dir: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that is whole, and a line for each newer one that is not.
 
     Collective. All ranks go by the list of rank 0: another node may see the folder later.
     """
     torn: list[str] = []
-    for name in on_all(lambda: [path.name for path in checkpoints(kept)])[0]:
-        fault = verify(kept / name)
+    for name in run_on_all_ranks(lambda: [path.name for path in list_checkpoints(state_dir)])[0]:
+        fault = verify_checkpoint(state_dir / name)
         if fault is None:
-            return kept / name, torn
+            return state_dir / name, torn
         torn.append(f"{name} is skipped: {fault}")
     return None, torn
 
 
-def remove_leftovers(kept: Path, start: Path | None) -> None:
+def remove_leftovers(state_dir: Path, start: Path | None) -> None:
     """Delete what attempts left unfinished, and checkpoints newer than the one to go on from.
 
     Those were found torn; the training comes to their steps again.
     """
-    shutil.rmtree(kept / STAGING, ignore_errors=True)
+    shutil.rmtree(state_dir / STAGING, ignore_errors=True)
     first = step_of(start) if start else -1
     for kind in KINDS:
-        for checkpoint in checkpoints(kept, kind):
+        for checkpoint in list_checkpoints(state_dir, kind):
             if step_of(checkpoint) > first:
-                drop(checkpoint)
+                remove_checkpoint(checkpoint)
 
 
-def prune(kept: Path, keep: int) -> None:
+def prune_checkpoints(state_dir: Path, keep: int) -> None:
     """Delete all but the newest checkpoints, after the newest was committed."""
-    marked = [path for path in checkpoints(kept) if (path / COMMIT_FILE).exists()]
-    for checkpoint in marked[keep:]:
-        drop(checkpoint)
+    committed = [path for path in list_checkpoints(state_dir) if (path / COMMIT_FILE).exists()]
+    for checkpoint in committed[keep:]:
+        remove_checkpoint(checkpoint)
     # A converted one served the start of this attempt alone.
-    for checkpoint in checkpoints(kept, "universal"):
-        drop(checkpoint)
+    for checkpoint in list_checkpoints(state_dir, "universal"):
+        remove_checkpoint(checkpoint)
 
 
-def remove_all(kept: Path) -> None:
+def remove_all_checkpoints(state_dir: Path) -> None:
     """Delete every checkpoint, and what ranks told, once the unit that they served is committed."""
-    remove_leftovers(kept, None)
-    shutil.rmtree(kept / RANKS, ignore_errors=True)
+    remove_leftovers(state_dir, None)
+    shutil.rmtree(state_dir / RANKS, ignore_errors=True)
 
 
-def drop(checkpoint: Path) -> None:
+def remove_checkpoint(checkpoint: Path) -> None:
     """Delete a checkpoint if it is there; unmarked first, so that half of it never looks whole."""
     (checkpoint / COMMIT_FILE).unlink(missing_ok=True)
     shutil.rmtree(checkpoint, ignore_errors=True)

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from hala_hpc.core.errors import CANNOT_CREATE, FailureClass, Retry, UserError
+from hala_hpc.core.errors import CANNOT_CREATE, FailureClass, TransientError, UserError
 
 T = TypeVar("T")
 #: Errors of a full disk: another attempt would meet the same.
-FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 #: Words by which collectives tell that a peer is gone; gloo has no exception of its own.
-LOST = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
+LOST_PEER_PHRASES = ("gloo", "nccl", "connection closed by peer", "connection reset by peer")
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -40,18 +40,18 @@ def any_rank(device: Any, *flags: Any) -> list[bool]:
     return [bool(vote) for vote in votes.tolist()]
 
 
-def least_of_ranks(device: Any, number: int) -> int:
+def min_across_ranks(device: Any, number: int) -> int:
     """The smallest of the numbers that the ranks have, none of them above 2^63."""
     import torch
     from torch import distributed
 
-    least = torch.tensor(number, device=device)
+    smallest = torch.tensor(number, device=device)
     if distributed.is_initialized():
-        distributed.all_reduce(least, op=distributed.ReduceOp.MIN)
-    return int(least)
+        distributed.all_reduce(smallest, op=distributed.ReduceOp.MIN)
+    return int(smallest)
 
 
-def sum_of_ranks(value: Any) -> float:
+def sum_across_ranks(value: Any) -> float:
     """The sum of a number that each rank has on its device."""
     from torch import distributed
 
@@ -60,7 +60,7 @@ def sum_of_ranks(value: Any) -> float:
     return float(value)
 
 
-def wait_for_all() -> None:
+def wait_for_all_ranks() -> None:
     """Return when every rank is here."""
     from torch import distributed
 
@@ -68,7 +68,7 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def on_all(work: Callable[[], T]) -> list[T]:
+def run_on_all_ranks(work: Callable[[], T]) -> list[T]:
     """What `work` returned on each rank, by rank.
 
     When it failed on one rank it fails on all, so that none waits for another: UserError 73 for
@@ -79,8 +79,8 @@ def on_all(work: Callable[[], T]) -> list[T]:
     own: FailureClass | None = None
     try:
         mine = work(), None
-    except (OSError, UserError, Retry) as error:
-        mine, own = (None, told_of(error)), getattr(error, "kind", None)
+    except (OSError, UserError, TransientError) as error:
+        mine, own = (None, describe_error(error)), getattr(error, "kind", None)
     rank, world = rank_and_world()
     found: list[Any] = [mine]
     if world > 1:
@@ -93,15 +93,15 @@ def on_all(work: Callable[[], T]) -> list[T]:
         number, (text, code) = failed[0]
         kind = own if number == rank else FailureClass.SECONDARY
         text = text if number == rank else f"rank {number}: {text}"
-        raise UserError(text, code) if code else Retry(text, kind)
+        raise UserError(text, code) if code else TransientError(text, kind)
     return [value for value, _ in found]
 
 
-def told_of(error: Exception) -> tuple[str, int]:
+def describe_error(error: Exception) -> tuple[str, int]:
     """Text of an error and its exit code, 0 where another attempt may help."""
     if isinstance(error, UserError):
         return str(error), error.code
-    if isinstance(error, OSError) and error.errno in FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRORS:
         return f"a checkpoint cannot be saved, make room: {error}", CANNOT_CREATE
     return str(error), 0
 
@@ -112,4 +112,6 @@ def is_lost_rank(error: BaseException) -> bool:
 
     if isinstance(error, distributed.DistError):
         return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in LOST)
+    return isinstance(error, RuntimeError) and any(
+        phrase in str(error).lower() for phrase in LOST_PEER_PHRASES
+    )

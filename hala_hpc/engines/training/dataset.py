@@ -8,7 +8,7 @@ from typing import Any
 
 from hala_hpc.core.errors import NO_INPUT, UserError
 from hala_hpc.engines.training.settings import TrainingSettings
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX
 from hala_hpc.engines.training.tokens.names import TOKENS_FILE, TokenFacts
 from hala_hpc.engines.training.tokens.packing import packed_batch
 
@@ -44,7 +44,7 @@ class TrainingData:
         rows = self.held_out.select_columns(["input_ids", "labels", "length"])
         missing = -len(rows) % multiple
         empty: dict[str, list[Any]] = {"input_ids": [[0]] * missing, "length": [1] * missing}
-        empty["labels"] = [[NOT_LEARNT]] * missing
+        empty["labels"] = [[IGNORE_INDEX]] * missing
         filling = Dataset.from_dict(empty, features=rows.features).with_format("numpy")
         return concatenate_datasets([rows, filling]) if missing else rows
 
@@ -57,15 +57,15 @@ def read_facts(folder: Path) -> TokenFacts:
     return facts
 
 
-def load(folder: Path) -> TrainingData:
+def load_training_data(folder: Path) -> TrainingData:
     """Map the parts of a tokens product into memory; nothing is copied."""
     facts = read_facts(folder)
-    train = joined([folder / name for name in facts.parts])
-    held_out = joined([folder / name for name in facts.held_out_parts])
+    train = concatenate_files([folder / name for name in facts.parts])
+    held_out = concatenate_files([folder / name for name in facts.held_out_parts])
     return TrainingData(train, held_out, facts)
 
 
-def joined(parts: list[Path]) -> Any | None:
+def concatenate_files(parts: list[Path]) -> Any | None:
     """One `datasets.Dataset` of several Arrow files, None of none; rows come as numpy arrays."""
     from datasets import Dataset, concatenate_datasets
 
@@ -79,7 +79,7 @@ class GlobalBatchOrder:
     """Numbers of rows for one epoch after another, a whole number of global batches each.
 
     It depends on seed, epoch and the rows of a global batch alone. A global batch is one step,
-    whose rows `passes_of` deals to the ranks, so that one rank more or less changes nothing of what
+    whose rows `plan_passes` deals to the ranks, so that one rank more or less changes nothing of what
     a step learns.
 
     `lengths` are tokens of each row. Every row comes once an epoch; what the last global batch
@@ -95,7 +95,7 @@ class GlobalBatchOrder:
         self.by_length = by_length
         self.batches = -(-len(lengths) // batch_rows)
 
-    def rows_of(self, epoch: int) -> Any:
+    def epoch_rows(self, epoch: int) -> Any:
         """Numbers of the rows of an epoch, from 0, as a numpy array: batch after batch."""
         import numpy as np
 
@@ -116,7 +116,7 @@ class GlobalBatchOrder:
         return rows[(-self.lengths[rows]).argsort(kind="stable")]
 
 
-def order_of(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder:
+def make_batch_order(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder:
     """The order in which a training learns the sequences.
 
     Packed ones are all of one length, but for the last of each unit, which has the shortest
@@ -126,23 +126,23 @@ def order_of(data: TrainingData, settings: TrainingSettings) -> GlobalBatchOrder
     return GlobalBatchOrder(data.lengths, settings.global_batch_size, settings.seed, by_length)
 
 
-def rows_reached(data: TrainingData, order: GlobalBatchOrder, steps: int) -> int:
+def rows_seen(data: TrainingData, order: GlobalBatchOrder, steps: int) -> int:
     """How many rows of the corpora were begun within so many steps from the start."""
     import numpy as np
 
     rows = data.train.data.column("rows").to_numpy()
     if steps < order.batches:
-        rows = rows[np.unique(order.rows_of(0)[: steps * order.batch_rows])]
+        rows = rows[np.unique(order.epoch_rows(0)[: steps * order.batch_rows])]
     return int(rows.sum())
 
 
-def pad_token(tokenizer: Any) -> int:
+def find_pad_token_id(tokenizer: Any) -> int:
     """Number of the token that fills up rows, which is never learnt nor looked at."""
     padding = tokenizer.pad_token_id
     return int(tokenizer.eos_token_id if padding is None else padding)
 
 
-def make_collator(pad_token_id: int, one_line: bool) -> Callable[[list[Any]], dict[str, Any]]:
+def make_collator(pad_token_id: int, padding_free: bool) -> Callable[[list[Any]], dict[str, Any]]:
     """Puts rows into tensors: padded to the longest, packed ones with the borders of examples.
 
     `one_line` lays packed sequences end to end, as the kernels of FlashAttention want it; the
@@ -156,7 +156,7 @@ def make_collator(pad_token_id: int, one_line: bool) -> Callable[[list[Any]], di
     def collate(rows: list[Any]) -> dict[str, Any]:
         if "seq_lengths" not in rows[0]:
             batch: dict[str, Any] = padded(rows)
-        elif one_line:
+        elif padding_free:
             batch = laid_out(rows)
         else:
             batch = packed_batch(rows, pad_token_id)

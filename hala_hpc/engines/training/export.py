@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.files import read_json, write_json
-from hala_hpc.core.hub import hub_reference, is_hub_id
-from hala_hpc.core.stage import Out
-from hala_hpc.core.versions import versions
+from hala_hpc.core.hub import is_hub_id, parse_hub_reference
+from hala_hpc.core.stage import UnitContext
+from hala_hpc.core.versions import loaded_versions
 from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.models.files import carry_config, copy_tokenizer
 from hala_hpc.engines.training.figures import TrainingFigures
-from hala_hpc.engines.training.lora import merged
+from hala_hpc.engines.training.lora import merge_lora_weights
 from hala_hpc.engines.training.metrics import METRICS
 from hala_hpc.engines.training.training_run import Training
 
 CARD_FILE = "README.md"
 
 
-def save_model(trainer: Any, training: Training, out: Out) -> None:
+def save_model(trainer: Any, training: Training, out: UnitContext) -> None:
     """Write weights, config, tokenizer and chat template; every rank must call it."""
     import torch
 
@@ -30,20 +30,20 @@ def save_model(trainer: Any, training: Training, out: Out) -> None:
         return
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     if training.settings.lora_rank:
-        weights = merged(weights, model)
+        weights = merge_lora_weights(weights, model)
         model = model.get_base_model()
     tied = set(model._tied_weights_keys or ()) if model.config.tie_word_embeddings else set()
     dtype = getattr(torch, training.dtype)
-    kept = {name: tensor.to(dtype) for name, tensor in weights.items() if name not in tied}
+    state_dict = {name: tensor.to(dtype) for name, tensor in weights.items() if name not in tied}
     model.config.dtype = dtype
-    model.save_pretrained(folder, state_dict=kept)
+    model.save_pretrained(folder, state_dict=state_dict)
     carry_config(training.model, folder)
     copy_tokenizer(training.model, folder)
     # The template that was learnt may have been supplied to a model that had none.
     copy_tokenizer(training.tokenizer, folder)
     write_generation_config(model, folder)
-    stop_where_answers_end(training.tokenizer, folder)
-    shutil.copytree(training.kept / METRICS, folder / METRICS, dirs_exist_ok=True)
+    add_stop_tokens(training.tokenizer, folder)
+    shutil.copytree(training.state_dir / METRICS, folder / METRICS, dirs_exist_ok=True)
 
 
 def write_generation_config(model: Any, folder: Path) -> None:
@@ -52,7 +52,7 @@ def write_generation_config(model: Any, folder: Path) -> None:
         model.generation_config.save_pretrained(folder)
 
 
-def stop_where_answers_end(tokenizer: Path, folder: Path) -> None:
+def add_stop_tokens(tokenizer: Path, folder: Path) -> None:
     """Name the token that ends a turn of the chat template as one at which to stop.
 
     What was learnt ends its answers with it, and what serves the model stops where
@@ -61,19 +61,19 @@ def stop_where_answers_end(tokenizer: Path, folder: Path) -> None:
     from transformers import AutoTokenizer
 
     path = folder / "generation_config.json"
-    said: dict[str, Any] = read_json(path)
-    known = said.get("eos_token_id")
+    config: dict[str, Any] = read_json(path)
+    known = config.get("eos_token_id")
     stops = known if isinstance(known, list) else [] if known is None else [known]
-    ends = Prompter(AutoTokenizer.from_pretrained(tokenizer)).ends
+    ends = Prompter(AutoTokenizer.from_pretrained(tokenizer)).stop_token_ids
     if missing := [end for end in ends if end not in stops]:
-        write_json(path, said | {"eos_token_id": [*stops, *missing]})
+        write_json(path, config | {"eos_token_id": [*stops, *missing]})
 
 
 def write_card(folder: Path, training: Training, figures: TrainingFigures) -> None:
     """Write the card. The signature in it (settings, versions) tells how to make it again."""
     from huggingface_hub import ModelCard
 
-    base = base_of(training)
+    base = base_name(training)
     lines = [
         f"# {base if is_hub_id(base) else Path(base).name.removeprefix('@')}, fine-tuned",
         "",
@@ -94,7 +94,7 @@ def write_card(folder: Path, training: Training, figures: TrainingFigures) -> No
     ModelCard("\n".join(["---", header, "---", *lines])).save(folder / CARD_FILE)
 
 
-def base_of(training: Training) -> str:
+def base_name(training: Training) -> str:
     """The model that was trained, as the settings name it."""
     return str(training.settings.model_dump().get("model", training.model))
 
@@ -109,7 +109,7 @@ def card_data(base: str, base_card: Path) -> Any:
 
     stated = stated_data(base_card)
     return ModelCardData(
-        base_model=hub_reference(base).name if is_hub_id(base) else stated.get("base_model"),
+        base_model=parse_hub_reference(base).name if is_hub_id(base) else stated.get("base_model"),
         language=stated.get("language"),
         library_name="transformers",
         license=stated.get("license"),
@@ -142,4 +142,4 @@ def simple_figures(figures: TrainingFigures) -> list[tuple[str, object]]:
 
 def signature(training: Training) -> dict[str, Any]:
     """Settings that change the result, and versions of what trained it."""
-    return {"settings": training.settings.result_half(), "versions": versions()}
+    return {"settings": training.settings.result_half(), "versions": loaded_versions()}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hala_hpc.engines.training.dataset import GlobalBatchOrder, TrainingData
-from hala_hpc.engines.training.passes import Filling, StepCut, filling, passes_of
+from hala_hpc.engines.training.passes import PassCounts, StepCut, count_passes, plan_passes
 
 #: Columns that a batch is made of, where they are there.
 COLUMNS = ("input_ids", "labels", "seq_lengths")
@@ -34,10 +34,10 @@ class StepFeed:
         self.steps = self.passes = self.tokens = self.padded_tokens = 0
         """What was read so far, of all ranks."""
 
-    def turn_to(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> None:
         """Say which epoch, from 0, is read next."""
         if epoch != self.epoch:
-            self.numbers = self.order.rows_of(epoch).reshape(self.order.batches, -1)
+            self.numbers = self.order.epoch_rows(epoch).reshape(self.order.batches, -1)
             self.epoch = epoch
 
     def __len__(self) -> int:
@@ -46,8 +46,8 @@ class StepFeed:
     def __getitem__(self, step: int) -> list[dict[str, Any]]:
         numbers = self.numbers[step]
         lengths = self.order.lengths[numbers].tolist()
-        dealt = passes_of(lengths, self.cut)
-        self.note(filling(lengths, dealt))
+        dealt = plan_passes(lengths, self.cut)
+        self.record_step(count_passes(lengths, dealt))
         own = (numbers[rows].tolist() for rows in dealt[self.rank])
         return [self.collate(self.rows.__getitems__(rows)) for rows in own]
 
@@ -57,16 +57,16 @@ class StepFeed:
         return round(self.passes / (self.steps * self.cut.ranks), 2) if self.steps else None
 
     @property
-    def fill(self) -> float | None:
+    def padding_efficiency(self) -> float | None:
         """Share of the tokens read that are no padding; None before that."""
         return round(self.tokens / self.padded_tokens, 4) if self.steps else None
 
-    def note(self, one: Filling) -> None:
+    def record_step(self, counts: PassCounts) -> None:
         """Count a step."""
         self.steps += 1
-        self.passes += one.passes
-        self.tokens += one.tokens
-        self.padded_tokens += one.padded_tokens
+        self.passes += counts.passes
+        self.tokens += counts.tokens
+        self.padded_tokens += counts.padded_tokens
 
 
 class HeldOutFeed:
@@ -76,7 +76,7 @@ class HeldOutFeed:
         measured = data.measured_rows(cut.ranks)
         self.rows, self.collate = columns_of(measured), collate
         lengths = measured.data.column("length").to_pylist()
-        self.passes = passes_of(lengths, cut)[rank]
+        self.passes = plan_passes(lengths, cut)[rank]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for rows in self.passes:

@@ -5,22 +5,22 @@ from typing import Any
 
 from pydantic import Field
 
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.evaluation.report import CurvePoint
-from hala_hpc.engines.training.callbacks import running_engine
+from hala_hpc.engines.training.callbacks import read_running_engine
 from hala_hpc.engines.training.kernels import TrainingKernels
 from hala_hpc.engines.training.metrics import METRICS, METRICS_FILE, StepFigures, read_metrics
 from hala_hpc.engines.training.training_run import Training
 
 
-class HeldOutPoint(Record):
+class HeldOutPoint(JsonRecord):
     """The loss on the held-out rows after a step."""
 
     step: int
     loss: float
 
 
-class LossJump(Record):
+class LossJump(JsonRecord):
     """A rise of the loss after a resume."""
 
     step: int
@@ -28,7 +28,7 @@ class LossJump(Record):
     """As a share of the loss before."""
 
 
-class TrainingFigures(Record):
+class TrainingFigures(JsonRecord):
     """`training.json` beside a trained model: what the training did."""
 
     steps: int
@@ -59,11 +59,11 @@ class TrainingFigures(Record):
     """Time between two; None if they are saved by steps alone."""
 
 
-def figures(trainer: Any, training: Training) -> TrainingFigures:
+def collect_figures(trainer: Any, training: Training) -> TrainingFigures:
     """What the training did: steps, tokens, the curves, and which engine really ran. Rank 0's."""
-    state, engine, feed = trainer.state, running_engine(trainer), trainer.feed
-    metrics = read_metrics(training.kept / METRICS / METRICS_FILE)
-    points = curve(metrics, training.settings.logging_steps)
+    state, engine, feed = trainer.state, read_running_engine(trainer), trainer.feed
+    metrics = read_metrics(training.state_dir / METRICS / METRICS_FILE)
+    points = loss_curve(metrics, training.settings.logging_steps)
     return TrainingFigures(
         steps=state.global_step,
         epochs=round(state.epoch or 0.0, 4),
@@ -86,7 +86,7 @@ def figures(trainer: Any, training: Training) -> TrainingFigures:
     )
 
 
-def curve(metrics: list[StepFigures], every: int) -> list[CurvePoint]:
+def loss_curve(metrics: list[StepFigures], every: int) -> list[CurvePoint]:
     """The loss curve: the first step, then means over `every` steps; a last point has the rest."""
     points: list[CurvePoint] = []
     window: list[StepFigures] = []

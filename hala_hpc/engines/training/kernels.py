@@ -11,9 +11,9 @@ from inspect import getclosurevars
 from types import FunctionType
 from typing import Any
 
-from hala_hpc.core.record import Record
-from hala_hpc.core.stage import Out
-from hala_hpc.engines.models.attention import EAGER, FLEX, attention_that_runs
+from hala_hpc.core.record import JsonRecord
+from hala_hpc.core.stage import UnitContext
+from hala_hpc.engines.models.attention import EAGER, FLEX, read_running_attention
 from hala_hpc.engines.training.training_run import Training
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ CONVOLUTIONS, CONVOLUTION_FUNCTION = "causal_conv1d", "causal_conv1d_fn"
 TORCH = "torch"
 
 
-class TrainingKernels(Record):
+class TrainingKernels(JsonRecord):
     """What the passes of a training are computed with."""
 
     attention: str = ""
@@ -38,17 +38,17 @@ class TrainingKernels(Record):
     """Whether the loss comes from TRL's head, which never holds all logits; None before a pass."""
 
 
-def kernels_of(model: Any, fused_head: bool | None = None) -> TrainingKernels:
+def detect_kernels(model: Any, fused_head: bool | None = None) -> TrainingKernels:
     """The kernels of a model of transformers, or of peft around one, once its training began."""
     return TrainingKernels(
-        attention=attention_that_runs(model),
+        attention=read_running_attention(model),
         liger=tuple(sorted(liger_parts(model))),
-        convolutions=convolutions_of(model),
+        convolutions=detect_convolutions(model),
         fused_head=fused_head,
     )
 
 
-def homes(model: Any) -> list[Any]:
+def layer_modules(model: Any) -> list[Any]:
     """The Python modules that the layers of a model come from: their functions are called there."""
     names = dict.fromkeys(type(layer).__module__ for layer in model.modules())
     return [sys.modules[name] for name in names]
@@ -57,7 +57,7 @@ def homes(model: Any) -> list[Any]:
 def liger_parts(model: Any) -> Iterator[str]:
     """Names of what Liger computes: forward passes of layers, and functions that layers call."""
     forwards = [getattr(layer.forward, "__func__", layer.forward) for layer in model.modules()]
-    called = [one for home in homes(model) for one in vars(home).values()]
+    called = [one for home in layer_modules(model) for one in vars(home).values()]
     for function in dict.fromkeys([*forwards, *filter(is_function, called)]):
         if is_function(function) and function.__module__.partition(".")[0] == LIGER:
             yield function.__qualname__.partition(".")[0]
@@ -68,9 +68,9 @@ def is_function(value: Any) -> bool:
     return isinstance(value, FunctionType)
 
 
-def convolutions_of(model: Any) -> str | None:
+def detect_convolutions(model: Any) -> str | None:
     """What computes short convolutions: the function behind transformers' own wrapper tells."""
-    found = (vars(home).get(CONVOLUTION_FUNCTION) for home in homes(model))
+    found = (vars(home).get(CONVOLUTION_FUNCTION) for home in layer_modules(model))
     wrapper = next((function for function in found if is_function(function)), None)
     if wrapper is None:
         return None
@@ -80,7 +80,9 @@ def convolutions_of(model: Any) -> str | None:
     return CONVOLUTIONS if used.__module__.partition(".")[0] == CONVOLUTIONS else TORCH
 
 
-def slow_parts(kernels: TrainingKernels, model_type: str, wants_liger: bool) -> list[str]:
+def describe_slow_kernels(
+    kernels: TrainingKernels, model_type: str, wants_liger: bool
+) -> list[str]:
     """A line for each slow kernel on a GPU where there is a faster one, with the cure."""
     found = []
     if kernels.convolutions == TORCH:
@@ -101,10 +103,10 @@ def slow_parts(kernels: TrainingKernels, model_type: str, wants_liger: bool) -> 
     return found
 
 
-class KernelWatch:
+class KernelCallback:
     """A callback of the trainer that looks at the first pass, and tells what it goes through."""
 
-    def __init__(self, training: Training, out: Out) -> None:
+    def __init__(self, training: Training, out: UnitContext) -> None:
         self.training, self.out = training, out
         self.kernels = TrainingKernels()
         self.hook: Any = None
@@ -114,19 +116,19 @@ class KernelWatch:
     ) -> None:
         """Liger has patched the model by now; how the loss is computed a pass tells."""
         del args, state, control
-        self.kernels = kernels_of(model)
-        self.hook = model.register_forward_pre_hook(self.look, with_kwargs=True)
+        self.kernels = detect_kernels(model)
+        self.hook = model.register_forward_pre_hook(self.inspect_first_pass, with_kwargs=True)
 
-    def look(self, model: Any, _words: Any, named: dict[str, Any]) -> None:
+    def inspect_first_pass(self, model: Any, _args: Any, kwargs: dict[str, Any]) -> None:
         """Look at the first pass alone."""
         import torch
 
         self.hook.remove()
-        self.kernels = kernels_of(model, fused_head=bool(named.get("fused_lm_head")))
+        self.kernels = detect_kernels(model, fused_head=bool(kwargs.get("fused_lm_head")))
         if self.out.rank != 0:
             return
         logger.info("kernels: %s", self.kernels.line())
         if torch.cuda.is_available():
             wants_liger = self.training.settings.liger
-            for line in slow_parts(self.kernels, model.config.model_type, wants_liger):
+            for line in describe_slow_kernels(self.kernels, model.config.model_type, wants_liger):
                 logger.warning("%s", line)

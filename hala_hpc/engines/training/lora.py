@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.engines.models.files import folder_here
+from hala_hpc.engines.models.files import find_folder
 from hala_hpc.engines.models.tensors import tensor_headers
-from hala_hpc.engines.models.vocabulary import is_table
+from hala_hpc.engines.models.vocabulary import is_embedding_table
 from hala_hpc.engines.training.settings import TrainingSettings
 
 #: What peft puts before the names of the weights, and what it calls the matrices that are trained.
@@ -15,18 +15,18 @@ ADAPTER = "default"
 HEAD = "lm_head"
 
 
-def low_rank_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
+def lora_faults(model: str | Path, settings: TrainingSettings) -> list[str]:
     """A line for each target of LoRA that `merged` cannot add to the weights in the end.
 
     `model`: its folder, as the inputs of the stage name it; nothing is known of what is none yet.
     """
-    folder = folder_here(model)
+    folder = find_folder(model)
     if not settings.lora_rank or settings.lora_targets == "all-linear" or folder is None:
         return []
     headers = tensor_headers(folder)
     shapes = {name.removesuffix(".weight"): header.shape for name, header in headers.items()}
     wrong = {
-        "is an embedding": [name for name in shapes if is_table(name)],
+        "is an embedding": [name for name in shapes if is_embedding_table(name)],
         "is no matrix": [name for name, shape in shapes.items() if len(shape) != 2],
         # Its matrices would be lost: only the embedding is saved.
         "is tied to the embedding": [HEAD] if HEAD not in shapes else [],
@@ -47,7 +47,7 @@ def is_target(module: str, targets: str | list[str]) -> bool:
     return any(module == target or module.endswith(f".{target}") for target in targets)
 
 
-def low_rank_config(settings: TrainingSettings) -> Any:
+def make_lora_config(settings: TrainingSettings) -> Any:
     """What peft is told; None where all weights are trained."""
     if not settings.lora_rank:
         return None
@@ -62,13 +62,13 @@ def low_rank_config(settings: TrainingSettings) -> Any:
     )
 
 
-def merged(weights: dict[str, Any], model: Any) -> dict[str, Any]:
+def merge_lora_weights(weights: dict[str, Any], model: Any) -> dict[str, Any]:
     """The weights of the plain model: W + alpha / rank * B A, added in float32.
 
     `weights` is the state of the peft model `model`, whole (gathered from all ranks). Not by peft's
     `merge_and_unload`: it adds to the weights inside the model, which ZeRO-3 has cut up over the
     ranks, and a second model would have to be built to hold the gathered ones. What more peft
-    can train is refused before: `low_rank_faults` names targets for which this sum is not all.
+    can train is refused before: `lora_faults` names targets for which this sum is not all.
     """
     plain = {}
     for name, tensor in weights.items():
@@ -80,9 +80,9 @@ def merged(weights: dict[str, Any], model: Any) -> dict[str, Any]:
             layer = model.get_submodule(stem)
             down = weights[f"{stem}.lora_A.{ADAPTER}.weight"].float()
             up = weights[f"{stem}.lora_B.{ADAPTER}.weight"].float()
-            learnt = layer.scaling[ADAPTER] * (up @ down)
+            update = layer.scaling[ADAPTER] * (up @ down)
             # GPT-2 keeps its matrices the other way round.
-            learnt = learnt.T if layer.fan_in_fan_out else learnt
-            whole = (tensor.float() + learnt).to(tensor.dtype)
+            update = update.T if layer.fan_in_fan_out else update
+            whole = (tensor.float() + update).to(tensor.dtype)
         plain[name.removeprefix(PREFIX).replace(".base_layer.", ".")] = whole
     return plain

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-from hala_hpc.core.files import whole_file
-from hala_hpc.core.record import Record
-from hala_hpc.core.stage import Out
+from hala_hpc.core.files import atomic_file
+from hala_hpc.core.record import JsonRecord
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.engines.training.dataset import GlobalBatchOrder
@@ -29,10 +29,10 @@ METRICS = "metrics"
 NEWEST = 0.1
 
 
-class StepFigures(Record):
+class StepFigures(JsonRecord):
     """One line of `metrics.jsonl`: a step, or a look at the held-out rows after it."""
 
-    cure: ClassVar[str] = "remove the line; it is a figure for people only"
+    fix: ClassVar[str] = "remove the line; it is a figure for people only"
 
     step: int
     held_out_loss: float | None = None
@@ -70,7 +70,7 @@ class MetricsFile:
 
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / METRICS_FILE
-        cut_after(self.path, step)
+        truncate_after(self.path, step)
         self._lines = self.path.open("a", encoding="utf-8")
         self._board = SummaryWriter(
             str(folder / TENSORBOARD), purge_step=step + 1 if step else None, flush_secs=FLUSH_S
@@ -90,13 +90,13 @@ class MetricsFile:
         self._board.close()
 
 
-def cut_after(path: Path, step: int) -> None:
+def truncate_after(path: Path, step: int) -> None:
     """Leave the lines of steps up to `step`; a line that a kill cut short goes as well."""
     if not path.exists():
         return
-    kept = [f"{line.line()}\n" for line in read_metrics(path) if line.step <= step]
-    with whole_file(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+    lines = [f"{line.line()}\n" for line in read_metrics(path) if line.step <= step]
+    with atomic_file(path) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def read_metrics(path: Path) -> list[StepFigures]:
@@ -106,7 +106,7 @@ def read_metrics(path: Path) -> list[StepFigures]:
     return [StepFigures.from_json(line, path) for line in lines[:-1]]
 
 
-class TokenCount:
+class TokenCounter:
     """Tokens of every step: known from the order of the rows, so that no rank has to be asked."""
 
     def __init__(self, order: GlobalBatchOrder) -> None:
@@ -118,7 +118,7 @@ class TokenCount:
         """Tokens of the global batch of a step, counted from 1."""
         epoch, batch = divmod(step - 1, self.order.batches)
         if epoch != self.epoch:
-            lengths = self.order.lengths[self.order.rows_of(epoch)]
+            lengths = self.order.lengths[self.order.epoch_rows(epoch)]
             self.of_batches = lengths.reshape(self.order.batches, -1).sum(axis=1).tolist()
             self.epoch = epoch
         return int(self.of_batches[batch])
@@ -128,7 +128,7 @@ class TokenCount:
         return sum(self.of_step(number) for number in range(1, step + 1))
 
 
-class MetricsWatch:
+class MetricsCallback:
     """A callback of the trainer that writes the metrics of every logged step.
 
     Its calls are made on all ranks; rank 0 alone writes.
@@ -136,9 +136,9 @@ class MetricsWatch:
 
     file: MetricsFile | None = None
 
-    def __init__(self, training: Training, order: GlobalBatchOrder, out: Out) -> None:
+    def __init__(self, training: Training, order: GlobalBatchOrder, out: UnitContext) -> None:
         self.training, self.order, self.out = training, order, out
-        self.count = TokenCount(order)
+        self.count = TokenCounter(order)
         self.step_s = self.tokens = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -153,7 +153,7 @@ class MetricsWatch:
         # Share of the peak of all GPUs that one token a second is.
         per_token = flops_per_token(self.training.model, mean_tokens)
         self.share = per_token / (peak * self.out.world_size) if peak else None
-        self.file = MetricsFile(self.training.kept / METRICS, state.global_step)
+        self.file = MetricsFile(self.training.state_dir / METRICS, state.global_step)
         self.tokens = self.count.until(state.global_step)
         self.before = time.monotonic()
 
@@ -184,14 +184,14 @@ class MetricsWatch:
                 tokens_per_s=round(rate, 1),
                 mfu=round(rate * self.share, 4) if self.share else None,
                 step_s=round(seconds, 4),
-                memory_gb=round(memory_gb(), 3),
+                memory_gb=round(peak_memory_gb(), 3),
                 loss_jump=logs.get("loss_jump"),
                 time=round(time.time(), 3),
             )
         )
         left_s = self.step_s * (state.max_steps - step)
-        told = {"tokens": self.tokens, "tokens_per_s": round(rate, 1), "left_s": round(left_s)}
-        self.out.progress(loss=logs["loss"], **told)
+        progress = {"tokens": self.tokens, "tokens_per_s": round(rate, 1), "left_s": round(left_s)}
+        self.out.report_progress(loss=logs["loss"], **progress)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Finish the files."""
@@ -200,7 +200,7 @@ class MetricsWatch:
             self.file.close()
 
 
-def memory_gb() -> float:
+def peak_memory_gb() -> float:
     """The most memory that this process had on its GPU, or on the host where it has none."""
     import torch
 

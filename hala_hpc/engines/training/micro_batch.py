@@ -7,7 +7,7 @@ from hala_hpc.engines.training.passes import (
     StepCut,
 )
 from hala_hpc.engines.training.rank_memory import fitting_micro_batch_tokens
-from hala_hpc.engines.training.settings import LEAST_PASS_TOKENS
+from hala_hpc.engines.training.settings import MIN_PASS_TOKENS
 from hala_hpc.engines.training.tokens.names import TokenFacts
 from hala_hpc.engines.training.training_run import Training
 
@@ -21,7 +21,7 @@ def longest_row(facts: TokenFacts) -> int:
     return facts.max_length if facts.packing else facts.length_max or facts.max_length
 
 
-def micro_batch_tokens(training: Training, ranks: int) -> int:
+def choose_micro_batch_tokens(training: Training, ranks: int) -> int:
     """What a pass of this rank may have: as set, else what the memory of its GPU has room for.
 
     Raises: UserError where the model leaves room for not even one row.
@@ -38,10 +38,10 @@ def micro_batch_tokens(training: Training, ranks: int) -> int:
         tokens = fitting_micro_batch_tokens(training.model, settings, ranks, memory, row_tokens)
     # No more are there: half of what no pass has would be no less.
     tokens = min(tokens, settings.global_batch_size // ranks * row_tokens)
-    return max(tokens >> settings.micro_batch_halvings, LEAST_PASS_TOKENS)
+    return max(tokens >> settings.micro_batch_halvings, MIN_PASS_TOKENS)
 
 
-def step_cut(ranks: int, tokens: int) -> StepCut:
+def make_step_cut(ranks: int, tokens: int) -> StepCut:
     """How a step is cut whose passes have at most so many padded tokens on all ranks."""
     import torch
 

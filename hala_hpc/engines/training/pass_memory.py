@@ -12,7 +12,7 @@ from hala_hpc.engines.models.shape import FOUR_NORM_MODELS, QUERY_NORM_MODELS, M
 FLOAT32 = 4
 #: TRL's fused head reckons logits in tiles of so many tokens and words (TRL 1.16,
 #: `kernels/chunked_logprob.py` and `trainer/utils.py`).
-HEAD_TOKENS, HEAD_WORDS = 4096, 32768
+HEAD_TOKENS, HEAD_VOCAB = 4096, 32768
 
 
 class Pass(NamedTuple):
@@ -40,81 +40,85 @@ class Pass(NamedTuple):
 def activation_bytes(shape: ModelShape, work: Pass) -> float:
     """What is kept of all layers, and what the layer worked at takes beside it."""
     hidden = work.item * shape.hidden
-    attending = attention_layer(shape, work) if shape.attentions else 0.0
-    convolving = convolution_layer(shape, work) if shape.convolutions else 0.0
+    attending = attention_layer_bytes(shape, work) if shape.attentions else 0.0
+    convolving = convolution_layer_bytes(shape, work) if shape.convolutions else 0.0
     if work.is_checkpointed:
         layers = shape.layers * hidden + max(attending, convolving)
     else:
         layers = shape.attentions * attending + shape.convolutions * convolving
-    kept = work.tokens * (layers + norm(shape, work) + hidden + passing(shape, work))
-    return kept + (work.item * shape.weights if work.is_autocast else 0)
+    stored = work.tokens * (layers + norm_bytes(shape, work) + hidden + backward_bytes(shape, work))
+    return stored + (work.item * shape.weights if work.is_autocast else 0)
 
 
-def attention_layer(shape: ModelShape, work: Pass) -> float:
+def attention_layer_bytes(shape: ModelShape, work: Pass) -> float:
     """Bytes of a token in a layer that attends."""
-    return scores(shape, work) + feed_forward(shape, work)
+    return attention_bytes(shape, work) + feed_forward_bytes(shape, work)
 
 
-def convolution_layer(shape: ModelShape, work: Pass) -> float:
+def convolution_layer_bytes(shape: ModelShape, work: Pass) -> float:
     """Bytes of a token in a layer of LFM2 with a convolution.
 
     The masked input, `BCx` (three times as wide), the input of the convolution, its output, and the
     input of `out_proj`.
     """
-    own = norm(shape, work) + 7 * work.item * shape.hidden
-    return own + feed_forward(shape, work)
+    own = norm_bytes(shape, work) + 7 * work.item * shape.hidden
+    return own + feed_forward_bytes(shape, work)
 
 
-def norm(shape: ModelShape, work: Pass) -> float:
+def norm_bytes(shape: ModelShape, work: Pass) -> float:
     """Bytes of a token in a norm: its input in float32, and the normed one that is scaled."""
     in_float32 = work.is_autocast or shape.family in FOUR_NORM_MODELS
     scaled = FLOAT32 if in_float32 else work.item
     return (FLOAT32 + scaled) * shape.hidden
 
 
-def after_norm(shape: ModelShape, work: Pass) -> float:
+def after_norm_bytes(shape: ModelShape, work: Pass) -> float:
     """Bytes of a token in a norm of what half of a layer has made; 0 where there is none."""
-    return norm(shape, work) if shape.family in FOUR_NORM_MODELS else 0.0
+    return norm_bytes(shape, work) if shape.family in FOUR_NORM_MODELS else 0.0
 
 
-def feed_forward(shape: ModelShape, work: Pass) -> float:
+def feed_forward_bytes(shape: ModelShape, work: Pass) -> float:
     """Bytes of a token: norm, input, gate, the bent gate, the other half, and their product."""
     inner = work.item * (shape.hidden + 4 * shape.intermediate)
-    return norm(shape, work) + inner + after_norm(shape, work)
+    return norm_bytes(shape, work) + inner + after_norm_bytes(shape, work)
 
 
-def scores(shape: ModelShape, work: Pass) -> float:
+def attention_bytes(shape: ModelShape, work: Pass) -> float:
     """Bytes of a token in attention with its norm: input, queries, keys, values, output, scores."""
     queries, keys = shape.query_width, shape.key_width
-    kept = norm(shape, work) + after_norm(shape, work) + work.item * (shape.hidden + 2 * queries)
+    stored = (
+        norm_bytes(shape, work)
+        + after_norm_bytes(shape, work)
+        + work.item * (shape.hidden + 2 * queries)
+    )
     if shape.family in QUERY_NORM_MODELS:
-        kept += (FLOAT32 + work.item) * (queries + keys)
+        stored += (FLOAT32 + work.item) * (queries + keys)
     if work.attention == "eager":
         # Softmax in float32 and its copy, and what a tanh made.
         numbers = FLOAT32 + work.item * (2 if shape.soft_capped else 1)
-        kept += work.item * 2 * queries + shape.heads * work.row_tokens * numbers
+        stored += work.item * 2 * queries + shape.heads * work.row_tokens * numbers
     elif work.attention == "sdpa":
         # With a mask, keys and values are repeated for each head, and each layer keeps the mask as
         # numbers; the logarithm of each sum is in float32.
-        kept += work.item * (2 * queries + work.row_tokens) + FLOAT32 * shape.heads
+        stored += work.item * (2 * queries + work.row_tokens) + FLOAT32 * shape.heads
     else:
-        kept += work.item * 2 * keys + FLOAT32 * shape.heads
-    return kept
+        stored += work.item * 2 * keys + FLOAT32 * shape.heads
+    return stored
 
 
-def passing(shape: ModelShape, work: Pass) -> float:
+def backward_bytes(shape: ModelShape, work: Pass) -> float:
     """Bytes of a token that the backward pass takes for a moment: gradients of the widest part."""
     return work.item * (3 * shape.intermediate + 2 * shape.hidden)
 
 
-def head_bytes(shape: ModelShape, work: Pass, *, learns: bool = True) -> float:
+def head_bytes(shape: ModelShape, work: Pass, *, is_trained: bool = True) -> float:
     """What the output head takes: gradients of its table, of its inputs, and a tile of logits.
 
-    TRL's fused head sums both gradients in float32 and then makes them as the weights are. `learns`
+    TRL's fused head sums both gradients in float32 and then makes them as the weights are. `is_trained`
     is false where the table is not trained (LoRA).
     """
     each = FLOAT32 if work.is_float32 else FLOAT32 + work.item
-    table = each * shape.table if learns else 0
+    table = each * shape.table if is_trained else 0
     inputs = work.tokens * shape.hidden * (each + work.item)
-    tile = min(work.tokens, HEAD_TOKENS) * min(shape.vocab, HEAD_WORDS) * work.item
+    tile = min(work.tokens, HEAD_TOKENS) * min(shape.vocab, HEAD_VOCAB) * work.item
     return float(table + inputs + tile)

@@ -31,7 +31,7 @@ class StepCut(NamedTuple):
     pass_cost_tokens: int = GPU_PASS_COST_TOKENS
 
 
-class Filling(NamedTuple):
+class PassCounts(NamedTuple):
     """How full passes are."""
 
     passes: int
@@ -40,7 +40,7 @@ class Filling(NamedTuple):
     """With padding."""
 
 
-def passes_of(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
+def plan_passes(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
     """For each rank its passes, for each pass its rows as places in `lengths`, longest first.
 
     `lengths` are the tokens of the rows of a step, a multiple of the ranks of them. Every row comes
@@ -49,8 +49,8 @@ def passes_of(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
     """
     assert len(lengths) % cut.ranks == 0, (len(lengths), cut)
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
-    found = [order[first:last] for first, last in pairwise(best_ends(lengths, order, cut))]
-    found.sort(key=lambda rows: -size(lengths, rows))
+    found = [order[first:last] for first, last in pairwise(choose_pass_ends(lengths, order, cut))]
+    found.sort(key=lambda rows: -padded_size(lengths, rows))
     dealt: list[list[list[int]]] = [[] for _ in range(cut.ranks)]
     for number in range(0, len(found), cut.ranks):
         together = found[number : number + cut.ranks]
@@ -61,19 +61,19 @@ def passes_of(lengths: Sequence[int], cut: StepCut) -> list[list[list[int]]]:
     return dealt
 
 
-def size(lengths: Sequence[int], rows: Sequence[int]) -> int:
+def padded_size(lengths: Sequence[int], rows: Sequence[int]) -> int:
     """Padded tokens of a pass whose longest row comes first."""
     return lengths[rows[0]] * len(rows)
 
 
-def filling(lengths: Sequence[int], dealt: list[list[list[int]]]) -> Filling:
+def count_passes(lengths: Sequence[int], dealt: list[list[list[int]]]) -> PassCounts:
     """How full the passes of all ranks in a step are."""
     passes = [rows for own in dealt for rows in own]
-    padded = sum(size(lengths, rows) for rows in passes)
-    return Filling(len(passes), sum(lengths), padded)
+    padded = sum(padded_size(lengths, rows) for rows in passes)
+    return PassCounts(len(passes), sum(lengths), padded)
 
 
-def best_ends(lengths: Sequence[int], order: Sequence[int], cut: StepCut) -> list[int]:
+def choose_pass_ends(lengths: Sequence[int], order: Sequence[int], cut: StepCut) -> list[int]:
     """Where the passes begin and end in `order`, the rows by falling length: 0 and the ends.
 
     Fewer passes hold more padding. Of some numbers the one is taken with which a step takes the
@@ -106,17 +106,17 @@ def ends_within(sizes: Sequence[int], limit: int) -> list[int]:
     return ends
 
 
-def even_ends(sizes: Sequence[int], pieces: int, limit: int) -> list[int]:
+def even_ends(sizes: Sequence[int], count: int, limit: int) -> list[int]:
     """Ends of so many pieces, the largest as small as can be; `limit` is large enough for them."""
-    least, most = 1, limit
-    while least < most:
-        middle = (least + most) // 2
-        if len(ends_within(sizes, middle)) <= pieces:
-            most = middle
+    lower, upper = 1, limit
+    while lower < upper:
+        middle = (lower + upper) // 2
+        if len(ends_within(sizes, middle)) <= count:
+            upper = middle
         else:
-            least = middle + 1
-    ends = ends_within(sizes, most)
-    while len(ends) < pieces:
+            lower = middle + 1
+    ends = ends_within(sizes, upper)
+    while len(ends) < count:
         parts = pairwise([0, *ends])
         _, first, last = max((sizes[a] * (b - a), a, b) for a, b in parts if b - a > 1)
         ends.append((first + last) // 2)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.models.files import read_object
-from hala_hpc.engines.models.memory import GB, Cut, gb, training_bytes
+from hala_hpc.engines.models.memory import GB, Sharding, format_gb, training_bytes
 from hala_hpc.engines.models.shape import ModelShape, read_shape
 from hala_hpc.engines.training.pass_memory import Pass, activation_bytes, head_bytes
 from hala_hpc.engines.training.settings import TrainingSettings
@@ -26,9 +26,9 @@ BUCKET_ELEMENTS = 50_000_000
 #: `stage3_max_live_parameters`).
 LIVE_WEIGHTS = 1_000_000_000
 #: Tokens of a pass are a multiple of this, and no more than that: a larger one is no faster.
-STEP_TOKENS, MOST_TOKENS = 1024, 65536
+TOKEN_MULTIPLE, MAX_PASS_TOKENS = 1024, 65536
 #: What is less would be told as 0.0 GB.
-LEAST_SHOWN = GB / 20
+MIN_SHOWN_BYTES = GB / 20
 #: Places of a row of which nobody knows how long it is: the recipe's longest (assumed).
 ROW_TOKENS = 4096
 
@@ -55,7 +55,7 @@ class RankMemory(NamedTuple):
         lasting = self.weights + self.gradients + self.optimizer + self.buckets + self.context
         return lasting + max(self.activations + self.head, self.step)
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The parts and their sum, in GB of 2^30 bytes."""
         parts = {
             "weights": self.weights,
@@ -65,26 +65,29 @@ class RankMemory(NamedTuple):
             "head": self.head,
             "buckets and context": self.buckets + self.context,
         }
-        shown = [f"{name} {size / GB:.1f}" for name, size in parts.items() if size >= LEAST_SHOWN]
-        told = " + ".join(shown)
-        return f"{told} = {gb(self.total)}"
+        terms = [
+            f"{name} {size / GB:.1f}" for name, size in parts.items() if size >= MIN_SHOWN_BYTES
+        ]
+        sum_text = " + ".join(terms)
+        return f"{sum_text} = {format_gb(self.total)}"
 
 
-class Way(NamedTuple):
+class MemoryOption(NamedTuple):
     """How a training is made to fit."""
 
     zero_stage: int
     gradient_checkpointing: bool
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """The settings of it."""
         checkpointing = str(self.gradient_checkpointing).lower()
         return f"zero_stage={self.zero_stage} and gradient_checkpointing={checkpointing}"
 
-    def is_faster_than(self, other: "Way") -> bool:
+    def is_faster_than(self, other: "MemoryOption") -> bool:
         """Whether it reckons or sends less; stages 1 and 2 are one where a step is one pass."""
         mine, others = (
-            (way.zero_stage == ZERO_WEIGHTS, way.gradient_checkpointing) for way in (self, other)
+            (option.zero_stage == ZERO_WEIGHTS, option.gradient_checkpointing)
+            for option in (self, other)
         )
         return mine < others
 
@@ -94,7 +97,14 @@ ZERO_WEIGHTS = 3
 #: Ways from the fastest to the slowest: gradients that are cut up are reduced after every pass and
 #: not once a step, activations computed twice cost a third of the arithmetic, and weights that are
 #: cut up half as much traffic again, in every pass.
-WAYS = (Way(1, False), Way(2, False), Way(1, True), Way(2, True), Way(3, False), Way(3, True))
+MEMORY_OPTIONS = (
+    MemoryOption(1, False),
+    MemoryOption(2, False),
+    MemoryOption(1, True),
+    MemoryOption(2, True),
+    MemoryOption(3, False),
+    MemoryOption(3, True),
+)
 
 
 def rank_memory(
@@ -102,9 +112,9 @@ def rank_memory(
 ) -> RankMemory:
     """What a rank takes whose passes have so many tokens, with padding, in rows of `row_tokens`."""
     is_lora = settings.lora_rank > 0
-    in_float32 = is_in_float32(settings, shape.is_float32)
-    cut = Cut(settings.zero_stage, ranks, settings.offload, in_float32, is_lora)
-    states = training_bytes(shape.weights, cut)
+    in_float32 = trains_in_float32(settings, shape.is_float32)
+    sharding = Sharding(settings.zero_stage, ranks, settings.offload, in_float32, is_lora)
+    states = training_bytes(shape.weights, sharding)
     is_autocast = settings.zero_stage == 0 and not in_float32
     work = Pass(
         tokens,
@@ -120,34 +130,34 @@ def rank_memory(
         gradients=states.gradients,
         optimizer=states.states,
         activations=activation_bytes(shape, work),
-        head=head_bytes(shape, work, learns=not is_lora),
-        buckets=bucket_bytes(shape, cut, work),
-        step=0.0 if is_lora or settings.offload != "none" else float32_gradients(shape, cut),
+        head=head_bytes(shape, work, is_trained=not is_lora),
+        buckets=bucket_bytes(shape, sharding, work),
+        step=0.0 if is_lora or settings.offload != "none" else float32_gradients(shape, sharding),
     )
 
 
-def bucket_bytes(shape: ModelShape, cut: Cut, work: Pass) -> float:
+def bucket_bytes(shape: ModelShape, sharding: Sharding, work: Pass) -> float:
     """What is sent at once: DeepSpeed's buckets; all gradients with plain torch on many ranks."""
-    if cut.zero_stage == 0:
-        return 4.0 * shape.weights if cut.ranks > 1 and not cut.is_lora else 0.0
+    if sharding.zero_stage == 0:
+        return 4.0 * shape.weights if sharding.ranks > 1 and not sharding.is_lora else 0.0
     buckets = 2.0 * BUCKET_ELEMENTS * work.item
-    if cut.zero_stage < 3:
+    if sharding.zero_stage < 3:
         return buckets
     # The head needs its table whole, however large it is.
     return buckets + work.item * (min(LIVE_WEIGHTS, shape.weights) + shape.table)
 
 
-def float32_gradients(shape: ModelShape, cut: Cut) -> float:
+def float32_gradients(shape: ModelShape, sharding: Sharding) -> float:
     """The float32 copy of a rank's gradients that DeepSpeed steps with; torch steps in place."""
-    return 4.0 * shape.weights / cut.ranks if cut.zero_stage else 0.0
+    return 4.0 * shape.weights / sharding.ranks if sharding.zero_stage else 0.0
 
 
-def is_in_float32(settings: TrainingSettings, stored_in_float32: bool) -> bool:
+def trains_in_float32(settings: TrainingSettings, stored_in_float32: bool) -> bool:
     """Whether a training reckons in float32, as the settings say or the checkpoint is."""
     return settings.dtype == "float32" or (settings.dtype == "auto" and stored_in_float32)
 
 
-def most_tokens(
+def max_pass_tokens(
     shape: ModelShape,
     settings: TrainingSettings,
     ranks: int,
@@ -155,16 +165,16 @@ def most_tokens(
     row_tokens: int = ROW_TOKENS,
 ) -> int:
     """The most tokens of a pass that fit a GPU with the reserve; 0 where not even a few do."""
-    numbers = range(STEP_TOKENS, MOST_TOKENS + 1, STEP_TOKENS)
+    numbers = range(TOKEN_MULTIPLE, MAX_PASS_TOKENS + 1, TOKEN_MULTIPLE)
 
     def taken(tokens: int) -> float:
         return rank_memory(shape, settings, ranks, tokens, min(row_tokens, tokens)).total
 
-    fitting = bisect_right(numbers, usable(gpu_memory_bytes), key=taken)
+    fitting = bisect_right(numbers, usable_bytes(gpu_memory_bytes), key=taken)
     return numbers[fitting - 1] if fitting else 0
 
 
-def usable(gpu_memory_bytes: float) -> float:
+def usable_bytes(gpu_memory_bytes: float) -> float:
     """Bytes of a GPU without the reserve."""
     return gpu_memory_bytes * (1 - RESERVE)
 
@@ -191,19 +201,19 @@ def fitting_micro_batch_tokens(
             CONFIG,
         )
     taken = rank_memory(shape, settings, ranks, row_tokens, row_tokens)
-    if taken.total <= usable(gpu_memory_bytes):
-        return most_tokens(shape, settings, ranks, gpu_memory_bytes, row_tokens) or row_tokens
+    if taken.total <= usable_bytes(gpu_memory_bytes):
+        return max_pass_tokens(shape, settings, ranks, gpu_memory_bytes, row_tokens) or row_tokens
     raise UserError(
-        f"a row of {row_tokens} tokens does not fit a GPU of {gb(gpu_memory_bytes)} with "
+        f"a row of {row_tokens} tokens does not fit a GPU of {format_gb(gpu_memory_bytes)} with "
         f"zero_stage={settings.zero_stage}, gradient_checkpointing="
         f"{str(settings.gradient_checkpointing).lower()}, offload={settings.offload} and {ranks} "
-        f"ranks: {taken.words()}, and {RESERVE:.0%} stay free; "
-        f"{cure(shape, settings, ranks, gpu_memory_bytes, row_tokens)}",
+        f"ranks: {taken.describe()}, and {RESERVE:.0%} stay free; "
+        f"{suggest_row_fix(shape, settings, ranks, gpu_memory_bytes, row_tokens)}",
         CONFIG,
     )
 
 
-def cure(
+def suggest_row_fix(
     shape: ModelShape,
     settings: TrainingSettings,
     ranks: int,
@@ -211,23 +221,23 @@ def cure(
     row_tokens: int,
 ) -> str:
     """What to set so that a row fits."""
-    way = cheapest_way(shape, settings, ranks, gpu_memory_bytes, row_tokens)
-    if way is None:
+    option = find_fastest_option(shape, settings, ranks, gpu_memory_bytes, row_tokens)
+    if option is None:
         return "take more or larger GPUs, shorter rows (max_length of tokenize), or offload=all"
-    return f"set {way.words()}"
+    return f"set {option.describe()}"
 
 
-def cheapest_way(
+def find_fastest_option(
     shape: ModelShape,
     settings: TrainingSettings,
     ranks: int,
     gpu_memory_bytes: int,
     tokens: int,
-) -> Way | None:
+) -> MemoryOption | None:
     """The fastest stage of ZeRO and checkpointing with which a row of so many tokens fits."""
-    for way in WAYS:
-        changed = settings.model_copy(update=way._asdict())
+    for option in MEMORY_OPTIONS:
+        changed = settings.model_copy(update=option._asdict())
         taken = rank_memory(shape, changed, ranks, tokens, min(tokens, ROW_TOKENS))
-        if taken.total <= usable(gpu_memory_bytes):
-            return way
+        if taken.total <= usable_bytes(gpu_memory_bytes):
+            return option
     return None

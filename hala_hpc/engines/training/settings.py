@@ -8,9 +8,9 @@ from hala_hpc.core.settings import StageSettings, runtime
 from hala_hpc.engines.models.attention import AUTO, Attention
 
 #: Fewer padded tokens than these no pass is cut down to: they are about one row anyway.
-LEAST_PASS_TOKENS = 64
+MIN_PASS_TOKENS = 64
 #: Halvings after which 100,000 tokens are a row or two.
-MOST_HALVINGS = 6
+MAX_HALVINGS = 6
 
 
 class TrainingSettings(StageSettings):
@@ -55,11 +55,11 @@ class TrainingSettings(StageSettings):
     lora_targets: str | list[str] = "all-linear"
     """Names of the layers that get matrices; all-linear: every one but the output head."""
 
-    micro_batch_tokens: Annotated[int, Field(ge=LEAST_PASS_TOKENS)] | None = runtime(None)
+    micro_batch_tokens: Annotated[int, Field(ge=MIN_PASS_TOKENS)] | None = runtime(None)
     """Padded tokens of one forward pass of one rank at most: its rows times the longest of them. A
     longer row is a pass alone; the other passes of the global batch are accumulated. None takes
     what the GPU's memory has room for beside the model (2048 on a CPU)."""
-    micro_batch_halvings: Annotated[int, Field(ge=0, le=MOST_HALVINGS)] = runtime(0)
+    micro_batch_halvings: Annotated[int, Field(ge=0, le=MAX_HALVINGS)] = runtime(0)
     """How often the `micro_batch_tokens` that was found for a GPU is halved. A round after one in
     which the memory was too small counts it up."""
     gradient_checkpointing: bool = runtime(False)
@@ -94,10 +94,12 @@ class TrainingSettings(StageSettings):
 
     def offload_faults(self) -> list[str]:
         """A line when `offload` asks for what the stage of ZeRO cannot do."""
-        least = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
-        if self.zero_stage >= least:
+        min_stage = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
+        if self.zero_stage >= min_stage:
             return []
-        return [f"offload={self.offload} needs zero_stage={least} or more, not {self.zero_stage}"]
+        return [
+            f"offload={self.offload} needs zero_stage={min_stage} or more, not {self.zero_stage}"
+        ]
 
     def batch_faults(self, ranks: int) -> list[str]:
         """A line when the global batch cannot be cut into equal parts for so many ranks."""
@@ -112,7 +114,7 @@ class TrainingSettings(StageSettings):
     def smaller_micro_batch(self) -> Self:
         """The same with half as many tokens in a forward pass; unchanged where it is one row."""
         if self.micro_batch_tokens is None:
-            halvings = min(self.micro_batch_halvings + 1, MOST_HALVINGS)
+            halvings = min(self.micro_batch_halvings + 1, MAX_HALVINGS)
             return self.model_copy(update={"micro_batch_halvings": halvings})
-        tokens = max(self.micro_batch_tokens // 2, LEAST_PASS_TOKENS)
+        tokens = max(self.micro_batch_tokens // 2, MIN_PASS_TOKENS)
         return self.model_copy(update={"micro_batch_tokens": tokens})

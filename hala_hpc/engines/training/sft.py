@@ -7,38 +7,43 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, RankLost, StopRequested, UserError
 from hala_hpc.core.files import read_json
-from hala_hpc.core.full_disk import told_if_full
-from hala_hpc.core.stage import Out
+from hala_hpc.core.full_disk import detect_full_disk
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.models.compile_cache import CompileCache, seed_file, torch_facts
 from hala_hpc.engines.models.tensors import weight_bytes
-from hala_hpc.engines.training.arguments import make_arguments, prepare_environment
+from hala_hpc.engines.training.arguments import make_sft_config, set_training_environment
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
 from hala_hpc.engines.training.checkpoints import (
-    newest_verified,
+    find_newest_verified,
     read_commit,
     remove_leftovers,
     staging_folder,
 )
-from hala_hpc.engines.training.collectives import any_rank, is_lost_rank, least_of_ranks, on_all
+from hala_hpc.engines.training.collectives import (
+    any_rank,
+    is_lost_rank,
+    min_across_ranks,
+    run_on_all_ranks,
+)
 from hala_hpc.engines.training.dataset import read_facts
 from hala_hpc.engines.training.export import save_model, write_card
-from hala_hpc.engines.training.figures import TrainingFigures, figures
-from hala_hpc.engines.training.micro_batch import micro_batch_tokens
+from hala_hpc.engines.training.figures import TrainingFigures, collect_figures
+from hala_hpc.engines.training.micro_batch import choose_micro_batch_tokens
 from hala_hpc.engines.training.tokens.packing_check import refuse_leak
 from hala_hpc.engines.training.tokens.product import vocabulary_digest
 from hala_hpc.engines.training.trainer import make_trainer
 from hala_hpc.engines.training.training_run import Attempt, Training
 from hala_hpc.engines.training.universal_checkpoint import (
-    for_these_ranks,
-    is_universal,
-    load_universal,
+    convert_for_ranks,
+    is_universal_checkpoint,
+    request_universal_checkpoint,
 )
 from hala_hpc.engines.training.watchdog import StepWatchdog
 
 logger = logging.getLogger(__name__)
 
 
-def train(training: Training, out: Out) -> TrainingFigures | None:
+def train(training: Training, out: UnitContext) -> TrainingFigures | None:
     """Train to the end, from the newest verified checkpoint; write the model to `out.folder(0)`.
 
     Returns the figures of the training on rank 0, None on the others. When it was told to stop, a
@@ -46,68 +51,72 @@ def train(training: Training, out: Out) -> TrainingFigures | None:
     one is lost. Raises UserError for a compressed model, tokens of another vocabulary, packing that
     leaks, a loss that is no number, and an engine other than the one asked for.
     """
-    refuse_unfit(training, out.world_size)
-    prepare_environment(training.settings.zero_stage)
+    refuse_untrainable(training, out.world_size)
+    set_training_environment(training.settings.zero_stage)
     facts = torch_facts("training", [training.model])
     # Other kernels are compiled for another attention.
     facts["attention"] = training.attention
     with CompileCache(seed_file(out.cache, facts)) as compiled:
         # What it tries is compiled, too.
-        require_fit(training)
+        require_matching_tokens(training)
         return run_watched(training, out, compiled)
 
 
-def run_watched(training: Training, out: Out, compiled: CompileCache) -> TrainingFigures | None:
+def run_watched(
+    training: Training, out: UnitContext, compiled: CompileCache
+) -> TrainingFigures | None:
     """One attempt under the watchdog, and without what it was saving in the end."""
     limit_s = 60 * training.settings.step_timeout_min
-    with StepWatchdog(training.kept, out, limit_s) as pulse:
+    with StepWatchdog(training.state_dir, out, limit_s) as heartbeat:
         try:
-            return run_attempt(training, out, pulse, compiled)
+            return run_attempt(training, out, heartbeat, compiled)
         except RuntimeError as error:
             if is_lost_rank(error):
                 raise RankLost(f"another rank is gone: {error}") from error
             raise
         finally:
             # Empty where every save ended well; what one left that did not takes room of the next.
-            shutil.rmtree(staging_folder(training.kept, out.attempt), ignore_errors=True)
+            shutil.rmtree(staging_folder(training.state_dir, out.attempt), ignore_errors=True)
 
 
 def run_attempt(
-    training: Training, out: Out, pulse: StepWatchdog, compiled: CompileCache
+    training: Training, out: UnitContext, heartbeat: StepWatchdog, compiled: CompileCache
 ) -> TrainingFigures | None:
     """One attempt: find the checkpoint, train from it, save the model."""
-    arguments = make_arguments(training, out)  # the ranks meet here
-    if any(any_rank(arguments.device, out.stop)):
-        leave(out, "before the first step")
+    arguments = make_sft_config(training, out)  # the ranks meet here
+    if any(any_rank(arguments.device, out.stop_requested)):
+        raise_stop_requested(out, "before the first step")
         return None
     start = find_start(training, out)
-    if start and is_universal(start):
-        load_universal(arguments)
+    if start and is_universal_checkpoint(start):
+        request_universal_checkpoint(arguments)
     saving = SavingClock(training.settings, weight_bytes(training.model))
     if start:
         commit = read_commit(start)
         saving.cost_s = commit.seconds if commit and commit.seconds else saving.cost_s
     # GPUs of another size on one node would have it make another plan of the passes.
-    tokens = least_of_ranks(arguments.device, micro_batch_tokens(training, out.world_size))
+    tokens = min_across_ranks(arguments.device, choose_micro_batch_tokens(training, out.world_size))
     if out.rank == 0:
         logger.info("a pass has %d tokens at most, with padding", tokens)
-    attempt = Attempt(training, out, pulse, saving, compiled, start, tokens)
+    attempt = Attempt(training, out, heartbeat, saving, compiled, start, tokens)
     trainer = make_trainer(attempt, arguments)
     trainer.train(resume_from_checkpoint=str(start) if start else None)
-    pulse.enter("saving")
+    heartbeat.set_phase("saving")
     if trainer.state.global_step < trainer.state.max_steps:
-        leave(out, f"at step {trainer.state.global_step} of {trainer.state.max_steps}")
+        raise_stop_requested(
+            out, f"at step {trainer.state.global_step} of {trainer.state.max_steps}"
+        )
         return None
-    with told_if_full(training.kept):
+    with detect_full_disk(training.state_dir):
         save_model(trainer, training, out)
         if out.rank != 0:
             return None
-        result = figures(trainer, training)
+        result = collect_figures(trainer, training)
         write_card(out.folder(0), training, result)
         return result
 
 
-def leave(out: Out, where: str) -> None:
+def raise_stop_requested(out: UnitContext, where: str) -> None:
     """Raise StopRequested on rank 0, whoever was told to stop; the others just leave.
 
     A rank that leaves with an error has the scheduler end the others, and rank 0 may have to wait
@@ -117,19 +126,19 @@ def leave(out: Out, where: str) -> None:
         raise StopRequested(f"told to stop {where}; what was learnt is saved")
 
 
-def find_start(training: Training, out: Out) -> Path | None:
+def find_start(training: Training, out: UnitContext) -> Path | None:
     """The checkpoint to go on from, in a form for these ranks. Collective."""
-    start, torn = newest_verified(training.kept)
+    start, torn = find_newest_verified(training.state_dir)
 
     def clean() -> None:
         if out.rank == 0:
-            out.require_lease()
-            remove_leftovers(training.kept, start)
+            out.check_lease()
+            remove_leftovers(training.state_dir, start)
 
-    on_all(clean)
+    run_on_all_ranks(clean)
     if start:
-        with told_if_full(training.kept):
-            start = for_these_ranks(start, out)
+        with detect_full_disk(training.state_dir):
+            start = convert_for_ranks(start, out)
     if out.rank == 0:
         for line in torn:
             logger.warning("%s", line)
@@ -137,7 +146,7 @@ def find_start(training: Training, out: Out) -> Path | None:
     return start
 
 
-def refuse_unfit(training: Training, ranks: int) -> None:
+def refuse_untrainable(training: Training, ranks: int) -> None:
     """Raise UserError for what would train wrongly without a word."""
     # Once more: a launcher may have started fewer ranks than the recipe asked for.
     if faults := training.settings.batch_faults(ranks):
@@ -151,7 +160,7 @@ def refuse_unfit(training: Training, ranks: int) -> None:
         )
 
 
-def require_fit(training: Training) -> None:
+def require_matching_tokens(training: Training) -> None:
     """Raise UserError where a model would read the tokens as other words, or mix packed rows."""
     from transformers import AutoTokenizer
 

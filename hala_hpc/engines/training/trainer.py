@@ -6,24 +6,28 @@ from contextlib import AbstractContextManager, nullcontext
 from operator import itemgetter
 from typing import Any
 
-from hala_hpc.core.full_disk import told_if_full
+from hala_hpc.core.full_disk import detect_full_disk
 from hala_hpc.core.job_records import CheckpointCommit
-from hala_hpc.engines.models.attention import attention_that_runs, is_laid_out
-from hala_hpc.engines.training.callbacks import TrainingWatch, as_callback
-from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder
-from hala_hpc.engines.training.collectives import sum_of_ranks, wait_for_all
+from hala_hpc.engines.models.attention import is_padding_free, read_running_attention
+from hala_hpc.engines.training.callbacks import TrainingCallback, make_callback_class
+from hala_hpc.engines.training.checkpoints import (
+    commit_checkpoint,
+    prune_checkpoints,
+    staging_folder,
+)
+from hala_hpc.engines.training.collectives import sum_across_ranks, wait_for_all_ranks
 from hala_hpc.engines.training.dataset import (
     TrainingData,
-    load,
+    find_pad_token_id,
+    load_training_data,
+    make_batch_order,
     make_collator,
-    order_of,
-    pad_token,
 )
 from hala_hpc.engines.training.feed import HeldOutFeed, StepFeed
-from hala_hpc.engines.training.kernels import KernelWatch
-from hala_hpc.engines.training.lora import low_rank_config
-from hala_hpc.engines.training.metrics import MetricsWatch
-from hala_hpc.engines.training.micro_batch import step_cut
+from hala_hpc.engines.training.kernels import KernelCallback
+from hala_hpc.engines.training.lora import make_lora_config
+from hala_hpc.engines.training.metrics import MetricsCallback
+from hala_hpc.engines.training.micro_batch import make_step_cut
 from hala_hpc.engines.training.training_run import Attempt
 
 #: Stands for TRL's trainer, which is heavy to import; `make_trainer` puts that in its place.
@@ -41,15 +45,15 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         training.model, dtype=dtype, attn_implementation=training.attention
     )
-    data = load(training.tokens)
-    order = order_of(data, settings)
+    data = load_training_data(training.tokens)
+    order = make_batch_order(data, settings)
     tokenizer = AutoTokenizer.from_pretrained(training.tokenizer)
-    one_line = is_laid_out(attention_that_runs(model))
-    collate = make_collator(pad_token(tokenizer), one_line)
-    cut = step_cut(out.world_size, attempt.micro_batch_tokens)
+    padding_free = is_padding_free(read_running_attention(model))
+    collate = make_collator(find_pad_token_id(tokenizer), padding_free)
+    cut = make_step_cut(out.world_size, attempt.micro_batch_tokens)
     feed = StepFeed(data, order, collate, cut, out.rank)
-    watch = as_callback(TrainingWatch)(attempt)
-    kernel_watch = as_callback(KernelWatch)(training, out)
+    watch = make_callback_class(TrainingCallback)(attempt)
+    kernel_watch = make_callback_class(KernelCallback)(training, out)
     trainer = type("ExactTrainer", (ExactTrainer, SFTTrainer), {})(
         attempt,
         data,
@@ -62,10 +66,10 @@ def make_trainer(attempt: Attempt, arguments: Any) -> Any:
         callbacks=[
             watch,
             kernel_watch,
-            as_callback(FeedWatch)(data, feed, settings.eval_steps),
-            as_callback(MetricsWatch)(training, order, out),
+            make_callback_class(FeedCallback)(data, feed, settings.eval_steps),
+            make_callback_class(MetricsCallback)(training, order, out),
         ],
-        peft_config=low_rank_config(settings),
+        peft_config=make_lora_config(settings),
     )
     watch.trainer = trainer
     trainer.kernel_watch = kernel_watch
@@ -84,19 +88,19 @@ class ExactTrainer(Base):  # type: ignore[misc]
     fused_head: bool | None = None
     """Whether TRL's fused head makes the loss; None: where there is a GPU."""
 
-    def __init__(self, attempt: Attempt, data: TrainingData, feed: StepFeed, **words: Any) -> None:
+    def __init__(self, attempt: Attempt, data: TrainingData, feed: StepFeed, **kwargs: Any) -> None:
         self.training, self.out = attempt.training, attempt.out
-        self.pulse, self.saving = attempt.pulse, attempt.saving
+        self.heartbeat, self.saving = attempt.heartbeat, attempt.saving
         self.data, self.feed = data, feed
         self.held_out: HeldOutFeed | None = None
-        super().__init__(**words)
+        super().__init__(**kwargs)
         # On a CPU the model's own loss is the same as that of TRL's fused head, whose loops in
         # torch took half of a step of the demo's models (py-spy, two cores).
-        self.loss_words = {} if self.takes_own_loss() else {"fused_lm_head": True}
+        self.loss_kwargs = {} if self.uses_model_loss() else {"fused_lm_head": True}
         # TRL's head takes them, whatever the model does.
         self.model_accepts_loss_kwargs = True
 
-    def takes_own_loss(self) -> bool:
+    def uses_model_loss(self) -> bool:
         """Whether a pass takes the loss of the model itself, and not that of TRL's fused head."""
         import torch
 
@@ -125,13 +129,13 @@ class ExactTrainer(Base):  # type: ignore[misc]
         # A step without any is a plain zero, not one divided by itself.
         return [passes], self._get_num_items_in_batch(passes, device).clamp(min=1)
 
-    def _run_epoch(self, *words: Any, **named: Any) -> None:
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
         # The loop of transformers asks only after a step whether it should make one: it would
         # learn on after the last step when the job died between that and the model's commit.
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
         if not self.control.should_training_stop:
-            super()._run_epoch(*words, **named)
+            super()._run_epoch(*args, **kwargs)
 
     def training_step(self, model: Any, inputs: list[Any], num_items_in_batch: Any = None) -> Any:
         """The passes of a step, forward and backward; returns their loss.
@@ -142,11 +146,11 @@ class ExactTrainer(Base):  # type: ignore[misc]
         self.current_gradient_accumulation_steps = len(inputs)
         loss: Any = 0.0
         for number, one in enumerate(inputs, 1):
-            self.pulse.enter("computing")
+            self.heartbeat.set_phase("computing")
             with self._pass(model, is_last=number == len(inputs)):
                 loss = loss + super().training_step(model, one, num_items_in_batch)
-        self.pulse.broken = self.pulse.broken + loss
-        self.pulse.enter("reading")
+        self.heartbeat.nonfinite = self.heartbeat.nonfinite + loss
+        self.heartbeat.set_phase("reading")
         return loss
 
     def _pass(self, model: Any, is_last: bool) -> AbstractContextManager[Any]:
@@ -175,10 +179,10 @@ class ExactTrainer(Base):  # type: ignore[misc]
         """
         from transformers import Trainer
 
-        words = (return_outputs, num_items_in_batch)
+        options = (return_outputs, num_items_in_batch)
         if self.aux_loss_enabled and self.model.training:
-            return super().compute_loss(model, inputs, *words)
-        return Trainer.compute_loss(self, model, {**inputs, **self.loss_words}, *words)
+            return super().compute_loss(model, inputs, *options)
+        return Trainer.compute_loss(self, model, {**inputs, **self.loss_kwargs}, *options)
 
     def held_out_loss(self) -> float:
         """The loss of a token over all held-out rows, however they are cut up. Collective."""
@@ -188,9 +192,9 @@ class ExactTrainer(Base):  # type: ignore[misc]
             cut, rank = self.feed.cut, self.out.rank
             self.held_out = HeldOutFeed(self.data, self.feed.collate, cut, rank)
         # What is divided by all tokens in every pass only has to be summed up.
-        learnt = self.data.facts.held_out_tokens_learnt
+        loss_tokens = self.data.facts.held_out_loss_tokens
         if self.args.average_tokens_across_devices:
-            learnt *= self.args.world_size
+            loss_tokens *= self.args.world_size
         loss = torch.zeros((), device=self.args.device)
         self.model.eval()
         for one in self.held_out:
@@ -199,40 +203,40 @@ class ExactTrainer(Base):  # type: ignore[misc]
                 # The loss of the text alone: what experts add is a mean over passes, no sum.
                 inputs["output_router_logits"] = False
             with torch.no_grad(), self.compute_loss_context_manager():
-                loss += self.compute_loss(self.model, inputs, num_items_in_batch=learnt)
-        return sum_of_ranks(loss)
+                loss += self.compute_loss(self.model, inputs, num_items_in_batch=loss_tokens)
+        return sum_across_ranks(loss)
 
-    def _get_grad_norm(self, *words: Any, **named: Any) -> Any:
-        norm = super()._get_grad_norm(*words, **named)
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        norm = super()._get_grad_norm(*args, **kwargs)
         # Gradients can be broken where the loss is still a number; the weights are, then.
-        self.pulse.broken = self.pulse.broken + (0.0 if norm is None else norm)
+        self.heartbeat.nonfinite = self.heartbeat.nonfinite + (0.0 if norm is None else norm)
         return norm
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure on the held-out rows, however long that takes, and tell the loss."""
-        self.pulse.enter("evaluating")
+        self.heartbeat.set_phase("evaluating")
         found = {"eval_loss": self.held_out_loss()}
         self.log(found)
         self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
-        self.pulse.enter("reading")
+        self.heartbeat.set_phase("reading")
         return found
 
     def _get_output_dir(self, trial: Any) -> str:
         del trial
-        return str(staging_folder(self.training.kept, self.out.attempt))
+        return str(staging_folder(self.training.state_dir, self.out.attempt))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        with told_if_full(self.training.kept):
+        with detect_full_disk(self.training.state_dir):
             self._save_verified(model, trial)
 
     def _save_verified(self, model: Any, trial: Any) -> None:
         began = time.monotonic()
-        self.pulse.enter("saving")
+        self.heartbeat.set_phase("saving")
         name = f"checkpoint-{self.state.global_step}"
-        staged = staging_folder(self.training.kept, self.out.attempt) / name
+        staged = staging_folder(self.training.state_dir, self.out.attempt) / name
         super()._save_checkpoint(model, trial)
         # All files are there before any rank looks for them.
-        wait_for_all()
+        wait_for_all_ranks()
         facts = CheckpointCommit(
             step=self.state.global_step,
             world_size=self.out.world_size,
@@ -240,12 +244,14 @@ class ExactTrainer(Base):  # type: ignore[misc]
             seconds=round(time.monotonic() - began, 3),
             files={},
         )
-        commit_checkpoint(staged, self.training.kept / name, facts, self.out.require_lease)
+        commit_checkpoint(staged, self.training.state_dir / name, facts, self.out.check_lease)
         if self.out.rank == 0:
-            prune(self.training.kept, self.training.settings.keep_checkpoints)
-        self.saving.note(time.monotonic() - began)
-        self.out.progress(**{k: v for k, v in self.saving.figures().items() if v is not None})
-        self.pulse.enter("reading")
+            prune_checkpoints(self.training.state_dir, self.training.settings.keep_checkpoints)
+        self.saving.record_saving(time.monotonic() - began)
+        self.out.report_progress(
+            **{k: v for k, v in self.saving.figures().items() if v is not None}
+        )
+        self.heartbeat.set_phase("reading")
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Nothing where DeepSpeed saves: its checkpoint has the weights already."""
@@ -264,7 +270,7 @@ class ExactTrainer(Base):  # type: ignore[misc]
         """Nothing: at every step it would have all ranks gather what they counted."""
 
 
-class FeedWatch:
+class FeedCallback:
     """A callback of the trainer that turns the feed to a new epoch and says when to measure.
 
     It must come after the callback that stops a training: none that is told to leave measures.
@@ -277,7 +283,7 @@ class FeedWatch:
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Turn the feed."""
         del args, control
-        self.feed.turn_to(state.global_step // len(self.feed))
+        self.feed.set_epoch(state.global_step // len(self.feed))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Say whether to measure."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.core.stage import Out
-from hala_hpc.engines.models.attention import AttentionUse, attention_of
+from hala_hpc.core.stage import UnitContext
+from hala_hpc.engines.models.attention import AttentionUse, choose_attention
 from hala_hpc.engines.models.compile_cache import CompileCache
 from hala_hpc.engines.models.tensors import tensor_headers
 from hala_hpc.engines.training.checkpoint_interval import SavingClock
@@ -20,7 +20,7 @@ class Training:
     model: Path
     tokens: Path
     """Folder that a tokenize node made."""
-    kept: Path
+    state_dir: Path
     settings: TrainingSettings
 
     @property
@@ -47,7 +47,9 @@ class Training:
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         use = AttentionUse(device, self.dtype, trains=True)
-        return attention_of(AutoConfig.from_pretrained(self.model), self.settings.attention, use)
+        return choose_attention(
+            AutoConfig.from_pretrained(self.model), self.settings.attention, use
+        )
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Attempt:
     """One attempt at a training, on one rank."""
 
     training: Training
-    out: Out
-    pulse: StepWatchdog
+    out: UnitContext
+    heartbeat: StepWatchdog
     saving: SavingClock
     compiled: CompileCache
     """Where Triton and torch keep what they compile for this rank."""

@@ -3,12 +3,12 @@
 from math import ceil
 from typing import NamedTuple
 
-from hala_hpc.core.estimate import BILLION, ModelSize, Throughput, amount_words, shown
+from hala_hpc.core.estimate import BILLION, ModelSize, Throughput, format_amount, format_hours
 from hala_hpc.core.resources import Resources
-from hala_hpc.engines.models.gpus import least_memory_gb
+from hala_hpc.engines.models.gpus import min_memory_gb
 from hala_hpc.engines.models.memory import GB
 from hala_hpc.engines.models.shape import ModelShape
-from hala_hpc.engines.training.rank_memory import most_tokens
+from hala_hpc.engines.training.rank_memory import max_pass_tokens
 from hala_hpc.engines.training.settings import TrainingSettings
 
 HOUR_S = 3600
@@ -21,7 +21,7 @@ LORA_SENT_BYTES = {0: (0.0, 0.0), 1: (0.0, 0.0), 2: (0.0, 0.0), 3: (4.0, 0.0)}
 LORA_PRODUCTS = 2 / 3
 
 
-class Learnt(NamedTuple):
+class TrainingAmount(NamedTuple):
     """What a training goes through, all epochs together."""
 
     tokens: float
@@ -87,63 +87,68 @@ class TrainingTime(NamedTuple):
         return self.products + self.attention + self.network
 
 
-def training_time(
-    model: TrainedModel, learnt: Learnt, settings: TrainingSettings, cluster: Cluster
+def estimate_training_time(
+    model: TrainedModel, amount: TrainingAmount, settings: TrainingSettings, cluster: Cluster
 ) -> tuple[TrainingTime, str]:
     """GPU seconds of a training, and in words what they are reckoned from."""
     table, speed = cluster.table, cluster.table.train
-    again = speed.checkpointing_cost if settings.gradient_checkpointing else 1.0
+    recompute_factor = speed.checkpointing_cost if settings.gradient_checkpointing else 1.0
     share = speed.peak_share_of(model.weights / BILLION)
     flops = model.product_flops * (LORA_PRODUCTS if settings.lora_rank else 1.0)
-    products = again * learnt.tokens * flops / (table.peak_flops * share)
-    attended = model.attention_flops(learnt.tokens / learnt.rows)
-    attention = again * learnt.tokens * attended / (table.peak_flops * speed.attention_peak_share)
-    traffic = traffic_of(model, learnt, settings, cluster)
+    products = recompute_factor * amount.tokens * flops / (table.peak_flops * share)
+    attended = model.attention_flops(amount.tokens / amount.rows)
+    attention = (
+        recompute_factor
+        * amount.tokens
+        * attended
+        / (table.peak_flops * speed.attention_peak_share)
+    )
+    traffic = estimate_traffic(model, amount, settings, cluster)
     ranks = cluster.asked.world_size
     alone = traffic.seconds * ranks
     hidden = speed.overlapped if settings.zero_stage == 3 else 0.0
     network = alone - hidden * min(alone, products + attention)
     found = TrainingTime(products, attention, network)
-    told = (
-        f"{amount_words(learnt.tokens)} tokens learnt; {hours(products)} h of products, "
-        f"{again * flops / BILLION:.3g} GFLOPs a token at {share:.0%} of the peak; "
-        f"{hours(attention)} h of attention"
+    text = (
+        f"{format_amount(amount.tokens)} tokens learnt; {format_seconds_as_hours(products)} h of products, "
+        f"{recompute_factor * flops / BILLION:.3g} GFLOPs a token at {share:.0%} of the peak; "
+        f"{format_seconds_as_hours(attention)} h of attention"
     )
     if not network:
-        return found, told
+        return found, text
     return found, (
-        f"{told}; {hours(network)} h of network, {traffic.bytes_of_step / BILLION:.3g} GB by each "
-        f"GPU in each of {amount_words(traffic.steps)} steps at "
+        f"{text}; {format_seconds_as_hours(network)} h of network, {traffic.bytes_of_step / BILLION:.3g} GB by each "
+        f"GPU in each of {format_amount(traffic.steps)} steps at "
         f"{traffic.bytes_per_s / BILLION:.0f} GB/s"
     )
 
 
-def hours(seconds: float) -> str:
+def format_seconds_as_hours(seconds: float) -> str:
     """Hours of so many seconds, as estimates are shown."""
-    return shown(seconds / HOUR_S)
+    return format_hours(seconds / HOUR_S)
 
 
-def traffic_of(
-    model: TrainedModel, learnt: Learnt, settings: TrainingSettings, cluster: Cluster
+def estimate_traffic(
+    model: TrainedModel, amount: TrainingAmount, settings: TrainingSettings, cluster: Cluster
 ) -> Traffic:
     """What a training sends; nothing on a lone rank."""
     asked, network = cluster.asked, cluster.table.network
-    steps = learnt.sequences / settings.global_batch_size
+    steps = amount.sequences / settings.global_batch_size
     table = LORA_SENT_BYTES if settings.lora_rank else SENT_BYTES
     of_pass, of_step = table[settings.zero_stage]
-    each = of_pass * passes_of_step(model, learnt, settings, cluster) + of_step
+    each = of_pass * estimate_passes_per_step(model, amount, settings, cluster) + of_step
     sent = each * model.weights if asked.world_size > 1 else 0.0
     return Traffic(steps, sent, network.bytes_per_s(asked.nodes))
 
 
-def passes_of_step(
-    model: TrainedModel, learnt: Learnt, settings: TrainingSettings, cluster: Cluster
+def estimate_passes_per_step(
+    model: TrainedModel, amount: TrainingAmount, settings: TrainingSettings, cluster: Cluster
 ) -> int:
     """Passes of a rank in each step; one where nobody knows how much a GPU holds."""
     ranks = cluster.asked.world_size
-    memory_gb = least_memory_gb(cluster.gpu_name)
+    memory_gb = min_memory_gb(cluster.gpu_name)
     if model.shape is None or memory_gb is None:
         return 1
-    tokens = learnt.tokens / learnt.sequences * settings.global_batch_size / ranks
-    fitting = most_tokens(model.shape, settings, ranks, memory_gb * GB)
+    tokens = amount.tokens / amount.sequences * settings.global_batch_size / ranks
+    fitting = max_pass_tokens(model.shape, settings, ranks, memory_gb * GB)
     return ceil(tokens / fitting) if fitting else 1

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from hala_hpc.core.errors import StopRequested, UserError
-from hala_hpc.core.record import Record
-from hala_hpc.core.stage import Out
+from hala_hpc.core.record import JsonRecord
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.training.checkpoints import (
     commit_checkpoint,
     read_commit,
     staging_folder,
     step_of,
-    verify,
+    verify_checkpoint,
 )
-from hala_hpc.engines.training.collectives import on_all
+from hala_hpc.engines.training.collectives import run_on_all_ranks
 
 logger = logging.getLogger(__name__)
 
@@ -37,14 +37,14 @@ CARRIED = ("trainer_state.json", "scheduler.pt")
 CONVERTER = "deepspeed.checkpoint.ds_to_universal"
 
 
-class Converted(Record):
+class ConversionResult(JsonRecord):
     """The word of rank 0 to the other ranks that a conversion has ended."""
 
     error: str = ""
     """Why it failed; empty if it did not."""
 
 
-def for_these_ranks(checkpoint: Path, out: Out) -> Path:
+def convert_for_ranks(checkpoint: Path, out: UnitContext) -> Path:
     """The checkpoint, or what it was converted to where another number of ranks saved it.
 
     Collective. Raises UserError when it cannot be converted, with the command that should.
@@ -54,7 +54,7 @@ def for_these_ranks(checkpoint: Path, out: Out) -> Path:
     if commit.world_size == out.world_size or not commit.zero_stage:
         return checkpoint
     final = checkpoint.parent / f"universal-{step_of(checkpoint)}"
-    if any(on_all(final.exists)) and verify(final) is None:
+    if any(run_on_all_ranks(final.exists)) and verify_checkpoint(final) is None:
         return final
     if out.rank == 0:
         logger.info(
@@ -66,26 +66,26 @@ def for_these_ranks(checkpoint: Path, out: Out) -> Path:
     staged = staging_folder(checkpoint.parent, out.attempt) / final.name
     convert_once(checkpoint, staged, out)
     facts = commit.model_copy(update={"converted": True})
-    commit_checkpoint(staged, final, facts, out.require_lease)
+    commit_checkpoint(staged, final, facts, out.check_lease)
     return final
 
 
-def convert_once(checkpoint: Path, staged: Path, out: Out) -> None:
+def convert_once(checkpoint: Path, staged: Path, out: UnitContext) -> None:
     """Convert on rank 0. The others look for its word: a collective would not wait for hours."""
-    word = staged.with_name(f"{staged.name}.json")
+    result_file = staged.with_name(f"{staged.name}.json")
     if out.rank == 0:
         try:
             error = convert(checkpoint, staged)
         except OSError as failure:
             error = f"{checkpoint} cannot be converted for another number of ranks: {failure}"
-        Converted(error=error).write(word)
-    while not word.exists():
-        if out.stop:
+        ConversionResult(error=error).write(result_file)
+    while not result_file.exists():
+        if out.stop_requested:
             raise StopRequested("told to stop while a checkpoint was converted")
         time.sleep(0.5)
-    answer = Converted.read(word)
-    if answer and answer.error:
-        raise UserError(answer.error)
+    result = ConversionResult.read(result_file)
+    if result and result.error:
+        raise UserError(result.error)
 
 
 def convert(checkpoint: Path, staged: Path) -> str:
@@ -118,17 +118,17 @@ def lone_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in mine}
 
 
-def is_universal(checkpoint: Path) -> bool:
+def is_universal_checkpoint(checkpoint: Path) -> bool:
     """Whether a checkpoint was converted."""
     return checkpoint.name.startswith("universal-")
 
 
-def load_universal(arguments: Any) -> None:
+def request_universal_checkpoint(arguments: Any) -> None:
     """Let DeepSpeed load the universal form; before the trainer is made."""
     arguments.hf_deepspeed_config.config["checkpoint"] = {"load_universal": True}
 
 
-def part_step_counters(engine: Any) -> None:
+def separate_step_counters(engine: Any) -> None:
     """Give each group of weights a step counter of its own again, after a universal load.
 
     DeepSpeed 0.19.8 gives all groups of ZeRO-3 one and the same tensor

@@ -16,19 +16,19 @@ from typing import Any, Self
 
 from hala_hpc.core.errors import RankHung
 from hala_hpc.core.job_records import RankState
-from hala_hpc.core.stage import Out
+from hala_hpc.core.stage import UnitContext
 from hala_hpc.engines.training.checkpoints import RANKS
 
-LOOK_S = 2.0
+CHECK_INTERVAL_S = 2.0
 #: A rank whose file is older than this beside one's own is silent, in seconds.
 SILENT_S = 20.0
 STDERR = 2
 #: Phases in which no step is due: they may take long, and collectives have limits of their own.
-LONG = ("loading", "saving", "evaluating", "ended")
+LONG_PHASES = ("loading", "saving", "evaluating", "ended")
 
 
 @dataclass(frozen=True)
-class Behind:
+class SlowRanks:
     """Which ranks keep the others waiting."""
 
     text: str
@@ -43,10 +43,10 @@ class StepWatchdog:
     wait for it inside. `broken` sums up what must stay finite; see `collectives.any_rank`.
     """
 
-    def __init__(self, kept: Path, out: Out, limit_s: float) -> None:
-        self.folder, self.out, self.limit_s = kept / RANKS, out, limit_s
+    def __init__(self, state_dir: Path, out: UnitContext, limit_s: float) -> None:
+        self.folder, self.out, self.limit_s = state_dir / RANKS, out, limit_s
         self.phase, self.step, self.passes = "loading", 0, 0
-        self.broken: Any = 0.0
+        self.nonfinite: Any = 0.0
         self.idle_s = 0.0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="step-watchdog", daemon=True)
@@ -63,7 +63,7 @@ class StepWatchdog:
         self.phase = "ended"
         self._write_if_can()
 
-    def enter(self, phase: str) -> None:
+    def set_phase(self, phase: str) -> None:
         """Say what this rank does now: loading, reading, computing, waiting, saving..."""
         self.phase = phase
         if phase == "computing":
@@ -91,24 +91,27 @@ class StepWatchdog:
             self.write()
 
     def _watch(self) -> None:
-        seen, looked = None, time.monotonic()
-        while not self._ended.wait(LOOK_S):
+        last_state, checked_at = None, time.monotonic()
+        while not self._ended.wait(CHECK_INTERVAL_S):
             self._write_if_can()
             now = time.monotonic()
             # A look that comes late was held up itself: the job is suspended, not a rank.
-            passed_s = min(now - looked, 2 * LOOK_S)
-            same = seen == (self.step, self.phase in LONG) and self.phase not in LONG
+            passed_s = min(now - checked_at, 2 * CHECK_INTERVAL_S)
+            same = (
+                last_state == (self.step, self.phase in LONG_PHASES)
+                and self.phase not in LONG_PHASES
+            )
             self.idle_s = self.idle_s + passed_s if same else 0.0
-            seen, looked = (self.step, self.phase in LONG), now
+            last_state, checked_at = (self.step, self.phase in LONG_PHASES), now
             if self.idle_s > self.limit_s:
                 # Where every thread is, for the log: a hang has no other witness.
                 faulthandler.dump_traceback(STDERR)
-                self.out.leave(self.hang())
+                self.out.abort(self.make_hang_error())
                 return
 
-    def hang(self) -> RankHung:
+    def make_hang_error(self) -> RankHung:
         """That no step ends, and which rank is to blame."""
-        found = behind(self.folder, self.out, min(SILENT_S, self.limit_s / 2))
+        found = find_slow_ranks(self.folder, self.out, min(SILENT_S, self.limit_s / 2))
         return RankHung(
             f"no step ended in {self.idle_s:.0f} s after step {self.step} "
             f"(step_timeout_min={self.limit_s / 60:g}); {found.text}",
@@ -117,7 +120,7 @@ class StepWatchdog:
         )
 
 
-def behind(folder: Path, out: Out, silent_s: float = SILENT_S) -> Behind:
+def find_slow_ranks(folder: Path, out: UnitContext, silent_s: float = SILENT_S) -> SlowRanks:
     """Which ranks are silent for so long or less far than the others, with their nodes."""
     mine = folder / f"rank-{out.rank}.json"
     now = mine.stat().st_mtime if mine.exists() else time.time()
@@ -140,13 +143,13 @@ def behind(folder: Path, out: Out, silent_s: float = SILENT_S) -> Behind:
         else:
             alive.append(state)
     if silent:
-        return Behind("; ".join(silent), tuple(nodes))
+        return SlowRanks("; ".join(silent), tuple(nodes))
     furthest = max((state.step, state.passes) for state in alive)
     slow = [state for state in alive if (state.step, state.passes) < furthest]
     if not slow:
-        return Behind("all ranks are equally far and give signs of life")
+        return SlowRanks("all ranks are equally far and give signs of life")
     texts = [f"rank {s.rank} on {s.node} is behind ({s.phase}, step {s.step})" for s in slow]
-    return Behind("; ".join(texts), tuple(s.node for s in slow))
+    return SlowRanks("; ".join(texts), tuple(s.node for s in slow))
 
 
 def read_state(file: Path, now: float) -> tuple[RankState | None, float]:
@@ -155,6 +158,6 @@ def read_state(file: Path, now: float) -> tuple[RankState | None, float]:
     By the clock of the file server, which is one; those of the nodes may differ.
     """
     try:
-        return RankState.read_if_sound(file), now - file.stat().st_mtime
+        return RankState.read_if_valid(file), now - file.stat().st_mtime
     except OSError:
         return None, 0.0

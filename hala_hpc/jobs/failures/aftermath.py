@@ -37,7 +37,7 @@ class Aftermath:
         return [failure for failure in self.failures if POLICY[failure.kind].action is action]
 
 
-def with_resources(spec: RoundSpec, resources: Resources, because: Sequence[str]) -> RoundSpec:
+def replace_resources(spec: RoundSpec, resources: Resources, because: Sequence[str]) -> RoundSpec:
     """The spec with other resources, and why."""
     reasons = (*spec.because, *because)
     return spec.model_copy(update={"resources": resources, "because": reasons})

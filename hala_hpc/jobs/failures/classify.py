@@ -6,7 +6,7 @@ from pathlib import Path
 
 import hala_hpc
 from hala_hpc.backends.slurm.sacct import JobEnd
-from hala_hpc.backends.slurm.sbatch import WARN_S
+from hala_hpc.backends.slurm.sbatch import SIGNAL_DELAY_S
 from hala_hpc.core.errors import (
     BAD_DATA,
     INTERNAL,
@@ -15,11 +15,11 @@ from hala_hpc.core.errors import (
     EarlyStop,
     FailureClass,
     InputNotFinished,
-    Retry,
+    TransientError,
 )
 from hala_hpc.core.foreign_code import foreign_name
 from hala_hpc.core.job_records import Failure, FailureFacts
-from hala_hpc.core.out_of_memory import OTHER_WORDS, TORCH_WORDS, is_gpu_out_of_memory
+from hala_hpc.core.out_of_memory import ALLOCATOR_PHRASES, TORCH_PHRASES, is_gpu_out_of_memory
 from hala_hpc.jobs.failures.policy import POLICY
 
 #: In the log of a process whose GPU, and not its program, is to blame: messages of CUDA and vLLM.
@@ -57,7 +57,7 @@ EARLY_S = 120
 TEXT_LENGTH = 400
 
 #: A class with the text for people.
-Found = tuple[FailureClass, str]
+Classification = tuple[FailureClass, str]
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ class Evidence:
     loading_s: float | None = None
     """Of these, those until libraries and models were loaded; None if unknown."""
     time_limit_s: float | None = None
-    warning_s: float = WARN_S
+    warning_s: float = SIGNAL_DELAY_S
     """How long before its limit the job asks to be told."""
     scheduler_kind: FailureClass | JobEnd | None = None
     """How the scheduler saw it end; None if unknown."""
-    scheduler_words: str = ""
+    scheduler_message: str = ""
     ended_before_us: bool = False
     """Whether it left with a code of its own, and no code of ours has begun in any job."""
     log_tail: str = ""
@@ -120,36 +120,36 @@ def classify(evidence: Evidence) -> Failure | None:
         worker=evidence.worker,
         nodes=evidence.nodes,
         signature=evidence.signature if kind is FailureClass.EXCEPTION else "",
-        seen_by_scheduler=kind is evidence.scheduler_kind,
+        confirmed_by_scheduler=kind is evidence.scheduler_kind,
     )
 
 
-def classify_certain(evidence: Evidence) -> Found | None:
+def classify_certain(evidence: Evidence) -> Classification | None:
     """What the job knew for certain when it ended."""
     if evidence.kind not in CERTAIN:
         return None
     return evidence.kind, evidence.reason
 
 
-def classify_system(evidence: Evidence) -> Found | None:
+def classify_system(evidence: Evidence) -> Classification | None:
     """What kernel and scheduler do to jobs that did nothing wrong by their own account."""
     if evidence.is_kernel_kill or evidence.scheduler_kind is FailureClass.HOST_OOM:
-        return FailureClass.HOST_OOM, evidence.reason or evidence.scheduler_words
+        return FailureClass.HOST_OOM, evidence.reason or evidence.scheduler_message
     for kind in (FailureClass.NODE_FAILURE, FailureClass.CANCELLED):
         if evidence.scheduler_kind is kind:
-            return kind, evidence.scheduler_words
+            return kind, evidence.scheduler_message
     return None
 
 
-def classify_start(evidence: Evidence) -> Found | None:
+def classify_start(evidence: Evidence) -> Classification | None:
     """A job that ended before any code of ours began: its set-up fails wherever it runs."""
     if not evidence.ended_before_us:
         return None
-    text = f"the job ended before any code of ours began: {evidence.scheduler_words}"
-    return FailureClass.CONFIG_ERROR, "; ".join(word for word in (text, evidence.reason) if word)
+    text = f"the job ended before any code of ours began: {evidence.scheduler_message}"
+    return FailureClass.CONFIG_ERROR, "; ".join(part for part in (text, evidence.reason) if part)
 
 
-def classify_error(evidence: Evidence) -> Found | None:
+def classify_error(evidence: Evidence) -> Classification | None:
     """An error of the job's own, by its exit code."""
     if evidence.code in (None, RETRY):
         return None
@@ -161,34 +161,34 @@ def classify_error(evidence: Evidence) -> Found | None:
     return kind or evidence.kind or FailureClass.EXCEPTION, evidence.reason
 
 
-def classify_engine(evidence: Evidence) -> Found | None:
+def classify_engine(evidence: Evidence) -> Classification | None:
     """An engine that ended before the job was told to leave."""
     if evidence.kind is not FailureClass.ENGINE or evidence.is_stopped:
         return None
     return class_of_log(evidence.log_tail) or FailureClass.ENGINE, evidence.reason
 
 
-def classify_scheduler(evidence: Evidence) -> Found | None:
+def classify_scheduler(evidence: Evidence) -> Classification | None:
     """The scheduler took the job away, as it says or as its signal shows."""
     if evidence.scheduler_kind is FailureClass.PREEMPTED:
-        return FailureClass.PREEMPTED, evidence.reason or evidence.scheduler_words
+        return FailureClass.PREEMPTED, evidence.reason or evidence.scheduler_message
     was_warned = evidence.is_stopped and is_late(evidence)
     if was_warned or evidence.scheduler_kind is FailureClass.TIMEOUT:
-        return FailureClass.TIMEOUT, time_words(evidence)
+        return FailureClass.TIMEOUT, describe_timeout(evidence)
     return (FailureClass.PREEMPTED, evidence.reason) if evidence.is_stopped else None
 
 
-def classify_log(evidence: Evidence) -> Found:
+def classify_log(evidence: Evidence) -> Classification:
     """What is left: what follows from another failure, a death by signal, or no record at all."""
     if evidence.code is not None:
         if evidence.kind is FailureClass.SECONDARY:
             return FailureClass.SECONDARY, evidence.reason
         return class_of_log(evidence.log_tail) or FailureClass.KILLED, evidence.reason
-    words = evidence.scheduler_words
-    kind = FailureClass.KILLED if words else FailureClass.NO_REPORT
+    message = evidence.scheduler_message
+    kind = FailureClass.KILLED if message else FailureClass.NO_REPORT
     return (
         class_of_log(evidence.log_tail) or kind,
-        f"it left no word{f'; the scheduler says {words}' if words else ''}",
+        f"it left no word{f'; the scheduler says {message}' if message else ''}",
     )
 
 
@@ -200,7 +200,7 @@ def class_of_log(text: str) -> FailureClass | None:
         return FailureClass.CONFIG_ERROR
     if any(pattern in text for pattern in NODE_PATTERNS):
         return FailureClass.NODE_FAILURE
-    if any(pattern in text for pattern in TORCH_WORDS + OTHER_WORDS):
+    if any(pattern in text for pattern in TORCH_PHRASES + ALLOCATOR_PHRASES):
         return FailureClass.GPU_OOM
     return None
 
@@ -211,23 +211,23 @@ def is_late(evidence: Evidence) -> bool:
     return limit is not None and limit - evidence.seconds <= evidence.warning_s + EARLY_S
 
 
-def time_words(evidence: Evidence) -> str:
+def describe_timeout(evidence: Evidence) -> str:
     """Which time was up, how much of it the attempt had, and what loading took of that."""
-    told = "its time was up"
+    message = "its time was up"
     if evidence.time_limit_s:
-        told += f": timeout_min={evidence.time_limit_s / 60:g}"
+        message += f": timeout_min={evidence.time_limit_s / 60:g}"
     if not evidence.is_stopped:
-        return f"{told}; {evidence.reason or evidence.scheduler_words}"
-    told += f", and jobs are told {evidence.warning_s:.0f} s before that to save what they have"
+        return f"{message}; {evidence.reason or evidence.scheduler_message}"
+    message += f", and jobs are told {evidence.warning_s:.0f} s before that to save what they have"
     had = f"this one had {evidence.seconds:.0f} s"
     if evidence.loading_s is None:
-        return f"{told}; {had}, and no row or step was counted as done in them"
-    return f"{told}; {had}, and loading took {evidence.loading_s:.0f} s of them"
+        return f"{message}; {had}, and no row or step was counted as done in them"
+    return f"{message}; {had}, and loading took {evidence.loading_s:.0f} s of them"
 
 
 def failure_facts(error: BaseException) -> FailureFacts:
     """The class and the traceback of an exception, for the record of the attempt."""
-    kind, nodes = (error.kind, error.nodes) if isinstance(error, Retry) else (None, ())
+    kind, nodes = (error.kind, error.nodes) if isinstance(error, TransientError) else (None, ())
     if isinstance(error, InputNotFinished):
         kind = error.kind
     if isinstance(error, MemoryError):

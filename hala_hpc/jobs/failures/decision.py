@@ -8,10 +8,10 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import CONFIG, INTERNAL, OK, RETRY, FailureClass
 from hala_hpc.core.job_records import Failure, FailureReason
 from hala_hpc.core.records import RoundSpec
-from hala_hpc.jobs.attempt_records import failed_record
+from hala_hpc.jobs.attempt_records import find_failed_record
 from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy
-from hala_hpc.jobs.failures.evidence import failures_of, round_failures
-from hala_hpc.jobs.failures.excluded_nodes import with_nodes_back
+from hala_hpc.jobs.failures.evidence import recorded_failures, round_failures
+from hala_hpc.jobs.failures.excluded_nodes import restore_nodes
 from hala_hpc.jobs.failures.policy import POLICY, Action, Blame, Counted
 from hala_hpc.jobs.failures.remedies import REMEDIES
 
@@ -48,7 +48,7 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
     """
     number = artifact.last_round()
     first = spec.since_round or number
-    rounds = [failures_of(artifact, one) for one in range(first, number + 1)]
+    rounds = [recorded_failures(artifact, one) for one in range(first, number + 1)]
     config, found = artifact.config(), round_failures(artifact, number)
     aftermath = Aftermath(
         failures=[one for one in rounds[-1] if one.kind is not FailureClass.SECONDARY],
@@ -58,11 +58,11 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
         stage_source=config.stage_source if config else None,
     )
     changed = spec.model_copy(update={"since_round": first, "because": ()})
-    code, reasons = stop(artifact, aftermath)
+    code, reasons = find_stop_reasons(artifact, aftermath)
     if code != OK:
         return Decision(changed, code, tuple(reasons))
     blameless = not spec.is_local and is_blameless(aftermath.failures)
-    changed = with_nodes_back(changed, found.well_nodes, "SLURM shows it well")
+    changed = restore_nodes(changed, found.recovered_nodes, "SLURM shows it well")
     returned = len(changed.because)
     try:
         for remedy in REMEDIES.values():
@@ -80,10 +80,10 @@ def is_blameless(failures: Sequence[Failure]) -> bool:
     return bool(failures) and all(POLICY[one.kind].blames is Blame.CLUSTER for one in failures)
 
 
-def stop(artifact: Artifact, aftermath: Aftermath) -> tuple[int, list[FailureReason]]:
+def find_stop_reasons(artifact: Artifact, aftermath: Aftermath) -> tuple[int, list[FailureReason]]:
     """Code and reasons where another attempt cannot help; (0, []) where it may."""
     for failure in aftermath.with_action(Action.STOP):
-        record = failed_record(artifact, failure.attempt)
+        record = find_failed_record(artifact, failure.attempt)
         texts = record.reasons if record else (failure.text,)
         spent = record.gpu_seconds if record else None
         reasons = [FailureReason(text=text, kind=failure.kind, gpu_seconds=spent) for text in texts]
@@ -114,13 +114,13 @@ def most_common_traceback(failures: Iterable[Failure]) -> tuple[Failure | None, 
     return next(failure for failure in bounded if failure.signature == signature), count
 
 
-def changes_of(artifact: Artifact, first: int = 1) -> list[str]:
+def list_changes(artifact: Artifact, first: int = 1) -> list[str]:
     """What rounds from this one on did differently from those before them, and why."""
-    rounds = (artifact.sound_round(number) for number in range(first, artifact.last_round() + 1))
+    rounds = (artifact.round_if_valid(number) for number in range(first, artifact.last_round() + 1))
     return [text for one in rounds if one for text in one.spec.because]
 
 
 def newest_changes(artifact: Artifact) -> list[str]:
     """What was changed since a person asked last, and why."""
-    last = artifact.sound_newest_round()
-    return changes_of(artifact, last.spec.since_round) if last and last.spec.since_round else []
+    last = artifact.newest_round_if_valid()
+    return list_changes(artifact, last.spec.since_round) if last and last.spec.since_round else []

@@ -8,25 +8,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hala_hpc.backends.slurm.cluster_query import memory_limit_gb
-from hala_hpc.backends.slurm.sacct import ElementEnd, JobEnd, NamedJob, element_ends
-from hala_hpc.backends.slurm.sbatch import warn_s
+from hala_hpc.backends.slurm.cluster_query import query_memory_limit_gb
+from hala_hpc.backends.slurm.sacct import JobEnd, NamedJob, TaskExit, query_task_exits
+from hala_hpc.backends.slurm.sbatch import signal_delay_s
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK, FailureClass
 from hala_hpc.core.job_records import AttemptRecord, Failure, RoundFailures
 from hala_hpc.core.records import Round
 from hala_hpc.core.resources import Resources
-from hala_hpc.jobs.attempt_records import AttemptName, newest_attempt, records_of
+from hala_hpc.jobs.attempt_records import AttemptName, iter_attempt_ends, newest_attempt
 from hala_hpc.jobs.failures.classify import Evidence, classify
-from hala_hpc.jobs.failures.excluded_nodes import look_at_nodes
-from hala_hpc.jobs.job_files import has_begun, job_file, last_line
+from hala_hpc.jobs.failures.excluded_nodes import query_nodes
+from hala_hpc.jobs.job_files import has_attempt_begun, job_file, read_last_line
 from hala_hpc.jobs.log_file import LogTails
 from hala_hpc.jobs.spec import job_name
 
 #: Lines of a log that are searched for the words of libraries.
 LOG_LINES = 300
 #: Logs that are read after a round: more would only say the same.
-MOST_LOGS = 200
+MAX_LOGS = 200
 #: Ends that say nothing of their own where another rank of the attempt has failed.
 FOLLOWING = (FailureClass.PREEMPTED, FailureClass.SECONDARY)
 
@@ -45,26 +45,26 @@ class RankEnd:
         return self.attempt.job, self.attempt.restarts
 
 
-def note_failures(artifact: Artifact) -> None:
+def record_failures(artifact: Artifact) -> None:
     """Find out how the last round ended, and write it beside the attempts."""
     newest = artifact.require_newest_round()
     jobs = artifact.jobs()
     is_asked = not newest.spec.is_local and jobs and jobs.workers
     name = job_name("", artifact, newest.key)
-    ends = element_ends([NamedJob(jobs.workers, name)]) if jobs and is_asked else {}
+    ends = query_task_exits([NamedJob(jobs.workers, name)]) if jobs and is_asked else {}
     found = [classify(evidence) for evidence in gather(artifact, newest, ends)]
     failures = causes([failure for failure in found if failure])
     limit = None
     if not newest.spec.is_local and any(f.kind is FailureClass.HOST_OOM for f in failures):
-        limit = memory_limit_gb(newest.spec.resources.options)
-    now = look_at_nodes(newest.spec, failures)
+        limit = query_memory_limit_gb(newest.spec.resources.options)
+    now = query_nodes(newest.spec, failures)
     bad = [end for runs in ends.values() for end in runs if end.kind is not JobEnd.COMPLETED]
     RoundFailures(
         failures=tuple(failures),
-        scheduler=tuple(dict.fromkeys(end.words() for end in bad)),
+        scheduler=tuple(dict.fromkeys(end.describe() for end in bad)),
         memory_limit_gb=limit,
-        most_excluded=now.most_excluded,
-        well_nodes=now.well,
+        max_excluded=now.max_excluded,
+        recovered_nodes=now.healthy,
         time=time.time(),
     ).write(artifact.failures_file(newest.round))
 
@@ -84,13 +84,13 @@ def round_failures(artifact: Artifact, number: int) -> RoundFailures:
     return artifact.round_failures(number) or RoundFailures()
 
 
-def failures_of(artifact: Artifact, number: int) -> tuple[Failure, ...]:
+def recorded_failures(artifact: Artifact, number: int) -> tuple[Failure, ...]:
     """The failures of a round; none where no gate has looked at it."""
     return round_failures(artifact, number).failures
 
 
 def gather(
-    artifact: Artifact, newest: Round, ends: dict[str, list[ElementEnd]]
+    artifact: Artifact, newest: Round, ends: dict[str, list[TaskExit]]
 ) -> Iterator[Evidence]:
     """All evidence of the last round: a piece for each rank that wrote, and for silent jobs."""
     records = [*recorded(artifact, newest.round), *silent(artifact, newest)]
@@ -103,34 +103,34 @@ def gather(
         end = runs.get(one.attempt.job, {}).get(one.attempt.restarts)
         path = artifact.log_file(one.attempt.worker, one.rank)
         log = logs.setdefault(path, LogTails(path))
-        lines = log.tail_of(str(one.attempt), LOG_LINES) if place < MOST_LOGS else []
+        lines = log.read_attempt_tail(str(one.attempt), LOG_LINES) if place < MAX_LOGS else []
         yield with_times(evidence_of(one, end, "\n".join(lines)), asked)
-    elements = elements_of(artifact, newest)
+    elements = array_tasks(artifact, newest)
     files = 0
-    began = bool(records) or has_begun(artifact, newest.spec.since_round or newest.round)
+    began = bool(records) or has_attempt_begun(artifact, newest.spec.since_round or newest.round)
     for job, reported in runs.items():
         for restarts, end in reported.items():
             if job in elements and (job, restarts) not in known:
                 files += 1
-                file = job_file(artifact, job) if files <= MOST_LOGS else None
+                file = job_file(artifact, job) if files <= MAX_LOGS else None
                 yield with_times(without_record(end, began, file), asked)
 
 
-def without_record(end: ElementEnd, began: bool, file: Path | None) -> Evidence:
+def without_record(end: TaskExit, began: bool, file: Path | None) -> Evidence:
     """What is known of a job in which no attempt of ours left a word, and of what it printed.
 
     `began` says whether some attempt has begun since a person asked.
     """
     return Evidence(
-        reasons=(last_line(file),) if file else (),
+        reasons=(read_last_line(file),) if file else (),
         nodes=end.nodes,
         scheduler_kind=end.kind,
-        scheduler_words=end.words(),
+        scheduler_message=end.describe(),
         ended_before_us=not began and end.kind is JobEnd.FAILED and end.has_own_code,
     )
 
 
-def elements_of(artifact: Artifact, newest: Round) -> set[str]:
+def array_tasks(artifact: Artifact, newest: Round) -> set[str]:
     """Names of the jobs of the last round, e.g. `12_0`; accounting that is behind has others."""
     jobs = artifact.jobs()
     number = jobs.workers if jobs else ""
@@ -138,9 +138,9 @@ def elements_of(artifact: Artifact, newest: Round) -> set[str]:
     return {f"{number}_{element}" for element in range(count)} if count > 1 else {number}
 
 
-def evidence_of(one: RankEnd, end: ElementEnd | None, log_text: str) -> Evidence:
+def evidence_of(one: RankEnd, end: TaskExit | None, log_text: str) -> Evidence:
     """What a record, the scheduler and the log say together."""
-    scheduler_words = end.words() if end else ""
+    scheduler_message = end.describe() if end else ""
     record = one.record
     if record is None:
         return Evidence(
@@ -148,7 +148,7 @@ def evidence_of(one: RankEnd, end: ElementEnd | None, log_text: str) -> Evidence
             worker=one.attempt.worker,
             nodes=end.nodes if end else (),
             scheduler_kind=end.kind if end else None,
-            scheduler_words=scheduler_words,
+            scheduler_message=scheduler_message,
             log_tail=log_text,
         )
     own = record.nodes or ((record.node,) if record.node else ())
@@ -165,19 +165,19 @@ def evidence_of(one: RankEnd, end: ElementEnd | None, log_text: str) -> Evidence
         seconds=record.seconds,
         loading_s=record.loading_s,
         scheduler_kind=end.kind if end else None,
-        scheduler_words=scheduler_words,
+        scheduler_message=scheduler_message,
         log_tail=log_text,
     )
 
 
 def with_times(evidence: Evidence, asked: Resources) -> Evidence:
     """The same with the time that its job had by the resources of the round."""
-    return replace(evidence, time_limit_s=60.0 * asked.timeout_min, warning_s=warn_s(asked))
+    return replace(evidence, time_limit_s=60.0 * asked.timeout_min, warning_s=signal_delay_s(asked))
 
 
 def recorded(artifact: Artifact, number: int) -> Iterator[RankEnd]:
     """What the ranks of the attempts of a round wrote down when they ended."""
-    for end in records_of(artifact, number):
+    for end in iter_attempt_ends(artifact, number):
         yield RankEnd(end.attempt, end.rank, end.record)
 
 
@@ -190,8 +190,8 @@ def silent(artifact: Artifact, newest: Round) -> Iterator[RankEnd]:
 
 
 def aligned(
-    reported: list[ElementEnd], known: Iterable[tuple[str, int]], job: str
-) -> dict[int, ElementEnd]:
+    reported: list[TaskExit], known: Iterable[tuple[str, int]], job: str
+) -> dict[int, TaskExit]:
     """The scheduler's runs of a job by their number of restarts; it may know the last ones only."""
     runs = max((restarts + 1 for name, restarts in known if name == job), default=0)
     first = max(0, runs - len(reported))

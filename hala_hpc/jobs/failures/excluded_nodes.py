@@ -4,56 +4,58 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from hala_hpc.backends.slurm.node_states import choice_of, well_again
-from hala_hpc.backends.slurm.parsing import HOST, hosts
-from hala_hpc.core.errors import UNAVAILABLE, Retry
+from hala_hpc.backends.slurm.node_states import find_candidate_nodes, find_recovered_nodes
+from hala_hpc.backends.slurm.parsing import HOST, expand_hosts
+from hala_hpc.core.errors import UNAVAILABLE, TransientError
 from hala_hpc.core.job_records import Failure
 from hala_hpc.core.records import ExcludedNode, RoundSpec
-from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy, with_resources
+from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy, replace_resources
 from hala_hpc.jobs.failures.policy import BAD_NODES, POLICY, Action, Blame
 
 
-class NodesNow(NamedTuple):
+class NodeAvailability(NamedTuple):
     """What the cluster says of the nodes of a round, when its gate asks."""
 
-    most_excluded: int | None = None
+    max_excluded: int | None = None
     """How many may be left out; None where nobody tells."""
-    well: tuple[str, ...] = ()
+    healthy: tuple[str, ...] = ()
     """Those that were left out and are well again."""
 
 
-def look_at_nodes(spec: RoundSpec, failures: Sequence[Failure]) -> NodesNow:
+def query_nodes(spec: RoundSpec, failures: Sequence[Failure]) -> NodeAvailability:
     """Ask the cluster about nodes, where some are left out or may be."""
     if spec.is_local or not (spec.bad_nodes or any(map(is_of_one_node, failures))):
-        return NodesNow()
-    theirs = without(spec, [node.name for node in spec.bad_nodes])
+        return NodeAvailability()
+    theirs = options_without(spec, [node.name for node in spec.bad_nodes])
     try:
-        choice = choice_of(theirs)
-        most = choice.most_excluded(spec.resources.nodes) if choice.all_nodes else None
-        return NodesNow(most, well_again(spec.bad_nodes))
-    except Retry:
-        return NodesNow()
+        candidates = find_candidate_nodes(theirs)
+        max_excluded = (
+            candidates.max_excluded(spec.resources.nodes) if candidates.all_nodes else None
+        )
+        return NodeAvailability(max_excluded, find_recovered_nodes(spec.bad_nodes))
+    except TransientError:
+        return NodeAvailability()
 
 
-def with_nodes_back(spec: RoundSpec, names: Collection[str], why: str) -> RoundSpec:
+def restore_nodes(spec: RoundSpec, names: Collection[str], why: str) -> RoundSpec:
     """The spec in which some of the nodes that were left out are asked for again."""
     back = [node.name for node in spec.bad_nodes if node.name in names]
     if not back:
         return spec
-    resources = spec.resources.model_copy(update={"options": without(spec, back)})
+    resources = spec.resources.model_copy(update={"options": options_without(spec, back)})
     because = [f"{name} is asked for again: {why}" for name in back]
-    changed = with_resources(spec, resources, because)
+    changed = replace_resources(spec, resources, because)
     left = tuple(node for node in spec.bad_nodes if node.name not in back)
     return changed.model_copy(update={"bad_nodes": left})
 
 
-def with_all_nodes_back(spec: RoundSpec) -> RoundSpec:
+def restore_all_nodes(spec: RoundSpec) -> RoundSpec:
     """The spec that leaves out no node but those of the launcher."""
     names = [node.name for node in spec.bad_nodes]
-    return with_nodes_back(spec, names, "SLURM refuses the job without it")
+    return restore_nodes(spec, names, "SLURM refuses the job without it")
 
 
-def without(spec: RoundSpec, names: Collection[str]) -> dict[str, str]:
+def options_without(spec: RoundSpec, names: Collection[str]) -> dict[str, str]:
     """The options of a spec that do not exclude some nodes of ours."""
     options = dict(spec.resources.options)
     # The launcher's entries, which may be ranges, stay as they are.
@@ -70,7 +72,7 @@ def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     """
     if spec.is_local:
         return spec
-    excluded = hosts(spec.resources.options.get("exclude", ""))
+    excluded = expand_hosts(spec.resources.options.get("exclude", ""))
     new = {name: bad for name, bad in bad_nodes(aftermath).items() if name not in excluded}
     if not new:
         return spec
@@ -78,20 +80,22 @@ def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
         require_no_bad_gpus(new, named)
         return spec
     found = [
-        ExcludedNode(name=name, since=aftermath.found.time, until_boot=not bad.seen_by_scheduler)
+        ExcludedNode(
+            name=name, since=aftermath.found.time, until_boot=not bad.confirmed_by_scheduler
+        )
         for name, bad in new.items()
     ]
     ours = [*spec.bad_nodes, *found]
-    limit = most_excluded(aftermath)
+    limit = max_excluded(aftermath)
     require_few(ours, new, limit)
-    kept = kept_within(ours, limit)
-    back = {node.name for node in ours} - kept
-    changed = with_nodes_back(spec, back, f"no more than {limit} nodes are left out")
-    added = [node for node in found if node.name in kept]
-    return with_excluded(changed, added, new) if added else changed
+    selected = select_excluded(ours, limit)
+    back = {node.name for node in ours} - selected
+    changed = restore_nodes(spec, back, f"no more than {limit} nodes are left out")
+    added = [node for node in found if node.name in selected]
+    return add_excluded(changed, added, new) if added else changed
 
 
-def with_excluded(
+def add_excluded(
     spec: RoundSpec, added: Sequence[ExcludedNode], bad: Mapping[str, Failure]
 ) -> RoundSpec:
     """The spec with more nodes left out, and why."""
@@ -100,13 +104,13 @@ def with_excluded(
     options = {**options, "exclude": ",".join(entries)}
     resources = spec.resources.model_copy(update={"options": options})
     because = [f"{node.name} is excluded: {bad[node.name].text}" for node in added]
-    changed = with_resources(spec, resources, because)
+    changed = replace_resources(spec, resources, because)
     return changed.model_copy(update={"bad_nodes": (*spec.bad_nodes, *added)})
 
 
 def require_no_bad_gpus(new: Mapping[str, Failure], named: str) -> None:
     """Raise NoRemedy for nodes that the launcher names and that do not come back by themselves."""
-    lasting = [name for name, bad in new.items() if not bad.seen_by_scheduler]
+    lasting = [name for name, bad in new.items() if not bad.confirmed_by_scheduler]
     if lasting:
         first = new[lasting[0]]
         raise NoRemedy(
@@ -117,10 +121,10 @@ def require_no_bad_gpus(new: Mapping[str, Failure], named: str) -> None:
         )
 
 
-def most_excluded(aftermath: Aftermath) -> int:
+def max_excluded(aftermath: Aftermath) -> int:
     """How many nodes may be left out beside those of the launcher."""
-    told = aftermath.found.most_excluded
-    return BAD_NODES.limit if told is None else min(told, BAD_NODES.limit)
+    known_limit = aftermath.found.max_excluded
+    return BAD_NODES.limit if known_limit is None else min(known_limit, BAD_NODES.limit)
 
 
 def require_few(ours: Sequence[ExcludedNode], new: Mapping[str, Failure], limit: int) -> None:
@@ -133,7 +137,7 @@ def require_few(ours: Sequence[ExcludedNode], new: Mapping[str, Failure], limit:
     sure = [
         bad
         for bad in new.values()
-        if POLICY[bad.kind].blames is Blame.CLUSTER and not bad.seen_by_scheduler
+        if POLICY[bad.kind].blames is Blame.CLUSTER and not bad.confirmed_by_scheduler
     ]
     if sure and len(lasting) > limit:
         raise NoRemedy(
@@ -144,7 +148,7 @@ def require_few(ours: Sequence[ExcludedNode], new: Mapping[str, Failure], limit:
         )
 
 
-def kept_within(ours: Sequence[ExcludedNode], limit: int) -> set[str]:
+def select_excluded(ours: Sequence[ExcludedNode], limit: int) -> set[str]:
     """Which nodes stay out where not all may: those that only a boot mends, then the newest."""
     ranked = sorted(ours, key=lambda node: (node.until_boot, node.since))
     return {node.name for node in ranked[max(0, len(ranked) - limit) :]}

@@ -8,7 +8,7 @@ from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.settings import changed_values
 from hala_hpc.core.stage import UnknownInputs
 from hala_hpc.core.stage_registry import find_stage
-from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy, with_resources
+from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy, replace_resources
 from hala_hpc.jobs.failures.excluded_nodes import exclude_nodes
 from hala_hpc.jobs.failures.policy import POLICY, Action
 
@@ -27,8 +27,8 @@ def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     if not found or spec.is_local:
         return spec
     now = spec.resources.mem_gb
-    told = (spec.resources.mem_limit_gb, aftermath.found.memory_limit_gb)
-    limits = [limit for limit in told if limit]
+    known_limits = (spec.resources.mem_limit_gb, aftermath.found.memory_limit_gb)
+    limits = [limit for limit in known_limits if limit]
     more = min([math.ceil(now * MORE_MEMORY), *limits])
     if more <= now:
         raise NoRemedy(
@@ -39,7 +39,7 @@ def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
         )
     because = f"mem_gb is {more} instead of {now}: {found[0].text}"
     resources = spec.resources.model_copy(update={"mem_gb": more})
-    return with_resources(spec, resources, [because])
+    return replace_resources(spec, resources, [because])
 
 
 def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:

@@ -9,8 +9,12 @@ import pytest
 from fake_slurm import FakeSlurm, on_path
 
 from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
-from hala_hpc.backends.slurm.node_states import avoid, choice_of, well_again
-from hala_hpc.core.errors import JobRefused, NodesAway, SchedulerUnavailable
+from hala_hpc.backends.slurm.node_states import (
+    exclude_node_for_pending,
+    find_candidate_nodes,
+    find_recovered_nodes,
+)
+from hala_hpc.core.errors import JobRefused, NodesUnavailable, SchedulerUnavailable
 from hala_hpc.core.job import Job
 from hala_hpc.core.records import ExcludedNode
 from hala_hpc.core.resources import Resources
@@ -63,7 +67,7 @@ def job(folder: Path, **options: str) -> Job:
     return Job(
         name="test",
         module="hala_hpc.worker",
-        words=(),
+        arguments=(),
         python=sys.executable,
         resources=Resources(options=options),
         folder=folder / "jobs",
@@ -72,25 +76,25 @@ def job(folder: Path, **options: str) -> Job:
 
 @pytest.mark.usefixtures("cluster")
 def test_the_nodes_that_a_job_may_have_are_those_that_its_options_leave() -> None:
-    usable = {name for name, is_up in choice_of({}).usable.items() if is_up}
+    usable = {name for name, is_up in find_candidate_nodes({}).usable.items() if is_up}
     assert usable == {"node1", "node2", "node6"}
-    left = choice_of({"exclude": "node[1-2],node9"})
+    left = find_candidate_nodes({"exclude": "node[1-2],node9"})
     assert (left.all_nodes, set(left.usable)) == (6, {"node3", "node4", "node5", "node6"})
-    assert set(choice_of({"partition": "gpu,low", "nodelist": "node[6-7]"}).usable) == {
+    assert set(find_candidate_nodes({"partition": "gpu,low", "nodelist": "node[6-7]"}).usable) == {
         "node6",
         "node7",
     }
-    assert choice_of({"partition": "gpu"}).is_away
-    assert not choice_of({"partition": "nowhere"}).is_away
+    assert find_candidate_nodes({"partition": "gpu"}).is_away
+    assert not find_candidate_nodes({"partition": "nowhere"}).is_away
 
 
 @pytest.mark.usefixtures("cluster")
 def test_no_more_than_half_of_a_partition_is_left_out_and_what_a_job_needs_stays() -> None:
-    assert choice_of({}).most_excluded() == 3
-    assert choice_of({}).most_excluded(needed=5) == 1
-    assert choice_of({"exclude": "node[1-4]"}).most_excluded() == 1
-    assert choice_of({"nodelist": "node1"}).most_excluded() == 0
-    assert choice_of({"partition": "gpu"}).most_excluded() == 1
+    assert find_candidate_nodes({}).max_excluded() == 3
+    assert find_candidate_nodes({}).max_excluded(needed=5) == 1
+    assert find_candidate_nodes({"exclude": "node[1-4]"}).max_excluded() == 1
+    assert find_candidate_nodes({"nodelist": "node1"}).max_excluded() == 0
+    assert find_candidate_nodes({"partition": "gpu"}).max_excluded() == 1
 
 
 @pytest.mark.usefixtures("cluster")
@@ -98,15 +102,15 @@ def test_a_node_is_well_again_when_slurm_shows_it_at_work_and_booted_where_that_
     since = 1795521600.0  # 25 November 2026
     names = [f"node{number}" for number in range(1, 8)]
     seen = [ExcludedNode(name=name, since=since) for name in names]
-    assert well_again(seen) == ("node1", "node2")
+    assert find_recovered_nodes(seen) == ("node1", "node2")
     found_bad = [node.model_copy(update={"until_boot": True}) for node in seen]
-    assert well_again(found_bad) == ("node1",)
+    assert find_recovered_nodes(found_bad) == ("node1",)
 
 
 def test_a_refusal_while_all_nodes_are_away_is_a_wait_and_no_mistake(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    with pytest.raises(NodesAway):
+    with pytest.raises(NodesUnavailable):
         SlurmBackend().submit(job(tmp_path, partition="gpu"))
     asked = SlurmBackend().objections([job(tmp_path, partition="gpu")])
     assert (asked.refused, len(asked.waits)) == ((), 1)
@@ -137,7 +141,7 @@ def test_waiting_elements_of_an_array_avoid_no_more_than_half_of_a_partition(
     told = cluster.folder / "told"
     cluster.add("squeue", f"echo 'low|1|{before}'")
     cluster.add("scontrol", f'echo "$*" > {told}')
-    avoid("12_3", "node6")
+    exclude_node_for_pending("12_3", "node6")
     assert told.exists() == is_left_out
     if is_left_out:
         assert "ExcNodeList=node6" in told.read_text()

@@ -15,7 +15,7 @@ from benchmarks.common.waiting import WAIT_S
 from hala_hpc.backends.slurm.backend import NO_SBATCH, SlurmBackend, task_environment
 from hala_hpc.backends.slurm.sacct import NO_STEP
 from hala_hpc.backends.slurm.sbatch import EXPORTED
-from hala_hpc.core.errors import Retry, UserError
+from hala_hpc.core.errors import TransientError, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.paths import find_toml, read_toml, shipped_folder
@@ -23,7 +23,11 @@ from hala_hpc.core.resources import Resources
 
 
 def make_job(folder: Path, **fields: Any) -> Job:
-    wanted: dict[str, Any] = {"words": ("word",), "elements": 1, "resources": Resources()} | fields
+    wanted: dict[str, Any] = {
+        "arguments": ("word",),
+        "array_size": 1,
+        "resources": Resources(),
+    } | fields
     return Job("test-job", "this", python=sys.executable, folder=folder / "jobs", **wanted)
 
 
@@ -49,7 +53,7 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         ({"python": "/bin/python'"}, "must be an absolute path"),
         ({"after_ok": ("12; ls",)}, "'12; ls' is not the id of a job"),
         ({"after_ok": ("12\n",)}, "is not the id of a job"),
-        ({"elements": 0}, "nothing to run"),
+        ({"array_size": 0}, "nothing to run"),
         ({"setup": ("module load a\n#SBATCH --uid=0",)}, "must be one line"),
         ({"setup": ("export HF_TOKEN=hf_abc",)}, "HF_TOKEN looks like a secret"),
         ({"environment": {"OPENAI_API_KEY": "sk"}}, "OPENAI_API_KEY looks like a secret"),
@@ -79,7 +83,7 @@ def test_words_that_slurm_would_misread_are_refused(
         ("cpus_per_task", "4", "say it with `cpus_per_rank`"),
         ("output", "/tmp/x", "the pipeline sets it"),
         ("gpu_flag", "tres", "must look like gres|gpus-per-node"),
-        ("at_once", "0", "must look like"),
+        ("max_running", "0", "must look like"),
     ],
 )
 def test_options_of_a_launcher_are_checked(
@@ -175,8 +179,8 @@ def test_a_cluster_that_was_taken_down_is_named_at_once(
     monkeypatch.setenv("SLURM_CONF", f"{tmp_path}/gone.conf")
     (told,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
     assert "gone.conf does not exist: `unset SLURM_CONF`" in told or told == NO_SBATCH
-    with pytest.raises(Retry, match="does not exist"):
-        SlurmBackend().look(["1"])
+    with pytest.raises(TransientError, match="does not exist"):
+        SlurmBackend().query_queue(["1"])
 
 
 def test_outside_of_a_job_there_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +236,7 @@ def test_the_sbatch_command_of_a_training_on_the_example_site() -> None:
     shape = {"nodes": 2, "ranks_per_node": 8, "gpus_per_node": 8}
     job = make_job(
         Path("/scratch/sft"),
-        elements=2,
+        array_size=2,
         resources=Resources.model_validate({**shape, **site.resources_of("sft-1b", "sft")}),
         environment=site.environment,
         setup=("module load cuda", "module load nccl"),

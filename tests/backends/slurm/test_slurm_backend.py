@@ -17,8 +17,8 @@ from job_states import states
 from benchmarks.common.waiting import WAIT_S
 from benchmarks.common.waiting import wait_until as wait_until_seen
 from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
-from hala_hpc.backends.slurm.sacct import NamedJob, element_ends
-from hala_hpc.core.errors import NoRoom, Retry, UserError
+from hala_hpc.backends.slurm.sacct import NamedJob, query_task_exits
+from hala_hpc.core.errors import JobLimitReached, TransientError, UserError
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 
@@ -112,7 +112,7 @@ def test_an_array_runs_in_every_rank_of_two_nodes(tmp_path: Path) -> None:
     )
     job = make_job(tmp_path, "", two)
     backend = SlurmBackend()
-    number = backend.submit(replace(job, elements=2))
+    number = backend.submit(replace(job, array_size=2))
     wait_for_end(number)
     seen = notes(tmp_path, number)
     assert [(note["HALA_JOB_ID"], note["RANK"]) for note in seen] == [
@@ -155,7 +155,7 @@ def test_no_secret_of_the_shell_reaches_script_job_or_accounting(
 def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path) -> None:
     job = make_job(tmp_path / "with blank", resources=AWAY)
     for count in (1, 3):
-        asked = replace(job, elements=count)
+        asked = replace(job, array_size=count)
         number = SlurmBackend().submit(asked)
         assert states([number]) == {number: "pending"}
         told = told_by(f"scontrol write batch_script {number} -")
@@ -173,11 +173,11 @@ def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Pat
     wait += f"wait_until(Path({str(word)!r}).exists, 'the word of the test')\n"
     other = backend.submit(make_job(tmp_path, wait))
     job = make_job(tmp_path, after_ok=(gate, other))
-    waiting = backend.submit(replace(job, elements=2))
+    waiting = backend.submit(replace(job, array_size=2))
     bystander = backend.submit(make_job(tmp_path, after_any=(f"{gate}",), resources=AWAY))
     successor = backend.submit(make_job(tmp_path))
-    assert sorted(backend.move_waiting(gate, successor)) == sorted([waiting, bystander])
-    assert backend.move_waiting(gate, successor) == []
+    assert sorted(backend.replace_dependency(gate, successor)) == sorted([waiting, bystander])
+    assert backend.replace_dependency(gate, successor) == []
     backend.cancel([gate, bystander])
     wait_for_end(successor)
     assert other in told_by(f"squeue --noheader --jobs={waiting} --format=%E"), "this wait stayed"
@@ -201,8 +201,8 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
 
 def words_of_end(number: str) -> str:
     """How SLURM says that a job ended; empty where it does not tell yet."""
-    found = element_ends([NamedJob(number, "test-job")])
-    return " ".join(end.words() for end in found.get(number, [])[-1:])
+    found = query_task_exits([NamedJob(number, "test-job")])
+    return " ".join(end.describe() for end in found.get(number, [])[-1:])
 
 
 def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> None:
@@ -241,9 +241,9 @@ def test_what_slurm_would_refuse_is_told_before(tmp_path: Path) -> None:
     assert "'test-job': SLURM refuses it" in refusal(gpus_per_node=9)
     assert "did you mean 'partition'?" in refusal(options={"partion": "low"})
     job = make_job(tmp_path)
-    many = replace(job, elements=1002)
+    many = replace(job, array_size=1002)
     assert SlurmBackend().objections([many]) == Objections(), "fewer workers will do as well"
-    with pytest.raises(NoRoom, match="Invalid job array specification"):
+    with pytest.raises(JobLimitReached, match="Invalid job array specification"):
         SlurmBackend().submit(many)
     with pytest.raises(UserError, match=r"SLURM refuses it: .*invalid partition"):
         SlurmBackend().submit(make_job(tmp_path, resources=Resources(options={"partition": "gpu"})))
@@ -258,17 +258,17 @@ def test_a_controller_that_is_gone_is_told_apart_from_jobs_that_are(
     (tmp_path / "slurm.conf").write_text(conf.replace(port, "SlurmctldPort=9\nMessageTimeout=2"))
     monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     assert "controller does not answer" in SlurmBackend().preflight()[0]
-    with pytest.raises(Retry, match="nothing was submitted"):
+    with pytest.raises(TransientError, match="nothing was submitted"):
         SlurmBackend(patience_s=0).submit(make_job(tmp_path))
     assert not (tmp_path / "jobs").exists()
-    with pytest.raises(Retry, match="Unable to contact slurm controller"):
-        SlurmBackend().look(["1"])
+    with pytest.raises(TransientError, match="Unable to contact slurm controller"):
+        SlurmBackend().query_queue(["1"])
 
 
 def test_a_held_job_is_told_from_a_waiting_one(tmp_path: Path) -> None:
     backend = SlurmBackend()
     number = backend.submit(make_job(tmp_path, resources=AWAY))
-    assert [seen.reason for seen in backend.look([number])] == ["BeginTime"]
+    assert [seen.reason for seen in backend.query_queue([number])] == ["BeginTime"]
     subprocess.run(["scontrol", "hold", number], check=True, timeout=WAIT_S)
     assert states([number]) == {number: "held"}
     backend.cancel([number])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hala_hpc.backends.slurm.srun_probe import run_on_node
-from hala_hpc.core.errors import NoNode, Retry, SchedulerUnavailable
+from hala_hpc.core.errors import AllocationTimeout, SchedulerUnavailable, TransientError
 from hala_hpc.core.resources import Resources
 
 pytestmark = pytest.mark.kinds
@@ -25,15 +25,15 @@ def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> st
 @pytest.mark.parametrize(
     ("script", "kind"),
     [
-        ("echo 'srun: error: Unable to allocate resources: busy' >&2; exit 1", NoNode),
-        ("echo 'Traceback: no module' >&2; exit 1", Retry),
+        ("echo 'srun: error: Unable to allocate resources: busy' >&2; exit 1", AllocationTimeout),
+        ("echo 'Traceback: no module' >&2; exit 1", TransientError),
         (None, SchedulerUnavailable),
     ],
 )
 def test_why_a_program_did_not_run_is_told_by_the_type(
-    script: str | None, kind: type[Retry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    script: str | None, kind: type[TransientError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(Retry) as caught:
+    with pytest.raises(TransientError) as caught:
         ask(tmp_path, monkeypatch, script)
     assert type(caught.value) is kind
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from checkout import ROOT
 
-from hala_hpc.backends.slurm.sbatch import EXPORTED, PASSED_ON, WARN_S
+from hala_hpc.backends.slurm.sbatch import ALLOWED_OPTIONS, EXPORTED, SIGNAL_DELAY_S
 from hala_hpc.core.stage_registry import stage_names
 
 TEMPLATES = sorted((ROOT / "slurm").glob("*.sbatch"))
@@ -45,7 +45,7 @@ def test_a_template_gets_the_variables_of_a_launch_and_no_other(path: Path) -> N
 
 @pytest.mark.parametrize("path", by_hand(), ids=lambda path: path.stem)
 def test_a_template_names_nothing_of_a_site(path: Path) -> None:
-    site = set(PASSED_ON) - {"mem"}
+    site = set(ALLOWED_OPTIONS) - {"mem"}
     assert not site & set(flags(path)), flags(path)
 
 
@@ -56,7 +56,7 @@ def test_what_waits_for_a_job_that_failed_ends(path: Path) -> None:
     found = flags(path)
     assert found["kill-on-invalid-dep"] == "yes"
     if path.stem != "gate":
-        assert found["signal"] == f"USR2@{WARN_S}"
+        assert found["signal"] == f"USR2@{SIGNAL_DELAY_S}"
         assert "requeue" in found
         assert found["open-mode"] == "append"
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import hub_repositories
 import pytest
-from command_line import Ended, command
-from every_door import give
+from command_line import CommandResult, run_command
+from every_door import run_commands
 from hub_stand_in import GOOD_TOKEN, HubStandIn
-from says import says
+from message_checks import assert_message
 from small_disks import small_disk
 
 #: Each fetch imports transformers in two processes, and the first test waits for all of a fixture.
@@ -43,7 +43,7 @@ class Fetched(NamedTuple):
     folder: Path
     words: list[str]
     hub: HubStandIn
-    ended: Ended
+    ended: CommandResult
     requests: list[str]
 
 
@@ -81,10 +81,10 @@ def write_recipe(folder: Path) -> list[str]:
     return ["stage=all", recipe, work, f"launcher={site}"]
 
 
-def fetch(hub: HubStandIn, *words: str, **env: str) -> Ended:
+def fetch(hub: HubStandIn, *words: str, **env: str) -> CommandResult:
     """Run the command with the variables of the stand-in, but its cache: the launcher's counts."""
     found = hub.environment(Path("/nowhere")) | env
-    return command(*words, module="fetch", cwd=None, **found)
+    return run_command(*words, module="fetch", cwd=None, **found)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +223,7 @@ def test_a_line_that_breaks_goes_on_where_it_broke(fetched: Fetched) -> None:
 
 
 def test_what_is_missing_or_cut_is_named_by_dry_run_launch_and_doctor(damaged: list[str]) -> None:
-    planned, launched, examined = give(
+    planned, launched, examined = run_commands(
         [
             ["launch", *damaged, "dry_run=true"],
             ["launch", *damaged],
@@ -250,10 +250,14 @@ def test_the_check_without_a_network_names_them_too_and_what_only_content_shows(
     assert checked.code == 66, checked
     assert hub.requests[before:] == []
     names_all(checked.err)
-    says(checked.err, "lab/changed: model-00001-of-00002.safetensors has the right size and anoth")
-    says(checked.err, "lab/garbled: tokenizer.json has the right size and another content")
-    says(checked.err, "model lab/garbled: cannot be opened")
-    says(checked.out, "opening them in a process with")
+    assert_message(
+        checked.err, "lab/changed: model-00001-of-00002.safetensors has the right size and anoth"
+    )
+    assert_message(
+        checked.err, "lab/garbled: tokenizer.json has the right size and another content"
+    )
+    assert_message(checked.err, "model lab/garbled: cannot be opened")
+    assert_message(checked.out, "opening them in a process with")
 
 
 def test_a_fetch_mends_all_and_brings_only_what_is_lost(
@@ -308,10 +312,10 @@ def test_what_the_hub_does_not_have_is_told(hub: HubStandIn, tmp_path: Path) -> 
     words = one_model(tmp_path)
     unknown = fetch(hub, *words)
     assert unknown.code == 66
-    says(unknown.err, "model lab/nothing is not on the hub, or not for you")
+    assert_message(unknown.err, "model lab/nothing is not on the hub, or not for you")
     other = fetch(hub, *words, "model.model=lab/shard@v9")
     assert other.code == 66
-    says(other.err, "has no revision 'v9'")
+    assert_message(other.err, "has no revision 'v9'")
 
 
 def test_a_hub_that_is_out_of_order_is_69_and_nothing_is_lost(
@@ -323,7 +327,7 @@ def test_a_hub_that_is_out_of_order_is_69_and_nothing_is_lost(
     finally:
         hub.is_down = False
     assert ended.code == 69, ended
-    says(ended.err, "what is fetched is kept, and the same line goes on")
+    assert_message(ended.err, "what is fetched is kept, and the same line goes on")
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_fetched(
@@ -333,5 +337,5 @@ def test_what_does_not_fit_is_refused_before_anything_is_fetched(
         before = len(hub.requests)
         ended = fetch(hub, *one_model(tmp_path, "small"), "model.model=lab/shard")
     assert ended.code == 73, ended
-    says(ended.err, "GB are to be fetched", "HF_HOME")
+    assert_message(ended.err, "GB are to be fetched", "HF_HOME")
     assert not any(line.startswith("GET /store/") for line in hub.requests[before:])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import hub_repositories
 import pytest
-from command_line import Ended, command, command_without_root_rights
+from command_line import CommandResult, command_without_root_rights, run_command
 from hub_stand_in import HubStandIn
-from says import says
+from message_checks import assert_message
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -49,11 +49,11 @@ def words_of(folder: Path, model: str) -> list[str]:
     return ["stage=all", *named, f"work={folder}/work"]
 
 
-def fetch(hub: HubStandIn, *words: str, has_rights: bool = True, **env: str) -> Ended:
+def fetch(hub: HubStandIn, *words: str, has_rights: bool = True, **env: str) -> CommandResult:
     """Give the line, as somebody to whom the modes of files apply or not."""
     found = hub.environment(Path("/nowhere")) | env
     if has_rights:
-        return command(*words, module="fetch", cwd=None, **found)
+        return run_command(*words, module="fetch", cwd=None, **found)
     return command_without_root_rights(*words, module="fetch", **found)
 
 
@@ -75,7 +75,7 @@ def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_
 
     whole = fetch(hub, *words, has_rights=False)
     assert whole.code == 0, whole
-    says(whole.out, "are here, whole, and open without a network")
+    assert_message(whole.out, "are here, whole, and open without a network")
     ran = command_without_root_rights(*words, HF_HUB_OFFLINE="1")
     assert ran.code == 0, ran
     assert (tmp_path / "work/latest/linked/output/config.json").is_file()
@@ -83,7 +83,7 @@ def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_
     before = len(hub.requests)
     refused = fetch(hub, *words_of(tmp_path, "later"), has_rights=False)
     assert refused.code == 73, refused
-    says(
+    assert_message(
         refused.err,
         f"hub cache: {tmp_path}/home/hub is closed for writing",
         "model lab/later is to be fetched into it",
@@ -98,7 +98,7 @@ def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_
     *words, _ = words_of(tmp_path, "shared")
     damaged = fetch(hub, *words, f"work={tmp_path}/other", has_rights=False)
     assert damaged.code == 73, damaged
-    says(damaged.err, "is closed for writing", "model lab/shared, damaged,")
+    assert_message(damaged.err, "is closed for writing", "model lab/shared, damaged,")
 
 
 def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
@@ -111,7 +111,9 @@ def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
         (repository / name).chmod(0o555)
     refused = fetch(hub, *words_of(tmp_path, "later"), "dry_run=true", has_rights=False)
     assert refused.code == 73, refused
-    says(refused.err, f"{repository}/blobs is closed for writing", f"{repository}/refs is closed")
+    assert_message(
+        refused.err, f"{repository}/blobs is closed for writing", f"{repository}/refs is closed"
+    )
 
 
 def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_told(
@@ -122,7 +124,7 @@ def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_t
     try:
         refused = fetch(hub, *words)
         assert refused.code == 69, refused
-        says(refused.err, "model lab/xet cannot be fetched from", "HF_HUB_DISABLE_XET=1")
+        assert_message(refused.err, "model lab/xet cannot be fetched from", "HF_HUB_DISABLE_XET=1")
     finally:
         hub.is_xet_down = False
     before = len(hub.requests)
@@ -136,14 +138,14 @@ def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_t
     weights.write_bytes(weights.read_bytes()[:-1] + b"\7")
     mended = fetch(hub, *words, HF_HUB_DISABLE_XET="1")
     assert mended.code == 0, mended
-    says(mended.out, "model.safetensors has the right size and another content")
+    assert_message(mended.out, "model.safetensors has the right size and another content")
 
 
 def test_a_token_that_may_not_read_a_repository_is_told_so(hub: HubStandIn, tmp_path: Path) -> None:
     words = words_of(tmp_path, "closed")
     refused = fetch(hub, *words, "dry_run=true", HF_TOKEN="hf_of_somebody_else")
     assert refused.code == 66, refused
-    says(
+    assert_message(
         refused.err,
         "model lab/closed may not be read with this token",
         f"{hub.endpoint}/lab/closed",

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command
+from command_line import CommandResult, run_command
 from hub_stand_in import HubStandIn
 from kernel_repositories import kernel, own_variant, write_library, write_stage
-from says import says
+from message_checks import assert_message
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 
@@ -41,13 +41,13 @@ class Site:
 
     def give(
         self, *words: str, name: str = NAME, module: str = "fetch", library: bool = True
-    ) -> Ended:
+    ) -> CommandResult:
         """Run a command about a kernel, with or without the library that loads it."""
         line = [write_stage(self.folder, name), f"launcher={self.folder}/site.toml"]
         line += ["stage=all", f"work={self.folder}/work", *words]
         found = self.hub.environment(Path("/nowhere"))
         found["PYTHONPATH"] = str(self.library) if library else ""
-        return command(*line, module=module, cwd=None, **found)
+        return run_command(*line, module=module, cwd=None, **found)
 
     @property
     def repository(self) -> Path:
@@ -62,12 +62,14 @@ def test_the_build_for_the_torch_here_is_fetched_verified_and_found_without_a_ne
     before = len(hub.requests)
     dry = site.give("dry_run=true", module="launch")
     assert dry.code == 0, dry
-    says(dry.out, f"kernel {NAME}@{BRANCH}: is not in the hub cache {tmp_path}/home/hub")
+    assert_message(dry.out, f"kernel {NAME}@{BRANCH}: is not in the hub cache {tmp_path}/home/hub")
     assert hub.requests[before:] == []
 
     fetched = site.give()
     assert fetched.code == 0, fetched
-    says(fetched.out, f"kernel {NAME}@{BRANCH}, commit ", "4 files", "open without a network")
+    assert_message(
+        fetched.out, f"kernel {NAME}@{BRANCH}, commit ", "4 files", "open without a network"
+    )
     [snapshot] = (site.repository / "snapshots").iterdir()
     assert [one.name for one in (snapshot / "build").iterdir()] == [own_variant()]
     assert not list(snapshot.rglob("*.pyc"))
@@ -78,21 +80,21 @@ def test_the_build_for_the_torch_here_is_fetched_verified_and_found_without_a_ne
     ops.write_bytes(b"\1" + ops.read_bytes()[1:])
     checked = site.give("check=true")
     assert checked.code == 66
-    says(checked.err, "_ops.abi3.so has the right size and another content")
+    assert_message(checked.err, "_ops.abi3.so has the right size and another content")
     assert site.give().code == 0, "what is damaged is fetched again"
 
     # As another program leaves it that fetches with a network: not to be loaded without one.
     kept = next((site.repository / "trees").iterdir())
     kept.rename(kept.with_name(f"{snapshot.name}.json"))
     told = site.give("dry_run=true", module="launch")
-    says(told.out, "makes it look cut short to the library")
+    assert_message(told.out, "makes it look cut short to the library")
     assert site.give().code == 0
     assert "to fetch first" not in site.give("dry_run=true", module="launch").out
 
     shutil.rmtree(snapshot / "build")
     checked = site.give("check=true")
     assert checked.code == 66
-    says(
+    assert_message(
         checked.err, f"kernel {NAME}@{BRANCH}: in {snapshot} is not whole", "__init__.py is missing"
     )
 
@@ -102,14 +104,16 @@ def test_what_cannot_be_loaded_or_trusted_is_refused_by_name(
 ) -> None:
     site = Site(hub, tmp_path)
     without = site.give("dry_run=true", module="launch", library=False)
-    says(without.out, "has no package kernels", "'transformers[kernels]'")
+    assert_message(without.out, "has no package kernels", "'transformers[kernels]'")
     for owner in ("somebody", "person"):
         refused = site.give("dry_run=true", name=f"{owner}/attention")
         assert refused.code == 78, refused
-        says(refused.err, f"kernel {owner}/attention@v1: the hub does not list {owner}")
+        assert_message(refused.err, f"kernel {owner}/attention@v1: the hub does not list {owner}")
     unfit = site.give("dry_run=true", name="kernels-community/old")
     assert unfit.code == 66, unfit
-    says(unfit.err, "kernel kernels-community/old@v1: it has no build for torch", "torch-xpu")
+    assert_message(
+        unfit.err, "kernel kernels-community/old@v1: it has no build for torch", "torch-xpu"
+    )
     unknown = site.give("dry_run=true", name=f"{NAME}@v9")
     assert unknown.code == 66, unknown
-    says(unknown.err, "has no revision 'v9'", f"/kernels/{NAME}/tree/main")
+    assert_message(unknown.err, "has no revision 'v9'", f"/kernels/{NAME}/tree/main")

@@ -6,7 +6,7 @@ import pytest
 from builds import built_for_gpus, pythons
 from checkout import ROOT
 from command_line import launch
-from slow_run import recipe_word
+from slow_run import write_stand_in_recipe
 
 from hala_hpc.core.errors import UNAVAILABLE
 
@@ -22,7 +22,7 @@ def slurm_launcher(folder: Path, more: str = "") -> str:
 
 def with_gpus(folder: Path, *words: str) -> list[str]:
     """A line of one node with two workers of a GPU each, and what it needs."""
-    return ["stage=all", recipe_word(folder), "arabic.resources.gpus_per_node=1", *words]
+    return ["stage=all", write_stand_in_recipe(folder), "arabic.resources.gpus_per_node=1", *words]
 
 
 def hours_in(out: str, node: str) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from builds import environment, pythons
 from checkout import ROOT
-from command_line import Ended, command, launch, recipe
+from command_line import CommandResult, launch, recipe, run_command
 from fake_slurm import FakeSlurm, on_path
 
-from hala_hpc.core.builds import build_of, is_light, own_build
+from hala_hpc.core.builds import find_torch_build, lacks_job_libraries, own_build
 from hala_hpc.core.errors import CONFIG, NO_INPUT
 from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.paths import environment_python
@@ -31,7 +31,7 @@ def line(folder: Path, gpus: int = 1, table: str = "") -> list[str]:
     return [recipe(folder, text), f"launcher={folder}/site.toml", f"work={folder}/work"]
 
 
-def refused(ended: Ended, *texts: str) -> None:
+def refused(ended: CommandResult, *texts: str) -> None:
     assert ended.code == CONFIG, ended
     assert "Traceback" not in ended.err
     for text in texts:
@@ -44,7 +44,7 @@ def test_a_build_for_cpus_is_refused_by_dry_run_launch_and_doctor(tmp_path: Path
     refused(plan, CURE, "2.13.0+cpu", "rows asks for GPUs")
     assert "2 would be submitted" in plan.out, "the plan is told all the same"
     refused(launch("stage=all", *words), CURE)
-    refused(command(*words, module="doctor"), CURE)
+    refused(run_command(*words, module="doctor"), CURE)
     assert not (tmp_path / "work").exists()
 
 
@@ -76,33 +76,37 @@ def test_another_device_is_refused_with_the_two_there_are(tmp_path: Path) -> Non
 def test_an_environment_that_only_submits_is_told_with_the_table_to_write(tmp_path: Path) -> None:
     words = line(tmp_path, gpus=0, table=pythons(tmp_path))
     refused(launch("stage=all", *words), "no torch", '[python] main = "<clone>/.venv/bin/python"')
-    refused(command(*words, module="doctor"), "no torch", "[python] main = ")
+    refused(run_command(*words, module="doctor"), "no torch", "[python] main = ")
 
 
 def test_the_build_is_told_by_files(tmp_path: Path) -> None:
     told = {
-        device: build_of(str(environment(tmp_path / device, device))) for device in ("cpu", "cuda")
+        device: find_torch_build(str(environment(tmp_path / device, device)))
+        for device in ("cpu", "cuda")
     }
     assert {name: build and build.device for name, build in told.items()} == {
         "cpu": "cpu",
         "cuda": "cuda",
     }
     light = environment(tmp_path / "light")
-    assert (build_of(str(light)), is_light(str(light))) == (None, True)
+    assert (find_torch_build(str(light)), lacks_job_libraries(str(light))) == (None, True)
     # Nothing is known of a program that enters a container, nor of one that is not there.
-    assert (build_of("/usr/bin/env"), is_light("/usr/bin/env")) == (None, False)
-    assert (build_of("/nowhere/bin/python"), is_light("/nowhere/bin/python")) == (None, False)
+    assert (find_torch_build("/usr/bin/env"), lacks_job_libraries("/usr/bin/env")) == (None, False)
+    assert (
+        find_torch_build("/nowhere/bin/python"),
+        lacks_job_libraries("/nowhere/bin/python"),
+    ) == (None, False)
     own = own_build()
     assert own is not None
     assert own.version.startswith("2.")
-    assert build_of(sys.executable) == own
-    assert not is_light(sys.executable)
+    assert find_torch_build(sys.executable) == own
+    assert not lacks_job_libraries(sys.executable)
 
 
 def test_an_environment_that_sees_other_packages_is_not_called_light(tmp_path: Path) -> None:
     python = environment(tmp_path / "env")
     (tmp_path / "env" / "pyvenv.cfg").write_text("include-system-site-packages = true\n")
-    assert not is_light(str(python))
+    assert not lacks_job_libraries(str(python))
 
 
 def test_jobs_of_a_cluster_take_the_build_for_gpus_that_stands_beside(

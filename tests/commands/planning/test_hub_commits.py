@@ -8,7 +8,7 @@ from typing import Any
 import hub_repositories
 import pytest
 from command_line import launch
-from every_door import give
+from every_door import run_commands
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.records import HUB_INPUT, InputFacts
@@ -51,7 +51,7 @@ def line(folder: Path, revision: str = "") -> list[str]:
 
 def planned(words: list[str]) -> str:
     """The row of the node in a dry run."""
-    [told] = give([["launch", *words, "dry_run=true"]])
+    [told] = run_commands([["launch", *words, "dry_run=true"]])
     assert told.code == 0, told
     return next(row for row in told.out.splitlines() if row.startswith("rows "))
 
@@ -110,10 +110,10 @@ def test_a_result_of_before_anything_was_fetched_stays_until_another_commit_came
 
 def fingerprint_of_plan(words: list[str]) -> str:
     """The fingerprint that the plan has for the node."""
-    from hala_hpc.commands.command_line import read_line
+    from hala_hpc.commands.command_line import parse_command_line
     from hala_hpc.commands.planning.plan import make_plan
 
-    found = read_line(words)
+    found = parse_command_line(words)
     return make_plan(found.nodes, found.work, found.environment)["rows"].fingerprint
 
 

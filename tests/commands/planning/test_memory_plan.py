@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from builds import pythons
 from checkout import ROOT
-from command_line import Ended, command, launch, recipe
+from command_line import CommandResult, launch, recipe, run_command
 from sparse_models import TEACHER_BYTES, TEACHER_CONFIG, fetched_model, sparse_model
 
 TEACHER = "CohereLabs/command-a-translate-08-2025"
@@ -78,7 +78,7 @@ def training_line(folder: Path, *words: str) -> list[str]:
     return ["stage=tuned", recipe(folder, text), f"work={folder}/work", *words]
 
 
-def cell(told: Ended, node: str, column: str) -> str:
+def cell(told: CommandResult, node: str, column: str) -> str:
     """What the table of a dry run has for a node, in a column before the last."""
     lines = told.out.splitlines()
     head = next(number for number, line in enumerate(lines) if line.startswith("node "))
@@ -138,7 +138,7 @@ def test_the_doctor_finds_what_a_launch_would_refuse(tmp_path: Path, teacher_hub
     text = (ROOT / "hala_hpc/recipes/hala.toml").read_text()
     for mem_gb, state in ((8, "bad"), (64, "good")):
         recipe_file.write_text(text.replace("mem_gb = 64\n\n[orca", f"mem_gb = {mem_gb}\n\n[orca"))
-        told = command(
+        told = run_command(
             *words, f"recipe={recipe_file}", module="doctor", HF_HOME=str(teacher_hub), PATH=""
         )
         found = [one for one in json.loads(told.out)["findings"] if one["topic"] == "memory"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import hub_repositories
 import pytest
-from every_door import give
+from every_door import run_commands
 
 COMMIT = "0123abc"
 #: A node for each stage that looks into a model before it runs, by the word that is told of it.
@@ -96,7 +96,7 @@ def test_models_are_looked_into_where_the_launcher_has_its_hub_cache(
 ) -> None:
     put_all(tmp_path / "scratch", is_good=False)
     put_all(tmp_path / "shell", is_good=True)
-    planned, launched, examined = give(
+    planned, launched, examined = run_commands(
         [["launch", *words, "dry_run=true"], ["launch", *words], ["doctor", *words]]
     )
     assert planned.code == launched.code == 66, planned
@@ -110,7 +110,7 @@ def test_what_lies_in_the_hub_cache_of_the_shell_is_no_matter(
 ) -> None:
     put_all(tmp_path / "scratch", is_good=True)
     put_all(tmp_path / "shell", is_good=False)
-    [planned] = give([["launch", *words, "dry_run=true"]])
+    [planned] = run_commands([["launch", *words, "dry_run=true"]])
     assert planned.code == 78, planned
     assert "tuned: lora_targets" in planned.err
     assert "pickled" not in planned.err

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from checkout import ROOT, STANDIN
-from command_line import Ended, command, launch
+from command_line import CommandResult, launch, run_command
 
 from benchmarks.kills.node import empty_model
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.commands.planning.plan import make_plan
-from hala_hpc.core.rehearsal import PREFIX, QUESTIONS, ROWS, STEPS
+from hala_hpc.core.rehearsal import QUESTIONS, REHEARSAL_PREFIX, ROWS, STEPS
 
 ROWS_HERE = 400
 RECIPE = """
@@ -41,7 +41,7 @@ nodes = ["@arabic"]
 def hala(work: Path, *words: str) -> tuple[dict[str, str], dict[str, Any]]:
     """Fingerprints and settings of the nodes that a line of the recipe `hala` means."""
     given = ["recipe=hala", "launcher=slurm", "stage=all", f"work={work}", *words]
-    line = read_line(given)
+    line = parse_command_line(given)
     steps = make_plan(line.nodes, line.work, {})
     return (
         {name: step.fingerprint for name, step in steps.items()},
@@ -52,9 +52,9 @@ def hala(work: Path, *words: str) -> tuple[dict[str, str], dict[str, Any]]:
 def test_what_does_not_shrink_is_shared_and_all_else_is_apart(work: Path) -> None:
     full, _ = hala(work)
     rehearsed, settings = hala(work, "rehearse=true")
-    assert [name for name in rehearsed if not name.startswith(PREFIX)] == ["teacher"]
+    assert [name for name in rehearsed if not name.startswith(REHEARSAL_PREFIX)] == ["teacher"]
     assert rehearsed["teacher"] == full["teacher"]
-    assert {name.removeprefix(PREFIX) for name in rehearsed} == full.keys()
+    assert {name.removeprefix(REHEARSAL_PREFIX) for name in rehearsed} == full.keys()
     assert not set(rehearsed.values()) & (set(full.values()) - {full["teacher"]})
     assert settings["rehearse-opus"].limit == ROWS
     assert settings["rehearse-sft-1.2b"].max_steps == STEPS
@@ -72,7 +72,7 @@ def test_the_rehearsal_of_the_recipe_takes_at_most_ten_gpu_hours(work: Path) -> 
     assert float(found[1]) <= 10
 
 
-def rehearse(folder: Path, work: Path, planted: str = "") -> Ended:
+def rehearse(folder: Path, work: Path, planted: str = "") -> CommandResult:
     empty_model(folder / "model")
     rows = [
         {"instruction": f"Tell me about the number {n} and why.", "output": f"It is number {n}."}
@@ -101,7 +101,7 @@ def test_a_rehearsal_that_works_says_so_and_what_the_full_run_takes(
     assert cells[3:6] == ["works", str(ROWS), str(ROWS)]
     # 400 rows are a third more than 300.
     assert float(cells[10]) == pytest.approx(ROWS_HERE / ROWS, abs=0.06)
-    again = command(f"work={work}", module="rehearsal")
+    again = run_command(f"work={work}", module="rehearsal")
     assert (again.code, "the full run can be started" in again.out) == (0, True), again
 
 
@@ -140,5 +140,5 @@ def test_a_page_of_a_run_that_was_not_rehearsed_says_how_to(tmp_path: Path, work
     (tmp_path / "recipe.toml").write_text(text)
     line = (f"recipe={tmp_path}/recipe.toml", "stage=all", "launcher=local", f"work={work}")
     assert launch(*line).code == 0
-    told = command(f"work={work}", module="rehearsal")
+    told = run_command(f"work={work}", module="rehearsal")
     assert (told.code, "rehearse=true" in told.err) == (64, True), told

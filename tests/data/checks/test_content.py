@@ -2,7 +2,13 @@
 
 import pytest
 
-from hala_hpc.data.checks.content import Content, code_share, content_behind, is_foreign, is_task
+from hala_hpc.data.checks.content import (
+    ContentKind,
+    code_share,
+    explain_rejection,
+    is_other_language,
+    is_translation_task,
+)
 
 TASKS = [
     "Translate the following sentence to French:\n\nThe door is open.",
@@ -37,20 +43,20 @@ for number in range(10):
 
 @pytest.mark.parametrize("text", TASKS)
 def test_a_task_about_another_language_is_one(text: str) -> None:
-    assert is_task(text)
+    assert is_translation_task(text)
 
 
 @pytest.mark.parametrize("text", [*NO_TASKS, PROSE, PROGRAM])
 def test_what_only_speaks_of_languages_is_no_task(text: str) -> None:
-    assert not is_task(text)
+    assert not is_translation_task(text)
 
 
 def test_another_language_is_told_from_that_of_the_corpus() -> None:
-    assert is_foreign(FRENCH, "en")
-    assert is_foreign("Дверь открыта, и девочка читает книгу.", "en")
-    assert not is_foreign(PROSE, "en")
-    assert not is_foreign(FRENCH, "fr")
-    assert not is_foreign("OK", "en")
+    assert is_other_language(FRENCH, "en")
+    assert is_other_language("Дверь открыта, и девочка читает книгу.", "en")
+    assert not is_other_language(PROSE, "en")
+    assert not is_other_language(FRENCH, "fr")
+    assert not is_other_language("OK", "en")
 
 
 def test_code_is_told_with_and_without_its_fence() -> None:
@@ -62,9 +68,9 @@ def test_code_is_told_with_and_without_its_fence() -> None:
 
 
 def test_content_explains_some_reasons_and_leaves_the_others_to_the_model() -> None:
-    assert content_behind("copied", PROSE, [], "en") is None
-    assert content_behind("copied", PROSE, [TASKS[0]], "en") is Content.TRANSLATION_TASK
-    assert content_behind("wrong_language", FRENCH, [], "en") is Content.OTHER_LANGUAGE
-    assert content_behind("placeholders", PROGRAM, [], "en") is Content.CODE
+    assert explain_rejection("copied", PROSE, [], "en") is None
+    assert explain_rejection("copied", PROSE, [TASKS[0]], "en") is ContentKind.TRANSLATION_TASK
+    assert explain_rejection("wrong_language", FRENCH, [], "en") is ContentKind.OTHER_LANGUAGE
+    assert explain_rejection("placeholders", PROGRAM, [], "en") is ContentKind.CODE
     for reason in ("empty", "template_leak", "truncated", "out_of_memory", "too_long"):
-        assert content_behind(reason, TASKS[0], [FRENCH, PROGRAM], "en") is None
+        assert explain_rejection(reason, TASKS[0], [FRENCH, PROGRAM], "en") is None

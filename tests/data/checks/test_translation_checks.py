@@ -168,17 +168,17 @@ def test_a_copy_and_a_third_language_are_told_with_one_script() -> None:
 
 
 def test_wanted_words_stand_in_the_translation() -> None:
-    settings = CheckSettings(wanted_words={"Hala": "هالة", "river": "نهر"})
+    settings = CheckSettings(glossary={"Hala": "هالة", "river": "نهر"})
     checks = OutputChecks(settings, "en", "ar")
-    assert checks.fault("Hala went home.", "ذهبت حلا إلى البيت.") == "wanted_words"
-    assert checks.fault("The River is wide.", "الوادي واسع.") == "wanted_words"
+    assert checks.fault("Hala went home.", "ذهبت حلا إلى البيت.") == "glossary"
+    assert checks.fault("The River is wide.", "الوادي واسع.") == "glossary"
     assert checks.fault("Hala saw the river.", "ورأت هالَة النهر.") == ""
     assert checks.fault("Halal food", "طعام حلال") == ""
 
 
 def test_a_check_can_be_left_out() -> None:
     pair = ("It costs 25 pounds.", "سعره 52 جنيها.")
-    assert OutputChecks(CheckSettings(skip=["numbers"]), "en", "ar").fault(*pair) == ""
+    assert OutputChecks(CheckSettings(disabled=["numbers"]), "en", "ar").fault(*pair) == ""
 
 
 def test_an_unknown_check_is_refused() -> None:

@@ -7,7 +7,13 @@ import sys
 
 import pytest
 
-from hala_hpc.data.segmentation.segments import Layout, Segment, around_spans, lay_out, smaller
+from hala_hpc.data.segmentation.segments import (
+    Layout,
+    Segment,
+    split_at_spans,
+    split_into_segments,
+    split_segment,
+)
 from hala_hpc.data.segmentation.spans import Span, lost_spans, protected_spans
 
 
@@ -20,7 +26,7 @@ def texts(layout: Layout) -> list[str]:
 
 
 def only_segment(text: str) -> Segment:
-    (segment,) = lay_out(text, limit=10_000, count=len).segments
+    (segment,) = split_into_segments(text, limit=10_000, count=len).segments
     assert segment.text == text
     return segment
 
@@ -30,7 +36,7 @@ def test_structure_is_literal_and_language_is_segments() -> None:
         "# The title #\n\n  - one `x`\n    1. [x] two **bold**\n"
         "> quoted\n>> a) twice\n\n\tindented  \r\n* * *\n#### 18\nlast\n\n"
     )
-    layout = lay_out(text, limit=1000, count=words)
+    layout = split_into_segments(text, limit=1000, count=words)
     assert texts(layout) == [
         *("The title", "one `x`", "two **bold**", "quoted", "twice", "indented", "last"),
     ]
@@ -41,15 +47,15 @@ def test_structure_is_literal_and_language_is_segments() -> None:
 
 def test_a_table_is_translated_by_its_cells() -> None:
     text = "| Name | `a|b` is |\n|:--|---|\n| 12 | old \\| new |\n"
-    layout = lay_out(text, limit=1000, count=words)
+    layout = split_into_segments(text, limit=1000, count=words)
     assert texts(layout) == ["Name", "`a|b` is", "old \\| new"]
     assert layout.join(["X", "Y", "Z"]) == "| X | Y |\n|:--|---|\n| 12 | Z |\n"
 
 
 def test_a_table_without_outer_pipes_is_known_by_its_separator() -> None:
     text = "Name | Age\n--- | ---\nTom | 12"
-    assert texts(lay_out(text, limit=1000, count=words)) == ["Name", "Age", "Tom"]
-    assert texts(lay_out("either | or", limit=1000, count=words)) == ["either | or"]
+    assert texts(split_into_segments(text, limit=1000, count=words)) == ["Name", "Age", "Tom"]
+    assert texts(split_into_segments("either | or", limit=1000, count=words)) == ["either | or"]
 
 
 @pytest.mark.parametrize(
@@ -72,20 +78,20 @@ def test_a_table_without_outer_pipes_is_known_by_its_separator() -> None:
     ],
 )
 def test_what_holds_no_language_is_a_literal(text: str) -> None:
-    assert lay_out(text, limit=1000, count=words).segments == []
-    assert lay_out(text, limit=1000, count=words).join([]) == text
+    assert split_into_segments(text, limit=1000, count=words).segments == []
+    assert split_into_segments(text, limit=1000, count=words).join([]) == text
 
 
 def test_blocks_never_enter_a_segment() -> None:
     text = "Before:\n```py\nname = 1\n```\nAfter $$x\n= y$$ comes\n\\begin{a}\nb\n\\end{a} last."
-    assert texts(lay_out(text, limit=1000, count=words)) == [
+    assert texts(split_into_segments(text, limit=1000, count=words)) == [
         *("Before:", "After", "comes", "last."),
     ]
 
 
 def test_tags_around_a_whole_segment_stay_out_of_it() -> None:
     text = "<p>Hello <b>you</b></p><br>\n<li>one</li>\n<b>a</b> and <b>c</b>"
-    assert texts(lay_out(text, limit=1000, count=words)) == [
+    assert texts(split_into_segments(text, limit=1000, count=words)) == [
         *("Hello <b>you</b>", "one", "<b>a</b> and <b>c</b>"),
     ]
 
@@ -96,7 +102,7 @@ def test_a_line_that_fits_stays_one_segment_and_is_not_even_counted() -> None:
     def refuse(_: str) -> int:
         raise AssertionError("no token is shorter than a byte")
 
-    assert texts(lay_out(text, limit=len(text), count=refuse)) == [text]
+    assert texts(split_into_segments(text, limit=len(text), count=refuse)) == [text]
 
 
 def test_over_the_limit_it_is_cut_at_sentences_then_clauses_then_words() -> None:
@@ -105,7 +111,7 @@ def test_over_the_limit_it_is_cut_at_sentences_then_clauses_then_words() -> None
         "as he always did on such a day, until noon. one two three four five six seven eight nine"
         " ten eleven"
     )
-    assert texts(lay_out(text, limit=10, count=words)) == [
+    assert texts(split_into_segments(text, limit=10, count=words)) == [
         "Dr. Smith paid $3.50 at 5 p.m. today.",
         "He left **soon.**",
         "Then he slept,",
@@ -117,7 +123,7 @@ def test_over_the_limit_it_is_cut_at_sentences_then_clauses_then_words() -> None
 
 def test_arabic_is_cut_at_its_own_marks() -> None:
     text = "هل اشترى شيئا من السوق؟ نعم، اشترى 3.5 كيلو! ثم عاد إلى البيت؛ وكان متعبا."
-    assert texts(lay_out(text, limit=5, count=words)) == [
+    assert texts(split_into_segments(text, limit=5, count=words)) == [
         "هل اشترى شيئا من السوق؟",
         "نعم، اشترى 3.5 كيلو!",
         "ثم عاد إلى البيت؛",
@@ -127,7 +133,7 @@ def test_arabic_is_cut_at_its_own_marks() -> None:
 
 def test_a_span_is_never_cut() -> None:
     text = "Call `f(a. B, c d e f g)` now or never and go"
-    assert texts(lay_out(text, limit=2, count=words)) == [
+    assert texts(split_into_segments(text, limit=2, count=words)) == [
         *("Call `f(a. B, c d e f g)`", "now or", "never and", "go"),
     ]
 
@@ -161,20 +167,23 @@ def test_marks_of_the_text_are_not_confused_with_ours() -> None:
 
 def test_a_segment_is_cut_around_its_spans_so_that_no_mark_is_needed() -> None:
     segment = only_segment("Use `x`, then <b>`y`</b> or see https://a.org. Now.")
-    layout = around_spans(segment)
+    layout = split_at_spans(segment)
     assert texts(layout) == ["Use", "then", "or see", "Now."]
     assert all(not cut.spans for cut in layout.segments)
     assert layout.join(list("abcd")) == "a `x`, b <b>`y`</b> c https://a.org. d"
 
 
 def test_smaller_is_sentences_then_halves_then_itself() -> None:
-    assert texts(smaller(only_segment("One is here. Two `a. B` is. 3."))) == [
+    assert texts(split_segment(only_segment("One is here. Two `a. B` is. 3."))) == [
         *("One is here.", "Two `a. B` is."),
     ]
-    assert texts(smaller(only_segment("One is, here and there"))) == ["One is,", "here and there"]
-    assert texts(smaller(only_segment("One is here now"))) == ["One is", "here now"]
-    assert texts(smaller(only_segment("One"))) == ["One"]
-    assert texts(smaller(only_segment("One `a b`"))) == ["One `a b`"]
+    assert texts(split_segment(only_segment("One is, here and there"))) == [
+        "One is,",
+        "here and there",
+    ]
+    assert texts(split_segment(only_segment("One is here now"))) == ["One is", "here now"]
+    assert texts(split_segment(only_segment("One"))) == ["One"]
+    assert texts(split_segment(only_segment("One `a b`"))) == ["One `a b`"]
 
 
 def test_lost_spans_tells_both_ways_and_how_often() -> None:
@@ -223,7 +232,7 @@ def reversed_words(text: str) -> str:
 def test_generated_texts_come_back_to_the_character(limit: int) -> None:
     for seed in range(1500):
         text = generated(seed)
-        layout = lay_out(text, limit, count=words)
+        layout = split_into_segments(text, limit, count=words)
         assert layout.join(texts(layout)) == text, seed
         for segment in layout.segments:
             whole = segment.text
@@ -231,25 +240,25 @@ def test_generated_texts_come_back_to_the_character(limit: int) -> None:
             assert len(whole.splitlines()) == 1, seed
             assert any(letter.isalpha() for letter in whole), seed
             assert segment.restored(segment.masked()) == whole, seed
-            for cut in (around_spans(segment), smaller(segment)):
+            for cut in (split_at_spans(segment), split_segment(segment)):
                 assert cut.join(texts(cut)) == whole, seed
                 assert all(part.restored(part.masked()) == part.text for part in cut.segments)
 
 
 def test_segments_of_generated_texts_keep_to_the_limit() -> None:
     for seed in range(1500):
-        for segment in lay_out(generated(seed), 4, count=words).segments:
+        for segment in split_into_segments(generated(seed), 4, count=words).segments:
             assert words(segment.masked()) <= 4, seed
 
 
 def test_every_span_survives_a_translation_that_moves_the_words() -> None:
     for seed in range(1500):
         text = generated(seed)
-        layout = lay_out(text, 12, count=words)
+        layout = split_into_segments(text, 12, count=words)
         answers = [
             segment.restored(reversed_words(segment.masked())) for segment in layout.segments
         ]
-        around = [around_spans(segment) for segment in layout.segments]
+        around = [split_at_spans(segment) for segment in layout.segments]
         for joined in (
             layout.join([answer for answer in answers if answer is not None]),
             layout.join([cut.join(["X"] * len(cut.segments)) for cut in around]),

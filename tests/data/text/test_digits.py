@@ -2,7 +2,7 @@
 
 import pytest
 
-from hala_hpc.data.text.digits import apply_digits, western
+from hala_hpc.data.text.digits import apply_digits, to_western_digits
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_arabic_digits_outside_of_protected_spans(text: str, expected: str) -> N
 
 def test_western_digits_outside_of_protected_spans() -> None:
     assert apply_digits("عام ٢٠١٩ و`٣` و۴", "western") == "عام 2019 و`٣` و4"
-    assert western("١२๓４۵") == "12345"
+    assert to_western_digits("١२๓４۵") == "12345"
 
 
 def test_digits_are_kept_when_nothing_is_asked() -> None:

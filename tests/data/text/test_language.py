@@ -2,13 +2,13 @@
 
 import pytest
 
-from hala_hpc.data.text.language import Languages
-from hala_hpc.data.text.scripts import letters, script_share
+from hala_hpc.data.text.language import LanguageDetector
+from hala_hpc.data.text.scripts import extract_letters, script_share
 
 
 @pytest.fixture(scope="module")
-def languages() -> Languages:
-    return Languages()
+def languages() -> LanguageDetector:
+    return LanguageDetector()
 
 
 SENTENCES = {
@@ -31,12 +31,12 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("code", SENTENCES)
-def test_a_sentence_is_known(languages: Languages, code: str) -> None:
+def test_a_sentence_is_known(languages: LanguageDetector, code: str) -> None:
     assert languages.is_language(SENTENCES[code], code) is True
 
 
 @pytest.mark.parametrize("code", [code for code in SENTENCES if code != "ar"])
-def test_no_other_language_is_taken_for_arabic(languages: Languages, code: str) -> None:
+def test_no_other_language_is_taken_for_arabic(languages: LanguageDetector, code: str) -> None:
     assert languages.is_language(SENTENCES[code], "ar") is False
 
 
@@ -50,31 +50,33 @@ def test_no_other_language_is_taken_for_arabic(languages: Languages, code: str) 
         "يدعم مشغل VLC بروتوكول RTSP عبر الشبكة المحلية",
     ],
 )
-def test_dialects_marks_and_foreign_names_are_arabic(languages: Languages, text: str) -> None:
+def test_dialects_marks_and_foreign_names_are_arabic(
+    languages: LanguageDetector, text: str
+) -> None:
     assert languages.is_language(text, "ar") is True
 
 
-def test_arabic_in_latin_letters_is_not_arabic(languages: Languages) -> None:
+def test_arabic_in_latin_letters_is_not_arabic(languages: LanguageDetector) -> None:
     text = "ana ba7eb el 2ahwa awi w b7eb arou7 el ba7r ma3 as7abi"
     assert languages.is_language(text, "ar") is False
 
 
 @pytest.mark.parametrize("text", ["", "OK", "123 456", "Tokyo", "\x00", "نعم", "...", "Paris 2024"])
-def test_a_short_text_is_left_open(languages: Languages, text: str) -> None:
+def test_a_short_text_is_left_open(languages: LanguageDetector, text: str) -> None:
     assert languages.is_language(text, "en") is None
 
 
-def test_half_characters_and_zeros_are_no_hindrance(languages: Languages) -> None:
+def test_half_characters_and_zeros_are_no_hindrance(languages: LanguageDetector) -> None:
     assert languages.is_language(SENTENCES["en"] + " \ud800\0", "en") is True
 
 
-def test_near_relatives_and_regions_are_the_same_language(languages: Languages) -> None:
+def test_near_relatives_and_regions_are_the_same_language(languages: LanguageDetector) -> None:
     assert languages.is_language("Anda boleh memilih fail lain daripada senarai ini.", "id")
     assert languages.is_language(SENTENCES["zh"], "zh-Hant") is True
     assert languages.is_language(SENTENCES["en"], "en_GB") is True
 
 
-def test_a_language_that_the_model_does_not_know_is_left_open(languages: Languages) -> None:
+def test_a_language_that_the_model_does_not_know_is_left_open(languages: LanguageDetector) -> None:
     assert languages.is_language(SENTENCES["en"], "ha") is None
     assert languages.is_language(SENTENCES["ar"], "ha") is False
 
@@ -85,4 +87,4 @@ def test_the_share_of_a_script_counts_letters_alone() -> None:
     assert script_share("12 %", "ar") == 1.0
     assert script_share("日本の teh", "ja") == 0.5
     assert script_share("anything", "qqq") == 1.0
-    assert letters("A-1 ب_c") == "Aبc"
+    assert extract_letters("A-1 ب_c") == "Aبc"

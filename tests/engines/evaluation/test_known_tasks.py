@@ -9,9 +9,9 @@ from plain_out import PlainInputs
 from quiz_tasks import GROUP, hub_variables, write_quiz
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.core.hub_piece import HubSite
+from hala_hpc.core.hub_dependency import HubSite
 from hala_hpc.core.paths import read_toml
-from hala_hpc.engines.evaluation.task_answers import SHIPPED, ask, shipped_answer
+from hala_hpc.engines.evaluation.task_answers import SHIPPED, query_lm_eval, shipped_answer
 from hala_hpc.engines.evaluation.task_needs import TaskRequest
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
@@ -35,7 +35,9 @@ def test_what_the_tasks_of_the_recipe_read_is_known_before_anything_is_set_up(
 ) -> None:
     tasks = tasks_of_recipe()
     assert tasks
-    pieces = evaluate(tasks=tasks).pieces(site(tmp_path, python=str(tmp_path / "bin" / "python")))
+    pieces = evaluate(tasks=tasks).hub_dependencies(
+        site(tmp_path, python=str(tmp_path / "bin" / "python"))
+    )
     told = {piece.name: piece.problems[0] for piece in pieces}
     assert list(told) == [
         "OALL/AlGhafa-Arabic-LLM-Benchmark-Native",
@@ -49,7 +51,7 @@ def test_what_the_tasks_of_the_recipe_read_is_known_before_anything_is_set_up(
 @pytest.mark.long
 def test_what_comes_with_the_package_is_what_lm_eval_says() -> None:
     names = tasks_of_recipe()
-    said = ask(TaskRequest(tuple(names)), sys.executable)
+    said = query_lm_eval(TaskRequest(tuple(names)), sys.executable)
     assert [one.task for one in said] == names
     assert list(said) == [shipped_answer(name) for name in names]
     assert len(list(SHIPPED.iterdir())) == len(names)
@@ -64,7 +66,7 @@ def test_misspelled_tasks_are_refused_with_the_closest_and_files_that_cannot_be_
     stage = evaluate(tasks=["lab_quis", "x9"], include_path=str(tasks))
     for _ in range(2):
         with pytest.raises(UserError) as caught:
-            stage.pieces(site(tmp_path / "home", sys.executable))
+            stage.hub_dependencies(site(tmp_path / "home", sys.executable))
         assert caught.value.code == CONFIG
         near, far = caught.value.mistakes
         where = f", include_path={tasks}"

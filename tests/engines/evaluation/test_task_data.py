@@ -17,9 +17,9 @@ from quiz_tasks import (
 )
 
 from hala_hpc.core.errors import NO_INPUT, UserError
-from hala_hpc.core.hub_piece import HubSite, Piece
+from hala_hpc.core.hub_dependency import HubDependency, HubSite
 from hala_hpc.engines.evaluation.task_cache import RECEIPT_FILE
-from hala_hpc.engines.evaluation.task_fetch import changed_contents, write_receipt
+from hala_hpc.engines.evaluation.task_fetch import find_changed_task_files, write_receipt
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
 #: A task whose code fetches: a metric and nltk's data in the function, another data set beside it.
@@ -63,8 +63,8 @@ class Lab:
         environment = {**hub_variables(home), "XDG_CACHE_HOME": str(self.cache_home)}
         return HubSite(environment, python, home)
 
-    def pieces(self, home: Path, *tasks: str) -> list[Piece]:
-        return self.stage(*tasks).pieces(self.site(home))
+    def hub_dependencies(self, home: Path, *tasks: str) -> list[HubDependency]:
+        return self.stage(*tasks).hub_dependencies(self.site(home))
 
 
 @pytest.fixture(scope="module")
@@ -82,17 +82,17 @@ def test_every_configuration_that_a_group_reads_is_named_where_it_is_missing(
     lab: Lab, tmp_path: Path
 ) -> None:
     cache = tmp_path / "datasets"
-    (piece,) = lab.pieces(tmp_path, GROUP)
-    assert (piece.kind, piece.name, piece.place) == ("task data", DATA_SET, cache / "lab___quiz")
+    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
+    assert (piece.kind, piece.name, piece.path) == ("task data", DATA_SET, cache / "lab___quiz")
     assert piece.problems == (
         f"2 of 2 configurations are not in {cache / 'lab___quiz'}: easy, hard",
     )
     write_prepared(cache, "easy")
-    (piece,) = lab.pieces(tmp_path, GROUP)
+    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
     assert piece.problems == (f"1 of 2 configurations are not in {cache / 'lab___quiz'}: hard",)
     folder = write_prepared(cache, "hard")
-    (piece,) = lab.pieces(tmp_path, GROUP)
-    assert piece.is_whole
+    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
+    assert piece.is_complete
     assert piece.commit == folder.name
 
 
@@ -103,7 +103,7 @@ def test_a_damaged_file_of_data_is_named(lab: Lab, tmp_path: Path) -> None:
     content = path.read_bytes()
 
     def faults() -> tuple[str, ...]:
-        (piece,) = lab.pieces(tmp_path, GROUP)
+        (piece,) = lab.hub_dependencies(tmp_path, GROUP)
         return piece.problems
 
     path.write_bytes(content[:-40])
@@ -134,7 +134,7 @@ def test_a_changed_content_is_found_by_its_digest(
     path.write_bytes(content)
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     needs = lab.stage(f"{GROUP}_easy").needs(lab.site(tmp_path))
-    (fault,) = changed_contents(needs)
+    (fault,) = find_changed_task_files(needs)
     assert f"{path} is damaged" in fault
 
 
@@ -142,33 +142,37 @@ def test_data_that_was_begun_or_lacks_a_split_is_named(lab: Lab, tmp_path: Path)
     cache = tmp_path / "datasets"
     write_prepared(cache, "easy")
     folder = write_prepared(cache, "hard", split="train")
-    (piece,) = lab.pieces(tmp_path, GROUP)
+    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
     assert piece.problems == ("configuration hard has no split 'test': train",)
     begun = folder.with_name("fedcba.incomplete")
     begun.mkdir()
-    (piece,) = lab.pieces(tmp_path, GROUP)
+    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
     (problem,) = piece.problems
     assert problem.startswith(f"configuration hard {begun} was begun")
 
 
 def test_what_the_code_of_a_task_fetches_is_read_from_its_text(lab: Lab, tmp_path: Path) -> None:
-    found = {(piece.kind, piece.name): piece for piece in lab.pieces(tmp_path, "lab_coded")}
+    found = {
+        (piece.kind, piece.name): piece for piece in lab.hub_dependencies(tmp_path, "lab_coded")
+    }
     assert list(found) == [
         ("task data", "lab/coded"),
         ("task data", "lab/words"),
         ("language data", "nltk punkt_tab"),
         ("metric", "rouge"),
     ]
-    assert all(not piece.is_whole for piece in found.values())
+    assert all(not piece.is_complete for piece in found.values())
     (tmp_path / "nltk_data" / "tokenizers" / "punkt_tab").mkdir(parents=True)
     code = tmp_path / "modules" / "evaluate_modules" / "metrics" / "evaluate-metric--rouge" / "0"
     code.mkdir(parents=True)
     (code / "rouge.py").touch()
     for name in ("coded", "words"):
         write_prepared(tmp_path / "datasets", "ar" if name == "words" else "default", f"lab/{name}")
-    found = {(piece.kind, piece.name): piece for piece in lab.pieces(tmp_path, "lab_coded")}
+    found = {
+        (piece.kind, piece.name): piece for piece in lab.hub_dependencies(tmp_path, "lab_coded")
+    }
     # The made-up data sets have the files of the quiz under their own names.
-    assert [piece.name for piece in found.values() if not piece.is_whole] == []
+    assert [piece.name for piece in found.values() if not piece.is_complete] == []
 
 
 def test_a_task_that_loads_data_by_its_own_code_is_known_as_such(lab: Lab, tmp_path: Path) -> None:
@@ -180,7 +184,7 @@ def test_a_task_that_loads_data_by_its_own_code_is_known_as_such(lab: Lab, tmp_p
 def test_lm_eval_is_asked_once_and_again_when_a_task_file_changes(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = lab.pieces(tmp_path, GROUP)
+    before = lab.hub_dependencies(tmp_path, GROUP)
 
     class Asked(Exception):
         """The interpreter was started."""
@@ -189,20 +193,20 @@ def test_lm_eval_is_asked_once_and_again_when_a_task_file_changes(
         raise Asked
 
     monkeypatch.setattr(subprocess, "run", refuse)
-    assert lab.pieces(tmp_path, GROUP) == before
+    assert lab.hub_dependencies(tmp_path, GROUP) == before
     (lab.tasks / "__pycache__").mkdir()
     (lab.tasks / "__pycache__" / "scoring.pyc").touch()
-    assert lab.pieces(tmp_path, GROUP) == before
+    assert lab.hub_dependencies(tmp_path, GROUP) == before
     (lab.tasks / "easy.yaml").touch()
     with pytest.raises(Asked):
-        lab.pieces(tmp_path, GROUP)
+        lab.hub_dependencies(tmp_path, GROUP)
 
 
 def test_without_an_environment_it_is_said_which_tasks_are_not_known(
     lab: Lab, tmp_path: Path
 ) -> None:
     site = lab.site(tmp_path, python=str(tmp_path / "bin" / "python"))
-    (piece,) = lab.stage(GROUP).pieces(site)
+    (piece,) = lab.stage(GROUP).hub_dependencies(site)
     (problem,) = piece.problems
     assert problem.startswith("tasks: lab_quiz: what they read is not known")
     assert "make env" in problem

@@ -8,7 +8,7 @@ from checkout import ROOT
 from command_line import launch, recipe
 from corpora import pair, write_corpus
 
-from benchmarks.kills.node import SKIPPED, empty_model
+from benchmarks.kills.node import DISABLED_CHECKS, empty_model
 from hala_hpc.data.corpus.reader import read_rows
 
 PAGE = ROOT / "docs" / "adding-an-engine.md"
@@ -27,7 +27,7 @@ def test_the_class_and_the_setting_of_the_page_run_a_node(tmp_path: Path, work: 
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in TEXTS])
     more = (
         f'model = "{empty_model(tmp_path / "model")}"\ncorpus = "{corpus}"\nunits = 2\n'
-        f'prompt = "{{text}}"\nchecks.skip = {SKIPPED}\n'
+        f'prompt = "{{text}}"\nchecks.skip = {DISABLED_CHECKS}\n'
     )
     line = ("stage=all", recipe(tmp_path, block("toml") + more), f"work={work}")
     ended = launch(*line, PYTHONPATH=str(tmp_path))

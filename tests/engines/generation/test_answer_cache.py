@@ -6,32 +6,32 @@ from dataclasses import replace
 from pathlib import Path
 
 from corpora import pair, row_id, write_corpus
-from plain_out import PlainOut
+from plain_out import PlainContext
 from standin_engine import StandInEngine, arabic, stand_in_config
 
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.stage import UnitCounts
 from hala_hpc.data.corpus.reader import Kind, Row, part_name, read_part
 from hala_hpc.engines.generation.answer_cache import (
     FREQUENT,
-    PASSED_ON,
-    Answers,
+    MAX_SHARED_ANSWERS,
+    AnswerCache,
     SharedAnswers,
-    key_of,
+    compute_answer_key,
 )
 from hala_hpc.engines.generation.engine import Completion, EngineConfig
 from hala_hpc.engines.generation.framed_engine import FramedEngine
 from hala_hpc.engines.generation.row_program import (
-    AS_SET,
+    DEFAULT_SAMPLING,
     EMPTY,
     Answer,
-    Ask,
+    Prompt,
+    RowJob,
     RowProgram,
     Sampling,
-    Work,
 )
-from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.row_scheduler import RowScheduler
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.unit_files import check_corpus_unit
 
 UNITS = 4
 
@@ -65,9 +65,9 @@ class AsksTwice:
         pass
 
     def program(self, row: Row) -> RowProgram:
-        answer = (yield [Ask(row["source"])])[0]
+        answer = (yield [Prompt(row["source"])])[0]
         for sampling in self.drawn:
-            yield [Ask(row["source"], sampling, why="again")]
+            yield [Prompt(row["source"], sampling, retry_reason="again")]
         return {**row, "target": answer.text}
 
     def fault(self, before: Row, after: Row) -> str:
@@ -77,33 +77,33 @@ class AsksTwice:
 class Checked:
     """The part of a stage that a commit needs."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: RowJob) -> None:
         self.work = work
 
-    def check(self, unit: int, folder: Path) -> Facts:
-        return check_unit(unit, folder, self.work)
+    def check(self, unit: int, folder: Path) -> UnitCounts:
+        return check_corpus_unit(unit, folder, self.work)
 
 
-class Out(PlainOut):
+class Out(PlainContext):
     """An attempt of some worker; all workers have one base."""
 
-    def __init__(self, base: Path, work: Work, worker: int = 0) -> None:
+    def __init__(self, base: Path, work: RowJob, worker: int = 0) -> None:
         super().__init__(base, Checked(work))  # type: ignore[arg-type]
         self.worker = worker
 
 
-def work_of(base: Path, texts: Sequence[str], *drawn: Sampling) -> Work:
+def work_of(base: Path, texts: Sequence[str], *drawn: Sampling) -> RowJob:
     rows = [{**pair(text, ""), "id": row_id(number)} for number, text in enumerate(texts)]
-    return Work(write_corpus(base / "c", rows), "c", UNITS, AsksTwice(*drawn))
+    return RowJob(write_corpus(base / "c", rows), "c", UNITS, AsksTwice(*drawn))
 
 
 def test_equal_texts_are_asked_once_by_a_worker(tmp_path: Path) -> None:
     texts = [f"text {number % 5}" for number in range(40)]
     work, engine = work_of(tmp_path, texts), Asked()
     out = Out(tmp_path, work)
-    UnitFeed(engine, work, out).run(range(UNITS))
+    RowScheduler(engine, work, out).run(range(UNITS))
     assert sorted(text for text, _ in engine.asked) == [f"text {number}" for number in range(5)]
-    facts = [check_unit(unit, out.folder(unit), work) for unit in range(UNITS)]
+    facts = [check_corpus_unit(unit, out.folder(unit), work) for unit in range(UNITS)]
     assert sum(fact.details["texts"] for fact in facts) == 40
     assert sum(fact.details.get("texts_reused", 0) for fact in facts) == 35
     made = [r for unit in range(UNITS) for r in read_part(out.folder(unit) / part_name(unit))]
@@ -118,21 +118,21 @@ def test_an_answer_that_was_drawn_in_another_way_is_another_answer(tmp_path: Pat
         Sampling(repetition_penalty=1.1),
     )
     work, engine = work_of(tmp_path, ["one", "one", "two"], *ways, ways[0]), Asked()
-    UnitFeed(engine, work, Out(tmp_path, work)).run(range(UNITS))
+    RowScheduler(engine, work, Out(tmp_path, work)).run(range(UNITS))
     assert len(engine.asked) == 2 * (1 + len(ways))
     for text in ("one", "two"):
         drawn = [sampling for asked, sampling in engine.asked if asked == text]
-        assert set(drawn) == {AS_SET, *ways}
+        assert set(drawn) == {DEFAULT_SAMPLING, *ways}
 
 
 def test_the_key_of_a_question_is_its_words_and_its_sampling_alone() -> None:
     keys = [
-        key_of(Ask(words, sampling))
+        compute_answer_key(Prompt(words, sampling))
         for words in ("a", "b", "")
-        for sampling in (AS_SET, Sampling(choices=("a", "b")), Sampling(choices=("b", "a")))
+        for sampling in (DEFAULT_SAMPLING, Sampling(labels=("a", "b")), Sampling(labels=("b", "a")))
     ]
     assert len(set(keys)) == len(keys)
-    assert key_of(Ask("a", why="empty")) == key_of(Ask("a"))
+    assert compute_answer_key(Prompt("a", retry_reason="empty")) == compute_answer_key(Prompt("a"))
 
 
 def test_frequent_answers_pass_from_one_worker_to_another(tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_frequent_answers_pass_from_one_worker_to_another(tmp_path: Path) -> Non
     ]
     work = work_of(tmp_path, texts)
     first, second = Asked(), Asked()
-    UnitFeed(first, work, Out(tmp_path, work, 0)).run([0, 1])
-    UnitFeed(second, work, Out(tmp_path, work, 1)).run([2, 3])
+    RowScheduler(first, work, Out(tmp_path, work, 0)).run([0, 1])
+    RowScheduler(second, work, Out(tmp_path, work, 1)).run([2, 3])
     assert [text for text, _ in first.asked].count("often") == 1
     asked = [text for text, _ in second.asked]
     assert "often" not in asked
@@ -165,22 +165,22 @@ def test_answers_are_kept_and_passed_on_without_what_framed_them(tmp_path: Path)
     work = work_of(tmp_path, ["often"] * 20)
     first, second = Tagged(), Tagged()
     # A commit holds each row against the bare answer.
-    UnitFeed(FramedEngine(first, config), work, Out(tmp_path, work, 0)).run([0, 1])
-    UnitFeed(FramedEngine(second, config), work, Out(tmp_path, work, 1)).run([2, 3])
+    RowScheduler(FramedEngine(first, config), work, Out(tmp_path, work, 0)).run([0, 1])
+    RowScheduler(FramedEngine(second, config), work, Out(tmp_path, work, 1)).run([2, 3])
     assert (len(first.asked), len(second.asked)) == (1, 0)
     [kept] = json.loads((tmp_path / "shared" / "00000.json").read_text()).values()
     assert json.loads(kept) == [arabic("often"), ""]
 
 
 def test_answers_pass_on_while_workers_run(tmp_path: Path) -> None:
-    mine, others = Answers(), Answers()
+    mine, others = AnswerCache(), AnswerCache()
     one, two = SharedAnswers(tmp_path, 0, mine), SharedAnswers(tmp_path, 1, others)
     said = [
         Answer("نعم\n", ""),
         Answer("", EMPTY),
         Answer("accept", "", (0.1, 0.9)),
     ]
-    keys = [key_of(Ask(f"q{number}")) for number in range(len(said))]
+    keys = [compute_answer_key(Prompt(f"q{number}")) for number in range(len(said))]
     for key, answer in zip(keys, said, strict=True):
         mine.put(key, answer)
         for _ in range(FREQUENT):
@@ -197,16 +197,19 @@ def test_answers_pass_on_while_workers_run(tmp_path: Path) -> None:
 def test_a_worker_leaves_one_file_of_a_bounded_size(
     tmp_path: Path,
 ) -> None:
-    answers = Answers()
+    answers = AnswerCache()
     shared = SharedAnswers(tmp_path, 3, answers)
-    for number in range(PASSED_ON + 50):
-        key = key_of(Ask(f"q{number}"))
+    for number in range(MAX_SHARED_ANSWERS + 50):
+        key = compute_answer_key(Prompt(f"q{number}"))
         answers.put(key, Answer(f"a{number}"))
         for _ in range(FREQUENT):
             answers.count(key)
     shared.exchange()
     assert [path.name for path in tmp_path.iterdir()] == ["00003.json"]
-    other = Answers()
+    other = AnswerCache()
     SharedAnswers(tmp_path, 4, other)
-    found = [other.get(key_of(Ask(f"q{number}"))) for number in range(PASSED_ON + 50)]
-    assert sum(answer is not None for answer in found) == PASSED_ON
+    found = [
+        other.get(compute_answer_key(Prompt(f"q{number}")))
+        for number in range(MAX_SHARED_ANSWERS + 50)
+    ]
+    assert sum(answer is not None for answer in found) == MAX_SHARED_ANSWERS

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from standin_engine import StandInEngine
 
-from hala_hpc.engines.generation.answer_frame import THINKING, AnswerFrame, Block, TextFrame
+from hala_hpc.engines.generation.answer_frame import THINKING, AnswerFrame, TextFrame, ThinkingBlock
 from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
 from hala_hpc.engines.generation.engine_choice import make_engine
 from hala_hpc.engines.generation.row_program import UNFINISHED_THINKING
@@ -48,7 +48,7 @@ TOKENIZER = LetterTokenizer()
 def bare(*parts: str, words: str = "", prompt_end: Sequence[str] = (), cut: bool = True) -> Any:
     """Text of an answer without its frame, or the reason why there is none."""
     frame = AnswerFrame(TOKENIZER, cut, TOKENIZER.ids(*prompt_end))
-    (found,) = frame.decoded([(TOKENIZER.ids(*parts), words)])
+    (found,) = frame.decode([(TOKENIZER.ids(*parts), words)])
     return found.reason or found.text
 
 
@@ -97,11 +97,11 @@ def test_tags_of_thinking_that_are_no_tokens_are_seen_in_the_text() -> None:
     tokenizer = LetterTokenizer({TURN: 2})
     frame = AnswerFrame(tokenizer)
     told = [tokenizer.ids(text, TURN) for text in ("<think>hm</think> نعم", "<think>hm", "نعم")]
-    found = frame.decoded([(ids, "") for ids in told])
+    found = frame.decode([(ids, "") for ids in told])
     assert [one.text.strip() for one in found] == ["نعم", "", "نعم"]
     assert [one.reason for one in found] == ["", UNFINISHED_THINKING, ""]
     opened = AnswerFrame(tokenizer, prompt_end=tokenizer.ids("<think>\n"))
-    assert opened.decoded([(tokenizer.ids("hm</think>نعم", TURN), "")])[0].text == "نعم"
+    assert opened.decode([(tokenizer.ids("hm</think>نعم", TURN), "")])[0].text == "نعم"
 
 
 def test_only_the_ends_of_an_answer_are_looked_at() -> None:
@@ -113,20 +113,20 @@ def test_only_the_ends_of_an_answer_are_looked_at() -> None:
             return super().__getitem__(place)
 
     frame = AnswerFrame(TOKENIZER)
-    frame.bare_ids(Watched(TOKENIZER.ids(START, "a" * 5000, END, TURN)), "")
+    frame.strip_ids(Watched(TOKENIZER.ids(START, "a" * 5000, END, TURN)), "")
     assert Watched.looked < 20
 
 
 @pytest.mark.parametrize("block", THINKING)
-def test_texts_are_cut_by_the_same_rule(block: Block) -> None:
+def test_texts_are_cut_by_the_same_rule(block: ThinkingBlock) -> None:
     frame = TextFrame.of([*ADDED, *block], cut_thinking=True)
     framed = f"{block.start} hm {block.end}\n{START}نعم\n{END} {TURN}\n"
-    assert frame.bare(framed, "").text == "نعم\n"
-    assert frame.bare(f"{block.start} hm", "").reason == UNFINISHED_THINKING
-    assert frame.bare(f" نعم {START} لا ", "").text == f" نعم {START} لا "
-    assert frame.bare(f"<b>نعم{END}", "say <b>").text == "<b>نعم"
+    assert frame.strip(framed, "").text == "نعم\n"
+    assert frame.strip(f"{block.start} hm", "").reason == UNFINISHED_THINKING
+    assert frame.strip(f" نعم {START} لا ", "").text == f" نعم {START} لا "
+    assert frame.strip(f"<b>نعم{END}", "say <b>").text == "<b>نعم"
     left = TextFrame.of([*ADDED, *block], cut_thinking=False)
-    assert left.bare(framed, "").text == f"{block.start} hm {block.end}\n{START}نعم\n"
+    assert left.strip(framed, "").text == f"{block.start} hm {block.end}\n{START}نعم\n"
 
 
 class Framing(StandInEngine):
@@ -134,7 +134,7 @@ class Framing(StandInEngine):
 
     def _answer(self, request: Request) -> Completion:
         said = super()._answer(request)
-        text = "<think>" if "think" in request.words else f"{START}{said.text}{END}"
+        text = "<think>" if "think" in request.prompt else f"{START}{said.text}{END}"
         return Completion(said.key, text, True, said.tokens_in, said.tokens_out)
 
 
@@ -144,7 +144,7 @@ def test_the_texts_of_any_other_engine_are_cut_by_the_tokens_of_its_model(tmp_pa
     settings = EngineSettings(name=f"{__name__}:Framing")
     engine = make_engine(EngineConfig(str(tmp_path), settings))
     for key, words in enumerate(("abc", "think")):
-        engine.add(Request(key, list(words.encode()), 9, words=words))
+        engine.add(Request(key, list(words.encode()), 9, prompt=words))
     first, second = engine.step()
     assert (first.text, first.reason) == ("ابج", "")
     assert (second.text, second.reason) == ("", UNFINISHED_THINKING)
@@ -187,8 +187,8 @@ def test_answers_between_the_tokens_of_a_real_tokenizer_come_back_to_the_byte() 
         said = [f"{before}{text}{after}{COHERE_END}" for text in BYTES]
         ids = tokenizer(said, add_special_tokens=False)["input_ids"]
         words = "Translate: [[1]] [[2]]"
-        found = frame.decoded([(one, words) for one in ids])
+        found = frame.decode([(one, words) for one in ids])
         assert [one.text for one in found] == BYTES
         # As an engine that decodes by itself hands them over.
         texts = TextFrame.of(list(tokenizer.get_added_vocab()), True)
-        assert [texts.bare(one, words).text for one in said] == BYTES
+        assert [texts.strip(one, words).text for one in said] == BYTES

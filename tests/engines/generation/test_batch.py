@@ -23,7 +23,7 @@ class Out:
     def leave(self, error):
         print(type(error).__name__, error.kind, flush=True)
         os._exit(75)
-engine = StandInEngine(stand_in_config(hang_limit_s=1, max_model_len=1024))
+engine = StandInEngine(stand_in_config(step_timeout_s=1, max_model_len=1024))
 answer_all(engine, ["one", "two"], "", AnswerCount(Out()))
 """
 
@@ -35,10 +35,10 @@ class Watched:
         self.counts: dict[str, float] = {}
         self.stop = stop
 
-    def progress(self, **counts: float) -> None:
+    def report_progress(self, **counts: float) -> None:
         self.counts.update(counts)
 
-    def leave(self, error: Exception) -> None:
+    def abort(self, error: Exception) -> None:
         raise AssertionError(error)
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 from corpora import pair, write_corpus
-from plain_out import PlainInputs, PlainOut, run_plain
+from plain_out import PlainContext, PlainInputs, run_plain
 from standin_engine import StandInEngine, arabic
 
 from benchmarks.kills.node import empty_model
@@ -31,7 +31,7 @@ class Saying(StandInEngine):
         Saying.asked = []
 
     def _answer(self, request: Request) -> Completion:
-        Saying.asked.append(request.words)
+        Saying.asked.append(request.prompt)
         done = super()._answer(request)
         if not self.left:
             return done
@@ -39,7 +39,7 @@ class Saying(StandInEngine):
         return Completion(request.key, text, whole, done.tokens_in, tokens_out)
 
 
-def run(tmp_path: Path, *said: tuple[str, bool, int], **given: Any) -> PlainOut:
+def run(tmp_path: Path, *said: tuple[str, bool, int], **given: Any) -> PlainContext:
     """Translate twelve rows with an engine that first says this."""
     Saying.said = said
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in TEXTS])
@@ -96,10 +96,10 @@ def test_one_answer_is_enough_however_bad_it_is(
     tmp_path: Path, answers: list[tuple[str, bool, int]]
 ) -> None:
     out = run(tmp_path, *answers)
-    assert len(out.marks) == 2
-    assert sum(mark.rows_in for mark in out.marks.values()) == len(TEXTS) == out.counts["rows"]
+    assert len(out.markers) == 2
+    assert sum(mark.rows_in for mark in out.markers.values()) == len(TEXTS) == out.counts["rows"]
     tokens = sum(len(arabic(text).encode()) for text in TEXTS)
-    assert out.counts["tokens"] == tokens == sum(mark.tokens_out for mark in out.marks.values())
+    assert out.counts["tokens"] == tokens == sum(mark.tokens_out for mark in out.markers.values())
     assert [TRIAL_SENTENCES[n] in Saying.asked[n] for n in range(3)] == [True] * 3
 
 
@@ -114,7 +114,7 @@ def test_they_come_once_in_an_engine_whatever_its_size_becomes(tmp_path: Path) -
         checks={"skip": ["length_ratio"]},  # type: ignore[arg-type]
     )
     stage = Translate(settings, PlainInputs())
-    stage.run([0, 1], PlainOut(tmp_path, stage))
+    stage.run([0, 1], PlainContext(tmp_path, stage))
     assert sum(TRIAL_SENTENCES[0] in words for words in Saying.asked) == 1
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
-from says import says
+from message_checks import assert_message
 from tiny_models import untrained_model
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import RETRY, FailureClass
 from hala_hpc.core.files import read_json
-from hala_hpc.engines.generation.watchdog import LOOK_S, OWN_WORDS_S
+from hala_hpc.engines.generation.watchdog import MAIN_THREAD_GRACE_S, POLL_S
 
 pytestmark = pytest.mark.kinds
 
@@ -118,7 +118,7 @@ def run_real(script: Path, *arguments: str) -> tuple[int, list[str]]:
 
 
 def test_a_dead_engine_is_noticed_within_5_seconds_as_far_as_the_machine_allows() -> None:
-    assert LOOK_S + OWN_WORDS_S <= 5
+    assert POLL_S + MAIN_THREAD_GRACE_S <= 5
 
 
 @pytest.mark.slow
@@ -131,8 +131,8 @@ def test_a_killed_engine_process_is_noticed() -> None:
 def test_an_engine_whose_steps_no_longer_end_is_noticed() -> None:
     code, said = run(STAND_IN + "with watch(1) as w: w.beat(7); time.sleep(900)")
     assert code == 75
-    says(said, "the engine hangs: no step ended in ")
-    says(said, "(engine.hang_limit_s=1) while 7 requests were in flight\n")
+    assert_message(said, "the engine hangs: no step ended in ")
+    assert_message(said, "(engine.step_timeout_s=1) while 7 requests were in flight\n")
 
 
 def test_the_engine_processes_are_killed_before_the_attempt_leaves() -> None:
@@ -218,10 +218,10 @@ def test_a_real_engine_that_is_killed_or_stopped_is_left(
 def test_an_engine_death_that_vllm_tells_of_is_tried_again() -> None:
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    from hala_hpc.core.errors import Retry
+    from hala_hpc.core.errors import TransientError
     from hala_hpc.engines.generation.watchdog import EngineWatch
 
-    with pytest.raises(Retry, match="the engine failed"), EngineWatch(60, print):
+    with pytest.raises(TransientError, match="the engine failed"), EngineWatch(60, print):
         raise EngineDeadError
 
 
@@ -238,7 +238,7 @@ sys.exit(Supervisor(Artifact(Path(folder)), 0).run())
 HANGING = """
 import sys, time
 from pathlib import Path
-from hala_hpc.jobs.output import JobOut
+from hala_hpc.jobs.job_context import JobOut
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.engines.generation.watchdog import EngineWatch
 folder, worker, attempt = sys.argv[-3:]
@@ -260,7 +260,7 @@ def test_the_record_of_the_attempt_says_that_the_engine_hung(tmp_path: Path) -> 
         artifact.folder.glob("attempts/r0000-*.json"), key=lambda path: -len(path.name)
     )
     [reason] = read_json(record)["reasons"]
-    says(reason, "the engine hangs: no step ended in 1 s (engine.hang_limit_s=0.5)")
+    assert_message(reason, "the engine hangs: no step ended in 1 s (engine.step_timeout_s=0.5)")
     assert read_json(record)["kind"] == FailureClass.ENGINE
     assert reason in artifact.log_file(0).read_text()
     # Where the main thread was.

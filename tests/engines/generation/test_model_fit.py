@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sparse_models import TEACHER_CONFIG
 
-from hala_hpc.engines.generation.model_fit import Gpu, misfits, read_need
+from hala_hpc.engines.generation.model_fit import Gpu, find_misfits, read_memory_requirement
 from hala_hpc.engines.generation.settings import EngineSettings
 
 GB = 2**30
@@ -48,9 +48,9 @@ def model(folder: Path, config: dict[str, Any], weights_gb: float, files: int = 
 def faults(folder: Path, gpus: list[Gpu] | None, host_gb: float = 64, **settings: Any) -> list[str]:
     """What is said against a model."""
     engine = EngineSettings(**settings)
-    need = read_need(folder, engine)
+    need = read_memory_requirement(folder, engine)
     assert need
-    return misfits(need, engine, gpus, int(host_gb * GB))
+    return find_misfits(need, engine, gpus, int(host_gb * GB))
 
 
 def test_the_teacher_in_bf16_takes_four_cards(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_one_row_must_fit_into_the_cache_of_the_host(tmp_path: Path) -> None:
 
 
 def test_a_convolution_caches_no_tokens(tmp_path: Path) -> None:
-    need = read_need(model(tmp_path, TRANSLATOR, weights_gb=2.2), EngineSettings())
+    need = read_memory_requirement(model(tmp_path, TRANSLATOR, weights_gb=2.2), EngineSettings())
     assert need
     # 2 full-attention layers among the first 10 and 6 more: 8 of 16.
     assert need.row_bytes == 8 * 4096 * 2 * 8 * 64 * 2
@@ -150,7 +150,7 @@ def test_a_convolution_caches_no_tokens(tmp_path: Path) -> None:
 
 def test_the_names_that_the_published_translator_uses_are_known(tmp_path: Path) -> None:
     config = TRANSLATOR | {"layer_types": None, "full_attn_idxs": [2, 5, 8, 10, 12, 14]}
-    need = read_need(model(tmp_path, config, weights_gb=2.2), EngineSettings())
+    need = read_memory_requirement(model(tmp_path, config, weights_gb=2.2), EngineSettings())
     assert need
     # 12 KiB a token.
     assert need.row_bytes == 4096 * 12 * 2**10
@@ -158,7 +158,7 @@ def test_the_names_that_the_published_translator_uses_are_known(tmp_path: Path) 
 
 def test_a_latent_cache_is_small_and_whole_on_every_card(tmp_path: Path) -> None:
     config = TEACHER_CONFIG | {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "layer_types": None}
-    need = read_need(model(tmp_path, config, weights_gb=100), EngineSettings())
+    need = read_memory_requirement(model(tmp_path, config, weights_gb=100), EngineSettings())
     assert need
     assert need.row_bytes == 64 * 4096 * 576 * 2
     assert need.bytes_per_gpu(8) == 100 * GB // 8 + need.row_bytes
@@ -166,7 +166,7 @@ def test_a_latent_cache_is_small_and_whole_on_every_card(tmp_path: Path) -> None
 
 def test_a_folder_whose_config_tells_nothing_is_left_to_vllm(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    assert read_need(tmp_path, EngineSettings()) is None
+    assert read_memory_requirement(tmp_path, EngineSettings()) is None
 
 
 @pytest.mark.parametrize("quantization", [None, {}, {"quant_method": "fp8"}])

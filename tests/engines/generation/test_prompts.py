@@ -9,7 +9,7 @@ import pytest
 from tiny_models import make_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from hala_hpc.engines.generation.prompts import Prompter, fill, whole_lines
+from hala_hpc.engines.generation.prompts import Prompter, cut_at_line_break, fill_template
 
 TEMPLATE = """You translate English texts for readers of every Arab country. Say all that it says,
 in its order, and nothing else.  Keep numbers as they are.
@@ -33,10 +33,10 @@ def texts() -> list[str]:
 
 def both_ways(tokenizer: Any, style: Any = "auto") -> tuple[Prompter, int, int]:
     """A prompter that has proven equal; characters that were cut with and without preparation."""
-    prompts = [fill(TEMPLATE, {"text": text}) for text in texts()]
+    prompts = [fill_template(TEMPLATE, {"text": text}) for text in texts()]
     counted = Counting(tokenizer)
     plain, quick = Prompter(counted, style), Prompter(counted, style)
-    quick.expect(TEMPLATE)
+    quick.set_template(TEMPLATE)
     counted.characters = 0
     expected = plain.ids(prompts)
     whole, counted.characters = counted.characters, 0
@@ -94,4 +94,4 @@ def test_a_tokenizer_that_ties_lines_together_gets_every_prompt_whole(pre_tokeni
     [("a\nb: ", "a\n"), ("a\n\nb:\n\n", "a\n\n"), ("a: ", ""), ("", ""), ("a\n b", ""), ("\n", "")],
 )
 def test_the_last_line_stays_with_the_text(start: str, lines: str) -> None:
-    assert whole_lines(start) == lines
+    assert cut_at_line_break(start) == lines

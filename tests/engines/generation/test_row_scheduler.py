@@ -10,16 +10,22 @@ from typing import Any
 
 import pytest
 from corpora import pair, write_corpus
-from plain_out import PlainOut
+from plain_out import PlainContext
 from standin_engine import TOO_MUCH, StandInEngine, arabic, stand_in_config
 
 from hala_hpc.core.errors import BAD_DATA, EarlyStop, UserError
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.stage import UnitCounts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name, read_part
 from hala_hpc.engines.generation.engine import Completion
-from hala_hpc.engines.generation.row_program import OUT_OF_MEMORY, Ask, Rejection, RowProgram, Work
-from hala_hpc.engines.generation.row_scheduler import UnitFeed
-from hala_hpc.engines.generation.unit_files import check_unit, collect_units
+from hala_hpc.engines.generation.row_program import (
+    OUT_OF_MEMORY,
+    Prompt,
+    Rejection,
+    RowJob,
+    RowProgram,
+)
+from hala_hpc.engines.generation.row_scheduler import RowScheduler
+from hala_hpc.engines.generation.unit_files import check_corpus_unit, collect_corpus
 
 UNITS = 4
 
@@ -37,9 +43,9 @@ class OneQuestion:
         pass
 
     def program(self, row: Row) -> RowProgram:
-        answer = (yield [Ask(row["source"])])[0]
+        answer = (yield [Prompt(row["source"])])[0]
         if "?" in row["source"]:
-            answer = (yield [Ask(row["source"] + "!", why="unsure")])[0]
+            answer = (yield [Prompt(row["source"] + "!", retry_reason="unsure")])[0]
         if answer.reason:
             return Rejection(answer.reason)
         word = row["source"].partition(" ")[0]
@@ -52,30 +58,30 @@ class OneQuestion:
 class Checked:
     """The part of a stage that a commit needs."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: RowJob) -> None:
         self.work = work
 
-    def check(self, unit: int, folder: Path) -> Facts:
-        return check_unit(unit, folder, self.work)
+    def check(self, unit: int, folder: Path) -> UnitCounts:
+        return check_corpus_unit(unit, folder, self.work)
 
 
-def work_of(tmp_path: Path, texts: list[str], **work: Any) -> Work:
+def work_of(tmp_path: Path, texts: list[str], **work: Any) -> RowJob:
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in texts])
-    return Work(corpus, "c", UNITS, OneQuestion(), **work)
+    return RowJob(corpus, "c", UNITS, OneQuestion(), **work)
 
 
-def out_of(tmp_path: Path, work: Work) -> PlainOut:
-    return PlainOut(tmp_path, Checked(work))  # type: ignore[arg-type]
+def out_of(tmp_path: Path, work: RowJob) -> PlainContext:
+    return PlainContext(tmp_path, Checked(work))  # type: ignore[arg-type]
 
 
-def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainOut, StandInEngine]:
+def run(tmp_path: Path, texts: list[str], **work: Any) -> tuple[PlainContext, StandInEngine]:
     what = work_of(tmp_path, texts, **work)
     out, engine = out_of(tmp_path, what), StandInEngine(stand_in_config(max_num_seqs=8))
-    UnitFeed(engine, what, out).run(range(UNITS))
+    RowScheduler(engine, what, out).run(range(UNITS))
     return out, engine
 
 
-def rows_of(out: PlainOut, *below: str) -> list[Row]:
+def rows_of(out: PlainContext, *below: str) -> list[Row]:
     parts = [out.folder(unit).joinpath(*below) / part_name(unit) for unit in range(UNITS)]
     return [row for part in parts for row in read_part(part)]
 
@@ -105,7 +111,7 @@ def test_a_row_that_needs_too_much_memory_is_set_aside_alone(tmp_path: Path) -> 
 def test_what_is_asked_again_is_counted_by_its_reason(tmp_path: Path) -> None:
     out, _ = run(tmp_path, ["what?"] * 1 + [f"text {number}" for number in range(19)])
     assert out.facts is not None
-    first = check_unit(0, out.folder(0), out.stage.work)  # type: ignore[attr-defined]
+    first = check_corpus_unit(0, out.folder(0), out.stage.work)  # type: ignore[attr-defined]
     assert first.details["again:unsure"] == 1
     assert first.details["texts"] == 6
 
@@ -133,10 +139,10 @@ def test_what_an_attempt_before_rejected_counts_as_well(tmp_path: Path) -> None:
     work = work_of(tmp_path, texts, max_rejected_fraction=0.5)
     engine = Mortal(stand_in_config(max_num_seqs=8))
     with pytest.raises(KeyboardInterrupt):
-        UnitFeed(engine, work, out_of(tmp_path, work), commit_s=0.01).run(range(UNITS))
+        RowScheduler(engine, work, out_of(tmp_path, work), commit_interval_s=0.01).run(range(UNITS))
     again = StandInEngine(stand_in_config(max_num_seqs=8))
     with pytest.raises(EarlyStop, match=r"of the first 1\d\d\d rows "):
-        UnitFeed(again, work, out_of(tmp_path, work)).run(range(UNITS))
+        RowScheduler(again, work, out_of(tmp_path, work)).run(range(UNITS))
 
 
 def test_rejections_that_are_wanted_stop_nothing(tmp_path: Path) -> None:
@@ -148,15 +154,15 @@ def test_rejections_that_are_wanted_stop_nothing(tmp_path: Path) -> None:
 def test_rows_that_are_the_cause_themselves_are_counted_apart(tmp_path: Path) -> None:
     texts = [["code 1", "bad 2", "bad 3", "good 4", "no 5"][number % 5] for number in range(50)]
     out, _ = run(tmp_path, [f"{text} {number}" for number, text in enumerate(texts)])
-    work: Work = out.stage.work  # type: ignore[attr-defined]
-    marks = [out.marks[unit] for unit in range(UNITS)]
+    work: RowJob = out.stage.work  # type: ignore[attr-defined]
+    marks = [out.markers[unit] for unit in range(UNITS)]
     assert sum(mark.rows_rejected for mark in marks) == 40
     # What the task wants to leave out, and what nobody could do anything with.
     assert sum(mark.rows_rejected_content for mark in marks) == 20
     folders = [out.folder(unit) for unit in range(UNITS)]
-    told = collect_units(marks, folders, tmp_path / "all", work)
+    told = collect_corpus(marks, folders, tmp_path / "all", work)
     assert told["rejected_content"] == {"code": 10, "no": 10}
     assert told["rejected_faults"] == {"bad": 20}
     with pytest.raises(UserError) as caught:
-        collect_units(marks, folders, tmp_path / "all", replace(work, max_rejected_fraction=0.5))
+        collect_corpus(marks, folders, tmp_path / "all", replace(work, max_rejected_fraction=0.5))
     assert "30 of 50 rows are rejected (bad 20; for their content: code 10)" in str(caught.value)

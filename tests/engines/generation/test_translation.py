@@ -10,8 +10,8 @@ import pytest
 
 from hala_hpc.data.checks.settings import CheckSettings
 from hala_hpc.data.corpus.reader import Row
-from hala_hpc.engines.generation.rejection_cause import Cause, cause_of
-from hala_hpc.engines.generation.row_program import AS_SET, Answer, Ask, Rejection
+from hala_hpc.engines.generation.rejection_cause import RejectionCause, classify_rejection
+from hala_hpc.engines.generation.row_program import DEFAULT_SAMPLING, Answer, Prompt, Rejection
 from hala_hpc.stages.translate import ConversationTask, PairTask, Settings, TranslationTask
 
 #: The only English words, and what they are in Arabic.
@@ -20,12 +20,12 @@ WORDS = {
     "long": "طويل", "and": "و", "garden": "حديقة", "we": "نحن", "see": "نرى", "a": "ما",
     "use": "استعمل", "then": "ثم", "old": "قديم", "road": "طريق", "to": "إلى",
 }  # fmt: skip
-Model = Callable[[Ask], str]
+Model = Callable[[Prompt], str]
 
 
-def good(ask: Ask) -> str:
+def good(ask: Prompt) -> str:
     """A translation word by word; what is not a word stays."""
-    text = ask.words.partition("\n\n")[2]
+    text = ask.text.partition("\n\n")[2]
     words = [WORDS.get(word.strip(".,").lower(), word) for word in text.split(" ")]
     return " ".join(words) + ("." if text.endswith(".") and not words[-1].endswith(".") else "")
 
@@ -40,10 +40,10 @@ def task_of(kind: type[TranslationTask] = ConversationTask, **more: Any) -> Tran
     return task
 
 
-def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Ask]]:
+def run(task: Any, row: Row, model: Model) -> tuple[Any, list[Prompt]]:
     """The result of a row, and everything that was asked about it."""
     program = task.program(row)
-    asked: list[Ask] = []
+    asked: list[Prompt] = []
     answers = None
     for _ in range(1000):
         try:
@@ -79,7 +79,7 @@ We see $a^2 + b^2$ near the river."""
 def test_structure_and_what_is_no_language_come_back_to_the_character() -> None:
     row, asked = run(task_of(), row_of("we see the house", TEXT), good)
     made = texts_of(row)[1]
-    assert "print" not in " ".join(ask.words for ask in asked)
+    assert "print" not in " ".join(ask.text for ask in asked)
     for before, after in zip(TEXT.split("\n"), made.split("\n"), strict=True):
         if not before[:1].isalpha():
             assert after[:2] == before[:2]
@@ -90,33 +90,33 @@ def test_structure_and_what_is_no_language_come_back_to_the_character() -> None:
 
 
 def test_a_piece_whose_mark_is_lost_is_asked_again_around_it() -> None:
-    def forgets(ask: Ask) -> str:
-        return "نرى ثم" if "[[" in ask.words or "⟦" in ask.words else good(ask)
+    def forgets(ask: Prompt) -> str:
+        return "نرى ثم" if "[[" in ask.text or "⟦" in ask.text else good(ask)
 
     row, asked = run(
         task_of(), row_of("we see `code` and then the garden", "the red house"), forgets
     )
     assert "`code`" in texts_of(row)[0]
-    assert {ask.why for ask in asked} == {"", "marks"}
+    assert {ask.retry_reason for ask in asked} == {"", "marks"}
 
 
 def test_an_untranslated_piece_is_drawn_again_and_then_rejected() -> None:
-    def stubborn(ask: Ask) -> str:
-        return ask.words.partition("\n\n")[2] if "river" in ask.words else good(ask)
+    def stubborn(ask: Prompt) -> str:
+        return ask.text.partition("\n\n")[2] if "river" in ask.text else good(ask)
 
     text = "we see the old river and the long road to the red house"
     result, asked = run(task_of(), row_of(text, "the red house"), stubborn)
     assert isinstance(result, Rejection)
     assert result.reason in ("copied", "wrong_language")
-    assert "river" in result.said
-    drawn = [ask.sampling for ask in asked if ask.why]
+    assert "river" in result.response
+    drawn = [ask.sampling for ask in asked if ask.retry_reason]
     assert drawn
-    assert drawn[0] != AS_SET
+    assert drawn[0] != DEFAULT_SAMPLING
 
 
 def test_a_second_draw_may_be_good() -> None:
-    def moody(ask: Ask) -> str:
-        return good(ask) if ask.why or "river" not in ask.words else "river river"
+    def moody(ask: Prompt) -> str:
+        return good(ask) if ask.retry_reason or "river" not in ask.text else "river river"
 
     text = "we see the old river and the long road to the red house"
     row, asked = run(task_of(), row_of(text, "the red house"), moody)
@@ -162,7 +162,7 @@ def test_a_long_text_is_cut_into_pieces_that_fit() -> None:
     text = "We see the old river near the long road. " * 40
     row, asked = run(task_of(segment_tokens=50), row_of(text.strip(), "the house"), good)
     assert len(asked) > 5
-    assert max(tokens(ask.words.partition("\n\n")[2]) for ask in asked) <= 50
+    assert max(tokens(ask.text.partition("\n\n")[2]) for ask in asked) <= 50
     assert texts_of(row)[0].count("نهر") == 40
 
 
@@ -176,17 +176,17 @@ CONTENT_ROWS = {
 
 @pytest.mark.parametrize("reason", CONTENT_ROWS)
 def test_a_row_that_no_translator_can_translate_is_rejected_for_what_it_is(reason: str) -> None:
-    found, _ = run(task_of(), CONTENT_ROWS[reason], lambda ask: ask.words.partition("\n\n")[2])
+    found, _ = run(task_of(), CONTENT_ROWS[reason], lambda ask: ask.text.partition("\n\n")[2])
     assert isinstance(found, Rejection)
     assert found.reason == reason
-    assert cause_of(found.reason, frozenset()) is Cause.CONTENT
+    assert classify_rejection(found.reason, frozenset()) is RejectionCause.CONTENT
 
 
 def test_a_model_that_copies_every_text_is_at_fault() -> None:
     row = row_of("The old red house is near the road and the garden.", "We see a long river.")
-    found, _ = run(task_of(), row, lambda ask: ask.words.partition("\n\n")[2])
+    found, _ = run(task_of(), row, lambda ask: ask.text.partition("\n\n")[2])
     assert found.reason == "copied"
-    assert cause_of(found.reason, frozenset()) is Cause.FAULT
+    assert classify_rejection(found.reason, frozenset()) is RejectionCause.FAULT
     # So is one that says nothing, whatever the row is about.
     for row in CONTENT_ROWS.values():
         found, _ = run(task_of(), row, lambda _: "")

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 from corpora import pair, write_corpus
-from plain_out import PlainOut
+from plain_out import PlainContext
 from standin_engine import StandInEngine, arabic, stand_in_config
 
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.stage import UnitCounts
 from hala_hpc.data.corpus.reader import REJECTED, Kind, Row, part_name
 from hala_hpc.engines.generation.engine import Completion
-from hala_hpc.engines.generation.piece_lines import FinishedRow
-from hala_hpc.engines.generation.row_program import Ask, Rejection, RowProgram, Work
-from hala_hpc.engines.generation.row_scheduler import UnitFeed
+from hala_hpc.engines.generation.journal_segment import FinishedRow
+from hala_hpc.engines.generation.row_program import Prompt, Rejection, RowJob, RowProgram
+from hala_hpc.engines.generation.row_scheduler import RowScheduler
 from hala_hpc.engines.generation.unit_costs import Costs
-from hala_hpc.engines.generation.unit_files import check_unit
-from hala_hpc.engines.generation.unit_state import UnitPieces
+from hala_hpc.engines.generation.unit_files import check_corpus_unit
+from hala_hpc.engines.generation.unit_state import UnitJournal
 
 UNITS, ROWS, SEQS = 3, 90, 4
 
@@ -57,9 +57,9 @@ class Shout:
         pass
 
     def program(self, row: Row) -> RowProgram:
-        answer = (yield [Ask(row["source"])])[0]
+        answer = (yield [Prompt(row["source"])])[0]
         if "5" in row["source"]:
-            answer = (yield [Ask(row["source"] + "!", why="five")])[0]
+            answer = (yield [Prompt(row["source"] + "!", retry_reason="five")])[0]
         if row["source"].endswith("3"):
             return Rejection("three", answer.text, {"score": 1 / 3})
         return {**row, "target": answer.text, "score": len(answer.text) / 7}
@@ -71,19 +71,19 @@ class Shout:
 class Checked:
     """The part of a stage that a commit needs."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: RowJob) -> None:
         self.work = work
 
-    def check(self, unit: int, folder: Path) -> Facts:
-        return check_unit(unit, folder, self.work)
+    def check(self, unit: int, folder: Path) -> UnitCounts:
+        return check_corpus_unit(unit, folder, self.work)
 
 
-class Out(PlainOut):
+class Out(PlainContext):
     """Keeps the facts of every unit, and makes none a second time."""
 
-    def __init__(self, base: Path, work: Work) -> None:
+    def __init__(self, base: Path, work: RowJob) -> None:
         super().__init__(base, Checked(work))  # type: ignore[arg-type]
-        self.made: dict[int, Facts] = {}
+        self.made: dict[int, UnitCounts] = {}
 
     def commit(self, unit: int) -> None:
         super().commit(unit)
@@ -92,22 +92,22 @@ class Out(PlainOut):
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Work:
+def work(tmp_path: Path) -> RowJob:
     # Line ends of all kinds and other scripts, as texts have them.
     rows = [pair(f"line {n}\r\n\u2028 ok é {'x' * (n % 11)} {n}", "") for n in range(ROWS)]
-    return Work(write_corpus(tmp_path / "c", rows), "c", UNITS, Shout())
+    return RowJob(write_corpus(tmp_path / "c", rows), "c", UNITS, Shout())
 
 
-def attempt(base: Path, work: Work, engine: Mortal, units: list[int] | None = None) -> Out:
+def attempt(base: Path, work: RowJob, engine: Mortal, units: list[int] | None = None) -> Out:
     """An attempt that commits pieces after every step, ended by its engine or by itself."""
     out = Out(base, work)
-    feed = UnitFeed(engine, work, out, commit_s=1e-9)
+    feed = RowScheduler(engine, work, out, commit_interval_s=1e-9)
     with suppress(Killed):
         feed.run(units or range(UNITS))
     return out
 
 
-def tables(out: PlainOut) -> list[Any]:
+def tables(out: PlainContext) -> list[Any]:
     """All Parquet files as Arrow tables."""
     import pyarrow.parquet as pq
 
@@ -121,7 +121,7 @@ def pieces(base: Path, unit: int = 0) -> list[Path]:
     return sorted((base / "kept" / str(unit)).glob("piece-*"))
 
 
-def test_a_killed_unit_goes_on_to_the_same_rows(work: Work, tmp_path: Path) -> None:
+def test_a_killed_unit_goes_on_to_the_same_rows(work: RowJob, tmp_path: Path) -> None:
     calm = Mortal()
     whole = attempt(tmp_path / "whole", work, calm)
     assert [facts.rows_in for facts in whole.made.values()] == [ROWS // UNITS] * UNITS
@@ -138,14 +138,14 @@ def test_a_killed_unit_goes_on_to_the_same_rows(work: Work, tmp_path: Path) -> N
         assert not list((base / "kept").iterdir())
 
 
-def test_a_whole_unit_that_was_not_yet_committed_asks_nothing(work: Work, tmp_path: Path) -> None:
+def test_a_whole_unit_that_was_not_yet_committed_asks_nothing(work: RowJob, tmp_path: Path) -> None:
     class Unlucky(Out):
         def commit(self, unit: int) -> None:
             raise Killed(unit)
 
     with pytest.raises(Killed):
-        UnitFeed(Mortal(), work, Unlucky(tmp_path, work), commit_s=1e-9).run([0])
-    kept = UnitPieces(tmp_path / "kept" / "0", ROWS // UNITS, "later").finished
+        RowScheduler(Mortal(), work, Unlucky(tmp_path, work), commit_interval_s=1e-9).run([0])
+    kept = UnitJournal(tmp_path / "kept" / "0", ROWS // UNITS, "later").finished
     again = Mortal()
     assert attempt(tmp_path, work, again, [0]).made[0].rows_in == ROWS // UNITS
     # The last row was in memory only.
@@ -154,7 +154,7 @@ def test_a_whole_unit_that_was_not_yet_committed_asks_nothing(work: Work, tmp_pa
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "no end", "another row"])
 def test_a_damaged_piece_is_ignored_and_its_rows_are_made_again(
-    damage: str, work: Work, tmp_path: Path
+    damage: str, work: RowJob, tmp_path: Path
 ) -> None:
     attempt(tmp_path, work, Mortal(4), [0])
     first, second, *_ = pieces(tmp_path)
@@ -169,7 +169,7 @@ def test_a_damaged_piece_is_ignored_and_its_rows_are_made_again(
             "another row": data.replace(b'"index": ', b'"index": 1', 1),
         }[damage]
     )
-    found = UnitPieces(second.parent, ROWS // UNITS, "later")
+    found = UnitJournal(second.parent, ROWS // UNITS, "later")
     assert [index for index in held if index in found] == []
     assert all(json.loads(line)["index"] in found for line in first.read_bytes().splitlines()[:-1])
     again = Mortal()
@@ -186,14 +186,14 @@ def row(index: int, target: str) -> Row:
 def test_rows_that_two_attempts_finished_count_once_and_the_first_piece_wins(
     tmp_path: Path,
 ) -> None:
-    one, two = UnitPieces(tmp_path, 6, "a"), UnitPieces(tmp_path, 6, "b")
+    one, two = UnitJournal(tmp_path, 6, "a"), UnitJournal(tmp_path, 6, "b")
     for holder, indices in ((two, (4, 1, 2)), (one, (0, 1, 2))):
         for index in indices:
             holder.add(index, f"{index}", row(index, holder.attempt))
         costs = {"texts": 3, "seconds": 0.5, f"again:{holder.attempt}": 1}
         holder.costs.add(Costs.from_values(costs))
         assert holder.write(lambda: None) == 3
-    three = UnitPieces(tmp_path, 6, "c")
+    three = UnitJournal(tmp_path, 6, "c")
     three.add(5, "5", Rejection("no", "said", {"score": 0.1}))
     assert three.finished == 5
     assert list(three.results()) == [
@@ -206,7 +206,7 @@ def test_rows_that_two_attempts_finished_count_once_and_the_first_piece_wins(
     assert three.costs.to_values() == {"texts": 6, "seconds": 1.0, "again:a": 1, "again:b": 1}
 
 
-def test_costs_of_all_attempts_add_up_and_none_counts_twice(work: Work, tmp_path: Path) -> None:
+def test_costs_of_all_attempts_add_up_and_none_counts_twice(work: RowJob, tmp_path: Path) -> None:
     counts = []
     for base, deaths in ((tmp_path / "whole", ()), (tmp_path / "killed", (2, 3, 1))):
         for steps in deaths:
@@ -224,7 +224,7 @@ def test_an_attempt_that_is_fenced_while_it_writes_leaves_no_piece(tmp_path: Pat
         assert list(tmp_path.glob(".piece-*.tmp"))
         raise Killed
 
-    held = UnitPieces(tmp_path, 2, "a")
+    held = UnitJournal(tmp_path, 2, "a")
     held.add(0, "0", row(0, "a"))
     with pytest.raises(Killed):
         held.write(fenced)
@@ -232,10 +232,10 @@ def test_an_attempt_that_is_fenced_while_it_writes_leaves_no_piece(tmp_path: Pat
 
 
 def test_what_a_kill_left_of_a_piece_is_removed_with_the_unit(tmp_path: Path) -> None:
-    held = UnitPieces(tmp_path / "kept", 1, "a")
+    held = UnitJournal(tmp_path / "kept", 1, "a")
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / ".piece-z-00000.jsonl.0123abcd.tmp").write_text('{"ind')
-    assert UnitPieces(tmp_path / "kept", 1, "b").finished == 0
+    assert UnitJournal(tmp_path / "kept", 1, "b").finished == 0
     held.add(0, "0", row(0, "a"))
     held.write(lambda: None)
     held.remove()

@@ -12,8 +12,8 @@ from plain_out import PlainInputs
 
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.engines.models import attention
-from hala_hpc.engines.models.attention import AttentionUse, attention_of, is_laid_out
-from hala_hpc.engines.training.tokens.packing_check import leak_of
+from hala_hpc.engines.models.attention import AttentionUse, choose_attention, is_padding_free
+from hala_hpc.engines.training.tokens.packing_check import measure_leak
 from hala_hpc.stages.evaluate import Evaluate
 from hala_hpc.stages.sft import Sft
 
@@ -93,7 +93,7 @@ def test_rows_of_one_sequence_stay_apart(kernel: str, capped: Path) -> None:
     together = logits_of(capped, kernel, packed)[0]
     alone = logits_of(capped, kernel, {"input_ids": second[None]})[0]
     assert differ(together[90:], alone) < ROUNDING
-    assert leak_of(capped, kernel) == 0
+    assert measure_leak(capped, kernel) == 0
 
 
 def config_of(kind: str, **changes: Any) -> Any:
@@ -121,7 +121,7 @@ def test_auto_is_what_the_config_means(
     kind: str, cap: float | None, use: AttentionUse, kernel: str | None
 ) -> None:
     changes = {"attn_logit_softcapping": cap} if kind == "gemma2" else {}
-    assert attention_of(config_of(kind, **changes), "auto", use) == kernel
+    assert choose_attention(config_of(kind, **changes), "auto", use) == kernel
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_what_would_be_another_model_or_cannot_run_is_refused(
     wanted: str, use: AttentionUse, cure: str
 ) -> None:
     with pytest.raises(UserError) as caught:
-        attention_of(config_of("gemma2"), wanted, use)
+        choose_attention(config_of("gemma2"), wanted, use)
     assert caught.value.code == CONFIG
     assert f"attention={wanted}" in str(caught.value)
     assert cure in str(caught.value)
@@ -161,15 +161,15 @@ def test_flash_attention_is_taken_where_it_applies_the_cap(
 ) -> None:
     monkeypatch.setattr(attention, "flash_function", lambda _name: function)
     config = config_of("gemma2")
-    assert attention_of(config, "auto", GPU) == chosen
-    assert attention_of(config, "auto", GPU_FLOAT32) == "flex_attention"
+    assert choose_attention(config, "auto", GPU) == chosen
+    assert choose_attention(config, "auto", GPU_FLOAT32) == "flex_attention"
     wanted = "owner/kernel"
     if function is with_cap:
-        assert attention_of(config, wanted, GPU) == wanted
+        assert choose_attention(config, wanted, GPU) == wanted
     else:
         with pytest.raises(UserError, match="leaves out the cap"):
-            attention_of(config, wanted, GPU)
-        assert attention_of(config_of("lfm2"), wanted, GPU) == wanted
+            choose_attention(config, wanted, GPU)
+        assert choose_attention(config_of("lfm2"), wanted, GPU) == wanted
 
 
 def test_rows_are_laid_end_to_end_for_kernels_that_get_no_mask() -> None:
@@ -178,7 +178,7 @@ def test_rows_are_laid_end_to_end_for_kernels_that_get_no_mask() -> None:
     ALL_MASK_ATTENTION_FUNCTIONS.register("owner/attention@v1", flash_attention_mask)
     try:
         kernels = ("flash_attention_2", "owner/attention@v1", "eager", "sdpa", "flex_attention")
-        assert [is_laid_out(kernel) for kernel in kernels] == [True, True, False, False, False]
+        assert [is_padding_free(kernel) for kernel in kernels] == [True, True, False, False, False]
     finally:
         del ALL_MASK_ATTENTION_FUNCTIONS._global_mapping["owner/attention@v1"]
 

@@ -12,14 +12,14 @@ from random_models import random_cohere2, random_lfm2
 
 from hala_hpc.core.errors import UserError
 from hala_hpc.engines.models.compression import (
+    CompressionTask,
     Outline,
-    Task,
-    need_of_whole,
-    parts_of,
+    find_whole_model_reason,
     require_memory,
+    split_into_parts,
     stored_tensors,
 )
-from hala_hpc.engines.models.tensors import tensors, weight_bytes
+from hala_hpc.engines.models.tensors import iter_tensors, weight_bytes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
@@ -72,7 +72,9 @@ def bits(folder: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
     def raw(tensor: Any) -> bytes:
         return bytes(tensor.contiguous().flatten().view(torch.uint8).numpy())
 
-    return {name: (str(one.dtype), tuple(one.shape), raw(one)) for name, one in tensors(folder)}
+    return {
+        name: (str(one.dtype), tuple(one.shape), raw(one)) for name, one in iter_tensors(folder)
+    }
 
 
 def test_every_tensor_and_the_config_are_those_of_the_whole_model(both: dict[str, Any]) -> None:
@@ -94,7 +96,7 @@ def test_an_attempt_goes_on_behind_the_parts_of_the_one_before(both: dict[str, A
 
 
 def test_the_memory_is_that_of_a_part_and_its_result(model: Path, both: dict[str, Any]) -> None:
-    largest = max(one.numel() * one.element_size() for _, one in tensors(model))
+    largest = max(one.numel() * one.element_size() for _, one in iter_tensors(model))
     peak = {way: both["peak"][way]["cpu"] for way in ("whole", "parts")}
     assert peak["parts"] <= 3 * max(PART_BYTES, largest)
     assert peak["whole"] > 0.9 * weight_bytes(model), "else the tensors are not counted"
@@ -126,14 +128,18 @@ def test_a_checkpoint_that_changes_while_it_is_loaded_is_compressed_as_a_whole(
     plain: Path,
 ) -> None:
     names, headers = whole_names(plain), stored_tensors(plain)
-    assert need_of_whole(plain, outline(names), headers) == ""
+    assert find_whole_model_reason(plain, outline(names), headers) == ""
     other = names | {"model.layers.0.mlp.experts.weight"}
-    assert "no tensor model.layers.0.mlp.experts" in need_of_whole(plain, outline(other), headers)
-    assert "shares its weight" in need_of_whole(plain, outline(names, shared=True), headers)
-    assert "no safetensors" in need_of_whole(plain, outline(names), {})
+    assert "no tensor model.layers.0.mlp.experts" in find_whole_model_reason(
+        plain, outline(other), headers
+    )
+    assert "shares its weight" in find_whole_model_reason(
+        plain, outline(names, shared=True), headers
+    )
+    assert "no safetensors" in find_whole_model_reason(plain, outline(names), {})
     config = json.loads((plain / "config.json").read_text())
     (plain / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
-    assert "its tensors are BF16" in need_of_whole(plain, outline(names), headers)
+    assert "its tensors are BF16" in find_whole_model_reason(plain, outline(names), headers)
 
 
 def test_a_job_with_too_little_memory_for_the_whole_model_says_how_much_it_takes(
@@ -148,12 +154,12 @@ def test_a_job_with_too_little_memory_for_the_whole_model_says_how_much_it_takes
 def test_parts_hold_every_tensor_once_and_no_more_than_they_may(plain: Path) -> None:
     headers = stored_tensors(plain)
     sizes = {name: one.size_bytes for found in headers.values() for name, one in found.items()}
-    parts = list(parts_of(headers, whole_names(plain), PART_BYTES))
+    parts = list(split_into_parts(headers, whole_names(plain), PART_BYTES))
     assert [name for part in parts for name in part.tensors] == list(sizes)
     for part in parts:
         held = [sizes[name] for name in part.tensors]
         assert sum(held) <= PART_BYTES or len(held) == 1
-    assert [part.name for part in parts_of(headers, whole_names(plain), 10**9)] == [
+    assert [part.name for part in split_into_parts(headers, whole_names(plain), 10**9)] == [
         "model.safetensors"
     ]
-    assert Task(plain, "FP8_DYNAMIC", ()).part_bytes == 4 * 2**30
+    assert CompressionTask(plain, "FP8_DYNAMIC", ()).part_bytes == 4 * 2**30

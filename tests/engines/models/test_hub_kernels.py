@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hala_hpc.commands.planning.hub_pieces import hub_references
+from hala_hpc.commands.planning.hub_dependencies import hub_references
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import UnknownInputs
 from hala_hpc.core.stage_registry import find_stage

@@ -10,12 +10,18 @@ from typing import Any
 
 import pytest
 from command_line import launch
-from slow_run import recipe_word, standin_variables
+from slow_run import standin_variables, write_stand_in_recipe
 from small_disks import small_disk
 
 from benchmarks.common.waiting import WAIT_S
 from hala_hpc.core.errors import BadNode
-from hala_hpc.engines.models.node_local import LocalWeights, make_copy, require_same, root_on, sweep
+from hala_hpc.engines.models.node_local import (
+    LocalWeights,
+    copies_root,
+    make_copy,
+    remove_unused_copies,
+    require_identical,
+)
 
 #: Reads a model through its copy until it is told to end.
 READER = """
@@ -50,7 +56,7 @@ def start(disk: Path, model: Path) -> subprocess.Popen[str]:
 
 
 def left_on(disk: Path) -> list[str]:
-    return sorted(path.name for path in root_on(str(disk)).rglob("*"))
+    return sorted(path.name for path in copies_root(str(disk)).rglob("*"))
 
 
 def test_processes_of_a_node_share_one_copy_and_the_last_removes_it(
@@ -85,7 +91,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next(tmp_path: Path, mod
     reader.send_signal(signal.SIGKILL)
     reader.communicate(timeout=WAIT_S)
     assert left_on(disk) != []
-    sweep(root_on(str(disk)))
+    remove_unused_copies(copies_root(str(disk)))
     assert left_on(disk) == []
 
 
@@ -117,7 +123,7 @@ def test_a_disk_that_reads_otherwise_is_a_bad_node(
     (tmp_path / "weights").write_bytes(b"12345")
     facts = {"weights": (5, "0" * 64)}
     with pytest.raises(BadNode, match=r"node node7: .* is not what was written there") as caught:
-        require_same(tmp_path, facts)
+        require_identical(tmp_path, facts)
     assert caught.value.nodes == ("node7",)
 
 
@@ -141,9 +147,9 @@ def test_a_model_without_room_is_read_where_it_lies(
 @pytest.mark.slow
 def test_a_stage_reads_its_model_from_the_nodes_disk(tmp_path: Path, work: Path) -> None:
     disk = tmp_path / "disk"
-    line = ["stage=arabic", recipe_word(tmp_path, 40), f"work={work}"]
+    line = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
     variables: dict[str, Any] = standin_variables()
-    told = launch(*line, f"arabic.resources.weights_to={disk}", **variables)
+    told = launch(*line, f"arabic.resources.local_weights_dir={disk}", **variables)
     assert told.code == 0, told
     log = (work / "latest/arabic/logs/worker-00000-0000.log").read_text()
     assert "copied " in log

@@ -9,25 +9,25 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
-from plain_out import PlainOut
+from plain_out import PlainContext
 
 from benchmarks.common.waiting import WAIT_S
-from hala_hpc.backends.slurm.task_environment import job_end
-from hala_hpc.core.errors import CANNOT_CREATE, Retry, UserError
+from hala_hpc.backends.slurm.task_environment import query_job_end
+from hala_hpc.core.errors import CANNOT_CREATE, TransientError, UserError
 from hala_hpc.core.job_records import CheckpointCommit
-from hala_hpc.engines.training.checkpoint_interval import SavingClock, young_s
+from hala_hpc.engines.training.checkpoint_interval import SavingClock, young_interval_s
 from hala_hpc.engines.training.checkpoints import (
     COMMIT_FILE,
     commit_checkpoint,
-    newest_verified,
-    prune,
-    remove_all,
+    find_newest_verified,
+    prune_checkpoints,
+    remove_all_checkpoints,
     remove_leftovers,
     staging_folder,
 )
-from hala_hpc.engines.training.collectives import on_all
+from hala_hpc.engines.training.collectives import run_on_all_ranks
 from hala_hpc.engines.training.settings import TrainingSettings
-from hala_hpc.engines.training.universal_checkpoint import for_these_ranks
+from hala_hpc.engines.training.universal_checkpoint import convert_for_ranks
 
 FACTS = CheckpointCommit(step=0, world_size=1, zero_stage=2, files={})
 
@@ -54,7 +54,7 @@ def test_a_torn_checkpoint_is_skipped_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "checkpoint-30" / "global_step" / "weights").unlink()
     (tmp_path / "checkpoint-20" / "state").write_text("cut")
     (tmp_path / "checkpoint-10" / "state").write_text("wholE")
-    start, torn = newest_verified(tmp_path)
+    start, torn = find_newest_verified(tmp_path)
     assert start == tmp_path / "checkpoint-5"
     assert torn == [
         "checkpoint-40 is skipped: it was never finished (no COMMIT.json)",
@@ -69,7 +69,7 @@ def test_a_torn_checkpoint_is_skipped_with_the_reason(tmp_path: Path) -> None:
 def test_a_mark_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     save(tmp_path, 5)
     (save(tmp_path, 6) / COMMIT_FILE).write_text('{"files": {')
-    assert newest_verified(tmp_path)[0] == tmp_path / "checkpoint-5"
+    assert find_newest_verified(tmp_path)[0] == tmp_path / "checkpoint-5"
 
 
 def test_the_mark_lists_every_file_with_its_digest(tmp_path: Path) -> None:
@@ -84,26 +84,26 @@ def test_the_mark_lists_every_file_with_its_digest(tmp_path: Path) -> None:
 
 def test_what_was_left_in_the_way_is_replaced(tmp_path: Path) -> None:
     (save(tmp_path, 5) / "state").write_text("cut")
-    assert newest_verified(tmp_path)[0] is None
-    assert newest_verified(save(tmp_path, 5).parent)[0] == tmp_path / "checkpoint-5"
+    assert find_newest_verified(tmp_path)[0] is None
+    assert find_newest_verified(save(tmp_path, 5).parent)[0] == tmp_path / "checkpoint-5"
 
 
 def test_an_attempt_without_the_lease_publishes_nothing(tmp_path: Path) -> None:
     def lost() -> None:
-        raise Retry("the lease went to another")
+        raise TransientError("the lease went to another")
 
-    with pytest.raises(Retry, match="the lease went to another"):
+    with pytest.raises(TransientError, match="the lease went to another"):
         commit_checkpoint(stage(tmp_path, 5), tmp_path / "checkpoint-5", FACTS, lost)
-    assert newest_verified(tmp_path) == (None, [])
+    assert find_newest_verified(tmp_path) == (None, [])
 
 
 def test_the_newest_are_kept_and_all_go_in_the_end(tmp_path: Path) -> None:
     for step in (5, 10, 200):
         save(tmp_path, step)
-    prune(tmp_path, 2)
+    prune_checkpoints(tmp_path, 2)
     assert {path.name for path in tmp_path.glob("ch*")} == {"checkpoint-10", "checkpoint-200"}
     (tmp_path / "tokens.json").touch()
-    remove_all(tmp_path)
+    remove_all_checkpoints(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["tokens.json"]
 
 
@@ -112,10 +112,10 @@ def test_a_full_disk_is_told_and_other_errors_may_be_tried_again() -> None:
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(UserError, match=r"make room: .*No space left") as caught:
-        on_all(lambda: fail(errno.ENOSPC))
+        run_on_all_ranks(lambda: fail(errno.ENOSPC))
     assert caught.value.code == CANNOT_CREATE
-    with pytest.raises(Retry, match="Stale file handle"):
-        on_all(lambda: fail(errno.ESTALE))
+    with pytest.raises(TransientError, match="Stale file handle"):
+        run_on_all_ranks(lambda: fail(errno.ESTALE))
 
 
 STRACE = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"]
@@ -161,7 +161,7 @@ def test_a_kill_at_any_call_leaves_a_whole_checkpoint(tmp_path: Path, call: str)
             env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"},
             timeout=WAIT_S,
         )
-        start, _ = newest_verified(kept)
+        start, _ = find_newest_verified(kept)
         assert start is not None, f"{call} {number}"
         if done.returncode == 0:
             assert start.name == "checkpoint-3"
@@ -182,14 +182,14 @@ def test_a_kill_at_any_call_leaves_a_whole_checkpoint(tmp_path: Path, call: str)
 def test_the_interval_is_youngs_within_bounds(
     cost_s: float, uptime_s: float, interval_s: float
 ) -> None:
-    assert young_s(cost_s, uptime_s) == pytest.approx(interval_s, rel=1e-3)
+    assert young_interval_s(cost_s, uptime_s) == pytest.approx(interval_s, rel=1e-3)
 
 
 def test_the_interval_follows_the_measured_cost_unless_it_is_set() -> None:
     clock = SavingClock(TrainingSettings(mean_uptime_min=240), weight_bytes=2_400_000_000)
     assert clock.cost_s == pytest.approx(33.6)
     assert clock.figures()["save_s"] is None
-    clock.note(50)
+    clock.record_saving(50)
     assert clock.interval_s == pytest.approx(1200)
     assert clock.figures() == {"savings": 1, "save_s": 50, "save_every_s": 1200}
     assert SavingClock(TrainingSettings(save_every_min=2), 1).interval_s == 120
@@ -198,9 +198,9 @@ def test_the_interval_follows_the_measured_cost_unless_it_is_set() -> None:
 
 def test_the_end_of_a_job_is_what_slurm_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    assert job_end() is None
+    assert query_job_end() is None
     monkeypatch.setenv("SLURM_JOB_END_TIME", "1700000000")
-    assert job_end() == 1_700_000_000
+    assert query_job_end() == 1_700_000_000
 
 
 @pytest.mark.long
@@ -211,7 +211,7 @@ def test_what_cannot_be_converted_names_the_command(tmp_path: Path) -> None:
     (checkpoint / COMMIT_FILE).write_text(json.dumps(facts | {"world_size": 4}))
     (checkpoint / "latest").write_text("global_step")
     with pytest.raises(UserError) as caught:
-        for_these_ranks(checkpoint, PlainOut(tmp_path, None))  # type: ignore[arg-type]
+        convert_for_ranks(checkpoint, PlainContext(tmp_path, None))  # type: ignore[arg-type]
     text = str(caught.value)
     assert "cannot be converted for another number of ranks (" in text
     assert f"-m deepspeed.checkpoint.ds_to_universal --input_folder {checkpoint}" in text

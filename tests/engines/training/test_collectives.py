@@ -2,8 +2,8 @@
 
 import pytest
 
-from hala_hpc.core.errors import BadNode, FailureClass, LeaseLost, Retry, UserError
-from hala_hpc.engines.training.collectives import on_all
+from hala_hpc.core.errors import BadNode, FailureClass, LeaseLost, TransientError, UserError
+from hala_hpc.engines.training.collectives import run_on_all_ranks
 
 
 @pytest.mark.kinds
@@ -21,8 +21,8 @@ def test_an_error_that_is_agreed_on_keeps_its_class(
     def work() -> None:
         raise error
 
-    with pytest.raises(Retry) as caught:
-        on_all(work)
+    with pytest.raises(TransientError) as caught:
+        run_on_all_ranks(work)
     assert caught.value.kind is kind
 
 
@@ -32,5 +32,5 @@ def test_a_full_disk_is_a_mistake_with_a_code_of_its_own() -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError) as caught:
-        on_all(work)
+        run_on_all_ranks(work)
     assert caught.value.code == 73

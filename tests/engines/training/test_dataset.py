@@ -14,7 +14,12 @@ from tiny_models import SENTENCES, TRANSLATE, make_tiny_model
 from token_folders import make_tokens
 
 from benchmarks.sft.tokens import fill_of
-from hala_hpc.engines.training.dataset import GlobalBatchOrder, load, make_collator, rows_reached
+from hala_hpc.engines.training.dataset import (
+    GlobalBatchOrder,
+    load_training_data,
+    make_collator,
+    rows_seen,
+)
 
 #: Rows of a global batch, and of a pass that takes as many, in these tests.
 BATCH, MICRO = 64, 8
@@ -33,7 +38,7 @@ def test_every_row_comes_once_an_epoch_and_the_last_batch_is_topped_up(
     rows: int, by_length: bool
 ) -> None:
     order = GlobalBatchOrder(lengths_like_real_ones(rows), BATCH, 0, by_length)
-    learnt = order.rows_of(0).tolist()
+    learnt = order.epoch_rows(0).tolist()
     assert len(learnt) == math.ceil(rows / BATCH) * BATCH
     times = Counter(learnt)
     assert set(times) == set(range(rows))
@@ -44,11 +49,11 @@ def test_every_row_comes_once_an_epoch_and_the_last_batch_is_topped_up(
 def test_an_epoch_is_decided_by_seed_and_number() -> None:
     lengths = lengths_like_real_ones(1000)
     one, same, other = (GlobalBatchOrder(lengths, BATCH, seed, True) for seed in (5, 5, 6))
-    first = one.rows_of(0).tolist()
-    assert same.rows_of(0).tolist() == first
-    assert other.rows_of(0).tolist() != first
-    assert one.rows_of(1).tolist() != first
-    assert one.rows_of(0).tolist() == first
+    first = one.epoch_rows(0).tolist()
+    assert same.epoch_rows(0).tolist() == first
+    assert other.epoch_rows(0).tolist() != first
+    assert one.epoch_rows(1).tolist() != first
+    assert one.epoch_rows(0).tolist() == first
 
 
 def test_rows_of_like_length_share_a_batch_and_the_longest_comes_first() -> None:
@@ -56,12 +61,12 @@ def test_rows_of_like_length_share_a_batch_and_the_longest_comes_first() -> None
 
     lengths = lengths_like_real_ones(20_000)
     by_length, random_ = (GlobalBatchOrder(lengths, BATCH, 0, by) for by in (True, False))
-    assert lengths[by_length.rows_of(0)[0]] == lengths.max()
-    assert fill_of(by_length.rows_of(0), lengths, MICRO) > 0.93
+    assert lengths[by_length.epoch_rows(0)[0]] == lengths.max()
+    assert fill_of(by_length.epoch_rows(0), lengths, MICRO) > 0.93
     # Inside its batch even a random order is arranged by length.
     shuffled = np.random.default_rng(0).permutation(20_000)
-    assert fill_of(random_.rows_of(0), lengths, MICRO) > fill_of(shuffled, lengths, MICRO) + 0.1
-    means = lengths[by_length.rows_of(0)].reshape(-1, BATCH).mean(axis=1)
+    assert fill_of(random_.epoch_rows(0), lengths, MICRO) > fill_of(shuffled, lengths, MICRO) + 0.1
+    means = lengths[by_length.epoch_rows(0)].reshape(-1, BATCH).mean(axis=1)
     # The batches themselves come in a random order.
     assert abs(np.corrcoef(means, np.arange(len(means)))[0, 1]) < 0.2
 
@@ -86,10 +91,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_batches_are_padded_and_packed_ones_know_the_borders_of_examples(folder: Path) -> None:
-    apart, packed = (load(folder / name / "tokens").train for name in ("apart", "packed"))
-    padded = make_collator(0, one_line=False)([apart[0], apart[1]])
+    apart, packed = (
+        load_training_data(folder / name / "tokens").train for name in ("apart", "packed")
+    )
+    padded = make_collator(0, padding_free=False)([apart[0], apart[1]])
     assert padded["attention_mask"].sum(1).tolist() == [apart[0]["length"], apart[1]["length"]]
-    batch = make_collator(0, one_line=False)([packed[0], packed[1]])
+    batch = make_collator(0, padding_free=False)([packed[0], packed[1]])
     assert "attention_mask" not in batch
     starts = (batch["position_ids"] == 0).sum(1) - (
         batch["input_ids"].shape[1] > packed[0]["length"]
@@ -101,9 +108,9 @@ def test_batches_are_padded_and_packed_ones_know_the_borders_of_examples(folder:
 
 def test_rows_are_counted_through_the_sequences_that_were_reached(folder: Path) -> None:
     for name in ("apart", "packed"):
-        data = load(folder / name / "tokens")
+        data = load_training_data(folder / name / "tokens")
         order = GlobalBatchOrder(data.lengths, 4, 0, True)
-        reached = [rows_reached(data, order, steps) for steps in range(order.batches + 2)]
+        reached = [rows_seen(data, order, steps) for steps in range(order.batches + 2)]
         assert reached[0] == 0
         assert reached == sorted(reached)
         assert reached[-1] == reached[-2] == data.facts.rows
@@ -149,7 +156,7 @@ def test_the_held_out_loss_is_that_of_all_rows_however_they_are_cut_up(
     assert curves[0][0] > curves[0][-1]
     assert curves[1] == pytest.approx(curves[0], abs=2e-5)
     assert curves[2] == pytest.approx(curves[0], abs=2e-5)
-    expected = loss_of(tmp_path / "2048" / "output" / "0", load(tokens).held_out)
+    expected = loss_of(tmp_path / "2048" / "output" / "0", load_training_data(tokens).held_out)
     assert curves[0][-1] == pytest.approx(expected, abs=2e-5)
 
 
@@ -159,7 +166,7 @@ def test_packed_sequences_are_learnt_and_the_template_goes_with_the_model(
 ) -> None:
     tokens = folder / "packed" / "tokens"
     facts = trained(folder, tmp_path, tokens=str(tokens), max_steps=40, learning_rate=1e-3)
-    assert facts["rows_out"] == load(tokens).facts.rows
+    assert facts["rows_out"] == load_training_data(tokens).facts.rows
     assert facts["details"]["loss_last"] < 0.5 * facts["details"]["loss_first"]
     made = tmp_path / "output" / "0"
     template = (tokens / "tokenizer" / "chat_template.jinja").read_text()

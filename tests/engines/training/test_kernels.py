@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from random_models import random_lfm2
 
-from hala_hpc.engines.training.kernels import TrainingKernels, kernels_of, slow_parts
+from hala_hpc.engines.training.kernels import TrainingKernels, describe_slow_kernels, detect_kernels
 
 
 def module_of(name: str, code: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -26,7 +26,7 @@ def lfm2(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_a_model_as_it_is_loaded_runs_what_transformers_and_torch_have(lfm2: Any) -> None:
-    assert kernels_of(lfm2) == TrainingKernels(attention="sdpa", convolutions="torch")
+    assert detect_kernels(lfm2) == TrainingKernels(attention="sdpa", convolutions="torch")
 
 
 def test_parts_that_liger_computes_are_found_in_layers_and_in_what_they_call(
@@ -48,7 +48,7 @@ def test_parts_that_liger_computes_are_found_in_layers_and_in_what_they_call(
     monkeypatch.setattr(modeling_lfm2, "apply_rotary_pos_emb", rope.liger_rotary_pos_emb)
     # One that is there and that no layer calls.
     module_of("liger_kernel.transformers.geglu", "def geglu(x): return x", monkeypatch)
-    assert kernels_of(lfm2).liger == ("LigerRMSNorm", "liger_rotary_pos_emb")
+    assert detect_kernels(lfm2).liger == ("LigerRMSNorm", "liger_rotary_pos_emb")
 
 
 @pytest.mark.parametrize(
@@ -69,17 +69,19 @@ def test_fast_convolutions_are_told_by_the_function_that_transformers_calls(
     wrap = use_kernel_func_from_hub_with_fallback("causal_conv1d_fn", "causal_conv1d")
     own = modeling_lfm2.causal_conv1d_fn.__wrapped__
     monkeypatch.setattr(modeling_lfm2, "causal_conv1d_fn", wrap(own))
-    assert kernels_of(lfm2).convolutions == told
+    assert detect_kernels(lfm2).convolutions == told
 
 
 def test_a_slow_kernel_is_told_with_its_cure() -> None:
     slow = TrainingKernels(attention="eager", convolutions="torch", fused_head=True)
-    lines = slow_parts(slow, "lfm2", wants_liger=True)
+    lines = describe_slow_kernels(slow, "lfm2", wants_liger=True)
     for line, words in zip(
         lines, ("install causal-conv1d", "no kernels for lfm2", "flex_attention"), strict=True
     ):
         assert words in line
     liger = ("LigerRMSNorm",)
     quick = TrainingKernels(attention="flash_attention_2", liger=liger, convolutions=None)
-    assert slow_parts(quick, "gemma2", wants_liger=True) == []
-    assert slow_parts(TrainingKernels(attention="sdpa"), "qwen2", wants_liger=False) == []
+    assert describe_slow_kernels(quick, "gemma2", wants_liger=True) == []
+    assert (
+        describe_slow_kernels(TrainingKernels(attention="sdpa"), "qwen2", wants_liger=False) == []
+    )

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hala_hpc.engines.training.lora import low_rank_config, merged
+from hala_hpc.engines.training.lora import make_lora_config, merge_lora_weights
 from hala_hpc.engines.training.settings import TrainingSettings
 
 
@@ -30,11 +30,11 @@ def test_the_merged_weights_are_those_that_peft_would_make(make_model: Any) -> N
 
     torch.manual_seed(0)
     settings = TrainingSettings(lora_rank=4, lora_alpha=12)
-    model = get_peft_model(make_model(), low_rank_config(settings))
+    model = get_peft_model(make_model(), make_lora_config(settings))
     for name, weight in model.named_parameters():
         if ".lora_B." in name:
             torch.nn.init.normal_(weight)
-    found = merged(dict(model.state_dict()), model)
+    found = merge_lora_weights(dict(model.state_dict()), model)
     wanted = model.merge_and_unload().state_dict()
     assert found.keys() == wanted.keys()
     for name, tensor in wanted.items():

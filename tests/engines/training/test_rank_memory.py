@@ -16,10 +16,10 @@ from hala_hpc.engines.models.memory import GB
 from hala_hpc.engines.models.shape import ModelShape, read_shape
 from hala_hpc.engines.training.pass_memory import Pass, activation_bytes
 from hala_hpc.engines.training.rank_memory import (
-    MOST_TOKENS,
-    STEP_TOKENS,
-    Way,
-    cheapest_way,
+    MAX_PASS_TOKENS,
+    TOKEN_MULTIPLE,
+    MemoryOption,
+    find_fastest_option,
     fitting_micro_batch_tokens,
     rank_memory,
 )
@@ -87,8 +87,8 @@ def test_more_memory_lets_more_tokens_into_a_pass(tmp_path: Path) -> None:
         fitting_micro_batch_tokens(model, settings, 16, size * GB) for size in (24, 40, 80, 640)
     ]
     assert found == sorted(set(found)), "each holds more"
-    assert found[-1] == MOST_TOKENS
-    assert {tokens % STEP_TOKENS for tokens in found} == {0}
+    assert found[-1] == MAX_PASS_TOKENS
+    assert {tokens % TOKEN_MULTIPLE for tokens in found} == {0}
     taken = rank_memory(shape_of(LARGE), settings, 16, found[2], 4096)
     assert 0.8 * H100 < taken.total <= 0.9 * H100, "a tenth stays free"
 
@@ -146,7 +146,7 @@ def test_every_training_of_the_shipped_recipe_fits_and_none_could_be_faster() ->
         )
         shape, own = shape_of(told["model"]), ranks.get(name, 16)
         assert rank_memory(shape, settings, own, 4096, 4096).total < 0.9 * H100
-        way = cheapest_way(shape, settings, own, H100, 4096)
-        mine = Way(settings.zero_stage, settings.gradient_checkpointing)
+        way = find_fastest_option(shape, settings, own, H100, 4096)
+        mine = MemoryOption(settings.zero_stage, settings.gradient_checkpointing)
         assert way
-        assert not way.is_faster_than(mine), f"{name}: {way.words()}"
+        assert not way.is_faster_than(mine), f"{name}: {way.describe()}"

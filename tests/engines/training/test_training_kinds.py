@@ -14,8 +14,8 @@ from token_folders import make_tokens
 
 from hala_hpc.engines.models.architecture import flops_per_token
 from hala_hpc.engines.models.gpus import peak_flops
-from hala_hpc.engines.models.tensors import tensor_headers, tensors
-from hala_hpc.engines.training.figures import curve
+from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
+from hala_hpc.engines.training.figures import loss_curve
 from hala_hpc.engines.training.metrics import METRICS_FILE, MetricsFile, StepFigures, read_metrics
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.stages.sft import Sft
@@ -60,7 +60,7 @@ def test_lora_trains_small_matrices_and_leaves_a_plain_model(folder: Path, zero_
     assert losses[-1] < losses[0]
     model = base / "output" / "0"
     assert tensor_headers(model) == tensor_headers(folder / "model")
-    before, after = dict(tensors(folder / "model")), dict(tensors(model))
+    before, after = dict(iter_tensors(folder / "model")), dict(iter_tensors(model))
     changed = {name for name in before if not before[name].equal(after[name])}
     assert changed
     assert all(".norm" not in name and "embed" not in name for name in changed)
@@ -129,7 +129,7 @@ def test_a_curve_has_the_first_step_and_means_of_the_rest() -> None:
         for n in range(1, 8)
     ]
     lines.insert(4, StepFigures(step=4, held_out_loss=9.0))
-    found = [(point.step, point.loss) for point in curve(lines, 3)]
+    found = [(point.step, point.loss) for point in loss_curve(lines, 3)]
     assert found == [(1, 1), (3, 2.5), (6, 5), (7, 7)]
 
 

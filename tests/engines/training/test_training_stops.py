@@ -19,16 +19,16 @@ from token_folders import make_tokens
 from training_steps import steps
 
 from benchmarks.common.waiting import wait_until
-from benchmarks.stops.campaign import Asked, calm_weights, stop_all, summary
+from benchmarks.stops.campaign import StopPlan, calm_weights, stop_all, summary
 from benchmarks.stops.kinds import STOPS, is_saving
 from benchmarks.stops.node import Shape, StopNode, StopRun
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import BAD_DATA, RETRY, FailureClass, RankHung, UserError
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.engines.training.callbacks import LEAVING_S, require_engine
+from hala_hpc.engines.training.callbacks import EXIT_MARGIN_S, require_engine
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.training_run import Training
-from hala_hpc.engines.training.watchdog import Behind, StepWatchdog, behind
+from hala_hpc.engines.training.watchdog import SlowRanks, StepWatchdog, find_slow_ranks
 
 #: Sixteen steps on 96 pairs in a few seconds, each of them a point of the curve.
 QUICK: dict[str, Any] = {
@@ -78,7 +78,7 @@ def stopped(words: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> 
         # Rank 0 alone asks for another attempt: an error of another rank would end it.
         assert ranks.end() == [RETRY, 0], ranks.logs()[0]
         assert "told to stop at step 7 of 16" in ranks.logs()[0]
-        assert {p.name for p in ranks.kept.glob("ch*")} == {"checkpoint-4", "checkpoint-7"}
+        assert {p.name for p in ranks.state_dir.glob("ch*")} == {"checkpoint-4", "checkpoint-7"}
     return {stage: ranks.base for stage, ranks in made.items()}
 
 
@@ -157,7 +157,7 @@ def test_a_kill_after_the_last_step_learns_nothing_more(
     tmp_path: Path, words: dict[str, Any], calm: dict[int, Path]
 ) -> None:
     ranks = Ranks(tmp_path, 2, hold_at=words["max_steps"] + 1, **words)
-    ranks.wait_until((ranks.kept / "checkpoint-16").exists, "the last checkpoint")
+    ranks.wait_until((ranks.state_dir / "checkpoint-16").exists, "the last checkpoint")
     ranks.kill()
     finish(tmp_path, 2, **words)
     assert weights_of(tmp_path) == weights_of(calm[2])
@@ -191,10 +191,10 @@ def test_a_rank_that_hangs_is_named_with_its_node(tmp_path: Path, words: dict[st
 def test_a_training_leaves_before_the_time_of_its_job_is_up(
     tmp_path: Path, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HALA_JOB_END", str(time.time() + LEAVING_S + 8))
+    monkeypatch.setenv("HALA_JOB_END", str(time.time() + EXIT_MARGIN_S + 8))
     ranks = Ranks(tmp_path, 2, hold_at=4, **words | {"save_steps": 0})
     assert ranks.end() == [RETRY, 0]
-    assert len(list(ranks.kept.glob("checkpoint-*/COMMIT.json"))) == 1
+    assert len(list(ranks.state_dir.glob("checkpoint-*/COMMIT.json"))) == 1
 
 
 @pytest.mark.slow
@@ -209,7 +209,7 @@ def test_a_broken_loss_ends_at_once_and_names_the_last_good_checkpoint(
     assert "is no number at step" in log
     assert "the training broke; lower learning_rate" in log
     assert not (tmp_path / "facts.json").exists()
-    last = max(ranks.kept.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]))
+    last = max(ranks.state_dir.glob("checkpoint-*"), key=lambda p: int(p.name.partition("-")[2]))
     assert f"the last good checkpoint is {last}" in log
     assert int(log.partition("no number at step ")[2].partition(":")[0]) < 10
 
@@ -218,20 +218,25 @@ def test_who_is_behind_is_told_by_the_files_of_the_ranks(tmp_path: Path) -> None
     def out(rank: int, attempt: str = "a1") -> Any:
         return SimpleNamespace(rank=rank, attempt=attempt, world_size=3)
 
-    assert behind(tmp_path, out(0)).text.startswith("rank 0 has never given a sign of life")
+    assert find_slow_ranks(tmp_path, out(0)).text.startswith(
+        "rank 0 has never given a sign of life"
+    )
     for rank in range(3):
         dog = StepWatchdog(tmp_path, out(rank), 60)
         dog.folder.mkdir(exist_ok=True)
         dog.step, dog.passes = 7, 30 - (rank == 1)
-        dog.enter("reading")
+        dog.set_phase("reading")
         dog.write()
     folder = tmp_path / ".ranks"
     node = json.loads((folder / "rank-1.json").read_text())["node"]
-    found = behind(folder, out(0))
-    assert found == Behind(f"rank 1 on {node} is behind (reading, step 7)", (node,))
+    found = find_slow_ranks(folder, out(0))
+    assert found == SlowRanks(f"rank 1 on {node} is behind (reading, step 7)", (node,))
     os.utime(folder / "rank-2.json", (1, 1))
-    assert f"rank 2 on {node} is silent for" in behind(folder, out(0)).text
-    assert "rank 1 has given no sign of life in this attempt" in behind(folder, out(0, "a2")).text
+    assert f"rank 2 on {node} is silent for" in find_slow_ranks(folder, out(0)).text
+    assert (
+        "rank 1 has given no sign of life in this attempt"
+        in find_slow_ranks(folder, out(0, "a2")).text
+    )
 
 
 def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -> None:
@@ -241,22 +246,22 @@ def test_a_rank_that_hangs_as_it_begins_is_named_with_its_node(tmp_path: Path) -
         dog.step = 1
         dog.write()
         node = json.loads((dog.folder / "rank-0.json").read_text())["node"]
-        found = behind(dog.folder, first)
-        assert found == Behind(f"rank 1 on {node} is behind (loading, step 0)", (node,))
+        found = find_slow_ranks(dog.folder, first)
+        assert found == SlowRanks(f"rank 1 on {node} is behind (loading, step 0)", (node,))
 
 
 def test_a_hang_is_told_once_and_long_work_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hala_hpc.engines.training.watchdog.LOOK_S", 0.02)
+    monkeypatch.setattr("hala_hpc.engines.training.watchdog.CHECK_INTERVAL_S", 0.02)
     told: list[RankHung] = []
     out: Any = SimpleNamespace(rank=0, attempt="a1", world_size=1, leave=told.append)
     # A look that comes late counts as two: whatever holds this process up, that is no hang.
     with StepWatchdog(tmp_path, out, 1.0) as dog:
         for phase in ("loading", "saving", "evaluating"):
-            dog.enter(phase)
+            dog.set_phase(phase)
             time.sleep(1.2)
-        dog.enter("reading")
+        dog.set_phase("reading")
         for step in range(8):
             dog.step = step
             time.sleep(0.2)
@@ -290,13 +295,13 @@ def test_a_checkpoint_that_gets_its_name_under_the_eyes_of_the_stops_is_seen(
 ) -> None:
     node: Any = None
     run = StopRun(node, Artifact(tmp_path))
-    staged = run.kept / ".staging" / "a1" / "checkpoint-10"
+    staged = run.state_dir / ".staging" / "a1" / "checkpoint-10"
     staged.mkdir(parents=True)
     (staged / "metrics.jsonl").write_text('{"step": 10}\n')
 
     def commit() -> None:
         if staged.exists():
-            staged.rename(run.kept / staged.name)
+            staged.rename(run.state_dir / staged.name)
             staged.parent.rmdir()
 
     def after_commit(plain: Any, word: str) -> Any:
@@ -307,15 +312,15 @@ def test_a_checkpoint_that_gets_its_name_under_the_eyes_of_the_stops_is_seen(
 
         return look
 
-    assert is_saving(run.kept / ".staging")
+    assert is_saving(run.state_dir / ".staging")
     if moment == "listed":
         monkeypatch.setattr(os, "scandir", after_commit(os.scandir, "a1"))
-        assert not is_saving(run.kept / ".staging")
+        assert not is_saving(run.state_dir / ".staging")
         staged.parent.mkdir()
-        (run.kept / staged.name).rename(staged)
+        (run.state_dir / staged.name).rename(staged)
     else:
         monkeypatch.setattr(Path, "read_text", after_commit(Path.read_text, "metrics"))
-    assert run.reached() == 10
+    assert run.last_step() == 10
     assert not staged.exists()
 
 
@@ -325,7 +330,7 @@ class OverBeforeItsStop(StopRun):
     def submit(self, timeout_min: int = 20) -> None:
         del timeout_min
         self.job = "1"
-        self.artifact.write_mark(UnitMarker(unit=0))
+        self.artifact.write_marker(UnitMarker(unit=0))
         model = self.artifact.unit_folder(0) / "model.safetensors"
         model.parent.mkdir(parents=True, exist_ok=True)
         model.write_bytes(b"weights")
@@ -340,12 +345,12 @@ class OverBeforeItsStop(StopRun):
 def test_stopping_ends_and_says_why_when_no_training_can_be_stopped(tmp_path: Path) -> None:
     node: Any = SimpleNamespace(base=tmp_path, shape=Shape(), loading_s=0.0)
     node.fresh = lambda name: OverBeforeItsStop(node, Artifact(tmp_path / name))
-    tally = stop_all({2: node}, {2: b"weights"}, Asked(stops=3, saves=1), Random(5))
+    tally = stop_all({2: node}, {2: b"weights"}, StopPlan(stops=3, saves=1), Random(5))
     assert (tally.stops, tally.runs, tally.other_weights) == (0, 3, 0)
     assert tally.defects == [
         "3 trainings in a row ended before any stop: 4 of 4 stops were not made"
     ]
-    told = summary(tally, Asked(stops=5, saves=1), 0.0)
+    told = summary(tally, StopPlan(stops=5, saves=1), 0.0)
     assert not told["good"]
     assert told["missing_kinds"] == [*STOPS, "kill_while_saving"]
 
@@ -356,7 +361,7 @@ def test_stopping_ends_and_says_why_when_no_training_can_be_stopped(tmp_path: Pa
 @pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("minislurm")
 def test_stops_on_two_nodes_of_a_real_slurm_change_nothing(tmp_path: Path) -> None:
-    asked = Asked(stops=3, saves=1, stages=(2,), shape=Shape(steps=steps(150)))
+    asked = StopPlan(stops=3, saves=1, stages=(2,), shape=Shape(steps=steps(150)))
     nodes = {2: StopNode(tmp_path, 2, asked.shape)}
     tally = stop_all(nodes, calm_weights(nodes), asked, Random(5))
     assert not tally.defects

@@ -11,16 +11,16 @@ from hala_hpc.engines.models.shape import read_shape
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.training_time import (
     Cluster,
-    Learnt,
     TrainedModel,
+    TrainingAmount,
     TrainingTime,
-    training_time,
+    estimate_training_time,
 )
 
 TABLE = shipped_throughput()
 GEMMA = "QCRI/Fanar-1-9B-Instruct"
 #: 100M tokens in rows of 500, eight in each sequence.
-LEARNT = Learnt(1e8, 2e5, 25_000)
+LEARNT = TrainingAmount(1e8, 2e5, 25_000)
 SETTINGS = {"global_batch_size": 32, "gradient_checkpointing": True}
 #: Of the arithmetic, as activations are computed twice.
 AGAIN = TABLE.train.checkpointing_cost
@@ -33,11 +33,11 @@ def model(name: str = GEMMA) -> TrainedModel:
 
 
 def time(
-    trained: TrainedModel, nodes: int = 4, learnt: Learnt = LEARNT, **settings: Any
+    trained: TrainedModel, nodes: int = 4, learnt: TrainingAmount = LEARNT, **settings: Any
 ) -> TrainingTime:
     asked = Resources(nodes=nodes, ranks_per_node=8, gpus_per_node=8)
     made = TrainingSettings.model_validate(SETTINGS | settings)
-    return training_time(trained, learnt, made, Cluster(asked, "h100", TABLE))[0]
+    return estimate_training_time(trained, learnt, made, Cluster(asked, "h100", TABLE))[0]
 
 
 def test_products_follow_from_weights_tokens_and_the_share_of_the_size() -> None:
@@ -68,7 +68,7 @@ def test_zero_3_sends_half_as_much_again_and_hides_a_part() -> None:
 
 
 def test_several_passes_a_step_send_more_with_cut_gradients() -> None:
-    long = Learnt(4e8, 2e5, 25_000)
+    long = TrainingAmount(4e8, 2e5, 25_000)
     first, second = (
         time(model(), learnt=long, zero_stage=stage, global_batch_size=1024) for stage in (1, 2)
     )
@@ -79,7 +79,7 @@ def test_a_machine_alone_sends_faster_and_a_gpu_alone_nothing() -> None:
     assert time(model(), nodes=1).network < time(model(), nodes=4).network / 7
     made = TrainingSettings(global_batch_size=32)
     alone = Cluster(Resources(gpus_per_node=1), "h100", TABLE)
-    assert training_time(model(), LEARNT, made, alone)[0].network == 0
+    assert estimate_training_time(model(), LEARNT, made, alone)[0].network == 0
 
 
 def test_longer_rows_take_more_attention() -> None:
@@ -103,6 +103,6 @@ def test_lora_reckons_no_gradients_of_weights_and_sends_none() -> None:
 def test_the_words_name_every_part() -> None:
     asked = Resources(nodes=4, ranks_per_node=8, gpus_per_node=8)
     made = TrainingSettings.model_validate({**SETTINGS, "zero_stage": 2})
-    told = training_time(model(), LEARNT, made, Cluster(asked, "h100", TABLE))[1]
+    told = estimate_training_time(model(), LEARNT, made, Cluster(asked, "h100", TABLE))[1]
     for part in ("100M tokens", "h of products", "49% of the peak", "attention", "37 GB by each"):
         assert part in told

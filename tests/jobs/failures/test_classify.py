@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from says import says
+from message_checks import assert_message
 
-from hala_hpc.backends.slurm.parsing import hosts
+from hala_hpc.backends.slurm.parsing import expand_hosts
 from hala_hpc.backends.slurm.sacct import JobEnd
 from hala_hpc.core.errors import (
     BadNode,
@@ -21,12 +21,12 @@ from hala_hpc.core.errors import (
     LeaseLost,
     RankHung,
     RankLost,
-    Retry,
     StopRequested,
+    TransientError,
 )
 from hala_hpc.core.foreign_stages import load_file
 from hala_hpc.core.job_records import Failure
-from hala_hpc.engines.generation.engine_choice import load
+from hala_hpc.engines.generation.engine_choice import load_engine_class
 from hala_hpc.jobs.failures.classify import Evidence, classify, failure_facts, signature_of
 
 pytestmark = pytest.mark.kinds
@@ -49,7 +49,7 @@ KILLED = replace(SILENT, code=75, reasons=("killed by SIGKILL",))
 
 def told(evidence: Evidence, kind: FailureClass | JobEnd, words: str) -> Evidence:
     """The same with a word of the scheduler."""
-    return replace(evidence, scheduler_kind=kind, scheduler_words=words)
+    return replace(evidence, scheduler_kind=kind, scheduler_message=words)
 
 
 def carried(evidence: Evidence, error: BaseException) -> Evidence:
@@ -133,7 +133,7 @@ def carried(evidence: Evidence, error: BaseException) -> Evidence:
         (carried(KILLED, RankLost("no word")), FailureClass.SECONDARY),
         (carried(KILLED, StopRequested("no word")), FailureClass.SECONDARY),
         (carried(KILLED, BadNode("no word", nodes=["node2"])), FailureClass.NODE_FAILURE),
-        (carried(KILLED, Retry("the engine hangs: no step ended")), FailureClass.KILLED),
+        (carried(KILLED, TransientError("the engine hangs: no step ended")), FailureClass.KILLED),
     ],
 )
 def test_each_end_is_told_from_the_others(evidence: Evidence, kind: FailureClass) -> None:
@@ -222,7 +222,7 @@ def test_a_traceback_is_known_again_whatever_its_values() -> None:
     assert "ValidationError" in found
     start = "AttributeError in hala_hpc/jobs/failures/classify.py, line "
     (own,) = found - {"ValidationError"}
-    says(own, start)
+    assert_message(own, start)
     assert "hala_hpc/jobs/failures/classify.py" in own
 
 
@@ -271,7 +271,7 @@ def test_of_a_stage_of_a_labs_own_the_last_frame_of_theirs_counts(tmp_path: Path
     assert found[0] != found[1] == found[2]
     for signature, line in zip(found, ("line 12, first", "line 16, second"), strict=False):
         assert "own.py" in signature
-        says(signature, line)
+        assert_message(signature, line)
 
 
 def test_of_an_engine_of_a_labs_own_the_last_frame_of_theirs_counts(
@@ -283,21 +283,21 @@ def test_of_an_engine_of_a_labs_own_the_last_frame_of_theirs_counts(
     (package / "engine.py").write_text(OWN_ENGINE)
     (package / "inner.py").write_text("def start():\n    None.begin()\n")
     monkeypatch.syspath_prepend(tmp_path)
-    engine: Any = load("own_lab.engine:Engine")
+    engine: Any = load_engine_class("own_lab.engine:Engine")
     signature = raised_by(lambda: engine(None))
     assert "own_lab/inner.py" in signature
-    says(signature, "line 2, start")
+    assert_message(signature, "line 2, start")
 
 
 def test_lists_of_nodes_are_read_to_names() -> None:
-    assert hosts("gpu[01-03,7],login1") == ("gpu01", "gpu02", "gpu03", "gpu7", "login1")
-    assert hosts("n[9-11]-ib") == ("n9-ib", "n10-ib", "n11-ib")
-    assert hosts("rack[0-1]node[1-2],x") == (
+    assert expand_hosts("gpu[01-03,7],login1") == ("gpu01", "gpu02", "gpu03", "gpu7", "login1")
+    assert expand_hosts("n[9-11]-ib") == ("n9-ib", "n10-ib", "n11-ib")
+    assert expand_hosts("rack[0-1]node[1-2],x") == (
         "rack0node1",
         "rack0node2",
         "rack1node1",
         "rack1node2",
         "x",
     )
-    assert hosts("None assigned") == ()
-    assert hosts("") == ()
+    assert expand_hosts("None assigned") == ()
+    assert expand_hosts("") == ()

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from checkout import STANDIN
 from command_line import launch, one_row_recipe
-from says import says
-from slow_run import recipe_word, standin_variables
+from message_checks import assert_message
+from slow_run import standin_variables, write_stand_in_recipe
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
@@ -18,10 +18,14 @@ from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import NodeConfig, RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.jobs.closing import close
+from hala_hpc.jobs.closing import finish_node
 from hala_hpc.jobs.failures.decision import Decision, adjusted_spec, decide
 from hala_hpc.jobs.failures.policy import BAD_NODES, BLAMELESS
-from hala_hpc.jobs.rounds import begin_round, blameless_rounds, idle_rounds
+from hala_hpc.jobs.rounds import (
+    begin_round,
+    count_infrastructure_failures,
+    count_rounds_without_progress,
+)
 from hala_hpc.jobs.submission import next_spec
 
 pytestmark = pytest.mark.kinds
@@ -83,12 +87,12 @@ def test_bad_nodes_join_those_that_were_excluded_before(tmp_path: Path) -> None:
     assert decision.is_blameless
     assert decision.spec.resources.options["exclude"] == "node[7-9],node3"
     (because,) = decision.spec.because
-    says(because, "node3 is excluded: why it was node_failure")
+    assert_message(because, "node3 is excluded: why it was node_failure")
     assert adjusted_spec(artifact, spec) == decision.spec
     again = fails(artifact, decision.spec, at(FailureClass.NODE_FAILURE, "node4"))
     assert again.spec.resources.options["exclude"] == "node[7-9],node3,node4"
     (because,) = again.spec.because
-    says(because, "node4 is excluded: why it was node_failure")
+    assert_message(because, "node4 is excluded: why it was node_failure")
 
 
 def test_nodes_that_were_asked_for_by_name_are_not_left_out(tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_nodes_that_were_asked_for_by_name_are_not_left_out(tmp_path: Path) -> N
         node(tmp_path), make_spec(options={"nodelist": "node1"}), at(FailureClass.NODE_FAILURE)
     )
     assert decision.code == 69
-    says(decision.reasons[0].text, "options.nodelist=node1")
+    assert_message(decision.reasons[0].text, "options.nodelist=node1")
 
 
 def test_too_many_bad_nodes_are_another_trouble(tmp_path: Path) -> None:
@@ -107,7 +111,7 @@ def test_too_many_bad_nodes_are_another_trouble(tmp_path: Path) -> None:
         spec = decision.spec
     decision = fails(artifact, spec, at(FailureClass.NODE_FAILURE, "node8"))
     assert decision.code == 69
-    says(decision.reasons[0].text, "9 nodes failed (node0, node1,")
+    assert_message(decision.reasons[0].text, "9 nodes failed (node0, node1,")
 
 
 def test_a_node_where_engines_die_twice_is_excluded(tmp_path: Path) -> None:
@@ -121,13 +125,13 @@ def test_a_node_where_engines_die_twice_is_excluded(tmp_path: Path) -> None:
     assert first.spec.because == ()
     second = fails(artifact, first.spec, at(FailureClass.ENGINE, "node2", "c"))
     assert second.spec.resources.options["exclude"] == "node2"
-    says(second.spec.because[0], "the engine ended 2 times there")
+    assert_message(second.spec.because[0], "the engine ended 2 times there")
 
 
 def seen_at(node: str) -> Failure:
     """A node that the scheduler saw fail, too."""
     lost = at(FailureClass.NODE_FAILURE, node)
-    return lost.model_copy(update={"seen_by_scheduler": True})
+    return lost.model_copy(update={"confirmed_by_scheduler": True})
 
 
 def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
@@ -135,14 +139,14 @@ def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
     first = make_spec(options={"partition": "gpu", "exclude": "node[7-9]"})
     spec = fails(artifact, first, seen_at("node3"), seen_at("node4")).spec
     assert spec.resources.options["exclude"] == "node[7-9],node3,node4"
-    back = fails(artifact, spec, at(FailureClass.KILLED), well_nodes=("node3",))
+    back = fails(artifact, spec, at(FailureClass.KILLED), recovered_nodes=("node3",))
     assert back.spec.resources.options["exclude"] == "node[7-9],node4"
     assert [bad.name for bad in back.spec.bad_nodes] == ["node4"]
-    says(back.spec.because[0], "node3 is asked for again")
+    assert_message(back.spec.because[0], "node3 is asked for again")
     assert not back.has_changed, "that it came back is no remedy: such rounds are idle"
-    again = fails(artifact, back.spec, seen_at("node3"), well_nodes=("node4",))
+    again = fails(artifact, back.spec, seen_at("node3"), recovered_nodes=("node4",))
     assert again.spec.resources.options["exclude"] == "node[7-9],node3"
-    last = fails(artifact, again.spec, at(FailureClass.KILLED), well_nodes=("node3",))
+    last = fails(artifact, again.spec, at(FailureClass.KILLED), recovered_nodes=("node3",))
     assert last.spec.resources.options["exclude"] == "node[7-9]"
 
 
@@ -150,7 +154,7 @@ def test_nodes_that_fail_one_after_the_other_never_take_most_of_a_partition(tmp_
     artifact, spec = node(tmp_path), make_spec()
     for number in range(1, 9):
         bad = seen_at(f"node{number % 4}")
-        decision = fails(artifact, spec, bad, most_excluded=2, time=float(number))
+        decision = fails(artifact, spec, bad, max_excluded=2, time=float(number))
         assert decision.code == 0, decision
         assert decision.is_blameless
         spec = decision.spec
@@ -161,19 +165,19 @@ def test_nodes_that_fail_one_after_the_other_never_take_most_of_a_partition(tmp_
 
 def test_bad_gpus_on_more_nodes_than_may_be_left_out_are_another_trouble(tmp_path: Path) -> None:
     artifact = node(tmp_path)
-    first = fails(artifact, make_spec(), at(FailureClass.NODE_FAILURE), most_excluded=1)
+    first = fails(artifact, make_spec(), at(FailureClass.NODE_FAILURE), max_excluded=1)
     assert first.code == 0
     assert first.spec.bad_nodes[0].until_boot
-    second = fails(artifact, first.spec, at(FailureClass.NODE_FAILURE, "node2"), most_excluded=1)
+    second = fails(artifact, first.spec, at(FailureClass.NODE_FAILURE, "node2"), max_excluded=1)
     assert second.code == 69
-    says(second.reasons[0].text, "2 nodes failed (node1, node2)", "no more than 1")
+    assert_message(second.reasons[0].text, "2 nodes failed (node1, node2)", "no more than 1")
 
 
 def test_an_engine_that_dies_on_the_only_node_is_started_there_again(tmp_path: Path) -> None:
     artifact, spec = node(tmp_path), make_spec()
     for attempt in ("a", "b", "c"):
         bad = at(FailureClass.ENGINE, attempt=attempt)
-        decision = fails(artifact, spec, bad, most_excluded=0)
+        decision = fails(artifact, spec, bad, max_excluded=0)
         assert decision.code == 0
         spec = decision.spec
         assert "exclude" not in spec.resources.options
@@ -203,11 +207,11 @@ def test_memory_grows_by_half_up_to_its_limit(
     assert decision.spec.resources.mem_gb == expected
     told = f"mem_gb is {expected} instead of 100: why it was host_oom"
     (because,) = decision.spec.because
-    says(because, told)
+    assert_message(because, told)
     if expected < 150:
         last = fails(artifact, decision.spec, at(FailureClass.HOST_OOM), memory_limit_gb=site)
         assert last.code == 78
-        says(last.reasons[0].text, f"{expected} is the most")
+        assert_message(last.reasons[0].text, f"{expected} is the most")
 
 
 def test_memory_that_grows_is_no_idleness(tmp_path: Path) -> None:
@@ -216,7 +220,7 @@ def test_memory_that_grows_is_no_idleness(tmp_path: Path) -> None:
         fails(artifact, spec, at(FailureClass.HOST_OOM), memory_limit_gb=10_000)
         expected = math.ceil(1.5 * expected)
         spec = next_spec(artifact, spec)
-        assert (spec.resources.mem_gb, spec.idle_rounds) == (expected, 0)
+        assert (spec.resources.mem_gb, spec.rounds_without_progress) == (expected, 0)
 
 
 def test_rows_at_once_are_halved_down_to_one(tmp_path: Path) -> None:
@@ -227,35 +231,42 @@ def test_rows_at_once_are_halved_down_to_one(tmp_path: Path) -> None:
         spec = decision.spec
         seen.append(spec.settings["engine"]["max_num_seqs"])
     assert seen == [128, 64, 32, 16, 8, 4, 2, 1]
-    says(spec.because[0], "engine.max_num_seqs is 1 instead of 2: out of the GPU's memory")
+    assert_message(
+        spec.because[0], "engine.max_num_seqs is 1 instead of 2: out of the GPU's memory"
+    )
     decision = fails(artifact, spec, at(FailureClass.GPU_OOM))
     assert decision.code == 78
-    says(decision.reasons[0].text, "single row")
+    assert_message(decision.reasons[0].text, "single row")
 
 
 def test_preemptions_without_progress_are_not_idle_but_have_a_bound(tmp_path: Path) -> None:
     artifact, spec = node(tmp_path), make_spec()
     for count in range(1, BLAMELESS.limit + 1):
         fails(artifact, spec, at(FailureClass.PREEMPTED))
-        assert (idle_rounds(artifact), blameless_rounds(artifact)) == (0, count)
+        assert (
+            count_rounds_without_progress(artifact),
+            count_infrastructure_failures(artifact),
+        ) == (0, count)
         spec = next_spec(artifact, spec)
-    artifact.kept_folder(0).mkdir(parents=True)
-    (artifact.kept_folder(0) / "piece").touch()
-    assert blameless_rounds(artifact) == 0, "progress makes all of them good"
-    (artifact.kept_folder(0) / "piece").unlink()
+    artifact.state_dir(0).mkdir(parents=True)
+    (artifact.state_dir(0) / "piece").touch()
+    assert count_infrastructure_failures(artifact) == 0, "progress makes all of them good"
+    (artifact.state_dir(0) / "piece").unlink()
     reasons = ("stopped by SIGTERM",)
     record = AttemptRecord(worker=0, code=75, reasons=reasons, seconds=9, stopped=True, node="n")
     record.write(artifact.attempt_file(str(AttemptName(artifact.last_round(), 0, "7_0", 0))))
-    verdict = close(artifact)
+    verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 75)
-    says(verdict.reasons[0].text, f"{BLAMELESS.limit} rounds of jobs were preempted or lost")
+    assert_message(
+        verdict.reasons[0].text, f"{BLAMELESS.limit} rounds of jobs were preempted or lost"
+    )
 
 
 def test_time_that_runs_out_without_progress_is_idle(tmp_path: Path) -> None:
     artifact, spec = node(tmp_path), make_spec()
     for count in (1, 2):
         fails(artifact, spec, at(FailureClass.TIMEOUT))
-        assert idle_rounds(artifact) == count
+        assert count_rounds_without_progress(artifact) == count
         spec = next_spec(artifact, spec)
 
 
@@ -264,7 +275,7 @@ def test_a_job_that_somebody_cancelled_is_not_tried_again(tmp_path: Path) -> Non
         node(tmp_path), make_spec(), at(FailureClass.PREEMPTED), at(FailureClass.CANCELLED)
     )
     assert decision.code == 75
-    says(decision.reasons[0].text, "the same line goes on")
+    assert_message(decision.reasons[0].text, "the same line goes on")
 
 
 def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
@@ -280,7 +291,7 @@ def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
         spec = decision.spec
     decision = fails(artifact, spec, at(FailureClass.EXCEPTION, "node1", "c", "same"))
     assert decision.code == 70
-    says(decision.reasons[0].text, "3 attempts ended with the same traceback, same: ")
+    assert_message(decision.reasons[0].text, "3 attempts ended with the same traceback, same: ")
     fresh = make_spec()
     assert fails(artifact, fresh, at(FailureClass.EXCEPTION, "node1", "d", "same")).code == 0, (
         "a person asked again"
@@ -292,10 +303,10 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
     tmp_path: Path, work: Path
 ) -> None:
     variables: dict[str, Any] = standin_variables(0)
-    line = ["stage=arabic", recipe_word(tmp_path, 40), f"work={work}"]
+    line = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
     told = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
     assert told.code == 0, told
-    says(told.err, "engine.max_num_seqs is 16 instead of 32")
+    assert_message(told.err, "engine.max_num_seqs is 16 instead of 32")
     summary = json.loads((work / "latest/arabic/summary.json").read_text())
     assert [text.partition(":")[0] for text in summary["because"]] == [
         "engine.max_num_seqs is 16 instead of 32",
@@ -308,5 +319,5 @@ def test_a_defect_on_this_machine_ends_after_two_idle_rounds(tmp_path: Path, wor
     line = ["stage=all", one_row_recipe(tmp_path), f"work={work}"]
     told = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
     assert told.code == 70
-    says(told.err, "2 rounds of jobs ended without progress")
+    assert_message(told.err, "2 rounds of jobs ended without progress")
     assert "ZeroDivisionError" in told.err

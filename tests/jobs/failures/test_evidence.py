@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from says import says
+from message_checks import assert_message
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import FailureClass
@@ -15,7 +15,7 @@ from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.attempt_records import AttemptName
-from hala_hpc.jobs.log_file import head_of
+from hala_hpc.jobs.log_file import format_log_head
 from hala_hpc.jobs.rounds import begin_round
 
 pytestmark = pytest.mark.kinds
@@ -59,10 +59,12 @@ def ended(folder: Path, lines: bytes) -> Artifact:
     log = artifact.log_file(0)
     log.parent.mkdir(parents=True)
     with log.open("wb") as file:
-        file.write(head_of(str(AttemptName(1, 0, "6", 0))))
+        file.write(format_log_head(str(AttemptName(1, 0, "6", 0))))
         file.truncate(HOLE_BYTES)
         file.seek(HOLE_BYTES)
-        file.write(b"\nof another attempt: HIP out of memory\n" + head_of(str(attempt)) + lines)
+        file.write(
+            b"\nof another attempt: HIP out of memory\n" + format_log_head(str(attempt)) + lines
+        )
     return artifact
 
 
@@ -81,5 +83,5 @@ def test_a_log_that_is_larger_than_the_memory_of_a_gate_is_read_from_its_end(
     found = json.loads(done.stdout)
     assert found["kinds"] == [FailureClass.EXCEPTION]
     log = f"the end of {artifact.log_file(0)}:"
-    says(found["lines"][1], log)
+    assert_message(found["lines"][1], log)
     assert [found["lines"][0], *found["lines"][2:]] == ["RuntimeError: no", "  first", "  last"]

@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from checkout import STANDIN
-from command_line import command, launch, one_row_recipe
+from command_line import launch, one_row_recipe, run_command
 from job_states import states
 from minislurm_fixture import MINISLURM
-from slow_run import nodes_of
+from slow_run import read_node_states
 
 from benchmarks.common.waiting import WAIT_S, wait_until
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.backends.slurm.sacct import JobEnd, NamedJob, element_ends
+from hala_hpc.backends.slurm.sacct import JobEnd, NamedJob, query_task_exits
 from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -47,13 +47,13 @@ def ended(tmp_path: Path, work: Path, launcher: str, units: int = 1) -> dict[str
     told = launch(*line)
     assert told.code == 0, told
     wait_until(
-        lambda: nodes_of(work)["corpus"]["state"] in ("done", "failed"),
+        lambda: read_node_states(work)["corpus"]["state"] in ("done", "failed"),
         "the end of the node",
         LIMIT_S,
         pause_s=0.5,
-        state=lambda: nodes_of(work),
+        state=lambda: read_node_states(work),
     )
-    return nodes_of(work)["corpus"]
+    return read_node_states(work)["corpus"]
 
 
 def json_of(work: Path, name: str) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def test_a_driver_that_is_too_old_ends_the_node_at_once_and_excludes_nobody(
 @pytest.mark.long
 @pytest.mark.usefixtures("minislurm")
 def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, work: Path) -> None:
-    gpu = 'workers = 5\ngpus_per_node = 1\noptions.at_once = "1"'
+    gpu = 'workers = 5\ngpus_per_node = 1\noptions.max_running = "1"'
     node = ended(tmp_path, work, launcher_with(tmp_path, "bad_nodes=node1", gpu), units=5)
     assert node["state"] == "done", node
     assert kinds(work, 1) == [FailureClass.NODE_FAILURE]
@@ -178,7 +178,7 @@ def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_told(
     tail = failure["reasons"][0]["log_tail"]
     assert "logs/job-" in tail[0]
     assert "  no module cuda/13.0" in tail
-    shown = command(f"work={work}", module="logs")
+    shown = run_command(f"work={work}", module="logs")
     assert shown.code == 0, shown
     assert "no module cuda/13.0" in shown.out
 
@@ -192,10 +192,10 @@ def test_a_set_up_line_that_fails_for_the_gate_too_is_told_by_status_and_logs(
     assert told.code == 0, told
     jobs = list(json_of(work, "jobs.json").values())[-2:]
     wait_for_states(jobs, {})
-    node = nodes_of(work)["corpus"]
+    node = read_node_states(work)["corpus"]
     assert "no module cuda/13.0" in node["why"]
     assert f"logs/job-{jobs[1]}.out" in node["why"]
-    shown = command(f"work={work}", module="logs")
+    shown = run_command(f"work={work}", module="logs")
     assert shown.code == 0, shown
     assert "no module cuda/13.0" in shown.out
 
@@ -228,8 +228,8 @@ def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path
     SlurmBackend().cancel([person])
     wait_for_states([person], {})
     # What sbatch calls a job that is made of `--wrap`.
-    ends = element_ends([NamedJob(number, "wrap") for number in (failed, waits, person)])
-    assert element_ends([NamedJob(failed, "another")]) == {}
+    ends = query_task_exits([NamedJob(number, "wrap") for number in (failed, waits, person)])
+    assert query_task_exits([NamedJob(failed, "another")]) == {}
     assert [end.kind for end in ends[failed]] == [JobEnd.FAILED]
     assert {end.kind for job, told in ends.items() if job.startswith(waits) for end in told} == {
         JobEnd.DEPENDENCY

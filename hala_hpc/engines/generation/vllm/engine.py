@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from hala_hpc.engines.generation.answer_frame import AnswerFrame, BareText
-from hala_hpc.engines.generation.choices import choice_tokens, shares_of
+from hala_hpc.engines.generation.answer_frame import AnswerFrame, StrippedText
 from hala_hpc.engines.generation.engine import Completion, EngineConfig, Request
+from hala_hpc.engines.generation.labels import label_tokens, normalize_logprobs
 from hala_hpc.engines.generation.prompts import Prompter
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.vllm.startup import start_engine
@@ -29,11 +29,11 @@ class VllmEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config, self.settings = config, config.settings
-        self._held: dict[str, Request] = {}
+        self._requests: dict[str, Request] = {}
         self._start(self.settings)
         self.tokenizer = self.llm.get_tokenizer()
         self.prompter = Prompter(self.tokenizer, config.prompt_style)
-        self.prompter.expect(config.template)
+        self.prompter.set_template(config.template)
         end = self.prompter.tail
         self.frame = AnswerFrame(self.tokenizer, self.settings.cut_thinking, end)
 
@@ -53,7 +53,7 @@ class VllmEngine:
         from vllm.inputs.engine import tokens_input
 
         name = str(request.key)
-        self._held[name] = request
+        self._requests[name] = request
         self.engine.add_request(name, tokens_input(request.ids), self._params(request))
 
     def _params(self, request: Request) -> Any:
@@ -68,10 +68,10 @@ class VllmEngine:
             "seed": self.settings.seed + sampling.seed,
             "repetition_penalty": sampling.repetition_penalty,
             "max_tokens": request.max_new_tokens,
-            "stop_token_ids": self.prompter.ends,
+            "stop_token_ids": self.prompter.stop_token_ids,
         }
-        if sampling.choices:
-            options |= choice_options(self.tokenizer, sampling.choices)
+        if sampling.labels:
+            options |= label_options(self.tokenizer, sampling.labels)
         return SamplingParams(**options, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
 
     def step(self) -> list[Completion]:
@@ -80,33 +80,33 @@ class VllmEngine:
         if not finished:
             return []
         answers = [list(out.outputs[0].token_ids) for out in finished]
-        words = [self._held[out.request_id].words for out in finished]
-        texts = self.frame.decoded(list(zip(answers, words, strict=True)))
+        prompts = [self._requests[out.request_id].prompt for out in finished]
+        texts = self.frame.decode(list(zip(answers, prompts, strict=True)))
         return [
             self._completion(out, len(answer), text)
             for out, answer, text in zip(finished, answers, texts, strict=True)
         ]
 
-    def _completion(self, out: Any, tokens_out: int, bare: BareText) -> Completion:
-        request = self._held.pop(out.request_id)
+    def _completion(self, out: Any, tokens_out: int, stripped: StrippedText) -> Completion:
+        request = self._requests.pop(out.request_id)
         tokens_in = len(request.ids)
-        if choices := request.sampling.choices:
-            shares = choice_shares(out.outputs[0], self.tokenizer, choices)
-            text = choices[shares.index(max(shares))]
-            return Completion(request.key, text, True, tokens_in, tokens_out, shares)
+        if labels := request.sampling.labels:
+            probabilities = read_label_probabilities(out.outputs[0], self.tokenizer, labels)
+            text = labels[probabilities.index(max(probabilities))]
+            return Completion(request.key, text, True, tokens_in, tokens_out, probabilities)
         whole = out.outputs[0].finish_reason == "stop"
-        text, reason = bare.text, bare.reason
+        text, reason = stripped.text, stripped.reason
         return Completion(request.key, text, whole, tokens_in, tokens_out, reason=reason)
 
     def abort_all(self) -> None:
         """Take back what is not finished."""
-        if self._held:
-            self.engine.abort_request(list(self._held))
-            self._held.clear()
+        if self._requests:
+            self.engine.abort_request(list(self._requests))
+            self._requests.clear()
 
     def restart(self, max_num_seqs: int) -> None:
         """Start a new engine that runs fewer rows at once, with smaller steps."""
-        self._held.clear()
+        self._requests.clear()
         scheduler = self.engine.vllm_config.scheduler_config
         # The tokens of a step take memory, too; fewer than these would only be slow.
         tokens = max(MIN_STEP_TOKENS, max_num_seqs, scheduler.max_num_batched_tokens // 4)
@@ -135,16 +135,16 @@ def engine_processes() -> list[BaseProcess]:
     return [child for child in children if child.name.startswith("EngineCore")]
 
 
-def choice_options(tokenizer: Any, choices: Sequence[str]) -> dict[str, Any]:
-    """Arguments of vLLM's SamplingParams that make the output hold what `choice_shares` reads.
+def label_options(tokenizer: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """Arguments of vLLM's SamplingParams that make the output hold what `read_label_probabilities` reads.
 
     They replace those of a free answer; the drawn token itself is of no use. The engine needs no
     option of its own: vLLM 0.32 returns the log-probabilities of the tokens named in
     `logprob_token_ids` whatever `max_logprobs` says, and every `logprobs_mode` gives the same
     shares, since what the modes add to all logits alike falls out of the division. Raises UserError
-    (78) as `choice_tokens` does.
+    (78) as `label_tokens` does.
     """
-    tokens = choice_tokens(tokenizer, tuple(choices))
+    tokens = label_tokens(tokenizer, tuple(labels))
     return {
         "temperature": 0.0,
         "max_tokens": 1,
@@ -152,11 +152,13 @@ def choice_options(tokenizer: Any, choices: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def choice_shares(output: Any, tokenizer: Any, choices: Sequence[str]) -> tuple[float, ...]:
+def read_label_probabilities(
+    output: Any, tokenizer: Any, labels: Sequence[str]
+) -> tuple[float, ...]:
     """Probability of each choice given that it is one of them; they sum to 1.
 
-    `output` is a finished vLLM CompletionOutput that was asked with `choice_options`.
+    `output` is a finished vLLM CompletionOutput that was asked with `label_options`.
     """
     found = output.logprobs[0]
-    tokens = choice_tokens(tokenizer, tuple(choices))
-    return shares_of([[float(found[token].logprob) for token in ways] for ways in tokens])
+    tokens = label_tokens(tokenizer, tuple(labels))
+    return normalize_logprobs([[float(found[token].logprob) for token in ways] for ways in tokens])

@@ -6,7 +6,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.core.environment import prepare_environment
+from hala_hpc.core.environment import set_job_environment
 from hala_hpc.engines.generation.model_fit import Gpu
 from hala_hpc.engines.generation.settings import EngineSettings
 from hala_hpc.engines.generation.vllm.memory_check import refuse_misfits, visible_gpus
@@ -45,7 +45,7 @@ def start_engine(model: str, settings: EngineSettings, cache_folder: Path | None
     own.
     """
     require_vocabulary(model)
-    prepare_environment()
+    set_job_environment()
     gpus = visible_gpus()
     refuse_misfits(model, settings, gpus)
     on_cpu = gpus is None

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from hala_hpc.core.errors import CONFIG, UserError
-from hala_hpc.engines.generation.prompts import takes_chat
+from hala_hpc.engines.generation.prompts import uses_chat_template
 from hala_hpc.engines.generation.settings import PromptStyle
-from hala_hpc.engines.models.control_tokens import word_tokenizer
+from hala_hpc.engines.models.control_tokens import make_text_tokenizer
 
 #: Chat template for models that have none, made of plain words. It needs no token beside the end of
 #: text, which ends every answer.
@@ -26,9 +26,9 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}### Assistant:\n{% endif %}"
 )
 #: Label of a token that is read but not learnt, as torch's cross entropy has it.
-NOT_LEARNT = -100
+IGNORE_INDEX = -100
 #: Orders of roles whose frames are kept: few occur, though a corpus may hold many.
-KEPT_FRAMES = 4096
+MAX_CACHED_FRAMES = 4096
 #: Stands for the words of message {} while the chat template is filled in.
 SLOT = "\u2063words {}\u2063"
 
@@ -58,19 +58,19 @@ class Example:
         return [
             Example(
                 self.input_ids[start : start + max_tokens],
-                [NOT_LEARNT, *self.labels[start + 1 : start + max_tokens]],
+                [IGNORE_INDEX, *self.labels[start + 1 : start + max_tokens]],
             )
             for start in starts
         ]
 
 
 @dataclass(frozen=True)
-class Piece:
+class TemplateSegment:
     """A stretch of a conversation: the words of a message, or fixed tokens of the template."""
 
     slot: int | None
     ids: tuple[int, ...]
-    learnt: bool
+    has_loss: bool
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class SlotPlace:
     end: int
 
 
-def answers_alike(text: str, roles: tuple[str, ...]) -> list[list[SlotPlace]]:
+def group_answers(text: str, roles: tuple[str, ...]) -> list[list[SlotPlace]]:
     """The answers in a filled template, those together around which the same stands.
 
     Each alone where the template does not show every message once and in order.
@@ -105,7 +105,7 @@ def answers_alike(text: str, roles: tuple[str, ...]) -> list[list[SlotPlace]]:
     return list(groups.values())
 
 
-def around(span: tuple[int, int] | None, place: SlotPlace) -> tuple[int, int] | None:
+def context_lengths(span: tuple[int, int] | None, place: SlotPlace) -> tuple[int, int] | None:
     """How many letters of the template a span holds before and after the words of its answer."""
     return None if span is None else (place.start - span[0], span[1] - place.end)
 
@@ -122,27 +122,27 @@ class ExampleMaker:
 
     def __init__(self, tokenizer: Any, max_tokens: int | None, style: PromptStyle = "auto") -> None:
         self.tokenizer = tokenizer
-        self.words = word_tokenizer(tokenizer)
+        self.text_tokenizer = make_text_tokenizer(tokenizer)
         self.max_tokens = max_tokens
-        self.chat = takes_chat(tokenizer, style)
+        self.chat = uses_chat_template(tokenizer, style)
         # A template asks for roles alone once the words are slots, and few orders of roles occur.
-        self.frame = lru_cache(KEPT_FRAMES)(self._frame)
+        self.frame = lru_cache(MAX_CACHED_FRAMES)(self._frame)
 
     def encode(self, rows: list[list[Message]]) -> Iterator[Example | str]:
         """Examples of several rows, or the reason against one, with one call of the tokenizer."""
         frames = [self._frame_of(messages) for messages in rows]
         good = [row for row, frame in zip(rows, frames, strict=True) if not isinstance(frame, str)]
-        words = iter(self._ids([m["content"] for row in good for m in row]))
+        contents = iter(self._ids([m["content"] for row in good for m in row]))
         for row, frame in zip(rows, frames, strict=True):
             if isinstance(frame, str):
                 yield frame
             else:
-                yield self._join(frame, [next(words) for _ in row])
+                yield self._join(frame, [next(contents) for _ in row])
 
-    def _frame_of(self, messages: list[Message]) -> tuple[Piece, ...] | str:
+    def _frame_of(self, messages: list[Message]) -> tuple[TemplateSegment, ...] | str:
         # Each that says something takes a token at least.
-        said = sum(bool(message["content"]) for message in messages)
-        if self.max_tokens is not None and said > self.max_tokens:
+        nonempty = sum(bool(message["content"]) for message in messages)
+        if self.max_tokens is not None and nonempty > self.max_tokens:
             return "too_long"
         answers = [m["content"] for m in messages if m["role"] == "assistant"]
         if not answers or not all(answer.strip() for answer in answers):
@@ -152,63 +152,65 @@ class ExampleMaker:
         except RefusedError as reason:
             return str(reason)
 
-    def _join(self, frame: tuple[Piece, ...], words: list[list[int]]) -> Example | str:
+    def _join(self, frame: tuple[TemplateSegment, ...], contents: list[list[int]]) -> Example | str:
         ids: list[int] = []
         labels: list[int] = []
-        for piece in frame:
-            part = list(piece.ids) if piece.slot is None else words[piece.slot]
+        for segment in frame:
+            part = list(segment.ids) if segment.slot is None else contents[segment.slot]
             ids += part
-            labels += part if piece.learnt else [NOT_LEARNT] * len(part)
+            labels += part if segment.has_loss else [IGNORE_INDEX] * len(part)
         too_long = self.max_tokens is not None and len(ids) > self.max_tokens
         return "too_long" if too_long else Example(ids, labels)
 
     def _ids(self, texts: list[str], control: bool = False) -> list[list[int]]:
         if not texts:
             return []
-        tokenizer = self.tokenizer if control else self.words
+        tokenizer = self.tokenizer if control else self.text_tokenizer
         ids: list[list[int]] = tokenizer(
             texts, add_special_tokens=False, split_special_tokens=not control
         )["input_ids"]
         return ids
 
-    def _frame(self, roles: tuple[str, ...]) -> tuple[Piece, ...]:
+    def _frame(self, roles: tuple[str, ...]) -> tuple[TemplateSegment, ...]:
         """What stands around the words of a conversation with these roles. Raises RefusedError."""
         if not self.chat:
             return self._plain_frame(roles)
-        text, spans = self._learnt_spans(roles)
+        text, spans = self._answer_spans(roles)
         edges = sorted({edge for span in spans for edge in span} | {0, len(text)})
-        pieces = []
+        segments = []
         for start, end in pairwise(edges):
-            pieces += self._pieces(text[start:end], (start, end) in spans)
-        last = max(number for number, piece in enumerate(pieces) if piece.learnt)
+            segments += self._split_at_slots(text[start:end], (start, end) in spans)
+        last = max(number for number, segment in enumerate(segments) if segment.has_loss)
         # What follows the last answer teaches nothing.
-        return tuple(self._ended(pieces[: last + 1]))
+        return tuple(self._with_end_token(segments[: last + 1]))
 
-    def _plain_frame(self, roles: tuple[str, ...]) -> tuple[Piece, ...]:
+    def _plain_frame(self, roles: tuple[str, ...]) -> tuple[TemplateSegment, ...]:
         # What the tokenizer puts before any text (BOS), as when the model is asked.
-        begin = Piece(None, tuple(self.tokenizer("")["input_ids"]), False)
-        words = [Piece(slot, (), role == "assistant") for slot, role in enumerate(roles)]
-        return (begin, *self._ended(words))
+        begin = TemplateSegment(None, tuple(self.tokenizer("")["input_ids"]), False)
+        slots = [TemplateSegment(slot, (), role == "assistant") for slot, role in enumerate(roles)]
+        return (begin, *self._with_end_token(slots))
 
-    def _ended(self, pieces: list[Piece]) -> list[Piece]:
+    def _with_end_token(self, segments: list[TemplateSegment]) -> list[TemplateSegment]:
         """The same with the end-of-text token, where the template ends a turn with none."""
-        last = pieces[-1]
+        last = segments[-1]
         if last.ids and last.ids[-1] in self.tokenizer.all_special_ids:
-            return pieces
-        return [*pieces, Piece(None, (self.tokenizer.eos_token_id,), True)]
+            return segments
+        return [*segments, TemplateSegment(None, (self.tokenizer.eos_token_id,), True)]
 
-    def _pieces(self, text: str, learnt: bool) -> list[Piece]:
+    def _split_at_slots(self, text: str, has_loss: bool) -> list[TemplateSegment]:
         """Cut a stretch of the filled template at its slots."""
         found = []
         # Every other item is the number of a slot.
         for number, item in enumerate(re.split(SLOT.format(r"(\d+)"), text)):
             if number % 2:
-                found.append(Piece(int(item), (), learnt))
+                found.append(TemplateSegment(int(item), (), has_loss))
             elif item:
-                found.append(Piece(None, tuple(self._ids([item], control=True)[0]), learnt))
+                found.append(
+                    TemplateSegment(None, tuple(self._ids([item], control=True)[0]), has_loss)
+                )
         return found
 
-    def _learnt_spans(self, roles: tuple[str, ...]) -> tuple[str, set[tuple[int, int]]]:
+    def _answer_spans(self, roles: tuple[str, ...]) -> tuple[str, set[tuple[int, int]]]:
         """The filled template, and where the answers stand in it.
 
         Some templates show an older turn otherwise than a new one: then only the last is learnt.
@@ -216,7 +218,7 @@ class ExampleMaker:
         slots = [{"role": r, "content": SLOT.format(n)} for n, r in enumerate(roles)]
         text = self._render(slots, ask=False)
         spans: set[tuple[int, int]] = set()
-        for alike in answers_alike(text, roles):
+        for alike in group_answers(text, roles):
             spans |= self._spans_of(text, slots, alike)
         if not spans:
             raise RefusedError("refused_by_template")
@@ -234,7 +236,7 @@ class ExampleMaker:
         if len(alike) == 1:
             return {first} if first else set()
         last = self._span_at(text, slots, alike[-1])
-        if around(first, alike[0]) != around(last, alike[-1]):
+        if context_lengths(first, alike[0]) != context_lengths(last, alike[-1]):
             found = (self._span_at(text, slots, place) for place in alike)
             return {span for span in found if span}
         if first is None:
@@ -262,7 +264,7 @@ class ExampleMaker:
         return text
 
 
-def supply_template(tokenizer: Any, style: PromptStyle) -> bool:
+def supply_chat_template(tokenizer: Any, style: PromptStyle) -> bool:
     """Give a tokenizer the plain template where it has none; say whether that was done.
 
     Nothing is done for style `plain`. Raises UserError (78) where there is no token that ends a

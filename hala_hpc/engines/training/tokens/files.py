@@ -13,9 +13,9 @@ from pathlib import Path
 from random import Random
 from typing import Any, Self
 
-from hala_hpc.core.files import finish_with, whole_file
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example
-from hala_hpc.engines.training.tokens.packing import pack
+from hala_hpc.core.files import atomic_file, run_on_success
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example
+from hala_hpc.engines.training.tokens.packing import pack_examples
 
 #: Sequences of one record batch: one is read from the disk at once.
 BATCH_SEQUENCES = 1000
@@ -25,7 +25,7 @@ WINDOW_TOKENS = 25_000_000
 
 
 @dataclass(frozen=True)
-class Line:
+class PackedExample:
     """An example that waits to be written, in as few bytes as can be."""
 
     ids: "array[int]"
@@ -34,7 +34,7 @@ class Line:
     """1 where a row of the corpus begins, else 0."""
 
     @classmethod
-    def of(cls, example: Example, rows: int) -> Self:
+    def from_example(cls, example: Example, rows: int) -> Self:
         """An example as it is kept."""
         return cls(array("i", example.input_ids), array("i", example.labels), rows)
 
@@ -53,8 +53,8 @@ class TokenWriter:
         numbers = pa.list_(pa.int32())
         fields = {"input_ids": numbers, "labels": numbers, "length": pa.int32(), "rows": pa.int32()}
         self.schema = pa.schema(fields | ({"seq_lengths": numbers} if room else {}))
-        self.lines = 0
-        self.waiting: list[Line] = []
+        self.example_count = 0
+        self.waiting: list[PackedExample] = []
         self.tokens = 0
         self._stack = ExitStack()
         self._stream: Any = None
@@ -62,34 +62,34 @@ class TokenWriter:
     def __enter__(self) -> Self:
         import pyarrow as pa
 
-        temporary = self._stack.enter_context(whole_file(self.path))
+        temporary = self._stack.enter_context(atomic_file(self.path))
         self._stream = pa.ipc.new_stream(str(temporary), self.schema)
         self._stack.callback(self._stream.close)
-        finish_with(self._stack, self._write_waiting)
+        run_on_success(self._stack, self._write_waiting)
         return self
 
-    def add(self, line: Line) -> None:
+    def add(self, example: PackedExample) -> None:
         """Take an example; it is written when enough others wait."""
-        self.lines += 1
-        self.waiting.append(line)
-        self.tokens += len(line.ids)
+        self.example_count += 1
+        self.waiting.append(example)
+        self.tokens += len(example.ids)
         if self.tokens >= WINDOW_TOKENS or (
             self.room is None and len(self.waiting) >= BATCH_SEQUENCES
         ):
             self._write_waiting()
 
     def _write_waiting(self) -> None:
-        lines, self.waiting, self.tokens = self.waiting, [], 0
+        examples, self.waiting, self.tokens = self.waiting, [], 0
         if self.room is None:
-            sequences = [[line] for line in lines]
+            sequences = [[line] for line in examples]
         else:
-            Random(self.seed).shuffle(lines)
-            packed = pack([len(line.ids) for line in lines], self.room)
-            sequences = [[lines[number] for number in numbers] for numbers in packed]
+            Random(self.seed).shuffle(examples)
+            packed = pack_examples([len(line.ids) for line in examples], self.room)
+            sequences = [[examples[number] for number in numbers] for numbers in packed]
         for first in range(0, len(sequences), BATCH_SEQUENCES):
             self._write(sequences[first : first + BATCH_SEQUENCES])
 
-    def _write(self, sequences: list[list[Line]]) -> None:
+    def _write(self, sequences: list[list[PackedExample]]) -> None:
         import numpy as np
         import pyarrow as pa
 
@@ -97,11 +97,11 @@ class TokenWriter:
             offsets = np.cumsum([0, *lengths], dtype=np.int32)
             return pa.ListArray.from_arrays(offsets, np.concatenate(parts))
 
-        lines = [line for sequence in sequences for line in sequence]
+        examples = [line for sequence in sequences for line in sequence]
         lengths = [sum(len(line.ids) for line in sequence) for sequence in sequences]
         columns = [
-            joined([line.ids for line in lines], lengths),
-            joined([line.labels for line in lines], lengths),
+            joined([line.ids for line in examples], lengths),
+            joined([line.labels for line in examples], lengths),
             pa.array(lengths, pa.int32()),
             pa.array([sum(line.rows for line in one) for one in sequences], pa.int32()),
         ]
@@ -114,15 +114,15 @@ class TokenWriter:
         self._stack.__exit__(*error)
 
 
-def read_back(path: Path) -> tuple[dict[str, int], Counter[int]]:
+def count_token_file(path: Path) -> tuple[dict[str, int], Counter[int]]:
     """Counts of a token file, and its examples by length, from the file itself.
 
-    The counts: sequences, rows, tokens, tokens_learnt and the largest token.
+    The counts: sequences, rows, tokens, loss_tokens and the largest token.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    counts: Counter[str] = Counter(sequences=0, rows=0, tokens=0, tokens_learnt=0)
+    counts: Counter[str] = Counter(sequences=0, rows=0, tokens=0, loss_tokens=0)
     examples: Counter[int] = Counter()
     largest = -1
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
@@ -133,7 +133,7 @@ def read_back(path: Path) -> tuple[dict[str, int], Counter[int]]:
             counts["sequences"] += batch.num_rows
             counts["rows"] += pc.sum(batch["rows"]).as_py()
             counts["tokens"] += len(ids)
-            counts["tokens_learnt"] += pc.sum(pc.not_equal(labels, NOT_LEARNT)).as_py()
+            counts["loss_tokens"] += pc.sum(pc.not_equal(labels, IGNORE_INDEX)).as_py()
             largest = max(largest, pc.max(ids).as_py())
             sizes = batch["seq_lengths"].flatten() if "seq_lengths" in batch.schema.names else None
             sizes = batch["length"] if sizes is None else sizes

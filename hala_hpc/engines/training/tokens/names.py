@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 
 #: What is known of all parts: counts, what a trainer must know, and the names of the parts.
 TOKENS_FILE = "tokens.json"
@@ -14,24 +14,24 @@ TOKENIZER_FOLDER = "tokenizer"
 TOKENIZER_FACTS_FILE = "facts.json"
 
 
-class TokenCounts(Record):
+class TokenCounts(JsonRecord):
     """What token files hold; for a unit, the details of its marker."""
 
     rows: int = 0
     sequences: int = 0
     tokens: int = 0
-    tokens_learnt: int = 0
+    loss_tokens: int = 0
     held_out_rows: int = 0
     held_out_sequences: int = 0
     held_out_tokens: int = 0
-    held_out_tokens_learnt: int = 0
+    held_out_loss_tokens: int = 0
     rows_repeated: int = 0
     """Repetitions of rows whose corpus has a weight above 1."""
     largest_token: int = -1
     """Largest number of a token."""
 
 
-class TokenizerFacts(Record):
+class TokenizerFacts(JsonRecord):
     """What is known of a tokenizer."""
 
     vocabulary: str
@@ -43,7 +43,7 @@ class TokenizerFacts(Record):
 class TokenFacts(TokenCounts, TokenizerFacts):
     """`tokens.json`: all parts of a tokens product."""
 
-    cure: ClassVar[str] = "let the tokenize node make the tokens again"
+    fix: ClassVar[str] = "let the tokenize node make the tokens again"
 
     max_length: int
     packing: bool

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX
 
 
-def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
+def pack_examples(lengths: Sequence[int], room: int) -> list[list[int]]:
     """Put examples of so many tokens into sequences of at most `room`; numbers of each one's.
 
     A sequence begins with the longest example that is left, goes on with examples in the order
@@ -18,7 +18,7 @@ def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
     same lengths give the same sequences. None may be longer than `room`.
     """
     assert max(lengths, default=0) <= room, (max(lengths), room)
-    waiting = Waiting(lengths)
+    waiting = ExamplePool(lengths)
     sequences = []
     while waiting.longest(room):
         sequence: list[int] = []
@@ -36,7 +36,7 @@ def pack(lengths: Sequence[int], room: int) -> list[list[int]]:
     return sequences
 
 
-class Waiting:
+class ExamplePool:
     """Examples that no sequence has yet, by their lengths."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
@@ -101,8 +101,8 @@ def packed_batch(rows: list[Any], filler: int) -> dict[str, Any]:
         padding = width - len(row["input_ids"])
         sizes = torch.as_tensor([*row["seq_lengths"], padding])
         starts = sizes.cumsum(0) - sizes
-        labels = pad(torch.as_tensor(row["labels"]), (0, padding), value=NOT_LEARNT)
-        labels[starts[starts < width]] = NOT_LEARNT
+        labels = pad(torch.as_tensor(row["labels"]), (0, padding), value=IGNORE_INDEX)
+        labels[starts[starts < width]] = IGNORE_INDEX
         lines.append(
             {
                 "input_ids": pad(torch.as_tensor(row["input_ids"]), (0, padding), value=filler),

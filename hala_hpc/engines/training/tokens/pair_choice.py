@@ -12,10 +12,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.data.corpus.reader import COLUMNS, batches_of
-from hala_hpc.data.ingest.shard_plan import later_of_equals
-from hala_hpc.data.ingest.verify import slices
-from hala_hpc.engines.training.tokens.rows import WEIGHT, RowChoice, Source
+from hala_hpc.data.corpus.reader import COLUMNS, read_batches
+from hala_hpc.data.ingest.shard_plan import find_later_duplicates
+from hala_hpc.data.ingest.verify import slice_bytes
+from hala_hpc.engines.training.tokens.rows import WEIGHT, RowChoice, TrainingCorpus
 
 #: Reason of a message that the translate stage left as it was, and of a target that is its source.
 UNTRANSLATED = "not_translated"
@@ -45,7 +45,7 @@ class PairChoice:
 
 
 def choose_pairs(
-    sources: Sequence[Source],
+    sources: Sequence[TrainingCorpus],
     rows: RowChoice,
     units: int,
     file: Path,
@@ -73,7 +73,7 @@ def choose_pairs(
                 starts.append(counter.ended())
                 pairs = starts[-1][-1]
         whole = np.concatenate(codes)
-        mark_repeated(whole, file)
+        flag_repeated(whole, file)
     finally:
         file.unlink(missing_ok=True)
     return PairChoice(whole, starts)
@@ -82,7 +82,7 @@ def choose_pairs(
 class UnitStarts:
     """Counts the pairs of a corpus, and notes how many stand before each unit."""
 
-    def __init__(self, source: Source, units: int, pairs: int) -> None:
+    def __init__(self, source: TrainingCorpus, units: int, pairs: int) -> None:
         self.firsts = [source.range_of(unit, units)[0] for unit in range(units)]
         self.rows, self.pairs = 0, pairs
         self.found: list[int] = []
@@ -124,8 +124,8 @@ class PairBatch:
 
         # The length tells where the source ends, whatever signs are in it.
         lengths = pc.binary_length(self.sources).cast(pa.string())
-        said = pc.binary_join_element_wise(lengths, self.sources, self.targets, "\0")
-        return b"".join(blake2b(text, digest_size=16).digest() for text in slices(said))
+        texts = pc.binary_join_element_wise(lengths, self.sources, self.targets, "\0")
+        return b"".join(blake2b(text, digest_size=16).digest() for text in slice_bytes(texts))
 
     def codes(self, rows: RowChoice, weight: float) -> Any:
         """What each pair tells by itself: whether it was translated, or is left out by weight."""
@@ -140,14 +140,14 @@ class PairBatch:
         return codes.astype(np.uint8)
 
 
-def batches_of_pairs(source: Source) -> Iterator[PairBatch]:
+def batches_of_pairs(source: TrainingCorpus) -> Iterator[PairBatch]:
     """All pairs of a corpus in order. Raises UserError (65) where it is torn."""
     import numpy as np
     import pyarrow.compute as pc
 
     columns = ["id", *COLUMNS[source.kind]]
     for part in dict.fromkeys(group.part for group in source.index.groups):
-        for batch in batches_of(part, columns, BATCH_ROWS):
+        for batch in read_batches(part, columns, BATCH_ROWS):
             ids = batch.column("id")
             if source.kind == "pairs":
                 ones: Any = np.ones(len(ids), np.int64)
@@ -159,7 +159,7 @@ def batches_of_pairs(source: Source) -> Iterator[PairBatch]:
             yield PairBatch(ids, counts.astype(np.int64), *texts)
 
 
-def mark_repeated(codes: Any, file: Path) -> None:
+def flag_repeated(codes: Any, file: Path) -> None:
     """Mark in `codes` the pairs that would be learnt and equal an earlier one, by their hashes."""
     import numpy as np
 
@@ -174,4 +174,4 @@ def mark_repeated(codes: Any, file: Path) -> None:
             mine = (codes[here] == 0) & (hashes[here, 0] % buckets == bucket)
             found.append(np.flatnonzero(mine) + first)
         places = np.concatenate(found)
-        codes[later_of_equals(hashes[places], places)] = REASONS.index(REPEATED)
+        codes[find_later_duplicates(hashes[places], places)] = REASONS.index(REPEATED)

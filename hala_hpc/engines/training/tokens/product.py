@@ -9,9 +9,9 @@ from typing import Any
 
 from hala_hpc.core.errors import BAD_DATA, INTERNAL, UserError
 from hala_hpc.core.files import link_tree
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.stage import UnitCounts
 from hala_hpc.engines.models.files import copy_tokenizer
 from hala_hpc.engines.training.tokens.names import (
     TOKENIZER_FACTS_FILE,
@@ -23,7 +23,7 @@ from hala_hpc.engines.training.tokens.names import (
 )
 
 #: What is counted of each file.
-COUNTED = ("rows", "sequences", "tokens", "tokens_learnt")
+COUNTED = ("rows", "sequences", "tokens", "loss_tokens")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class UnitFiles:
     unit: int
 
     @property
-    def learnt(self) -> Path:
+    def train(self) -> Path:
         """Sequences to learn from; absent where there are none."""
         return self.folder / f"part-{self.unit:05d}.arrow"
 
@@ -49,7 +49,7 @@ class UnitFiles:
         return self.folder / f"notes-{self.unit:05d}.json"
 
 
-class UnitNotes(Record):
+class UnitNotes(JsonRecord):
     """`notes-00007.json`: what a unit counted while it was made."""
 
     rows_in: int
@@ -60,7 +60,7 @@ class UnitNotes(Record):
 
 
 @dataclass
-class Notes:
+class UnitTally:
     """What a unit counts while it is made."""
 
     rows_in: int = 0
@@ -88,61 +88,61 @@ def read_notes(files: UnitFiles) -> UnitNotes:
     return notes
 
 
-def check_unit(files: UnitFiles, max_length: int) -> Facts:
+def check_token_unit(files: UnitFiles, max_length: int) -> UnitCounts:
     """Read the files of a unit back and count them.
 
     Raises UserError (70) when an example is lost, made up or too long.
     """
-    noted = read_notes(files)
-    learnt, examples = counts_of(files.learnt)
-    measured, _ = counts_of(files.held_out)
-    if dict(examples) != noted.lengths:
-        raise UserError(f"{files.learnt} does not hold the examples that were made", INTERNAL)
+    notes = read_notes(files)
+    train, examples = count_or_zeros(files.train)
+    held_out, _ = count_or_zeros(files.held_out)
+    if dict(examples) != notes.lengths:
+        raise UserError(f"{files.train} does not hold the examples that were made", INTERNAL)
     if max(examples, default=0) > max_length:
-        raise UserError(f"{files.learnt} has an example of {max(examples)} tokens", INTERNAL)
-    return Facts(
-        rows_in=noted.rows_in,
-        rows_out=learnt["rows"] + measured["rows"],
-        rows_rejected=sum(noted.rejected.values()),
-        rejected=noted.rejected,
-        tokens_out=learnt["tokens"] + measured["tokens"],
+        raise UserError(f"{files.train} has an example of {max(examples)} tokens", INTERNAL)
+    return UnitCounts(
+        rows_in=notes.rows_in,
+        rows_out=train["rows"] + held_out["rows"],
+        rows_rejected=sum(notes.rejected.values()),
+        rejected=notes.rejected,
+        tokens_out=train["tokens"] + held_out["tokens"],
         details={
-            **{name: learnt[name] for name in COUNTED},
-            **{f"held_out_{name}": measured[name] for name in COUNTED},
-            "rows_repeated": noted.rows_repeated,
-            "largest_token": max(learnt["largest_token"], measured["largest_token"]),
+            **{name: train[name] for name in COUNTED},
+            **{f"held_out_{name}": held_out[name] for name in COUNTED},
+            "rows_repeated": notes.rows_repeated,
+            "largest_token": max(train["largest_token"], held_out["largest_token"]),
         },
     )
 
 
-def counts_of(path: Path) -> tuple[dict[str, int], Counter[int]]:
+def count_or_zeros(path: Path) -> tuple[dict[str, int], Counter[int]]:
     """What a token file holds; zeros where a unit has none."""
-    from hala_hpc.engines.training.tokens.files import read_back
+    from hala_hpc.engines.training.tokens.files import count_token_file
 
     if path.exists():
-        return read_back(path)
+        return count_token_file(path)
     return {**dict.fromkeys(COUNTED, 0), "largest_token": -1}, Counter()
 
 
-def collect_units(
-    marks: list[UnitMarker], folders: list[Path], output: Path, max_length: int, packing: bool
+def collect_token_units(
+    markers: list[UnitMarker], folders: list[Path], output: Path, max_length: int, packing: bool
 ) -> dict[str, Any]:
     """Gather the files of all units and write tokens.json; returns the figures of the summary.
 
     `max_length` and `packing` are what a trainer must know. Raises UserError (65) when no row is
     left.
     """
-    counts = [TokenCounts.model_validate(mark.details) for mark in marks]
+    counts = [TokenCounts.model_validate(marker.details) for marker in markers]
     whole = add_up(counts)
     if not whole.rows:
-        raise UserError(nothing_left(marks, whole.held_out_rows), BAD_DATA)
+        raise UserError(describe_empty_result(markers, whole.held_out_rows), BAD_DATA)
     lengths: Counter[int] = Counter()
     for unit, folder in enumerate(folders):
         link_tree(folder, output)
         lengths.update(read_notes(UnitFiles(folder, unit)).lengths)
     tokenizer = TokenizerFacts.read(folders[0] / TOKENIZER_FOLDER / TOKENIZER_FACTS_FILE)
     assert tokenizer is not None, folders[0]
-    places = [UnitFiles(Path(), unit) for unit in range(len(marks))]
+    places = [UnitFiles(Path(), unit) for unit in range(len(markers))]
     parts = list(zip(places, counts, strict=True))
     facts = TokenFacts(
         **whole.to_values(),
@@ -153,7 +153,7 @@ def collect_units(
         length_p95=percentile(lengths, 0.95),
         length_max=max(lengths),
         fill=round(whole.tokens / (whole.sequences * max_length), 5) if packing else None,
-        parts=tuple(place.learnt.name for place, unit in parts if unit.sequences),
+        parts=tuple(place.train.name for place, unit in parts if unit.sequences),
         held_out_parts=tuple(
             place.held_out.name for place, unit in parts if unit.held_out_sequences
         ),
@@ -169,10 +169,10 @@ def add_up(counts: list[TokenCounts]) -> TokenCounts:
     return TokenCounts(**sums, largest_token=max(one.largest_token for one in counts))
 
 
-def nothing_left(marks: list[UnitMarker], held_out: int) -> str:
+def describe_empty_result(markers: list[UnitMarker], held_out: int) -> str:
     """Why there is nothing to learn from."""
-    reasons = sum((Counter(mark.rejected) for mark in marks), Counter[str]())
-    rows_in = sum(mark.rows_in for mark in marks)
+    reasons = sum((Counter(marker.rejected) for marker in markers), Counter[str]())
+    rows_in = sum(marker.rows_in for marker in markers)
     return (
         f"no row is left to train on: {rows_in} read, rejected {dict(reasons)}, held out {held_out}"
     )
@@ -180,15 +180,15 @@ def nothing_left(marks: list[UnitMarker], held_out: int) -> str:
 
 def percentile(examples: Counter[int], share: float) -> int:
     """The length that so large a share of the examples does not exceed."""
-    wanted, seen = share * examples.total(), 0
+    wanted, counted = share * examples.total(), 0
     for length in sorted(examples):
-        seen += examples[length]
-        if seen >= wanted:
+        counted += examples[length]
+        if counted >= wanted:
             return length
     return 0
 
 
-def bring_tokenizer(model: Path, folder: Path, tokenizer: Any, supplied: bool) -> None:
+def copy_tokenizer_with_template(model: Path, folder: Path, tokenizer: Any, supplied: bool) -> None:
     """Copy the tokenizer of a model, with the chat template if one was supplied to it."""
     folder.mkdir(parents=True, exist_ok=True)
     copy_tokenizer(model, folder)
@@ -204,8 +204,8 @@ def bring_tokenizer(model: Path, folder: Path, tokenizer: Any, supplied: bool) -
 
 def vocabulary_digest(tokenizer: Any) -> str:
     """A hash of all tokens and their numbers, 32 hexadecimal digits."""
-    words = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
+    tokens = sorted(tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
     digest = blake2b(digest_size=16)
-    for word, number in words:
-        digest.update(f"{number} {word}\n".encode(errors="surrogatepass"))
+    for token, number in tokens:
+        digest.update(f"{number} {token}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()

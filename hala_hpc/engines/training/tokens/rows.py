@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 from hala_hpc.data.corpus.index import CorpusIndex
 from hala_hpc.data.corpus.reader import Kind, Row, message_pairs
-from hala_hpc.engines.generation.prompts import fill
+from hala_hpc.engines.generation.prompts import fill_template
 from hala_hpc.engines.training.tokens.examples import Message
 
 #: Reason of rows that the weight of their corpus leaves out.
@@ -26,7 +26,7 @@ class TokenRow:
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingCorpus:
     """One corpus to learn from."""
 
     index: CorpusIndex
@@ -54,7 +54,7 @@ class Source:
         rows = self.index.read(*self.range_of(unit, units))
         pairs = ((row["id"], *pair) for row in rows for pair in self._pairs_of(row))
         for (row_id, source, target), refused in zip(pairs, reasons, strict=True):
-            asked = {"role": "user", "content": fill(self.prompt, {"text": source})}
+            asked = {"role": "user", "content": fill_template(self.prompt, {"text": source})}
             answer = {"role": "assistant", "content": target}
             yield TokenRow(row_id, [asked, answer], self.weight, refused)
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, Example, ExampleMaker
-from hala_hpc.engines.training.tokens.files import Line, TokenWriter
-from hala_hpc.engines.training.tokens.product import Notes, UnitFiles
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example, ExampleMaker
+from hala_hpc.engines.training.tokens.files import PackedExample, TokenWriter
+from hala_hpc.engines.training.tokens.product import UnitFiles, UnitTally
 from hala_hpc.engines.training.tokens.rows import WEIGHT, RowChoice, TokenRow
 
 #: Rows tokenized in one call: bounds memory, and lets the tokenizer use all cores.
@@ -30,10 +30,10 @@ class TokenUnit:
     maker: ExampleMaker
     choice: RowChoice
     plan: TokenPlan
-    notes: Notes = field(default_factory=Notes)
+    notes: UnitTally = field(default_factory=UnitTally)
 
     def write(
-        self, files: UnitFiles, rows: Iterable[TokenRow], go_on: Callable[[int], bool]
+        self, files: UnitFiles, rows: Iterable[TokenRow], may_continue: Callable[[int], bool]
     ) -> bool:
         """Write both files, leaving out one that would be empty; False when told to stop.
 
@@ -43,19 +43,19 @@ class TokenUnit:
         seed = f"{self.choice.seed} {files.unit}"
         source = iter(rows)
         with (
-            TokenWriter(files.learnt, room, seed) as learnt,
-            TokenWriter(files.held_out) as measured,
+            TokenWriter(files.train, room, seed) as learnt,
+            TokenWriter(files.held_out) as held_out,
         ):
             while batch := list(islice(source, BATCH_ROWS)):
-                if not go_on(self.notes.rows_in):
+                if not may_continue(self.notes.rows_in):
                     return False
-                self._take(batch, learnt, measured)
-        for path, writer in ((files.learnt, learnt), (files.held_out, measured)):
-            if not writer.lines:
+                self._add_batch(batch, learnt, held_out)
+        for path, writer in ((files.train, learnt), (files.held_out, held_out)):
+            if not writer.example_count:
                 path.unlink()
         return True
 
-    def _take(self, batch: list[TokenRow], learnt: TokenWriter, measured: TokenWriter) -> None:
+    def _add_batch(self, batch: list[TokenRow], train: TokenWriter, held_out: TokenWriter) -> None:
         self.notes.rows_in += len(batch)
         wanted = []
         for row in batch:
@@ -69,10 +69,10 @@ class TokenUnit:
             if isinstance(example, str):
                 self.notes.rejected[example] += 1
             elif times is None:
-                for line in self._measured(example):
-                    measured.add(line)
+                for line in self._held_out_examples(example):
+                    held_out.add(line)
             else:
-                self._learn(example, times, learnt)
+                self._add_train(example, times, train)
 
     def _times(self, row: TokenRow) -> int | None:
         """How often a row is learnt; None when it is held out."""
@@ -80,17 +80,20 @@ class TokenUnit:
             return None
         return self.choice.copies(row.row_id, row.weight)
 
-    def _learn(self, example: Example, times: int, writer: TokenWriter) -> None:
+    def _add_train(self, example: Example, times: int, writer: TokenWriter) -> None:
         self.notes.rows_repeated += times - 1
         for repetition in range(times):
-            for number, piece in enumerate(self._pieces(example)):
-                self.notes.lengths[len(piece.input_ids)] += 1
-                writer.add(Line.of(piece, rows=int(repetition == number == 0)))
+            for number, segment in enumerate(self._segments(example)):
+                self.notes.lengths[len(segment.input_ids)] += 1
+                writer.add(PackedExample.from_example(segment, rows=int(repetition == number == 0)))
 
-    def _measured(self, example: Example) -> list[Line]:
+    def _held_out_examples(self, example: Example) -> list[PackedExample]:
         """The pieces of a held-out row that teach something: the others have no loss."""
-        pieces = [p for p in self._pieces(example) if any(t != NOT_LEARNT for t in p.labels)]
-        return [Line.of(piece, rows=int(number == 0)) for number, piece in enumerate(pieces)]
+        segments = [p for p in self._segments(example) if any(t != IGNORE_INDEX for t in p.labels)]
+        return [
+            PackedExample.from_example(segment, rows=int(number == 0))
+            for number, segment in enumerate(segments)
+        ]
 
-    def _pieces(self, example: Example) -> list[Example]:
+    def _segments(self, example: Example) -> list[Example]:
         return example.cut(self.plan.max_length) if self.plan.split else [example]

@@ -39,7 +39,7 @@ def transformers_says(folder: Path, prompts: list[list[int]]) -> list[str]:
             prompt, attention_mask=mask, max_new_tokens=ANSWER_TOKENS, do_sample=False
         )
         said.append(out[0, len(ids) :].tolist())
-    return [one.text for one in AnswerFrame(tokenizer).decoded([(ids, "") for ids in said])]
+    return [one.text for one in AnswerFrame(tokenizer).decode([(ids, "") for ids in said])]
 
 
 @pytest.mark.slow

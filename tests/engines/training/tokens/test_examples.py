@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tiny_models import make_tokenizer
 
-from hala_hpc.engines.training.tokens.examples import NOT_LEARNT, ExampleMaker
+from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, ExampleMaker
 
 #: Templates by how they show turns: one like ChatML, one that shows older answers otherwise than
 #: the last (as those of models that think), one whose turns are numbered.
@@ -54,7 +54,7 @@ def talk(messages: int) -> list[dict[str, str]]:
 
 
 def learnt(example: Any) -> int:
-    return sum(label != NOT_LEARNT for label in example.labels)
+    return sum(label != IGNORE_INDEX for label in example.labels)
 
 
 @pytest.mark.parametrize("template", ["alike", "last_otherwise"])

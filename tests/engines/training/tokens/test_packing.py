@@ -11,9 +11,9 @@ from random_models import random_cohere2, random_lfm2
 from tiny_models import make_tiny_model
 from token_folders import make_tokens
 
-from hala_hpc.engines.training.dataset import load, make_collator
-from hala_hpc.engines.training.tokens.packing import pack
-from hala_hpc.engines.training.tokens.packing_check import LEAK, leak_of, packing_faults
+from hala_hpc.engines.training.dataset import load_training_data, make_collator
+from hala_hpc.engines.training.tokens.packing import pack_examples
+from hala_hpc.engines.training.tokens.packing_check import LEAK, measure_leak, packing_faults
 
 
 def lengths_like_real_ones(number: int, longest: int) -> list[int]:
@@ -25,7 +25,7 @@ def lengths_like_real_ones(number: int, longest: int) -> list[int]:
 @pytest.mark.parametrize("room", [512, 1024, 2048])
 def test_sequences_hold_every_example_once_and_are_nearly_full(room: int) -> None:
     lengths = lengths_like_real_ones(20_000, room)
-    sequences = pack(lengths, room)
+    sequences = pack_examples(lengths, room)
     assert sorted(number for one in sequences for number in one) == list(range(len(lengths)))
     filled = [sum(lengths[number] for number in one) for one in sequences]
     assert max(filled) <= room
@@ -34,14 +34,14 @@ def test_sequences_hold_every_example_once_and_are_nearly_full(room: int) -> Non
 
 def test_the_same_lengths_give_the_same_sequences() -> None:
     lengths = lengths_like_real_ones(500, 256)
-    assert pack(lengths, 256) == pack(lengths, 256)
+    assert pack_examples(lengths, 256) == pack_examples(lengths, 256)
 
 
 def test_examples_that_fit_with_no_other_are_alone() -> None:
-    assert pack([], 10) == []
-    assert pack([10, 10, 9, 2], 10) == [[0], [1], [2], [3]]
+    assert pack_examples([], 10) == []
+    assert pack_examples([10, 10, 9, 2], 10) == [[0], [1], [2], [3]]
     # Two halves of one length, and one for which there is no other half.
-    assert [len(one) for one in pack([5, 5, 5], 10)] == [2, 1]
+    assert [len(one) for one in pack_examples([5, 5, 5], 10)] == [2, 1]
 
 
 WORDS = ["the", "boy", "eats", "bread", "and", "girl", "reads", "a", "book", "blue", "sky"]
@@ -82,7 +82,9 @@ def test_an_example_has_the_same_losses_packed_and_apart(folder: Path, one_line:
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype="float32").eval()
-    apart, packed = (load(folder / name / "tokens").train for name in ("apart", "packed"))
+    apart, packed = (
+        load_training_data(folder / name / "tokens").train for name in ("apart", "packed")
+    )
     assert len(packed) < len(apart) / 2
     collate = make_collator(0, one_line)
     with torch.no_grad():
@@ -103,18 +105,18 @@ def examples_of(row: dict[str, Any]) -> list[tuple[int, ...]]:
 
 
 def test_every_token_is_packed_once(folder: Path) -> None:
-    apart, packed = (load(folder / name / "tokens") for name in ("apart", "packed"))
+    apart, packed = (load_training_data(folder / name / "tokens") for name in ("apart", "packed"))
     before = Counter(tuple(row["input_ids"]) for row in apart.train)
     assert Counter(words for row in packed.train for words in examples_of(row)) == before
-    for name in ("rows", "tokens", "tokens_learnt", "length_max"):
+    for name in ("rows", "tokens", "loss_tokens", "length_max"):
         assert getattr(packed.facts, name) == getattr(apart.facts, name)
     assert packed.lengths.max() <= 160
     assert packed.facts.fill == round(packed.facts.tokens / (len(packed.train) * 160), 5)
 
 
 def test_layers_that_look_across_examples_are_found_out(tmp_path: Path) -> None:
-    assert leak_of(random_cohere2(tmp_path / "attention")) == 0
-    assert leak_of(random_lfm2(tmp_path / "convolutions")) > LEAK
+    assert measure_leak(random_cohere2(tmp_path / "attention")) == 0
+    assert measure_leak(random_lfm2(tmp_path / "convolutions")) > LEAK
     (fault,) = packing_faults(str(tmp_path / "convolutions"), "owner/model")
     assert "owner/model has layers of kind conv, through which rows of one sequence leak" in fault
     assert packing_faults(str(tmp_path / "attention"), "owner/model") == []

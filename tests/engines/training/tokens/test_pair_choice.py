@@ -9,7 +9,7 @@ from corpora import conversation, pair, translated, write_corpus
 from tiny_models import make_tokenizer
 from token_folders import tokenized
 
-from hala_hpc.engines.training.dataset import load, order_of
+from hala_hpc.engines.training.dataset import load_training_data, make_batch_order
 from hala_hpc.engines.training.settings import TrainingSettings
 from hala_hpc.engines.training.tokens import pair_choice
 
@@ -48,12 +48,14 @@ def made(folder: Path, base: Path, *corpora: str, **more: Any) -> tuple[Counter[
     words: dict[str, Any] = {"model": str(folder / "model"), "objective": "translate"}
     words |= {"train": [str(folder / name) for name in corpora], "prompt": "{text}"}
     out = tokenized(base, **words | {"units": 3, "held_out": 0.0} | more)
-    marks = out.marks.values()
+    marks = out.markers.values()
     assert sum(mark.rows_in for mark in marks) == sum(
         mark.rows_out + mark.rows_rejected for mark in marks
     )
     assert not list(base.glob("output/*/pair-hashes"))
-    return sum((Counter(mark.rejected) for mark in marks), Counter()), load(base / "tokens")
+    return sum((Counter(mark.rejected) for mark in marks), Counter()), load_training_data(
+        base / "tokens"
+    )
 
 
 def texts_of(folder: Path, data: Any) -> Counter[str]:
@@ -112,7 +114,7 @@ def test_no_global_batch_is_full_of_one_text(folder: Path, tmp_path: Path) -> No
     words = [tuple(row["input_ids"]) for row in data.train]
     for by_length in (True, False):
         settings = TrainingSettings(global_batch_size=BATCH_ROWS, group_by_length=by_length)
-        rows = order_of(data, settings).rows_of(epoch=1)
+        rows = make_batch_order(data, settings).epoch_rows(epoch=1)
         assert set(rows.tolist()) == set(range(len(words)))
         for batch in rows.reshape(-1, BATCH_ROWS).tolist():
             texts = Counter(words[row] for row in batch)

@@ -25,19 +25,19 @@ class RunProcesses:
     """Id of the job of each, from its environment; empty for one without."""
 
 
-def look(work: Path) -> RunProcesses:
+def find_processes(work: Path) -> RunProcesses:
     """The processes that name a work folder on their command line."""
     found = RunProcesses()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            folder = next((word for word in words if word.startswith(f"{work}/")), "")
-            if not folder or "python" not in words[0]:
+            argv = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            folder = next((argument for argument in argv if argument.startswith(f"{work}/")), "")
+            if not folder or "python" not in argv[0]:
                 continue
             job = job_of(process)
         except OSError:
             continue
-        kind = next((MODULES[word] for word in words if word in MODULES), "")
+        kind = next((MODULES[argument] for argument in argv if argument in MODULES), "")
         if kind:
             pid = int(process.name)
             found.of[kind].append(pid)
@@ -49,8 +49,8 @@ def look(work: Path) -> RunProcesses:
 def job_of(process: Path) -> str:
     """Id of the job that a process belongs to. Raises OSError where it is gone."""
     variables = (process / "environ").read_bytes().split(b"\0")
-    word = next((word for word in variables if word.startswith(b"SLURM_JOB_ID=")), b"")
-    return word.partition(b"=")[2].decode()
+    variable = next((word for word in variables if word.startswith(b"SLURM_JOB_ID=")), b"")
+    return variable.partition(b"=")[2].decode()
 
 
 def send(pid: int, number: int) -> bool:

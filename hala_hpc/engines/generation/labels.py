@@ -17,12 +17,12 @@ from typing import Any
 from hala_hpc.core.errors import CONFIG, UserError
 
 #: Tokens that vLLM 0.32 returns at most.
-MOST_TOKENS = 128
+MAX_TOKENS = 128
 #: Ways to write a choice: as given, with a capital, and both after a space.
 WAYS = 4
 
 
-def shares_of(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
+def normalize_logprobs(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
     """Share of each group of log-probabilities; equal shares where all are minus infinity."""
     highest = max(value for ways in logprobs for value in ways)
     if highest == -inf:
@@ -33,38 +33,38 @@ def shares_of(logprobs: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 
 @lru_cache(maxsize=64)
-def choice_tokens(tokenizer: Any, choices: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+def label_tokens(tokenizer: Any, labels: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
     """The tokens that stand for each choice: its first one, then those of other ways to write it.
 
     Raises UserError (78) for a choice without tokens, for choices that one token cannot tell
     apart, and for too many of them.
     """
-    written = [_ids_of(tokenizer, choice) for choice in choices]
+    written = [_ids_of(tokenizer, label) for label in labels]
     # A way to write that is one token for some choices only would favour those.
     whole = [way for way in range(1, WAYS) if all(len(ways[way]) == 1 for ways in written)]
     tokens = tuple(tuple(dict.fromkeys(ways[w][0] for w in [0, *whole])) for ways in written)
     for number, ways in enumerate(tokens):
         for earlier in range(number):
             if set(ways) & set(tokens[earlier]):
-                _refuse(tokenizer, choices[earlier], choices[number])
-    if sum(map(len, tokens)) > MOST_TOKENS:
+                _raise_ambiguous(tokenizer, labels[earlier], labels[number])
+    if sum(map(len, tokens)) > MAX_TOKENS:
         raise UserError(
-            f"choices: {len(choices)} are too many; at most {MOST_TOKENS // WAYS}", CONFIG
+            f"choices: {len(labels)} are too many; at most {MAX_TOKENS // WAYS}", CONFIG
         )
     return tokens
 
 
-def _ids_of(tokenizer: Any, choice: str) -> list[list[int]]:
+def _ids_of(tokenizer: Any, label: str) -> list[list[int]]:
     """The tokens of a choice as it is given, then in other ways to write it."""
-    word = choice.strip()
-    written = [choice, word.capitalize(), f" {word}", f" {word.capitalize()}"]
+    word = label.strip()
+    written = [label, word.capitalize(), f" {word}", f" {word.capitalize()}"]
     ids: list[list[int]] = tokenizer(written, add_special_tokens=False)["input_ids"]
     if not word or not ids[0]:
-        raise UserError(f"choice {choice!r} has no tokens; give it a word", CONFIG)
+        raise UserError(f"choice {label!r} has no tokens; give it a word", CONFIG)
     return ids
 
 
-def _refuse(tokenizer: Any, one: str, other: str) -> None:
+def _raise_ambiguous(tokenizer: Any, one: str, other: str) -> None:
     """Raise UserError (78): two choices begin alike."""
     name = getattr(tokenizer, "name_or_path", "") or "the model"
     raise UserError(

@@ -11,10 +11,10 @@ from uuid import uuid4
 from hala_hpc.core.code_version import (
     SHORT_DIGITS,
     LaunchedCode,
-    code_files,
     code_version,
-    digest_of,
-    files_below,
+    compute_code_digest,
+    list_package_code,
+    walk_code_files,
 )
 from hala_hpc.core.errors import CONFIG, RETRY, UserError
 from hala_hpc.core.files import claim_folder
@@ -26,7 +26,7 @@ from hala_hpc.core.paths import PACKAGE
 FOLDER = "code"
 
 
-def code_of_launch(launcher: Launcher, work: Path) -> LaunchedCode:
+def resolve_launch_code(launcher: Launcher, work: Path) -> LaunchedCode:
     """The code of this launch, and the folder that its jobs import; nothing is written."""
     code = code_version()
     name = code.commit
@@ -37,7 +37,7 @@ def code_of_launch(launcher: Launcher, work: Path) -> LaunchedCode:
     return LaunchedCode(**code.model_dump(), code_folder=folder)
 
 
-def keep_code(code: LaunchedCode) -> None:
+def snapshot_code(code: LaunchedCode) -> None:
     """Copy the code into its folder, whole or not at all, where it is not there yet.
 
     Raises: UserError where another user could change what is there (CONFIG), where it is other
@@ -48,18 +48,18 @@ def keep_code(code: LaunchedCode) -> None:
     folder = Path(code.code_folder)
     if not folder.is_dir():
         copy_code(folder, code.code_digest)
-    require_kept(folder, code.code_digest)
+    require_snapshot(folder, code.code_digest)
 
 
 def copy_code(folder: Path, digest: str) -> None:
     """Copy the files of this code; the copy takes its name when it has the digest."""
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.tmp")
     try:
-        for name, path in code_files().items():
+        for name, path in list_package_code().items():
             target = temporary / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, target)
-        if digest_of(files_in_copy(temporary)) != digest:
+        if compute_code_digest(files_in_copy(temporary)) != digest:
             raise UserError(
                 f"the code changed while it was copied to {folder}: give the line again", RETRY
             )
@@ -70,17 +70,19 @@ def copy_code(folder: Path, digest: str) -> None:
 
 def files_in_copy(folder: Path) -> dict[str, Path]:
     """The files of a copy by their names, as `code_files` has those of the running code."""
-    found = {f"{PACKAGE.name}/{name}": path for name, path in files_below(folder / PACKAGE.name)}
+    found = {
+        f"{PACKAGE.name}/{name}": path for name, path in walk_code_files(folder / PACKAGE.name)
+    }
     scripts = sorted((folder / "slurm").glob("*.sbatch"))
     return found | {f"slurm/{path.name}": path for path in scripts}
 
 
-def require_kept(folder: Path, digest: str) -> None:
+def require_snapshot(folder: Path, digest: str) -> None:
     """Raise UserError (CONFIG) unless a copy is this code and its user's or root's alone."""
     files = files_in_copy(folder)
-    for path in [folder.parent, *with_folders(folder, files.values())]:
+    for path in [folder.parent, *add_parent_folders(folder, files.values())]:
         require_own_file(path, path.lstat())
-    if digest_of(files) != digest:
+    if compute_code_digest(files) != digest:
         raise UserError(
             f"{folder} is not the code that it is named after any more: once no job is at work, "
             "remove it and give the line again, which copies it anew",
@@ -88,7 +90,7 @@ def require_kept(folder: Path, digest: str) -> None:
         )
 
 
-def with_folders(top: Path, files: Iterable[Path]) -> list[Path]:
+def add_parent_folders(top: Path, files: Iterable[Path]) -> list[Path]:
     """Some files and all folders on the way down to them from `top`."""
     found = {top: None}
     for file in files:

@@ -8,17 +8,22 @@ from typing import Any
 
 import pytest
 from corpora import pair, row_id, write_corpus
-from plain_out import PlainOut
+from plain_out import PlainContext
 from standin_engine import StandInEngine, stand_in_config
 
 from hala_hpc.core.errors import BAD_DATA, EarlyStop
-from hala_hpc.core.stage import Facts
+from hala_hpc.core.stage import UnitCounts
 from hala_hpc.data.corpus.reader import Kind, Row
-from hala_hpc.engines.generation.early_end import FIRST_ROWS, EarlyEnd, FirstRows, NodeRows
 from hala_hpc.engines.generation.engine import Completion
-from hala_hpc.engines.generation.row_program import TOO_LONG, Ask, Rejection, RowProgram, Work
-from hala_hpc.engines.generation.row_scheduler import UnitFeed
-from hala_hpc.engines.generation.unit_files import check_unit
+from hala_hpc.engines.generation.first_rows_check import (
+    FIRST_ROWS,
+    FirstRows,
+    FirstRowsCheck,
+    NodeRows,
+)
+from hala_hpc.engines.generation.row_program import TOO_LONG, Prompt, Rejection, RowJob, RowProgram
+from hala_hpc.engines.generation.row_scheduler import RowScheduler
+from hala_hpc.engines.generation.unit_files import check_corpus_unit
 from hala_hpc.jobs.failures.classify import failure_facts
 
 UNITS, ROWS = 8, 900
@@ -42,7 +47,7 @@ class FirstWord:
         word = row["source"].partition(" ")[0]
         if word == "rule":
             return Rejection("unwanted")
-        answer = (yield [Ask(row["source"])])[0]
+        answer = (yield [Prompt(row["source"])])[0]
         if answer.reason:
             return Rejection(answer.reason)
         return {**row, "target": answer.text} if word == "good" else Rejection(word)
@@ -54,17 +59,17 @@ class FirstWord:
 class Checked:
     """The part of a stage that a commit needs."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: RowJob) -> None:
         self.work = work
 
-    def check(self, unit: int, folder: Path) -> Facts:
-        return check_unit(unit, folder, self.work)
+    def check(self, unit: int, folder: Path) -> UnitCounts:
+        return check_corpus_unit(unit, folder, self.work)
 
 
-class Out(PlainOut):
+class Out(PlainContext):
     """An attempt of some worker; all workers have one base."""
 
-    def __init__(self, base: Path, work: Work, worker: int = 0) -> None:
+    def __init__(self, base: Path, work: RowJob, worker: int = 0) -> None:
         super().__init__(base, Checked(work))  # type: ignore[arg-type]
         self.worker = worker
 
@@ -84,17 +89,19 @@ class Mortal(StandInEngine):
         return completions
 
 
-def work_of(base: Path, words: list[str], **more: Any) -> Work:
+def work_of(base: Path, words: list[str], **more: Any) -> RowJob:
     """Rows that begin with these words by turns; a fifth of them may be rejected."""
     texts = [f"{words[number % len(words)]} {number}" for number in range(ROWS)]
     rows = [{**pair(text, ""), "id": row_id(number)} for number, text in enumerate(texts)]
     corpus = write_corpus(base / "c", rows)
-    return Work(corpus, "c", UNITS, FirstWord(), **{"max_rejected_fraction": 0.99, **more})
+    return RowJob(corpus, "c", UNITS, FirstWord(), **{"max_rejected_fraction": 0.99, **more})
 
 
-def run(base: Path, work: Work, worker: int = 0, units: Iterator[int] | None = None) -> UnitFeed:
+def run(
+    base: Path, work: RowJob, worker: int = 0, units: Iterator[int] | None = None
+) -> RowScheduler:
     engine = StandInEngine(stand_in_config(max_num_seqs=4))
-    feed = UnitFeed(engine, work, Out(base, work, worker))
+    feed = RowScheduler(engine, work, Out(base, work, worker))
     feed.run(units or range(UNITS))
     return feed
 
@@ -117,8 +124,10 @@ def test_a_fault_of_nearly_all_rows_stops_the_node_after_its_first_rows(
     assert failure_facts(caught.value).gpu_seconds == caught.value.gpu_seconds
     # Whoever begins later does not start an engine.
     with pytest.raises(EarlyStop):
-        EarlyEnd(work, Out(tmp_path, work, 1)).look()
-    EarlyEnd(replace(work, max_rejected_fraction=1.0), Out(tmp_path, work, 1)).look()
+        FirstRowsCheck(work, Out(tmp_path, work, 1)).publish_and_check()
+    FirstRowsCheck(
+        replace(work, max_rejected_fraction=1.0), Out(tmp_path, work, 1)
+    ).publish_and_check()
 
 
 @pytest.mark.parametrize(
@@ -185,14 +194,14 @@ def test_no_row_counts_twice_after_a_kill(tmp_path: Path) -> None:
     seconds = 0.0
     for answers, out in zip((50, 90, 10), outs, strict=False):
         with pytest.raises(KeyboardInterrupt):
-            UnitFeed(Mortal(answers), work, out, commit_s=0.01).run(left(outs))
+            RowScheduler(Mortal(answers), work, out, commit_interval_s=0.01).run(left(outs))
         told = told_by(tmp_path)
         assert NodeRows.of([told]).rows == on_the_disk(tmp_path, outs)
         assert told.seconds >= seconds
         seconds = told.seconds
     engine = StandInEngine(stand_in_config(max_num_seqs=4))
     with pytest.raises(EarlyStop):
-        UnitFeed(engine, work, outs[-1], commit_s=0.01).run(left(outs))
+        RowScheduler(engine, work, outs[-1], commit_interval_s=0.01).run(left(outs))
     told = told_by(tmp_path)
     assert FIRST_ROWS <= NodeRows.of([told]).rows == on_the_disk(tmp_path, outs)
     assert told.seconds > seconds
@@ -200,16 +209,16 @@ def test_no_row_counts_twice_after_a_kill(tmp_path: Path) -> None:
 
 def left(outs: list[Out]) -> list[int]:
     """Units that no attempt has finished."""
-    return [unit for unit in range(UNITS) if not any(unit in out.marks for out in outs)]
+    return [unit for unit in range(UNITS) if not any(unit in out.markers for out in outs)]
 
 
 def told_by(base: Path) -> FirstRows:
     """What the first worker left for the others."""
-    return FirstRows.read_if_sound(base / "shared" / "first-00000.json") or FirstRows()
+    return FirstRows.read_if_valid(base / "shared" / "first-00000.json") or FirstRows()
 
 
 def on_the_disk(base: Path, outs: list[Out]) -> int:
     """Finished rows that no kill can lose."""
     pieces = (base / "kept").glob("*/piece-*.jsonl")
     kept = sum(len(path.read_text().splitlines()) - 1 for path in pieces)
-    return kept + sum(mark.rows_in for out in outs for mark in out.marks.values())
+    return kept + sum(mark.rows_in for out in outs for mark in out.markers.values())

@@ -13,44 +13,44 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import OK
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.data.corpus.reader import REJECTED
-from hala_hpc.jobs.attempt_records import records_of
+from hala_hpc.jobs.attempt_records import iter_attempt_ends
 
 #: Samples of each reason, and characters of a text that are shown.
-SAMPLES, SHOWN_LETTERS = 3, 300
+SAMPLES, MAX_SAMPLE_LENGTH = 3, 300
 #: Figures of each step of a training, in its output.
 METRICS = "metrics/metrics.jsonl"
 
 
-class State(StrEnum):
+class RehearsalState(StrEnum):
     """How far a rehearsed node is."""
 
     WORKS = "works"
     FAILED = "failed"
-    NOT_REACHED = "not reached"
+    NOT_STARTED = "not reached"
 
 
 @dataclass(frozen=True)
-class Sample:
+class RejectedSample:
     """A rejected row."""
 
     reason: str
     source: str
-    said: str
+    answer: str
     """What the model answered; empty where none was asked."""
 
 
 @dataclass(frozen=True)
-class Measured:
+class NodeMeasurement:
     """What a rehearsed node has shown."""
 
     step: Step
-    state: State
+    state: RehearsalState
     reasons: tuple[str, ...] = ()
     """Why it failed."""
     rows_in: int = 0
     rows_out: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[RejectedSample, ...] = ()
     tokens: int = 0
     """Tokens that were written, or read where none are."""
     start_s: float = 0.0
@@ -78,20 +78,20 @@ class Measured:
         return self.tokens / self.work_s if self.tokens and self.work_s else None
 
 
-def measure(step: Step) -> Measured:
+def measure_node(step: Step) -> NodeMeasurement:
     """What a node has shown so far."""
     artifact = step.artifact
     summary = artifact.summary()
     if summary is None:
         failure = artifact.failure()
         if failure is None:
-            return Measured(step, State.NOT_REACHED)
+            return NodeMeasurement(step, RehearsalState.NOT_STARTED)
         lines = tuple(reason.text for reason in failure.reasons)
-        return Measured(step, State.FAILED, lines)
+        return NodeMeasurement(step, RehearsalState.FAILED, lines)
     start_s, work_s = seconds_of(artifact)
-    return Measured(
+    return NodeMeasurement(
         step,
-        State.WORKS,
+        RehearsalState.WORKS,
         rows_in=summary.rows_in,
         rows_out=summary.rows_out,
         rejected=summary.rejected,
@@ -106,7 +106,7 @@ def measure(step: Step) -> Measured:
 
 def seconds_of(artifact: Artifact) -> tuple[float, float | None]:
     """Seconds of a worker until it worked, on average, and of all workers behind that."""
-    ends = [end.record for end in records_of(artifact) if end.rank == 0]
+    ends = [end.record for end in iter_attempt_ends(artifact) if end.rank == 0]
     good = [end for end in ends if end.code == OK]
     # Where a stage does not tell when it was loaded, a few rows say nothing of many.
     if not any(end.loading_s for end in good):
@@ -115,13 +115,13 @@ def seconds_of(artifact: Artifact) -> tuple[float, float | None]:
     return start_s, sum(end.seconds - (end.loading_s or 0.0) for end in good)
 
 
-def samples_of(artifact: Artifact, summary: NodeSummary) -> Iterator[Sample]:
+def samples_of(artifact: Artifact, summary: NodeSummary) -> Iterator[RejectedSample]:
     """Some rejected rows of each reason."""
     left = {reason: SAMPLES for reason, count in summary.rejected.items() if count}
-    for reason, source, said in rejected_rows(artifact.output):
+    for reason, source, answer in rejected_rows(artifact.output):
         if left.get(reason):
             left[reason] -= 1
-            yield Sample(reason, shown(source), shown(said))
+            yield RejectedSample(reason, truncate_text(source), truncate_text(answer))
         if not any(left.values()):
             return
 
@@ -153,14 +153,14 @@ def text_of(row: Any) -> str:
     return json.dumps(row, ensure_ascii=False)
 
 
-def shown(text: str) -> str:
+def truncate_text(text: str) -> str:
     """A text, cut where it is long."""
-    return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]}…"
+    return text if len(text) <= MAX_SAMPLE_LENGTH else f"{text[:MAX_SAMPLE_LENGTH]}…"
 
 
 def memory_of(artifact: Artifact) -> float | None:
     """The most that a GPU held in a training, in GB; None where that is not known."""
-    path, newest = artifact.output / METRICS, artifact.sound_newest_round()
+    path, newest = artifact.output / METRICS, artifact.newest_round_if_valid()
     if not path.is_file() or newest is None:
         return None
     if not newest.spec.resources.gpus_per_node or newest.spec.launcher.device == "cpu":

@@ -8,7 +8,7 @@ def are_messages_changed() -> bool:
     return "reworded" in sys.modules
 
 
-def says(found: object, *expected: str) -> None:
+def assert_message(found: object, *expected: str) -> None:
     """Assert that a message holds some texts; where every message is changed, that there is one."""
     assert str(found).strip()
     if not are_messages_changed():

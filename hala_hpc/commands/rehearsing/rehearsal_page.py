@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hala_hpc.commands.command_line import Line, read_line
+from hala_hpc.commands.command_line import CommandLine, parse_command_line
 from hala_hpc.commands.planning.plan import Step, make_plan
-from hala_hpc.commands.rehearsing.advice import Advice, advice_of
-from hala_hpc.commands.rehearsing.measured import State
-from hala_hpc.commands.rehearsing.projection import Projection, longest_path_s, project
+from hala_hpc.commands.rehearsing.advice import Advice, collect_advice
+from hala_hpc.commands.rehearsing.measurements import RehearsalState
+from hala_hpc.commands.rehearsing.projection import Projection, longest_path_s, project_full_run
 from hala_hpc.core.errors import BAD_DATA, OK, RETRY
-from hala_hpc.core.estimate import shown
+from hala_hpc.core.estimate import format_hours
 from hala_hpc.core.files import write_text
-from hala_hpc.core.recipe import with_inputs
-from hala_hpc.core.run import launch_line
+from hala_hpc.core.recipe import include_input_nodes
+from hala_hpc.core.run import format_launch_command
 
 TEMPLATES = Path(__file__).parent
 HTML, MARKDOWN = "rehearsal.html", "rehearsal.md"
@@ -21,11 +21,11 @@ DASH = "–"
 
 
 @dataclass(frozen=True)
-class Page:
+class RehearsalPage:
     """Everything that the page tells."""
 
     recipe: str
-    line: str
+    command: str
     """The line of the full run."""
     full: Mapping[str, Projection]
     advice: Sequence[Advice]
@@ -33,8 +33,8 @@ class Page:
     @property
     def missing(self) -> list[str]:
         """Nodes that were not reached, by their names."""
-        states = {name: one.seen.state for name, one in self.full.items()}
-        return [name for name, state in states.items() if state is State.NOT_REACHED]
+        states = {name: one.measured.state for name, one in self.full.items()}
+        return [name for name, state in states.items() if state is RehearsalState.NOT_STARTED]
 
     @property
     def must(self) -> list[Advice]:
@@ -56,13 +56,13 @@ class Page:
     @property
     def verdict(self) -> str:
         """Whether the full run can be started."""
-        works = sum(one.seen.state is State.WORKS for one in self.full.values())
-        told = f"{works} of {len(self.full)} nodes work"
+        works = sum(one.measured.state is RehearsalState.WORKS for one in self.full.values())
+        message = f"{works} of {len(self.full)} nodes work"
         if self.must:
-            return f"{told}: do not start the full run yet."
+            return f"{message}: do not start the full run yet."
         if self.missing:
-            return f"{told}, {len(self.missing)} are not reached yet."
-        return f"{told}: the full run can be started."
+            return f"{message}, {len(self.missing)} are not reached yet."
+        return f"{message}: the full run can be started."
 
     @property
     def hours(self) -> str:
@@ -71,13 +71,18 @@ class Page:
         unknown = len(self.full) - len(known)
         gpu = sum(one.gpu_hours or 0.0 for one in known)
         jobs = sum(one.job_s or 0.0 for one in known) / 3600
-        parts = [f"about {shown(gpu)} GPU hours", f"{shown(jobs)} hours of all its jobs"]
+        parts = [
+            f"about {format_hours(gpu)} GPU hours",
+            f"{format_hours(jobs)} hours of all its jobs",
+        ]
         if (path_s := longest_path_s(self.full)) is not None:
-            parts.append(f"{shown(path_s / 3600)} hours from its start to its end without queues")
-        least = f" (without {unknown} nodes of which nothing is known yet)" if unknown else ""
+            parts.append(
+                f"{format_hours(path_s / 3600)} hours from its start to its end without queues"
+            )
+        uncounted = f" (without {unknown} nodes of which nothing is known yet)" if unknown else ""
         shipped = [one.shipped_gpu_hours for one in self.full.values() if one.shipped_gpu_hours]
-        table = f"; by the shipped table {shown(sum(shipped))} GPU hours" if shipped else ""
-        return f"The full run takes {', '.join(parts)}{least}{table}."
+        table = f"; by the shipped table {format_hours(sum(shipped))} GPU hours" if shipped else ""
+        return f"The full run takes {', '.join(parts)}{uncounted}{table}."
 
     @property
     def first(self) -> str:
@@ -87,40 +92,47 @@ class Page:
         return "First: " + "; ".join(f"{one.node}: {one.text}" for one in self.must) + "."
 
 
-def write_page(line: Line) -> int:
+def write_rehearsal_page(command_line: CommandLine) -> int:
     """Write both files into the work folder, print the head; the exit code that it means."""
-    page = make_page(line)
-    write_text(line.work / HTML, html(page))
-    write_text(line.work / MARKDOWN, markdown(page))
-    print("\n".join([*page.head, f"the page: {line.work / HTML}"]))
+    page = make_rehearsal_page(command_line)
+    write_text(command_line.work / HTML, render_rehearsal_html(page))
+    write_text(command_line.work / MARKDOWN, render_rehearsal_markdown(page))
+    print("\n".join([*page.head, f"the page: {command_line.work / HTML}"]))
     return page.code
 
 
-def make_page(line: Line) -> Page:
+def make_rehearsal_page(command_line: CommandLine) -> RehearsalPage:
     """Look at a rehearsal and project it. `line` has rehearse=true."""
-    given = {key: value for key, value in line.words.items() if key != "rehearse"}
-    whole = read_line([f"{key}={value}" for key, value in given.items()])
-    projected = project(whole, steps_of(whole), steps_of(line))
-    return Page(Path(line.recipe).stem, launch_line(given), projected, advice_of(projected))
+    given = {key: value for key, value in command_line.overrides.items() if key != "rehearse"}
+    whole = parse_command_line([f"{key}={value}" for key, value in given.items()])
+    projected = project_full_run(whole, steps_of(whole), steps_of(command_line))
+    return RehearsalPage(
+        Path(command_line.recipe).stem,
+        format_launch_command(given),
+        projected,
+        collect_advice(projected),
+    )
 
 
-def steps_of(line: Line) -> dict[str, Step]:
+def steps_of(command_line: CommandLine) -> dict[str, Step]:
     """The nodes that a line means, with all they need."""
-    steps = make_plan(line.nodes, line.work, line.environment)
-    return {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
+    steps = make_plan(command_line.nodes, command_line.work, command_line.environment)
+    return {
+        name: steps[name] for name in include_input_nodes(command_line.nodes, command_line.chosen)
+    }
 
 
-def html(page: Page) -> str:
+def render_rehearsal_html(page: RehearsalPage) -> str:
     """The page as one file that needs no other; text of data is escaped and isolated."""
-    return filled("rehearsal.html.j2", page)
+    return render_template("rehearsal.html.j2", page)
 
 
-def markdown(page: Page) -> str:
+def render_rehearsal_markdown(page: RehearsalPage) -> str:
     """The page as Markdown."""
-    return filled("rehearsal.md.j2", page)
+    return render_template("rehearsal.md.j2", page)
 
 
-def filled(name: str, page: Page) -> str:
+def render_template(name: str, page: RehearsalPage) -> str:
     """A template of this folder, filled in; what becomes HTML is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 

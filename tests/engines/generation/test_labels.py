@@ -11,11 +11,11 @@ from tiny_models import JUDGE, SENTENCES, TRANSLATE, WRONG, make_tokenizer, trai
 from hala_hpc.core.errors import CONFIG, UserError
 from hala_hpc.demo.pairs import VERDICTS
 from hala_hpc.engines.generation.answer_stream import AnswerStream
-from hala_hpc.engines.generation.choices import choice_tokens, shares_of
 from hala_hpc.engines.generation.engine import EngineConfig, Request
+from hala_hpc.engines.generation.labels import label_tokens, normalize_logprobs
 from hala_hpc.engines.generation.row_program import Sampling
 from hala_hpc.engines.generation.settings import EngineSettings
-from hala_hpc.engines.generation.vllm.engine import VllmEngine, choice_options
+from hala_hpc.engines.generation.vllm.engine import VllmEngine, label_options
 
 CHOICES = ("accept", "reject")
 
@@ -48,39 +48,39 @@ def test_every_way_to_write_all_choices_as_one_token_counts() -> None:
     tokenizer = word_tokenizer([" yes", "yes", "Yes", "no", "No"])
     # " no" is two tokens, so " yes" does not count.
     ways = [
-        tokenizer.convert_ids_to_tokens(list(t)) for t in choice_tokens(tokenizer, ("yes", "no"))
+        tokenizer.convert_ids_to_tokens(list(t)) for t in label_tokens(tokenizer, ("yes", "no"))
     ]
     assert ways == [["yes", "Yes"], ["no", "No"]]
-    assert choice_options(tokenizer, ["yes", "no"])["logprob_token_ids"] == [
-        token for t in choice_tokens(tokenizer, ("yes", "no")) for token in t
+    assert label_options(tokenizer, ["yes", "no"])["logprob_token_ids"] == [
+        token for t in label_tokens(tokenizer, ("yes", "no")) for token in t
     ]
 
 
 def test_choices_that_one_token_cannot_tell_apart_are_named() -> None:
     tokenizer = word_tokenizer(["yes", "no"])
-    assert len(choice_tokens(tokenizer, ("yes", "no"))) == 2
+    assert len(label_tokens(tokenizer, ("yes", "no"))) == 2
     for wrong in (("yes", "yesno"), ("no", "yes", "no"), ("nose", "no")):
         with pytest.raises(
             UserError, match=r"choices '(no|yes|nose)' and '(no|yes|yesno)' begin with the same"
         ) as error:
-            choice_tokens(tokenizer, wrong)
+            label_tokens(tokenizer, wrong)
         assert error.value.code == CONFIG
     with pytest.raises(UserError, match="choice ' ' has no tokens"):
-        choice_tokens(tokenizer, ("yes", " "))
+        label_tokens(tokenizer, ("yes", " "))
 
 
 @pytest.mark.slow
 def test_the_words_of_the_demo_begin_differently(tmp_path: Path) -> None:
     make_tokenizer(tmp_path)
-    first, second = choice_tokens(tokenizer_of(tmp_path), VERDICTS)
+    first, second = label_tokens(tokenizer_of(tmp_path), VERDICTS)
     assert not set(first) & set(second)
 
 
 def test_shares_sum_to_one_however_unlikely_the_choices_are() -> None:
-    assert shares_of([[-1.0], [-1.0, -1.0]]) == pytest.approx((1 / 3, 2 / 3))
-    assert shares_of([[-900.0], [-901.0]]) == pytest.approx((0.7310586, 0.2689414))
-    assert shares_of([[-inf], [-2.0]]) == (0.0, 1.0)
-    assert shares_of([[-inf], [-inf]]) == (0.5, 0.5)
+    assert normalize_logprobs([[-1.0], [-1.0, -1.0]]) == pytest.approx((1 / 3, 2 / 3))
+    assert normalize_logprobs([[-900.0], [-901.0]]) == pytest.approx((0.7310586, 0.2689414))
+    assert normalize_logprobs([[-inf], [-2.0]]) == (0.0, 1.0)
+    assert normalize_logprobs([[-inf], [-inf]]) == (0.5, 0.5)
 
 
 def expected_shares(folder: Path, prompts: list[list[int]]) -> list[tuple[float, ...]]:
@@ -89,7 +89,7 @@ def expected_shares(folder: Path, prompts: list[list[int]]) -> list[tuple[float,
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokens = choice_tokens(tokenizer_of(folder), CHOICES)
+    tokens = label_tokens(tokenizer_of(folder), CHOICES)
     shares = []
     for ids in prompts:
         likely = model(torch.tensor([ids])).logits.detach()[0, -1].double().softmax(0)
@@ -109,7 +109,7 @@ def test_the_engine_gives_the_shares_that_transformers_gives(
     settings = EngineSettings(dtype="float32", cpu_cache_gb=0.1, max_num_seqs=5)
     with closing(VllmEngine(EngineConfig(str(folder), settings))) as engine:
         prompts = engine.prompt_ids(said + free)
-        choice, plain = Sampling(choices=CHOICES), Sampling()
+        choice, plain = Sampling(labels=CHOICES), Sampling()
         # Choices and free answers in one batch, in turns.
         order = sorted(range(len(prompts)), key=lambda key: key % len(free))
         asked = (
@@ -118,9 +118,12 @@ def test_the_engine_gives_the_shares_that_transformers_gives(
         found = {c.key: c for step in AnswerStream(engine).answers(asked) for c in step}
     expected = expected_shares(folder, prompts[: len(said)])
     for key, shares in enumerate(expected):
-        assert found[key].shares == pytest.approx(shares, abs=1e-5)
-        assert sum(found[key].shares) == pytest.approx(1)
-        assert found[key].text == CHOICES[found[key].shares.index(max(found[key].shares))]
+        assert found[key].label_probabilities == pytest.approx(shares, abs=1e-5)
+        assert sum(found[key].label_probabilities) == pytest.approx(1)
+        assert (
+            found[key].text
+            == CHOICES[found[key].label_probabilities.index(max(found[key].label_probabilities))]
+        )
         assert found[key].tokens_out == 1
     accepted = [shares[0] for shares in expected]
     assert min(accepted) < 0.1

@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.gpu.scale import Place
-from hala_hpc.core.record import Record
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.engines.models.gpus import peak_flops
 from hala_hpc.jobs.gpu_cards import driver, driver_cards
 from hala_hpc.jobs.gpu_set_up import compiler_fault
-from hala_hpc.jobs.node_faults import NodeAnswer
-from hala_hpc.jobs.node_health import NodeQuestion, look
+from hala_hpc.jobs.node_faults import NodeProbeResult
+from hala_hpc.jobs.node_health import NodeProbeRequest, probe_node
 
 #: Seconds for the probe with its own start of torch.
 PROBE_LIMIT_S = 40
@@ -17,7 +17,7 @@ NODE = "here"
 PRODUCTS = 10
 
 
-class LookFigures(Record):
+class NodeFigures(JsonRecord):
     """What was found of this node; None where it does not tell."""
 
     driver: str | None = None
@@ -28,7 +28,7 @@ class LookFigures(Record):
     uncorrected_errors: tuple[int | None, ...] = ()
 
 
-class SpeedFigures(Record):
+class SpeedFigures(JsonRecord):
     """What a product of square matrices in bfloat16 reaches, the mean of ten, random numbers."""
 
     side: int
@@ -37,10 +37,10 @@ class SpeedFigures(Record):
     """Of the data sheet's."""
 
 
-def run(place: Place) -> Iterator[Record]:
+def run(place: Place) -> Iterator[JsonRecord]:
     """The driver and the compiler, then the probe as a job runs it, then the speed."""
     found, fault, cards = driver(), compiler_fault(), driver_cards()
-    yield LookFigures(
+    yield NodeFigures(
         driver=found.release if found else None,
         cuda_of_driver=".".join(map(str, found.cuda)) if found else None,
         compiler_fault=fault[1] if fault else None,
@@ -51,9 +51,9 @@ def run(place: Place) -> Iterator[Record]:
     yield speed(place.scale.product_side)
 
 
-def probed() -> NodeAnswer:
+def probed() -> NodeProbeResult:
     """What the probe says of one GPU; on a machine without one, that it is missing."""
-    return look(NODE, NodeQuestion(gpus=1), PROBE_LIMIT_S)
+    return probe_node(NODE, NodeProbeRequest(gpus=1), PROBE_LIMIT_S)
 
 
 def speed(side: int) -> SpeedFigures:

@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hala_hpc.backends.slurm.task_environment import job_end
+from hala_hpc.backends.slurm.task_environment import query_job_end
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.code_version import CodeVersion
-from hala_hpc.core.environment import CODE
-from hala_hpc.core.errors import RETRY, LeaseLost, Retry
-from hala_hpc.core.file_facts import digests_in, sizes_in
+from hala_hpc.core.environment import CODE_VARIABLE
+from hala_hpc.core.errors import RETRY, LeaseLost, TransientError
+from hala_hpc.core.file_facts import compute_file_digests, list_file_sizes
 from hala_hpc.core.files import claim_folder
 from hala_hpc.core.job_records import ErrorReport, Progress
 from hala_hpc.core.records import UnitMarker
-from hala_hpc.core.stage import Facts, Stage
-from hala_hpc.core.versions import versions
+from hala_hpc.core.stage import Stage, UnitCounts
+from hala_hpc.core.versions import loaded_versions
 from hala_hpc.jobs.failures.classify import failure_facts
 from hala_hpc.jobs.repair import remove_folder
 
@@ -35,7 +35,7 @@ LOG_TAIL_BYTES = 262_144
 COUNTED = {"tokens": 0.0, "rows": math.inf, "step": math.inf}
 
 
-class JobOut:
+class JobContext:
     """Where the results of this attempt go; see `core.stage.Out`."""
 
     def __init__(self, artifact: Artifact, stage: Stage[Any], worker: int, attempt: str) -> None:
@@ -56,7 +56,7 @@ class JobOut:
         self._ended = threading.Event()
 
     @property
-    def stop(self) -> bool:
+    def stop_requested(self) -> bool:
         """Whether the supervisor asked to leave."""
         return self._stop.is_set()
 
@@ -68,7 +68,7 @@ class JobOut:
     @functools.cached_property
     def _job_end(self) -> float | None:
         # Asked once, by one rank, and only where somebody wants to know: it is a load on SLURM.
-        return job_end() if self.rank == 0 else None
+        return query_job_end() if self.rank == 0 else None
 
     def folder(self, unit: int) -> Path:
         """Private folder of this attempt for the files of a unit."""
@@ -76,13 +76,13 @@ class JobOut:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def kept(self, unit: int) -> Path:
+    def state_dir(self, unit: int) -> Path:
         """Folder of a unit that outlives the attempt."""
-        folder = self.artifact.kept_folder(unit)
+        folder = self.artifact.state_dir(unit)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def progress(self, **counts: float) -> None:
+    def report_progress(self, **counts: float) -> None:
         """Set counts that people watch.
 
         Once one of them grows, libraries and models are loaded.
@@ -97,16 +97,16 @@ class JobOut:
         """Check, publish and mark a unit; the first attempt to do so wins."""
         if self.rank != 0:
             return
-        self.require_lease()
+        self.check_lease()
         folder = self.folder(unit)
         facts = self.stage.check(unit, folder)
         facts.verify()
         # Reading back takes minutes, in which this attempt may have been taken for dead.
-        self.require_lease()
+        self.check_lease()
         published = self.artifact.unit_folder(unit)
         if not claim_folder(folder, published):
             facts = self.take_over(unit, facts)
-        sizes = sizes_in(published)
+        sizes = list_file_sizes(published)
         marker = UnitMarker(
             unit=unit,
             **facts.as_dict(),
@@ -114,18 +114,18 @@ class JobOut:
             attempt=self.attempt,
             host=socket.gethostname(),
             files=sizes,
-            sha256=digests_in(published, sizes),
-            versions=versions(),
-            **noted_code().model_dump(),
+            sha256=compute_file_digests(published, sizes),
+            versions=loaded_versions(),
+            **recorded_code().model_dump(),
         )
-        self.artifact.write_mark(marker)
-        if self.stage.steals:
+        self.artifact.write_marker(marker)
+        if self.stage.work_stealing:
             self.artifact.claim_file(unit).unlink(missing_ok=True)
         with self._counting:
             self.unit_began = time.monotonic()
             self.units_done += 1
 
-    def take_over(self, unit: int, own: Facts) -> Facts:
+    def take_over(self, unit: int, own: UnitCounts) -> UnitCounts:
         """What counts of a unit whose place is taken, while this attempt has made it as well.
 
         An attempt before this one published it and was ended before its marker: that is kept where
@@ -136,7 +136,7 @@ class JobOut:
             facts = self.stage.check(unit, published)
             facts.verify()
         except Exception:
-            if self.artifact.mark(unit) is not None:
+            if self.artifact.marker(unit) is not None:
                 raise
             remove_folder(self.artifact, published)
             if not claim_folder(self.folder(unit), published):
@@ -144,7 +144,7 @@ class JobOut:
             return own
         return facts
 
-    def require_lease(self) -> None:
+    def check_lease(self) -> None:
         """Leave when a newer attempt of the same worker has begun, or a newer round of the node.
 
         The next round may have fewer workers: then nobody takes the lease of this one.
@@ -159,7 +159,7 @@ class JobOut:
 
     def write_progress(self, ended: bool = False) -> None:
         """Tell those who watch how far this rank is."""
-        word = Progress(
+        progress = Progress(
             worker=self.worker,
             rank=self.rank,
             attempt=self.attempt,
@@ -169,26 +169,26 @@ class JobOut:
             time=time.time(),
             ended=ended,
             units_done=self.units_done,
-            stopping=self.stop,
+            stopping=self.stop_requested,
             loaded_s=self.loaded_s,
             **self.counts,
         )
-        word.write(self.artifact.progress_file(self.worker, self.rank))
+        progress.write(self.artifact.progress_file(self.worker, self.rank))
 
-    def give_signs_of_life(self) -> None:
+    def write_heartbeats(self) -> None:
         """Write the progress once a second until the end."""
         while not self._ended.wait(1.0):
             # On a full disk, say: who does the work meets it, too, and tells.
             with contextlib.suppress(OSError):
                 self.write_progress()
 
-    def heed_supervisor(self, descriptor: int) -> None:
+    def watch_supervisor(self, descriptor: int) -> None:
         """A byte from the supervisor asks to stop; its death ends this process at once."""
         while os.read(descriptor, 1):
             self._stop.set()
         os._exit(RETRY)
 
-    def new_log(self) -> str:
+    def read_new_log(self) -> str:
         """The end of what was written to this rank's log since this was last asked."""
         log = self.artifact.log_file(self.worker, self.rank)
         if not log.exists():
@@ -199,11 +199,11 @@ class JobOut:
             file.seek(max(first, size - LOG_TAIL_BYTES))
             return file.read().decode(errors="replace")
 
-    def leave(self, error: Retry) -> NoReturn:
+    def abort(self, error: TransientError) -> NoReturn:
         """End this process at once, from any thread, so that another attempt goes on."""
         facts = failure_facts(error)
         report = ErrorReport(code=RETRY, mistakes=(str(error),), facts=facts)
-        report_mistakes(self.artifact, self.attempt, report)
+        record_error_report(self.artifact, self.attempt, report)
         os._exit(RETRY)
 
     def start(self) -> None:
@@ -211,10 +211,10 @@ class JobOut:
         descriptor = os.environ.get("HALA_STOP_FD")
         if descriptor:
             threading.Thread(
-                target=self.heed_supervisor, args=(int(descriptor),), daemon=True
+                target=self.watch_supervisor, args=(int(descriptor),), daemon=True
             ).start()
         self.write_progress()
-        threading.Thread(target=self.give_signs_of_life, daemon=True).start()
+        threading.Thread(target=self.write_heartbeats, daemon=True).start()
 
     def finish(self) -> None:
         """Say the last word and remove what was not published."""
@@ -226,13 +226,13 @@ class JobOut:
             self.write_progress(ended=True)
 
 
-def noted_code() -> CodeVersion:
+def recorded_code() -> CodeVersion:
     """The code that runs, as the supervisor of this attempt has noted it; empty without one."""
-    told = os.environ.get(CODE, "")
-    return CodeVersion.from_json(told, CODE) if told else CodeVersion()
+    text = os.environ.get(CODE_VARIABLE, "")
+    return CodeVersion.from_json(text, CODE_VARIABLE) if text else CodeVersion()
 
 
-def report_mistakes(artifact: Artifact, attempt: str, report: ErrorReport) -> None:
+def record_error_report(artifact: Artifact, attempt: str, report: ErrorReport) -> None:
     """Tell the supervisor, and people who read the log, why this attempt ends."""
     for mistake in report.mistakes:
         logger.error("%s", mistake)

@@ -27,7 +27,7 @@ class HubSite:
 
 
 @dataclass(frozen=True)
-class Piece:
+class HubDependency:
     """One thing to be fetched, as a look at the disk of this machine found it."""
 
     kind: str
@@ -35,7 +35,7 @@ class Piece:
     name: str
     """As the hub knows it, with what tells it apart: `owner/name`, `owner/name@revision`, or
     `owner/name, configuration ar`."""
-    place: Path | None = None
+    path: Path | None = None
     """Folder or file where jobs look for it; None if that is not known."""
     commit: str = ""
     """Commit of the hub that lies there; empty if none does or it is not recorded."""
@@ -44,11 +44,11 @@ class Piece:
     nothing is known to be wrong."""
 
     @property
-    def is_whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether a job can read it without a network, as far as names and sizes tell."""
         return not self.problems
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """`model owner/name: is not in the hub cache /scratch/hub` for people."""
-        return f"{self.kind} {self.name}: {'; '.join(self.problems) or f'is in {self.place}'}"
+        return f"{self.kind} {self.name}: {'; '.join(self.problems) or f'is in {self.path}'}"

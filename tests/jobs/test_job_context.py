@@ -11,7 +11,7 @@ from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage import UnknownInputs
-from hala_hpc.jobs.output import JobOut
+from hala_hpc.jobs.job_context import JobContext
 from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.stages.prepare import STAGE
 
@@ -42,9 +42,9 @@ def test_loading_has_ended_once_a_count_of_this_attempt_grows(
     artifact = Artifact(tmp_path / "node-0123456789ab")
     begin_round(artifact, 1, 1, SPEC)
     stage = STAGE(STAGE.Settings(data=[str(tmp_path)], units=1), UnknownInputs())
-    out = JobOut(artifact, stage, 0, "r0001-w00000-7-0")
+    out = JobContext(artifact, stage, 0, "r0001-w00000-7-0")
     for counts in told:
-        out.progress(**counts)
+        out.report_progress(**counts)
     out.write_progress()
     word = artifact.rank_progress(0)
     assert word is not None
@@ -57,8 +57,8 @@ def test_a_worker_that_the_next_round_does_not_have_publishes_nothing(tmp_path: 
     begin_round(artifact, 3, 3, SPEC)
     WorkerLease(attempt="r0001-w00002-7-0", round=1).write(artifact.lease_file(2))
     stage = STAGE(STAGE.Settings(data=[str(tmp_path)], units=3), UnknownInputs())
-    out = JobOut(artifact, stage, 2, "r0001-w00002-7-0")
-    out.require_lease()
+    out = JobContext(artifact, stage, 2, "r0001-w00002-7-0")
+    out.check_lease()
     begin_round(artifact, 3, 1, SPEC)
     (out.folder(2) / "part-00002.parquet").write_bytes(b"rows")
     with pytest.raises(LeaseLost):

@@ -6,14 +6,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
-from hala_hpc.core.damage import Damaged, content_of
-from hala_hpc.core.record import Record
+from hala_hpc.core.damage import Damaged, read_content
+from hala_hpc.core.record import JsonRecord
 from hala_hpc.data.corpus.reader import Row
 from hala_hpc.engines.generation.row_program import Rejection
 from hala_hpc.engines.generation.unit_costs import Costs
 
 
-class PieceEnd(Record):
+class JournalFooter(JsonRecord):
     """The last line of a piece: that it is whole, and what its rows cost."""
 
     rows: int
@@ -23,11 +23,11 @@ class PieceEnd(Record):
     @classmethod
     def of(cls, lines: list[bytes], costs: Costs) -> Self:
         """The end of a piece of these lines."""
-        return cls(rows=len(lines), digest=digest(lines), costs=costs.to_values())
+        return cls(rows=len(lines), digest=compute_journal_digest(lines), costs=costs.to_values())
 
     def is_of(self, lines: list[bytes]) -> bool:
         """Whether these are the lines that were written."""
-        return self.rows == len(lines) and self.digest == digest(lines)
+        return self.rows == len(lines) and self.digest == compute_journal_digest(lines)
 
     def encoded(self) -> bytes:
         """As it stands in the piece."""
@@ -61,8 +61,8 @@ class FinishedRow:
         if not self.is_asked:
             value["asked"] = False
         if isinstance(self.result, Rejection):
-            said = {"reason": self.result.reason, "said": self.result.said}
-            value |= said | {"more": self.result.more}
+            values = {"reason": self.result.reason, "said": self.result.response}
+            value |= values | {"more": self.result.extra_values}
         else:
             value["row"] = self.result
         return json.dumps(value, ensure_ascii=False).encode() + b"\n"
@@ -78,13 +78,13 @@ class FinishedRow:
         return self.result.reason if isinstance(self.result, Rejection) else ""
 
 
-def whole_lines(path: Path) -> list[bytes] | None:
+def read_journal_segment(path: Path) -> list[bytes] | None:
     """The lines of a piece, None when it is damaged. Raises UserError where it cannot be read."""
     try:
-        lines = (content_of(path, PieceEnd.cure) or b"").splitlines(keepends=True)
+        lines = (read_content(path, JournalFooter.fix) or b"").splitlines(keepends=True)
         if not lines:
             return None
-        end = PieceEnd.from_json(lines[-1], path)
+        end = JournalFooter.from_json(lines[-1], path)
         # One version wrote all lines of a piece: the first tells whether this one reads them.
         if end.rows:
             FinishedRow.from_line(lines[0])
@@ -93,6 +93,6 @@ def whole_lines(path: Path) -> list[bytes] | None:
     return lines if end.is_of(lines[:-1]) else None
 
 
-def digest(lines: list[bytes]) -> str:
+def compute_journal_digest(lines: list[bytes]) -> str:
     """32 hexadecimal digits of the lines of a piece."""
     return blake2b(b"".join(lines), digest_size=16).hexdigest()

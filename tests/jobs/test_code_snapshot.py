@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from clones import Clone
-from command_line import Ended, command, one_row_recipe
+from command_line import CommandResult, one_row_recipe, run_command
 from fake_slurm import FakeSlurm, on_path
-from says import says
+from message_checks import assert_message
 
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import CONFIG, OK
@@ -49,13 +49,13 @@ class Queued:
         (found,) = self.work.glob("corpus-*")
         self.artifact = Artifact(found)
 
-    def start(self) -> Ended:
+    def start(self) -> CommandResult:
         """Run its worker and its gate, as the jobs do; how the worker ended."""
         folder = self.artifact.require_newest_round().spec.code_folder or str(self.clone.folder)
         logs, name = self.artifact.logs, str(self.artifact.folder)
         logs.mkdir(parents=True, exist_ok=True)
-        ended = command(name, "0", module="worker", cwd=logs, PYTHONPATH=folder)
-        command(name, "1", module="gate", cwd=logs, PYTHONPATH=folder)
+        ended = run_command(name, "0", module="worker", cwd=logs, PYTHONPATH=folder)
+        run_command(name, "1", module="gate", cwd=logs, PYTHONPATH=folder)
         return ended
 
     def summary(self) -> NodeSummary:
@@ -76,10 +76,12 @@ def test_a_pull_before_the_start_is_noted_and_ends_no_job(clone: Clone, tmp_path
     second = clone.commit()
     ended = node.start()
     assert ended.code == OK, ended
-    says(ended.err, "the code has changed since the launch", second[:12], clone.first[:12])
+    assert_message(
+        ended.err, "the code has changed since the launch", second[:12], clone.first[:12]
+    )
     assert node.summary().commit == second
     (told,) = node.summary().because
-    says(told, "the code changed after the launch", second[:12], clone.first[:12])
+    assert_message(told, "the code changed after the launch", second[:12], clone.first[:12])
 
 
 def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path) -> None:
@@ -89,12 +91,12 @@ def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path
     assert ended.code == CONFIG, ended
     report = node.artifact.failure()
     assert report is not None
-    says(report.reasons[0].text, "stage prepare is version", "snapshot = true")
+    assert_message(report.reasons[0].text, "stage prepare is version", "snapshot = true")
 
 
 def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: Path) -> None:
     told = tmp_path / "told"
-    clone.append("hala_hpc/jobs/output.py", TELL_PLACE.format(told=told))
+    clone.append("hala_hpc/jobs/job_context.py", TELL_PLACE.format(told=told))
     commit = clone.commit()
     node = Queued(clone, tmp_path, "snapshot = true\n")
     copy = node.work / "code" / commit
@@ -129,19 +131,19 @@ def test_a_copy_that_was_changed_or_is_open_to_others_is_refused(
     file.chmod(0o660)
     refused = clone.run(*node.line)
     assert refused.code == CONFIG
-    says(refused.err, f"chmod go-w {file}")
+    assert_message(refused.err, f"chmod go-w {file}")
     file.chmod(0o600)
     file.write_text(file.read_text() + "# by hand\n")
     refused = clone.run(*node.line)
     assert refused.code == CONFIG
-    says(refused.err, "is not the code that it is named after")
+    assert_message(refused.err, "is not the code that it is named after")
 
 
 def test_a_local_run_imports_the_copy_before_what_the_setup_lines_put_on_the_path(
     clone: Clone, tmp_path: Path
 ) -> None:
     told, other = tmp_path / "told", tmp_path / "other"
-    clone.append("hala_hpc/jobs/output.py", TELL_PLACE.format(told=told))
+    clone.append("hala_hpc/jobs/job_context.py", TELL_PLACE.format(told=told))
     launcher = tmp_path / "here.toml"
     for number, setup in enumerate(("", f"export PYTHONPATH={other}:$PYTHONPATH")):
         lines = [setup] if setup else []

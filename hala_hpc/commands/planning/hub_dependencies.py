@@ -10,33 +10,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hala_hpc.commands.command_line import Line
+from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.hub import (
     HUB_NAMES,
-    cache_of,
     fetched_commit,
-    hub_reference,
+    find_hub_cache,
     is_hub_id,
+    parse_hub_reference,
     repository_folder,
 )
-from hala_hpc.core.hub_piece import DATA_SET, KERNEL, MODEL, HubSite, Piece
-from hala_hpc.core.hub_tree import HubFile, list_file, read_tree
+from hala_hpc.core.hub_dependency import DATA_SET, KERNEL, MODEL, HubDependency, HubSite
+from hala_hpc.core.hub_tree import HubFile, read_tree, tree_file
 from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.files import missing_parts
 from hala_hpc.engines.models.needed_files import needed_names
 
 #: Kinds of piece by the words of the hub.
-PIECE_KINDS = {"models": MODEL, "datasets": DATA_SET, "kernels": KERNEL}
+DEPENDENCY_KINDS = {"models": MODEL, "datasets": DATA_SET, "kernels": KERNEL}
 #: Mistakes that are told of one piece.
-TOLD_FAULTS = 5
+MAX_LISTED_FAULTS = 5
 #: Words of a line that a fetch has no use for.
 NOT_FOR_FETCH = ("dry_run", "confirm", "max_gpu_hours", "budget_gpu_hours", "job", "format")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RequiredRepository:
     """A repository of the hub that nodes read, as a setting names it, and who reads it."""
 
     kind: str
@@ -63,13 +63,13 @@ class Wanted:
         return sorted({name for stage in self.readers for name in stage.data_names(all_names)})
 
 
-def site_of(line: Line) -> HubSite:
+def make_hub_site(command_line: CommandLine) -> HubSite:
     """Where the jobs of a line find what was fetched."""
-    environment = os.environ | line.launcher.environment
-    return HubSite(environment, line.launcher.python_of("main"), line.work)
+    environment = os.environ | command_line.launcher.environment
+    return HubSite(environment, command_line.launcher.python_of("main"), command_line.work)
 
 
-def wanted_by(steps: Iterable[Step], python: str) -> list[Wanted]:
+def find_required_repositories(steps: Iterable[Step], python: str) -> list[RequiredRepository]:
     """The repositories that some nodes read, in order of kind and name.
 
     `python`: interpreter of the environment main.
@@ -80,7 +80,9 @@ def wanted_by(steps: Iterable[Step], python: str) -> list[Wanted]:
         for kind, value in hub_references(stage, python):
             readers.setdefault((kind, value), []).append(stage)
     found = sorted(readers.items())
-    return [Wanted(kind, value, tuple(stages), python) for (kind, value), stages in found]
+    return [
+        RequiredRepository(kind, value, tuple(stages), python) for (kind, value), stages in found
+    ]
 
 
 def hub_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
@@ -103,7 +105,7 @@ def kernel_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
     return {("kernels", kernel_reference(value)) for value in found}
 
 
-def unloadable(wanted: Wanted) -> str:
+def describe_library_fault(wanted: RequiredRepository) -> str:
     """Why what is fetched could not be loaded all the same; empty where nothing is known."""
     if wanted.kind != "kernels":
         return ""
@@ -112,47 +114,52 @@ def unloadable(wanted: Wanted) -> str:
     return library_fault(wanted.python)
 
 
-def pieces_of(steps: Iterable[Step], site: HubSite) -> list[Piece]:
+def find_hub_dependencies(steps: Iterable[Step], site: HubSite) -> list[HubDependency]:
     """Everything that some nodes read and no node makes, each with what is wrong with it.
 
     Raises UserError where a stage cannot tell what it reads.
     """
     listed = list(steps)
-    found = [look(wanted, site.environment) for wanted in wanted_by(listed, site.python)]
-    own = {piece: None for step in listed for piece in step.stage().pieces(site)}
+    found = [
+        inspect_repository(wanted, site.environment)
+        for wanted in find_required_repositories(listed, site.python)
+    ]
+    own = {
+        dependency: None for step in listed for dependency in step.stage().hub_dependencies(site)
+    }
     return [*found, *own]
 
 
-def look(wanted: Wanted, environment: Mapping[str, str]) -> Piece:
+def inspect_repository(wanted: RequiredRepository, environment: Mapping[str, str]) -> HubDependency:
     """A model, data set or kernel as it lies in the hub cache of `environment`."""
-    cache = cache_of(wanted.kind, environment)
-    name, revision = hub_reference(wanted.reference)
+    cache = find_hub_cache(wanted.kind, environment)
+    name, revision = parse_hub_reference(wanted.reference)
     repository = repository_folder(cache, wanted.kind, name)
-    kind = PIECE_KINDS[wanted.kind]
-    unused = unloadable(wanted)
+    kind = DEPENDENCY_KINDS[wanted.kind]
+    unused = describe_library_fault(wanted)
     try:
         commit = fetched_commit(repository, revision)
         if commit is None:
-            missing = f"is not in the hub cache {cache}{others(repository)}"
-            told = tuple(filter(None, [missing, unused]))
-            return Piece(kind, wanted.reference, repository, problems=told)
+            missing = f"is not in the hub cache {cache}{describe_other_revisions(repository)}"
+            problems = tuple(filter(None, [missing, unused]))
+            return HubDependency(kind, wanted.reference, repository, problems=problems)
         snapshot = repository / "snapshots" / commit
-        faults = list(faults_of(wanted, repository, commit))
+        faults = list(find_snapshot_faults(wanted, repository, commit))
     except OSError as error:
         problem = f"cannot be looked at in {repository}: {error.strerror}"
-        return Piece(kind, wanted.reference, repository, problems=(problem,))
-    broken = f"in {snapshot} is not whole: {'; '.join(shortened(faults))}" if faults else ""
-    told = tuple(filter(None, [broken, unused]))
-    return Piece(kind, wanted.reference, snapshot, commit, told)
+        return HubDependency(kind, wanted.reference, repository, problems=(problem,))
+    broken = f"in {snapshot} is not whole: {'; '.join(shorten_faults(faults))}" if faults else ""
+    problems = tuple(filter(None, [broken, unused]))
+    return HubDependency(kind, wanted.reference, snapshot, commit, problems)
 
 
-def others(repository: Path) -> str:
+def describe_other_revisions(repository: Path) -> str:
     """What of a repository is there where the revision that is asked for is not."""
-    begun = list((repository / "blobs").glob("*.incomplete"))
-    named = [str(path.relative_to(repository / "refs")) for path in refs_in(repository)]
-    revisions = [name for name in named if fetched_commit(repository, name)]
-    told = f" (its revision {', '.join(revisions)} is)" if revisions else ""
-    return told + (f" ({len(begun)} files of it were begun)" if begun else "")
+    incomplete = list((repository / "blobs").glob("*.incomplete"))
+    names = [str(path.relative_to(repository / "refs")) for path in refs_in(repository)]
+    revisions = [name for name in names if fetched_commit(repository, name)]
+    text = f" (its revision {', '.join(revisions)} is)" if revisions else ""
+    return text + (f" ({len(incomplete)} files of it were begun)" if incomplete else "")
 
 
 def refs_in(repository: Path) -> list[Path]:
@@ -160,7 +167,9 @@ def refs_in(repository: Path) -> list[Path]:
     return sorted(path for path in (repository / "refs").rglob("*") if path.is_file())
 
 
-def faults_of(wanted: Wanted, repository: Path, commit: str) -> Iterator[str]:
+def find_snapshot_faults(
+    wanted: RequiredRepository, repository: Path, commit: str
+) -> Iterator[str]:
     """What is wrong with a snapshot, by names, sizes and headers; the surest first."""
     snapshot = repository / "snapshots" / commit
     tree = read_tree(repository, commit)
@@ -173,16 +182,18 @@ def faults_of(wanted: Wanted, repository: Path, commit: str) -> Iterator[str]:
         yield from (f"{one.relative_to(snapshot)} leads nowhere" for one in lost)
     if wanted.kind == "models":
         yield from missing_parts(snapshot, weights=wanted.reads_weights)
-    elif wanted.kind == "kernels" and (listed := list_file(repository, commit)).exists():
+    elif wanted.kind == "kernels" and (listed := tree_file(repository, commit)).exists():
         yield f"{listed} makes it look cut short to the library: other builds are in that list"
     elif tree is None:
         try:
-            wanted.names([str(one.relative_to(snapshot)) for one in files_in(snapshot)])
+            wanted.names([str(one.relative_to(snapshot)) for one in list_files_under(snapshot)])
         except UserError as error:
             yield from error.mistakes
 
 
-def tree_faults(wanted: Wanted, snapshot: Path, tree: Mapping[str, HubFile]) -> Iterator[str]:
+def tree_faults(
+    wanted: RequiredRepository, snapshot: Path, tree: Mapping[str, HubFile]
+) -> Iterator[str]:
     """The files of a commit that are read and are missing or have another size."""
     try:
         names = wanted.names(list(tree))
@@ -194,23 +205,23 @@ def tree_faults(wanted: Wanted, snapshot: Path, tree: Mapping[str, HubFile]) -> 
         if not path.is_file():
             yield f"{name} is missing"
         elif (found := path.stat().st_size) != size:
-            told = "is cut short" if found < size else "is too long"
-            yield f"{name} {told}: {found} bytes of {size}"
+            problem = "is cut short" if found < size else "is too long"
+            yield f"{name} {problem}: {found} bytes of {size}"
 
 
-def files_in(folder: Path) -> list[Path]:
+def list_files_under(folder: Path) -> list[Path]:
     """The files under a folder, in order."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def shortened(faults: Sequence[str]) -> list[str]:
+def shorten_faults(faults: Sequence[str]) -> list[str]:
     """The first faults, each once, and how many more there are."""
     each = list(dict.fromkeys(faults))
-    more = [f"and {len(each) - TOLD_FAULTS} more"] if len(each) > TOLD_FAULTS else []
-    return each[:TOLD_FAULTS] + more
+    more = [f"and {len(each) - MAX_LISTED_FAULTS} more"] if len(each) > MAX_LISTED_FAULTS else []
+    return each[:MAX_LISTED_FAULTS] + more
 
 
-def fetch_line(words: Mapping[str, str]) -> str:
+def format_fetch_command(overrides: Mapping[str, str]) -> str:
     """What to type on a login node with a network, with the words of a line."""
-    kept = [f"{key}={value}" for key, value in words.items() if key not in NOT_FOR_FETCH]
-    return shlex.join(["python", "-m", "hala_hpc.fetch", *kept])
+    arguments = [f"{key}={value}" for key, value in overrides.items() if key not in NOT_FOR_FETCH]
+    return shlex.join(["python", "-m", "hala_hpc.fetch", *arguments])

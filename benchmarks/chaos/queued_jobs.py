@@ -48,12 +48,12 @@ class QueuedJob:
         return self.state in WAITING
 
 
-def look(work: Path) -> list[QueuedJob] | None:
+def query_queue(work: Path) -> list[QueuedJob] | None:
     """The jobs of a work folder in the queue; None where the controller does not answer."""
-    words = ["squeue", "--noheader", "--array", f"--format={FIELDS}"]
+    argv = ["squeue", "--noheader", "--array", f"--format={FIELDS}"]
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, check=False, timeout=ANSWER_LIMIT_S
+            argv, capture_output=True, text=True, check=False, timeout=ANSWER_LIMIT_S
         )
     except subprocess.TimeoutExpired:
         return None

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common.moving_files import steady
+from benchmarks.common.moving_files import retry_if_moved
 
 #: What a file says that is not there, or that is written anew just now.
 NOTHING: dict[str, Any] = {}
@@ -41,13 +41,13 @@ class NodeFolder:
         """Whether it is written down that the node has failed."""
         return (self.folder / "failure.json").exists()
 
-    def marks(self) -> int:
+    def count_markers(self) -> int:
         """Units that have a mark."""
-        return steady(lambda: len(list((self.folder / "done").glob("[0-9]*.json"))))
+        return retry_if_moved(lambda: len(list((self.folder / "done").glob("[0-9]*.json"))))
 
-    def kept(self) -> list[str]:
+    def list_state_files(self) -> list[str]:
         """Finished work of unfinished units, by its names."""
-        found = steady(lambda: list((self.folder / "kept").glob("*/*")))
+        found = retry_if_moved(lambda: list((self.folder / "kept").glob("*/*")))
         return sorted(f"{path.parent.name}/{path.name}" for path in found if path.name[0] != ".")
 
     def job_ids(self) -> list[str]:
@@ -65,8 +65,8 @@ class NodeFolder:
         if not jobs or len(rounds) < jobs["round"]:
             return {}
         name = f"{self.folder.name}-{rounds[jobs['round'] - 1].get('key')}"
-        named = {jobs.get("workers"): name, jobs.get("gate"): f"gate-{name}"}
-        return {number: name for number, name in named.items() if number}
+        names = {jobs.get("workers"): name, jobs.get("gate"): f"gate-{name}"}
+        return {number: name for number, name in names.items() if number}
 
 
 def node_folders(work: Path) -> dict[str, NodeFolder]:
