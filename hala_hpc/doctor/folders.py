@@ -150,8 +150,8 @@ def check_shared_mount(place: str, folder: Path) -> Finding:
         return Finding("folders", "good", f"{place}: file system {kind}", "it is a shared one")
     what = f"{place}: file system {kind}, which mostly belongs to one machine"
     why = "jobs on other nodes must see the same files"
-    cure = "none is needed where the nodes do see it (job=true tries it); else name a shared folder"
-    return Finding("folders", "warn", what, why, cure)
+    fix = "none is needed where the nodes do see it (job=true tries it); else name a shared folder"
+    return Finding("folders", "warn", what, why, fix)
 
 
 def file_system(folder: Path) -> str:
@@ -180,8 +180,8 @@ def space_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
     if need and inodes is not None and inodes < need.files:
         what = f"{inodes} files can be made on the file system of {folder}, but up to {need.files}"
         why = "the run ends when no file can be made"
-        cure = "remove files, or set fewer units in the recipe"
-        found.append(Finding("folders", "bad", f"{what} will be", why, cure))
+        fix = "remove files, or set fewer units in the recipe"
+        found.append(Finding("folders", "bad", f"{what} will be", why, fix))
     return found + quota_findings(folder, need)
 
 
@@ -201,8 +201,8 @@ def compare_space(name: str, free: int, need: DiskEstimate | None) -> Finding:
         if need.unknown:
             more = f" and {len(need.unknown) - 2} more" if len(need.unknown) > 2 else ""
             what += f", and what comes of {', '.join(need.unknown[:2])}{more} (sizes not known yet)"
-    cure = "" if state == "good" else "free some, name another work folder, or run it in parts"
-    return Finding("folders", state, what, why, cure)
+    fix = "" if state == "good" else "free some, name another work folder, or run it in parts"
+    return Finding("folders", state, what, why, fix)
 
 
 def quota_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:

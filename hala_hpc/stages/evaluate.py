@@ -67,7 +67,7 @@ class Evaluate(Stage[Settings]):
     """A unit for each model and kind of evaluation."""
 
     name = "evaluate"
-    version = 2
+    version = 3
     produces = "scores"
     Settings = Settings
 

@@ -136,6 +136,7 @@ class Filter(RowStage[Settings]):
     """Runs a judge over pairs, many units in one engine."""
 
     name = "filter"
+    version = 2
     Settings = Settings
     input_kinds = ("pairs",)
 

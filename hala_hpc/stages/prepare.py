@@ -140,7 +140,7 @@ class Prepare(Stage[Settings]):
     """Units are shards. Every worker decides about all rows alike, and writes its own shards."""
 
     name = "prepare"
-    version = 2
+    version = 3
     produces = "corpus"
     Settings = Settings
 

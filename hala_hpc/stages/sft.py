@@ -47,7 +47,7 @@ class Sft(Stage[Settings]):
     """One unit: the tuned model. Its ranks work on it together."""
 
     name = "sft"
-    version = 3
+    version = 4
     produces = "model"
     Settings = Settings
 

@@ -77,7 +77,7 @@ class Tokenize(Stage[Settings]):
     """A unit is the same share of every corpus: one Arrow file, and one of held-out rows."""
 
     name = "tokenize"
-    version = 2
+    version = 3
     produces = "tokens"
     Settings = Settings
     work_stealing = True

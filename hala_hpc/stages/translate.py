@@ -153,7 +153,7 @@ class Translate(RowStage[Settings]):
 
     name = "translate"
     Settings = Settings
-    version = 3
+    version = 4
     input_kinds = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:

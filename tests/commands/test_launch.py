@@ -51,8 +51,8 @@ def test_help_of_a_stage_explains_every_setting() -> None:
 
 #: What every command must do: start Python, import pydantic and make one type.
 LEAST = """
-from hala_hpc.core.startup import start_quickly
-start_quickly()
+from hala_hpc.core.startup import prepare_process
+prepare_process()
 from pydantic import BaseModel
 class Type(BaseModel):
     number: int = 1
@@ -89,7 +89,7 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command
 
 def test_a_dry_run_imports_no_heavy_library(tmp_path: Path) -> None:
     code = (
-        "import sys; from hala_hpc.core.startup import start_quickly; start_quickly(); "
+        "import sys; from hala_hpc.core.startup import prepare_process; prepare_process(); "
         "from hala_hpc.launch import launch; "
         f"assert launch({hala_words(tmp_path)!r}) == 0; "
         f"found = [m for m in {HEAVY!r} if m in sys.modules]; assert not found, found"
@@ -149,8 +149,8 @@ def test_a_word_is_read_by_the_type_of_its_setting(tmp_path: Path) -> None:
     )
     line = recipe(tmp_path, text)
     made = (
-        "from hala_hpc.commands.command_line import read_line; "
-        f"line = read_line(['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']); "
+        "from hala_hpc.commands.command_line import parse_command_line; "
+        f"line = parse_command_line(['stage=all', {line!r}, 'arabic.target=no', 'arabic.source=1.10']); "
         "settings = line.nodes['arabic'].settings; print(settings.target, settings.source)"
     )
     done = subprocess.run(

@@ -48,7 +48,7 @@ from hala_hpc.core.resources import Resources
 from hala_hpc.engines.generation.first_rows_check import FinishedRows, FirstRows
 from hala_hpc.jobs.attempt_records import attempt_ends
 
-BEGUN_BEFORE = Path(__file__).parent / "data" / "begun_by_6d78d78"
+BEGUN_BEFORE = Path(__file__).parent / "data" / "begun_by_0.2.0"
 ROWS = 4000
 
 SPEC = RoundSpec(

@@ -32,14 +32,14 @@ def found(ended: CommandResult) -> list[dict[str, Any]]:
     """The findings of a call with format=json, each with everything that it must have."""
     findings: list[dict[str, Any]] = json.loads(ended.out)["findings"]
     assert all(one["what"] and one["why"] for one in findings)
-    assert all(one["cure"] for one in findings if one["state"] != "good")
+    assert all(one["fix"] for one in findings if one["state"] != "good")
     return findings
 
 
 def of(findings: list[dict[str, Any]], topic: str, state: str = "bad") -> str:
     """The findings of one topic and state as one text, with their cures."""
     chosen = [one for one in findings if (one["topic"], one["state"]) == (topic, state)]
-    return "\n".join(f"{one['what']} -> {one['cure']}" for one in chosen)
+    return "\n".join(f"{one['what']} -> {one['fix']}" for one in chosen)
 
 
 @pytest.fixture
@@ -135,8 +135,8 @@ def test_a_folder_that_cannot_be_written_is_bad_and_named(
 def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step: str) -> None:
     code = (
         "import dataclasses, json; from pathlib import Path; "
-        "from hala_hpc.doctor.folders import probe; "
-        f"print(json.dumps(dataclasses.asdict(probe('work', 'work', Path({str(work)!r}), True))))"
+        "from hala_hpc.doctor.folders import probe_folder; "
+        f"print(json.dumps(dataclasses.asdict(probe_folder('work', 'work', Path({str(work)!r}), True))))"
     )
     strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error=EPERM"]
     done = subprocess.run(

@@ -133,7 +133,7 @@ def told(ended: CommandResult, state: str) -> str:
     """What, why and cure of all findings of one state."""
     findings = json.loads(ended.out)["findings"]
     chosen = [one for one in findings if one["state"] == state]
-    return "\n".join(f"{one['what']} | {one['why']} | {one['cure']}" for one in chosen)
+    return "\n".join(f"{one['what']} | {one['why']} | {one['fix']}" for one in chosen)
 
 
 def test_jobs_that_fit_are_good_by_the_words_of_slurm_too(site: Path, folder: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_node_that_may_not_submit_is_told_with_what_to_do_after_each_round(
     [found] = [one for one in look(tmp_path) if one["topic"] == "jobs"]
     assert found["state"] == "warn"
     assert "does not take jobs from here" in found["what"]
-    assert "give the same line again whenever a round has ended" in found["cure"]
+    assert "give the same line again whenever a round has ended" in found["fix"]
 
 
 def test_a_node_without_slurms_commands_is_told(
@@ -92,7 +92,7 @@ def test_an_old_driver_is_bad_for_every_node_and_names_what_is_needed(tmp_path: 
     [told] = [one for one in found if "driver 550.54.15" in one["what"]]
     assert (told["topic"], told["state"]) == ("gpus", "bad")
     assert "needs R580 or newer" in told["what"]
-    assert "ask the admins for a newer driver" in told["cure"]
+    assert "ask the admins for a newer driver" in told["fix"]
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from hala_hpc.jobs.node_health import has_gpu_build
 CHECK = """
 import logging, os, sys
 from pathlib import Path
-from hala_hpc.core.errors import BadNode, Retry, UserError
+from hala_hpc.core.errors import BadNode, TransientError, UserError
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.node_health import check_node
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -38,7 +38,7 @@ except BadNode as error:
     print("bad", ",".join(error.nodes), error)
 except UserError as error:
     print("mistake", error.code, error)
-except Retry as error:
+except TransientError as error:
     print("again", error)
 """
 

@@ -156,7 +156,7 @@ class AnnotatedText:
         return Layout(tuple(part for part in parts if part != ""))
 
 
-def split_into_segments(text: str, limit: int, count: Callable[[str], int]) -> Layout:
+def lay_out(text: str, limit: int, count: Callable[[str], int]) -> Layout:
     """Cut `text` into segments of at most `limit` tokens, as few as its structure allows.
 
     A segment is a line without its marks, or a table's cell; over the limit it is cut at

@@ -12,7 +12,7 @@ from hala_hpc.data.segmentation.segments import (
     Layout,
     Segment,
     split_at_spans,
-    split_into_segments,
+    lay_out,
     split_segment,
 )
 from hala_hpc.data.segmentation.spans import lost_spans
@@ -62,7 +62,7 @@ class Translator:
     @cached_property
     def layout_of(self) -> Callable[[str], Layout]:
         """The pieces of a text; texts that come again soon are not cut again."""
-        return memoize_short(lambda text: split_into_segments(text, self.limit, self.count))
+        return memoize_short(lambda text: lay_out(text, self.limit, self.count))
 
     @cached_property
     def check_translation(self) -> Callable[[str, str], str]:

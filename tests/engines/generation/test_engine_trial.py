@@ -48,7 +48,7 @@ def run(tmp_path: Path, *said: tuple[str, bool, int], **given: Any) -> PlainCont
         "corpus": str(corpus),
         "units": 2,
         "engine": {"name": f"{__name__}:Saying", **given},
-        "checks": {"skip": ["length_ratio"]},
+        "checks": {"disabled": ["length_ratio"]},
     }
     return run_plain("translate", settings, tmp_path)
 
@@ -111,7 +111,7 @@ def test_they_come_once_in_an_engine_whatever_its_size_becomes(tmp_path: Path) -
         corpus=str(corpus),
         units=2,
         engine={"name": f"{__name__}:Small"},  # type: ignore[arg-type]
-        checks={"skip": ["length_ratio"]},  # type: ignore[arg-type]
+        checks={"disabled": ["length_ratio"]},  # type: ignore[arg-type]
     )
     stage = Translate(settings, PlainInputs())
     stage.run([0, 1], PlainContext(tmp_path, stage))

@@ -26,7 +26,7 @@ START = """
 import os, signal, sys, time
 from multiprocessing import Process, active_children
 from benchmarks.common.waiting import wait_until
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import TransientError
 from hala_hpc.engines.generation.watchdog import EngineWatch
 def leave(reason):
     print(reason, flush=True)
@@ -73,7 +73,7 @@ if __name__ == "__main__":
             for _ in range(395):
                 llm.llm_engine.step()
                 watch.beat(1)
-    except Retry as error:
+    except TransientError as error:
         leave(f"retry: {error}")
 """
 )
@@ -238,12 +238,12 @@ sys.exit(Supervisor(Artifact(Path(folder)), 0).run())
 HANGING = """
 import sys, time
 from pathlib import Path
-from hala_hpc.jobs.job_context import JobOut
+from hala_hpc.jobs.job_context import JobContext
 from hala_hpc.core.artifact import Artifact
 from hala_hpc.engines.generation.watchdog import EngineWatch
 folder, worker, attempt = sys.argv[-3:]
-out = JobOut(Artifact(Path(folder)), None, int(worker), attempt)
-with EngineWatch(0.5, out.leave) as watch:
+out = JobContext(Artifact(Path(folder)), None, int(worker), attempt)
+with EngineWatch(0.5, out.abort) as watch:
     watch.beat(7)
     time.sleep(900)
 """

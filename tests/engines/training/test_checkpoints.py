@@ -122,7 +122,7 @@ STRACE = ["strace", "-f", "-qq", "-o", "/dev/null", "-e"]
 SAVE_THREE = """
 import sys
 from pathlib import Path
-from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune, staging_folder
+from hala_hpc.engines.training.checkpoints import commit_checkpoint, prune_checkpoints, staging_folder
 kept = Path(sys.argv[1])
 for step in (1, 2, 3):
     staged = staging_folder(kept, "a2") / f"checkpoint-{step}"
@@ -131,7 +131,7 @@ for step in (1, 2, 3):
         (staged / name).write_text(f"whole {step}")
     facts = {"step": step, "world_size": 1, "zero_stage": 2}
     commit_checkpoint(staged, kept / f"checkpoint-{step}", facts, lambda: None)
-    prune(kept, 1)
+    prune_checkpoints(kept, 1)
 """
 
 
