@@ -1,0 +1,113 @@
+"""Names of the package: one meaning each, in the terms of the field."""
+
+import ast
+import collections
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import ROOT
+
+PACKAGE = ROOT / "hala_hpc"
+#: What every door and every stage has.
+SHARED = {"main", "Settings"}
+#: Words that had several meanings here, or none in SLURM, vLLM and TRL. What took their place:
+#: message, reason, override, fix, state, marker, placeholder, segment, split, loss, estimate.
+RETIRED = frozenset(
+    [
+        "told",
+        "tell",
+        "tells",
+        "say",
+        "says",
+        "said",
+        "witness",
+        "heed",
+        "anew",
+        "cure",
+        "cures",
+        "kept",
+        "hopeless",
+        "noway",
+        "learnt",
+        "pulse",
+        "steals",
+        "mark",
+        "marks",
+        "piece",
+        "pieces",
+        "reckon",
+        "reckoned",
+        "lie",
+        "lies",
+    ]
+)
+#: Natural language is what these rooms are about; elsewhere `word` is an override or a message.
+ABOUT_WORDS = ("data", "demo", "engines")
+
+
+def modules(*folders: Path) -> Iterator[tuple[Path, ast.Module]]:
+    for folder in folders:
+        for path in sorted(folder.rglob("*.py")):
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def named_here(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Line and name of everything that a module names itself."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                yield node.lineno, name
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()):
+                yield node.lineno, name
+            case ast.Attribute(attr=name, ctx=ast.Store()):
+                yield node.lineno, name
+
+
+def words_in(name: str) -> set[str]:
+    return {part.lower() for part in re.split(r"_+|(?<=[a-z0-9])(?=[A-Z])", name) if part}
+
+
+def test_what_is_imported_elsewhere_has_a_name_of_its_own() -> None:
+    defined, imported = collections.defaultdict(set), set()
+    for path, tree in modules(PACKAGE):
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                defined[node.name].add(path.relative_to(ROOT).as_posix())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hala_hpc"):
+                imported |= {alias.name for alias in node.names}
+    shared = {
+        name: sorted(paths)
+        for name, paths in defined.items()
+        if len(paths) > 1 and name in imported - SHARED
+    }
+    assert not shared
+
+
+@pytest.mark.parametrize("folder", ["hala_hpc", "benchmarks", "tests/support"])
+def test_no_name_holds_a_retired_word(folder: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path, tree in modules(ROOT / folder)
+        for line, name in named_here(tree)
+        if words_in(name) & RETIRED
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_a_word_is_one_of_a_language() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path, tree in modules(PACKAGE)
+        for line, name in named_here(tree)
+        if words_in(name) & {"word", "words"}
+        and path.relative_to(PACKAGE).parts[0] not in ABOUT_WORDS
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_module_is_a_drawer() -> None:
+    drawers = {"utils", "helpers", "common", "manager", "misc", "tools"}
+    assert not [path for path, _ in modules(PACKAGE) if path.stem in drawers]
