@@ -4,6 +4,7 @@ import ast
 import collections
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,10 +48,10 @@ RETIRED = frozenset(
 ABOUT_WORDS = ("data", "demo", "engines")
 
 
-def modules(*folders: Path) -> Iterator[tuple[Path, ast.Module]]:
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            yield path, ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules(folder: Path) -> list[tuple[Path, ast.Module]]:
+    paths = sorted(folder.rglob("*.py"))
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 def named_here(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -75,9 +76,9 @@ def test_what_is_imported_elsewhere_has_a_name_of_its_own() -> None:
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 defined[node.name].add(path.relative_to(ROOT).as_posix())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hala_hpc"):
-                imported |= {alias.name for alias in node.names}
+        for inner in ast.walk(tree):
+            if isinstance(inner, ast.ImportFrom) and (inner.module or "").startswith("hala_hpc"):
+                imported |= {alias.name for alias in inner.names}
     shared = {
         name: sorted(paths)
         for name, paths in defined.items()
