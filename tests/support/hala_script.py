@@ -1,0 +1,24 @@
+"""The command `hala` as an installation has it: a script beside the interpreter."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from command_line import Ended
+
+HALA = Path(sys.executable).with_name("hala")
+
+
+def hala(*words: str, cwd: Path | None = None, **env: str) -> Ended:
+    """Run `hala words...` to its end."""
+    done = subprocess.run(
+        [HALA, *words],
+        cwd=cwd,
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
