@@ -51,6 +51,7 @@ DOORS = {
     "verify",
     "rehearsal",
     "template",
+    "completion",
 }
 
 

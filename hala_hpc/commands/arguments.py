@@ -51,9 +51,9 @@ def parse_arguments(
 
 
 def add_default_work(overrides: Mapping[str, str], changes: bool = False) -> dict[str, str]:
-    """The arguments with the work folder of a run: by default the one in which the command is given,
-    else the one that `launch` would take here.
+    """The arguments with the work folder of a run.
 
+    By default it is the one in which the command is given, else the one that `launch` would take.
     Says on stderr which default was taken. With `changes`, which end or change a run, only a work
     folder of this user around the command or a file of defaults counts: nobody does it by accident.
     Raises UserError as `resolve_defaults`.

@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "cancel": "end the jobs of a run",
     "retry": "run again what failed",
     "verify": "whether everything that is finished is still whole",
+    "completion": "completion of these lines in bash or zsh",
 }
 #: What `-m` of Python takes for a command.
 MODULE = "hala_hpc.{}"

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Ended, command
+from command_line import CommandResult, run_command
 from cpu_time import cpu_s
 from hala_script import HALA, hala
 
@@ -35,11 +35,11 @@ def test_python_lists_the_same_as_it_is_typed_there() -> None:
 
 
 def test_it_tells_its_version() -> None:
-    assert hala("--version") == Ended(0, f"hala_hpc {__version__}\n", "")
+    assert hala("--version") == CommandResult(0, f"hala_hpc {__version__}\n", "")
 
 
 def test_an_unknown_command_is_named_with_the_closest_one() -> None:
-    assert hala("stauts") == Ended(
+    assert hala("stauts") == CommandResult(
         64, "", "error: unknown command 'stauts': did you mean 'status'?\n"
     )
     assert "commands are: cancel, " in hala("frobnicate").err
@@ -67,13 +67,13 @@ def test_a_line_without_its_command_is_told_where_to_write_it() -> None:
 def test_a_command_is_the_one_of_python(name: str, words: tuple[str, ...], code: int) -> None:
     ended = hala(name, *words)
     assert ended.code == code, ended
-    assert ended == command(*words, module=name)
+    assert ended == run_command(*words, module=name)
 
 
 def test_a_damaged_run_ends_with_the_code_of_the_command(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
     ended = hala("status", f"work={tmp_path}")
-    assert ended == command(f"work={tmp_path}", module="status")
+    assert ended == run_command(f"work={tmp_path}", module="status")
     assert ended.code == 65
 
 

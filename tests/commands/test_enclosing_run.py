@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command_line import command, launch, one_row_recipe
+from command_line import launch, one_row_recipe, run_command
 from hala_script import hala
 
 LOOKING = (
@@ -55,7 +55,7 @@ def test_a_folder_of_the_run_belongs_to_it(finished: Path, inside: str) -> None:
     ended = hala("status", "format=json", cwd=folder)
     place = folder.resolve().relative_to(finished)
     assert (ended.code, ended.err) == (0, f"work '{finished}' (around {place})\n"), ended
-    assert ended == command("format=json", module="status", cwd=folder)
+    assert ended == run_command("format=json", module="status", cwd=folder)
 
 
 def test_what_the_line_names_is_stronger(finished: Path, tmp_path: Path) -> None:

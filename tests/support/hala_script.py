@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import Ended
+from command_line import CommandResult
 
 HALA = Path(sys.executable).with_name("hala")
 
 
-def hala(*words: str, cwd: Path | None = None, **env: str) -> Ended:
+def hala(*words: str, cwd: Path | None = None, **env: str) -> CommandResult:
     """Run `hala words...` to its end."""
     done = subprocess.run(
         [HALA, *words],
@@ -21,4 +21,4 @@ def hala(*words: str, cwd: Path | None = None, **env: str) -> Ended:
         timeout=300,
         check=False,
     )
-    return Ended(done.returncode, done.stdout, done.stderr)
+    return CommandResult(done.returncode, done.stdout, done.stderr)
