@@ -13,6 +13,8 @@ from benchmarks.common.waiting import WAIT_S
 
 #: Ctrl-U: the line that is being typed is thrown away.
 CLEAR_LINE = "\x15"
+#: Rung between the letters of a completed word.
+BELL = "\a"
 
 
 class TypingShell:
@@ -46,7 +48,8 @@ class TypingShell:
         while expected not in self.output:
             assert time.monotonic() < until, self.output
             if select.select([self.terminal], [], [], 1)[0]:
-                self.output += os.read(self.terminal, 4096).decode(errors="replace")
+                shown = os.read(self.terminal, 4096).decode(errors="replace")
+                self.output += shown.replace(BELL, "")
 
     def complete(self, line: str, expected: str) -> None:
         """Type a line and a tabulator, wait for what it becomes, and throw it away."""
