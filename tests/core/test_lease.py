@@ -159,9 +159,13 @@ def test_a_folder_or_a_link_to_nothing_in_the_place_of_a_lease_is_put_aside(tmp_
 def test_a_process_with_the_number_of_a_launch_is_told_from_one(
     tmp_path: Path, arguments: list[str], is_launch: bool
 ) -> None:
+    code = "import sys; print(flush=True); sys.stdin.read()"
     child = subprocess.Popen(
-        [sys.executable, "-c", "import sys; sys.stdin.read()", *arguments], stdin=subprocess.PIPE
+        [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    assert child.stdout is not None
+    # Its command line can be read from then on.
+    child.stdout.readline()
     try:
         held = {"host": HERE, "pid": child.pid, "since": "today", "holder": "launch"}
         launch_lease_file(tmp_path).write_text(json.dumps(held))
