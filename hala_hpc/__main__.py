@@ -15,7 +15,7 @@ from hala_hpc.commands.command_names import (
 
 
 def main() -> None:
-    """Run the command that the first word names, or list all; leave with its exit code."""
+    """Run the command that the first argument names, or list all; leave with its exit code."""
     is_script = not sys.argv[0].endswith("__main__.py")
     arguments = sys.argv[1:]
     if arguments == ["--version"]:

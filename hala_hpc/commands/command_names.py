@@ -7,11 +7,11 @@ meant, and must cost nothing beside it.
 import sys
 from collections.abc import Mapping, Sequence
 
-#: Words that ask for help.
+#: Arguments that ask for help.
 HELP = ("--help", "-h", "help")
 
 COMMANDS: Mapping[str, str] = {
-    "launch": "run a recipe, or go on with it; --help tells of every word",
+    "launch": "run a recipe, or resume it; --help lists every argument",
     "fetch": "models and data of a recipe, for jobs without a network",
     "doctor": "what would go wrong on this cluster",
     "rehearsal": "what a run with rehearse=true has shown, as a page",
@@ -41,7 +41,7 @@ def run_command_module(name: str, arguments: Sequence[str]) -> None:
 
 
 def describe_unknown_command(name: str) -> str:
-    """What to say of a first word that names no command."""
+    """The error for a first argument that is no command."""
     from hala_hpc.core.errors import suggest_name
 
     if "=" in name:

@@ -1,8 +1,8 @@
 """The work folder in which a command is given: the folder itself, or one of those above it.
 
 A work folder is known by its own files, and so is what lies between it and the folder of the
-command: a clone or a shelf of notes that somebody keeps inside a work folder is no part of the run.
-The standard library alone: completion asks this at every keystroke.
+command: a clone or a folder of notes that somebody keeps inside a work folder is no part of the run.
+The standard library alone: completion of a line asks this too.
 """
 
 import os
@@ -46,7 +46,7 @@ class EnclosingRun:
         )
 
     def require_own(self) -> None:
-        """Raise UserError where it belongs to another user, which only a name tells to be meant."""
+        """Raise UserError if it belongs to another user: such a run must be named."""
         if not self.is_own:
             raise UserError(
                 f"the work folder {self.work} around this folder belongs to "

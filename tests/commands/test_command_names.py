@@ -52,7 +52,7 @@ def test_a_line_without_its_command_is_told_where_to_write_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words", "code"),
+    ("name", "arguments", "code"),
     [
         ("launch", DRY, 0),
         ("launch", ("stage=prepar", "recipe=demo"), 64),
@@ -64,10 +64,10 @@ def test_a_line_without_its_command_is_told_where_to_write_it() -> None:
         ("verify", ("--version",), 0),
     ],
 )
-def test_a_command_is_the_one_of_python(name: str, words: tuple[str, ...], code: int) -> None:
-    ended = hala(name, *words)
+def test_a_command_is_the_one_of_python(name: str, arguments: tuple[str, ...], code: int) -> None:
+    ended = hala(name, *arguments)
     assert ended.code == code, ended
-    assert ended == run_command(*words, module=name)
+    assert ended == run_command(*arguments, module=name)
 
 
 def test_a_damaged_run_ends_with_the_code_of_the_command(tmp_path: Path) -> None:

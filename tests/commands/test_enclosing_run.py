@@ -37,14 +37,14 @@ def node_folder(work: Path) -> Path:
     return (work / "latest" / "corpus").resolve()
 
 
-@pytest.mark.parametrize(("name", "words"), LOOKING)
+@pytest.mark.parametrize(("name", "arguments"), LOOKING)
 def test_the_folder_of_the_command_is_the_run_that_is_meant(
-    finished: Path, name: str, words: tuple[str, ...]
+    finished: Path, name: str, arguments: tuple[str, ...]
 ) -> None:
-    here = hala(name, *words, cwd=finished)
-    told = f"work '{finished}' (the folder of this command)\n"
-    assert (here.code, here.err) == (0, told), here
-    named = hala(name, f"work={finished}", *words)
+    here = hala(name, *arguments, cwd=finished)
+    message = f"work '{finished}' (the folder of this command)\n"
+    assert (here.code, here.err) == (0, message), here
+    named = hala(name, f"work={finished}", *arguments)
     assert here.out == named.out
 
 
@@ -75,7 +75,7 @@ def test_a_clone_that_somebody_keeps_in_a_work_folder_is_no_part_of_it(run: Path
 
 
 def test_a_run_file_of_another_program_makes_no_work_folder(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_text('{"words": {}}')
+    (tmp_path / "run.json").write_text('{"arguments": {}}')
     ended = hala("status", cwd=tmp_path)
     assert ended.err.startswith("work runs/demo ("), ended
 
@@ -97,7 +97,7 @@ def test_the_run_of_another_user_is_said_to_be_his_and_is_not_changed(
     ended = hala("status", cwd=node_folder(run))
     assert ended.code == 0, ended
     assert ended.err.partition("\n")[0].endswith("; it belongs to user 54321)")
-    for name, words in (("cancel", ()), ("retry", ()), ("verify", ("repair=true",))):
-        ended = hala(name, *words, cwd=node_folder(run))
+    for name, arguments in (("cancel", ()), ("retry", ()), ("verify", ("repair=true",))):
+        ended = hala(name, *arguments, cwd=node_folder(run))
         assert (ended.code, ended.out) == (64, ""), ended
         assert "belongs to user 54321: name it with work=" in ended.err

@@ -10,10 +10,10 @@ from command_line import CommandResult
 HALA = Path(sys.executable).with_name("hala")
 
 
-def hala(*words: str, cwd: Path | None = None, **env: str) -> CommandResult:
-    """Run `hala words...` to its end."""
+def hala(*arguments: str, cwd: Path | None = None, **env: str) -> CommandResult:
+    """Run `hala arguments...` to its end."""
     done = subprocess.run(
-        [HALA, *words],
+        [HALA, *arguments],
         cwd=cwd,
         env={**os.environ, **env},
         capture_output=True,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
-from command_line import CommandResult, launch
+from command_line import launch
 
 EXAMPLES = ROOT / "examples"
 FILES = sorted(EXAMPLES.glob("*.toml"))
@@ -35,17 +35,12 @@ def lines_of(path: Path) -> list[list[str]]:
     return [shlex.split(line) for line in found]
 
 
-def give(arguments: list[str], folder: Path) -> CommandResult:
-    """Give a line in a folder with the examples, on this machine where it names no launcher."""
-    return launch(*arguments, cwd=folder)
-
-
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_an_example_does_what_its_head_says(path: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(EXAMPLES, tmp_path / "examples")
     lines = lines_of(path)
     for arguments, texts in zip(lines, EXPECTED[path.name], strict=True):
-        ended = give(arguments, folder)
+        ended = launch(*arguments, cwd=folder)
         assert ended.code == 0, ended
         assert [text for text in texts if text not in ended.out] == [], ended.out
     assert (folder / "runs").exists() == any("dry_run=true" not in line for line in lines)

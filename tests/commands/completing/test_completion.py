@@ -60,9 +60,9 @@ def offered(script: Path, *typed: str, cwd: Path = ROOT, program: object = HALA)
         check=True,
     )
     assert done.stderr == ""
-    options, *words = done.stdout.splitlines()
-    assert ("nospace" in options) == (bool(words) and words[0][-1:] in ("=", ".")), done
-    return [word for word in words if word]
+    options, *candidates = done.stdout.splitlines()
+    assert ("nospace" in options) == (bool(candidates) and candidates[0][-1:] in ("=", ".")), done
+    return [candidate for candidate in candidates if candidate]
 
 
 def test_the_first_word_is_a_command(script: Path) -> None:
