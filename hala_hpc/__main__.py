@@ -1,41 +1,37 @@
-"""`python -m hala_hpc` names the commands."""
+"""`hala <command> key=value ...`, the same as `python -m hala_hpc.<command> key=value ...`.
+
+Alone it lists the commands. Every command is a module of its own and is found by its name.
+"""
 
 import sys
 
-from hala_hpc import __version__
-from hala_hpc.commands.arguments import asks_for_help
-from hala_hpc.core.errors import OK, USAGE
-
-COMMANDS = {
-    "launch": "run a recipe, or go on with it; --help tells of every word",
-    "fetch": "models and data of a recipe, for jobs without a network",
-    "doctor": "what would go wrong on this cluster",
-    "status": "how far a run is",
-    "logs": "why something failed",
-    "cancel": "end the jobs of a run",
-    "retry": "run again what failed",
-    "verify": "whether everything that is finished is still whole",
-}
+from hala_hpc.commands.command_names import (
+    COMMANDS,
+    HELP,
+    describe_unknown_command,
+    format_command_list,
+    run_command_module,
+)
 
 
 def main() -> None:
-    """Print the commands, or the version; 64 where a word was given that belongs to one of them."""
-    if sys.argv[1:] == ["--version"]:
+    """Run the command that the first argument names, or list all; leave with its exit code."""
+    is_script = not sys.argv[0].endswith("__main__.py")
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        from hala_hpc import __version__
+
         print(f"hala_hpc {__version__}")
-        sys.exit(OK)
-    asks = all(asks_for_help([argument]) for argument in sys.argv[1:])
-    print("\n".join(f"python -m hala_hpc.{name:<7} {COMMANDS[name]}" for name in COMMANDS))
-    sys.exit(OK if asks else USAGE)
+    elif not arguments or arguments[0] in HELP:
+        print(format_command_list("hala " if is_script else "python -m hala_hpc."))
+    elif arguments[0] in COMMANDS:
+        run_command_module(arguments[0], arguments[1:])
+    else:
+        from hala_hpc.core.errors import USAGE
+        from hala_hpc.core.printable import escape_controls
 
-
-def run_launch() -> None:
-    """The console script `hala`: as `python -m hala_hpc.launch`."""
-    from hala_hpc.core.startup import prepare_process
-
-    prepare_process()
-    from hala_hpc.launch import main as launch_main
-
-    launch_main()
+        print(f"error: {escape_controls(describe_unknown_command(arguments[0]))}", file=sys.stderr)
+        sys.exit(USAGE)
 
 
 if __name__ == "__main__":

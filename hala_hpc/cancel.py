@@ -28,7 +28,7 @@ from hala_hpc.jobs.quarantine import quarantine_run_files
 from hala_hpc.jobs.waiting_list import remove_waiting
 
 ARGUMENTS = {
-    "work": "folder of a run (default: runs/<recipe>)",
+    "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "node": "a node or a stage: only its jobs, and those of all nodes that wait for it",
     "dry_run": "true: tell what would end, and end nothing",

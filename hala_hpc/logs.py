@@ -40,7 +40,7 @@ from hala_hpc.jobs.attempt_records import attempt_ends, is_rank_active
 from hala_hpc.jobs.log_file import LogPart, list_log_parts, read_new_lines, read_tail, whole_log
 
 ARGUMENTS = {
-    "work": "folder of a run (default: runs/<recipe>)",
+    "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "node": "a node, or a stage",
     "unit": "number of a unit: the log of the worker that made it, or has it now",

@@ -21,7 +21,7 @@ from hala_hpc.core.errors import OK, UserError
 from hala_hpc.core.run import read_run, resolve_work_folder
 
 ARGUMENTS = {
-    "work": "folder of a run (default: runs/<recipe>)",
+    "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
 }
 

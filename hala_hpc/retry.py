@@ -30,7 +30,7 @@ from hala_hpc.core.run import Run, RunNode, read_run, resolve_work_folder
 from hala_hpc.jobs.quarantine import quarantine_misplaced
 
 ARGUMENTS = {
-    "work": "folder of a run (default: runs/<recipe>)",
+    "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "node": "a node or a stage (default: every node that failed)",
     "failed": "true: run what failed again, with the same settings (default)",

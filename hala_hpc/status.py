@@ -32,7 +32,7 @@ from hala_hpc.jobs.gpu_hours import measure_gpu_hours
 from hala_hpc.jobs.spec import is_of_newest_jobs
 
 ARGUMENTS = {
-    "work": "folder of a run (default: runs/<recipe>)",
+    "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "format": "text or json (default: text)",
     "follow": "true: show it again every few seconds until all is done or nothing is at work",

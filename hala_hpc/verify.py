@@ -25,7 +25,7 @@ from hala_hpc.core.printable import format_command
 from hala_hpc.core.run import Run, RunNode, all_nodes, read_run, resolve_work_folder
 
 ARGUMENTS = {
-    "work": "folder of a run (default: runs/<recipe>)",
+    "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
     "recipe": "recipe whose run is meant, where work is not given",
     "node": "a node or a stage (default: everything in the folder)",
     "repair": "true: forget what is not whole, so that the line of the launch makes it again",

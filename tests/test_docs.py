@@ -1,18 +1,21 @@
 """What the pages for people promise: every file that they link is there."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from checkout import ROOT
 
+from hala_hpc import __version__
 from hala_hpc.data.corpus.reader import REJECTED, part_name, rejected_name
 
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), *ROOT.glob("examples/*.md")]
 LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)#\s]+)(?:#[^)]*)?\)")
+SECTION_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^):#\s]*)#(?P<section>[^)]+)\)")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.name}")
 def test_links_of_a_page_lead_to_files_of_the_repository(page: Path) -> None:
     links = [found["target"] for found in LINK.finditer(page.read_text(encoding="utf-8"))]
     here = [link for link in links if "://" not in link]
@@ -22,7 +25,45 @@ def test_links_of_a_page_lead_to_files_of_the_repository(page: Path) -> None:
 def test_pages_that_explain_how_to_extend_are_linked_from_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     names = {"architecture", "work-folder", "adding-a-stage", "adding-a-check", "adding-an-engine"}
+    names |= {"failures", "changing-an-sbatch-flag", "README"}
     assert {name for name in names if f"docs/{name}.md" not in text} == set()
+
+
+def test_the_index_of_the_docs_lists_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert {name for name in pages if f"]({name})" not in index} == {"README.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}-{page.name}")
+def test_links_to_a_section_name_one_that_is_there(page: Path) -> None:
+    for found in SECTION_LINK.finditer(page.read_text(encoding="utf-8")):
+        target = page.parent / found["target"] if found["target"] else page
+        heads = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+        anchors = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert found["section"] in anchors, (page, found[0])
+
+
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    heads = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
+    assert heads[0] == __version__
+
+
+def test_the_citation_is_valid_and_names_the_paper() -> None:
+    yaml = pytest.importorskip("yaml")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    (paper,) = citation["references"]
+    assert (paper["doi"], len(paper["authors"])) == ("10.48550/arXiv.2509.14008", 3)
+    assert "2509.14008" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_license_is_the_one_that_the_package_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert project["license"] == "Apache-2.0"
+    assert text.split()[:5] == ["Apache", "License", "Version", "2.0,", "January"]
+    assert "END OF TERMS AND CONDITIONS" in text
 
 
 def test_no_line_about_a_cluster_is_longer_than_a_terminal_shows() -> None:

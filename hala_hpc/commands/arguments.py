@@ -3,11 +3,11 @@
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
+from hala_hpc.commands.command_names import HELP
 from hala_hpc.commands.defaults import resolve_defaults
+from hala_hpc.commands.enclosing_run import find_enclosing_run
 from hala_hpc.core.errors import UserError, suggest_name
 from hala_hpc.core.overrides import parse_overrides
-
-HELP = ("--help", "-h", "help")
 
 
 def asks_for_help(arguments: Iterable[str]) -> bool:
@@ -51,13 +51,20 @@ def parse_arguments(
 
 
 def add_default_work(overrides: Mapping[str, str], changes: bool = False) -> dict[str, str]:
-    """The words with the folder of a run, by default that in which `launch` would work here.
+    """The arguments with the work folder of a run.
 
-    Tells on stderr where it is taken by default. With `changes`, what is done there, only a file of
-    defaults counts: nobody ends or changes a run by accident. Raises UserError as `resolve_defaults`.
+    By default it is the one in which the command is given, else the one that `launch` would take.
+    Says on stderr which default was taken. With `changes`, which end or change a run, only a work
+    folder of this user around the command or a file of defaults counts: nobody does it by accident.
+    Raises UserError as `resolve_defaults`.
     """
     if overrides.get("work") or overrides.get("recipe"):
         return dict(overrides)
+    if run := find_enclosing_run():
+        if changes:
+            run.require_own()
+        print(run.message, file=sys.stderr, flush=True)
+        return {**overrides, "work": str(run.work)}
     defaults = resolve_defaults(overrides)
     is_named = "work" in defaults.reasons or "recipe" not in defaults.guessed
     if changes and not is_named:

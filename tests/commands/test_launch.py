@@ -1,6 +1,5 @@
 """What a login node tells: help, plans, scripts; fast and without heavy libraries."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from builds import built_for_gpus
 from checkout import ROOT
 from command_line import STAGES, launch, recipe
+from cpu_time import cpu_s
 
 from benchmarks.common.waiting import WAIT_S
 
@@ -60,14 +60,6 @@ Type(number=2)
 """
 
 
-def cpu_s(command: list[str]) -> float:
-    """Seconds of CPU that a command takes, user and system."""
-    child = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    return usage.ru_utime + usage.ru_stime
-
-
 @pytest.mark.alone
 def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command_must(
     tmp_path: Path,
@@ -80,7 +72,7 @@ def test_a_dry_run_of_the_whole_hala_recipe_takes_little_more_cpu_than_a_command
     # counts for both: no number of seconds holds on every machine. 2.4 is 0.3 s on a machine where
     # the least is 0.125 s.
     while len(seconds) < 30:
-        seconds.append((cpu_s(dry_run), cpu_s(["-c", LEAST])))
+        seconds.append((cpu_s([sys.executable, *dry_run]), cpu_s([sys.executable, "-c", LEAST])))
         whole, least = map(min, zip(*seconds, strict=True))
         if whole < 2.4 * least and len(seconds) >= 5:
             break

@@ -144,3 +144,31 @@ def test_a_folder_or_a_link_to_nothing_in_the_place_of_a_lease_is_put_aside(tmp_
     with work_lease(tmp_path) as lease:
         lease.require()
     assert not launch_lease_file(tmp_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_launch"),
+    [
+        (["/opt/env/bin/hala", "launch", "stage=all"], True),
+        (["hala_hpc", "launch"], True),
+        (["hala_hpc.launch", "stage=all"], True),
+        (["/opt/env/bin/hala", "status", "recipe=launch"], False),
+        (["hala_hpc.status", "launch"], False),
+    ],
+)
+def test_a_process_with_the_number_of_a_launch_is_told_from_one(
+    tmp_path: Path, arguments: list[str], is_launch: bool
+) -> None:
+    code = "import sys; print(flush=True); sys.stdin.read()"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    # Its command line can be read from then on.
+    child.stdout.readline()
+    try:
+        held = {"host": HERE, "pid": child.pid, "since": "today", "holder": "launch"}
+        launch_lease_file(tmp_path).write_text(json.dumps(held))
+        assert (find_launch_process(tmp_path) is not None) == is_launch
+    finally:
+        child.communicate()

@@ -13,6 +13,7 @@ import pytest
 from checkout import ROOT
 
 from benchmarks.common.waiting import WAIT_S
+from hala_hpc import __version__
 
 LOCKS = sorted(ROOT.glob("env/*-cpu.txt")) + sorted(ROOT.glob("env/*-cuda.txt"))
 
@@ -118,6 +119,19 @@ def test_the_wheel_carries_every_recipe_launcher_and_template(wheel: Path) -> No
     assert any(name.startswith("hala_hpc/recipes/") for name in wanted)
     assert any(name.startswith("hala_hpc/launchers/") for name in wanted)
     assert wanted - inside == set()
+
+
+@pytest.mark.slow
+def test_the_wheel_is_typed_and_carries_its_license_and_its_command(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+    info = Path(metadata).parent
+    assert {"hala_hpc/py.typed", f"{info}/licenses/LICENSE"} <= set(archive.namelist())
+    text = archive.read(metadata).decode()
+    assert f"\nVersion: {__version__}\nSummary: " in text
+    assert "\nLicense-Expression: Apache-2.0\n" in text
+    commands = archive.read(f"{info}/entry_points.txt").decode()
+    assert commands == "[console_scripts]\nhala = hala_hpc.__main__:main\n"
 
 
 @pytest.mark.slow

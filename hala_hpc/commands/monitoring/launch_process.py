@@ -5,6 +5,7 @@ import signal
 import socket
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from hala_hpc.backends.local import STOP_WAIT_S
@@ -15,7 +16,9 @@ from hala_hpc.core.records import LaunchLease
 #: The workers have `STOP_WAIT_S` to commit, and the launch a little more to leave.
 END_LIMIT_S = STOP_WAIT_S + 15
 #: How a word of the command line of a launch ends.
-LAUNCH_PROGRAMS = (b"hala_hpc.launch", b"/hala_hpc/launch.py", b"/bin/hala")
+LAUNCH_PROGRAMS = (b"hala_hpc.launch", b"/hala_hpc/launch.py")
+#: Programs whose next argument is the name of a command.
+COMMAND_PROGRAMS = (b"hala", b"hala_hpc")
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,13 @@ class LaunchProcess:
             arguments = Path(f"/proc/{self.pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             return False
-        return any(argument.endswith(LAUNCH_PROGRAMS) for argument in arguments)
+        commands = (
+            command
+            for program, command in pairwise(arguments)
+            if program.rpartition(b"/")[2] in COMMAND_PROGRAMS
+        )
+        is_module = any(argument.endswith(LAUNCH_PROGRAMS) for argument in arguments)
+        return is_module or b"launch" in commands
 
     def end(self) -> None:
         """Ask it to end and wait until it has. Raises Retry when it does not, UserError (75)

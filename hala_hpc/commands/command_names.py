@@ -1,0 +1,49 @@
+"""The commands: their names, a line about each, and how one is run.
+
+The standard library alone and little of that: `hala` imports this before it knows which command is
+meant, and must cost nothing beside it.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+#: Arguments that ask for help.
+HELP = ("--help", "-h", "help")
+
+COMMANDS: Mapping[str, str] = {
+    "launch": "run a recipe, or resume it; --help lists every argument",
+    "fetch": "models and data of a recipe, for jobs without a network",
+    "doctor": "what would go wrong on this cluster",
+    "rehearsal": "what a run with rehearse=true has shown, as a page",
+    "status": "how far a run is",
+    "logs": "why something failed",
+    "cancel": "end the jobs of a run",
+    "retry": "run again what failed",
+    "verify": "whether everything that is finished is still whole",
+    "completion": "completion of these lines in bash or zsh",
+}
+#: What `-m` of Python takes for a command.
+MODULE = "hala_hpc.{}"
+
+
+def format_command_list(before: str) -> str:
+    """A line for each command; `before` is what is typed in front of its name."""
+    width = max(map(len, COMMANDS))
+    return "\n".join(f"{before}{name:<{width}} {text}" for name, text in COMMANDS.items())
+
+
+def run_command_module(name: str, arguments: Sequence[str]) -> None:
+    """Run a command as `python -m hala_hpc.<name>` does, and leave with its exit code."""
+    import runpy
+
+    sys.argv = [name, *arguments]
+    runpy.run_module(MODULE.format(name), run_name="__main__", alter_sys=True)
+
+
+def describe_unknown_command(name: str) -> str:
+    """The error for a first argument that is no command."""
+    from hala_hpc.core.errors import suggest_name
+
+    if "=" in name:
+        return f"{name!r} is no command: write the command first, as in `hala launch {name}`"
+    return f"unknown command {name!r}: {suggest_name(name, list(COMMANDS), 'commands')}"
