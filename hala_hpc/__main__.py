@@ -1,4 +1,4 @@
-"""`python -m hala_hpc` names the commands."""
+"""`python -m hala_hpc`: list the commands."""
 
 import sys
 
@@ -19,7 +19,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Print the commands, or the version; 64 where a word was given that belongs to one of them."""
+    """Print the commands, or the version; exit with 64 for an argument of one of them."""
     if sys.argv[1:] == ["--version"]:
         print(f"hala_hpc {__version__}")
         sys.exit(OK)

@@ -35,13 +35,13 @@ ARGUMENTS = {
 }
 #: SLURM kills a job that does not end by itself after KillWait, 30 s unless a site sets another.
 END_LIMIT_S = 180
-#: Between two questions to the scheduler, in seconds: the first pause, and the longest.
+#: Between two queries of the scheduler, in seconds: the first pause, and the longest.
 PAUSES_S = (0.5, 5.0)
 
 
 @dataclass(frozen=True)
 class CancelPlan:
-    """What a line wants ended."""
+    """What a command ends."""
 
     run: Run
     nodes: list[RunNode]
@@ -51,7 +51,7 @@ class CancelPlan:
 
 
 def cancel(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
@@ -77,7 +77,7 @@ def cancel(arguments: Sequence[str]) -> int:
 
 
 def make_cancel_plan(overrides: dict[str, str]) -> CancelPlan:
-    """What there is to end now. Raises UserError when it cannot be ended from here."""
+    """Find what there is to end now. Raises: UserError if it cannot be ended from here."""
     run = read_run(resolve_work_folder(overrides))
     nodes = all_nodes(run)
     if "node" in overrides:
@@ -94,7 +94,7 @@ def make_cancel_plan(overrides: dict[str, str]) -> CancelPlan:
 
 
 def add_dependents(nodes: list[RunNode], first: list[RunNode]) -> list[RunNode]:
-    """Some nodes and all that take something from them, directly or not."""
+    """Some nodes and all nodes that read from them, directly or not."""
     wanted = {node.artifact.folder.name for node in first}
     inputs = {n.artifact.folder.name: input_folders(n.artifact.config()) for n in nodes}
     while more := {name for name in inputs.keys() - wanted if wanted.intersection(inputs[name])}:
@@ -103,7 +103,7 @@ def add_dependents(nodes: list[RunNode], first: list[RunNode]) -> list[RunNode]:
 
 
 def print_cancel_plan(plan: CancelPlan) -> None:
-    """Say what ends, in the order in which it does."""
+    """Print what ends, in the order in which it does."""
     if plan.launch is not None:
         print(f"process {plan.launch.pid} on {plan.launch.host}: the launch of this run")
     for job in order_jobs(plan.jobs):
@@ -111,21 +111,21 @@ def print_cancel_plan(plan: CancelPlan) -> None:
 
 
 def order_jobs(jobs: list[ActiveJob]) -> list[ActiveJob]:
-    """Gates, workers that wait, workers that run; the newest first, as they wait for older ones."""
+    """Gates, pending workers, running workers; the newest first, as they wait for older ones."""
     return sorted(jobs, key=lambda job: (not job.is_gate, job.running > 0, -int(job.id)))
 
 
 def end_jobs(nodes: list[RunNode]) -> None:
-    """End the jobs of some nodes, gates first, also those that a dying gate still submits.
+    """End the jobs of some nodes, gates first, also those that an ending gate still submits.
 
-    Raises Retry when one is still there after `END_LIMIT_S`.
+    Raises: TransientError if one is still there after `END_LIMIT_S`.
     """
     end_all(nodes, gates=True)
     end_all(nodes, gates=False)
 
 
 def end_all(nodes: list[RunNode], gates: bool) -> None:
-    """End the gates, or all jobs, and wait until SLURM has forgotten them."""
+    """End the gates, or all jobs, and wait until SLURM lists them no more."""
     from hala_hpc.backends.slurm.backend import SlurmBackend
 
     cancelled: set[str] = set()
@@ -144,7 +144,7 @@ def end_all(nodes: list[RunNode], gates: bool) -> None:
 
 
 def print_remaining(plan: CancelPlan) -> None:
-    """Say what ended, what is kept, and how to go on."""
+    """Print what ended, what stays, and how to resume."""
     print(f"ended: {len(plan.jobs)} jobs" + (" and the launch" if plan.launch else ""))
     for node in plan.nodes:
         done = len(node.artifact.done_units())

@@ -52,16 +52,16 @@ OWN_ARGUMENTS = {
 ARGUMENTS = {
     name: LAUNCH_ARGUMENTS[name] for name in ("stage", "recipe", "launcher", "work")
 } | OWN_ARGUMENTS
-#: The library that fetches; in the environment main, and perhaps not beside this interpreter.
+#: The library that fetches; it is in the environment main, and perhaps not beside this interpreter.
 LIBRARY = "huggingface_hub"
 #: Set for the process that was started in that environment.
 IN_MAIN = "HALA_FETCH_IN_MAIN"
-#: Variables that keep the libraries off the network; a launcher sets them for its jobs.
+#: Variables that keep the libraries offline; a launcher sets them for its jobs.
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 def fetch(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
         print_arguments(str(__doc__), ARGUMENTS)
         return OK
@@ -88,7 +88,7 @@ def fetch(arguments: Sequence[str]) -> int:
 
 
 def run_in_main(line: CommandLine, arguments: Sequence[str]) -> int:
-    """Do the same in the environment main, which has what this interpreter lacks."""
+    """Run the same command in the environment main, which has what this interpreter lacks."""
     python = line.launcher.python_of("main")
     if mistakes := line.launcher.python_problems({"main"}):
         raise UserError(mistakes, CONFIG)
@@ -102,9 +102,9 @@ def run_in_main(line: CommandLine, arguments: Sequence[str]) -> int:
 
 
 def enter_environment(environment: Mapping[str, str]) -> None:
-    """Take the variables of the jobs, but for those that keep them off the network.
+    """Set the variables of the jobs, except those that keep them offline.
 
-    Before the libraries are imported: they read them then.
+    Must run before the libraries are imported: they read them then.
     """
     os.environ.update(environment)
     for name in OFFLINE_VARIABLES:
@@ -115,7 +115,7 @@ def enter_environment(environment: Mapping[str, str]) -> None:
 
 
 def allow_network(site: HubSite) -> HubSite:
-    """The same with variables that keep nothing off the network."""
+    """The same site without the variables that keep libraries offline."""
     variables = {
         name: value for name, value in site.environment.items() if name not in OFFLINE_VARIABLES
     }
@@ -123,7 +123,7 @@ def allow_network(site: HubSite) -> HubSite:
 
 
 def chosen_steps(line: CommandLine) -> list[Step]:
-    """The nodes that the line means, with all they need."""
+    """The nodes that the command selects, with all they need."""
     steps = make_plan(line.nodes, line.work, line.environment)
     return [steps[name] for name in include_input_nodes(line.nodes, line.chosen)]
 
@@ -131,9 +131,9 @@ def chosen_steps(line: CommandLine) -> list[Step]:
 def check_offline(
     missing: Sequence[Step], site: HubSite, arguments: Sequence[str], read: bool
 ) -> int:
-    """Look at everything and open it without a network; 66 where something is amiss.
+    """Check everything and open it without a network; `read`: also compare the hub's digests.
 
-    `read`: every file is compared with the hub's digests, too.
+    Raises: UserError (NO_INPUT) if anything is wrong.
     """
     from hala_hpc.commands.fetching.offline_check import (
         find_damaged_files,
@@ -168,7 +168,7 @@ def check_offline(
 
 
 def main() -> None:
-    """Console script: run the line, print mistakes, exit with their code."""
+    """Console script: run the command, print mistakes, exit with their code."""
     sys.exit(run_command(fetch, sys.argv[1:]))
 
 

@@ -51,15 +51,15 @@ ARGUMENTS = {
     "follow": "true: go on with what is written, until the node ends",
 }
 LINES = 60
-#: Words that say which log is meant.
+#: Arguments that select a log.
 CHOSEN = {"node", "unit", "worker", "rank", "attempt"}
 NOTHING = "(it has written nothing: a worker writes little while all goes well)"
-#: Between two looks at a log that is followed, in seconds.
+#: Between two reads of a log that is followed, in seconds.
 PAUSE_S = 0.5
 
 
 def logs(arguments: Sequence[str]) -> int:
-    """Show what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Print the selected log; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
@@ -86,7 +86,7 @@ def logs(arguments: Sequence[str]) -> int:
 
 
 def check_overrides(overrides: dict[str, str]) -> None:
-    """Raise UserError for words that do not go together."""
+    """Raise UserError for arguments that exclude each other."""
     mistakes = []
     if "unit" in overrides and "worker" in overrides:
         mistakes.append("unit= and worker= are given: a unit has one worker, write one of them")
@@ -102,7 +102,7 @@ def has_failure(run: Run) -> bool:
 
 
 def find_part(location: WorkerLog, name: str | None) -> LogPart:
-    """The lines of the attempt that is meant. Raises UserError (66) when there are none."""
+    """The lines of the selected attempt. Raises: UserError (NO_INPUT) if there are none."""
     parts = list_log_parts(location.path)
     if not parts:
         raise UserError(
@@ -124,7 +124,7 @@ def find_part(location: WorkerLog, name: str | None) -> LogPart:
 
 
 def title(location: WorkerLog, part: LogPart) -> str:
-    """The line above: whose log it is and how the attempt ended."""
+    """The header: whose log it is and how the attempt ended."""
     return (
         f"{location.node.name}: worker {location.worker}, rank {location.rank}, attempt {part.attempt} "
         f"on {part.host}, {state(location, part)} ({location.path})"
@@ -132,7 +132,7 @@ def title(location: WorkerLog, part: LogPart) -> str:
 
 
 def state(location: WorkerLog, part: LogPart) -> str:
-    """Whether an attempt is at work, or how it ended."""
+    """Whether an attempt is running, or how it ended."""
     artifact = location.node.artifact
     # Looked at before the end is: an attempt that ends in between has left its word by then.
     at_work = is_rank_active(artifact, part.attempt, location.worker, location.rank)
@@ -148,13 +148,13 @@ def state(location: WorkerLog, part: LogPart) -> str:
 
 
 def has_recently_started(part: LogPart) -> bool:
-    """Whether an attempt may still be too young to have given a sign of life."""
+    """Whether an attempt may be too young to have written its progress."""
     began = time.mktime(time.strptime(part.began, "%Y-%m-%d %H:%M:%S"))
     return abs(time.time() - began) < MAX_PROGRESS_AGE_S
 
 
 def show_without_worker(node: RunNode, lines: int) -> None:
-    """Why a node failed though no worker did: its reasons, and what its other jobs printed."""
+    """Print why a node failed though no worker did: its reasons, and its other jobs' output."""
     failure = node.artifact.failure()
     if failure is None:
         print(f"{node.name}: no worker has begun, and no gate has decided why; its jobs printed:")
@@ -168,7 +168,7 @@ def show_without_worker(node: RunNode, lines: int) -> None:
 
 
 def show_gates(nodes: Sequence[RunNode], lines: int) -> None:
-    """What gates printed that have decided nothing: one that died wrote it there alone."""
+    """Print the output of gates that have not decided: one that died wrote its error only there."""
     for node in nodes:
         artifact = node.artifact
         is_open = artifact.summary() is None and not artifact.failure_file.exists()
@@ -178,13 +178,13 @@ def show_gates(nodes: Sequence[RunNode], lines: int) -> None:
 
 
 def show_files(node: RunNode, lines: int) -> None:
-    """The ends of what the jobs of a node printed beside the workers' logs."""
+    """Print the ends of what the jobs of a node wrote beside the workers' logs."""
     for path in scheduler_logs(node.artifact):
         show_whole(path, lines)
 
 
 def show_whole(path: Path, lines: int) -> None:
-    """The end of a log that has no parts."""
+    """Print the end of a log that has no parts."""
     print(f"--- {path}")
     print("\n".join(read_tail(path, whole_log(path), lines)))
 

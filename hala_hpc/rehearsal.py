@@ -27,7 +27,7 @@ ARGUMENTS = {
 
 
 def rehearsal(arguments: Sequence[str]) -> int:
-    """Write the page and print its head. Raises UserError where nothing was rehearsed."""
+    """Write the page and print its head. Raises: UserError if nothing was rehearsed."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK

@@ -37,23 +37,23 @@ ARGUMENTS = {
     "rejected": "true: run the rejected rows of a finished node in a node of their own",
     "dry_run": "true: tell what would be done, and do nothing",
 }
-#: Numbers of units that are listed before the rest is only counted.
+#: Numbers of units that are listed; the rest is only counted.
 LISTED = 10
 
 
 @dataclass(frozen=True)
 class FailedNode:
-    """A node that has failed, and what there is to forget."""
+    """A node that has failed, and what a retry removes."""
 
     node: RunNode
     missing: list[int]
-    """Its units without a mark."""
+    """Its units without a marker."""
     rejected: int
     """Rejected rows of these units: finished, but not yet part of a result."""
 
 
 def retry(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
@@ -79,7 +79,10 @@ def retry(arguments: Sequence[str]) -> int:
 
 
 def find_failed(run: Run, overrides: dict[str, str]) -> list[FailedNode]:
-    """The nodes that a line means. Raises UserError for those that did not fail or are at work."""
+    """The failed nodes that a command selects.
+
+    Raises: UserError for nodes that did not fail, (RETRY) for those with running jobs.
+    """
     named = "node" in overrides
     nodes = run.find_nodes(overrides["node"]) if named else run.nodes
     failed = [node for node in nodes if os.path.lexists(node.artifact.failure_file)]
@@ -101,21 +104,21 @@ def find_failed(run: Run, overrides: dict[str, str]) -> list[FailedNode]:
 
 
 def inspect_failed_node(node: RunNode) -> FailedNode:
-    """What there is to forget about a node."""
+    """Find what a retry of a node removes."""
     missing = node.artifact.missing_units(node.units)
     rejected = sum(count_unit_rejections(node, unit) for unit in missing)
     return FailedNode(node, missing, rejected)
 
 
 def count_unit_rejections(node: RunNode, unit: int) -> int:
-    """Rejected rows in the pieces of an unfinished unit."""
+    """Count the rejected rows in the journal of an unfinished unit."""
     from hala_hpc.engines.generation.unit_state import count_rejections
 
     return count_rejections(node.artifact.state_dir(unit))
 
 
 def print_retry_plan(run: Run, found: list[FailedNode]) -> None:
-    """Say what is forgotten, what runs again, and with which line."""
+    """Print what is removed, what runs again, and the next command."""
     if not found:
         print(f"no node has failed in {run.work}: nothing to run again")
         print(f"what is not done goes on with: {run.launch_command}")
@@ -136,7 +139,7 @@ def print_retry_plan(run: Run, found: list[FailedNode]) -> None:
 
 
 def remove_failure(failed_node: FailedNode) -> None:
-    """Remove the marks of a failure; no worker runs, and the lease of the folder is held."""
+    """Remove all traces of a failure; no worker runs, and the lease of the folder is held."""
     artifact = failed_node.node.artifact
     for line in quarantine_misplaced(artifact):
         print(f"{failed_node.node.name}: {escape_controls(line)}")

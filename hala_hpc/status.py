@@ -1,4 +1,4 @@
-"""Tell how far a run is: `python -m hala_hpc.status work=runs/demo [format=json] [follow=true]`."""
+"""Show how far a run is: `python -m hala_hpc.status work=runs/demo [format=json] [follow=true]`."""
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
@@ -37,7 +37,7 @@ ARGUMENTS = {
     "format": "text or json (default: text)",
     "follow": "true: show it again every few seconds until all is done or nothing is at work",
 }
-#: Between two looks at the disk on a terminal, in seconds.
+#: Between two reads of the disk on a terminal, in seconds.
 SCREEN_PAUSE_S = 5
 #: Clear the screen and go to its first line.
 CLEAR = "\x1b[2J\x1b[H"
@@ -54,11 +54,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What one look at a work folder found."""
+    """The state of a work folder at one time."""
 
     nodes: list[NodeStatus]
     budget: Budget | None
-    """None where no budget was given."""
+    """None if no budget was given."""
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -80,7 +80,7 @@ def status(arguments: Sequence[str]) -> int:
 
 
 def show(run: RunStatus, overrides: dict[str, str], poller: SchedulerPoller) -> None:
-    """Print what was asked for: a table, or one line of JSON; and what may make it untrue."""
+    """Print a table or one line of JSON, and warn of what may make it wrong."""
     nodes = run.nodes
     if overrides.get("format") == "json":
         budget = {"budget": asdict(run.budget)} if run.budget else {}
@@ -110,23 +110,22 @@ def show(run: RunStatus, overrides: dict[str, str], poller: SchedulerPoller) -> 
 
 
 def is_idle(nodes: list[NodeStatus], poller: SchedulerPoller) -> bool:
-    """Whether nothing is at work on what is not done; never where the scheduler does not answer."""
+    """Whether no job runs for unfinished nodes; never if the scheduler does not answer."""
     states = {node.state for node in nodes}
     return not poller.problem and not states & {"running", "waiting"} and states != {"done"}
 
 
 def budget_of(work: Path, spent: float) -> Budget | None:
-    """The budget of a folder beside what all its results have spent; None without a budget."""
+    """The budget of a folder and what all its results have spent; None without a budget."""
     run = RunRecord.read(run_file(work))
     whole = run.budget_gpu_hours if run else None
     return None if whole is None else Budget(whole, spent, max(0.0, whole - spent))
 
 
 def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
-    """Show it again and again: in place on a terminal, else one under the other.
+    """Show the status repeatedly: in place on a terminal, else one below the other.
 
-    Ends with 0 when all is done, with the code of a node that failed, or with 75 when nothing is
-    at work.
+    Returns 0 when all is done, the code of a node that failed, or 75 when nothing is running.
     """
     in_place = sys.stdout.isatty() and overrides.get("format") != "json"
     idle_polls = 0
@@ -157,7 +156,7 @@ def code_of_failure(overrides: dict[str, str]) -> int:
 
 
 def read_status(overrides: dict[str, str], poller: SchedulerPoller) -> RunStatus:
-    """Status of the newest line of a work folder, or with `recipe=` of that recipe's nodes."""
+    """Status of the newest launch in a work folder, or with `recipe=` of that recipe's nodes."""
     work = resolve_work_folder(overrides)
     nodes, steps = nodes_of(overrides)
     queue = poller.queue(list_unfinished_job_ids(nodes))
@@ -178,7 +177,7 @@ def read_status(overrides: dict[str, str], poller: SchedulerPoller) -> RunStatus
 
 
 def nodes_of(overrides: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:
-    """The nodes that are meant, and where `recipe=` names them their steps of the plan."""
+    """The selected nodes, and with `recipe=` their steps of the plan."""
     work = resolve_work_folder(overrides)
     if "recipe" not in overrides:
         return read_run(work).nodes, {}

@@ -36,7 +36,7 @@ from hala_hpc.jobs.spec import make_spec, worker_job
 
 
 def run_template(arguments: Sequence[str]) -> int:
-    """Do what a template asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command of a template; return the exit code. Raises: UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
         print_arguments(__doc__ or "", TEMPLATE_ARGUMENTS)
         return OK
@@ -54,7 +54,7 @@ def run_template(arguments: Sequence[str]) -> int:
 def become_worker(template: Template) -> int:
     """Write what a launch would have written, first writer wins, and become the worker.
 
-    Returns only where there is nothing to do.
+    Returns only if there is nothing to do.
     """
     step = template.step
     if step.state == "done":
@@ -69,7 +69,7 @@ def become_worker(template: Template) -> int:
 
 
 def replace_process(command: list[str]) -> NoReturn:
-    """Go on as another program, with the signals and the exit code of this job."""
+    """Continue as another program (exec), with the signals and the exit code of this job."""
     sys.stdout.flush()
     os.execvp(command[0], command)  # noqa: S606 - an argument list
 
@@ -113,13 +113,13 @@ def prepare(template: Template) -> Job:
 
 
 def worker_alone(job: Job) -> Job:
-    """The job as this one runs it: job.sbatch itself adds the number of an element of an array."""
+    """The job as this one runs it: job.sbatch itself appends the index of an array task."""
     arguments = job.arguments if is_array_element() else (*job.arguments, "0")
     return replace(job, arguments=arguments, array_size=None)
 
 
 def close_node(template: Template) -> int:
-    """Close the node where its units are complete; else say why not, and submit when told."""
+    """Close the node if its units are complete; else report why not, and submit if asked."""
     artifact = template.step.artifact
     if not artifact.config_file.exists():
         raise UserError(
@@ -133,9 +133,9 @@ def close_node(template: Template) -> int:
 
 
 def list_nodes(template: Template) -> int:
-    """Print a line for each node that is missing: name, stage, inputs, and flags of sbatch.
+    """Print a line for each missing node: name, stage, inputs, and flags of sbatch.
 
-    The fields are separated by tabs; inputs are those that are missing themselves.
+    The fields are separated by tabs; only inputs that are missing themselves are listed.
     """
     line = template.command_line
     wanted = include_input_nodes(line.nodes, line.chosen)
@@ -150,7 +150,7 @@ def list_nodes(template: Template) -> int:
 
 
 def main() -> None:
-    """Run the words, print mistakes, exit with their code."""
+    """Run the command, print mistakes, exit with their code."""
     sys.exit(run_command(run_template, sys.argv[1:]))
 
 

@@ -30,13 +30,13 @@ ARGUMENTS = {
     "node": "a node or a stage (default: everything in the folder)",
     "repair": "true: forget what is not whole, so that the line of the launch makes it again",
 }
-#: Faults of a node that are listed before the rest is only counted.
+#: Faults of a node that are listed; the rest is only counted.
 LISTED = 20
 HEADS = ["node", "state", "files", "GB", "faults"]
 
 
 def verify_run(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
@@ -60,7 +60,7 @@ def verify_run(arguments: Sequence[str]) -> int:
 
 
 def report_node(node: RunNode) -> NodeReport:
-    """The report of a node; says on a terminal what is read meanwhile."""
+    """Verify a node; on a terminal, show which node is being read."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{node.name} ...", end="", file=sys.stderr, flush=True)
     report = verify_node(node)
@@ -70,7 +70,7 @@ def report_node(node: RunNode) -> NodeReport:
 
 
 def print_reports(reports: list[NodeReport]) -> None:
-    """A row for each node, then what is wrong."""
+    """Print a row for each node, then its faults."""
     rows = [
         [
             report.name,
@@ -92,7 +92,7 @@ def print_reports(reports: list[NodeReport]) -> None:
 
 
 def repair_all(run: Run, broken: list[NodeReport]) -> int:
-    """Forget what is not whole. Raises UserError (RETRY) while jobs are at work on it."""
+    """Remove what is damaged. Raises: UserError (RETRY) while jobs are running for it."""
     with work_lease(run.work):
         if busy := find_active_jobs([report.node for report in broken]):
             ids = ", ".join(job.id for job in busy)

@@ -4,11 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Names the folder that a job imports this package from, where that is not its environment's own.
+#: Names the folder that a job imports this package from, if it is not in its environment.
 CODE_FOLDER_VARIABLE = "HALA_CODE_FOLDER"
-#: Tells an attempt which code it is, as one line of JSON.
+#: Passes an attempt the version of its code, as one line of JSON.
 CODE_VARIABLE = "HALA_CODE"
-#: A job has no network, and each look-up would cost a time-out.
+#: A job has no network, and each request would wait for a timeout.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -35,12 +35,13 @@ MEMORY = {
 }
 
 
-#: What every job gets. Here and not in a launcher, as a worker that is run by hand needs it, too.
+#: Variables of every job. They are set here and not by a launcher, as a worker that is run by hand
+#: needs them too.
 JOB_ENVIRONMENT = OFFLINE | QUIET | THREADS | MEMORY
 
 
 def hub_home(environment: Mapping[str, str]) -> Path:
-    """Folder of all caches of the hub's libraries, after HF_HOME as they read it."""
+    """Folder of all caches of the hub's libraries, from HF_HOME as they read it."""
     home = environment.get("HF_HOME") or Path(
         environment.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
     )
@@ -48,9 +49,10 @@ def hub_home(environment: Mapping[str, str]) -> Path:
 
 
 def data_folders(environment: Mapping[str, str]) -> dict[str, str]:
-    """Folders beside the hub cache where fetch puts and jobs look for what they read, by variable.
+    """Folders beside the hub cache that fetch writes and jobs read, by variable.
 
-    Data sets as `datasets` prepares them, code of metrics, nltk's data. What is set counts.
+    For data sets as `datasets` prepares them, code of metrics, and nltk's data. A variable that is
+    set takes precedence.
     """
     home = hub_home(environment)
     folders = {
@@ -62,9 +64,9 @@ def data_folders(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def set_job_environment() -> None:
-    """Set what must be set before torch, vLLM, transformers or lm-eval are imported.
+    """Set variables that must be set before torch, vLLM, transformers or lm-eval are imported.
 
-    What is set already stays.
+    Variables that are already set stay.
     """
     for name, value in (JOB_ENVIRONMENT | data_folders(os.environ)).items():
         os.environ.setdefault(name, value)

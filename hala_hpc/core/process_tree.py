@@ -1,4 +1,4 @@
-"""Processes that belong together: which are below one, and how none outlives the one above it."""
+"""Process trees: find the descendants of a process, and let none outlive its parent."""
 
 import contextlib
 import ctypes
@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def signal_on_parent_exit(number: signal.Signals, parent: int) -> None:
-    """Have the kernel send this process a signal when its parent is no more, however it ended.
+    """Let the kernel send this process a signal when its parent ends, however it ended.
 
     Called between fork and exec; `parent` is the process that forked, which may be gone by now.
     """
@@ -23,7 +23,7 @@ def signal_on_parent_exit(number: signal.Signals, parent: int) -> None:
 
 
 def find_descendants(tops: Iterable[int]) -> list[int]:
-    """Every living process below some, and those of their sessions, whose parents may be gone."""
+    """Every living descendant of some processes, and their sessions, whose parents may be gone."""
     children, sessions = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -44,7 +44,7 @@ def find_descendants(tops: Iterable[int]) -> list[int]:
 
 
 def kill_processes(processes: Iterable[int]) -> None:
-    """Kill processes, stopped or not; those that are gone are no mistake."""
+    """Kill processes, stopped or not; those that are gone are ignored."""
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
