@@ -7,14 +7,14 @@ from hala_hpc.commands.arguments import asks_for_help
 from hala_hpc.core.errors import OK, USAGE
 
 COMMANDS = {
-    "launch": "run a recipe, or go on with it; --help tells of every word",
-    "fetch": "models and data of a recipe, for jobs without a network",
-    "doctor": "what would go wrong on this cluster",
-    "status": "how far a run is",
-    "logs": "why something failed",
-    "cancel": "end the jobs of a run",
-    "retry": "run again what failed",
-    "verify": "whether everything that is finished is still whole",
+    "launch": "run a recipe, or resume it; --help lists every setting",
+    "fetch": "fetch models and data of a recipe, for jobs without a network",
+    "doctor": "check what would go wrong on this cluster",
+    "status": "show how far a run is",
+    "logs": "show the log of what failed",
+    "cancel": "cancel the jobs of a run",
+    "retry": "run failed nodes again",
+    "verify": "check that everything finished is still intact",
 }
 
 

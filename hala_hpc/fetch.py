@@ -1,10 +1,10 @@
-"""Fetch what a line reads from the hub: `python -m hala_hpc.fetch recipe=hala stage=all`.
+"""Fetch what a launch reads from the hub: `python -m hala_hpc.fetch recipe=hala stage=all`.
 
-For a login node with a network, as compute nodes work offline. Takes the words of a launch. Fetches
-the models, data sets and whatever else the missing nodes of the line read into the hub cache of the
-launcher (HF_HOME): only the files that are read, first telling how much that is, going on where an
-earlier fetch ended. What was fetched is compared with the hub's digests, and then opened in a
-process that has no network.
+For a login node with a network, as compute nodes are offline. Takes the overrides of a launch.
+Fetches the models, data sets and all else that the missing nodes read, into the hub cache of the
+launcher (HF_HOME). Only files that are read are fetched. The size is printed first, and an
+interrupted fetch is resumed. Fetched files are compared with the hub's digests, and then opened in
+a process without a network.
 """
 
 if __name__ == "__main__":
@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
     from hala_hpc.core.startup import prepare_process
 
-    # A lab shares its hub cache: what is fetched gets the rights that its user gives.
+    # A lab shares its hub cache: fetched files get the permissions of the user's own umask.
     mask = os.umask(0o077)
     # Before the imports that follow: they import pydantic.
     prepare_process()
@@ -45,9 +45,9 @@ from hala_hpc.core.paths import ROOT
 from hala_hpc.core.recipe import include_input_nodes
 
 OWN_ARGUMENTS = {
-    "dry_run": "true: tell what would be fetched and how much that is, and fetch nothing",
-    "check": "true: fetch nothing; read again and open what is here, without a network",
-    "update": "true: take the newest commits of the hub, also of what is here and whole",
+    "dry_run": "true: print what would be fetched and its size, and fetch nothing",
+    "check": "true: fetch nothing; read and open again what is here, without a network",
+    "update": "true: fetch the newest commits of the hub, also of what is here and complete",
 }
 ARGUMENTS = {
     name: LAUNCH_ARGUMENTS[name] for name in ("stage", "recipe", "launcher", "work")
@@ -81,7 +81,7 @@ def fetch(arguments: Sequence[str]) -> int:
         fetch_missing(steps, allow_network(make_hub_site(line)), own["update"], own["dry_run"])
         if own["dry_run"]:
             return OK
-        # What is fetched decides which results there are.
+        # Fetched commits decide which results exist.
         steps = chosen_steps(line)
     missing = [step for step in steps if step.state != "done"]
     return check_offline(missing, make_hub_site(line), launch_overrides, own["check"])
@@ -93,7 +93,7 @@ def run_in_main(line: CommandLine, arguments: Sequence[str]) -> int:
     if mistakes := line.launcher.python_problems({"main"}):
         raise UserError(mistakes, CONFIG)
     if IN_MAIN in os.environ:
-        message = f"{python} has no {LIBRARY}, which fetches: `make env` makes the environment anew"
+        message = f"{python} has no {LIBRARY}, which fetches: run `make env` to rebuild it"
         raise UserError(message, CONFIG)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     command = [python, "-m", "hala_hpc.fetch", *arguments]
@@ -110,7 +110,7 @@ def enter_environment(environment: Mapping[str, str]) -> None:
     for name in OFFLINE_VARIABLES:
         os.environ.pop(name, None)
     if not sys.stderr.isatty():
-        # A log gets a line for each model, not a thousand bars.
+        # A log gets a line for each model, not a thousand progress bars.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
@@ -152,9 +152,9 @@ def check_offline(
         faults += [message for _, message in find_damaged_files(wanted, site.environment)]
     cut = find_no_network_prefix()
     how = (
-        f"with its network cut ({' '.join(cut)})"
+        f"without a network ({' '.join(cut)})"
         if cut
-        else "with HF_HUB_OFFLINE=1 alone, as nobody may cut a network off here (unshare -n)"
+        else "with HF_HUB_OFFLINE=1 only, as cutting the network off (unshare -n) is not permitted"
     )
     print(f"opening them in a process {how}", flush=True)
     report = open_without_network(site, arguments, cut)
@@ -163,7 +163,7 @@ def check_offline(
         print(f"  {'ok ' if piece.is_complete else 'BAD'} {piece.message}")
     if faults:
         raise UserError(faults, NO_INPUT)
-    print(f"all {len(dependencies)} are here, whole, and open without a network")
+    print(f"all {len(dependencies)} are here, complete, and open without a network")
     return OK
 
 

@@ -34,7 +34,7 @@ from hala_hpc.jobs.submission import (
 )
 from hala_hpc.jobs.waiting_list import submit_waiting_nodes
 
-#: By its name, as this file runs as a program.
+#: Named explicitly, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.gate")
 
 #: How long a gate waits if its user has reached the job limit or the controller does not answer,
@@ -64,7 +64,7 @@ def gate(folder: str, number: int | None = None) -> None:
         submit_waiting_nodes(artifact.folder.parent)
     except Exception:
         # A node that is done must not count as failed for others.
-        logger.exception("nodes that wait for room were not submitted")
+        logger.exception("nodes that wait for the job limit were not submitted")
     sys.stdout.flush()
     sys.stderr.flush()
     wait_if_ended()
@@ -106,8 +106,8 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     if verdict.state != "again":
         return verdict.code
     if artifact.require_newest_round().spec.is_local:
-        # Nobody can be asked for more jobs: they are children of the launch.
-        logger.warning("%s: give the line of the launch, which goes on", artifact.folder.name)
+        # No more jobs can be requested here: they are children of the launch.
+        logger.warning("%s: run the launch command to resume", artifact.folder.name)
         return RETRY
     return submit_missing(artifact).code
 
@@ -139,7 +139,9 @@ def report(artifact: Artifact) -> int:
     verdict = retry_while_unavailable(artifact, lambda: finish_node(artifact))
     log_verdict(artifact, verdict)
     if verdict.state == "again":
-        logger.warning("nothing was submitted: a gate by hand submits only when told to submit")
+        logger.warning(
+            "nothing was submitted: a gate by hand submits only with the argument `submit`"
+        )
         return RETRY
     return verdict.code
 
@@ -161,7 +163,7 @@ def retry_while_unavailable(artifact: Artifact, decide: Callable[[], Verdict]) -
         except TransientError as error:
             if time.monotonic() > until_s:
                 return fail_node(artifact, RETRY, [f"nothing could be submitted: {error}"])
-            logger.warning("%s: %s; tried again in %d s", artifact.folder.name, error, ROOM_PAUSE_S)
+            logger.warning("%s: %s; retrying in %d s", artifact.folder.name, error, ROOM_PAUSE_S)
             time.sleep(ROOM_PAUSE_S)
 
 
@@ -175,7 +177,7 @@ def find_handover(artifact: Artifact, number: int | None) -> Verdict | None:
 def has_later_round(artifact: Artifact, number: int) -> bool:
     """Whether a later round than this gate's is running: the gate was killed while it submitted."""
     newest = artifact.newest_round()
-    # Rounds on this machine have no jobs that could be at work elsewhere.
+    # Rounds on this machine have no jobs that could run elsewhere.
     if newest is None or newest.round <= number or newest.spec.is_local:
         return False
     wait_for_pending_sbatch([artifact])
@@ -194,13 +196,13 @@ def submit_missing(artifact: Artifact) -> Verdict:
     """Submit what is missing; if that fails for long, record that the node has failed."""
     try:
         last = artifact.require_newest_round()
-        # Once: a try that was cut short may have begun a round already.
+        # Only once: an interrupted try may have begun a round already.
         spec = next_spec(artifact, last.spec)
     except UserError as error:
         return fail_node(artifact, error.code, error.mistakes)
 
     def submit() -> Verdict:
-        # After Retry sbatch may have got through all the same: hence the look before each try.
+        # After TransientError sbatch may have succeeded all the same: check before each try.
         if not has_later_round(artifact, last.round):
             submit_next_round(artifact, spec, gate_job_id())
         return Verdict("again")

@@ -46,8 +46,8 @@ def launch(arguments: Sequence[str]) -> int:
         return OK
     overrides = parse_overrides(list(arguments))
     choice = resolve_defaults(overrides)
-    # At once, also into a file: a plan may take seconds, and somebody may have meant another. Not
-    # into a page, which is kept.
+    # Printed at once, also into a file: planning may take seconds, and the user may have meant
+    # another choice. Not into a page, which is kept.
     print(choice.message, flush=True, file=sys.stderr if overrides.get("format") else sys.stdout)
     line = parse_command_line(arguments, choice)
     steps = make_plan(line.nodes, line.work, line.environment)

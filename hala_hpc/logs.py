@@ -1,8 +1,8 @@
 """Show the log that matters: `python -m hala_hpc.logs work=runs/demo [node=arabic] [unit=17]`.
 
-Without more words, the end of the first failure: of the node that failed last, the attempt that
-failed first; where nothing has failed, the end of the newest log. One line above it says which it
-is, and how it ended.
+By default, the end of the first failure: of the node that failed last, the attempt that failed
+first. If nothing has failed, the end of the newest log. A line above it names the log and says how
+its attempt ended.
 """
 
 if __name__ == "__main__":
@@ -41,19 +41,19 @@ from hala_hpc.jobs.log_file import LogPart, list_log_parts, read_new_lines, read
 
 ARGUMENTS = {
     "work": "folder of a run (default: runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
+    "recipe": "recipe of the run, if work is not given",
     "node": "a node, or a stage",
-    "unit": "number of a unit: the log of the worker that made it, or has it now",
+    "unit": "number of a unit: the log of the worker that made it, or is making it",
     "worker": "number of a worker",
     "rank": "number of a rank of a worker (default: the one that failed, else 0)",
     "attempt": "name of an attempt, or its number from 1 (default: one that failed, or the last)",
     "lines": "how many lines, from the end (default: 60)",
-    "follow": "true: go on with what is written, until the node ends",
+    "follow": "true: print new lines until the node ends",
 }
 LINES = 60
 #: Arguments that select a log.
 CHOSEN = {"node", "unit", "worker", "rank", "attempt"}
-NOTHING = "(it has written nothing: a worker writes little while all goes well)"
+NOTHING = "(the log is empty: a worker writes little while all goes well)"
 #: Between two reads of a log that is followed, in seconds.
 PAUSE_S = 0.5
 
@@ -73,13 +73,13 @@ def logs(arguments: Sequence[str]) -> int:
         return OK
     part = find_part(location, overrides.get("attempt"))
     if not overrides.keys() & CHOSEN and not has_failure(run):
-        print("nothing has failed; the log that was written last:")
+        print("nothing has failed; the newest log:")
     print(title(location, part))
     print("\n".join(read_tail(location.path, part, lines or 0) or [NOTHING]), flush=True)
     if not overrides.keys() & CHOSEN - {"node"} and not follow:
         show_gates([location.node] if "node" in overrides else run.nodes, lines or 0)
     if follow:
-        # Ctrl-C ends the watching, and nothing else.
+        # Ctrl-C ends the watching, nothing else.
         with contextlib.suppress(KeyboardInterrupt):
             follow_log(location, part.last)
     return OK
@@ -126,25 +126,25 @@ def find_part(location: WorkerLog, name: str | None) -> LogPart:
 def title(location: WorkerLog, part: LogPart) -> str:
     """The header: whose log it is and how the attempt ended."""
     return (
-        f"{location.node.name}: worker {location.worker}, rank {location.rank}, attempt {part.attempt} "
-        f"on {part.host}, {state(location, part)} ({location.path})"
+        f"{location.node.name}: worker {location.worker}, rank {location.rank}, "
+        f"attempt {part.attempt} on {part.host}, {state(location, part)} ({location.path})"
     )
 
 
 def state(location: WorkerLog, part: LogPart) -> str:
     """Whether an attempt is running, or how it ended."""
     artifact = location.node.artifact
-    # Looked at before the end is: an attempt that ends in between has left its word by then.
+    # Checked before the end is: an attempt that ends in between has written its record by then.
     at_work = is_rank_active(artifact, part.attempt, location.worker, location.rank)
     ends = attempt_ends(artifact)
     end = next((e for e in ends if (e.name, e.rank) == (part.attempt, location.rank)), None)
     if end is not None:
         return end.describe()
     if at_work:
-        return "at work"
+        return "running"
     if has_recently_started(part):
-        return "at work, begun less than a minute ago"
-    return "left no word: it was killed, or its machine was lost"
+        return "running, begun less than a minute ago"
+    return "left no record: it was killed, or its machine was lost"
 
 
 def has_recently_started(part: LogPart) -> bool:
@@ -157,7 +157,7 @@ def show_without_worker(node: RunNode, lines: int) -> None:
     """Print why a node failed though no worker did: its reasons, and its other jobs' output."""
     failure = node.artifact.failure()
     if failure is None:
-        print(f"{node.name}: no worker has begun, and no gate has decided why; its jobs printed:")
+        print(f"{node.name}: no worker has begun, and no gate has found out why; its jobs printed:")
         show_files(node, lines)
         return
     workers = "no worker has failed" if has_worker_log(node.artifact) else "no worker has begun"
@@ -173,7 +173,7 @@ def show_gates(nodes: Sequence[RunNode], lines: int) -> None:
         artifact = node.artifact
         is_open = artifact.summary() is None and not artifact.failure_file.exists()
         if is_open and has_worker_log(artifact) and scheduler_logs(artifact):
-            print(f"{node.name}: its gate has decided nothing; it printed:")
+            print(f"{node.name}: its gate has not closed it; the gate printed:")
             show_files(node, lines)
 
 

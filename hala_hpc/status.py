@@ -33,9 +33,9 @@ from hala_hpc.jobs.spec import is_of_newest_jobs
 
 ARGUMENTS = {
     "work": "folder of a run (default: runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
+    "recipe": "recipe of the run, if work is not given",
     "format": "text or json (default: text)",
-    "follow": "true: show it again every few seconds until all is done or nothing is at work",
+    "follow": "true: show it every few seconds until all is done or nothing is running",
 }
 #: Between two reads of the disk on a terminal, in seconds.
 SCREEN_PAUSE_S = 5
@@ -71,7 +71,7 @@ def status(arguments: Sequence[str]) -> int:
         raise UserError(f"format={overrides['format']}: write text or json")
     poller = SchedulerPoller()
     if is_true(overrides, "follow"):
-        # Ctrl-C ends the watching, and nothing else.
+        # Ctrl-C ends the watching, nothing else.
         with contextlib.suppress(KeyboardInterrupt):
             return follow(overrides, poller)
         return OK
@@ -101,9 +101,8 @@ def show(run: RunStatus, overrides: dict[str, str], poller: SchedulerPoller) -> 
             and is_idle(nodes, poller)
             and not find_launch_process(resolve_work_folder(overrides))
         ):
-            print(
-                f"nothing is at work; go on with: {read_run(resolve_work_folder(overrides)).launch_command}"
-            )
+            command = read_run(resolve_work_folder(overrides)).launch_command
+            print(f"nothing is running; resume with: {command}")
     sys.stdout.flush()
     if poller.problem:
         print(poller.problem, file=sys.stderr)
@@ -135,11 +134,11 @@ def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
         if overrides.get("format") != "json":
             print(f"{CLEAR if in_place else ''}{time.strftime('%F %T')}\n")
         show(run, overrides, poller)
-        # Without an answer of the scheduler nobody knows that nothing waits.
+        # Without an answer of the scheduler it is unknown whether jobs are pending.
         at_work = poller.problem or any(node.state in ("running", "waiting") for node in nodes)
         if all(node.state == "done" for node in nodes):
             return OK
-        # A launch on this machine is between two nodes for a moment, or submits.
+        # A launch on this machine may be between two nodes for a moment, or submitting.
         idle_polls = (
             0 if at_work or find_launch_process(resolve_work_folder(overrides)) else idle_polls + 1
         )
@@ -150,7 +149,7 @@ def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
 
 def code_of_failure(overrides: dict[str, str]) -> int:
     """The code of the first node that failed, else 75."""
-    print(f"nothing is at work in {resolve_work_folder(overrides)}", file=sys.stderr)
+    print(f"nothing is running in {resolve_work_folder(overrides)}", file=sys.stderr)
     failures = (node.artifact.failure() for node in nodes_of(overrides)[0])
     return next((failure.code for failure in failures if failure), RETRY)
 
@@ -181,11 +180,11 @@ def nodes_of(overrides: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]
     work = resolve_work_folder(overrides)
     if "recipe" not in overrides:
         return read_run(work).nodes, {}
-    # The launcher changes nothing of what is looked at.
+    # The launcher changes nothing of what is shown.
     line = parse_command_line(
         ["stage=all", f"recipe={overrides['recipe']}", f"work={work}", "launcher=local"]
     )
-    # The launcher of the run is not known here, nor its hub cache.
+    # The launcher of the run is unknown here, and so is its hub cache.
     steps = make_plan(line.nodes, work, None)
     nodes = [RunNode(s.name, s.node.stage.name, s.units, s.artifact) for s in steps.values()]
     return nodes, steps

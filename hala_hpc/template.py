@@ -1,8 +1,8 @@
 """What the sbatch templates of `slurm/` run inside their jobs.
 
 `python -m hala_hpc.template worker stage=translate model=... corpus=... work=...` prepares what a
-launch would have prepared and becomes the worker; `gate` with the same words closes the node, and
-only reports unless submit=true; `nodes` lists what is missing of a recipe, for `chain.sbatch`.
+launch would have prepared and becomes the worker. `gate` with the same overrides closes the node,
+and only reports unless submit=true. `nodes` lists missing nodes of a recipe, for `chain.sbatch`.
 """
 
 if __name__ == "__main__":
@@ -46,7 +46,9 @@ def run_template(arguments: Sequence[str]) -> int:
         "nodes": list_nodes,
     }
     if arguments[0] not in actions:
-        raise UserError(f"{arguments[0]!r}: say one of {', '.join(actions)} first", USAGE)
+        raise UserError(
+            f"{arguments[0]!r}: the first argument must be one of {', '.join(actions)}", USAGE
+        )
     set_private_umask()
     return actions[arguments[0]](read_template(arguments[1:]))
 
@@ -123,8 +125,8 @@ def close_node(template: Template) -> int:
     artifact = template.step.artifact
     if not artifact.config_file.exists():
         raise UserError(
-            f"{template.step.name} was never begun with these words: {artifact.folder} does not "
-            "exist; give the gate the words of its workers",
+            f"{template.step.name} has not begun with these settings: {artifact.folder} does not "
+            "exist; give the gate the overrides of its workers",
             NO_INPUT,
         )
     more = ["submit"] if template.submit else []

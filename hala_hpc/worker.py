@@ -38,7 +38,7 @@ from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.log_file import format_log_head
 
-#: By its name, as this file runs as a program.
+#: Named explicitly, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.worker")
 
 #: How long a child may take to commit after it was asked to stop, in seconds.
@@ -94,10 +94,10 @@ class Supervisor:
         self.write_end_of_attempt(code)
         if code == RETRY and self.is_scheduled:
             self.exclude_bad_node()
-            # The ranks stop together, perhaps before the word that stopped them came here too.
+            # The ranks stop together, perhaps before the signal that stopped them came here too.
             self.wait_for_signal()
         if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
-            # A job that leaves by itself is not requeued: wait for the scheduler's kill.
+            # A job that exits by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
         return code
 
@@ -108,7 +108,7 @@ class Supervisor:
         code = running_code(launched)
         if launched.code_digest and code.code_digest != launched.code_digest:
             logger.warning(
-                "the code has changed since the launch: %s runs in place of %s",
+                "the code has changed since the launch: %s runs instead of %s",
                 code.code_description,
                 launched.code_description,
             )
@@ -163,7 +163,7 @@ class Supervisor:
         try:
             newest = self.artifact.require_newest_round()
         except UserError:
-            # The child has told of it: here it only means that nothing can be removed.
+            # The child has reported it: here it only means that nothing can be removed.
             return
         if newest.spec.resources.local_weights_dir:
             remove_unused_copies(copies_root(newest.spec.resources.local_weights_dir))
@@ -192,7 +192,7 @@ class Supervisor:
     def write_end_of_attempt(self, code: int) -> None:
         """Record how the attempt ended, for the gate and for people."""
         error = self.artifact.error_report(self.attempt, self.rank) or ErrorReport(code=code)
-        # Who killed it comes first: the rest only follows from it.
+        # The kill comes first: the rest only follows from it.
         reasons = tuple(reason for reason in (self.kill_reason, *error.mistakes) if reason)
         if code == RETRY and self.signal is not None:
             reasons = (f"stopped by {signal.Signals(self.signal).name}",)
@@ -265,7 +265,7 @@ def work(artifact: str, worker: int) -> None:
         code = mistake.code
     sys.stdout.flush()
     sys.stderr.flush()
-    # os._exit: no result travels back through the scheduler's client, the marks are the result.
+    # os._exit: no result travels back through the scheduler's client, the markers are the result.
     os._exit(code)
 
 

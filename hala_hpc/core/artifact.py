@@ -16,7 +16,7 @@ from hala_hpc.core.paths import is_within
 from hala_hpc.core.records import Jobs, NodeConfig, NodeSummary, Round, UnitMarker
 from hala_hpc.core.server_clock import file_age_s
 
-# A command that plans reads none of these: they are imported where they are read.
+# Commands that plan read none of these: each is imported where it is read.
 if TYPE_CHECKING:
     from hala_hpc.core.job_records import (
         AttemptRecord,
@@ -79,7 +79,7 @@ class Artifact(ArtifactPaths):
         """Raise Damaged for a file that was copied from the folder of another node."""
         fingerprint = found.fingerprint if found else ""
         if found and not self.folder.name.endswith(fingerprint):
-            raise Damaged(path, f" is that of {found.node}-{fingerprint}", found.fix)
+            raise Damaged(path, f" belongs to {found.node}-{fingerprint}", found.fix)
 
     def write_summary(self, summary: NodeSummary) -> bool:
         """Mark the node as done unless it is already; True if this call wrote the summary."""
@@ -106,7 +106,7 @@ class Artifact(ArtifactPaths):
         """
         found = UnitMarker.read(self.marker_file(unit))
         if found and found.unit != unit:
-            raise Damaged(self.marker_file(unit), f" is that of unit {found.unit}", found.fix)
+            raise Damaged(self.marker_file(unit), f" belongs to unit {found.unit}", found.fix)
         return found
 
     def write_marker(self, marker: UnitMarker) -> bool:
@@ -153,9 +153,7 @@ class Artifact(ArtifactPaths):
         """
         newest = Round.read_own(self.round_file(self.last_round()))
         if newest is None:
-            raise UserError(
-                f"{self.folder} has no round of jobs: give the line of the launch", NO_INPUT
-            )
+            raise UserError(f"{self.folder} has no round of jobs: run the launch command", NO_INPUT)
         return newest
 
     def write_round(self, value: Round) -> bool:
@@ -167,8 +165,8 @@ class Artifact(ArtifactPaths):
         newest = self.newest_round()
         if newest is None or (newest.round, newest.key) != (expected.round, expected.key):
             raise TransientError(
-                f"round {expected.round} of {self.folder.name} was given up by another, who begun "
-                f"round {newest.round if newest else 'none'}"
+                f"round {expected.round} of {self.folder.name} is superseded: another process "
+                f"began round {newest.round if newest else 'none'}"
             )
 
     def jobs(self) -> Jobs | None:
@@ -277,7 +275,7 @@ def is_fresh(path: Path) -> bool:
     from hala_hpc.core.job_records import Progress
 
     try:
-        # A date far ahead is none of a living rank either: it was copied, or a clock was set back.
+        # A date far ahead is not of a running rank either: it was copied, or a clock was set back.
         if abs(file_age_s(path)) >= MAX_PROGRESS_AGE_S:
             return False
     except OSError:

@@ -62,7 +62,7 @@ def read_cgroup_v1(folder: Path) -> MemoryRecord | None:
     limit = read_counters(folder / "memory.stat").get("hierarchical_memory_limit", NO_LIMIT_BYTES)
     if kills is None:
         return None
-    # The limit may be that of the job while the process is in the group of a step of it.
+    # The limit may be that of the job while this process is in the group of one of its steps.
     for group in (folder, *folder.parents):
         if read_counter(group / "memory.limit_in_bytes") == limit:
             peak = read_counter(group / "memory.max_usage_in_bytes")
@@ -72,7 +72,7 @@ def read_cgroup_v1(folder: Path) -> MemoryRecord | None:
 
 def read_cgroup_v2(folder: Path) -> MemoryRecord | None:
     """Read a group of version 2; it also counts the kills in the groups below it."""
-    # Without the memory controller a group has no counter, but one around it may.
+    # Without the memory controller a group has no counter, but a group around it may.
     groups = [g for g in (folder, *folder.parents) if (g / "memory.events").exists()]
     if not groups:
         return None
@@ -109,7 +109,8 @@ def explain_child_exit(status: int, before: MemoryRecord | None, after: MemoryRe
     and after its end.
     """
     if after and has_oom_kill(before, after):
-        return f"the kernel killed it: out of memory{describe_memory_usage(after)}; raise resources.mem_gb"
+        usage = describe_memory_usage(after)
+        return f"the kernel killed it: out of memory{usage}; raise resources.mem_gb"
     if status >= 0:
         return ""
     name = signal.Signals(-status).name

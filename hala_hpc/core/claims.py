@@ -34,7 +34,7 @@ class Claims:
 
         What this worker had begun before it was interrupted comes first.
         """
-        # A unit that was begun stands in both lists.
+        # A unit that was begun is in both lists.
         for unit in dict.fromkeys([*self._interrupted(), *self.assignment[self.worker]]):
             if self._take(unit):
                 yield unit
@@ -74,7 +74,7 @@ class Claims:
         mine = Claim(worker=self.worker).claim(path)
         if not mine and self._owner(unit) != self.worker:
             return False
-        # It may have been marked, and its claim removed, since the look above.
+        # Its marker may have been written, and its claim removed, since the check above.
         if self.artifact.marker(unit) is not None:
             path.unlink(missing_ok=True)
             return False

@@ -120,7 +120,7 @@ def query_git() -> tuple[str, bool] | None:
     """Ask git for the commit and whether code is changed; None if it does not answer."""
     import subprocess
 
-    # Of a hook that this runs in.
+    # Variables of a git hook that this may run in.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     status = ("status", "--porcelain=v2", "--branch", "--untracked-files=all")
     arguments = ["git", "--no-optional-locks", *status, "--", PACKAGE.name, "slurm/*.sbatch"]

@@ -22,18 +22,24 @@ DAMAGED_SUFFIX = ".damaged-"
 MAX_PATH_CHARACTERS = 200
 #: Exit code and fix for each error of a file system.
 FIXES = {
-    errno.ENOSPC: (CANNOT_CREATE, "make room on this disk, and the same line goes on"),
-    errno.EDQUOT: (CANNOT_CREATE, "your quota is used up: make room, and the same line goes on"),
+    errno.ENOSPC: (
+        CANNOT_CREATE,
+        "free space on this disk, then run the same command again to resume",
+    ),
+    errno.EDQUOT: (
+        CANNOT_CREATE,
+        "your quota is used up: free space, then run the same command again to resume",
+    ),
     errno.EROFS: (CANNOT_CREATE, "nothing can be written here: name another folder with work=..."),
-    errno.EACCES: (NO_INPUT, "you may not read or write it: name another"),
+    errno.EACCES: (NO_INPUT, "you have no permission to read or write it: name another"),
     errno.EPERM: (NO_INPUT, "it is not yours: name another"),
     errno.ENAMETOOLONG: (USAGE, "name it by a shorter path"),
     errno.ELOOP: (NO_INPUT, "it is a link to itself: remove it"),
-    errno.EIO: (RETRY, "the disk does not answer as it should: try again, or tell its admins"),
-    errno.ESTALE: (RETRY, "the file server has lost it for a moment: try again"),
+    errno.EIO: (RETRY, "the disk has an error: try again, or report it to its administrators"),
+    errno.ESTALE: (RETRY, "the file server has lost the open file: try again"),
 }
 #: For a folder whose entries are all written by this package.
-FOLDER_FIX = "move it away and give the line of the launch again"
+FOLDER_FIX = "move it away and run the launch command again"
 
 
 class Damaged(UserError):
@@ -52,11 +58,11 @@ def read_content(path: Path, fix: str, must_be_own: bool = False) -> bytes | Non
     read, or with `must_be_own` if another user could have written it.
     """
     try:
-        # A pipe in the place of a file would be waited for without O_NONBLOCK.
+        # Without O_NONBLOCK, opening a pipe in the place of a file would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         if path.is_symlink():
-            raise Damaged(path, " is a link to nothing", fix) from None
+            raise Damaged(path, " is a broken link", fix) from None
         return None
     except OSError as error:
         raise convert_read_error(path, error, fix) from None
@@ -84,7 +90,7 @@ def list_entries(folder: Path) -> list[str]:
         return [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         if folder.is_symlink():
-            raise Damaged(folder, " is a link to nothing", FOLDER_FIX) from None
+            raise Damaged(folder, " is a broken link", FOLDER_FIX) from None
         return []
     except OSError as error:
         raise convert_read_error(folder, error, FOLDER_FIX) from None
@@ -106,7 +112,7 @@ def convert_read_error(path: Path, error: OSError, fix: str) -> UserError:
         existing = next(one for one in (path, *path.parents) if os.path.lexists(one))
         return Damaged(existing, " is a file, not a folder", FOLDER_FIX)
     if isinstance(error, FileNotFoundError):
-        return Damaged(path, " was there and is gone", fix)
+        return Damaged(path, " existed and is gone", fix)
     if error.errno == errno.ELOOP:
         return Damaged(path, " is a link to itself", fix)
     return convert_os_error(OSError(error.errno, error.strerror, str(path)))
@@ -119,7 +125,7 @@ def describe_permission_fix(path: Path) -> str:
     inaccessible = next((one for one in steps if is_inaccessible(one)), existing)
     owner = find_owner(inaccessible)
     if owner not in (None, os.geteuid()):
-        return f"{inaccessible} belongs to another user (number {owner}): name another"
+        return f"{inaccessible} belongs to another user (uid {owner}): name another"
     right = "u+rwx" if inaccessible.is_dir() else "u+rw"
     return f"run `chmod {right} {shlex.quote(escape_controls(inaccessible))}`"
 
@@ -131,7 +137,7 @@ def convert_os_error(error: OSError) -> UserError:
     """
     name = escape_controls(error.filename if error.filename is not None else "a file")
     short_name = name if len(name) <= MAX_PATH_CHARACTERS else f"{name[:MAX_PATH_CHARACTERS]}..."
-    code, fix = FIXES.get(error.errno or 0, (NO_INPUT, "mend it and give the same line again"))
+    code, fix = FIXES.get(error.errno or 0, (NO_INPUT, "fix it and run the same command again"))
     if error.errno in (errno.EACCES, errno.EPERM) and isinstance(error.filename, str):
         fix = describe_permission_fix(Path(error.filename).absolute())
     return UserError(f"{short_name}: {error.strerror or error}; {fix}", code)

@@ -20,17 +20,17 @@ OFFLINE = {
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "VLLM_LOGGING_LEVEL": "WARNING", "USE_TF": "0"}
 THREADS = {
     "TOKENIZERS_PARALLELISM": "false",
-    # Workers share a machine: OMP_NUM_THREADS says how many cores, the kernel says which.
+    # Workers share a machine: OMP_NUM_THREADS limits the cores, the kernel chooses them.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    # Threads that wait by spinning took 20 times as long where others wanted the core, too.
+    # Threads that wait by spinning took 20 times as long if others needed the core, too.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 MEMORY = {
-    # Kernels that oneDNN keeps, one for each shape: 1,024 without this. An engine step on a CPU
-    # has another number of tokens nearly every time, and they came to 300 MiB.
+    # Kernels that oneDNN caches, one for each shape: 1,024 by default. On a CPU nearly every
+    # engine step has another number of tokens, and the cache grew to 300 MiB.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
-    # pyarrow's own allocator keeps what it has freed: 20 MiB from the start, and more with each
-    # shard that is written or read.
+    # pyarrow's own allocator keeps freed memory: 20 MiB from the start, and more with each shard
+    # that is written or read.
     "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 

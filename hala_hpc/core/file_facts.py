@@ -39,7 +39,7 @@ class FileFault:
         message = {
             FileFaultKind.MISSING: "is missing",
             FileFaultKind.SIZE: "has another size",
-            FileFaultKind.DIGEST: "has the right size and another content",
+            FileFaultKind.DIGEST: "has the right size but different content",
             FileFaultKind.UNREADABLE: "cannot be read",
             FileFaultKind.UNEXPECTED: "was not there when the folder was finished",
         }[self.kind]
@@ -70,7 +70,7 @@ def compute_file_digests(
 
     Files not begun by `until_s`, a time of the monotonic clock, are left out.
     """
-    # Plans compare sizes alone, and need none of this.
+    # Plans compare sizes only and do not need this import.
     from concurrent.futures import ThreadPoolExecutor
 
     def read(name: str) -> str:
@@ -97,7 +97,7 @@ def list_size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
             continue
         found = status.st_size
         if not stat.S_ISREG(status.st_mode):
-            faults.append(FileFault(FileFaultKind.UNREADABLE, path, "it is no file"))
+            faults.append(FileFault(FileFaultKind.UNREADABLE, path, "it is not a regular file"))
         elif found != size:
             message = f"{found} bytes instead of {size}"
             faults.append(FileFault(FileFaultKind.SIZE, path, message))
@@ -141,7 +141,7 @@ def list_digest_faults(
 
     def check_file(name: str) -> FileFault | None:
         path = folder / name
-        # Who opens a pipe waits for ever. What is no file is told by its size.
+        # Opening a pipe would block. `list_size_faults` reports what is not a regular file.
         if not path.is_file():
             return None
         try:

@@ -42,7 +42,7 @@ T = TypeVar("T")
 def load_file(path: Path, ours: Sequence[str]) -> tuple[type[Stage[Any]], StageSource]:
     """Load the stage of a file. `ours` are names that it may not have. Raises: UserError."""
     data = read_file(path)
-    # The place itself and not a link to it: a job must find what the launch has found.
+    # The resolved path, not a link to it: a job must find what the launch has found.
     place = path.resolve()
     stage = require_stage(import_file(place, data), f"stage file {path}", ours)
     return stage, StageSource(file=str(place), digest=sha256(data).hexdigest())
@@ -69,7 +69,7 @@ def load_entry_point(name: str, ours: Sequence[str]) -> tuple[type[Stage[Any]], 
     stage = require_stage(import_entry_point(value), where, ours)
     if stage.name != name:
         raise UserError(
-            f"{where} bears the name {stage.name!r}: entry point and `name` must be the same",
+            f"{where} has the name {stage.name!r}: entry point and `name` must be the same",
             CONFIG,
         )
     return stage, StageSource(entry_point=value, digest=digest)
@@ -93,7 +93,7 @@ def require_unchanged(name: str, source: StageSource, digest: str) -> None:
     if digest != source.digest:
         raise UserError(
             f"the code of stage {name!r} has changed since the launch, in "
-            f"{source.file or source.entry_point}: launch again, which makes its nodes anew",
+            f"{source.file or source.entry_point}: launch again, which runs its nodes again",
             CONFIG,
         )
 
@@ -150,7 +150,7 @@ def import_file(path: Path, data: bytes) -> object:
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         record_loaded_file(path)
-        # Before it runs: types in its annotations are looked up there.
+        # Before it runs: types in its annotations are looked up in sys.modules.
         sys.modules[name] = module
         try:
             run_import(lambda: loader.exec_module(module), f"stage file {path}", path)
@@ -170,7 +170,7 @@ def import_entry_point(value: str) -> object:
         return stage_in(module, where)
     if not hasattr(module, attribute):
         raise UserError(
-            f"{where}: module {module_name} has no {attribute}; mend the package's entry point",
+            f"{where}: module {module_name} has no {attribute}; fix the package's entry point",
             CONFIG,
         )
     return getattr(module, attribute)
@@ -185,7 +185,7 @@ def run_import(load: Callable[[], T], where: str, path: Path | None = None) -> T
         text = " ".join(str(error).split())
         raise UserError(
             f"{where} cannot be imported: {file}, line {line}: {type(error).__name__}: {text}; "
-            "mend it (what only jobs have is imported inside run and check)",
+            "fix it (import what only jobs have inside run and check)",
             CONFIG,
         ) from error
 
@@ -213,18 +213,18 @@ def require_stage(found: object, where: str, ours: Sequence[str]) -> type[Stage[
     """Return an object if it is a valid stage. Raises: UserError naming what it lacks."""
     if not (isinstance(found, type) and issubclass(found, Stage)):
         raise UserError(
-            f"{where}: {ATTRIBUTE} is {found!r}, no class made of hala_hpc.core.stage.Stage", CONFIG
+            f"{where}: {ATTRIBUTE}={found!r} is not a subclass of hala_hpc.core.stage.Stage", CONFIG
         )
     name = getattr(found, "name", "")
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise UserError(
-            f"{where}: name={name!r} is no name of a stage: write letters, digits, dashes and "
+            f"{where}: name={name!r} is not a valid stage name: write letters, digits, dashes and "
             "underscores, a letter first",
             CONFIG,
         )
     if name in ours:
         raise UserError(
-            f"{where}: name={name!r} is the name of a stage of hala_hpc; take another", CONFIG
+            f"{where}: name={name!r} is the name of a stage of hala_hpc; choose another", CONFIG
         )
     produces = getattr(found, "produces", "")
     if produces not in KINDS:
@@ -232,7 +232,7 @@ def require_stage(found: object, where: str, ours: Sequence[str]) -> type[Stage[
     settings = getattr(found, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, StageSettings)):
         raise UserError(
-            f"{where}: Settings={settings!r} is no class made of "
+            f"{where}: Settings={settings!r} is not a subclass of "
             "hala_hpc.core.settings.StageSettings",
             CONFIG,
         )

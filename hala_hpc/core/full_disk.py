@@ -90,7 +90,7 @@ def full_disk_error(folder: Path, message: str) -> UserError:
     """The UserError that names the folder and its free space."""
     free = shutil.disk_usage(folder).free
     return UserError(
-        f"{folder}: {message} ({free / 1e9:.3f} GB are free): make room on this disk or in your "
-        "quota, and the same line goes on",
+        f"{folder}: {message} ({free / 1e9:.3f} GB are free): free space on this disk or in your "
+        "quota, then run the same command again to resume",
         CANNOT_CREATE,
     )

@@ -14,7 +14,7 @@ from typing import NamedTuple
 HUB_ID = re.compile(
     r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)*))?"
 )
-#: Name of the folder of a commit.
+#: Form of the name of a snapshot folder.
 COMMIT_FOLDER = re.compile(r"\w+")
 #: Suffixes of files that prepare reads: `data/rows.csv` is a path, whether or not it exists.
 FILE_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".gz")
@@ -80,10 +80,10 @@ def fetched_commit(repository: Path, revision: str | None) -> str | None:
     reference = repository / "refs" / wanted
     if reference.is_file():
         commit = reference.read_text(encoding="utf-8", errors="replace").strip()
-        # A name of a folder and nothing else: `snapshots/` itself is none.
+        # Only the name of a folder is valid: `snapshots/` itself is not a commit.
         return commit if COMMIT_FOLDER.fullmatch(commit) and (snapshots / commit).is_dir() else None
     if revision:
-        # A commit has no name in `refs/`.
+        # A commit has no file in `refs/`.
         return revision if "/" not in revision and (snapshots / revision).is_dir() else None
     if any(one.is_file() for one in (repository / "refs").rglob("*")):
         return None

@@ -38,7 +38,7 @@ def read_tree(repository: Path, commit: str) -> dict[str, HubFile] | None:
             return None
         return {name: parse_hub_file(facts) for name, facts in found["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # A library's own file: one that it cannot read it asks the hub for again.
+        # The file is the library's: one that it cannot read it requests from the hub again.
         return None
 
 
@@ -84,4 +84,4 @@ def describe_digest_fault(path: Path, expected: HubFile) -> str:
             digest.update(block)
     if digest.hexdigest() == wanted:
         return ""
-    return f"{path.name} has the right size and another content than on the hub"
+    return f"{path.name} has the right size but different content than on the hub"

@@ -22,7 +22,7 @@ from hala_hpc.core.record import JsonRecord
 #: A count may be a whole number or not.
 Number = int | float
 
-#: A failure class in a record; older records hold "" where the class is unknown.
+#: A failure class in a record; older records hold "" if the class is unknown.
 MaybeClass = Annotated[FailureClass | None, BeforeValidator(lambda value: value or None)]
 
 
@@ -146,7 +146,7 @@ class FailureReason(JsonRecord):
 class FailureReport(JsonRecord):
     """`failure.json`: why a node failed, until it is launched again."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which forgets that the node failed"
+    fix: ClassVar[str] = "run the launch command again, which removes the failure of the node"
 
     code: int
     """Exit code."""
@@ -163,7 +163,7 @@ class FailureReport(JsonRecord):
             return value
         found: list[dict[str, Any]] = []
         for text, following in zip(reasons, [*reasons[1:], ""], strict=True):
-            # A line that indented ones follow says whose log they are of.
+            # A line before indented ones names their log.
             if found and (text.startswith("  ") or following.startswith("  ")):
                 found[-1]["log_tail"].append(text)
             else:

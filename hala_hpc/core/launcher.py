@@ -71,7 +71,7 @@ class Launcher(BaseModel):
     def require_device(cls, value: dict[str, str]) -> dict[str, str]:
         """Refuse a device that no environment is built for."""
         if value.get(DEVICE_VARIABLE, "cpu") not in DEVICES:
-            raise ValueError(f"{DEVICE_VARIABLE} is neither of {' and '.join(DEVICES)}")
+            raise ValueError(f"{DEVICE_VARIABLE} is neither {' nor '.join(DEVICES)}")
         return value
 
     @property
@@ -93,8 +93,8 @@ class Launcher(BaseModel):
         The value is not shown: it may be a secret.
         """
         return [
-            f"environment.{name} holds a `$`, and what stands in [environment] is taken to the "
-            f'letter: take it out, and write it into setup: setup = ["export {name}=..."]'
+            f"environment.{name} holds a `$`, and no shell expands [environment]: remove it and "
+            f'write it into setup: setup = ["export {name}=..."]'
             for name, value in self.environment.items()
             if "$" in value
         ]

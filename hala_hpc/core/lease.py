@@ -40,10 +40,11 @@ class WorkLease:
         holder = LaunchLease.read_if_valid(self.path)
         if holder == self.mine:
             return
-        who = f"process {holder.pid} on {holder.host} has" if holder else "nobody has"
+        who = f"process {holder.pid} on {holder.host}" if holder else "no process"
+        status = format_command("status", f"work={self.path.parent}")
         raise UserError(
-            f"this command was away for too long and lost {self.path}, which {who} now: it submits "
-            f"nothing more; see what runs with {format_command('status', f'work={self.path.parent}')}",
+            f"this command was suspended for too long and lost {self.path}, which {who} holds now: "
+            f"it submits nothing more; see what runs with {status}",
             RETRY,
         )
 
@@ -93,13 +94,13 @@ def wait_for_lease(path: Path, mine: LaunchLease, wait_s: float) -> None:
     began, is_reported = time.monotonic(), False
     while (other := acquire_lease(path, mine)) is not None:
         is_gate = other.holder == "gate"
-        kind = "a gate submits nodes" if is_gate else "another launch works"
+        kind = "a gate submits nodes" if is_gate else "another launch is running"
         text = f"{kind} in {path.parent}: process {other.pid} on {other.host} since {other.since}"
         if time.monotonic() - began >= max(wait_s, GATE_WAIT_S if is_gate else 0):
             raise UserError(f"{text}; wait for it, or {describe_lease_fix(path)}", RETRY)
         if is_gate and not is_reported:
-            # Few commands wait here, and the others answer sooner without it. A command sets up no
-            # logging: Python then writes the bare text to stderr.
+            # Few commands wait here, and the others answer sooner without the import. A command
+            # sets up no logging: Python then writes the bare text to stderr.
             import logging
 
             logging.getLogger(__name__).warning("%s; waiting for it", text)
@@ -113,7 +114,7 @@ def acquire_lease(path: Path, mine: LaunchLease) -> LaunchLease | None:
         try:
             holder = LaunchLease.read(path)
         except Damaged:
-            # Nobody's: who has written it finds out before it submits anything.
+            # Damaged, so no process holds it: its writer finds out before it submits anything.
             other = remove_lease(path, None, mine)
         else:
             if holder is None:

@@ -22,7 +22,7 @@ def is_gpu_out_of_memory(error: BaseException, log_tail: str) -> bool:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
-    # Older parts of torch and other libraries raise a RuntimeError with these words.
+    # Older parts of torch and other libraries raise a RuntimeError with these phrases.
     phrases = TORCH_PHRASES + ALLOCATOR_PHRASES
     if isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases):
         return True

@@ -22,16 +22,14 @@ def parse_overrides(arguments: list[str]) -> dict[str, str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not key:
-            mistakes.append(
-                f"{argument!r} is not a word of the form key=value{suggest_form(argument)}"
-            )
+            mistakes.append(f"{argument!r} is not of the form key=value{suggest_form(argument)}")
         elif key in overrides:
             mistakes.append(f"{key} is given twice: {overrides[key]!r} and {value!r}; keep one")
         elif has_controls(key) or ("." not in key and has_controls(value)):
             # Settings may be texts of several lines; all else are names, paths and numbers.
             mistakes.append(f"{key}={value!r} holds control characters: write it without them")
         overrides[key] = value
-    # Before others, which show what was given.
+    # Before other mistakes, which show the values.
     if secrets := secret_mistakes(overrides):
         raise UserError(secrets, CONFIG)
     if mistakes:
@@ -106,4 +104,4 @@ def apply_override(settings: type[BaseModel], path: str, text: str, raw: dict[st
     elif get_origin(inner) is dict:
         raw.setdefault(name, {})[rest] = parse_value(get_args(inner)[1], text)
     else:
-        raise UserError(f"setting {name!r} holds one value: {path} goes too deep")
+        raise UserError(f"setting {name!r} holds one value: {path} has too many parts")

@@ -24,7 +24,7 @@ def require_own_paths(paths: Iterable[Path], what: str) -> None:
     for step, status in found.items():
         if status.st_uid not in (ROOT_ID, os.geteuid()):
             raise UserError(
-                f"{what} is not run: {step} belongs to another user (number {status.st_uid}), who "
+                f"{what} is not run: {step} belongs to another user (uid {status.st_uid}), who "
                 "could change the code; copy it into a folder of your own",
                 CONFIG,
             )
@@ -32,8 +32,8 @@ def require_own_paths(paths: Iterable[Path], what: str) -> None:
         more = f" (and {len(writable) - MAX_LISTED} more)" if len(writable) > MAX_LISTED else ""
         raise UserError(
             f"{what} is not run: other users could change the code; run "
-            f"`chmod go-w {shlex.join(writable[:MAX_LISTED])}`{more}, or copy it into a folder of your "
-            "own",
+            f"`chmod go-w {shlex.join(writable[:MAX_LISTED])}`{more}, or copy it into a folder of "
+            "your own",
             CONFIG,
         )
 
@@ -46,13 +46,13 @@ def require_own_file(path: Path, status: os.stat_result) -> None:
     """
     if status.st_uid not in (ROOT_ID, os.geteuid()):
         raise UserError(
-            f"{path} decides what is run and belongs to another user (number {status.st_uid}): "
+            f"{path} decides what is run and belongs to another user (uid {status.st_uid}): "
             "nothing of it is run; work in a folder of your own",
             CONFIG,
         )
     if is_writable_by_others(status):
         raise UserError(
-            f"{path} decides what is run and other users may write it: look into it, then run "
+            f"{path} decides what is run and other users may write it: check its content, then run "
             f"`chmod go-w {shlex.quote(str(path))}`",
             CONFIG,
         )

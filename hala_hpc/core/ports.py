@@ -16,7 +16,7 @@ def find_free_port() -> int:
     Not one that the kernel chooses: it could assign the same port to the next connection, before
     the ranks have imported what they need. Raises OSError if none is found.
     """
-    # Not from the seed of a run: launches at once must not meet at one port.
+    # Not from the seed of a run: launches at the same time must not choose the same port.
     chance = random.SystemRandom()
     for _ in range(100):
         port = chance.choice(RANK_PORTS)

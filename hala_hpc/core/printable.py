@@ -17,7 +17,7 @@ def escape_controls(text: object) -> str:
         for one in original[:MAX_PRINTED_CHARACTERS]
     )
     more = len(original) - MAX_PRINTED_CHARACTERS
-    return f"{visible}... ({more} more letters)" if more > 0 else visible
+    return f"{visible}... ({more} more characters)" if more > 0 else visible
 
 
 def format_command(name: str, *arguments: str) -> str:

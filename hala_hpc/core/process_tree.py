@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-#: Of prctl(2).
+#: Constant of prctl(2).
 PR_SET_PDEATHSIG = 1
 
 
@@ -38,7 +38,7 @@ def find_descendants(tops: Iterable[int]) -> list[int]:
     while ahead:
         one = ahead.pop()
         found.add(one)
-        # A session has the number of the process that began it.
+        # A session has the number of the process that created it.
         ahead |= {*children[one], *sessions[one]} - found
     return sorted(found - tops)
 

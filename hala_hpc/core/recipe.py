@@ -85,8 +85,8 @@ def shared_names(drafts: dict[str, Draft]) -> list[str]:
         other = first.setdefault(draft.stage.name, draft)
         if other.stage is not draft.stage:
             mistakes.append(
-                f"node {draft.name!r}: its stage bears the name {draft.stage.name!r}, as another "
-                f"one does, that of node {other.name!r}: give one of them another name"
+                f"node {draft.name!r}: its stage has the name {draft.stage.name!r}, as the stage "
+                f"of node {other.name!r} has: give one of them another name"
             )
     return mistakes
 
@@ -117,7 +117,7 @@ def apply_overrides(
         matching = [n for n in (*drafts, *stages) if key.startswith(f"{n}.")]
         if not matching:
             hint = suggest_name(key.partition(".")[0], [*drafts, *stages], "nodes")
-            mistakes.append(f"unknown word {key}={text}: {hint}")
+            mistakes.append(f"unknown override {key}={text}: {hint}")
             continue
         target = max(matching, key=len)
         path = key[len(target) + 1 :]
@@ -178,9 +178,8 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
             target, slash, name = value[1:].partition("/")
             override = f"{node.name}.{setting}={value}"
             if target not in nodes:
-                mistakes.append(
-                    f"{override}: there is no node {target!r}; {suggest_name(target, list(nodes), 'nodes')}"
-                )
+                hint = suggest_name(target, list(nodes), "nodes")
+                mistakes.append(f"{override}: there is no node {target!r}; {hint}")
                 continue
             made = nodes[target].stage.produces
             if made not in reference.kinds:
@@ -204,7 +203,7 @@ def sort_nodes(nodes: dict[str, Node]) -> dict[str, Node]:
         ready = [n for n, node in left.items() if all(i in ordered for i in node.input_nodes())]
         if not ready:
             raise UserError(
-                f"the nodes {find_cycle(left)} wait for each other: a recipe must not have a cycle",
+                f"the nodes {find_cycle(left)} need each other: a recipe must not have a cycle",
                 CONFIG,
             )
         for name in ready:

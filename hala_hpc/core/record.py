@@ -23,10 +23,10 @@ class JsonRecord(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="ignore",
-        # A command builds the schemas of those records alone that it reads or writes.
+        # A command builds only the schemas of the records that it reads or writes.
         defer_build=True,
         protected_namespaces=(),
-        # The loss of a training may be no number.
+        # The loss of a training may be NaN or infinite.
         ser_json_inf_nan="constants",
     )
 

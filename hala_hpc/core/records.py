@@ -17,7 +17,7 @@ from hala_hpc.core.resources import Resources
 class LaunchLease(JsonRecord):
     """`launch.lease`: the process that may submit in a work folder."""
 
-    fix: ClassVar[str] = "remove the file when no launch works in this folder"
+    fix: ClassVar[str] = "remove the file if no launch is running in this folder"
 
     host: str
     pid: Annotated[int, Field(gt=0, lt=2**31)]
@@ -83,7 +83,7 @@ class RoundSpec(LaunchedCode):
 class Round(JsonRecord):
     """`rounds/0001.json`: the units of each worker, written before the jobs are submitted."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which begins another round"
+    fix: ClassVar[str] = "run the launch command again, which begins another round"
 
     round: int
     key: str
@@ -105,7 +105,7 @@ class Round(JsonRecord):
 class Jobs(JsonRecord):
     """`jobs.json`: ids of the newest jobs of a node."""
 
-    fix: ClassVar[str] = "remove the file; living jobs are recognized by their names"
+    fix: ClassVar[str] = "remove the file; active jobs are recognized by their names"
 
     round: int
     submitted: float
@@ -139,7 +139,7 @@ class RowCounts(JsonRecord):
 class UnitMarker(RowCounts, CodeVersion):
     """`done/00007.json`: a unit is done. Written last, after its files were read back."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which makes the unit again"
+    fix: ClassVar[str] = "run the launch command again, which makes the unit again"
     required_keys: ClassVar[frozenset[str]] = frozenset(
         {"rows_in", "rows_out", "rows_rejected", "files"}
     )
@@ -169,7 +169,7 @@ class StageSource(JsonRecord):
     """SHA-256 of the source, hexadecimal."""
 
 
-#: The source of a stage; None, and not in the file, for one of ours.
+#: Source of a stage; None, and left out of the file, for one of ours.
 MaybeSource = Annotated[StageSource | None, Field(exclude_if=lambda value: value is None)]
 
 #: Kind of an input that is a file or folder outside the work folder.
@@ -197,7 +197,7 @@ class InputFacts(JsonRecord):
 class NodeConfig(JsonRecord):
     """`config.json`: settings and inputs of a node, written once."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "run the launch command again, which writes it again"
 
     node: str
     stage: str
@@ -222,7 +222,7 @@ class NodeConfig(JsonRecord):
 class NodeSummary(RowCounts):
     """`summary.json`: a node is done. Written last, by its gate."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "run the launch command again, which writes it again"
     required_keys: ClassVar[frozenset[str]] = frozenset({"rows_in", "rows_out", "rows_rejected"})
 
     node: str
@@ -268,7 +268,7 @@ class RunNodeRecord(JsonRecord):
 class RunRecord(JsonRecord):
     """`run.json`: the newest launch of a work folder, and its nodes."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "run the launch command again, which writes it again"
 
     overrides: dict[str, str]
     recipe: str
@@ -294,6 +294,6 @@ class PendingNode(JsonRecord):
 class WaitingList(JsonRecord):
     """`feed.json`: the nodes of a work folder that wait for the job limit, inputs first."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which finds what is missing"
+    fix: ClassVar[str] = "run the launch command again, which finds what is missing"
 
     nodes: tuple[PendingNode, ...] = ()

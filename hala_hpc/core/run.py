@@ -123,7 +123,7 @@ def describe_result_fix(path: Path) -> str:
             name = folder.name.rpartition("-")[0]
             arguments = [f"work={folder.parent}", f"node={name}", "repair=true"]
             line = shlex.join(["python", "-m", "hala_hpc.verify", *arguments])
-            return f"run `{line}`, then give the line of the launch again"
+            return f"run `{line}`, then run the launch command again"
     return "copy it again"
 
 

@@ -29,7 +29,7 @@ FilesRef = Annotated[str, Reference(("files",))]
 """A file, a folder, a hub id, or `@node/path` inside the files that a node writes."""
 TokensRef = Annotated[str, Reference(("tokens",))]
 """A folder of token files, or `@node` of a node that makes them."""
-#: What a stage may produce.
+#: Kinds of product of a stage.
 KINDS = ("model", "corpus", "files", "tokens", "scores", "page")
 NodeRef = Annotated[str, Reference(KINDS)]
 """`@node` of any kind."""
@@ -63,7 +63,7 @@ class Change(NamedTuple):
     @property
     def text(self) -> str:
         """`engine.max_num_seqs is 64 instead of 128`."""
-        before = "what the engine takes" if self.before is None else self.before
+        before = "the engine's default" if self.before is None else self.before
         return f"{self.name} is {self.after} instead of {before}"
 
 

@@ -38,7 +38,7 @@ class UnitCounts:
         if self.rows_in != self.rows_out + self.rows_rejected:
             raise UserError(
                 f"{self.rows_in} rows in, but {self.rows_out} out and {self.rows_rejected} "
-                "rejected: rows were lost or made up; the unit is not marked",
+                "rejected: rows were lost or made up; the unit gets no marker",
                 INTERNAL,
             )
         if sum(self.rejected.values()) != self.rows_rejected:

@@ -65,7 +65,7 @@ def look_up_stage(name: str, folder: Path) -> FoundStage:
     """
     if name in stage_modules():
         return FoundStage(find_stage(name))
-    # Only here: it reads files of others, and the metadata of all packages.
+    # Imported only here: it reads files of others, and the metadata of all packages.
     from hala_hpc.core import foreign_stages
 
     if name.endswith(STAGE_FILE_SUFFIX):

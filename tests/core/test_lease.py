@@ -40,7 +40,7 @@ def test_a_launch_elsewhere_is_told_of_at_once(tmp_path: Path) -> None:
     elsewhere(tmp_path, "launch")
     began = time.monotonic()
     with (
-        pytest.raises(UserError, match=r"another launch works in .* process 7 on node7"),
+        pytest.raises(UserError, match=r"another launch is running in .* process 7 on node7"),
         work_lease(tmp_path),
     ):
         pass
@@ -88,7 +88,7 @@ def test_cancel_does_not_send_a_user_to_a_gate(tmp_path: Path, work: Path) -> No
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     elsewhere(work, "gate")
     told = run_command(f"work={work}", module="cancel")
-    assert (told.code, "nothing to end" in told.out) == (0, True), told
+    assert (told.code, "nothing to cancel" in told.out) == (0, True), told
 
 
 def test_a_holder_that_was_stalled_leaves_the_lease_of_its_successor(tmp_path: Path) -> None:

@@ -35,21 +35,21 @@ CLASS = "class Toy(Stage[StageSettings]):\n"
 #: What is wrong with a file: its text, and what the error says of it.
 FAULTS = {
     "no STAGE": (STAGE.replace("STAGE = Toy", ""), "has no STAGE: end it with `STAGE = "),
-    "no stage": (STAGE.replace("STAGE = Toy", "STAGE = 3"), "STAGE is 3, no class made of "),
+    "no stage": (STAGE.replace("STAGE = Toy", "STAGE = 3"), "STAGE=3 is not a subclass of "),
     "its name is ours": (
         STAGE.replace('"toy"', '"sft"'),
-        "name='sft' is the name of a stage of hala_hpc; take another",
+        "name='sft' is the name of a stage of hala_hpc; choose another",
     ),
-    "no name": (STAGE.replace('    name = "toy"\n', ""), "name='' is no name of a stage"),
-    "a name with a dot": (STAGE.replace('"toy"', '"a.b"'), "name='a.b' is no name of a stage"),
+    "no name": (STAGE.replace('    name = "toy"\n', ""), "name='' is not a valid stage name"),
+    "a name with a dot": (STAGE.replace('"toy"', '"a.b"'), "name='a.b' is not a valid stage name"),
     "no kind": (STAGE.replace('"files"', '"toys"'), "produces='toys'; write one of model, corpus"),
     "no settings": (
         STAGE.replace("    Settings = StageSettings\n", "    Settings = dict\n"),
-        "Settings=<class 'dict'> is no class made of hala_hpc.core.settings.StageSettings",
+        "Settings=<class 'dict'> is not a subclass of hala_hpc.core.settings.StageSettings",
     ),
     "an import that fails": (
         STAGE.replace(CLASS, f"import no_such_library\n{CLASS}"),
-        "toy.py, line 7: ModuleNotFoundError: No module named 'no_such_library'; mend it",
+        "toy.py, line 7: ModuleNotFoundError: No module named 'no_such_library'; fix it",
     ),
     "a defect": (STAGE.replace(CLASS, f"1 / 0\n{CLASS}"), "line 7: ZeroDivisionError: division"),
     "no Python": (STAGE.replace(CLASS, "class Toy(\n"), "toy.py, line 7: SyntaxError: "),
@@ -165,7 +165,7 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = toy(tmp_path)
     os.chown(path, 12345, -1)
     line = refused("toy.py", tmp_path)
-    assert f"{path} belongs to another user (number 12345)" in line
+    assert f"{path} belongs to another user (uid 12345)" in line
     assert "copy it into a folder of your own" in line
 
 
@@ -187,9 +187,7 @@ def test_two_files_of_one_name_in_a_recipe_are_refused(tmp_path: Path, work: Pat
     line = recipe(tmp_path, '[a]\nstage = "one.py"\n[b]\nstage = "two.py"\n')
     ended = launch("stage=all", line, f"work={work}", "dry_run=true")
     assert ended.code == USAGE
-    assert "node 'b': its stage bears the name 'toy', as another one does, that of node 'a'" in (
-        ended.err
-    )
+    assert "node 'b': its stage has the name 'toy', as the stage of node 'a' has" in (ended.err)
 
 
 def package(folder: Path, name: str, *offers: str, text: str = STAGE) -> Path:
@@ -256,7 +254,7 @@ def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("site")
 def test_an_entry_point_of_another_name_than_its_stage_is_refused(tmp_path: Path) -> None:
     package(tmp_path, "toylab", "other = toylab.toy:STAGE", "gone = toylab.gone:STAGE")
-    assert "bears the name 'toy': entry point and `name` must be the same" in refused(
+    assert "has the name 'toy': entry point and `name` must be the same" in refused(
         "other", tmp_path
     )
     assert "cannot be imported: " in refused("gone", tmp_path)
