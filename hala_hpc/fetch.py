@@ -159,8 +159,8 @@ def check_offline(
     print(f"opening them in a process {how}", flush=True)
     report = open_without_network(site, arguments, cut)
     faults += report.mistakes
-    for piece in dependencies:
-        print(f"  {'ok ' if piece.is_complete else 'BAD'} {piece.message}")
+    for dependency in dependencies:
+        print(f"  {'ok ' if dependency.is_complete else 'BAD'} {dependency.message}")
     if faults:
         raise UserError(faults, NO_INPUT)
     print(f"all {len(dependencies)} are here, complete, and open without a network")

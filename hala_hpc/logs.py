@@ -135,12 +135,12 @@ def state(location: WorkerLog, part: LogPart) -> str:
     """Whether an attempt is running, or how it ended."""
     artifact = location.node.artifact
     # Checked before the end is: an attempt that ends in between has written its record by then.
-    at_work = is_rank_active(artifact, part.attempt, location.worker, location.rank)
+    is_active = is_rank_active(artifact, part.attempt, location.worker, location.rank)
     ends = attempt_ends(artifact)
     end = next((e for e in ends if (e.name, e.rank) == (part.attempt, location.rank)), None)
     if end is not None:
         return end.describe()
-    if at_work:
+    if is_active:
         return "running"
     if has_recently_started(part):
         return "running, begun less than a minute ago"

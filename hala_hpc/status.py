@@ -135,12 +135,14 @@ def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
             print(f"{CLEAR if in_place else ''}{time.strftime('%F %T')}\n")
         show(run, overrides, poller)
         # Without an answer of the scheduler it is unknown whether jobs are pending.
-        at_work = poller.problem or any(node.state in ("running", "waiting") for node in nodes)
+        is_active = poller.problem or any(node.state in ("running", "waiting") for node in nodes)
         if all(node.state == "done" for node in nodes):
             return OK
         # A launch on this machine may be between two nodes for a moment, or submitting.
         idle_polls = (
-            0 if at_work or find_launch_process(resolve_work_folder(overrides)) else idle_polls + 1
+            0
+            if is_active or find_launch_process(resolve_work_folder(overrides))
+            else idle_polls + 1
         )
         if idle_polls > 1:
             return code_of_failure(overrides)

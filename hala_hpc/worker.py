@@ -1,7 +1,7 @@
 """A worker: the small supervisor that runs the model code as its child.
 
-It owns signals, the log, the lease and the exit code. By hand: `python -m hala_hpc.worker
-<artifact> 3`.
+It owns signals, the log, the lease and the exit code. By hand:
+`python -m hala_hpc.worker <artifact> 3`.
 """
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ class Claims:
         self._free_units: list[list[int]] = []
         """Units of each worker that nobody had begun at the last refresh."""
         self._until_refresh = 0
-        """Units that are given out before the next look."""
+        """Units that may be picked before the next refresh."""
 
     def __iter__(self) -> Iterator[int]:
         """Own units in their order, then from the end of the longest list of another worker.

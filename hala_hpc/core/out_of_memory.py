@@ -26,7 +26,7 @@ def is_gpu_out_of_memory(error: BaseException, log_tail: str) -> bool:
     phrases = TORCH_PHRASES + ALLOCATOR_PHRASES
     if isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases):
         return True
-    return is_engine_death(error) and any(word in log_tail for word in phrases)
+    return is_engine_death(error) and any(phrase in log_tail for phrase in phrases)
 
 
 def is_engine_death(error: BaseException) -> bool:
