@@ -214,7 +214,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     foreign_stages.find_stage_entry_points.cache_clear()
 
 
-def test_an_entry_point_is_found_by_name_and_later_by_its_source(tmp_path: Path, site: Path) -> None:
+def test_an_entry_point_is_found_by_name_and_by_its_source(tmp_path: Path, site: Path) -> None:
     package(tmp_path, "toylab", "toy = toylab.toy:STAGE")
     found = look_up_stage("toy", tmp_path)
     assert found.stage.name == "toy"
