@@ -88,7 +88,7 @@ class Launcher(BaseModel):
         return self.python.get(env) or str(environment_python(env, wanted))
 
     def find_unexpanded(self) -> list[str]:
-        """A line for each variable of jobs with a `$`, as no shell reads it to expand it.
+        """A line for each variable of jobs with a `$` that no shell will expand.
 
         The value is not shown: it may be a secret.
         """

@@ -17,8 +17,8 @@ from hala_hpc.core.printable import format_command
 from hala_hpc.core.records import LaunchLease
 from hala_hpc.core.server_clock import file_age_s
 
-#: Interval of a holder's heartbeats, and the age at which a holder on another host counts as gone.
-#: The clock of the file system counts, and attributes may be cached for a minute.
+#: Interval of a holder's heartbeats, and their age at which a holder on another host counts as
+#: gone. The clock of the file system counts, and attributes may be cached for a minute.
 HEARTBEAT_S = 10
 HEARTBEAT_TIMEOUT_S = 180
 #: How long to wait for a gate that submits nodes, in seconds.
@@ -128,10 +128,11 @@ def acquire_lease(path: Path, mine: LaunchLease) -> LaunchLease | None:
 
 
 def remove_lease(path: Path, holder: LaunchLease | None, mine: LaunchLease) -> LaunchLease | None:
-    """Remove a lease that `holder` still holds, None for a damaged one; else who removes it now.
+    """Remove the lease of `holder`, or a damaged one for None, unless another process does so now.
 
-    Returns None once it is removed. One process at a time may do so, after another check. Without
-    it, two processes could remove each other's new lease, and a stalled one that of its successor.
+    Returns the lease of that process, or None. One process at a time may do so, after another
+    check. Otherwise two processes that had just checked would remove each other's new lease, and
+    a stalled one that of its successor.
     """
     removal = path.with_name(f".{path.name}.removal")
     if (other := acquire_lease(removal, mine)) is not None:

@@ -211,7 +211,7 @@ class NodeConfig(JsonRecord):
     inputs: dict[str, InputFacts] = Field(default_factory=dict)
     """By name of the node, or by path as it was given."""
     gpu_hours_estimate: float | None = None
-    """Estimate of the first launch of the node; None if unknown."""
+    """Estimate when the node was launched first; None if unknown."""
 
     @property
     def input_folders(self) -> list[str]:
@@ -262,7 +262,7 @@ class RunNodeRecord(JsonRecord):
     artifact: str
     """Name of its folder."""
     gpu_hours: float | None = None
-    """Estimate of what this launch makes it take in all; None if unknown."""
+    """Estimated GPU hours in all, for this launch; None if unknown."""
 
 
 class RunRecord(JsonRecord):

@@ -20,7 +20,7 @@ class RunNode:
     units: int
     artifact: Artifact
     gpu_hours: float | None = None
-    """Estimate of what the newest launch makes it take in all; None if unknown."""
+    """Estimated GPU hours in all, for the newest launch; None if unknown."""
 
 
 @dataclass(frozen=True)
