@@ -255,7 +255,7 @@ def write_rows(path: Path) -> None:
 
 
 def begun_before(folder: Path) -> Artifact:
-    """A run of the commit 6d78d78 as it left it.
+    """A run of the commit 6d78d78 as it left it, with the keys of version 0.2.0.
 
     The child of its worker was killed in the first round, and everything in the second.
     """
