@@ -98,7 +98,7 @@ def test_a_file_is_found_relative_to_its_recipe_and_later_by_its_source(
 def test_names_of_ours_come_first_and_read_no_metadata(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; "
-        "from hala_hpc.core.startup import start_quickly; start_quickly(); "
+        "from hala_hpc.core.startup import prepare_process; prepare_process(); "
         "from hala_hpc.core.stage_registry import look_up_stage; "
         "assert look_up_stage('report', Path()).source is None; "
         "found = {'importlib.metadata', 'hala_hpc.core.foreign_stages'} & set(sys.modules); "
