@@ -149,7 +149,7 @@ def try_pair(site: Site, tally: Tally) -> None:
     tally.no_owner += not submitted
     tally.two_owners += len(submitted) > 1
     for (out, err), code in ends:
-        refused = "another launch works in" in err and "since" in err and code == 75
+        refused = "another launch is running in" in err and "since" in err and code == 75
         if not refused and not (code == 0 and "nodes submitted" in out):
             tally.wrong.append(f"pair {tally.pairs}: code {code}: {err[-200:]}")
     check_jobs(work, tally, f"pair {tally.pairs}")

@@ -1,8 +1,8 @@
-"""End the jobs of a run: `python -m hala_hpc.cancel work=runs/demo [node=arabic]`.
+"""Cancel the jobs of a run: `python -m hala_hpc.cancel work=runs/demo [node=arabic]`.
 
-What is done stays done, and the line of the launch goes on from there. Gates end first, those of
-the last nodes before others, so that none submits again what ends; then the workers that wait,
-then those that run, which commit as when they are preempted. A run on this machine ends, too.
+Finished units stay, and the launch command resumes from there. Gates end first, those of the last
+nodes before others, so that none submits new jobs. Then pending workers end, then running ones,
+which commit as on preemption. A launch on this machine ends, too.
 """
 
 if __name__ == "__main__":
@@ -29,19 +29,19 @@ from hala_hpc.jobs.waiting_list import remove_waiting
 
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
-    "node": "a node or a stage: only its jobs, and those of all nodes that wait for it",
-    "dry_run": "true: tell what would end, and end nothing",
+    "recipe": "recipe of the run, if work is not given",
+    "node": "a node or a stage: only its jobs, and those of all nodes that depend on it",
+    "dry_run": "true: print what would be cancelled, and cancel nothing",
 }
 #: SLURM kills a job that does not end by itself after KillWait, 30 s unless a site sets another.
 END_LIMIT_S = 180
-#: Between two questions to the scheduler, in seconds: the first pause, and the longest.
+#: Between two queries of the scheduler, in seconds: the first pause, and the longest.
 PAUSES_S = (0.5, 5.0)
 
 
 @dataclass(frozen=True)
 class CancelPlan:
-    """What a line wants ended."""
+    """What a command ends."""
 
     run: Run
     nodes: list[RunNode]
@@ -51,22 +51,22 @@ class CancelPlan:
 
 
 def cancel(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
     overrides = add_default_work(overrides, changes=True)
     dry_run, plan = is_true(overrides, "dry_run"), make_cancel_plan(overrides)
     if plan.launch is None and not plan.jobs:
-        print(f"nothing to end: no launch and no job is at work in {plan.run.work}")
+        print(f"nothing to cancel: no launch and no job is running in {plan.run.work}")
         return OK
     print_cancel_plan(plan)
     if dry_run:
-        print("nothing was ended: this was a dry run")
+        print("nothing was cancelled: this was a dry run")
         return OK
     if plan.launch is not None:
         plan.launch.end()
-    # Nobody launches meanwhile.
+    # No launch may start meanwhile.
     with work_lease(plan.run.work):
         for line in quarantine_run_files(plan.run.work):
             print(escape_controls(line))
@@ -77,7 +77,7 @@ def cancel(arguments: Sequence[str]) -> int:
 
 
 def make_cancel_plan(overrides: dict[str, str]) -> CancelPlan:
-    """What there is to end now. Raises UserError when it cannot be ended from here."""
+    """Find what there is to end now. Raises: UserError if it cannot be ended from here."""
     run = read_run(resolve_work_folder(overrides))
     nodes = all_nodes(run)
     if "node" in overrides:
@@ -87,14 +87,14 @@ def make_cancel_plan(overrides: dict[str, str]) -> CancelPlan:
         launch.require_here()
         if "node" in overrides:
             raise UserError(
-                f"node={overrides['node']}: process {launch.pid} works on this run now, and ends as a "
-                "whole: leave the word out, or wait for it"
+                f"node={overrides['node']}: process {launch.pid} is running this run, and ends as "
+                "a whole: leave node= out, or wait for it"
             )
     return CancelPlan(run, nodes, launch, find_active_jobs(nodes))
 
 
 def add_dependents(nodes: list[RunNode], first: list[RunNode]) -> list[RunNode]:
-    """Some nodes and all that take something from them, directly or not."""
+    """Some nodes and all nodes that read from them, directly or not."""
     wanted = {node.artifact.folder.name for node in first}
     inputs = {n.artifact.folder.name: input_folders(n.artifact.config()) for n in nodes}
     while more := {name for name in inputs.keys() - wanted if wanted.intersection(inputs[name])}:
@@ -103,7 +103,7 @@ def add_dependents(nodes: list[RunNode], first: list[RunNode]) -> list[RunNode]:
 
 
 def print_cancel_plan(plan: CancelPlan) -> None:
-    """Say what ends, in the order in which it does."""
+    """Print what ends, in the order in which it does."""
     if plan.launch is not None:
         print(f"process {plan.launch.pid} on {plan.launch.host}: the launch of this run")
     for job in order_jobs(plan.jobs):
@@ -111,21 +111,21 @@ def print_cancel_plan(plan: CancelPlan) -> None:
 
 
 def order_jobs(jobs: list[ActiveJob]) -> list[ActiveJob]:
-    """Gates, workers that wait, workers that run; the newest first, as they wait for older ones."""
+    """Gates, pending workers, running workers; the newest first, as they wait for older ones."""
     return sorted(jobs, key=lambda job: (not job.is_gate, job.running > 0, -int(job.id)))
 
 
 def end_jobs(nodes: list[RunNode]) -> None:
-    """End the jobs of some nodes, gates first, also those that a dying gate still submits.
+    """End the jobs of some nodes, gates first, also those that an ending gate still submits.
 
-    Raises Retry when one is still there after `END_LIMIT_S`.
+    Raises: TransientError if one is still there after `END_LIMIT_S`.
     """
     end_all(nodes, gates=True)
     end_all(nodes, gates=False)
 
 
 def end_all(nodes: list[RunNode], gates: bool) -> None:
-    """End the gates, or all jobs, and wait until SLURM has forgotten them."""
+    """End the gates, or all jobs, and wait until SLURM lists them no more."""
     from hala_hpc.backends.slurm.backend import SlurmBackend
 
     cancelled: set[str] = set()
@@ -136,21 +136,19 @@ def end_all(nodes: list[RunNode], gates: bool) -> None:
         cancelled.update(new)
         if time.monotonic() > until_s:
             ids = ", ".join(job.id for job in left)
-            raise TransientError(
-                f"jobs {ids} were told to end and are not gone after {END_LIMIT_S} s"
-            )
+            raise TransientError(f"jobs {ids} were cancelled and still exist after {END_LIMIT_S} s")
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, PAUSES_S[1])
 
 
 def print_remaining(plan: CancelPlan) -> None:
-    """Say what ended, what is kept, and how to go on."""
-    print(f"ended: {len(plan.jobs)} jobs" + (" and the launch" if plan.launch else ""))
+    """Print what ended, what stays, and how to resume."""
+    print(f"cancelled: {len(plan.jobs)} jobs" + (" and the launch" if plan.launch else ""))
     for node in plan.nodes:
         done = len(node.artifact.done_units())
         if done and node.artifact.summary() is None:
             print(f"{node.name}: {done} of {node.units} units are done and stay")
-    print(f"go on with: {plan.run.launch_command}")
+    print(f"resume with: {plan.run.launch_command}")
 
 
 def main() -> None:

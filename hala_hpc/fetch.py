@@ -1,10 +1,10 @@
-"""Fetch what a line reads from the hub: `python -m hala_hpc.fetch recipe=hala stage=all`.
+"""Fetch what a launch reads from the hub: `python -m hala_hpc.fetch recipe=hala stage=all`.
 
-For a login node with a network, as compute nodes work offline. Takes the words of a launch. Fetches
-the models, data sets and whatever else the missing nodes of the line read into the hub cache of the
-launcher (HF_HOME): only the files that are read, first telling how much that is, going on where an
-earlier fetch ended. What was fetched is compared with the hub's digests, and then opened in a
-process that has no network.
+For a login node with a network, as compute nodes are offline. Takes the overrides of a launch.
+Fetches the models, data sets and all else that the missing nodes read, into the hub cache of the
+launcher (HF_HOME). Only files that are read are fetched. The size is printed first, and an
+interrupted fetch is resumed. Fetched files are compared with the hub's digests, and then opened in
+a process without a network.
 """
 
 if __name__ == "__main__":
@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
     from hala_hpc.core.startup import prepare_process
 
-    # A lab shares its hub cache: what is fetched gets the rights that its user gives.
+    # A lab shares its hub cache: fetched files get the permissions of the user's own umask.
     mask = os.umask(0o077)
     # Before the imports that follow: they import pydantic.
     prepare_process()
@@ -45,23 +45,23 @@ from hala_hpc.core.paths import ROOT
 from hala_hpc.core.recipe import include_input_nodes
 
 OWN_ARGUMENTS = {
-    "dry_run": "true: tell what would be fetched and how much that is, and fetch nothing",
-    "check": "true: fetch nothing; read again and open what is here, without a network",
-    "update": "true: take the newest commits of the hub, also of what is here and whole",
+    "dry_run": "true: print what would be fetched and its size, and fetch nothing",
+    "check": "true: fetch nothing; read and open again what is here, without a network",
+    "update": "true: fetch the newest commits of the hub, also of what is here and complete",
 }
 ARGUMENTS = {
     name: LAUNCH_ARGUMENTS[name] for name in ("stage", "recipe", "launcher", "work")
 } | OWN_ARGUMENTS
-#: The library that fetches; in the environment main, and perhaps not beside this interpreter.
+#: The library that fetches; it is in the environment main, and perhaps not beside this interpreter.
 LIBRARY = "huggingface_hub"
 #: Set for the process that was started in that environment.
 IN_MAIN = "HALA_FETCH_IN_MAIN"
-#: Variables that keep the libraries off the network; a launcher sets them for its jobs.
+#: Variables that keep the libraries offline; a launcher sets them for its jobs.
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 def fetch(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
         print_arguments(str(__doc__), ARGUMENTS)
         return OK
@@ -81,19 +81,19 @@ def fetch(arguments: Sequence[str]) -> int:
         fetch_missing(steps, allow_network(make_hub_site(line)), own["update"], own["dry_run"])
         if own["dry_run"]:
             return OK
-        # What is fetched decides which results there are.
+        # Fetched commits decide which results exist.
         steps = chosen_steps(line)
     missing = [step for step in steps if step.state != "done"]
     return check_offline(missing, make_hub_site(line), launch_overrides, own["check"])
 
 
 def run_in_main(line: CommandLine, arguments: Sequence[str]) -> int:
-    """Do the same in the environment main, which has what this interpreter lacks."""
+    """Run the same command in the environment main, which has what this interpreter lacks."""
     python = line.launcher.python_of("main")
     if mistakes := line.launcher.python_problems({"main"}):
         raise UserError(mistakes, CONFIG)
     if IN_MAIN in os.environ:
-        message = f"{python} has no {LIBRARY}, which fetches: `make env` makes the environment anew"
+        message = f"{python} has no {LIBRARY}, which fetches: run `make env` to rebuild it"
         raise UserError(message, CONFIG)
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     command = [python, "-m", "hala_hpc.fetch", *arguments]
@@ -102,20 +102,20 @@ def run_in_main(line: CommandLine, arguments: Sequence[str]) -> int:
 
 
 def enter_environment(environment: Mapping[str, str]) -> None:
-    """Take the variables of the jobs, but for those that keep them off the network.
+    """Set the variables of the jobs, except those that keep them offline.
 
-    Before the libraries are imported: they read them then.
+    Must run before the libraries are imported: they read them then.
     """
     os.environ.update(environment)
     for name in OFFLINE_VARIABLES:
         os.environ.pop(name, None)
     if not sys.stderr.isatty():
-        # A log gets a line for each model, not a thousand bars.
+        # A log gets a line for each model, not a thousand progress bars.
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def allow_network(site: HubSite) -> HubSite:
-    """The same with variables that keep nothing off the network."""
+    """The same site without the variables that keep libraries offline."""
     variables = {
         name: value for name, value in site.environment.items() if name not in OFFLINE_VARIABLES
     }
@@ -123,7 +123,7 @@ def allow_network(site: HubSite) -> HubSite:
 
 
 def chosen_steps(line: CommandLine) -> list[Step]:
-    """The nodes that the line means, with all they need."""
+    """The nodes that the command selects, with all they need."""
     steps = make_plan(line.nodes, line.work, line.environment)
     return [steps[name] for name in include_input_nodes(line.nodes, line.chosen)]
 
@@ -131,9 +131,9 @@ def chosen_steps(line: CommandLine) -> list[Step]:
 def check_offline(
     missing: Sequence[Step], site: HubSite, arguments: Sequence[str], read: bool
 ) -> int:
-    """Look at everything and open it without a network; 66 where something is amiss.
+    """Check everything and open it without a network; `read`: also compare the hub's digests.
 
-    `read`: every file is compared with the hub's digests, too.
+    Raises: UserError (NO_INPUT) if anything is wrong.
     """
     from hala_hpc.commands.fetching.offline_check import (
         find_damaged_files,
@@ -152,9 +152,9 @@ def check_offline(
         faults += [message for _, message in find_damaged_files(wanted, site.environment)]
     cut = find_no_network_prefix()
     how = (
-        f"with its network cut ({' '.join(cut)})"
+        f"without a network ({' '.join(cut)})"
         if cut
-        else "with HF_HUB_OFFLINE=1 alone, as nobody may cut a network off here (unshare -n)"
+        else "with HF_HUB_OFFLINE=1 only, as cutting the network off (unshare -n) is not permitted"
     )
     print(f"opening them in a process {how}", flush=True)
     report = open_without_network(site, arguments, cut)
@@ -163,12 +163,12 @@ def check_offline(
         print(f"  {'ok ' if dependency.is_complete else 'BAD'} {dependency.message}")
     if faults:
         raise UserError(faults, NO_INPUT)
-    print(f"all {len(dependencies)} are here, whole, and open without a network")
+    print(f"all {len(dependencies)} are here, complete, and open without a network")
     return OK
 
 
 def main() -> None:
-    """Console script: run the line, print mistakes, exit with their code."""
+    """Console script: run the command, print mistakes, exit with their code."""
     sys.exit(run_command(fetch, sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""The gate of a node: checks that its units are complete, then collects, retries or fails.
+"""The gate of a node: check that its units are complete, then collect, retry or fail.
 
 Runs after the workers, as a small job or in the launcher's own process.
 """
@@ -34,24 +34,24 @@ from hala_hpc.jobs.submission import (
 )
 from hala_hpc.jobs.waiting_list import submit_waiting_nodes
 
-#: By its name, as this file runs as a program.
+#: Named explicitly, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.gate")
 
-#: How long a gate waits for room among the jobs of its user, or for a controller that is away, and
-#: how often it looks, in seconds.
+#: How long a gate waits if its user has reached the job limit or the controller does not answer,
+#: and how often it tries, in seconds.
 ROOM_WAIT_S = 600
 ROOM_PAUSE_S = 15
-#: How long a gate waits for the scheduler's kill once it was told to leave, in seconds.
+#: How long a gate waits for the scheduler's kill once it was asked to stop, in seconds.
 REQUEUE_WAIT_S = 180
 LEVELS = {"failed": logging.ERROR, "again": logging.WARNING}
 
 
 def gate(folder: str, number: int | None = None) -> None:
-    """The gate of a round as a job: closes the node, or submits what is missing with a successor.
+    """Run the gate of a round as a job: close the node, or submit what is missing with a successor.
 
-    Leaves with 0 when the node is done or goes on in the successor, else with the code of the
-    failure, so that the jobs that wait for this one are cancelled. Last, it submits nodes of the
-    run that had no room before.
+    Exits with 0 if the node is done or continues in the successor, else with the code of the
+    failure, so that dependent jobs are cancelled. Last, it submits nodes of the run that the job
+    limit had held back.
     """
     set_private_umask()
     put_off_signals()
@@ -64,7 +64,7 @@ def gate(folder: str, number: int | None = None) -> None:
         submit_waiting_nodes(artifact.folder.parent)
     except Exception:
         # A node that is done must not count as failed for others.
-        logger.exception("nodes that wait for room were not submitted")
+        logger.exception("nodes that wait for the job limit were not submitted")
     sys.stdout.flush()
     sys.stderr.flush()
     wait_if_ended()
@@ -72,26 +72,26 @@ def gate(folder: str, number: int | None = None) -> None:
 
 
 def put_off_signals() -> None:
-    """Go on with what takes seconds when the scheduler takes the node or the time is short.
+    """Block signals: finish what takes seconds when SLURM preempts the job or its time is short.
 
-    A gate that ended at once would count as failed, and SLURM would cancel who waits for it. One
-    that is killed before it is done is requeued. Commands that it starts put signals off, too.
+    A gate that ended at once would count as failed, and SLURM would cancel its dependents. One that
+    is killed before it is done is requeued. Commands that it starts block signals, too.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT))
 
 
 def wait_if_ended() -> None:
-    """Where SLURM is taking the node, wait for its kill, after which the gate is requeued.
+    """On preemption, wait for SLURM's kill, after which the gate is requeued.
 
-    A job that leaves by itself after its grace has run out counts as out of its time, whatever its
-    exit code is, and SLURM cancels who waits for it.
+    A job that exits by itself after its grace time counts as timed out, whatever its exit code is,
+    and SLURM cancels its dependents.
     """
     if signal.SIGTERM in signal.sigpending():
         time.sleep(REQUEUE_WAIT_S)
 
 
 def close_or_submit(artifact: Artifact, number: int | None) -> int:
-    """Close the node or submit what is missing; the exit code of the gate."""
+    """Close the node or submit what is missing; return the exit code of the gate."""
     if (code := check_artifact(artifact)) is not None:
         return code
     verdict = retry_while_unavailable(
@@ -106,14 +106,14 @@ def close_or_submit(artifact: Artifact, number: int | None) -> int:
     if verdict.state != "again":
         return verdict.code
     if artifact.require_newest_round().spec.is_local:
-        # Nobody can be asked for more jobs: they are children of the launch.
-        logger.warning("%s: give the line of the launch, which goes on", artifact.folder.name)
+        # No more jobs can be requested here: they are children of the launch.
+        logger.warning("%s: run the launch command to resume", artifact.folder.name)
         return RETRY
     return submit_missing(artifact).code
 
 
 def check_artifact(artifact: Artifact) -> int | None:
-    """The exit code where a folder is no artifact, or its settings are damaged; else None."""
+    """The exit code if a folder is no artifact, or its settings are damaged; else None."""
     try:
         artifact.require_config()
     except UserError as error:
@@ -126,28 +126,30 @@ def check_artifact(artifact: Artifact) -> int | None:
 
 
 def log_verdict(artifact: Artifact, verdict: Verdict) -> None:
-    """Write a verdict and its reasons into the log."""
+    """Log a verdict and its reasons."""
     level = LEVELS.get(verdict.state, logging.INFO)
     for line in (f"{artifact.folder.name}: {verdict.state}", *verdict.lines):
         logger.log(level, "%s", line)
 
 
 def report(artifact: Artifact) -> int:
-    """Close a node by hand where its units are complete; else only say why not; the exit code."""
+    """Close a node by hand if its units are complete, else log why not; return the exit code."""
     if (code := check_artifact(artifact)) is not None:
         return code
     verdict = retry_while_unavailable(artifact, lambda: finish_node(artifact))
     log_verdict(artifact, verdict)
     if verdict.state == "again":
-        logger.warning("nothing was submitted: a gate by hand submits only when told to submit")
+        logger.warning(
+            "nothing was submitted: a gate by hand submits only with the argument `submit`"
+        )
         return RETRY
     return verdict.code
 
 
 def retry_while_unavailable(artifact: Artifact, decide: Callable[[], Verdict]) -> Verdict:
-    """What is decided, tried again for a while where there is no room or no answer.
+    """Run `decide`; retry for a while if the job limit is reached or SLURM does not answer.
 
-    The node fails, and says so, where that lasts, and with any mistake.
+    The node fails, with a recorded reason, if that lasts, and on any mistake.
     """
     until_s = time.monotonic() + ROOM_WAIT_S
     while True:
@@ -161,21 +163,21 @@ def retry_while_unavailable(artifact: Artifact, decide: Callable[[], Verdict]) -
         except TransientError as error:
             if time.monotonic() > until_s:
                 return fail_node(artifact, RETRY, [f"nothing could be submitted: {error}"])
-            logger.warning("%s: %s; tried again in %d s", artifact.folder.name, error, ROOM_PAUSE_S)
+            logger.warning("%s: %s; retrying in %d s", artifact.folder.name, error, ROOM_PAUSE_S)
             time.sleep(ROOM_PAUSE_S)
 
 
 def find_handover(artifact: Artifact, number: int | None) -> Verdict | None:
-    """That a later round than this gate's is at work, if one is."""
+    """The verdict that a later round than this gate's is running, if one is."""
     if number is None or not has_later_round(artifact, number):
         return None
     return Verdict("handed over")
 
 
 def has_later_round(artifact: Artifact, number: int) -> bool:
-    """Whether a later round than this gate's is at work: the gate was killed while it submitted."""
+    """Whether a later round than this gate's is running: the gate was killed while it submitted."""
     newest = artifact.newest_round()
-    # Rounds on this machine have no jobs that could be at work elsewhere.
+    # Rounds on this machine have no jobs that could run elsewhere.
     if newest is None or newest.round <= number or newest.spec.is_local:
         return False
     wait_for_pending_sbatch([artifact])
@@ -191,16 +193,16 @@ def gate_job_id() -> str:
 
 
 def submit_missing(artifact: Artifact) -> Verdict:
-    """Submit what is missing; when that fails for long, the node has failed and says so."""
+    """Submit what is missing; if that fails for long, record that the node has failed."""
     try:
         last = artifact.require_newest_round()
-        # Once: a try that was cut short may have begun a round already.
+        # Only once: an interrupted try may have begun a round already.
         spec = next_spec(artifact, last.spec)
     except UserError as error:
         return fail_node(artifact, error.code, error.mistakes)
 
     def submit() -> Verdict:
-        # After Retry sbatch may have got through all the same: hence the look before each try.
+        # After TransientError sbatch may have succeeded all the same: check before each try.
         if not has_later_round(artifact, last.round):
             submit_next_round(artifact, spec, gate_job_id())
         return Verdict("again")

@@ -1,6 +1,6 @@
 """Run a pipeline: `python -m hala_hpc.launch stage=translate recipe=hala launcher=slurm`.
 
-Reads top to bottom: words -> recipe -> plan -> checks -> jobs.
+Reads top to bottom: overrides -> recipe -> plan -> checks -> jobs.
 """
 
 if __name__ == "__main__":
@@ -38,7 +38,7 @@ from hala_hpc.core.run import run_file
 
 
 def launch(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
         from hala_hpc.commands.help import print_help
 
@@ -46,8 +46,8 @@ def launch(arguments: Sequence[str]) -> int:
         return OK
     overrides = parse_overrides(list(arguments))
     choice = resolve_defaults(overrides)
-    # At once, also into a file: a plan may take seconds, and somebody may have meant another. Not
-    # into a page, which is kept.
+    # Printed at once, also into a file: planning may take seconds, and the user may have meant
+    # another choice. Not into a page, which is kept.
     print(choice.message, flush=True, file=sys.stderr if overrides.get("format") else sys.stdout)
     line = parse_command_line(arguments, choice)
     steps = make_plan(line.nodes, line.work, line.environment)
@@ -76,7 +76,7 @@ def launch(arguments: Sequence[str]) -> int:
 
 
 def print_dry_run(line: CommandLine, chosen: dict[str, Step]) -> None:
-    """Print what a line would do: jobs, nodes and hours, or a page with the reckoning of each."""
+    """Print what a launch would do: jobs, nodes and hours, or a page with the breakdown of each."""
     if line.markdown:
         from hala_hpc.commands.planning.plan_page import print_plan_page
 
@@ -88,7 +88,7 @@ def print_dry_run(line: CommandLine, chosen: dict[str, Step]) -> None:
 
 
 def check_with_scheduler(line: CommandLine, chosen: dict[str, Step]) -> None:
-    """Raise UserError when nothing can be submitted from here, or the scheduler would refuse it."""
+    """Raise UserError if nothing can be submitted from here, or the scheduler would refuse it."""
     from hala_hpc.commands.planning.run_slurm import require_accepted
 
     require_reachable()
@@ -102,9 +102,9 @@ def check_with_scheduler(line: CommandLine, chosen: dict[str, Step]) -> None:
 
 
 def start(line: CommandLine, chosen: dict[str, Step], lease: WorkLease) -> int:
-    """Run the missing nodes here, or submit them, each waiting for the gates of its inputs.
+    """Run the missing nodes here, or submit them, each depending on the gates of its inputs.
 
-    With `render=` what would be submitted is written down; a rehearsal here ends with its page.
+    With `render=` the jobs are written to files instead; a rehearsal here ends with its page.
     """
     if line.rehearse and line.launcher.backend == "local":
         from hala_hpc.commands.rehearsing.rehearse_local import run_rehearsal_locally as run_steps
@@ -118,7 +118,7 @@ def start(line: CommandLine, chosen: dict[str, Step], lease: WorkLease) -> int:
 
 
 def main() -> None:
-    """Console script: run the line, print mistakes, exit with their code."""
+    """Console script: run the command, print mistakes, exit with their code."""
     sys.exit(run_command(launch, sys.argv[1:]))
 
 

@@ -1,8 +1,8 @@
 """Show the log that matters: `python -m hala_hpc.logs work=runs/demo [node=arabic] [unit=17]`.
 
-Without more words, the end of the first failure: of the node that failed last, the attempt that
-failed first; where nothing has failed, the end of the newest log. One line above it says which it
-is, and how it ended.
+By default, the end of the first failure: of the node that failed last, the attempt that failed
+first. If nothing has failed, the end of the newest log. A line above it names the log and says how
+its attempt ended.
 """
 
 if __name__ == "__main__":
@@ -41,25 +41,25 @@ from hala_hpc.jobs.log_file import LogPart, list_log_parts, read_new_lines, read
 
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
+    "recipe": "recipe of the run, if work is not given",
     "node": "a node, or a stage",
-    "unit": "number of a unit: the log of the worker that made it, or has it now",
+    "unit": "number of a unit: the log of the worker that made it, or is making it",
     "worker": "number of a worker",
     "rank": "number of a rank of a worker (default: the one that failed, else 0)",
     "attempt": "name of an attempt, or its number from 1 (default: one that failed, or the last)",
     "lines": "how many lines, from the end (default: 60)",
-    "follow": "true: go on with what is written, until the node ends",
+    "follow": "true: print new lines until the node ends",
 }
 LINES = 60
-#: Words that say which log is meant.
+#: Arguments that select a log.
 CHOSEN = {"node", "unit", "worker", "rank", "attempt"}
-NOTHING = "(it has written nothing: a worker writes little while all goes well)"
-#: Between two looks at a log that is followed, in seconds.
+NOTHING = "(the log is empty: a worker writes little while all goes well)"
+#: Between two reads of a log that is followed, in seconds.
 PAUSE_S = 0.5
 
 
 def logs(arguments: Sequence[str]) -> int:
-    """Show what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Print the selected log; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
@@ -73,20 +73,20 @@ def logs(arguments: Sequence[str]) -> int:
         return OK
     part = find_part(location, overrides.get("attempt"))
     if not overrides.keys() & CHOSEN and not has_failure(run):
-        print("nothing has failed; the log that was written last:")
+        print("nothing has failed; the newest log:")
     print(title(location, part))
     print("\n".join(read_tail(location.path, part, lines or 0) or [NOTHING]), flush=True)
     if not overrides.keys() & CHOSEN - {"node"} and not follow:
         show_gates([location.node] if "node" in overrides else run.nodes, lines or 0)
     if follow:
-        # Ctrl-C ends the watching, and nothing else.
+        # Ctrl-C ends the watching, nothing else.
         with contextlib.suppress(KeyboardInterrupt):
             follow_log(location, part.last)
     return OK
 
 
 def check_overrides(overrides: dict[str, str]) -> None:
-    """Raise UserError for words that do not go together."""
+    """Raise UserError for arguments that exclude each other."""
     mistakes = []
     if "unit" in overrides and "worker" in overrides:
         mistakes.append("unit= and worker= are given: a unit has one worker, write one of them")
@@ -102,7 +102,7 @@ def has_failure(run: Run) -> bool:
 
 
 def find_part(location: WorkerLog, name: str | None) -> LogPart:
-    """The lines of the attempt that is meant. Raises UserError (66) when there are none."""
+    """The lines of the selected attempt. Raises: UserError (NO_INPUT) if there are none."""
     parts = list_log_parts(location.path)
     if not parts:
         raise UserError(
@@ -124,40 +124,40 @@ def find_part(location: WorkerLog, name: str | None) -> LogPart:
 
 
 def title(location: WorkerLog, part: LogPart) -> str:
-    """The line above: whose log it is and how the attempt ended."""
+    """The header: whose log it is and how the attempt ended."""
     return (
-        f"{location.node.name}: worker {location.worker}, rank {location.rank}, attempt {part.attempt} "
-        f"on {part.host}, {state(location, part)} ({location.path})"
+        f"{location.node.name}: worker {location.worker}, rank {location.rank}, "
+        f"attempt {part.attempt} on {part.host}, {state(location, part)} ({location.path})"
     )
 
 
 def state(location: WorkerLog, part: LogPart) -> str:
-    """Whether an attempt is at work, or how it ended."""
+    """Whether an attempt is running, or how it ended."""
     artifact = location.node.artifact
-    # Looked at before the end is: an attempt that ends in between has left its word by then.
-    at_work = is_rank_active(artifact, part.attempt, location.worker, location.rank)
+    # Checked before the end is: an attempt that ends in between has written its record by then.
+    is_active = is_rank_active(artifact, part.attempt, location.worker, location.rank)
     ends = attempt_ends(artifact)
     end = next((e for e in ends if (e.name, e.rank) == (part.attempt, location.rank)), None)
     if end is not None:
         return end.describe()
-    if at_work:
-        return "at work"
+    if is_active:
+        return "running"
     if has_recently_started(part):
-        return "at work, begun less than a minute ago"
-    return "left no word: it was killed, or its machine was lost"
+        return "running, begun less than a minute ago"
+    return "left no record: it was killed, or its machine was lost"
 
 
 def has_recently_started(part: LogPart) -> bool:
-    """Whether an attempt may still be too young to have given a sign of life."""
+    """Whether an attempt may be too young to have written its progress."""
     began = time.mktime(time.strptime(part.began, "%Y-%m-%d %H:%M:%S"))
     return abs(time.time() - began) < MAX_PROGRESS_AGE_S
 
 
 def show_without_worker(node: RunNode, lines: int) -> None:
-    """Why a node failed though no worker did: its reasons, and what its other jobs printed."""
+    """Print why a node failed though no worker did: its reasons, and its other jobs' output."""
     failure = node.artifact.failure()
     if failure is None:
-        print(f"{node.name}: no worker has begun, and no gate has decided why; its jobs printed:")
+        print(f"{node.name}: no worker has begun, and no gate has found out why; its jobs printed:")
         show_files(node, lines)
         return
     workers = "no worker has failed" if has_worker_log(node.artifact) else "no worker has begun"
@@ -168,23 +168,23 @@ def show_without_worker(node: RunNode, lines: int) -> None:
 
 
 def show_gates(nodes: Sequence[RunNode], lines: int) -> None:
-    """What gates printed that have decided nothing: one that died wrote it there alone."""
+    """Print the output of gates that have not decided: one that died wrote its error only there."""
     for node in nodes:
         artifact = node.artifact
         is_open = artifact.summary() is None and not artifact.failure_file.exists()
         if is_open and has_worker_log(artifact) and scheduler_logs(artifact):
-            print(f"{node.name}: its gate has decided nothing; it printed:")
+            print(f"{node.name}: its gate has not closed it; the gate printed:")
             show_files(node, lines)
 
 
 def show_files(node: RunNode, lines: int) -> None:
-    """The ends of what the jobs of a node printed beside the workers' logs."""
+    """Print the ends of what the jobs of a node wrote beside the workers' logs."""
     for path in scheduler_logs(node.artifact):
         show_whole(path, lines)
 
 
 def show_whole(path: Path, lines: int) -> None:
-    """The end of a log that has no parts."""
+    """Print the end of a log that has no parts."""
     print(f"--- {path}")
     print("\n".join(read_tail(path, whole_log(path), lines)))
 

@@ -1,9 +1,9 @@
-"""The page of a rehearsal: `python -m hala_hpc.rehearsal work=runs/hala`.
+"""Write the page of a rehearsal: `python -m hala_hpc.rehearsal work=runs/hala`.
 
-Says what a run with rehearse=true has shown so far: what works, what is rejected and why, with
-samples, how fast it is, what the full run will take, and what to change before it. Writes
-`rehearsal.html` and `rehearsal.md` into the work folder. Ends with 65 where something must be
-changed first, and with 75 while nodes are missing.
+Shows the results of a run with rehearse=true so far: what works, what is rejected and why, with
+samples. Also its speed, the estimate of the full run, and what to change before that. Writes
+`rehearsal.html` and `rehearsal.md` into the work folder. Exits with 65 if something must be changed
+first, and with 75 while nodes are missing.
 """
 
 if __name__ == "__main__":
@@ -22,19 +22,19 @@ from hala_hpc.core.run import read_run, resolve_work_folder
 
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
+    "recipe": "recipe of the run, if work is not given",
 }
 
 
 def rehearsal(arguments: Sequence[str]) -> int:
-    """Write the page and print its head. Raises UserError where nothing was rehearsed."""
+    """Write the page and print its head. Raises: UserError if nothing was rehearsed."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
     run = read_run(resolve_work_folder(add_default_work(overrides)))
     if run.overrides.get("rehearse") != "true":
         raise UserError(
-            f"the newest line of {run.work} is no rehearsal: give it again with rehearse=true"
+            f"the newest launch of {run.work} is not a rehearsal: launch again with rehearse=true"
         )
     from hala_hpc.commands.rehearsing.rehearsal_page import write_rehearsal_page
 

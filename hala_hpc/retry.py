@@ -1,9 +1,9 @@
-"""Run again what failed: `python -m hala_hpc.retry work=runs/demo [node=arabic] [rejected=true]`.
+"""Run failed nodes again: `python -m hala_hpc.retry work=runs/demo [node=arabic] [rejected=true]`.
 
-`failed=true`, the default, forgets why nodes failed, and the rejected rows of their unfinished
-units, so that the line of the launch runs them again. What is finished stays as it is.
-`rejected=true` writes a recipe with a new node that takes the rows which a finished node rejected.
-Both say what they do, and the line to give next; with `dry_run=true` they only say it.
+`failed=true`, the default, removes the failures of nodes, and the rejected rows of their unfinished
+units, so that the launch command runs them again. What is finished stays as it is. `rejected=true`
+writes a recipe with a new node for the rows that a finished node rejected. Both print what they do,
+and the next command; with `dry_run=true` they only print it.
 """
 
 if __name__ == "__main__":
@@ -31,29 +31,29 @@ from hala_hpc.jobs.quarantine import quarantine_misplaced
 
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
+    "recipe": "recipe of the run, if work is not given",
     "node": "a node or a stage (default: every node that failed)",
-    "failed": "true: run what failed again, with the same settings (default)",
+    "failed": "true: run failed nodes again, with the same settings (default)",
     "rejected": "true: run the rejected rows of a finished node in a node of their own",
-    "dry_run": "true: tell what would be done, and do nothing",
+    "dry_run": "true: print what would be done, and do nothing",
 }
-#: Numbers of units that are listed before the rest is only counted.
+#: Numbers of units that are listed; the rest is only counted.
 LISTED = 10
 
 
 @dataclass(frozen=True)
 class FailedNode:
-    """A node that has failed, and what there is to forget."""
+    """A node that has failed, and what a retry removes."""
 
     node: RunNode
     missing: list[int]
-    """Its units without a mark."""
+    """Its units without a marker."""
     rejected: int
     """Rejected rows of these units: finished, but not yet part of a result."""
 
 
 def retry(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
@@ -79,7 +79,10 @@ def retry(arguments: Sequence[str]) -> int:
 
 
 def find_failed(run: Run, overrides: dict[str, str]) -> list[FailedNode]:
-    """The nodes that a line means. Raises UserError for those that did not fail or are at work."""
+    """The failed nodes that a command selects.
+
+    Raises: UserError for nodes that did not fail, (RETRY) for those with running jobs.
+    """
     named = "node" in overrides
     nodes = run.find_nodes(overrides["node"]) if named else run.nodes
     failed = [node for node in nodes if os.path.lexists(node.artifact.failure_file)]
@@ -87,71 +90,71 @@ def find_failed(run: Run, overrides: dict[str, str]) -> list[FailedNode]:
     if named and not failed:
         names = ", ".join(node.name for node in nodes)
         raise UserError(
-            f"node={overrides['node']}: {names} has not failed; for rejected rows of a finished node "
-            "write rejected=true"
+            f"node={overrides['node']}: {names} has not failed; for rejected rows of a finished "
+            "node write rejected=true"
         )
     if busy := find_active_jobs(failed):
         ids = ", ".join(job.id for job in busy)
         raise UserError(
-            f"jobs {ids} are at work on {', '.join({job.node for job in busy})}: wait for them, or "
-            f"end them with {format_command('cancel', f'work={run.work}')}",
+            f"jobs {ids} of {', '.join({job.node for job in busy})} are active: wait for them, or "
+            f"cancel them with {format_command('cancel', f'work={run.work}')}",
             RETRY,
         )
     return [inspect_failed_node(node) for node in failed]
 
 
 def inspect_failed_node(node: RunNode) -> FailedNode:
-    """What there is to forget about a node."""
+    """Find what a retry of a node removes."""
     missing = node.artifact.missing_units(node.units)
     rejected = sum(count_unit_rejections(node, unit) for unit in missing)
     return FailedNode(node, missing, rejected)
 
 
 def count_unit_rejections(node: RunNode, unit: int) -> int:
-    """Rejected rows in the pieces of an unfinished unit."""
+    """Count the rejected rows in the journal of an unfinished unit."""
     from hala_hpc.engines.generation.unit_state import count_rejections
 
     return count_rejections(node.artifact.state_dir(unit))
 
 
 def print_retry_plan(run: Run, found: list[FailedNode]) -> None:
-    """Say what is forgotten, what runs again, and with which line."""
+    """Print what is removed, what runs again, and the next command."""
     if not found:
         print(f"no node has failed in {run.work}: nothing to run again")
-        print(f"what is not done goes on with: {run.launch_command}")
+        print(f"resume what is not done with: {run.launch_command}")
         return
     for failed_node in found:
         node, many = failed_node.node, len(failed_node.missing)
-        print(f"{node.name}: forgets that it failed: {explain_failure(node.artifact)}")
+        print(f"{node.name}: its failure is removed: {explain_failure(node.artifact)}")
         if not many:
-            print("  all its units are done and stay; its gate gathers them again")
+            print("  all its units are done and stay; its gate collects them again")
             continue
         listed = ", ".join(map(str, failed_node.missing[:LISTED])) + (
             ", ..." if many > LISTED else ""
         )
         print(f"  {many} of {node.units} units run again: {listed}; {node.units - many} stay")
         if failed_node.rejected:
-            print(f"  {failed_node.rejected} rejected rows of these units are asked again")
-    print(f"then give the line: {run.launch_command}")
+            print(f"  {failed_node.rejected} rejected rows of these units run again")
+    print(f"then run: {run.launch_command}")
 
 
 def remove_failure(failed_node: FailedNode) -> None:
-    """Remove the marks of a failure; no worker runs, and the lease of the folder is held."""
+    """Remove all traces of a failure; no worker runs, and the lease of the folder is held."""
     artifact = failed_node.node.artifact
     for line in quarantine_misplaced(artifact):
         print(f"{failed_node.node.name}: {escape_controls(line)}")
     remove_claims(artifact)
     for path in artifact.shared.glob("first-*.json"):
-        # A node that was stopped for its first rows is judged by those that come now.
+        # A node that was stopped for its first rows is judged by new ones.
         path.unlink(missing_ok=True)
     if failed_node.rejected:
         from hala_hpc.engines.generation.unit_state import remove_rejections
 
-        # Answers that workers passed on to each other would be taken for the new ones.
+        # Answers that workers exchanged would be taken for new ones.
         shutil.rmtree(artifact.shared, ignore_errors=True)
         for unit in failed_node.missing:
             remove_rejections(artifact.state_dir(unit))
-    # Last, so that a retry which is killed is seen to be unfinished.
+    # Last, so that a retry that is killed is recognized as unfinished.
     artifact.failure_file.unlink(missing_ok=True)
 
 

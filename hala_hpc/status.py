@@ -1,4 +1,4 @@
-"""Tell how far a run is: `python -m hala_hpc.status work=runs/demo [format=json] [follow=true]`."""
+"""Show how far a run is: `python -m hala_hpc.status work=runs/demo [format=json] [follow=true]`."""
 
 if __name__ == "__main__":
     # Before the imports that follow: they import pydantic.
@@ -33,11 +33,11 @@ from hala_hpc.jobs.spec import is_of_newest_jobs
 
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
+    "recipe": "recipe of the run, if work is not given",
     "format": "text or json (default: text)",
-    "follow": "true: show it again every few seconds until all is done or nothing is at work",
+    "follow": "true: show it every few seconds until all is done or nothing is running",
 }
-#: Between two looks at the disk on a terminal, in seconds.
+#: Between two reads of the disk on a terminal, in seconds.
 SCREEN_PAUSE_S = 5
 #: Clear the screen and go to its first line.
 CLEAR = "\x1b[2J\x1b[H"
@@ -54,11 +54,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What one look at a work folder found."""
+    """The state of a work folder at one time."""
 
     nodes: list[NodeStatus]
     budget: Budget | None
-    """None where no budget was given."""
+    """None if no budget was given."""
 
 
 def status(arguments: Sequence[str]) -> int:
@@ -71,7 +71,7 @@ def status(arguments: Sequence[str]) -> int:
         raise UserError(f"format={overrides['format']}: write text or json")
     poller = SchedulerPoller()
     if is_true(overrides, "follow"):
-        # Ctrl-C ends the watching, and nothing else.
+        # Ctrl-C ends the watching, nothing else.
         with contextlib.suppress(KeyboardInterrupt):
             return follow(overrides, poller)
         return OK
@@ -80,7 +80,7 @@ def status(arguments: Sequence[str]) -> int:
 
 
 def show(run: RunStatus, overrides: dict[str, str], poller: SchedulerPoller) -> None:
-    """Print what was asked for: a table, or one line of JSON; and what may make it untrue."""
+    """Print a table or one line of JSON, and warn of what may make it wrong."""
     nodes = run.nodes
     if overrides.get("format") == "json":
         budget = {"budget": asdict(run.budget)} if run.budget else {}
@@ -101,32 +101,30 @@ def show(run: RunStatus, overrides: dict[str, str], poller: SchedulerPoller) -> 
             and is_idle(nodes, poller)
             and not find_launch_process(resolve_work_folder(overrides))
         ):
-            print(
-                f"nothing is at work; go on with: {read_run(resolve_work_folder(overrides)).launch_command}"
-            )
+            command = read_run(resolve_work_folder(overrides)).launch_command
+            print(f"nothing is running; resume with: {command}")
     sys.stdout.flush()
     if poller.problem:
         print(poller.problem, file=sys.stderr)
 
 
 def is_idle(nodes: list[NodeStatus], poller: SchedulerPoller) -> bool:
-    """Whether nothing is at work on what is not done; never where the scheduler does not answer."""
+    """Whether no job runs for unfinished nodes; never if the scheduler does not answer."""
     states = {node.state for node in nodes}
     return not poller.problem and not states & {"running", "waiting"} and states != {"done"}
 
 
 def budget_of(work: Path, spent: float) -> Budget | None:
-    """The budget of a folder beside what all its results have spent; None without a budget."""
+    """The budget of a folder and what all its results have spent; None without a budget."""
     run = RunRecord.read(run_file(work))
     whole = run.budget_gpu_hours if run else None
     return None if whole is None else Budget(whole, spent, max(0.0, whole - spent))
 
 
 def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
-    """Show it again and again: in place on a terminal, else one under the other.
+    """Show the status repeatedly: in place on a terminal, else one below the other.
 
-    Ends with 0 when all is done, with the code of a node that failed, or with 75 when nothing is
-    at work.
+    Returns 0 when all is done, the code of a node that failed, or 75 when nothing is running.
     """
     in_place = sys.stdout.isatty() and overrides.get("format") != "json"
     idle_polls = 0
@@ -136,13 +134,15 @@ def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
         if overrides.get("format") != "json":
             print(f"{CLEAR if in_place else ''}{time.strftime('%F %T')}\n")
         show(run, overrides, poller)
-        # Without an answer of the scheduler nobody knows that nothing waits.
-        at_work = poller.problem or any(node.state in ("running", "waiting") for node in nodes)
+        # Without an answer of the scheduler it is unknown whether jobs are pending.
+        is_active = poller.problem or any(node.state in ("running", "waiting") for node in nodes)
         if all(node.state == "done" for node in nodes):
             return OK
-        # A launch on this machine is between two nodes for a moment, or submits.
+        # A launch on this machine may be between two nodes for a moment, or submitting.
         idle_polls = (
-            0 if at_work or find_launch_process(resolve_work_folder(overrides)) else idle_polls + 1
+            0
+            if is_active or find_launch_process(resolve_work_folder(overrides))
+            else idle_polls + 1
         )
         if idle_polls > 1:
             return code_of_failure(overrides)
@@ -151,13 +151,13 @@ def follow(overrides: dict[str, str], poller: SchedulerPoller) -> int:
 
 def code_of_failure(overrides: dict[str, str]) -> int:
     """The code of the first node that failed, else 75."""
-    print(f"nothing is at work in {resolve_work_folder(overrides)}", file=sys.stderr)
+    print(f"nothing is running in {resolve_work_folder(overrides)}", file=sys.stderr)
     failures = (node.artifact.failure() for node in nodes_of(overrides)[0])
     return next((failure.code for failure in failures if failure), RETRY)
 
 
 def read_status(overrides: dict[str, str], poller: SchedulerPoller) -> RunStatus:
-    """Status of the newest line of a work folder, or with `recipe=` of that recipe's nodes."""
+    """Status of the newest launch in a work folder, or with `recipe=` of that recipe's nodes."""
     work = resolve_work_folder(overrides)
     nodes, steps = nodes_of(overrides)
     queue = poller.queue(list_unfinished_job_ids(nodes))
@@ -178,15 +178,15 @@ def read_status(overrides: dict[str, str], poller: SchedulerPoller) -> RunStatus
 
 
 def nodes_of(overrides: dict[str, str]) -> tuple[list[RunNode], dict[str, Step]]:
-    """The nodes that are meant, and where `recipe=` names them their steps of the plan."""
+    """The selected nodes, and with `recipe=` their steps of the plan."""
     work = resolve_work_folder(overrides)
     if "recipe" not in overrides:
         return read_run(work).nodes, {}
-    # The launcher changes nothing of what is looked at.
+    # The launcher changes nothing of what is shown.
     line = parse_command_line(
         ["stage=all", f"recipe={overrides['recipe']}", f"work={work}", "launcher=local"]
     )
-    # The launcher of the run is not known here, nor its hub cache.
+    # The launcher of the run is unknown here, and so is its hub cache.
     steps = make_plan(line.nodes, work, None)
     nodes = [RunNode(s.name, s.node.stage.name, s.units, s.artifact) for s in steps.values()]
     return nodes, steps

@@ -1,8 +1,8 @@
 """What the sbatch templates of `slurm/` run inside their jobs.
 
 `python -m hala_hpc.template worker stage=translate model=... corpus=... work=...` prepares what a
-launch would have prepared and becomes the worker; `gate` with the same words closes the node, and
-only reports unless submit=true; `nodes` lists what is missing of a recipe, for `chain.sbatch`.
+launch would have prepared and becomes the worker. `gate` with the same overrides closes the node,
+and only reports unless submit=true. `nodes` lists missing nodes of a recipe, for `chain.sbatch`.
 """
 
 if __name__ == "__main__":
@@ -36,7 +36,7 @@ from hala_hpc.jobs.spec import make_spec, worker_job
 
 
 def run_template(arguments: Sequence[str]) -> int:
-    """Do what a template asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command of a template; return the exit code. Raises: UserError for mistakes."""
     if not arguments or asks_for_help(arguments):
         print_arguments(__doc__ or "", TEMPLATE_ARGUMENTS)
         return OK
@@ -46,7 +46,9 @@ def run_template(arguments: Sequence[str]) -> int:
         "nodes": list_nodes,
     }
     if arguments[0] not in actions:
-        raise UserError(f"{arguments[0]!r}: say one of {', '.join(actions)} first", USAGE)
+        raise UserError(
+            f"{arguments[0]!r}: the first argument must be one of {', '.join(actions)}", USAGE
+        )
     set_private_umask()
     return actions[arguments[0]](read_template(arguments[1:]))
 
@@ -54,7 +56,7 @@ def run_template(arguments: Sequence[str]) -> int:
 def become_worker(template: Template) -> int:
     """Write what a launch would have written, first writer wins, and become the worker.
 
-    Returns only where there is nothing to do.
+    Returns only if there is nothing to do.
     """
     step = template.step
     if step.state == "done":
@@ -69,7 +71,7 @@ def become_worker(template: Template) -> int:
 
 
 def replace_process(command: list[str]) -> NoReturn:
-    """Go on as another program, with the signals and the exit code of this job."""
+    """Continue as another program (exec), with the signals and the exit code of this job."""
     sys.stdout.flush()
     os.execvp(command[0], command)  # noqa: S606 - an argument list
 
@@ -113,18 +115,18 @@ def prepare(template: Template) -> Job:
 
 
 def worker_alone(job: Job) -> Job:
-    """The job as this one runs it: job.sbatch itself adds the number of an element of an array."""
+    """The job as this one runs it: job.sbatch itself appends the index of an array task."""
     arguments = job.arguments if is_array_element() else (*job.arguments, "0")
     return replace(job, arguments=arguments, array_size=None)
 
 
 def close_node(template: Template) -> int:
-    """Close the node where its units are complete; else say why not, and submit when told."""
+    """Close the node if its units are complete; else report why not, and submit if asked."""
     artifact = template.step.artifact
     if not artifact.config_file.exists():
         raise UserError(
-            f"{template.step.name} was never begun with these words: {artifact.folder} does not "
-            "exist; give the gate the words of its workers",
+            f"{template.step.name} has not begun with these settings: {artifact.folder} does not "
+            "exist; give the gate the overrides of its workers",
             NO_INPUT,
         )
     more = ["submit"] if template.submit else []
@@ -133,9 +135,9 @@ def close_node(template: Template) -> int:
 
 
 def list_nodes(template: Template) -> int:
-    """Print a line for each node that is missing: name, stage, inputs, and flags of sbatch.
+    """Print a line for each missing node: name, stage, inputs, and flags of sbatch.
 
-    The fields are separated by tabs; inputs are those that are missing themselves.
+    The fields are separated by tabs; only inputs that are missing themselves are listed.
     """
     line = template.command_line
     wanted = include_input_nodes(line.nodes, line.chosen)
@@ -150,7 +152,7 @@ def list_nodes(template: Template) -> int:
 
 
 def main() -> None:
-    """Run the words, print mistakes, exit with their code."""
+    """Run the command, print mistakes, exit with their code."""
     sys.exit(run_command(run_template, sys.argv[1:]))
 
 

@@ -1,8 +1,7 @@
 """Read every file of a run again: `python -m hala_hpc.verify work=runs/demo [repair=true]`.
 
-Compares inputs, units and outputs with what was written down when they were finished, by name,
-size and SHA-256, and the fingerprints of what each node was made of. Ends with 65 where anything
-is not whole.
+Compares inputs, units and outputs with what was recorded when they were finished: name, size and
+SHA-256, and the fingerprints of the inputs of each node. Exits with 65 if anything is damaged.
 """
 
 if __name__ == "__main__":
@@ -26,17 +25,17 @@ from hala_hpc.core.run import Run, RunNode, all_nodes, read_run, resolve_work_fo
 
 ARGUMENTS = {
     "work": "folder of a run (default: the one around this folder, else runs/<recipe>)",
-    "recipe": "recipe whose run is meant, where work is not given",
+    "recipe": "recipe of the run, if work is not given",
     "node": "a node or a stage (default: everything in the folder)",
-    "repair": "true: forget what is not whole, so that the line of the launch makes it again",
+    "repair": "true: remove what is damaged, so that the launch command makes it again",
 }
-#: Faults of a node that are listed before the rest is only counted.
+#: Faults of a node that are listed; the rest is only counted.
 LISTED = 20
 HEADS = ["node", "state", "files", "GB", "faults"]
 
 
 def verify_run(arguments: Sequence[str]) -> int:
-    """Do what a line asks for; return the exit code. Raises UserError for mistakes."""
+    """Run the command; return the exit code. Raises: UserError for mistakes."""
     overrides = parse_arguments(arguments, str(__doc__), ARGUMENTS)
     if overrides is None:
         return OK
@@ -48,19 +47,19 @@ def verify_run(arguments: Sequence[str]) -> int:
     print_reports(reports)
     broken = [report for report in reports if report.faults]
     if not broken:
-        print("all that is finished is whole")
+        print("everything finished is intact")
         return OK
     if must_repair:
         return repair_all(run, broken)
     print(
-        f"to make it again from what is whole: "
+        f"to make it again from what is intact: "
         f"{format_command('verify', f'work={run.work}', 'repair=true')}, then {run.launch_command}"
     )
     return BAD_DATA
 
 
 def report_node(node: RunNode) -> NodeReport:
-    """The report of a node; says on a terminal what is read meanwhile."""
+    """Verify a node; on a terminal, show which node is being read."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{node.name} ...", end="", file=sys.stderr, flush=True)
     report = verify_node(node)
@@ -70,7 +69,7 @@ def report_node(node: RunNode) -> NodeReport:
 
 
 def print_reports(reports: list[NodeReport]) -> None:
-    """A row for each node, then what is wrong."""
+    """Print a row for each node, then its faults."""
     rows = [
         [
             report.name,
@@ -92,18 +91,18 @@ def print_reports(reports: list[NodeReport]) -> None:
 
 
 def repair_all(run: Run, broken: list[NodeReport]) -> int:
-    """Forget what is not whole. Raises UserError (RETRY) while jobs are at work on it."""
+    """Remove what is damaged. Raises: UserError (RETRY) while jobs are running for it."""
     with work_lease(run.work):
         if busy := find_active_jobs([report.node for report in broken]):
             ids = ", ".join(job.id for job in busy)
             raise UserError(
-                f"jobs {ids} are at work on what is not whole: wait for them, or end them with "
+                f"jobs {ids} of damaged nodes are active: wait for them, or cancel them with "
                 f"{format_command('cancel', f'work={run.work}')}",
                 RETRY,
             )
         lines = [f"{report.name}: {line}" for report in broken for line in repair_node(report)]
     print("\n".join(lines))
-    print(f"then give the line: {run.launch_command}")
+    print(f"then run: {run.launch_command}")
     return OK
 
 

@@ -38,14 +38,14 @@ from hala_hpc.jobs.attempt_records import AttemptName
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.log_file import format_log_head
 
-#: By its name, as this file runs as a program.
+#: Named explicitly, as this file runs as a program.
 logger = logging.getLogger("hala_hpc.worker")
 
-#: How long a child may take to commit after it was told to stop, in seconds.
+#: How long a child may take to commit after it was asked to stop, in seconds.
 GRACE_S = 600
 #: How long a preempted worker waits for the scheduler to end and requeue it, in seconds.
 REQUEUE_WAIT_S = 180
-#: How much later than another rank's the scheduler's word may come here, in seconds.
+#: How much later than another rank's the scheduler's signal may arrive here, in seconds.
 LATE_SIGNAL_S = 4
 
 
@@ -70,7 +70,7 @@ class Supervisor:
         self.read_end, self.write_end = os.pipe()
 
     def forward_signal(self, number: int, _frame: object) -> None:
-        """Only pass the word on; what to do about it is decided in `run`."""
+        """Pass the signal on through the pipe to the child; `run` decides what to do about it."""
         self.signal = number
         os.write(self.write_end, b"s")
 
@@ -94,35 +94,35 @@ class Supervisor:
         self.write_end_of_attempt(code)
         if code == RETRY and self.is_scheduled:
             self.exclude_bad_node()
-            # The ranks stop together, perhaps before the word that stopped them came here too.
+            # The ranks stop together, perhaps before the signal that stopped them came here too.
             self.wait_for_signal()
         if code == RETRY and self.signal == signal.SIGTERM and self.is_scheduled:
-            # A job that leaves by itself is not requeued: wait for the scheduler's kill.
+            # A job that exits by itself is not requeued: wait for the scheduler's kill.
             time.sleep(REQUEUE_WAIT_S)
         return code
 
     def check_code(self) -> CodeVersion:
-        """The code that this attempt is; says so where it is not that of the launch."""
+        """The code that this attempt runs; warns if it is not that of the launch."""
         newest = self.artifact.newest_round_if_valid()
         launched = newest.spec if newest else CodeVersion()
         code = running_code(launched)
         if launched.code_digest and code.code_digest != launched.code_digest:
             logger.warning(
-                "the code has changed since the launch: %s runs in place of %s",
+                "the code has changed since the launch: %s runs instead of %s",
                 code.code_description,
                 launched.code_description,
             )
         return code
 
     def exclude_bad_node(self) -> None:
-        """Where this node was found bad, let those that wait for one of this array take another."""
+        """If this node was found bad, exclude it for the pending tasks of this array."""
         report = self.artifact.error_report(self.attempt, self.rank)
         node = self.environment.get("HALA_NODE", "")
         if report and report.facts.kind is FailureClass.NODE_FAILURE and node in report.facts.nodes:
             exclude_node_for_pending(self.job, node)
 
     def wait_for_signal(self) -> None:
-        """Wait a little for a signal, unless there was one."""
+        """Wait a few seconds for a signal, unless there was one."""
         deadline = time.monotonic() + LATE_SIGNAL_S
         while self.signal is None and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -159,17 +159,17 @@ class Supervisor:
             self.remove_copies()
 
     def remove_copies(self) -> None:
-        """Remove copies of models from this node's disk that a killed child left behind."""
+        """Remove copies of models that a killed child left on this node's disk."""
         try:
             newest = self.artifact.require_newest_round()
         except UserError:
-            # The child has told of it: here it only means that nothing can be removed.
+            # The child has reported it: here it only means that nothing can be removed.
             return
         if newest.spec.resources.local_weights_dir:
             remove_unused_copies(copies_root(newest.spec.resources.local_weights_dir))
 
     def wait_for(self, child: subprocess.Popen[bytes]) -> int:
-        """Exit status of the child; after a signal it gets a limited time."""
+        """Exit status of the child; after a signal its time is limited."""
         deadline: float | None = None
         while True:
             try:
@@ -183,16 +183,16 @@ class Supervisor:
                     end_group(child.pid)
 
     def loading_s(self) -> float | None:
-        """Seconds until libraries and models were loaded, as the child tells; None if unknown."""
+        """Seconds until libraries and models were loaded, as the child reports; None if unknown."""
         progress = self.artifact.rank_progress(self.worker, self.rank)
         if progress is None or progress.attempt != self.attempt or progress.loaded_s is None:
             return None
         return round(progress.began + progress.loaded_s - self.began, 3)
 
     def write_end_of_attempt(self, code: int) -> None:
-        """Note how the attempt ended, for the gate and for people."""
+        """Record how the attempt ended, for the gate and for people."""
         error = self.artifact.error_report(self.attempt, self.rank) or ErrorReport(code=code)
-        # Who killed it comes first: the rest only follows from it.
+        # The kill comes first: the rest only follows from it.
         reasons = tuple(reason for reason in (self.kill_reason, *error.mistakes) if reason)
         if code == RETRY and self.signal is not None:
             reasons = (f"stopped by {signal.Signals(self.signal).name}",)
@@ -220,7 +220,7 @@ class Supervisor:
 
 
 def detach_signals(supervisor: int) -> None:
-    """Leave the signals of the scheduler to the supervisor, and do not outlive it."""
+    """Leave the scheduler's signals to the supervisor, and do not outlive it."""
     signal_on_parent_exit(signal.SIGKILL, supervisor)
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -233,14 +233,14 @@ def end_group(pid: int) -> None:
 
 
 def explain(status: int) -> int:
-    """Exit code for a child's status: a death by signal may be tried again."""
+    """Exit code for a child's status: a death by signal may be retried."""
     if status < 0:
         return RETRY
     return INTERNAL if status == 1 else status
 
 
 def work(artifact: str, worker: int) -> None:
-    """Run a worker and leave with its exit code. Called in every rank of a job."""
+    """Run a worker and exit with its code. Called in every rank of a job."""
     folder = Path(artifact)
     set_up_logging()
     if not Artifact(folder).config_file.exists():
@@ -265,7 +265,7 @@ def work(artifact: str, worker: int) -> None:
         code = mistake.code
     sys.stdout.flush()
     sys.stderr.flush()
-    # os._exit: no result travels back through the scheduler's client, the marks are the result.
+    # os._exit: no result travels back through the scheduler's client, the markers are the result.
     os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""What the pages for people promise: every file that they link is there."""
+"""The pages for people: every file that they link exists."""
 
 import re
 import tomllib
@@ -73,7 +73,7 @@ def test_no_line_about_a_cluster_is_longer_than_a_terminal_shows() -> None:
     assert [line for line in section.splitlines() if len(line) > 100] == []
 
 
-def test_the_readme_says_where_rejected_rows_lie() -> None:
+def test_the_readme_names_the_files_of_rejected_rows() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     translated = re.escape(f"`{REJECTED}/{part_name(0)}`").replace("00000", r"\*")
     prepared = re.escape(f"`{rejected_name(0)}`").replace("00000", r"\*")

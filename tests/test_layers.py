@@ -73,7 +73,7 @@ def own_imports(path: Path) -> Iterator[str]:
             yield rest
 
 
-def test_every_file_stands_in_a_room_or_is_a_door() -> None:
+def test_every_file_is_in_a_room_or_is_a_door() -> None:
     files = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
     assert files == DOORS
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
@@ -159,14 +159,14 @@ def texts_of(path: Path) -> Iterator[str]:
     yield from (name for name in imports(path) if not name.startswith(PACKAGE.name))
 
 
-def test_slurm_words_stand_in_the_slurm_backend_only() -> None:
-    words = ("submitit", "SBATCH_", "#SBATCH", "squeue", "sacct", "scontrol", "scancel")
+def test_slurm_terms_are_in_the_slurm_backend_only() -> None:
+    terms = ("submitit", "SBATCH_", "#SBATCH", "squeue", "sacct", "scontrol", "scancel")
     wrong = [
-        f"{path.relative_to(PACKAGE)}: {word}"
+        f"{path.relative_to(PACKAGE)}: {term}"
         for path in PACKAGE.rglob("*.py")
         if path.parent != PACKAGE / "backends" / "slurm"
         for text in texts_of(path)
-        for word in words
-        if word in text
+        for term in terms
+        if term in text
     ]
     assert wrong == []

@@ -12,15 +12,15 @@ HELP = ("--help", "-h", "help")
 
 COMMANDS: Mapping[str, str] = {
     "launch": "run a recipe, or resume it; --help lists every argument",
-    "fetch": "models and data of a recipe, for jobs without a network",
-    "doctor": "what would go wrong on this cluster",
-    "rehearsal": "what a run with rehearse=true has shown, as a page",
-    "status": "how far a run is",
-    "logs": "why something failed",
-    "cancel": "end the jobs of a run",
-    "retry": "run again what failed",
-    "verify": "whether everything that is finished is still whole",
-    "completion": "completion of these lines in bash or zsh",
+    "fetch": "fetch models and data of a recipe, for jobs without a network",
+    "doctor": "check what would go wrong on this cluster",
+    "rehearsal": "show what a run with rehearse=true found, as a page",
+    "status": "show how far a run is",
+    "logs": "show the log of what failed",
+    "cancel": "cancel the jobs of a run",
+    "retry": "run failed nodes again",
+    "verify": "check that everything finished is still intact",
+    "completion": "print the completion script for bash or zsh",
 }
 #: What `-m` of Python takes for a command.
 MODULE = "hala_hpc.{}"

@@ -1,4 +1,4 @@
-"""Where everything of one node lies. Nothing else knows these names."""
+"""Paths of all files in the folder of one node. No other module knows these names."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,12 @@ class ArtifactPaths:
 
     @property
     def summary_file(self) -> Path:
-        """The mark of the node."""
+        """The summary, which marks the node as done."""
         return self.folder / "summary.json"
 
     @property
     def failure_file(self) -> Path:
-        """Why the node failed, until it is tried again."""
+        """Why the node failed, until it is retried."""
         return self.folder / "failure.json"
 
     @property
@@ -41,11 +41,11 @@ class ArtifactPaths:
         return self.folder / "logs"
 
     def unit_folder(self, unit: int) -> Path:
-        """Published files of a unit; good only once its mark is there."""
+        """Published files of a unit; valid only once its marker exists."""
         return self.folder / "units" / f"{unit:05d}"
 
     def marker_file(self, unit: int) -> Path:
-        """The mark of a unit."""
+        """The marker of a unit."""
         return self.folder / "done" / f"{unit:05d}.json"
 
     @property
@@ -66,7 +66,7 @@ class ArtifactPaths:
         return self.attempts / f"{attempt}-error-{rank}.json"
 
     def failures_file(self, number: int) -> Path:
-        """What kinds of failure ended the attempts of one round, once its gate has looked."""
+        """Failure classes of the attempts of one round, once its gate has examined them."""
         return self.attempts / f"failures-{number:04d}.json"
 
     def lease_file(self, worker: int) -> Path:
@@ -75,24 +75,24 @@ class ArtifactPaths:
 
     @property
     def shared(self) -> Path:
-        """What workers tell each other while they run."""
+        """Files that workers exchange while they run."""
         return self.folder / "shared"
 
     def claim_file(self, unit: int) -> Path:
-        """Which worker of this round makes a unit, until the unit is done."""
+        """Which worker of this round runs a unit, until the unit is done."""
         return self.folder / "claims" / f"{unit:05d}.json"
 
     @property
     def state_root(self) -> Path:
-        """Folder of what outlives attempts, of all units."""
+        """Folder of all files that outlive attempts, of all units."""
         return self.folder / "kept"
 
     def state_dir(self, unit: int) -> Path:
-        """Files that outlive an attempt: checkpoints of a unit."""
+        """Files of a unit that outlive an attempt, e.g. checkpoints."""
         return self.state_root / f"{unit:05d}"
 
     def progress_file(self, worker: int, rank: int = 0) -> Path:
-        """The newest word of one rank of a worker."""
+        """The newest progress of one rank of a worker."""
         return self.folder / "progress" / f"{worker:05d}-{rank:04d}.json"
 
     def log_file(self, worker: int, rank: int = 0) -> Path:

@@ -1,6 +1,6 @@
-"""Which build of torch an environment has, for CPUs or for GPUs; looked up without importing it.
+"""Find which torch build an environment has, for CPUs or for GPUs, without importing torch.
 
-The import takes seconds, and may be that of another interpreter: a few files tell as much.
+The import takes seconds, and another interpreter may have another torch. A few files are enough.
 """
 
 import sys
@@ -11,33 +11,33 @@ from pathlib import Path
 from typing import Literal
 
 Device = Literal["cpu", "cuda"]
-#: What a launcher and `make env` call the two.
+#: The two devices, as a launcher and `make env` name them.
 DEVICES: tuple[Device, ...] = ("cpu", "cuda")
-#: Variable that says which is meant: to `make env`, and in a launcher's [environment].
+#: Variable that selects the device, for `make env` and in a launcher's [environment].
 DEVICE_VARIABLE = "HALA_DEVICE"
-#: Lines of torch/version.py that name the GPUs it was built for; None for none.
+#: Lines of torch/version.py that name the GPUs of the build; their value is None if there are none.
 GPU_LINES = ("cuda", "hip", "rocm", "xpu")
-#: What the metadata of this package are named by in the folder of an environment.
+#: Metadata folder of this package in the folder of an environment.
 OWN_METADATA = "hala_hpc-*.dist-info"
 
 
 @dataclass(frozen=True)
 class TorchBuild:
-    """The torch of an environment."""
+    """The torch build of an environment."""
 
     version: str
-    """As torch tells it, e.g. 2.13.0+cpu."""
+    """As torch reports it, e.g. 2.13.0+cpu."""
     device: Device
-    """cuda: for GPUs of any maker."""
+    """cuda: for GPUs of any vendor."""
     cuda: str = ""
-    """Version of CUDA that it was built with, e.g. 13.0; empty for none."""
+    """CUDA version of the build, e.g. 13.0; empty for none."""
 
 
 def find_torch_build(python: str) -> TorchBuild | None:
-    """The build in the environment of an interpreter; None where none is found.
+    """The torch build in the environment of an interpreter; None if none is found.
 
     An environment may be arranged in another way, e.g. behind a program that enters a container:
-    None says nothing about it.
+    None does not mean that torch is missing.
     """
     if Path(python) == Path(sys.executable):
         return own_build()
@@ -46,7 +46,7 @@ def find_torch_build(python: str) -> TorchBuild | None:
 
 
 def own_build() -> TorchBuild | None:
-    """The build in the environment of this process; None without torch."""
+    """The torch build in the environment of this process; None without torch."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return None
@@ -55,7 +55,7 @@ def own_build() -> TorchBuild | None:
 
 
 def read_build(path: Path) -> TorchBuild:
-    """The build that a torch/version.py tells of; its lines are `name = value`, with types."""
+    """Read a torch/version.py; its lines are `name = value`, with types."""
     values = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         name, equals, value = line.partition("=")
@@ -69,9 +69,9 @@ def read_build(path: Path) -> TorchBuild:
 
 
 def lacks_job_libraries(python: str) -> bool:
-    """Whether an environment has this package and nothing that its jobs import.
+    """Whether an environment has this package but nothing that its jobs import.
 
-    False where that cannot be told from its folders.
+    False if its folders do not show it.
     """
     if Path(python) == Path(sys.executable):
         return find_spec("torch") is None
@@ -85,7 +85,7 @@ def lacks_job_libraries(python: str) -> bool:
 def find_package_folders(python: str) -> Iterator[Path]:
     """Folders of the packages in the environment of an interpreter.
 
-    Links are not followed: the interpreter of an environment is one to that of the system.
+    Links are not followed: the interpreter of an environment is a link to that of the system.
     """
     root = Path(python).absolute().parent.parent
     for lib in ("lib", "lib64"):
@@ -93,7 +93,7 @@ def find_package_folders(python: str) -> Iterator[Path]:
 
 
 def uses_system_packages(python: str) -> bool:
-    """Whether an environment sees the packages of the Python that it is built on, too."""
+    """Whether an environment also sees the packages of the Python that it is based on."""
     try:
         text = (Path(python).absolute().parent.parent / "pyvenv.cfg").read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

@@ -1,7 +1,8 @@
-"""Memory of a job: how much it may use, and whether the kernel killed for want of it.
+"""Memory limit and out-of-memory kills of a job, read from its Linux control group.
 
-Read from the group of this process, version 1 or 2 (Linux, Documentation/admin-guide/cgroup-v1/
-memory.rst and cgroup-v2.rst); a scheduler puts each of its jobs into one.
+Read from the group of this process, version 1 or 2 (Linux,
+Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst). A scheduler puts each job into a
+group of its own.
 """
 
 import os
@@ -10,24 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GROUPS = Path("/sys/fs/cgroup")
-#: Version 1 says "no limit" with a number near 2^63.
+#: Version 1 reports "no limit" as a number near 2^63.
 NO_LIMIT_BYTES = 2**60
 
 
 @dataclass(frozen=True)
 class MemoryRecord:
-    """What a group counted until now."""
+    """Memory counters of a control group at one time."""
 
     kills: int
     """Processes that the kernel killed for their memory."""
     peak_bytes: int | None
-    """The most that was used at once, where the kernel says so."""
+    """Peak usage; None if the kernel does not report it."""
     limit_bytes: int | None
-    """The group's limit or that of a group around it; None where there is none."""
+    """Limit of the group or of a group around it; None if there is none."""
 
 
 def read_memory_record() -> MemoryRecord | None:
-    """What the group of this process counted; None where no counter can be read."""
+    """Read the counters of this process's group; None if no counter can be read."""
     try:
         lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -43,25 +44,25 @@ def read_memory_record() -> MemoryRecord | None:
 
 
 def job_memory_bytes() -> int:
-    """Memory that this job may use: its control group's, or the whole machine's."""
+    """Memory that this job may use: the limit of its control group, or the whole machine's."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     record = read_memory_record()
     return min(machine, record.limit_bytes or machine) if record else machine
 
 
 def find_group_folder(root: Path, path: str) -> Path:
-    """Folder of a group; in a container, where the path is of the host, the container's own."""
+    """Folder of a group; in a container, where the path is the host's, its own group."""
     folder = root / path.lstrip("/")
     return folder if folder.is_dir() else root
 
 
 def read_cgroup_v1(folder: Path) -> MemoryRecord | None:
-    """The record of a group of version 1; its kills are counted in the group itself only."""
+    """Read a group of version 1; it counts only the kills in the group itself."""
     kills = read_counters(folder / "memory.oom_control").get("oom_kill")
     limit = read_counters(folder / "memory.stat").get("hierarchical_memory_limit", NO_LIMIT_BYTES)
     if kills is None:
         return None
-    # The limit may be that of the job while the process is in the group of a step of it.
+    # The limit may be that of the job while this process is in the group of one of its steps.
     for group in (folder, *folder.parents):
         if read_counter(group / "memory.limit_in_bytes") == limit:
             peak = read_counter(group / "memory.max_usage_in_bytes")
@@ -70,8 +71,8 @@ def read_cgroup_v1(folder: Path) -> MemoryRecord | None:
 
 
 def read_cgroup_v2(folder: Path) -> MemoryRecord | None:
-    """The record of a group of version 2; a group counts the kills of those below it, too."""
-    # Without the memory controller a group has no counter, but one around it may.
+    """Read a group of version 2; it also counts the kills in the groups below it."""
+    # Without the memory controller a group has no counter, but a group around it may.
     groups = [g for g in (folder, *folder.parents) if (g / "memory.events").exists()]
     if not groups:
         return None
@@ -84,7 +85,7 @@ def read_cgroup_v2(folder: Path) -> MemoryRecord | None:
 
 
 def read_counters(path: Path) -> dict[str, int]:
-    """Lines of a word and a number; empty where there is no such file."""
+    """Read lines of a name and a number; empty if there is no such file."""
     try:
         pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError:
@@ -93,7 +94,7 @@ def read_counters(path: Path) -> dict[str, int]:
 
 
 def read_counter(path: Path) -> int | None:
-    """The number in a file; None where there is no file, or `max`."""
+    """Read a file with one number; None if there is no file, or it holds `max`."""
     try:
         text = path.read_text(encoding="utf-8").strip()
     except OSError:
@@ -102,13 +103,14 @@ def read_counter(path: Path) -> int | None:
 
 
 def explain_child_exit(status: int, before: MemoryRecord | None, after: MemoryRecord | None) -> str:
-    """Why a child ended as it did, as far as the system tells; "" where it ended by itself.
+    """Explain why a child ended, as far as the system reports it; "" if it ended by itself.
 
     `status` is that of `subprocess`: negative for a signal. The records are from before its start
     and after its end.
     """
     if after and has_oom_kill(before, after):
-        return f"the kernel killed it: out of memory{describe_memory_usage(after)}; raise resources.mem_gb"
+        usage = describe_memory_usage(after)
+        return f"the kernel killed it: out of memory{usage}; raise resources.mem_gb"
     if status >= 0:
         return ""
     name = signal.Signals(-status).name
@@ -123,7 +125,7 @@ def has_oom_kill(before: MemoryRecord | None, after: MemoryRecord | None) -> boo
 
 
 def describe_memory_usage(record: MemoryRecord) -> str:
-    """How much was used of how much, in the GB of `resources.mem_gb` (2^30 bytes)."""
+    """Format used and allowed memory, in the GB of `resources.mem_gb` (2^30 bytes)."""
     if record.limit_bytes is None:
         return " of the whole machine"
     limit = f"{record.limit_bytes / 2**30:.1f} GB"

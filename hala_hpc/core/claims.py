@@ -1,7 +1,7 @@
-"""Which worker makes which unit: its own first, then those that slower workers have not begun.
+"""Which worker runs which unit: its own first, then those that slower workers have not begun.
 
-A claim is a file made by `link`, so that one worker wins; it is removed once the unit has its
-mark. Claims hold for one round of jobs.
+A claim is a file created with `link`, so that one worker wins. It is removed once the unit has its
+marker. Claims are valid for one round of jobs.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from hala_hpc.core.job_records import Claim
 
 
 class Claims:
-    """The units of one worker, each taken as it is asked for."""
+    """The units of one worker, each claimed when it is requested."""
 
     def __init__(
         self,
@@ -25,16 +25,16 @@ class Claims:
         self.check_lease = check_lease
         self.taken: list[int] = []
         self._free_units: list[list[int]] = []
-        """Units of each worker that nobody had begun at the last look at all of them."""
+        """Units of each worker that nobody had begun at the last refresh."""
         self._until_refresh = 0
-        """Units that are given out before the next look."""
+        """Units that may be picked before the next refresh."""
 
     def __iter__(self) -> Iterator[int]:
         """Own units in their order, then from the end of the longest list of another worker.
 
         What this worker had begun before it was interrupted comes first.
         """
-        # A unit that was begun stands in both lists.
+        # A unit that was begun is in both lists.
         for unit in dict.fromkeys([*self._interrupted(), *self.assignment[self.worker]]):
             if self._take(unit):
                 yield unit
@@ -43,14 +43,14 @@ class Claims:
                 yield other
 
     def _interrupted(self) -> list[int]:
-        """Units that an earlier attempt of this worker took and did not finish."""
+        """Units that an earlier attempt of this worker claimed and did not finish."""
         claimed = sorted(self.artifact.claimed_units())
         return [unit for unit in claimed if self._owner(unit) == self.worker]
 
     def _next_unit(self) -> int | None:
-        """A unit of another worker that nobody has begun; at last, what bears this one's name.
+        """A unit of another worker that nobody has begun; last, a unit claimed by this worker.
 
-        An attempt of this worker that was taken for dead may have taken a unit meanwhile.
+        An attempt of this worker that was taken for dead may have claimed a unit meanwhile.
         """
         other = self._unit_of_other_worker()
         if other is not None:
@@ -63,9 +63,9 @@ class Claims:
         return claim.worker if claim else None
 
     def _take(self, unit: int) -> bool:
-        """Take a unit unless it is done or another worker has it.
+        """Claim a unit unless it is done or another worker has claimed it.
 
-        Raises LeaseLost where this attempt was taken for dead: nothing is its any more.
+        Raises: LeaseLost if this attempt was taken for dead, and so owns no unit any more.
         """
         self.check_lease()
         path = self.artifact.claim_file(unit)
@@ -74,7 +74,7 @@ class Claims:
         mine = Claim(worker=self.worker).claim(path)
         if not mine and self._owner(unit) != self.worker:
             return False
-        # It may have been marked, and its claim removed, since the look above.
+        # Its marker may have been written, and its claim removed, since the check above.
         if self.artifact.marker(unit) is not None:
             path.unlink(missing_ok=True)
             return False
@@ -82,11 +82,11 @@ class Claims:
         return True
 
     def _unit_of_other_worker(self) -> int | None:
-        """The last unit that nobody has begun, of the worker with most of them.
+        """The last unit that nobody has begun, of the worker with most such units.
 
-        All are looked at again after a quarter of what was left, and near the end each time: a
-        look at 10,000 units for each of them would take longer than their work. Between two looks
-        others may take what is given out here: a claim is made by one worker all the same.
+        All units are checked again after a quarter of the remaining ones, and near the end each
+        time. To check 10,000 units for each of them would take longer than their work. Between two
+        checks, other workers may pick the same unit; only one of them gets the claim.
         """
         if not self._until_refresh:
             unavailable = self.artifact.claimed_units() | set(self.artifact.done_units())
@@ -100,5 +100,5 @@ class Claims:
 
 
 def remove_claims(artifact: Artifact) -> None:
-    """Forget who had which unit; only between two rounds, when no worker runs."""
+    """Remove all claims; only between two rounds, when no worker runs."""
     shutil.rmtree(artifact.claim_file(0).parent, ignore_errors=True)

@@ -1,7 +1,7 @@
 """Which code runs: the commit of a clone or the version of a wheel, and a digest of the files.
 
-A queued job imports the clone as it is when the job starts: the digest shows whether that is still
-what was launched.
+A queued job imports the clone as it is when the job starts. The digest shows whether that is still
+the launched code.
 """
 
 import os
@@ -14,30 +14,30 @@ from hala_hpc.core.record import JsonRecord
 
 #: Folders at the top of the package that hold no code; a wheel carries the last two there.
 NO_CODE = ("recipes", "launchers", "slurm", "__pycache__")
-#: git answers in milliseconds, on a busy file system in seconds; without an answer nobody knows
+#: git answers in milliseconds, on a busy file system in seconds. Without an answer it is unknown
 #: whether files were changed.
 GIT_LIMIT_S = 10
 SHORT_DIGITS = 12
 
 
 class CodeVersion(JsonRecord):
-    """What code ran, or was launched. All empty where nobody noted it."""
+    """Which code ran or was launched. All fields are empty if unknown."""
 
     commit: str = ""
-    """Of the clone; of a wheel its version."""
+    """Of the clone; for a wheel, its version."""
     code_digest: str = ""
     """SHA-256 of the names and digests of all files of the code."""
     uncommitted: bool | None = None
-    """Whether files are others than those of the commit; None: nobody knows, as of a wheel."""
+    """Whether files differ from the commit; None if unknown, as for a wheel."""
 
     @property
     def code_name(self) -> str:
-        """The commit, with `+` behind it where files are others than its own; "" if unknown."""
+        """The commit, with `+` after it if files differ from it; "" if unknown."""
         return f"{self.commit}+" if self.commit and self.uncommitted else self.commit
 
     @property
     def code_description(self) -> str:
-        """Commit and digest, shortened, for people."""
+        """Shortened commit and digest, for people."""
         suffix = "+" if self.uncommitted else ""
         return f"{self.commit[:SHORT_DIGITS]}{suffix} (files {self.code_digest[:SHORT_DIGITS]})"
 
@@ -58,9 +58,9 @@ def code_version() -> CodeVersion:
 
 
 def running_code(launched: CodeVersion) -> CodeVersion:
-    """The code that this process has imported: that which was launched, if its files are the same.
+    """The code that this process has imported; the launched code if its files are the same.
 
-    Then it bears the name that the launch knew: a compute node may have no git, and a copy has no
+    Then it has the name that the launch knew: a compute node may have no git, and a copy has no
     clone around it.
     """
     digest = compute_code_digest(list_package_code())
@@ -71,14 +71,14 @@ def running_code(launched: CodeVersion) -> CodeVersion:
 
 
 def list_package_code() -> dict[str, Path]:
-    """Every file of the code by its name in a clone: of the package, and scripts of jobs."""
+    """List every code file by its name in a clone: the package, and the sbatch scripts."""
     found = {f"{PACKAGE.name}/{name}": path for name, path in walk_code_files(PACKAGE)}
     scripts = sorted(shipped_folder("slurm").glob("*.sbatch"))
     return found | {f"slurm/{path.name}": path for path in scripts}
 
 
 def walk_code_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name and path of each file of the package, in the order of the names."""
+    """Yield name and path of each file of the package, ordered by name."""
     top = str(folder)
     for place, folders, names in os.walk(top):
         is_top = place == top
@@ -92,7 +92,7 @@ def walk_code_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file is one of an editor or of NFS, and not of the code."""
+    """Whether a file was left by an editor or NFS, and is not code."""
     return name.startswith(".") or name.endswith(("~", ".orig", ".rej"))
 
 
@@ -105,9 +105,9 @@ def compute_code_digest(files: dict[str, Path]) -> str:
 
 
 def commit_of_clone() -> tuple[str, bool | None]:
-    """Commit of the clone around the package and whether code in it is changed.
+    """Commit of the clone around the package, and whether code in it is changed.
 
-    The version of a wheel, and None; None as well where git is not there or does not answer.
+    For a wheel, its version and None. None also if git is missing or does not answer.
     """
     from hala_hpc import __version__
 
@@ -117,10 +117,10 @@ def commit_of_clone() -> tuple[str, bool | None]:
 
 
 def query_git() -> tuple[str, bool] | None:
-    """Commit and whether code is changed, as git tells; None where it does not."""
+    """Ask git for the commit and whether code is changed; None if it does not answer."""
     import subprocess
 
-    # Of a hook that this runs in.
+    # Variables of a git hook that this may run in.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     status = ("status", "--porcelain=v2", "--branch", "--untracked-files=all")
     arguments = ["git", "--no-optional-locks", *status, "--", PACKAGE.name, "slurm/*.sbatch"]
@@ -148,7 +148,7 @@ def query_git() -> tuple[str, bool] | None:
 
 
 def commit_in_files(git: Path) -> str:
-    """Commit of a clone by its own files, without git; "" where they do not tell."""
+    """Read the commit of a clone from its files, without git; "" if unknown."""
     head = git / "HEAD"
     if not head.is_file():
         return ""

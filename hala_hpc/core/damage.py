@@ -1,7 +1,7 @@
-"""Files of a work folder that are not what was written: how they are read, and put out of the way.
+"""Read files of a work folder, detect damaged ones, and set them aside.
 
-What is damaged is told from what cannot be read: the first counts as absent where absence is safe,
-the second never does, as the file may be whole.
+A damaged file counts as absent if absence is safe. A file that cannot be read never does, as it may
+be intact.
 """
 
 import errno
@@ -16,47 +16,53 @@ from hala_hpc.core.errors import BAD_DATA, CANNOT_CREATE, NO_INPUT, RETRY, USAGE
 from hala_hpc.core.own_files import require_own_file
 from hala_hpc.core.printable import escape_controls
 
-#: Between the name of what was put aside and eight letters of its own.
+#: Between the name of a file that was set aside and eight random letters.
 DAMAGED_SUFFIX = ".damaged-"
-#: Letters of a path that an error of the system shows.
+#: Characters of a path that an error of the operating system shows.
 MAX_PATH_CHARACTERS = 200
-#: Exit code and cure of what a file system refuses.
+#: Exit code and fix for each error of a file system.
 FIXES = {
-    errno.ENOSPC: (CANNOT_CREATE, "make room on this disk, and the same line goes on"),
-    errno.EDQUOT: (CANNOT_CREATE, "your quota is used up: make room, and the same line goes on"),
+    errno.ENOSPC: (
+        CANNOT_CREATE,
+        "free space on this disk, then run the same command again to resume",
+    ),
+    errno.EDQUOT: (
+        CANNOT_CREATE,
+        "your quota is used up: free space, then run the same command again to resume",
+    ),
     errno.EROFS: (CANNOT_CREATE, "nothing can be written here: name another folder with work=..."),
-    errno.EACCES: (NO_INPUT, "you may not read or write it: name another"),
+    errno.EACCES: (NO_INPUT, "you have no permission to read or write it: name another"),
     errno.EPERM: (NO_INPUT, "it is not yours: name another"),
     errno.ENAMETOOLONG: (USAGE, "name it by a shorter path"),
     errno.ELOOP: (NO_INPUT, "it is a link to itself: remove it"),
-    errno.EIO: (RETRY, "the disk does not answer as it should: try again, or tell its admins"),
-    errno.ESTALE: (RETRY, "the file server has lost it for a moment: try again"),
+    errno.EIO: (RETRY, "the disk has an error: try again, or report it to its administrators"),
+    errno.ESTALE: (RETRY, "the file server has lost the open file: try again"),
 }
-#: Of a folder, whose entries are all written by us.
-FOLDER_FIX = "move it away and give the line of the launch again"
+#: For a folder whose entries are all written by this package.
+FOLDER_FIX = "move it away and run the launch command again"
 
 
 class Damaged(UserError):
-    """Something stands where a file of ours stood, or a file is torn or foreign."""
+    """A file of a work folder is torn or foreign, or something else is in its place."""
 
     def __init__(self, path: object, fault: str, fix: str) -> None:
         super().__init__(f"{path}{fault}; {fix}", BAD_DATA)
         self.fault = fault.lstrip(": ")
-        """What is wrong, without path and cure."""
+        """What is wrong, without path and fix."""
 
 
 def read_content(path: Path, fix: str, must_be_own: bool = False) -> bytes | None:
-    """The bytes of a file; None if there is none. `cure` ends the error of a damaged one.
+    """Read the bytes of a file; None if there is none. `fix` ends the error for a damaged one.
 
-    Raises: Damaged for a folder, a pipe or a broken link in its place; UserError where it cannot be
-    read, and if it `must_be_own`, where another user could have written it.
+    Raises: Damaged for a folder, a pipe or a broken link in its place. UserError if it cannot be
+    read, or with `must_be_own` if another user could have written it.
     """
     try:
-        # A pipe in the place of a file would be waited for without O_NONBLOCK.
+        # Without O_NONBLOCK, opening a pipe in the place of a file would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         if path.is_symlink():
-            raise Damaged(path, " is a link to nothing", fix) from None
+            raise Damaged(path, " is a broken link", fix) from None
         return None
     except OSError as error:
         raise convert_read_error(path, error, fix) from None
@@ -76,24 +82,24 @@ def read_content(path: Path, fix: str, must_be_own: bool = False) -> bytes | Non
 
 
 def list_entries(folder: Path) -> list[str]:
-    """Names in a folder, unsorted; none where it is not there.
+    """Names in a folder, unsorted; empty if it does not exist.
 
-    Raises: Damaged for a file or a broken link in its place; UserError where it cannot be read.
+    Raises: Damaged for a file or a broken link in its place; UserError if it cannot be read.
     """
     try:
         return [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         if folder.is_symlink():
-            raise Damaged(folder, " is a link to nothing", FOLDER_FIX) from None
+            raise Damaged(folder, " is a broken link", FOLDER_FIX) from None
         return []
     except OSError as error:
         raise convert_read_error(folder, error, FOLDER_FIX) from None
 
 
 def list_numbered_files(folder: Path, digits: int) -> list[int]:
-    """The numbers of the files `00007.json` of a folder, in order; raises as `entries_of`.
+    """The numbers of the files `00007.json` of a folder, in order; raises as `list_entries`.
 
-    Names that are almost right are none: `0x.json`, `7.json`, `00007.json.bak`.
+    Similar names are ignored: `0x.json`, `7.json`, `00007.json.bak`.
     """
     form = re.compile(rf"\d{{{digits},}}\.json", re.ASCII)
     stems = (name[:-5] for name in list_entries(folder) if form.fullmatch(name))
@@ -101,44 +107,44 @@ def list_numbered_files(folder: Path, digits: int) -> list[int]:
 
 
 def convert_read_error(path: Path, error: OSError, fix: str) -> UserError:
-    """What is wrong with a path that cannot be read: another thing in its place, or its rights."""
+    """Convert a read error: Damaged if something else is in its place, else UserError."""
     if isinstance(error, NotADirectoryError):
         existing = next(one for one in (path, *path.parents) if os.path.lexists(one))
         return Damaged(existing, " is a file, not a folder", FOLDER_FIX)
     if isinstance(error, FileNotFoundError):
-        return Damaged(path, " was there and is gone", fix)
+        return Damaged(path, " existed and is gone", fix)
     if error.errno == errno.ELOOP:
         return Damaged(path, " is a link to itself", fix)
     return convert_os_error(OSError(error.errno, error.strerror, str(path)))
 
 
 def describe_permission_fix(path: Path) -> str:
-    """What helps where this process may not read or write a path."""
+    """The fix if this process may not read or write a path."""
     steps = (path, *path.parents)
     existing = next(one for one in steps if os.path.lexists(one))
     inaccessible = next((one for one in steps if is_inaccessible(one)), existing)
     owner = find_owner(inaccessible)
     if owner not in (None, os.geteuid()):
-        return f"{inaccessible} belongs to another user (number {owner}): name another"
+        return f"{inaccessible} belongs to another user (uid {owner}): name another"
     right = "u+rwx" if inaccessible.is_dir() else "u+rw"
     return f"run `chmod {right} {shlex.quote(escape_controls(inaccessible))}`"
 
 
 def convert_os_error(error: OSError) -> UserError:
-    """What the file system refused, as one mistake with a cure.
+    """Convert an error of the file system into a UserError with a fix.
 
-    For what no caller could know better: rights, full disks, names that are too long.
+    For errors that no caller can explain better: permissions, full disks, names that are too long.
     """
     name = escape_controls(error.filename if error.filename is not None else "a file")
     short_name = name if len(name) <= MAX_PATH_CHARACTERS else f"{name[:MAX_PATH_CHARACTERS]}..."
-    code, fix = FIXES.get(error.errno or 0, (NO_INPUT, "mend it and give the same line again"))
+    code, fix = FIXES.get(error.errno or 0, (NO_INPUT, "fix it and run the same command again"))
     if error.errno in (errno.EACCES, errno.EPERM) and isinstance(error.filename, str):
         fix = describe_permission_fix(Path(error.filename).absolute())
     return UserError(f"{short_name}: {error.strerror or error}; {fix}", code)
 
 
 def is_inaccessible(path: Path) -> bool:
-    """Whether a path is there and may not be read, or not be gone through, by this process."""
+    """Whether a path exists and this process may not read it or, for a folder, enter it."""
     try:
         wanted = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
         return os.path.lexists(path) and not os.access(path, wanted, effective_ids=True)
@@ -147,7 +153,7 @@ def is_inaccessible(path: Path) -> bool:
 
 
 def find_owner(path: Path) -> int | None:
-    """Number of the user that a path belongs to; None where nobody may know."""
+    """Number (uid) of the user that owns a path; None if unknown."""
     try:
         return path.lstat().st_uid
     except OSError:
@@ -155,7 +161,7 @@ def find_owner(path: Path) -> int | None:
 
 
 def set_aside(path: Path) -> Path | None:
-    """Give what is damaged another name beside it, which nothing reads; None where it is gone."""
+    """Rename a damaged file to a name that nothing reads; None if it is gone."""
     aside = path.with_name(f"{path.name}{DAMAGED_SUFFIX}{uuid4().hex[:8]}")
     try:
         path.rename(aside)

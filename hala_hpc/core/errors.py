@@ -1,4 +1,4 @@
-"""Errors of users with their exit codes (after sysexits.h), and failures with their class."""
+"""Errors with their exit codes (after sysexits.h), and the classes of failures."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -16,9 +16,9 @@ CONFIG = 78
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: names the word, the value and the cure.
+    """A mistake that the user can fix; the message names the setting, the value and the fix.
 
-    `code` is the exit status; `mistakes` holds one line for each thing that is wrong.
+    `code` is the exit status; `mistakes` holds one line for each problem.
     """
 
     def __init__(self, message: str | Sequence[str], code: int = USAGE) -> None:
@@ -28,18 +28,18 @@ class UserError(Exception):
 
 
 class EarlyStop(UserError):
-    """A node that is stopped, as what it makes is of no use: more of it would only cost."""
+    """A node that is stopped because its results are of no use: more of them would only cost."""
 
     def __init__(self, message: str, code: int, gpu_seconds: float) -> None:
         self.gpu_seconds = gpu_seconds
-        """What was spent until then."""
+        """GPU seconds spent until then."""
         super().__init__(message, code)
 
 
 class FailureClass(StrEnum):
     """Why an attempt ended before its work was done.
 
-    Exceptions carry it and records store it: nothing is decided by the wording of a message.
+    Exceptions carry it and records store it: no decision depends on the wording of a message.
     """
 
     PREEMPTED = "preempted"
@@ -54,19 +54,19 @@ class FailureClass(StrEnum):
     """A defect of the code: a traceback."""
     CONFIG_ERROR = "config_error"
     CANCELLED = "cancelled"
-    """Somebody ended the job."""
+    """Somebody cancelled the job."""
     KILLED = "killed"
-    """Ended by a signal for no known reason."""
+    """Ended by a signal for an unknown reason."""
     NO_REPORT = "no_report"
-    """Neither the job nor the scheduler said how it ended."""
+    """Neither the job nor the scheduler reported how it ended."""
     SECONDARY = "secondary"
-    """Follows from the failure of another rank, attempt or node."""
+    """Caused by the failure of another rank, attempt or node."""
     EARLY = "early"
-    """It began before a node that it takes in was finished."""
+    """It began before one of its input nodes was finished."""
 
     @classmethod
     def _missing_(cls, value: object) -> "FailureClass | None":
-        """Read the names of records that were written before those of the field."""
+        """Read the class names of older records."""
         return FORMER_CLASSES.get(str(value))
 
 
@@ -85,7 +85,7 @@ FORMER_CLASSES = {
 
 
 class TransientError(Exception):
-    """This attempt cannot go on but another may: the worker leaves with code 75."""
+    """This attempt cannot continue but another may: the worker exits with code 75."""
 
     default_kind: ClassVar[FailureClass | None] = None
 
@@ -95,7 +95,7 @@ class TransientError(Exception):
         self.kind = kind or self.default_kind
         """The class of the failure; None if unknown."""
         self.nodes = tuple(nodes)
-        """Nodes that are to blame; empty if unknown."""
+        """Nodes at fault; empty if unknown."""
         super().__init__(text)
 
 
@@ -106,19 +106,19 @@ class BadNode(TransientError):
 
 
 class EngineDied(TransientError):
-    """A process of the engine ended, or the engine says that it failed."""
+    """A process of the engine ended, or the engine reports that it failed."""
 
     default_kind = FailureClass.ENGINE
 
 
 class EngineHung(TransientError):
-    """The engine ends no step any more; `nodes` are those it runs on, if known."""
+    """The engine finishes no more steps; `nodes` are those it runs on, if known."""
 
     default_kind = FailureClass.ENGINE
 
 
 class RankHung(TransientError):
-    """A training ends no step any more; `nodes` has the node of the rank that is behind."""
+    """A training finishes no more steps; `nodes` has the node of the rank that is behind."""
 
     default_kind = FailureClass.ENGINE
 
@@ -136,7 +136,7 @@ class LeaseLost(TransientError):
 
 
 class StopRequested(TransientError):
-    """This job or another rank of it was told to stop."""
+    """This job or another rank of it was asked to stop."""
 
     default_kind = FailureClass.SECONDARY
 
@@ -146,29 +146,29 @@ class SchedulerUnavailable(TransientError):
 
 
 class AllocationTimeout(TransientError):
-    """SLURM gave no node in time."""
+    """SLURM allocated no node in time."""
 
 
 class NodesUnavailable(TransientError):
-    """None of the nodes that a job may have is up now: they may come back."""
+    """None of the nodes that a job may use is up now; they may come back."""
 
 
 class JobLimitReached(TransientError):
-    """The cluster takes no more jobs of this user now, or no array of this size."""
+    """The cluster accepts no more jobs of this user now, or no array of this size."""
 
 
 class JobRefused(UserError):
-    """SLURM does not take a job as it was asked for."""
+    """SLURM rejects a job as it was requested."""
 
 
 class InputNotFinished(UserError):
-    """A node that is taken in has no mark yet: it may be made again just now."""
+    """An input node has no summary yet: it may be running again."""
 
     kind = FailureClass.EARLY
 
 
 def suggest_name(name: str, valid: Sequence[str], kind: str) -> str:
-    """Say which valid word was probably meant, or list them all."""
+    """Suggest the valid name that was probably meant, or list them all."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, valid, n=1, cutoff=0.6)

@@ -1,4 +1,4 @@
-"""What a finished folder holds, file by file: sizes and digests, and whether they still fit."""
+"""Sizes and digests of the files of a finished folder, and checks that they still match."""
 
 import hashlib
 import math
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-#: Files that are read at once for their digests: one reader alone is slower than a file system.
+#: Files read at the same time for their digests: one reader alone is slower than a file system.
 READERS = 8
 
 
 class FileFaultKind(StrEnum):
-    """What is wrong with a file that was promised."""
+    """What is wrong with a file that a record lists."""
 
     MISSING = "missing"
     SIZE = "size"
     DIGEST = "digest"
     UNREADABLE = "unreadable"
     UNEXPECTED = "unexpected"
-    """Nobody promised it."""
+    """No record lists it."""
 
 
 @dataclass(frozen=True)
 class FileFault:
-    """A file that is not what was written down when its folder was finished."""
+    """A file that differs from what was recorded when its folder was finished."""
 
     kind: FileFaultKind
     path: Path
@@ -35,11 +35,11 @@ class FileFault:
 
     @property
     def text(self) -> str:
-        """For people, with the path."""
+        """The fault with the path, for people."""
         message = {
             FileFaultKind.MISSING: "is missing",
             FileFaultKind.SIZE: "has another size",
-            FileFaultKind.DIGEST: "has the right size and another content",
+            FileFaultKind.DIGEST: "has the right size but different content",
             FileFaultKind.UNREADABLE: "cannot be read",
             FileFaultKind.UNEXPECTED: "was not there when the folder was finished",
         }[self.kind]
@@ -68,9 +68,9 @@ def compute_file_digests(
 ) -> dict[str, str]:
     """SHA-256 of some files of a folder, by their paths relative to it.
 
-    Without those that were not begun by `until_s`, a time of the monotonic clock.
+    Files not begun by `until_s`, a time of the monotonic clock, are left out.
     """
-    # Plans compare sizes alone, and need none of this.
+    # Plans compare sizes only and do not need this import.
     from concurrent.futures import ThreadPoolExecutor
 
     def read(name: str) -> str:
@@ -83,7 +83,7 @@ def compute_file_digests(
 
 
 def list_size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
-    """The files that are missing or have another size; nothing is read."""
+    """The files that are missing or have another size; no file is read."""
     faults = []
     for name, size in sizes.items():
         path = folder / name
@@ -97,7 +97,7 @@ def list_size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
             continue
         found = status.st_size
         if not stat.S_ISREG(status.st_mode):
-            faults.append(FileFault(FileFaultKind.UNREADABLE, path, "it is no file"))
+            faults.append(FileFault(FileFaultKind.UNREADABLE, path, "it is not a regular file"))
         elif found != size:
             message = f"{found} bytes instead of {size}"
             faults.append(FileFault(FileFaultKind.SIZE, path, message))
@@ -105,7 +105,7 @@ def list_size_faults(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
 
 
 def list_unexpected_files(folder: Path, sizes: Mapping[str, int]) -> list[FileFault]:
-    """The files under a folder that nobody promised; names that begin with a dot do not count."""
+    """The files under a folder that no record lists; names that begin with a dot do not count."""
     return [
         FileFault(FileFaultKind.UNEXPECTED, folder / name)
         for name in list_file_sizes(folder)
@@ -114,7 +114,7 @@ def list_unexpected_files(folder: Path, sizes: Mapping[str, int]) -> list[FileFa
 
 
 class DigestReader:
-    """Reads files for their digests: one with several names once."""
+    """Reads files for their digests; a file with several names is read once."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[int, int], str] = {}
@@ -128,7 +128,7 @@ class DigestReader:
 
 
 def file_identity(path: Path) -> tuple[int, int]:
-    """What all names of one file have in common. Raises OSError."""
+    """Device and inode, which all names of one file share. Raises OSError."""
     status = path.stat()
     return status.st_dev, status.st_ino
 
@@ -136,12 +136,12 @@ def file_identity(path: Path) -> tuple[int, int]:
 def list_digest_faults(
     folder: Path, digests: Mapping[str, str], reader: DigestReader
 ) -> list[FileFault]:
-    """The files whose content is another; every file is read, missing ones are left out."""
+    """The files whose content differs; every file is read, missing ones are left out."""
     from concurrent.futures import ThreadPoolExecutor
 
     def check_file(name: str) -> FileFault | None:
         path = folder / name
-        # Who opens a pipe waits for ever. What is no file is told by its size.
+        # Opening a pipe would block. `list_size_faults` reports what is not a regular file.
         if not path.is_file():
             return None
         try:

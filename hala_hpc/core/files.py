@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic file operations: a file is written whole or not at all."""
 
 import contextlib
 import json
@@ -12,10 +12,10 @@ from uuid import uuid4
 
 @contextlib.contextmanager
 def atomic_file(path: Path, require: Callable[[], None] = lambda: None) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it takes the name of `path`.
+    """Yield a temporary path beside `path`; if the block succeeds, rename it to `path`.
 
-    The content is on the disk before the name is. `require` is called between the two and may
-    raise: then there is no file. Raises OSError as the file system does.
+    The content is on the disk before the name is. `require` is called between the two; if it
+    raises, there is no file. Raises OSError as the file system does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
@@ -30,9 +30,9 @@ def atomic_file(path: Path, require: Callable[[], None] = lambda: None) -> Itera
 
 
 def run_on_success(stack: contextlib.ExitStack, work: Callable[[], object]) -> None:
-    """Let a stack that is left without an error do some work first, e.g. write what waits.
+    """Let a stack call `work` first if its block ends without an error, e.g. to flush a buffer.
 
-    When the work fails, what the stack holds is left as after an error in its block.
+    If `work` fails, the stack unwinds as after an error in its block.
     """
 
     def finish(kind: type[BaseException] | None, *_: object) -> None:
@@ -45,7 +45,7 @@ def run_on_success(stack: contextlib.ExitStack, work: Callable[[], object]) -> N
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all, over an older one.
 
-    Written once more where its temporary file vanishes: who closes a node removes what others left.
+    Repeated once if its temporary file vanishes: closing a node removes files that others left.
     """
     try:
         write_text_once(path, text)
@@ -54,7 +54,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_text_once(path: Path, text: str) -> None:
-    """As `write_text`. Raises FileNotFoundError where somebody removes the temporary file."""
+    """As `write_text`. Raises FileNotFoundError if another process removes the temporary file."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -65,7 +65,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def claim_text(path: Path, text: str) -> bool:
-    """Write a text file unless it is there already; say whether this call wrote it.
+    """Write a text file unless it exists; True if this call wrote it.
 
     The first writer wins on any POSIX file system: `link` fails when the name is taken.
     """
@@ -76,7 +76,7 @@ def claim_text(path: Path, text: str) -> bool:
 
 
 def claim_text_once(path: Path, text: str) -> bool:
-    """As `claim_text`. Raises FileNotFoundError where somebody removes the temporary file."""
+    """As `claim_text`. Raises FileNotFoundError if another process removes the temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
     try:
@@ -93,7 +93,7 @@ def claim_text_once(path: Path, text: str) -> bool:
 
 
 def claim_folder(temporary: Path, path: Path) -> bool:
-    """Give a finished folder its final name unless it is taken; say whether this call did.
+    """Rename a finished folder to its final name unless that is taken; True if this call did.
 
     Every file in it is on the disk before the name is.
     """
@@ -112,7 +112,7 @@ def claim_folder(temporary: Path, path: Path) -> bool:
 
 
 def link_tree(source: Path, target: Path) -> None:
-    """Give every file under `source` a second name under `target` (a copy where links fail)."""
+    """Hard-link every file under `source` to `target`, at the same path (a copy if links fail)."""
     for file in sorted(source.rglob("*")):
         if not file.is_file():
             continue
@@ -125,7 +125,7 @@ def link_tree(source: Path, target: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; None where there is none."""
+    """Read a JSON file; None if there is none."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Names for results: the same settings and inputs give the same name."""
+"""Fingerprints of results: the same settings and inputs give the same name."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ DIGITS = frozenset("0123456789abcdef")
 
 
 def compute_fingerprint(value: Any) -> str:
-    """Twelve hexadecimal digits of a JSON value; keys in any order give the same."""
+    """Hash a JSON value to twelve hexadecimal digits; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:LENGTH]
 
@@ -22,10 +22,10 @@ def is_fingerprint(text: str) -> bool:
 
 
 def fingerprint_path(path: Path) -> str:
-    """Fingerprint of a file or folder outside the work folder, by names, sizes and times.
+    """Fingerprint a file or folder outside the work folder, by names, sizes and times.
 
-    Content is not read: a login node must answer at once for files of any size. What Python keeps
-    beside code that was run, as that of a benchmark's task files, is no part of a folder.
+    Content is not read: a login node must answer at once for files of any size. Python's bytecode
+    cache is ignored: a benchmark's task files that were run get one beside them.
     """
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     files = [file for file in files if file.parent.name != "__pycache__"]

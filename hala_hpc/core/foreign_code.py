@@ -1,4 +1,4 @@
-"""Code of a lab's own that this process runs: stage files, and packages with stages or engines."""
+"""Record the code of a lab that this process runs: stage files, packages with stages or engines."""
 
 import sys
 from pathlib import Path
@@ -10,12 +10,12 @@ _loaded_paths: set[Path] = set()
 
 
 def record_loaded_file(path: Path) -> None:
-    """Remember a file that was loaded."""
+    """Record a file that was loaded."""
     _loaded_paths.add(path)
 
 
 def record_loaded_module(name: str) -> None:
-    """Remember the outermost package of a module that was imported, or the module alone."""
+    """Record the outermost package of a module that was imported, or the module alone."""
     top = name.partition(".")[0]
     file = next((f for n in (top, name) if (f := getattr(sys.modules.get(n), "__file__", ""))), "")
     if file and top != hala_hpc.__name__:
@@ -24,7 +24,7 @@ def record_loaded_module(name: str) -> None:
 
 
 def foreign_name(file: str) -> str:
-    """The name of a file of such code, from its package on; empty for other files."""
+    """The name of a file of such code, starting with its package; empty for other files."""
     path = Path(file)
     for place in _loaded_paths:
         if place == path or place in path.parents:

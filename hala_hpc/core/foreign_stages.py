@@ -1,8 +1,8 @@
-"""Stages that are not ours: a file that a recipe names, or an entry point of an installed package.
+"""Stages that are not ours: a file named in a recipe, or an entry point of an installed package.
 
-Their code is part of what a result is: its SHA-256 stands in the records of the node and in its
-fingerprint. Of a file it is that of the bytes that are run; of an entry point that of all `.py`
-files of its package.
+Their code is part of the result: its SHA-256 is in the records of the node and in its fingerprint.
+For a file it is the digest of the bytes that are run. For an entry point it covers all `.py` files
+of its package.
 """
 
 import importlib
@@ -29,27 +29,27 @@ from hala_hpc.core.records import StageSource
 from hala_hpc.core.settings import KINDS, StageSettings
 from hala_hpc.core.stage import Stage
 
-#: Where packages offer stages.
+#: Entry point group in which packages offer stages.
 GROUP = "hala_hpc.stages"
-#: What a module calls its stage.
+#: Name of the stage in its module.
 ATTRIBUTE = "STAGE"
-#: Without dots: `stage.setting=value` must be told from a setting of a setting.
+#: Without dots: `stage.setting=value` must differ from a setting of a setting.
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")
 
 T = TypeVar("T")
 
 
 def load_file(path: Path, ours: Sequence[str]) -> tuple[type[Stage[Any]], StageSource]:
-    """The stage that a file defines. `ours` are names that it may not have. Raises: UserError."""
+    """Load the stage of a file. `ours` are names that it may not have. Raises: UserError."""
     data = read_file(path)
-    # The place itself and not a link to it: a job must find what the launch has found.
+    # The resolved path, not a link to it: a job must find what the launch has found.
     place = path.resolve()
     stage = require_stage(import_file(place, data), f"stage file {path}", ours)
     return stage, StageSource(file=str(place), digest=sha256(data).hexdigest())
 
 
 def load_entry_point(name: str, ours: Sequence[str]) -> tuple[type[Stage[Any]], StageSource]:
-    """The stage that an installed package offers by this name. Raises: UserError."""
+    """Load the stage that an installed package offers under this name. Raises: UserError."""
     offered = find_stage_entry_points().get(name, [])
     if not offered:
         hint = suggest_name(name, [*ours, *find_stage_entry_points()], "stages")
@@ -69,14 +69,14 @@ def load_entry_point(name: str, ours: Sequence[str]) -> tuple[type[Stage[Any]], 
     stage = require_stage(import_entry_point(value), where, ours)
     if stage.name != name:
         raise UserError(
-            f"{where} bears the name {stage.name!r}: entry point and `name` must be the same",
+            f"{where} has the name {stage.name!r}: entry point and `name` must be the same",
             CONFIG,
         )
     return stage, StageSource(entry_point=value, digest=digest)
 
 
 def load_unchanged(name: str, source: StageSource) -> type[Stage[Any]]:
-    """The stage of an artifact. Raises: UserError where its code is not what was launched."""
+    """Load the stage of an artifact. Raises: UserError (CONFIG) if its code has changed."""
     if source.file:
         path = Path(source.file)
         data = read_file(path)
@@ -93,7 +93,7 @@ def require_unchanged(name: str, source: StageSource, digest: str) -> None:
     if digest != source.digest:
         raise UserError(
             f"the code of stage {name!r} has changed since the launch, in "
-            f"{source.file or source.entry_point}: launch again, which makes its nodes anew",
+            f"{source.file or source.entry_point}: launch again, which runs its nodes again",
             CONFIG,
         )
 
@@ -108,7 +108,7 @@ def find_stage_entry_points() -> dict[str, list[EntryPoint]]:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a stage file. Raises: UserError if it is not there or others can write it."""
+    """Read a stage file. Raises: UserError if it does not exist or others can write it."""
     if not path.is_file():
         raise UserError(
             f"stage file {path}: no such file; a path is relative to the folder of the recipe",
@@ -122,9 +122,9 @@ def read_file(path: Path) -> bytes:
 
 
 class ReadLoader(SourceLoader):
-    """Loads a module of bytes that were read before, so that nothing else is run.
+    """Loads a module from bytes that were read before, so that nothing else is run.
 
-    No bytecode is read or written: it is told from the source by its time and size alone.
+    No bytecode is read or written: it is matched to the source by time and size alone.
     """
 
     def __init__(self, path: Path, data: bytes) -> None:
@@ -142,7 +142,7 @@ class ReadLoader(SourceLoader):
 
 
 def import_file(path: Path, data: bytes) -> object:
-    """What the file calls STAGE. Raises: UserError if it cannot be imported or has none."""
+    """Import the STAGE of a file. Raises: UserError if it cannot be imported or has none."""
     name = f"hala_hpc_stage_{compute_fingerprint([str(path), sha256(data).hexdigest()])}"
     if name not in sys.modules:
         loader = ReadLoader(path, data)
@@ -150,7 +150,7 @@ def import_file(path: Path, data: bytes) -> object:
         assert spec is not None
         module = importlib.util.module_from_spec(spec)
         record_loaded_file(path)
-        # Before it runs: types in its annotations are looked up there.
+        # Before it runs: types in its annotations are looked up in sys.modules.
         sys.modules[name] = module
         try:
             run_import(lambda: loader.exec_module(module), f"stage file {path}", path)
@@ -161,7 +161,7 @@ def import_file(path: Path, data: bytes) -> object:
 
 
 def import_entry_point(value: str) -> object:
-    """What `package.module:STAGE` names. Raises: UserError if it cannot be imported."""
+    """Import what `package.module:STAGE` names. Raises: UserError if it cannot be imported."""
     module_name, _, attribute = value.partition(":")
     where = f"entry point {value}"
     module = run_import(lambda: importlib.import_module(module_name), where)
@@ -170,7 +170,7 @@ def import_entry_point(value: str) -> object:
         return stage_in(module, where)
     if not hasattr(module, attribute):
         raise UserError(
-            f"{where}: module {module_name} has no {attribute}; mend the package's entry point",
+            f"{where}: module {module_name} has no {attribute}; fix the package's entry point",
             CONFIG,
         )
     return getattr(module, attribute)
@@ -185,13 +185,13 @@ def run_import(load: Callable[[], T], where: str, path: Path | None = None) -> T
         text = " ".join(str(error).split())
         raise UserError(
             f"{where} cannot be imported: {file}, line {line}: {type(error).__name__}: {text}; "
-            "mend it (what only jobs have is imported inside run and check)",
+            "fix it (import what only jobs have inside run and check)",
             CONFIG,
         ) from error
 
 
 def locate_error(error: BaseException, path: Path | None) -> tuple[str, int]:
-    """File and line where an import failed: the last line of `path`, else the last of all."""
+    """File and line where an import failed: the last line in `path`, else the last of all."""
     if isinstance(error, SyntaxError) and error.filename:
         return Path(error.filename).name, error.lineno or 0
     frames = traceback.extract_tb(error.__traceback__)
@@ -201,7 +201,7 @@ def locate_error(error: BaseException, path: Path | None) -> tuple[str, int]:
 
 
 def stage_in(module: ModuleType, where: str) -> object:
-    """What a module calls STAGE. Raises: UserError if there is none."""
+    """The STAGE of a module. Raises: UserError if there is none."""
     if not hasattr(module, ATTRIBUTE):
         raise UserError(
             f"{where} has no {ATTRIBUTE}: end it with `{ATTRIBUTE} = <your class>`", CONFIG
@@ -210,21 +210,21 @@ def stage_in(module: ModuleType, where: str) -> object:
 
 
 def require_stage(found: object, where: str, ours: Sequence[str]) -> type[Stage[Any]]:
-    """The stage, if it is one. Raises: UserError naming what it lacks."""
+    """Return an object if it is a valid stage. Raises: UserError naming what it lacks."""
     if not (isinstance(found, type) and issubclass(found, Stage)):
         raise UserError(
-            f"{where}: {ATTRIBUTE} is {found!r}, no class made of hala_hpc.core.stage.Stage", CONFIG
+            f"{where}: {ATTRIBUTE}={found!r} is not a subclass of hala_hpc.core.stage.Stage", CONFIG
         )
     name = getattr(found, "name", "")
     if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise UserError(
-            f"{where}: name={name!r} is no name of a stage: write letters, digits, dashes and "
+            f"{where}: name={name!r} is not a valid stage name: write letters, digits, dashes and "
             "underscores, a letter first",
             CONFIG,
         )
     if name in ours:
         raise UserError(
-            f"{where}: name={name!r} is the name of a stage of hala_hpc; take another", CONFIG
+            f"{where}: name={name!r} is the name of a stage of hala_hpc; choose another", CONFIG
         )
     produces = getattr(found, "produces", "")
     if produces not in KINDS:
@@ -232,7 +232,7 @@ def require_stage(found: object, where: str, ours: Sequence[str]) -> type[Stage[
     settings = getattr(found, "Settings", None)
     if not (isinstance(settings, type) and issubclass(settings, StageSettings)):
         raise UserError(
-            f"{where}: Settings={settings!r} is no class made of "
+            f"{where}: Settings={settings!r} is not a subclass of "
             "hala_hpc.core.settings.StageSettings",
             CONFIG,
         )
@@ -240,10 +240,10 @@ def require_stage(found: object, where: str, ours: Sequence[str]) -> type[Stage[
 
 
 def package_digest(value: str) -> str:
-    """SHA-256 of all `.py` files of the package that an entry point stands in, with their names.
+    """SHA-256 of all `.py` files of the package that contains an entry point, with their names.
 
-    Nothing of the package is imported. Raises: UserError where it is not installed as files, or
-    others could write them.
+    Nothing of the package is imported. Raises: UserError if it is not installed as files, or others
+    could write them.
     """
     origin = Path(str(top_package(value).origin))
     files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
@@ -256,7 +256,7 @@ def package_digest(value: str) -> str:
 
 
 def top_package(value: str) -> ModuleSpec:
-    """The outermost package with code of its own that has the module of an entry point."""
+    """The outermost package with code of its own that contains the module of an entry point."""
     module = value.partition(":")[0]
     parts = module.split(".")
     for end in range(1, len(parts) + 1):

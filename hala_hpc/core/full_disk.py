@@ -1,4 +1,4 @@
-"""A disk without room, whoever met it: the system, or a library that says so in words."""
+"""Detect a full disk, from an error of the system or from the error text of a library."""
 
 import errno
 import re
@@ -12,22 +12,23 @@ from hala_hpc.core.damage import convert_os_error
 from hala_hpc.core.errors import CANNOT_CREATE, TransientError, UserError
 from hala_hpc.core.paths import is_within
 
-#: What the system says where nothing can be written.
+#: Error numbers of the system if nothing can be written.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-#: How libraries say it that raise no OSError: those in Rust (safetensors, tokenizers), and Arrow.
+#: Error texts of libraries that raise no OSError: those in Rust (safetensors, tokenizers), and
+#: Arrow.
 PHRASES = re.compile(
     r"No space left on device|Disk quota exceeded|\(os error (28|122|30)\)|\[errno (28|122|30)\]"
 )
-#: Bytes that are free on a disk which is not full.
+#: A disk with more free bytes than this is not full.
 MIN_FREE_BYTES = 64 * 2**20
-#: Bytes of a file that tells whether there is room: more than the rest that a failed write leaves.
+#: Bytes of a file that tests for free space: more than the rest that a failed write leaves.
 PROBE_BYTES = 2**20
 
 
 def find_full_disk_error(error: BaseException, work: Path) -> UserError | None:
-    """The mistake behind an error of a full disk or a quota of the work folder; None for others.
+    """Convert an error of a full disk or quota of the work folder; None for other errors.
 
-    A full disk of the node alone is none: another attempt runs elsewhere.
+    A full disk of the node alone is not converted: another attempt runs elsewhere.
     """
     for one in walk_error_chain(error):
         if isinstance(one, OSError) and one.errno in FULL:
@@ -45,8 +46,8 @@ def find_full_disk_error(error: BaseException, work: Path) -> UserError | None:
 def detect_full_disk(folder: Path) -> Iterator[None]:
     """Raise UserError (CANNOT_CREATE) for what fails in the block while the disk has no room.
 
-    For libraries whose errors do not say it: torch tells of a position in a file. It must be asked
-    before anything of what was written is removed again.
+    For libraries whose errors do not say it: torch reports a position in a file. The disk is probed
+    when the block fails, so the block must not remove anything that it wrote.
     """
     try:
         yield
@@ -59,7 +60,7 @@ def detect_full_disk(folder: Path) -> Iterator[None]:
 
 
 def probe_write_error(folder: Path) -> str:
-    """What the system says to a file of a few blocks in a folder; "" where it takes it."""
+    """The error of the system for a file of a few blocks in a folder; "" if it can be written."""
     try:
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(bytes(PROBE_BYTES))
@@ -70,7 +71,7 @@ def probe_write_error(folder: Path) -> str:
 
 
 def walk_error_chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, and those that it came from."""
+    """Yield an error, and its causes."""
     visited: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in visited:
@@ -86,10 +87,10 @@ def is_node_disk_full(work: Path) -> bool:
 
 
 def full_disk_error(folder: Path, message: str) -> UserError:
-    """The mistake that names the folder and what is free there."""
+    """The UserError that names the folder and its free space."""
     free = shutil.disk_usage(folder).free
     return UserError(
-        f"{folder}: {message} ({free / 1e9:.3f} GB are free): make room on this disk or in your "
-        "quota, and the same line goes on",
+        f"{folder}: {message} ({free / 1e9:.3f} GB are free): free space on this disk or in your "
+        "quota, then run the same command again to resume",
         CANNOT_CREATE,
     )

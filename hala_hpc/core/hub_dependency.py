@@ -1,14 +1,14 @@
-"""What jobs read that no node makes: a model, a data set, the data of a benchmark; is it there?
+"""What jobs read from the hub: a model, a data set, data of a benchmark; and whether it is there.
 
-A login node fetches pieces, as compute nodes work offline. Dry run, launch, doctor and fetch look
-at the same pieces with the same functions.
+A login node fetches these dependencies, as compute nodes are offline. Dry run, launch, doctor and
+fetch check the same dependencies with the same functions.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Kinds of piece that any stage may name with a reference, as they are told to people.
+#: Kinds of dependency that any stage may name with a reference, as shown to people.
 MODEL = "model"
 DATA_SET = "data set"
 KERNEL = "kernel"
@@ -16,10 +16,10 @@ KERNEL = "kernel"
 
 @dataclass(frozen=True)
 class HubSite:
-    """Where the jobs of a launcher find what was fetched."""
+    """Where the jobs of a launcher find fetched files."""
 
     environment: Mapping[str, str]
-    """Variables as the jobs have them: those of this process, the launcher's over them."""
+    """Variables of the jobs: those of this process, overridden by the launcher's."""
     python: str
     """Interpreter of the environment main, which has the libraries that jobs read with."""
     work: Path
@@ -28,24 +28,24 @@ class HubSite:
 
 @dataclass(frozen=True)
 class HubDependency:
-    """One thing to be fetched, as a look at the disk of this machine found it."""
+    """One thing to be fetched, with its state on the disk of this machine."""
 
     kind: str
-    """For people: `model`, `data set`, or a word of the stage such as `task data`."""
+    """For people: `model`, `data set`, or a term of the stage such as `task data`."""
     name: str
-    """As the hub knows it, with what tells it apart: `owner/name`, `owner/name@revision`, or
+    """As the hub names it, with what distinguishes it: `owner/name`, `owner/name@revision`, or
     `owner/name, configuration ar`."""
     path: Path | None = None
-    """Folder or file where jobs look for it; None if that is not known."""
+    """Folder or file where jobs look for it; None if unknown."""
     commit: str = ""
-    """Commit of the hub that lies there; empty if none does or it is not recorded."""
+    """Commit of the hub on the disk; empty if there is none or it is not recorded."""
     problems: tuple[str, ...] = ()
-    """Why a job without a network could not read it, a line each, most important first; empty where
-    nothing is known to be wrong."""
+    """Why a job without a network could not read it, one line each, most important first; empty if
+    no problem is known."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether a job can read it without a network, as far as names and sizes tell."""
+        """Whether a job can read it without a network, judged by names and sizes."""
         return not self.problems
 
     @property

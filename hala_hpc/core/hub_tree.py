@@ -1,10 +1,10 @@
-"""The list of files of a commit, which huggingface_hub keeps beside what it fetched.
+"""The file list of a commit, which huggingface_hub stores beside the fetched files.
 
 `<repository>/trees/<commit>.json` names every file of the commit with its size and digest. So what
 a download lacks shows without a network. Caches of huggingface_hub before 2 have no such lists.
 
-Of a kernel a single build is fetched, and the library `kernels` asks for all builds of a commit
-whose list is there, without a network: such a list is put aside, as `<commit>.hala.json`.
+Of a kernel a single build is fetched. The library `kernels` requires all builds of a commit that
+has a list, even without a network. Such a list is renamed to `<commit>.hala.json`.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hala_hpc.core.files import read_json
 
-#: Version of the list that is understood; another is as none.
+#: Version of the list that is supported; a list of another version counts as missing.
 FORMAT = 1
 BLOCK_BYTES = 2**22
 
@@ -24,13 +24,13 @@ class HubFile(NamedTuple):
     size: int
     """Bytes."""
     sha256: str
-    """Digest of a large file; empty where the hub tells none."""
+    """Digest of a large file; empty if the hub gives none."""
     git_sha1: str
-    """Digest of a small file, as git names it; of a large one that of its pointer."""
+    """git's digest of a small file; for a large one, that of its pointer."""
 
 
 def read_tree(repository: Path, commit: str) -> dict[str, HubFile] | None:
-    """The files of a commit by their paths in it; None without a list that is understood."""
+    """The files of a commit by their paths in it; None without a list that is supported."""
     try:
         paths = (tree_file(repository, commit), tree_aside_file(repository, commit))
         found = next(filter(None, map(read_json, paths)), None)
@@ -38,22 +38,22 @@ def read_tree(repository: Path, commit: str) -> dict[str, HubFile] | None:
             return None
         return {name: parse_hub_file(facts) for name, facts in found["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # A library's own file: one that it cannot read it asks the hub for again.
+        # The file is the library's: one that it cannot read it requests from the hub again.
         return None
 
 
 def tree_file(repository: Path, commit: str) -> Path:
-    """Where huggingface_hub keeps the list of a commit."""
+    """Path where huggingface_hub stores the list of a commit."""
     return repository / "trees" / f"{commit}.json"
 
 
 def tree_aside_file(repository: Path, commit: str) -> Path:
-    """Where a list lies that huggingface_hub is not to read."""
+    """Path of a list that huggingface_hub must not read."""
     return repository / "trees" / f"{commit}.hala.json"
 
 
 def set_tree_aside(repository: Path, commit: str) -> None:
-    """Keep the list of a commit from huggingface_hub: parts of the commit are left out for good.
+    """Hide the list of a commit from huggingface_hub, as parts of it are never fetched.
 
     Raises OSError.
     """
@@ -62,7 +62,7 @@ def set_tree_aside(repository: Path, commit: str) -> None:
 
 
 def parse_hub_file(facts: dict[str, object]) -> HubFile:
-    """One entry of a list. Raises KeyError or TypeError."""
+    """Parse one entry of a list. Raises KeyError or TypeError."""
     size = facts.get("lfs_size") or facts["size"]
     if not isinstance(size, int):
         raise TypeError(size)
@@ -70,7 +70,7 @@ def parse_hub_file(facts: dict[str, object]) -> HubFile:
 
 
 def describe_digest_fault(path: Path, expected: HubFile) -> str:
-    """What is wrong with the content of a file; empty where its digest is that of the hub.
+    """What is wrong with the content of a file; empty if its digest is that of the hub.
 
     The whole file is read. Raises OSError.
     """
@@ -84,4 +84,4 @@ def describe_digest_fault(path: Path, expected: HubFile) -> str:
             digest.update(block)
     if digest.hexdigest() == wanted:
         return ""
-    return f"{path.name} has the right size and another content than on the hub"
+    return f"{path.name} has the right size but different content than on the hub"

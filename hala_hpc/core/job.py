@@ -1,4 +1,4 @@
-"""A job as a backend sees it: a module to run, names and numbers."""
+"""A job as a backend submits it: a module to run, its arguments, resources and dependencies."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,9 +8,9 @@ from hala_hpc.core.resources import Resources
 
 @dataclass(frozen=True)
 class Job:
-    """One program, or an array of it, each element in a job of its own.
+    """One program, or an array of it with each array task in a job of its own.
 
-    Every rank runs `python -m <module> <words>`, behind which an array puts the element's number.
+    Every rank runs `python -m <module> <arguments>`; an array appends the index of its task.
     """
 
     name: str
@@ -21,21 +21,21 @@ class Job:
     """Interpreter of the environment that the job needs."""
     resources: Resources
     folder: Path
-    """Where the job works and the backend keeps what it prints."""
+    """Working directory, where the backend also writes the job's output."""
     array_size: int | None = None
-    """Elements of the array; None: a job that gets no number."""
+    """Tasks of the array; None for a job that gets no index."""
     after_ok: tuple[str, ...] = ()
     """Ids of jobs that must have succeeded."""
     after_any: tuple[str, ...] = ()
-    """Ids of jobs that must have ended, whatever the result."""
+    """Ids of jobs that must have ended, whatever their result."""
     environment: dict[str, str] = field(default_factory=dict)
     """Variables set for the job."""
     tries: int = 1
-    """How often the program is started, in the same job, where a signal killed it."""
+    """How often the program is started in the same job if a signal kills it."""
     setup: tuple[str, ...] = ()
     """Shell lines of the site's launcher, run before the job, e.g. `module load gcc`."""
 
     def command(self, array_index: int | None = None) -> list[str]:
-        """What a rank runs, with the number of its element where it is known."""
+        """The command of a rank, with the index of its array task if it is known."""
         numbers = [] if array_index is None else [str(array_index)]
         return [self.python, "-u", "-m", self.module, *self.arguments, *numbers]

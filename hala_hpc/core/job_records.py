@@ -1,6 +1,6 @@
-"""The records that jobs write: how far they are, how attempts ended, and why a node failed.
+"""Records that jobs write: their progress, how attempts ended, and why a node failed.
 
-Apart from `core.records`, so that a command that plans does not define them: a type of pydantic
+Separate from `core.records`, so that a command that plans does not define them: a type of pydantic
 costs a login node half a millisecond.
 """
 
@@ -19,10 +19,10 @@ from hala_hpc.core.code_version import CodeVersion
 from hala_hpc.core.errors import FailureClass
 from hala_hpc.core.record import JsonRecord
 
-#: A count may be whole or not.
+#: A count may be a whole number or not.
 Number = int | float
 
-#: A failure class in a record; older records hold "" where the class is unknown.
+#: A failure class in a record; older records hold "" if the class is unknown.
 MaybeClass = Annotated[FailureClass | None, BeforeValidator(lambda value: value or None)]
 
 
@@ -31,26 +31,27 @@ class WorkerLease(JsonRecord):
 
     attempt: str
     round: int = 0
-    """Of the attempt: its lease is void once a newer one has begun."""
+    """Round of the attempt: its lease is void once a newer round has begun."""
 
 
 class Claim(JsonRecord):
-    """`claims/00007.json`: the worker that makes a unit."""
+    """`claims/00007.json`: the worker that runs a unit."""
 
     worker: int
 
 
 class FailureFacts(JsonRecord):
-    """What an attempt knows of its own failure."""
+    """What an attempt knows about its own failure."""
 
     kind: MaybeClass = None
     """Class of the failure; None if unknown."""
     nodes: tuple[str, ...] = ()
-    """Nodes that are to blame; empty if unknown."""
+    """Nodes at fault; empty if unknown."""
     signature: str = ""
-    """Type of the error and the last frame of ours in its traceback."""
+    """Type of the error and the last frame of this package in its traceback."""
     gpu_seconds: float | None = None
-    """Spent until a node was stopped early, as far as the worker knew; None for other failures."""
+    """GPU seconds spent until a node was stopped early, as far as the worker knew; None for other
+    failures."""
 
 
 class ErrorReport(JsonRecord):
@@ -63,16 +64,16 @@ class ErrorReport(JsonRecord):
 
 
 class AttemptRecord(FailureFacts, CodeVersion):
-    """`attempts/<attempt>.json`: how one rank of an attempt ended, as its supervisor saw it."""
+    """`attempts/<attempt>.json`: how one rank of an attempt ended, written by its supervisor."""
 
     round: int = 0
     worker: int
     rank: int = 0
     job: str = ""
     host: str = ""
-    """Name of the machine by its own account."""
+    """Hostname as the machine reports it."""
     node: str = ""
-    """Name of the machine by the scheduler's account."""
+    """Node name as the scheduler reports it."""
     code: int
     """Exit code."""
     reasons: tuple[str, ...] = ()
@@ -80,11 +81,11 @@ class AttemptRecord(FailureFacts, CodeVersion):
     """Seconds since the epoch."""
     seconds: float = 0.0
     stopped: bool = False
-    """Whether a signal asked it to leave."""
+    """Whether a signal asked it to stop."""
     loading_s: float | None = None
-    """Of `seconds`, those until something was done that the stage counts; None if unknown."""
+    """Part of `seconds` before the first work that the stage counts; None if unknown."""
     kernel_kill: bool = False
-    """Whether the kernel killed something for its memory."""
+    """Whether the kernel killed a process for its memory."""
 
 
 class Failure(JsonRecord):
@@ -95,10 +96,10 @@ class Failure(JsonRecord):
     attempt: str = ""
     worker: int | None = None
     nodes: tuple[str, ...] = ()
-    """Where it happened; for a bad node, the one that is bad."""
+    """Where it happened; for a bad node, the node that is bad."""
     signature: str = ""
     confirmed_by_scheduler: bool = False
-    """Whether the scheduler saw it end so, too."""
+    """Whether the scheduler also reported this end."""
 
 
 class RoundFailures(JsonRecord):
@@ -108,43 +109,44 @@ class RoundFailures(JsonRecord):
 
     failures: tuple[Failure, ...] = ()
     scheduler: tuple[str, ...] = ()
-    """How the scheduler saw jobs end that did not end well."""
+    """The scheduler's reports of jobs that did not end well."""
     memory_limit_gb: int | None = None
-    """The most that a job may ask for; asked only where memory was too small."""
+    """Maximum that a job may request; queried only if memory was too small."""
     max_excluded: int | None = None
-    """How many nodes may be left out; asked only where some are bad."""
+    """How many nodes may be excluded; queried only if some are bad."""
     recovered_nodes: tuple[str, ...] = ()
-    """Nodes that the round left out and that the scheduler shows well again."""
+    """Nodes that the round excluded and that the scheduler reports as healthy again."""
     time: float = 0.0
     """Seconds since the epoch."""
 
 
 class FailureReason(JsonRecord):
-    """One reason for which a node failed."""
+    """One reason why a node failed."""
 
     text: str
     kind: MaybeClass = None
-    """Class of the failure; None for what no class describes, as rounds without progress."""
+    """Class of the failure; None if no class describes it, e.g. rounds without progress."""
     log_tail: tuple[str, ...] = ()
     """The end of the log that shows it, after a line that names the log."""
     gpu_seconds: float | None = None
-    """Spent until the node was stopped early, as far as its worker knew; None for other reasons."""
+    """GPU seconds spent until the node was stopped early, as far as its worker knew; None for other
+    reasons."""
 
     @classmethod
     def of(cls, reasons: "Iterable[FailureReason | str]") -> "tuple[FailureReason, ...]":
-        """Reasons of texts; a bare text is a reason of no known class."""
+        """Convert texts to reasons; a bare text becomes a reason without a class."""
         return tuple(cls(text=one) if isinstance(one, str) else one for one in reasons)
 
     @property
     def lines(self) -> list[str]:
-        """The reason as it is printed for people."""
+        """The reason as it is printed."""
         return [self.text, *self.log_tail]
 
 
 class FailureReport(JsonRecord):
-    """`failure.json`: why a node failed, until somebody runs it again."""
+    """`failure.json`: why a node failed, until it is launched again."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which forgets that the node failed"
+    fix: ClassVar[str] = "run the launch command again, which removes the failure of the node"
 
     code: int
     """Exit code."""
@@ -155,13 +157,13 @@ class FailureReport(JsonRecord):
     @model_validator(mode="before")
     @classmethod
     def _read_lines(cls, value: Any) -> Any:
-        """Reasons were lines up to November 2026, those of a log among them, indented."""
+        """Read reports up to November 2026: reasons were lines, with indented lines of a log."""
         reasons = value.get("reasons") if isinstance(value, dict) else None
         if not isinstance(reasons, list) or not all(isinstance(one, str) for one in reasons):
             return value
         found: list[dict[str, Any]] = []
         for text, following in zip(reasons, [*reasons[1:], ""], strict=True):
-            # A line that indented ones follow says whose log they are of.
+            # A line before indented ones names their log.
             if found and (text.startswith("  ") or following.startswith("  ")):
                 found[-1]["log_tail"].append(text)
             else:
@@ -170,9 +172,9 @@ class FailureReport(JsonRecord):
 
 
 class Progress(JsonRecord):
-    """`progress/00003-0000.json`: how far one rank of a worker is. Written every second.
+    """`progress/00003-0000.json`: progress of one rank of a worker. Written every second.
 
-    Other counts than those that are named here are kept as they are.
+    Counts other than the fields below are kept as they are.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -202,17 +204,17 @@ class Progress(JsonRecord):
 
     @model_serializer(mode="wrap")
     def _leave_out_unknown(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only counts that are known are written."""
+        """Write only counts that are known."""
         return {key: value for key, value in serialize(self).items() if value is not None}
 
     @property
     def seconds(self) -> float:
-        """Seconds from the beginning of the attempt to this word."""
+        """Seconds from the start of the attempt to this record."""
         return self.time - self.began
 
 
 class RankState(JsonRecord):
-    """`.ranks/rank-0.json` beside the checkpoints: how far one rank of a training is."""
+    """`.ranks/rank-0.json` beside the checkpoints: progress of one rank of a training."""
 
     rank: int
     attempt: str
@@ -234,14 +236,14 @@ class SavedFile(JsonRecord):
 
 
 class CheckpointCommit(JsonRecord):
-    """`COMMIT.json`: a checkpoint is whole."""
+    """`COMMIT.json`: a checkpoint is complete."""
 
     step: int = 0
     world_size: int
     """Ranks that saved it."""
     zero_stage: int
     seconds: float | None = None
-    """What saving took; None if unknown."""
+    """Duration of the save; None if unknown."""
     converted: bool = False
-    """Whether it was made of one that another number of ranks saved."""
+    """Whether it was converted from one that another number of ranks saved."""
     files: dict[str, SavedFile]

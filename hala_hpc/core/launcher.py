@@ -11,7 +11,7 @@ from hala_hpc.core.resources import GATE_RESOURCES, Resources
 
 
 class ResourceOverrides(BaseModel):
-    """What a launcher changes for one stage or node."""
+    """Resources that a launcher changes for one stage or node."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -19,7 +19,7 @@ class ResourceOverrides(BaseModel):
 
 
 class Launcher(BaseModel):
-    """The words of a launcher file."""
+    """The keys of a launcher file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,27 +27,27 @@ class Launcher(BaseModel):
     backend: Literal["local", "slurm"]
     """What runs the jobs."""
     python: dict[str, str] = Field(default_factory=dict)
-    """Interpreter of each environment, where it is not the one beside this."""
+    """Interpreter of each environment, if it is not the one beside the running one."""
     resources: dict[str, Any] = Field(default_factory=dict)
-    """For every node; weaker than those of a stage, which are weaker than those of a node."""
+    """For every node. Those of a stage override them, and those of a node override both."""
     gate: dict[str, Any] = Field(default_factory=dict)
     """Resources of the gates."""
     stage: dict[str, ResourceOverrides] = Field(default_factory=dict)
     node: dict[str, ResourceOverrides] = Field(default_factory=dict)
     environment: dict[str, str] = Field(default_factory=dict)
-    """Variables set for every job, to the letter. Secrets do not belong here."""
+    """Variables set for every job, without expansion by a shell. Do not put secrets here."""
     setup: tuple[str, ...] = ()
     """Shell lines run before every job, e.g. `module load gcc`."""
     snapshot: bool = False
-    """Whether jobs import a copy of the code, `<work>/code/<commit>`, made by the launch: then a
+    """Whether the launch copies the code to `<work>/code/<commit>` for its jobs to import. Then a
     `git pull` changes no job that is queued."""
     max_gpu_hours: NonNegativeFloat = 200.0
-    """A launch that is estimated to take more GPU hours wants `confirm=true`."""
+    """A launch that is estimated to take more GPU hours requires `confirm=true`."""
     budget_gpu_hours: NonNegativeFloat | None = None
     """GPU hours that all results of a work folder may take; then nothing more is submitted."""
 
     def resources_of(self, node: str, stage: str) -> dict[str, Any]:
-        """The launcher's own resources of a node, strongest last."""
+        """The launcher's own resources of a node, merged with the strongest last."""
         merged: dict[str, Any] = {}
         for layer in (
             self.resources,
@@ -59,7 +59,7 @@ class Launcher(BaseModel):
 
     @property
     def gate_resources(self) -> Resources:
-        """What the gates get: little, with the options of every node."""
+        """Resources of the gates: small, with the options of every node."""
         base = GATE_RESOURCES.model_dump()
         options = self.resources.get("options", {})
         return Resources.model_validate(
@@ -69,38 +69,38 @@ class Launcher(BaseModel):
     @field_validator("environment")
     @classmethod
     def require_device(cls, value: dict[str, str]) -> dict[str, str]:
-        """Refuse another device than those that environments are built for."""
+        """Refuse a device that no environment is built for."""
         if value.get(DEVICE_VARIABLE, "cpu") not in DEVICES:
-            raise ValueError(f"{DEVICE_VARIABLE} is neither of {' and '.join(DEVICES)}")
+            raise ValueError(f"{DEVICE_VARIABLE} is neither {' nor '.join(DEVICES)}")
         return value
 
     @property
     def device(self) -> str:
-        """What the launcher says that its jobs calculate on: cpu, cuda, or "" for nothing."""
+        """The device that the launcher selects for its jobs: cpu, cuda, or "" if none."""
         return self.environment.get(DEVICE_VARIABLE, "")
 
     def python_of(self, env: str) -> str:
         """Interpreter of an environment: the launcher's, or one beside the running one.
 
-        On a cluster one that is built for GPUs, where there is one, unless the launcher says cpu.
+        On a cluster one that is built for GPUs, if there is one, unless the launcher selects cpu.
         """
         wanted = self.device or ("cuda" if self.backend == "slurm" else "")
         return self.python.get(env) or str(environment_python(env, wanted))
 
     def find_unexpanded(self) -> list[str]:
-        """A line for each variable of jobs whose value a shell would change, but none reads it.
+        """A line for each variable of jobs with a `$` that no shell will expand.
 
         The value is not shown: it may be a secret.
         """
         return [
-            f"environment.{name} holds a `$`, and what stands in [environment] is taken to the "
-            f'letter: take it out, and write it into setup: setup = ["export {name}=..."]'
+            f"environment.{name} holds a `$`, and no shell expands [environment]: remove it and "
+            f'write it into setup: setup = ["export {name}=..."]'
             for name, value in self.environment.items()
             if "$" in value
         ]
 
     def python_problems(self, envs: set[str]) -> list[str]:
-        """A line for each environment whose interpreter is not there."""
+        """A line for each environment whose interpreter does not exist."""
         return [
             f"the environment {env!r} is not set up: {self.python_of(env)} does not exist; "
             f"run `make env`, or name it in the launcher: [python] {env} = ..."
@@ -110,7 +110,7 @@ class Launcher(BaseModel):
 
 
 def merge_tables(weak: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:
-    """Both tables in one, table by table; `strong` wins."""
+    """Merge two tables recursively; `strong` wins."""
     merged = dict(weak)
     for key, value in strong.items():
         old = merged.get(key)

@@ -1,4 +1,4 @@
-"""One launch at a time in a work folder."""
+"""The lease of a work folder: one launch at a time."""
 
 import contextlib
 import os
@@ -17,33 +17,34 @@ from hala_hpc.core.printable import format_command
 from hala_hpc.core.records import LaunchLease
 from hala_hpc.core.server_clock import file_age_s
 
-#: How often a holder shows that it is there, and after what silence one of another host is gone:
-#: the clock of the file system counts, and attributes may be cached for a minute.
+#: Interval of a holder's heartbeats, and their age at which a holder on another host counts as
+#: gone. The clock of the file system counts, and attributes may be cached for a minute.
 HEARTBEAT_S = 10
 HEARTBEAT_TIMEOUT_S = 180
-#: How long a gate is waited for that submits nodes, in seconds.
+#: How long to wait for a gate that submits nodes, in seconds.
 GATE_WAIT_S = 300
 
 
 class WorkLease:
     """The lease of a work folder, held by this process until another takes it over.
 
-    A process that was suspended, or cut off from the file system, is taken for gone; when it goes
-    on it must look before it submits or removes anything.
+    A process that was suspended, or cut off from the file system, counts as gone. When it resumes
+    it must check the lease before it submits or removes anything.
     """
 
     def __init__(self, path: Path, mine: LaunchLease) -> None:
         self.path, self.mine = path, mine
 
     def require(self) -> None:
-        """Raise UserError (RETRY) if another holds the folder now."""
+        """Raise UserError (RETRY) if another process holds the folder now."""
         holder = LaunchLease.read_if_valid(self.path)
         if holder == self.mine:
             return
-        who = f"process {holder.pid} on {holder.host} has" if holder else "nobody has"
+        who = f"process {holder.pid} on {holder.host}" if holder else "no process"
+        status = format_command("status", f"work={self.path.parent}")
         raise UserError(
-            f"this command was away for too long and lost {self.path}, which {who} now: it submits "
-            f"nothing more; see what runs with {format_command('status', f'work={self.path.parent}')}",
+            f"this command was suspended for too long and lost {self.path}, which {who} holds now: "
+            f"it submits nothing more; see what runs with {status}",
             RETRY,
         )
 
@@ -52,13 +53,13 @@ class WorkLease:
 def work_lease(
     work: Path, wait_s: float = 0, holder: Literal["launch", "gate"] = "launch"
 ) -> Iterator[WorkLease]:
-    """Hold the folder while the block runs; `holder` says to others what holds it.
+    """Hold the lease of a folder while the block runs; `holder` tells others what holds it.
 
-    A gate that holds it is waited for, as it submits what fits and leaves. The lease of a process
+    If a gate holds it, this call waits: a gate submits what fits and exits. The lease of a process
     that is gone is taken over.
 
-    Raises: UserError (RETRY) naming host, process and since when, if another launch holds it and
-    still does after `patience_s`.
+    Raises: UserError (RETRY) naming host, process and start time if another launch still holds it
+    after `wait_s`.
     """
     path = launch_lease_file(work)
     mine = LaunchLease(
@@ -79,27 +80,27 @@ def work_lease(
 
 
 def launch_lease_file(work: Path) -> Path:
-    """Where the lease of a work folder lies."""
+    """Path of the lease of a work folder."""
     return work / "launch.lease"
 
 
 def describe_lease_fix(path: Path) -> str:
-    """What helps where the process that holds a lease ran elsewhere and is no more."""
+    """The fix if the process that holds a lease ran on another host and is gone."""
     return f"when it is gone run `rm {shlex.quote(str(path))}`"
 
 
 def wait_for_lease(path: Path, mine: LaunchLease, wait_s: float) -> None:
-    """Take the lease, or raise UserError (RETRY) when it is not free in time."""
+    """Take the lease. Raises: UserError (RETRY) if it is not free in time."""
     began, is_reported = time.monotonic(), False
     while (other := acquire_lease(path, mine)) is not None:
         is_gate = other.holder == "gate"
-        kind = "a gate submits nodes" if is_gate else "another launch works"
+        kind = "a gate submits nodes" if is_gate else "another launch is running"
         text = f"{kind} in {path.parent}: process {other.pid} on {other.host} since {other.since}"
         if time.monotonic() - began >= max(wait_s, GATE_WAIT_S if is_gate else 0):
             raise UserError(f"{text}; wait for it, or {describe_lease_fix(path)}", RETRY)
         if is_gate and not is_reported:
-            # Few commands wait here, and the others answer sooner without it. A command sets up no
-            # logging: Python then writes the bare text to stderr.
+            # Few commands wait here, and the others answer sooner without the import. A command
+            # sets up no logging: Python then writes the bare text to stderr.
             import logging
 
             logging.getLogger(__name__).warning("%s; waiting for it", text)
@@ -108,12 +109,12 @@ def wait_for_lease(path: Path, mine: LaunchLease, wait_s: float) -> None:
 
 
 def acquire_lease(path: Path, mine: LaunchLease) -> LaunchLease | None:
-    """Claim a lease; None when it is ours now, else who holds it."""
+    """Claim a lease; None if it is ours now, else its holder."""
     while not mine.claim(path):
         try:
             holder = LaunchLease.read(path)
         except Damaged:
-            # Nobody's: who has written it finds out before it submits anything.
+            # Damaged, so no process holds it: its writer finds out before it submits anything.
             other = remove_lease(path, None, mine)
         else:
             if holder is None:
@@ -127,11 +128,11 @@ def acquire_lease(path: Path, mine: LaunchLease) -> LaunchLease | None:
 
 
 def remove_lease(path: Path, holder: LaunchLease | None, mine: LaunchLease) -> LaunchLease | None:
-    """Remove a lease if it is still that of `holder`, None for a damaged one; who else removes it
-    now, or None.
+    """Remove the lease of `holder`, or a damaged one for None, unless another process does so now.
 
-    One process at a time may do so, after a new look: two that just did would remove each other's
-    new lease, and one that was stalled would remove that of its successor.
+    Returns the lease of that process, or None. One process at a time may do so, after another
+    check. Otherwise two processes that had just checked would remove each other's new lease, and
+    a stalled one that of its successor.
     """
     removal = path.with_name(f".{path.name}.removal")
     if (other := acquire_lease(removal, mine)) is not None:
@@ -145,14 +146,14 @@ def remove_lease(path: Path, holder: LaunchLease | None, mine: LaunchLease) -> L
 
 
 def is_holder_running(holder: LaunchLease, path: Path) -> bool:
-    """Whether the process that holds a lease still runs, as far as can be known from here."""
+    """Whether the process that holds a lease still runs, as far as this host can find out."""
     if holder.host == socket.gethostname():
         return is_running(holder.pid)
     return heartbeat_age_s(path) < HEARTBEAT_TIMEOUT_S
 
 
 def heartbeat_age_s(path: Path) -> float:
-    """Seconds since the last sign of a holder, by the clock of the file system."""
+    """Seconds since the last heartbeat of a holder, by the clock of the file system."""
     try:
         return file_age_s(path)
     except FileNotFoundError:
@@ -160,7 +161,7 @@ def heartbeat_age_s(path: Path) -> float:
 
 
 def send_heartbeats(path: Path, mine: LaunchLease, stop_event: threading.Event) -> None:
-    """Show that the holder is there until it is over, or until another has taken the lease."""
+    """Touch the lease until `stop_event` is set, or until another process has taken it."""
     while not stop_event.wait(HEARTBEAT_S):
         with contextlib.suppress(OSError):
             if LaunchLease.read_if_valid(path) == mine:
@@ -168,7 +169,7 @@ def send_heartbeats(path: Path, mine: LaunchLease, stop_event: threading.Event) 
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this host has this number."""
+    """Whether a process with this number runs on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -10,7 +10,7 @@ from hala_hpc.core.stage import Stage
 
 @dataclass(frozen=True)
 class Draft:
-    """A node before its settings are checked: a raw table as written."""
+    """A node before its settings are checked: the raw table as written."""
 
     name: str
     stage: type[Stage[Any]]
@@ -18,7 +18,7 @@ class Draft:
     written: str
     """Its name in the recipe; a sweep makes several nodes of one."""
     source: StageSource | None = None
-    """Of the stage; None for one of ours."""
+    """Source of the stage; None for one of ours."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Node:
     settings: StageSettings
     written: str
     source: StageSource | None = None
-    """Of the stage; None for one of ours."""
+    """Source of the stage; None for one of ours."""
 
     def input_nodes(self) -> list[str]:
-        """Names of the nodes that this one takes something from, each once."""
+        """Names of the nodes that this one reads from, each once."""
         names = [
             value[1:].partition("/")[0]
             for _, value, _ in self.settings.references()
@@ -42,5 +42,5 @@ class Node:
         return list(dict.fromkeys(names))
 
     def matches(self, name: str) -> bool:
-        """Whether a word of `stage=` names this node, the node it was made of, or its stage."""
+        """Whether a name in `stage=` means this node, the node it was made from, or its stage."""
         return name in (self.name, self.written, self.stage.name)

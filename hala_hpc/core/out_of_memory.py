@@ -1,8 +1,8 @@
-"""What an engine's failure means."""
+"""Whether an engine's failure means that the GPU's memory was too small."""
 
 import sys
 
-#: What torch says in the log of an engine's process when the GPU's memory is too small.
+#: What torch writes to the log of an engine's process if the GPU's memory is too small.
 TORCH_PHRASES = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "CUDA out of memory")
 #: The same from other allocators: cuBLAS, NCCL, the CUDA driver, HIP.
 ALLOCATOR_PHRASES = (
@@ -16,13 +16,13 @@ ALLOCATOR_PHRASES = (
 def is_gpu_out_of_memory(error: BaseException, log_tail: str) -> bool:
     """Whether the GPU's memory was too small for what the engine was asked.
 
-    `log_tail` is what this attempt wrote to its log: the reason of an engine that died in a process
-    of its own stands only there.
+    `log_tail` is what this attempt wrote to its log. If an engine died in a process of its own,
+    only the log has the reason.
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
-    # Older parts of torch and other libraries raise a RuntimeError with these words.
+    # Older parts of torch and other libraries raise a RuntimeError with these phrases.
     phrases = TORCH_PHRASES + ALLOCATOR_PHRASES
     if isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases):
         return True
@@ -30,6 +30,6 @@ def is_gpu_out_of_memory(error: BaseException, log_tail: str) -> bool:
 
 
 def is_engine_death(error: BaseException) -> bool:
-    """Whether vLLM says with an error that its engine's process is gone."""
+    """Whether an error of vLLM means that its engine's process is gone."""
     exceptions = sys.modules.get("vllm.v1.engine.exceptions")
     return exceptions is not None and isinstance(error, exceptions.EngineDeadError)

@@ -1,4 +1,4 @@
-"""Words of the command line: `key=value`, read by the type of the setting, never by its looks."""
+"""Command-line overrides: `key=value`, parsed by the type of the setting, not by their form."""
 
 import json
 import types
@@ -12,26 +12,24 @@ from hala_hpc.core.secret_values import secret_mistakes
 
 
 def parse_overrides(arguments: list[str]) -> dict[str, str]:
-    """`["a=1", "b.c=x=y"]` to `{"a": "1", "b.c": "x=y"}`.
+    """Parse `["a=1", "b.c=x=y"]` to `{"a": "1", "b.c": "x=y"}`.
 
-    Raises UserError for a word without `=`, a key that stands twice, control characters in what is
-    no setting, and secrets, which it does not show.
+    Raises: UserError for an argument without `=`, a key that is given twice, control characters
+    outside of settings, and secrets, which it does not show.
     """
     overrides: dict[str, str] = {}
     mistakes = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if not equals or not key:
-            mistakes.append(
-                f"{argument!r} is not a word of the form key=value{suggest_form(argument)}"
-            )
+            mistakes.append(f"{argument!r} is not of the form key=value{suggest_form(argument)}")
         elif key in overrides:
             mistakes.append(f"{key} is given twice: {overrides[key]!r} and {value!r}; keep one")
         elif has_controls(key) or ("." not in key and has_controls(value)):
             # Settings may be texts of several lines; all else are names, paths and numbers.
             mistakes.append(f"{key}={value!r} holds control characters: write it without them")
         overrides[key] = value
-    # Before others, which show what was given.
+    # Before other mistakes, which show the values.
     if secrets := secret_mistakes(overrides):
         raise UserError(secrets, CONFIG)
     if mistakes:
@@ -40,7 +38,7 @@ def parse_overrides(arguments: list[str]) -> dict[str, str]:
 
 
 def suggest_form(argument: str) -> str:
-    """What somebody may have meant who writes `--dry-run`, as other programs have it."""
+    """Suggest the right form to somebody who writes `--dry-run`, as in other programs."""
     name = argument.removeprefix("--").replace("-", "_")
     if argument == name or not name.isidentifier():
         return ""
@@ -63,15 +61,15 @@ def accepts_list(annotation: Any) -> bool:
 
 
 def accepts_text(annotation: Any) -> bool:
-    """Whether any text at all is a value of this type, commas included."""
+    """Whether any text is a valid value of this type, commas included."""
     return strip_optional(annotation) is str
 
 
 def parse_value(annotation: Any, text: str) -> Any:
-    """The raw value of a word for a setting of this type; pydantic checks it afterwards.
+    """The raw value of an override for a setting of this type; pydantic checks it afterwards.
 
-    A comma separates values, except in text, where only a JSON list holds several. Several
-    values for a setting that takes one are a sweep.
+    A comma separates values, except in text, where only a JSON list holds several. Several values
+    for a setting that takes one are a sweep.
     """
     if text in ("none", "null") and type(None) in get_args(annotation):
         return None
@@ -90,7 +88,7 @@ def parse_value(annotation: Any, text: str) -> Any:
 def apply_override(settings: type[BaseModel], path: str, text: str, raw: dict[str, Any]) -> None:
     """Put the value of the dotted `path` into the nested table `raw`.
 
-    Raises UserError with the closest valid name for a setting that does not exist.
+    Raises: UserError with the closest valid name for a setting that does not exist.
     """
     name, _, rest = path.partition(".")
     if name not in settings.model_fields:
@@ -106,4 +104,4 @@ def apply_override(settings: type[BaseModel], path: str, text: str, raw: dict[st
     elif get_origin(inner) is dict:
         raw.setdefault(name, {})[rest] = parse_value(get_args(inner)[1], text)
     else:
-        raise UserError(f"setting {name!r} holds one value: {path} goes too deep")
+        raise UserError(f"setting {name!r} holds one value: {path} has too many parts")

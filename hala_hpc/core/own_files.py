@@ -1,4 +1,4 @@
-"""Whether a file that is run, or decides what is run, could have been written by another user."""
+"""Check that no other user could have written a file that is run or decides what is run."""
 
 import os
 import shlex
@@ -9,22 +9,22 @@ from pathlib import Path
 from hala_hpc.core.errors import CONFIG, UserError
 
 ROOT_ID = 0
-#: Paths that an error names before the rest is only counted.
+#: Paths that an error names; the rest is only counted.
 MAX_LISTED = 5
 
 
 def require_own_paths(paths: Iterable[Path], what: str) -> None:
-    """Raise UserError unless this user and root alone can change what stands at some paths.
+    """Raise UserError (CONFIG) unless only this user and root can change the files at some paths.
 
-    The files count, each folder on the way up to the root, and those that links lead through. In
-    a folder with the sticky bit, as /tmp, others can change nothing that is ours.
+    Checked are the files, each folder above them, and the targets of links on the way. In a folder
+    with the sticky bit, e.g. /tmp, others cannot change our files.
     """
     steps = dict.fromkeys(step for path in paths for step in steps_to(path.absolute()))
     found = {step: step.lstat() for step in steps}
     for step, status in found.items():
         if status.st_uid not in (ROOT_ID, os.geteuid()):
             raise UserError(
-                f"{what} is not run: {step} belongs to another user (number {status.st_uid}), who "
+                f"{what} is not run: {step} belongs to another user (uid {status.st_uid}), who "
                 "could change the code; copy it into a folder of your own",
                 CONFIG,
             )
@@ -32,34 +32,34 @@ def require_own_paths(paths: Iterable[Path], what: str) -> None:
         more = f" (and {len(writable) - MAX_LISTED} more)" if len(writable) > MAX_LISTED else ""
         raise UserError(
             f"{what} is not run: other users could change the code; run "
-            f"`chmod go-w {shlex.join(writable[:MAX_LISTED])}`{more}, or copy it into a folder of your "
-            "own",
+            f"`chmod go-w {shlex.join(writable[:MAX_LISTED])}`{more}, or copy it into a folder of "
+            "your own",
             CONFIG,
         )
 
 
 def require_own_file(path: Path, status: os.stat_result) -> None:
-    """Raise UserError unless an open file of a work folder is of this user or root alone.
+    """Raise UserError (CONFIG) if another user owns, or may write, an open file of a work folder.
 
-    The folders on the way to it do not count: who puts a file of his own there is seen by its
-    owner, and those of old work folders may be open to a group.
+    The folders above it are not checked. A file that another user puts there is recognized by its
+    owner, and old work folders may be open to a group.
     """
     if status.st_uid not in (ROOT_ID, os.geteuid()):
         raise UserError(
-            f"{path} decides what is run and belongs to another user (number {status.st_uid}): "
+            f"{path} decides what is run and belongs to another user (uid {status.st_uid}): "
             "nothing of it is run; work in a folder of your own",
             CONFIG,
         )
     if is_writable_by_others(status):
         raise UserError(
-            f"{path} decides what is run and other users may write it: look into it, then run "
+            f"{path} decides what is run and other users may write it: check its content, then run "
             f"`chmod go-w {shlex.quote(str(path))}`",
             CONFIG,
         )
 
 
 def steps_to(path: Path) -> Iterator[Path]:
-    """A path, each folder on the way to it, and the same of what its links stand for."""
+    """Yield a path, each folder above it, and the same for the targets of its links."""
     for step in (path, *path.parents):
         yield step
         if step.is_symlink():
@@ -67,7 +67,7 @@ def steps_to(path: Path) -> Iterator[Path]:
 
 
 def is_writable_by_others(status: os.stat_result) -> bool:
-    """Whether users other than the owner may write here. A link has no rights of its own."""
+    """Whether users other than the owner may write here. A link has no permissions of its own."""
     if stat.S_ISLNK(status.st_mode):
         return False
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:

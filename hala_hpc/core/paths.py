@@ -28,9 +28,9 @@ def shipped_names(folder: str) -> list[str]:
 
 
 def expand_path(key: str, text: str) -> Path:
-    """The path that a word or setting gives, with `~` replaced; nothing need be there.
+    """Expand `~` in the path of an override or setting; the path need not exist.
 
-    Raises: UserError naming the word where it cannot be looked at.
+    Raises: UserError naming the key if the path cannot be examined.
     """
     try:
         path = Path(text).expanduser()
@@ -65,12 +65,15 @@ def find_toml(key: str, value: str) -> Path:
 
 
 def is_toml_path(value: str) -> bool:
-    """Whether a recipe or launcher is named by a path, not by the name of a shipped one."""
+    """Whether a recipe or launcher is given by a path, not by the name of a shipped one."""
     return value.endswith(".toml") or os.sep in value
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file; raises UserError that names file and line, also for secrets in it."""
+    """Read a TOML file.
+
+    Raises: UserError naming file and line if it is not valid or holds secrets.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -79,7 +82,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
-    """The table that a TOML file holds; raises UserError as `read_toml`."""
+    """Parse the content of a TOML file; raises UserError as `read_toml`."""
     try:
         found = tomllib.loads(data.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -91,11 +94,11 @@ def parse_toml(path: Path, data: bytes) -> dict[str, Any]:
 
 @cache
 def environment_python(env: str, device: str = "") -> Path:
-    """Interpreter of an environment: `.venv` and `.venv-<env>` stand side by side.
+    """Interpreter of an environment: `.venv` and `.venv-<env>` are side by side.
 
     `main` is the running one unless that belongs to another environment. With `device`, cpu or
-    cuda, one of that build: those of a second build have its name at their end, as `.venv-cuda`
-    and `.venv-quantize-cuda`. Where there is none of it, the one that is beside the running one.
+    cuda, an environment of that build: a second build has it as a suffix, as in `.venv-cuda` and
+    `.venv-quantize-cuda`. If there is none, the one beside the running environment.
     """
     here = Path(sys.prefix)
     base, own_end = split_name(here.name)
@@ -116,7 +119,7 @@ def environment_python(env: str, device: str = "") -> Path:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Name of an environment's folder without that of its packages; and its end, as `-cuda`."""
+    """Split the folder name of an environment: its base name, and its suffix, e.g. `-cuda`."""
     for device in DEVICES:
         if name.endswith(f"-{device}"):
             return name.removesuffix(f"-{device}").split("-quantize")[0], f"-{device}"
@@ -124,5 +127,5 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def is_within(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder or lies in it."""
+    """Whether a path is a folder or is in it."""
     return path == folder or folder in path.parents

@@ -1,22 +1,22 @@
-"""TCP ports at which the ranks of a job meet, where the kernel gives none away."""
+"""TCP ports where the ranks of a job meet, outside of those that the kernel assigns."""
 
 import random
 import socket
 
-#: Below the ports that the kernel gives to anybody who asks for one (from 32768), and away from
-#: 29500, which everybody takes.
+#: Below the ports that the kernel assigns on request (from 32768), and away from 29500, which
+#: everybody uses.
 RANK_PORTS = range(12000, 28000)
-#: Ports in a row that a job has: the first is named to its ranks, at the last they meet before.
+#: Consecutive ports of a job: the first is given to its ranks, at the last they meet before that.
 PORTS_PER_JOB = 4
 
 
 def find_free_port() -> int:
-    """A port of this machine that nobody holds, nor its neighbours.
+    """Find a port of this machine that is free, together with its neighbours.
 
-    Not one that the kernel chooses: it would give the same to the next connection of anybody,
-    before the ranks have imported what they need. Raises OSError when none is found.
+    Not one that the kernel chooses: it could assign the same port to the next connection, before
+    the ranks have imported what they need. Raises OSError if none is found.
     """
-    # Not from the seed of a run: launches at once must not meet at one port.
+    # Not from the seed of a run: launches at the same time must not choose the same port.
     chance = random.SystemRandom()
     for _ in range(100):
         port = chance.choice(RANK_PORTS)
@@ -26,7 +26,7 @@ def find_free_port() -> int:
 
 
 def is_free(port: int) -> bool:
-    """Whether somebody could listen at a port now."""
+    """Whether a process could listen at a port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""Processes that belong together: which are below one, and how none outlives the one above it."""
+"""Process trees: find the descendants of a process, and let none outlive its parent."""
 
 import contextlib
 import ctypes
@@ -8,12 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-#: Of prctl(2).
+#: Constant of prctl(2).
 PR_SET_PDEATHSIG = 1
 
 
 def signal_on_parent_exit(number: signal.Signals, parent: int) -> None:
-    """Have the kernel send this process a signal when its parent is no more, however it ended.
+    """Let the kernel send this process a signal when its parent ends, however it ended.
 
     Called between fork and exec; `parent` is the process that forked, which may be gone by now.
     """
@@ -23,7 +23,7 @@ def signal_on_parent_exit(number: signal.Signals, parent: int) -> None:
 
 
 def find_descendants(tops: Iterable[int]) -> list[int]:
-    """Every living process below some, and those of their sessions, whose parents may be gone."""
+    """Every living descendant of some processes, and their sessions, whose parents may be gone."""
     children, sessions = defaultdict[int, list[int]](list), defaultdict[int, list[int]](list)
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -38,13 +38,13 @@ def find_descendants(tops: Iterable[int]) -> list[int]:
     while ahead:
         one = ahead.pop()
         found.add(one)
-        # A session has the number of the process that began it.
+        # A session has the number of the process that created it.
         ahead |= {*children[one], *sessions[one]} - found
     return sorted(found - tops)
 
 
 def kill_processes(processes: Iterable[int]) -> None:
-    """Kill processes, stopped or not; those that are gone are no mistake."""
+    """Kill processes, stopped or not; those that are gone are ignored."""
     for pid in processes:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A recipe: the nodes of a pipeline, their settings and what each takes from which."""
+"""A recipe: the nodes of a pipeline, their settings and their inputs."""
 
 import re
 from collections.abc import Callable
@@ -25,9 +25,9 @@ def build_nodes(
     find: StageFinder,
     mistakes: list[str],
 ) -> dict[str, Node]:
-    """Read all nodes of a recipe in an order in which inputs come first.
+    """Build all nodes of a recipe, ordered with inputs first.
 
-    Raises one UserError with every mistake: those found before, names, types, references, cycles.
+    Raises: UserError with every mistake: those found before, names, types, references, cycles.
     """
     drafts = read_drafts(tables, launcher, find, mistakes)
     check_launcher_names(launcher, mistakes)
@@ -48,7 +48,7 @@ def build_nodes(
 def read_drafts(
     tables: dict[str, Any], launcher: Launcher, find: StageFinder, mistakes: list[str]
 ) -> dict[str, Draft]:
-    """Tables to drafts: `like` copied, stage found, the launcher's resources laid over."""
+    """Read tables as drafts: copy `like`, find the stage, merge the launcher's resources."""
     drafts: dict[str, Draft] = {}
     for name, table in tables.items():
         if not isinstance(table, dict) or not NODE_NAME.fullmatch(name):
@@ -74,19 +74,19 @@ def read_drafts(
 
 
 def read_stage_name(table: dict[str, Any], name: str) -> str:
-    """The stage that the table of a node names; without one, the name of the node."""
+    """The stage in the table of a node; by default the name of the node."""
     return str(table.get("stage", name))
 
 
 def shared_names(drafts: dict[str, Draft]) -> list[str]:
-    """A line for each stage of a name that another stage of the recipe has, too."""
+    """A line for each stage whose name another stage of the recipe has, too."""
     mistakes, first = [], dict[str, Draft]()
     for draft in drafts.values():
         other = first.setdefault(draft.stage.name, draft)
         if other.stage is not draft.stage:
             mistakes.append(
-                f"node {draft.name!r}: its stage bears the name {draft.stage.name!r}, as another "
-                f"one does, that of node {other.name!r}: give one of them another name"
+                f"node {draft.name!r}: its stage has the name {draft.stage.name!r}, as the stage "
+                f"of node {other.name!r} has: give one of them another name"
             )
     return mistakes
 
@@ -94,7 +94,7 @@ def shared_names(drafts: dict[str, Draft]) -> list[str]:
 def inherit_table(
     tables: dict[str, Any], name: str, parents: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The table of a node laid over that of the node it is `like`."""
+    """The table of a node merged over that of the node it is `like`."""
     table = dict(tables[name])
     other = table.pop("like", None)
     if other is None:
@@ -111,13 +111,13 @@ def inherit_table(
 def apply_overrides(
     drafts: dict[str, Draft], overrides: dict[str, str], mistakes: list[str]
 ) -> None:
-    """Lay `node.setting=value` and `stage.setting=value` over the drafts."""
+    """Apply `node.setting=value` and `stage.setting=value` to the drafts."""
     stages = {draft.stage.name for draft in drafts.values()}
     for key, text in overrides.items():
         matching = [n for n in (*drafts, *stages) if key.startswith(f"{n}.")]
         if not matching:
             hint = suggest_name(key.partition(".")[0], [*drafts, *stages], "nodes")
-            mistakes.append(f"unknown word {key}={text}: {hint}")
+            mistakes.append(f"unknown override {key}={text}: {hint}")
             continue
         target = max(matching, key=len)
         path = key[len(target) + 1 :]
@@ -134,7 +134,7 @@ def apply_overrides(
 
 
 def check_launcher_names(launcher: Launcher, mistakes: list[str]) -> None:
-    """Resources of a launcher must have valid names, whether or not a node uses them."""
+    """Check the names of a launcher's resources, whether or not a node uses them."""
     layers = {"resources": launcher.resources, "gate": launcher.gate}
     layers |= {f"stage.{name}": over.resources for name, over in launcher.stage.items()}
     layers |= {f"node.{name}": over.resources for name, over in launcher.node.items()}
@@ -156,7 +156,7 @@ def check_settings(draft: Draft, mistakes: list[str]) -> Node | None:
 
 
 def describe_setting_error(draft: Draft, error: Any) -> str:
-    """One line for one mistake that pydantic found."""
+    """Format one mistake that pydantic found as one line."""
     path = ".".join(str(part) for part in error["loc"])
     setting = f"{draft.name}.{path}" if path else draft.name
     if error["type"] == "extra_forbidden":
@@ -170,7 +170,7 @@ def describe_setting_error(draft: Draft, error: Any) -> str:
 
 
 def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
-    """Every `@node` must exist and make the right kind of product."""
+    """Check that every `@node` exists and makes the right kind of product."""
     for node in nodes.values():
         for setting, value, reference in node.settings.references():
             if not value.startswith("@"):
@@ -178,9 +178,8 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
             target, slash, name = value[1:].partition("/")
             override = f"{node.name}.{setting}={value}"
             if target not in nodes:
-                mistakes.append(
-                    f"{override}: there is no node {target!r}; {suggest_name(target, list(nodes), 'nodes')}"
-                )
+                hint = suggest_name(target, list(nodes), "nodes")
+                mistakes.append(f"{override}: there is no node {target!r}; {hint}")
                 continue
             made = nodes[target].stage.produces
             if made not in reference.kinds:
@@ -197,14 +196,14 @@ def check_references(nodes: dict[str, Node], mistakes: list[str]) -> None:
 
 
 def sort_nodes(nodes: dict[str, Node]) -> dict[str, Node]:
-    """Nodes with inputs first, else in the order written; raises UserError for a cycle."""
+    """Sort nodes with inputs first, else as written. Raises: UserError (CONFIG) for a cycle."""
     ordered: dict[str, Node] = {}
     left = dict(nodes)
     while left:
         ready = [n for n, node in left.items() if all(i in ordered for i in node.input_nodes())]
         if not ready:
             raise UserError(
-                f"the nodes {find_cycle(left)} wait for each other: a recipe must not have a cycle",
+                f"the nodes {find_cycle(left)} need each other: a recipe must not have a cycle",
                 CONFIG,
             )
         for name in ready:
@@ -223,7 +222,7 @@ def find_cycle(left: dict[str, Node]) -> str:
 
 
 def select_nodes(nodes: dict[str, Node], choice: str) -> list[str]:
-    """Names meant by `stage=`: nodes, stages, or all; several with commas."""
+    """Names selected by `stage=`: nodes, stages, or all; several with commas."""
     if choice == "all":
         return list(nodes)
     chosen: list[str] = []
@@ -244,7 +243,7 @@ def select_nodes(nodes: dict[str, Node], choice: str) -> list[str]:
 
 
 def include_input_nodes(nodes: dict[str, Node], chosen: list[str]) -> list[str]:
-    """The chosen nodes and all they need, in order."""
+    """The chosen nodes and all nodes that they need, in order."""
     wanted = set(chosen)
     for name in reversed(list(nodes)):
         if name in wanted:

@@ -1,4 +1,4 @@
-"""What every kind of record has: one reader and one writer, and one error for damaged files."""
+"""Base class of all records: one reader and one writer, and one error for damaged files."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from hala_hpc.core.damage import Damaged, read_content
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.files import claim_text, write_text
 
-#: Letters of a value that an error message shows.
+#: Characters of a value that an error message shows.
 MAX_VALUE_CHARACTERS = 60
 
 
 class JsonRecord(BaseModel):
-    """A frozen value that a work folder keeps as a JSON object.
+    """A frozen value that is stored in a work folder as a JSON object.
 
     Keys that a later version adds are ignored, so that two versions can share a folder.
     """
@@ -23,33 +23,33 @@ class JsonRecord(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="ignore",
-        # A command builds the schemas of those records alone that it reads or writes.
+        # A command builds only the schemas of the records that it reads or writes.
         defer_build=True,
         protected_namespaces=(),
-        # The loss of a training may be no number.
+        # The loss of a training may be NaN or infinite.
         ser_json_inf_nan="constants",
     )
 
     fix: ClassVar[str] = "remove the file and run the same command again"
-    """What helps where the file is damaged; ends the error message."""
+    """The fix for a damaged file; ends the error message."""
     required_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys with a default that every file holds all the same: without them it is damaged."""
+    """Keys with a default that every file must hold all the same; without them it is damaged."""
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Read a file; None if it is absent.
 
-        Raises: Damaged (BAD_DATA) naming file, field and cure if it is damaged or foreign;
-        UserError (NO_INPUT) if it cannot be read.
+        Raises: Damaged (BAD_DATA) naming file, field and fix if it is damaged or foreign; UserError
+        (NO_INPUT) if it cannot be read.
         """
         data = read_content(path, cls.fix)
         return None if data is None else cls.from_json(data, path)
 
     @classmethod
     def read_own(cls, path: Path) -> Self | None:
-        """As `read`, of a file that decides what is run.
+        """As `read`, for a file that decides what is run.
 
-        Raises: UserError (CONFIG) where another user could have written it, too.
+        Raises: UserError (CONFIG) also if another user could have written it.
         """
         data = read_content(path, cls.fix, must_be_own=True)
         return None if data is None else cls.from_json(data, path)
@@ -58,7 +58,7 @@ class JsonRecord(BaseModel):
     def read_if_valid(cls, path: Path) -> Self | None:
         """Read a file; None if it is absent, damaged or foreign.
 
-        For what is written again soon, or only helps: leases, claims, progress, ids of jobs.
+        For files that are soon written again, or only help: leases, claims, progress, ids of jobs.
         """
         try:
             return cls.read(path)
@@ -88,7 +88,7 @@ class JsonRecord(BaseModel):
         return json.dumps(self.to_values(), ensure_ascii=False, indent=1) + "\n"
 
     def line(self) -> str:
-        """The same in one line without an end, for pipes and arguments."""
+        """The same in one line without a line break, for pipes and arguments."""
         return json.dumps(self.to_values(), ensure_ascii=False)
 
     def write(self, path: Path) -> None:
@@ -101,7 +101,7 @@ class JsonRecord(BaseModel):
 
 
 def describe_validation_error(error: ValidationError) -> str:
-    """The first fault that was found, with its place in the file, and how many more there are."""
+    """Format the first fault with its place in the file, and how many more there are."""
     faults = error.errors(include_url=False, include_context=False)
     first = faults[0]
     more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""

@@ -1,7 +1,7 @@
-"""The records of a work folder: what launches, workers and gates write for each other.
+"""Records of a work folder: what launches, workers and gates write for each other.
 
 One type for each kind of file, with one reader and one writer (`core.record`). `core.artifact`
-knows where the files of a node lie. Open are only settings, and figures that a stage reports.
+knows the paths in a node's folder. Only settings, and figures that a stage reports, are open dicts.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,40 +17,40 @@ from hala_hpc.core.resources import Resources
 class LaunchLease(JsonRecord):
     """`launch.lease`: the process that may submit in a work folder."""
 
-    fix: ClassVar[str] = "remove the file when no launch works in this folder"
+    fix: ClassVar[str] = "remove the file if no launch is running in this folder"
 
     host: str
     pid: Annotated[int, Field(gt=0, lt=2**31)]
-    """A signal to another number would reach other processes."""
+    """Bounded, as a signal to another number would reach other processes."""
     since: str
     """Local time, for people."""
     holder: Literal["launch", "gate"] = "launch"
     """What holds it: a command on a login node, or the gate of a node."""
     token: str = ""
-    """Of this holder alone: process numbers and names of hosts come again."""
+    """Unique to this holder: process numbers and hostnames are reused."""
 
 
 class ExcludedNode(JsonRecord):
-    """A node that a round leaves out, as an earlier one found it bad."""
+    """A node that a round excludes, as an earlier one found it bad."""
 
     name: str
     since: float = 0.0
     """When it was found bad, in seconds since the epoch."""
     until_boot: bool = False
-    """Whether only a boot mends it, as the job found it bad and not SLURM."""
+    """Whether only a reboot clears it, as the job found it bad and not SLURM."""
 
     @model_validator(mode="before")
     @classmethod
     def _read_name(cls, value: Any) -> Any:
-        """Rounds named them alone up to November 2026."""
+        """Read rounds up to November 2026, which stored names only."""
         return {"name": value} if isinstance(value, str) else value
 
 
 class RoundSpec(LaunchedCode):
     """What the jobs of a round and of later ones need to know.
 
-    The settings stand here as well as in `config.json`: those that leave the result as it is may
-    be others each time that somebody asks.
+    The settings are here as well as in `config.json`: those that do not change the result may
+    differ in each launch.
     """
 
     launcher: Launcher
@@ -59,15 +59,15 @@ class RoundSpec(LaunchedCode):
     """All settings but the resources, as JSON values."""
     resources: Resources
     rounds_without_progress: int = 0
-    """Rounds in a row before this one that brought no progress."""
+    """Consecutive rounds before this one without progress."""
     infrastructure_failures: int = 0
-    """Rounds in a row before this one that the cluster alone ended, without progress."""
+    """Consecutive rounds before this one that the cluster alone ended, without progress."""
     since_round: int | None = None
-    """The first round since a person asked; None for that round itself."""
+    """The first round since a person launched; None for that round itself."""
     because: tuple[str, ...] = ()
     """What this round does differently from the one before, and why."""
     bad_nodes: tuple[ExcludedNode, ...] = ()
-    """Nodes that are left out, beside those of the launcher."""
+    """Nodes that are excluded in addition to those of the launcher."""
 
     @property
     def is_local(self) -> bool:
@@ -76,14 +76,14 @@ class RoundSpec(LaunchedCode):
 
     @property
     def stage_settings(self) -> dict[str, Any]:
-        """The values of which a stage makes its settings."""
+        """The values from which a stage makes its settings."""
         return {**self.settings, "resources": self.resources}
 
 
 class Round(JsonRecord):
-    """`rounds/0001.json`: who makes which units, written before the jobs are submitted."""
+    """`rounds/0001.json`: the units of each worker, written before the jobs are submitted."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which begins another round"
+    fix: ClassVar[str] = "run the launch command again, which begins another round"
 
     round: int
     key: str
@@ -91,7 +91,7 @@ class Round(JsonRecord):
     assignment: tuple[tuple[int, ...], ...]
     """The units of each worker."""
     progress_before: tuple[str, ...]
-    """What existed of markers and checkpoints."""
+    """Markers and checkpoints that existed."""
     began: float
     """Seconds since the epoch."""
     spec: RoundSpec
@@ -105,7 +105,7 @@ class Round(JsonRecord):
 class Jobs(JsonRecord):
     """`jobs.json`: ids of the newest jobs of a node."""
 
-    fix: ClassVar[str] = "remove the file; living jobs are recognized by their names"
+    fix: ClassVar[str] = "remove the file; active jobs are recognized by their names"
 
     round: int
     submitted: float
@@ -128,8 +128,8 @@ class RowCounts(JsonRecord):
     rows_out: int = 0
     rows_rejected: int = 0
     rows_rejected_content: int = 0
-    """Of these, as far as the stage tells, those that are themselves the reason: no fault of model
-    or settings."""
+    """Of these, as far as the stage can tell, rows that are themselves the reason: neither model
+    nor settings are at fault."""
     rejected: dict[str, int] = Field(default_factory=dict)
     """Rejected rows by reason."""
     tokens_in: int = 0
@@ -139,14 +139,14 @@ class RowCounts(JsonRecord):
 class UnitMarker(RowCounts, CodeVersion):
     """`done/00007.json`: a unit is done. Written last, after its files were read back."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which makes the unit again"
+    fix: ClassVar[str] = "run the launch command again, which makes the unit again"
     required_keys: ClassVar[frozenset[str]] = frozenset(
         {"rows_in", "rows_out", "rows_rejected", "files"}
     )
 
     unit: int
     details: dict[str, Any] = Field(default_factory=dict)
-    """Figures that the stage wants in the summary."""
+    """Figures that the stage adds to the summary."""
     seconds: float = 0.0
     attempt: str = ""
     host: str = ""
@@ -159,7 +159,7 @@ class UnitMarker(RowCounts, CodeVersion):
 
 
 class StageSource(JsonRecord):
-    """Where a stage that is not one of ours comes from; stands beside its name."""
+    """Where a stage that is not one of ours comes from; stored beside its name."""
 
     file: str = ""
     """Absolute path of the file that defines it; empty for an entry point."""
@@ -169,7 +169,7 @@ class StageSource(JsonRecord):
     """SHA-256 of the source, hexadecimal."""
 
 
-#: The source of a stage; None, and not in the file, for one of ours.
+#: Source of a stage; None, and left out of the file, for one of ours.
 MaybeSource = Annotated[StageSource | None, Field(exclude_if=lambda value: value is None)]
 
 #: Kind of an input that is a file or folder outside the work folder.
@@ -185,11 +185,11 @@ class InputFacts(JsonRecord):
     kind: str
     """Kind of product of a node: model, corpus, ...; `path` for a file or folder; `hub`."""
     fingerprint: str
-    """Of the hub: the commit, empty where nothing was fetched when the node was launched."""
+    """For the hub: the commit, empty if nothing was fetched when the node was launched."""
     artifact: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
     """Name of the folder of the node; None for a path."""
     path: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
-    """Where a file or folder lies; None for anything else."""
+    """Path of a file or folder; None for anything else."""
     repository: Annotated[str | None, Field(exclude_if=lambda value: value is None)] = None
     """models or datasets, for the hub; None for anything else."""
 
@@ -197,7 +197,7 @@ class InputFacts(JsonRecord):
 class NodeConfig(JsonRecord):
     """`config.json`: settings and inputs of a node, written once."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "run the launch command again, which writes it again"
 
     node: str
     stage: str
@@ -211,7 +211,7 @@ class NodeConfig(JsonRecord):
     inputs: dict[str, InputFacts] = Field(default_factory=dict)
     """By name of the node, or by path as it was given."""
     gpu_hours_estimate: float | None = None
-    """What the node was estimated to take when it was launched first; None if unknown."""
+    """Estimate when the node was launched first; None if unknown."""
 
     @property
     def input_folders(self) -> list[str]:
@@ -222,7 +222,7 @@ class NodeConfig(JsonRecord):
 class NodeSummary(RowCounts):
     """`summary.json`: a node is done. Written last, by its gate."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "run the launch command again, which writes it again"
     required_keys: ClassVar[frozenset[str]] = frozenset({"rows_in", "rows_out", "rows_rejected"})
 
     node: str
@@ -236,17 +236,17 @@ class NodeSummary(RowCounts):
     """Of all units together."""
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str = ""
-    """Commits of the code that made the units; `+` behind one: with files that were others."""
+    """Commits of the code that made the units; `+` after one whose files were changed."""
     code_digests: tuple[str, ...] = ()
-    """Digests of the code that made the units; several where it changed meanwhile."""
+    """Digests of the code that made the units; several if it changed meanwhile."""
     inputs: dict[str, str] = Field(default_factory=dict)
-    """Fingerprints of the inputs; of what the hub holds the commit that was read."""
+    """Fingerprints of the inputs; for the hub, the commit that was read."""
     seconds_wall: float = 0.0
     """From the first round to the summary."""
     rounds: int = 0
     because: tuple[str, ...] = ()
-    """What later rounds did differently from the first, and why; changed code, and files that its
-    gate had no time to read once more."""
+    """What later rounds did differently from the first, and why; also changed code, and files that
+    its gate had no time to read again."""
     files: dict[str, int] | None = None
     """Size in bytes of each file of the output; None in summaries up to November 2026."""
     sha256: dict[str, str] = Field(default_factory=dict)
@@ -262,13 +262,13 @@ class RunNodeRecord(JsonRecord):
     artifact: str
     """Name of its folder."""
     gpu_hours: float | None = None
-    """What the line is estimated to make it take in all; None if unknown."""
+    """Estimated GPU hours in all, for this launch; None if unknown."""
 
 
 class RunRecord(JsonRecord):
-    """`run.json`: the newest line of a work folder, and what it means."""
+    """`run.json`: the newest launch of a work folder, and its nodes."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which writes it anew"
+    fix: ClassVar[str] = "run the launch command again, which writes it again"
 
     overrides: dict[str, str]
     recipe: str
@@ -281,19 +281,19 @@ class RunRecord(JsonRecord):
 
 
 class PendingNode(JsonRecord):
-    """A node that is to be submitted once the cluster has room."""
+    """A node that is to be submitted once the cluster accepts more jobs."""
 
     folder: str
     """Name of its artifact."""
     units: int
     spec: RoundSpec
     inputs: tuple[str, ...] = ()
-    """Names of the artifacts that it takes in."""
+    """Names of the artifacts that it reads."""
 
 
 class WaitingList(JsonRecord):
-    """`feed.json`: the nodes of a work folder that wait for room, inputs first."""
+    """`feed.json`: the nodes of a work folder that wait for the job limit, inputs first."""
 
-    fix: ClassVar[str] = "give the line of the launch again, which finds what is missing"
+    fix: ClassVar[str] = "run the launch command again, which finds what is missing"
 
     nodes: tuple[PendingNode, ...] = ()

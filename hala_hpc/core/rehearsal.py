@@ -1,18 +1,17 @@
-"""How much of a node is rehearsed: `rehearse=true` runs the whole chain small before its hours."""
+"""Limits of a rehearsal: `rehearse=true` runs the whole pipeline small before the full run."""
 
-#: Rows that each source gives: enough for shares of reasons within a few percent, minutes of one
-#: engine.
+#: Rows of each source: enough for shares of reasons within a few percent, minutes of one engine.
 ROWS = 300
-#: Steps of a training: enough for a speed that no longer changes and a loss that falls.
+#: Steps of a training: enough for a stable speed and a falling loss.
 STEPS = 30
 #: Questions of each task of a benchmark.
 QUESTIONS = 20
-#: Least share of the rows that is held out, as the share of a full run leaves none of so few.
+#: Minimum share of held-out rows, as the share of a full run leaves none of so few.
 MIN_HELD_OUT_SHARE = 0.05
-#: Before the name of a node that is rehearsed, so that its results are never taken for real ones.
+#: Prefix of the names of rehearsed nodes, so that their results are never taken for real ones.
 REHEARSAL_PREFIX = "rehearse-"
 
 
 def cap_setting(value: int | None, limit: int) -> int:
-    """A limit of the settings, none of which is no limit, made smaller where it is larger."""
+    """Lower a setting to `limit` if it is larger; None means no limit."""
     return limit if value is None else min(value, limit)

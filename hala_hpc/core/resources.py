@@ -1,10 +1,10 @@
-"""What a job asks of the machine it runs on. Never part of a fingerprint."""
+"""Resources that a job requests. Never part of a fingerprint."""
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 
 class Resources(BaseModel):
-    """What one worker of a node gets. Changing it never makes a new artifact."""
+    """What one worker of a node gets. A change never makes a new artifact."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -21,18 +21,18 @@ class Resources(BaseModel):
     mem_gb: PositiveInt = 16
     """Memory of one worker on each machine, in GB."""
     mem_limit_gb: PositiveInt | None = None
-    """The most that `mem_gb` is raised to when it was too little; none: what the nodes have."""
+    """Maximum for `mem_gb`, which is raised if it was too small; none: what the nodes have."""
     timeout_min: PositiveInt = 240
-    """Time limit of one job, in minutes; what is not finished then goes on in another."""
+    """Time limit of one job, in minutes; unfinished work resumes in another job."""
     check_gpus: bool = True
-    """Look at the GPUs of a node before a model is loaded, and go elsewhere when one is not free,
-    has errors or calculates wrongly. Switch it off where jobs share GPUs."""
+    """Check the GPUs of a node before a model is loaded, and move to another node if one is not
+    free, has errors or calculates wrongly. Disable it if jobs share GPUs."""
     local_weights_dir: str = ""
-    """Folder on a disk of each node's own, e.g. /local/scratch or $TMPDIR: models that lie in a
-    folder are copied there once per node, read back, and removed when nobody there reads them.
-    Empty: they are read where they lie. For file systems on which many readers are slow."""
+    """Folder on a node-local disk, e.g. /local/scratch or $TMPDIR. Models that are in a folder are
+    copied there once per node, read back, and removed when nothing on the node reads them. Empty:
+    models are read where they are. For file systems that are slow with many readers."""
     options: dict[str, str] = Field(default_factory=dict)
-    """Words of the backend's own, passed on as they are, e.g. a partition or an account."""
+    """Options of the backend, passed on unchanged, e.g. a partition or an account."""
 
     @property
     def world_size(self) -> int:
@@ -40,5 +40,5 @@ class Resources(BaseModel):
         return self.nodes * self.ranks_per_node
 
 
-#: What the gate of a node asks for: a minute of one core.
+#: What the gate of a node requests: a minute of one core.
 GATE_RESOURCES = Resources(cpus_per_rank=1, mem_gb=2, timeout_min=30)

@@ -1,4 +1,4 @@
-"""The folder of a run as those see it who come later: its newest line, and every node in it."""
+"""The run in a work folder, for commands after the launch: its newest launch and all its nodes."""
 
 import shlex
 from collections.abc import Mapping
@@ -20,26 +20,26 @@ class RunNode:
     units: int
     artifact: Artifact
     gpu_hours: float | None = None
-    """What the newest line is estimated to make it take in all; None where nobody said."""
+    """Estimated GPU hours in all, for the newest launch; None if unknown."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """The newest line of a work folder and its nodes, inputs first."""
+    """The newest launch of a work folder and its nodes, inputs first."""
 
     work: Path
     overrides: dict[str, str]
-    """Words of the line, as they were given."""
+    """Overrides of the launch command, as given."""
     recipe: str
     nodes: list[RunNode]
 
     @property
     def launch_command(self) -> str:
-        """The line that goes on with this run."""
+        """The command that resumes this run."""
         return format_launch_command(self.overrides)
 
     def find_nodes(self, name: str) -> list[RunNode]:
-        """The node of this name, else all nodes of the stage of this name. Raises UserError."""
+        """The node of this name, else all nodes of the stage of this name. Raises: UserError."""
         by_name = [node for node in self.nodes if node.name == name]
         found = by_name or [node for node in self.nodes if node.stage == name]
         if not found:
@@ -48,7 +48,7 @@ class Run:
         return found
 
     def find_node(self, name: str) -> RunNode:
-        """The one node that a word means. Raises UserError when it means several."""
+        """The one node that a name means. Raises: UserError if it means several."""
         found = self.find_nodes(name)
         if len(found) > 1:
             names = ", ".join(node.name for node in found)
@@ -57,7 +57,7 @@ class Run:
 
 
 def resolve_work_folder(overrides: Mapping[str, str]) -> Path:
-    """The folder that `work=` or `recipe=` means. Raises UserError when neither is given."""
+    """The folder that `work=` or `recipe=` means. Raises: UserError if neither is given."""
     if not overrides.get("work") and not overrides.get("recipe"):
         raise UserError("name a run: work=<folder> or recipe=<name>")
     recipe = overrides.get("recipe", "")
@@ -65,12 +65,12 @@ def resolve_work_folder(overrides: Mapping[str, str]) -> Path:
 
 
 def run_file(work: Path) -> Path:
-    """Where the newest line of a work folder stands."""
+    """Path of the record of the newest launch in a work folder."""
     return work / "run.json"
 
 
 def read_run(work: Path) -> Run:
-    """The newest run of a work folder. Raises UserError (66) where there is none."""
+    """Read the newest run of a work folder. Raises: UserError (NO_INPUT) if there is none."""
     found = RunRecord.read(run_file(work))
     if found is None:
         raise UserError(
@@ -97,9 +97,9 @@ def read_run(work: Path) -> Run:
 
 
 def all_nodes(run: Run) -> list[RunNode]:
-    """Every node that was begun in the folder: those of the newest line, then those of others.
+    """Every node that was begun in the folder: those of the newest launch, then older ones.
 
-    The latter bear the name of their folder, as one name may stand for several results.
+    Older ones have the name of their folder, as one name may have several results.
     """
     newest = {node.artifact.folder.name for node in run.nodes}
     begun = [Artifact(path.parent) for path in sorted(run.work.glob("*/config.json"))]
@@ -112,22 +112,22 @@ def all_nodes(run: Run) -> list[RunNode]:
 
 
 def input_folders(config: NodeConfig | None) -> list[str]:
-    """Names of the artifact folders that a node takes in, by its `config.json`."""
+    """Names of the artifact folders that a node reads, from its `config.json`."""
     return config.input_folders if config else []
 
 
 def describe_result_fix(path: Path) -> str:
-    """What helps where a file cannot be read: a result of a run is made again, another copied."""
+    """The fix for a file that cannot be read: a result of a run is made again, another copied."""
     for folder in path.absolute().parents:
         if Artifact(folder).config_file.is_file() and run_file(folder.parent).is_file():
             name = folder.name.rpartition("-")[0]
             arguments = [f"work={folder.parent}", f"node={name}", "repair=true"]
             line = shlex.join(["python", "-m", "hala_hpc.verify", *arguments])
-            return f"run `{line}`, then give the line of the launch again"
+            return f"run `{line}`, then run the launch command again"
     return "copy it again"
 
 
 def format_launch_command(overrides: Mapping[str, str]) -> str:
-    """A line of `launch` with these words, ready for a shell."""
+    """The `launch` command with these overrides, quoted for a shell."""
     given = [f"{key}={value}" for key, value in overrides.items() if key != "dry_run"]
     return shlex.join(["python", "-m", "hala_hpc.launch", *given])

@@ -1,7 +1,7 @@
-"""Secrets by name and by form: tokens, keys and passwords that reach no command line and no file.
+"""Find secrets by name and by form: tokens, keys and passwords, kept off command lines and files.
 
-What a launcher or a recipe holds is stored by the scheduler, where others may read it, and in the
-work folder.
+The scheduler stores what a launcher or a recipe holds, where others may read it; so does the work
+folder.
 """
 
 import re
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-#: Forms of secrets by what they are: words of which one stands in each, in small letters, and the
-#: whole form. A pattern is compiled when a text holds such a word: that takes a command half a
+#: Forms of secrets by kind: phrases in lower case, one of which is in each secret, and the whole
+#: pattern. A pattern is compiled only if a text holds such a phrase: that takes a command half a
 #: millisecond each. A `$` begins no secret: it names a variable of a shell.
 FORMS: dict[str, tuple[tuple[str, ...], str]] = {
     "a URL with a password": (("://",), r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:[^/\s@$]+@"),
@@ -33,7 +33,7 @@ FORMS: dict[str, tuple[tuple[str, ...], str]] = {
     "a signed token (JWT)": (("eyj",), r"\beyJ[\w-]{6,}\.eyJ[\w-]{4,}\.[\w-]*"),
     "a private key": (("private key",), r"-----BEGIN [A-Z ]*PRIVATE KEY( BLOCK)?-----"),
 }
-#: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are none.
+#: HF_TOKEN is a secret; HF_TOKEN_PATH and TOKENIZERS_PARALLELISM are not.
 NAME = re.compile(
     r"(^|_)(TOKEN|SECRET|PASSW(OR)?D|CREDENTIALS?|(API|ACCESS|PRIVATE)_KEY|JWT)($|_(?!PATH|FILE|DIR))",
     re.IGNORECASE,
@@ -53,7 +53,7 @@ def find_secret_names(environment: Mapping[str, str], setup: Sequence[str]) -> l
 
 @lru_cache(maxsize=4096)  # The jobs of a plan have most of their texts in common.
 def find_secret(text: str) -> str:
-    """What secret a text holds, e.g. "a bearer token"; empty for none."""
+    """The kind of secret in a text, e.g. "a bearer token"; empty for none."""
     small = text.lower()
     for kind, (phrases, form) in FORMS.items():
         if any(phrase in small for phrase in phrases) and re.search(form, text):
@@ -62,7 +62,7 @@ def find_secret(text: str) -> str:
 
 
 def secret_mistakes(values: Any, place: str = "") -> list[str]:
-    """A line for each text of a nested value that holds a secret; it names the place alone.
+    """A line for each text of a nested value that holds a secret; only the place is shown.
 
     `place` is the path of the value, e.g. `environment.HTTPS_PROXY`.
     """

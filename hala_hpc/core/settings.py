@@ -1,6 +1,7 @@
 """The settings of a stage: typed, frozen, and in two halves.
 
-What changes the result is fingerprinted; `resources` and fields made with `runtime()` are not.
+Settings that change the result are in the fingerprint; `resources` and fields made with `runtime()`
+are not.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from hala_hpc.core.resources import Resources
 
 @dataclass(frozen=True)
 class Reference:
-    """Marks a setting that names an input; `kinds` are the kinds of product that fit."""
+    """Declares that a setting names an input; `kinds` are the valid kinds of product."""
 
     kinds: tuple[str, ...]
 
@@ -28,7 +29,7 @@ FilesRef = Annotated[str, Reference(("files",))]
 """A file, a folder, a hub id, or `@node/path` inside the files that a node writes."""
 TokensRef = Annotated[str, Reference(("tokens",))]
 """A folder of token files, or `@node` of a node that makes them."""
-#: What a stage may produce.
+#: Kinds of product of a stage.
 KINDS = ("model", "corpus", "files", "tokens", "scores", "page")
 NodeRef = Annotated[str, Reference(KINDS)]
 """`@node` of any kind."""
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 
 def as_list(value: Any) -> Any:
-    """A single word or number as a list of one."""
+    """A single text or number as a list of one."""
     return [value] if isinstance(value, str | int | float) else value
 
 
@@ -52,7 +53,7 @@ def runtime(default: Any) -> Any:
 
 
 class Change(NamedTuple):
-    """A setting that was given another value."""
+    """A setting that got another value."""
 
     name: str
     """Dotted, e.g. `engine.max_num_seqs`."""
@@ -62,12 +63,12 @@ class Change(NamedTuple):
     @property
     def text(self) -> str:
         """`engine.max_num_seqs is 64 instead of 128`."""
-        before = "what the engine takes" if self.before is None else self.before
+        before = "the engine's default" if self.before is None else self.before
         return f"{self.name} is {self.after} instead of {before}"
 
 
 class StageSettings(BaseModel):
-    """What every stage can be told."""
+    """Settings that every stage has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -76,7 +77,7 @@ class StageSettings(BaseModel):
 
     @classmethod
     def is_runtime(cls, name: str) -> bool:
-        """Whether a setting leaves the result as it is."""
+        """Whether a setting does not change the result."""
         extra = cls.model_fields[name].json_schema_extra
         return name == "resources" or (isinstance(extra, dict) and bool(extra.get("runtime")))
 
@@ -86,7 +87,7 @@ class StageSettings(BaseModel):
         return {name: value for name, value in values.items() if not self.is_runtime(name)}
 
     def references(self) -> Iterator[tuple[str, str, Reference]]:
-        """Every input that is named: setting, value, and what fits there."""
+        """Every input that is named: setting, value, and the kinds that are valid there."""
         for name, found in references_in(type(self)).items():
             for value in strings_in(getattr(self, name)):
                 yield name, value, found
@@ -94,7 +95,7 @@ class StageSettings(BaseModel):
 
 @cache
 def references_in(settings: type[BaseModel]) -> dict[str, Reference]:
-    """The settings of a class that name inputs, each with what fits there."""
+    """The settings of a class that name inputs, each with the kinds that are valid there."""
     found = {
         name: find_reference(field.annotation, field.metadata)
         for name, field in settings.model_fields.items()
@@ -116,7 +117,7 @@ def find_reference(annotation: Any, metadata: list[Any]) -> Reference | None:
 
 
 def changed_values(before: BaseModel, after: BaseModel, prefix: str = "") -> list[Change]:
-    """The settings that have another value in `after`, by dotted names."""
+    """The settings whose value differs in `after`, by dotted names."""
     found: list[Change] = []
     for name in type(before).model_fields:
         old, new = getattr(before, name), getattr(after, name)
@@ -141,7 +142,7 @@ def strings_in(value: Any) -> Iterator[str]:
 
 
 def rename_references(value: Any, names: dict[str, str]) -> Any:
-    """The same value with `@old` and `@old/path` made into `@new`, through lists and dicts."""
+    """The same value with `@old` and `@old/path` renamed to `@new`, through lists and dicts."""
     if isinstance(value, str) and value.startswith("@"):
         node, slash, path = value[1:].partition("/")
         return f"@{names.get(node, node)}{slash}{path}"

@@ -1,4 +1,4 @@
-"""What a stage is: settings, a plan of units, and the code that runs, checks and collects them."""
+"""The interface of a stage: settings, a plan of units, and code to run, check and collect them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,27 +18,27 @@ S = TypeVar("S", bound=StageSettings)
 
 @dataclass(frozen=True)
 class UnitCounts:
-    """What a finished unit counts. Rows in == rows out + rows rejected, or it is not finished."""
+    """Counts of a finished unit. Rows in == rows out + rows rejected, or it is not finished."""
 
     rows_in: int = 0
     rows_out: int = 0
     rows_rejected: int = 0
     rows_rejected_content: int = 0
-    """Of these, as far as the stage tells, those that are themselves the reason: no fault of model
-    or settings."""
+    """Of these, as far as the stage can tell, rows that are themselves the reason: neither model
+    nor settings are at fault."""
     rejected: dict[str, int] = field(default_factory=dict)
     """Rejected rows by reason; sums to `rows_rejected`."""
     tokens_in: int = 0
     tokens_out: int = 0
     details: dict[str, Any] = field(default_factory=dict)
-    """What the stage wants in the summary: scores, a loss curve, sizes. JSON values."""
+    """Figures for the summary: scores, a loss curve, sizes. JSON values."""
 
     def verify(self) -> None:
-        """Raise UserError when rows were lost or made up."""
+        """Raise UserError (INTERNAL) if rows were lost or made up."""
         if self.rows_in != self.rows_out + self.rows_rejected:
             raise UserError(
                 f"{self.rows_in} rows in, but {self.rows_out} out and {self.rows_rejected} "
-                "rejected: rows were lost or made up; the unit is not marked",
+                "rejected: rows were lost or made up; the unit gets no marker",
                 INTERNAL,
             )
         if sum(self.rejected.values()) != self.rows_rejected:
@@ -60,12 +60,12 @@ class UnitCounts:
 
 
 class Inputs(Protocol):
-    """Where the inputs of a node are, inside a job."""
+    """The inputs of a node, inside a job."""
 
     def path(self, reference: str) -> str:
-        """Path of `@node`, `@node/sub` or a local file; of a hub id the snapshot that jobs read.
+        """Path of `@node`, `@node/sub` or a local file; for a hub id the snapshot that jobs read.
 
-        A hub id that is not fetched, as on a login node before a fetch, stays as it is.
+        A hub id that is not fetched, e.g. on a login node before a fetch, is returned unchanged.
         """
         ...
 
@@ -75,7 +75,7 @@ class Inputs(Protocol):
 
 
 class UnknownInputs:
-    """Inputs where only the settings of a stage matter."""
+    """Inputs for code that needs only the settings of a stage."""
 
     def path(self, reference: str) -> str:
         """The reference itself."""
@@ -87,18 +87,18 @@ class UnknownInputs:
 
 
 class UnitContext(Protocol):
-    """Where a unit's results go, and what the job must know of its surroundings."""
+    """Where the results of a unit go, and what a stage must know about its job."""
 
     rank: int
     world_size: int
     worker: int
     """Number of the worker among those of the node, from 0."""
     attempt: str
-    """Name of this attempt; no other attempt at anything has it."""
+    """Name of this attempt; no other attempt has it."""
     shared: Path
     """Folder that all workers of the node read; each writes a file of its own."""
     cache: Path
-    """Folder of the whole run, for what any job may use again: compiled code."""
+    """Folder of the whole run for what any job may use again: compiled code."""
 
     def folder(self, unit: int) -> Path:
         """Empty folder of this attempt for the files of a unit (the same for all ranks)."""
@@ -109,11 +109,11 @@ class UnitContext(Protocol):
         ...
 
     def check_lease(self) -> None:
-        """Raise Retry when a newer attempt has begun; to be called before anything is kept."""
+        """Raise LeaseLost if a newer attempt has begun; call it before writing to `state_dir`."""
         ...
 
     def read_new_log(self) -> str:
-        """The end of what was written to the worker's log since this was last asked."""
+        """The end of what was added to the worker's log since the last call."""
         ...
 
     def abort(self, error: TransientError) -> None:
@@ -121,21 +121,21 @@ class UnitContext(Protocol):
         ...
 
     def commit(self, unit: int) -> None:
-        """Check the unit's files, publish them and write the mark. Rank 0 only; first one wins."""
+        """Check and publish the unit's files, and write the marker. Rank 0 only; first one wins."""
         ...
 
     def report_progress(self, **counts: float) -> None:
-        """Set counts that people watch: rows, rows_of_node, tokens, step, steps_total, loss."""
+        """Set counts for people: rows, rows_of_node, tokens, step, steps_total, loss."""
         ...
 
     @property
     def stop_requested(self) -> bool:
-        """Whether the job must leave: commit what is safe and return."""
+        """Whether the job must stop: commit what is safe and return."""
         ...
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the job's time is up; None where nobody knows."""
+        """Seconds until the job's time limit; None if unknown."""
         ...
 
 
@@ -157,7 +157,7 @@ class Stage(Generic[S]):
     Settings: ClassVar[type[StageSettings]]
     """Class of the settings. Its `resources` default is what the stage needs."""
     work_stealing: ClassVar[bool] = False
-    """Whether a worker that has made its own units goes on with those of slower workers."""
+    """Whether a worker that has finished its own units continues with those of slower workers."""
     reads_weights: ClassVar[bool] = True
     """Whether jobs read the weights of the models that the settings name, not tokenizers only."""
     version: ClassVar[int] = 1
@@ -177,32 +177,33 @@ class Stage(Generic[S]):
         return 1
 
     def preflight(self) -> list[str]:
-        """Mistakes that can be found on the login node without the inputs; a line each.
+        """Mistakes that can be found on the login node without the inputs; one line each.
 
-        May raise UserError for one that needs an exit code of its own.
+        Raises: UserError for a mistake that needs an exit code of its own.
         """
         return []
 
     def hub_dependencies(self, site: HubSite) -> list[HubDependency]:
-        """What the jobs read from the hub beside the references in the settings, as it is now.
+        """What the jobs read from the hub beside the references in the settings, with its state.
 
-        For login nodes: quick, without a network and heavy imports. All pieces, whole or not.
-        Models and data sets that settings name, and `kernels`, are no matter of the stage.
+        For login nodes: quick, without a network and heavy imports. Returns all dependencies,
+        complete or not. Models and data sets that settings name, and `kernels`, are not the stage's
+        concern.
         """
         del site
         return []
 
     def data_names(self, names: Sequence[str]) -> list[str]:
-        """Of the paths of all files of a data set on the hub those that the jobs read.
+        """Select the paths that the jobs read from all files of a data set on the hub.
 
-        Raises UserError where none is.
+        Raises: UserError if there are none.
         """
         return list(names)
 
     def kernels(self, python: str) -> list[str]:
         """Kernels of the hub that the jobs load, as transformers names them.
 
-        `owner/name`, perhaps with `@revision` or `:function`. They are fetched and looked at as
+        `owner/name`, optionally with `@revision` or `:function`. They are fetched and checked as
         models are; they are no inputs of the node. `python`: interpreter of the environment main,
         where a package may have a kernel already.
         """
@@ -210,25 +211,26 @@ class Stage(Generic[S]):
         return []
 
     def fetch_hub_dependencies(self, site: HubSite, print_line: Callable[[str], None]) -> None:
-        """Fetch those of `pieces` that are not whole; `tell` prints a line of progress.
+        """Fetch those of `hub_dependencies` that are not complete; `print_line` prints progress.
 
         Runs on a login node, with a network, in the interpreter of the environment main, and with
-        `site.environment` as the variables of the process. Raises UserError (69, or 66 for what
-        the hub does not have); what was fetched before that stays.
+        `site.environment` as the variables of the process. What was fetched before an error stays.
+
+        Raises: UserError (UNAVAILABLE), or (NO_INPUT) for what the hub does not have.
         """
         del site, print_line
 
     def open_offline(self) -> list[str]:
-        """Open what the jobs read, by the functions that they read it with; a line a mistake.
+        """Open what the jobs read, with the functions that they use; one line for each mistake.
 
         Runs after a fetch, in a process without a network and with the variables of a job, in the
-        environment main. Inputs that nodes make are not there yet. No weights are loaded. UserError
-        counts as mistakes, too.
+        environment main. Outputs of other nodes do not exist yet. No weights are loaded. A
+        UserError counts as mistakes, too.
         """
         return []
 
     def estimate(self, inputs: EstimateInputs) -> Estimate | None:
-        """What the node will take and leave, told on the login node; None if unknown.
+        """Estimate on the login node what the node will take and produce; None if unknown.
 
         Every stage defines it: one that has no estimate says why in the docstring.
         """
@@ -236,37 +238,37 @@ class Stage(Generic[S]):
         return None
 
     def rehearsed(self) -> StageSettings:
-        """The settings of a short form of the node: fewer rows, steps or questions, the same work.
+        """The settings of a rehearsal of the node: fewer rows, steps or questions, the same work.
 
-        The same settings where the work does not shrink with its rows: then a rehearsal makes the
-        real result, which the full run takes.
+        The same settings if the work does not shrink with its rows: then a rehearsal makes the real
+        result, which the full run uses.
         """
         return self.settings
 
     def smaller_batch(self, world_size: int) -> StageSettings | None:
-        """The settings with half as many rows at once on a GPU, where its memory was too small.
+        """The settings with half as many rows at once on a GPU, after its memory was too small.
 
-        Only settings that leave the result as it is may change. The same settings where a single
-        row is at once already; None where no setting says how many are.
+        Only settings that do not change the result may differ. The same settings if a single row is
+        at once already; None if no setting controls it.
         """
         del world_size
         return None
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Make the units, committing each as it is finished; return early when `out.stop`.
+        """Make the units, committing each when finished; return early if `out.stop_requested`.
 
-        Where the stage `work_stealing`, a unit is this worker's only once it is taken from `units`.
+        With `work_stealing`, a unit is this worker's only once it is taken from `units`.
         """
         raise NotImplementedError
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Read back the files of a unit and count them; raise when they are not good."""
+        """Read back the files of a unit and count them; raise if they are not valid."""
         raise NotImplementedError
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
         """Fill `output` from the folders of all units; return JSON details for the summary.
 
-        `CollectResult` with such details where rows are taken out that the units had let through.
+        Return `CollectResult` with such details if rows are removed that the units had accepted.
         """
         for folder in folders:
             link_tree(folder, output)
@@ -274,9 +276,9 @@ class Stage(Generic[S]):
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
-        """What a report tells of the model that a node made, of the details of its summary.
+        """The line of a report about the model that a node made, from the details of its summary.
 
-        Empty where there is nothing to tell.
+        Empty if there is nothing to report.
         """
         del details
         return ""
@@ -284,13 +286,13 @@ class Stage(Generic[S]):
 
 @dataclass(frozen=True)
 class CollectResult:
-    """Returned by `collect` of a stage that takes out rows which the units had let through.
+    """Returned by `collect` of a stage that removes rows which the units had accepted.
 
-    Which rows are best can only be known once all are there. The summary counts those taken out as
+    Which rows are best is known only once all are there. The summary counts removed rows as
     rejected, so that rows in == rows out + rows rejected holds for the output, too.
     """
 
     details: Any
     """JSON details for the summary, as `collect` returns them otherwise."""
     rejected: dict[str, int] = field(default_factory=dict)
-    """Rows taken out, by reason."""
+    """Removed rows, by reason."""

@@ -1,4 +1,4 @@
-"""The stages by name: ours are files in two folders; a lab's own are looked up only after those."""
+"""Find stages by name: ours are files in two folders; a lab's own are looked up after those."""
 
 import importlib
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from hala_hpc.core.stage import Stage
 
 #: Packages whose modules are stages: those of the pipeline, and those that only the demo uses.
 STAGE_PACKAGES = ("stages", "demo.stages")
-#: How the name of a file ends; no name of a stage does.
+#: Suffix of a stage file; no name of a stage has it.
 STAGE_FILE_SUFFIX = ".py"
 
 
 @dataclass(frozen=True)
 class FoundStage:
-    """A stage, and where it comes from."""
+    """A stage and its source."""
 
     stage: type[Stage[Any]]
     source: StageSource | None = None
@@ -43,7 +43,7 @@ def stage_names() -> list[str]:
 
 
 def find_stage(name: str, source: StageSource | None = None) -> type[Stage[Any]]:
-    """One of our stages, or the one of an artifact whose records name its source.
+    """One of ours, or the stage of an artifact whose records name its source.
 
     Raises: UserError for an unknown name, and for a source that is gone, unsafe or changed.
     """
@@ -58,14 +58,14 @@ def find_stage(name: str, source: StageSource | None = None) -> type[Stage[Any]]
 
 
 def look_up_stage(name: str, folder: Path) -> FoundStage:
-    """What `stage = "..."` of a recipe means: one of ours, a file, or one of an installed package.
+    """Resolve `stage = "..."` of a recipe: one of ours, a file, or one of an installed package.
 
-    A file ends in `.py` and is relative to `folder`, that of the recipe. Raises: UserError for
-    what is not there, cannot be imported, is no stage, or could be written by another user.
+    A file ends in `.py` and is relative to `folder`, that of the recipe. Raises: UserError for a
+    stage that does not exist, cannot be imported, is not valid, or that another user could write.
     """
     if name in stage_modules():
         return FoundStage(find_stage(name))
-    # Only here: it reads files of others, and the metadata of all packages.
+    # Imported only here: it reads files of others, and the metadata of all packages.
     from hala_hpc.core import foreign_stages
 
     if name.endswith(STAGE_FILE_SUFFIX):

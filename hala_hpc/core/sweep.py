@@ -1,4 +1,4 @@
-"""Sweeps: a list where one value is expected makes a node for each value."""
+"""Sweeps: a list for a setting that takes one value makes a node for each value."""
 
 import re
 from dataclasses import replace
@@ -24,7 +24,7 @@ def expand_sweeps(nodes: list[Draft]) -> list[Draft]:
 
 
 def swept_setting(node: Draft) -> tuple[str, str] | None:
-    """Node and setting of a list that stands for a single value, if there is one."""
+    """Node and setting of a list that replaces a single value, if there is one."""
     for setting, value in node.raw.items():
         field = node.stage.Settings.model_fields.get(setting)
         if field is None or not isinstance(value, list) or len(value) == 0:
@@ -40,7 +40,7 @@ def has_own_reader(stage: type[Stage[Any]], setting: str) -> bool:
 
 
 def expand(nodes: list[Draft], swept: str, setting: str) -> list[Draft]:
-    """One sweep: copies of the swept node and of all that depends on it."""
+    """Expand one sweep: copy the swept node and all nodes that depend on it."""
     touched = dependants(nodes, swept)
     values = next(node.raw[setting] for node in nodes if node.name == swept)
     expanded: list[Draft] = []
@@ -61,7 +61,7 @@ def expand(nodes: list[Draft], swept: str, setting: str) -> list[Draft]:
 def rename_in(
     stage: type[Stage[Any]], raw: dict[str, Any], names: dict[str, str]
 ) -> dict[str, Any]:
-    """A copy of a node's table in which references follow the new names."""
+    """Copy a node's table with its references renamed."""
     return {
         key: rename_references(value, names) if is_reference(stage, key) else value
         for key, value in raw.items()
@@ -75,7 +75,7 @@ def is_reference(stage: type[Stage[Any]], setting: str) -> bool:
 
 
 def dependants(nodes: list[Draft], start: str) -> set[str]:
-    """The node and all that depend on it, directly or not."""
+    """The node and all nodes that depend on it, directly or not."""
     touched = {start}
     while True:
         more = {

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import sys
 
-#: Libraries that are told of where they were loaded.
+#: Libraries whose versions are recorded if they were loaded.
 REPORTED = (
     "vllm",
     "torch",
@@ -22,7 +22,7 @@ REPORTED = (
 
 @functools.cache
 def version_of(module: str) -> str:
-    """Version of the distribution that a module comes from; empty where none is named so."""
+    """Version of the distribution that a module comes from; empty if there is none of that name."""
     import importlib.metadata
 
     for name in (module, f"{module}-cpu"):

@@ -68,7 +68,7 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
     assert jobs_of_this_user() == []
     kept = units_done(work)
     assert f"arabic: {kept} of 8 units are done and stay" in done.out
-    assert "go on with: python -m hala_hpc.launch stage=all" in done.out
+    assert "resume with: python -m hala_hpc.launch stage=all" in done.out
     # No gate saw the end of its workers: nothing has failed and nothing was submitted again.
     assert not list(work.glob("*/failure.json"))
     assert {name: node["state"] for name, node in read_node_states(work).items()} == {
@@ -76,7 +76,7 @@ def test_jobs_of_a_run_end_gates_first_and_the_same_line_goes_on(
         "arabic": "partial",
         "report": "new",
     }
-    assert "nothing to end" in run_command(f"work={work}", module="cancel").out
+    assert "nothing to cancel" in run_command(f"work={work}", module="cancel").out
 
     marks = sorted(path.stat().st_ino for path in (work / "latest/arabic/done").iterdir())
     held.release()
@@ -150,7 +150,7 @@ def test_cancel_says_that_there_is_nothing_and_names_unknown_words(
 ) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     told = run_command(f"work={work}", module="cancel")
-    assert (told.code, "nothing to end" in told.out) == (0, True)
+    assert (told.code, "nothing to cancel" in told.out) == (0, True)
     wrong = run_command(f"work={work}", "nod=corpus", "node=corpsu", module="cancel")
     assert (wrong.code, "did you mean 'node'?" in wrong.err) == (64, True)
     wrong = run_command(f"work={work}", "node=corpsu", module="cancel")

@@ -103,7 +103,7 @@ def test_a_wrong_type_names_the_word_and_the_value(tmp_path: Path, work: Path) -
 
 def test_a_word_without_an_equals_sign_is_named(work: Path) -> None:
     ended = launch("stage=all", "dry-run", f"work={work}")
-    refused(ended, 64, "'dry-run' is not a word of the form key=value", work=work)
+    refused(ended, 64, "'dry-run' is not of the form key=value", work=work)
 
 
 def test_several_mistakes_are_told_at_once(tmp_path: Path, work: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_unit_leads_to_the_attempt_that_made_it_or_has_it(folder: Folder) -> N
         2: "at unit 3 and 2",
         3: "at unit 3 and 2",
     }
-    assert "left no word: it was killed" in shown[3][0]
+    assert "left no record: it was killed" in shown[3][0]
     wrong = logs(folder.work, "node=first", "unit=4")
     assert (wrong.code, "has units 0 to 3" in wrong.err) == (64, True)
 
@@ -178,7 +178,7 @@ def test_what_is_at_work_is_said_to_be_and_what_failed_before_is_shown(folder: F
     folder.log(folder.first, name, "at it\n")
     word = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time() + 50)
     word.write(folder.first.progress_file(0))
-    assert ", at work (" in logs(folder.work).out
+    assert ", running (" in logs(folder.work).out
     folder.log(folder.second, attempt(1, "4_1", 1), "a defect\n")
     folder.end(folder.second, attempt(1, "4_1", 1), 70, 20)
     assert logs(folder.work).out.startswith("second: worker 1, rank 0")
@@ -205,15 +205,15 @@ def test_what_begins_or_ends_in_this_moment_is_not_taken_for_dead(folder: Folder
     name = attempt(0, "9_0")
     # Less than a minute from now, also when the answer takes a minute.
     folder.log(folder.first, name, "", began=time.time() + 50)
-    assert ", at work, begun less than a minute ago (" in logs(folder.work).out
+    assert ", running, begun less than a minute ago (" in logs(folder.work).out
     ended = Progress(worker=0, rank=0, attempt=name, began=0, time=time.time() + 50, ended=True)
     ended.write(folder.first.progress_file(0))
-    assert ", at work (" in logs(folder.work).out
+    assert ", running (" in logs(folder.work).out
     older = ended.model_copy(update={"time": time.time() - 90})
     older.write(folder.first.progress_file(0))
     later = attempt(0, "9_0", 2, 1)
     folder.log(folder.first, later, "", began=time.time() - 90)
-    assert "left no word: it was killed" in logs(folder.work).out
+    assert "left no record: it was killed" in logs(folder.work).out
 
 
 def test_mistakes_are_named(folder: Folder) -> None:
@@ -261,6 +261,6 @@ def test_a_log_is_followed_until_its_node_ends(tmp_path: Path, work: Path) -> No
             wait_until(lambda: "a line that comes later" in told.read_text(), "the line, at once")
             held.release()
             assert following.wait(WAIT_S) == 0
-        assert "at work" in told.read_text().splitlines()[0]
+        assert "running" in told.read_text().splitlines()[0]
         assert running.wait(WAIT_S) == 0
     assert json.loads((work / "latest/arabic/summary.json").read_text())["rows_out"] == 600

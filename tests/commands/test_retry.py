@@ -39,16 +39,16 @@ def test_failed_units_run_again_with_the_rows_that_were_rejected(
 
     plan = run_command(f"work={work}", "dry_run=true", module="retry")
     assert plan.code == 0, plan
-    assert "arabic: forgets that it failed: " in plan.out
+    assert "arabic: its failure is removed: " in plan.out
     assert f"{8 - len(done)} of 8 units run again: {len(done)}" in plan.out
-    assert "rejected rows of these units are asked again" in plan.out
+    assert "rejected rows of these units run again" in plan.out
     assert read_node_states(work)["arabic"]["state"] == "failed"
 
     told = run_command(f"work={work}", module="retry")
     assert told.code == 0, told
     assert told.out == plan.out.removesuffix("nothing was changed: this was a dry run\n")
     assert read_node_states(work)["arabic"]["state"] == "partial"
-    again = shlex.split(told.out.splitlines()[-1].removeprefix("then give the line: "))[3:]
+    again = shlex.split(told.out.splitlines()[-1].removeprefix("then run: "))[3:]
     ended = launch(*again, "arabic.max_rejected_fraction=1", **variables(tmp_path))
     assert ended.code == 0, ended
     assert done.items() <= marks(work).items()

@@ -231,7 +231,7 @@ def test_following_what_has_failed_ends_with_its_code(tmp_path: Path, work: Path
     assert launch("stage=all", line, f"work={work}").code == 65
     told = run_command(f"work={work}", "follow=true", "format=json", module="status")
     assert told.code == 65
-    assert_message(told.err, "nothing is at work")
+    assert_message(told.err, "nothing is running")
     assert json.loads(told.out.splitlines()[-1])["nodes"][0]["state"] == "failed"
 
 

@@ -1,4 +1,4 @@
-"""An attempt whose process the kernel killed says so, with the numbers."""
+"""An attempt whose process the kernel killed reports it, with the numbers."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ SUICIDE = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A real memory group of version 1 or 2 with a limit, where this machine lets us make one."""
+    """A real memory group of version 1 or 2 with a limit, if this machine allows it."""
     roots = {
         Path("/sys/fs/cgroup/memory"): "memory.limit_in_bytes",
         Path("/sys/fs/cgroup"): "memory.max",
@@ -75,7 +75,7 @@ def run_worker(base: Path, code: str, group: Path | str = "") -> tuple[int, list
 
 
 @pytest.mark.parametrize("code", [GLUTTON, HOST], ids=["itself", "its child"])
-def test_a_process_that_the_kernel_killed_is_told_apart(
+def test_a_process_that_the_kernel_killed_is_recognized(
     code: str, tmp_path: Path, group: Path
 ) -> None:
     status, reasons = run_worker(tmp_path, code, group)
@@ -100,7 +100,7 @@ def test_without_counters_a_kill_is_a_guess() -> None:
     assert explain_child_exit(70, None, None) == ""
 
 
-def test_numbers_that_the_kernel_does_not_tell_are_left_out() -> None:
+def test_numbers_that_the_kernel_does_not_report_are_left_out() -> None:
     before = MemoryRecord(0, None, 2**36)
     assert explain_child_exit(-9, before, MemoryRecord(1, None, 2**36)) == (
         "the kernel killed it: out of memory at its limit of 64.0 GB; raise resources.mem_gb"

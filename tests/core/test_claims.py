@@ -1,4 +1,4 @@
-"""Claims of units: an attempt that was taken for dead takes none, and its claims hold up nobody."""
+"""Claims of units: an attempt taken for dead claims none, and its claims block no worker."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The code that runs is named: its commit, whether files are others, and a digest of them all."""
+"""The code that runs is recorded: its commit, whether files differ, and a digest of them all."""
 
 import json
 import subprocess
@@ -14,8 +14,8 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.code_version import CodeVersion
 from hala_hpc.core.errors import OK
 
-#: Prints what a process of a clone knows of its code.
-TELL = "from hala_hpc.core.code_version import code_version; print(code_version().line())"
+#: Prints the code version of a process of a clone.
+PRINT_CODE = "from hala_hpc.core.code_version import code_version; print(code_version().line())"
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def clone(tmp_path: Path) -> Clone:
 
 
 def code_in(folder: Path, **env: str) -> CodeVersion:
-    """What a process tells that imports the package from a folder."""
+    """The code version of a process that imports the package from a folder."""
     done = subprocess.run(
-        [sys.executable, "-c", TELL],
+        [sys.executable, "-c", PRINT_CODE],
         cwd=folder.parent,
         env={"PYTHONPATH": str(folder), "PATH": "/usr/bin:/bin"} | env,
         capture_output=True,
@@ -36,7 +36,7 @@ def code_in(folder: Path, **env: str) -> CodeVersion:
     return CodeVersion.from_json(done.stdout, "code")
 
 
-def test_a_clone_names_its_commit_and_whether_files_are_others(clone: Clone) -> None:
+def test_a_clone_names_its_commit_and_whether_files_differ(clone: Clone) -> None:
     clean = code_in(clone.folder)
     assert (clean.commit, clean.uncommitted, clean.code_name) == (clone.first, False, clone.first)
 
@@ -57,7 +57,7 @@ def test_a_clone_names_its_commit_and_whether_files_are_others(clone: Clone) -> 
     assert committed.code_digest == dirty.code_digest
 
 
-def test_without_git_the_commit_is_known_and_whether_files_are_others_is_not(
+def test_without_git_the_commit_is_known_and_whether_files_differ_is_not(
     clone: Clone,
 ) -> None:
     found, known = code_in(clone.folder, PATH="/nowhere"), code_in(clone.folder)

@@ -1,4 +1,4 @@
-"""The hub as a login node knows it: its cache, what is fetched, whether it is off."""
+"""The hub as a login node knows it: its cache, what is fetched, whether it is offline."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def test_one_reading_of_whether_the_hub_is_off(
         )
 
 
-def test_a_job_is_offline_and_a_shell_is_not_where_nothing_is_said(
+def test_a_job_is_offline_and_a_shell_is_not_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"):

@@ -1,4 +1,4 @@
-"""The lease of a work folder: whose it is, when it is taken over, and who may remove it."""
+"""The lease of a work folder: its holder, when it is taken over, and who may remove it."""
 
 import json
 import os
@@ -21,14 +21,14 @@ HERE = socket.gethostname()
 
 
 def elsewhere(work: Path, holder: str, silent_s: float = 0.0) -> Path:
-    """The lease of a process on another machine that was silent for so long."""
+    """The lease of a process on another machine without a heartbeat for so long."""
     path = launch_lease_file(work)
     path.write_text(json.dumps({"host": "node7", "pid": 7, "since": "today", "holder": holder}))
     os.utime(path, (time.time() - silent_s, time.time() - silent_s))
     return path
 
 
-def test_a_lease_says_what_holds_it(tmp_path: Path) -> None:
+def test_a_lease_names_what_holds_it(tmp_path: Path) -> None:
     with work_lease(tmp_path, holder="gate"):
         found = LaunchLease.read(launch_lease_file(tmp_path))
     assert found is not None
@@ -36,11 +36,11 @@ def test_a_lease_says_what_holds_it(tmp_path: Path) -> None:
     assert not launch_lease_file(tmp_path).exists()
 
 
-def test_a_launch_elsewhere_is_told_of_at_once(tmp_path: Path) -> None:
+def test_a_launch_elsewhere_is_reported_at_once(tmp_path: Path) -> None:
     elsewhere(tmp_path, "launch")
     began = time.monotonic()
     with (
-        pytest.raises(UserError, match=r"another launch works in .* process 7 on node7"),
+        pytest.raises(UserError, match=r"another launch is running in .* process 7 on node7"),
         work_lease(tmp_path),
     ):
         pass
@@ -60,9 +60,9 @@ def test_a_gate_is_waited_for(
     monkeypatch.setattr(time, "sleep", sleep)
     with work_lease(tmp_path):
         assert len(waits) == 3
-    (told,) = caplog.messages
-    assert "a gate submits nodes" in told
-    assert "waiting for it" in told
+    (message,) = caplog.messages
+    assert "a gate submits nodes" in message
+    assert "waiting for it" in message
 
 
 def test_a_gate_that_does_not_leave_is_named_as_one(
@@ -87,8 +87,8 @@ def test_a_gate_with_the_lease_is_no_launch(tmp_path: Path) -> None:
 def test_cancel_does_not_send_a_user_to_a_gate(tmp_path: Path, work: Path) -> None:
     assert launch("stage=all", one_row_recipe(tmp_path), f"work={work}").code == 0
     elsewhere(work, "gate")
-    told = run_command(f"work={work}", module="cancel")
-    assert (told.code, "nothing to end" in told.out) == (0, True), told
+    ended = run_command(f"work={work}", module="cancel")
+    assert (ended.code, "nothing to cancel" in ended.out) == (0, True), ended
 
 
 def test_a_holder_that_was_stalled_leaves_the_lease_of_its_successor(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a work folder keeps reads back as it was written; damaged files are one clear error."""
+"""Records of a work folder read back as written; a damaged file is one clear error."""
 
 import json
 import shutil
@@ -143,7 +143,7 @@ def test_a_record_reads_back_what_it_wrote(tmp_path: Path, record: JsonRecord) -
 
 @pytest.mark.parametrize("record", RECORDS, ids=NAMES)
 @pytest.mark.parametrize("data", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_file_is_one_error_with_file_and_cure_or_counts_as_absent(
+def test_a_damaged_file_is_one_error_with_file_and_fix_or_counts_as_absent(
     tmp_path: Path, record: JsonRecord, data: bytes
 ) -> None:
     path, kind = tmp_path / "record.json", type(record)
@@ -177,7 +177,7 @@ def test_keys_of_a_later_version_are_ignored() -> None:
     assert Claim.from_json('{"worker": 1, "since": "today"}', "claim") == Claim(worker=1)
 
 
-def test_a_loss_that_is_no_number_is_kept(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_stored(tmp_path: Path) -> None:
     marker = UnitMarker(unit=0, details={"loss": float("nan"), "best": float("inf")})
     marker.write(tmp_path / "0.json")
     text = (tmp_path / "0.json").read_text()
@@ -189,9 +189,9 @@ def test_a_loss_that_is_no_number_is_kept(tmp_path: Path) -> None:
 
 def test_progress_holds_what_is_known_and_other_counts(tmp_path: Path) -> None:
     known = {"worker": 0, "rank": 0, "attempt": "a", "began": 1, "time": 2}
-    word = Progress.model_validate({**known, "savings": 3})
-    word.write(tmp_path / "word.json")
-    values = json.loads((tmp_path / "word.json").read_text())
+    record = Progress.model_validate({**known, "savings": 3})
+    record.write(tmp_path / "progress.json")
+    values = json.loads((tmp_path / "progress.json").read_text())
     assert values["savings"] == 3
     assert "loss" not in values
 
@@ -199,7 +199,7 @@ def test_progress_holds_what_is_known_and_other_counts(tmp_path: Path) -> None:
 # ---- files of commits up to 6d78d78
 
 
-def test_reasons_of_older_failures_are_told_from_the_lines_of_their_log() -> None:
+def test_reasons_of_older_failures_are_separated_from_the_lines_of_their_log() -> None:
     old = {
         "code": 70,
         "time": 1.0,
@@ -255,7 +255,7 @@ def write_rows(path: Path) -> None:
 
 
 def begun_before(folder: Path) -> Artifact:
-    """A run of the commit 6d78d78 as it left it.
+    """A run of the commit 6d78d78 as it left it, with the keys of version 0.2.0.
 
     The child of its worker was killed in the first round, and everything in the second.
     """
@@ -282,7 +282,7 @@ def begun_before(folder: Path) -> Artifact:
     return Artifact(work / new.name)
 
 
-def test_a_run_begun_by_the_commit_before_goes_on(tmp_path: Path) -> None:
+def test_a_run_begun_by_an_older_commit_resumes(tmp_path: Path) -> None:
     artifact = begun_before(tmp_path)
     work = tmp_path / "work"
     failures = artifact.round_failures(1)
@@ -291,8 +291,8 @@ def test_a_run_begun_by_the_commit_before_goes_on(tmp_path: Path) -> None:
     [end] = attempt_ends(artifact)
     assert (end.worker, end.record.code, end.record.reasons) == (0, 75, ("killed by SIGKILL",))
     assert artifact.require_newest_round().spec.rounds_without_progress == 1
-    told = run_command(f"work={work}", "format=json", module="status")
-    assert json.loads(told.out)["nodes"][0]["units_done"] == 0, told
+    shown = run_command(f"work={work}", "format=json", module="status")
+    assert json.loads(shown.out)["nodes"][0]["units_done"] == 0, shown
     ended = launch("stage=all", f"recipe={tmp_path}/recipe.toml", f"work={work}")
     assert ended.code == 0, ended
     summary = artifact.summary()
@@ -318,27 +318,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("data", ["", "[1]", '{"unit": "x'])
 @pytest.mark.parametrize("name", ["config.json", "summary.json", "done/00000.json"])
-def test_a_damaged_file_is_told_by_status_and_put_aside_by_the_same_line(
+def test_a_damaged_file_is_shown_by_status_and_set_aside_by_the_launch(
     finished: Path, tmp_path: Path, name: str, data: str
 ) -> None:
     work = tmp_path / "work"
     shutil.copytree(finished / "work", work, symlinks=True)
     artifact = next(work.glob("corpus-*"))
     if name.startswith("done"):
-        # It is read only where the summary is not there yet.
+        # It is read only if there is no summary yet.
         (artifact / "summary.json").unlink()
     (artifact / name).write_text(data)
     recipe = f"recipe={finished}/recipe.toml"
-    told = run_command(f"work={work}", "format=json", module="status")
-    [node] = json.loads(told.out)["nodes"]
+    shown = run_command(f"work={work}", "format=json", module="status")
+    [node] = json.loads(shown.out)["nodes"]
     assert node["state"] == "damaged"
     assert str(Path(artifact.name) / name) in node["why"]
     assert "damaged or foreign file" in node["why"]
     if not name.startswith("done"):
         gate = run_command(str(artifact), "1", module="gate")
         assert (gate.code, "Traceback" in gate.out + gate.err) == (BAD_DATA, False), gate
-    again = launch("stage=all", recipe, f"work={work}")
-    assert again.code == 0, again
+    ended = launch("stage=all", recipe, f"work={work}")
+    assert ended.code == 0, ended
     assert isinstance(json.loads((artifact / name).read_text()), dict)
     assert run_command(f"work={work}", module="verify").code == 0
 

@@ -1,4 +1,4 @@
-"""Secrets are known by name and form wherever they are written, and never shown."""
+"""Secrets are recognized by name and form wherever they are written, and never shown."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ FINE = [
 
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_a_secret_is_known_in_any_place_and_not_shown(secret: str) -> None:
+def test_a_secret_is_recognized_in_any_place_and_not_shown(secret: str) -> None:
     [line] = secret_mistakes({"setup": ["module load cuda", f"export A={secret}"]}, "launcher")
     assert line.startswith("launcher.setup[1] holds what looks like ")
     assert secret not in line
@@ -70,9 +70,9 @@ def test_a_launcher_with_a_secret_is_refused(
     secret = SECRETS["URL"]
     path = tmp_path / "mine.toml"
     path.write_text(f'backend = "{backend}"\n' + line.format(secret) + "\n")
-    words = [one_row_recipe(tmp_path), f"launcher={path}", f"work={work}"]
-    refused(launch("stage=all", *words), secret, place, work)
-    refused(launch("stage=all", *words, "dry_run=true"), secret, place, work)
+    overrides = [one_row_recipe(tmp_path), f"launcher={path}", f"work={work}"]
+    refused(launch("stage=all", *overrides), secret, place, work)
+    refused(launch("stage=all", *overrides, "dry_run=true"), secret, place, work)
 
 
 def test_a_variable_with_the_name_of_a_secret_is_refused_on_this_machine_too(
@@ -84,13 +84,13 @@ def test_a_variable_with_the_name_of_a_secret_is_refused_on_this_machine_too(
     refused(ended, "short", "OPENAI_API_KEY", work)
 
 
-def test_a_secret_in_a_recipe_or_in_a_word_is_refused(tmp_path: Path, work: Path) -> None:
+def test_a_secret_in_a_recipe_or_an_override_is_refused(tmp_path: Path, work: Path) -> None:
     secret = SECRETS["Hugging Face"]
-    word = one_row_recipe(tmp_path)
-    ended = launch("stage=all", word, f"corpus.data={secret}", f"work={work}")
+    recipe = one_row_recipe(tmp_path)
+    ended = launch("stage=all", recipe, f"corpus.data={secret}", f"work={work}")
     refused(ended, secret, "corpus.data", work)
-    # Even where the word is unknown, and would be shown for that.
-    refused(launch("stage=all", word, f"tokne={secret}", f"work={work}"), secret, "tokne", work)
-    path = Path(word.removeprefix("recipe="))
+    # Even if the override is unknown, and would be shown for that.
+    refused(launch("stage=all", recipe, f"tokne={secret}", f"work={work}"), secret, "tokne", work)
+    path = Path(recipe.removeprefix("recipe="))
     path.write_text(path.read_text() + f'text_column = "{secret}"\n')
-    refused(launch("stage=all", word, f"work={work}"), secret, "corpus.text_column", work)
+    refused(launch("stage=all", recipe, f"work={work}"), secret, "corpus.text_column", work)

@@ -1,4 +1,4 @@
-"""A stage that is not ours is found by its file or its entry point, or refused with the cure."""
+"""A stage that is not ours is found by its file or its entry point, or refused with a fix."""
 
 import os
 import subprocess
@@ -35,21 +35,21 @@ CLASS = "class Toy(Stage[StageSettings]):\n"
 #: What is wrong with a file: its text, and what the error says of it.
 FAULTS = {
     "no STAGE": (STAGE.replace("STAGE = Toy", ""), "has no STAGE: end it with `STAGE = "),
-    "no stage": (STAGE.replace("STAGE = Toy", "STAGE = 3"), "STAGE is 3, no class made of "),
+    "no stage": (STAGE.replace("STAGE = Toy", "STAGE = 3"), "STAGE=3 is not a subclass of "),
     "its name is ours": (
         STAGE.replace('"toy"', '"sft"'),
-        "name='sft' is the name of a stage of hala_hpc; take another",
+        "name='sft' is the name of a stage of hala_hpc; choose another",
     ),
-    "no name": (STAGE.replace('    name = "toy"\n', ""), "name='' is no name of a stage"),
-    "a name with a dot": (STAGE.replace('"toy"', '"a.b"'), "name='a.b' is no name of a stage"),
+    "no name": (STAGE.replace('    name = "toy"\n', ""), "name='' is not a valid stage name"),
+    "a name with a dot": (STAGE.replace('"toy"', '"a.b"'), "name='a.b' is not a valid stage name"),
     "no kind": (STAGE.replace('"files"', '"toys"'), "produces='toys'; write one of model, corpus"),
     "no settings": (
         STAGE.replace("    Settings = StageSettings\n", "    Settings = dict\n"),
-        "Settings=<class 'dict'> is no class made of hala_hpc.core.settings.StageSettings",
+        "Settings=<class 'dict'> is not a subclass of hala_hpc.core.settings.StageSettings",
     ),
     "an import that fails": (
         STAGE.replace(CLASS, f"import no_such_library\n{CLASS}"),
-        "toy.py, line 7: ModuleNotFoundError: No module named 'no_such_library'; mend it",
+        "toy.py, line 7: ModuleNotFoundError: No module named 'no_such_library'; fix it",
     ),
     "a defect": (STAGE.replace(CLASS, f"1 / 0\n{CLASS}"), "line 7: ZeroDivisionError: division"),
     "no Python": (STAGE.replace(CLASS, "class Toy(\n"), "toy.py, line 7: SyntaxError: "),
@@ -59,7 +59,7 @@ FAULTS = {
 
 @pytest.fixture(autouse=True)
 def others_write_nothing() -> Iterator[None]:
-    """What the tests make is their user's alone, whatever the user's umask is."""
+    """Files of the tests are private to their user, whatever the user's umask is."""
     before = os.umask(0o022)
     yield
     os.umask(before)
@@ -73,16 +73,18 @@ def toy(folder: Path, text: str = STAGE, name: str = "toy.py") -> Path:
     return path
 
 
-def refused(word: str, folder: Path, code: int = CONFIG) -> str:
-    """The one line with which a lookup is refused."""
+def refused(name: str, folder: Path, code: int = CONFIG) -> str:
+    """The one line of the error of a lookup."""
     with pytest.raises(UserError) as caught:
-        look_up_stage(word, folder)
+        look_up_stage(name, folder)
     assert caught.value.code == code
     [line] = caught.value.mistakes
     return line
 
 
-def test_a_file_is_found_relative_to_its_recipe_and_again_by_its_source(tmp_path: Path) -> None:
+def test_a_file_is_found_relative_to_its_recipe_and_later_by_its_source(
+    tmp_path: Path,
+) -> None:
     path = toy(tmp_path / "stages")
     found = look_up_stage("stages/toy.py", tmp_path)
     assert found.stage.name == "toy"
@@ -112,9 +114,7 @@ def test_names_of_ours_come_first_and_read_no_metadata(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "fault"), FAULTS.values(), ids=FAULTS)
-def test_what_is_wrong_with_a_file_is_told_in_one_line(
-    tmp_path: Path, text: str, fault: str
-) -> None:
+def test_a_fault_of_a_file_is_reported_in_one_line(tmp_path: Path, text: str, fault: str) -> None:
     path = toy(tmp_path, text)
     line = refused("toy.py", tmp_path)
     assert line.startswith(f"stage file {path}")
@@ -165,7 +165,7 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
     path = toy(tmp_path)
     os.chown(path, 12345, -1)
     line = refused("toy.py", tmp_path)
-    assert f"{path} belongs to another user (number 12345)" in line
+    assert f"{path} belongs to another user (uid 12345)" in line
     assert "copy it into a folder of your own" in line
 
 
@@ -187,9 +187,7 @@ def test_two_files_of_one_name_in_a_recipe_are_refused(tmp_path: Path, work: Pat
     line = recipe(tmp_path, '[a]\nstage = "one.py"\n[b]\nstage = "two.py"\n')
     ended = launch("stage=all", line, f"work={work}", "dry_run=true")
     assert ended.code == USAGE
-    assert "node 'b': its stage bears the name 'toy', as another one does, that of node 'a'" in (
-        ended.err
-    )
+    assert "node 'b': its stage has the name 'toy', as the stage of node 'a' has" in (ended.err)
 
 
 def package(folder: Path, name: str, *offers: str, text: str = STAGE) -> Path:
@@ -206,7 +204,7 @@ def package(folder: Path, name: str, *offers: str, text: str = STAGE) -> Path:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of installed packages that this process looks into."""
+    """A folder of installed packages that this process can import."""
     monkeypatch.syspath_prepend(tmp_path / "site")
     foreign_stages.find_stage_entry_points.cache_clear()
     before = set(sys.modules)
@@ -216,7 +214,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     foreign_stages.find_stage_entry_points.cache_clear()
 
 
-def test_an_entry_point_is_found_and_again_by_its_source(tmp_path: Path, site: Path) -> None:
+def test_an_entry_point_is_found_by_name_and_by_its_source(tmp_path: Path, site: Path) -> None:
     package(tmp_path, "toylab", "toy = toylab.toy:STAGE")
     found = look_up_stage("toy", tmp_path)
     assert found.stage.name == "toy"
@@ -238,7 +236,7 @@ def test_a_namespace_of_several_packages_is_looked_through(tmp_path: Path, site:
 
 
 @pytest.mark.usefixtures("site")
-def test_a_name_that_nobody_offers_is_told_with_the_closest_one(tmp_path: Path) -> None:
+def test_a_name_that_no_package_offers_is_refused_with_the_closest_one(tmp_path: Path) -> None:
     package(tmp_path, "toylab", "summarize = toylab.toy:STAGE")
     line = refused("sumarize", tmp_path, USAGE)
     assert line.startswith("unknown stage 'sumarize': did you mean 'summarize'?")
@@ -256,7 +254,7 @@ def test_a_name_that_two_packages_offer_is_refused(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("site")
 def test_an_entry_point_of_another_name_than_its_stage_is_refused(tmp_path: Path) -> None:
     package(tmp_path, "toylab", "other = toylab.toy:STAGE", "gone = toylab.gone:STAGE")
-    assert "bears the name 'toy': entry point and `name` must be the same" in refused(
+    assert "has the name 'toy': entry point and `name` must be the same" in refused(
         "other", tmp_path
     )
     assert "cannot be imported: " in refused("gone", tmp_path)

@@ -44,16 +44,16 @@ def test_a_command_sets_itself_up_before_pydantic_is_imported() -> None:
         "except SystemExit: pass\n"
         "print()\n"
     )
-    told = printed(code + STATE.format(threshold=50_000)).splitlines()[-1]
-    assert told == "[true, true, true]"
+    state = printed(code + STATE.format(threshold=50_000)).splitlines()[-1]
+    assert state == "[true, true, true]"
 
 
 def test_a_fingerprint_is_known_by_its_form() -> None:
-    print_ = compute_fingerprint({"a": 1})
-    assert len(print_) == LENGTH
-    assert is_fingerprint(print_)
-    assert not is_fingerprint(print_[1:])
-    assert not is_fingerprint(print_[1:] + "x")
+    fingerprint = compute_fingerprint({"a": 1})
+    assert len(fingerprint) == LENGTH
+    assert is_fingerprint(fingerprint)
+    assert not is_fingerprint(fingerprint[1:])
+    assert not is_fingerprint(fingerprint[1:] + "x")
 
 
 def test_results_are_found_by_the_form_of_their_fingerprint(tmp_path: Path) -> None:
@@ -62,20 +62,20 @@ def test_results_are_found_by_the_form_of_their_fingerprint(tmp_path: Path) -> N
     assert {name: len(found) for name, found in find_results(tmp_path).items()} == {"arabic": 1}
 
 
-def test_a_run_goes_on_from_another_folder(
+def test_a_run_resumes_from_another_folder(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`run.json` names files so that the line in it can be given anywhere."""
+    """`run.json` names files so that its launch command works in any folder."""
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     recipe(tmp_path, f'[corpus]\nstage="prepare"\ndata="{tmp_path}/rows.jsonl"\nunits=1\n')
     (tmp_path / "mine.toml").write_text('backend = "local"\n')
-    words = ["recipe=recipe.toml", "launcher=./mine.toml", f"work={work}"]
-    assert launch("stage=all", *words, cwd=tmp_path).code == 0
+    arguments = ["recipe=recipe.toml", "launcher=./mine.toml", f"work={work}"]
+    assert launch("stage=all", *arguments, cwd=tmp_path).code == 0
     from hala_hpc.core.run import read_run
 
     monkeypatch.chdir("/")
     run = read_run(work)
     assert Path(run.recipe) == tmp_path / "recipe.toml"
     assert f"recipe={tmp_path}/recipe.toml launcher={tmp_path}/mine.toml" in run.launch_command
-    again = launch(*run.launch_command.split()[3:], cwd=Path("/"))
-    assert (again.code, "nothing to submit" in again.out) == (0, True), again
+    ended = launch(*run.launch_command.split()[3:], cwd=Path("/"))
+    assert (ended.code, "nothing to submit" in ended.out) == (0, True), ended

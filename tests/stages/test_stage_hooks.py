@@ -116,7 +116,7 @@ def test_a_training_halves_the_tokens_of_a_pass_down_to_about_one_row() -> None:
 def test_an_evaluation_halves_what_is_above_one() -> None:
     evaluate = make("evaluate", batch_size=1)
     (change,) = changed_values(evaluate.settings, evaluate.smaller_batch(1) or evaluate.settings)
-    assert change.text == "engine.max_num_seqs is 128 instead of what the engine takes"
+    assert change.text == "engine.max_num_seqs is 128 instead of the engine's default"
 
 
 def test_what_a_finished_node_counted_is_stronger_than_what_was_expected() -> None:

@@ -53,9 +53,9 @@ def test_status_of_what_was_stopped_says_so_and_how_to_go_on(work: Path) -> None
     told = run_command(f"work={work}", module="status").out
     rows = {line.split()[0]: line.split()[2] for line in told.splitlines() if " merge " in line}
     assert rows == {"first": "partial", "second": "new"}
-    assert "nothing is at work; go on with: python -m hala_hpc.launch stage=all" in told
+    assert "nothing is running; resume with: python -m hala_hpc.launch stage=all" in told
     told = run_command(f"work={work}", module="retry").out
-    assert "what is not done goes on with: python -m hala_hpc.launch stage=all" in told
+    assert "resume what is not done with: python -m hala_hpc.launch stage=all" in told
 
 
 def test_logs_of_a_node_that_has_not_begun_name_the_node(work: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_disk_that_fills_up_while_rows_are_translated_is_told_and_loses_nothin
         held.release()
         told, _ = running.communicate(timeout=WAIT_S)
         assert running.returncode == CANNOT_CREATE, told
-        assert "make room" in told
+        assert "free space on this disk" in told
         assert "Traceback" not in told
         filler.unlink()
         variables: dict[str, Any] = standin_variables()
@@ -122,7 +122,7 @@ def test_a_disk_that_is_full_when_a_training_saves_ends_it_at_once_and_loses_not
         os.truncate(filler, filler.stat().st_size - LEFT_BYTES)
         ended = launch("stage=all", *line)
         assert ended.code == CANNOT_CREATE, ended
-        assert "make room" in ended.err
+        assert "free space on this disk" in ended.err
         assert "Traceback" not in ended.out + ended.err
         tuned = (work / "latest" / "tuned").resolve()
         assert len(list(tuned.glob("attempts/r*-error-0.json"))) == 1, "it was not tried again"

@@ -209,7 +209,7 @@ def test_only_what_is_read_is_fetched_and_its_size_told_first(fetched: Fetched) 
     told, requests = fetched.ended.out, "\n".join(fetched.requests)
     assert told.index("GB in all; ") < told.index("[1/15] ")
     assert "model lab/shard, commit " in told
-    assert f"all {len(TOLD) + 4} are here, whole, and open without a network" in told
+    assert f"all {len(TOLD) + 4} are here, complete, and open without a network" in told
     for needless in ("pytorch_model.bin", "consolidated", "onnx", "/hard/", "/test-"):
         assert f"GET /{needless}" not in requests
         assert needless not in requests.replace("/api/", "")
@@ -251,10 +251,10 @@ def test_the_check_without_a_network_names_them_too_and_what_only_content_shows(
     assert hub.requests[before:] == []
     names_all(checked.err)
     assert_message(
-        checked.err, "lab/changed: model-00001-of-00002.safetensors has the right size and anoth"
+        checked.err, "lab/changed: model-00001-of-00002.safetensors has the right size but diffe"
     )
     assert_message(
-        checked.err, "lab/garbled: tokenizer.json has the right size and another content"
+        checked.err, "lab/garbled: tokenizer.json has the right size but different content"
     )
     assert_message(checked.err, "model lab/garbled: cannot be opened")
     assert_message(checked.out, "opening them in a process with")

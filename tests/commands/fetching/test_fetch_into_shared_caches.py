@@ -75,7 +75,7 @@ def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_
 
     whole = fetch(hub, *words, has_rights=False)
     assert whole.code == 0, whole
-    assert_message(whole.out, "are here, whole, and open without a network")
+    assert_message(whole.out, "are here, complete, and open without a network")
     ran = command_without_root_rights(*words, HF_HUB_OFFLINE="1")
     assert ran.code == 0, ran
     assert (tmp_path / "work/latest/linked/output/config.json").is_file()
@@ -138,7 +138,7 @@ def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_t
     weights.write_bytes(weights.read_bytes()[:-1] + b"\7")
     mended = fetch(hub, *words, HF_HUB_DISABLE_XET="1")
     assert mended.code == 0, mended
-    assert_message(mended.out, "model.safetensors has the right size and another content")
+    assert_message(mended.out, "model.safetensors has the right size but different content")
 
 
 def test_a_token_that_may_not_read_a_repository_is_told_so(hub: HubStandIn, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_build_for_the_torch_here_is_fetched_verified_and_found_without_a_ne
     ops.write_bytes(b"\1" + ops.read_bytes()[1:])
     checked = site.give("check=true")
     assert checked.code == 66
-    assert_message(checked.err, "_ops.abi3.so has the right size and another content")
+    assert_message(checked.err, "_ops.abi3.so has the right size but different content")
     assert site.give().code == 0, "what is damaged is fetched again"
 
     # As another program leaves it that fetches with a network: not to be loaded without one.

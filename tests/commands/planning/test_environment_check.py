@@ -70,7 +70,7 @@ def test_another_device_is_refused_with_the_two_there_are(tmp_path: Path) -> Non
     words = line(tmp_path, table='[environment]\nHALA_DEVICE = "gpu"\n')
     ended = launch("stage=all", *words, DRY)
     assert ended.code != 0
-    assert "HALA_DEVICE is neither of cpu and cuda" in ended.err
+    assert "HALA_DEVICE is neither cpu nor cuda" in ended.err
 
 
 def test_an_environment_that_only_submits_is_told_with_the_table_to_write(tmp_path: Path) -> None:
