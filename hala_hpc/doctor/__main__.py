@@ -40,7 +40,7 @@ ARGUMENTS = {
     "job": "true: also check compute nodes, with a job of about a minute for each kind",
     "format": "text or json (default: text)",
 }
-SYMBOLS = {"good": "ok  ", "warn": "WARN", "bad": "BAD "}
+SYMBOLS = {"good": "ok   ", "warn": "WARN ", "error": "ERROR"}
 
 
 def doctor(arguments: Sequence[str]) -> int:
@@ -57,7 +57,7 @@ def doctor(arguments: Sequence[str]) -> int:
         print(json.dumps(report, ensure_ascii=False))
     else:
         print_findings(found)
-    return CONFIG if worst_state(found) == "bad" else OK
+    return CONFIG if worst_state(found) == "error" else OK
 
 
 def parse_scope(overrides: Mapping[str, str]) -> DoctorScope:
@@ -101,11 +101,11 @@ def print_findings(found: Sequence[Finding]) -> None:
             print(f"  {SYMBOLS[finding.state]} {finding.what}")
             if finding.state != "good":
                 if finding.why != last_why:
-                    print(f"       why:  {finding.why}")
-                print(f"       cure: {finding.fix}")
+                    print(f"        why: {finding.why}")
+                print(f"        fix: {finding.fix}")
                 last_why = finding.why
     counts = {state: sum(one.state == state for one in found) for state in SYMBOLS}
-    print(f"\n{counts['good']} good, {counts['warn']} to know, {counts['bad']} bad")
+    print(f"\n{counts['good']} good, {counts['warn']} warnings, {counts['error']} errors")
 
 
 def print_progress(text: str) -> None:

@@ -26,7 +26,7 @@ def slurm_findings(scope: DoctorScope, ask_each: bool) -> Iterator[Finding]:
     except TransientError as error:
         problems = [str(error)]
     why, fix = "no job can be submitted", "fix this first: all other checks of the cluster need it"
-    yield from (Finding("cluster", "bad", text, why, fix, UNAVAILABLE) for text in problems)
+    yield from (Finding("cluster", "error", text, why, fix, UNAVAILABLE) for text in problems)
     if site is None:
         return
     kinds = group_jobs(scope.jobs())
@@ -50,7 +50,7 @@ def test_submissions(scope: DoctorScope, kinds: Sequence[JobShape]) -> Iterator[
     why = "a launch would get the same error"
     fix = "ask the admins about SLURM's message: no limit that can be queried explains it"
     for text in texts:
-        yield Finding("jobs", "bad", f"`{TEST_ONLY}`: {text}", why, fix)
+        yield Finding("jobs", "error", f"`{TEST_ONLY}`: {text}", why, fix)
     if kinds and not texts:
         what = f"`{TEST_ONLY}` accepts a job of each of these kinds"
         yield Finding("jobs", "good", what, "the jobs of a launch are not refused")
@@ -135,7 +135,7 @@ def signals(site: Site) -> Finding:
             f"processes are tracked by {site.tracks_by or 'nothing'!r}",
             "a process that starts its own session may outlive its job and keep a GPU; its late "
             "writes are refused, but its memory stays in use until it ends",
-            "ask the admins for proctrack/cgroup; find such processes with `nvidia-smi` on the node",
+            "ask the admins for proctrack/cgroup; `nvidia-smi` on the node shows such processes",
         )
     return Finding(
         "cluster",
@@ -198,7 +198,7 @@ def nodes_left(partition: Partition) -> Finding:
         # Jobs are accepted and wait, as if all nodes were down.
         state = "warn"
     elif partition.state != "UP":
-        state = "bad"
+        state = "error"
     return Finding(
         "cluster",
         state,

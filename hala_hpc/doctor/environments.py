@@ -74,7 +74,7 @@ def environment_findings(launcher: Launcher, needs: Sequence[EnvironmentNeed]) -
     envs = {need.env for need in needs} | {"main"}
     absent = {env: launcher.python_problems({env}) for env in envs}
     unfit = [
-        Finding("environments", "bad", one.description, one.reason, one.fix)
+        Finding("environments", "error", one.description, one.reason, one.fix)
         for one in find_unfit_environments(launcher, needs)
     ]
     light = {
@@ -89,7 +89,7 @@ def environment_findings(launcher: Launcher, needs: Sequence[EnvironmentNeed]) -
 
 def absence(text: str) -> Finding:
     """Finding for a missing environment."""
-    return Finding("environments", "bad", text, "its jobs could not start", ENVIRONMENT_FIX)
+    return Finding("environments", "error", text, "its jobs could not start", ENVIRONMENT_FIX)
 
 
 def check_packages(env: str, python: str) -> Finding:
@@ -98,12 +98,16 @@ def check_packages(env: str, python: str) -> Finding:
     name = f"environment {env} ({python})"
     if isinstance(result, str):
         return Finding(
-            "environments", "bad", f"{name}: {result}", "its jobs could not start", ENVIRONMENT_FIX
+            "environments",
+            "error",
+            f"{name}: {result}",
+            "its jobs could not start",
+            ENVIRONMENT_FIX,
         )
     if result.wrong:
         what = f"{name}: {'; '.join(result.wrong)}"
         why = "jobs would fail when they import it, or give other results than were tested"
-        return Finding("environments", "bad", what, why, ENVIRONMENT_FIX)
+        return Finding("environments", "error", what, why, ENVIRONMENT_FIX)
     what = f"{name}: Python {result.python}, all packages as required"
     return Finding("environments", "good", what, "its jobs start")
 
@@ -121,14 +125,14 @@ def check_imports(env: str, python: str, gpus: int = 0) -> Finding:
     name = f"environment {env}: import {', '.join(names)}"
     if isinstance(result, str):
         why = "its jobs would fail in the same way"
-        return Finding("environments", "bad", f"{name}: {result}", why, ENVIRONMENT_FIX)
+        return Finding("environments", "error", f"{name}: {result}", why, ENVIRONMENT_FIX)
     what = f"{name} works; torch sees {result.gpus} GPUs"
     if result.gpus < gpus:
         build = find_torch_build(python)
         on_cpus = build is not None and build.device == "cpu"
         why = f"its jobs request {gpus} and would fail, or run on CPUs"
         fix = CPU_BUILD_FIX if on_cpus else "see `nvidia-smi` in such a job; ask the admins"
-        return Finding("environments", "bad", what, why, fix)
+        return Finding("environments", "error", what, why, fix)
     return Finding("environments", "good", what, "jobs start")
 
 

@@ -67,10 +67,10 @@ def check_before_submission(
     for one in found:
         if one.state == "warn":
             warn(one.message)
-    if bad := [one for one in found if one.state == "bad"]:
-        codes = {one.code for one in bad}
+    if errors := [one for one in found if one.state == "error"]:
+        codes = {one.code for one in errors}
         # A controller that is down for a moment is not a mistake of the set-up.
-        raise UserError([one.message for one in bad], codes.pop() if len(codes) == 1 else CONFIG)
+        raise UserError([one.message for one in errors], codes.pop() if len(codes) == 1 else CONFIG)
 
 
 def local_findings(scope: DoctorScope) -> Iterator[Finding]:

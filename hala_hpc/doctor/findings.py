@@ -6,7 +6,7 @@ from typing import Literal
 
 from hala_hpc.core.errors import CONFIG
 
-State = Literal["good", "warn", "bad"]
+State = Literal["good", "warn", "error"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Finding:
     topic: str
     """Subject: cluster, jobs, gpus, folders, environments, inputs, memory."""
     state: State
-    """good; warn: works, at a price; bad: a run would fail."""
+    """good; warn: works, at a price; error: a run would fail."""
     what: str
     """The fact, with names and numbers."""
     why: str
@@ -34,5 +34,5 @@ class Finding:
 
 def worst_state(findings: Iterable[Finding]) -> State:
     """The worst state of some findings; good if there are none."""
-    order: list[State] = ["good", "warn", "bad"]
+    order: list[State] = ["good", "warn", "error"]
     return max((finding.state for finding in findings), key=order.index, default="good")

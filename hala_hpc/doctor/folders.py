@@ -44,7 +44,9 @@ def folder_findings(
     there = nearest_existing(folder)
     if not there.is_dir():
         what = f"{name}: {there} is a file"
-        return [Finding("folders", "bad", what, "a folder is needed", f"name another with {name}")]
+        return [
+            Finding("folders", "error", what, "a folder is needed", f"set {name} to another folder")
+        ]
     place = f"{name} {folder}" + ("" if there == folder else f" (will be created under {there})")
     found = [probe_folder(place, name, there, needs_writing), *modes(name, there)]
     return found if on_one else [*found, check_shared_mount(place, there)]
@@ -95,9 +97,11 @@ def refused(place: str, name: str, problem: str, needs_writing: bool) -> Finding
     """Finding for a folder in which results cannot be written."""
     if not needs_writing:
         why = "its files can be read, but libraries cannot write their caches there"
-        return Finding("folders", "warn", f"{place}: {problem}", why, f"name another with {name}")
+        return Finding(
+            "folders", "warn", f"{place}: {problem}", why, f"set {name} to another folder"
+        )
     why = "results are written, synced, linked and renamed: one of these does not work here"
-    return Finding("folders", "bad", f"{place}: {problem}", why, f"name another with {name}")
+    return Finding("folders", "error", f"{place}: {problem}", why, f"set {name} to another folder")
 
 
 def timed(place: str, took_s: float, ahead_s: float) -> Finding:
@@ -106,7 +110,7 @@ def timed(place: str, took_s: float, ahead_s: float) -> Finding:
     if skew > SKEW_WARN_S:
         return Finding(
             "folders",
-            "bad" if skew > SKEW_BAD_S else "warn",
+            "error" if skew > SKEW_BAD_S else "warn",
             f"{place}: its clock is {skew:.0f} s {'ahead of' if ahead_s > 0 else 'behind'} this "
             "machine's",
             "times in `status` are wrong by that, and SLURM refuses messages that appear 5 minutes "
@@ -136,7 +140,7 @@ def modes(name: str, folder: Path) -> list[Finding]:
             continue
         mode = stat.S_IMODE(status.st_mode)
         # Groups share scratch folders on purpose, so their access is only a warning.
-        state: State = "bad" if "everybody" in open_to else "warn"
+        state: State = "error" if "everybody" in open_to else "warn"
         what = f"{name}: {one} may be changed by {' and '.join(open_to)} (mode {mode:o})"
         why = (
             "who can replace a file here can run programs as you: jobs read code from such folders"
@@ -180,10 +184,12 @@ def space_findings(folder: Path, need: DiskEstimate | None) -> list[Finding]:
     inodes = stats.f_favail if stats.f_files else None
     found = [compare_space("free space", free, need)]
     if need and inodes is not None and inodes < need.files:
-        what = f"{inodes} more files can be created on the file system of {folder}, but up to {need.files}"
+        what = (
+            f"the file system of {folder} has room for {inodes} more files, but up to {need.files}"
+        )
         why = "the run fails when no file can be created"
         fix = "remove files, or set fewer units in the recipe"
-        found.append(Finding("folders", "bad", f"{what} are needed", why, fix))
+        found.append(Finding("folders", "error", f"{what} are needed", why, fix))
     return found + quota_findings(folder, need)
 
 
@@ -193,11 +199,11 @@ def compare_space(name: str, free: int, need: DiskEstimate | None) -> Finding:
     state: State = "good"
     what = f"{name}: {free / GB:.1f} GB"
     if need is None:
-        state = "good" if free > GB else "bad"
+        state = "good" if free > GB else "error"
         what += "; recipe=NAME compares it with the estimate of a run"
     else:
         if free < need.max_bytes or need.unknown:
-            state = "bad" if free < need.min_bytes else "warn"
+            state = "error" if free < need.min_bytes else "warn"
         what += f"; the run needs about {need.min_bytes / GB:.1f}"
         what += f" to {need.max_bytes / GB:.1f} GB" if need.max_bytes > need.min_bytes else " GB"
         if need.unknown:

@@ -46,7 +46,7 @@ def gpu_finding(gpu_type: str, users: list[str], fp8_nodes: Sequence[str] | None
         affected = f": {', '.join(need)}" if need else ""
         return Finding(
             "gpus",
-            "bad" if need else "warn",
+            "error" if need else "warn",
             f"{named} do not support FP8",
             f"nodes with FP8 models or an FP8 cache refuse them{affected}",
             "request Ada, Hopper or Blackwell GPUs with options.gpu_type, or use models that "

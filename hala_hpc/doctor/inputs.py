@@ -24,23 +24,23 @@ def input_findings(steps: Iterable[Step], site: HubSite, fetch: str) -> list[Fin
     """
     missing = [step for step in steps if step.state != "done"]
     offline = is_hub_offline(site.environment, default=True)
-    state: Literal["bad", "warn"] = "bad" if offline else "warn"
+    state: Literal["error", "warn"] = "error" if offline else "warn"
     try:
         dependencies = find_hub_dependencies(missing, site)
     except UserError as error:
         dependencies = []
-        found = [Finding("inputs", "bad", mistake, WHY_FAIL, SEE) for mistake in error.mistakes]
+        found = [Finding("inputs", "error", mistake, WHY_FAIL, SEE) for mistake in error.mistakes]
     else:
         found = [dependency_finding(dependency, state, fetch) for dependency in dependencies]
     return found + [one for step in missing for one in preflight_findings(step)]
 
 
 def dependency_finding(
-    dependency: HubDependency, state: Literal["bad", "warn"], fetch: str
+    dependency: HubDependency, state: Literal["error", "warn"], fetch: str
 ) -> Finding:
     """Whether a model, data set or other dependency on the hub is complete in the cache."""
     if dependency.problems:
-        why = WHY_OFFLINE if state == "bad" else WHY_ONLINE
+        why = WHY_OFFLINE if state == "error" else WHY_ONLINE
         return Finding("inputs", state, dependency.message, why, fetch)
     return Finding("inputs", "good", dependency.message, "no network access is needed")
 
@@ -51,4 +51,4 @@ def preflight_findings(step: Step) -> list[Finding]:
         texts = step.stage().preflight()
     except UserError as error:
         texts = error.mistakes
-    return [Finding("inputs", "bad", f"{step.name}: {text}", WHY_FAIL, SEE) for text in texts]
+    return [Finding("inputs", "error", f"{step.name}: {text}", WHY_FAIL, SEE) for text in texts]

@@ -42,7 +42,7 @@ def job_findings(site: Site, kinds: Iterable[JobShape]) -> list[Finding]:
 
 def select_accepted(site: Site, kinds: Iterable[JobShape]) -> list[JobShape]:
     """Kinds of jobs without errors so far."""
-    return [kind for kind in kinds if worst_state(findings_of_kind(site, kind)) != "bad"]
+    return [kind for kind in kinds if worst_state(findings_of_kind(site, kind)) != "error"]
 
 
 def findings_of_kind(site: Site, kind: JobShape) -> Sequence[Finding]:
@@ -54,8 +54,8 @@ def findings_of_kind(site: Site, kind: JobShape) -> Sequence[Finding]:
         return [limit_finding(what, f"set options.partition to one of: {named}")]
     # With several partitions SLURM uses any that fits, so the best one counts.
     tried = [[*in_partition(site, kind, name)] for name in wanted]
-    found = min(tried, key=lambda one: sum(finding.state == "bad" for finding in one))
-    if worst_state(found) == "bad":
+    found = min(tried, key=lambda one: sum(finding.state == "error" for finding in one))
+    if worst_state(found) == "error":
         return found
     asked = kind.asked
     gpus = f", {asked.gpus_per_node} GPUs" if asked.gpus_per_node else ""
@@ -95,13 +95,13 @@ def by_account(site: Site, kind: JobShape, partition: Partition) -> Iterator[Fin
     account = options.get("account", "") or site.default_account
     own = site.association(account, partition.name)
     qos = site.qos_of(options.get("qos", ""), own)
-    state: State = "bad" if "associations" in site.enforced else "warn"
+    state: State = "error" if "associations" in site.enforced else "warn"
     if not site.accounting and own is None:
         yield limit_finding(*missing_association(site, account, partition.name), state)
     elif own and qos and own.qos and qos not in own.qos:
         what = f"account {own.account} may not use QOS {qos!r}"
         fix = f"set options.qos to one of: {', '.join(own.qos)}; `{SHOW_QOS}` shows each"
-        yield limit_finding(what, fix, "bad" if "qos" in site.enforced else "warn")
+        yield limit_finding(what, fix, "error" if "qos" in site.enforced else "warn")
     for option, value, allowed, denied in (
         ("account", account, partition.allow_accounts, partition.deny_accounts),
         ("qos", qos, partition.allow_qos, partition.deny_qos),
@@ -198,11 +198,12 @@ def too_small(kind: JobShape, nodes: NodeKind) -> list[str]:
 def by_limits(site: Site, kind: JobShape, limits: Limits) -> Iterator[Finding]:
     """Check one job and all workers of a node against the limits of an account or QOS."""
     asked, whose, limit_setting = kind.asked, limits.owner, kind.setting_name("timeout_min")
-    state: State = "bad" if "limits" in site.enforced else "warn"
+    state: State = "error" if "limits" in site.enforced else "warn"
     if limits.max_wall_min is not None and asked.timeout_min > limits.max_wall_min:
         yield limit_finding(
             f"{limit_setting}={asked.timeout_min}, but {whose} allows {limits.max_wall_min}",
-            f"set {limit_setting}={limits.max_wall_min}, or name another {kind.setting_name('options.qos')}",
+            f"set {limit_setting}={limits.max_wall_min}, or choose another "
+            f"{kind.setting_name('options.qos')}",
             state,
         )
     for name, value in kind.totals.items():
@@ -213,7 +214,7 @@ def by_limits(site: Site, kind: JobShape, limits: Limits) -> Iterator[Finding]:
             qos = kind.setting_name("options.qos")
             yield limit_finding(
                 what,
-                f"ask for less with {kind.setting_name(setting)}, or name another {qos}",
+                f"request less with {kind.setting_name(setting)}, or choose another {qos}",
                 state,
             )
     if limits.max_submit is not None and kind.workers + GATES > limits.max_submit:
@@ -244,11 +245,11 @@ def count_max_running(kind: JobShape, limits: Limits) -> int:
     return max(1, min([kind.workers, jobs, *counts]))
 
 
-def limit_finding(what: str, fix: str, state: State = "bad") -> Finding:
+def limit_finding(what: str, fix: str, state: State = "error") -> Finding:
     """Finding for a request that SLURM refuses or never starts, if it enforces its limits."""
     why = (
         "SLURM refuses such a job, or never starts it"
-        if state == "bad"
+        if state == "error"
         else "the controller does not enforce this limit now, but may later"
     )
     return Finding("jobs", state, what, why, fix)

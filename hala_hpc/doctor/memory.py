@@ -17,7 +17,7 @@ def memory_findings(steps: Mapping[str, Step], launcher: Launcher) -> list[Findi
     """
     estimates = estimate_nodes(steps, launcher)
     if faults := find_misfits(steps, estimates):
-        return [Finding("memory", "bad", fault, WHY, "see the message") for fault in faults]
+        return [Finding("memory", "error", fault, WHY, "see the message") for fault in faults]
     needs = [estimates[name].need for name, step in steps.items() if step.state != "done"]
     known = sum(bool(need.host_bytes or need.gpu_bytes) for need in needs)
     if not known:

@@ -90,7 +90,7 @@ def node_findings(
         what = f"work {work} cannot be written: {error.strerror}"
         return [
             Finding(
-                "nodes", "bad", what, "the check of nodes needs a file there", "use another work"
+                "nodes", "error", what, "the check of nodes needs a file there", "use another work"
             )
         ]
     finally:
@@ -115,7 +115,7 @@ def examine_node(
         # Other findings report limits that forbid the job: this is mostly a full queue.
         return [no_node_finding(kind, error, "warn", "its jobs would wait as well")]
     except TransientError as error:
-        return [no_node_finding(kind, error, "bad", "its jobs may fail as this one did")]
+        return [no_node_finding(kind, error, "error", "its jobs may fail as this one did")]
 
 
 def no_node_finding(kind: JobShape, error: TransientError, state: State, why: str) -> Finding:
@@ -129,8 +129,8 @@ def describe_wait(kind: JobShape) -> str:
     gpus = kind.asked.gpus_per_node
     with_gpus = f" with {gpus} GPUs" if gpus else ""
     return (
-        f"waiting for a node{with_gpus} as {shorten_names(kind.names)} would get it (at most {WAIT_S} s), "
-        "then for its check (a minute or more, as libraries are imported)"
+        f"waiting for a node{with_gpus} as {shorten_names(kind.names)} would get it "
+        f"(at most {WAIT_S} s), then for its check (a minute or more, as libraries are imported)"
     )
 
 
@@ -179,7 +179,7 @@ def check_shared_folder(token: Path) -> Finding:
         )
     what = f"a file that the login node wrote into {token.parent} is not visible"
     why = "workers would find no work, and their results would be lost"
-    return Finding("folders", "bad", what, why, "set work= to a folder that all nodes share")
+    return Finding("folders", "error", what, why, "set work= to a folder that all nodes share")
 
 
 def gpu_driver_finding() -> Finding:
@@ -204,10 +204,10 @@ def sound_gpus(number: int) -> Iterator[Finding]:
     answer = probe_node(own_name(), NodeProbeRequest(gpus=number), GPU_PROBE_LIMIT_S)
     for fault in answer.set_up_faults:
         why = "every job on such a node fails at once (78), and no node is excluded"
-        yield Finding("gpus", "bad", fault.text, why, SET_UP_FIXES[fault.kind])
+        yield Finding("gpus", "error", fault.text, why, SET_UP_FIXES[fault.kind])
     for fault in answer.node_faults:
         why = "jobs exclude such a node and run on another"
-        fix = "tell the admins; options.exclude keeps jobs away from it at once"
+        fix = "report it to the admins; options.exclude keeps jobs away from it at once"
         yield Finding("gpus", "warn", fault.text, why, fix)
     if not answer.faults:
         together = ", and their all-reduce works" if number > 1 else ""

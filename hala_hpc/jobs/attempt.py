@@ -101,8 +101,11 @@ class JobInputs:
         artifact = self.artifact(name)
         path = artifact.output / rest
         if artifact.summary() is None:
-            text = f"input {reference} is not complete: {artifact.summary_file} is missing; {REMAKE_FIX}"
-            raise InputNotFinished(text, NO_INPUT)
+            raise InputNotFinished(
+                f"input {reference} is not complete: {artifact.summary_file} is missing; "
+                f"{REMAKE_FIX}",
+                NO_INPUT,
+            )
         broken = [
             fault.text
             for fault in input_faults(artifact, self.config.inputs[name].kind)

@@ -49,8 +49,8 @@ def require_budget(work: Path, spec: RoundSpec) -> None:
         return
     more = f" and about {format_hours(under_way)} more are estimated" if under_way else ""
     raise UserError(
-        f"budget_gpu_hours={budget:g}: {format_hours(hours.spent)} GPU hours are spent{more}; nothing "
-        "more is submitted. Launch again with a larger budget_gpu_hours",
+        f"budget_gpu_hours={budget:g}: {format_hours(hours.spent)} GPU hours are spent{more}; "
+        "nothing more is submitted. Launch again with a larger budget_gpu_hours",
         CONFIG,
     )
 

@@ -48,8 +48,8 @@ def driver_fault(driver: Driver | None, build: Version | None) -> str:
         return ""
     min_driver = MIN_DRIVER.get(build[0], f"one for CUDA {build[0]}.0")
     return (
-        f"the driver {driver.release} is for CUDA {format_version(driver.cuda)}, too old for this torch, "
-        f"which was built with CUDA {format_version(build)} and needs {min_driver} or newer"
+        f"the driver {driver.release} is for CUDA {format_version(driver.cuda)}, too old for this "
+        f"torch, which was built with CUDA {format_version(build)} and needs {min_driver} or newer"
     )
 
 

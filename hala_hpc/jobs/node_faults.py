@@ -45,11 +45,11 @@ class NodeFaultKind(StrEnum):
 #: Faults that the admins or the owner of the environment must fix, each with the fix.
 SET_UP_FIXES: Mapping[NodeFaultKind, str] = {
     NodeFaultKind.ENVIRONMENT: "run `make env` again, on a file system that all nodes share",
-    NodeFaultKind.OLD_DRIVER: "ask the admins for a newer driver (a CUDA module is not a driver), or "
+    NodeFaultKind.OLD_DRIVER: "ask the admins for a newer driver (a CUDA module is not one), or "
     "select nodes that have one: options.partition, options.constraint",
     NodeFaultKind.UNSUPPORTED_GPU: "request newer GPUs: options.gpu_type, options.constraint",
-    NodeFaultKind.COMPILER: "load a compiler in the launcher, e.g. setup = ['module load gcc'], or ask "
-    "the admins for gcc on the compute nodes",
+    NodeFaultKind.COMPILER: "load a compiler in the launcher, e.g. setup = ['module load gcc'], or "
+    "ask the admins for gcc on the compute nodes",
     NodeFaultKind.HEADERS: "ask the admins for the headers of this Python on the compute nodes "
     "(python3-devel, python3-dev), or build the environment with a Python that includes them",
     NodeFaultKind.KERNEL: "see the message, and `setup` of the launcher",

@@ -59,7 +59,8 @@ def check_node(resources: Resources, work: Path, compiles: bool = True) -> None:
 
     Raises: BadNode, naming node and GPU, if this node is faulty; UserError (CONFIG) if the set-up
     cannot use GPUs, or torch is built for CPUs and the launcher does not allow it; UserError
-    (CANNOT_CREATE) if the disk of the work folder is full; TransientError if the ranks cannot connect.
+    (CANNOT_CREATE) if the disk of the work folder is full; TransientError if the ranks cannot
+    connect.
     """
     node = os.environ.get("HALA_NODE", "")
     if not node:

@@ -82,7 +82,7 @@ def steps(reports: list[Progress]) -> tuple[float, float, str] | None:
 def time_left(
     reports: list[Progress], counted: tuple[float, float, str], seconds: float
 ) -> float | None:
-    """Remaining seconds: as a training reports, or by the rate of rows since the workers started."""
+    """Remaining seconds: as a training reports, or by the rate of rows since the workers' start."""
     estimates = [report.left_s for report in reports if report.left_s is not None]
     if estimates:
         return float(max(estimates))

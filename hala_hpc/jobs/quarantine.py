@@ -140,7 +140,7 @@ def quarantine(path: Path, error: Damaged | None = None) -> str:
     """Rename a damaged path; return a message of what was done."""
     fault = error.fault if error else "has the wrong file type"
     aside = set_aside(path)
-    return f"{path} {fault}: " + (f"put aside as {aside.name}" if aside else "it is gone")
+    return f"{path} {fault}: " + (f"renamed to {aside.name}" if aside else "it is missing")
 
 
 def require_own_records(artifacts: list[Artifact]) -> None:

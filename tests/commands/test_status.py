@@ -272,7 +272,7 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
             "all jobs of your account together are at the limit of your account (cores)",
         ),
         ("QOSMaxJobsPerUserLimit", "your jobs are at the limit of the QOS (jobs)"),
-        ("QOSMinGRES", "it asks for less than the QOS wants of a job (GPUs)"),
+        ("QOSMinGRES", "it requests less than the minimum of the QOS (GPUs)"),
         ("ReqNodeNotAvail, UnavailableNodes:node[1-4]", "down, drained, or reserved"),
         ("(launch failed requeued held)", "`scontrol release 12`"),
         ("Nodes required for job are DOWN, DRAINED or reserved", "kept for partitions"),

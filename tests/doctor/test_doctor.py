@@ -32,14 +32,14 @@ def found(ended: CommandResult) -> list[dict[str, Any]]:
     """The findings of a call with format=json, each with everything that it must have."""
     findings: list[dict[str, Any]] = json.loads(ended.out)["findings"]
     assert all(one["what"] and one["why"] for one in findings)
-    assert all(one["cure"] for one in findings if one["state"] != "good")
+    assert all(one["fix"] for one in findings if one["state"] != "good")
     return findings
 
 
-def of(findings: list[dict[str, Any]], topic: str, state: str = "bad") -> str:
+def of(findings: list[dict[str, Any]], topic: str, state: str = "error") -> str:
     """The findings of one topic and state as one text, with their cures."""
     chosen = [one for one in findings if (one["topic"], one["state"]) == (topic, state)]
-    return "\n".join(f"{one['what']} -> {one['cure']}" for one in chosen)
+    return "\n".join(f"{one['what']} -> {one['fix']}" for one in chosen)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_help_names_every_word_and_a_wrong_word_is_named() -> None:
     wrong = doctor("luncher=local", "format=xml", "stage=all")
     assert wrong.code == 64
     assert_message(wrong.err, "did you mean 'launcher'?")
-    assert_message(wrong.err, "format=xml: write text or json")
+    assert_message(wrong.err, "format=xml: must be text or json")
     assert "recipe=" in wrong.err
 
 
@@ -89,7 +89,7 @@ def test_a_machine_that_is_well_gets_code_0_and_nothing_is_left_there(
     assert list(work.iterdir()) == []
     text = doctor("launcher=local", f"work={work}/new", rows)
     assert text.code == 0
-    assert_message(text.out, f"will be made under {work}")
+    assert_message(text.out, f"will be created under {work}")
     assert_message(text.out, " 0 bad\n")
     assert list(work.iterdir()) == []
 
@@ -101,7 +101,7 @@ def test_a_work_folder_that_others_may_change_is_named_unless_it_has_a_sticky_bi
         work.chmod(mode)
         told = doctor("launcher=local", f"work={work}", rows, "format=json")
         assert told.code == code, (oct(mode), told.out)
-        state = {0o777: "bad", 0o770: "warn"}.get(mode)
+        state = {0o777: "error", 0o770: "warn"}.get(mode)
         if state:
             assert_message(of(found(told), "folders", state), f"chmod go-w {work}")
         else:
@@ -117,7 +117,7 @@ def test_a_folder_that_cannot_be_written_is_bad_and_named(
         told = doctor("launcher=local", f"work={folder}", rows, "format=json")
         assert told.code == 78
         assert_message(of(found(told), "folders"), reason)
-        assert_message(of(found(told), "folders"), "name another")
+        assert_message(of(found(told), "folders"), "to another folder")
     site = launcher(
         tmp_path,
         'backend = "local"\n[environment]\nTRITON_CACHE_DIR = "/proc/self/x"\nHF_HOME = "/proc/y"',
@@ -135,8 +135,8 @@ def test_a_folder_that_cannot_be_written_is_bad_and_named(
 def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step: str) -> None:
     code = (
         "import dataclasses, json; from pathlib import Path; "
-        "from hala_hpc.doctor.folders import probe; "
-        f"print(json.dumps(dataclasses.asdict(probe('work', 'work', Path({str(work)!r}), True))))"
+        "from hala_hpc.doctor.folders import probe_folder; "
+        f"print(json.dumps(dataclasses.asdict(probe_folder('work', 'work', Path({str(work)!r}), True))))"
     )
     strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error=EPERM"]
     done = subprocess.run(
@@ -147,7 +147,7 @@ def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step
         timeout=WAIT_S,
     )
     finding = json.loads(done.stdout)
-    assert finding["state"] == "bad"
+    assert finding["state"] == "error"
     assert_message(finding["what"], f"a file cannot be {step}")
     assert list(work.iterdir()) == []
 
@@ -158,7 +158,7 @@ def test_a_clock_that_differs_is_told_by_how_much() -> None:
     late = timed("work", 0.01, -30.0)
     assert late.state == "warn"
     assert_message(late.what, "30 s behind")
-    assert timed("work", 0.01, 600.0).state == "bad"
+    assert timed("work", 0.01, 600.0).state == "error"
 
 
 def test_an_environment_that_is_absent_or_broken_is_bad(work: Path, rows: str) -> None:
@@ -183,11 +183,11 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
         told = doctor(site, f"work={work}", words, "format=json")
         return of(found(told), "inputs", state)
 
-    assert_message(inputs("bad"), "model lab/model: is not in the hub cache")
-    assert_message(inputs("bad"), f"python -m hala_hpc.fetch {words} work={work} {site}")
+    assert_message(inputs("error"), "model lab/model: is not in the hub cache")
+    assert_message(inputs("error"), f"python -m hala_hpc.fetch {words} work={work} {site}")
     # A corpus is a folder, whatever its name looks like.
-    assert_message(inputs("bad"), "corpus lab/corpus: there is no such folder")
-    assert "data set lab/corpus" not in inputs("bad")
+    assert_message(inputs("error"), "corpus lab/corpus: there is no such folder")
+    assert "data set lab/corpus" not in inputs("error")
     shot = cache / "snapshots" / "abc"
     shot.mkdir(parents=True)
     (cache / "refs").mkdir()
@@ -195,12 +195,12 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
     (shot / "config.json").write_text("{}")
     (shot / "tokenizer.json").write_text("{}")
     (shot / "model.safetensors").symlink_to("../../blobs/gone")
-    assert_message(inputs("bad"), "model.safetensors leads nowhere")
+    assert_message(inputs("error"), "model.safetensors leads nowhere")
     (cache / "blobs").mkdir()
     header = b'{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
     weights = len(header).to_bytes(8, "little") + header
     (cache / "blobs" / "gone").write_bytes(weights + b"12")
-    assert_message(inputs("bad"), "model.safetensors is cut short")
+    assert_message(inputs("error"), "model.safetensors is cut short")
     (cache / "blobs" / "gone").write_bytes(weights + b"1234")
     assert_message(inputs("good"), "model lab/model: is in")
 
@@ -219,7 +219,7 @@ def test_a_run_that_does_not_fit_on_the_disk_is_bad_with_both_numbers(
     words = recipe(tmp_path, f'[small]\nstage = "quantize"\nmodel = "{huge}"\n')
     told = doctor("launcher=local", f"work={work}", words, "format=json")
     assert told.code == 78
-    assert_message(of(found(told), "folders"), "the run takes about 4000.0 GB")
+    assert_message(of(found(told), "folders"), "the run needs about 4000.0 GB")
 
 
 def test_what_quota_leaves_is_compared_where_there_is_a_quota(work: Path, rows: str) -> None:

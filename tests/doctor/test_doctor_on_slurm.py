@@ -133,7 +133,7 @@ def told(ended: CommandResult, state: str) -> str:
     """What, why and cure of all findings of one state."""
     findings = json.loads(ended.out)["findings"]
     chosen = [one for one in findings if one["state"] == state]
-    return "\n".join(f"{one['what']} | {one['why']} | {one['cure']}" for one in chosen)
+    return "\n".join(f"{one['what']} | {one['why']} | {one['fix']}" for one in chosen)
 
 
 def test_jobs_that_fit_are_good_by_the_words_of_slurm_too(site: Path, folder: Path) -> None:
@@ -162,7 +162,7 @@ LIMITS = {
     ("gpus_per_node = 5", "low", "team"): "takes gres/gpu=5, but account team allows 4",
     ('gpus_per_node = 1\noptions.gpu_type = "a100"', "low", "team"): "1 GPUs of type a100, but",
     ('options.qos = "fast"\ncpus_per_rank = 11', "low", "team"): "cpu=11, but QOS fast allows 10",
-    ('options.qos = "slow"', "low", "team"): "QOS 'slow' is not open to account team",
+    ('options.qos = "slow"', "low", "team"): "account team may not use QOS 'slow'",
     ("", "low", "others"): "account 'others' is not yours in partition low",
     ("", "closed", "team"): "partition closed does not take account 'team'",
     ("", "lwo", "team"): "there is no partition 'lwo' | SLURM refuses",
@@ -179,7 +179,7 @@ def test_a_request_over_a_limit_is_bad_with_limit_value_and_cure(
     lines, partition, account = case
     ended = doctor(folder, f"[stage.prepare.resources]\n{lines}\n", partition, account)
     assert ended.code == 78, ended.out
-    assert expected in told(ended, "bad")
+    assert expected in told(ended, "error")
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_arrays_and_nodes_that_are_away_are_named(site: Path, folder: Path) -> N
     assert "an array has at most 40 elements (MaxArraySize)" in told(ended, "good")
     closed = told(doctor(folder, partition="closed"), "warn")
     assert "partition closed is DOWN" in closed
-    lwo = told(doctor(folder, partition="lwo"), "bad")
+    lwo = told(doctor(folder, partition="lwo"), "error")
     assert "did you mean 'low'?" in lwo
 
 
@@ -212,7 +212,7 @@ def test_gpus_limits_and_fp8_are_told(site: Path, folder: Path) -> None:
     lines = "[stage.prepare.resources]\nworkers = 3\ngpus_per_node = 2\n"
     good = told(doctor(folder, lines), "good")
     assert "2 of 3 workers run at once under the limits of account team" in good
-    assert "GPUs of type 'h100' calculate in FP8" in good
+    assert "GPUs of type 'h100' support FP8" in good
 
 
 def test_accounting_that_is_down_is_told_and_is_no_failure(site: Path, folder: Path) -> None:
@@ -243,10 +243,10 @@ def test_a_compute_node_is_looked_at_when_asked_to(site: Path, folder: Path) -> 
     )
     good = told(ended, "good")
     assert ended.code == 0, ended.out
-    assert f"{folder} is the login node's" in good
+    assert f"{folder} is that of the login node" in good
     assert "on node" in good
     assert "import torch, vllm, transformers works" in good
-    assert "`sbatch --test-only` takes jobs from here" in good
+    assert "`sbatch --test-only` accepts jobs from here" in good
     assert "waiting for a node as " in ended.err
     assert list(folder.iterdir()) == []
 
@@ -261,8 +261,8 @@ def test_the_gpus_of_a_compute_node_are_tried_all_together(site: Path, folder: P
     )
     ended = doctor(folder, lines, more=("job=true",))
     assert (
-        "2 GPUs are free, without errors, and calculate; a kernel of Triton is compiled and runs, "
-        "and they add up a number together"
+        "2 GPUs are free, have no errors and give right results; a Triton kernel compiles and runs, "
+        "and their all-reduce works"
     ) in told(ended, "good"), ended
 
 
@@ -273,7 +273,7 @@ def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(
     try:
         ended = doctor(folder)
         assert ended.code == 78
-        assert "does not answer" in told(ended, "bad")
+        assert "does not answer" in told(ended, "error")
         assert "read back work" in told(ended, "good")
     finally:
         start("slurmctld", "-f", str(site))

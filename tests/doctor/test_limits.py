@@ -49,7 +49,7 @@ def place(account: str) -> Association:
 
 
 def told(cluster: Site, *kinds: JobShape) -> list[str]:
-    return [one.message for one in job_findings(cluster, kinds) if one.state == "bad"]
+    return [one.message for one in job_findings(cluster, kinds) if one.state == "error"]
 
 
 def test_a_limit_that_the_gates_exceed_names_their_table_of_the_launcher() -> None:

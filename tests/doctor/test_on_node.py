@@ -59,7 +59,7 @@ def of(findings: list[dict[str, Any]], topic: str) -> list[tuple[str, str]]:
 @pytest.mark.usefixtures("slurm")
 def test_a_node_from_which_jobs_can_be_submitted_is_good(tmp_path: Path) -> None:
     assert of(look(tmp_path), "jobs") == [
-        ("good", "on node7: `sbatch --test-only` takes jobs from here")
+        ("good", "on node7: `sbatch --test-only` accepts jobs from here")
     ]
 
 
@@ -71,8 +71,8 @@ def test_a_node_that_may_not_submit_is_told_with_what_to_do_after_each_round(
     slurm.add("sinfo", "exit 1")
     [found] = [one for one in look(tmp_path) if one["topic"] == "jobs"]
     assert found["state"] == "warn"
-    assert "does not take jobs from here" in found["what"]
-    assert "give the same line again whenever a round has ended" in found["cure"]
+    assert "does not accept jobs from here" in found["what"]
+    assert "run the same command again after each round" in found["fix"]
 
 
 def test_a_node_without_slurms_commands_is_told(
@@ -90,9 +90,9 @@ FAKE = {"HALA_FAULT": "fake_gpus=", "CUDA_VISIBLE_DEVICES": "0"}
 def test_an_old_driver_is_bad_for_every_node_and_names_what_is_needed(tmp_path: Path) -> None:
     found = look(tmp_path, gpus=1, HALA_FAKE_CUDA="12.4", **FAKE)
     [told] = [one for one in found if "driver 550.54.15" in one["what"]]
-    assert (told["topic"], told["state"]) == ("gpus", "bad")
+    assert (told["topic"], told["state"]) == ("gpus", "error")
     assert "needs R580 or newer" in told["what"]
-    assert "ask the admins for a newer driver" in told["cure"]
+    assert "ask the admins for a newer driver" in told["fix"]
 
 
 @pytest.mark.slow
@@ -105,7 +105,9 @@ def test_a_bad_gpu_is_no_fault_of_the_set_up(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_good_gpus_are_told_with_what_was_tried(tmp_path: Path) -> None:
     found = of(look(tmp_path, gpus=1, **FAKE), "gpus")
-    told = "1 GPUs are free, without errors, and calculate; a kernel of Triton is compiled and runs"
+    told = (
+        "1 GPUs are free, have no errors and give right results; a Triton kernel compiles and runs"
+    )
     assert ("good", f"on node7: {told}") in found
 
 

@@ -80,7 +80,7 @@ def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: P
     held.release()
     arabic = read_node_states(work)["arabic"]
     assert arabic["why"].startswith("budget_gpu_hours=0.0005: ")
-    assert "GPU hours are spent, so nothing more is submitted" in arabic["why"]
+    assert "GPU hours are spent; nothing more is submitted" in arabic["why"]
     failure = json.loads((work / "latest/arabic/failure.json").read_text())
     assert (failure["code"], len(failure["reasons"])) == (78, 1)
     # With more of it the same line goes on, and what was done stays done.

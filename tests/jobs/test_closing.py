@@ -133,7 +133,7 @@ def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
     assert (verdict.state, verdict.code) == ("failed", 78)
     assert kinds(artifact.failure()) == [FailureClass.TIMEOUT]
     assert_message(verdict.lines[0], "timeout_min=1 is too short", "[node.node.resources]")
-    assert_message(verdict.lines[0], "no row or step was counted")
+    assert_message(verdict.lines[0], "no row or step was done")
 
 
 def test_a_round_that_began_before_its_input_was_finished_is_made_again_and_does_not_count(

@@ -136,7 +136,7 @@ def test_a_copy_that_was_changed_or_is_open_to_others_is_refused(
     file.write_text(file.read_text() + "# by hand\n")
     refused = clone.run(*node.line)
     assert refused.code == CONFIG
-    assert_message(refused.err, "is not the code that it is named after")
+    assert_message(refused.err, "no longer holds the code that it is named after")
 
 
 def test_a_local_run_imports_the_copy_before_what_the_setup_lines_put_on_the_path(

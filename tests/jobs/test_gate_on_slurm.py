@@ -51,7 +51,7 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
     waited = json.loads((work / "latest/report/failure.json").read_text())
     (reason,) = waited["reasons"]
     assert reason["kind"] == FailureClass.SECONDARY
-    assert reason["text"] == "corpus, which it waits for, was not finished"
+    assert reason["text"] == "input corpus was not finished"
     assert len(list((work / "latest/report/rounds").iterdir())) == 1
     jobs = json.loads((work / "latest/report/jobs.json").read_text())
     ends = subprocess.run(

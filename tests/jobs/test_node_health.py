@@ -25,7 +25,7 @@ from hala_hpc.jobs.node_health import has_gpu_build
 CHECK = """
 import logging, os, sys
 from pathlib import Path
-from hala_hpc.core.errors import BadNode, Retry, UserError
+from hala_hpc.core.errors import BadNode, TransientError, UserError
 from hala_hpc.core.resources import Resources
 from hala_hpc.jobs.node_health import check_node
 logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -38,7 +38,7 @@ except BadNode as error:
     print("bad", ",".join(error.nodes), error)
 except UserError as error:
     print("mistake", error.code, error)
-except Retry as error:
+except TransientError as error:
     print("again", error)
 """
 
@@ -85,7 +85,7 @@ def test_a_torch_for_cpus_is_refused_unless_cpus_are_meant(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_a_good_node_is_told_in_the_log(tmp_path: Path) -> None:
     told = said(start(tmp_path, "fake_gpus="))
-    assert told == "node node7: 2 GPUs are free, without errors, and calculate"
+    assert told == "node node7: 2 GPUs are free, have no errors and give right results"
 
 
 def test_a_gpu_that_counted_errors_makes_a_bad_node(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_gpu_that_counted_errors_makes_a_bad_node(tmp_path: Path) -> None:
 
 def test_fewer_gpus_than_were_asked_for_make_a_bad_node(tmp_path: Path) -> None:
     told = said(start(tmp_path, "fake_gpus=", gpus=4))
-    assert told == "bad node7 node node7: 2 GPUs can be seen, but 4 were asked for"
+    assert told == "bad node7 node node7: 2 GPUs are visible, but 4 were requested"
 
 
 def test_a_gpu_on_which_cuda_does_not_start_makes_a_bad_node(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_driver_that_is_too_old_blames_the_set_up_and_no_node(tmp_path: Path) 
         "mistake 78 node node7: the driver 550.54.15 is for CUDA 12.4, too old for this torch, "
         "which was built with CUDA 13.0 and needs R580 or newer. Other nodes with the same set-up "
         "end alike: ask the admins for a newer driver (a module of CUDA is no driver), or name "
-        "nodes that have one: options.partition, options.constraint; if this node alone is so, "
+        "nodes that have one: options.partition, options.constraint; if only this node has the fault, "
         "exclude it with options.exclude"
     )
 
@@ -129,7 +129,9 @@ def test_a_node_without_a_compiler_blames_the_set_up_where_kernels_are_compiled(
     told = said(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler"))
     assert told.startswith("mistake 78 node node7: the C compiler /no/compiler does not work")
     told = said(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler", UNCOMPILED="1"))
-    assert told == "node node7: 1 GPUs are free, without errors, and calculate; 2 can be seen"
+    assert (
+        told == "node node7: 1 GPUs are free, have no errors and give right results; 2 are visible"
+    )
 
 
 @pytest.mark.slow
@@ -241,14 +243,14 @@ def test_a_kernel_of_triton_is_run_and_its_numbers_are_looked_at(
     monkeypatch.setattr("hala_hpc.jobs.triton_kernel.doubled", lambda numbers: 3 * numbers)
     assert kernel_fault("cpu") == (
         NodeFaultKind.WRONG_RESULT,
-        "cpu: a kernel of Triton gives wrong numbers",
+        "cpu: a Triton kernel gives wrong numbers",
     )
 
 
 @pytest.mark.slow
 def test_a_product_is_calculated_rightly_by_every_type() -> None:
     assert product_fault("cpu") == ""
-    assert "it does not calculate" in product_fault("meta")
+    assert "a matrix product failed" in product_fault("meta")
 
 
 def ranks(folder: Path, faults: list[str]) -> list[str]:
@@ -297,9 +299,12 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_full_disk_of_the_node_or_of_the_run_is_told(tmp_path: Path, full_disk: Path) -> None:
     told = said(start(tmp_path, "", TMPDIR=str(full_disk)))
-    assert told == f"bad node7 node node7: {full_disk} has 0.06 GB left; clean it, or set TMPDIR"
+    assert (
+        told
+        == f"bad node7 node node7: {full_disk} has 0.06 GB left; free some space, or set TMPDIR"
+    )
     told = said(start(full_disk, ""))
-    assert told.startswith(f"mistake 73 {full_disk} has 0.06 GB left on its disk: make room")
+    assert told.startswith(f"mistake 73 {full_disk} has 0.06 GB left on its disk; free some space")
 
 
 def test_a_torch_that_cannot_be_imported_blames_the_set_up_and_a_crash_the_node(

@@ -181,7 +181,7 @@ def test_two_that_begin_the_same_round_do_not_both_submit(
     cluster: Cluster, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Artifact, "last_round", lambda _: 0)
-    with pytest.raises(TransientError, match="was begun by another"):
+    with pytest.raises(TransientError, match="another process started it"):
         submit_node(artifact, 2, SPEC)
     assert artifact.round(1) == artifact.round(1)
     assert not cluster.cancelled.exists()

@@ -211,7 +211,7 @@ class SlurmBackend:
             time.sleep(REGISTER_PAUSE_S)
 
     def _wait_for_controller(self) -> None:
-        """Wait until the controller answers: a failed sbatch is not repeated, as it may have worked.
+        """Wait until the controller answers, as a failed sbatch may have worked and is not repeated.
 
         Raises: SchedulerUnavailable if it does not answer within `patience_s`.
         """

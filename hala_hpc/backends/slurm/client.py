@@ -48,7 +48,7 @@ class QueueRow:
 def clean_environment() -> dict[str, str]:
     """The environment without a surrounding job: of SLURM's variables only SLURM_CONF stays.
 
-    The code snapshot of the surrounding job is removed from PYTHONPATH: other jobs may have another.
+    The code snapshot of that job is removed from PYTHONPATH, as other jobs may have another.
     """
     ours = (
         "SLURM_",

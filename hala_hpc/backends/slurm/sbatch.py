@@ -264,7 +264,7 @@ def secret_values(job: Job) -> list[str]:
         "environment": dict(job.environment),
         "setup": list(job.setup),
         "options": job.resources.options,
-        "words": list(job.arguments),
+        "arguments": list(job.arguments),
     }
     return secret_mistakes(values)
 

@@ -194,7 +194,7 @@ def classify_log(evidence: Evidence) -> Classification:
 
 
 def class_of_log(text: str) -> FailureClass | None:
-    """Bad set-up, bad node or GPU out of memory, by messages of libraries; None if none is found."""
+    """Bad set-up, bad node or GPU out of memory, by messages of libraries, or None."""
     if any(pattern in text for pattern in SET_UP_PATTERNS):
         return FailureClass.CONFIG_ERROR
     if any(pattern in text for pattern in NODE_PATTERNS):

@@ -90,7 +90,10 @@ def find_stop_reasons(artifact: Artifact, aftermath: Aftermath) -> tuple[int, li
         return record.code if record else CODES.get(failure.kind, INTERNAL), reasons
     ended = aftermath.with_action(Action.LEAVE_TO_USER)
     if ended:
-        text = f"{len(ended)} of its jobs were cancelled: {ended[0].text}; run the same command again to resume"
+        text = (
+            f"{len(ended)} of its jobs were cancelled: {ended[0].text}; run the same command again "
+            "to resume"
+        )
         return RETRY, [FailureReason(text=text, kind=ended[0].kind)]
     common, count = most_common_traceback(aftermath.all_failures)
     if common and count >= POLICY[common.kind].bound.limit:

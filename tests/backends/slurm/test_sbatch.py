@@ -51,13 +51,13 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         ({"folder": Path("/tmp/50%/x")}, "must be an absolute path without %"),
         ({"folder": Path("runs/x")}, "must be an absolute path"),
         ({"python": "/bin/python'"}, "must be an absolute path"),
-        ({"after_ok": ("12; ls",)}, "'12; ls' is not the id of a job"),
-        ({"after_ok": ("12\n",)}, "is not the id of a job"),
+        ({"after_ok": ("12; ls",)}, "'12; ls' is not a job id"),
+        ({"after_ok": ("12\n",)}, "is not a job id"),
         ({"array_size": 0}, "nothing to run"),
         ({"setup": ("module load a\n#SBATCH --uid=0",)}, "must be one line"),
         ({"setup": ("export HF_TOKEN=hf_abc",)}, "HF_TOKEN looks like a secret"),
         ({"environment": {"OPENAI_API_KEY": "sk"}}, "OPENAI_API_KEY looks like a secret"),
-        ({"environment": {"A": "b\nc"}}, "the value of A holds a line break"),
+        ({"environment": {"A": "b\nc"}}, "the value of A has a line break"),
         ({"environment": {"A B": "c"}}, "'A B' cannot be set"),
         ({"environment": {"SLURM_CONF": "/x"}}, "'SLURM_CONF' cannot be set"),
     ],
@@ -178,7 +178,7 @@ def test_a_cluster_that_was_taken_down_is_named_at_once(
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", f"{tmp_path}/gone.conf")
     (told,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
-    assert "gone.conf does not exist: `unset SLURM_CONF`" in told or told == NO_SBATCH
+    assert "gone.conf does not exist; `unset SLURM_CONF`" in told or told == NO_SBATCH
     with pytest.raises(TransientError, match="does not exist"):
         SlurmBackend().query_queue(["1"])
 

@@ -209,7 +209,6 @@ def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> No
     module = write_program(tmp_path, "")
     inner = f"""
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.backends.slurm.sacct import element_ends
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 os.environ["HF_TOKEN"] = "canary"

@@ -184,7 +184,7 @@ def test_the_classes_of_older_records_are_read(former: str, kind: FailureClass) 
 def test_the_watchdog_of_engines_gives_the_class_of_what_it_finds() -> None:
     code = """
 import sys, types
-from hala_hpc.core.errors import Retry
+from hala_hpc.core.errors import TransientError
 from hala_hpc.engines.generation.watchdog import EngineWatch
 from hala_hpc.jobs.failures.classify import failure_facts
 class EngineDeadError(Exception): pass
@@ -197,7 +197,7 @@ for engines in ([], [Dead()]):
         with EngineWatch(60, print) as watch:
             watch.engines = engines
             raise EngineDeadError("EngineCore encountered an issue")
-    except Retry as error:
+    except TransientError as error:
         print(failure_facts(error).kind)
 watch = EngineWatch(1, print)
 watch.in_flight, watch.idle_s = 3, 9

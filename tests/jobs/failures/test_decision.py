@@ -170,7 +170,7 @@ def test_bad_gpus_on_more_nodes_than_may_be_left_out_are_another_trouble(tmp_pat
     assert first.spec.bad_nodes[0].until_boot
     second = fails(artifact, first.spec, at(FailureClass.NODE_FAILURE, "node2"), max_excluded=1)
     assert second.code == 69
-    assert_message(second.reasons[0].text, "2 nodes failed (node1, node2)", "no more than 1")
+    assert_message(second.reasons[0].text, "2 nodes failed (node1, node2)", "at most 1")
 
 
 def test_an_engine_that_dies_on_the_only_node_is_started_there_again(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_preemptions_without_progress_are_not_idle_but_have_a_bound(tmp_path: Pa
     verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 75)
     assert_message(
-        verdict.reasons[0].text, f"{BLAMELESS.limit} rounds of jobs were preempted or lost"
+        verdict.reasons[0].text, f"{BLAMELESS.limit} rounds of jobs in a row were preempted or lost"
     )
 
 
@@ -275,7 +275,7 @@ def test_a_job_that_somebody_cancelled_is_not_tried_again(tmp_path: Path) -> Non
         node(tmp_path), make_spec(), at(FailureClass.PREEMPTED), at(FailureClass.CANCELLED)
     )
     assert decision.code == 75
-    assert_message(decision.reasons[0].text, "the same line goes on")
+    assert_message(decision.reasons[0].text, "run the same command again to resume")
 
 
 def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(

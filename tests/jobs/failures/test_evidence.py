@@ -30,13 +30,13 @@ import json, resource, sys
 from pathlib import Path
 resource.setrlimit(resource.RLIMIT_AS, ({GATE_BYTES}, {GATE_BYTES}))
 from hala_hpc.core.artifact import Artifact
-from hala_hpc.jobs.failures.evidence import failures_of, note_failures
-from hala_hpc.jobs.rounds import last_words
+from hala_hpc.jobs.failures.evidence import record_failures, recorded_failures
+from hala_hpc.jobs.rounds import failure_summary
 artifact = Artifact(Path(sys.argv[1]))
-note_failures(artifact)
+record_failures(artifact)
 print(json.dumps({{
-    "kinds": [failure.kind for failure in failures_of(artifact, artifact.last_round())],
-    "lines": [line for reason in last_words(artifact) for line in reason.lines],
+    "kinds": [failure.kind for failure in recorded_failures(artifact, artifact.last_round())],
+    "lines": [line for reason in failure_summary(artifact) for line in reason.lines],
 }}))
 """
 

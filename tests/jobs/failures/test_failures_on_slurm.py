@@ -76,7 +76,7 @@ def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
     assert node["state"] == "done", node
     assert kinds(work, 1) == [FailureClass.KILLED]
     (failure,) = json_of(work, "attempts/failures-0001.json")["failures"]
-    assert failure["text"].startswith("it left no word; the scheduler says FAILED")
+    assert failure["text"].startswith("it left no record; SLURM reports FAILED")
     assert failure["nodes"][0].startswith("node")
     assert json_of(work, "summary.json")["because"] == []
 
@@ -131,7 +131,7 @@ def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path)
     because = json_of(work, "summary.json")["because"]
     assert [text.split()[0] for text in because] == ["node2", "node3"]
     log = (work / "latest/corpus/logs/worker-00000-0000.log").read_text()
-    assert "node node4: 2 GPUs are free, without errors, and calculate" in log
+    assert "node node4: 2 GPUs are free, have no errors and give right results" in log
 
 
 @pytest.mark.usefixtures("minislurm")
@@ -277,4 +277,4 @@ def test_too_little_memory_is_raised_up_to_what_is_allowed(tmp_path: Path, work:
     limited = launcher_with(tmp_path, "memory=1400", "mem_limit_gb = 1")
     node = ended(tmp_path, work.with_name("limited"), limited)
     assert node["state"] == "failed", node
-    assert "mem_gb=1 is too little, and 1 is the most that may be asked for" in node["why"]
+    assert "mem_gb=1 is too small, and at most 1 may be requested" in node["why"]
