@@ -136,7 +136,8 @@ def test_a_file_system_that_refuses_one_step_is_bad(work: Path, calls: str, step
     code = (
         "import dataclasses, json; from pathlib import Path; "
         "from hala_hpc.doctor.folders import probe_folder; "
-        f"print(json.dumps(dataclasses.asdict(probe_folder('work', 'work', Path({str(work)!r}), True))))"
+        f"finding = probe_folder('work', 'work', Path({str(work)!r}), True); "
+        "print(json.dumps(dataclasses.asdict(finding)))"
     )
     strace = ["strace", "-f", "-qq", "-o", os.devnull, "-e", f"inject={calls}:error=EPERM"]
     done = subprocess.run(

@@ -261,8 +261,8 @@ def test_the_gpus_of_a_compute_node_are_tried_all_together(site: Path, folder: P
     )
     ended = doctor(folder, lines, more=("job=true",))
     assert (
-        "2 GPUs are free, have no errors and give right results; a Triton kernel compiles and runs, "
-        "and their all-reduce works"
+        "2 GPUs are free, have no errors and give right results; a Triton kernel compiles and "
+        "runs, and their all-reduce works"
     ) in told(ended, "good"), ended
 
 

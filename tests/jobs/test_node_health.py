@@ -111,9 +111,9 @@ def test_a_driver_that_is_too_old_blames_the_set_up_and_no_node(tmp_path: Path) 
     assert told == (
         "mistake 78 node node7: the driver 550.54.15 is for CUDA 12.4, too old for this torch, "
         "which was built with CUDA 13.0 and needs R580 or newer. Other nodes with the same set-up "
-        "end alike: ask the admins for a newer driver (a module of CUDA is no driver), or name "
-        "nodes that have one: options.partition, options.constraint; if only this node has the fault, "
-        "exclude it with options.exclude"
+        "fail too: ask the admins for a newer driver (a CUDA module is not one), or select "
+        "nodes that have one: options.partition, options.constraint; if only this node has the "
+        "fault, exclude it with options.exclude"
     )
 
 
