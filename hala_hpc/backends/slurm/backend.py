@@ -211,7 +211,7 @@ class SlurmBackend:
             time.sleep(REGISTER_PAUSE_S)
 
     def _wait_for_controller(self) -> None:
-        """Wait until the controller answers: sbatch is not repeated, as a failed one may have worked.
+        """Wait until the controller answers: sbatch is not repeated, as it may have worked.
 
         Raises: SchedulerUnavailable if it does not answer within `patience_s`.
         """
