@@ -98,4 +98,4 @@ def test_a_gate_that_is_preempted_before_srun_starts_it_is_requeued_and_ends_no_
     take(wait_until(began.read_text, "the name of its node").strip())
     require_done_in_one_round(work)
     printed = (work / "latest/corpus").resolve().glob("logs/job-*.out")
-    assert any("srun has started nothing" in path.read_text() for path in printed)
+    assert any("srun started nothing" in path.read_text() for path in printed)
