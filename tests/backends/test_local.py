@@ -130,7 +130,7 @@ def test_status_and_logs_tell_why_a_setup_line_failed(tmp_path: Path, line: str)
     [node] = json.loads(told.out)["nodes"]
     assert node["state"] == "failed"
     for shown in (done.err, node["why"], run_command(work, module="logs").out):
-        assert "setup ended with code" in shown
+        assert "a setup line of the launcher ended with code" in shown
         assert f"setup: {line}" in shown
         assert ("module: command not found" in shown) is ("module" in line)
 

@@ -90,7 +90,7 @@ def test_a_machine_that_is_well_gets_code_0_and_nothing_is_left_there(
     text = doctor("launcher=local", f"work={work}/new", rows)
     assert text.code == 0
     assert_message(text.out, f"will be created under {work}")
-    assert_message(text.out, " 0 bad\n")
+    assert_message(text.out, " 0 errors\n")
     assert list(work.iterdir()) == []
 
 

@@ -142,9 +142,9 @@ def test_jobs_that_fit_are_good_by_the_words_of_slurm_too(site: Path, folder: Pa
     assert ended.code == 0, ended.out
     good = told(ended, "good")
     assert "rows: 1 x (2 cores, 8 GB) for 15 min fits low" in good
-    assert "`sbatch --test-only` takes a job of each" in good
-    assert "the controller refuses or holds what exceeds" in good
-    assert "where they ask for it (JobRequeue=0)" in good
+    assert "`sbatch --test-only` accepts a job of each" in good
+    assert "the controller enforces" in good
+    assert "only with --requeue (JobRequeue=0)" in good
     assert "partition low: preempted jobs end 5 s after the job's own signal (REQUEUE)" in good
     assert "tracked by linuxproc; 5 s from SIGTERM to SIGKILL" in good
     assert answer("squeue", "-h") == "", "nothing was submitted"
@@ -200,7 +200,7 @@ def test_more_workers_than_fit_are_no_fault(
 def test_arrays_and_nodes_that_are_away_are_named(site: Path, folder: Path) -> None:
     assert site.exists()
     ended = doctor(folder, "[stage.prepare.resources]\nworkers = 45\n")
-    assert "an array has at most 40 elements (MaxArraySize)" in told(ended, "good")
+    assert "an array has at most 40 tasks (MaxArraySize)" in told(ended, "good")
     closed = told(doctor(folder, partition="closed"), "warn")
     assert "partition closed is DOWN" in closed
     lwo = told(doctor(folder, partition="lwo"), "error")

@@ -68,5 +68,5 @@ def test_who_has_no_account_is_not_told_to_name_one_of_none() -> None:
     assert "none" not in nobody
     assert "ask the admins" in nobody
     (unnamed,) = told(site(place("lab")), kind)
-    assert "no account is named" in unnamed
-    assert "name one of: lab" in unnamed
+    assert "no account is set" in unnamed
+    assert "set options.account to one of: lab" in unnamed

@@ -125,7 +125,7 @@ def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
     assert (verdict.state, verdict.code) == ("again", 75)
     assert [reason.kind for reason in verdict.reasons] == [FailureClass.TIMEOUT]
     assert_message(
-        verdict.lines[0], "timeout_min=1", "15 s before", "had 41 s", "loading took 35 s"
+        verdict.lines[0], "timeout_min=1", "15 s before", "ran 41 s", "loading took 35 s"
     )
     begin_round(artifact, 1, 1, next_spec(artifact, spec))
     ends(artifact, **told)

@@ -91,7 +91,7 @@ def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path
     assert ended.code == CONFIG, ended
     report = node.artifact.failure()
     assert report is not None
-    assert_message(report.reasons[0].text, "stage prepare is version", "snapshot = true")
+    assert_message(report.reasons[0].text, "stage prepare: the code has version", "snapshot = true")
 
 
 def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: Path) -> None:

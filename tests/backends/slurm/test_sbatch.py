@@ -46,8 +46,8 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": 'a"\nrm -rf /'}, "a job's name has"),
-        ({"name": "x" * 65}, "a job's name has"),
+        ({"name": 'a"\nrm -rf /'}, "a job name has"),
+        ({"name": "x" * 65}, "a job name has"),
         ({"folder": Path("/tmp/50%/x")}, "must be an absolute path without %"),
         ({"folder": Path("runs/x")}, "must be an absolute path"),
         ({"python": "/bin/python'"}, "must be an absolute path"),
@@ -73,14 +73,14 @@ def test_words_that_slurm_would_misread_are_refused(
 @pytest.mark.parametrize(
     ("word", "value", "message"),
     [
-        ("partition", "low high", "holds a blank"),
-        ("account", "a'b", "holds a blank"),
-        ("qos", "x\n#SBATCH --uid=0", "holds a blank"),
-        ("comment", "$(id)", "holds a blank"),
+        ("partition", "low high", "has a blank"),
+        ("account", "a'b", "has a blank"),
+        ("qos", "x\n#SBATCH --uid=0", "has a blank"),
+        ("comment", "$(id)", "has a blank"),
         ("partiton", "low", "did you mean 'partition'?"),
-        ("time", "10", "say it with `timeout_min`"),
-        ("gpus_per_task", "1", "which NCCL needs"),
-        ("cpus_per_task", "4", "say it with `cpus_per_rank`"),
+        ("time", "10", "use `timeout_min`"),
+        ("gpus_per_task", "1", "but NCCL needs them"),
+        ("cpus_per_task", "4", "use `cpus_per_rank`"),
         ("output", "/tmp/x", "the pipeline sets it"),
         ("gpu_flag", "tres", "must look like gres|gpus-per-node"),
         ("max_running", "0", "must look like"),
