@@ -58,8 +58,8 @@ def site() -> Iterator[Path]:
         conf = folder / "slurm.conf"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SLURM_CONF", str(conf))
-            for words in ACCOUNTS:
-                order = ["sacctmgr", "-i", *words.split()]
+            for arguments in ACCOUNTS:
+                order = ["sacctmgr", "-i", *arguments.split()]
                 subprocess.run(order, check=True, capture_output=True, timeout=WAIT_S)
             conf.write_text(conf.read_text() + CONFIG)
             restart_controller(folder)
@@ -83,12 +83,12 @@ def restart_controller(folder: Path) -> None:
     )
 
 
-def start(*words: str, **variables: str) -> None:
+def start(*arguments: str, **variables: str) -> None:
     """Start a daemon, which goes to the background by itself."""
     env = {**os.environ, **variables, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     quiet = subprocess.DEVNULL
     subprocess.run(
-        words, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
+        arguments, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
     )
 
 
@@ -99,8 +99,8 @@ def end(folder: Path, name: str) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {name}")
 
 
-def answer(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=WAIT_S)
+def answer(*arguments: str) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=WAIT_S)
     return done.stdout
 
 
@@ -125,22 +125,22 @@ def doctor(
     data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n')
     recipe = folder.parent / "recipe.toml"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 200\n')
-    words = (f"launcher={path}", f"recipe={recipe}", f"work={folder}", "format=json")
-    return run_command(*words, *more, module="doctor")
+    arguments = (f"launcher={path}", f"recipe={recipe}", f"work={folder}", "format=json")
+    return run_command(*arguments, *more, module="doctor")
 
 
-def told(ended: CommandResult, state: str) -> str:
+def findings_text(ended: CommandResult, state: str) -> str:
     """What, why and cure of all findings of one state."""
     findings = json.loads(ended.out)["findings"]
     chosen = [one for one in findings if one["state"] == state]
     return "\n".join(f"{one['what']} | {one['why']} | {one['fix']}" for one in chosen)
 
 
-def test_jobs_that_fit_are_good_by_the_words_of_slurm_too(site: Path, folder: Path) -> None:
+def test_jobs_that_fit_are_accepted_by_slurm_too(site: Path, folder: Path) -> None:
     assert site.exists()
     ended = doctor(folder)
     assert ended.code == 0, ended.out
-    good = told(ended, "good")
+    good = findings_text(ended, "good")
     assert "rows: 1 x (2 cores, 8 GB) for 15 min fits low" in good
     assert "`sbatch --test-only` accepts a job of each" in good
     assert "the controller enforces" in good
@@ -172,14 +172,14 @@ LIMITS = {
 @pytest.mark.parametrize(
     ("case", "expected"), LIMITS.items(), ids=list(map(str, range(len(LIMITS))))
 )
-def test_a_request_over_a_limit_is_bad_with_limit_value_and_cure(
+def test_a_request_over_a_limit_is_an_error_with_limit_value_and_fix(
     site: Path, folder: Path, case: tuple[str, str, str], expected: str
 ) -> None:
     assert site.exists()
     lines, partition, account = case
     ended = doctor(folder, f"[stage.prepare.resources]\n{lines}\n", partition, account)
     assert ended.code == 78, ended.out
-    assert expected in told(ended, "error")
+    assert expected in findings_text(ended, "error")
 
 
 @pytest.mark.parametrize(
@@ -194,32 +194,32 @@ def test_more_workers_than_fit_are_no_fault(
 ) -> None:
     assert site.exists()
     ended = doctor(folder, f"[stage.prepare.resources]\n{lines}\n", "low", "team")
-    assert expected in told(ended, "good")
+    assert expected in findings_text(ended, "good")
 
 
 def test_arrays_and_nodes_that_are_away_are_named(site: Path, folder: Path) -> None:
     assert site.exists()
     ended = doctor(folder, "[stage.prepare.resources]\nworkers = 45\n")
-    assert "an array has at most 40 tasks (MaxArraySize)" in told(ended, "good")
-    closed = told(doctor(folder, partition="closed"), "warn")
+    assert "an array has at most 40 tasks (MaxArraySize)" in findings_text(ended, "good")
+    closed = findings_text(doctor(folder, partition="closed"), "warn")
     assert "partition closed is DOWN" in closed
-    lwo = told(doctor(folder, partition="lwo"), "error")
+    lwo = findings_text(doctor(folder, partition="lwo"), "error")
     assert "did you mean 'low'?" in lwo
 
 
-def test_gpus_limits_and_fp8_are_told(site: Path, folder: Path) -> None:
+def test_gpus_limits_and_fp8_are_reported(site: Path, folder: Path) -> None:
     assert site.exists()
     lines = "[stage.prepare.resources]\nworkers = 3\ngpus_per_node = 2\n"
-    good = told(doctor(folder, lines), "good")
+    good = findings_text(doctor(folder, lines), "good")
     assert "2 of 3 workers run at once under the limits of account team" in good
     assert "GPUs of type 'h100' support FP8" in good
 
 
-def test_accounting_that_is_down_is_told_and_is_no_failure(site: Path, folder: Path) -> None:
+def test_accounting_that_is_down_is_reported_and_is_no_failure(site: Path, folder: Path) -> None:
     end(site.parent, "slurmdbd")
     try:
         ended = doctor(folder, account="")
-        assert "accounting does not answer" in told(ended, "warn")
+        assert "accounting does not answer" in findings_text(ended, "warn")
         assert ended.code == 0, ended.out
     finally:
         start("slurmdbd", MYSQL_UNIX_PORT=f"{site.parent}/mariadb.socket")
@@ -241,7 +241,7 @@ def test_a_compute_node_is_looked_at_when_asked_to(site: Path, folder: Path) -> 
         "format=json",
         module="doctor",
     )
-    good = told(ended, "good")
+    good = findings_text(ended, "good")
     assert ended.code == 0, ended.out
     assert f"{folder} is that of the login node" in good
     assert "on node" in good
@@ -263,7 +263,7 @@ def test_the_gpus_of_a_compute_node_are_tried_all_together(site: Path, folder: P
     assert (
         "2 GPUs are free, have no errors and give right results; a Triton kernel compiles and "
         "runs, and their all-reduce works"
-    ) in told(ended, "good"), ended
+    ) in findings_text(ended, "good"), ended
 
 
 def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(
@@ -273,7 +273,7 @@ def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(
     try:
         ended = doctor(folder)
         assert ended.code == 78
-        assert "does not answer" in told(ended, "error")
-        assert "read back work" in told(ended, "good")
+        assert "does not answer" in findings_text(ended, "error")
+        assert "read back work" in findings_text(ended, "good")
     finally:
         start("slurmctld", "-f", str(site))

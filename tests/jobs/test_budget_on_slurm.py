@@ -30,7 +30,7 @@ def wait_for_state(work: Path, node: str, state: str) -> None:
     )
 
 
-def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_budget(
+def test_the_usage_of_a_run_is_shown_beside_the_estimate_and_counts_against_the_budget(
     tmp_path: Path, work: Path
 ) -> None:
     line = ["stage=all", write_stand_in_recipe(tmp_path, rows=40), f"work={work}"]
@@ -43,17 +43,17 @@ def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_b
     assert arabic["gpu_hours_estimate"] == pytest.approx(0.1, rel=0.1)
     assert 0 < arabic["gpu_hours"] < 1
     assert read_node_states(work)["english"]["gpu_hours_estimate"] == 0
-    told = status_of(work)
-    assert f"{arabic['gpu_hours']:.2f} of ~0.10" in told
-    assert "of budget_gpu_hours=1000 are spent" in told
+    result = status_of(work)
+    assert f"{arabic['gpu_hours']:.2f} of ~0.10" in result
+    assert "of budget_gpu_hours=1000 are spent" in result
 
     # The same node anew, with another prompt: its cost is that of the one before.
     again = [*line, "arabic.prompt=Now:{text}"]
     plan = launch(*again, "dry_run=true").out
     assert "(measured)" in next(row for row in plan.splitlines() if row.startswith("arabic "))
     small = arabic["gpu_hours"] / 2
-    for word in ("confirm=true", "confirm=false"):
-        refused = launch(*again, f"budget_gpu_hours={small}", word)
+    for argument in ("confirm=true", "confirm=false"):
+        refused = launch(*again, f"budget_gpu_hours={small}", argument)
         assert refused.code == 78, refused
         assert "GPU hours are spent in" in refused.err
     assert read_node_states(work)["arabic"]["state"] == "done"

@@ -52,7 +52,7 @@ def kinds(report: FailureReport | None) -> list[FailureClass | None]:
     return [reason.kind for reason in report.reasons]
 
 
-def test_a_node_whose_input_failed_says_that_it_only_follows(tmp_path: Path) -> None:
+def test_a_node_whose_input_failed_is_secondary(tmp_path: Path) -> None:
     facts = InputFacts(kind="corpus", fingerprint="0", artifact="first-00000000")
     artifact = node(tmp_path, {"first": facts})
     verdict = finish_node(artifact)
@@ -64,7 +64,7 @@ def test_a_node_whose_input_failed_says_that_it_only_follows(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("code", "kind"), [(65, FailureClass.BAD_DATA), (78, FailureClass.CONFIG_ERROR)]
 )
-def test_what_another_attempt_cannot_mend_ends_the_node_at_once(
+def test_what_another_attempt_cannot_fix_ends_the_node_at_once(
     code: int, kind: FailureClass, tmp_path: Path
 ) -> None:
     artifact = node(tmp_path)
@@ -118,9 +118,9 @@ def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
             "resources": Resources(timeout_min=1),
         }
     )
-    told = {"code": 75, "reasons": ["stopped by SIGUSR2"], "stopped": True, "seconds": 41.0}
+    record = {"code": 75, "reasons": ["stopped by SIGUSR2"], "stopped": True, "seconds": 41.0}
     begin_round(artifact, 1, 1, spec)
-    ends(artifact, **told, loading_s=35.2)
+    ends(artifact, **record, loading_s=35.2)
     verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("again", 75)
     assert [reason.kind for reason in verdict.reasons] == [FailureClass.TIMEOUT]
@@ -128,7 +128,7 @@ def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
         verdict.lines[0], "timeout_min=1", "15 s before", "ran 41 s", "loading took 35 s"
     )
     begin_round(artifact, 1, 1, next_spec(artifact, spec))
-    ends(artifact, **told)
+    ends(artifact, **record)
     verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 78)
     assert kinds(artifact.failure()) == [FailureClass.TIMEOUT]

@@ -15,9 +15,9 @@ from hala_hpc.core.records import NodeSummary
 #: Lines behind `prepare`, whose results then bear another version.
 OTHER_VERSION = "\n\nPrepare.version += 1\n"
 #: Lines by which an attempt, and no launch or gate, tells from where it has imported the package.
-TELL_PLACE = """
+PRINT_PLACE = """
 if "HALA_STOP_FD" in os.environ:
-    Path("{told}").write_text(__file__)
+    Path("{place}").write_text(__file__)
 """
 
 
@@ -80,8 +80,8 @@ def test_a_pull_before_the_start_is_noted_and_ends_no_job(clone: Clone, tmp_path
         ended.err, "the code has changed since the launch", second[:12], clone.first[:12]
     )
     assert node.summary().commit == second
-    (told,) = node.summary().because
-    assert_message(told, "the code changed after the launch", second[:12], clone.first[:12])
+    (place,) = node.summary().because
+    assert_message(place, "the code changed after the launch", second[:12], clone.first[:12])
 
 
 def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path) -> None:
@@ -95,8 +95,8 @@ def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path
 
 
 def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    clone.append("hala_hpc/jobs/job_context.py", TELL_PLACE.format(told=told))
+    place = tmp_path / "told"
+    clone.append("hala_hpc/jobs/job_context.py", PRINT_PLACE.format(place=place))
     commit = clone.commit()
     node = Queued(clone, tmp_path, "snapshot = true\n")
     copy = node.work / "code" / commit
@@ -110,7 +110,7 @@ def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: P
 
     clone.append("hala_hpc/stages/prepare.py", OTHER_VERSION)
     assert node.start().code == OK
-    assert Path(told.read_text()).is_relative_to(copy)
+    assert Path(place.read_text()).is_relative_to(copy)
     assert node.summary().commit == commit
     assert node.summary().because == ()
 
@@ -142,14 +142,14 @@ def test_a_copy_that_was_changed_or_is_open_to_others_is_refused(
 def test_a_local_run_imports_the_copy_before_what_the_setup_lines_put_on_the_path(
     clone: Clone, tmp_path: Path
 ) -> None:
-    told, other = tmp_path / "told", tmp_path / "other"
-    clone.append("hala_hpc/jobs/job_context.py", TELL_PLACE.format(told=told))
+    place, other = tmp_path / "told", tmp_path / "other"
+    clone.append("hala_hpc/jobs/job_context.py", PRINT_PLACE.format(place=place))
     launcher = tmp_path / "here.toml"
     for number, setup in enumerate(("", f"export PYTHONPATH={other}:$PYTHONPATH")):
         lines = [setup] if setup else []
         launcher.write_text(f'backend = "local"\nsnapshot = true\nsetup = {lines}\n')
         work = tmp_path / f"work{number}"
-        words = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={launcher}"]
-        ended = clone.run(*words)
+        arguments = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={launcher}"]
+        ended = clone.run(*arguments)
         assert ended.code == OK, ended
-        assert Path(told.read_text()).is_relative_to(work / "code")
+        assert Path(place.read_text()).is_relative_to(work / "code")

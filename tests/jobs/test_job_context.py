@@ -25,7 +25,7 @@ SPEC = RoundSpec(
 
 
 @pytest.mark.parametrize(
-    ("told", "is_loaded"),
+    ("all_counts", "is_loaded"),
     [
         ([{"rows": 0, "tokens": 0}], False),
         # Rows that an earlier attempt has done.
@@ -37,18 +37,18 @@ SPEC = RoundSpec(
     ],
 )
 def test_loading_has_ended_once_a_count_of_this_attempt_grows(
-    told: list[dict[str, float]], is_loaded: bool, tmp_path: Path
+    all_counts: list[dict[str, float]], is_loaded: bool, tmp_path: Path
 ) -> None:
     artifact = Artifact(tmp_path / "node-0123456789ab")
     begin_round(artifact, 1, 1, SPEC)
     stage = STAGE(STAGE.Settings(data=[str(tmp_path)], units=1), UnknownInputs())
     out = JobContext(artifact, stage, 0, "r0001-w00000-7-0")
-    for counts in told:
+    for counts in all_counts:
         out.report_progress(**counts)
     out.write_progress()
-    word = artifact.rank_progress(0)
-    assert word is not None
-    assert (word.loaded_s is not None) == is_loaded
+    progress = artifact.rank_progress(0)
+    assert progress is not None
+    assert (progress.loaded_s is not None) == is_loaded
 
 
 def test_a_worker_that_the_next_round_does_not_have_publishes_nothing(tmp_path: Path) -> None:

@@ -87,9 +87,9 @@ class Node:
         path.write_text(text)
         return path
 
-    def ask(self, module: str, *words: str) -> CommandResult:
+    def ask(self, module: str, *arguments: str) -> CommandResult:
         """One of the commands that watch."""
-        return run_command(f"work={self.work}", *words, module=module)
+        return run_command(f"work={self.work}", *arguments, module=module)
 
 
 @pytest.fixture
@@ -115,11 +115,11 @@ def test_a_set_up_that_fails_everywhere_ends_the_node_with_the_end_of_the_jobs_f
     assert MISSING in report.reasons[-1].text
     assert str(files[0]) in report.reasons[-1].log_tail[0]
     assert f"  {MISSING}" in report.reasons[-1].log_tail
-    told = node.ask("logs")
-    assert told.code == 0, told
-    assert [told.out.count(str(path)) for path in files] == [1, 1]
-    assert MISSING in told.out
-    assert "another job" not in told.out
+    result = node.ask("logs")
+    assert result.code == 0, result
+    assert [result.out.count(str(path)) for path in files] == [1, 1]
+    assert MISSING in result.out
+    assert "another job" not in result.out
     assert MISSING in node.ask("status").out
 
 
@@ -180,28 +180,28 @@ def test_ends_of_other_jobs_with_the_number_of_ours_are_no_evidence(node: Node) 
     assert recorded_failures(node.artifact, 1) == ()
 
 
-def test_a_gate_that_died_before_our_code_began_is_told_with_its_file(node: Node) -> None:
+def test_a_gate_that_died_before_our_code_began_is_reported_with_its_file(node: Node) -> None:
     workers, gate = node.prints("12_0", "the workers' own\n"), node.prints("13")
-    told = json.loads(node.ask("status", "format=json").out)["nodes"][0]
-    assert told["state"] == "new"
-    assert str(gate) in told["why"]
-    assert MISSING in told["why"]
-    shown = node.ask("logs")
-    assert shown.code == 0, shown
-    assert str(workers) in shown.out
-    assert str(gate) in shown.out
-    assert MISSING in shown.out
+    result = json.loads(node.ask("status", "format=json").out)["nodes"][0]
+    assert result["state"] == "new"
+    assert str(gate) in result["why"]
+    assert MISSING in result["why"]
+    printed = node.ask("logs")
+    assert printed.code == 0, printed
+    assert str(workers) in printed.out
+    assert str(gate) in printed.out
+    assert MISSING in printed.out
 
 
-def test_a_gate_that_died_after_workers_that_began_is_told_with_its_file(node: Node) -> None:
+def test_a_gate_that_died_after_workers_that_began_is_reported_with_its_file(node: Node) -> None:
     gate = node.prints("13")
     log = node.artifact.log_file(0)
     log.write_text(f"--- 2026-11-30 08:00:00 {AttemptName(1, 0, '12_0', 0)} on node1\nall well\n")
-    shown = node.ask("logs")
-    assert shown.code == 0, shown
-    assert "all well" in shown.out
-    assert str(gate) in shown.out
-    assert MISSING in shown.out
+    printed = node.ask("logs")
+    assert printed.code == 0, printed
+    assert "all well" in printed.out
+    assert str(gate) in printed.out
+    assert MISSING in printed.out
 
 
 def test_files_are_those_of_a_job_and_of_its_elements_alone(node: Node) -> None:

@@ -113,8 +113,8 @@ def second(work: Path, first: Artifact) -> Artifact:
 
 def run_gate(artifact: Artifact) -> CommandResult:
     """The gate of the first round of a node, as its job runs it."""
-    words = (str(artifact.folder), "1")
-    return run_command(*words, module="gate", SLURM_JOB_ID=OWN_GATE, SLURM_PROCID="0")
+    arguments = (str(artifact.folder), "1")
+    return run_command(*arguments, module="gate", SLURM_JOB_ID=OWN_GATE, SLURM_PROCID="0")
 
 
 def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
@@ -133,7 +133,7 @@ def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
     assert (second.last_round(), spec.rounds_without_progress, spec.since_round) == (2, 1, 1)
 
 
-def test_a_gate_whose_input_nobody_makes_fails_and_says_so(
+def test_a_gate_whose_input_nobody_makes_fails_with_the_reason(
     cluster: Cluster, first: Artifact, second: Artifact
 ) -> None:
     # The number went to another job.

@@ -46,7 +46,7 @@ def test_a_damaged_log_without_a_head_has_no_parts(tmp_path: Path) -> None:
     assert list_log_parts(log) == list(parts_from_end(log)) == []
 
 
-def test_a_head_that_lies_across_two_blocks_is_found(tmp_path: Path) -> None:
+def test_a_header_across_two_blocks_is_found(tmp_path: Path) -> None:
     log, head = tmp_path / "log", format_log_head(SECOND)
     for before in (1, len(head) // 2, len(head) - 1):
         behind = b"x" * (SEARCH_BYTES - before - 2) + b"y\n"

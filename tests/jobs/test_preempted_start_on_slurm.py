@@ -28,8 +28,8 @@ if "hala_hpc.worker" in sys.orig_argv and not os.path.exists({began!r}):
 """
 
 
-def told_by(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+def command_output(*arguments: str) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=WAIT_S)
     return done.stdout.strip()
 
 
@@ -44,7 +44,7 @@ SLOW_SETUP = (
 def take(node: str) -> None:
     """Take a node for a moment: SIGTERM, the grace of the partition, SIGKILL, requeue."""
     taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
-    told_by("sbatch", *taker, "--wrap", "sleep 1")
+    command_output("sbatch", *taker, "--wrap", "sleep 1")
 
 
 def one_corpus(folder: Path) -> str:
@@ -61,8 +61,8 @@ def require_done_in_one_round(work: Path) -> None:
     """Wait for the end of the node, which must be a good one."""
 
     def state() -> str:
-        told = run_command(f"work={work}", "format=json", module="status")
-        return str(json.loads(told.out)["nodes"][0]["state"])
+        result = run_command(f"work={work}", "format=json", module="status")
+        return str(json.loads(result.out)["nodes"][0]["state"])
 
     wait_until(lambda: state() not in ("running", "waiting"), "the end of the node", pause_s=1)
     assert state() == "done", run_command(f"work={work}", module="logs")

@@ -36,15 +36,15 @@ timeout_min = 5
 """
 
 
-def update(*words: str) -> None:
+def update(*arguments: str) -> None:
     """Change a node or a partition as an administrator does."""
-    subprocess.run(["scontrol", "update", *words], check=True, timeout=WAIT_S)
+    subprocess.run(["scontrol", "update", *arguments], check=True, timeout=WAIT_S)
 
 
 @contextmanager
-def away(*words: str, back: tuple[str, ...]) -> Iterator[None]:
+def away(*arguments: str, back: tuple[str, ...]) -> Iterator[None]:
     """Nodes or a partition that start no jobs until the block ends."""
-    update(*words)
+    update(*arguments)
     try:
         yield
     finally:

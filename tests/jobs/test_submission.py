@@ -195,11 +195,11 @@ def counted_answers(cluster: Cluster, first: str, when: str = "true") -> Path:
 
     After it all jobs are taken, with numbers from 41 on.
     """
-    counted, told = cluster.folder / "calls", cluster.folder / "told"
+    counted, result = cluster.folder / "calls", cluster.folder / "told"
     cluster.add(
         "sbatch",
         f'echo "$*" >> "{counted}"\n'
-        f'if [ ! -e "{told}" ] && {when}; then touch "{told}"; echo "{first}" >&2; exit 1; fi\n'
+        f'if [ ! -e "{result}" ] && {when}; then touch "{result}"; echo "{first}" >&2; exit 1; fi\n'
         f'echo "Submitted batch job $((40 + $(wc -l < "{counted}")))"',
     )
     return counted
@@ -243,7 +243,7 @@ def test_a_round_that_slurm_refuses_for_the_nodes_it_leaves_out_asks_once_withou
     assert artifact.job_ids() == ["42", "43"]
 
 
-def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
+def test_the_gate_asks_how_many_nodes_may_be_excluded_and_which_have_recovered(
     cluster: Cluster, artifact: Artifact
 ) -> None:
     options = {"exclude": "node9,node1,node2"}
@@ -253,8 +253,10 @@ def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
     update = {"resources": Resources(options=options), "bad_nodes": bad}
     ended_round(artifact, SPEC.model_copy(update=update))
     cluster.add("sacct", f"echo '12|{job_name('', artifact, 'beef')}|NODE_FAIL|node3|0:0|0:0'")
-    shown = [f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)]
-    cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in shown))
+    printed = [
+        f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)
+    ]
+    cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in printed))
     record_failures(artifact)
     found = artifact.round_failures(1)
     assert found is not None
@@ -271,7 +273,7 @@ def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
     assert spec.resources.options["exclude"] == "node9,node2,node3"
 
 
-def test_a_round_that_slurm_refuses_with_all_nodes_fails_with_its_word(
+def test_a_round_that_slurm_refuses_with_all_nodes_fails_with_its_message(
     cluster: Cluster, artifact: Artifact
 ) -> None:
     spec = SPEC.model_copy(update={"bad_nodes": (ExcludedNode(name="node1"),)})
@@ -311,7 +313,7 @@ def test_a_gate_that_is_started_again_waits_for_room_for_the_gate_of_the_next_ro
     assert not cluster.cancelled.exists()
 
 
-def test_a_gate_whose_stage_is_gone_says_so(artifact: Artifact, tmp_path: Path) -> None:
+def test_a_gate_whose_stage_is_gone_reports_it(artifact: Artifact, tmp_path: Path) -> None:
     config = artifact.require_config()
     source = StageSource(file=str(tmp_path / "gone.py"), digest="0")
     artifact.config_file.unlink()
@@ -361,7 +363,7 @@ def test_a_launch_while_all_nodes_are_away_queues_its_jobs_where_sbatch_takes_th
 
 
 @pytest.mark.parametrize(("refusals", "age_s", "code"), [(1, 3600, 0), (3, 5, 0), (3, 3600, 78)])
-def test_nodes_that_come_back_while_a_launch_looks_are_no_mistake_of_the_recipe(
+def test_nodes_that_come_back_while_a_launch_checks_are_no_mistake_of_the_recipe(
     refusals: int, age_s: int, code: int, cluster: Cluster, tmp_path: Path
 ) -> None:
     """They come one after the other where the controller was just started."""
@@ -416,7 +418,7 @@ def test_jobs_of_the_same_node_in_another_work_folder_hold_up_no_launch_of_a_dam
         find_or_adopt_gate(artifact, [theirs, ours])
 
 
-def test_no_room_is_told_as_what_may_succeed_later() -> None:
+def test_no_room_is_reported_as_transient() -> None:
     assert issubclass(JobLimitReached, TransientError)
 
 
@@ -473,7 +475,7 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
     assert "No space left on device" in capsys.readouterr().err
 
 
-def test_a_launch_that_finds_no_room_for_the_gate_of_living_workers_says_so(
+def test_a_launch_that_finds_no_room_for_the_gate_of_active_workers_reports_it(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     line = parse_command_line(

@@ -31,7 +31,7 @@ def make_job(folder: Path, **fields: Any) -> Job:
     return Job("test-job", "this", python=sys.executable, folder=folder / "jobs", **wanted)
 
 
-def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_sbatch_the_fix_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "no `sbatch` on the PATH" in SlurmBackend().preflight()[0]
     assert "launcher=local" in SlurmBackend().preflight()[0]
@@ -62,7 +62,7 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
         ({"environment": {"SLURM_CONF": "/x"}}, "'SLURM_CONF' cannot be set"),
     ],
 )
-def test_words_that_slurm_would_misread_are_refused(
+def test_values_that_slurm_would_misread_are_refused(
     change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message.replace("%", "%")) as caught:
@@ -71,7 +71,7 @@ def test_words_that_slurm_would_misread_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("word", "value", "message"),
+    ("argument", "value", "message"),
     [
         ("partition", "low high", "has a blank"),
         ("account", "a'b", "has a blank"),
@@ -87,12 +87,12 @@ def test_words_that_slurm_would_misread_are_refused(
     ],
 )
 def test_options_of_a_launcher_are_checked(
-    word: str, value: str, message: str, tmp_path: Path
+    argument: str, value: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as caught:
-        SlurmBackend().command(make_job(tmp_path, resources=Resources(options={word: value})))
+        SlurmBackend().command(make_job(tmp_path, resources=Resources(options={argument: value})))
     assert message in str(caught.value)
-    assert f"options.{word}" in str(caught.value)
+    assert f"options.{argument}" in str(caught.value)
 
 
 def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> None:
@@ -113,16 +113,16 @@ def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> N
 def test_gpus_are_asked_for_as_the_site_wants(
     options: dict[str, str], lines: list[str], tmp_path: Path
 ) -> None:
-    words = SlurmBackend().command(
+    arguments = SlurmBackend().command(
         make_job(tmp_path, resources=Resources(gpus_per_node=2, options=options))
     )
-    asked = [word.removeprefix("--") for word in words]
-    assert [word for word in asked if word.startswith(("gpu", "gres"))] == lines
+    asked = [argument.removeprefix("--") for argument in arguments]
+    assert [argument for argument in asked if argument.startswith(("gpu", "gres"))] == lines
 
 
 def test_an_empty_option_removes_a_flag(tmp_path: Path) -> None:
-    words = SlurmBackend().command(make_job(tmp_path, resources=Resources(options={"mem": ""})))
-    assert not [word for word in words if word.startswith("--mem")]
+    arguments = SlurmBackend().command(make_job(tmp_path, resources=Resources(options={"mem": ""})))
+    assert not [argument for argument in arguments if argument.startswith("--mem")]
 
 
 HARMLESS = {
@@ -138,13 +138,13 @@ HARMLESS = {
 }
 
 
-def test_options_that_sites_use_are_passed_on_each_as_one_word(tmp_path: Path) -> None:
-    words = SlurmBackend().command(make_job(tmp_path, resources=Resources(options=HARMLESS)))
+def test_options_that_sites_use_are_passed_on_each_as_one_argument(tmp_path: Path) -> None:
+    arguments = SlurmBackend().command(make_job(tmp_path, resources=Resources(options=HARMLESS)))
     expected = [
-        f"--{word.replace('_', '-')}" + ("" if value == "true" else f"={value}")
-        for word, value in HARMLESS.items()
+        f"--{argument.replace('_', '-')}" + ("" if value == "true" else f"={value}")
+        for argument, value in HARMLESS.items()
     ]
-    assert [word for word in words if word in expected] == expected
+    assert [argument for argument in arguments if argument in expected] == expected
 
 
 @pytest.mark.alone
@@ -177,8 +177,8 @@ def test_a_cluster_that_was_taken_down_is_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", f"{tmp_path}/gone.conf")
-    (told,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
-    assert "gone.conf does not exist; `unset SLURM_CONF`" in told or told == NO_SBATCH
+    (result,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
+    assert "gone.conf does not exist; `unset SLURM_CONF`" in result or result == NO_SBATCH
     with pytest.raises(TransientError, match="does not exist"):
         SlurmBackend().query_queue(["1"])
 
@@ -253,8 +253,8 @@ def test_every_launcher_makes_a_command_for_every_stage(
 ) -> None:
     site = Launcher(name=name, **read_toml(find_toml("launcher", name)))
     for asked in (Resources.model_validate(site.resources_of("node", stage)), site.gate_resources):
-        words = SlurmBackend().command(make_job(tmp_path, resources=asked))
-        assert f"--time={asked.timeout_min}" in words
+        arguments = SlurmBackend().command(make_job(tmp_path, resources=asked))
+        assert f"--time={asked.timeout_min}" in arguments
 
 
 @pytest.mark.parametrize(("codes", "ended"), [((125, 0), 0), ((125, 137, 66), 66), ((1,), 1)])

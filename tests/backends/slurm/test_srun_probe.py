@@ -30,7 +30,7 @@ def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> st
         (None, SchedulerUnavailable),
     ],
 )
-def test_why_a_program_did_not_run_is_told_by_the_type(
+def test_why_a_program_did_not_run_is_known_by_the_type(
     script: str | None, kind: type[TransientError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TransientError) as caught:

@@ -66,29 +66,29 @@ def test_the_templates_are_clean() -> None:
         assert os.environ.get("HALA_REQUIRE_SLURM") != "1", "env/system-packages install"
         pytest.skip("shellcheck is not here")
     files = [*TEMPLATES, ROOT / "slurm/prologue.sh"]
-    words = ["shellcheck", "--external-sources", *map(str, files)]
+    arguments = ["shellcheck", "--external-sources", *map(str, files)]
     done = subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
     assert done.returncode == 0, done.stdout
 
 
 def run_in_clone(path: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
     environment = {"PATH": os.environ["PATH"], **variables}
-    words = ["bash", str(path), "work=x"]
+    arguments = ["bash", str(path), "work=x"]
     return subprocess.run(
-        words, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        arguments, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
 
 
-def test_a_template_that_finds_no_clone_says_how_to_name_it(tmp_path: Path) -> None:
+def test_a_template_that_finds_no_clone_names_the_variable(tmp_path: Path) -> None:
     done = run_in_clone(ROOT / "slurm/translate.sbatch", SLURM_SUBMIT_DIR=str(tmp_path))
     assert done.returncode == 78
     assert "HALA_HOME" in done.stderr
     assert str(tmp_path / "slurm/prologue.sh") in done.stderr
 
 
-def test_a_template_without_an_environment_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_template_without_an_environment_names_the_command(tmp_path: Path) -> None:
     shutil.copytree(
         ROOT / "slurm", tmp_path / "slurm", ignore=shutil.ignore_patterns("__pycache__")
     )

@@ -134,7 +134,7 @@ def seen_at(node: str) -> Failure:
     return lost.model_copy(update={"confirmed_by_scheduler": True})
 
 
-def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
+def test_a_recovered_node_is_no_longer_excluded(tmp_path: Path) -> None:
     artifact = node(tmp_path)
     first = make_spec(options={"partition": "gpu", "exclude": "node[7-9]"})
     spec = fails(artifact, first, seen_at("node3"), seen_at("node4")).spec
@@ -150,7 +150,9 @@ def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
     assert last.spec.resources.options["exclude"] == "node[7-9]"
 
 
-def test_nodes_that_fail_one_after_the_other_never_take_most_of_a_partition(tmp_path: Path) -> None:
+def test_nodes_that_fail_one_after_the_other_never_exclude_most_of_a_partition(
+    tmp_path: Path,
+) -> None:
     artifact, spec = node(tmp_path), make_spec()
     for number in range(1, 9):
         bad = seen_at(f"node{number % 4}")
@@ -205,9 +207,9 @@ def test_memory_grows_by_half_up_to_its_limit(
     artifact, spec = node(tmp_path), make_spec(mem_limit_gb=own)
     decision = fails(artifact, spec, at(FailureClass.HOST_OOM), memory_limit_gb=site)
     assert decision.spec.resources.mem_gb == expected
-    told = f"mem_gb is {expected} instead of 100: why it was host_oom"
+    result = f"mem_gb is {expected} instead of 100: why it was host_oom"
     (because,) = decision.spec.because
-    assert_message(because, told)
+    assert_message(because, result)
     if expected < 150:
         last = fails(artifact, decision.spec, at(FailureClass.HOST_OOM), memory_limit_gb=site)
         assert last.code == 78
@@ -231,9 +233,7 @@ def test_rows_at_once_are_halved_down_to_one(tmp_path: Path) -> None:
         spec = decision.spec
         seen.append(spec.settings["engine"]["max_num_seqs"])
     assert seen == [128, 64, 32, 16, 8, 4, 2, 1]
-    assert_message(
-        spec.because[0], "engine.max_num_seqs is 1 instead of 2: out of GPU memory"
-    )
+    assert_message(spec.because[0], "engine.max_num_seqs is 1 instead of 2: out of GPU memory")
     decision = fails(artifact, spec, at(FailureClass.GPU_OOM))
     assert decision.code == 78
     assert_message(decision.reasons[0].text, "single row")
@@ -304,9 +304,9 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
 ) -> None:
     variables: dict[str, Any] = standin_variables(0)
     line = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
-    told = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
-    assert told.code == 0, told
-    assert_message(told.err, "engine.max_num_seqs is 16 instead of 32")
+    result = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
+    assert result.code == 0, result
+    assert_message(result.err, "engine.max_num_seqs is 16 instead of 32")
     summary = json.loads((work / "latest/arabic/summary.json").read_text())
     assert [text.partition(":")[0] for text in summary["because"]] == [
         "engine.max_num_seqs is 16 instead of 32",
@@ -317,7 +317,7 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
 
 def test_a_defect_on_this_machine_ends_after_two_idle_rounds(tmp_path: Path, work: Path) -> None:
     line = ["stage=all", one_row_recipe(tmp_path), f"work={work}"]
-    told = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
-    assert told.code == 70
-    assert_message(told.err, "2 rounds of jobs ended without progress")
-    assert "ZeroDivisionError" in told.err
+    result = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
+    assert result.code == 70
+    assert_message(result.err, "2 rounds of jobs ended without progress")
+    assert "ZeroDivisionError" in result.err

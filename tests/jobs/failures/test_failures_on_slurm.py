@@ -44,8 +44,8 @@ def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = ""
 def ended(tmp_path: Path, work: Path, launcher: str, units: int = 1) -> dict[str, Any]:
     """What status says of the node `corpus` once it is done or has failed."""
     line = ["stage=all", one_row_recipe(tmp_path, units), f"work={work}", launcher]
-    told = launch(*line)
-    assert told.code == 0, told
+    result = launch(*line)
+    assert result.code == 0, result
     wait_until(
         lambda: read_node_states(work)["corpus"]["state"] in ("done", "failed"),
         "the end of the node",
@@ -69,9 +69,7 @@ def kinds(work: Path, number: int) -> list[str]:
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
-    tmp_path: Path, work: Path
-) -> None:
+def test_a_worker_that_is_killed_is_classified_and_retried(tmp_path: Path, work: Path) -> None:
     node = ended(tmp_path, work, launcher_with(tmp_path, "killed"))
     assert node["state"] == "done", node
     assert kinds(work, 1) == [FailureClass.KILLED]
@@ -104,8 +102,8 @@ def test_three_workers_with_the_same_traceback_are_enough(tmp_path: Path, work: 
     assert "3 attempts ended with the same traceback, ZeroDivisionError in " in node["why"]
     assert "hala_hpc/jobs/attempt.py, line " in node["why"]
     assert (work / "latest/corpus").resolve().joinpath("rounds/0001.json").exists()
-    told = next(work.glob("corpus-*/attempts/failures-0001.json")).read_text()
-    assert kinds(work, 1) == [FailureClass.EXCEPTION] * 3, told
+    result = next(work.glob("corpus-*/attempts/failures-0001.json")).read_text()
+    assert kinds(work, 1) == [FailureClass.EXCEPTION] * 3, result
     assert len(list((work / "latest/corpus/rounds").iterdir())) == 1
     failure = json_of(work, "failure.json")
     assert failure["code"] == 70
@@ -164,7 +162,7 @@ MISSING = "echo no module cuda/13.0 >&2; false"
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_told(
+def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_reported(
     tmp_path: Path, work: Path
 ) -> None:
     line = f"case $SLURM_JOB_NAME in gate-*) ;; *) {MISSING} ;; esac"
@@ -178,31 +176,31 @@ def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_told(
     tail = failure["reasons"][0]["log_tail"]
     assert "logs/job-" in tail[0]
     assert "  no module cuda/13.0" in tail
-    shown = run_command(f"work={work}", module="logs")
-    assert shown.code == 0, shown
-    assert "no module cuda/13.0" in shown.out
+    printed = run_command(f"work={work}", module="logs")
+    assert printed.code == 0, printed
+    assert "no module cuda/13.0" in printed.out
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_a_set_up_line_that_fails_for_the_gate_too_is_told_by_status_and_logs(
+def test_a_set_up_line_that_fails_for_the_gate_too_is_shown_by_status_and_logs(
     tmp_path: Path, work: Path
 ) -> None:
     launcher = launcher_with(tmp_path, "", setup=f'"{MISSING}"')
-    told = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", launcher)
-    assert told.code == 0, told
+    result = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", launcher)
+    assert result.code == 0, result
     jobs = list(json_of(work, "jobs.json").values())[-2:]
     wait_for_states(jobs, {})
     node = read_node_states(work)["corpus"]
     assert "no module cuda/13.0" in node["why"]
     assert f"logs/job-{jobs[1]}.out" in node["why"]
-    shown = run_command(f"work={work}", module="logs")
-    assert shown.code == 0, shown
-    assert "no module cuda/13.0" in shown.out
+    printed = run_command(f"work={work}", module="logs")
+    assert printed.code == 0, printed
+    assert "no module cuda/13.0" in printed.out
 
 
-def sbatch(folder: Path, *words: str) -> str:
+def sbatch(folder: Path, *arguments: str) -> str:
     """The id of a job that was submitted by hand."""
-    line = ["sbatch", "--parsable", "--partition=low", "--mem=1G", f"--chdir={folder}", *words]
+    line = ["sbatch", "--parsable", "--partition=low", "--mem=1G", f"--chdir={folder}", *arguments]
     done = subprocess.run(line, check=True, capture_output=True, text=True, timeout=WAIT_S)
     return done.stdout.strip()
 
@@ -231,12 +229,12 @@ def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path
     ends = query_task_exits([NamedJob(number, "wrap") for number in (failed, waits, person)])
     assert query_task_exits([NamedJob(failed, "another")]) == {}
     assert [end.kind for end in ends[failed]] == [JobEnd.FAILED]
-    assert {end.kind for job, told in ends.items() if job.startswith(waits) for end in told} == {
-        JobEnd.DEPENDENCY
-    }
-    assert {end.kind for job, told in ends.items() if job.startswith(person) for end in told} == {
-        FailureClass.CANCELLED
-    }
+    assert {
+        end.kind for job, result in ends.items() if job.startswith(waits) for end in result
+    } == {JobEnd.DEPENDENCY}
+    assert {
+        end.kind for job, result in ends.items() if job.startswith(person) for end in result
+    } == {FailureClass.CANCELLED}
 
 
 @pytest.fixture(scope="module")

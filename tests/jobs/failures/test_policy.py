@@ -28,7 +28,7 @@ def test_every_action_is_either_done_or_changes_nothing() -> None:
     assert not set(REMEDIES) & UNCHANGED
 
 
-def test_the_texts_tell_the_classes_apart() -> None:
+def test_the_texts_of_the_classes_differ() -> None:
     assert len({remedy.meaning for remedy in POLICY.values()}) == len(FailureClass)
 
 
