@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine: set up like others, and none outlives what started it."""
+"""Jobs as local processes: their setup, and none outlives its launch."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from hala_hpc.core.errors import CONFIG
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 
-#: Writes down what a rank sees.
+#: Writes the environment of a rank.
 PROGRAM = """
 import json, os, sys
 names = ("FROM_SETUP", "OVERRIDDEN", "RANK", "WORLD_SIZE", "HALA_JOB_ID")
@@ -32,7 +32,7 @@ with open(f"{sys.argv[1]}/seen-{seen['RANK']}.json", "w") as file:
     json.dump({**seen, "arguments": sys.argv[2:], "names": sorted(os.environ)}, file)
 """
 
-#: A launch that gives its workers less time than those of people do.
+#: A launch with a shorter stop timeout for its workers.
 LAUNCH = """
 from hala_hpc.backends import local
 from hala_hpc.launch import main
@@ -50,17 +50,17 @@ class Family:
         self.work = folder / "work"
 
     def attempt(self) -> int:
-        """Process number of the attempt, once it is at work."""
+        """Pid of the attempt, once it is running."""
         wait_until(self.overrides, "a sign of life of the attempt")
         return self.overrides()[0]
 
     def overrides(self) -> list[int]:
-        """Numbers of the attempts that gave a sign of life."""
+        """Pids of the attempts that have written their progress."""
         artifacts = [Artifact(path.parent) for path in self.work.glob("corpus-*/config.json")]
         return [argument.pid for one in artifacts for argument in one.progress() if argument.pid]
 
     def living(self) -> list[int]:
-        """The processes that are left."""
+        """The remaining processes."""
         return [pid for pid, _ in processes_of(MARK, self.mark)]
 
 
@@ -155,7 +155,7 @@ def test_without_setup_lines_the_program_is_the_process_itself(tmp_path: Path) -
     assert json.loads((tmp_path / "seen-1.json").read_text())["FROM_SETUP"] == ""
 
 
-#: What a step of an allocation of two nodes sees, as srun and launchers of MPI set it.
+#: Variables of a step in an allocation of two nodes, as set by srun and MPI launchers.
 ALLOCATION = {
     "SLURM_JOB_ID": "283",
     "SLURM_PROCID": "1",
@@ -212,7 +212,7 @@ def test_an_attempt_that_was_stopped_does_not_outlive_its_supervisor(tmp_path: P
         wait_until(lambda: attempt not in family.living(), "its end", state=family.living)
 
 
-#: Starts children in sessions of their own that heed nothing, stops them, and waits.
+#: Starts children in their own sessions that ignore signals, stops them, and waits.
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The doctor: what it finds in folders, environments and inputs, and how it says so."""
+"""The doctor: findings about folders, environments and inputs, and their output."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from hala_hpc.engines.models.gpus import has_fp8
 
 pytestmark = pytest.mark.kinds
 
-#: A node whose jobs need the main environment only.
+#: A node whose jobs need only the main environment.
 PREPARE = '[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 2\n'
 TRANSLATE = '[words]\nstage = "translate"\nmodel = "{model}"\ncorpus = "{corpus}"\n'
 
@@ -29,7 +29,7 @@ def doctor(*arguments: str, **env: str) -> CommandResult:
 
 
 def found(ended: CommandResult) -> list[dict[str, Any]]:
-    """The findings of a call with format=json, each with everything that it must have."""
+    """The findings of a call with format=json; checks their fields."""
     findings: list[dict[str, Any]] = json.loads(ended.out)["findings"]
     assert all(one["what"] and one["why"] for one in findings)
     assert all(one["fix"] for one in findings if one["state"] != "good")
@@ -37,14 +37,14 @@ def found(ended: CommandResult) -> list[dict[str, Any]]:
 
 
 def of(findings: list[dict[str, Any]], topic: str, state: str = "error") -> str:
-    """The findings of one topic and state as one text, with their cures."""
+    """The findings of one topic and state as one text, with their fixes."""
     chosen = [one for one in findings if (one["topic"], one["state"]) == (topic, state)]
     return "\n".join(f"{one['what']} -> {one['fix']}" for one in chosen)
 
 
 @pytest.fixture
 def rows(tmp_path: Path) -> str:
-    """The word `recipe=` of a recipe that prepares a small file."""
+    """The override `recipe=` for a recipe that prepares a small file."""
     data = tmp_path / "rows.jsonl"
     data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n' * 9)
     return recipe(tmp_path, PREPARE.format(data=data))
@@ -52,14 +52,14 @@ def rows(tmp_path: Path) -> str:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A folder that only its owner may change, as its parents."""
+    """A folder that, like its parents, only its owner can change."""
     folder = tmp_path / "work"
     folder.mkdir(mode=0o700)
     return folder
 
 
 def launcher(folder: Path, text: str) -> str:
-    """The word `launcher=` of a launcher with this text."""
+    """The override `launcher=` for a launcher with this text."""
     path = folder / "site.toml"
     path.write_text(text)
     return f"launcher={path}"
@@ -186,7 +186,7 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
 
     assert_message(inputs("error"), "model lab/model: is not in the hub cache")
     assert_message(inputs("error"), f"python -m hala_hpc.fetch {arguments} work={work} {site}")
-    # A corpus is a folder, whatever its name looks like.
+    # A corpus is a folder, even if its name looks like a hub id.
     assert_message(inputs("error"), "corpus lab/corpus: there is no such folder")
     assert "data set lab/corpus" not in inputs("error")
     shot = cache / "snapshots" / "abc"
@@ -241,7 +241,7 @@ def test_what_quota_leaves_is_compared_where_there_is_a_quota(work: Path, rows: 
 
 
 def mount_of(folder: Path) -> str:
-    """Where the file system of a folder is mounted."""
+    """The mount point of a folder."""
     return next(str(one) for one in (folder, *folder.parents) if os.path.ismount(one))
 
 

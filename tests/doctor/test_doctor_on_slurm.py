@@ -1,4 +1,4 @@
-"""The doctor on a real SLURM with limits: which limit, which value, which cure."""
+"""The doctor on a real SLURM with limits: each limit with its value and fix."""
 
 import json
 import os
@@ -51,7 +51,7 @@ account = "{account}"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Path]:
-    """SLURM_CONF of a cluster with limits that the controller enforces."""
+    """SLURM_CONF of a cluster whose controller enforces limits."""
     folder = Path(tempfile.mkdtemp(prefix="site-"))
     try:
         need_slurm(run_minislurm("up", "--folder", folder))
@@ -71,7 +71,7 @@ def site() -> Iterator[Path]:
 
 
 def restart_controller(folder: Path) -> None:
-    """What is enforced is read at the start of the controller only."""
+    """The controller reads AccountingStorageEnforce only at its start."""
     end(folder, "slurmctld")
     start("slurmctld", "-f", str(folder / "slurm.conf"))
     wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.2)
@@ -106,7 +106,7 @@ def answer(*arguments: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A work folder for the owner alone."""
+    """A work folder that only its owner can change."""
     made = tmp_path / "work"
     made.mkdir(mode=0o700)
     return made
@@ -119,7 +119,7 @@ def doctor(
     account: str = "team",
     more: Sequence[str] = (),
 ) -> CommandResult:
-    """Ask for one node of a recipe under a launcher with more lines."""
+    """Run the doctor for one node of a recipe, with additional lines in the launcher."""
     path, data = folder.parent / "site.toml", folder.parent / "rows.jsonl"
     path.write_text(SITE.format(partition=partition, account=account) + lines)
     data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n')
@@ -130,7 +130,7 @@ def doctor(
 
 
 def findings_text(ended: CommandResult, state: str) -> str:
-    """What, why and cure of all findings of one state."""
+    """Fact, effect and fix of all findings of one state."""
     findings = json.loads(ended.out)["findings"]
     chosen = [one for one in findings if one["state"] == state]
     return "\n".join(f"{one['what']} | {one['why']} | {one['fix']}" for one in chosen)
@@ -152,7 +152,7 @@ def test_jobs_that_fit_are_accepted_by_slurm_too(site: Path, folder: Path) -> No
 
 
 LIMITS = {
-    # lines of the launcher, partition, account: what is said of it
+    # lines of the launcher, partition, account: the finding
     ("timeout_min = 90", "low", "team"): "timeout_min=90, but user root in account team allows 60",
     ("timeout_min = 30", "short", "team"): "timeout_min=30, but partition short ends jobs after 20",
     ("nodes = 2", "short", "team"): "nodes=2, but partition short gives a job 1",

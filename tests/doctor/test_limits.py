@@ -1,4 +1,4 @@
-"""Which word of a launcher a limit names, and what is said to who has no account."""
+"""The launcher setting that a limit names, and the finding for users without an account."""
 
 from hala_hpc.backends.slurm.cluster import Association, Limits, Partition, Site
 from hala_hpc.core.resources import Resources

@@ -1,4 +1,4 @@
-"""The doctor on a compute node: what it says of GPUs and of submitting from there.
+"""The doctor on a compute node: findings about GPUs and about submission from there.
 
 GPUs are fake (see `standin/fake_gpus.py`), and so are SLURM's commands; the compiler is real.
 """
@@ -24,7 +24,7 @@ from hala_hpc.doctor.scope import DoctorScope, JobShape
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
-    """SLURM whose controller is up and takes every job."""
+    """SLURM whose controller is up and accepts every job."""
     slurm = FakeSlurm(on_path(tmp_path / "slurm", monkeypatch))
     slurm.add("scontrol", 'echo "Slurmctld(primary) at here is UP"')
     slurm.add("srun", "exit 1")
@@ -33,7 +33,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 
 
 def run_checks(folder: Path, gpus: int = 0, **env: str) -> list[dict[str, Any]]:
-    """The findings of the program that the doctor starts on a node."""
+    """The findings of the doctor's program on a node."""
     token = folder / "token"
     token.write_text(token.name)
     resubmits = () if gpus else (Resources(),)

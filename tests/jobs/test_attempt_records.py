@@ -1,4 +1,4 @@
-"""Names and records of attempts: what is written is read again, however many there are."""
+"""Names and records of attempts: written ones are read back, however many there are."""
 
 from pathlib import Path
 

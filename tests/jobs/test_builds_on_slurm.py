@@ -1,4 +1,4 @@
-"""A job on SLURM whose environment is built for CPUs, which nobody could tell before it began."""
+"""A job on SLURM whose environment is built for CPUs, which is unknown before it starts."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A clone that changes between launch and start is noticed; `snapshot = true` keeps its code."""
+"""Changes of the clone between launch and start are detected; `snapshot = true` copies the code."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import CONFIG, OK
 from hala_hpc.core.records import NodeSummary
 
-#: Lines behind `prepare`, whose results then bear another version.
+#: Lines appended to `prepare` that change its stage version.
 OTHER_VERSION = "\n\nPrepare.version += 1\n"
-#: Lines by which an attempt, and no launch or gate, tells from where it has imported the package.
+#: Lines by which an attempt, but no launch or gate, writes from where it imported the package.
 PRINT_PLACE = """
 if "HALA_STOP_FD" in os.environ:
     Path("{place}").write_text(__file__)
@@ -22,7 +22,7 @@ if "HALA_STOP_FD" in os.environ:
 
 
 class Cluster(FakeSlurm):
-    """A SLURM that takes every job and starts none."""
+    """A SLURM that accepts every job and starts none."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -38,7 +38,7 @@ class Queued:
     def __init__(self, clone: Clone, folder: Path, lines: str = "") -> None:
         self.clone, self.work = clone, folder / "work"
         self.work.mkdir()
-        # An older run: the doctor need not look at the cluster.
+        # An older run: the doctor does not check the cluster.
         (self.work / "run.json").write_text("{}")
         launcher = folder / "site.toml"
         launcher.write_text(f'backend = "slurm"\n{lines}')
@@ -50,7 +50,7 @@ class Queued:
         self.artifact = Artifact(found)
 
     def start(self) -> CommandResult:
-        """Run its worker and its gate, as the jobs do; how the worker ended."""
+        """Run its worker and its gate, as the jobs do; return the end of the worker."""
         folder = self.artifact.require_newest_round().spec.code_folder or str(self.clone.folder)
         logs, name = self.artifact.logs, str(self.artifact.folder)
         logs.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A node that fails on a real SLURM: told why, and nothing waits for it for ever."""
+"""A node that fails on a real SLURM: its reason is reported, and no job waits for it forever."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_a_job_that_slurm_refuses_leaves_nothing_behind(tmp_path: Path, work: Pa
     assert not work.exists()
 
 
-#: A gate waits for a file before it decides, as if it had much to gather.
+#: A gate waits for a file before it decides, as if it had much to collect.
 SLOW_GATE = """
 import os, sys, time
 if "hala_hpc.gate" in sys.orig_argv:
@@ -98,7 +98,7 @@ if "hala_hpc.gate" in sys.orig_argv:
 
 
 class SlowGates:
-    """Gates that have begun and decide nothing until the test lets them."""
+    """Gates that have started and decide nothing until the test lets them."""
 
     def __init__(self, folder: Path, code: str = SLOW_GATE) -> None:
         self.decision, self.began = folder / "decide", folder / "gates"
@@ -110,7 +110,7 @@ class SlowGates:
         self.launcher = minislurm_launcher(folder, {"PYTHONPATH": path})
 
     def wait_for(self, count: int) -> int:
-        """Wait until so many gates have begun; the process number of the newest."""
+        """Wait until so many gates have started; return the pid of the newest."""
 
         def pids() -> list[int]:
             text = self.began.read_text() if self.began.exists() else ""
@@ -125,19 +125,19 @@ class SlowGates:
 
 
 def command_output(*arguments: str) -> str:
-    """What a command of SLURM prints."""
+    """Output of a SLURM command."""
     done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=WAIT_S)
     return done.stdout.strip()
 
 
 @pytest.fixture
 def slow_gates(tmp_path: Path) -> SlowGates:
-    """A launcher whose gates wait for a word."""
+    """A launcher whose gates wait for a file."""
     return SlowGates(tmp_path)
 
 
 def chain(folder: Path) -> str:
-    """`corpus` and, behind its gate, `second`."""
+    """`corpus`, and `second`, which depends on its gate."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
     small = "resources = { cpus_per_rank = 1, mem_gb = 1 }\n"
     return recipe(
@@ -154,7 +154,7 @@ def test_a_gate_that_is_preempted_ends_no_chain(
     slow_gates.wait_for(1)
     gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
     node = command_output("squeue", "-h", "-j", gate, "-o", "%N")
-    # It takes the place of the gate: SIGTERM, the grace of the partition, SIGKILL.
+    # It preempts the gate: SIGTERM, the grace time of the partition, SIGKILL.
     taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
     command_output("sbatch", *taker, "--wrap", "sleep 3")
     slow_gates.wait_for(2)
@@ -162,7 +162,7 @@ def test_a_gate_that_is_preempted_ends_no_chain(
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
 
 
-#: As `SLOW_GATE`, in the middle of its work: before it puts the first file into its place.
+#: As `SLOW_GATE`, but in the middle of its work: before it links the first file.
 SLOW_WORK = """
 import os, sys, time
 def linger(event, arguments):
@@ -174,7 +174,7 @@ def linger(event, arguments):
 if "hala_hpc.gate" in sys.orig_argv:
     sys.addaudithook(linger)
 """
-#: Seconds after which the grace of the partition `low` has run out, and nothing is killed yet.
+#: Seconds after which the grace time of the partition `low` has expired, before the kill.
 PAST_GRACE_S = 7.5
 
 
@@ -237,7 +237,7 @@ def test_a_node_that_begins_before_its_input_is_finished_is_submitted_again_behi
     launcher = minislurm_launcher(tmp_path, held.variables)
     assert launch("stage=all", chain(tmp_path), f"work={work}", launcher).code == 0
     workers = json.loads((work / "latest/report/jobs.json").read_text())["workers"]
-    # As where the gate of the input ends while a launch ties the node to it: nobody moves the tie.
+    # As if the gate of the input ends while a launch adds the dependency: nothing moves it.
     command_output("scontrol", "update", f"jobid={workers}", "dependency=")
     rounds = work / "latest/report/rounds"
     wait_until(

@@ -1,4 +1,4 @@
-"""What a node must bring for GPUs: by real compilers, a real sum, and versions of drivers."""
+"""Requirements of a node with GPUs: real compilers, a real all-reduce, and driver versions."""
 
 import os
 import subprocess
@@ -85,7 +85,7 @@ def test_a_compiler_that_breaks_is_reported_with_its_message(
 def test_missing_headers_are_reported_with_their_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # The real compiler, which is not told where Python's headers are.
+    # The real compiler, without the path of Python's headers.
     text = 'for word; do [[ $word == -I* ]] || words+=("$word"); done; exec gcc "${words[@]}"'
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
     monkeypatch.delenv("CPATH", raising=False)
@@ -96,7 +96,7 @@ def test_missing_headers_are_reported_with_their_folder(
 
 
 def test_what_is_compiled_must_be_loadable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # Stands for a temporary folder from which nothing may be run.
+    # As a temporary folder mounted noexec.
     text = 'while [[ $1 != -o ]]; do shift; done; echo text > "$2"'
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
     kind, result = compiler_fault() or ("", "")

@@ -1,4 +1,4 @@
-"""What an attempt publishes: nothing once another has taken its place."""
+"""An attempt publishes nothing once another has replaced it."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ def test_loading_has_ended_once_a_count_of_this_attempt_grows(
 
 
 def test_a_worker_that_the_next_round_does_not_have_publishes_nothing(tmp_path: Path) -> None:
-    """Three workers; the third is suspended, and the next round has one: nobody has its lease."""
+    """Three workers; the third is suspended; the next round has one, so none takes its lease."""
     artifact = Artifact(tmp_path / "node-0123456789ab")
     begin_round(artifact, 3, 3, SPEC)
     WorkerLease(attempt="r0001-w00002-7-0", round=1).write(artifact.lease_file(2))

@@ -1,4 +1,4 @@
-"""Jobs that ended before any code of ours began: the end of their own file is what is told."""
+"""Jobs that ended before our code started: the end of their output file is reported."""
 
 import json
 import os
@@ -23,17 +23,17 @@ from hala_hpc.jobs.job_files import job_files
 
 pytestmark = pytest.mark.kinds
 
-#: What a set-up line leaves in the file of its job, between words of SLURM.
+#: Output of a `setup` line in the file of its job, between lines of SLURM.
 MISSING = "Unable to locate a modulefile for 'cuda/13.0'"
 PRINTED = f"slurmstepd: a prolog ran\n{MISSING}\nsrun: error: node1: task 0: Exited\n"
 
 
-#: Of the workers, with the key of their round.
+#: Name of the workers' job, with the key of their round.
 NAME = "arabic-0123456789ab-beef"
 
 
 class Node:
-    """A node of two units whose round was submitted as an array 12 with gate 13."""
+    """A node of two units whose round was submitted as array 12 with gate 13."""
 
     def __init__(self, work: Path, commands: Path) -> None:
         self.work, self.commands = work, commands
@@ -72,7 +72,7 @@ class Node:
         path.chmod(0o755)
 
     def end(self, *codes: str) -> Verdict:
-        """Let the workers end with these codes, as accounting tells, and the gate decide.
+        """Let the workers end with these codes, as reported by accounting, and the gate decide.
 
         A code is that of the job; behind a bar, that of its worst step.
         """
@@ -123,7 +123,7 @@ def test_a_set_up_that_fails_everywhere_ends_the_node_with_the_end_of_the_jobs_f
     assert MISSING in node.ask("status").out
 
 
-#: SLURM takes 128 off the code of a job whose step was killed.
+#: SLURM subtracts 128 from the code of a job whose step was killed.
 KILLED = ["137:0", "0:9", "", "9:0|0:9", "15:0|0:15", f"{NO_STEP}:0"]
 
 
@@ -166,7 +166,7 @@ def test_a_kill_that_only_the_controller_knows_counts(node: Node) -> None:
 
 
 def test_ends_of_other_jobs_with_the_number_of_ours_are_no_evidence(node: Node) -> None:
-    """A controller that lost its state gave the number before, or gives it again."""
+    """A controller that lost its state has used the id before, or reuses it."""
     other = "arabic-0123456789ab-cafe"
     for element in range(2):
         node.prints(f"12_{element}")

@@ -1,4 +1,4 @@
-"""Each line that a job logs says when, where, and in which attempt; nothing else is set up."""
+"""Each log line of a job has time, node and attempt; no other logger is configured."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The log of a rank: the end of one attempt is found without reading what lies before it."""
+"""The log of a rank: the end of an attempt is found without reading what precedes it."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from hala_hpc.jobs.log_file import (
 pytestmark = pytest.mark.kinds
 
 FIRST, SECOND, THIRD = (str(AttemptName(number, 0, "7_0", 0)) for number in (1, 2, 3))
-#: What a log of months may hold. On the disk it is a hole.
+#: Size of a log of months; a hole on disk.
 HOLE_BYTES = 64 * 2**30
 
 

@@ -1,4 +1,4 @@
-"""The look at a node before a model is loaded: what it refuses, and whom it names.
+"""The health check of a node before a model is loaded: refusals, and the nodes named.
 
 GPUs are fake (see `standin/fake_gpus.py`); disks, products, ranks and their sums are real.
 """
@@ -21,7 +21,7 @@ from hala_hpc.jobs.gpu_set_up import Driver
 from hala_hpc.jobs.node_faults import NodeFaultKind
 from hala_hpc.jobs.node_health import has_gpu_build
 
-#: Prints what the look at a node says, or raises.
+#: Prints the result of the health check, or its exception.
 CHECK = """
 import logging, os, sys
 from pathlib import Path
@@ -152,13 +152,13 @@ def test_memory_that_another_process_holds_is_reported_with_it(tmp_path: Path) -
 
 
 class FakeNvml:
-    """The driver's library as its binding `pynvml` answers: of three GPUs one is lost."""
+    """A stand-in for `pynvml`: one of three GPUs is lost."""
 
     NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 1, 0
     sessions = 0
 
     class NVMLError(Exception):
-        """What the binding raises."""
+        """The exception of the binding."""
 
     def nvmlInit(self) -> None:  # noqa: N802 - as in the binding, like those below
         self.sessions += 1
@@ -240,7 +240,7 @@ def test_a_machine_without_a_driver_shows_no_gpus() -> None:
 def test_a_kernel_of_triton_is_run_and_its_numbers_are_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # By the processor, as Triton can where it is told to.
+    # On the CPU, with Triton's interpreter.
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert kernel_fault("cpu") is None
     monkeypatch.setattr("hala_hpc.jobs.triton_kernel.doubled", lambda numbers: 3 * numbers)
@@ -257,7 +257,7 @@ def test_a_product_is_calculated_rightly_by_every_type() -> None:
 
 
 def ranks(folder: Path, faults: list[str]) -> list[str]:
-    """What ranks on nodes of their own say, each with its fault."""
+    """Output of ranks on separate nodes, each with its fault."""
     port = str(find_free_port())
     children = [
         start(

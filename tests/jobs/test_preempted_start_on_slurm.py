@@ -1,4 +1,4 @@
-"""A worker that is preempted before any code of ours runs: the scheduler's doing, and no more."""
+"""A worker that is preempted before our code starts: SLURM requeues it, nothing else happens."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.usefixtures("minislurm"),
 ]
-#: The first start of a worker takes long, as on a slow file system; it says on which node.
+#: The first start of a worker takes long, as on a slow file system, and writes its node.
 SLOW_START = """
 import os, sys, time
 if "hala_hpc.worker" in sys.orig_argv and not os.path.exists({began!r}):
@@ -42,13 +42,13 @@ SLOW_SETUP = (
 
 
 def take(node: str) -> None:
-    """Take a node for a moment: SIGTERM, the grace of the partition, SIGKILL, requeue."""
+    """Preempt a node for a moment: SIGTERM, the grace time of the partition, SIGKILL, requeue."""
     taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
     command_output("sbatch", *taker, "--wrap", "sleep 1")
 
 
 def one_corpus(folder: Path) -> str:
-    """The word for a recipe of one small node."""
+    """The override for a recipe of one small node."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
     return recipe(
         folder,
@@ -58,7 +58,7 @@ def one_corpus(folder: Path) -> str:
 
 
 def require_done_in_one_round(work: Path) -> None:
-    """Wait for the end of the node, which must be a good one."""
+    """Wait for the end of the node, which must succeed."""
 
     def state() -> str:
         result = run_command(f"work={work}", "format=json", module="status")

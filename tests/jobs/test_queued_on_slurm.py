@@ -1,4 +1,4 @@
-"""Jobs that wait on a real SLURM: for nodes that are drained, and while their clone changes."""
+"""Pending jobs on a real SLURM: for drained nodes, and while their clone changes."""
 
 import subprocess
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def away(*arguments: str, back: tuple[str, ...]) -> Iterator[None]:
 
 
 def line(folder: Path, lines: str = "", tables: str = "") -> list[str]:
-    """The words of a launch of one node, `corpus`."""
+    """The overrides of a launch of one node, `corpus`."""
     site = folder / "site.toml"
     site.write_text(SITE.format(lines=lines, tables=tables))
     return ["stage=all", one_row_recipe(folder), f"work={folder}/work", f"launcher={site}"]

@@ -1,4 +1,4 @@
-"""Submitting where a cluster has no room for a gate: nothing is lost, and nobody's jobs end."""
+"""Submission without room for a gate: nothing is lost, and no other job is cancelled."""
 
 import json
 import os
@@ -58,7 +58,7 @@ SPEC = RoundSpec(
 
 
 class Cluster(FakeSlurm):
-    """Commands of a SLURM that takes workers and has no room for gates."""
+    """Commands of a SLURM that accepts workers and has no room for gates."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -81,7 +81,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def two_nodes(folder: Path) -> str:
-    """The word for a recipe of two nodes that take one row each."""
+    """The override for a recipe of two nodes with one row each."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     node = f'stage = "prepare"\ndata = "{folder}/rows.jsonl"\nunits = 1\n'
     return recipe(folder, f"[first]\n{node}[second]\n{node}limit = 1\n")
@@ -106,7 +106,7 @@ def artifact(work: Path) -> Artifact:
 
 
 def workers_of(artifact: Artifact) -> QueueRow:
-    """The workers of a node as the scheduler shows them."""
+    """The workers of a node as squeue shows them."""
     name = job_name("", artifact, "beef")
     return QueueRow("12", "N/A", "running", "None", "N/A", name, str(artifact.logs))
 
@@ -136,7 +136,7 @@ def foreign_lease(work: Path) -> str:
 
 
 def count_submissions(cluster: Cluster, second: str) -> Path:
-    """A SLURM that takes all jobs; with the second one `second` happens. The file counts them."""
+    """A SLURM that accepts all jobs and runs `second` with the second one. The file counts them."""
     counted = cluster.folder / "submitted"
     cluster.add(
         "sbatch",
@@ -150,10 +150,10 @@ def count_submissions(cluster: Cluster, second: str) -> Path:
 def test_a_launch_that_was_away_too_long_submits_nothing_more_and_ends_what_it_had(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
-    """Suspended while sbatch works; another login node takes over; then it goes on."""
+    """Suspended during sbatch; another login node takes over; then it resumes."""
     counted = count_submissions(cluster, foreign_lease(work))
     work.mkdir()
-    # Not the first launch in this folder: that one asks the doctor, who finds no cluster here.
+    # Not the first launch in this folder, which runs the doctor: it would find no cluster here.
     (work / "run.json").write_text("{}")
     ended = launch("stage=all", two_nodes(tmp_path), f"work={work}", "launcher=slurm")
     assert ended.code == RETRY, ended
@@ -191,9 +191,9 @@ REFUSED = "sbatch: error: Requested node configuration is not available"
 
 
 def counted_answers(cluster: Cluster, first: str, when: str = "true") -> Path:
-    """An sbatch that gives this answer once, to lines that `when` accepts; the file counts calls.
+    """An sbatch that gives this answer once, to commands that `when` accepts; counts its calls.
 
-    After it all jobs are taken, with numbers from 41 on.
+    After it all jobs are accepted, with ids from 41 on.
     """
     counted, result = cluster.folder / "calls", cluster.folder / "told"
     cluster.add(
@@ -207,12 +207,12 @@ def counted_answers(cluster: Cluster, first: str, when: str = "true") -> Path:
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gates that look again at once."""
+    """Gates that retry at once."""
     monkeypatch.setattr(gate_door, "ROOM_PAUSE_S", 0)
 
 
 def ended_round(artifact: Artifact, spec: RoundSpec, *failures: Failure) -> None:
-    """The first round of a node, which ended so."""
+    """The first round of a node, with this end."""
     artifact.round_file(1).unlink()
     artifact.write_round(
         Round(round=1, key="beef", assignment=((0, 1),), progress_before=(), began=1.0, spec=spec)
@@ -366,7 +366,7 @@ def test_a_launch_while_all_nodes_are_away_queues_its_jobs_where_sbatch_takes_th
 def test_nodes_that_come_back_while_a_launch_checks_are_no_mistake_of_the_recipe(
     refusals: int, age_s: int, code: int, cluster: Cluster, tmp_path: Path
 ) -> None:
-    """They come one after the other where the controller was just started."""
+    """They register one after the other if the controller has just started."""
     work = tmp_path / "work"
     work.mkdir()
     began = time.strftime("%FT%T", time.localtime(time.time() - age_s))
@@ -391,7 +391,7 @@ def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:
 
 
 def test_a_job_with_the_number_of_a_gate_and_another_name_is_no_gate(artifact: Artifact) -> None:
-    """A controller that lost its state gives numbers again."""
+    """A controller that lost its state reuses ids."""
     artifact.write_jobs(Jobs(round=1, submitted=1.0, workers="12", gate="13"))
     other = QueueRow("13", "N/A", "running", "None", "N/A", "interactive", "/home/me")
     assert find_or_adopt_gate(artifact, [other]) == ""
@@ -403,7 +403,7 @@ def test_a_job_with_the_number_of_a_gate_and_another_name_is_no_gate(artifact: A
 def test_jobs_of_the_same_node_in_another_work_folder_hold_up_no_launch_of_a_damaged_round(
     tmp_path: Path, work: Path, artifact: Artifact, cluster: Cluster
 ) -> None:
-    """They have its fingerprint; only the folder in which they work tells them apart."""
+    """They have its fingerprint; only their working directory differs."""
     del cluster
     artifact.round_file(1).write_text("{broken")
     name = job_name("", artifact, "cafe")
@@ -439,7 +439,7 @@ def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
 def test_a_gate_that_submits_for_others_holds_the_folder_as_a_gate(
     cluster: Cluster, artifact: Artifact, work: Path
 ) -> None:
-    """Nobody ends it as the launch of the run: it leaves by itself."""
+    """No process ends it as the launch of the run: it exits by itself."""
     copy = work / "held.lease"
     counted = count_submissions(cluster, f"cp '{work}/launch.lease' '{copy}'")
     write_waiting(work, [PendingNode(folder=artifact.folder.name, units=2, spec=SPEC)])
@@ -468,7 +468,7 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
     monkeypatch.setattr(gate_door, "submit_waiting_nodes", full_disk)
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(os, "umask", lambda _: 0)
-    # Nor its signals: what the tests start would ignore them, too.
+    # Nor its signals: processes started by the tests would ignore them, too.
     monkeypatch.setattr(gate_door, "put_off_signals", lambda: None)
     gate_door.gate(str(artifact.folder))
     assert codes == [0]

@@ -1,4 +1,4 @@
-"""A cluster that allows few jobs: arrays and nodes are cut and fed so that they fit."""
+"""A cluster that allows few jobs: arrays are reduced and nodes wait until they fit."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from benchmarks.common.own_slurm import own_slurm, read_command_output, run_sacc
 from benchmarks.common.waiting import wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-#: Seconds after which a run is taken not to end at all: fifty jobs share the cores.
+#: Timeout in seconds for the end of a run: fifty jobs share the cores.
 LIMIT_S = 800
 LIMITS = "MaxArraySize=100\nAccountingStorageEnforce=limits,qos"
 ACCOUNTS = ["add account lab", "add user root account=lab", "modify user root set MaxSubmitJobs=50"]
@@ -22,14 +22,14 @@ ACCOUNTS = ["add account lab", "add user root account=lab", "modify user root se
 
 @pytest.fixture(scope="module", autouse=True)
 def small_site(minislurm: Path) -> Iterator[Path]:
-    """SLURM with MaxArraySize 100 that lets a user have 50 jobs, where there is SLURM at all."""
+    """SLURM with MaxArraySize 100 and 50 jobs for a user, if SLURM is installed."""
     assert minislurm.exists()
     with own_slurm(LIMITS, ACCOUNTS) as folder:
         yield folder
 
 
 def wait_for_all(work: Path) -> int:
-    """Wait for the end of a run; the most jobs that were in the queue at once."""
+    """Wait for the end of a run; return the maximum number of queued jobs."""
     most = 0
 
     def all_are_done() -> bool:
@@ -72,7 +72,7 @@ def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
 def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: Path) -> None:
     run_sacctmgr("modify user root set MaxSubmitJobs=4")
     work = tmp_path / "work"
-    # As long as the first node is held, nothing makes room.
+    # While the first node is held, no job slot becomes free.
     held = JobHold(tmp_path)
     asked = (write_stand_in_recipe(tmp_path, rows=40), write_stand_in_launcher(tmp_path, held=held))
     result = launch("stage=all", *asked, f"work={work}")

@@ -1,4 +1,4 @@
-"""A launch on this machine from inside an allocation of several nodes, as `salloc` gives it."""
+"""A local launch inside an allocation of several nodes, as made by `salloc`."""
 
 import subprocess
 import sys

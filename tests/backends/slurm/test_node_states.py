@@ -1,4 +1,4 @@
-"""What SLURM says of nodes, here by stand-ins of its commands that print its words."""
+"""States of nodes, with stand-ins of SLURM's commands that print its output."""
 
 import sys
 from dataclasses import replace
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.kinds
 REFUSAL = (
     "sbatch: error: Batch job submission failed: Requested node configuration is not available"
 )
-#: Two partitions; `low` is where jobs go that name none.
+#: Two partitions; `low` is the default one.
 NODES = """low*|node1|idle
 low*|node2|mix
 low*|node3|drain
@@ -170,7 +170,7 @@ mixed*|node4|maint|32|262144|gpu:h100:8(S:0-1)|gpu
         ({"cpus_per_rank": 33}, False),
         ({"gpus_per_node": 8, "options": {"exclude": "node[3-4]"}}, False),
         ({"options": {"constraint": "none-such"}}, False),
-        # Something else is the matter: nodes that fit are up.
+        # The cause is something else: fitting nodes are up.
         ({}, False),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is asked of SLURM, checked without one: flags, names, secrets, and the cost of a dry run."""
+"""sbatch flags, names, secrets, and the cost of a dry run, tested without SLURM."""
 
 import os
 import shutil
@@ -167,7 +167,7 @@ print(started_s, time.process_time() - started_s)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=WAIT_S
     )
-    # Beside what any command takes to start: the speed of the machine counts for both.
+    # Relative to the start of any command, so that the speed of the machine cancels out.
     started_s, commands_s = map(float, done.stdout.split())
     assert commands_s < 0.25 * started_s
     assert list(tmp_path.iterdir()) == []
@@ -261,7 +261,7 @@ def test_every_launcher_makes_a_command_for_every_stage(
 def test_a_gate_whose_srun_starts_nothing_waits_for_the_kill_and_tries_again(
     codes: tuple[int, ...], ended: int, tmp_path: Path
 ) -> None:
-    """srun is refused a step where its node is being taken, and leaves with the code asked for."""
+    """srun gets no step while SLURM takes its node, and exits with the requested code."""
     tried, waited = tmp_path / "tried", tmp_path / "waited"
     answers = "".join(f"{number}) exit {code};;" for number, code in enumerate(codes, 1))
     lines = {

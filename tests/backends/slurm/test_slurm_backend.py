@@ -1,4 +1,4 @@
-"""Jobs on a real SLURM: what runs, what travels, who waits for whom, and what is refused."""
+"""Jobs on a real SLURM: programs, environment, dependencies, and refusals."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from hala_hpc.core.resources import Resources
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("minislurm")]
 REPOSITORY = str(ROOT)
 SMALL = Resources(cpus_per_rank=1, mem_gb=1, timeout_min=5)
-#: A program of every rank: notes what the task sees, then does what the test wants.
+#: The program of every rank: writes the environment of its task, then runs the test's code.
 NOTE = """
 import json, os, time
 from pathlib import Path
@@ -38,7 +38,7 @@ AWAY = Resources(cpus_per_rank=1, mem_gb=1, timeout_min=5, options={"begin": "no
 
 
 def write_program(folder: Path, text: str) -> str:
-    """Name of a module that notes what it sees and runs `text`."""
+    """Name of a module that writes its environment and runs `text`."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"program{len(list(folder.glob('program*.py')))}"
     (folder / f"{name}.py").write_text(NOTE.format(folder=str(folder)) + text)
@@ -60,12 +60,12 @@ def make_job(folder: Path, text: str = "", resources: Resources = SMALL, **field
 
 
 def notes(folder: Path, job_id: str) -> list[dict[str, str]]:
-    """What the ranks of a job noted, in the order of their names."""
+    """The environments written by the ranks of a job, ordered by file name."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{job_id}[_-]*"))]
 
 
 def command_output(line: str) -> str:
-    """What a line of the shell prints, errors too."""
+    """Output of a shell command, including errors."""
     arguments = ["bash", "-c", f"exec 2>&1; {line}"]
     return subprocess.run(
         arguments, capture_output=True, text=True, check=False, timeout=WAIT_S
@@ -88,7 +88,7 @@ def wait_for_end(*ids: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def preempted(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A job of the low partition that loses its node; begun early, as it takes half a minute."""
+    """A job of the low partition that is preempted; started early, as it takes 30 s."""
     assert minislurm.exists()
     folder = tmp_path_factory.mktemp("preempted")
     there = SMALL.model_copy(update={"options": {"nodelist": "node4", "exclusive": "true"}})
@@ -204,7 +204,7 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
 
 
 def describe_end(number: str) -> str:
-    """How SLURM says that a job ended; empty where it does not tell yet."""
+    """How a job ended according to SLURM; empty if not known yet."""
     found = query_task_exits([NamedJob(number, "test-job")])
     return " ".join(end.describe() for end in found.get(number, [])[-1:])
 
@@ -307,7 +307,7 @@ def test_a_preempted_job_comes_back_and_knows_it(preempted: tuple[Path, str, str
     folder, low, high = preempted
     wait_for_end(low, high)
     restarts = [note["HALA_RESTARTS"] for note in notes(folder, low)]
-    # Of a job whose grace ran out SLURM 24.11 remembers it, and runs it again after a clean end.
+    # SLURM 24.11 requeues a job whose grace time has expired, also after a clean exit.
     again = ["2"] if restarts[2:] and slurm_version() >= (23, 11) else []
     assert restarts == ["0", "1", *again]
     assert len(notes(folder, high)) == 1

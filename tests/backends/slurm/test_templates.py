@@ -1,4 +1,4 @@
-"""The sbatch templates: whole, alike, clean, and without the flags of any site."""
+"""The sbatch templates: complete, consistent, clean, and without flags of a site."""
 
 import os
 import re
@@ -13,17 +13,17 @@ from hala_hpc.backends.slurm.sbatch import ALLOWED_OPTIONS, EXPORTED, SIGNAL_DEL
 from hala_hpc.core.stage_registry import stage_names
 
 TEMPLATES = sorted((ROOT / "slurm").glob("*.sbatch"))
-#: By which a template finds the clone, its environment and the lines of the site.
+#: Variables by which a template finds the clone, its environment and the site's shell lines.
 OWN = ("HALA_HOME", "HALA_SITE", "HALA_PYTHON")
-#: Not for people: the script of every job of a launch, and the launch itself.
+#: Not for users: the script of every job of a launch, and the launch itself.
 OTHERS = {"job", "launch"}
-#: Of the demo alone.
+#: Stages of the demo only.
 DEMO = {"sample", "tiny"}
 LIMIT_S = 60
 
 
 def flags(path: Path) -> dict[str, str]:
-    """Flags of sbatch in the head of a template."""
+    """sbatch flags in the header of a template."""
     found = re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", path.read_text(), re.M)
     return dict(found)
 

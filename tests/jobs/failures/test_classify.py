@@ -1,4 +1,4 @@
-"""The class of a failure: the table of evidence, and what real code writes down."""
+"""The class of a failure: a table of evidence, and the records of real code."""
 
 import json
 import subprocess
@@ -48,12 +48,12 @@ KILLED = replace(SILENT, code=75, reasons=("killed by SIGKILL",))
 
 
 def with_scheduler(evidence: Evidence, kind: FailureClass | JobEnd, message: str) -> Evidence:
-    """The same with a word of the scheduler."""
+    """The evidence with the state reported by SLURM."""
     return replace(evidence, scheduler_kind=kind, scheduler_message=message)
 
 
 def carried(evidence: Evidence, error: BaseException) -> Evidence:
-    """The same with what the record of an attempt takes from an exception."""
+    """The evidence with the failure facts of an exception."""
     facts = failure_facts(error)
     nodes = facts.nodes or evidence.nodes
     return replace(evidence, reasons=(str(error),), kind=facts.kind, nodes=nodes)
@@ -243,7 +243,7 @@ def test_a_traceback_is_recognized_whatever_its_values() -> None:
     assert "hala_hpc/jobs/failures/classify.py" in own
 
 
-#: A lab's stage and its engine: each ends in our code, called from a place of theirs.
+#: A lab's stage and engine: each fails in code of this package, called from its own code.
 OWN_STAGE = """
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage
@@ -273,7 +273,7 @@ class Engine:
 
 
 def raised_by(run: Callable[[], object]) -> str:
-    """The signature of what a call raises."""
+    """The signature of the exception that a call raises."""
     with pytest.raises(AttributeError) as caught:
         run()
     return signature_of(caught.value)

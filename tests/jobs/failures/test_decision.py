@@ -1,4 +1,4 @@
-"""What the next round does differently, and when there is none: from the files of a node."""
+"""Changes of the next round, and when there is none, from the files of a node."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def make_spec(options: dict[str, str] | None = None, mem_limit_gb: int | None = 
 
 
 def node(folder: Path, stage: str = "translate") -> Artifact:
-    """A node of one unit that was never begun."""
+    """A node of one unit that was never started."""
     artifact = Artifact(folder / "node-12345678")
     artifact.write_config(NodeConfig(node="node", stage=stage, fingerprint="12345678", units=1))
     return artifact
@@ -129,7 +129,7 @@ def test_a_node_where_engines_die_twice_is_excluded(tmp_path: Path) -> None:
 
 
 def seen_at(node: str) -> Failure:
-    """A node that the scheduler saw fail, too."""
+    """A node failure that SLURM reported as well."""
     lost = at(FailureClass.NODE_FAILURE, node)
     return lost.model_copy(update={"confirmed_by_scheduler": True})
 

@@ -1,4 +1,4 @@
-"""Failures on a real SLURM: what kind each is told to be, and what the next round does about it."""
+"""Failures on a real SLURM: the class of each, and the remedy of the next round."""
 
 import json
 import os
@@ -23,12 +23,12 @@ from hala_hpc.backends.slurm.sacct import JobEnd, NamedJob, query_task_exits
 from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
-#: Seconds after which a node is taken not to end at all: some go through several rounds.
+#: Timeout in seconds for the end of a node: some go through several rounds.
 LIMIT_S = 400
 
 
 def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = "") -> str:
-    """`launcher=...` whose jobs meet a fault."""
+    """`launcher=...` for jobs with an injected fault."""
     path = folder / "faults.toml"
     paths = os.pathsep.join(map(str, (STANDIN, STANDIN.parent.parent)))
     path.write_text(
@@ -42,7 +42,7 @@ def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = ""
 
 
 def ended(tmp_path: Path, work: Path, launcher: str, units: int = 1) -> dict[str, Any]:
-    """What status says of the node `corpus` once it is done or has failed."""
+    """The status of the node `corpus` once it is done or has failed."""
     line = ["stage=all", one_row_recipe(tmp_path, units), f"work={work}", launcher]
     result = launch(*line)
     assert result.code == 0, result
@@ -63,7 +63,7 @@ def json_of(work: Path, name: str) -> dict[str, Any]:
 
 
 def kinds(work: Path, number: int) -> list[str]:
-    """Kinds of the failures of a round."""
+    """Classes of the failures of a round."""
     found = json_of(work, f"attempts/failures-{number:04d}.json")["failures"]
     return [failure["kind"] for failure in found]
 
@@ -84,7 +84,7 @@ def test_a_worker_that_is_killed_is_classified_and_retried(tmp_path: Path, work:
 def test_a_time_limit_that_is_too_short_is_named_with_its_setting(
     tmp_path: Path, work: Path
 ) -> None:
-    # The attempt never sees the word it waits for, nor heeds the warning.
+    # The attempt never gets the file it waits for, and ignores the signal before the time limit.
     fault = f"hold={tmp_path}/never"
     node = ended(tmp_path, work, launcher_with(tmp_path, fault, "timeout_min = 1"))
     assert node["state"] == "failed", node
@@ -157,7 +157,7 @@ def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, wor
     assert len(json_of(work, "rounds/0002.json")["assignment"]) == 1
 
 
-#: A module that nobody has.
+#: A module that does not exist.
 MISSING = "echo no module cuda/13.0 >&2; false"
 
 
@@ -199,14 +199,14 @@ def test_a_set_up_line_that_fails_for_the_gate_too_is_shown_by_status_and_logs(
 
 
 def sbatch(folder: Path, *arguments: str) -> str:
-    """The id of a job that was submitted by hand."""
+    """Submit a job by hand; return its id."""
     line = ["sbatch", "--parsable", "--partition=low", "--mem=1G", f"--chdir={folder}", *arguments]
     done = subprocess.run(line, check=True, capture_output=True, text=True, timeout=WAIT_S)
     return done.stdout.strip()
 
 
 def wait_for_states(ids: list[str], wanted: dict[str, str]) -> None:
-    """Wait until SLURM knows of these jobs just that."""
+    """Wait until SLURM reports exactly these states of some jobs."""
     wait_until(
         lambda: states(ids) == wanted,
         f"{wanted or 'the end'} of {ids}",
@@ -225,7 +225,7 @@ def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path
     wait_for_states([person], {person: "running"})
     SlurmBackend().cancel([person])
     wait_for_states([person], {})
-    # What sbatch calls a job that is made of `--wrap`.
+    # The name that sbatch gives a job made with `--wrap`.
     ends = query_task_exits([NamedJob(number, "wrap") for number in (failed, waits, person)])
     assert query_task_exits([NamedJob(failed, "another")]) == {}
     assert [end.kind for end in ends[failed]] == [JobEnd.FAILED]
@@ -239,7 +239,7 @@ def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path
 
 @pytest.fixture(scope="module")
 def constrained() -> Iterator[None]:
-    """A cluster of its own that holds jobs to their memory, as real ones do."""
+    """A separate cluster that enforces memory limits, as real ones do."""
     sys.path.insert(0, str(MINISLURM.parent))
     from rig import cluster, daemons
     from rig.errors import RigError
