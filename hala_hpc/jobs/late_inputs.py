@@ -1,8 +1,8 @@
 """A node whose input is being recomputed: its gate resubmits it after the input, without failing.
 
-A node starts too early or is cancelled if the gate of its input is killed or cancelled, or
-resubmits the input while a launch adds the dependency. The unfinished input must not end the
-chain then, as its jobs are still queued or running.
+A node starts too early or is cancelled if the gate of its input is killed or cancelled. The same
+happens if that gate resubmits the input while a launch adds the dependency. The unfinished input
+must not end the chain then, as its jobs are still queued or running.
 """
 
 import logging

@@ -109,8 +109,8 @@ def find_candidate_nodes(options: Mapping[str, str]) -> CandidateNodes:
 def lacks_nodes_now(asked: Resources) -> bool:
     """Whether a job only lacks nodes that are down now: enough nodes are large enough for it.
 
-    Decided by the states of nodes, not by the error of sbatch, which is the same for nodes that
-    are down and for nodes that do not exist.
+    Decided by the states of nodes, not by the error of sbatch. That is the same for nodes that are
+    down and for nodes that do not exist.
 
     Raises: SchedulerUnavailable if SLURM does not answer.
     """
