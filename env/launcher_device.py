@@ -1,7 +1,7 @@
-"""Prints the device that a launcher names, and which: `launcher_device.py [launcher]`.
+"""Print the device that a launcher sets, and the launcher: `launcher_device.py [launcher]`.
 
-Without a word it is the launcher of a lab's own defaults. Run by env/setup with a bare Python, from
-the clone; ends with 1 where nothing is named.
+Without an argument it is the launcher of the user's defaults. Run by env/setup with a bare Python,
+from the clone; exits with 1 if no device is set.
 """
 
 import sys
@@ -15,7 +15,7 @@ from hala_hpc.core.paths import find_toml, read_toml
 
 
 def main() -> int:
-    """Look it up; 0 where it is one of the two."""
+    """Print the device; return 0 if it is cpu or cuda, else 1."""
     name = " ".join(sys.argv[1:]) or read_defaults().launcher
     if not name:
         return 1
@@ -23,7 +23,7 @@ def main() -> int:
     device = read_toml(path).get("environment", {}).get(DEVICE_VARIABLE)
     if device not in DEVICES:
         return 1
-    print(device, f"launcher {path} says so")
+    print(device, f"set by launcher {path}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Jobs as child processes of this machine, one after the other."""
+"""Run jobs as child processes on this machine, one after the other."""
 
 import os
 import signal
@@ -18,8 +18,8 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.ports import find_free_port
 from hala_hpc.core.process_tree import find_descendants, kill_processes, signal_on_parent_exit
 
-#: Variables by which an allocation, a launcher of MPI or a torchrun around this launch tells each
-#: of its processes which rank it is: the jobs here are no ranks of that.
+#: Prefixes and names of variables by which an allocation, an MPI launcher or torchrun around this
+#: launch assigns ranks to processes: the jobs here are not ranks of it.
 OF_OTHERS = (
     *("PMI_", "PMI2_", "PMIX_", "MPI_", "OMPI_", "PRTE_", "PALS_", "FLUX_"),
     *("TORCHELASTIC_", "HYDRA_", "MPICH_", "I_MPI_"),
@@ -29,12 +29,12 @@ OF_RANKS = (
     *("WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "CROSS_SIZE"),
     *("LOCAL_SIZE", "MASTER_ADDR", "MASTER_PORT", "HALA_RESTARTS", "HALA_NODE", "HALA_STOP_FD"),
 )
-#: Time for a worker to commit after Ctrl-C, in seconds.
+#: Seconds for a worker to commit after Ctrl-C.
 STOP_WAIT_S = 60
-#: Before what the launcher's lines made of PYTHONPATH.
+#: Puts the code snapshot before the PYTHONPATH that the launcher's setup has set.
 CODE_FIRST = f'PYTHONPATH="${CODE_FOLDER_VARIABLE}${{PYTHONPATH:+:$PYTHONPATH}}" '
-#: Runs the launcher's shell lines, then the program with its variables, which win. What the lines
-#: print goes into a file, as that of a SLURM job does; that they ended well, into a pipe.
+#: Runs the launcher's `setup` lines, then the program with its variables, which take precedence.
+#: Output of the lines goes to a file, as for a SLURM job; their success is written to a pipe.
 SHELL = """set -eo pipefail
 hala_printed=$1 hala_set_up=$2
 shift 2
@@ -50,24 +50,24 @@ exec env {code}"$@"
 
 
 class SetupFailed(UserError):
-    """A shell line of the launcher ended badly, so that no program of the job has begun."""
+    """A `setup` line of the launcher failed, so that the program of the job did not start."""
 
     def __init__(self, code: int, printed: Path) -> None:
-        super().__init__(f"a line of the launcher's setup ended with code {code}", CONFIG)
+        super().__init__(f"a setup line of the launcher ended with code {code}", CONFIG)
         self.printed = printed
-        """What the lines printed, and at its end the one that ended badly."""
+        """File with the output of the lines, and at its end the failed line."""
 
 
 class Rank(NamedTuple):
-    """One rank of an element, and how it is known whether its program has begun."""
+    """The process of one rank of an array task, and whether its program has started."""
 
     process: "subprocess.Popen[bytes]"
     set_up: int | None = None
-    """The reading end of a pipe in which a byte is when the shell lines have ended well; None
-    where there are none."""
+    """Read end of a pipe that holds a byte once the `setup` lines have succeeded; None without
+    `setup` lines."""
 
     def has_begun(self) -> bool:
-        """Whether the shell lines, if any, have ended well; asked once, when it has ended."""
+        """Whether the `setup` lines, if any, succeeded; called once, after the process ended."""
         if self.set_up is None:
             return True
         with os.fdopen(self.set_up, "rb", buffering=0) as pipe:
@@ -75,18 +75,18 @@ class Rank(NamedTuple):
 
 
 def run_job(job: Job, watch: Callable[[], None]) -> list[int]:
-    """Run every element of a job, all ranks of an element at once; return their exit codes.
+    """Run every task of a job in turn, with all its ranks at once; return their exit codes.
 
-    `watch` is called several times a second while they run. Ctrl-C asks them to commit and
-    leave, and is raised again when they have.
+    `watch` is called several times a second while they run. Ctrl-C asks the ranks to commit and
+    exit, and is raised again when they have.
     """
     return [run_element(job, element, watch) for element in range(job.array_size or 1)]
 
 
 def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
-    """Run one element; the exit code of its first rank that failed, else 0.
+    """Run one task of a job; return the exit code of its first failed rank, else 0.
 
-    Raises: SetupFailed (CONFIG) where a rank did not come so far.
+    Raises: SetupFailed (CONFIG) if the `setup` lines of a rank failed.
     """
     count = job.resources.world_size
     of_all = {
@@ -107,7 +107,7 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
         while all(child.poll() is None for child in children):
             watch()
             time.sleep(0.2)
-        # Others may be stopped in their shell lines because of these.
+        # Other ranks may be stopped in their `setup` lines because of these.
         first = [rank for rank in ranks if rank.process.poll()]
         wait_or_stop(children)
     except BaseException:
@@ -120,13 +120,13 @@ def run_element(job: Job, element: int, watch: Callable[[], None]) -> int:
 
 
 def start(job: Job, command: Sequence[str], printed: Path, variables: Mapping[str, str]) -> Rank:
-    """Start one rank; the shell lines of the launcher, if any, run before it as in a SLURM job.
+    """Start one rank, after the `setup` lines of the launcher, if any, as in a SLURM job.
 
-    What they print goes into `printed`.
+    The output of the lines is written to `printed`.
     """
     environment = {**environment_of_one(), **variables}
     code = variables.get(CODE_FOLDER_VARIABLE, "")
-    # Python imports what lies in the folder of the process before all else: perhaps the clone.
+    # Python imports from the working directory first, which may be the clone.
     folder = job.folder if code else None
     if code or job.setup:
         job.folder.mkdir(parents=True, exist_ok=True)
@@ -151,28 +151,28 @@ def start_process(
     folder: Path | None,
     descriptors: Sequence[int] = (),
 ) -> "subprocess.Popen[bytes]":
-    """Start a program in a folder; it is asked to stop when the launch ends."""
+    """Start a program in a folder; it gets SIGTERM when the launch ends."""
     return subprocess.Popen(
         command,
         cwd=folder,
         stdin=subprocess.DEVNULL,
         pass_fds=descriptors,
         start_new_session=True,
-        # However the launch ends, its workers are asked to stop.
+        # Workers get SIGTERM however the launch ends.
         preexec_fn=partial(signal_on_parent_exit, signal.SIGTERM, os.getpid()),  # noqa: PLW1509 - one thread
         env=environment,
     )
 
 
 def after_setup(job: Job, variables: Mapping[str, str]) -> list[str]:
-    """The shell that runs the lines of the launcher, and then the command behind it."""
+    """The shell command that runs the launcher's `setup` lines and then the arguments after it."""
     code = CODE_FIRST if CODE_FOLDER_VARIABLE in variables else ""
     shell = SHELL.format(setup="\n".join(job.setup), code=code)
     return ["bash", "-c", shell, "setup"]
 
 
 def pairs_of(variables: Mapping[str, str]) -> list[str]:
-    """Variables as `env` takes them, which win over what the lines of the launcher set."""
+    """Variables as arguments of `env`; they override what the `setup` lines set."""
     has_code = CODE_FOLDER_VARIABLE in variables
     return [
         f"{name}={value}"
@@ -182,11 +182,11 @@ def pairs_of(variables: Mapping[str, str]) -> list[str]:
 
 
 def environment_of_one() -> dict[str, str]:
-    """The environment without what makes a process a rank of a job around it.
+    """The environment without the variables that make a process a rank of a surrounding job.
 
-    In an allocation of two tasks (`salloc -n 2`) a worker would wait for a second rank that nobody
-    starts. What the allocation grants stays: cores, memory, GPUs by CUDA_VISIBLE_DEVICES, and its
-    end, before which a training saves.
+    In an allocation of two tasks (`salloc -n 2`) a worker would wait for a second rank that is
+    never started. What the allocation grants stays: cores, memory, GPUs by CUDA_VISIBLE_DEVICES,
+    and its time limit, before which a training saves.
     """
     end = {name: os.environ[name] for name in (JOB_END,) if name in os.environ}
     return end | {
@@ -197,7 +197,7 @@ def environment_of_one() -> dict[str, str]:
 
 
 def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """When a rank failed, the others wait for it in vain: stop them."""
+    """Wait for all ranks; stop the others if one failed, as they would wait for it forever."""
     if any(child.poll() for child in children):
         stop(children)
     for child in children:
@@ -205,9 +205,9 @@ def wait_or_stop(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def stop(children: list[subprocess.Popen[bytes]]) -> None:
-    """Ask the workers to commit and leave, and kill those that do not in time.
+    """Ask the workers to commit and exit; kill those that do not in time, with their descendants.
 
-    With all that is below them: what was stopped heeds no other signal.
+    SIGKILL is needed, as stopped processes react to no other signal.
     """
     for child in children:
         if child.poll() is None:
@@ -217,7 +217,7 @@ def stop(children: list[subprocess.Popen[bytes]]) -> None:
         try:
             child.wait(timeout=max(0.1, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            # Looked up while it lives: without it nobody knows whose they were.
+            # Collected while the worker runs: afterwards its descendants cannot be found.
             left = find_descendants([child.pid])
             child.kill()
             kill_processes(left)

@@ -1,1 +1,1 @@
-"""What would go wrong on this cluster, and the fix."""
+"""Checks of a cluster before a run: what would fail, and the fix."""

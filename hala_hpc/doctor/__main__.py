@@ -1,6 +1,6 @@
-"""Tell what would go wrong on a cluster: `python -m hala_hpc.doctor launcher=my-site.toml`.
+"""Check what would fail on a cluster: `python -m hala_hpc.doctor launcher=my-site.toml`.
 
-Nothing is submitted, unless job=true sends it to compute nodes for a minute.
+Submits nothing, unless job=true runs the checks on compute nodes for about a minute.
 """
 
 if __name__ == "__main__":
@@ -33,18 +33,18 @@ from hala_hpc.doctor.findings import Finding, worst_state
 from hala_hpc.doctor.scope import DoctorScope
 
 ARGUMENTS = {
-    "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
-    "work": "folder of the results to come (default: runs/<recipe>, or runs)",
-    "recipe": "recipe whose jobs, models, data and space are looked at, too",
-    "stage": "nodes or stages of the recipe that are meant (default: all)",
-    "job": "true: look at compute nodes as well, with a job of a minute for each kind",
+    "launcher": "shipped launcher or TOML file (default: slurm if there is sbatch, else local)",
+    "work": "folder for the results (default: runs/<recipe>, or runs)",
+    "recipe": "recipe whose jobs, models, data and disk space are checked, too",
+    "stage": "nodes or stages of the recipe to check (default: all)",
+    "job": "true: also check compute nodes, with a job of about a minute for each kind",
     "format": "text or json (default: text)",
 }
-SYMBOLS = {"good": "ok  ", "warn": "WARN", "bad": "BAD "}
+SYMBOLS = {"good": "ok   ", "warn": "WARN ", "error": "ERROR"}
 
 
 def doctor(arguments: Sequence[str]) -> int:
-    """Print findings; 78 when one of them is bad."""
+    """Print the findings; return 78 (CONFIG) if one of them is an error."""
     if not arguments or asks_for_help(arguments):
         print_arguments(str(__doc__), ARGUMENTS)
         return OK
@@ -57,16 +57,19 @@ def doctor(arguments: Sequence[str]) -> int:
         print(json.dumps(report, ensure_ascii=False))
     else:
         print_findings(found)
-    return CONFIG if worst_state(found) == "bad" else OK
+    return CONFIG if worst_state(found) == "error" else OK
 
 
 def parse_scope(overrides: Mapping[str, str]) -> DoctorScope:
-    """Understand the words; raises one UserError with all mistakes in them."""
+    """Parse the overrides.
+
+    Raises: UserError (USAGE) with all mistakes.
+    """
     mistakes = describe_unknown_arguments(overrides, ARGUMENTS)
     if overrides.get("format", "text") not in ("text", "json"):
-        mistakes.append(f"format={overrides['format']}: write text or json")
+        mistakes.append(f"format={overrides['format']}: must be text or json")
     if "stage" in overrides and "recipe" not in overrides:
-        mistakes.append("stage= means nodes of a recipe: name it with recipe=")
+        mistakes.append("stage= selects nodes of a recipe: set recipe= as well")
     if mistakes:
         raise UserError(mistakes)
     job = is_true(overrides, "job")
@@ -89,7 +92,7 @@ def parse_scope(overrides: Mapping[str, str]) -> DoctorScope:
 
 
 def print_findings(found: Sequence[Finding]) -> None:
-    """What is good in a line each, the rest with reason (once in a row) and cure; the count."""
+    """Print each finding; warnings and errors with reason (once in a row) and fix; then counts."""
     topics = dict.fromkeys(finding.topic for finding in found)
     for topic in topics:
         print(topic)
@@ -98,20 +101,20 @@ def print_findings(found: Sequence[Finding]) -> None:
             print(f"  {SYMBOLS[finding.state]} {finding.what}")
             if finding.state != "good":
                 if finding.why != last_why:
-                    print(f"       why:  {finding.why}")
-                print(f"       cure: {finding.fix}")
+                    print(f"        why: {finding.why}")
+                print(f"        fix: {finding.fix}")
                 last_why = finding.why
     counts = {state: sum(one.state == state for one in found) for state in SYMBOLS}
-    print(f"\n{counts['good']} good, {counts['warn']} to know, {counts['bad']} bad")
+    print(f"\n{counts['good']} good, {counts['warn']} warnings, {counts['error']} errors")
 
 
 def print_progress(text: str) -> None:
-    """Say what is waited for, beside the report."""
+    """Print to stderr what the doctor waits for, apart from the report."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Console script: run the line, print mistakes, exit with their code."""
+    """Console script: run the doctor, print mistakes, exit with their code."""
     sys.exit(run_command(doctor, sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Whether the environments of a run are whole: told by their own interpreters."""
+"""Check the Python environments of a run, with their own interpreters."""
 
 import subprocess
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.record import JsonRecord
 from hala_hpc.doctor.findings import Finding
 
-#: A cold file system needs its time for the first start of an interpreter.
+#: Time limits in seconds: the first start of an interpreter is slow on a cold file system.
 CHEAP_LIMIT_S, IMPORT_LIMIT_S = 60, 240
-#: Run by the interpreter of an environment: packages that the project asks for there and that are
-#: absent or of another version. Names only; nothing is imported.
+#: Run by the interpreter of an environment: lists required packages that are missing or have
+#: another version. Reads metadata only, imports none of them.
 PACKAGES_SCRIPT = """
 import importlib.metadata as known, importlib.util, json, platform, sys
 from packaging.requirements import Requirement
@@ -30,7 +30,7 @@ for line in known.requires("hala-hpc") or []:
     try:
         version = known.version(asked.name)
     except known.PackageNotFoundError:
-        # A build for another device goes by another name, e.g. that of vLLM for CPUs.
+        # A build for another device has another name, e.g. that of vLLM for CPUs.
         if importlib.util.find_spec(asked.name.replace("-", "_")) is None:
             wrong.append(f"{asked.name} is missing")
         continue
@@ -39,42 +39,42 @@ for line in known.requires("hala-hpc") or []:
 import hala_hpc.worker
 print(json.dumps({"python": platform.python_version(), "wrong": wrong}))
 """
-#: What a job of an environment imports first; it takes seconds.
+#: Packages that a job of an environment imports first, which takes seconds.
 HEAVY = {"main": ("torch", "vllm", "transformers"), "quantize": ("torch", "llmcompressor")}
-ENVIRONMENT_FIX = "run `make env`, or name a whole one in the launcher: [python]"
-#: Where an answer is none.
-NO_PYTHON = "the program may be no interpreter of this project"
+ENVIRONMENT_FIX = "run `make env`, or set a complete one in the launcher: [python]"
+#: Fix if an interpreter returns no result.
+NO_PYTHON = "the program may not be an interpreter of this project"
 Answer = TypeVar("Answer", bound=JsonRecord)
 
 
 class PackagesAnswer(JsonRecord):
-    """What the interpreter of an environment says of its packages."""
+    """Result of the check of an environment's packages."""
 
     fix: ClassVar[str] = NO_PYTHON
 
     python: str
-    """Its version."""
+    """Version of Python."""
     wrong: tuple[str, ...]
-    """A line for each package that is missing or of another version than was asked for."""
+    """One line for each package that is missing or has another version than required."""
 
 
 class ImportAnswer(JsonRecord):
-    """What an interpreter says that could import what jobs import first."""
+    """Result of importing the packages that jobs import first."""
 
     fix: ClassVar[str] = NO_PYTHON
 
     gpus: int
-    """That torch sees."""
+    """Number of GPUs that torch sees."""
 
 
 def environment_findings(launcher: Launcher, needs: Sequence[EnvironmentNeed]) -> list[Finding]:
-    """A line for each environment: is it there, does it start, has it what the project asks; and
-    one for each that is built for something else than its jobs ask for, or cannot run any.
+    """One finding for each environment: whether it exists, starts and has the required packages;
+    and one for each whose build does not fit the resources of its jobs or runs no job.
     """
     envs = {need.env for need in needs} | {"main"}
     absent = {env: launcher.python_problems({env}) for env in envs}
     unfit = [
-        Finding("environments", "bad", one.description, one.reason, one.fix)
+        Finding("environments", "error", one.description, one.reason, one.fix)
         for one in find_unfit_environments(launcher, needs)
     ]
     light = {
@@ -88,30 +88,34 @@ def environment_findings(launcher: Launcher, needs: Sequence[EnvironmentNeed]) -
 
 
 def absence(text: str) -> Finding:
-    """An environment that is not there."""
-    return Finding("environments", "bad", text, "its jobs could not start", ENVIRONMENT_FIX)
+    """Finding for a missing environment."""
+    return Finding("environments", "error", text, "its jobs could not start", ENVIRONMENT_FIX)
 
 
 def check_packages(env: str, python: str) -> Finding:
-    """What an interpreter says of its packages."""
+    """Check the packages of an environment with its interpreter."""
     result = query_interpreter(PackagesAnswer, [python, "-c", PACKAGES_SCRIPT, env], CHEAP_LIMIT_S)
     name = f"environment {env} ({python})"
     if isinstance(result, str):
         return Finding(
-            "environments", "bad", f"{name}: {result}", "its jobs could not start", ENVIRONMENT_FIX
+            "environments",
+            "error",
+            f"{name}: {result}",
+            "its jobs could not start",
+            ENVIRONMENT_FIX,
         )
     if result.wrong:
         what = f"{name}: {'; '.join(result.wrong)}"
-        why = "jobs would end when they import it, or compute something else than was tested"
-        return Finding("environments", "bad", what, why, ENVIRONMENT_FIX)
-    what = f"{name}: Python {result.python}, every package as asked for"
+        why = "jobs would fail when they import it, or give other results than were tested"
+        return Finding("environments", "error", what, why, ENVIRONMENT_FIX)
+    what = f"{name}: Python {result.python}, all packages as required"
     return Finding("environments", "good", what, "its jobs start")
 
 
 def check_imports(env: str, python: str, gpus: int = 0) -> Finding:
-    """Import what a job imports first; for a compute node, as it takes half a minute.
+    """Import the packages that a job imports first; on a compute node, as it takes 30 s.
 
-    `gpus`: that torch must see there; 0 where none are asked for, or CPUs are meant.
+    `gpus`: number that torch must see there; 0 if none are requested, or CPUs are intended.
     """
     names = HEAVY.get(env, ())
     code = (
@@ -120,20 +124,20 @@ def check_imports(env: str, python: str, gpus: int = 0) -> Finding:
     result = query_interpreter(ImportAnswer, [python, "-c", code], IMPORT_LIMIT_S)
     name = f"environment {env}: import {', '.join(names)}"
     if isinstance(result, str):
-        why = "its jobs would end in the same way"
-        return Finding("environments", "bad", f"{name}: {result}", why, ENVIRONMENT_FIX)
+        why = "its jobs would fail in the same way"
+        return Finding("environments", "error", f"{name}: {result}", why, ENVIRONMENT_FIX)
     what = f"{name} works; torch sees {result.gpus} GPUs"
     if result.gpus < gpus:
         build = find_torch_build(python)
         on_cpus = build is not None and build.device == "cpu"
-        why = f"its jobs ask for {gpus} and would end, or calculate on CPUs"
+        why = f"its jobs request {gpus} and would fail, or run on CPUs"
         fix = CPU_BUILD_FIX if on_cpus else "see `nvidia-smi` in such a job; ask the admins"
-        return Finding("environments", "bad", what, why, fix)
+        return Finding("environments", "error", what, why, fix)
     return Finding("environments", "good", what, "jobs start")
 
 
 def query_interpreter(kind: type[Answer], argv: list[str], limit_s: int) -> Answer | str:
-    """The record that a program prints as its last line; in words why there is none."""
+    """Run a program and parse its last line as a record; the error as text if there is none."""
     try:
         done = subprocess.run(
             argv,
@@ -144,13 +148,13 @@ def query_interpreter(kind: type[Answer], argv: list[str], limit_s: int) -> Answ
             timeout=limit_s,
         )
     except subprocess.TimeoutExpired:
-        return f"no answer in {limit_s} s: the file system that it lies on is slow"
+        return f"no answer within {limit_s} s: its file system is slow"
     except OSError as error:
         return f"it cannot be run: {error.strerror}"
     if done.returncode == 0 and done.stdout.strip():
         try:
-            return kind.from_json(done.stdout.splitlines()[-1], "its answer")
+            return kind.from_json(done.stdout.splitlines()[-1], "its output")
         except UserError as error:
             return str(error)
-    errors = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+    errors = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
     return errors[-1]

@@ -1,4 +1,4 @@
-"""All questions of the doctor in their order, and those that a launch asks before it submits."""
+"""Run all checks of the doctor in order, and those that a launch runs before it submits."""
 
 from collections.abc import Callable, Iterator
 
@@ -21,7 +21,7 @@ from hala_hpc.doctor.scope import DoctorScope, group_jobs
 
 
 def examine_scope(scope: DoctorScope, notify: Callable[[str], None]) -> Iterator[Finding]:
-    """Everything that the doctor finds, the cheap first; `tell` says what is waited for."""
+    """Yield all findings, cheap checks first; `notify` gets messages about waiting."""
     yield from local_findings(scope)
     yield from environment_findings(scope.launcher, scope.needs())
     if scope.steps is not None:
@@ -37,14 +37,14 @@ def examine_scope(scope: DoctorScope, notify: Callable[[str], None]) -> Iterator
             yield from node_findings(scope, group_jobs(scope.jobs()), notify)
     else:
         what = f"launcher {scope.launcher.name}: workers run on this machine, one after the other"
-        yield Finding("cluster", "good", what, "no scheduler is asked for anything")
+        yield Finding("cluster", "good", what, "no scheduler is needed")
 
 
 def cheap_findings(line: CommandLine, steps: dict[str, Step]) -> list[Finding]:
-    """What the launcher looks at before the first real submit: folders, space, limits; seconds.
+    """Checks before the first submission, within seconds: folders, disk space, limits.
 
-    `steps`: the chosen nodes, those that are done among them. Environments, inputs and what SLURM
-    says to each kind of job the launcher asks itself.
+    `steps`: the chosen nodes, including finished ones. The launch itself checks environments,
+    inputs and each kind of job with `--test-only`.
     """
     scope = DoctorScope(line.launcher, line.work, steps)
     found = list(local_findings(scope))
@@ -58,22 +58,23 @@ def cheap_findings(line: CommandLine, steps: dict[str, Step]) -> list[Finding]:
 def check_before_submission(
     line: CommandLine, steps: dict[str, Step], warn: Callable[[str], None]
 ) -> None:
-    """Before the first submission: `warn` of what the doctor doubts.
+    """Run the cheap checks before the first submission; `warn` gets the warnings.
 
-    Raises UserError for what would make the run fail.
+    Raises: UserError with the errors that would make the run fail; its code is theirs if they
+    agree, else CONFIG.
     """
     found = cheap_findings(line, steps)
     for one in found:
         if one.state == "warn":
             warn(one.message)
-    if bad := [one for one in found if one.state == "bad"]:
-        codes = {one.code for one in bad}
-        # A controller that is away for a moment is no mistake of the set-up.
-        raise UserError([one.message for one in bad], codes.pop() if len(codes) == 1 else CONFIG)
+    if errors := [one for one in found if one.state == "error"]:
+        codes = {one.code for one in errors}
+        # A controller that is down for a moment is not a mistake of the set-up.
+        raise UserError([one.message for one in errors], codes.pop() if len(codes) == 1 else CONFIG)
 
 
 def local_findings(scope: DoctorScope) -> Iterator[Finding]:
-    """Folders and room on the disk, as this machine sees them."""
+    """Findings about folders and disk space, as this machine sees them."""
     yield from folder_findings("work", scope.work, on_one=scope.launcher.backend == "local")
     need = None
     if scope.steps is not None:

@@ -1,4 +1,4 @@
-"""What a check found: one thing that is good, doubtful or bad, why it matters, and the cure."""
+"""A finding of the doctor: a fact that is good, a warning or an error, its effect, and the fix."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Literal
 
 from hala_hpc.core.errors import CONFIG
 
-State = Literal["good", "warn", "bad"]
+State = Literal["good", "warn", "error"]
 
 
 @dataclass(frozen=True)
@@ -14,25 +14,25 @@ class Finding:
     """One line of the doctor's report."""
 
     topic: str
-    """What it is about: cluster, jobs, gpus, folders, environments, inputs, memory."""
+    """Subject: cluster, jobs, gpus, folders, environments, inputs, memory."""
     state: State
-    """good; warn: works, at a price; bad: a run would fail."""
+    """good; warn: works, at a price; error: a run would fail."""
     what: str
     """The fact, with names and numbers."""
     why: str
-    """What follows from it for a run."""
+    """The effect on a run."""
     fix: str = ""
-    """What to type or change; empty where there is nothing to do."""
+    """What to run or change; empty if there is nothing to do."""
     code: int = CONFIG
-    """Exit code of a launch that a bad finding keeps from submitting."""
+    """Exit code of a launch that this error prevents."""
 
     @property
     def message(self) -> str:
-        """Fact, meaning and cure in one line."""
+        """Fact, effect and fix in one line."""
         return f"{self.what}: {self.why}" + (f"; {self.fix}" if self.fix else "")
 
 
 def worst_state(findings: Iterable[Finding]) -> State:
-    """The worst state among some findings; good where there are none."""
-    order: list[State] = ["good", "warn", "bad"]
+    """The worst state of some findings; good if there are none."""
+    order: list[State] = ["good", "warn", "error"]
     return max((finding.state for finding in findings), key=order.index, default="good")

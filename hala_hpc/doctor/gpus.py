@@ -1,4 +1,4 @@
-"""Which GPUs a cluster has, and whether FP8 works on those that jobs ask for."""
+"""The GPU types of a cluster, and whether those that jobs may get support FP8."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from hala_hpc.engines.models.gpus import has_fp8
 def gpu_findings(
     site: Site, kinds: Sequence[JobShape], fp8_nodes: Sequence[str] | None
 ) -> list[Finding]:
-    """A line for each type of GPU that jobs may get.
+    """One finding for each GPU type that jobs may get.
 
-    `fp8_nodes`: nodes of the recipe that calculate in FP8; None where no recipe is given.
+    `fp8_nodes`: nodes of the recipe that compute in FP8; None without a recipe.
     """
     found: dict[str, list[str]] = {}
     for kind in kinds:
@@ -24,7 +24,7 @@ def gpu_findings(
 
 
 def types_for(site: Site, kind: JobShape) -> set[str]:
-    """Types of the GPUs that a kind of job may get."""
+    """GPU types that a kind of job may get."""
     asked = kind.asked.options.get("gpu_type", "")
     there = {
         gpu_type
@@ -37,27 +37,25 @@ def types_for(site: Site, kind: JobShape) -> set[str]:
 
 
 def gpu_finding(gpu_type: str, users: list[str], fp8_nodes: Sequence[str] | None) -> Finding:
-    """Whether FP8 works on one type, and who would miss it."""
+    """Whether one GPU type supports FP8, and which nodes need it."""
     works, named = has_fp8(gpu_type), f"GPUs of type {gpu_type!r}" if gpu_type else "untyped GPUs"
     if works:
-        return Finding(
-            "gpus", "good", f"{named} calculate in FP8", "quantized models run at full speed"
-        )
+        return Finding("gpus", "good", f"{named} support FP8", "quantized models run at full speed")
     need = sorted(set(users) & set(fp8_nodes or ()))
     if works is False:
         affected = f": {', '.join(need)}" if need else ""
         return Finding(
             "gpus",
-            "bad" if need else "warn",
-            f"{named} do not calculate in FP8",
-            f"steps with FP8 models or an FP8 cache refuse them{affected}",
-            "ask for Ada, Hopper or Blackwell GPUs with options.gpu_type, or take models that "
+            "error" if need else "warn",
+            f"{named} do not support FP8",
+            f"nodes with FP8 models or an FP8 cache refuse them{affected}",
+            "request Ada, Hopper or Blackwell GPUs with options.gpu_type, or use models that "
             'are not quantized (scheme = "none") and engine.kv_cache_dtype=auto',
         )
     return Finding(
         "gpus",
         "warn" if need or fp8_nodes is None else "good",
-        f"whether {named} calculate in FP8 cannot be told from the name",
-        "a job that cannot use its GPU says so when it starts, after its wait in the queue",
-        "add job=true to look at the GPU itself",
+        f"whether {named} support FP8 is unknown from the name",
+        "a job that cannot use its GPU fails at its start, after its wait in the queue",
+        "add job=true to check the GPU itself",
     )

@@ -1,4 +1,4 @@
-"""Whether the cluster takes the jobs of a launcher: each limit with the value and the cure."""
+"""Check the jobs of a launcher against the limits of the cluster, with value and fix for each."""
 
 import grp
 import os
@@ -18,9 +18,9 @@ from hala_hpc.core.errors import suggest_name
 from hala_hpc.doctor.findings import Finding, State, worst_state
 from hala_hpc.doctor.scope import JobShape, shorten_names
 
-#: A gate waits beside the workers of a node.
+#: Each node has one gate besides its workers.
 GATES = 1
-#: Words of a launcher for what a limit counts.
+#: Launcher settings of the resources that limits count.
 LIMITED_SETTINGS = {
     "cpu": "cpus_per_rank",
     "mem": "mem_gb",
@@ -30,7 +30,7 @@ LIMITED_SETTINGS = {
 
 
 def job_findings(site: Site, kinds: Iterable[JobShape]) -> list[Finding]:
-    """What is wrong with the jobs here, or a good line for each kind; alike ones put together."""
+    """Findings about the jobs, or a good one for each kind; equal findings are merged."""
     found: dict[Finding, list[str]] = {}
     for kind in kinds:
         for finding in findings_of_kind(site, kind):
@@ -41,8 +41,8 @@ def job_findings(site: Site, kinds: Iterable[JobShape]) -> list[Finding]:
 
 
 def select_accepted(site: Site, kinds: Iterable[JobShape]) -> list[JobShape]:
-    """Kinds of jobs against which nothing speaks so far."""
-    return [kind for kind in kinds if worst_state(findings_of_kind(site, kind)) != "bad"]
+    """Kinds of jobs without errors so far."""
+    return [kind for kind in kinds if worst_state(findings_of_kind(site, kind)) != "error"]
 
 
 def findings_of_kind(site: Site, kind: JobShape) -> Sequence[Finding]:
@@ -50,12 +50,12 @@ def findings_of_kind(site: Site, kind: JobShape) -> Sequence[Finding]:
     wanted = kind.partitions(site)
     if not wanted:
         named = ", ".join(sorted(site.partitions))
-        what = "no partition is named, and the cluster has no default one"
-        return [limit_finding(what, f"name one of: {named}, with options.partition")]
-    # Several partitions: SLURM takes whichever fits, so the best one counts.
+        what = "no partition is set, and the cluster has no default one"
+        return [limit_finding(what, f"set options.partition to one of: {named}")]
+    # With several partitions SLURM uses any that fits, so the best one counts.
     tried = [[*in_partition(site, kind, name)] for name in wanted]
-    found = min(tried, key=lambda one: sum(finding.state == "bad" for finding in one))
-    if worst_state(found) == "bad":
+    found = min(tried, key=lambda one: sum(finding.state == "error" for finding in one))
+    if worst_state(found) == "error":
         return found
     asked = kind.asked
     gpus = f", {asked.gpus_per_node} GPUs" if asked.gpus_per_node else ""
@@ -63,11 +63,11 @@ def findings_of_kind(site: Site, kind: JobShape) -> Sequence[Finding]:
         f"{asked.nodes} x ({kind.cpus_per_node} cores, {asked.mem_gb} GB{gpus}) for "
         f"{asked.timeout_min} min fits {', '.join(wanted)}"
     )
-    return [Finding("jobs", "good", what, "SLURM can start it on nodes that exist"), *found]
+    return [Finding("jobs", "good", what, "SLURM can start it on existing nodes"), *found]
 
 
 def in_partition(site: Site, kind: JobShape, name: str) -> Iterator[Finding]:
-    """What keeps a kind of job from running in a partition."""
+    """Findings that prevent a kind of job from running in a partition."""
     partition = site.partitions.get(name)
     if partition is None:
         near = suggest_name(name, list(site.partitions), "partitions")
@@ -84,24 +84,24 @@ def in_partition(site: Site, kind: JobShape, name: str) -> Iterator[Finding]:
             "jobs",
             "good",
             f"{kind.workers} workers, but an array has at most "
-            f"{site.max_array_size} elements (MaxArraySize)",
-            "as many are submitted as fit, each for more units",
+            f"{site.max_array_size} tasks (MaxArraySize)",
+            "as many workers as fit are submitted, each for more units",
         )
 
 
 def by_account(site: Site, kind: JobShape, partition: Partition) -> Iterator[Finding]:
-    """Accounts and QOS that a job may name in a partition."""
+    """Check account and QOS of a job in a partition."""
     options = kind.asked.options
     account = options.get("account", "") or site.default_account
     own = site.association(account, partition.name)
     qos = site.qos_of(options.get("qos", ""), own)
-    state: State = "bad" if "associations" in site.enforced else "warn"
+    state: State = "error" if "associations" in site.enforced else "warn"
     if not site.accounting and own is None:
         yield limit_finding(*missing_association(site, account, partition.name), state)
     elif own and qos and own.qos and qos not in own.qos:
-        what = f"QOS {qos!r} is not open to account {own.account}"
-        fix = f"name one of: {', '.join(own.qos)}, with options.qos; `{SHOW_QOS}` tells of each"
-        yield limit_finding(what, fix, "bad" if "qos" in site.enforced else "warn")
+        what = f"account {own.account} may not use QOS {qos!r}"
+        fix = f"set options.qos to one of: {', '.join(own.qos)}; `{SHOW_QOS}` shows each"
+        yield limit_finding(what, fix, "error" if "qos" in site.enforced else "warn")
     for option, value, allowed, denied in (
         ("account", account, partition.allow_accounts, partition.deny_accounts),
         ("qos", qos, partition.allow_qos, partition.deny_qos),
@@ -115,43 +115,43 @@ def by_account(site: Site, kind: JobShape, partition: Partition) -> Iterator[Fin
 
 
 def missing_association(site: Site, account: str, partition: str) -> tuple[str, str]:
-    """That accounting knows no place of the user for a job there, and the cure."""
+    """Message and fix if accounting has no association of the user for a job there."""
     mine = ", ".join(sorted({one.account for one in site.associations}))
     if not mine:
         return (
-            f"accounting knows no account of yours, nor for partition {partition}",
-            f"ask the admins to add you to an account; `{SHOW_ACCOUNTS}` lists yours then",
+            f"accounting has no account for you, also not for partition {partition}",
+            f"ask the admins to add you to an account; then `{SHOW_ACCOUNTS}` lists yours",
         )
-    fix = f"name one of: {mine}, with options.account; `{SHOW_ACCOUNTS}` lists them"
+    fix = f"set options.account to one of: {mine}; `{SHOW_ACCOUNTS}` lists them"
     if not account:
-        return f"no account is named for partition {partition}, and you have no default one", fix
+        return f"no account is set for partition {partition}, and you have no default one", fix
     return f"account {account!r} is not yours in partition {partition}", fix
 
 
 def by_group(partition: Partition) -> Iterator[Finding]:
-    """Unix groups that a partition is kept for; root is let in anyway."""
+    """Check the Unix groups of a partition; root is always allowed."""
     allowed = partition.allow_groups
     mine = {grp.getgrgid(number).gr_name for number in {os.getegid(), *os.getgroups()}}
     if allowed and not mine & set(allowed) and os.geteuid():
-        what = f"partition {partition.name} is kept for the groups {', '.join(allowed)}"
+        what = f"partition {partition.name} is restricted to the groups {', '.join(allowed)}"
         yield limit_finding(
-            what, "name another partition, or ask the admins to be put into such a group"
+            what, "choose another partition, or ask the admins to add you to such a group"
         )
 
 
 def by_size(kind: JobShape, partition: Partition) -> Iterator[Finding]:
-    """Time, nodes, cores, memory and GPUs against the partition and its nodes."""
+    """Check time, nodes, cores, memory and GPUs against the partition and its nodes."""
     asked, where = kind.asked, f"partition {partition.name}"
     max_time_min, limit_setting = partition.max_time_min, kind.setting_name("timeout_min")
     if max_time_min is not None and asked.timeout_min > max_time_min:
         yield limit_finding(
             f"{limit_setting}={asked.timeout_min}, but {where} ends jobs after {max_time_min}",
-            f"set {limit_setting}={max_time_min}: what is not finished then goes on in another job",
+            f"set {limit_setting}={max_time_min}; another job resumes what is not finished then",
         )
     if partition.max_nodes is not None and asked.nodes > partition.max_nodes:
         yield limit_finding(
             f"nodes={asked.nodes}, but {where} gives a job {partition.max_nodes}",
-            "ask for fewer nodes, or name another partition",
+            "request fewer nodes, or choose another partition",
         )
     fitting = sum(one.nodes for one in partition.kinds if not too_small(kind, one))
     if partition.kinds and fitting < asked.nodes:
@@ -160,8 +160,8 @@ def by_size(kind: JobShape, partition: Partition) -> Iterator[Finding]:
             "; ".join(shortest) or f"only {fitting} nodes are large enough for nodes={asked.nodes}"
         )
         fix = (
-            "ask for less in [node.<node>.resources] or [stage.<stage>.resources] of the launcher, "
-            "or name a partition with such nodes (`sinfo -o '%P %D %c %m %G %f'`)"
+            "request less in [node.<node>.resources] or [stage.<stage>.resources] of the launcher, "
+            "or choose a partition with such nodes (`sinfo -o '%P %D %c %m %G %f'`)"
         )
         yield limit_finding(f"no nodes of {where} fit: {reason}", fix)
     for quantity, value, limit in (
@@ -171,12 +171,12 @@ def by_size(kind: JobShape, partition: Partition) -> Iterator[Finding]:
         if limit is not None and value > limit:
             what = f"{value} {quantity} on each node, but {where} gives {limit}"
             yield limit_finding(
-                what, "ask for less (cpus_per_rank, mem_gb), or name another partition"
+                what, "request less (cpus_per_rank, mem_gb), or choose another partition"
             )
 
 
 def too_small(kind: JobShape, nodes: NodeKind) -> list[str]:
-    """What a kind of nodes has too little of for a kind of job."""
+    """Resources of which a kind of node has too little for a kind of job."""
     asked, faults = kind.asked, []
     gpu_type = asked.options.get("gpu_type", "")
     gpus = nodes.gpus.get(gpu_type, 0) if gpu_type else sum(nodes.gpus.values())
@@ -196,13 +196,14 @@ def too_small(kind: JobShape, nodes: NodeKind) -> list[str]:
 
 
 def by_limits(site: Site, kind: JobShape, limits: Limits) -> Iterator[Finding]:
-    """What an account or QOS allows, against one job and against all workers of a node."""
+    """Check one job and all workers of a node against the limits of an account or QOS."""
     asked, whose, limit_setting = kind.asked, limits.owner, kind.setting_name("timeout_min")
-    state: State = "bad" if "limits" in site.enforced else "warn"
+    state: State = "error" if "limits" in site.enforced else "warn"
     if limits.max_wall_min is not None and asked.timeout_min > limits.max_wall_min:
         yield limit_finding(
             f"{limit_setting}={asked.timeout_min}, but {whose} allows {limits.max_wall_min}",
-            f"set {limit_setting}={limits.max_wall_min}, or name another {kind.setting_name('options.qos')}",
+            f"set {limit_setting}={limits.max_wall_min}, or choose another "
+            f"{kind.setting_name('options.qos')}",
             state,
         )
     for name, value in kind.totals.items():
@@ -213,7 +214,7 @@ def by_limits(site: Site, kind: JobShape, limits: Limits) -> Iterator[Finding]:
             qos = kind.setting_name("options.qos")
             yield limit_finding(
                 what,
-                f"ask for less with {kind.setting_name(setting)}, or name another {qos}",
+                f"request less with {kind.setting_name(setting)}, or choose another {qos}",
                 state,
             )
     if limits.max_submit is not None and kind.workers + GATES > limits.max_submit:
@@ -222,7 +223,7 @@ def by_limits(site: Site, kind: JobShape, limits: Limits) -> Iterator[Finding]:
             "good",
             f"{kind.workers} workers and a gate, but {whose} may have "
             f"{limits.max_submit} jobs waiting and running",
-            "as many are submitted as fit, each for more units, and nodes that do not fit follow",
+            "as many workers as fit are submitted, each for more units; other nodes follow later",
         )
     max_running = count_max_running(kind, limits)
     if max_running < kind.workers:
@@ -230,12 +231,12 @@ def by_limits(site: Site, kind: JobShape, limits: Limits) -> Iterator[Finding]:
             "jobs",
             "good",
             f"{max_running} of {kind.workers} workers run at once under the limits of {whose}",
-            "the others wait for them; the result is the same",
+            "the others wait; the result is the same",
         )
 
 
 def count_max_running(kind: JobShape, limits: Limits) -> int:
-    """How many workers the limits of an account or QOS let run at the same time."""
+    """How many workers may run at once under the limits of an account or QOS."""
     totals = kind.totals
     counts = [
         limit // totals[name] for name, limit in limits.max_running.items() if totals.get(name)
@@ -244,11 +245,11 @@ def count_max_running(kind: JobShape, limits: Limits) -> int:
     return max(1, min([kind.workers, jobs, *counts]))
 
 
-def limit_finding(what: str, fix: str, state: State = "bad") -> Finding:
-    """A request that SLURM would refuse or hold for ever, or would if it applied its limits."""
+def limit_finding(what: str, fix: str, state: State = "error") -> Finding:
+    """Finding for a request that SLURM refuses or never starts, if it enforces its limits."""
     why = (
-        "SLURM refuses such a job, or lets it wait for ever"
-        if state == "bad"
-        else "the controller does not apply this limit now; it may one day"
+        "SLURM refuses such a job, or never starts it"
+        if state == "error"
+        else "the controller does not enforce this limit now, but may later"
     )
     return Finding("jobs", state, what, why, fix)

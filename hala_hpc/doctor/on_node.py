@@ -1,6 +1,6 @@
 """The doctor on a compute node: `python -m hala_hpc.doctor.on_node <JSON>`, run by the doctor.
 
-Prints `NodeFindings` as its last line. What it looks at is told in its one argument.
+Its argument lists the checks. Prints `NodeFindings` as its last line.
 """
 
 import contextlib
@@ -29,37 +29,36 @@ from hala_hpc.doctor.scope import DoctorScope, JobShape, shorten_names
 from hala_hpc.engines.models.gpus import FP8_CAPABILITY
 from hala_hpc.jobs.gpu_cards import driver_cards
 from hala_hpc.jobs.node_faults import SET_UP_FIXES
-from hala_hpc.jobs.node_health import NodeProbeRequest, has_gpu_build
-from hala_hpc.jobs.node_health import probe_node as look_at_gpus
+from hala_hpc.jobs.node_health import NodeProbeRequest, has_gpu_build, probe_node
 
-#: A node of a busy partition is not waited for longer.
+#: Maximum wait in seconds for a node of a busy partition.
 WAIT_S = 300
-#: How long the look at the GPUs may take: less than the job of the doctor has.
+#: Time limit in seconds of the GPU probe, below that of the doctor's job.
 GPU_PROBE_LIMIT_S = 400
-#: Attribute caches of NFS show a new file after at most this.
+#: Seconds after which a new file is visible despite NFS attribute caches.
 VISIBLE_LIMIT_S = 60
 
 
 class NodeScope(JsonRecord):
-    """What the doctor looks at on a compute node."""
+    """What the doctor checks on a compute node."""
 
     work: str
     token: str
-    """A file that the login node wrote."""
+    """File written by the login node."""
     folders: dict[str, str]
-    """By the variable that names each."""
+    """Folders by the variable that sets each."""
     pythons: dict[str, str]
     """Interpreter of each environment."""
     gpus: int = 0
-    """That the job asks for."""
+    """GPUs that the job requests."""
     resubmits: tuple[Resources, ...] = ()
-    """What the jobs ask for that gates submit from this node; empty where no gates run there."""
+    """Resources of the jobs that gates submit from this node; empty if no gates run there."""
 
 
 class NodeFindings(JsonRecord):
-    """What the doctor found on a compute node."""
+    """Findings on a compute node."""
 
-    fix: ClassVar[str] = "see what else the `setup` lines of the launcher print"
+    fix: ClassVar[str] = "see the output of the launcher's `setup` lines"
 
     findings: tuple[Finding, ...]
 
@@ -67,8 +66,8 @@ class NodeFindings(JsonRecord):
 def node_findings(
     scope: DoctorScope, kinds: Sequence[JobShape], notify: Callable[[str], None]
 ) -> list[Finding]:
-    """Send the doctor to one node for each place that jobs may go to; tells what it waits for."""
-    # Of jobs that go to the same place, the one with the most GPUs and memory speaks for all.
+    """Run the doctor on one node for each set of placement options; `notify` gets messages."""
+    # Of jobs with equal placement options, the one with most GPUs and memory is tested.
     by_size = sorted(kinds, key=lambda kind: (kind.asked.gpus_per_node, kind.asked.mem_gb))
     places = {placement_options(kind.asked): kind for kind in by_size}
     launcher, work = scope.launcher, scope.work
@@ -89,7 +88,11 @@ def node_findings(
         return found
     except OSError as error:
         what = f"work {work} cannot be written: {error.strerror}"
-        return [Finding("nodes", "bad", what, "nothing to look for on a node", "name another work")]
+        return [
+            Finding(
+                "nodes", "error", what, "the check of nodes needs a file there", "use another work"
+            )
+        ]
     finally:
         with contextlib.suppress(OSError):
             token.unlink()
@@ -98,7 +101,7 @@ def node_findings(
 def examine_node(
     launcher: Launcher, kind: JobShape, asked: NodeScope, notify: Callable[[str], None]
 ) -> list[Finding]:
-    """What the doctor finds on one node, with all GPUs of a job; with one where they are taken."""
+    """Findings on one node with all GPUs of a job, or with one GPU if not all are free."""
     try:
         notify(describe_wait(kind))
         return run_doctor_on_node(launcher, kind, asked)
@@ -106,44 +109,47 @@ def examine_node(
         if kind.asked.gpus_per_node > 1:
             one = replace(kind, asked=kind.asked.model_copy(update={"gpus_per_node": 1}))
             what = f"{kind.asked.gpus_per_node} GPUs were not free within {WAIT_S} s"
-            why = "whether they reach each other was not looked at, but by the jobs when they start"
+            why = "whether they can communicate was not checked; jobs check it when they start"
             unseen = Finding("nodes", "warn", what, why, "try again later")
             return [unseen, *examine_node(launcher, one, asked, notify)]
-        # A limit that forbids the job is told by other findings: this is mostly a full queue.
-        return [no_node_finding(kind, error, "warn", "its jobs wait as well")]
+        # Other findings report limits that forbid the job: this is mostly a full queue.
+        return [no_node_finding(kind, error, "warn", "its jobs would wait as well")]
     except TransientError as error:
-        return [no_node_finding(kind, error, "bad", "its jobs may end as this one did")]
+        return [no_node_finding(kind, error, "error", "its jobs may fail as this one did")]
 
 
 def no_node_finding(kind: JobShape, error: TransientError, state: State, why: str) -> Finding:
-    """That no node could be looked at."""
-    what = f"no node for {shorten_names(kind.names)} could be looked at in {WAIT_S} s: {error}"
-    return Finding("nodes", state, what, why, "try again later, or see SLURM's words")
+    """Finding if no node could be checked."""
+    what = f"no node for {shorten_names(kind.names)} could be checked within {WAIT_S} s: {error}"
+    return Finding("nodes", state, what, why, "try again later, or see SLURM's message")
 
 
 def describe_wait(kind: JobShape) -> str:
-    """What is waited for."""
+    """Message about the wait for a node."""
     gpus = kind.asked.gpus_per_node
     with_gpus = f" with {gpus} GPUs" if gpus else ""
     return (
-        f"waiting for a node{with_gpus} as {shorten_names(kind.names)} would get it ({WAIT_S} s at most), "
-        "then for a look at it (a minute or more, as libraries are imported)"
+        f"waiting for a node{with_gpus} as {shorten_names(kind.names)} would get it "
+        f"(at most {WAIT_S} s), then for its check (a minute or more, as libraries are imported)"
     )
 
 
 def run_doctor_on_node(launcher: Launcher, kind: JobShape, asked: NodeScope) -> list[Finding]:
-    """What the doctor finds on one node. Raises AllocationTimeout and Retry as `run_on_node` does."""
+    """Run the doctor on one node and return its findings.
+
+    Raises: AllocationTimeout, TransientError as `run_on_node` does.
+    """
     argv = [launcher.python_of("main"), "-m", "hala_hpc.doctor.on_node"]
     has_gates = placement_options(kind.asked) == placement_options(launcher.gate_resources)
     resubmits = asked.resubmits if has_gates else ()
     own = asked.model_copy(update={"gpus": kind.asked.gpus_per_node, "resubmits": resubmits}).line()
     output = run_on_node(kind.asked, [*argv, own], launcher.setup, launcher.environment, WAIT_S)
     last = output.splitlines()[-1:] or [""]
-    return list(NodeFindings.from_json(last[0], "answer of the doctor on a node").findings)
+    return list(NodeFindings.from_json(last[0], "output of the doctor on a node").findings)
 
 
 def examine_this_node(asked: NodeScope) -> Iterator[Finding]:
-    """What is found on this node."""
+    """Yield the findings on this node."""
     yield check_shared_folder(Path(asked.token))
     yield probe_folder(f"work {asked.work}", "work", nearest_existing(Path(asked.work)), True)
     for name, path in asked.folders.items():
@@ -163,67 +169,69 @@ def examine_this_node(asked: NodeScope) -> Iterator[Finding]:
 
 
 def check_shared_folder(token: Path) -> Finding:
-    """Whether a file of the login node can be seen here."""
+    """Whether a file of the login node is visible here."""
     limit_s = time.monotonic() + VISIBLE_LIMIT_S
     while not token.exists() and time.monotonic() < limit_s:
         time.sleep(1)
     if token.exists() and token.read_text() == token.name:
-        return Finding("folders", "good", f"{token.parent} is the login node's", "files are shared")
-    what = f"a file that the login node wrote into {token.parent} is not there"
+        return Finding(
+            "folders", "good", f"{token.parent} is that of the login node", "files are shared"
+        )
+    what = f"a file that the login node wrote into {token.parent} is not visible"
     why = "workers would find no work, and their results would be lost"
-    return Finding("folders", "bad", what, why, "name a folder that all nodes share with work=")
+    return Finding("folders", "error", what, why, "set work= to a folder that all nodes share")
 
 
 def gpu_driver_finding() -> Finding:
-    """What the driver says of the GPU."""
+    """Finding about the first GPU, by its driver."""
     card = next(iter(driver_cards()), None)
     if card is None or card.capability is None:
-        why = "jobs that need a GPU end at once on such a node"
+        why = "jobs that need a GPU fail at once on such a node"
         fix = "ask the admins; exclude the node with options.exclude"
         return Finding("gpus", "warn", "NVIDIA's driver shows no GPU", why, fix)
     capability = ".".join(map(str, card.capability))
     description = f"{card.name}, {card.total_bytes // 2**20} MiB, compute capability {capability}"
     if card.capability >= FP8_CAPABILITY:
         return Finding("gpus", "good", description, "FP8 works on it")
-    fix = "take models that are not quantized, or ask for newer GPUs with options.gpu_type"
-    return Finding("gpus", "warn", description, "it does not calculate in FP8", fix)
+    fix = "use models that are not quantized, or request newer GPUs with options.gpu_type"
+    return Finding("gpus", "warn", description, "it does not support FP8", fix)
 
 
 def sound_gpus(number: int) -> Iterator[Finding]:
-    """What jobs look at themselves before they load a model: driver, compiler, kernels, sums."""
+    """The checks of jobs before they load a model: driver, compiler, kernels, all-reduce."""
     if not has_gpu_build():
         return
-    answer = look_at_gpus(own_name(), NodeProbeRequest(gpus=number), GPU_PROBE_LIMIT_S)
+    answer = probe_node(own_name(), NodeProbeRequest(gpus=number), GPU_PROBE_LIMIT_S)
     for fault in answer.set_up_faults:
-        why = "every job on a node like this ends at once (78), and no node is blamed"
-        yield Finding("gpus", "bad", fault.text, why, SET_UP_FIXES[fault.kind])
+        why = "every job on such a node fails at once (78), and no node is excluded"
+        yield Finding("gpus", "error", fault.text, why, SET_UP_FIXES[fault.kind])
     for fault in answer.node_faults:
-        why = "jobs leave such a node, and take another"
-        fix = "tell the admins; options.exclude keeps jobs away from it at once"
+        why = "jobs exclude such a node and run on another"
+        fix = "report it to the admins; options.exclude keeps jobs away from it at once"
         yield Finding("gpus", "warn", fault.text, why, fix)
     if not answer.faults:
-        together = ", and they add up a number together" if number > 1 else ""
-        what = f"{answer.message}; a kernel of Triton is compiled and runs{together}"
+        together = ", and their all-reduce works" if number > 1 else ""
+        what = f"{answer.message}; a Triton kernel compiles and runs{together}"
         yield Finding("gpus", "good", what, "models can be loaded")
 
 
 def resubmission(asked: NodeScope) -> Finding:
-    """Whether SLURM takes from this node what gates submit from here: more rounds, later nodes."""
+    """Whether SLURM accepts jobs of gates from this node: next rounds and later nodes."""
     refused = refusals_here([job_from_here(one, asked) for one in asked.resubmits])
     if not refused:
-        what = f"`{TEST_ONLY}` takes jobs from here"
-        return Finding("jobs", "good", what, "gates submit what follows by themselves")
-    what = f"`{TEST_ONLY}` does not take jobs from here: {'; '.join(refused)}"
-    why = "gates run on compute nodes: they cannot submit another round, or nodes that come later"
+        what = f"`{TEST_ONLY}` accepts jobs from here"
+        return Finding("jobs", "good", what, "gates submit the next jobs by themselves")
+    what = f"`{TEST_ONLY}` does not accept jobs from here: {'; '.join(refused)}"
+    why = "gates run on compute nodes: they cannot submit next rounds or later nodes"
     fix = (
         "ask the admins to let compute nodes submit (AllocNodes of the partition; SLURM's commands "
-        "and munge there); until then give the same line again whenever a round has ended"
+        "and munge there); until then run the same command again after each round"
     )
     return Finding("jobs", "warn", what, why, fix)
 
 
 def refusals_here(jobs: Sequence[Job]) -> list[str]:
-    """Why SLURM would not take some jobs from this machine, now or later; empty where it would."""
+    """Why SLURM would refuse some jobs from this machine, now and later; empty if it would not."""
     backend = SlurmBackend()
     try:
         return backend.preflight() or list(backend.objections(jobs).refused)
@@ -249,7 +257,7 @@ def own_name() -> str:
 
 
 def main() -> None:
-    """Print what is found on this node, its name before each line."""
+    """Print the findings on this node, each with the name of the node."""
     found = examine_this_node(NodeScope.from_json(sys.argv[1], "argument of the doctor on a node"))
     named = tuple(replace(one, what=f"on {own_name()}: {one.what}") for one in found)
     print(NodeFindings(findings=named).line())

@@ -1,4 +1,4 @@
-"""What the doctor looks at: a launcher, a work folder, perhaps a recipe, and the jobs of these."""
+"""What the doctor checks: a launcher, a work folder, maybe a recipe, and their jobs."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,39 +14,40 @@ from hala_hpc.core.launcher import Launcher, merge_tables
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.stage_registry import find_stage, stage_names
 
-#: What the jobs are called that follow the workers of every node.
+#: Name of the gate jobs in findings.
 GATES = "gates"
 
 
 @dataclass(frozen=True)
 class DoctorScope:
-    """What the doctor looks at."""
+    """The subjects of the doctor's checks."""
 
     launcher: Launcher
     work: Path
     steps: dict[str, Step] | None
-    """Nodes of the recipe; None where none is named."""
+    """Nodes of the recipe; None without a recipe."""
     job: bool = False
+    """Whether compute nodes are checked, too."""
     fetch: str = ""
-    """Line that fetches what the nodes of the recipe read from the hub."""
+    """Command that downloads the recipe's models and data from the hub."""
 
     @property
     def site(self) -> HubSite:
-        """Where jobs find what was fetched."""
+        """Where jobs find downloaded models and data."""
         return HubSite(self.environment, self.launcher.python_of("main"), self.work)
 
     @property
     def missing(self) -> list[Step]:
-        """Nodes that would run."""
+        """Unfinished nodes, which would run."""
         return [step for step in (self.steps or {}).values() if step.state != "done"]
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that jobs see."""
+        """Environment variables of the jobs."""
         return {**os.environ, **self.launcher.environment}
 
     def jobs(self) -> Iterator[tuple[str, Resources, int]]:
-        """Name, resources and workers of every job: of the recipe, else of every stage."""
+        """Name, resources and workers of every job: of the recipe, else of all stages."""
         for step in self.missing:
             yield step.name, step.node.settings.resources, step.workers
         if self.steps is None:
@@ -59,7 +60,7 @@ class DoctorScope:
         yield GATES, self.launcher.gate_resources, 1
 
     def needs(self) -> list[EnvironmentNeed]:
-        """What the jobs of the recipe, else of every stage, ask of their environments."""
+        """Requirements of the jobs of the recipe, else of all stages, for their environments."""
         if self.steps is not None:
             return collect_environment_needs(self.missing)
         stages = [(name, asked) for name, asked, _ in self.jobs() if name != GATES]
@@ -73,7 +74,7 @@ class DoctorScope:
         return {need.env for need in self.needs()} | {"main"}
 
     def fp8_nodes(self) -> list[str] | None:
-        """Nodes that calculate in FP8: by a model that a node quantizes, or in their cache."""
+        """Nodes that compute in FP8: with a model that a node quantizes, or in their KV cache."""
         if self.steps is None:
             return None
         settings = {step.name: step.node.settings for step in self.missing}
@@ -88,20 +89,20 @@ class DoctorScope:
 
 @dataclass(frozen=True)
 class JobShape:
-    """Jobs that ask for the same: one line of the report."""
+    """Jobs with equal resources: one line of the report."""
 
     names: tuple[str, ...]
-    """Stages or nodes of a recipe that ask for them."""
+    """Stages, or nodes of a recipe, that the jobs belong to."""
     asked: Resources
     workers: int
-    """The most that one of them wants at once."""
+    """Maximum number of workers of one of them."""
 
     def setting_name(self, setting: str) -> str:
-        """A setting of the resources as it is written: that of the gates stands in their table."""
+        """A setting of the resources as written in the launcher; gates have their own table."""
         return f"[gate] {setting}" if self.names == (GATES,) else setting
 
     def partitions(self, site: Site) -> list[str]:
-        """Names of the partitions that it may go to; empty where there is none to go to."""
+        """Names of the partitions that it may use; empty if there is none."""
         named = self.asked.options.get("partition", "") or site.default_partition()
         return [name for name in named.split(",") if name]
 
@@ -112,13 +113,13 @@ class JobShape:
 
     @property
     def memory_mb(self) -> int:
-        """Memory on each machine; 0 where none is named: `mem` among the options is stronger."""
+        """Memory in MB on each machine; 0 if none is set. `mem` in the options takes precedence."""
         named = self.asked.options.get("mem")
         return self.asked.mem_gb * 1024 if named is None else parse_megabytes(named) or 0
 
     @property
     def totals(self) -> dict[str, int]:
-        """What one job takes of each thing that limits count; memory in MB."""
+        """What one job uses of each resource that limits count; memory in MB."""
         asked = self.asked
         gpus, kind = asked.gpus_per_node * asked.nodes, asked.options.get("gpu_type", "")
         typed = {f"gres/gpu:{kind}": gpus} if kind else {}
@@ -128,10 +129,10 @@ class JobShape:
 
 
 def group_jobs(jobs: Iterable[tuple[str, Resources, int]]) -> list[JobShape]:
-    """Jobs (name, what each asks for, workers) put together where they ask for the same."""
+    """Group jobs (name, resources, workers) with equal resources."""
     found: dict[str, JobShape] = {}
     for name, asked, workers in jobs:
-        # Gates have a table of their own in the launcher.
+        # Gates have their own table in the launcher.
         table = GATES if name == GATES else ""
         key = table + asked.model_copy(update={"workers": 1}).model_dump_json()
         old = found.get(key)
@@ -141,6 +142,6 @@ def group_jobs(jobs: Iterable[tuple[str, Resources, int]]) -> list[JobShape]:
 
 
 def shorten_names(names: Sequence[str]) -> str:
-    """`translate`, or `a, b and 5 more`."""
+    """Format names as `translate`, or `a, b and 5 more`."""
     first = names if len(names) <= 3 else names[:2]
     return ", ".join(first) + (f" and {len(names) - 2} more" if len(names) > 3 else "")

@@ -1,1 +1,1 @@
-"""Attempts, their records and logs, and what follows from failures: from a plan to its end."""
+"""Rounds, submission, attempts with their records and logs, and the handling of failures."""

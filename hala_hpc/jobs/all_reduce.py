@@ -1,6 +1,6 @@
-"""Lets GPUs of this machine add up a number, each in a process of its own, with an end in sight.
+"""Test all-reduce over GPUs of this machine: one process for each GPU, with a time limit.
 
-NCCL hangs where GPUs cannot reach each other, so that it must be possible to kill who tries. Run as
+NCCL hangs if GPUs cannot reach each other, so each process can be killed. Run as
 `python -m hala_hpc.jobs.all_reduce <JSON>` for each GPU.
 """
 
@@ -16,16 +16,17 @@ from datetime import timedelta
 from hala_hpc.core.ports import find_free_port
 from hala_hpc.core.record import JsonRecord
 
-#: Seconds for all: imports of torch, mostly, on few cores; its files have just been read.
+#: Seconds for all processes. Importing torch on few cores takes most of it; its files were just
+#: read, so they are in the page cache.
 LIMIT_S = 240.0
 KILL_WAIT_S = 5
 
 
 class Part(JsonRecord):
-    """What one process does."""
+    """Arguments of one process."""
 
     backend: str
-    """Of torch.distributed: nccl, or gloo for processors."""
+    """Backend of torch.distributed: nccl, or gloo for CPUs."""
     device: str
     rank: int
     ranks: int
@@ -34,7 +35,7 @@ class Part(JsonRecord):
 
 
 def all_reduce_fault(backend: str, devices: Sequence[str], limit_s: float = LIMIT_S) -> str:
-    """What goes wrong when a process for each device adds up a number; "" when nothing does."""
+    """Run an all-reduce with one process for each device; return the problem, or "" if none."""
     port, until_s = find_free_port(), time.monotonic() + limit_s
     parts = [
         Part(
@@ -54,20 +55,20 @@ def all_reduce_fault(backend: str, devices: Sequence[str], limit_s: float = LIMI
             codes = [one.poll() for one in processes]
             for one in processes:
                 one.kill()
-                # One that hangs in a driver may outlive even this.
+                # A process that hangs in a driver may survive SIGKILL.
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     one.wait(KILL_WAIT_S)
         output.seek(0)
         lines = [line for line in output.read().splitlines() if line.strip()]
     if not any(codes):
         late = [part.device for part, code in zip(parts, codes, strict=True) if code is None]
-        return f"no sum after {limit_s:.0f} s: {', '.join(late)} still wait" if late else ""
+        return f"no sum after {limit_s:.0f} s: {', '.join(late)} still waiting" if late else ""
     broken = [part.device for part, code in zip(parts, codes, strict=True) if code]
-    return f"no sum ({backend}): {', '.join(broken)}: {lines[-1] if lines else 'no word'}"
+    return f"no sum ({backend}): {', '.join(broken)}: {lines[-1] if lines else 'no output'}"
 
 
 def start(part: Part, output: int) -> "subprocess.Popen[bytes]":
-    """The process of one device."""
+    """Start the process of one device."""
     return subprocess.Popen(
         [sys.executable, "-m", "hala_hpc.jobs.all_reduce", part.line()],
         stdin=subprocess.DEVNULL,
@@ -77,7 +78,7 @@ def start(part: Part, output: int) -> "subprocess.Popen[bytes]":
 
 
 def add_up(part: Part) -> str:
-    """Add up a number over all processes; what is wrong with the sum, "" when nothing is."""
+    """Sum a tensor over all processes; return what is wrong with the sum, or "" if it is right."""
     import torch
     from torch import distributed
 
@@ -88,18 +89,18 @@ def add_up(part: Part) -> str:
     distributed.init_process_group(
         part.backend, store=store, rank=part.rank, world_size=part.ranks, timeout=limit
     )
-    # A mebibyte, as tiny messages take another way than gradients do.
+    # One MiB: NCCL uses another protocol for tiny messages than for gradients.
     numbers = torch.full((2**18,), part.rank + 1, dtype=torch.int32, device=part.device)
     distributed.all_reduce(numbers)
     right = part.ranks * (part.ranks + 1) // 2
     wrong = int((numbers != right).sum().item())
-    # Rank 0 holds the store: it is the last to leave.
+    # Rank 0 holds the store, so it must exit last.
     distributed.barrier()
     return f"{wrong} of {len(numbers)} sums are wrong" if wrong else ""
 
 
 def main() -> None:
-    """Take part, and leave with 0 where the sum is right."""
+    """Take part in the all-reduce; exit with 0 if the sum is right."""
     part = Part.from_json(sys.argv[1], "argument of all_reduce")
     try:
         fault = add_up(part)
@@ -108,7 +109,7 @@ def main() -> None:
     if fault:
         sys.stderr.write(f"\n{part.device}: {fault}\n")
         sys.stderr.flush()
-    # os._exit: collectives leave threads behind that can hold an ordinary exit.
+    # os._exit: collectives leave threads behind that can block a normal exit.
     os._exit(1 if fault else 0)
 
 

@@ -1,7 +1,7 @@
 """One attempt at the units of a worker: the child process that runs the model code.
 
-Started by `hala_hpc.worker`, which owns signals and exit codes. Leaves with the code of a
-`UserError`, with 75 when it was told to stop, and with 70 and a traceback for a defect.
+Started by `hala_hpc.worker`, which handles signals and exit codes. Exits with the code of a
+`UserError`, with 75 if it was asked to stop, and with 70 and a traceback for a defect.
 """
 
 if __name__ == "__main__":
@@ -48,22 +48,22 @@ from hala_hpc.jobs.job_context import JobContext, record_error_report
 from hala_hpc.jobs.job_logging import set_up_logging
 from hala_hpc.jobs.node_health import check_node
 
-#: Files that an error names of an input that is not whole.
+#: Faulty files of an incomplete input that an error names.
 MAX_SHOWN_FAULTS = 3
-#: What helps where the output of a node is not whole.
-REMAKE_FIX = "give the line of the launch again with stage=all, which makes again what is missing"
-#: By its name, as this file runs as a program.
+#: The fix if the output of a node is incomplete.
+REMAKE_FIX = "run the launch command again with stage=all, which rebuilds what is missing"
+#: Named explicitly: this file runs as `__main__`.
 logger = logging.getLogger("hala_hpc.jobs.attempt")
 
 
 @dataclass(frozen=True)
 class JobInputs:
-    """Inputs as a job finds them on the disk; each must be complete."""
+    """Inputs of a node as a job finds them on disk; each must be complete."""
 
     config: NodeConfig
     work: Path
     local: LocalWeights | None = None
-    """Where models are copied before they are read."""
+    """Local disk to which models are copied before they are read; None to read them in place."""
     models: frozenset[str] = frozenset()
     """References that name models."""
 
@@ -74,7 +74,10 @@ class JobInputs:
         return Artifact(self.work / folder)
 
     def path(self, reference: str) -> str:
-        """Path of an input; raises UserError when it is not complete or gone."""
+        """Path of an input, on the local disk for models.
+
+        Raises: as `shared_path`.
+        """
         found = self.shared_path(reference)
         if self.local is None or reference not in self.models:
             return found
@@ -82,9 +85,10 @@ class JobInputs:
         return str(self.local.path(folder)) if folder.is_dir() else found
 
     def shared_path(self, reference: str) -> str:
-        """Path of an input where all nodes see it.
+        """Path of an input on the shared file system.
 
-        Raises InputNotFinished, or UserError (NO_INPUT) when it is not whole or gone.
+        Raises: InputNotFinished if its node has no summary; UserError (NO_INPUT) if it is
+        incomplete or missing.
         """
         if not reference.startswith("@"):
             facts = self.config.inputs.get(reference)
@@ -97,8 +101,11 @@ class JobInputs:
         artifact = self.artifact(name)
         path = artifact.output / rest
         if artifact.summary() is None:
-            text = f"input {reference} is not complete: {artifact.summary_file} is missing; {REMAKE_FIX}"
-            raise InputNotFinished(text, NO_INPUT)
+            raise InputNotFinished(
+                f"input {reference} is not complete: {artifact.summary_file} is missing; "
+                f"{REMAKE_FIX}",
+                NO_INPUT,
+            )
         broken = [
             fault.text
             for fault in input_faults(artifact, self.config.inputs[name].kind)
@@ -108,67 +115,76 @@ class JobInputs:
         return str(path)
 
     def require_unchanged(self) -> None:
-        """Raise UserError (NO_INPUT) for a file or folder that changed since the launch."""
+        """Check that no input file or folder changed since the launch.
+
+        Raises: UserError (NO_INPUT) if one did.
+        """
         for name, facts in self.config.inputs.items():
             if not facts.path:
                 continue
             path = Path(facts.path)
             if not path.exists():
-                problem = "is gone"
+                problem = "is missing"
             elif fingerprint_path(path) != facts.fingerprint:
                 problem = "has changed since the launch"
             else:
                 continue
             raise UserError(
-                f"input {name}: {path} {problem}; nothing of it was taken. Put it back as it was, "
-                "or give the line of the launch again: another input makes another result",
+                f"input {name}: {path} {problem}; it was not read. Restore it, or run the launch "
+                "command again: a changed input makes a new result",
                 NO_INPUT,
             )
 
     def summary(self, reference: str) -> NodeSummary | None:
-        """Summary of the node behind `@node`; None for anything else."""
+        """Summary of the node that `@node` names; None for any other reference."""
         if not reference.startswith("@"):
             return None
         return self.artifact(reference[1:].partition("/")[0]).summary()
 
 
 def hub_path(reference: str, facts: InputFacts) -> str:
-    """Where to read a model or data set of the hub: the snapshot of the commit of the launch.
+    """Snapshot of a model or data set of the hub, at the commit of the launch.
 
-    A job that may use the network fetches what a model lacks; of a data set it is told what to
-    stream. Raises UserError (NO_INPUT) for what is not there, offline.
+    A job with network access downloads the missing files of a model. For a data set the reference
+    to stream is returned.
+
+    Raises: UserError (NO_INPUT) if it is not in the cache and the job works offline.
     """
     kind, name = facts.repository or "", parse_hub_reference(reference).name
     wanted = f"{name}@{facts.fingerprint}" if facts.fingerprint else reference
     if not is_hub_offline(os.environ, default=True):
-        # Asked for even where it is here: nobody looked whether it is whole.
+        # Requested even if it is in the cache: the snapshot may be incomplete.
         return str(local_model(wanted)) if kind == "models" else wanted
     if folder := fetched_folder(kind, wanted, os.environ):
         return str(folder)
     raise UserError(
         f"input {wanted} is not in the hub cache {hub_cache(os.environ)}, and this job works "
-        "offline: on the login node give `python -m hala_hpc.fetch` with the words of the launch",
+        "offline; run `python -m hala_hpc.fetch` on the login node with the overrides of the "
+        "launch",
         NO_INPUT,
     )
 
 
 def require_whole(reference: str, broken: list[str]) -> None:
-    """Raise UserError (NO_INPUT) where something is wrong with an input."""
+    """Check that an input has no faults.
+
+    Raises: UserError (NO_INPUT) if it has.
+    """
     if not broken:
         return
     fix = REMAKE_FIX
     if not reference.startswith("@"):
-        fix = "give the line of the launch that made it again, or copy it whole"
+        fix = "run the launch command that made it again, or copy it completely"
     message = "; ".join(broken[:MAX_SHOWN_FAULTS])
     raise UserError(f"input {reference} is not complete: {message}; {fix}", NO_INPUT)
 
 
 @cache
 def input_faults(artifact: Artifact, kind: str) -> list[FileFault]:
-    """What is wrong with the output of an input node, by names and sizes; one look at it a process.
+    """Faults of the output of an input node, by names and sizes; checked once in a process.
 
-    A file beside those that its summary lists counts, too: it would be read as rows. Beside those
-    of a model it does not: people put a chat template there.
+    A file that the summary does not list is a fault, as it would be read as rows. For a model it
+    is none: people add a chat template there.
     """
     summary = artifact.summary()
     if summary is None:
@@ -180,7 +196,7 @@ def input_faults(artifact: Artifact, kind: str) -> list[FileFault]:
 
 
 def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
-    """The stage of an artifact with the settings of the newest round, inside a job."""
+    """Create the stage of an artifact inside a job, with the settings of the newest round."""
     stage = find_stage(config.stage, config.stage_source)
     require_version(stage, config)
     spec = artifact.require_newest_round().spec
@@ -189,34 +205,35 @@ def load_stage(artifact: Artifact, config: NodeConfig) -> Stage[Any]:
 
 
 def require_version(stage: type[Stage[Any]], config: NodeConfig) -> None:
-    """Raise UserError (CONFIG) where the code became one that makes other results.
+    """Check that the code still has the stage version of the launch.
 
-    Other changes of the code since the launch are noted, and nothing more: a job must not end
-    because somebody pulled.
+    Other changes of the code since the launch are only recorded: a `git pull` must not end a job.
+
+    Raises: UserError (CONFIG) if the stage version changed, so that results would differ.
     """
     if stage.version != config.version:
         raise UserError(
-            f"stage {config.stage} is version {stage.version} of the code now, and the node was "
-            f"launched with version {config.version}: give the line of the launch again, which "
-            "makes the node anew, or bring the code back to what was launched (`snapshot = true` "
-            "in the launcher keeps it for queued jobs)",
+            f"stage {config.stage}: the code has version {stage.version}, the node was launched "
+            f"with version {config.version}; run the launch command again, which rebuilds the "
+            "node, or restore the launched code (`snapshot = true` in the launcher keeps it for "
+            "queued jobs)",
             CONFIG,
         )
 
 
 def inputs_of(artifact: Artifact, config: NodeConfig) -> JobInputs:
-    """The inputs of a node, where all nodes see them."""
+    """The inputs of a node, on the shared file system."""
     return JobInputs(config, artifact.folder.parent)
 
 
 def models_of(stage: Stage[Any]) -> frozenset[str]:
-    """What the settings of a stage name as models."""
+    """References to models in the settings of a stage."""
     references = stage.settings.references()
     return frozenset(value for _, value, found in references if found.kinds == ("model",))
 
 
 def run_attempt(folder: str, worker: int, attempt: str) -> int:
-    """Run the units of a worker that have no mark; return the exit code."""
+    """Run the units of a worker that have no marker; return the exit code."""
     artifact = Artifact(Path(folder))
     config = artifact.require_config()
     stage = load_stage(artifact, config)
@@ -231,11 +248,11 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
     if first is None:
         return 0
     out.start()
-    # Otherwise a log stays empty for minutes while a large model is read.
-    logger.info("%d units to do; libraries and models are loaded first", len(own))
+    # Otherwise the log stays empty for minutes while a large model is loaded.
+    logger.info("%d units to do; loading libraries and models", len(own))
     try:
         if stage.resources.gpus_per_node:
-            # LLM Compressor calculates with torch alone.
+            # LLM Compressor only uses torch, so it needs no compiler.
             check_node(stage.resources, artifact.folder, compiles=stage.env == "main")
         with LocalWeights(stage.resources.local_weights_dir) as local:
             inputs_of(artifact, config).require_unchanged()
@@ -254,9 +271,9 @@ def run_attempt(folder: str, worker: int, attempt: str) -> int:
 
 
 def find_permission_error(error: Exception, work: Path) -> UserError | None:
-    """The mistake behind an error of rights in the work folder; None for a defect.
+    """UserError for a PermissionError in the work folder; None for any other error.
 
-    Beside it, as in a temporary folder, a node may be to blame, and another attempt runs elsewhere.
+    Elsewhere, as in a temporary folder, the node may be at fault: the attempt is retried.
     """
     if not isinstance(error, PermissionError) or not isinstance(error.filename, str):
         return None
@@ -278,8 +295,8 @@ def main(arguments: Sequence[str]) -> int:
         if user_error := find_permission_error(error, work) or find_full_disk_error(error, work):
             code, mistakes, facts = user_error.code, user_error.mistakes, failure_facts(user_error)
         else:
-            # The one place where a defect becomes an exit code.
-            logger.exception("a defect")
+            # The only place where a defect becomes an exit code.
+            logger.exception("defect: unexpected exception")
             code, mistakes = INTERNAL, [f"{type(error).__name__}: {error}"]
             facts = failure_facts(error)
     report = ErrorReport(code=code, mistakes=tuple(mistakes), facts=facts)
@@ -288,7 +305,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # os._exit: engines leave threads behind that can hold an ordinary exit for minutes.
+    # os._exit: engines leave threads behind that can block a normal exit for minutes.
     status = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,7 +1,7 @@
 """Names and records of attempts: formatted, parsed and listed here only.
 
-`attempts/` of a node holds for each rank of each attempt `r0001-w00003-12_3-0.json`, of other
-ranks than 0 `r0001-w00003-12_3-0-rank1.json`: what its supervisor wrote when it ended.
+`attempts/` of a node has one record for each rank of each attempt, written by its supervisor at
+the end: `r0001-w00003-12_3-0.json` for rank 0, `r0001-w00003-12_3-0-rank1.json` for rank 1.
 """
 
 import re
@@ -24,9 +24,9 @@ from hala_hpc.core.errors import (
 )
 from hala_hpc.core.job_records import AttemptRecord
 
-#: Rounds have four digits or more, workers five or more.
+#: Rounds have at least four digits, workers at least five.
 NAME = re.compile(r"r(?P<round>\d{4,})-w(?P<worker>\d{5,})-(?P<job>[^-\s]+)-(?P<restarts>\d+)")
-#: The record of a rank.
+#: Name of the record of a rank.
 RECORD = re.compile(rf"(?P<name>{NAME.pattern})(?:-rank(?P<rank>\d+))?")
 CODE_MEANINGS = {
     OK: "all done",
@@ -36,7 +36,7 @@ CODE_MEANINGS = {
     UNAVAILABLE: "unavailable",
     INTERNAL: "a defect",
     CANNOT_CREATE: "cannot write",
-    RETRY: "another attempt goes on",
+    RETRY: "another attempt resumes",
     CONFIG: "bad recipe or set-up",
 }
 
@@ -48,16 +48,16 @@ class AttemptName:
     round: int
     worker: int
     job: str
-    """`12_3`: the element of an array; the number alone of a job that is no array."""
+    """`12_3` for an array task, `12` for a job without an array."""
     restarts: int
-    """How often the scheduler has started the job again."""
+    """How often the scheduler has requeued and restarted the job."""
 
     def __str__(self) -> str:
         return f"r{self.round:04d}-w{self.worker:05d}-{self.job}-{self.restarts}"
 
     @property
     def job_id(self) -> str:
-        """Number of the job or array."""
+        """Id of the job or array."""
         return self.job.partition("_")[0]
 
     def record_name(self, rank: int) -> str:
@@ -66,13 +66,13 @@ class AttemptName:
 
     @classmethod
     def parse(cls, text: str) -> "AttemptName | None":
-        """Read a name; None where the text is no name of an attempt."""
+        """Parse a name; None if the text is not the name of an attempt."""
         found = NAME.fullmatch(text)
         return cls.from_match(found) if found else None
 
     @classmethod
     def from_match(cls, found: re.Match[str]) -> "AttemptName":
-        """The name that one of the patterns of this module has found."""
+        """The name in a match of one of the patterns of this module."""
         return cls(int(found["round"]), int(found["worker"]), found["job"], int(found["restarts"]))
 
 
@@ -85,14 +85,14 @@ class RankAttempt:
 
     @classmethod
     def parse(cls, text: str) -> "RankAttempt | None":
-        """Read the name of a record without `.json`; None where it is none."""
+        """Parse the name of a record without `.json`; None if it is not one."""
         found = RECORD.fullmatch(text)
         return cls(AttemptName.from_match(found), int(found["rank"] or 0)) if found else None
 
 
 @dataclass(frozen=True)
 class AttemptEnd:
-    """One rank of one attempt, and how it ended."""
+    """The end of one rank of one attempt."""
 
     attempt: AttemptName
     rank: int
@@ -115,12 +115,12 @@ class AttemptEnd:
 
     @property
     def ended(self) -> float:
-        """Seconds since the epoch."""
+        """Time of the end, in seconds since the epoch."""
         return self.record.began + self.record.seconds
 
     @property
     def has_failed(self) -> bool:
-        """Whether it ended for a reason of its own, not because it was stopped."""
+        """Whether it ended with an error of its own, not because it was stopped."""
         return self.record.code not in (OK, RETRY)
 
     def describe(self) -> str:
@@ -132,19 +132,19 @@ class AttemptEnd:
 
 
 def recorded_names(artifact: Artifact) -> list[RankAttempt]:
-    """Every rank of every attempt that left a record, by the names of the files alone."""
+    """Every rank of every attempt that left a record; only file names are read."""
     files = sorted(artifact.attempts.glob("r*.json"))
     return [found for path in files if (found := RankAttempt.parse(path.stem))]
 
 
 def attempt_names(artifact: Artifact) -> set[AttemptName]:
-    """Every attempt of a node that left a file of any kind, however it ended."""
+    """Every attempt of a node that left a file of any kind."""
     found = (NAME.match(path.name) for path in artifact.attempts.glob("r*"))
     return {AttemptName.from_match(name) for name in found if name}
 
 
 def iter_attempt_ends(artifact: Artifact, number: int | None = None) -> Iterator[AttemptEnd]:
-    """The records of all attempts, or of those of one round, by name; not the damaged ones."""
+    """Yield the records of all attempts, or of one round, by name, without damaged ones."""
     for found in recorded_names(artifact):
         if number is None or found.name.round == number:
             record = artifact.attempt(found.name.record_name(found.rank))
@@ -153,30 +153,30 @@ def iter_attempt_ends(artifact: Artifact, number: int | None = None) -> Iterator
 
 
 def attempt_ends(artifact: Artifact) -> list[AttemptEnd]:
-    """Every rank of every attempt that left a record, in the order of their ends."""
+    """Every rank of every attempt that left a record, ordered by the time of its end."""
     return sorted(iter_attempt_ends(artifact), key=lambda end: end.ended)
 
 
 def find_failed_record(artifact: Artifact, attempt: str) -> AttemptRecord | None:
-    """What the first rank of an attempt wrote that ended with an error of its own."""
+    """Record of the first rank of an attempt that ended with an error of its own, or None."""
     name = AttemptName.parse(attempt)
     ends = iter_attempt_ends(artifact, name.round) if name else iter(())
     return next((end.record for end in ends if end.attempt == name and end.has_failed), None)
 
 
 def newest_attempt(artifact: Artifact, worker: int) -> AttemptName | None:
-    """The attempt of a worker that began last; None where none has begun."""
+    """The newest attempt of a worker; None if none has started."""
     lease = artifact.worker_lease(worker)
     return AttemptName.parse(lease.attempt) if lease else None
 
 
 def has_records(artifact: Artifact) -> bool:
-    """Whether any attempt of a node has left a file."""
+    """Whether any attempt of a node has left a record."""
     return any(artifact.attempts.glob("*.json"))
 
 
 def is_rank_active(artifact: Artifact, attempt: str, worker: int, rank: int) -> bool:
-    """Whether a rank of an attempt gave a sign of life, or its last, within the last minute."""
+    """Whether a rank of an attempt wrote its progress within the last minute."""
     progress = artifact.rank_progress(worker, rank)
     return bool(
         progress

@@ -1,8 +1,8 @@
-"""What a work folder has spent of its budget of GPU hours, and what is under way.
+"""GPU hours of a work folder, spent and still to come, against its budget.
 
-Asked before every submission, from a launch and from a gate. Spent is what accounting or the
-workers say; under way is what estimates leave of nodes that are not done. What a launch is
-estimated to take is asked in `commands.planning.affordable`.
+Checked before every submission, by a launch and by a gate. Spent hours come from accounting or
+from the workers; those to come from the estimates of unfinished nodes. The estimate of a whole
+launch is checked in `commands.planning.affordable`.
 """
 
 import time
@@ -17,7 +17,7 @@ from hala_hpc.core.records import RoundSpec
 from hala_hpc.core.run import RunNode, read_run
 from hala_hpc.jobs.gpu_hours import measure_gpu_hours
 
-#: A launch submits many nodes; accounting is asked once in so many seconds.
+#: A launch submits many nodes; accounting is queried once in this many seconds.
 FRESH_S = 30
 
 
@@ -27,29 +27,30 @@ class GpuHours:
 
     spent: float
     under_way: float
-    """What the estimates leave of nodes of the newest line that are not done."""
+    """Estimated hours that unfinished nodes of the newest launch will still take."""
 
 
 def require_budget(work: Path, spec: RoundSpec) -> None:
-    """Raise UserError when nothing more may be submitted in a work folder.
+    """Check the budget of GPU hours of a work folder; called before every submission.
 
-    `spec` is that of the round to come; one that asks for no GPU may always be. To be called
-    before every submission.
+    `spec` is that of the next round. A round without GPUs is always allowed.
+
+    Raises: UserError (CONFIG) if the budget does not allow another submission.
     """
     budget = spec.launcher.budget_gpu_hours
     if budget is None or not spec.resources.gpus_per_node:
         return
     run = read_run(work)
     hours = hours_of(work, run.nodes)
-    # Who confirmed a line did not believe its estimates.
+    # With confirm=true the user has overruled the estimates.
     confirmed = run.overrides.get("confirm", "").lower() in ("true", "1", "yes")
     under_way = 0.0 if confirmed else hours.under_way
     if hours.spent < budget and hours.spent + under_way <= budget:
         return
-    more = f" and about {format_hours(under_way)} are under way" if under_way else ""
+    more = f" and about {format_hours(under_way)} more are estimated" if under_way else ""
     raise UserError(
-        f"budget_gpu_hours={budget:g}: {format_hours(hours.spent)} GPU hours are spent{more}, so nothing "
-        "more is submitted; launch it again with a larger budget_gpu_hours",
+        f"budget_gpu_hours={budget:g}: {format_hours(hours.spent)} GPU hours are spent{more}; "
+        "nothing more is submitted. Launch again with a larger budget_gpu_hours",
         CONFIG,
     )
 
@@ -58,7 +59,7 @@ _known: dict[Path, tuple[float, GpuHours]] = {}
 
 
 def hours_of(work: Path, nodes: Iterable[RunNode]) -> GpuHours:
-    """GPU hours of a folder and the nodes of its newest line, at most half a minute old."""
+    """GPU hours of a folder and the nodes of its newest launch, at most 30 s old."""
     at, hours = _known.get(work, (-FRESH_S, GpuHours(0.0, 0.0)))
     if time.monotonic() - at >= FRESH_S:
         spent = measure_gpu_hours(work, SlurmBackend().query_usage)
@@ -69,7 +70,7 @@ def hours_of(work: Path, nodes: Iterable[RunNode]) -> GpuHours:
 
 
 def remaining_gpu_hours(node: RunNode, spent: float) -> float:
-    """What a node will still take: by its estimate, or by what the part that is done has taken."""
+    """GPU hours that a node will still take, by its estimate or by the rate of its done units."""
     if node.artifact.summary() is not None:
         return 0.0
     share = len(node.artifact.done_units()) / max(1, node.units)

@@ -1,7 +1,7 @@
-"""Rounds of jobs that somebody submitted by hand, with an sbatch template.
+"""Rounds of jobs that a user submitted with an sbatch template.
 
-The jobs get the names that a launch would have given them: then a later launch, `status` and
-`cancel` know them as their own.
+The jobs get the names that a launch would have given them, so that a later launch, `status` and
+`cancel` recognize them.
 """
 
 import logging
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def begin_by_hand(artifact: Artifact, units: int, spec: RoundSpec) -> Round:
-    """The round of this job, begun by the first of its array that comes here.
+    """Return the round of this job; the first task of its array creates it.
 
-    Raises UserError (RETRY) while jobs of another round are at work, UserError when the budget is
-    spent, and Retry where another begins a round at this moment.
+    Raises: UserError (RETRY) if jobs of another round are running; UserError (CONFIG) if the
+    budget is spent; TransientError if another process creates a round at the same time.
     """
     key = f"j{own_job_id()}"
     require_budget(artifact.folder.parent, spec)
@@ -33,15 +33,18 @@ def begin_by_hand(artifact: Artifact, units: int, spec: RoundSpec) -> Round:
     if is_begun:
         artifact.failure_file.unlink(missing_ok=True)
         if not rename_own_job(job_name("", artifact, joined.key)):
-            logger.warning("SLURM did not rename this job: a launch will not know it as its own")
+            logger.warning("SLURM did not rename this job: a launch will not recognize it")
         artifact.write_jobs(Jobs(round=joined.round, submitted=time.time(), workers=own_job_id()))
     return joined
 
 
 def require_no_others(artifact: Artifact, key: str) -> None:
-    """Raise UserError (RETRY) while jobs of the newest round live, where that is not of this key.
+    """Check that no jobs of a newest round with another key are in the queue.
 
-    Where SLURM does not answer on this node, nobody knows: the round alone fences the work then.
+    If SLURM does not answer on this node, this is unknown: then only the round file prevents
+    two rounds from working at once.
+
+    Raises: UserError (RETRY) if such jobs are in the queue.
     """
     newest = artifact.newest_round()
     if newest is None or newest.key == key or newest.spec.is_local:
@@ -49,12 +52,12 @@ def require_no_others(artifact: Artifact, key: str) -> None:
     try:
         queue_rows = SlurmBackend().query_queue()
     except SchedulerUnavailable as error:
-        logger.warning("%s: whether jobs of an earlier round are at work is not known", error)
+        logger.warning("%s: unknown whether jobs of an earlier round are running", error)
         return
     names = {job_name(kind, artifact, newest.key) for kind in ("", "gate-")}
     if active := sorted({row.id for row in queue_rows if row.name in names}):
         raise UserError(
-            f"jobs {', '.join(active)} are at work on {artifact.folder.name}: wait for them, or "
-            f"end them with `{cancel_command(active)}`",
+            f"jobs {', '.join(active)} are running for {artifact.folder.name}: wait for them, or "
+            f"cancel them with `{cancel_command(active)}`",
             RETRY,
         )

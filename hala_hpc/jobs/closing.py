@@ -1,4 +1,4 @@
-"""Close a node whose workers have ended: its output and its summary, or why it failed."""
+"""Close a node whose workers have ended: write its output and summary, or why it failed."""
 
 import logging
 import math
@@ -35,16 +35,16 @@ from hala_hpc.jobs.rounds import failed_inputs, failure_summary, stop_reason
 
 logger = logging.getLogger(__name__)
 
-#: The part of the time that a gate has left in which it reads what its workers made once more: 15
-#: of 30 minutes, enough for 111 GB at 123 MB/s. What follows takes the rest: files are linked, and
-#: those that `collect` makes anew are read.
+#: Share of a gate's remaining time for re-reading the files of its workers: 15 of 30 minutes,
+#: enough for 111 GB at 123 MB/s. The rest is for linking files and for reading those that
+#: `collect` writes.
 REREAD_TIME_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a gate decided: `done`, `again`, `handed over`, `waits for room`, or `failed`, with code
-    and reasons."""
+    """Decision of a gate: `done`, `again`, `handed over`, `waits for room`, or `failed`, with exit
+    code and reasons."""
 
     state: str
     code: int = OK
@@ -52,25 +52,25 @@ class Verdict:
 
     @property
     def lines(self) -> list[str]:
-        """The reasons, for people."""
+        """The reasons as text lines."""
         return [line for reason in self.reasons for line in reason.lines]
 
 
 def finish_node(artifact: Artifact) -> Verdict:
-    """Decide about a node whose workers have ended; write its summary or its failure."""
+    """Close a node whose workers have ended: write its summary or its failure."""
     config = artifact.require_config()
     if artifact.summary() is not None:
-        # The gate may have been killed since it wrote that.
+        # A gate may have been killed after it wrote the summary.
         remove_private_files(artifact)
         return Verdict("done")
     found = remove_broken_units(artifact, config.units)
     faults, is_complete, unread = found.faults, len(found.markers) == config.units, list[str]()
     if is_complete:
-        # Once, before they are gathered: what follows takes their digests from the markers.
+        # Once, before the output is collected: later steps take the digests from the markers.
         reread = remove_changed_units(artifact, found.markers, reread_deadline_s())
         faults, unread = reread.faults, describe_unread_files(reread)
     for fault in faults:
-        logger.warning("%s: its unit is made again", fault.text)
+        logger.warning("%s: the unit will be recomputed", fault.text)
     if is_complete and not faults:
         try:
             summarize(artifact, config, found.markers, unread)
@@ -85,38 +85,38 @@ def finish_node(artifact: Artifact) -> Verdict:
     if code != OK:
         return fail_node(artifact, code, reasons)
     because = decide(artifact, artifact.require_newest_round().spec).spec.because
-    changes = [f"so in the next round {text}" for text in because]
+    changes = [f"in the next round {text}" for text in because]
     return Verdict("again", RETRY, FailureReason.of([*failure_summary(artifact), *changes]))
 
 
 def fail_node(artifact: Artifact, code: int, reasons: Sequence[FailureReason | str]) -> Verdict:
-    """Write down why the node failed."""
+    """Write `failure.json` with the code and reasons of a node; return the verdict."""
     try:
         artifact.write_failure(code, reasons)
     except OSError as error:
-        # A full disk, say: the log and the exit code tell then.
+        # For example a full disk: the log and the exit code still report the failure.
         logger.error("%s", convert_os_error(error))
     return Verdict("failed", code, FailureReason.of(reasons))
 
 
 def reread_deadline_s() -> float:
-    """When a gate reads no more of what its workers made, on the monotonic clock.
+    """Time on the monotonic clock at which a gate stops re-reading files of its workers.
 
-    A gate whose time is up counts as failed, and SLURM cancels who waits for it: digests that the
-    workers took when they had written a file serve then, beside its size.
+    A gate that reaches its time limit counts as failed, and SLURM cancels jobs that depend on it.
+    Files not re-read are checked by size alone, with the digests taken by the workers.
     """
     end = query_job_end()
     return math.inf if end is None else time.monotonic() + (end - time.time()) * REREAD_TIME_SHARE
 
 
 def describe_unread_files(reread: RereadResult) -> list[str]:
-    """That files were not read once more, where there was no time for it."""
+    """Remark about files that were not re-read for lack of time; empty if there are none."""
     if not reread.unread:
         return []
     text = (
-        f"{len(reread.unread)} of {reread.files} files were not read once more when they were "
-        "gathered, as the time of the gate was short: their sizes are right, `verify` reads them, "
-        "and a larger timeout_min in [gate] of the launcher gives time"
+        f"{len(reread.unread)} of {reread.files} files were not re-read before collecting, "
+        "as the time limit of the gate was too short: their sizes are right, `verify` reads them, "
+        "and a larger timeout_min in [gate] of the launcher gives more time"
     )
     logger.warning("%s", text)
     return [text]
@@ -125,9 +125,9 @@ def describe_unread_files(reread: RereadResult) -> list[str]:
 def summarize(
     artifact: Artifact, config: NodeConfig, markers: list[UnitMarker], remarks: list[str]
 ) -> None:
-    """Fill `output/` from all units, by their markers, and write the mark of the node.
+    """Collect `output/` from all units, by their markers, and write the summary of the node.
 
-    `remarks` stand in it beside what later rounds did differently.
+    `remarks` are added to the changes of later rounds in the summary.
     """
     stage = load_stage(artifact, config)
     folders = [artifact.unit_folder(unit) for unit in range(config.units)]
@@ -140,13 +140,13 @@ def summarize(
     sizes = list_file_sizes(temporary)
     digests = digests_of_output(artifact, markers, temporary, sizes)
     if artifact.summary() is not None:
-        # Another gate of the node was faster.
+        # Another gate of the node has finished first.
         shutil.rmtree(temporary, ignore_errors=True)
         return
     if artifact.output.exists():
         remove_folder(artifact, artifact.output)
     if not claim_folder(temporary, artifact.output):
-        # Another gate closes the node just now, from the same units.
+        # Another gate is closing the node now, from the same units.
         shutil.rmtree(temporary, ignore_errors=True)
     of_the_node = {
         "files": sizes,
@@ -162,7 +162,7 @@ def summarize(
 def digests_of_output(
     artifact: Artifact, markers: list[UnitMarker], output: Path, names: Iterable[str]
 ) -> dict[str, str]:
-    """SHA-256 of each file of an output: those of units are linked, and known by their markers."""
+    """SHA-256 of each output file; files linked from units have theirs in the markers."""
     known: dict[tuple[int, int], str] = {}
     for marker in markers:
         folder = artifact.unit_folder(marker.unit)
@@ -173,7 +173,7 @@ def digests_of_output(
 
 
 def input_fingerprint(name: str, facts: InputFacts) -> str:
-    """Fingerprint of an input; of one that jobs fetched themselves the commit that they fetched."""
+    """Fingerprint of an input; for one that jobs downloaded themselves, its commit."""
     if facts.fingerprint or not facts.repository:
         return facts.fingerprint
     folder = fetched_folder(facts.repository, name, os.environ)
@@ -181,7 +181,7 @@ def input_fingerprint(name: str, facts: InputFacts) -> str:
 
 
 def remove_private_files(artifact: Artifact) -> None:
-    """Remove what is of no use once a node is done: what killed attempts and gates left, claims."""
+    """Remove claims and the leftovers of killed attempts and gates from a finished node."""
     artifact.failure_file.unlink(missing_ok=True)
     remove_claims(artifact)
     unfinished = [*artifact.attempts.glob("*/"), *artifact.folder.glob("output.*.tmp")]
@@ -189,7 +189,7 @@ def remove_private_files(artifact: Artifact) -> None:
     unfinished.append(artifact.state_root)
     for folder in unfinished:
         shutil.rmtree(folder, ignore_errors=True)
-    # Unlike a glob, this does not mind what vanishes meanwhile.
+    # Unlike glob, os.walk tolerates files that vanish meanwhile.
     for place, _, names in os.walk(artifact.folder):
         for name in names:
             if name.startswith(".") and name.endswith(".tmp"):
@@ -197,7 +197,7 @@ def remove_private_files(artifact: Artifact) -> None:
 
 
 def changed_code(artifact: Artifact, markers: list[UnitMarker]) -> list[str]:
-    """That units were made by other code than was launched, where some were."""
+    """Remark if units were made by other code than was launched; empty otherwise."""
     numbers = range(1, artifact.last_round() + 1)
     specs = [one.spec for number in numbers if (one := artifact.round_if_valid(number))]
     launched = {spec.code_digest: spec.code_description for spec in specs if spec.code_digest}
@@ -213,7 +213,7 @@ def changed_code(artifact: Artifact, markers: list[UnitMarker]) -> list[str]:
 
 
 def first_began(artifact: Artifact) -> float:
-    """When the first round was submitted, in seconds since the epoch."""
+    """Time at which the first round was submitted, in seconds since the epoch."""
     first = artifact.round_if_valid(1)
     return first.began if first else time.time()
 
@@ -221,9 +221,9 @@ def first_began(artifact: Artifact) -> float:
 def sum_unit_markers(
     config: NodeConfig, markers: list[UnitMarker], taken_out: dict[str, int]
 ) -> NodeSummary:
-    """Counts of all units, verified once more, and the versions that made them.
+    """Sum the counts of all units and check them; collect the versions that made them.
 
-    `taken_out` counts rows by the reason why `collect` took them out of what the units made.
+    `taken_out` counts the rows that `collect` removed, by reason.
     """
 
     rejected: Counter[str] = Counter(taken_out)
@@ -237,7 +237,7 @@ def sum_unit_markers(
         rows_in=sum(marker.rows_in for marker in markers),
         rows_out=sum(marker.rows_out for marker in markers) - late,
         rows_rejected=sum(marker.rows_rejected for marker in markers) + late,
-        # What is taken out at the end is worse than other rows: it is no fault either.
+        # Rows removed by `collect` are only worse than other rows: no fault of model or settings.
         rows_rejected_content=sum(marker.rows_rejected_content for marker in markers) + late,
         rejected=dict(rejected),
         tokens_in=sum(marker.tokens_in for marker in markers),

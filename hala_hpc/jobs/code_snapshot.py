@@ -1,6 +1,6 @@
-"""The code of a launch kept for its jobs: `snapshot = true` copies it into the work folder.
+"""Code snapshot of a launch: `snapshot = true` copies the code into the work folder for its jobs.
 
-Without that a queued job imports the clone or wheel of the launch, as it is when the job starts.
+Without it a queued job imports the clone or wheel of the launch as it is when the job starts.
 """
 
 import shutil
@@ -22,26 +22,26 @@ from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.own_files import require_own_file
 from hala_hpc.core.paths import PACKAGE
 
-#: Beside the folders of the nodes.
+#: Folder of the snapshots, beside those of the nodes.
 FOLDER = "code"
 
 
 def resolve_launch_code(launcher: Launcher, work: Path) -> LaunchedCode:
-    """The code of this launch, and the folder that its jobs import; nothing is written."""
+    """The code version of this launch and the folder that its jobs import; writes nothing."""
     code = code_version()
     name = code.commit
     if code.uncommitted is not False:
-        # A commit alone does not name such files.
+        # The commit alone does not identify uncommitted files.
         name = f"{name}-{code.code_digest[:SHORT_DIGITS]}"
     folder = str((work / FOLDER / name).absolute()) if launcher.snapshot else ""
     return LaunchedCode(**code.model_dump(), code_folder=folder)
 
 
 def snapshot_code(code: LaunchedCode) -> None:
-    """Copy the code into its folder, whole or not at all, where it is not there yet.
+    """Copy the code into its folder, completely or not at all, unless the copy exists.
 
-    Raises: UserError where another user could change what is there (CONFIG), where it is other
-    code (CONFIG), and where the clone was changed while it was copied (RETRY).
+    Raises: UserError (CONFIG) if another user could change the copy, or if it holds other code;
+    UserError (RETRY) if the clone changed during the copy.
     """
     if not code.code_folder:
         return
@@ -52,7 +52,7 @@ def snapshot_code(code: LaunchedCode) -> None:
 
 
 def copy_code(folder: Path, digest: str) -> None:
-    """Copy the files of this code; the copy takes its name when it has the digest."""
+    """Copy the files of this code; the copy gets its final name once its digest is right."""
     temporary = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.tmp")
     try:
         for name, path in list_package_code().items():
@@ -61,7 +61,8 @@ def copy_code(folder: Path, digest: str) -> None:
             shutil.copyfile(path, target)
         if compute_code_digest(files_in_copy(temporary)) != digest:
             raise UserError(
-                f"the code changed while it was copied to {folder}: give the line again", RETRY
+                f"the code changed while it was copied to {folder}; run the same command again",
+                RETRY,
             )
         claim_folder(temporary, folder)
     finally:
@@ -69,7 +70,7 @@ def copy_code(folder: Path, digest: str) -> None:
 
 
 def files_in_copy(folder: Path) -> dict[str, Path]:
-    """The files of a copy by their names, as `code_files` has those of the running code."""
+    """The files of a copy, by the same names as in `code_files`."""
     found = {
         f"{PACKAGE.name}/{name}": path for name, path in walk_code_files(folder / PACKAGE.name)
     }
@@ -78,20 +79,23 @@ def files_in_copy(folder: Path) -> dict[str, Path]:
 
 
 def require_snapshot(folder: Path, digest: str) -> None:
-    """Raise UserError (CONFIG) unless a copy is this code and its user's or root's alone."""
+    """Check that a copy holds this code and that only its user or root can write it.
+
+    Raises: UserError (CONFIG) if not.
+    """
     files = files_in_copy(folder)
     for path in [folder.parent, *add_parent_folders(folder, files.values())]:
         require_own_file(path, path.lstat())
     if compute_code_digest(files) != digest:
         raise UserError(
-            f"{folder} is not the code that it is named after any more: once no job is at work, "
-            "remove it and give the line again, which copies it anew",
+            f"{folder} no longer holds the code that it is named after; once no job is running, "
+            "remove it and run the same command again, which copies the code again",
             CONFIG,
         )
 
 
 def add_parent_folders(top: Path, files: Iterable[Path]) -> list[Path]:
-    """Some files and all folders on the way down to them from `top`."""
+    """Some files and all folders between `top` and them, including `top`."""
     found = {top: None}
     for file in files:
         found |= dict.fromkeys(one for one in (file, *file.parents) if top in one.parents)

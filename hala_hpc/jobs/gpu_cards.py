@@ -1,4 +1,4 @@
-"""The GPUs of a machine: what torch sees of them, what they calculate, what the driver tells."""
+"""The GPUs of a machine: properties from torch and the driver (NVML), and test computations."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from typing import Any
 from hala_hpc.jobs.gpu_set_up import Driver, Version, support_fault
 from hala_hpc.jobs.node_faults import NodeFaultKind
 
-#: Rows and columns of the small product, and numbers that are added up for each of its places.
+#: Side of the small matrix product, and the number of terms summed for each of its entries.
 SIDE, DEPTH = 1024, 256
 
 
@@ -29,7 +29,7 @@ class Card:
 
 @dataclass(frozen=True)
 class DriverCard:
-    """A GPU as its driver sees it. None: the driver does not tell."""
+    """A GPU as its driver reports it. None if the driver does not report a value."""
 
     uuid: str
     name: str
@@ -37,9 +37,9 @@ class DriverCard:
     capability: tuple[int, int] | None
     """Compute capability, e.g. (9, 0)."""
     uncorrected_errors: int | None
-    """Memory errors (ECC) that were not corrected since the driver was loaded."""
+    """Uncorrected memory errors (ECC) since the driver was loaded."""
     processes: tuple[str, ...] = ()
-    """Those that hold memory of it: number, name, owner and memory."""
+    """Processes that hold its memory: pid, name, owner and memory."""
 
 
 class Gpus:
@@ -48,28 +48,28 @@ class Gpus:
     collectives = "nccl"
 
     def device(self, number: int) -> str:
-        """A GPU in the words of torch."""
+        """Name of a GPU as a torch device."""
         return f"cuda:{number}"
 
     def count(self) -> int:
-        """GPUs that this process can see."""
+        """Number of GPUs visible to this process."""
         import torch
 
         return int(torch.cuda.device_count())
 
     def build(self) -> Version | None:
-        """The CUDA that torch was built with; None where it was built for something else."""
+        """CUDA version that torch was built with; None for a build without CUDA."""
         import torch
 
         major, _, rest = (torch.version.cuda or "").partition(".")
         return (int(major), int(rest.partition(".")[0])) if major else None
 
     def driver(self) -> Driver | None:
-        """The driver of this machine; None where it does not tell."""
+        """The driver of this machine; None if it cannot be queried."""
         return driver()
 
     def support_fault(self, number: int) -> str:
-        """Why torch has no code for a GPU; "" when it has."""
+        """Why torch has no code for a GPU; "" if it has."""
         import torch
 
         if self.build() is None:
@@ -78,53 +78,53 @@ class Gpus:
         return support_fault(capability, torch.cuda.get_arch_list())
 
     def start_fault(self, number: int) -> str:
-        """Why CUDA does not start on a GPU; "" when it does."""
+        """Why CUDA does not start on a GPU; "" if it does."""
         import torch
 
         try:
-            # No kernel: torch may have none for such a GPU, which is another fault.
+            # Starts no kernel: a torch without one for this GPU is a separate fault.
             torch.empty(1, device=self.device(number)).cpu()
         except RuntimeError as error:
             return first_line(error)
         return ""
 
     def kernel_fault(self, number: int) -> tuple[NodeFaultKind, str] | None:
-        """Why a kernel of Triton does not run on a GPU, or runs wrongly; None when it is right."""
+        """Why a Triton kernel fails on a GPU or gives wrong results; None if it is right."""
         import torch
 
-        # Triton starts kernels on the GPU that is current.
+        # Triton starts kernels on the current GPU.
         with torch.cuda.device(number):
             return kernel_fault(self.device(number))
 
     def card(self, number: int) -> Card:
-        """One GPU, with its memory as it is now."""
+        """One GPU, with its current free memory."""
         import torch
 
         facts = torch.cuda.get_device_properties(number)
         free, total = torch.cuda.mem_get_info(number)
-        # The driver writes the prefix, torch leaves it out.
+        # The driver writes the prefix `GPU-`, torch omits it.
         uuid = f"GPU-{str(facts.uuid).removeprefix('GPU-')}"
         return Card(number, uuid, facts.name, free, total)
 
     def driver_cards(self) -> list[DriverCard]:
-        """What the driver tells of all GPUs of this machine; none where it tells nothing."""
+        """All GPUs of this machine by the driver; empty if it cannot be queried."""
         return driver_cards()
 
     def product_fault(self, number: int) -> str:
-        """What is wrong with a product that a GPU calculates; "" when nothing is."""
+        """What is wrong with a matrix product on a GPU; "" if nothing is."""
         return product_fault(self.device(number))
 
     def sum_over_ranks(self, rank: int) -> int:
-        """The sum of `rank + 1` over all ranks, each on a GPU of its own."""
+        """All-reduce: the sum of `rank + 1` over all ranks, each on its own GPU."""
         number = int(os.environ.get("LOCAL_RANK", "0")) % self.count()
         return sum_over_ranks(rank, self.device(number))
 
 
 def product_fault(device: str) -> str:
-    """Calculate a product of two matrices of -1, 0 and 1 and compare it with the processor's.
+    """Multiply two matrices of -1, 0 and 1 on a device and compare the result with the CPU's.
 
-    All sums are whole numbers up to 256, which every type here holds exactly, so that not even the
-    order of additions matters. bfloat16 goes through the tensor cores.
+    All sums are integers up to 256, which every dtype here holds exactly, so the order of
+    additions does not matter. bfloat16 uses the tensor cores.
     """
     import torch
 
@@ -136,24 +136,24 @@ def product_fault(device: str) -> str:
         try:
             found = (left.to(device, dtype) @ right.to(device, dtype)).float().cpu()
         except RuntimeError as error:
-            return f"it does not calculate: {first_line(error)}"
+            return f"a matrix product failed: {first_line(error)}"
         wrong = int((found != right_answer).sum())
         if wrong:
-            return f"{wrong} of {SIDE * SIDE} places of a product in {dtype} are wrong"
+            return f"{wrong} of {SIDE * SIDE} entries of a matrix product in {dtype} are wrong"
     return ""
 
 
 def kernel_fault(device: str) -> tuple[NodeFaultKind, str] | None:
-    """Compile and run a kernel of Triton, its cache in a folder that is removed.
+    """Compile and run a Triton kernel, with its cache in a temporary folder.
 
-    Triton compiles C for Python and assembler for the GPU, and loads both: what can be in its way
-    is an error of the operating system or of a program that it starts as well as one of its own.
+    Triton compiles C for Python and assembler for the GPU, and loads both. So it can fail with an
+    OSError or the error of a subprocess as well as with its own.
     """
     import torch
 
     with tempfile.TemporaryDirectory(prefix="hala-kernel-") as folder:
         before = os.environ.get("TRITON_CACHE_DIR")
-        # The home, which is Triton's own choice, may be shared by thousands of jobs.
+        # Triton's default is in the home folder, which thousands of jobs may share.
         os.environ["TRITON_CACHE_DIR"] = folder
         try:
             from triton import TritonError
@@ -169,7 +169,7 @@ def kernel_fault(device: str) -> tuple[NodeFaultKind, str] | None:
                 kind = type(error).__name__
                 return (
                     NodeFaultKind.KERNEL,
-                    f"Triton's kernels do not run: {kind}: {first_line(error)}",
+                    f"Triton kernels do not run: {kind}: {first_line(error)}",
                 )
         finally:
             if before is None:
@@ -177,12 +177,12 @@ def kernel_fault(device: str) -> tuple[NodeFaultKind, str] | None:
             else:
                 os.environ["TRITON_CACHE_DIR"] = before
     if not torch.equal(found, 2 * torch.arange(1000, dtype=torch.int32)):
-        return NodeFaultKind.WRONG_RESULT, f"{device}: a kernel of Triton gives wrong numbers"
+        return NodeFaultKind.WRONG_RESULT, f"{device}: a Triton kernel gives wrong numbers"
     return None
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without the lines of advice that follow."""
+    """First line of an error message, without the advice that follows."""
     return next(iter(str(error).splitlines()), "")
 
 
@@ -197,10 +197,10 @@ def sum_over_ranks(rank: int, device: str) -> int:
 
 
 def driver_cards(nvml: Any = None) -> list[DriverCard]:
-    """The GPUs of this machine as NVIDIA's driver shows them; takes no memory of them.
+    """Query NVIDIA's driver for the GPUs of this machine, without using GPU memory.
 
-    `nvml`: the driver's library, by default that of this machine. None are shown where there is no
-    driver, or where the environment is one for machines without GPUs.
+    `nvml`: the binding of the driver's library, by default pynvml. Empty without a driver or in
+    an environment for machines without GPUs.
     """
     with driver_library(nvml) as library:
         if library is None:
@@ -211,11 +211,11 @@ def driver_cards(nvml: Any = None) -> list[DriverCard]:
 
 
 def driver(nvml: Any = None) -> Driver | None:
-    """The driver of this machine, and what CUDA it runs; None where there is none to be asked."""
+    """The driver of this machine and the CUDA version it supports; None without a driver."""
     with driver_library(nvml) as library:
         if library is None:
             return None
-        # As the library of CUDA says, which a package for forward compatibility may have replaced.
+        # From the CUDA library, which a forward compatibility package may have replaced.
         cuda = library.nvmlSystemGetCudaDriverVersion_v2()
         release = library.nvmlSystemGetDriverVersion()
         return Driver(release=release, cuda=(cuda // 1000, cuda % 1000 // 10))
@@ -224,9 +224,9 @@ def driver(nvml: Any = None) -> Driver | None:
 
 @contextlib.contextmanager
 def driver_library(nvml: Any) -> Iterator[Any]:
-    """The driver's library while it is open, or None where there is none.
+    """Open the driver's library; yields None if there is none.
 
-    An error of it ends the block.
+    An NVMLError ends the `with` block silently.
     """
     library = nvml or find_nvml()
     if library is None:
@@ -246,7 +246,7 @@ def driver_library(nvml: Any) -> Iterator[Any]:
 
 
 def find_nvml() -> Any:
-    """The binding of the driver's library; None in an environment without it."""
+    """Import pynvml; None in an environment without it."""
     try:
         import pynvml
     except ImportError:
@@ -255,7 +255,7 @@ def find_nvml() -> Any:
 
 
 def driver_card(nvml: Any, number: int) -> DriverCard | None:
-    """One GPU; None where the driver has lost it."""
+    """Query one GPU; None if the driver has lost it."""
 
     def query(function: str, *arguments: Any) -> Any:
         with contextlib.suppress(nvml.NVMLError):
@@ -288,7 +288,7 @@ def describe_process(pid: int, name: str | None, held_bytes: int | None) -> str:
 
 
 def owner(pid: int) -> str:
-    """Whose a process is, as far as it can be seen from here."""
+    """Owner of a process, as text; unknown if the process cannot be read."""
     with contextlib.suppress(OSError, KeyError):
         return f"of {Path(f'/proc/{pid}').owner()}"
     return "owner unknown"

@@ -1,10 +1,9 @@
-"""GPU hours of the nodes of a run, from SLURM's accounting or from what the workers wrote down.
+"""GPU hours of the nodes of a run, from SLURM's accounting or from the records of the workers.
 
-Both may know too little: accounting comes late or is away, and a worker that is killed leaves no
-word. Both only miss, so the greater of the two is the better. A job counts by its number and its
-name, with the key of its round: accounting knows other jobs of the same number after a controller
-lost its state. Runs on this machine count nothing: what a recipe asks of a cluster says nothing of
-the GPUs here.
+Both may count too little: accounting is late or absent, and a killed worker leaves no record. So
+the larger of the two is used. A job counts by its id and its name, which has the key of its
+round: after a controller lost its state, accounting has other jobs with the same id. Local runs
+count 0: the resources that a recipe requests on a cluster do not describe the GPUs here.
 """
 
 import time
@@ -19,21 +18,21 @@ from hala_hpc.jobs.spec import job_name
 
 HOUR_S = 3600
 
-#: Asks accounting what jobs have used; None when it does not answer.
+#: Queries accounting for the usage of jobs; None if it does not answer.
 UsageQuery = Callable[[set[NamedJob]], Mapping[NamedJob, JobUsage] | None]
 
 
 @dataclass(frozen=True)
 class GpuWork:
-    """A node that asks a scheduler for GPUs."""
+    """A node whose jobs request GPUs from a scheduler."""
 
     artifact: Artifact
     gpus: int
-    """Of one worker, over all its machines, in the newest round."""
+    """GPUs of one worker, over all its machines, in the newest round."""
 
 
 def gpu_work(artifact: Artifact) -> GpuWork | None:
-    """The GPUs of a node; None where it was never submitted or asks for no GPU."""
+    """The GPUs of a node; None if it was never submitted or requests no GPU."""
     newest = artifact.newest_round_if_valid()
     if newest is None or newest.spec.is_local:
         return None
@@ -42,10 +41,9 @@ def gpu_work(artifact: Artifact) -> GpuWork | None:
 
 
 def worker_jobs(artifact: Artifact) -> set[NamedJob]:
-    """The jobs and arrays of a node's workers, over all rounds; its gates have no GPU.
+    """The jobs and arrays of a node's workers, over all rounds; gates use no GPU.
 
-    Without those of a damaged round, of which nobody knows the key: their attempts have their own
-    records.
+    Jobs of a damaged round are left out, as its key is unknown: their attempts have records.
     """
     numbers = {(name.round, name.job_id) for name in attempt_names(artifact)}
     if (jobs := artifact.jobs()) and jobs.workers:
@@ -59,13 +57,13 @@ def worker_jobs(artifact: Artifact) -> set[NamedJob]:
 
 
 def gpu_works(folder: Path) -> list[GpuWork]:
-    """Every result in a work folder that asked for GPUs, also those of other lines."""
+    """Every node in a work folder that requested GPUs, also those of earlier launches."""
     begun = (Artifact(path.parent) for path in sorted(folder.glob("*/config.json")))
     return [found for artifact in begun if (found := gpu_work(artifact))]
 
 
 def measure_gpu_hours(folder: Path, query_usage: UsageQuery) -> dict[Artifact, float]:
-    """GPU hours of every result in a work folder; accounting is asked once, for all jobs."""
+    """GPU hours of every node in a work folder; accounting is queried once, for all jobs."""
     jobs = {work: worker_jobs(work.artifact) for work in gpu_works(folder)}
     accounts = query_usage({job for ours in jobs.values() for job in ours}) or {}
     return {
@@ -75,7 +73,7 @@ def measure_gpu_hours(folder: Path, query_usage: UsageQuery) -> dict[Artifact, f
 
 
 def gpu_hours(work: GpuWork, accounts: Sequence[JobUsage]) -> float:
-    """GPU hours that a node has spent until now; `accounts` are those of its jobs."""
+    """GPU hours that a node has spent until now; `accounts` is the usage of its jobs."""
     accounted = sum(
         one.seconds * work.gpus if one.gpu_seconds is None else one.gpu_seconds for one in accounts
     )
@@ -84,7 +82,7 @@ def gpu_hours(work: GpuWork, accounts: Sequence[JobUsage]) -> float:
 
 
 def seconds_of_attempts(artifact: Artifact) -> Iterator[float]:
-    """Seconds of every attempt that ended with a word, and of those at work."""
+    """Seconds of every attempt that left a record, and of running ones."""
     for end in iter_attempt_ends(artifact):
         if end.rank == 0:
             yield end.record.seconds

@@ -1,7 +1,7 @@
-"""What a node must bring for GPUs, beside them: a driver that is new enough, and a C compiler.
+"""Check what a node needs besides its GPUs: a recent driver and a C compiler.
 
-Wheels of torch bring CUDA itself, so that no module of the site is needed; the driver alone is the
-node's. Triton, which vLLM, TRL and Liger use, compiles C against Python.h on each node.
+Wheels of torch contain CUDA, so no CUDA module of the site is needed; only the driver comes from
+the node. Triton, which vLLM, TRL and Liger use, compiles C against Python.h on each node.
 """
 
 import ctypes
@@ -19,13 +19,13 @@ from hala_hpc.jobs.node_faults import NodeFaultKind
 #: Oldest driver for each CUDA that torch may be built with, by NVIDIA's table of minor version
 #: compatibility: docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 MIN_DRIVER: Mapping[int, str] = {11: "R450", 12: "R525", 13: "R580"}
-#: Seconds for a file of one line, from a cold file system.
+#: Seconds to compile a file of one line, with a cold file system.
 COMPILE_LIMIT_S = 60
-#: Needs no headers, and Python's.
+#: Source without headers, and with those of Python.
 PLAIN = "int hala_hpc_probe(void) { return 1; }\n"
 WITH_PYTHON = f"#include <Python.h>\n{PLAIN}"
 
-#: A version (major, minor) of CUDA or of a GPU's instructions.
+#: A version (major, minor) of CUDA or of a compute capability.
 Version = tuple[int, int]
 
 
@@ -36,27 +36,27 @@ class Driver:
     release: str
     """E.g. 550.54.15."""
     cuda: Version
-    """The newest CUDA that it runs, that of a package for forward compatibility included."""
+    """Newest CUDA version that it supports, including a forward compatibility package."""
 
 
 def driver_fault(driver: Driver | None, build: Version | None) -> str:
-    """Why torch, built with some CUDA, cannot run on a driver; "" where it can or nobody knows.
+    """Why torch, built with some CUDA, cannot run on a driver; "" if it can or if unknown.
 
-    From CUDA 11 on, what was built with a version runs on each driver for the same major version.
+    Since CUDA 11, a build runs on every driver for the same major version.
     """
     if driver is None or build is None or driver.cuda[0] >= build[0]:
         return ""
     min_driver = MIN_DRIVER.get(build[0], f"one for CUDA {build[0]}.0")
     return (
-        f"the driver {driver.release} is for CUDA {format_version(driver.cuda)}, too old for this torch, "
-        f"which was built with CUDA {format_version(build)} and needs {min_driver} or newer"
+        f"the driver {driver.release} is for CUDA {format_version(driver.cuda)}, too old for this "
+        f"torch, which was built with CUDA {format_version(build)} and needs {min_driver} or newer"
     )
 
 
 def support_fault(capability: Version | None, built_for: Sequence[str]) -> str:
-    """Why torch has no code for a GPU of some compute capability; "" where it has.
+    """Why torch has no code for a GPU of some compute capability; "" if it has.
 
-    `built_for`: what torch tells of itself, e.g. sm_90, compute_120. Code for a GPU runs on later
+    `built_for`: torch's architecture list, e.g. sm_90, compute_120. Code for a GPU runs on later
     ones of the same major version; PTX (`compute_`) is compiled for any later one.
     """
     if capability is None or not built_for:
@@ -76,7 +76,7 @@ def support_fault(capability: Version | None, built_for: Sequence[str]) -> str:
 
 
 def compiler_fault() -> tuple[NodeFaultKind, str] | None:
-    """Why nothing can be compiled for Python here; None where it can.
+    """Why no C extension can be compiled here; None if it can.
 
     Compiles and loads a file of one line as Triton does (`triton/runtime/build.py`): with CC, else
     gcc, else clang, and the headers of this Python.
@@ -96,13 +96,13 @@ def compiler_fault() -> tuple[NodeFaultKind, str] | None:
         try:
             ctypes.CDLL(str(Path(folder) / "python.so"))
         except OSError as error:
-            what = f"what is compiled in {folder} cannot be loaded: {error}"
+            what = f"a library compiled in {folder} cannot be loaded: {error}"
             return NodeFaultKind.COMPILER, what
     return None
 
 
 def compile_fault(compiler: str, text: str, source: Path) -> str:
-    """Why a source does not become a library beside it; "" where it does."""
+    """Compile a source to a library beside it; return the error, or "" if it worked."""
     source.write_text(text)
     library = source.with_suffix(".so")
     include = f"-I{headers_folder()}"
@@ -119,18 +119,18 @@ def compile_fault(compiler: str, text: str, source: Path) -> str:
     except OSError as error:
         return str(error.strerror)
     except subprocess.TimeoutExpired:
-        return f"it did not end in {COMPILE_LIMIT_S} s"
+        return f"it did not finish within {COMPILE_LIMIT_S} s"
     if done.returncode == 0 and library.exists():
         return ""
-    # The first line that is one: what follows only points at the place.
+    # The first non-empty line: the following ones only point at the position.
     lines = [line for line in done.stderr.splitlines() if line.strip()]
-    return lines[0] if lines else f"it ended with {done.returncode}"
+    return lines[0] if lines else f"exit code {done.returncode}"
 
 
 def headers_folder() -> str:
-    """Where Python.h of this interpreter belongs, as Triton looks for it."""
+    """Folder of this interpreter's Python.h, as Triton determines it."""
     scheme = sysconfig.get_default_scheme()
-    # Debian's scheme for what is installed by hand has no headers.
+    # posix_local, Debian's scheme for local installations, has no headers.
     scheme = "posix_prefix" if scheme == "posix_local" else scheme
     return sysconfig.get_paths(scheme=scheme)["include"]
 

@@ -1,4 +1,4 @@
-"""What a job tells the world: files, marks, progress, and how it ended."""
+"""The context of a job: commits units, writes progress, watches the supervisor, reports errors."""
 
 import contextlib
 import functools
@@ -28,15 +28,15 @@ from hala_hpc.jobs.repair import remove_folder
 
 logger = logging.getLogger(__name__)
 
-#: What is looked at of a worker's log to tell why an engine died.
+#: Bytes at the end of a worker's log that are searched for the reason why an engine died.
 LOG_TAIL_BYTES = 262_144
-#: Counts that grow with the work, and above what they show that work is done: tokens are those of
-#: this attempt; the first count of rows and steps may hold what an earlier one has done.
+#: Counts that grow with the work, and the value above which they show that work has been done.
+#: Tokens are those of this attempt; the first count of rows and steps may include earlier attempts.
 COUNTED = {"tokens": 0.0, "rows": math.inf, "step": math.inf}
 
 
 class JobContext:
-    """Where the results of this attempt go; see `core.stage.Out`."""
+    """Implements `core.stage.UnitContext` for one attempt."""
 
     def __init__(self, artifact: Artifact, stage: Stage[Any], worker: int, attempt: str) -> None:
         self.artifact, self.stage, self.worker, self.attempt = artifact, stage, worker, attempt
@@ -57,35 +57,35 @@ class JobContext:
 
     @property
     def stop_requested(self) -> bool:
-        """Whether the supervisor asked to leave."""
+        """Whether the supervisor asked this process to stop."""
         return self._stop.is_set()
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the scheduler ends the job; None where nobody knows, and beside rank 0."""
+        """Seconds until the job's time limit; None if unknown, and on ranks other than 0."""
         return None if self._job_end is None else self._job_end - time.time()
 
     @functools.cached_property
     def _job_end(self) -> float | None:
-        # Asked once, by one rank, and only where somebody wants to know: it is a load on SLURM.
+        # Queried once, by one rank, and only on demand, to limit the load on SLURM.
         return query_job_end() if self.rank == 0 else None
 
     def folder(self, unit: int) -> Path:
-        """Private folder of this attempt for the files of a unit."""
+        """Create the private folder of this attempt for the files of a unit."""
         folder = self.artifact.attempt_folder(self.attempt) / f"{unit:05d}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def state_dir(self, unit: int) -> Path:
-        """Folder of a unit that outlives the attempt."""
+        """Create the folder of a unit that outlives the attempt."""
         folder = self.artifact.state_dir(unit)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def report_progress(self, **counts: float) -> None:
-        """Set counts that people watch.
+        """Set counts of the progress record.
 
-        Once one of them grows, libraries and models are loaded.
+        The first growth of a count shows that libraries and models are loaded.
         """
         if self.loaded_s is None and any(
             counts.get(name, 0) > self.counts.get(name, first) for name, first in COUNTED.items()
@@ -94,14 +94,14 @@ class JobContext:
         self.counts.update(counts)
 
     def commit(self, unit: int) -> None:
-        """Check, publish and mark a unit; the first attempt to do so wins."""
+        """Check a unit, publish its files and write its marker; the first attempt wins."""
         if self.rank != 0:
             return
         self.check_lease()
         folder = self.folder(unit)
         facts = self.stage.check(unit, folder)
         facts.verify()
-        # Reading back takes minutes, in which this attempt may have been taken for dead.
+        # The check takes minutes, in which another attempt may have replaced this one.
         self.check_lease()
         published = self.artifact.unit_folder(unit)
         if not claim_folder(folder, published):
@@ -126,10 +126,10 @@ class JobContext:
             self.units_done += 1
 
     def take_over(self, unit: int, own: UnitCounts) -> UnitCounts:
-        """What counts of a unit whose place is taken, while this attempt has made it as well.
+        """Counts of a unit that is already published, while this attempt has made it, too.
 
-        An attempt before this one published it and was ended before its marker: that is kept where
-        it is good. Where it is not, as files were lost since, this attempt's own takes its place.
+        An earlier attempt published it and ended before its marker. Its files are used if they
+        pass the check; otherwise, e.g. if files were lost, those of this attempt replace them.
         """
         published = self.artifact.unit_folder(unit)
         try:
@@ -145,9 +145,11 @@ class JobContext:
         return facts
 
     def check_lease(self) -> None:
-        """Leave when a newer attempt of the same worker has begun, or a newer round of the node.
+        """Check that no newer attempt of this worker and no newer round of the node has started.
 
-        The next round may have fewer workers: then nobody takes the lease of this one.
+        The round is checked as well: if it has fewer workers, no attempt takes this lease.
+
+        Raises: LeaseLost if one has started.
         """
         lease = self.artifact.worker_lease(self.worker)
         holder = lease.attempt if lease else None
@@ -155,10 +157,10 @@ class JobContext:
             raise LeaseLost(f"the lease of worker {self.worker} went to {holder}")
         newest = self.artifact.last_round()
         if newest != self.round:
-            raise LeaseLost(f"round {self.round} is over: round {newest} has begun")
+            raise LeaseLost(f"round {self.round} is over: round {newest} has started")
 
     def write_progress(self, ended: bool = False) -> None:
-        """Tell those who watch how far this rank is."""
+        """Write the progress record of this rank."""
         progress = Progress(
             worker=self.worker,
             rank=self.rank,
@@ -176,20 +178,20 @@ class JobContext:
         progress.write(self.artifact.progress_file(self.worker, self.rank))
 
     def write_heartbeats(self) -> None:
-        """Write the progress once a second until the end."""
+        """Write the progress record once a second until the end."""
         while not self._ended.wait(1.0):
-            # On a full disk, say: who does the work meets it, too, and tells.
+            # E.g. on a full disk: the working thread gets the same error and reports it.
             with contextlib.suppress(OSError):
                 self.write_progress()
 
     def watch_supervisor(self, descriptor: int) -> None:
-        """A byte from the supervisor asks to stop; its death ends this process at once."""
+        """Wait for the supervisor: a byte requests a stop; its end ends this process at once."""
         while os.read(descriptor, 1):
             self._stop.set()
         os._exit(RETRY)
 
     def read_new_log(self) -> str:
-        """The end of what was written to this rank's log since this was last asked."""
+        """The end of what was written to this rank's log since the last call."""
         log = self.artifact.log_file(self.worker, self.rank)
         if not log.exists():
             return ""
@@ -200,14 +202,14 @@ class JobContext:
             return file.read().decode(errors="replace")
 
     def abort(self, error: TransientError) -> NoReturn:
-        """End this process at once, from any thread, so that another attempt goes on."""
+        """End this process at once, from any thread, so that another attempt resumes."""
         facts = failure_facts(error)
         report = ErrorReport(code=RETRY, mistakes=(str(error),), facts=facts)
         record_error_report(self.artifact, self.attempt, report)
         os._exit(RETRY)
 
     def start(self) -> None:
-        """Begin to listen to the supervisor and to give signs of life."""
+        """Start the threads that watch the supervisor and write the progress."""
         descriptor = os.environ.get("HALA_STOP_FD")
         if descriptor:
             threading.Thread(
@@ -217,9 +219,9 @@ class JobContext:
         threading.Thread(target=self.write_heartbeats, daemon=True).start()
 
     def finish(self) -> None:
-        """Say the last word and remove what was not published."""
+        """Write the final progress record and remove unpublished files."""
         self._ended.set()
-        # First, as it makes room for the last word where the disk is full.
+        # First, as it frees space for the progress record on a full disk.
         if self.rank == 0:
             shutil.rmtree(self.artifact.attempt_folder(self.attempt), ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -227,15 +229,15 @@ class JobContext:
 
 
 def recorded_code() -> CodeVersion:
-    """The code that runs, as the supervisor of this attempt has noted it; empty without one."""
+    """Code version recorded by the supervisor of this attempt; empty without a supervisor."""
     text = os.environ.get(CODE_VARIABLE, "")
     return CodeVersion.from_json(text, CODE_VARIABLE) if text else CodeVersion()
 
 
 def record_error_report(artifact: Artifact, attempt: str, report: ErrorReport) -> None:
-    """Tell the supervisor, and people who read the log, why this attempt ends."""
+    """Log why this attempt ends, and write the error report for its supervisor."""
     for mistake in report.mistakes:
         logger.error("%s", mistake)
     rank = int(os.environ.get("RANK", "0"))
-    # Not brought to the disk: a hung file system must not keep the process from its end.
+    # Without fsync: a hung file system must not keep the process from exiting.
     artifact.error_file(attempt, rank).write_text(report.to_json(), encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Log lines of jobs: time, level, node, rank, attempt and module before each; set up here only.
+"""Logging of jobs: each line has time, level, node, rank, attempt and module.
 
-A program that runs as a job calls `set_up_logging` when it begins; modules write to
-`logging.getLogger(__name__)`. Only the logger of this package is set up: the root logger and those
-of libraries stay as they are, and who only imports the package sees no handler.
+A program that runs as a job calls `set_up_logging` at its start; modules write to
+`logging.getLogger(__name__)`. Only the logger of this package is configured. The root logger and
+those of libraries are unchanged, and importing the package installs no handler.
 """
 
 import logging
@@ -11,7 +11,7 @@ import socket
 import sys
 from datetime import datetime
 
-#: The logger above those of all modules.
+#: Name of the parent logger of all modules.
 PACKAGE = __name__.partition(".")[0]
 
 
@@ -23,17 +23,17 @@ class JobFormatter(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s {where} %(name)s: %(message)s")
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
-        """The moment in ISO's form, with the zone of this machine's clock."""
+        """Time in ISO 8601 format, with the time zone of this machine."""
         del datefmt
         moment = datetime.fromtimestamp(record.created).astimezone()
         return moment.isoformat(timespec="milliseconds")
 
 
 def set_up_logging(attempt: str = "-", rank: int = 0, node: str = "") -> None:
-    """Let the modules of this package write lines to stderr; a later call replaces an earlier one.
+    """Log the modules of this package to stderr; a later call replaces an earlier one.
 
-    `attempt` is the attempt that runs, or what else the job is called; `node` the scheduler's name
-    of this machine, by default HALA_NODE or the machine's own name.
+    `attempt` is the name of the attempt, or another name of the job. `node` is the scheduler's
+    name of this machine, by default HALA_NODE or the host name.
     """
     handler = logging.StreamHandler(sys.stderr)
     node = node or os.environ.get("HALA_NODE", "") or socket.gethostname()
@@ -41,5 +41,5 @@ def set_up_logging(attempt: str = "-", rank: int = 0, node: str = "") -> None:
     logger = logging.getLogger(PACKAGE)
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
-    # A library that sets up the root logger would show each line twice.
+    # Otherwise a library that configures the root logger would print each line twice.
     logger.propagate = False

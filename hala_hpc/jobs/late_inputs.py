@@ -1,8 +1,8 @@
-"""A node whose input is made again just now: its gate submits it behind that, and fails nothing.
+"""A node whose input is being recomputed: its gate resubmits it after the input, without failing.
 
-A node begins too early, or is cancelled, where the gate of its input is killed or cancelled, or
-submits the input again while a launch ties the node to it. That the input is not finished is then
-no reason to end the chain: somebody is at it.
+A node starts too early or is cancelled if the gate of its input is killed or cancelled. The same
+happens if that gate resubmits the input while a launch adds the dependency. The unfinished input
+must not end the chain then, as its jobs are still queued or running.
 """
 
 import logging
@@ -26,11 +26,13 @@ logger = logging.getLogger(__name__)
 
 
 def resubmit_after_inputs(artifact: Artifact, own_gate: str) -> Verdict | None:
-    """What follows for a node that is not done and whose inputs are not finished; None for others.
+    """Verdict for an unfinished node with unfinished inputs; None for other nodes.
 
-    It is submitted behind the gates of its inputs, or waits for room as they do, or fails where
-    nobody is at one of them. Decided while no launch works in the folder, which may be about to
-    submit the inputs. Raises Retry where one does for long, or where SLURM does not answer.
+    The node is resubmitted after the gates of its inputs, or joins the waiting list with them, or
+    fails if an input has neither. The lease of the work folder is held, as a launch may be about
+    to submit the inputs.
+
+    Raises: TransientError if a launch holds the lease for long, or if SLURM does not answer.
     """
     config, newest = artifact.require_config(), artifact.newest_round()
     if newest is None or newest.spec.is_local or not artifact.missing_units(config.units):
@@ -49,10 +51,10 @@ def resubmit_after_inputs(artifact: Artifact, own_gate: str) -> Verdict | None:
 def resubmit_with_lease(
     artifact: Artifact, config: NodeConfig, newest: Round, lease: WorkLease, own_gate: str
 ) -> Verdict | None:
-    """What follows for such a node while the lease of its folder is held."""
+    """The verdict for such a node, while the lease of its work folder is held."""
     wait_for_pending_sbatch(list(unfinished_input_nodes(artifact, config).values()))
     queue_rows = SlurmBackend().query_queue()
-    # After the look at the queue: an input whose gate was not there any more may have been done.
+    # After the query of the queue: an input whose gate is gone may have been finished.
     inputs = unfinished_input_nodes(artifact, config)
     if not inputs:
         return None
@@ -60,11 +62,13 @@ def resubmit_with_lease(
     late = [one for one, gate in zip(inputs.values(), gates, strict=True) if not gate]
     if not all(waits_for_room(one) for one in late):
         return fail_node(artifact, *failed_inputs(artifact, config))
-    logger.info("%s: made again just now: %s", artifact.folder.name, ", ".join(inputs))
+    logger.info("%s: inputs are being recomputed: %s", artifact.folder.name, ", ".join(inputs))
     spec = repeat_spec(newest)
     try:
         if late:
-            raise JobLimitReached(f"{', '.join(one.folder.name for one in late)} wait for room")
+            raise JobLimitReached(
+                f"{', '.join(one.folder.name for one in late)} are on the waiting list"
+            )
         gate = submit_node(artifact, config.units, spec, gates, lease.require)
     except JobLimitReached as error:
         logger.info("%s: %s", artifact.folder.name, error)
@@ -76,7 +80,7 @@ def resubmit_with_lease(
 
 
 def repeat_spec(newest: Round) -> RoundSpec:
-    """The spec for another round in the place of the newest, which could not begin."""
+    """The spec for a round that replaces the newest one, which could not start."""
     first = newest.spec.since_round or newest.round
     return newest.spec.model_copy(update={"since_round": first, "because": ()})
 
@@ -84,7 +88,7 @@ def repeat_spec(newest: Round) -> RoundSpec:
 def add_to_waiting_list(
     artifact: Artifact, config: NodeConfig, spec: RoundSpec, inputs: list[Artifact]
 ) -> None:
-    """Put a node behind those that wait for room; the lease of the folder is held."""
+    """Append a node to the waiting list; the lease of the work folder is held."""
     work, name = artifact.folder.parent, artifact.folder.name
     folders = tuple(one.folder.name for one in inputs)
     mine = PendingNode(folder=name, units=config.units, spec=spec, inputs=folders)

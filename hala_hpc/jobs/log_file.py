@@ -1,6 +1,6 @@
-"""The log of one rank of a worker: all attempts write into one file, each after a head of its own.
+"""The log file of one rank of a worker: all attempts append to it, each after its own header.
 
-The head is written and parsed here only.
+The header is written and parsed here only.
 """
 
 import mmap
@@ -12,45 +12,45 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-#: The head of an attempt. A bar that was cut may stand before it in its line.
+#: The header of an attempt. A cut progress bar may precede it on its line.
 HEAD = re.compile(
     rb"--- (?P<began>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?P<attempt>r\d{4,}-w\d{5,}-\S+) "
     rb"on (?P<host>\S+)\n"
 )
-#: A head is no longer than this, in bytes: names of jobs and of hosts have limits.
+#: Maximum length of a header in bytes: names of jobs and of hosts have limits.
 HEAD_BYTES = 1024
-#: What moves the cursor, colours, or rings.
+#: Terminal escape sequences: cursor movement, colours, titles.
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 BLOCK_BYTES = 65_536
-#: The search for a head reads larger blocks.
+#: Block size of the search for a header.
 SEARCH_BYTES = 4_194_304
 
 
 @dataclass(frozen=True)
 class LogPart:
-    """What one attempt wrote into a log: bytes from `first` up to `last`."""
+    """The part of a log that one attempt wrote: bytes from `first` up to `last`."""
 
     attempt: str
     host: str
     first: int
     last: int
     began: str = ""
-    """Moment as the clock of the worker's machine showed it, e.g. `2026-11-23 10:00:00`."""
+    """Start by the clock of the worker's machine, e.g. `2026-11-23 10:00:00`."""
 
 
 def format_log_head(attempt: str) -> bytes:
-    """The line that the worker writes into the log before an attempt."""
+    """The header line that the worker writes into the log before an attempt."""
     return f"--- {time.strftime('%F %T')} {attempt} on {socket.gethostname()}\n".encode()
 
 
 def list_log_parts(path: Path) -> list[LogPart]:
-    """The parts of a log, oldest first; none where there is no log or nothing in it."""
+    """The parts of a log, oldest first; empty if the log is absent or empty."""
     if not path.is_file() or not (size := path.stat().st_size):
         return []
     with path.open("rb") as file, mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as text:
         heads = [(match.start(), match.end(), match.groups()) for match in HEAD.finditer(text)]
-    # A log that was damaged may have no head at all.
+    # A damaged log may have no header at all.
     ends = [head[0] for head in heads[1:]] + [size] * bool(heads)
     return [
         LogPart(attempt.decode(), host.decode(), first, last, began.decode())
@@ -59,9 +59,9 @@ def list_log_parts(path: Path) -> list[LogPart]:
 
 
 def parts_from_end(path: Path) -> Iterator[LogPart]:
-    """The parts of a log, newest first; none where there is no log.
+    """Yield the parts of a log, newest first; nothing if there is no log.
 
-    Reads the file from its end in blocks and no further than asked: a log may be larger than the
+    Reads the file in blocks from its end, only as far as needed: a log may be larger than the
     memory of a gate.
     """
     if not path.is_file():
@@ -69,7 +69,7 @@ def parts_from_end(path: Path) -> Iterator[LogPart]:
     with path.open("rb") as file:
         first = last = file.seek(0, 2)
         while first:
-            # Heads that begin in this block, also the one that ends in the block behind it.
+            # Headers that begin in this block, including one that ends in the next block.
             start = max(0, first - SEARCH_BYTES)
             file.seek(start)
             block = file.read(first - start + HEAD_BYTES)
@@ -84,7 +84,7 @@ def parts_from_end(path: Path) -> Iterator[LogPart]:
 
 
 class LogTails:
-    """The ends of what attempts wrote into one log; what was read of it is not read again."""
+    """The tails of the attempts in one log; no block of it is searched twice."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,28 +92,28 @@ class LogTails:
         self._found: dict[str, LogPart] = {}
 
     def read_attempt_tail(self, attempt: str, lines: int) -> list[str]:
-        """The last lines that an attempt wrote, fit for a terminal; none where it wrote nothing."""
+        """The last lines of an attempt, without control characters; empty if it wrote nothing."""
         while attempt not in self._found and (part := next(self._older, None)):
-            # The newest part of an attempt counts.
+            # The newest part of an attempt is used.
             self._found.setdefault(part.attempt, part)
         found = self._found.get(attempt)
         return read_tail(self.path, found, lines) if found else []
 
 
 def read_attempt_tail(path: Path, attempt: str, lines: int) -> list[str]:
-    """The last lines that an attempt wrote, fit for a terminal; none where it wrote nothing."""
+    """The last lines of an attempt, without control characters; empty if it wrote nothing."""
     return LogTails(path).read_attempt_tail(attempt, lines)
 
 
 def whole_log(path: Path) -> LogPart:
-    """A log that is not divided, e.g. that of a gate."""
+    """A whole log as one part, for logs without headers, e.g. that of a gate."""
     return LogPart("", "", 0, path.stat().st_size)
 
 
 def read_tail(path: Path, part: LogPart, lines: int) -> list[str]:
-    """The last lines of a part, fit for a terminal. Reads no more of the file than it must."""
+    """The last lines of a part, without control characters; reads the file from its end."""
     first, newlines, blocks = part.last, 0, []
-    # A bar of progress may be a line of gigabytes.
+    # A progress bar may be a single line of gigabytes.
     bound = max(part.first, part.last - lines * BLOCK_BYTES)
     with path.open("rb") as file:
         while first > bound and newlines <= lines:
@@ -128,7 +128,7 @@ def read_tail(path: Path, part: LogPart, lines: int) -> list[str]:
 
 
 def read_new_lines(file: BinaryIO) -> Iterator[str]:
-    """Whole lines that were written since the last look, fit for a terminal."""
+    """Yield complete lines written since the last call, without control characters."""
     while True:
         at = file.tell()
         line = file.readline()
@@ -139,6 +139,6 @@ def read_new_lines(file: BinaryIO) -> Iterator[str]:
 
 
 def clean_line(line: str) -> str:
-    """A line as it stood on the screen at last, without what a terminal would obey."""
+    """A line as a terminal finally shows it, without escape and control characters."""
     visible = next((part for part in reversed(line.split("\r")) if part.strip()), "")
     return CONTROL.sub("", ESCAPE.sub("", visible))

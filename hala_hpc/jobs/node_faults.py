@@ -1,7 +1,7 @@
-"""What can be wrong with a node: kinds of faults, who can mend each, and the answer of a look.
+"""Faults of a compute node: their kinds, the fix for each, and the result of a health probe.
 
-A fault of the set-up (driver, compiler, packages) is on every node alike, so that going elsewhere
-wins nothing; a fault of a node is mended by another node.
+A fault of the set-up (driver, compiler, packages) is the same on every node, so another node does
+not help. A fault of one node is avoided on another.
 """
 
 from collections.abc import Mapping
@@ -11,82 +11,82 @@ from hala_hpc.core.record import JsonRecord
 
 
 class NodeFaultKind(StrEnum):
-    """What is wrong with a node."""
+    """Kind of fault of a node."""
 
     ENVIRONMENT = "environment"
-    """Torch cannot be imported."""
+    """torch cannot be imported."""
     OLD_DRIVER = "old_driver"
-    """The driver is older than the CUDA that torch was built with wants."""
+    """The driver is too old for the CUDA that torch was built with."""
     UNSUPPORTED_GPU = "unsupported_gpu"
-    """Torch was built without code for such a GPU."""
+    """torch was built without code for this GPU."""
     COMPILER = "compiler"
-    """No C compiler, or what it makes cannot be loaded."""
+    """No C compiler, or its output cannot be loaded."""
     HEADERS = "headers"
-    """Python.h is not there."""
+    """Python.h is missing."""
     KERNEL = "kernel"
-    """Triton's kernels cannot be compiled or started, though the GPU calculates."""
+    """Triton kernels cannot be compiled or started, though the GPU works with torch."""
     MISSING_GPU = "missing_gpu"
     DEAD_GPU = "dead_gpu"
-    """CUDA does not start on it."""
+    """CUDA does not start on the GPU."""
     HELD_MEMORY = "held_memory"
-    """Somebody else holds memory of it."""
+    """Another process holds memory of the GPU."""
     MEMORY_ERRORS = "memory_errors"
-    """Its memory had errors that were not corrected (ECC)."""
+    """The memory of the GPU had uncorrected errors (ECC)."""
     WRONG_RESULT = "wrong_result"
-    """It calculates wrongly, or not at all."""
+    """The GPU gives wrong results or none."""
     ALL_REDUCE = "all_reduce"
-    """The GPUs of the node cannot add up a number."""
+    """An all-reduce over the GPUs of the node fails."""
     NO_ANSWER = "no_answer"
-    """The look at the GPUs hung or broke."""
+    """The health probe hung or failed."""
     RENDEZVOUS = "meeting"
-    """The ranks of a job do not find each other, or add up wrongly."""
+    """The ranks of a job cannot connect to each other, or their all-reduce is wrong."""
 
 
-#: What the admins, or whoever made the environment, must mend, each with the cure.
+#: Faults that the admins or the owner of the environment must fix, each with the fix.
 SET_UP_FIXES: Mapping[NodeFaultKind, str] = {
-    NodeFaultKind.ENVIRONMENT: "run `make env` again, on a file system that all nodes see",
-    NodeFaultKind.OLD_DRIVER: "ask the admins for a newer driver (a module of CUDA is no driver), or "
-    "name nodes that have one: options.partition, options.constraint",
-    NodeFaultKind.UNSUPPORTED_GPU: "ask for newer GPUs: options.gpu_type, options.constraint",
-    NodeFaultKind.COMPILER: "load a compiler in the launcher, e.g. setup = ['module load gcc'], or ask "
-    "the admins for gcc on the compute nodes",
+    NodeFaultKind.ENVIRONMENT: "run `make env` again, on a file system that all nodes share",
+    NodeFaultKind.OLD_DRIVER: "ask the admins for a newer driver (a CUDA module is not one), or "
+    "select nodes that have one: options.partition, options.constraint",
+    NodeFaultKind.UNSUPPORTED_GPU: "request newer GPUs: options.gpu_type, options.constraint",
+    NodeFaultKind.COMPILER: "load a compiler in the launcher, e.g. setup = ['module load gcc'], or "
+    "ask the admins for gcc on the compute nodes",
     NodeFaultKind.HEADERS: "ask the admins for the headers of this Python on the compute nodes "
-    "(python3-devel, python3-dev), or make the environment with a Python that brings its own",
-    NodeFaultKind.KERNEL: "see the text, and `setup` of the launcher",
+    "(python3-devel, python3-dev), or build the environment with a Python that includes them",
+    NodeFaultKind.KERNEL: "see the message, and `setup` of the launcher",
 }
-#: Of these nobody knows whose fault they are: another attempt may do.
+#: Faults whose node is unknown: another attempt may succeed.
 UNATTRIBUTED = (NodeFaultKind.RENDEZVOUS,)
 
 
 class NodeFault(JsonRecord):
-    """One thing that is wrong with a node."""
+    """One fault of a node."""
 
     kind: NodeFaultKind
     node: str = ""
-    """Name of the node in the scheduler; "" where it is not known which is to blame."""
+    """SLURM's name of the node; "" if it is unknown which node is at fault."""
     text: str
-    """The fact, for people, with numbers."""
+    """Description for users, with numbers."""
 
     @property
     def message(self) -> str:
-        """The node and the fact."""
+        """The node and the description."""
         return f"node {self.node}: {self.text}" if self.node else self.text
 
 
 class NodeProbeResult(JsonRecord):
-    """What the look at the nodes of a job found."""
+    """Result of the health probe over the nodes of a job."""
 
     nodes: tuple[str, ...] = ()
-    """Those that were looked at."""
+    """Names of the probed nodes."""
     faults: tuple[NodeFault, ...] = ()
     message: str = ""
-    """A line when all is well."""
+    """One line if there are no faults."""
 
     @property
     def set_up_faults(self) -> tuple[NodeFault, ...]:
-        """Faults that no other node would mend: of the set-up, and on every node of the job.
+        """Set-up faults that are on every node of the job, so that another node does not help.
 
-        Where one of a job's nodes lacks what the others have, that node is to blame.
+        If only some nodes of a job have the fault, those nodes are at fault.
         """
         having = {
             kind: {one.node for one in self.faults if one.kind is kind} for kind in SET_UP_FIXES
@@ -99,19 +99,19 @@ class NodeProbeResult(JsonRecord):
 
     @property
     def node_faults(self) -> tuple[NodeFault, ...]:
-        """Faults that another node would mend."""
+        """Faults that another node would not have."""
         others = (one for one in self.faults if one not in self.set_up_faults)
         return tuple(one for one in others if one.kind not in UNATTRIBUTED)
 
     @property
     def bad_nodes(self) -> tuple[str, ...]:
-        """Names of the nodes that are to blame, each once."""
+        """Names of the nodes at fault, each once."""
         return tuple(dict.fromkeys(one.node for one in self.node_faults))
 
 
 def describe_set_up_fault(fault: NodeFault) -> str:
-    """A fault of the set-up with its cure, in one line."""
+    """Format a fault of the set-up with its fix, in one line."""
     return (
-        f"{fault.message}. Other nodes with the same set-up end alike: {SET_UP_FIXES[fault.kind]}; "
-        "if this node alone is so, exclude it with options.exclude"
+        f"{fault.message}. Other nodes with the same set-up fail too: {SET_UP_FIXES[fault.kind]}; "
+        "if only this node has the fault, exclude it with options.exclude"
     )

@@ -1,6 +1,6 @@
-"""Looks at a node before a model is loaded, and refuses one whose GPUs or disks are bad.
+"""Check the GPUs and disks of a node before a model is loaded; refuse a faulty node.
 
-The GPUs are looked at by a child process, `node_health_probe`, so that nothing stays on them.
+The child process `node_health_probe` checks the GPUs, so that no memory stays allocated on them.
 """
 
 import logging
@@ -24,41 +24,43 @@ from hala_hpc.jobs.node_faults import (
 
 logger = logging.getLogger(__name__)
 
-#: How long the child may take: imports from a busy file system, GPUs, and waiting for other ranks.
+#: Time limit of the child in seconds: imports from a busy file system, GPUs, and waiting for ranks.
 PROBE_LIMIT_S = 600
-#: Free space below which compilers and engines fail half-way: of the node's own disk and of the
-#: work folder, in bytes.
+#: Minimum free space in bytes of the node's local disk and of the work folder: with less, compilers
+#: and engines fail midway.
 MIN_LOCAL_BYTES = 2**30
 MIN_WORK_BYTES = 2**30
-#: Share of a GPU's memory that must be free: what vLLM takes by default.
+#: Share of a GPU's memory that must be free: vLLM's default gpu_memory_utilization.
 MIN_FREE_SHARE = 0.9
-#: The module that the child runs.
+#: Module that the child runs.
 PROBE = "hala_hpc.jobs.node_health_probe"
-#: Begins the line of the child that holds its answer.
+#: Prefix of the child's output line with its result.
 RESULT_PREFIX = "node_health_probe:"
-#: Lines of the child's words that are told when it has no answer.
+#: Lines of the child's output that are shown if it has no result.
 SHOWN_LINES = 5
 
 
 class NodeProbeRequest(JsonRecord):
-    """What the child looks for."""
+    """Arguments of the probe."""
 
     gpus: int
-    """Of the job on this node."""
+    """GPUs of the job on this node."""
     ranks_per_node: int = 1
     free_share: float = MIN_FREE_SHARE
     """Share of a GPU's memory that must be free."""
     compiles: bool = True
-    """Whether the job compiles kernels, as vLLM and trainings do."""
+    """Whether the job compiles kernels, as vLLM and training do."""
 
 
 def check_node(resources: Resources, work: Path, compiles: bool = True) -> None:
-    """Look at this node's disks and GPUs; logs a line when all is well.
+    """Check the disks and GPUs of this node, if a scheduler chose it; log a line if they are fine.
 
-    `compiles`: whether the job compiles kernels, and needs a compiler. Only where a scheduler chose
-    the node. Raises BadNode that names node and GPU, UserError where no other node would do (78 for
-    a set-up that is not fit for GPUs, or a torch for CPUs that nobody says is meant; 73 for a work
-    folder that is full), and Retry where the ranks cannot talk to each other.
+    `compiles`: whether the job compiles kernels, and so needs a compiler.
+
+    Raises: BadNode, naming node and GPU, if this node is faulty; UserError (CONFIG) if the set-up
+    cannot use GPUs, or torch is built for CPUs and the launcher does not allow it; UserError
+    (CANNOT_CREATE) if the disk of the work folder is full; TransientError if the ranks cannot
+    connect.
     """
     node = os.environ.get("HALA_NODE", "")
     if not node:
@@ -78,7 +80,10 @@ def check_node(resources: Resources, work: Path, compiles: bool = True) -> None:
 
 
 def require_healthy(answer: NodeProbeResult) -> None:
-    """Raise what the faults of an answer call for; the set-up first, as it would end all nodes."""
+    """Check the result of a probe; faults of the set-up first, as they affect all nodes.
+
+    Raises: UserError (CONFIG), BadNode or TransientError, by the kind of fault.
+    """
     if faults := answer.set_up_faults:
         raise UserError([describe_set_up_fault(fault) for fault in faults], CONFIG)
     if faults := answer.node_faults:
@@ -88,40 +93,48 @@ def require_healthy(answer: NodeProbeResult) -> None:
 
 
 def require_node_disk_space(node: str, work: Path) -> None:
-    """Raise BadNode or UserError where a disk is as good as full."""
+    """Check the free space of the local disk and of the work folder.
+
+    Raises: BadNode if the local disk is nearly full; UserError (CANNOT_CREATE) if that of the work
+    folder is.
+    """
     local = Path(tempfile.gettempdir())
     free = shutil.disk_usage(local).free
     if free < MIN_LOCAL_BYTES:
-        text = f"node {node}: {local} has {free / 2**30:.2f} GB left; clean it, or set TMPDIR"
+        text = (
+            f"node {node}: {local} has {free / 2**30:.2f} GB left; free some space, or set TMPDIR"
+        )
         raise BadNode(text, nodes=(node,))
     free = shutil.disk_usage(work).free
     if free < MIN_WORK_BYTES:
         raise UserError(
-            f"{work} has {free / 2**30:.2f} GB left on its disk: make room, then give the same "
-            "line again",
+            f"{work} has {free / 2**30:.2f} GB left on its disk; free some space, then run the "
+            "same command again",
             CANNOT_CREATE,
         )
 
 
 def has_gpu_build() -> bool:
-    """Whether torch was built for GPUs. Not asked of torch itself: its import takes seconds."""
+    """Whether torch was built for GPUs, without importing it, which takes seconds."""
     build = own_build()
     return build is not None and build.device == "cuda"
 
 
 def require_cpu_intended() -> None:
-    """Raise UserError (78) unless the launcher says that jobs with GPUs calculate on CPUs.
+    """Check that the launcher allows jobs with GPUs to use a torch for CPUs.
 
-    Every node would tell the same: the environment is at fault.
+    The environment is at fault, and the same on every node.
+
+    Raises: UserError (CONFIG) if the launcher does not allow it.
     """
     if os.environ.get(DEVICE_VARIABLE) == "cpu":
         return
     build = own_build()
-    problem = f"is built for CPUs ({build.version})" if build else "is not there"
+    problem = f"is built for CPUs ({build.version})" if build else "is missing"
     raise UserError(
-        f"this job asks for GPUs, and the torch of its environment {sys.prefix} {problem}: run "
-        f"`{DEVICE_VARIABLE}=cuda make env` and give the line of the launch again, or where CPUs are "
-        f'meant say so in the launcher: [environment] {DEVICE_VARIABLE} = "cpu"',
+        f"this job requests GPUs, but the torch of its environment {sys.prefix} {problem}: run "
+        f"`{DEVICE_VARIABLE}=cuda make env` and the launch command again. If CPUs are intended, "
+        f'set in the launcher: [environment] {DEVICE_VARIABLE} = "cpu"',
         CONFIG,
     )
 
@@ -129,7 +142,7 @@ def require_cpu_intended() -> None:
 def probe_node(
     node: str, asked: NodeProbeRequest, limit_s: float = PROBE_LIMIT_S
 ) -> NodeProbeResult:
-    """What the child finds on this node; a child that hangs or breaks is a fault of the node."""
+    """Run the probe on this node; a probe that hangs or crashes is a fault of the node."""
     child = subprocess.Popen(
         [sys.executable, "-m", PROBE, asked.line()],
         stdin=subprocess.DEVNULL,
@@ -141,19 +154,19 @@ def probe_node(
     try:
         output, _ = child.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
-        # A process that hangs in a driver may outlive even this, so that it is not waited for.
+        # A process that hangs in a driver may survive SIGKILL, so it is not waited for.
         child.kill()
-        return probe_failure(node, f"the look at its GPUs did not end in {limit_s:.0f} s")
+        return probe_failure(node, f"the check of its GPUs did not finish within {limit_s:.0f} s")
     answers = [line for line in output.splitlines() if line.startswith(RESULT_PREFIX)]
     if answers:
         return NodeProbeResult.from_json(
-            answers[-1].removeprefix(RESULT_PREFIX), "answer of node_health_probe"
+            answers[-1].removeprefix(RESULT_PREFIX), "result of node_health_probe"
         )
     end = " | ".join(output.splitlines()[-SHOWN_LINES:])
-    return probe_failure(node, f"the look at its GPUs ended with code {child.returncode}: {end}")
+    return probe_failure(node, f"the check of its GPUs ended with code {child.returncode}: {end}")
 
 
 def probe_failure(node: str, text: str) -> NodeProbeResult:
-    """What is said of a node where the child has no answer."""
+    """The result for a node whose probe returned none."""
     fault = NodeFault(kind=NodeFaultKind.NO_ANSWER, node=node, text=text)
     return NodeProbeResult(nodes=(node,), faults=(fault,))

@@ -1,7 +1,7 @@
-"""Looks at the GPUs of this rank and at what they need, and lets all ranks meet: run by
-`node_health` as a child.
+"""Check the GPUs of this rank, driver and compiler, and an all-reduce over all ranks.
 
-`python -m hala_hpc.jobs.node_health_probe <JSON>`. Its last line is the answer, as JSON.
+Run by `node_health` as a child: `python -m hala_hpc.jobs.node_health_probe <JSON>`. Its last line
+of output is the result, as JSON.
 """
 
 import os
@@ -19,33 +19,33 @@ from hala_hpc.jobs.gpu_set_up import compiler_fault, driver_fault
 from hala_hpc.jobs.node_faults import NodeFault, NodeFaultKind, NodeProbeResult
 from hala_hpc.jobs.node_health import RESULT_PREFIX, NodeProbeRequest
 
-#: Memory of a process that has just ended is free after a moment, in seconds.
+#: Seconds until the driver has freed the memory of a process that has just ended.
 FREE_WAIT_S = 20.0
-#: How long the ranks wait for each other, in seconds: their nodes may import at different speeds.
+#: Seconds that the ranks wait for each other: their nodes may import at different speeds.
 MEET_LIMIT_S = 300
-#: The ranks meet at another port than the training's, which may follow at once.
+#: Port of the rendezvous, above MASTER_PORT: the training may open that one at once.
 PORT_AFTER = PORTS_PER_JOB - 1
 
 
 class RankFaults(JsonRecord):
-    """What one rank tells the others."""
+    """Faults that one rank reports to the others."""
 
     node: str
     faults: tuple[NodeFault, ...] = ()
 
 
 def rank_faults(gpus: Gpus, asked: NodeProbeRequest, local_rank: int) -> list[NodeFault]:
-    """What is wrong with the set-up of this node and with the GPUs of this rank.
+    """Faults of the set-up of this node and of the GPUs of this rank.
 
-    Every rank of a node sees all of the job's GPUs there, and looks at its part of them; the first
-    looks at what is the node's.
+    Every rank sees all GPUs of the job on its node and checks its share of them. The first rank
+    of a node also checks the compiler.
     """
     if text := driver_fault(gpus.driver(), gpus.build()):
-        # CUDA would start on no GPU, and not say why.
+        # CUDA would start on no GPU, without giving the reason.
         return [local_fault(NodeFaultKind.OLD_DRIVER, text)]
     found = gpus.count()
     if found < asked.gpus:
-        text = f"{found} GPUs can be seen, but {asked.gpus} were asked for"
+        text = f"{found} GPUs are visible, but {asked.gpus} were requested"
         return [local_fault(NodeFaultKind.MISSING_GPU, text)]
     own = own_gpus(asked, local_rank)
     faults = card_faults(gpus, own, asked.free_share)
@@ -58,9 +58,9 @@ def rank_faults(gpus: Gpus, asked: NodeProbeRequest, local_rank: int) -> list[No
 
 
 def own_gpus(asked: NodeProbeRequest, local_rank: int) -> list[int]:
-    """Numbers of the GPUs that a rank looks at."""
+    """Numbers of the GPUs that a rank checks."""
     own = range(local_rank % asked.ranks_per_node, asked.gpus, asked.ranks_per_node)
-    # Where more ranks than GPUs are asked for, they share them.
+    # With more ranks than GPUs, ranks share GPUs.
     return list(own) or [local_rank % asked.gpus]
 
 
@@ -70,7 +70,7 @@ def local_fault(kind: NodeFaultKind, text: str) -> NodeFault:
 
 
 def card_faults(gpus: Gpus, own: Sequence[int], free_share: float) -> list[NodeFault]:
-    """What is wrong with some GPUs: the first fault of each."""
+    """The first fault of each of some GPUs."""
     errors = {card.uuid: card.uncorrected_errors for card in gpus.driver_cards()}
     faults = (card_fault(gpus, number, free_share, errors) for number in own)
     return [fault for fault in faults if fault]
@@ -79,9 +79,9 @@ def card_faults(gpus: Gpus, own: Sequence[int], free_share: float) -> list[NodeF
 def card_fault(
     gpus: Gpus, number: int, free_share: float, errors: Mapping[str, int | None]
 ) -> NodeFault | None:
-    """The first thing that is wrong with a GPU; None when nothing is.
+    """The first fault of a GPU; None if it has none.
 
-    `errors`: those of memory that the driver has counted, by the GPU's id.
+    `errors`: uncorrected memory errors counted by the driver, by the GPU's UUID.
     """
     if text := gpus.start_fault(number):
         return local_fault(NodeFaultKind.DEAD_GPU, f"GPU {number}: CUDA does not start: {text}")
@@ -99,7 +99,7 @@ def card_fault(
 
 
 def compile_faults(gpus: Gpus, number: int, has_kernels: bool) -> list[NodeFault]:
-    """Why nothing can be compiled for GPUs here; `has_kernels`: try a kernel on a GPU, too."""
+    """Faults of compilation; with `has_kernels` a Triton kernel is also run on a GPU."""
     if fault := compiler_fault():
         return [local_fault(*fault)]
     fault = gpus.kernel_fault(number) if has_kernels else None
@@ -107,13 +107,13 @@ def compile_faults(gpus: Gpus, number: int, has_kernels: bool) -> list[NodeFault
 
 
 def memory_fault(gpus: Gpus, card: Card, free_share: float) -> str:
-    """Who holds the memory of a card, where too little is free; "" where enough is."""
+    """Processes that hold the memory of a GPU if too little is free; "" if enough is."""
     until_s = time.monotonic() + FREE_WAIT_S
     while card.free_bytes < free_share * card.total_bytes:
         if time.monotonic() > until_s:
             free, total = card.free_bytes / 2**30, card.total_bytes / 2**30
             holders = (one.processes for one in gpus.driver_cards() if one.uuid == card.uuid)
-            held = "; ".join(next(holders, ())) or "by processes that cannot be seen here"
+            held = "; ".join(next(holders, ())) or "by processes that are not visible here"
             return f"{free:.1f} of {total:.1f} GB are free, the rest is held: {held}"
         time.sleep(1)
         card = gpus.card(card.number)
@@ -121,14 +121,14 @@ def memory_fault(gpus: Gpus, card: Card, free_share: float) -> str:
 
 
 def error_fault(errors: int | None) -> str:
-    """What the driver counted of errors that memory could not correct; "" without."""
+    """Description of uncorrected memory errors; "" if there are none or if unknown."""
     return f"{errors} uncorrected memory errors (ECC) since its driver was loaded" if errors else ""
 
 
 def rendezvous(faults: Sequence[NodeFault], gpus: Gpus, rank: int, world: int) -> NodeProbeResult:
-    """The faults of all ranks, and whether they can add up a number.
+    """Collect the faults of all ranks; if there are none, test an all-reduce over them.
 
-    A rank that never comes is named by its number alone: nobody knows its node.
+    A rank that never connects is named by its number alone, as its node is unknown.
     """
     from torch import distributed
 
@@ -140,13 +140,13 @@ def rendezvous(faults: Sequence[NodeFault], gpus: Gpus, rank: int, world: int) -
         ranks = [f"rank-{number}" for number in range(world)]
         reports = [RankFaults.from_json(store.get(name), name) for name in ranks]
     except (distributed.DistError, RuntimeError) as error:
-        return rendezvous_failure(f"the ranks do not find each other: {error}")
+        return rendezvous_failure(f"the ranks cannot connect to each other: {error}")
     answer = merge_reports(reports)
     if not answer.faults:
         wrong = sum_fault(distributed.PrefixStore("sum", store), gpus, rank, world)
         if wrong:
             answer = rendezvous_failure(f"{wrong} (nodes {', '.join(answer.nodes)})")
-    # Rank 0 holds the store: it is the last to leave.
+    # Rank 0 holds the store, so it must exit last.
     store.set(f"left-{rank}", "1")
     if rank == 0:
         store.wait([f"left-{number}" for number in range(world)], limit)
@@ -154,13 +154,13 @@ def rendezvous(faults: Sequence[NodeFault], gpus: Gpus, rank: int, world: int) -
 
 
 def rendezvous_failure(text: str) -> NodeProbeResult:
-    """The answer where the ranks fail together, and no node is to blame."""
+    """The result if the ranks fail together and no single node is at fault."""
     fault = NodeFault(kind=NodeFaultKind.RENDEZVOUS, text=text)
     return NodeProbeResult(nodes=(own_node(),), faults=(fault,))
 
 
 def sum_fault(store: Any, gpus: Gpus, rank: int, world: int) -> str:
-    """What goes wrong when all ranks add up their numbers; "" when nothing does."""
+    """Run an all-reduce over all ranks; return the problem, or "" if none."""
     from torch import distributed
 
     try:
@@ -171,12 +171,14 @@ def sum_fault(store: Any, gpus: Gpus, rank: int, world: int) -> str:
         found, expected = gpus.sum_over_ranks(rank), world * (world + 1) // 2
         distributed.destroy_process_group()
     except (distributed.DistError, RuntimeError) as error:
-        return f"the ranks cannot add up a number ({gpus.collectives}): {error}"
-    return "" if found == expected else f"the ranks add up to {found} instead of {expected}"
+        return f"all-reduce over the ranks failed ({gpus.collectives}): {error}"
+    return (
+        "" if found == expected else f"all-reduce over the ranks gave {found} instead of {expected}"
+    )
 
 
 def merge_reports(reports: Sequence[RankFaults]) -> NodeProbeResult:
-    """What each rank says, as one answer."""
+    """Merge the reports of all ranks into one result."""
     return NodeProbeResult(
         nodes=tuple(dict.fromkeys(one.node for one in reports)),
         faults=tuple(dict.fromkeys(fault for one in reports for fault in one.faults)),
@@ -184,12 +186,12 @@ def merge_reports(reports: Sequence[RankFaults]) -> NodeProbeResult:
 
 
 def own_node() -> str:
-    """The scheduler's name of this node."""
+    """SLURM's name of this node."""
     return os.environ["HALA_NODE"]
 
 
 def main(asked: NodeProbeRequest, gpus: Gpus) -> NodeProbeResult:
-    """The answer of this rank about some GPUs."""
+    """Check the GPUs of this rank; return the result of all ranks."""
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     if text := import_fault():
@@ -201,22 +203,22 @@ def main(asked: NodeProbeRequest, gpus: Gpus) -> NodeProbeResult:
     answer = rendezvous(faults, gpus, rank, world) if world > 1 else merge_reports([alone])
     if answer.faults:
         return answer
-    more = f"; {visible} can be seen" if (visible := gpus.count()) > asked.gpus else ""
-    message = f"{asked.gpus} GPUs are free, without errors, and calculate{more}"
+    more = f"; {visible} are visible" if (visible := gpus.count()) > asked.gpus else ""
+    message = f"{asked.gpus} GPUs are free, have no errors and give right results{more}"
     return answer.model_copy(update={"message": message})
 
 
 def import_fault() -> str:
-    """Why torch cannot be imported; "" when it can.
+    """Why torch cannot be imported; "" if it can.
 
-    A file that cannot be read is none of it: its disk may be this node's alone.
+    An unreadable file is raised instead: the fault may be a disk of this node alone.
     """
     try:
         import torch  # noqa: F401
     except ImportError as error:
         return f"the environment is broken: {error}"
     except OSError as error:
-        # So says the loader of libraries of one that is missing; a disk names its error.
+        # The dynamic loader raises OSError without errno for a missing library; a disk sets it.
         if error.errno is not None:
             raise
         return f"the environment is broken: {error}"
@@ -224,10 +226,10 @@ def import_fault() -> str:
 
 
 def print_result_and_exit(gpus: Gpus) -> NoReturn:
-    """Print the answer to the question on the command line, and end this process."""
+    """Run the probe that the command line requests, print its result and end this process."""
     found = main(NodeProbeRequest.from_json(sys.argv[1], "argument of node_health_probe"), gpus)
     print(f"\n{RESULT_PREFIX}{found.line()}", flush=True)
-    # os._exit: collectives leave threads behind that can hold an ordinary exit.
+    # os._exit: collectives leave threads behind that can block a normal exit.
     os._exit(0)
 
 

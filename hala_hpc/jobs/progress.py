@@ -1,4 +1,4 @@
-"""How far a running node is, by what its workers tell: rows or steps, speed, time left."""
+"""Progress of a running node from the records of its workers: rows or steps, speed, time left."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,12 +9,12 @@ from hala_hpc.core.job_records import Progress
 
 @dataclass(frozen=True)
 class NodeProgress:
-    """Progress of a node. What is not known is None."""
+    """Progress of a node. None for unknown values."""
 
     done: float
     whole: float
     unit: str
-    """row, step or unit: what is counted."""
+    """What is counted: row, step or unit."""
     tokens_per_s: float | None = None
     loss: float | None = None
     left_s: float | None = None
@@ -24,7 +24,7 @@ class NodeProgress:
         return ", ".join([f"{self.done:.0f}/{self.whole:.0f} {self.unit}s", *self.speed()])
 
     def speed(self) -> list[str]:
-        """Speed and loss, as far as they are known."""
+        """Speed and loss, if known."""
         parts = []
         if self.tokens_per_s:
             parts.append(f"{self.tokens_per_s:.0f} tokens/s")
@@ -33,12 +33,12 @@ class NodeProgress:
         return parts
 
     def format_time_left(self) -> str:
-        """Hours, minutes and seconds that are left; a dash where nobody knows."""
+        """Remaining time in hours, minutes and seconds; `-` if unknown."""
         return "-" if self.left_s is None else str(timedelta(seconds=round(self.left_s)))
 
 
 def summarize_progress(artifact: Artifact, units: int) -> NodeProgress:
-    """What the workers of a node tell now."""
+    """Sum up the progress records of a node's workers."""
     reports, done = artifact.progress(), len(artifact.done_units())
     counted = rows(reports, done / units) or steps(reports) or (done, units, "unit")
     seconds = max((report.seconds for report in reports), default=0.0)
@@ -55,16 +55,16 @@ def summarize_progress(artifact: Artifact, units: int) -> NodeProgress:
 
 
 def rate_of(report: Progress) -> float:
-    """Tokens a second of a worker: as it tells, or since it began."""
+    """Tokens per second of a worker: as it reports, or the mean since its start."""
     if report.tokens_per_s is not None:
         return float(report.tokens_per_s)
     return (report.tokens or 0) / report.seconds if report.seconds else 0.0
 
 
 def rows(reports: list[Progress], share: float) -> tuple[float, float, str] | None:
-    """Rows done and in all; None where the workers tell of none.
+    """Rows done and total; None if the workers report none.
 
-    What former rounds did is known by the share of the units that have their mark.
+    `share` is the share of units with a marker: it covers the rows of earlier rounds.
     """
     whole = max((report.rows_of_node or 0 for report in reports), default=0)
     if not whole:
@@ -74,7 +74,7 @@ def rows(reports: list[Progress], share: float) -> tuple[float, float, str] | No
 
 
 def steps(reports: list[Progress]) -> tuple[float, float, str] | None:
-    """Training steps done and in all; None where the workers tell of none."""
+    """Training steps done and total; None if the workers report none."""
     whole = sum(report.steps_total or 0 for report in reports)
     return (sum(report.step or 0 for report in reports), whole, "step") if whole else None
 
@@ -82,7 +82,7 @@ def steps(reports: list[Progress]) -> tuple[float, float, str] | None:
 def time_left(
     reports: list[Progress], counted: tuple[float, float, str], seconds: float
 ) -> float | None:
-    """Seconds that are left: as a training tells, or by the rows since the workers began."""
+    """Remaining seconds: as a training reports, or by the rate of rows since the workers' start."""
     estimates = [report.left_s for report in reports if report.left_s is not None]
     if estimates:
         return float(max(estimates))

@@ -1,7 +1,7 @@
-"""Put aside what is damaged of a work folder, before anything is run or removed in it.
+"""Quarantine damaged files of a work folder, before anything is run or removed in it.
 
-Only what is safe to be absent: it is made again, or tells of nothing that is needed. It keeps its
-content under another name. The lease of the folder is held.
+Only files whose absence is safe: they are written again, or hold nothing that is needed. They are
+renamed with their content. The lease of the work folder is held.
 """
 
 import os
@@ -15,13 +15,13 @@ from hala_hpc.core.records import NodeConfig, Round, WaitingList
 from hala_hpc.core.run import run_file
 from hala_hpc.jobs.waiting_list import waiting_list_file
 
-#: Files of a node, and the folders that it may have.
+#: Files of a node, and folders that it may have.
 FILES = ("config.json", "summary.json", "failure.json", "jobs.json")
 FOLDERS = (
     *("attempts", "claims", "done", "kept", "logs", "output", "progress", "rounds", "shared"),
     "units",
 )
-#: Names in a folder that files must have, and those that folders must have.
+#: Patterns of names in a folder that must be files, and of those that must be folders.
 FILES_IN = {
     "attempts": "*.json",
     "claims": "*.json",
@@ -35,14 +35,14 @@ FOLDERS_IN = {"kept": "[0-9]*", "units": "[0-9]*"}
 
 
 def quarantine_run_files(work: Path) -> list[str]:
-    """Put aside what is damaged beside the nodes; what was done, for people.
+    """Quarantine damaged files beside the nodes; return messages of what was done.
 
-    Raises: UserError (CONFIG) where another user could have written who waits for room.
+    Raises: UserError (CONFIG) if another user could have written the waiting list.
     """
     wrong = [path for path in (work / "latest", work / "cache") if blocks_folder(path)]
     wrong += [path for path in (run_file(work), waiting_list_file(work)) if blocks_file(path)]
     done = [quarantine(path) for path in wrong]
-    # A link is written anew; what is no link was put there by hand.
+    # A link is written again; anything else was put there by hand.
     found = [path for path in (work / "latest").glob("*") if not path.is_symlink()]
     done += [quarantine(path) for path in found if DAMAGED_SUFFIX not in path.name]
     try:
@@ -53,9 +53,11 @@ def quarantine_run_files(work: Path) -> list[str]:
 
 
 def quarantine_node_files(artifact: Artifact, is_done: bool) -> list[str]:
-    """Put aside what is damaged of a node; what was done, for people.
+    """Quarantine damaged files of a node; return messages of what was done.
 
-    Of a node that is done its markers are not read. Raises: UserError where it cannot be written.
+    Markers of a finished node are not read.
+
+    Raises: UserError (NO_INPUT) if the folder of an unfinished node cannot be read and written.
     """
     done = quarantine_misplaced(artifact)
     if not is_done:
@@ -73,16 +75,18 @@ def quarantine_node_files(artifact: Artifact, is_done: bool) -> list[str]:
 
 
 def quarantine_misplaced(artifact: Artifact) -> list[str]:
-    """Put aside files in the places of folders of a node, and what is no file in those of files."""
+    """Quarantine files that block folders of a node, and non-files that block its files."""
     if blocks_folder(artifact.folder):
         return [quarantine(artifact.folder)]
     return [quarantine(path) for path in list(misplaced_paths(artifact.folder))]
 
 
 def require_node_access(artifact: Artifact) -> None:
-    """Raise UserError where jobs of this user could not read and write the folder of a node.
+    """Check before jobs run that this user can read and write the folder of a node.
 
-    Before they run: a job would find that out after its model is loaded.
+    A job would find this out only after its model is loaded.
+
+    Raises: UserError (NO_INPUT) with one line for each inaccessible path.
     """
     folder = artifact.folder
     places = [folder, *(folder / name for name in FOLDERS), *artifact.logs.glob(FILES_IN["logs"])]
@@ -98,13 +102,13 @@ def require_node_access(artifact: Artifact) -> None:
 
 
 def is_accessible(path: Path) -> bool:
-    """Whether this process may read and write a file or folder."""
+    """Whether this process can read and write a file or folder."""
     wanted = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
     return os.access(path, wanted, effective_ids=True)
 
 
 def misplaced_paths(folder: Path) -> Iterator[Path]:
-    """What stands in the place of something of another kind."""
+    """Paths of a node that have the wrong kind: a file for a folder, or the reverse."""
     for name in FILES:
         if blocks_file(folder / name):
             yield folder / name
@@ -114,7 +118,7 @@ def misplaced_paths(folder: Path) -> Iterator[Path]:
     for name, form in FILES_IN.items():
         yield from (path for path in (folder / name).glob(form) if blocks_file(path))
     for name, form in FOLDERS_IN.items():
-        # Those that were put aside bear the same number.
+        # Quarantined folders start with the same number.
         yield from (
             path
             for path in (folder / name).glob(form)
@@ -123,26 +127,28 @@ def misplaced_paths(folder: Path) -> Iterator[Path]:
 
 
 def blocks_file(path: Path) -> bool:
-    """Whether something else is where a file should be: a folder, a pipe, a link to nothing."""
+    """Whether a path that should be a file is something else: a folder, a pipe, a broken link."""
     return os.path.lexists(path) and not path.is_file()
 
 
 def blocks_folder(path: Path) -> bool:
-    """Whether something else is where a folder should be: a file, a link to nothing."""
+    """Whether a path that should be a folder is something else: a file, a broken link."""
     return os.path.lexists(path) and not path.is_dir()
 
 
 def quarantine(path: Path, error: Damaged | None = None) -> str:
-    """Put something aside; what was done, for people."""
-    fault = error.fault if error else "is not what belongs there"
+    """Rename a damaged path; return a message of what was done."""
+    fault = error.fault if error else "has the wrong file type"
     aside = set_aside(path)
-    return f"{path} {fault}: " + (f"put aside as {aside.name}" if aside else "it is gone")
+    return f"{path} {fault}: " + (f"renamed to {aside.name}" if aside else "it is missing")
 
 
 def require_own_records(artifacts: list[Artifact]) -> None:
-    """Raise UserError (CONFIG) where other users could have written what jobs are run by.
+    """Check that no other user could have written the records that decide what jobs run.
 
-    All such files are named at once. Damaged ones are told of where they are read.
+    Damaged files are reported where they are read.
+
+    Raises: UserError (CONFIG) that names all such files.
     """
     mistakes: list[str] = []
     for artifact in artifacts:

@@ -1,4 +1,4 @@
-"""Forget what is no longer whole of a node, so that the next round makes it again."""
+"""Remove finished units and files of a node that are damaged, so the next round recomputes them."""
 
 import shutil
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from hala_hpc.core.records import UnitMarker
 
 @dataclass
 class FinishedUnits:
-    """The finished units of a node, as one look at their markers found them."""
+    """The finished units of a node, by one check of their markers."""
 
     markers: list[UnitMarker] = field(default_factory=list)
-    """Those of units whose files have the sizes that they say, by their numbers."""
+    """Markers of units whose files have the recorded sizes, ordered by unit."""
     faults: list[FileFault] = field(default_factory=list)
-    """What was wrong with the others, a fault for each unit at least."""
+    """Faults of the other units, at least one for each."""
 
 
 def remove_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
-    """Forget the finished units whose files are not those of their markers, by their sizes.
+    """Remove finished units whose files are missing or have other sizes than their markers record.
 
-    A marker that vanishes meanwhile is that of a unit that somebody else has forgotten.
+    A marker that vanishes meanwhile belongs to a unit that another process has removed.
     """
     found = FinishedUnits()
     for unit in range(units):
@@ -34,7 +34,7 @@ def remove_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
         except Damaged as error:
             path = artifact.marker_file(unit)
             found.faults.append(FileFault(FileFaultKind.UNREADABLE, path, error.mistakes[0]))
-            # Its files may be whole: the next attempt looks at them before it makes others.
+            # Its files may be complete: the next attempt checks them before it makes others.
             set_aside(path)
             continue
         if marker is None:
@@ -49,23 +49,24 @@ def remove_broken_units(artifact: Artifact, units: int) -> FinishedUnits:
 
 @dataclass
 class RereadResult:
-    """What one reading of all files of finished units has found."""
+    """Result of re-reading all files of finished units."""
 
     faults: list[FileFault] = field(default_factory=list)
-    """What was wrong, a fault for each file."""
+    """One fault for each changed file."""
     files: int = 0
-    """All files of the units."""
+    """Number of files of the units."""
     unread: tuple[str, ...] = ()
-    """Files for which there was no time, by their paths relative to the folder of all units."""
+    """Files not read for lack of time, by their paths relative to the folder of all units."""
 
 
 def remove_changed_units(
     artifact: Artifact, markers: Sequence[UnitMarker], until_s: float
 ) -> RereadResult:
-    """Forget the finished units whose files have another content than their markers say.
+    """Remove finished units whose files have other digests than their markers record.
 
-    Reads every file that it can begin by `until_s`, on the monotonic clock; their sizes are right.
-    Raises OSError where a file cannot be read.
+    Starts reading files until `until_s` on the monotonic clock; their sizes are known to be right.
+
+    Raises: OSError if a file cannot be read.
     """
     expected = {
         str(Path(artifact.unit_folder(marker.unit).name, name)): (marker.unit, digest)
@@ -92,7 +93,7 @@ def remove_unit(artifact: Artifact, unit: int) -> None:
 
 
 def remove_summary(artifact: Artifact) -> None:
-    """Let a finished node be unfinished: its units stay, and its gate gathers them again."""
+    """Remove the summary of a node: its units stay, and its gate collects them again."""
     if artifact.summary_file.is_dir():
         set_aside(artifact.summary_file)
     else:
@@ -100,9 +101,9 @@ def remove_summary(artifact: Artifact) -> None:
 
 
 def remove_folder(artifact: Artifact, folder: Path) -> None:
-    """Remove a published folder: its name is free at once, whatever its files take.
+    """Remove a published folder: its name is free at once, before its files are deleted.
 
-    Nothing happens where it is gone.
+    Does nothing if it is gone.
     """
     aside = artifact.attempts / f"removed-{uuid4().hex[:8]}"
     artifact.attempts.mkdir(exist_ok=True)

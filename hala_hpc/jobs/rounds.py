@@ -1,7 +1,7 @@
-"""Rounds of jobs: begin one, and how the last one of a node ended.
+"""Rounds of jobs: start one, and evaluate how the last one of a node ended.
 
-A round is begun with who makes which units, written down before anything is submitted. Its end
-tells what it brought, and whether there may be another.
+A round file assigns units to workers and is written before anything is submitted. At its end the
+progress of a round decides whether there may be another.
 """
 
 import time
@@ -22,19 +22,22 @@ from hala_hpc.jobs.failures.policy import BLAMELESS, IDLE
 from hala_hpc.jobs.job_files import startup_failure_lines
 from hala_hpc.jobs.log_file import read_attempt_tail
 
-#: Lines of a log that a failure shows.
+#: Lines of a worker's log that a failure shows.
 LOG_TAIL_LINES = 15
 
 
 def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -> Round:
-    """Share the missing units among workers and write the round down; return it.
+    """Assign the missing units to workers and write the round file; return the round.
 
-    `spec` holds what the gate needs to submit again: launcher, resources, environment. Raises
-    Retry where another process begins the same round.
+    `spec` holds what the gate needs to resubmit: launcher, resources, environment.
+
+    Raises: TransientError if another process starts the same round.
     """
     begun = next_round(artifact, artifact.last_round(), units, workers, spec)
     if not artifact.write_round(begun):
-        raise TransientError(f"round {begun.round} of {artifact.folder.name} was begun by another")
+        raise TransientError(
+            f"round {begun.round} of {artifact.folder.name}: another process started it"
+        )
     remove_claims(artifact)
     return begun
 
@@ -42,10 +45,11 @@ def begin_round(artifact: Artifact, units: int, workers: int, spec: RoundSpec) -
 def join_round(
     artifact: Artifact, units: int, workers: int, spec: RoundSpec, key: str
 ) -> tuple[Round, bool]:
-    """The round of this key, and whether this call began it: for jobs that nobody submitted.
+    """Return the round of this key, and whether this call started it; for manual submissions.
 
-    All elements of an array call this: the first writes the round down, the others find it. Raises
-    Retry where another process begins a round of another key.
+    All tasks of an array call this: the first writes the round file, the others read it.
+
+    Raises: TransientError if another process starts a round with another key.
     """
     last = artifact.last_round()
     newest = artifact.round(last)
@@ -57,12 +61,14 @@ def join_round(
         return begun, True
     winner = artifact.round(begun.round)
     if winner is None or winner.key != key:
-        raise TransientError(f"round {begun.round} of {artifact.folder.name} was begun by another")
+        raise TransientError(
+            f"round {begun.round} of {artifact.folder.name}: another process started it"
+        )
     return winner, False
 
 
 def next_round(artifact: Artifact, last: int, units: int, workers: int, spec: RoundSpec) -> Round:
-    """The round after the one of number `last`, which is not written yet."""
+    """The round after number `last`; it is not written."""
     missing = artifact.missing_units(units)
     workers = max(1, min(workers, len(missing)))
     return Round(
@@ -76,8 +82,8 @@ def next_round(artifact: Artifact, last: int, units: int, workers: int, spec: Ro
 
 
 def progress_made(artifact: Artifact) -> list[str]:
-    """What exists of marks and checkpoints; a round that adds nothing to it was idle."""
-    # A name that begins with a dot is a file that was not finished.
+    """Existing markers and checkpoints; a round that adds none made no progress."""
+    # A name that begins with a dot is an unfinished file.
     state_files = sorted(
         f"kept/{unit}/{name}"
         for unit in names_in(artifact.state_root)
@@ -88,7 +94,7 @@ def progress_made(artifact: Artifact) -> list[str]:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Names in a folder that an attempt which nobody believes to live may remove just now."""
+    """Names in a folder; empty if a lost attempt that still runs has removed it meanwhile."""
     try:
         return [path.name for path in folder.iterdir()]
     except (FileNotFoundError, NotADirectoryError):
@@ -96,10 +102,10 @@ def names_in(folder: Path) -> list[str]:
 
 
 def count_rounds_without_progress(artifact: Artifact) -> int:
-    """How many rounds up to the last one ended without progress, since a person asked.
+    """Number of rounds in a row, up to the last, without progress since the last launch.
 
-    A round that only preemption or bad nodes ended, or after which another is asked for, as with
-    more memory, does not count: these have bounds of their own in `failures.policy`.
+    Rounds ended only by preemption or bad nodes do not count, nor rounds after which a remedy
+    changes the next one, e.g. more memory. These have their own bounds in `failures.policy`.
     """
     last = artifact.newest_round()
     if not last or list(last.progress_before) != progress_made(artifact):
@@ -111,7 +117,7 @@ def count_rounds_without_progress(artifact: Artifact) -> int:
 
 
 def count_infrastructure_failures(artifact: Artifact) -> int:
-    """How many rounds in a row brought no progress and were ended by the cluster alone."""
+    """Number of rounds in a row without progress that the cluster alone ended."""
     last = artifact.newest_round()
     if not last or list(last.progress_before) != progress_made(artifact):
         return 0
@@ -119,13 +125,13 @@ def count_infrastructure_failures(artifact: Artifact) -> int:
 
 
 def failed_inputs(artifact: Artifact, config: NodeConfig) -> tuple[int, list[FailureReason]]:
-    """Code and reasons when an input failed: no worker could start; (0, []) otherwise."""
+    """Code and reasons if an input is unfinished, so that no worker could start; else (0, [])."""
     missing = unfinished_input_nodes(artifact, config)
     return (NO_INPUT, [missed_input_reason(name) for name in missing]) if missing else (OK, [])
 
 
 def unfinished_input_nodes(artifact: Artifact, config: NodeConfig) -> dict[str, Artifact]:
-    """The nodes that a node takes in and that have no mark, by their names."""
+    """Input nodes without a summary, by their names."""
     work = artifact.folder.parent
     inputs = {name: facts.artifact for name, facts in config.inputs.items() if facts.artifact}
     found = {name: Artifact(work / folder) for name, folder in inputs.items()}
@@ -133,13 +139,13 @@ def unfinished_input_nodes(artifact: Artifact, config: NodeConfig) -> dict[str, 
 
 
 def missed_input_reason(names: str) -> FailureReason:
-    """The reason of a node that could not begin, as those before it had failed."""
-    text = f"{names}, which it waits for, was not finished"
+    """The failure reason of a node that could not start because its inputs failed."""
+    text = f"input {names} was not finished"
     return FailureReason(text=text, kind=FailureClass.SECONDARY)
 
 
 def stop_reason(artifact: Artifact) -> tuple[int, list[FailureReason]]:
-    """Code and reasons where there must be no other round; (0, []) where there may."""
+    """Code and reasons if there must be no other round; (0, []) if there may."""
     decision = decide(artifact, artifact.require_newest_round().spec)
     if decision.code != OK:
         return decision.code, attach_log(artifact, decision.reasons, decision.code)
@@ -149,20 +155,23 @@ def stop_reason(artifact: Artifact) -> tuple[int, list[FailureReason]]:
         text = f"{IDLE.limit} rounds of jobs ended without progress"
         return INTERNAL, [FailureReason(text=text), *failure_summary(artifact)]
     if count_infrastructure_failures(artifact) >= BLAMELESS.limit:
-        text = f"{BLAMELESS.limit} rounds of jobs were preempted or lost their nodes before any"
-        return RETRY, [FailureReason(text=f"{text} progress"), *failure_summary(artifact)]
+        text = f"{BLAMELESS.limit} rounds of jobs in a row were preempted or lost their nodes"
+        return RETRY, [
+            FailureReason(text=f"{text} before any progress"),
+            *failure_summary(artifact),
+        ]
     return OK, []
 
 
 def failure_summary(artifact: Artifact) -> list[FailureReason]:
-    """Why attempts ended, each reason once, and the tail of a log of one that failed."""
+    """Why attempts ended, each reason once, with the log tail of one that failed."""
     if late := timeout_reason(artifact):
         return [late]
     ends = [
         end for end in iter_attempt_ends(artifact, artifact.last_round()) if end.record.code != OK
     ]
     if not ends:
-        text = "the workers left no word: killed, or never started"
+        text = "the workers left no record: killed, or never started"
         reasons = [FailureReason(text=text, kind=FailureClass.NO_REPORT)]
     else:
         reasons = counted_reasons(artifact, ends)
@@ -171,28 +180,28 @@ def failure_summary(artifact: Artifact) -> list[FailureReason]:
 
 
 def timeout_reason(artifact: Artifact) -> FailureReason | None:
-    """What is known of the time of the last round, where its limit alone ended all its attempts."""
+    """The reason if the time limit alone ended all attempts of the last round, else None."""
     found = recorded_failures(artifact, artifact.last_round())
     if not found or any(failure.kind is not FailureClass.TIMEOUT for failure in found):
         return None
-    more = f" ({len(found)} attempts ended so)" if len(found) > 1 else ""
+    more = f" ({len(found)} attempts)" if len(found) > 1 else ""
     return FailureReason(text=f"{found[0].text}{more}", kind=FailureClass.TIMEOUT)
 
 
 def short_limit_reason(artifact: Artifact, late: FailureReason) -> FailureReason:
-    """That the time limit lets nothing be done, and which setting to raise."""
+    """The reason that the time limit is too short, with the setting to raise."""
     limit_min = artifact.require_newest_round().spec.resources.timeout_min
     text = (
-        f"timeout_min={limit_min} is too short: {IDLE.limit} rounds of jobs were out of time "
-        f"before anything was done from which another could go on; {late.text}; raise it in "
-        f"[node.{artifact.require_config().node}.resources] of the launcher, as far as its "
-        "partition and QOS allow"
+        f"timeout_min={limit_min} is too short: {IDLE.limit} rounds of jobs reached the time "
+        f"limit before anything was done from which another could resume; {late.text}; raise it in "
+        f"[node.{artifact.require_config().node}.resources] of the launcher, within the limits of "
+        "partition and QOS"
     )
     return late.model_copy(update={"text": text})
 
 
 def counted_reasons(artifact: Artifact, ends: Sequence[AttemptEnd]) -> list[FailureReason]:
-    """Why attempts ended, each reason once, with the class that the gate found."""
+    """Why attempts ended, each reason once, with the failure class found by the gate."""
     failures = recorded_failures(artifact, artifact.last_round())
     found = {failure.attempt: failure.kind for failure in failures}
     counts = Counter(reason for end in ends for reason in end.record.reasons)
@@ -206,9 +215,9 @@ def counted_reasons(artifact: Artifact, ends: Sequence[AttemptEnd]) -> list[Fail
 def attach_log(
     artifact: Artifact, reasons: Sequence[FailureReason], code: int
 ) -> list[FailureReason]:
-    """The reasons, the last of them with the log of a defect where that is the code.
+    """Attach a log tail to the last reason.
 
-    Where no worker of the round has begun, with what its job printed.
+    It is the log of a defect if that is the code, or the job's output if no worker started.
     """
     tail = (log_of_defect(artifact) if code == INTERNAL else ()) or startup_failure_lines(artifact)
     if not tail:
@@ -219,7 +228,7 @@ def attach_log(
 
 
 def log_of_defect(artifact: Artifact) -> tuple[str, ...]:
-    """The end of what the last attempt that ended with a defect wrote into its log."""
+    """The log tail of the last attempt that ended with a defect; empty if there is none."""
     ends = iter_attempt_ends(artifact, artifact.last_round())
     defects = [end for end in ends if end.record.code == INTERNAL]
     if not defects:
@@ -230,6 +239,6 @@ def log_of_defect(artifact: Artifact) -> tuple[str, ...]:
 
 
 def scheduler_reasons(artifact: Artifact) -> list[FailureReason]:
-    """How SLURM saw the workers end, e.g. out of memory; nothing where it does not tell."""
+    """How the workers ended according to SLURM, e.g. out of memory; empty if unknown."""
     ends = round_failures(artifact, artifact.last_round()).scheduler
-    return [FailureReason(text=f"the scheduler says: {', '.join(ends)}")] if ends else []
+    return [FailureReason(text=f"SLURM reports: {', '.join(ends)}")] if ends else []

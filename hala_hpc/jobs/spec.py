@@ -1,4 +1,4 @@
-"""The jobs of a node: its array of workers and its gate, and what both must be told."""
+"""The jobs of a node: the array of workers and the gate, with names, environment and spec."""
 
 from functools import cache
 from pathlib import Path
@@ -11,16 +11,16 @@ from hala_hpc.core.launcher import Launcher
 from hala_hpc.core.records import Round, RoundSpec
 from hala_hpc.core.settings import StageSettings
 
-#: How often a gate is started that is killed: it goes on where the last one stopped.
+#: Starts of a gate that is killed; each start resumes where the last one stopped.
 GATE_TRIES = 3
-#: Most letters of a job's name.
+#: Maximum length of a job name.
 MAX_NAME_LETTERS = 64
 
 
 def make_spec(
     launcher: Launcher, settings: StageSettings, env: str, code: LaunchedCode
 ) -> RoundSpec:
-    """What the jobs of a first round need to know."""
+    """Make the spec of a first round: all that its jobs need to know."""
     return RoundSpec(
         **code.model_dump(),
         launcher=launcher,
@@ -37,7 +37,7 @@ def worker_job(
     after_ok: tuple[str, ...] = (),
     asked: Round | None = None,
 ) -> Job:
-    """The array of workers of a node for a round; without one, for a look at what it would be."""
+    """The array of workers of a node for a round; without a round, only for display."""
     launcher = spec.launcher
     return Job(
         name=job_name("", artifact, asked.key if asked else ""),
@@ -50,7 +50,7 @@ def worker_job(
         after_ok=after_ok,
         environment={
             "OMP_NUM_THREADS": str(spec.resources.cpus_per_rank),
-            # Workers that a launch submitted too late for their round do nothing.
+            # Workers that a launch submitted too late for their round exit at once.
             **({"HALA_ROUND": str(asked.round)} if asked else {}),
             **job_environment(spec),
         },
@@ -77,25 +77,25 @@ def gate_job(artifact: Artifact, number: int, spec: RoundSpec, workers_id: str) 
 
 
 def job_name(kind: str, artifact: Artifact, key: str) -> str:
-    """A name by which a job is known again: node, fingerprint and the key of its round."""
+    """Name that identifies a job: node, fingerprint and the key of its round."""
     end = f"-{key}" if key else ""
     return kind + artifact.folder.name[-(MAX_NAME_LETTERS - len(kind) - len(end)) :] + end
 
 
 def is_job_of(artifact: Artifact, name: str, folder: str) -> bool:
-    """Whether a job is one of this node, in whatever round, by its name and where it works.
+    """Whether a job belongs to this node, in any round, by its name and working directory.
 
-    Its number proves nothing: a controller that lost its state gives numbers again. Nor does the
-    name alone: the same node of another work folder has the same fingerprint.
+    The id is not enough: a controller that lost its state reuses ids. Nor is the name: the same
+    node in another work folder has the same fingerprint.
     """
     is_named_so = f"{artifact.folder.name.rpartition('-')[2]}-" in name
     return is_named_so and resolve_folder(folder) == resolve_folder(str(artifact.logs))
 
 
 def is_of_newest_jobs(artifact: Artifact, name: str, folder: str) -> bool:
-    """Whether a job bears the name of one that was written down last, with the key of its round.
+    """Whether a job has the name of one recorded in `jobs.json`, with the key of its round.
 
-    Of a damaged round nobody knows the key: then it must work in the folder of the node.
+    The key of a damaged round is unknown: then the job must have the node's working directory.
     """
     jobs = artifact.jobs()
     asked = artifact.round_if_valid(jobs.round) if jobs else None
@@ -106,11 +106,11 @@ def is_of_newest_jobs(artifact: Artifact, name: str, folder: str) -> bool:
 
 @cache
 def resolve_folder(folder: str) -> str:
-    """A folder without links."""
+    """A folder with symbolic links resolved."""
     return str(Path(folder).resolve())
 
 
 def job_environment(spec: RoundSpec) -> dict[str, str]:
-    """Variables of every job; the launcher's win."""
+    """Variables of every job; those of the launcher take precedence."""
     code = {CODE_FOLDER_VARIABLE: spec.code_folder} if spec.code_folder else {}
     return {**JOB_ENVIRONMENT, **spec.launcher.environment, **code}

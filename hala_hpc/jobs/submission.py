@@ -1,7 +1,7 @@
-"""Submit the rounds of a node so that a kill at any instant loses and doubles nothing.
+"""Submit the rounds of a node so that a kill at any time neither loses nor duplicates jobs.
 
-The round's file, with a key that nobody else has, is written before sbatch; the ids stand in
-`jobs.json` after it. Jobs whose ids were never written are known again by the key in their names.
+The round file, with a unique key, is written before sbatch, and the ids are written to `jobs.json`
+after it. Jobs whose ids were never written are found by the key in their names.
 """
 
 import logging
@@ -34,14 +34,14 @@ from hala_hpc.jobs.spec import gate_job, is_job_of, job_name, worker_job
 
 logger = logging.getLogger(__name__)
 
-#: An sbatch that outlived its launch has got through, or never will, after this many seconds.
+#: Seconds after which an sbatch that outlived its launch has succeeded or never will.
 PENDING_SBATCH_S = 5
-#: What SLURM says to a job of which nothing is left then.
+#: Errors after which SLURM has kept nothing of a submission.
 REFUSALS = (JobLimitReached, JobRefused, NodesUnavailable)
 
 
 def no_lease_check() -> None:
-    """For a gate, which holds no lease of its work folder: rounds alone fence it."""
+    """Check nothing: for a gate, which holds no lease of its work folder; rounds fence it."""
 
 
 def submit_node(
@@ -53,10 +53,12 @@ def submit_node(
 ) -> str:
     """Submit the missing units of a node and its gate; return the id of the gate.
 
-    With fewer workers, each for more units, where the cluster takes no more jobs or no larger
-    array; once with the nodes that were left out, where it refuses the job without them. Raises
-    JobLimitReached when it takes not even one worker and a gate, JobRefused, NodesUnavailable, UserError when the
-    budget is spent, or what `check_lease` raises where another process has taken over.
+    Halves the number of workers if SLURM accepts no more jobs or no larger array. If SLURM refuses
+    a job that excludes nodes, submits it again without the exclusion.
+
+    Raises: JobLimitReached if SLURM does not accept even one worker and a gate; JobRefused;
+    NodesUnavailable; UserError (CONFIG) if the budget is spent; what `check_lease` raises if
+    another process has taken over.
     """
     require_budget(artifact.folder.parent, spec)
     workers = spec.resources.workers
@@ -66,7 +68,7 @@ def submit_node(
         try:
             return submit_round(artifact, begun, after_ok, check_lease=check_lease)
         except REFUSALS as refusal:
-            # Nothing of it is left: this round never was.
+            # Nothing was submitted, so the round is removed.
             artifact.round_file(begun.round).unlink()
             if isinstance(refusal, JobLimitReached):
                 if begun.workers == 1:
@@ -87,15 +89,17 @@ def submit_round(
 ) -> str:
     """Submit workers and gate of a round and return the id of the gate.
 
-    `adopted_id` are workers that were submitted before: they get a gate only, and stay where
-    there is no room for one. Raises: one of REFUSALS, Retry where another round was begun since,
-    or what `check_lease` raises; what this call has submitted is then ended again.
+    `adopted_id` is the id of workers submitted before: only their gate is submitted, and they stay
+    if there is no room for it.
+
+    Raises: one of REFUSALS; TransientError if another round was started since; what `check_lease`
+    raises. Jobs submitted by this call are then cancelled.
     """
     backend = SlurmBackend()
     submitted: list[str] = []
 
     def require_current() -> None:
-        """This process may have been away, and another have begun anew: then these are void."""
+        """Cancel the submitted jobs if another process took over while this one was paused."""
         try:
             check_lease()
             artifact.require_newest(asked)
@@ -126,7 +130,7 @@ def submit_round(
 
 
 def has_pending_sbatch(artifact: Artifact) -> bool:
-    """Whether ids of the newest round were never written: somebody submits, or was killed."""
+    """Whether ids of the newest round are unwritten: a submission is running or was killed."""
     asked, jobs = artifact.newest_round_if_valid(), artifact.jobs()
     if asked is None or asked.spec.is_local:
         return False
@@ -134,7 +138,7 @@ def has_pending_sbatch(artifact: Artifact) -> bool:
 
 
 def wait_for_pending_sbatch(artifacts: list[Artifact]) -> None:
-    """Wait until every sbatch that a killed launch left behind has got through, or never will."""
+    """Wait until every sbatch left by a killed launch has succeeded or never will."""
     ages = [
         time.time() - artifact.round_file(artifact.last_round()).stat().st_mtime
         for artifact in artifacts
@@ -145,10 +149,10 @@ def wait_for_pending_sbatch(artifacts: list[Artifact]) -> None:
 
 
 def find_or_adopt_gate(artifact: Artifact, queue_rows: list[QueueRow], apart_from: str = "") -> str:
-    """Id of the gate that ends what is at work on a node; "" when nothing is.
+    """Id of the gate of the jobs queued or running for a node; "" if there are none.
 
-    Jobs of a killed launch are adopted, and workers without a gate get one. `seen` is what
-    the scheduler shows of all jobs of this user, `apart_from` the id of one that does not count.
+    Jobs of a killed launch are adopted, and workers without a gate get one. `queue_rows` are all
+    jobs of this user in squeue; `apart_from` is the id of a job to ignore.
     """
     asked, jobs = own_newest_round(artifact), artifact.jobs()
     active = {row.id for row in queue_rows} - {apart_from}
@@ -168,9 +172,9 @@ def find_or_adopt_gate(artifact: Artifact, queue_rows: list[QueueRow], apart_fro
 
 
 def own_newest_round(artifact: Artifact) -> Round | None:
-    """The newest round, to go on with its jobs; None before the first and where it is damaged.
+    """The newest round, to resume with its jobs; None before the first and if it is damaged.
 
-    Raises: UserError (CONFIG) where another user could have written it.
+    Raises: UserError (CONFIG) if another user could have written it.
     """
     try:
         return Round.read_own(artifact.round_file(artifact.last_round()))
@@ -179,24 +183,26 @@ def own_newest_round(artifact: Artifact) -> Round | None:
 
 
 def require_no_jobs(artifact: Artifact, active: list[QueueRow]) -> None:
-    """Raise UserError (RETRY) where jobs work on a node of which nobody knows the round.
+    """Check that no jobs are queued for a node whose round file is damaged.
 
-    Its file is damaged, and with it the key by which the jobs are known again.
+    The key that identifies its jobs is lost with the file.
+
+    Raises: UserError (RETRY) if there are such jobs.
     """
     ids = sorted({row.id for row in active if is_job_of(artifact, row.name, row.folder)})
     if artifact.last_round() and ids:
         raise UserError(
-            f"jobs {', '.join(ids)} are at work on {artifact.folder.name}, and "
-            f"{artifact.round_file(artifact.last_round())} is damaged: wait for them, or end them "
-            f"with `{cancel_command(ids)}`",
+            f"jobs {', '.join(ids)} are running for {artifact.folder.name}, and "
+            f"{artifact.round_file(artifact.last_round())} is damaged; wait for them, or cancel "
+            f"them with `{cancel_command(ids)}`",
             RETRY,
         )
 
 
 def is_gate_of(artifact: Artifact, jobs: Jobs, queue_rows: list[QueueRow]) -> bool:
-    """Whether the job with the number of a gate is that gate, by its name.
+    """Whether the job with the id of a gate is that gate, by its name.
 
-    A controller that lost its state gives the same numbers to other jobs.
+    A controller that lost its state reuses ids for other jobs.
     """
     asked = artifact.round_if_valid(jobs.round)
     name = job_name("gate-", artifact, asked.key if asked else "")
@@ -204,7 +210,7 @@ def is_gate_of(artifact: Artifact, jobs: Jobs, queue_rows: list[QueueRow]) -> bo
 
 
 def next_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:
-    """The spec of the round after the last one: changed as its failures ask for, and counted."""
+    """The spec of the next round: changed by the remedies, with the counts of idle rounds."""
     counts = {
         "rounds_without_progress": count_rounds_without_progress(artifact),
         "infrastructure_failures": count_infrastructure_failures(artifact),
@@ -213,12 +219,17 @@ def next_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:
 
 
 def submit_next_round(artifact: Artifact, spec: RoundSpec, own_gate: str) -> None:
-    """Submit the next round from inside a gate; who waited for this gate waits for the next."""
+    """Submit the next round from a gate; jobs that depend on this gate then depend on its gate."""
     units = artifact.require_config().units
     move_dependents(artifact, own_gate, submit_node(artifact, units, spec))
 
 
 def move_dependents(artifact: Artifact, own_gate: str, gate_id: str) -> None:
-    """Let those who wait for one gate wait for another."""
+    """Move the jobs that depend on one gate to another."""
     moved = SlurmBackend().replace_dependency(own_gate, gate_id)
-    logger.info("round %d goes on with gate %s; moved: %s", artifact.last_round(), gate_id, moved)
+    logger.info(
+        "round %d continues with gate %s; dependents moved: %s",
+        artifact.last_round(),
+        gate_id,
+        moved,
+    )

@@ -1,7 +1,7 @@
-"""Nodes that wait for room: a cluster may let a user have fewer jobs at once than a run needs.
+"""The waiting list: nodes not submitted yet, because SLURM limits the number of a user's jobs.
 
-A launch submits as many nodes as fit, inputs first, and writes the others down; each gate that
-ends makes room and submits those that fit then. Only who holds the lease of the folder does so.
+A launch submits as many nodes as fit, inputs first, and writes the others to the list. Each gate
+that ends frees job slots and submits nodes that fit then. The lease of the work folder is required.
 """
 
 import logging
@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 
 
 def waiting_list_file(work: Path) -> Path:
-    """Where the nodes stand that wait for room."""
+    """File of the waiting list."""
     return work / "feed.json"
 
 
 def waiting_nodes(work: Path) -> tuple[PendingNode, ...]:
-    """The nodes that wait for room, inputs first, to be submitted.
+    """The nodes on the waiting list, inputs first.
 
-    Raises: UserError (CONFIG) where another user could have written them.
+    Raises: UserError (CONFIG) if another user could have written the list.
     """
     found = WaitingList.read_own(waiting_list_file(work))
     return found.nodes if found else ()
 
 
 def write_waiting(work: Path, nodes: Sequence[PendingNode]) -> None:
-    """Write down who waits; no file where nobody does."""
+    """Write the waiting list; an empty list removes the file."""
     if nodes:
         WaitingList(nodes=tuple(nodes)).write(waiting_list_file(work))
     else:
@@ -42,32 +42,32 @@ def write_waiting(work: Path, nodes: Sequence[PendingNode]) -> None:
 
 
 def waits_for_room(artifact: Artifact) -> bool:
-    """Whether a node is among those that wait for room."""
-    # A damaged list is put aside by the next launch: it lets nobody wait.
+    """Whether a node is on the waiting list."""
+    # The next launch quarantines a damaged list: it counts as empty.
     found = WaitingList.read_if_valid(waiting_list_file(artifact.folder.parent))
     nodes = found.nodes if found else ()
     return any(one.folder == artifact.folder.name for one in nodes)
 
 
 def remove_waiting(work: Path, folders: set[str]) -> None:
-    """Let some nodes wait no more; the lease of the folder is held."""
+    """Remove nodes from the waiting list; the lease of the work folder is held."""
     write_waiting(work, [one for one in waiting_nodes(work) if one.folder not in folders])
 
 
 def submit_waiting_nodes(work: Path) -> None:
-    """Submit what fits of the nodes that wait; called by a gate, whose own node is closed."""
+    """Submit the nodes of the waiting list that fit; called by a gate after closing its node."""
     try:
         if not waiting_nodes(work):
             return
         with work_lease(work, GATE_WAIT_S, holder="gate") as lease:
             submit_while_room(work, lease)
     except (UserError, TransientError) as error:
-        # The next gate tries again, or the same line of the launch.
-        logger.warning("nodes that wait for room were not submitted: %s", error)
+        # The next gate or launch tries again.
+        logger.warning("nodes of the waiting list were not submitted: %s", error)
 
 
 def submit_while_room(work: Path, lease: WorkLease) -> None:
-    """Submit nodes in order until there is no more room; those that cannot run any more fail."""
+    """Submit nodes in order until SLURM has no more room; nodes with failed inputs fail."""
     nodes = waiting_nodes(work)
     wait_for_pending_sbatch([Artifact(work / node.folder) for node in nodes])
     queue_rows = SlurmBackend().query_queue()
@@ -80,14 +80,14 @@ def submit_while_room(work: Path, lease: WorkLease) -> None:
         elif artifact.summary() is None and not find_or_adopt_gate(artifact, queue_rows):
             gates = [find_or_adopt_gate(one, queue_rows) for one in inputs if one.summary() is None]
             if "" in gates:
-                logger.info("%s waits for a node that nobody is at", artifact.folder.name)
+                logger.info("%s waits for an input that has no jobs", artifact.folder.name)
                 return
             try:
                 gate = submit_node(
                     artifact, nodes[0].units, nodes[0].spec, tuple(gates), lease.require
                 )
             except JobLimitReached as error:
-                logger.info("%d nodes wait for room: %s", len(nodes), error)
+                logger.info("%d nodes stay on the waiting list: %s", len(nodes), error)
                 return
             except UserError as error:
                 artifact.write_failure(error.code, error.mistakes)

@@ -1,1 +1,1 @@
-"""The parts of minislurm: the cluster's folder, its daemons, and how it stops."""
+"""The modules of minislurm: the cluster's folder, its daemons, and its errors."""

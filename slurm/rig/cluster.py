@@ -1,4 +1,4 @@
-"""The folder of a cluster: what the machine must have for it, and what is written into it."""
+"""The folder of a cluster: requirements of the machine, and the configuration written there."""
 
 import json
 import os
@@ -9,12 +9,12 @@ import string
 import sys
 from pathlib import Path
 
-from rig.errors import RigError, say
+from rig.errors import RigError, print_message
 
 NODES = ["node1", "node2", "node3", "node4"]
 GPUS_PER_NODE = 8
-#: The mark of a folder that is ours: the words put into the templates.
-WORDS = "minislurm.json"
+#: File that marks a folder as ours: the values of the templates.
+VALUES_FILE = "minislurm.json"
 #: Debian and Ubuntu package of each program.
 PACKAGES = {
     "munged": "munge",
@@ -25,11 +25,11 @@ PACKAGES = {
     "slurmdbd": "slurmdbd",
     "sbatch": "slurm-client",
 }
-#: What installs them so that their own daemons, which would collide with ours, are not started.
+#: Installs them without starting their own daemons, which would conflict with ours.
 INSTALL = f"sudo {Path(__file__).resolve().parents[2] / 'env' / 'system-packages'} install"
-#: A socket's name has at most 107 bytes.
+#: Maximum length in bytes: the name of a Unix socket has at most 107 bytes.
 LONGEST_FOLDER = 80
-#: Below the ports that the kernel gives away, above those of well-known services.
+#: Below the kernel's ephemeral ports, above those of well-known services.
 PORTS = range(6900, 10000)
 
 
@@ -40,18 +40,18 @@ def default_folder() -> Path:
 
 
 def check_root() -> None:
-    """SLURM's daemons start the jobs of others, so they belong to root."""
+    """Check that this process is root, as SLURM's daemons start jobs of other users."""
     if os.geteuid() != 0:
-        raise RigError("SLURM's daemons run as root; type: sudo -E " + " ".join(sys.argv), 77)
+        raise RigError("SLURM's daemons need root; run: sudo -E " + " ".join(sys.argv), 77)
 
 
 def check_machine(folder: Path) -> None:
-    """Find what is missing before anything is written."""
+    """Check packages and the folder before anything is written."""
     os.environ["PATH"] += ":/usr/local/sbin:/usr/sbin:/sbin"
     missing = {package for program, package in PACKAGES.items() if not shutil.which(program)}
     if missing:
         raise RigError(
-            f"packages are missing: {', '.join(sorted(missing))}; type: {INSTALL}, which installs "
+            f"packages are missing: {', '.join(sorted(missing))}; run: {INSTALL}, which installs "
             "them and starts no service",
             69,
         )
@@ -59,29 +59,29 @@ def check_machine(folder: Path) -> None:
     odd = not name.isprintable() or set(name) & set(" %#,;$\"'\\")
     if odd or len(name.encode()) > LONGEST_FOLDER:
         raise RigError(
-            f"{name!r} is longer than {LONGEST_FOLDER} bytes or holds characters that SLURM's "
-            "settings cannot; type: export MINISLURM_DIR=/tmp/minislurm",
+            f"{name!r} is longer than {LONGEST_FOLDER} bytes or has characters that SLURM's "
+            "configuration cannot hold; run: export MINISLURM_DIR=/tmp/minislurm",
             78,
         )
     check_ours(folder)
 
 
 def check_ours(folder: Path) -> None:
-    """Refuse a folder with files of somebody else."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / WORDS).exists():
-        raise RigError(f"{folder} holds other files; name another folder with MINISLURM_DIR", 73)
+    """Refuse a folder that has other files."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / VALUES_FILE).exists():
+        raise RigError(f"{folder} has other files; set MINISLURM_DIR to another folder", 73)
 
 
 def write(folder: Path, proctrack: str, memory: str = "counted") -> None:
-    """Make the configuration, the key, the device files and the daemons' folders.
+    """Write the configuration, the key, the device files and the daemons' folders.
 
-    `memory`: counted, or enforced by control groups, which then track processes, too.
+    `memory`: counted, or enforced by control groups, which then also track processes.
     """
     is_enforced = memory == "enforced"
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o711)  # the jobs of other users reach munge's socket
+    folder.chmod(0o711)  # jobs of other users need munge's socket
     ports = free_ports(2 + len(NODES))
-    words = {
+    values = {
         "folder": str(folder),
         "host": socket.gethostname().split(".")[0],
         "slurmctld_port": str(ports[0]),
@@ -91,9 +91,9 @@ def write(folder: Path, proctrack: str, memory: str = "counted") -> None:
         "task": "cgroup" if is_enforced else "none",
         "constrain": "yes" if is_enforced else "no",
     }
-    (folder / WORDS).write_text(json.dumps(words, indent=1) + "\n")
+    (folder / VALUES_FILE).write_text(json.dumps(values, indent=1) + "\n")
     for template in templates():
-        text = string.Template(template.read_text()).substitute(words).encode()
+        text = string.Template(template.read_text()).substitute(values).encode()
         write_bytes(folder / template.name, text, 0o600 if "dbd" in template.name else 0o644)
     write_bytes(folder / "munge.key", os.urandom(128), 0o600)
     for name in ["slurmctld", *NODES]:
@@ -103,34 +103,34 @@ def write(folder: Path, proctrack: str, memory: str = "counted") -> None:
 
 
 def templates() -> list[Path]:
-    """Settings of the daemons with words to fill in."""
+    """Configuration files of the daemons with placeholders."""
     return [p for p in Path(__file__).parent.iterdir() if p.suffix in (".cnf", ".conf", ".sql")]
 
 
-def read_words(folder: Path) -> dict[str, str]:
-    """The words that were put into the templates."""
-    words: dict[str, str] = json.loads((folder / WORDS).read_text())
-    return words
+def read_values(folder: Path) -> dict[str, str]:
+    """Read the values of the templates."""
+    values: dict[str, str] = json.loads((folder / VALUES_FILE).read_text())
+    return values
 
 
 def write_bytes(path: Path, content: bytes, mode: int) -> None:
-    """Write a file that nobody could read before it had its mode."""
+    """Write a file that is private until it has its final mode."""
     path.touch(0o600, exist_ok=False)
     path.write_bytes(content)
     path.chmod(mode)
 
 
 def make_device(path: Path) -> None:
-    """A device file with the numbers of /dev/null; a plain one where mknod is forbidden."""
+    """Make a device file with the numbers of /dev/null; a plain file if mknod is forbidden."""
     try:
         os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:
-        say(f"mknod is forbidden here: {path} is a plain file")
+        print_message(f"mknod is forbidden here: {path} is a plain file")
         path.touch()
 
 
 def free_ports(count: int) -> range:
-    """Neighbouring ports that nobody holds."""
+    """Find consecutive free ports."""
     first = PORTS.start + os.getpid() % 60 * 50
     for start in [*range(first, PORTS.stop - count, count), *range(PORTS.start, first, count)]:
         ports = range(start, start + count)
@@ -140,7 +140,7 @@ def free_ports(count: int) -> range:
 
 
 def is_free(port: int) -> bool:
-    """Whether a daemon could listen on a port now."""
+    """Whether a daemon can listen on a port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""The daemons of a cluster: how each starts, how one knows that it answers, how all end."""
+"""The daemons of a cluster: start each, wait until it answers, and stop all."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from rig.cluster import NODES, read_words
+from rig.cluster import NODES, read_values
 from rig.errors import RigError
 
 #: Started in this order, stopped in the reverse one.
@@ -21,7 +21,10 @@ ANSWER_LIMIT_S = 20
 
 
 def start(folder: Path) -> None:
-    """Start every daemon; raises RigError with the end of the right log when one does not."""
+    """Start every daemon.
+
+    Raises: RigError with the end of its log if one does not start.
+    """
     with (folder / "start.log").open("ab") as log:
         tables = spawn(folder, log, table_command(folder))
         for name in NAMES:
@@ -35,29 +38,29 @@ def start(folder: Path) -> None:
 
 
 def table_command(folder: Path) -> list[str]:
-    """What makes MariaDB's own tables, about 2 s of disk, while munge starts."""
+    """The command that creates MariaDB's system tables, in about 2 s, while munge starts."""
     options = ["--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=normal"]
     return ["mariadb-install-db", f"--defaults-file={folder}/mariadb.cnf", *options]
 
 
 def command(folder: Path, name: str) -> list[str]:
-    """What starts a daemon."""
+    """The command that starts a daemon."""
     if name in NODES:
         return ["slurmd", "-N", name, "-f", f"{folder}/slurm.conf"]
     if name == "munged":
         files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid"}
         files |= {"log-file": "munged.log", "seed-file": "munge.seed"}
-        # --force: the folder may lie where others can write, e.g. under /tmp.
+        # --force: the folder may be where others can write, e.g. under /tmp.
         return ["munged", "--force"] + [f"--{key}={folder}/{file}" for key, file in files.items()]
     if name == "mariadb":
         return ["mariadbd", f"--defaults-file={folder}/mariadb.cnf"]
     return [name, "-f", f"{folder}/slurm.conf"] if name == "slurmctld" else [name]
 
 
-def spawn(folder: Path, log: IO[bytes], words: list[str]) -> "subprocess.Popen[bytes]":
-    """Start a program with the cluster's environment in a session of its own."""
+def spawn(folder: Path, log: IO[bytes], argv: list[str]) -> "subprocess.Popen[bytes]":
+    """Start a program with the cluster's environment in its own session."""
     return subprocess.Popen(
-        words,
+        argv,
         env=environment(folder),
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -68,18 +71,21 @@ def spawn(folder: Path, log: IO[bytes], words: list[str]) -> "subprocess.Popen[b
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """What the daemons and their clients see: this cluster, and no other."""
+    """Environment of the daemons and their clients, without variables of other clusters."""
     others = ("SLURM", "SBATCH", "SRUN", "MYSQL")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
-    kept["MYSQL_UNIX_PORT"] = f"{folder}/mariadb.socket"
-    return {**kept, "SLURM_CONF": f"{folder}/slurm.conf"}
+    variables = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+    variables["MYSQL_UNIX_PORT"] = f"{folder}/mariadb.socket"
+    return {**variables, "SLURM_CONF": f"{folder}/slurm.conf"}
 
 
 def wait_for(folder: Path, name: str, daemon: "subprocess.Popen[bytes]") -> None:
-    """Wait until a daemon answers; raises RigError when it ended badly or the time is over."""
+    """Wait until a daemon answers.
+
+    Raises: RigError if it failed or did not answer in time.
+    """
     limit_s = time.monotonic() + START_LIMIT_S
     while not answers(folder, name):
-        # One that went to the background ended with 0.
+        # A daemon that went to the background has exited with 0.
         if time.monotonic() > limit_s or daemon.poll():
             raise failure(folder, name)
         time.sleep(0.05)
@@ -88,28 +94,30 @@ def wait_for(folder: Path, name: str, daemon: "subprocess.Popen[bytes]") -> None
 def answers(folder: Path, name: str) -> bool:
     """Whether a daemon is ready for the next one."""
     if name == "munged":
-        return "\n" in ask(folder, "munge", "--no-input", f"--socket={folder}/munge.socket")
+        return "\n" in run_client(folder, "munge", "--no-input", f"--socket={folder}/munge.socket")
     if name == "mariadb":
         return accepts(socket.AF_UNIX, f"{folder}/mariadb.socket")
     if name == "slurmdbd":
-        return accepts(socket.AF_INET, ("127.0.0.1", int(read_words(folder)["slurmdbd_port"])))
+        return accepts(socket.AF_INET, ("127.0.0.1", int(read_values(folder)["slurmdbd_port"])))
     if name == "slurmctld":
-        return " UP" in ask(folder, "scontrol", "ping")
-    state = ask(folder, "sinfo", "-h", "--partition=low", f"--nodes={name}", "--format=%T").strip()
+        return " UP" in run_client(folder, "scontrol", "ping")
+    state = run_client(
+        folder, "sinfo", "-h", "--partition=low", f"--nodes={name}", "--format=%T"
+    ).strip()
     return state in ("idle", "mixed", "allocated", "completing")
 
 
 def accepts(family: socket.AddressFamily, address: object) -> bool:
-    """Whether somebody listens at an address."""
+    """Whether a process listens at an address."""
     with socket.socket(family) as probe:
         return probe.connect_ex(address) == 0  # type: ignore[arg-type]
 
 
-def ask(folder: Path, *words: str) -> str:
-    """The answer to a client's question; empty when there is none."""
+def run_client(folder: Path, *argv: str) -> str:
+    """Run a client command; return its output, or "" if it failed."""
     try:
         done = subprocess.run(
-            words,
+            argv,
             check=False,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
@@ -123,7 +131,7 @@ def ask(folder: Path, *words: str) -> str:
 
 
 def failure(folder: Path, name: str) -> RigError:
-    """Why a daemon did not start, as far as its log tells."""
+    """The error of a daemon that did not start, with the ends of its logs."""
     lines = [f"{name} did not start:"]
     for path in (folder / f"{name}.log", folder / "start.log"):
         if path.exists():
@@ -133,22 +141,22 @@ def failure(folder: Path, name: str) -> RigError:
 
 
 def pid_of(folder: Path, name: str) -> int | None:
-    """The process of a daemon; None when it does not run or its number went to another."""
+    """The pid of a daemon; None if it does not run or the pid belongs to another process."""
     try:
         pid = int((folder / f"{name}.pid").read_text())
         variables = Path(f"/proc/{pid}/environ").read_bytes()
     except (OSError, ValueError):
         return None
-    return pid if mark(folder) in variables.split(b"\0") else None
+    return pid if cluster_variable(folder) in variables.split(b"\0") else None
 
 
-def mark(folder: Path) -> bytes:
-    """The variable that every process of this cluster carries."""
+def cluster_variable(folder: Path) -> bytes:
+    """The variable in the environment of every process of this cluster."""
     return f"SLURM_CONF={folder}/slurm.conf".encode()
 
 
 def stop(folder: Path) -> None:
-    """End the daemons in the reverse order, then the jobs, which nobody starts any more."""
+    """Stop the daemons in reverse order, then kill the jobs, as no new ones can start."""
     for name in reversed(NAMES):
         end(folder, name)
     while pids := list(of_jobs(folder)):
@@ -158,7 +166,7 @@ def stop(folder: Path) -> None:
 
 
 def end(folder: Path, name: str) -> None:
-    """SIGTERM to a daemon, SIGKILL when it does not go."""
+    """Send SIGTERM to a daemon, and SIGKILL if it does not end."""
     for number, limit_s in ((signal.SIGTERM, STOP_LIMIT_S), (signal.SIGKILL, 5)):
         pid = pid_of(folder, name)
         if pid is None:
@@ -176,13 +184,13 @@ def kill(pid: int, number: int) -> None:
 
 
 def of_jobs(folder: Path) -> Iterator[int]:
-    """Processes of jobs, and slurmstepd, which outlive slurmd. A user's shell is neither."""
+    """Processes of jobs, and slurmstepd, which outlive slurmd, but not a user's shell."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             variables = (process / "environ").read_bytes().split(b"\0")
             keeper = (process / "comm").read_text().startswith("slurm")
         except OSError:
             continue
-        in_job = any(word.startswith(b"SLURM_JOB_ID=") for word in variables)
-        if mark(folder) in variables and (in_job or keeper):
+        in_job = any(one.startswith(b"SLURM_JOB_ID=") for one in variables)
+        if cluster_variable(folder) in variables and (in_job or keeper):
             yield int(process.name)

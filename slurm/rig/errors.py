@@ -1,16 +1,16 @@
-"""How minislurm ends early, and how it talks to people."""
+"""The error of minislurm, and its messages to users."""
 
 import sys
 
 
 class RigError(Exception):
-    """What is wrong and what to type; `code` is the exit code."""
+    """An error with its fix; `code` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.code = code
 
 
-def say(text: str) -> None:
-    """Tell a person; stdout is for the line to export alone."""
+def print_message(text: str) -> None:
+    """Print a message to stderr; stdout is only for the line to export."""
     print("minislurm: " + text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine: set up like others, and none outlives what started it."""
+"""Jobs as local processes: their setup, and none outlives its launch."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from hala_hpc.core.errors import CONFIG
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 
-#: Writes down what a rank sees.
+#: Writes the environment of a rank.
 PROGRAM = """
 import json, os, sys
 names = ("FROM_SETUP", "OVERRIDDEN", "RANK", "WORLD_SIZE", "HALA_JOB_ID")
@@ -32,7 +32,7 @@ with open(f"{sys.argv[1]}/seen-{seen['RANK']}.json", "w") as file:
     json.dump({**seen, "arguments": sys.argv[2:], "names": sorted(os.environ)}, file)
 """
 
-#: A launch that gives its workers less time than those of people do.
+#: A launch with a shorter stop timeout for its workers.
 LAUNCH = """
 from hala_hpc.backends import local
 from hala_hpc.launch import main
@@ -50,17 +50,17 @@ class Family:
         self.work = folder / "work"
 
     def attempt(self) -> int:
-        """Process number of the attempt, once it is at work."""
-        wait_until(self.words, "a sign of life of the attempt")
-        return self.words()[0]
+        """Pid of the attempt, once it is running."""
+        wait_until(self.overrides, "a sign of life of the attempt")
+        return self.overrides()[0]
 
-    def words(self) -> list[int]:
-        """Numbers of the attempts that gave a sign of life."""
+    def overrides(self) -> list[int]:
+        """Pids of the attempts that have written their progress."""
         artifacts = [Artifact(path.parent) for path in self.work.glob("corpus-*/config.json")]
-        return [word.pid for one in artifacts for word in one.progress() if word.pid]
+        return [argument.pid for one in artifacts for argument in one.progress() if argument.pid]
 
     def living(self) -> list[int]:
-        """The processes that are left."""
+        """The remaining processes."""
         return [pid for pid, _ in processes_of(MARK, self.mark)]
 
 
@@ -68,9 +68,9 @@ class Family:
 def started(folder: Path) -> Iterator[Family]:
     """A launch whose one worker is held while it prepares a corpus."""
     mark = uuid4().hex
-    words = ["stage=all", one_row_recipe(folder), f"work={folder}/work"]
+    overrides = ["stage=all", one_row_recipe(folder), f"work={folder}/work"]
     with subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, *words],
+        [sys.executable, "-c", LAUNCH, *overrides],
         env={**os.environ, **JobHold(folder).variables, MARK: mark},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -111,28 +111,28 @@ def test_the_setup_lines_of_a_launcher_run_before_each_rank(tmp_path: Path) -> N
 
 def test_a_setup_line_that_fails_ends_the_job_before_its_program(tmp_path: Path) -> None:
     lines = ("echo no such module >&2", "(exit 3)")
-    with pytest.raises(SetupFailed) as told:
+    with pytest.raises(SetupFailed) as result:
         run_element(job(tmp_path, *lines), 0, lambda: None)
-    assert told.value.code == CONFIG
-    assert "code 3" in str(told.value)
-    assert "no such module" in told.value.printed.read_text().splitlines()
+    assert result.value.code == CONFIG
+    assert "code 3" in str(result.value)
+    assert "no such module" in result.value.printed.read_text().splitlines()
     assert not list(tmp_path.glob("seen-*"))
 
 
 @pytest.mark.parametrize("line", ["module load no/such", "false"])
-def test_status_and_logs_tell_why_a_setup_line_failed(tmp_path: Path, line: str) -> None:
+def test_status_and_logs_show_why_a_setup_line_failed(tmp_path: Path, line: str) -> None:
     launcher = tmp_path / "here.toml"
     launcher.write_text(f'backend = "local"\nsetup = ["{line}"]\n')
     work = f"work={tmp_path / 'work'}"
     done = launch("stage=all", one_row_recipe(tmp_path), f"launcher={launcher}", work)
     assert (done.code, "again:" in done.err) == (CONFIG, False), done
-    told = run_command(work, "format=json", module="status")
-    [node] = json.loads(told.out)["nodes"]
+    result = run_command(work, "format=json", module="status")
+    [node] = json.loads(result.out)["nodes"]
     assert node["state"] == "failed"
-    for shown in (done.err, node["why"], run_command(work, module="logs").out):
-        assert "setup ended with code" in shown
-        assert f"setup: {line}" in shown
-        assert ("module: command not found" in shown) is ("module" in line)
+    for shown_output in (done.err, node["why"], run_command(work, module="logs").out):
+        assert "a setup line of the launcher ended with code" in shown_output
+        assert f"setup: {line}" in shown_output
+        assert ("module: command not found" in shown_output) is ("module" in line)
 
 
 def test_a_program_that_fails_is_not_taken_for_a_setup_line_of_another_rank(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_a_program_that_fails_is_not_taken_for_a_setup_line_of_another_rank(tmp_
     assert run_element(slow, 0, lambda: None) == 7
 
 
-def test_what_setup_lines_print_is_kept_and_an_empty_file_is_not(tmp_path: Path) -> None:
+def test_output_of_setup_lines_stays_and_an_empty_file_does_not(tmp_path: Path) -> None:
     assert run_element(job(tmp_path, "echo loaded"), 0, lambda: None) == 0
     [printed] = tmp_path.glob("job-*.out")
     assert printed.read_text() == "loaded\nloaded\n"
@@ -155,7 +155,7 @@ def test_without_setup_lines_the_program_is_the_process_itself(tmp_path: Path) -
     assert json.loads((tmp_path / "seen-1.json").read_text())["FROM_SETUP"] == ""
 
 
-#: What a step of an allocation of two nodes sees, as srun and launchers of MPI set it.
+#: Variables of a step in an allocation of two nodes, as set by srun and MPI launchers.
 ALLOCATION = {
     "SLURM_JOB_ID": "283",
     "SLURM_PROCID": "1",
@@ -189,7 +189,7 @@ def test_a_launch_inside_an_allocation_starts_no_ranks_of_it(
 
 
 @pytest.mark.slow
-def test_an_attempt_that_was_stopped_does_not_outlive_a_launch_that_is_told_to_end(
+def test_an_attempt_that_was_stopped_does_not_outlive_a_launch_that_is_asked_to_end(
     tmp_path: Path,
 ) -> None:
     with started(tmp_path) as family:
@@ -212,7 +212,7 @@ def test_an_attempt_that_was_stopped_does_not_outlive_its_supervisor(tmp_path: P
         wait_until(lambda: attempt not in family.living(), "its end", state=family.living)
 
 
-#: Starts children in sessions of their own that heed nothing, stops them, and waits.
+#: Starts children in their own sessions that ignore signals, stops them, and waits.
 STUBBORN = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -230,15 +230,15 @@ def test_what_is_below_a_worker_ends_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "STOP_WAIT_S", 0.5)
-    stubborn, told = job(tmp_path), [tmp_path / f"children-{rank}" for rank in range(2)]
+    stubborn, result = job(tmp_path), [tmp_path / f"children-{rank}" for rank in range(2)]
     (tmp_path / "told_program.py").write_text(STUBBORN)
 
     def watch() -> None:
-        if all(path.exists() and path.read_text().endswith("\n") for path in told):
+        if all(path.exists() and path.read_text().endswith("\n") for path in result):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run_element(stubborn, 0, watch)
-    children = [int(pid) for path in told for pid in path.read_text().split()]
+    children = [int(pid) for path in result for pid in path.read_text().split()]
     assert len(children) == 4
     wait_until(lambda: not any(map(start_of, children)), "the end of all", state=lambda: children)

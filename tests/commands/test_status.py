@@ -65,7 +65,7 @@ def test_status_on_slurm_tells_why_nodes_wait_and_what_gpus_cost(
     assert without_accounting["arabic"]["gpu_hours"] * 3600 == pytest.approx(marks, abs=4)
 
     wait_until(
-        lambda: "may not begin yet" in read_node_states(work)["report"]["why"],
+        lambda: "begin time is not reached" in read_node_states(work)["report"]["why"],
         "the report waits for its time alone",
         pause_s=1,
         state=lambda: read_node_states(work),
@@ -260,19 +260,19 @@ def test_a_scheduler_without_an_answer_is_told_once_and_asked_once(
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        ("Priority", "other jobs are before it"),
+        ("Priority", "jobs with a higher priority are before it"),
         (
             "QOSMaxGRESPerUser",
             "your jobs are at the limit of the QOS (GPUs): it starts when some of them end",
         ),
         ("AssocGrpGRESMinutes", "the budget of your account (GPUs by minutes) is spent"),
-        ("QOSMaxWallDurationPerJobLimit", "it asks for more time than the QOS allows"),
+        ("QOSMaxWallDurationPerJobLimit", "it requests more time than the QOS allows"),
         (
             "AssocGrpCpuLimit",
             "all jobs of your account together are at the limit of your account (cores)",
         ),
         ("QOSMaxJobsPerUserLimit", "your jobs are at the limit of the QOS (jobs)"),
-        ("QOSMinGRES", "it asks for less than the QOS wants of a job (GPUs)"),
+        ("QOSMinGRES", "it requests less than the minimum of the QOS (GPUs)"),
         ("ReqNodeNotAvail, UnavailableNodes:node[1-4]", "down, drained, or reserved"),
         ("(launch failed requeued held)", "`scontrol release 12`"),
         ("Nodes required for job are DOWN, DRAINED or reserved", "kept for partitions"),

@@ -1,4 +1,4 @@
-"""The doctor on a real SLURM with limits: which limit, which value, which cure."""
+"""The doctor on a real SLURM with limits: each limit with its value and fix."""
 
 import json
 import os
@@ -51,15 +51,15 @@ account = "{account}"
 
 @pytest.fixture(scope="module")
 def site() -> Iterator[Path]:
-    """SLURM_CONF of a cluster with limits that the controller enforces."""
+    """SLURM_CONF of a cluster whose controller enforces limits."""
     folder = Path(tempfile.mkdtemp(prefix="site-"))
     try:
         need_slurm(run_minislurm("up", "--folder", folder))
         conf = folder / "slurm.conf"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("SLURM_CONF", str(conf))
-            for words in ACCOUNTS:
-                order = ["sacctmgr", "-i", *words.split()]
+            for arguments in ACCOUNTS:
+                order = ["sacctmgr", "-i", *arguments.split()]
                 subprocess.run(order, check=True, capture_output=True, timeout=WAIT_S)
             conf.write_text(conf.read_text() + CONFIG)
             restart_controller(folder)
@@ -71,7 +71,7 @@ def site() -> Iterator[Path]:
 
 
 def restart_controller(folder: Path) -> None:
-    """What is enforced is read at the start of the controller only."""
+    """The controller reads AccountingStorageEnforce only at its start."""
     end(folder, "slurmctld")
     start("slurmctld", "-f", str(folder / "slurm.conf"))
     wait_until(lambda: " UP" in answer("scontrol", "ping"), "the controller is up", pause_s=0.2)
@@ -83,12 +83,12 @@ def restart_controller(folder: Path) -> None:
     )
 
 
-def start(*words: str, **variables: str) -> None:
+def start(*arguments: str, **variables: str) -> None:
     """Start a daemon, which goes to the background by itself."""
     env = {**os.environ, **variables, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     quiet = subprocess.DEVNULL
     subprocess.run(
-        words, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
+        arguments, env=env, check=True, stdin=quiet, stdout=quiet, stderr=quiet, timeout=WAIT_S
     )
 
 
@@ -99,14 +99,14 @@ def end(folder: Path, name: str) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {name}")
 
 
-def answer(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=WAIT_S)
+def answer(*arguments: str) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=WAIT_S)
     return done.stdout
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A work folder for the owner alone."""
+    """A work folder that only its owner can change."""
     made = tmp_path / "work"
     made.mkdir(mode=0o700)
     return made
@@ -119,32 +119,32 @@ def doctor(
     account: str = "team",
     more: Sequence[str] = (),
 ) -> CommandResult:
-    """Ask for one node of a recipe under a launcher with more lines."""
+    """Run the doctor for one node of a recipe, with additional lines in the launcher."""
     path, data = folder.parent / "site.toml", folder.parent / "rows.jsonl"
     path.write_text(SITE.format(partition=partition, account=account) + lines)
     data.write_text('{"instruction": "Add", "input": "", "output": "done"}\n')
     recipe = folder.parent / "recipe.toml"
     recipe.write_text(f'[rows]\nstage = "prepare"\ndata = "{data}"\nunits = 200\n')
-    words = (f"launcher={path}", f"recipe={recipe}", f"work={folder}", "format=json")
-    return run_command(*words, *more, module="doctor")
+    arguments = (f"launcher={path}", f"recipe={recipe}", f"work={folder}", "format=json")
+    return run_command(*arguments, *more, module="doctor")
 
 
-def told(ended: CommandResult, state: str) -> str:
-    """What, why and cure of all findings of one state."""
+def findings_text(ended: CommandResult, state: str) -> str:
+    """Fact, effect and fix of all findings of one state."""
     findings = json.loads(ended.out)["findings"]
     chosen = [one for one in findings if one["state"] == state]
     return "\n".join(f"{one['what']} | {one['why']} | {one['fix']}" for one in chosen)
 
 
-def test_jobs_that_fit_are_good_by_the_words_of_slurm_too(site: Path, folder: Path) -> None:
+def test_jobs_that_fit_are_accepted_by_slurm_too(site: Path, folder: Path) -> None:
     assert site.exists()
     ended = doctor(folder)
     assert ended.code == 0, ended.out
-    good = told(ended, "good")
+    good = findings_text(ended, "good")
     assert "rows: 1 x (2 cores, 8 GB) for 15 min fits low" in good
-    assert "`sbatch --test-only` takes a job of each" in good
-    assert "the controller refuses or holds what exceeds" in good
-    assert "where they ask for it (JobRequeue=0)" in good
+    assert "`sbatch --test-only` accepts a job of each" in good
+    assert "the controller enforces" in good
+    assert "only with --requeue (JobRequeue=0)" in good
     assert "partition low: preempted jobs end 5 s after the job's own signal (REQUEUE)" in good
     assert "tracked by linuxproc; 5 s from SIGTERM to SIGKILL" in good
     assert answer("squeue", "-h") == "", "nothing was submitted"
@@ -152,7 +152,7 @@ def test_jobs_that_fit_are_good_by_the_words_of_slurm_too(site: Path, folder: Pa
 
 
 LIMITS = {
-    # lines of the launcher, partition, account: what is said of it
+    # lines of the launcher, partition, account: the finding
     ("timeout_min = 90", "low", "team"): "timeout_min=90, but user root in account team allows 60",
     ("timeout_min = 30", "short", "team"): "timeout_min=30, but partition short ends jobs after 20",
     ("nodes = 2", "short", "team"): "nodes=2, but partition short gives a job 1",
@@ -162,7 +162,7 @@ LIMITS = {
     ("gpus_per_node = 5", "low", "team"): "takes gres/gpu=5, but account team allows 4",
     ('gpus_per_node = 1\noptions.gpu_type = "a100"', "low", "team"): "1 GPUs of type a100, but",
     ('options.qos = "fast"\ncpus_per_rank = 11', "low", "team"): "cpu=11, but QOS fast allows 10",
-    ('options.qos = "slow"', "low", "team"): "QOS 'slow' is not open to account team",
+    ('options.qos = "slow"', "low", "team"): "account team may not use QOS 'slow'",
     ("", "low", "others"): "account 'others' is not yours in partition low",
     ("", "closed", "team"): "partition closed does not take account 'team'",
     ("", "lwo", "team"): "there is no partition 'lwo' | SLURM refuses",
@@ -172,14 +172,14 @@ LIMITS = {
 @pytest.mark.parametrize(
     ("case", "expected"), LIMITS.items(), ids=list(map(str, range(len(LIMITS))))
 )
-def test_a_request_over_a_limit_is_bad_with_limit_value_and_cure(
+def test_a_request_over_a_limit_is_an_error_with_limit_value_and_fix(
     site: Path, folder: Path, case: tuple[str, str, str], expected: str
 ) -> None:
     assert site.exists()
     lines, partition, account = case
     ended = doctor(folder, f"[stage.prepare.resources]\n{lines}\n", partition, account)
     assert ended.code == 78, ended.out
-    assert expected in told(ended, "bad")
+    assert expected in findings_text(ended, "error")
 
 
 @pytest.mark.parametrize(
@@ -194,32 +194,32 @@ def test_more_workers_than_fit_are_no_fault(
 ) -> None:
     assert site.exists()
     ended = doctor(folder, f"[stage.prepare.resources]\n{lines}\n", "low", "team")
-    assert expected in told(ended, "good")
+    assert expected in findings_text(ended, "good")
 
 
 def test_arrays_and_nodes_that_are_away_are_named(site: Path, folder: Path) -> None:
     assert site.exists()
     ended = doctor(folder, "[stage.prepare.resources]\nworkers = 45\n")
-    assert "an array has at most 40 elements (MaxArraySize)" in told(ended, "good")
-    closed = told(doctor(folder, partition="closed"), "warn")
+    assert "an array has at most 40 tasks (MaxArraySize)" in findings_text(ended, "good")
+    closed = findings_text(doctor(folder, partition="closed"), "warn")
     assert "partition closed is DOWN" in closed
-    lwo = told(doctor(folder, partition="lwo"), "bad")
+    lwo = findings_text(doctor(folder, partition="lwo"), "error")
     assert "did you mean 'low'?" in lwo
 
 
-def test_gpus_limits_and_fp8_are_told(site: Path, folder: Path) -> None:
+def test_gpus_limits_and_fp8_are_reported(site: Path, folder: Path) -> None:
     assert site.exists()
     lines = "[stage.prepare.resources]\nworkers = 3\ngpus_per_node = 2\n"
-    good = told(doctor(folder, lines), "good")
+    good = findings_text(doctor(folder, lines), "good")
     assert "2 of 3 workers run at once under the limits of account team" in good
-    assert "GPUs of type 'h100' calculate in FP8" in good
+    assert "GPUs of type 'h100' support FP8" in good
 
 
-def test_accounting_that_is_down_is_told_and_is_no_failure(site: Path, folder: Path) -> None:
+def test_accounting_that_is_down_is_reported_and_is_no_failure(site: Path, folder: Path) -> None:
     end(site.parent, "slurmdbd")
     try:
         ended = doctor(folder, account="")
-        assert "accounting does not answer" in told(ended, "warn")
+        assert "accounting does not answer" in findings_text(ended, "warn")
         assert ended.code == 0, ended.out
     finally:
         start("slurmdbd", MYSQL_UNIX_PORT=f"{site.parent}/mariadb.socket")
@@ -241,12 +241,12 @@ def test_a_compute_node_is_looked_at_when_asked_to(site: Path, folder: Path) -> 
         "format=json",
         module="doctor",
     )
-    good = told(ended, "good")
+    good = findings_text(ended, "good")
     assert ended.code == 0, ended.out
-    assert f"{folder} is the login node's" in good
+    assert f"{folder} is that of the login node" in good
     assert "on node" in good
     assert "import torch, vllm, transformers works" in good
-    assert "`sbatch --test-only` takes jobs from here" in good
+    assert "`sbatch --test-only` accepts jobs from here" in good
     assert "waiting for a node as " in ended.err
     assert list(folder.iterdir()) == []
 
@@ -261,9 +261,9 @@ def test_the_gpus_of_a_compute_node_are_tried_all_together(site: Path, folder: P
     )
     ended = doctor(folder, lines, more=("job=true",))
     assert (
-        "2 GPUs are free, without errors, and calculate; a kernel of Triton is compiled and runs, "
-        "and they add up a number together"
-    ) in told(ended, "good"), ended
+        "2 GPUs are free, have no errors and give right results; a Triton kernel compiles and "
+        "runs, and their all-reduce works"
+    ) in findings_text(ended, "good"), ended
 
 
 def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(
@@ -273,7 +273,7 @@ def test_a_controller_that_is_away_is_bad_and_the_rest_is_looked_at(
     try:
         ended = doctor(folder)
         assert ended.code == 78
-        assert "does not answer" in told(ended, "bad")
-        assert "read back work" in told(ended, "good")
+        assert "does not answer" in findings_text(ended, "error")
+        assert "read back work" in findings_text(ended, "good")
     finally:
         start("slurmctld", "-f", str(site))

@@ -1,4 +1,4 @@
-"""Which word of a launcher a limit names, and what is said to who has no account."""
+"""The launcher setting that a limit names, and the finding for users without an account."""
 
 from hala_hpc.backends.slurm.cluster import Association, Limits, Partition, Site
 from hala_hpc.core.resources import Resources
@@ -48,25 +48,25 @@ def place(account: str) -> Association:
     return Association(account, "", (), "", limits)
 
 
-def told(cluster: Site, *kinds: JobShape) -> list[str]:
-    return [one.message for one in job_findings(cluster, kinds) if one.state == "bad"]
+def errors_of(cluster: Site, *kinds: JobShape) -> list[str]:
+    return [one.message for one in job_findings(cluster, kinds) if one.state == "error"]
 
 
 def test_a_limit_that_the_gates_exceed_names_their_table_of_the_launcher() -> None:
     asked = Resources(timeout_min=30)
     kinds = group_jobs([("report", asked, 1), (GATES, asked, 1)])
-    report, gates = told(site(place("lab"), default_account="lab"), *kinds)
+    report, gates = errors_of(site(place("lab"), default_account="lab"), *kinds)
     assert report.startswith("report: timeout_min=30,")
     assert "set timeout_min=20" in report
     assert gates.startswith("gates: [gate] timeout_min=30,")
     assert "set [gate] timeout_min=20" in gates
 
 
-def test_who_has_no_account_is_not_told_to_name_one_of_none() -> None:
+def test_a_user_without_an_account_is_not_asked_to_set_one() -> None:
     (kind,) = group_jobs([("report", Resources(), 1)])
-    (nobody,) = told(site(), kind)
+    (nobody,) = errors_of(site(), kind)
     assert "none" not in nobody
     assert "ask the admins" in nobody
-    (unnamed,) = told(site(place("lab")), kind)
-    assert "no account is named" in unnamed
-    assert "name one of: lab" in unnamed
+    (unnamed,) = errors_of(site(place("lab")), kind)
+    assert "no account is set" in unnamed
+    assert "set options.account to one of: lab" in unnamed

@@ -1,4 +1,4 @@
-"""Names and records of attempts: what is written is read again, however many there are."""
+"""Names and records of attempts: written ones are read back, however many there are."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_what_is_no_name_is_none(text: str) -> None:
     assert RankAttempt.parse(text) is None
 
 
-def test_records_are_told_from_other_files_and_damaged_ones_count_as_absent(
+def test_records_differ_from_other_files_and_damaged_ones_count_as_absent(
     tmp_path: Path,
 ) -> None:
     artifact = Artifact(tmp_path)

@@ -1,4 +1,4 @@
-"""A budget of GPU hours on a real SLURM: what was used counts, and stops launches and gates."""
+"""A budget of GPU hours on a real SLURM: usage counts, and stops launches and gates."""
 
 import json
 import os
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("mini
 
 
 def status_of(work: Path) -> str:
-    """What status says to people."""
+    """The text output of status."""
     return run_command(f"work={work}", module="status").out
 
 
@@ -30,37 +30,37 @@ def wait_for_state(work: Path, node: str, state: str) -> None:
     )
 
 
-def test_what_a_run_has_used_stands_beside_the_estimate_and_counts_against_the_budget(
+def test_the_usage_of_a_run_is_shown_beside_the_estimate_and_counts_against_the_budget(
     tmp_path: Path, work: Path
 ) -> None:
     line = ["stage=all", write_stand_in_recipe(tmp_path, rows=40), f"work={work}"]
-    # Accounting counts seconds: each worker takes two at least.
+    # Accounting counts whole seconds: each worker takes at least two.
     line += [write_stand_in_launcher(tmp_path, 0.1), "arabic.resources.gpus_per_node=2"]
     assert launch(*line, "budget_gpu_hours=1000").code == 0
     wait_for_state(work, "report", "done")
     arabic = read_node_states(work)["arabic"]
-    # Two workers, two GPUs each, and the 90 s that the table has for a start.
+    # Two workers, two GPUs each, and 90 s for a start by the table.
     assert arabic["gpu_hours_estimate"] == pytest.approx(0.1, rel=0.1)
     assert 0 < arabic["gpu_hours"] < 1
     assert read_node_states(work)["english"]["gpu_hours_estimate"] == 0
-    told = status_of(work)
-    assert f"{arabic['gpu_hours']:.2f} of ~0.10" in told
-    assert "of budget_gpu_hours=1000 are spent" in told
+    result = status_of(work)
+    assert f"{arabic['gpu_hours']:.2f} of ~0.10" in result
+    assert "of budget_gpu_hours=1000 are spent" in result
 
-    # The same node anew, with another prompt: its cost is that of the one before.
+    # The same node with another prompt: its cost is estimated from the previous one.
     again = [*line, "arabic.prompt=Now:{text}"]
     plan = launch(*again, "dry_run=true").out
     assert "(measured)" in next(row for row in plan.splitlines() if row.startswith("arabic "))
     small = arabic["gpu_hours"] / 2
-    for word in ("confirm=true", "confirm=false"):
-        refused = launch(*again, f"budget_gpu_hours={small}", word)
+    for argument in ("confirm=true", "confirm=false"):
+        refused = launch(*again, f"budget_gpu_hours={small}", argument)
         assert refused.code == 78, refused
         assert "GPU hours are spent in" in refused.err
     assert read_node_states(work)["arabic"]["state"] == "done"
 
 
 def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: Path) -> None:
-    # Two GPUs of each worker for two seconds at least: more than the budget.
+    # Two GPUs of each worker for at least two seconds: more than the budget.
     held = JobHold(tmp_path, after=100)
     launcher = write_stand_in_launcher(tmp_path, 0.02, held)
     line = ["stage=all", write_stand_in_recipe(tmp_path), f"work={work}", launcher]
@@ -80,9 +80,9 @@ def test_a_gate_submits_no_more_when_the_budget_is_spent(tmp_path: Path, work: P
     held.release()
     arabic = read_node_states(work)["arabic"]
     assert arabic["why"].startswith("budget_gpu_hours=0.0005: ")
-    assert "GPU hours are spent, so nothing more is submitted" in arabic["why"]
+    assert "GPU hours are spent; nothing more is submitted" in arabic["why"]
     failure = json.loads((work / "latest/arabic/failure.json").read_text())
     assert (failure["code"], len(failure["reasons"])) == (78, 1)
-    # With more of it the same line goes on, and what was done stays done.
+    # With a larger budget the same command resumes, and finished nodes stay done.
     assert launch(*line[:-1], "budget_gpu_hours=1000", "arabic.engine.max_num_seqs=8").code == 0
     wait_for_state(work, "report", "done")

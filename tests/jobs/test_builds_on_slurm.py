@@ -1,4 +1,4 @@
-"""A job on SLURM whose environment is built for CPUs, which nobody could tell before it began."""
+"""A job on SLURM whose environment is built for CPUs, which is unknown before it starts."""
 
 import sys
 from pathlib import Path
@@ -28,9 +28,7 @@ def wrapper(folder: Path) -> Path:
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_the_attempt_refuses_it_with_the_cure_and_nobody_tries_again(
-    tmp_path: Path, work: Path
-) -> None:
+def test_the_attempt_refuses_it_with_the_fix_and_is_not_retried(tmp_path: Path, work: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text(
         f'backend = "slurm"\n[python]\nmain = "{wrapper(tmp_path)}"\n[resources]\n'

@@ -1,4 +1,4 @@
-"""What a gate decides, by state, code and class, from the files of a node."""
+"""Decisions of a gate, by state, code and class, from the files of a node."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ SPEC = RoundSpec(
 
 
 def node(work: Path, inputs: dict[str, InputFacts] | None = None) -> Artifact:
-    """A node of one unit whose first round has begun."""
+    """A node of one unit whose first round has started."""
     artifact = Artifact(work / "node-12345678")
     config = NodeConfig(node="node", stage="sample", units=1, inputs=inputs or {})
     artifact.write_config(config)
@@ -42,7 +42,7 @@ def node(work: Path, inputs: dict[str, InputFacts] | None = None) -> Artifact:
 
 
 def ends(artifact: Artifact, **record: Any) -> None:
-    """The only attempt of the last round ended so."""
+    """Write the record of the only attempt of the last round."""
     name = AttemptName(artifact.last_round(), 0, "7", 0)
     AttemptRecord(worker=0, **record).write(artifact.attempt_file(str(name)))
 
@@ -52,7 +52,7 @@ def kinds(report: FailureReport | None) -> list[FailureClass | None]:
     return [reason.kind for reason in report.reasons]
 
 
-def test_a_node_whose_input_failed_says_that_it_only_follows(tmp_path: Path) -> None:
+def test_a_node_whose_input_failed_is_secondary(tmp_path: Path) -> None:
     facts = InputFacts(kind="corpus", fingerprint="0", artifact="first-00000000")
     artifact = node(tmp_path, {"first": facts})
     verdict = finish_node(artifact)
@@ -64,7 +64,7 @@ def test_a_node_whose_input_failed_says_that_it_only_follows(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("code", "kind"), [(65, FailureClass.BAD_DATA), (78, FailureClass.CONFIG_ERROR)]
 )
-def test_what_another_attempt_cannot_mend_ends_the_node_at_once(
+def test_what_another_attempt_cannot_fix_ends_the_node_at_once(
     code: int, kind: FailureClass, tmp_path: Path
 ) -> None:
     artifact = node(tmp_path)
@@ -118,22 +118,22 @@ def test_a_time_limit_that_is_too_short_is_called_so_with_what_loading_took(
             "resources": Resources(timeout_min=1),
         }
     )
-    told = {"code": 75, "reasons": ["stopped by SIGUSR2"], "stopped": True, "seconds": 41.0}
+    record = {"code": 75, "reasons": ["stopped by SIGUSR2"], "stopped": True, "seconds": 41.0}
     begin_round(artifact, 1, 1, spec)
-    ends(artifact, **told, loading_s=35.2)
+    ends(artifact, **record, loading_s=35.2)
     verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("again", 75)
     assert [reason.kind for reason in verdict.reasons] == [FailureClass.TIMEOUT]
     assert_message(
-        verdict.lines[0], "timeout_min=1", "15 s before", "had 41 s", "loading took 35 s"
+        verdict.lines[0], "timeout_min=1", "15 s before", "ran 41 s", "loading took 35 s"
     )
     begin_round(artifact, 1, 1, next_spec(artifact, spec))
-    ends(artifact, **told)
+    ends(artifact, **record)
     verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 78)
     assert kinds(artifact.failure()) == [FailureClass.TIMEOUT]
     assert_message(verdict.lines[0], "timeout_min=1 is too short", "[node.node.resources]")
-    assert_message(verdict.lines[0], "no row or step was counted")
+    assert_message(verdict.lines[0], "no row or step was done")
 
 
 def test_a_round_that_began_before_its_input_was_finished_is_made_again_and_does_not_count(
@@ -150,7 +150,7 @@ def test_a_round_that_began_before_its_input_was_finished_is_made_again_and_does
         JobInputs(config, tmp_path).path("@first")
     facts_of_it = failure_facts(early.value).model_dump()
     ends(artifact, code=early.value.code, reasons=early.value.mistakes, **facts_of_it)
-    # It was, by the time that the gate looked.
+    # It was finished when the gate checked.
     first.write_summary(NodeSummary(node="first", stage="prepare", fingerprint="00000000", units=1))
     verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("again", RETRY)
@@ -187,7 +187,7 @@ def test_a_failure_of_an_older_version_is_read_with_its_log_apart(tmp_path: Path
 def test_a_gate_by_hand_leaves_the_rest_to_the_launch_of_this_machine(tmp_path: Path) -> None:
     artifact = node(tmp_path)
     ends(artifact, code=75, reasons=("stopped by SIGTERM",), stopped=True)
-    # It would wait ten minutes for a scheduler that there is not.
+    # Otherwise it would wait ten minutes for a missing scheduler.
     assert close_or_submit(artifact, None) == RETRY
     assert artifact.failure() is None
     assert artifact.last_round() == 1

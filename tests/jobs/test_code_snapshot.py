@@ -1,4 +1,4 @@
-"""A clone that changes between launch and start is noticed; `snapshot = true` keeps its code."""
+"""Changes of the clone between launch and start are detected; `snapshot = true` copies the code."""
 
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from hala_hpc.core.artifact import Artifact
 from hala_hpc.core.errors import CONFIG, OK
 from hala_hpc.core.records import NodeSummary
 
-#: Lines behind `prepare`, whose results then bear another version.
+#: Lines appended to `prepare` that change its stage version.
 OTHER_VERSION = "\n\nPrepare.version += 1\n"
-#: Lines by which an attempt, and no launch or gate, tells from where it has imported the package.
-TELL_PLACE = """
+#: Lines by which an attempt, but no launch or gate, writes from where it imported the package.
+PRINT_PLACE = """
 if "HALA_STOP_FD" in os.environ:
-    Path("{told}").write_text(__file__)
+    Path("{place}").write_text(__file__)
 """
 
 
 class Cluster(FakeSlurm):
-    """A SLURM that takes every job and starts none."""
+    """A SLURM that accepts every job and starts none."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -38,7 +38,7 @@ class Queued:
     def __init__(self, clone: Clone, folder: Path, lines: str = "") -> None:
         self.clone, self.work = clone, folder / "work"
         self.work.mkdir()
-        # An older run: the doctor need not look at the cluster.
+        # An older run: the doctor does not check the cluster.
         (self.work / "run.json").write_text("{}")
         launcher = folder / "site.toml"
         launcher.write_text(f'backend = "slurm"\n{lines}')
@@ -50,7 +50,7 @@ class Queued:
         self.artifact = Artifact(found)
 
     def start(self) -> CommandResult:
-        """Run its worker and its gate, as the jobs do; how the worker ended."""
+        """Run its worker and its gate, as the jobs do; return the end of the worker."""
         folder = self.artifact.require_newest_round().spec.code_folder or str(self.clone.folder)
         logs, name = self.artifact.logs, str(self.artifact.folder)
         logs.mkdir(parents=True, exist_ok=True)
@@ -80,8 +80,8 @@ def test_a_pull_before_the_start_is_noted_and_ends_no_job(clone: Clone, tmp_path
         ended.err, "the code has changed since the launch", second[:12], clone.first[:12]
     )
     assert node.summary().commit == second
-    (told,) = node.summary().because
-    assert_message(told, "the code changed after the launch", second[:12], clone.first[:12])
+    (place,) = node.summary().because
+    assert_message(place, "the code changed after the launch", second[:12], clone.first[:12])
 
 
 def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_a_pull_that_makes_other_results_is_refused(clone: Clone, tmp_path: Path
     assert ended.code == CONFIG, ended
     report = node.artifact.failure()
     assert report is not None
-    assert_message(report.reasons[0].text, "stage prepare is version", "snapshot = true")
+    assert_message(report.reasons[0].text, "stage prepare: the code has version", "snapshot = true")
 
 
 def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    clone.append("hala_hpc/jobs/job_context.py", TELL_PLACE.format(told=told))
+    place = tmp_path / "told"
+    clone.append("hala_hpc/jobs/job_context.py", PRINT_PLACE.format(place=place))
     commit = clone.commit()
     node = Queued(clone, tmp_path, "snapshot = true\n")
     copy = node.work / "code" / commit
@@ -110,7 +110,7 @@ def test_jobs_import_the_copy_that_the_launch_has_made(clone: Clone, tmp_path: P
 
     clone.append("hala_hpc/stages/prepare.py", OTHER_VERSION)
     assert node.start().code == OK
-    assert Path(told.read_text()).is_relative_to(copy)
+    assert Path(place.read_text()).is_relative_to(copy)
     assert node.summary().commit == commit
     assert node.summary().because == ()
 
@@ -136,20 +136,20 @@ def test_a_copy_that_was_changed_or_is_open_to_others_is_refused(
     file.write_text(file.read_text() + "# by hand\n")
     refused = clone.run(*node.line)
     assert refused.code == CONFIG
-    assert_message(refused.err, "is not the code that it is named after")
+    assert_message(refused.err, "no longer holds the code that it is named after")
 
 
 def test_a_local_run_imports_the_copy_before_what_the_setup_lines_put_on_the_path(
     clone: Clone, tmp_path: Path
 ) -> None:
-    told, other = tmp_path / "told", tmp_path / "other"
-    clone.append("hala_hpc/jobs/job_context.py", TELL_PLACE.format(told=told))
+    place, other = tmp_path / "told", tmp_path / "other"
+    clone.append("hala_hpc/jobs/job_context.py", PRINT_PLACE.format(place=place))
     launcher = tmp_path / "here.toml"
     for number, setup in enumerate(("", f"export PYTHONPATH={other}:$PYTHONPATH")):
         lines = [setup] if setup else []
         launcher.write_text(f'backend = "local"\nsnapshot = true\nsetup = {lines}\n')
         work = tmp_path / f"work{number}"
-        words = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={launcher}"]
-        ended = clone.run(*words)
+        arguments = ["stage=all", one_row_recipe(tmp_path), f"work={work}", f"launcher={launcher}"]
+        ended = clone.run(*arguments)
         assert ended.code == OK, ended
-        assert Path(told.read_text()).is_relative_to(work / "code")
+        assert Path(place.read_text()).is_relative_to(work / "code")

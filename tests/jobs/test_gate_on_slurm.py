@@ -1,4 +1,4 @@
-"""A node that fails on a real SLURM: told why, and nothing waits for it for ever."""
+"""A node that fails on a real SLURM: its reason is reported, and no job waits for it forever."""
 
 import json
 import os
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.usefixtures("mini
 
 
 def states(work: Path) -> dict[str, str]:
-    told = run_command(f"work={work}", "format=json", module="status")
-    return {node["name"]: node["state"] for node in json.loads(told.out)["nodes"]}
+    result = run_command(f"work={work}", "format=json", module="status")
+    return {node["name"]: node["state"] for node in json.loads(result.out)["nodes"]}
 
 
 def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Path) -> None:
@@ -51,7 +51,7 @@ def test_bad_data_fails_its_node_and_cancels_who_waits(tmp_path: Path, work: Pat
     waited = json.loads((work / "latest/report/failure.json").read_text())
     (reason,) = waited["reasons"]
     assert reason["kind"] == FailureClass.SECONDARY
-    assert reason["text"] == "corpus, which it waits for, was not finished"
+    assert reason["text"] == "input corpus was not finished"
     assert len(list((work / "latest/report/rounds").iterdir())) == 1
     jobs = json.loads((work / "latest/report/jobs.json").read_text())
     ends = subprocess.run(
@@ -86,31 +86,31 @@ def test_a_job_that_slurm_refuses_leaves_nothing_behind(tmp_path: Path, work: Pa
     assert not work.exists()
 
 
-#: A gate waits for a file before it decides, as if it had much to gather.
+#: A gate waits for a file before it decides, as if it had much to collect.
 SLOW_GATE = """
 import os, sys, time
 if "hala_hpc.gate" in sys.orig_argv:
     open({began!r}, "a").write(f"{{os.getpid()}}\\n")
     deadline = time.monotonic() + 100
-    while not os.path.exists({word!r}) and time.monotonic() < deadline:
+    while not os.path.exists({decision!r}) and time.monotonic() < deadline:
         time.sleep(0.1)
 """
 
 
 class SlowGates:
-    """Gates that have begun and decide nothing until the test lets them."""
+    """Gates that have started and decide nothing until the test lets them."""
 
     def __init__(self, folder: Path, code: str = SLOW_GATE) -> None:
-        self.word, self.began = folder / "decide", folder / "gates"
+        self.decision, self.began = folder / "decide", folder / "gates"
         site = folder / "slow"
         site.mkdir()
-        text = code.format(began=str(self.began), word=str(self.word))
+        text = code.format(began=str(self.began), decision=str(self.decision))
         (site / "sitecustomize.py").write_text(text)
         path = os.pathsep.join([str(site), str(ROOT)])
         self.launcher = minislurm_launcher(folder, {"PYTHONPATH": path})
 
     def wait_for(self, count: int) -> int:
-        """Wait until so many gates have begun; the process number of the newest."""
+        """Wait until so many gates have started; return the pid of the newest."""
 
         def pids() -> list[int]:
             text = self.began.read_text() if self.began.exists() else ""
@@ -121,23 +121,23 @@ class SlowGates:
 
     def let_go(self) -> None:
         """Let all gates decide."""
-        self.word.touch()
+        self.decision.touch()
 
 
-def told_by(*words: str) -> str:
-    """What a command of SLURM prints."""
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+def command_output(*arguments: str) -> str:
+    """Output of a SLURM command."""
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=WAIT_S)
     return done.stdout.strip()
 
 
 @pytest.fixture
 def slow_gates(tmp_path: Path) -> SlowGates:
-    """A launcher whose gates wait for a word."""
+    """A launcher whose gates wait for a file."""
     return SlowGates(tmp_path)
 
 
 def chain(folder: Path) -> str:
-    """`corpus` and, behind its gate, `second`."""
+    """`corpus`, and `second`, which depends on its gate."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
     small = "resources = { cpus_per_rank = 1, mem_gb = 1 }\n"
     return recipe(
@@ -153,28 +153,28 @@ def test_a_gate_that_is_preempted_ends_no_chain(
     assert launch("stage=all", chain(tmp_path), f"work={work}", slow_gates.launcher).code == 0
     slow_gates.wait_for(1)
     gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
-    node = told_by("squeue", "-h", "-j", gate, "-o", "%N")
-    # It takes the place of the gate: SIGTERM, the grace of the partition, SIGKILL.
+    node = command_output("squeue", "-h", "-j", gate, "-o", "%N")
+    # It preempts the gate: SIGTERM, the grace time of the partition, SIGKILL.
     taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
-    told_by("sbatch", *taker, "--wrap", "sleep 3")
+    command_output("sbatch", *taker, "--wrap", "sleep 3")
     slow_gates.wait_for(2)
     slow_gates.let_go()
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
 
 
-#: As `SLOW_GATE`, in the middle of its work: before it puts the first file into its place.
+#: As `SLOW_GATE`, but in the middle of its work: before it links the first file.
 SLOW_WORK = """
 import os, sys, time
 def linger(event, arguments):
     if event in ("os.rename", "os.link") and not os.path.exists({began!r}):
         open({began!r}, "a").write(f"{{os.getpid()}}\\n")
         deadline = time.monotonic() + 100
-        while not os.path.exists({word!r}) and time.monotonic() < deadline:
+        while not os.path.exists({decision!r}) and time.monotonic() < deadline:
             time.sleep(0.1)
 if "hala_hpc.gate" in sys.orig_argv:
     sys.addaudithook(linger)
 """
-#: Seconds after which the grace of the partition `low` has run out, and nothing is killed yet.
+#: Seconds after which the grace time of the partition `low` has expired, before the kill.
 PAST_GRACE_S = 7.5
 
 
@@ -186,9 +186,9 @@ def test_a_gate_that_is_done_after_its_grace_ran_out_ends_no_chain(
     assert launch("stage=all", chain(tmp_path), f"work={work}", gates.launcher).code == 0
     gates.wait_for(1)
     gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
-    node = told_by("squeue", "-h", "-j", gate, "-o", "%N")
+    node = command_output("squeue", "-h", "-j", gate, "-o", "%N")
     taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
-    told_by("sbatch", *taker, "--wrap", "sleep 3")
+    command_output("sbatch", *taker, "--wrap", "sleep 3")
     time.sleep(PAST_GRACE_S)
     gates.let_go()
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)
@@ -207,18 +207,20 @@ def test_a_gate_that_is_killed_is_started_again(
 
 
 @pytest.mark.long
-def test_a_node_whose_gate_was_cancelled_says_so_and_the_same_line_goes_on(
+def test_a_node_whose_gate_was_cancelled_reports_it_and_the_same_command_resumes(
     tmp_path: Path, work: Path, slow_gates: SlowGates
 ) -> None:
     line = ["stage=all", chain(tmp_path), f"work={work}", slow_gates.launcher]
     assert launch(*line).code == 0
     slow_gates.wait_for(1)
     gate = json.loads((work / "latest/corpus/jobs.json").read_text())["gate"]
-    told_by("scancel", "--full", "--signal=KILL", gate)
-    told_by("scancel", gate)
-    wait_until(lambda: not told_by("squeue", "-h", "-o", "%i"), "the end of all jobs", pause_s=1)
-    told = run_command(f"work={work}", "format=json", module="status")
-    nodes = {node["name"]: node for node in json.loads(told.out)["nodes"]}
+    command_output("scancel", "--full", "--signal=KILL", gate)
+    command_output("scancel", gate)
+    wait_until(
+        lambda: not command_output("squeue", "-h", "-o", "%i"), "the end of all jobs", pause_s=1
+    )
+    result = run_command(f"work={work}", "format=json", module="status")
+    nodes = {node["name"]: node for node in json.loads(result.out)["nodes"]}
     assert nodes["corpus"]["state"] == "partial"
     assert gate in nodes["corpus"]["why"]
     assert "corpus" in nodes["report"]["why"]
@@ -235,14 +237,14 @@ def test_a_node_that_begins_before_its_input_is_finished_is_submitted_again_behi
     launcher = minislurm_launcher(tmp_path, held.variables)
     assert launch("stage=all", chain(tmp_path), f"work={work}", launcher).code == 0
     workers = json.loads((work / "latest/report/jobs.json").read_text())["workers"]
-    # As where the gate of the input ends while a launch ties the node to it: nobody moves the tie.
-    told_by("scontrol", "update", f"jobid={workers}", "dependency=")
+    # As if the gate of the input ends while a launch adds the dependency: nothing moves it.
+    command_output("scontrol", "update", f"jobid={workers}", "dependency=")
     rounds = work / "latest/report/rounds"
     wait_until(
         lambda: len(list(rounds.iterdir())) == 2,
         "the second round",
         pause_s=0.5,
-        state=lambda: told_by("squeue"),
+        state=lambda: command_output("squeue"),
     )
     held.release()
     wait_until(lambda: set(states(work).values()) == {"done"}, "the end of the chain", pause_s=1)

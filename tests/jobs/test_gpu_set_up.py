@@ -1,4 +1,4 @@
-"""What a node must bring for GPUs: by real compilers, a real sum, and versions of drivers."""
+"""Requirements of a node with GPUs: real compilers, a real all-reduce, and driver versions."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from hala_hpc.jobs.node_faults import NodeFault, NodeFaultKind, NodeProbeResult
 OLD = Driver(release="550.54.15", cuda=(12, 4))
 
 
-def test_a_driver_that_is_older_than_the_build_is_told_with_what_it_needs() -> None:
+def test_a_driver_that_is_older_than_the_build_is_reported_with_its_minimum() -> None:
     assert driver_fault(OLD, (13, 0)) == (
         "the driver 550.54.15 is for CUDA 12.4, too old for this torch, which was built with CUDA "
         "13.0 and needs R580 or newer"
@@ -32,11 +32,11 @@ def test_a_driver_runs_every_build_of_its_major_version_and_older_ones(
     assert driver_fault(Driver("1", cuda), build) == ""
 
 
-def test_where_nobody_knows_the_driver_or_the_build_nothing_is_said() -> None:
+def test_an_unknown_driver_or_build_is_no_fault() -> None:
     assert driver_fault(None, (13, 0)) == driver_fault(OLD, None) == ""
 
 
-def test_a_gpu_that_torch_has_no_code_for_is_told() -> None:
+def test_a_gpu_that_torch_has_no_code_for_is_reported() -> None:
     built_for = ["sm_75", "sm_80", "sm_90a", "sm_120", "compute_120"]
     assert support_fault((7, 0), built_for).endswith("this GPU has compute capability 7.0")
     for capability in [(7, 5), (8, 6), (9, 0), (12, 1), (13, 0)]:
@@ -49,7 +49,7 @@ def test_the_compiler_of_this_machine_compiles_for_this_python() -> None:
     assert compiler_fault() is None
 
 
-def test_without_a_compiler_that_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_compiler_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert compiler_fault() == (
@@ -72,36 +72,36 @@ def script(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_a_compiler_that_breaks_is_told_with_its_words(
+def test_a_compiler_that_breaks_is_reported_with_its_message(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     text = "echo 'cannot execute cc1: no such file' >&2; exit 1"
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
-    kind, told = compiler_fault() or ("", "")
+    kind, result = compiler_fault() or ("", "")
     assert kind is NodeFaultKind.COMPILER
-    assert told.endswith("does not work: cannot execute cc1: no such file")
+    assert result.endswith("does not work: cannot execute cc1: no such file")
 
 
-def test_headers_that_are_not_there_are_told_with_their_place(
+def test_missing_headers_are_reported_with_their_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # The real compiler, which is not told where Python's headers are.
+    # The real compiler, without the path of Python's headers.
     text = 'for word; do [[ $word == -I* ]] || words+=("$word"); done; exec gcc "${words[@]}"'
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
     monkeypatch.delenv("CPATH", raising=False)
-    kind, told = compiler_fault() or ("", "")
+    kind, result = compiler_fault() or ("", "")
     assert kind is NodeFaultKind.HEADERS
-    assert "finds no Python.h in /" in told
-    assert "fatal error: Python.h" in told
+    assert "finds no Python.h in /" in result
+    assert "fatal error: Python.h" in result
 
 
 def test_what_is_compiled_must_be_loadable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # Stands for a temporary folder from which nothing may be run.
+    # As a temporary folder mounted noexec.
     text = 'while [[ $1 != -o ]]; do shift; done; echo text > "$2"'
     monkeypatch.setenv("CC", script(tmp_path / "cc", text))
-    kind, told = compiler_fault() or ("", "")
+    kind, result = compiler_fault() or ("", "")
     assert kind is NodeFaultKind.COMPILER
-    assert "cannot be loaded" in told
+    assert "cannot be loaded" in result
 
 
 @pytest.mark.slow
@@ -111,15 +111,15 @@ def test_processors_add_up_a_number_in_a_process_each() -> None:
 
 @pytest.mark.slow
 def test_a_device_that_cannot_take_part_is_named() -> None:
-    told = all_reduce_fault("gloo", ["cpu", "cuda:7"])
-    assert told.startswith("no sum (gloo): cuda:7: "), told
+    result = all_reduce_fault("gloo", ["cpu", "cuda:7"])
+    assert result.startswith("no sum (gloo): cuda:7: "), result
 
 
 def test_a_sum_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", script(tmp_path / "python", "exec sleep 600"))
     began = time.monotonic()
-    told = all_reduce_fault("gloo", ["cpu:0", "cpu:1"], limit_s=1)
-    assert told == "no sum after 1 s: cpu:0, cpu:1 still wait"
+    result = all_reduce_fault("gloo", ["cpu:0", "cpu:1"], limit_s=1)
+    assert result == "no sum after 1 s: cpu:0, cpu:1 still wait"
     assert time.monotonic() - began < 60
     left = subprocess.run(["pgrep", "-fP", str(os.getpid()), "sleep 600"], check=False, timeout=60)
     assert left.returncode == 1, "somebody still sleeps"

@@ -1,4 +1,4 @@
-"""What an attempt publishes: nothing once another has taken its place."""
+"""An attempt publishes nothing once another has replaced it."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ SPEC = RoundSpec(
 
 
 @pytest.mark.parametrize(
-    ("told", "is_loaded"),
+    ("all_counts", "is_loaded"),
     [
         ([{"rows": 0, "tokens": 0}], False),
         # Rows that an earlier attempt has done.
@@ -37,22 +37,22 @@ SPEC = RoundSpec(
     ],
 )
 def test_loading_has_ended_once_a_count_of_this_attempt_grows(
-    told: list[dict[str, float]], is_loaded: bool, tmp_path: Path
+    all_counts: list[dict[str, float]], is_loaded: bool, tmp_path: Path
 ) -> None:
     artifact = Artifact(tmp_path / "node-0123456789ab")
     begin_round(artifact, 1, 1, SPEC)
     stage = STAGE(STAGE.Settings(data=[str(tmp_path)], units=1), UnknownInputs())
     out = JobContext(artifact, stage, 0, "r0001-w00000-7-0")
-    for counts in told:
+    for counts in all_counts:
         out.report_progress(**counts)
     out.write_progress()
-    word = artifact.rank_progress(0)
-    assert word is not None
-    assert (word.loaded_s is not None) == is_loaded
+    progress = artifact.rank_progress(0)
+    assert progress is not None
+    assert (progress.loaded_s is not None) == is_loaded
 
 
 def test_a_worker_that_the_next_round_does_not_have_publishes_nothing(tmp_path: Path) -> None:
-    """Three workers; the third is suspended, and the next round has one: nobody has its lease."""
+    """Three workers; the third is suspended; the next round has one, so none takes its lease."""
     artifact = Artifact(tmp_path / "node-0123456789ab")
     begin_round(artifact, 3, 3, SPEC)
     WorkerLease(attempt="r0001-w00002-7-0", round=1).write(artifact.lease_file(2))

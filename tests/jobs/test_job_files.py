@@ -1,4 +1,4 @@
-"""Jobs that ended before any code of ours began: the end of their own file is what is told."""
+"""Jobs that ended before our code started: the end of their output file is reported."""
 
 import json
 import os
@@ -23,17 +23,17 @@ from hala_hpc.jobs.job_files import job_files
 
 pytestmark = pytest.mark.kinds
 
-#: What a set-up line leaves in the file of its job, between words of SLURM.
+#: Output of a `setup` line in the file of its job, between lines of SLURM.
 MISSING = "Unable to locate a modulefile for 'cuda/13.0'"
 PRINTED = f"slurmstepd: a prolog ran\n{MISSING}\nsrun: error: node1: task 0: Exited\n"
 
 
-#: Of the workers, with the key of their round.
+#: Name of the workers' job, with the key of their round.
 NAME = "arabic-0123456789ab-beef"
 
 
 class Node:
-    """A node of two units whose round was submitted as an array 12 with gate 13."""
+    """A node of two units whose round was submitted as array 12 with gate 13."""
 
     def __init__(self, work: Path, commands: Path) -> None:
         self.work, self.commands = work, commands
@@ -72,7 +72,7 @@ class Node:
         path.chmod(0o755)
 
     def end(self, *codes: str) -> Verdict:
-        """Let the workers end with these codes, as accounting tells, and the gate decide.
+        """Let the workers end with these codes, as reported by accounting, and the gate decide.
 
         A code is that of the job; behind a bar, that of its worst step.
         """
@@ -87,9 +87,9 @@ class Node:
         path.write_text(text)
         return path
 
-    def ask(self, module: str, *words: str) -> CommandResult:
+    def ask(self, module: str, *arguments: str) -> CommandResult:
         """One of the commands that watch."""
-        return run_command(f"work={self.work}", *words, module=module)
+        return run_command(f"work={self.work}", *arguments, module=module)
 
 
 @pytest.fixture
@@ -115,15 +115,15 @@ def test_a_set_up_that_fails_everywhere_ends_the_node_with_the_end_of_the_jobs_f
     assert MISSING in report.reasons[-1].text
     assert str(files[0]) in report.reasons[-1].log_tail[0]
     assert f"  {MISSING}" in report.reasons[-1].log_tail
-    told = node.ask("logs")
-    assert told.code == 0, told
-    assert [told.out.count(str(path)) for path in files] == [1, 1]
-    assert MISSING in told.out
-    assert "another job" not in told.out
+    result = node.ask("logs")
+    assert result.code == 0, result
+    assert [result.out.count(str(path)) for path in files] == [1, 1]
+    assert MISSING in result.out
+    assert "another job" not in result.out
     assert MISSING in node.ask("status").out
 
 
-#: SLURM takes 128 off the code of a job whose step was killed.
+#: SLURM subtracts 128 from the code of a job whose step was killed.
 KILLED = ["137:0", "0:9", "", "9:0|0:9", "15:0|0:15", f"{NO_STEP}:0"]
 
 
@@ -166,7 +166,7 @@ def test_a_kill_that_only_the_controller_knows_counts(node: Node) -> None:
 
 
 def test_ends_of_other_jobs_with_the_number_of_ours_are_no_evidence(node: Node) -> None:
-    """A controller that lost its state gave the number before, or gives it again."""
+    """A controller that lost its state has used the id before, or reuses it."""
     other = "arabic-0123456789ab-cafe"
     for element in range(2):
         node.prints(f"12_{element}")
@@ -180,28 +180,28 @@ def test_ends_of_other_jobs_with_the_number_of_ours_are_no_evidence(node: Node) 
     assert recorded_failures(node.artifact, 1) == ()
 
 
-def test_a_gate_that_died_before_our_code_began_is_told_with_its_file(node: Node) -> None:
+def test_a_gate_that_died_before_our_code_began_is_reported_with_its_file(node: Node) -> None:
     workers, gate = node.prints("12_0", "the workers' own\n"), node.prints("13")
-    told = json.loads(node.ask("status", "format=json").out)["nodes"][0]
-    assert told["state"] == "new"
-    assert str(gate) in told["why"]
-    assert MISSING in told["why"]
-    shown = node.ask("logs")
-    assert shown.code == 0, shown
-    assert str(workers) in shown.out
-    assert str(gate) in shown.out
-    assert MISSING in shown.out
+    result = json.loads(node.ask("status", "format=json").out)["nodes"][0]
+    assert result["state"] == "new"
+    assert str(gate) in result["why"]
+    assert MISSING in result["why"]
+    printed = node.ask("logs")
+    assert printed.code == 0, printed
+    assert str(workers) in printed.out
+    assert str(gate) in printed.out
+    assert MISSING in printed.out
 
 
-def test_a_gate_that_died_after_workers_that_began_is_told_with_its_file(node: Node) -> None:
+def test_a_gate_that_died_after_workers_that_began_is_reported_with_its_file(node: Node) -> None:
     gate = node.prints("13")
     log = node.artifact.log_file(0)
     log.write_text(f"--- 2026-11-30 08:00:00 {AttemptName(1, 0, '12_0', 0)} on node1\nall well\n")
-    shown = node.ask("logs")
-    assert shown.code == 0, shown
-    assert "all well" in shown.out
-    assert str(gate) in shown.out
-    assert MISSING in shown.out
+    printed = node.ask("logs")
+    assert printed.code == 0, printed
+    assert "all well" in printed.out
+    assert str(gate) in printed.out
+    assert MISSING in printed.out
 
 
 def test_files_are_those_of_a_job_and_of_its_elements_alone(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""Each line that a job logs says when, where, and in which attempt; nothing else is set up."""
+"""Each log line of a job has time, node and attempt; no other logger is configured."""
 
 import json
 import os
@@ -27,8 +27,8 @@ def lines_of(text: str) -> list[dict[str, str]]:
 
 
 def test_a_line_names_moment_node_rank_attempt_and_module(tmp_path: Path, work: Path) -> None:
-    told = launch("stage=all", one_row_recipe(tmp_path), f"work={work}")
-    assert told.code == 0, told
+    result = launch("stage=all", one_row_recipe(tmp_path), f"work={work}")
+    assert result.code == 0, result
     log = Artifact(work / "latest/corpus").log_file(0, 0)
     (part,) = list_log_parts(log)
     first = lines_of(log.read_text())[0]
@@ -41,24 +41,24 @@ def test_a_line_names_moment_node_rank_attempt_and_module(tmp_path: Path, work: 
     assert 0 <= (moment - began).total_seconds() < WAIT_S
 
 
-def test_a_defect_is_logged_with_its_traceback_and_shown_by_logs(
+def test_a_defect_is_logged_with_its_traceback_and_printed_by_logs(
     tmp_path: Path, work: Path
 ) -> None:
     line = ("stage=all", one_row_recipe(tmp_path), f"work={work}")
-    told = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
-    assert told.code == 70, told
-    shown = run_command(f"work={work}", module="logs").out
-    defect, reason = [one for one in lines_of(shown) if one["level"] == "ERROR"][-2:]
+    result = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
+    assert result.code == 70, result
+    printed = run_command(f"work={work}", module="logs").out
+    defect, reason = [one for one in lines_of(printed) if one["level"] == "ERROR"][-2:]
     assert defect["text"] == "a defect"
     assert reason["text"].startswith("ZeroDivisionError: ")
-    between = shown[shown.index(defect["time"]) : shown.index(reason["time"])]
+    between = printed[printed.index(defect["time"]) : printed.index(reason["time"])]
     assert "Traceback (most recent call last)" in between
 
 
-def test_a_rank_of_a_scheduled_job_says_which_and_on_which_node(tmp_path: Path) -> None:
-    words = [str(tmp_path / "nothing"), "0", "r0002-w00000-12_0-1"]
+def test_a_rank_of_a_scheduled_job_logs_its_number_and_node(tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "nothing"), "0", "r0002-w00000-12_0-1"]
     done = subprocess.run(
-        [sys.executable, "-m", "hala_hpc.jobs.attempt", *words],
+        [sys.executable, "-m", "hala_hpc.jobs.attempt", *arguments],
         env={**os.environ, "RANK": "3", "HALA_NODE": "node7"},
         capture_output=True,
         text=True,
@@ -67,7 +67,7 @@ def test_a_rank_of_a_scheduled_job_says_which_and_on_which_node(tmp_path: Path) 
     )
     first = lines_of(done.stderr)[0]
     assert (first["level"], first["node"], first["rank"]) == ("ERROR", "node7", "3")
-    assert first["attempt"] == words[-1]
+    assert first["attempt"] == arguments[-1]
 
 
 def test_other_loggers_stay_as_they_are_and_an_import_sets_up_none() -> None:

@@ -1,4 +1,4 @@
-"""A gate whose input is made again just now: the chain goes on behind it, and does not end."""
+"""A gate whose input is being recomputed: the chain continues after it, and does not end."""
 
 import subprocess
 import threading
@@ -43,12 +43,12 @@ SPEC = RoundSpec(
 )
 #: The gate of the input, and that of the node that is tested.
 INPUT_GATE, OWN_GATE = "13", "23"
-#: Seconds that a launch works in the folder.
+#: Seconds for which a launch holds the lease.
 LAUNCH_S = 1
 
 
 class Cluster(FakeSlurm):
-    """Takes all jobs, with numbers from 41 on; `31` waits for the gate that is tested."""
+    """Accepts all jobs, with ids from 41 on; `31` depends on the tested gate."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -68,7 +68,7 @@ class Cluster(FakeSlurm):
 
     @property
     def moved(self) -> str:
-        """What was tied to another job."""
+        """The changes of dependencies."""
         return (self.folder / "moved").read_text()
 
     def submitted(self) -> list[str]:
@@ -113,8 +113,8 @@ def second(work: Path, first: Artifact) -> Artifact:
 
 def run_gate(artifact: Artifact) -> CommandResult:
     """The gate of the first round of a node, as its job runs it."""
-    words = (str(artifact.folder), "1")
-    return run_command(*words, module="gate", SLURM_JOB_ID=OWN_GATE, SLURM_PROCID="0")
+    arguments = (str(artifact.folder), "1")
+    return run_command(*arguments, module="gate", SLURM_JOB_ID=OWN_GATE, SLURM_PROCID="0")
 
 
 def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
@@ -133,10 +133,10 @@ def test_a_gate_whose_input_is_at_work_submits_its_node_again_behind_that(
     assert (second.last_round(), spec.rounds_without_progress, spec.since_round) == (2, 1, 1)
 
 
-def test_a_gate_whose_input_nobody_makes_fails_and_says_so(
+def test_a_gate_whose_input_nobody_makes_fails_with_the_reason(
     cluster: Cluster, first: Artifact, second: Artifact
 ) -> None:
-    # The number went to another job.
+    # The id was reused for another job.
     other = row(first, INPUT_GATE).replace("beef", "cafe")
     cluster.queue.write_text(other + row(second, OWN_GATE))
     ended = run_gate(second)
@@ -171,7 +171,7 @@ def test_a_gate_waits_for_a_launch_that_may_submit_its_input(
     cluster.queue.write_text(row(second, OWN_GATE))
     script = f'sleep {LAUNCH_S}; cp "{later}" "{cluster.queue}"'
     with subprocess.Popen(["sh", "-c", script]) as launch:
-        # Reaped as soon as it ends: then it is no process any more.
+        # Reaped as soon as it ends, so that it is not a zombie.
         threading.Thread(target=launch.wait, daemon=True).start()
         with work_lease(work) as lease:
             held = lease.mine.model_copy(update={"pid": launch.pid, "holder": "launch"})
@@ -186,7 +186,7 @@ def test_a_gate_waits_for_a_launch_that_may_submit_its_input(
 def test_a_launch_goes_on_with_a_node_whose_gate_has_just_failed_it(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
-    """The gate is in the queue still, and submits nothing more."""
+    """The gate is still in the queue, but submits nothing."""
     line = parse_command_line(
         ["stage=all", one_row_recipe(tmp_path), f"work={work}", "launcher=slurm"]
     )

@@ -1,4 +1,4 @@
-"""The log of a rank: the end of one attempt is found without reading what lies before it."""
+"""The log of a rank: the end of an attempt is found without reading what precedes it."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from hala_hpc.jobs.log_file import (
 pytestmark = pytest.mark.kinds
 
 FIRST, SECOND, THIRD = (str(AttemptName(number, 0, "7_0", 0)) for number in (1, 2, 3))
-#: What a log of months may hold. On the disk it is a hole.
+#: Size of a log of months; a hole on disk.
 HOLE_BYTES = 64 * 2**30
 
 
@@ -46,7 +46,7 @@ def test_a_damaged_log_without_a_head_has_no_parts(tmp_path: Path) -> None:
     assert list_log_parts(log) == list(parts_from_end(log)) == []
 
 
-def test_a_head_that_lies_across_two_blocks_is_found(tmp_path: Path) -> None:
+def test_a_header_across_two_blocks_is_found(tmp_path: Path) -> None:
     log, head = tmp_path / "log", format_log_head(SECOND)
     for before in (1, len(head) // 2, len(head) - 1):
         behind = b"x" * (SEARCH_BYTES - before - 2) + b"y\n"

@@ -1,4 +1,4 @@
-"""The look at a node before a model is loaded: what it refuses, and whom it names.
+"""The health check of a node before a model is loaded: refusals, and the nodes named.
 
 GPUs are fake (see `standin/fake_gpus.py`); disks, products, ranks and their sums are real.
 """
@@ -21,7 +21,7 @@ from hala_hpc.jobs.gpu_set_up import Driver
 from hala_hpc.jobs.node_faults import NodeFaultKind
 from hala_hpc.jobs.node_health import has_gpu_build
 
-#: Prints what the look at a node says, or raises.
+#: Prints the result of the health check, or its exception.
 CHECK = """
 import logging, os, sys
 from pathlib import Path
@@ -61,83 +61,88 @@ def start(
     )
 
 
-def said(child: subprocess.Popen[str]) -> str:
+def output_of(child: subprocess.Popen[str]) -> str:
     out, _ = child.communicate(timeout=300)
     assert child.returncode == 0, out
     return out.strip()
 
 
 def test_only_jobs_of_a_scheduler_are_looked_at(tmp_path: Path) -> None:
-    assert said(start(tmp_path, "bad_nodes=node7", HALA_NODE="")) == ""
-    assert said(start(tmp_path, "bad_nodes=node7", UNCHECKED="1")) == "", "it was switched off"
+    assert output_of(start(tmp_path, "bad_nodes=node7", HALA_NODE="")) == ""
+    assert output_of(start(tmp_path, "bad_nodes=node7", UNCHECKED="1")) == "", "it was switched off"
 
 
 @pytest.mark.skipif(has_gpu_build(), reason="the torch of this environment is built for GPUs")
 def test_a_torch_for_cpus_is_refused_unless_cpus_are_meant(tmp_path: Path) -> None:
     ways: tuple[dict[str, str], ...] = ({}, {"UNCHECKED": "1"}, {"HALA_DEVICE": "cuda"})
-    for told in [said(start(tmp_path, "", 2, 1, **way)) for way in ways]:
-        assert told.startswith("mistake 78 this job asks for GPUs")
-        assert "HALA_DEVICE=cuda make env" in told
-    assert said(start(tmp_path, "", HALA_DEVICE="cpu")) == ""
-    assert said(start(tmp_path, "", HALA_NODE="")) == ""
+    for output in [output_of(start(tmp_path, "", 2, 1, **way)) for way in ways]:
+        assert output.startswith("mistake 78 this job asks for GPUs")
+        assert "HALA_DEVICE=cuda make env" in output
+    assert output_of(start(tmp_path, "", HALA_DEVICE="cpu")) == ""
+    assert output_of(start(tmp_path, "", HALA_NODE="")) == ""
 
 
 @pytest.mark.slow
-def test_a_good_node_is_told_in_the_log(tmp_path: Path) -> None:
-    told = said(start(tmp_path, "fake_gpus="))
-    assert told == "node node7: 2 GPUs are free, without errors, and calculate"
+def test_a_good_node_is_reported_in_the_log(tmp_path: Path) -> None:
+    output = output_of(start(tmp_path, "fake_gpus="))
+    assert output == "node node7: 2 GPUs are free, have no errors and give right results"
 
 
 def test_a_gpu_that_counted_errors_makes_a_bad_node(tmp_path: Path) -> None:
-    told = said(start(tmp_path, "bad_nodes=node6+node7"))
-    assert told == (
+    output = output_of(start(tmp_path, "bad_nodes=node6+node7"))
+    assert output == (
         "bad node7 node node7: GPU 0 (Fake, GPU-fake-0): 4 uncorrected memory errors (ECC) since "
         "its driver was loaded"
     )
 
 
 def test_fewer_gpus_than_were_asked_for_make_a_bad_node(tmp_path: Path) -> None:
-    told = said(start(tmp_path, "fake_gpus=", gpus=4))
-    assert told == "bad node7 node node7: 2 GPUs can be seen, but 4 were asked for"
+    output = output_of(start(tmp_path, "fake_gpus=", gpus=4))
+    assert output == "bad node7 node node7: 2 GPUs are visible, but 4 were requested"
 
 
 def test_a_gpu_on_which_cuda_does_not_start_makes_a_bad_node(tmp_path: Path) -> None:
-    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_DEAD="1"))
-    assert told == ("bad node7 node node7: GPU 0: CUDA does not start: CUDA error: made up")
+    output = output_of(start(tmp_path, "fake_gpus=", HALA_FAKE_DEAD="1"))
+    assert output == ("bad node7 node node7: GPU 0: CUDA does not start: CUDA error: made up")
 
 
 def test_a_driver_that_is_too_old_blames_the_set_up_and_no_node(tmp_path: Path) -> None:
-    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_CUDA="12.4"))
-    assert told == (
+    output = output_of(start(tmp_path, "fake_gpus=", HALA_FAKE_CUDA="12.4"))
+    assert output == (
         "mistake 78 node node7: the driver 550.54.15 is for CUDA 12.4, too old for this torch, "
         "which was built with CUDA 13.0 and needs R580 or newer. Other nodes with the same set-up "
-        "end alike: ask the admins for a newer driver (a module of CUDA is no driver), or name "
-        "nodes that have one: options.partition, options.constraint; if this node alone is so, "
-        "exclude it with options.exclude"
+        "fail too: ask the admins for a newer driver (a CUDA module is not one), or select "
+        "nodes that have one: options.partition, options.constraint; if only this node has the "
+        "fault, exclude it with options.exclude"
     )
 
 
 def test_gpus_that_torch_was_not_built_for_blame_the_set_up(tmp_path: Path) -> None:
-    told = said(start(tmp_path, "fake_gpus=", gpus=1, HALA_FAKE_ARCHS="sm_80,sm_100"))
-    assert told.startswith("mistake 78 node node7: GPU 0 (Fake, GPU-fake-0): torch was built for")
+    output = output_of(start(tmp_path, "fake_gpus=", gpus=1, HALA_FAKE_ARCHS="sm_80,sm_100"))
+    assert output.startswith("mistake 78 node node7: GPU 0 (Fake, GPU-fake-0): torch was built for")
 
 
 @pytest.mark.slow
 def test_a_node_without_a_compiler_blames_the_set_up_where_kernels_are_compiled(
     tmp_path: Path,
 ) -> None:
-    told = said(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler"))
-    assert told.startswith("mistake 78 node node7: the C compiler /no/compiler does not work")
-    told = said(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler", UNCOMPILED="1"))
-    assert told == "node node7: 1 GPUs are free, without errors, and calculate; 2 can be seen"
+    output = output_of(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler"))
+    assert output.startswith("mistake 78 node node7: the C compiler /no/compiler does not work")
+    output = output_of(start(tmp_path, "fake_gpus=", gpus=1, CC="/no/compiler", UNCOMPILED="1"))
+    assert (
+        output
+        == "node node7: 1 GPUs are free, have no errors and give right results; 2 are visible"
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_memory_that_somebody_holds_is_told_with_who(tmp_path: Path) -> None:
+def test_memory_that_another_process_holds_is_reported_with_it(tmp_path: Path) -> None:
     holder = str(os.getpid())
-    told = said(start(tmp_path, "fake_gpus=", HALA_FAKE_HELD_GB="40", HALA_FAKE_HOLDER=holder))
-    first, second = told.removeprefix("bad node7 ").split("; node node7: ")
+    output = output_of(
+        start(tmp_path, "fake_gpus=", HALA_FAKE_HELD_GB="40", HALA_FAKE_HOLDER=holder)
+    )
+    first, second = output.removeprefix("bad node7 ").split("; node node7: ")
     assert first == (
         "node node7: GPU 0 (Fake, GPU-fake-0): 40.0 of 80.0 GB are free, the rest is held: by "
         "processes that cannot be seen here"
@@ -147,13 +152,13 @@ def test_memory_that_somebody_holds_is_told_with_who(tmp_path: Path) -> None:
 
 
 class FakeNvml:
-    """The driver's library as its binding `pynvml` answers: of three GPUs one is lost."""
+    """A stand-in for `pynvml`: one of three GPUs is lost."""
 
     NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 1, 0
     sessions = 0
 
     class NVMLError(Exception):
-        """What the binding raises."""
+        """The exception of the binding."""
 
     def nvmlInit(self) -> None:  # noqa: N802 - as in the binding, like those below
         self.sessions += 1
@@ -219,7 +224,7 @@ def test_the_drivers_answers_are_read() -> None:
     assert (last.uuid, last.uncorrected_errors, last.processes) == ("GPU-2", None, ())
 
 
-def test_the_driver_tells_its_release_and_its_cuda() -> None:
+def test_the_driver_reports_its_release_and_its_cuda() -> None:
     nvml = FakeNvml()
     assert driver(nvml) == Driver(release="550.54.15", cuda=(12, 4))
     assert nvml.sessions == 0
@@ -235,24 +240,24 @@ def test_a_machine_without_a_driver_shows_no_gpus() -> None:
 def test_a_kernel_of_triton_is_run_and_its_numbers_are_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # By the processor, as Triton can where it is told to.
+    # On the CPU, with Triton's interpreter.
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert kernel_fault("cpu") is None
     monkeypatch.setattr("hala_hpc.jobs.triton_kernel.doubled", lambda numbers: 3 * numbers)
     assert kernel_fault("cpu") == (
         NodeFaultKind.WRONG_RESULT,
-        "cpu: a kernel of Triton gives wrong numbers",
+        "cpu: a Triton kernel gives wrong numbers",
     )
 
 
 @pytest.mark.slow
 def test_a_product_is_calculated_rightly_by_every_type() -> None:
     assert product_fault("cpu") == ""
-    assert "it does not calculate" in product_fault("meta")
+    assert "a matrix product failed" in product_fault("meta")
 
 
 def ranks(folder: Path, faults: list[str]) -> list[str]:
-    """What ranks on nodes of their own say, each with its fault."""
+    """Output of ranks on separate nodes, each with its fault."""
     port = str(find_free_port())
     children = [
         start(
@@ -267,20 +272,20 @@ def ranks(folder: Path, faults: list[str]) -> list[str]:
         )
         for rank, fault in enumerate(faults)
     ]
-    return [said(child) for child in children]
+    return [output_of(child) for child in children]
 
 
 @pytest.mark.long
 @pytest.mark.slow
 def test_ranks_meet_and_add_up(tmp_path: Path) -> None:
-    told = ranks(tmp_path, ["fake_gpus=", "fake_gpus="])
-    assert [text.partition(":")[0] for text in told] == ["node node0", "node node1"]
+    output = ranks(tmp_path, ["fake_gpus=", "fake_gpus="])
+    assert [text.partition(":")[0] for text in output] == ["node node0", "node node1"]
 
 
 @pytest.mark.slow
 def test_every_rank_names_the_node_of_a_bad_one(tmp_path: Path) -> None:
-    told = ranks(tmp_path, ["fake_gpus=", "bad_nodes=node1"])
-    assert [text[:24] for text in told] == ["bad node1 node node1: GP"] * 2
+    output = ranks(tmp_path, ["fake_gpus=", "bad_nodes=node1"])
+    assert [text[:24] for text in output] == ["bad node1 node node1: GP"] * 2
 
 
 @pytest.fixture
@@ -288,18 +293,23 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A real disk of 64 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
+    arguments = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(arguments, check=False, capture_output=True, timeout=WAIT_S).returncode:
         pytest.skip("no disk can be mounted here: that takes root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)
 
 
-def test_a_full_disk_of_the_node_or_of_the_run_is_told(tmp_path: Path, full_disk: Path) -> None:
-    told = said(start(tmp_path, "", TMPDIR=str(full_disk)))
-    assert told == f"bad node7 node node7: {full_disk} has 0.06 GB left; clean it, or set TMPDIR"
-    told = said(start(full_disk, ""))
-    assert told.startswith(f"mistake 73 {full_disk} has 0.06 GB left on its disk: make room")
+def test_a_full_disk_of_the_node_or_of_the_run_is_reported(tmp_path: Path, full_disk: Path) -> None:
+    output = output_of(start(tmp_path, "", TMPDIR=str(full_disk)))
+    assert (
+        output
+        == f"bad node7 node node7: {full_disk} has 0.06 GB left; free some space, or set TMPDIR"
+    )
+    output = output_of(start(full_disk, ""))
+    assert output.startswith(
+        f"mistake 73 {full_disk} has 0.06 GB left on its disk; free some space"
+    )
 
 
 def test_a_torch_that_cannot_be_imported_blames_the_set_up_and_a_crash_the_node(
@@ -309,14 +319,14 @@ def test_a_torch_that_cannot_be_imported_blames_the_set_up_and_a_crash_the_node(
     broken.mkdir()
     paths = f"{STANDIN}{os.pathsep}{tmp_path}"
     (broken / "__init__.py").write_text("raise ImportError('libcudart.so.12')")
-    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
-    assert told.startswith("mistake 78 node node7: the environment is broken: libcudart.so.12. ")
+    output = output_of(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert output.startswith("mistake 78 node node7: the environment is broken: libcudart.so.12. ")
     (broken / "__init__.py").write_text("import ctypes; ctypes.CDLL('libcudart.so.12')")
-    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
-    assert told.startswith("mistake 78 node node7: the environment is broken: libcudart.so.12: ")
+    output = output_of(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert output.startswith("mistake 78 node node7: the environment is broken: libcudart.so.12: ")
     (broken / "__init__.py").write_text("raise OSError(5, 'Input/output error')")
-    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
-    assert told.startswith("bad node7 node node7: the look at its GPUs ended with code 1")
+    output = output_of(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert output.startswith("bad node7 node node7: the look at its GPUs ended with code 1")
     (broken / "__init__.py").write_text("import os; os.abort()")
-    told = said(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
-    assert told.startswith("bad node7 node node7: the look at its GPUs ended with code -6")
+    output = output_of(start(tmp_path, "fake_gpus=", PYTHONPATH=paths))
+    assert output.startswith("bad node7 node node7: the look at its GPUs ended with code -6")

@@ -1,4 +1,4 @@
-"""A worker that is preempted before any code of ours runs: the scheduler's doing, and no more."""
+"""A worker that is preempted before our code starts: SLURM requeues it, nothing else happens."""
 
 import json
 import os
@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.usefixtures("minislurm"),
 ]
-#: The first start of a worker takes long, as on a slow file system; it says on which node.
+#: The first start of a worker takes long, as on a slow file system, and writes its node.
 SLOW_START = """
 import os, sys, time
 if "hala_hpc.worker" in sys.orig_argv and not os.path.exists({began!r}):
@@ -28,8 +28,8 @@ if "hala_hpc.worker" in sys.orig_argv and not os.path.exists({began!r}):
 """
 
 
-def told_by(*words: str) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=WAIT_S)
+def command_output(*arguments: str) -> str:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=WAIT_S)
     return done.stdout.strip()
 
 
@@ -42,13 +42,13 @@ SLOW_SETUP = (
 
 
 def take(node: str) -> None:
-    """Take a node for a moment: SIGTERM, the grace of the partition, SIGKILL, requeue."""
+    """Preempt a node for a moment: SIGTERM, the grace time of the partition, SIGKILL, requeue."""
     taker = ["-p", "high", "-w", node, "--exclusive", "-t", "1", "-o", "/dev/null"]
-    told_by("sbatch", *taker, "--wrap", "sleep 1")
+    command_output("sbatch", *taker, "--wrap", "sleep 1")
 
 
 def one_corpus(folder: Path) -> str:
-    """The word for a recipe of one small node."""
+    """The override for a recipe of one small node."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say hello.", "output": "Hello."}\n')
     return recipe(
         folder,
@@ -58,11 +58,11 @@ def one_corpus(folder: Path) -> str:
 
 
 def require_done_in_one_round(work: Path) -> None:
-    """Wait for the end of the node, which must be a good one."""
+    """Wait for the end of the node, which must succeed."""
 
     def state() -> str:
-        told = run_command(f"work={work}", "format=json", module="status")
-        return str(json.loads(told.out)["nodes"][0]["state"])
+        result = run_command(f"work={work}", "format=json", module="status")
+        return str(json.loads(result.out)["nodes"][0]["state"])
 
     wait_until(lambda: state() not in ("running", "waiting"), "the end of the node", pause_s=1)
     assert state() == "done", run_command(f"work={work}", module="logs")
@@ -98,4 +98,4 @@ def test_a_gate_that_is_preempted_before_srun_starts_it_is_requeued_and_ends_no_
     take(wait_until(began.read_text, "the name of its node").strip())
     require_done_in_one_round(work)
     printed = (work / "latest/corpus").resolve().glob("logs/job-*.out")
-    assert any("srun has started nothing" in path.read_text() for path in printed)
+    assert any("srun started nothing" in path.read_text() for path in printed)

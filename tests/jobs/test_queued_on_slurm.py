@@ -1,4 +1,4 @@
-"""Jobs that wait on a real SLURM: for nodes that are drained, and while their clone changes."""
+"""Pending jobs on a real SLURM: for drained nodes, and while their clone changes."""
 
 import subprocess
 from collections.abc import Iterator
@@ -36,15 +36,15 @@ timeout_min = 5
 """
 
 
-def update(*words: str) -> None:
+def update(*arguments: str) -> None:
     """Change a node or a partition as an administrator does."""
-    subprocess.run(["scontrol", "update", *words], check=True, timeout=WAIT_S)
+    subprocess.run(["scontrol", "update", *arguments], check=True, timeout=WAIT_S)
 
 
 @contextmanager
-def away(*words: str, back: tuple[str, ...]) -> Iterator[None]:
+def away(*arguments: str, back: tuple[str, ...]) -> Iterator[None]:
     """Nodes or a partition that start no jobs until the block ends."""
-    update(*words)
+    update(*arguments)
     try:
         yield
     finally:
@@ -52,7 +52,7 @@ def away(*words: str, back: tuple[str, ...]) -> Iterator[None]:
 
 
 def line(folder: Path, lines: str = "", tables: str = "") -> list[str]:
-    """The words of a launch of one node, `corpus`."""
+    """The overrides of a launch of one node, `corpus`."""
     site = folder / "site.toml"
     site.write_text(SITE.format(lines=lines, tables=tables))
     return ["stage=all", one_row_recipe(folder), f"work={folder}/work", f"launcher={site}"]

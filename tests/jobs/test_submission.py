@@ -1,4 +1,4 @@
-"""Submitting where a cluster has no room for a gate: nothing is lost, and nobody's jobs end."""
+"""Submission without room for a gate: nothing is lost, and no other job is cancelled."""
 
 import json
 import os
@@ -58,7 +58,7 @@ SPEC = RoundSpec(
 
 
 class Cluster(FakeSlurm):
-    """Commands of a SLURM that takes workers and has no room for gates."""
+    """Commands of a SLURM that accepts workers and has no room for gates."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -81,7 +81,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def two_nodes(folder: Path) -> str:
-    """The word for a recipe of two nodes that take one row each."""
+    """The override for a recipe of two nodes with one row each."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     node = f'stage = "prepare"\ndata = "{folder}/rows.jsonl"\nunits = 1\n'
     return recipe(folder, f"[first]\n{node}[second]\n{node}limit = 1\n")
@@ -106,7 +106,7 @@ def artifact(work: Path) -> Artifact:
 
 
 def workers_of(artifact: Artifact) -> QueueRow:
-    """The workers of a node as the scheduler shows them."""
+    """The workers of a node as squeue shows them."""
     name = job_name("", artifact, "beef")
     return QueueRow("12", "N/A", "running", "None", "N/A", name, str(artifact.logs))
 
@@ -136,7 +136,7 @@ def foreign_lease(work: Path) -> str:
 
 
 def count_submissions(cluster: Cluster, second: str) -> Path:
-    """A SLURM that takes all jobs; with the second one `second` happens. The file counts them."""
+    """A SLURM that accepts all jobs and runs `second` with the second one. The file counts them."""
     counted = cluster.folder / "submitted"
     cluster.add(
         "sbatch",
@@ -150,10 +150,10 @@ def count_submissions(cluster: Cluster, second: str) -> Path:
 def test_a_launch_that_was_away_too_long_submits_nothing_more_and_ends_what_it_had(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
-    """Suspended while sbatch works; another login node takes over; then it goes on."""
+    """Suspended during sbatch; another login node takes over; then it resumes."""
     counted = count_submissions(cluster, foreign_lease(work))
     work.mkdir()
-    # Not the first launch in this folder: that one asks the doctor, who finds no cluster here.
+    # Not the first launch in this folder, which runs the doctor: it would find no cluster here.
     (work / "run.json").write_text("{}")
     ended = launch("stage=all", two_nodes(tmp_path), f"work={work}", "launcher=slurm")
     assert ended.code == RETRY, ended
@@ -181,7 +181,7 @@ def test_two_that_begin_the_same_round_do_not_both_submit(
     cluster: Cluster, artifact: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Artifact, "last_round", lambda _: 0)
-    with pytest.raises(TransientError, match="was begun by another"):
+    with pytest.raises(TransientError, match="another process started it"):
         submit_node(artifact, 2, SPEC)
     assert artifact.round(1) == artifact.round(1)
     assert not cluster.cancelled.exists()
@@ -191,15 +191,15 @@ REFUSED = "sbatch: error: Requested node configuration is not available"
 
 
 def counted_answers(cluster: Cluster, first: str, when: str = "true") -> Path:
-    """An sbatch that gives this answer once, to lines that `when` accepts; the file counts calls.
+    """An sbatch that gives this answer once, to commands that `when` accepts; counts its calls.
 
-    After it all jobs are taken, with numbers from 41 on.
+    After it all jobs are accepted, with ids from 41 on.
     """
-    counted, told = cluster.folder / "calls", cluster.folder / "told"
+    counted, result = cluster.folder / "calls", cluster.folder / "told"
     cluster.add(
         "sbatch",
         f'echo "$*" >> "{counted}"\n'
-        f'if [ ! -e "{told}" ] && {when}; then touch "{told}"; echo "{first}" >&2; exit 1; fi\n'
+        f'if [ ! -e "{result}" ] && {when}; then touch "{result}"; echo "{first}" >&2; exit 1; fi\n'
         f'echo "Submitted batch job $((40 + $(wc -l < "{counted}")))"',
     )
     return counted
@@ -207,12 +207,12 @@ def counted_answers(cluster: Cluster, first: str, when: str = "true") -> Path:
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gates that look again at once."""
+    """Gates that retry at once."""
     monkeypatch.setattr(gate_door, "ROOM_PAUSE_S", 0)
 
 
 def ended_round(artifact: Artifact, spec: RoundSpec, *failures: Failure) -> None:
-    """The first round of a node, which ended so."""
+    """The first round of a node, with this end."""
     artifact.round_file(1).unlink()
     artifact.write_round(
         Round(round=1, key="beef", assignment=((0, 1),), progress_before=(), began=1.0, spec=spec)
@@ -243,7 +243,7 @@ def test_a_round_that_slurm_refuses_for_the_nodes_it_leaves_out_asks_once_withou
     assert artifact.job_ids() == ["42", "43"]
 
 
-def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
+def test_the_gate_asks_how_many_nodes_may_be_excluded_and_which_have_recovered(
     cluster: Cluster, artifact: Artifact
 ) -> None:
     options = {"exclude": "node9,node1,node2"}
@@ -253,8 +253,10 @@ def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
     update = {"resources": Resources(options=options), "bad_nodes": bad}
     ended_round(artifact, SPEC.model_copy(update=update))
     cluster.add("sacct", f"echo '12|{job_name('', artifact, 'beef')}|NODE_FAIL|node3|0:0|0:0'")
-    shown = [f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)]
-    cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in shown))
+    printed = [
+        f"NodeName=node{number} State=IDLE BootTime=1970-01-01T00:00:00" for number in (1, 2)
+    ]
+    cluster.add("scontrol", "".join(f"echo '{line}'\n" for line in printed))
     record_failures(artifact)
     found = artifact.round_failures(1)
     assert found is not None
@@ -271,7 +273,7 @@ def test_the_gate_asks_how_many_nodes_may_be_left_out_and_which_are_well_again(
     assert spec.resources.options["exclude"] == "node9,node2,node3"
 
 
-def test_a_round_that_slurm_refuses_with_all_nodes_fails_with_its_word(
+def test_a_round_that_slurm_refuses_with_all_nodes_fails_with_its_message(
     cluster: Cluster, artifact: Artifact
 ) -> None:
     spec = SPEC.model_copy(update={"bad_nodes": (ExcludedNode(name="node1"),)})
@@ -311,7 +313,7 @@ def test_a_gate_that_is_started_again_waits_for_room_for_the_gate_of_the_next_ro
     assert not cluster.cancelled.exists()
 
 
-def test_a_gate_whose_stage_is_gone_says_so(artifact: Artifact, tmp_path: Path) -> None:
+def test_a_gate_whose_stage_is_gone_reports_it(artifact: Artifact, tmp_path: Path) -> None:
     config = artifact.require_config()
     source = StageSource(file=str(tmp_path / "gone.py"), digest="0")
     artifact.config_file.unlink()
@@ -361,10 +363,10 @@ def test_a_launch_while_all_nodes_are_away_queues_its_jobs_where_sbatch_takes_th
 
 
 @pytest.mark.parametrize(("refusals", "age_s", "code"), [(1, 3600, 0), (3, 5, 0), (3, 3600, 78)])
-def test_nodes_that_come_back_while_a_launch_looks_are_no_mistake_of_the_recipe(
+def test_nodes_that_come_back_while_a_launch_checks_are_no_mistake_of_the_recipe(
     refusals: int, age_s: int, code: int, cluster: Cluster, tmp_path: Path
 ) -> None:
-    """They come one after the other where the controller was just started."""
+    """They register one after the other if the controller has just started."""
     work = tmp_path / "work"
     work.mkdir()
     began = time.strftime("%FT%T", time.localtime(time.time() - age_s))
@@ -389,7 +391,7 @@ def test_workers_of_a_round_that_is_over_do_nothing(artifact: Artifact) -> None:
 
 
 def test_a_job_with_the_number_of_a_gate_and_another_name_is_no_gate(artifact: Artifact) -> None:
-    """A controller that lost its state gives numbers again."""
+    """A controller that lost its state reuses ids."""
     artifact.write_jobs(Jobs(round=1, submitted=1.0, workers="12", gate="13"))
     other = QueueRow("13", "N/A", "running", "None", "N/A", "interactive", "/home/me")
     assert find_or_adopt_gate(artifact, [other]) == ""
@@ -401,7 +403,7 @@ def test_a_job_with_the_number_of_a_gate_and_another_name_is_no_gate(artifact: A
 def test_jobs_of_the_same_node_in_another_work_folder_hold_up_no_launch_of_a_damaged_round(
     tmp_path: Path, work: Path, artifact: Artifact, cluster: Cluster
 ) -> None:
-    """They have its fingerprint; only the folder in which they work tells them apart."""
+    """They have its fingerprint; only their working directory differs."""
     del cluster
     artifact.round_file(1).write_text("{broken")
     name = job_name("", artifact, "cafe")
@@ -416,7 +418,7 @@ def test_jobs_of_the_same_node_in_another_work_folder_hold_up_no_launch_of_a_dam
         find_or_adopt_gate(artifact, [theirs, ours])
 
 
-def test_no_room_is_told_as_what_may_succeed_later() -> None:
+def test_no_room_is_reported_as_transient() -> None:
     assert issubclass(JobLimitReached, TransientError)
 
 
@@ -437,7 +439,7 @@ def test_a_gate_that_finds_no_room_leaves_the_waiting_nodes_to_the_next(
 def test_a_gate_that_submits_for_others_holds_the_folder_as_a_gate(
     cluster: Cluster, artifact: Artifact, work: Path
 ) -> None:
-    """Nobody ends it as the launch of the run: it leaves by itself."""
+    """No process ends it as the launch of the run: it exits by itself."""
     copy = work / "held.lease"
     counted = count_submissions(cluster, f"cp '{work}/launch.lease' '{copy}'")
     write_waiting(work, [PendingNode(folder=artifact.folder.name, units=2, spec=SPEC)])
@@ -466,14 +468,14 @@ def test_a_gate_keeps_its_verdict_whatever_comes_after_it(
     monkeypatch.setattr(gate_door, "submit_waiting_nodes", full_disk)
     monkeypatch.setattr(os, "_exit", codes.append)
     monkeypatch.setattr(os, "umask", lambda _: 0)
-    # Nor its signals: what the tests start would ignore them, too.
+    # Nor its signals: processes started by the tests would ignore them, too.
     monkeypatch.setattr(gate_door, "put_off_signals", lambda: None)
     gate_door.gate(str(artifact.folder))
     assert codes == [0]
     assert "No space left on device" in capsys.readouterr().err
 
 
-def test_a_launch_that_finds_no_room_for_the_gate_of_living_workers_says_so(
+def test_a_launch_that_finds_no_room_for_the_gate_of_active_workers_reports_it(
     cluster: Cluster, tmp_path: Path, work: Path
 ) -> None:
     line = parse_command_line(

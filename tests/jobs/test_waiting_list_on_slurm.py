@@ -1,4 +1,4 @@
-"""A cluster that allows few jobs: arrays and nodes are cut and fed so that they fit."""
+"""A cluster that allows few jobs: arrays are reduced and nodes wait until they fit."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from benchmarks.common.own_slurm import own_slurm, read_command_output, run_sacc
 from benchmarks.common.waiting import wait_until
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
-#: Seconds after which a run is taken not to end at all: fifty jobs share the cores.
+#: Timeout in seconds for the end of a run: fifty jobs share the cores.
 LIMIT_S = 800
 LIMITS = "MaxArraySize=100\nAccountingStorageEnforce=limits,qos"
 ACCOUNTS = ["add account lab", "add user root account=lab", "modify user root set MaxSubmitJobs=50"]
@@ -22,14 +22,14 @@ ACCOUNTS = ["add account lab", "add user root account=lab", "modify user root se
 
 @pytest.fixture(scope="module", autouse=True)
 def small_site(minislurm: Path) -> Iterator[Path]:
-    """SLURM with MaxArraySize 100 that lets a user have 50 jobs, where there is SLURM at all."""
+    """SLURM with MaxArraySize 100 and 50 jobs for a user, if SLURM is installed."""
     assert minislurm.exists()
     with own_slurm(LIMITS, ACCOUNTS) as folder:
         yield folder
 
 
 def wait_for_all(work: Path) -> int:
-    """Wait for the end of a run; the most jobs that were in the queue at once."""
+    """Wait for the end of a run; return the maximum number of queued jobs."""
     most = 0
 
     def all_are_done() -> bool:
@@ -60,8 +60,8 @@ def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
     work = tmp_path / "work"
     asked = (write_stand_in_recipe(tmp_path, rows=1000), write_stand_in_launcher(tmp_path))
     wide = ("arabic.units=1000", "arabic.resources.workers=200")
-    told = launch("stage=all", *asked, f"work={work}", *wide)
-    assert told.code == 0, told
+    result = launch("stage=all", *asked, f"work={work}", *wide)
+    assert result.code == 0, result
     assert wait_for_all(work) <= 50
     assert len(rounds(work, "arabic")[0]["assignment"]) <= 48
     arabic = read_node_states(work)["arabic"]
@@ -72,13 +72,13 @@ def test_a_node_of_a_thousand_units_completes(tmp_path: Path) -> None:
 def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: Path) -> None:
     run_sacctmgr("modify user root set MaxSubmitJobs=4")
     work = tmp_path / "work"
-    # As long as the first node is held, nothing makes room.
+    # While the first node is held, no job slot becomes free.
     held = JobHold(tmp_path)
     asked = (write_stand_in_recipe(tmp_path, rows=40), write_stand_in_launcher(tmp_path, held=held))
-    told = launch("stage=all", *asked, f"work={work}")
-    assert told.code == 0, told
-    assert "2 nodes submitted" in told.out
-    assert "1 nodes wait for room" in told.out
+    result = launch("stage=all", *asked, f"work={work}")
+    assert result.code == 0, result
+    assert "2 nodes submitted" in result.out
+    assert "1 nodes wait for room" in result.out
     waiting = read_node_states(work)["report"]
     assert (waiting["state"], waiting["why"][:8]) == ("waiting", "no room ")
     held.release()
@@ -112,16 +112,16 @@ def test_a_node_that_waits_for_room_fails_with_its_input_and_can_be_cancelled(
     assert not (other / "feed.json").exists()
 
 
-def test_a_launch_for_which_there_is_no_room_at_all_says_so(tmp_path: Path) -> None:
+def test_a_launch_for_which_there_is_no_room_at_all_reports_it(tmp_path: Path) -> None:
     run_sacctmgr("modify user root set MaxSubmitJobs=1")
     work = tmp_path / "work"
-    told = launch(
+    result = launch(
         "stage=all",
         write_stand_in_recipe(tmp_path),
         write_stand_in_launcher(tmp_path),
         f"work={work}",
     )
-    assert told.code == 75
-    assert "no room for another job of yours now" in told.err
-    assert "AssocMaxSubmitJobLimit" in told.err
+    assert result.code == 75
+    assert "no room for another job of yours now" in result.err
+    assert "AssocMaxSubmitJobLimit" in result.err
     assert read_command_output("squeue", "--noheader") == ""

@@ -168,7 +168,7 @@ def test_a_gate_without_time_takes_the_digests_of_its_workers_and_says_so(run: P
     ended = run_command(str(node(run)), module="gate", SLURM_JOB_END_TIME=str(int(time.time())))
     assert ended.code == 0, ended
     summary = json.loads((node(run) / "summary.json").read_text())
-    assert_message(summary["because"], "8 of 8 files were not read once more", "timeout_min")
+    assert_message(summary["because"], "8 of 8 files were not re-read", "timeout_min")
     assert run_command(f"work={run}", module="verify").code == 65
 
 

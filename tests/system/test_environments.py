@@ -124,7 +124,7 @@ def test_the_fake_gpus_of_the_trial_cluster_do_not_count(machine: Machine) -> No
     machine.has_cluster("gpu:h100:8", name="minislurm")
     told = machine.set_up()
     assert (told.returncode, machine.builds()) == (0, CPU), told
-    assert "neither sinfo nor nvidia-smi shows a GPU; HALA_DEVICE=cuda" in told.stderr
+    assert "neither sinfo nor nvidia-smi lists a GPU; HALA_DEVICE=cuda" in told.stderr
 
 
 def test_a_gpu_of_the_machine_itself_counts(machine: Machine) -> None:
@@ -139,10 +139,10 @@ def test_another_build_stands_beside_and_replaces_nothing(machine: Machine) -> N
     machine.has_cluster("gpu:a100:4")
     kept = machine.set_up()
     assert machine.builds() == CPU
-    assert "already here; HALA_DEVICE=cuda makes those for GPUs beside them" in kept.stderr
+    assert "already here; HALA_DEVICE=cuda adds those for GPUs beside them" in kept.stderr
     told = machine.set_up(HALA_DEVICE="cuda")
     assert (told.returncode, machine.builds()) == (0, CPU | CUDA_BESIDE), told
-    assert "(HALA_DEVICE says so)" in told.stderr
+    assert "(set by HALA_DEVICE)" in told.stderr
     assert (machine.folder / ".venv/.hala-stamp").stat().st_ino == before
     # Both are kept up to date from now on.
     (machine.folder / "env/torch-cpu.txt").write_text("torch==2.13.1+cpu\n")
@@ -169,11 +169,11 @@ def test_the_launcher_of_a_lab_says_which(machine: Machine) -> None:
     )
     told = machine.set_up()
     assert machine.builds() == CUDA, told
-    assert "(launcher site.toml says so)" in told.stderr
+    assert "(set by launcher site.toml)" in told.stderr
     for path in machine.folder.glob(".venv*"):
         shutil.rmtree(path)
     (machine.folder / ".hala.toml").unlink()
-    assert "(launcher site.toml says so)" in machine.set_up("launcher=site.toml").stderr
+    assert "(set by launcher site.toml)" in machine.set_up("launcher=site.toml").stderr
 
 
 def test_a_set_up_that_is_cut_short_goes_on_with_the_same_build(machine: Machine) -> None:

@@ -43,8 +43,8 @@ def test_up_twice_is_one_cluster_and_down_leaves_nothing(
         conf = {**os.environ, "SLURM_CONF": f"{folder}/slurm.conf"}
         # A job that does not heed SIGTERM, with a child in a session of its own.
         stubborn = "trap '' TERM; setsid sleep 900 & sleep 900"
-        words = ["sbatch", "--parsable", "--output=/dev/null", f"--wrap={stubborn}"]
-        subprocess.run(words, env=conf, check=True, capture_output=True, timeout=WAIT_S)
+        arguments = ["sbatch", "--parsable", "--output=/dev/null", f"--wrap={stubborn}"]
+        subprocess.run(arguments, env=conf, check=True, capture_output=True, timeout=WAIT_S)
         subprocess.run(["srun", "--partition=high", "true"], env=conf, check=True, timeout=WAIT_S)
     finally:
         done = run_minislurm("down", "--folder", folder)
@@ -54,7 +54,7 @@ def test_up_twice_is_one_cluster_and_down_leaves_nothing(
 
 
 @pytest.mark.slurm
-def test_a_daemon_that_does_not_start_is_shown_with_its_own_words(
+def test_a_daemon_that_does_not_start_is_shown_with_its_own_message(
     tmp_path: Path, minislurm: Path
 ) -> None:
     assert minislurm.exists()
@@ -74,10 +74,10 @@ def test_a_daemon_that_does_not_start_is_shown_with_its_own_words(
         run_minislurm("down", "--folder", folder)
 
 
-def test_without_root_it_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_it_prints_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setattr(sys, "argv", ["slurm/minislurm", "up"])
-    with pytest.raises(errors.RigError, match="type: sudo -E slurm/minislurm up") as caught:
+    with pytest.raises(errors.RigError, match="run: sudo -E slurm/minislurm up") as caught:
         cluster.check_root()
     assert caught.value.code == 77
 
@@ -86,12 +86,12 @@ def test_missing_packages_are_named_with_the_command_that_installs_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "PACKAGES", {"sh": "dash", "slurmfoo": "foo", "barctl": "bar"})
-    with pytest.raises(errors.RigError, match=r"missing: bar, foo; type: sudo \S+") as caught:
+    with pytest.raises(errors.RigError, match=r"missing: bar, foo; run: sudo \S+") as caught:
         cluster.check_machine(tmp_path / "rig")
     assert caught.value.code == 69
-    cure = str(caught.value).partition("type: sudo ")[2].split()
-    assert Path(cure[0]) == ROOT / "env" / "system-packages"
-    assert cure[1] == "install,"
+    fix = str(caught.value).partition("run: sudo ")[2].split()
+    assert Path(fix[0]) == ROOT / "env" / "system-packages"
+    assert fix[1] == "install,"
 
 
 @pytest.mark.parametrize("name", ["a b", "50%", "x" * 100])
@@ -99,7 +99,7 @@ def test_a_folder_that_slurm_cannot_name_is_refused(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "PACKAGES", {})
-    with pytest.raises(errors.RigError, match="type: export MINISLURM_DIR=") as caught:
+    with pytest.raises(errors.RigError, match="run: export MINISLURM_DIR=") as caught:
         cluster.check_machine(Path("/tmp") / name)
     assert caught.value.code == 78
 

@@ -1,1 +1,1 @@
-"""SLURM: submit, query, cancel; what its commands print is read here and nowhere else."""
+"""SLURM: submit, query and cancel jobs. The output of its commands is parsed only here."""

@@ -1,6 +1,6 @@
-"""Jobs on a SLURM cluster: submitit hands them in, SLURM's own commands tell the rest.
+"""Jobs on a SLURM cluster: submitted with submitit, queried with SLURM's own commands.
 
-The truth about the work is on the disk; what SLURM says only tells whether somebody is at it.
+The state of the work is on disk; SLURM only shows whether jobs for it are queued or running.
 """
 
 import contextlib
@@ -35,45 +35,45 @@ if TYPE_CHECKING:
 
 __all__ = ["Objections", "SlurmBackend", "task_environment"]
 
-#: What sbatch says where a limit on the number of jobs, or the size of an array, is in the way.
+#: Messages of sbatch about a limit on the number of jobs or the size of an array.
 FULL = re.compile(r"(Max|Grp)Submit|Invalid job array specification")
 NO_SBATCH = (
-    "no `sbatch` on the PATH: go to a login node of the cluster, load its module (often "
+    "no `sbatch` on the PATH; use a login node of the cluster, load its module (often "
     "`module load slurm`), or run on this machine with launcher=local"
 )
 NO_CONTROLLER = (
-    "SLURM's controller does not answer: `scontrol ping` tells more; launcher=local runs on this "
-    "machine without it"
+    "SLURM's controller does not answer; see `scontrol ping`, or run on this machine with "
+    "launcher=local"
 )
-#: A launch submits many jobs: a controller that answered is not asked again so soon, in seconds.
+#: A launch submits many jobs: a controller that answered is not queried again for these seconds.
 FRESH_S = 30
-#: How long a controller that was just started is asked again about a job that it refuses, and how
-#: often, in seconds: its nodes register within some seconds (22.05, a busy machine).
+#: How long, and at which interval in seconds, a just started controller is queried again about a
+#: job that it refuses: its nodes register within some seconds (22.05, a busy machine).
 REGISTER_S, REGISTER_PAUSE_S = 10, 1
 _answered_at: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
 class Objections:
-    """What SLURM has against jobs that were not submitted yet."""
+    """Objections of SLURM to jobs that are not submitted yet."""
 
     refused: tuple[str, ...] = ()
-    """It would not take them, now or later."""
+    """Jobs that SLURM would refuse, now and later."""
     waits: tuple[str, ...] = ()
-    """It would take them and start none now: nodes or partitions are away and may come back."""
+    """Jobs that SLURM would accept but not start now: nodes or partitions are down."""
 
 
 class SlurmBackend:
-    """Submits, watches and cancels jobs.
+    """Submits, queries and cancels jobs.
 
-    `patience_s`: how long a submission waits for a controller that is away, e.g. restarting.
+    `patience_s`: how long a submission waits for a controller that is down, e.g. restarting.
     """
 
     def __init__(self, patience_s: int = 60) -> None:
         self.patience_s = patience_s
 
     def preflight(self) -> list[str]:
-        """What would go wrong with every job: no SLURM here, or no controller."""
+        """Problems of every job: no SLURM here, or no controller."""
         if not shutil.which("sbatch") or not shutil.which("srun"):
             return [NO_SBATCH]
         try:
@@ -84,9 +84,9 @@ class SlurmBackend:
         return []
 
     def objections(self, jobs: Sequence[Job]) -> Objections:
-        """What sbatch has against some jobs; those that ask for the same are tried once.
+        """Test jobs with `sbatch --test-only`, once for equal resources; submits nothing.
 
-        Nothing is submitted. Raises SchedulerUnavailable.
+        Raises: SchedulerUnavailable if SLURM does not answer.
         """
         from hala_hpc.backends.slurm.node_states import closed_partitions
 
@@ -101,10 +101,10 @@ class SlurmBackend:
         return Objections(tuple(text for one in found for text in one.refused), tuple(waits))
 
     def submit(self, job: Job) -> str:
-        """Hand in a job; returns its id, or that of its array.
+        """Submit a job or array; return its id.
 
-        Raises JobRefused when SLURM refuses it, JobLimitReached when it would take fewer elements or takes
-        it later, NodesUnavailable when none of its nodes is up, and SchedulerUnavailable when SLURM does
+        Raises: JobRefused if SLURM refuses it; JobLimitReached if a limit on jobs or array size is
+        reached; NodesUnavailable if none of its nodes is up; SchedulerUnavailable if SLURM does
         not answer.
         """
         flags = sbatch_flags(job)
@@ -127,43 +127,46 @@ class SlurmBackend:
     def command(self, job: Job) -> list[str]:
         """The command that `submit` would run.
 
-        Ids of jobs to come may stand in angle brackets, e.g. `<gate of sft>`.
+        Ids of future jobs may be placeholders in angle brackets, e.g. `<gate of sft>`.
         """
         return ["sbatch", *sbatch_flags(job), str(script_file()), *script_arguments(job)]
 
     def query_queue(self, ids: Sequence[str] | None = None) -> list[client.QueueRow]:
-        """What SLURM shows of some jobs, or all of this user. Raises SchedulerUnavailable."""
+        """Rows of squeue for some jobs, or for all of this user.
+
+        Raises: SchedulerUnavailable if SLURM does not answer.
+        """
         return client.query_queue(ids)
 
     def query_usage(self, jobs: "Collection[NamedJob]") -> "dict[NamedJob, JobUsage] | None":
-        """What jobs have used, as accounting tells; None when it does not answer."""
-        # Not what a dry run needs.
+        """Usage of jobs by accounting; None if it does not answer."""
+        # Imported here, as a dry run does not need it.
         from hala_hpc.backends.slurm import sacct
 
         return sacct.query_usage(jobs)
 
     def replace_dependency(self, old_id: str, new_id: str) -> list[str]:
-        """Let the jobs that wait for `old_id` wait for `new_id`; returns their ids."""
+        """Make the jobs that depend on `old_id` depend on `new_id`; return their ids."""
         return client.replace_dependency(old_id, new_id)
 
     def cancel(self, ids: Sequence[str]) -> None:
-        """End jobs; those that are gone are no mistake."""
+        """Cancel jobs; ended jobs are ignored."""
         client.cancel(ids)
 
     def answers(self) -> bool:
-        """Whether a controller is up."""
+        """Whether a controller answers."""
         return " UP" in client.run_slurm("scontrol", "ping").stdout
 
     def _objections(self, job: Job) -> Objections:
-        """What SLURM has against a job, without submitting it.
+        """Test one job with `--test-only`.
 
-        `--test-only` answers for now: it refuses what sbatch takes and lets wait.
+        `--test-only` judges the current state: it refuses jobs that sbatch would accept and queue.
         """
         try:
             command = self.command(job)
         except UserError as error:
             return Objections(tuple(error.mistakes))
-        # The folder does not exist yet, the gates before it are to come, and arrays are cut to fit.
+        # The folder and the gates before it do not exist yet, and arrays are reduced to fit.
         late = ("--chdir=", "--output=", "--dependency=", "--array=")
         arguments = [argument for argument in command[1:] if not argument.startswith(late)]
         done = client.run_slurm("sbatch", "--test-only", *arguments)
@@ -176,22 +179,24 @@ class SlurmBackend:
         if refused is None:
             return Objections()
         if isinstance(refused, JobLimitReached):
-            # Nothing is wrong with it: a submission takes fewer, or waits for room.
+            # No objection: a submission uses fewer tasks, or waits for room.
             return Objections()
         if isinstance(refused, SchedulerUnavailable):
             raise refused
         if isinstance(refused, NodesUnavailable) or lacks_nodes_now(job.resources):
-            text = f"job {job.name!r} will wait: too few of the nodes that it may have are up now"
-            return Objections(waits=(f"{text} (drained, down or reserved: `sinfo -R` tells why)",))
+            text = f"job {job.name!r} will wait: too few of its possible nodes are up now"
+            return Objections(
+                waits=(f"{text} (drained, down or reserved; `sinfo -R` shows the reasons)",)
+            )
         return Objections(tuple(refused.mistakes))
 
     def _still_refused(
         self, job: Job, arguments: Sequence[str]
     ) -> JobRefused | JobLimitReached | NodesUnavailable | SchedulerUnavailable | None:
-        """What SLURM has against a job that it has just refused; None: nothing any more.
+        """Test again a job that was just refused; None if it is accepted now.
 
-        Its nodes may have come back between the refusal and the look at them. A controller that was
-        just started refuses jobs while sinfo shows their nodes already: it is asked for a while.
+        Its nodes may have come back since the refusal. A just started controller refuses jobs
+        while sinfo already shows their nodes, so it is queried for a while.
         """
         from hala_hpc.backends.slurm.node_states import controller_just_started
 
@@ -206,7 +211,10 @@ class SlurmBackend:
             time.sleep(REGISTER_PAUSE_S)
 
     def _wait_for_controller(self) -> None:
-        """sbatch is not tried again, as it may have got through: ask first, and wait."""
+        """Wait until the controller answers: sbatch is not repeated, as it may have worked.
+
+        Raises: SchedulerUnavailable if it does not answer within `patience_s`.
+        """
         cluster = os.environ.get("SLURM_CONF", "")
         if time.monotonic() - _answered_at.get(cluster, -FRESH_S) < FRESH_S:
             return
@@ -221,14 +229,14 @@ class SlurmBackend:
 
 
 def script_file() -> Path:
-    """The one script of all jobs."""
+    """The script of all jobs."""
     return shipped_folder("slurm") / "job.sbatch"
 
 
 def _refused(
     job: Job, stderr: str
 ) -> JobRefused | JobLimitReached | NodesUnavailable | SchedulerUnavailable:
-    """SLURM's own words, without the name of its command before each line."""
+    """Convert sbatch's error output into an exception, without the command's name on each line."""
     prefix = re.compile(r"^(sbatch|allocation failure): (error: )?")
     lines = [prefix.sub("", line) for line in stderr.splitlines()]
     if FULL.search(stderr):
@@ -249,13 +257,13 @@ def _refused(
             f"{text} (none of the {len(candidates.usable)} nodes of {where} is up now)"
         )
     if excluded := options.get("exclude"):
-        text += f"; it was asked for without {excluded} (options.exclude)"
+        text += f"; options.exclude={excluded}"
     return JobRefused(text, CONFIG)
 
 
 @contextlib.contextmanager
 def _outside_of_jobs() -> Iterator[None]:
-    """Submit as if from a login node, whatever job this runs in, with files for the owner alone."""
+    """Submit as from a login node, without the variables of a surrounding job; umask 077."""
     before, mask = dict(os.environ), os.umask(0o077)
     clean = client.clean_environment()
     try:

@@ -1,4 +1,4 @@
-"""Questions and orders to SLURM about jobs that were submitted."""
+"""Run SLURM's commands: query, change and cancel submitted jobs."""
 
 import os
 import re
@@ -10,16 +10,17 @@ from pathlib import Path
 from hala_hpc.core.environment import CODE_FOLDER_VARIABLE
 from hala_hpc.core.errors import SchedulerUnavailable
 
-#: A controller that is overloaded answers late; one that is gone says so after about 10 s.
+#: Time limit in seconds: an overloaded controller answers late; with none, commands fail after
+#: about 10 s.
 ANSWER_LIMIT_S = 30
-#: States in which a job still has something before it, in our words.
+#: States of SLURM for jobs that have not ended, with the state shown to users.
 STATES = {
     **dict.fromkeys(("PENDING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD"), "pending"),
     **dict.fromkeys(("REQUEUE_HOLD", "SPECIAL_EXIT"), "held"),
     **dict.fromkeys(("RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED"), "running"),
     **dict.fromkeys(("RESIZING", "SIGNALING", "STAGE_OUT"), "running"),
 }
-#: One dependency of squeue's list, e.g. `afterok:12_*(unfulfilled)`.
+#: One entry of squeue's dependency list, e.g. `afterok:12_*(unfulfilled)`.
 DEPENDENCY = re.compile(
     r"(?P<kind>[a-z]+)(?::(?P<id>\d+)(?P<element>_\d+)?(?:_\*)?(?P<delay>\+\d+)?)?"
 )
@@ -27,27 +28,27 @@ DEPENDENCY = re.compile(
 
 @dataclass(frozen=True)
 class QueueRow:
-    """A row of squeue: a job, one element of an array, or those elements of it that wait."""
+    """A row of squeue: a job, one array task, or the pending tasks of an array."""
 
     id: str
-    """Of the job, or of the array."""
+    """Id of the job or array."""
     elements: str
-    """Numbers of the elements, e.g. `3` or `4-63%8`; `N/A` for a job without."""
+    """Indices of the array tasks, e.g. `3` or `4-63%8`; `N/A` for a job without an array."""
     state: str
     """pending, running or held."""
     reason: str
-    """Why it waits, in SLURM's words."""
+    """SLURM's reason code for a pending job."""
     start: str
-    """When it began or is expected to, e.g. `2026-11-23T16:00:00`; `N/A` when nobody knows."""
+    """Actual or expected start, e.g. `2026-11-23T16:00:00`; `N/A` if unknown."""
     name: str
     folder: str
-    """Where it was told to work."""
+    """Working directory."""
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without a surrounding job: only SLURM_CONF is kept of SLURM's variables.
+    """The environment without a surrounding job: of SLURM's variables only SLURM_CONF stays.
 
-    The copy of the code that such a job imports is not for others: theirs may be another.
+    The code snapshot of that job is removed from PYTHONPATH, as other jobs may have another.
     """
     ours = (
         "SLURM_",
@@ -74,13 +75,16 @@ def clean_environment() -> dict[str, str]:
 def run_slurm(
     *argv: str, text: str = "", limit_s: float = ANSWER_LIMIT_S
 ) -> "subprocess.CompletedProcess[str]":
-    """Run one of SLURM's commands. Raises SchedulerUnavailable when SLURM does not answer."""
+    """Run one of SLURM's commands.
+
+    Raises: SchedulerUnavailable if SLURM does not answer.
+    """
     conf = os.environ.get("SLURM_CONF")
     if conf and not Path(conf).exists():
-        # SLURM's commands would look for a controller for half a minute.
+        # SLURM's commands would search for a controller for 30 s.
         raise SchedulerUnavailable(
-            f"SLURM_CONF={conf} does not exist: `unset SLURM_CONF`, or name that of a cluster that "
-            'runs (after `make cluster`: eval "$(slurm/minislurm status)")'
+            f"SLURM_CONF={conf} does not exist; `unset SLURM_CONF`, or set that of a running "
+            'cluster (after `make cluster`: eval "$(slurm/minislurm status)")'
         )
     try:
         done = subprocess.run(
@@ -95,7 +99,7 @@ def run_slurm(
     except FileNotFoundError as error:
         raise SchedulerUnavailable(f"no `{argv[0]}` on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise SchedulerUnavailable(f"`{argv[0]}` gave no answer in {limit_s} s") from error
+        raise SchedulerUnavailable(f"`{argv[0]}` did not answer within {limit_s} s") from error
     if done.returncode and is_unreachable(done.stderr):
         raise SchedulerUnavailable(f"`{argv[0]}`: {done.stderr.strip()}")
     return done
@@ -108,7 +112,10 @@ def is_unreachable(stderr: str) -> bool:
 
 
 def query_queue(ids: Iterable[str] | None = None) -> list[QueueRow]:
-    """What squeue shows of some jobs, or of all jobs of this user. Raises SchedulerUnavailable."""
+    """Rows of squeue for some jobs, or for all jobs of this user.
+
+    Raises: SchedulerUnavailable if SLURM does not answer.
+    """
     fields = "%F|%K|%T|%r|%S|%j|%Z"
     rows = query_own_rows(fields) if ids is None else squeue(ids, fields)
     found = []
@@ -142,14 +149,14 @@ def squeue(ids: Iterable[str], fields: str) -> list[list[str]]:
 
 
 def split_rows(text: str) -> list[list[str]]:
-    """Rows whose fields stand between bars."""
+    """Split lines into fields at `|`."""
     return [line.strip().split("|") for line in text.splitlines() if line.strip()]
 
 
 def replace_dependency(old_id: str, new_id: str) -> list[str]:
-    """Let the jobs that wait for one job wait for another; their other dependencies stay.
+    """Make pending jobs that depend on one job depend on another; other dependencies stay.
 
-    Returns the ids of the jobs that were moved. One that began meanwhile is left alone.
+    Returns the ids of the changed jobs. A job that started meanwhile is not changed.
     """
     rows, moved = query_own_rows("%F|%E", "--states=PENDING"), []
     for number, waits in dict(row for row in rows if len(row) == 2).items():
@@ -167,7 +174,7 @@ def replace_dependency(old_id: str, new_id: str) -> list[str]:
 
 
 def replace_id(waits: str, old_id: str, new_id: str) -> str | None:
-    """A list of dependencies with one id replaced; None when it is not in the list."""
+    """A dependency list with one id replaced; None if the id is not in the list."""
     parts, found = [], False
     for separator, part in re.findall(r"([,?]?)([^,?]+)", waits):
         match = DEPENDENCY.match(part)
@@ -182,11 +189,11 @@ def replace_id(waits: str, old_id: str, new_id: str) -> str | None:
 
 
 def cancel(ids: Sequence[str]) -> None:
-    """End jobs; those that are gone are no mistake."""
+    """Cancel jobs; ended jobs are ignored."""
     if ids:
         run_slurm("scancel", "--quiet", *ids)
 
 
 def cancel_command(ids: Sequence[str]) -> str:
-    """What a person types to end jobs."""
+    """The command by which a user cancels jobs."""
     return " ".join(["scancel", *ids])

@@ -1,10 +1,10 @@
-"""What a cluster allows: its partitions, nodes, accounts, QOS, limits and ways with jobs."""
+"""Configuration of a cluster: partitions, nodes, accounts, QOS, limits, requeue and preemption."""
 
 from dataclasses import dataclass, field
 
-#: Accounts above an account; more are a loop.
+#: Maximum number of parents of an account; more are a loop.
 MAX_PARENTS = 12
-#: How a person sees what is read here.
+#: Commands by which a user sees these values.
 SHOW_ACCOUNTS = "sacctmgr show assoc user=$USER format=account,partition,qos,maxsubmit,maxwall"
 SHOW_QOS = "sacctmgr show qos format=name,maxwall,maxsubmitjobsperuser,maxtresperuser"
 TEST_ONLY = "sbatch --test-only"
@@ -12,21 +12,21 @@ TEST_ONLY = "sbatch --test-only"
 
 @dataclass(frozen=True)
 class NodeKind:
-    """Nodes of a partition that are alike."""
+    """Identical nodes of a partition."""
 
     cpus: int
     memory_mb: int
     gpus: dict[str, int]
-    """GPUs by type; "" where they have none."""
+    """Number of GPUs by type; the type is "" if untyped."""
     features: tuple[str, ...]
     nodes: int
     usable: int
-    """Nodes that are neither down nor drained."""
+    """Number of nodes that are neither down nor drained."""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A queue. None: no limit; an empty tuple: everybody."""
+    """A partition. None: no limit; an empty tuple: no restriction."""
 
     name: str
     is_default: bool
@@ -48,35 +48,35 @@ class Partition:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an account, a user of it or a QOS may have. None: no limit."""
+    """Limits of an account, a user of it or a QOS. None: no limit."""
 
     owner: str
-    """Whose limits, e.g. `account lab` or `QOS fast`."""
+    """Owner of the limits, e.g. `account lab` or `QOS fast`."""
     max_wall_min: int | None = None
     max_submit: int | None = None
-    """Elements of arrays and jobs that may wait or run at once."""
+    """Jobs and array tasks that may be pending or running at once."""
     max_jobs: int | None = None
-    """Those that may run at once."""
+    """Jobs and array tasks that may run at once."""
     per_job: dict[str, int] = field(default_factory=dict)
     max_running: dict[str, int] = field(default_factory=dict)
-    """cpu, mem (MB), node, gres/gpu that all running jobs may hold together."""
+    """cpu, mem (MB), node, gres/gpu of all running jobs together."""
 
 
 @dataclass(frozen=True)
 class Qos:
-    """A quality of service: its limits, and who takes nodes from whom."""
+    """A quality of service: its limits and preemption rules."""
 
     limits: Limits
     preempts: tuple[str, ...] = ()
-    """QOS whose jobs lose their nodes to it, where preemption goes by QOS."""
+    """QOS whose jobs it preempts, if preemption is by QOS."""
     preempt_mode: str = ""
-    """What happens to its own jobs then; "" or cluster: as everywhere."""
+    """How its own jobs are preempted; "" or cluster: as in the whole cluster."""
     grace_s: int = 0
 
 
 @dataclass(frozen=True)
 class Association:
-    """The user's place in an account, perhaps for one partition only."""
+    """The user's association with an account, maybe for one partition only."""
 
     account: str
     partition: str
@@ -87,44 +87,44 @@ class Association:
 
 @dataclass(frozen=True)
 class Site:
-    """All that is asked about a cluster."""
+    """Configuration of a cluster, as far as it is queried."""
 
     cluster: str
     version: str
     max_array_size: int
     requeues: bool
-    """Whether jobs are requeued unless they ask not to be."""
+    """Whether jobs are requeued by default (JobRequeue)."""
     preempts_by: str
-    """SLURM's PreemptType without its prefix; none: nobody loses a node."""
+    """SLURM's PreemptType without its prefix; none: no preemption."""
     preempt_mode: str
     sends_user_signal: bool
-    """Whether preemption sends the job's own signal in place of SIGTERM."""
+    """Whether preemption sends the job's own signal instead of SIGTERM."""
     kill_wait_s: int
     tracks_by: str
     enforced: tuple[str, ...]
-    """Of associations, limits, qos: what the controller refuses jobs for."""
+    """Which of associations, limits, qos the controller enforces."""
     accounting: str
-    """"" where accounting answers, else why it does not."""
+    """"" if accounting answers, else why it does not."""
     partitions: dict[str, Partition]
     default_account: str = ""
     associations: tuple[Association, ...] = ()
     accounts: dict[str, tuple[Limits, str]] = field(default_factory=dict)
-    """Limits of an account as a whole, and its parent."""
+    """Limits of each account as a whole, and its parent."""
     qos: dict[str, Qos] = field(default_factory=dict)
 
     def default_partition(self) -> str:
-        """Where jobs go that name none; "" where there is no such partition."""
+        """Name of the default partition; "" if there is none."""
         return next((p.name for p in self.partitions.values() if p.is_default), "")
 
     def association(self, account: str, partition: str) -> Association | None:
-        """The user's association for an account (default: the user's own) and a partition."""
+        """The user's association for an account (default: DefaultAccount) and a partition."""
         account = account or self.default_account
         fitting = [a for a in self.associations if a.account == account]
         exact = [a for a in fitting if a.partition == partition]
         return next(iter(exact or [a for a in fitting if not a.partition]), None)
 
     def qos_of(self, asked: str, association: Association | None) -> str:
-        """The QOS that a job gets which asks for this one, or for none."""
+        """The QOS that a job gets if it requests this one, or none."""
         if asked or association is None:
             return asked
         only = association.qos[0] if len(association.qos) == 1 else ""
@@ -132,7 +132,7 @@ class Site:
         return association.default_qos or normal or only
 
     def limits(self, account: str, qos: str, partition: str) -> list[Limits]:
-        """Every limit that a job of this account, QOS and partition lives under."""
+        """All limits that apply to a job of this account, QOS and partition."""
         own = self.association(account, partition)
         found = [own.limits] if own else []
         name = own.account if own else account

@@ -1,4 +1,4 @@
-"""Asks a cluster what it allows, with a handful of SLURM's commands; nothing is submitted."""
+"""Query the configuration of a cluster with a few SLURM commands; submits nothing."""
 
 import os
 import pwd
@@ -29,7 +29,10 @@ QOS_FIELDS = (
 
 
 def read_site() -> Site:
-    """Ask the cluster. Raises SchedulerUnavailable when its controller does not answer."""
+    """Query the configuration of the cluster.
+
+    Raises: SchedulerUnavailable if its controller does not answer.
+    """
     done = run_slurm("scontrol", "show", "config")
     config = parsing.parse_config(done.stdout)
     if done.returncode or "MaxArraySize" not in config:
@@ -41,9 +44,9 @@ def read_site() -> Site:
 
 
 def parse_site(config: dict[str, str], partitions: dict[str, Partition]) -> Site:
-    """The site without its accounts, from `scontrol show config`."""
+    """Parse `scontrol show config` into a site without accounts."""
     parameters = " ".join(value for key, value in config.items() if key.endswith("Parameters"))
-    absent = "" if "slurmdbd" in config.get("AccountingStorageType", "") else "there is none"
+    absent = "" if "slurmdbd" in config.get("AccountingStorageType", "") else "not configured"
     return Site(
         cluster=config.get("ClusterName", ""),
         version=config.get("SLURM_VERSION", ""),
@@ -61,7 +64,7 @@ def parse_site(config: dict[str, str], partitions: dict[str, Partition]) -> Site
 
 
 def read_partitions() -> dict[str, Partition]:
-    """Every partition with its kinds of nodes."""
+    """Query every partition with its kinds of nodes."""
     lines = run_slurm("scontrol", "show", "partition", "--oneliner").stdout.splitlines()
     kinds = read_kinds()
     found = [
@@ -71,7 +74,7 @@ def read_partitions() -> dict[str, Partition]:
 
 
 def parse_partition(fields: dict[str, str]) -> Partition:
-    """A partition from the words of `scontrol show partition`."""
+    """Convert the fields of `scontrol show partition` into a partition."""
     return Partition(
         name=fields["PartitionName"],
         is_default=fields.get("Default") == "YES",
@@ -92,7 +95,7 @@ def parse_partition(fields: dict[str, str]) -> Partition:
 
 
 def read_kinds() -> dict[str, list[NodeKind]]:
-    """Kinds of nodes by partition, each counted once whatever the states of its nodes."""
+    """Query the kinds of nodes by partition; each is listed once, whatever its nodes' states."""
     rows = run_slurm("sinfo", "--noheader", "--exact", "--format=%R|%c|%m|%G|%f|%t|%D").stdout
     found: dict[tuple[str, ...], list[int]] = {}
     for row in rows.splitlines():
@@ -115,11 +118,11 @@ def read_kinds() -> dict[str, list[NodeKind]]:
 
 
 def add_accounts(site: Site) -> Site:
-    """The site with what accounting tells of this user; says so where it does not answer."""
+    """Add accounts, associations and QOS of this user; `accounting` has the error if that fails."""
     user = pwd.getpwuid(os.geteuid()).pw_name
     fields = "Account,Partition,QOS,DefaultQOS,MaxWall,MaxSubmit,MaxJobs,MaxTRES,GrpTRES"
     try:
-        # Each takes a quarter of a second, mostly of waiting.
+        # Each query takes 0.25 s, mostly of waiting.
         with ThreadPoolExecutor() as pool:
             users = pool.submit(run_sacctmgr, "user", f"name={user}", "DefaultAccount")
             places = pool.submit(run_sacctmgr, "assoc", f"user={user}", fields, site.cluster)
@@ -134,7 +137,10 @@ def add_accounts(site: Site) -> Site:
 
 
 def run_sacctmgr(thing: str, which: str, fields: str, cluster: str = "") -> list[list[str]]:
-    """Rows of `sacctmgr show`. Raises SchedulerUnavailable without the accounting daemon."""
+    """Rows of `sacctmgr show`.
+
+    Raises: SchedulerUnavailable if the accounting daemon does not answer.
+    """
     where = [
         condition for condition in (which, f"cluster={cluster}" if cluster else "") if condition
     ]
@@ -146,7 +152,7 @@ def run_sacctmgr(thing: str, which: str, fields: str, cluster: str = "") -> list
 
 
 def association_of(row: list[str], user: str) -> Association:
-    """A row about a user in an account; the account's own limits are inherited there."""
+    """Parse an association of a user, which includes limits inherited from the account."""
     account, partition, qos, default_qos, wall, submit, jobs, per_job, max_running = row
     limits = limits_of(f"user {user} in account {account}", wall, submit, jobs)
     limits = replace(
@@ -156,7 +162,7 @@ def association_of(row: list[str], user: str) -> Association:
 
 
 def read_accounts(wanted: list[str], cluster: str) -> dict[str, tuple[Limits, str]]:
-    """Limits of some accounts as wholes, and of those above them."""
+    """Query the limits of some accounts as a whole, and of their parents."""
     found: dict[str, tuple[Limits, str]] = {}
     fields = "Account,User,ParentName,GrpSubmit,GrpJobs,GrpTRES"
     for _ in range(MAX_PARENTS):
@@ -177,7 +183,7 @@ def read_accounts(wanted: list[str], cluster: str) -> dict[str, tuple[Limits, st
 
 
 def qos_of(row: list[str]) -> Qos:
-    """A row about a QOS; of several limits on one thing the least counts."""
+    """Parse a row about a QOS; of several limits on one resource the minimum is used."""
     name, preempts, mode, grace, wall, submit, submit_account, jobs, per_job, *max_running = row
     limits = limits_of(f"QOS {name}", wall, submit or submit_account, jobs)
     together: dict[str, int] = {}
@@ -189,21 +195,21 @@ def qos_of(row: list[str]) -> Qos:
 
 
 def limits_of(owner: str, wall: str, submit: str, jobs: str) -> Limits:
-    """Limits on time and numbers of jobs."""
+    """Parse limits on time and numbers of jobs."""
     return Limits(
         owner, parsing.parse_minutes(wall), parsing.parse_count(submit), parsing.parse_count(jobs)
     )
 
 
 def query_memory_limit_gb(options: Mapping[str, str]) -> int | None:
-    """The most memory in GB that a job with these options can ask for on one node.
+    """Maximum memory in GB that a job with these options can request on one node.
 
-    That of the largest node of its partitions and of their own limits; None: nobody tells.
+    The minimum of the largest node of its partitions and of their MaxMemPerNode; None if unknown.
     """
     asked = options.get("partition", "")
     arguments = ("--noheader", *((f"--partition={asked}",) if asked else ()))
     try:
-        # %m is the memory of a node in MB; a `+` behind it says that others have more.
+        # %m is the memory of a node in MB; a trailing `+` means that other nodes have more.
         nodes = run_slurm("sinfo", *arguments, "--Node", "--format=%m")
         listed = run_slurm("scontrol", "show", "partition", "--oneliner").stdout
     except TransientError:

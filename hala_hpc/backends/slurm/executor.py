@@ -1,4 +1,4 @@
-"""submitit's executor for a script that is always the same: nothing is pickled or left behind."""
+"""submitit executor for one fixed script: nothing is pickled, and no file is left behind."""
 
 import tempfile
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from submitit.slurm.slurm import SlurmExecutor
 
 
 class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]
-    """Hands in a script with flags and words as arguments, and reads the id from the answer."""
+    """Submits a script with flags and arguments; submitit parses the id from sbatch's output."""
 
     def __init__(self, folder: str, script: Path) -> None:
         super().__init__(folder=folder)
@@ -25,9 +25,11 @@ class ScriptExecutor(SlurmExecutor):  # type: ignore[misc]
 
 
 def submit_script(flags: Sequence[str], script: Path, arguments: Sequence[str]) -> str:
-    """Id of the job. Raises submitit's errors with what sbatch said.
+    """Submit the script and return the id of the job.
 
-    SLURM keeps a copy of the script, so that which submitit writes is gone at once.
+    SLURM stores a copy of the script, so submitit's temporary copy is deleted at once.
+
+    Raises: submitit's FailedJobError or FailedSubmissionError with the output of sbatch.
     """
     with tempfile.TemporaryDirectory() as folder:
         executor = ScriptExecutor(folder, script)

@@ -1,4 +1,4 @@
-"""The SLURM job that this process runs in: its number, its name, and what it was granted."""
+"""The SLURM job that this process runs in: its id, its name, and the granted resources."""
 
 import os
 import re
@@ -8,26 +8,26 @@ from hala_hpc.backends.slurm.task_environment import query_job_end
 from hala_hpc.core.errors import USAGE, TransientError, UserError
 from hala_hpc.core.resources import Resources
 
-#: MB in a GB, as SLURM counts them.
+#: MB in a GB, as SLURM counts.
 MB = 1024
-#: A count for each node, as SLURM writes it: `8(x2)` or `4,8`. The first counts.
+#: A count for each node, as SLURM writes it: `8(x2)` or `4,8`. The first is used.
 PER_NODE = re.compile(r"\d+")
 
 
 def own_job_id() -> str:
-    """Number of the job, of its array where it is an element of one; "" outside of a job."""
+    """Id of the job, or of its array for an array task; "" outside of a job."""
     return os.environ.get("SLURM_ARRAY_JOB_ID") or os.environ.get("SLURM_JOB_ID", "")
 
 
 def is_array_element() -> bool:
-    """Whether the job is an element of an array."""
+    """Whether the job is an array task."""
     return "SLURM_ARRAY_TASK_ID" in os.environ
 
 
 def elements_of_array() -> int:
-    """Elements of the array of this job; 1 where it is none.
+    """Number of tasks of this job's array; 1 without an array.
 
-    Raises: UserError (USAGE) where their numbers do not run from 0 without a gap.
+    Raises: UserError (USAGE) if their indices are not consecutive from 0.
     """
     if not is_array_element():
         return 1
@@ -39,15 +39,15 @@ def elements_of_array() -> int:
     )
     if int(first) != 0 or int(last) != count - 1:
         raise UserError(
-            f"--array={first}-{last} of {count} elements: number the workers of a node from 0 "
-            f"without a gap, as --array=0-{count - 1}",
+            f"--array={first}-{last} with {count} tasks: number the workers of a node from 0 "
+            f"without gaps, as --array=0-{count - 1}",
             USAGE,
         )
     return count
 
 
 def granted_resources(asked: Resources) -> Resources:
-    """What SLURM granted this job, in the place of what a recipe asks for; the options stay."""
+    """The resources that SLURM granted this job, instead of the requested ones; options stay."""
     nodes = read_count("SLURM_JOB_NUM_NODES", asked.nodes)
     tasks = read_count("SLURM_NTASKS", nodes)
     ranks = read_count("SLURM_NTASKS_PER_NODE", max(1, tasks // nodes))
@@ -68,7 +68,7 @@ def granted_resources(asked: Resources) -> Resources:
 
 
 def minutes_granted() -> int:
-    """Time limit of this job, in minutes; 0 where nobody knows."""
+    """Time limit of this job in minutes; 0 if unknown."""
     began, end = os.environ.get("SLURM_JOB_START_TIME"), query_job_end()
     if began is None or end is None:
         return 0
@@ -76,13 +76,13 @@ def minutes_granted() -> int:
 
 
 def read_count(variable: str, default: int) -> int:
-    """The count that a variable of SLURM's holds, of the first node where they differ."""
+    """The count in a SLURM variable, of the first node if they differ."""
     found = PER_NODE.search(os.environ.get(variable, ""))
     return int(found[0]) if found else default
 
 
 def rename_own_job(name: str) -> bool:
-    """Give this job, or its array, another name; whether SLURM did."""
+    """Rename this job or its array; return whether SLURM did."""
     try:
         return not run_slurm(
             "scontrol", "update", f"JobId={own_job_id()}", f"JobName={name}"

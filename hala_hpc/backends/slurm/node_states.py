@@ -1,6 +1,6 @@
-"""States of nodes: where a job may run now, which are well again, how many may be left out.
+"""States of nodes: where a job may run now, which have recovered, how many may be excluded.
 
-Asked when a round has ended and when SLURM refuses a job; nothing is remembered.
+Queried when a round has ended and when SLURM refuses a job; nothing is cached.
 """
 
 import contextlib
@@ -23,53 +23,53 @@ from hala_hpc.core.errors import TransientError
 from hala_hpc.core.records import ExcludedNode
 from hala_hpc.core.resources import Resources
 
-#: States of a node on which a job may start now or later, as sinfo abbreviates them.
+#: Node states in which a job may start now or later, as sinfo abbreviates them.
 USABLE = ("idle", "mix", "alloc", "comp", "plnd", "resv", "pow")
-#: States of a node that does its work, in the words of scontrol.
+#: States of a healthy node, as scontrol writes them.
 HEALTHY = ("IDLE", "MIXED", "ALLOCATED")
-#: Beside one of them: the node gets no work, or does not answer.
+#: Flags besides one of these states: the node gets no jobs, or does not answer.
 UNHEALTHY = ("DRAIN", "FAIL", "NOT_RESPONDING", "MAINT", "REBOOT", "INVAL", "DOWN")
-#: Nodes of a partition that may be left out at most: where more are bad, others than a node are to
-#: blame, and a cluster that is asked for without most of its nodes gives none.
+#: Maximum share of a partition's nodes that may be excluded: if more are bad, the cause is not a
+#: node, and a job that excludes most nodes of a partition does not start.
 MAX_EXCLUDED_SHARE = 0.5
-#: A controller has seen all of its nodes so many seconds after its start.
+#: Seconds after its start by which all nodes have registered with a controller.
 FRESH_CONTROLLER_S = 60
 
 
 @dataclass(frozen=True)
 class CandidateNodes:
-    """The nodes among which SLURM may choose for a job, by the job's options."""
+    """The nodes from which SLURM may choose for a job, by the job's options."""
 
     all_nodes: int
-    """Nodes of its partitions."""
+    """Number of nodes of its partitions."""
     usable: Mapping[str, bool]
-    """Nodes that its options leave, and whether a job may start there now or later."""
+    """Nodes that its options allow, and whether a job may start there now or later."""
 
     @property
     def is_away(self) -> bool:
-        """Whether there are nodes and none is up: they may all come back."""
+        """Whether there are nodes and none is up; they may come back."""
         return bool(self.usable) and not any(self.usable.values())
 
     def max_excluded(self, needed: int = 1) -> int:
-        """How many of them may be left out of a job that needs so many."""
+        """How many of the nodes a job that needs `needed` nodes may exclude."""
         share = max(1, int(self.all_nodes * MAX_EXCLUDED_SHARE))
         return max(0, min(share, len(self.usable) - needed))
 
 
 @dataclass(frozen=True)
 class NodeSize:
-    """What one node has, and whether a job may start there now or later."""
+    """Resources of one node, and whether a job may start there now or later."""
 
     name: str
     is_usable: bool
     cpus: int
     memory_mb: int
     gpus: Mapping[str, int]
-    """By type; "" where GPUs have none."""
+    """Number by type; the type is "" if untyped."""
     features: tuple[str, ...]
 
     def fits(self, asked: Resources) -> bool:
-        """Whether the node is large enough for one of those that a job asks for."""
+        """Whether the node is large enough to be one of a job's nodes."""
         options, kind = asked.options, asked.options.get("gpu_type", "")
         memory = options.get("mem")
         memory_mb = asked.mem_gb * 1024 if memory is None else parse_megabytes(memory) or 0
@@ -78,18 +78,21 @@ class NodeSize:
             self.cpus >= asked.ranks_per_node * asked.cpus_per_rank
             and self.memory_mb >= memory_mb
             and (self.gpus.get(kind, 0) if kind else sum(self.gpus.values())) >= asked.gpus_per_node
-            # An expression of several features is for SLURM to judge.
+            # Only SLURM evaluates an expression of several features.
             and (not re.fullmatch(r"[\w.-]+", feature) or feature in self.features)
         )
 
 
 def is_usable(state: str) -> bool:
-    """Whether a job may start on a node now or later, by its state as sinfo abbreviates it."""
+    """Whether a job may start on a node now or later, by its state in sinfo's abbreviation."""
     return state.startswith(USABLE) and not state.endswith("*")
 
 
 def find_candidate_nodes(options: Mapping[str, str]) -> CandidateNodes:
-    """The nodes for a job with these options. Raises SchedulerUnavailable."""
+    """Find the nodes for a job with these options.
+
+    Raises: SchedulerUnavailable if SLURM does not answer.
+    """
     states = query_node_states(options.get("partition", ""))
     named, excluded = (
         expand_hosts(options.get("nodelist", "")),
@@ -104,10 +107,12 @@ def find_candidate_nodes(options: Mapping[str, str]) -> CandidateNodes:
 
 
 def lacks_nodes_now(asked: Resources) -> bool:
-    """Whether nodes that are away now are all that a job lacks: enough are large enough for it.
+    """Whether a job only lacks nodes that are down now: enough nodes are large enough for it.
 
-    By the states of nodes, and not by what SLURM says to the job: the words of a refusal are the
-    same for nodes that are away and for nodes that no cluster has. Raises SchedulerUnavailable.
+    Decided by the states of nodes, not by the error of sbatch. That is the same for nodes that are
+    down and for nodes that do not exist.
+
+    Raises: SchedulerUnavailable if SLURM does not answer.
     """
     options = asked.options
     named, excluded = (
@@ -123,7 +128,7 @@ def lacks_nodes_now(asked: Resources) -> bool:
 
 
 def query_node_sizes(partitions: str) -> Iterator[NodeSize]:
-    """Every node of some partitions, or of the default one; a node in two of them comes twice."""
+    """Query every node of some partitions, or of the default one; a node in two is listed twice."""
     arguments = ("--noheader", "--Node", "--exact", "--format=%P|%N|%t|%c|%m|%G|%f")
     asked = partitions.split(",") if partitions else []
     for row in split_rows(run_slurm("sinfo", *arguments).stdout):
@@ -142,10 +147,11 @@ def query_node_sizes(partitions: str) -> Iterator[NodeSize]:
 
 
 def closed_partitions(partitions: str) -> tuple[str, ...]:
-    """Those of some partitions, or the default one, that are DOWN where all of them are.
+    """Names of some partitions, or of the default one, if all of them are DOWN; else empty.
 
-    They take jobs and start none. A partition that takes none either refuses them itself. Raises
-    SchedulerUnavailable.
+    A DOWN partition accepts jobs but starts none. One that accepts none refuses them itself.
+
+    Raises: SchedulerUnavailable if SLURM does not answer.
     """
     rows = split_rows(run_slurm("sinfo", "--noheader", "--summarize", "--format=%P|%a").stdout)
     asked = partitions.split(",") if partitions else []
@@ -159,7 +165,7 @@ def closed_partitions(partitions: str) -> tuple[str, ...]:
 
 
 def query_node_states(partitions: str) -> dict[str, str]:
-    """The state of every node of some partitions, or of the default one where none is named."""
+    """Query the state of every node of some partitions, or of the default one if none is named."""
     rows = split_rows(run_slurm("sinfo", "--noheader", "--Node", "--format=%P|%N|%t").stdout)
     asked = partitions.split(",") if partitions else []
     return {
@@ -170,10 +176,12 @@ def query_node_states(partitions: str) -> dict[str, str]:
 
 
 def find_recovered_nodes(nodes: Sequence[ExcludedNode]) -> tuple[str, ...]:
-    """Names of excluded nodes that SLURM shows well again. Raises SchedulerUnavailable.
+    """Names of excluded nodes that SLURM reports healthy again.
 
-    Where the job found the node bad, and not SLURM, it must have been booted since: its state
-    tells nothing of a GPU.
+    If the job, and not SLURM, found the node bad, it must have rebooted since: its state does not
+    show the health of a GPU.
+
+    Raises: SchedulerUnavailable if SLURM does not answer.
     """
     if not nodes:
         return ()
@@ -189,7 +197,7 @@ def find_recovered_nodes(nodes: Sequence[ExcludedNode]) -> tuple[str, ...]:
 
 
 def parse_healthy_nodes(text: str) -> Iterator[tuple[str, float]]:
-    """Nodes that do their work and when they were booted, from `scontrol show node --oneliner`."""
+    """Parse healthy nodes and their boot times from `scontrol show node --oneliner`."""
     for fields in map(parse_pairs, text.splitlines()):
         first, *flags = fields.get("State", "").split("+")
         is_healthy = re.sub(r"\W+$", "", first) in HEALTHY and "*" not in first
@@ -198,17 +206,19 @@ def parse_healthy_nodes(text: str) -> Iterator[tuple[str, float]]:
 
 
 def controller_just_started() -> bool:
-    """Whether SLURM's controller was started within the last minute, as after a crash.
+    """Whether SLURM's controller started within the last minute, as after a crash.
 
-    Its nodes register one after the other then, and it refuses jobs meanwhile whose nodes sinfo
-    shows already. Raises SchedulerUnavailable.
+    Its nodes then register one after the other. Until then it refuses jobs whose nodes sinfo
+    already shows.
+
+    Raises: SchedulerUnavailable if SLURM does not answer.
     """
     config = parse_config(run_slurm("scontrol", "show", "config").stdout)
     return time.time() - parse_boot_time(config.get("BOOT_TIME", "")) < FRESH_CONTROLLER_S
 
 
 def parse_boot_time(text: str) -> float:
-    """`2026-11-30T08:00:00` in seconds since the epoch; 0.0 where nobody knows."""
+    """Convert `2026-11-30T08:00:00` to seconds since the epoch; 0.0 if unknown."""
     try:
         return time.mktime(time.strptime(text, "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
@@ -216,10 +226,10 @@ def parse_boot_time(text: str) -> float:
 
 
 def exclude_node_for_pending(job: str, node: str) -> None:
-    """Keep the elements of an array that wait off a node.
+    """Exclude a node for the pending tasks of an array.
 
-    A node that fails at once would take one of them after the other. Without an answer nothing is
-    done, nor where as many nodes are left out as may be: the next round decides.
+    A node that fails at once would take one task after the other. Does nothing if SLURM does not
+    answer, or if the maximum number of nodes is excluded: the next round decides then.
     """
     number = job.partition("_")[0]
     with contextlib.suppress(TransientError):
@@ -233,5 +243,5 @@ def exclude_node_for_pending(job: str, node: str) -> None:
             ):
                 return
             excluded = ",".join(sorted({*before, node}))
-            # Says that it failed as soon as one element of the array runs, and has done the rest.
+            # scontrol reports failure if a task of the array runs, but changes the pending tasks.
             run_slurm("scontrol", "update", f"JobId={number}", f"ExcNodeList={excluded}")

@@ -1,11 +1,11 @@
-"""How SLURM's commands write times, counts, memory, devices and nodes, read into plain values."""
+"""Parse times, counts, memory, TRES and node lists from the output of SLURM's commands."""
 
 import itertools
 import re
 
-#: What stands for "no limit" or "nothing said".
+#: Values for "no limit" or "not set".
 NOTHING = ("", "UNLIMITED", "INFINITE", "NONE", "N/A", "(NULL)", "NOT_SET", "INVALID")
-#: Megabytes of each unit of memory; without a unit they are megabytes.
+#: Megabytes of each unit of memory; a value without a unit is in megabytes.
 UNITS_MB = {"K": 1 / 1024, "M": 1, "": 1, "G": 1024, "T": 1024**2, "P": 1024**3}
 #: One entry of a list of nodes, e.g. `login1` or `rack[0-1]node[01-16,20]`.
 HOST = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
@@ -14,12 +14,12 @@ RANGES = re.compile(r"\[([^\]]*)\]")
 
 
 def is_unset(text: str) -> bool:
-    """Whether a field is empty or says that there is no limit."""
+    """Whether a field is empty or means that there is no limit."""
     return text.strip().upper() in NOTHING
 
 
 def parse_minutes(text: str) -> int | None:
-    """`2-00:00:00`, `01:30:00`, `30:00` or `45` to minutes; None: no limit."""
+    """Convert `2-00:00:00`, `01:30:00`, `30:00` or `45` to minutes; None: no limit."""
     if is_unset(text):
         return None
     days, _, clock = text.strip().rpartition("-")
@@ -34,7 +34,7 @@ def parse_minutes(text: str) -> int | None:
 
 
 def parse_seconds(text: str) -> int:
-    """`1-00:00:20`, `00:00:20` or `20` to seconds; 0 where nothing is said."""
+    """Convert `1-00:00:20`, `00:00:20` or `20` to seconds; 0 if not set."""
     if is_unset(text):
         return 0
     days, _, clock = text.strip().rpartition("-")
@@ -45,26 +45,26 @@ def parse_seconds(text: str) -> int:
 
 
 def parse_count(text: str) -> int | None:
-    """A number such as `1001`, `5 sec` or `32+`; None: no limit."""
+    """Parse a number such as `1001`, `5 sec` or `32+`; None: no limit."""
     found = re.match(r"\d+", text.strip())
     return int(found[0]) if found and not is_unset(text) else None
 
 
 def parse_megabytes(text: str) -> int | None:
-    """`262144`, `256G` or `1.5T` to MB; None: no limit."""
+    """Convert `262144`, `256G` or `1.5T` to MB; None: no limit."""
     found = re.fullmatch(r"([\d.]+)([KMGTP]?)[Bnc]?", text.strip())
     return int(float(found[1]) * UNITS_MB[found[2]]) if found else None
 
 
 def parse_list(text: str) -> tuple[str, ...]:
-    """A list with commas; empty where everything or nothing is meant."""
+    """Parse a list with commas; empty for `ALL` and if not set."""
     if is_unset(text) or text.strip().upper() == "ALL":
         return ()
     return tuple(part for part in text.strip().split(",") if part)
 
 
 def parse_tres(text: str) -> dict[str, int]:
-    """`cpu=10,mem=1T,gres/gpu:h100=2` to numbers, memory in MB."""
+    """Parse TRES such as `cpu=10,mem=1T,gres/gpu:h100=2` into numbers, memory in MB."""
     found: dict[str, int] = {}
     for part in parse_list(text):
         key, _, value = part.partition("=")
@@ -75,7 +75,7 @@ def parse_tres(text: str) -> dict[str, int]:
 
 
 def parse_gres_gpus(text: str) -> dict[str, int]:
-    """`gpu:h100:8(S:0-1),mps:100` to `{"h100": 8}`; the type is "" where GPUs have none."""
+    """Parse `gpu:h100:8(S:0-1),mps:100` into `{"h100": 8}`; the type is "" if untyped."""
     found: dict[str, int] = {}
     for part in re.sub(r"\([^)]*\)", "", text).split(","):
         fields = part.strip().split(":")
@@ -86,21 +86,21 @@ def parse_gres_gpus(text: str) -> dict[str, int]:
 
 
 def parse_pairs(line: str) -> dict[str, str]:
-    """`PartitionName=low State=UP ...` to a table; a value goes up to the next blank."""
+    """Parse `PartitionName=low State=UP ...` into a dict; a value ends at the next blank."""
     return dict(re.findall(r"(\S+?)=(\S*)", line))
 
 
 def parse_config(text: str) -> dict[str, str]:
-    """Lines such as `MaxArraySize            = 1001` to a table."""
+    """Parse lines such as `MaxArraySize            = 1001` into a dict."""
     found = re.findall(r"(?m)^(\S+)\s*= ?(.*)$", text)
     return {key: value.strip() for key, value in found}
 
 
 def expand_hosts(text: str) -> tuple[str, ...]:
-    """The names in a list of nodes.
+    """Expand a list of nodes into names.
 
-    Not asked of `scontrol show hostnames`: that takes a process for each list, and SLURM's
-    configuration, which some sites keep at the controller alone; who reads how jobs ended must not
+    `scontrol show hostnames` is not used: it takes a process for each list, and needs SLURM's
+    configuration, which some sites have only at the controller. Reading how jobs ended must not
     depend on it.
 
     >>> expand_hosts("gpu[01-03,7],login1")
@@ -112,8 +112,8 @@ def expand_hosts(text: str) -> tuple[str, ...]:
 
 
 def expand_entry(entry: str) -> list[str]:
-    """`rack[0-1]node[1-2]` to rack0node1, rack0node2, rack1node1, rack1node2."""
-    # Texts and contents of brackets take turns.
+    """Expand `rack[0-1]node[1-2]` to rack0node1, rack0node2, rack1node1, rack1node2."""
+    # Texts and contents of brackets alternate.
     parts = RANGES.split(entry)
     choices = [
         [number for one in part.split(",") for number in expand_range(one)] if place % 2 else [part]
@@ -123,7 +123,7 @@ def expand_entry(entry: str) -> list[str]:
 
 
 def expand_range(part: str) -> list[str]:
-    """`01-03` to 01, 02, 03, with their zeros."""
+    """Expand `01-03` to 01, 02, 03, with leading zeros."""
     first, _, last = part.partition("-")
     if not last:
         return [first]

@@ -1,4 +1,4 @@
-"""What SLURM tells of jobs afterwards: how their elements ended and where, and what they used."""
+"""Ended jobs by SLURM's accounting and queue: how and where their tasks ended, and their usage."""
 
 import contextlib
 import re
@@ -11,25 +11,25 @@ from hala_hpc.backends.slurm.client import run_slurm, split_rows
 from hala_hpc.backends.slurm.parsing import expand_hosts, parse_pairs
 from hala_hpc.core.errors import FailureClass, TransientError
 
-#: Accounting is a witness only: who asks how jobs ended, or what they used, goes on without it
-#: after so many seconds.
+#: Seconds after which a query of ended jobs or of usage continues without accounting, which is
+#: optional.
 ENDS_LIMIT_S, USED_LIMIT_S = 10, 5
-#: A row for each run of a job or element, without those of its steps.
+#: One row for each run of a job or array task, without its steps.
 ACCOUNTING = ("sacct", "--parsable2", "--noheader", "--allocations", "--duplicates")
 GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)(?:,|$)")
 
 
 class JobEnd(StrEnum):
-    """Ends of a job that are no failure of one class."""
+    """Ends of a job that do not map to one failure class."""
 
     COMPLETED = "completed"
     FAILED = "failed"
-    """With an exit code or signal of its own."""
+    """Ended with its own exit code or signal."""
     DEPENDENCY = "dependency"
-    """Cancelled by the scheduler, as what it waited for had failed."""
+    """Cancelled by SLURM because its dependency failed."""
 
 
-#: SLURM's states of what has ended. Those of `squeue`'s manual, "JOB STATE CODES".
+#: States of ended jobs, from the manual of `squeue`, "JOB STATE CODES".
 ENDS: Mapping[str, FailureClass | JobEnd] = {
     "COMPLETED": JobEnd.COMPLETED,
     **dict.fromkeys(("PREEMPTED", "REQUEUED", "REQUEUE_HOLD", "REVOKED"), FailureClass.PREEMPTED),
@@ -41,19 +41,19 @@ ENDS: Mapping[str, FailureClass | JobEnd] = {
     "CANCELLED": FailureClass.CANCELLED,
     "FAILED": JobEnd.FAILED,
 }
-#: Code of a job whose srun started nothing: SLURM was taking the node, or its controller was away.
-#: `slurm/job.sbatch` asks srun for it (SLURM_EXIT_ERROR, srun's manual).
+#: Exit code of a job whose srun started nothing: SLURM was taking the node, or its controller was
+#: down. `slurm/job.sbatch` sets it with SLURM_EXIT_ERROR (manual of srun).
 NO_STEP = 125
-#: No other run follows such an end: accounting that is behind may show it twice.
+#: Ends after which no other run follows: late accounting may list them twice.
 FINAL = (JobEnd.COMPLETED, JobEnd.FAILED, FailureClass.TIMEOUT, FailureClass.HOST_OOM)
 
 
 @dataclass(frozen=True)
 class NamedJob:
-    """A job or array, as accounting and queue know it.
+    """A job or array, identified by id and name in accounting and queue.
 
-    Its number alone is not enough: a controller that lost its state gives numbers again, and
-    accounting then tells of all the jobs that had it.
+    The id alone is not enough: a controller that lost its state reuses ids, and accounting then
+    lists all jobs that had the id.
     """
 
     id: str
@@ -62,25 +62,25 @@ class NamedJob:
 
 @dataclass(frozen=True)
 class TaskExit:
-    """The end of one run of a job or of one element of an array."""
+    """The end of one run of a job or of one array task."""
 
     job: str
-    """`12_3`, or `12` for a job that is no array."""
+    """`12_3`, or `12` for a job without an array."""
     kind: FailureClass | JobEnd
     state: str
-    """SLURM's own word."""
+    """SLURM's job state."""
     nodes: tuple[str, ...] = ()
-    """Where it ran; empty when it never began."""
+    """Nodes on which it ran; empty if it never started."""
     exit_code: str = ""
-    """Code and signal, e.g. `75:0`; empty where only the queue tells."""
+    """Exit code and signal, e.g. `75:0`; empty if only the queue knows the job."""
     derived_code: str = ""
-    """The same of its worst step: `0:9` where a signal ended that. The job's own is then `9:0`, as
-    if it had left with 9: SLURM takes 128 off the code by which a shell tells of a signal."""
+    """The same for its worst step: `0:9` if a signal ended the step. The job's own is then `9:0`,
+    like exit code 9: SLURM subtracts 128 from the exit code of a shell that reports a signal."""
 
     @property
     def has_own_code(self) -> bool:
-        """Whether it left with a code of its own: no signal ended it, nor the command it ran, which
-        srun has started."""
+        """Whether it ended with its own exit code: srun started the command, and no signal ended
+        the job or the command."""
         code, _, number = self.exit_code.partition(":")
         by_signal = self.derived_code.partition(":")[2] not in ("", "0")
         is_own = code.isdigit() and 0 < int(code) <= 128 and int(code) != NO_STEP
@@ -88,21 +88,21 @@ class TaskExit:
 
     def describe(self) -> str:
         """`OUT_OF_MEMORY 0:125 on node3`."""
-        place = f"on {', '.join(self.nodes)}" if self.nodes else "before it began"
+        place = f"on {', '.join(self.nodes)}" if self.nodes else "before it started"
         return " ".join(part for part in (self.state, self.exit_code, place) if part)
 
 
 def query_task_exits(jobs: Collection[NamedJob]) -> dict[str, list[TaskExit]]:
-    """Every run that has ended of the elements of some jobs, oldest first, by `12_3`.
+    """All ended runs of the tasks of some jobs, oldest first, by `12_3`.
 
-    Two questions: accounting knows all runs of a requeued job but comes late or is away; the
-    queue remembers for some minutes how each job ended at last. Empty where nobody answers.
+    Two queries: accounting has all runs of a requeued job but is late or absent; the queue has the
+    last end of each job for some minutes. Empty if neither answers.
     """
     found: dict[str, list[TaskExit]] = {}
     last = list(query_ended_in_queue(jobs))
     reported = {end.job.partition("_")[0] for end in last}
     for end in query_sacct(jobs):
-        # Why those were cancelled that never began only the queue tells.
+        # Only the queue has the reason of a cancellation before the start.
         if end.nodes or end.job.partition("_")[0] not in reported:
             runs = found.setdefault(end.job, [])
             if end.kind not in FINAL or end not in runs[-1:]:
@@ -119,7 +119,7 @@ def query_task_exits(jobs: Collection[NamedJob]) -> dict[str, list[TaskExit]]:
 
 
 def add_exit_codes(found: dict[str, list[TaskExit]], jobs: Collection[NamedJob]) -> None:
-    """Add the exit codes of last runs that accounting does not know, or not yet."""
+    """Add the exit codes of last runs that accounting does not have, or not yet."""
     with contextlib.suppress(TransientError):
         for job in jobs:
             output = run_slurm("scontrol", "show", "job", "--oneliner", job.id).stdout
@@ -134,7 +134,7 @@ def add_exit_codes(found: dict[str, list[TaskExit]], jobs: Collection[NamedJob])
 
 
 def query_sacct(jobs: Collection[NamedJob]) -> Iterator[TaskExit]:
-    """What accounting tells."""
+    """Yield the ended runs in accounting."""
     if not jobs or not shutil.which("sacct"):
         return
     fields = "--format=JobID,JobName,State,NodeList,ExitCode,DerivedExitCode"
@@ -143,19 +143,19 @@ def query_sacct(jobs: Collection[NamedJob]) -> Iterator[TaskExit]:
     except TransientError:
         return
     for element, name, state, nodes, *codes in (r for r in split_rows(done.stdout) if len(r) == 6):
-        # "CANCELLED by 1000" names who did it.
+        # The state may be "CANCELLED by 1000", with the uid of the user.
         kind = ENDS.get(state.split()[0])
         if kind and NamedJob(element.partition("_")[0], name) in jobs:
             yield TaskExit(element, kind, state, expand_hosts(nodes), *codes)
 
 
 def ids_of(jobs: Collection[NamedJob]) -> str:
-    """The word for squeue and sacct that asks for some jobs."""
+    """The `--jobs` flag of squeue and sacct for some jobs."""
     return f"--jobs={','.join(sorted({job.id for job in jobs}))}"
 
 
 def query_ended_in_queue(jobs: Collection[NamedJob]) -> Iterator[TaskExit]:
-    """What the queue still knows of jobs that have ended."""
+    """Yield the ended jobs that are still in the queue."""
     if not jobs:
         return
     arguments = ("--noheader", "--states=all", ids_of(jobs), "--format=%F|%K|%j|%T|%N|%r")
@@ -174,15 +174,15 @@ def query_ended_in_queue(jobs: Collection[NamedJob]) -> Iterator[TaskExit]:
 
 @dataclass(frozen=True)
 class JobUsage:
-    """What all elements and attempts of a job or array have used until now."""
+    """Usage of all tasks and runs of a job or array until now."""
 
     seconds: int = 0
     gpu_seconds: int | None = None
-    """None where the site does not count GPUs."""
+    """None if the site does not account for GPUs."""
 
 
 def query_usage(jobs: Collection[NamedJob]) -> dict[NamedJob, JobUsage] | None:
-    """What jobs and arrays have used; one question. None: nobody answers."""
+    """Query the usage of jobs and arrays, with one call of sacct; None if it does not answer."""
     if not jobs or not shutil.which("sacct"):
         return None if jobs else {}
     fields = "--format=JobID,JobName,ElapsedRaw,AllocTRES"
@@ -201,7 +201,7 @@ def query_usage(jobs: Collection[NamedJob]) -> dict[NamedJob, JobUsage] | None:
 
 
 def add_usage(before: JobUsage, seconds: int, tres: str) -> JobUsage:
-    """What was used, with one element more."""
+    """Add the usage of one more row."""
     gpus = GPUS.search(tres)
     if gpus is None:
         return JobUsage(before.seconds + seconds, before.gpu_seconds)

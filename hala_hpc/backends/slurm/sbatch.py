@@ -1,7 +1,7 @@
-"""What is asked of SLURM for a job: sbatch's flags and the words of the one script.
+"""sbatch flags and script arguments of a job.
 
-Which flags a launcher may set, which have another home, and which variables travel with a job is
-listed here. Every value is checked, and travels as an argument of its own.
+Lists the options that a launcher may set, those that are managed by other settings, and the
+variables exported to a job. Every value is checked and passed as a separate argument.
 """
 
 import re
@@ -12,7 +12,7 @@ from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 from hala_hpc.core.secret_values import find_secret_names, secret_mistakes
 
-#: Flags of sbatch that a launcher may set through `options`; `_` stands for `-` there.
+#: sbatch flags that a launcher may set in `options`, with `_` for `-`.
 ALLOWED_OPTIONS = (
     *("account", "acctg-freq", "begin", "bb", "bbf", "clusters", "comment", "constraint"),
     *("container", "contiguous", "core-spec", "cpu-freq", "deadline", "distribution", "exclude"),
@@ -22,10 +22,10 @@ ALLOWED_OPTIONS = (
     *("propagate", "qos", "reservation", "segment", "sockets-per-node", "switches"),
     *("threads-per-core", "time-min", "tmp", "wckey"),
 )
-#: Of these the value is text for people: blanks may stand in it.
+#: Options whose value is free text and may contain blanks.
 FREE_TEXT = ("comment",)
 
-#: Words of our own among the options, each with the form of its value.
+#: Additional options that are not sbatch flags, each with the pattern of its value.
 EXTRA_OPTIONS = {
     "gpu_type": "[A-Za-z0-9_.-]+",
     "gpu_flag": "gres|gpus-per-node",
@@ -33,11 +33,11 @@ EXTRA_OPTIONS = {
     "max_running": "[1-9][0-9]{0,4}",
 }
 
-_RESOURCES = "say it with `{}` of the resources"
-_BY_NODE = "it hides the GPUs of a node from each other, which NCCL needs; use `gpus_per_node`"
+_RESOURCES = "use `{}` in the resources"
+_BY_NODE = "it hides the GPUs of a node from each other, but NCCL needs them; use `gpus_per_node`"
 _OURS = "the pipeline sets it"
 
-#: Flags that have another home, and which.
+#: Flags that are managed by other settings, and which.
 MANAGED_OPTIONS = {
     "time": _RESOURCES.format("timeout_min"),
     "nodes": _RESOURCES.format("nodes"),
@@ -52,14 +52,14 @@ MANAGED_OPTIONS = {
     "gpus-per-task": _BY_NODE,
     "ntasks-per-gpu": _BY_NODE,
     "gpu-bind": _BY_NODE,
-    "signal": "say how many seconds before the end with `signal_delay_s`",
+    "signal": "set the seconds before the time limit with `signal_delay_s`",
     **dict.fromkeys(("array", "chdir", "dependency", "error", "export", "export-file"), _OURS),
     **dict.fromkeys(("input", "job-name", "kill-on-invalid-dep", "open-mode", "output"), _OURS),
     **dict.fromkeys(("no-requeue", "parsable", "requeue", "test-only", "wait", "wrap"), _OURS),
 }
 
-#: Variables of the submitting shell that a job sees besides SLURM's own. Never a secret:
-#: accounting stores them where others may read. Tokens are read from HF_TOKEN_PATH's file.
+#: Variables of the submitting shell that are exported to a job besides SLURM's own. Never secrets:
+#: accounting stores them where others may read them. Tokens are read from the file HF_TOKEN_PATH.
 EXPORTED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LD_LIBRARY_PATH"),
     *("PYTHONPATH", "MODULEPATH", "MODULESHOME", "LMOD_CMD", "LMOD_DIR", "BASH_ENV", "CUDA_HOME"),
@@ -68,26 +68,27 @@ EXPORTED = (
     *("HF_MODULES_CACHE", "NLTK_DATA", "HF_ENDPOINT", "HF_TOKEN_PATH", "TRITON_CACHE_DIR"),
     *("VLLM_CACHE_ROOT", "OMP_NUM_THREADS"),
 )
-#: No flag of a launcher needs blanks, quotes, backslashes, `%` or controls.
+#: No option needs blanks, quotes, backslashes, `%` or control characters.
 SAFE_VALUE = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()-]*")
 SAFE_TEXT = re.compile(r"[A-Za-z0-9_@+=:,./\[\]&|*()# -]*")
 SAFE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 JOB_ID = re.compile(r"[0-9]+(_[0-9]+)?")
-#: In a dry run ids are words in angle brackets.
+#: In a dry run ids are placeholders in angle brackets.
 JOB_TO_COME = re.compile(r"<[A-Za-z0-9 ._-]+>")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-#: What SLURM's commands add to the file of a job, beside what the job printed.
+#: Lines that SLURM's commands add to the output file of a job.
 SLURM_LINE = re.compile(r"(srun|slurmstepd|slurmd\S*): ")
-#: Two minutes are enough to commit a part or a checkpoint of the paper's sizes.
+#: Seconds before the time limit; 120 s are enough to commit a part or a checkpoint of the paper's
+#: sizes.
 SIGNAL_DELAY_S = 120
 
 
 def sbatch_flags(job: Job) -> list[str]:
-    """Flags of sbatch; an option of the launcher replaces one, an empty option removes it.
+    """sbatch flags of a job; an option of the launcher replaces a flag, an empty one removes it.
 
-    Raises UserError with everything that is wrong.
+    Raises: UserError (CONFIG) with all mistakes.
     """
-    # First, as the other mistakes show values.
+    # Secrets are checked first, as the other messages show values.
     mistakes = secret_values(job) or [
         *wrong_names(job),
         *wrong_options(job.resources.options),
@@ -113,9 +114,9 @@ def sbatch_flags(job: Job) -> list[str]:
 
 
 def resource_flags(asked: Resources, workers: int) -> list[str]:
-    """Flags of sbatch for what the workers of a node ask for: a template gets them on its line.
+    """sbatch flags for the resources of a node's workers, for the command line of a template.
 
-    Raises UserError for options of the launcher that are wrong.
+    Raises: UserError (CONFIG) for wrong options of the launcher.
     """
     if mistakes := wrong_options(asked.options):
         raise UserError(mistakes, CONFIG)
@@ -126,7 +127,7 @@ def resource_flags(asked: Resources, workers: int) -> list[str]:
 
 
 def size_flags(asked: Resources) -> dict[str, str]:
-    """Time, nodes, ranks, cores, memory and GPUs of a job."""
+    """Flags for time, nodes, ranks, cores, memory and GPUs of a job."""
     return {
         "time": str(asked.timeout_min),
         "nodes": str(asked.nodes),
@@ -138,7 +139,7 @@ def size_flags(asked: Resources) -> dict[str, str]:
 
 
 def site_flags(asked: Resources) -> dict[str, str]:
-    """Flags that the launcher's options name; an empty one removes what is set otherwise."""
+    """Flags of the launcher's options; an empty one removes a flag that is set otherwise."""
     named = {option.replace("_", "-"): value for option, value in asked.options.items()}
     return {
         flag: value for flag, value in named.items() if flag in ALLOWED_OPTIONS and flag != "gres"
@@ -146,7 +147,7 @@ def site_flags(asked: Resources) -> dict[str, str]:
 
 
 def format_flags(flags: dict[str, str]) -> list[str]:
-    """Flags as sbatch takes them; those without a value are left out."""
+    """Format flags for sbatch; those without a value are omitted."""
     return [
         f"--{flag}" if value == "true" else f"--{flag}={value}"
         for flag, value in flags.items()
@@ -156,10 +157,10 @@ def format_flags(flags: dict[str, str]) -> list[str]:
 
 def script_arguments(job: Job) -> list[str]:
     """Arguments of `slurm/job.sbatch`."""
-    # srun takes neither the cores from sbatch nor, behind an allow-list, what `setup` loaded.
+    # srun does not inherit the cores from sbatch nor, with an export list, variables of `setup`.
     cores = f"--cpus-per-task={job.resources.cpus_per_rank}"
-    # The last rank may write for minutes what the others have left to it: a site's WaitTime would
-    # end it then.
+    # The last rank may write results for minutes after the others ended: WaitTime of the site would
+    # kill it.
     srun = [cores, "--export=ALL", "--kill-on-bad-exit=1", "--wait=0"]
     return [
         *(["--setup", "\n".join(job.setup)] if job.setup else []),
@@ -176,12 +177,12 @@ def script_arguments(job: Job) -> list[str]:
 
 
 def is_job_array(job: Job) -> bool:
-    """Whether SLURM is asked for an array: one element alone needs none."""
+    """Whether the job is submitted as an array: a single task needs none."""
     return job.array_size is not None and job.array_size > 1
 
 
 def array_flag(job: Job) -> dict[str, str]:
-    """Numbers of the elements, and how many may run at once."""
+    """The array flag: indices, and how many tasks may run at once."""
     if job.array_size is None or not is_job_array(job):
         return {}
     max_running = job.resources.options.get("max_running")
@@ -189,14 +190,14 @@ def array_flag(job: Job) -> dict[str, str]:
 
 
 def signal_delay_s(asked: Resources) -> int:
-    """How long before its end a job is told, in seconds."""
+    """Seconds before the time limit at which a job gets the signal."""
     return int(
         asked.options.get("signal_delay_s") or min(SIGNAL_DELAY_S, asked.timeout_min * 60 // 4)
     )
 
 
 def gpu_flag(asked: Resources) -> dict[str, str]:
-    """GPUs are asked for by node: a task sees all of its node's, as NCCL needs."""
+    """GPUs are requested by node: a task sees all GPUs of its node, as NCCL needs."""
     kind, other = asked.options.get("gpu_type", ""), asked.options.get("gres", "")
     count = f"{kind}:{asked.gpus_per_node}" if kind else str(asked.gpus_per_node)
     if not asked.gpus_per_node:
@@ -207,36 +208,39 @@ def gpu_flag(asked: Resources) -> dict[str, str]:
 
 
 def dependency(job: Job) -> str:
-    """`afterok:1:2,afterany:3`, or nothing."""
+    """`afterok:1:2,afterany:3`, or ""."""
     kinds = {"afterok": job.after_ok, "afterany": job.after_any}
     return ",".join(":".join([kind, *ids]) for kind, ids in kinds.items() if ids)
 
 
 def wrong_names(job: Job) -> list[str]:
-    """Names, ids and paths that SLURM or the script would take for something else."""
+    """Names, ids and paths that SLURM or the script would misinterpret."""
     wrong = []
     if not SAFE_NAME.fullmatch(job.name):
-        wrong.append("a job's name has 1 to 64 letters, digits, dots, dashes and underscores")
+        wrong.append("a job name has 1 to 64 letters, digits, dots, dashes and underscores")
     if job.array_size is not None and job.array_size < 1:
-        wrong.append("there is nothing to run: an array has at least one element")
+        wrong.append("there is nothing to run: an array has at least one task")
     for path in (str(job.folder), job.python):
         if not path.isprintable() or set(path) & set("%\"'\\`$") or not Path(path).is_absolute():
             wrong.append(f"{path!r} must be an absolute path without %, $, quotes and backslashes")
     for number in (*job.after_ok, *job.after_any):
         if not JOB_ID.fullmatch(number) and not JOB_TO_COME.fullmatch(number):
-            wrong.append(f"{number!r} is not the id of a job")
+            wrong.append(f"{number!r} is not a job id")
     return wrong
 
 
 def check_ids(job: Job) -> None:
-    """A job that is really submitted waits for real ones. Raises UserError."""
+    """Check that the dependencies of a job to submit are real job ids.
+
+    Raises: UserError (USAGE) if not.
+    """
     unknown = [x for x in (*job.after_ok, *job.after_any) if not JOB_ID.fullmatch(x)]
     if unknown:
-        raise UserError(f"job {job.name!r}: {', '.join(unknown)}: no such jobs to wait for")
+        raise UserError(f"job {job.name!r}: {', '.join(unknown)}: not job ids to depend on")
 
 
 def wrong_options(options: dict[str, str]) -> list[str]:
-    """Options that are unknown, have a better place, or hold odd characters."""
+    """Options that are unknown, managed by other settings, or have forbidden characters."""
     wrong = []
     for option, value in options.items():
         flag = option.replace("_", "-")
@@ -244,35 +248,37 @@ def wrong_options(options: dict[str, str]) -> list[str]:
             wrong.append(f"options.{option} cannot be set: {fix}")
         elif flag not in ALLOWED_OPTIONS and option not in EXTRA_OPTIONS:
             near = suggest_name(option, [*ALLOWED_OPTIONS, *EXTRA_OPTIONS], "options of SLURM here")
-            wrong.append(f"options.{option} is unknown: {near}")
+            wrong.append(f"options.{option} is unknown; {near}")
         elif not (SAFE_TEXT if flag in FREE_TEXT else SAFE_VALUE).fullmatch(value):
-            wrong.append(f"options.{option}={value!r} holds a blank, quote or other odd character")
+            wrong.append(
+                f"options.{option}={value!r} has a blank, quote or another forbidden character"
+            )
         elif option in EXTRA_OPTIONS and value and not re.fullmatch(EXTRA_OPTIONS[option], value):
             wrong.append(f"options.{option}={value!r} must look like {EXTRA_OPTIONS[option]}")
     return wrong
 
 
 def secret_values(job: Job) -> list[str]:
-    """A line for each value of a job that looks like a secret, whatever its name is."""
+    """One message for each value of a job that looks like a secret, whatever its name."""
     values = {
         "environment": dict(job.environment),
         "setup": list(job.setup),
         "options": job.resources.options,
-        "words": list(job.arguments),
+        "arguments": list(job.arguments),
     }
     return secret_mistakes(values)
 
 
 def wrong_lines(job: Job) -> list[str]:
-    """Variables and shell lines that would break the script or carry a secret."""
+    """Variables and `setup` lines that would break the script or contain a secret."""
     wrong = []
     for key, value in job.environment.items():
         if not VARIABLE.fullmatch(key) or key.startswith(("SLURM_", "SBATCH_", "SRUN_")):
             wrong.append(f"environment: {key!r} cannot be set for a job")
         elif not value.isprintable():
-            wrong.append(f"environment: the value of {key} holds a line break or control character")
+            wrong.append(f"environment: the value of {key} has a line break or control character")
     for number, line in enumerate(job.setup):
         if not line.replace("\t", "").isprintable():
-            # It is not shown: it may hold a secret.
+            # The line is not shown, as it may contain a secret.
             wrong.append(f"setup[{number}] must be one line without control characters")
     return wrong + find_secret_names(job.environment, job.setup)

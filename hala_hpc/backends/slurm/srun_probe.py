@@ -1,4 +1,4 @@
-"""Run a program on a compute node for a minute, and hear what it prints."""
+"""Run a short program on a compute node with srun, and return its output."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -8,20 +8,20 @@ from hala_hpc.backends.slurm.sbatch import EXPORTED, SAFE_VALUE, gpu_flag
 from hala_hpc.core.errors import AllocationTimeout, SchedulerUnavailable, TransientError
 from hala_hpc.core.resources import Resources
 
-#: Words of a launcher that decide where a job goes; the rest is small in a probe.
+#: Launcher options that decide on which nodes a job runs; a probe needs few other resources.
 WHERE = ("partition", "account", "qos", "constraint", "exclude", "nodelist", "reservation")
-#: Minutes and memory of a probe: importing vLLM from a cold file system takes both.
+#: Minutes, GB of memory and CPUs of a probe: importing vLLM from a cold file system needs them.
 PROBE_MIN, PROBE_MEM_GB, PROBE_CPUS = 10, 8, 2
-#: Memory for each GPU beside: a process that starts CUDA and NCCL on it.
+#: Additional GB for each GPU: a process starts CUDA and NCCL on it.
 PROBE_GPU_MEM_GB = 4
-#: What srun says when it got no node.
+#: Message of srun if it got no node.
 NO_NODE = "Unable to allocate resources"
-#: Sets the node up as a launcher says, then becomes the program.
+#: Runs the `setup` lines of the launcher, then executes the program.
 SHELL = 'set -eo pipefail\n{setup}\nexec "$@"'
 
 
 def placement_options(asked: Resources) -> tuple[str, ...]:
-    """What decides where a job goes; equal for jobs that one probe can speak for."""
+    """Options that decide on which nodes a job runs; one probe covers jobs with equal ones."""
     return (
         *(asked.options.get(option, "") for option in (*WHERE, "gpu_type")),
         str(asked.gpus_per_node > 0),
@@ -35,14 +35,17 @@ def run_on_node(
     environment: Mapping[str, str],
     wait_s: int,
 ) -> str:
-    """What a program prints on a node that a job may get; waits at most `wait_s` for the node.
+    """Run a program on a node that a job may get, and return its output.
 
-    It gets the GPUs of `asked`, on one node, and otherwise little. Raises AllocationTimeout with SLURM's
-    message when there is no node in time, and Retry when the program fails.
+    Waits at most `wait_s` for the node. The program gets the GPUs of `asked`, on one node, and
+    few other resources.
+
+    Raises: AllocationTimeout with SLURM's message if there is no node in time; TransientError if
+    the program fails.
     """
     mem_gb = PROBE_MEM_GB + PROBE_GPU_MEM_GB * asked.gpus_per_node
     wanted = {option: asked.options[option] for option in WHERE if asked.options.get(option)}
-    # An empty `mem` among the options: the site refuses the flag.
+    # An empty `mem` in the options means that the site refuses the flag.
     memory = {} if "mem" in asked.options else {"mem": f"{min(mem_gb, asked.mem_gb)}G"}
     flags = {**wanted, **memory, **gpu_flag(asked), "export": ",".join(EXPORTED)}
     command = [
@@ -72,7 +75,7 @@ def run_on_node(
     except FileNotFoundError as error:
         raise SchedulerUnavailable("no `srun` on the PATH") from error
     except subprocess.TimeoutExpired as error:
-        raise TransientError(f"no answer in {wait_s + PROBE_MIN * 60} s") from error
+        raise TransientError(f"no answer within {wait_s + PROBE_MIN * 60} s") from error
     if done.returncode:
         message = (done.stderr or done.stdout).strip().replace("srun: ", "")
         raise AllocationTimeout(message) if NO_NODE in message else TransientError(message)

@@ -1,4 +1,4 @@
-"""What SLURM tells a process about itself, in the words of the trainer and of the worker."""
+"""Convert SLURM's variables of a task into those of torch.distributed and of the worker."""
 
 import os
 import socket
@@ -8,14 +8,14 @@ from hala_hpc.backends.slurm.client import run_slurm
 from hala_hpc.core.errors import TransientError
 from hala_hpc.core.ports import RANK_PORTS
 
-#: When a job ends at the latest, in seconds since the epoch; set by SLURM since 23.02.
+#: Variable with the time limit of a job, in seconds since the epoch; set since SLURM 23.02.
 JOB_END = "SLURM_JOB_END_TIME"
 
 
 def task_environment() -> dict[str, str]:
-    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT and where this attempt runs.
+    """RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, and job, restarts and node.
 
-    Empty when the process is not a task of a SLURM job.
+    Empty if the process is not a task of a SLURM job.
     """
     variables = os.environ
     if "SLURM_JOB_ID" not in variables or "SLURM_PROCID" not in variables:
@@ -38,9 +38,9 @@ def task_environment() -> dict[str, str]:
 
 
 def query_job_end() -> float | None:
-    """When SLURM will end this job at the latest, in seconds since the epoch; None: nobody knows.
+    """Time limit of this job in seconds since the epoch; None if unknown.
 
-    SLURM tells it in the environment since 23.02 and is asked before that.
+    From the environment since SLURM 23.02, else from squeue.
     """
     if end_time := os.environ.get(JOB_END):
         return float(end_time)
@@ -56,12 +56,12 @@ def query_job_end() -> float | None:
 
 
 def master_port(job_id: int, restarts: int) -> int:
-    """A port of the job's own: jobs that share a node differ, and so do attempts of one job."""
+    """A port for this job and restart: jobs that share a node differ, and so do their restarts."""
     return RANK_PORTS[(job_id * 7 + restarts) % len(RANK_PORTS)]
 
 
 def master_address() -> str:
-    """The node of rank 0: its name, or where `srun` ran when nobody knows the name."""
+    """Address of rank 0: the name of its node, or the node of `srun` if it cannot be resolved."""
     if os.environ.get("SLURM_JOB_NUM_NODES", "1") == "1":
         return "127.0.0.1"
     from submitit.slurm.slurm import SlurmJobEnvironment

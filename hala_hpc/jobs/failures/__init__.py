@@ -1,1 +1,1 @@
-"""Failures of a round of jobs: evidence, class, policy, and what the next round changes."""
+"""Failures of a round of jobs: evidence, failure class, policy, and remedies of the next round."""

@@ -1,4 +1,4 @@
-"""Classify how an attempt ended: by its record, by what SLURM says, and by the end of its log."""
+"""Classify how an attempt ended, by its record, SLURM's state, and the end of its log."""
 
 import traceback
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from hala_hpc.core.job_records import Failure, FailureFacts
 from hala_hpc.core.out_of_memory import ALLOCATOR_PHRASES, TORCH_PHRASES, is_gpu_out_of_memory
 from hala_hpc.jobs.failures.policy import POLICY
 
-#: In the log of a process whose GPU, and not its program, is to blame: messages of CUDA and vLLM.
+#: Messages of CUDA and vLLM in the log if the GPU, and not the program, is at fault.
 NODE_PATTERNS = (
     "uncorrectable ECC error",
     "GPU has fallen off the bus",
@@ -33,8 +33,8 @@ NODE_PATTERNS = (
     "CUDA driver initialization failed",
     "is less than desired GPU memory utilization",
 )
-#: Of a node's set-up, which is that of its neighbours: messages of torch, CUDA, Triton and gcc. A
-#: job that looks at its node (`check_gpus`) is told before, with the cure.
+#: Messages of torch, CUDA, Triton and gcc if the set-up, which all nodes share, is at fault. With
+#: `check_gpus` a job detects this before, with the fix.
 SET_UP_PATTERNS = (
     "The NVIDIA driver on your system is too old",
     "CUDA driver version is insufficient for CUDA runtime version",
@@ -42,68 +42,69 @@ SET_UP_PATTERNS = (
     "Failed to find C compiler",
     "fatal error: Python.h: No such file or directory",
 )
-#: Classes that a job knows for certain. An engine that ends and a rank that is lost may only follow
-#: from a signal or from a kill, of which others know.
+#: Classes that a job knows for certain. The end of an engine or the loss of a rank may follow from
+#: a signal or a kill, which other evidence shows.
 CERTAIN = (
     FailureClass.NODE_FAILURE,
     FailureClass.HOST_OOM,
     FailureClass.GPU_OOM,
     FailureClass.EARLY,
 )
-#: The warning of the end of a job's time comes earlier than asked for: by up to half a minute of
-#: SLURM's (it looks twice a minute), and by what the job took before the attempt began, in seconds.
+#: Seconds by which the signal before the time limit may come early: up to 30 s, as SLURM checks
+#: twice a minute, and the time that the job took before the attempt started.
 EARLY_S = 120
-#: Letters of a reason that are kept.
+#: Maximum length of a recorded reason.
 TEXT_LENGTH = 400
 
-#: A class with the text for people.
+#: A class with its text for users.
 Classification = tuple[FailureClass, str]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of the end of one rank of an attempt, or of a job that left no record."""
+    """Evidence of the end of one rank of an attempt, or of a job that left no record."""
 
     attempt: str = ""
     worker: int | None = None
     nodes: tuple[str, ...] = ()
     code: int | None = None
-    """The exit code that the worker wrote down; None where it wrote nothing."""
+    """Exit code in the record of the worker; None if there is no record."""
     reasons: tuple[str, ...] = ()
     kind: FailureClass | None = None
-    """The class that the exception carried; None if unknown."""
+    """Class of the exception; None if unknown."""
     signature: str = ""
-    """Of the traceback; see `signature_of`."""
+    """Signature of the traceback; see `signature_of`."""
     is_kernel_kill: bool = False
-    """Whether the kernel killed something for its memory."""
+    """Whether the kernel's OOM killer killed a process."""
     is_stopped: bool = False
-    """Whether a signal asked it to leave."""
+    """Whether a signal asked it to stop."""
     seconds: float = 0.0
+    """Run time of the attempt."""
     loading_s: float | None = None
-    """Of these, those until libraries and models were loaded; None if unknown."""
+    """Part of `seconds` until libraries and models were loaded; None if unknown."""
     time_limit_s: float | None = None
     warning_s: float = SIGNAL_DELAY_S
-    """How long before its limit the job asks to be told."""
+    """Seconds before the time limit at which SLURM sends the signal."""
     scheduler_kind: FailureClass | JobEnd | None = None
-    """How the scheduler saw it end; None if unknown."""
+    """How it ended according to SLURM; None if unknown."""
     scheduler_message: str = ""
     ended_before_us: bool = False
-    """Whether it left with a code of its own, and no code of ours has begun in any job."""
+    """Whether it ended with its own exit code before our code started in any job."""
     log_tail: str = ""
 
     @property
     def reason(self) -> str:
-        """All reasons in one line."""
+        """All reasons, in one line."""
         return "; ".join(self.reasons)
 
 
 def classify(evidence: Evidence) -> Failure | None:
-    """The failure that the evidence shows; None where there was none."""
+    """Classify the evidence; None if it shows no failure."""
     if evidence.code == OK or (
         evidence.code is None and evidence.scheduler_kind is JobEnd.COMPLETED
     ):
         return None
-    # The surest witness first; the log is only read for what nobody else knows.
+    # In order of certainty; the log is only searched if nothing else is known.
     kind, text = (
         classify_certain(evidence)
         or classify_system(evidence)
@@ -125,14 +126,14 @@ def classify(evidence: Evidence) -> Failure | None:
 
 
 def classify_certain(evidence: Evidence) -> Classification | None:
-    """What the job knew for certain when it ended."""
+    """Classes that the job itself knew for certain."""
     if evidence.kind not in CERTAIN:
         return None
     return evidence.kind, evidence.reason
 
 
 def classify_system(evidence: Evidence) -> Classification | None:
-    """What kernel and scheduler do to jobs that did nothing wrong by their own account."""
+    """Out of host memory, node failure or cancellation, as the kernel or SLURM reports."""
     if evidence.is_kernel_kill or evidence.scheduler_kind is FailureClass.HOST_OOM:
         return FailureClass.HOST_OOM, evidence.reason or evidence.scheduler_message
     for kind in (FailureClass.NODE_FAILURE, FailureClass.CANCELLED):
@@ -142,15 +143,15 @@ def classify_system(evidence: Evidence) -> Classification | None:
 
 
 def classify_start(evidence: Evidence) -> Classification | None:
-    """A job that ended before any code of ours began: its set-up fails wherever it runs."""
+    """A job that ended before our code started: its set-up fails on any node."""
     if not evidence.ended_before_us:
         return None
-    text = f"the job ended before any code of ours began: {evidence.scheduler_message}"
+    text = f"the job ended before our code started: {evidence.scheduler_message}"
     return FailureClass.CONFIG_ERROR, "; ".join(part for part in (text, evidence.reason) if part)
 
 
 def classify_error(evidence: Evidence) -> Classification | None:
-    """An error of the job's own, by its exit code."""
+    """An error of the job itself, by its exit code."""
     if evidence.code in (None, RETRY):
         return None
     if evidence.code == BAD_DATA:
@@ -162,14 +163,14 @@ def classify_error(evidence: Evidence) -> Classification | None:
 
 
 def classify_engine(evidence: Evidence) -> Classification | None:
-    """An engine that ended before the job was told to leave."""
+    """An engine that ended before the job was asked to stop."""
     if evidence.kind is not FailureClass.ENGINE or evidence.is_stopped:
         return None
     return class_of_log(evidence.log_tail) or FailureClass.ENGINE, evidence.reason
 
 
 def classify_scheduler(evidence: Evidence) -> Classification | None:
-    """The scheduler took the job away, as it says or as its signal shows."""
+    """Preemption or timeout, by SLURM's state or by its signal."""
     if evidence.scheduler_kind is FailureClass.PREEMPTED:
         return FailureClass.PREEMPTED, evidence.reason or evidence.scheduler_message
     was_warned = evidence.is_stopped and is_late(evidence)
@@ -179,7 +180,7 @@ def classify_scheduler(evidence: Evidence) -> Classification | None:
 
 
 def classify_log(evidence: Evidence) -> Classification:
-    """What is left: what follows from another failure, a death by signal, or no record at all."""
+    """The remaining cases: a secondary failure, a kill by signal, or no record."""
     if evidence.code is not None:
         if evidence.kind is FailureClass.SECONDARY:
             return FailureClass.SECONDARY, evidence.reason
@@ -188,14 +189,12 @@ def classify_log(evidence: Evidence) -> Classification:
     kind = FailureClass.KILLED if message else FailureClass.NO_REPORT
     return (
         class_of_log(evidence.log_tail) or kind,
-        f"it left no word{f'; the scheduler says {message}' if message else ''}",
+        f"it left no record{f'; SLURM reports {message}' if message else ''}",
     )
 
 
 def class_of_log(text: str) -> FailureClass | None:
-    """A set-up that is not fit, a bad node, or a GPU whose memory was too small, by the messages of
-    libraries.
-    """
+    """Bad set-up, bad node or GPU out of memory, by messages of libraries, or None."""
     if any(pattern in text for pattern in SET_UP_PATTERNS):
         return FailureClass.CONFIG_ERROR
     if any(pattern in text for pattern in NODE_PATTERNS):
@@ -206,27 +205,27 @@ def class_of_log(text: str) -> FailureClass | None:
 
 
 def is_late(evidence: Evidence) -> bool:
-    """Whether so little of the job's time was left that a signal was the warning of its end."""
+    """Whether a signal came so near the time limit that it was the signal before the limit."""
     limit = evidence.time_limit_s
     return limit is not None and limit - evidence.seconds <= evidence.warning_s + EARLY_S
 
 
 def describe_timeout(evidence: Evidence) -> str:
-    """Which time was up, how much of it the attempt had, and what loading took of that."""
-    message = "its time was up"
+    """Describe a timeout: the limit, the run time of the attempt, and the time for loading."""
+    message = "time limit reached"
     if evidence.time_limit_s:
         message += f": timeout_min={evidence.time_limit_s / 60:g}"
     if not evidence.is_stopped:
         return f"{message}; {evidence.reason or evidence.scheduler_message}"
-    message += f", and jobs are told {evidence.warning_s:.0f} s before that to save what they have"
-    had = f"this one had {evidence.seconds:.0f} s"
+    message += f", and jobs get a signal {evidence.warning_s:.0f} s before that to save their work"
+    had = f"this one ran {evidence.seconds:.0f} s"
     if evidence.loading_s is None:
-        return f"{message}; {had}, and no row or step was counted as done in them"
+        return f"{message}; {had}, and no row or step was done in them"
     return f"{message}; {had}, and loading took {evidence.loading_s:.0f} s of them"
 
 
 def failure_facts(error: BaseException) -> FailureFacts:
-    """The class and the traceback of an exception, for the record of the attempt."""
+    """Convert an exception into the failure facts of the attempt record."""
     kind, nodes = (error.kind, error.nodes) if isinstance(error, TransientError) else (None, ())
     if isinstance(error, InputNotFinished):
         kind = error.kind
@@ -239,11 +238,11 @@ def failure_facts(error: BaseException) -> FailureFacts:
 
 
 def signature_of(error: BaseException) -> str:
-    """The type of an error and the last frame of ours in its traceback.
+    """The type of an error and the last frame of this package in its traceback.
 
-    `ZeroDivisionError in hala_hpc/demo/stages/tiny.py, line 70, run`: the same for the same defect,
-    whatever the values are. Where code of a lab's own runs, as its stage or its engine, the last
-    frame of that counts: what it calls of ours is the same for all of its defects.
+    `ZeroDivisionError in hala_hpc/demo/stages/tiny.py, line 70, run`: equal for the same defect,
+    independent of values. If a lab's own stage or engine is in the traceback, its last frame is
+    used: the frames of this package that it calls are the same for all of its defects.
     """
     named = [
         (name, is_theirs, frame)
@@ -259,7 +258,7 @@ def signature_of(error: BaseException) -> str:
 
 
 def name_of_file(file: str) -> tuple[str, bool]:
-    """The name of a file, from its package on, and whether it is a lab's own; "": neither is."""
+    """Path of a source file from its package on, and whether it is a lab's own; "" for others."""
     if theirs := foreign_name(file):
         return theirs, True
     home = Path(hala_hpc.__file__).parent

@@ -1,4 +1,4 @@
-"""Decide what follows from the failures of a round: another round, changed or not, or none."""
+"""Decide what follows from the failures of a round: another round, maybe changed, or none."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,36 +15,36 @@ from hala_hpc.jobs.failures.excluded_nodes import restore_nodes
 from hala_hpc.jobs.failures.policy import POLICY, Action, Blame, Counted
 from hala_hpc.jobs.failures.remedies import REMEDIES
 
-#: Exit codes of a node by the class of a failure of which no attempt left a record.
+#: Exit codes of a node for failure classes without a record of an attempt.
 CODES = {FailureClass.CONFIG_ERROR: CONFIG}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from the failures of a round."""
+    """The decision about the next round of a node."""
 
     spec: RoundSpec
-    """Of the next round; its `because` says what was changed, and why."""
+    """Spec of the next round; its `because` lists the changes with their reasons."""
     code: int = OK
-    """Where there must be no next round, the exit code of the node; else 0."""
+    """Exit code of the node if there must be no next round; else 0."""
     reasons: tuple[FailureReason, ...] = ()
-    """Why there must be none."""
+    """Why there must be no next round."""
     is_blameless: bool = False
-    """Whether only the cluster is to blame: the round does not count as idle."""
+    """Whether only the cluster caused the failures: the round does not count as idle."""
     has_changed: bool = False
-    """Whether a remedy makes the next round another: this one does not count as idle."""
+    """Whether a remedy changes the next round: this one does not count as idle."""
 
 
 def adjusted_spec(artifact: Artifact, spec: RoundSpec) -> RoundSpec:
-    """The spec of the round after the last one, changed as its failures ask for."""
+    """The spec of the next round, changed by the remedies for the failures of the last one."""
     return decide(artifact, spec).spec
 
 
 def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
-    """What follows from the failures that were noted of the rounds since a person asked.
+    """Decide by the recorded failures of the rounds since the last launch.
 
-    `spec` is that of the last round. Nothing is asked or written here, so that the same answer
-    comes whenever it is called.
+    `spec` is that of the last round. Queries and writes nothing, so that every call gives the same
+    decision.
     """
     number = artifact.last_round()
     first = spec.since_round or number
@@ -62,7 +62,7 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
     if code != OK:
         return Decision(changed, code, tuple(reasons))
     blameless = not spec.is_local and is_blameless(aftermath.failures)
-    changed = restore_nodes(changed, found.recovered_nodes, "SLURM shows it well")
+    changed = restore_nodes(changed, found.recovered_nodes, "SLURM reports it healthy")
     returned = len(changed.because)
     try:
         for remedy in REMEDIES.values():
@@ -76,12 +76,12 @@ def decide(artifact: Artifact, spec: RoundSpec) -> Decision:
 
 
 def is_blameless(failures: Sequence[Failure]) -> bool:
-    """Whether the cluster alone ended a round."""
+    """Whether the cluster alone caused the failures of a round."""
     return bool(failures) and all(POLICY[one.kind].blames is Blame.CLUSTER for one in failures)
 
 
 def find_stop_reasons(artifact: Artifact, aftermath: Aftermath) -> tuple[int, list[FailureReason]]:
-    """Code and reasons where another attempt cannot help; (0, []) where it may."""
+    """Code and reasons if another attempt cannot help; (0, []) if it may."""
     for failure in aftermath.with_action(Action.STOP):
         record = find_failed_record(artifact, failure.attempt)
         texts = record.reasons if record else (failure.text,)
@@ -90,7 +90,10 @@ def find_stop_reasons(artifact: Artifact, aftermath: Aftermath) -> tuple[int, li
         return record.code if record else CODES.get(failure.kind, INTERNAL), reasons
     ended = aftermath.with_action(Action.LEAVE_TO_USER)
     if ended:
-        text = f"{len(ended)} of its jobs were cancelled: {ended[0].text}; the same line goes on"
+        text = (
+            f"{len(ended)} of its jobs were cancelled: {ended[0].text}; run the same command again "
+            "to resume"
+        )
         return RETRY, [FailureReason(text=text, kind=ended[0].kind)]
     common, count = most_common_traceback(aftermath.all_failures)
     if common and count >= POLICY[common.kind].bound.limit:
@@ -100,7 +103,7 @@ def find_stop_reasons(artifact: Artifact, aftermath: Aftermath) -> tuple[int, li
 
 
 def most_common_traceback(failures: Iterable[Failure]) -> tuple[Failure | None, int]:
-    """The traceback that ended most attempts, and how many; ranks of an attempt count once."""
+    """The most common traceback and its number of attempts; ranks of an attempt count once."""
     bounded = [
         failure
         for failure in failures
@@ -115,12 +118,12 @@ def most_common_traceback(failures: Iterable[Failure]) -> tuple[Failure | None, 
 
 
 def list_changes(artifact: Artifact, first: int = 1) -> list[str]:
-    """What rounds from this one on did differently from those before them, and why."""
+    """Changes with reasons that rounds from number `first` on made."""
     rounds = (artifact.round_if_valid(number) for number in range(first, artifact.last_round() + 1))
     return [text for one in rounds if one for text in one.spec.because]
 
 
 def newest_changes(artifact: Artifact) -> list[str]:
-    """What was changed since a person asked last, and why."""
+    """Changes with reasons since the last launch."""
     last = artifact.newest_round_if_valid()
     return list_changes(artifact, last.spec.since_round) if last and last.spec.since_round else []

@@ -1,6 +1,7 @@
-"""Gather how a round of jobs ended, and write down the class of each failure.
+"""Gather the evidence of how a round of jobs ended, and record the class of each failure.
 
-Called by the gate, once a round: records of the attempts, SLURM's accounting and queue, log tails.
+Called by the gate, once for each round. The evidence is records of attempts, SLURM's accounting
+and queue, and log tails.
 """
 
 import time
@@ -23,17 +24,17 @@ from hala_hpc.jobs.job_files import has_attempt_begun, job_file, read_last_line
 from hala_hpc.jobs.log_file import LogTails
 from hala_hpc.jobs.spec import job_name
 
-#: Lines of a log that are searched for the words of libraries.
+#: Lines of a log that are searched for messages of libraries.
 LOG_LINES = 300
-#: Logs that are read after a round: more would only say the same.
+#: Maximum number of logs read after a round: more add no information.
 MAX_LOGS = 200
-#: Ends that say nothing of their own where another rank of the attempt has failed.
+#: Classes that are ignored if another rank of the attempt has failed.
 FOLLOWING = (FailureClass.PREEMPTED, FailureClass.SECONDARY)
 
 
 @dataclass(frozen=True)
 class RankEnd:
-    """What one rank of an attempt wrote down; `record` is None for one that left nothing."""
+    """The end of one rank of an attempt; `record` is None if it left none."""
 
     attempt: AttemptName
     rank: int = 0
@@ -41,12 +42,12 @@ class RankEnd:
 
     @property
     def run(self) -> tuple[str, int]:
-        """The job, and the number of its restarts."""
+        """The job and its number of restarts."""
         return self.attempt.job, self.attempt.restarts
 
 
 def record_failures(artifact: Artifact) -> None:
-    """Find out how the last round ended, and write it beside the attempts."""
+    """Classify the failures of the last round and write them beside the attempts."""
     newest = artifact.require_newest_round()
     jobs = artifact.jobs()
     is_asked = not newest.spec.is_local and jobs and jobs.workers
@@ -70,7 +71,7 @@ def record_failures(artifact: Artifact) -> None:
 
 
 def causes(failures: Sequence[Failure]) -> list[Failure]:
-    """Each failure once, without the ends of ranks that were stopped because another had failed."""
+    """Each failure once, without ranks that were stopped because another rank failed."""
     guilty = {f.attempt for f in failures if f.attempt and f.kind not in FOLLOWING}
     return [
         failure
@@ -80,19 +81,19 @@ def causes(failures: Sequence[Failure]) -> list[Failure]:
 
 
 def round_failures(artifact: Artifact, number: int) -> RoundFailures:
-    """What was found of the failures of a round; nothing where no gate has looked at it."""
+    """The recorded failures of a round with its queries; empty if no gate has recorded them."""
     return artifact.round_failures(number) or RoundFailures()
 
 
 def recorded_failures(artifact: Artifact, number: int) -> tuple[Failure, ...]:
-    """The failures of a round; none where no gate has looked at it."""
+    """The failures of a round; empty if no gate has recorded them."""
     return round_failures(artifact, number).failures
 
 
 def gather(
     artifact: Artifact, newest: Round, ends: dict[str, list[TaskExit]]
 ) -> Iterator[Evidence]:
-    """All evidence of the last round: a piece for each rank that wrote, and for silent jobs."""
+    """Yield the evidence of the last round: for each rank with a record and each job without."""
     records = [*recorded(artifact, newest.round), *silent(artifact, newest)]
     known = {record.run for record in records}
     runs = {job: aligned(reported, known, job) for job, reported in ends.items()}
@@ -117,9 +118,9 @@ def gather(
 
 
 def without_record(end: TaskExit, began: bool, file: Path | None) -> Evidence:
-    """What is known of a job in which no attempt of ours left a word, and of what it printed.
+    """Evidence of a job without a record of an attempt, with the last line of its output.
 
-    `began` says whether some attempt has begun since a person asked.
+    `began`: whether any attempt has started since the last launch.
     """
     return Evidence(
         reasons=(read_last_line(file),) if file else (),
@@ -131,7 +132,7 @@ def without_record(end: TaskExit, began: bool, file: Path | None) -> Evidence:
 
 
 def array_tasks(artifact: Artifact, newest: Round) -> set[str]:
-    """Names of the jobs of the last round, e.g. `12_0`; accounting that is behind has others."""
+    """Names of the jobs of the last round, e.g. `12_0`; late accounting may list others."""
     jobs = artifact.jobs()
     number = jobs.workers if jobs else ""
     count = newest.workers
@@ -139,7 +140,7 @@ def array_tasks(artifact: Artifact, newest: Round) -> set[str]:
 
 
 def evidence_of(one: RankEnd, end: TaskExit | None, log_text: str) -> Evidence:
-    """What a record, the scheduler and the log say together."""
+    """The evidence of a record, SLURM and the log together."""
     scheduler_message = end.describe() if end else ""
     record = one.record
     if record is None:
@@ -171,18 +172,18 @@ def evidence_of(one: RankEnd, end: TaskExit | None, log_text: str) -> Evidence:
 
 
 def with_times(evidence: Evidence, asked: Resources) -> Evidence:
-    """The same with the time that its job had by the resources of the round."""
+    """The evidence with the time limit of its job, by the resources of the round."""
     return replace(evidence, time_limit_s=60.0 * asked.timeout_min, warning_s=signal_delay_s(asked))
 
 
 def recorded(artifact: Artifact, number: int) -> Iterator[RankEnd]:
-    """What the ranks of the attempts of a round wrote down when they ended."""
+    """The ranks of a round that left a record."""
     for end in iter_attempt_ends(artifact, number):
         yield RankEnd(end.attempt, end.rank, end.record)
 
 
 def silent(artifact: Artifact, newest: Round) -> Iterator[RankEnd]:
-    """The newest attempt of each worker of the last round that began and left no record."""
+    """The newest attempt of each worker of the last round if it left no record."""
     for worker in range(newest.workers):
         name = newest_attempt(artifact, worker)
         if name and name.round == newest.round and not artifact.attempt(str(name)):
@@ -192,7 +193,7 @@ def silent(artifact: Artifact, newest: Round) -> Iterator[RankEnd]:
 def aligned(
     reported: list[TaskExit], known: Iterable[tuple[str, int]], job: str
 ) -> dict[int, TaskExit]:
-    """The scheduler's runs of a job by their number of restarts; it may know the last ones only."""
+    """SLURM's runs of a job by their number of restarts; it may know only the last ones."""
     runs = max((restarts + 1 for name, restarts in known if name == job), default=0)
     first = max(0, runs - len(reported))
     return dict(enumerate(reported, first))

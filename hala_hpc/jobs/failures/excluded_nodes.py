@@ -1,4 +1,4 @@
-"""Which nodes a round leaves out: bad ones, until they are well again, and never most of them."""
+"""Exclude bad nodes from a round until they are healthy again, and never most of a partition."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -14,16 +14,16 @@ from hala_hpc.jobs.failures.policy import BAD_NODES, POLICY, Action, Blame
 
 
 class NodeAvailability(NamedTuple):
-    """What the cluster says of the nodes of a round, when its gate asks."""
+    """Answer of the cluster about the nodes of a round, when its gate asks."""
 
     max_excluded: int | None = None
-    """How many may be left out; None where nobody tells."""
+    """How many nodes may be excluded; None if unknown."""
     healthy: tuple[str, ...] = ()
-    """Those that were left out and are well again."""
+    """Excluded nodes that are healthy again."""
 
 
 def query_nodes(spec: RoundSpec, failures: Sequence[Failure]) -> NodeAvailability:
-    """Ask the cluster about nodes, where some are left out or may be."""
+    """Query the cluster about nodes if some are excluded or may be."""
     if spec.is_local or not (spec.bad_nodes or any(map(is_of_one_node, failures))):
         return NodeAvailability()
     theirs = options_without(spec, [node.name for node in spec.bad_nodes])
@@ -38,27 +38,27 @@ def query_nodes(spec: RoundSpec, failures: Sequence[Failure]) -> NodeAvailabilit
 
 
 def restore_nodes(spec: RoundSpec, names: Collection[str], why: str) -> RoundSpec:
-    """The spec in which some of the nodes that were left out are asked for again."""
+    """The spec without the exclusion of some nodes."""
     back = [node.name for node in spec.bad_nodes if node.name in names]
     if not back:
         return spec
     resources = spec.resources.model_copy(update={"options": options_without(spec, back)})
-    because = [f"{name} is asked for again: {why}" for name in back]
+    because = [f"{name} is no longer excluded: {why}" for name in back]
     changed = replace_resources(spec, resources, because)
     left = tuple(node for node in spec.bad_nodes if node.name not in back)
     return changed.model_copy(update={"bad_nodes": left})
 
 
 def restore_all_nodes(spec: RoundSpec) -> RoundSpec:
-    """The spec that leaves out no node but those of the launcher."""
+    """The spec that excludes only the nodes of the launcher."""
     names = [node.name for node in spec.bad_nodes]
-    return restore_nodes(spec, names, "SLURM refuses the job without it")
+    return restore_nodes(spec, names, "SLURM refuses the job if it is excluded")
 
 
 def options_without(spec: RoundSpec, names: Collection[str]) -> dict[str, str]:
-    """The options of a spec that do not exclude some nodes of ours."""
+    """The options of a spec without some of the excluded nodes."""
     options = dict(spec.resources.options)
-    # The launcher's entries, which may be ranges, stay as they are.
+    # Entries of the launcher, which may be ranges, are unchanged.
     left = [entry for entry in HOST.findall(options.pop("exclude", "")) if entry not in names]
     return {**options, "exclude": ",".join(left)} if left else options
 
@@ -66,9 +66,9 @@ def options_without(spec: RoundSpec, names: Collection[str]) -> dict[str, str]:
 def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     """The spec with the bad nodes of this round excluded.
 
-    A job of several nodes of which one was lost excludes none: the scheduler knows which it was.
+    A job that lost one of several nodes excludes none: SLURM knows which one it was.
 
-    Raises: NoRemedy where they cannot be excluded.
+    Raises: NoRemedy if they cannot be excluded.
     """
     if spec.is_local:
         return spec
@@ -90,7 +90,7 @@ def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     require_few(ours, new, limit)
     selected = select_excluded(ours, limit)
     back = {node.name for node in ours} - selected
-    changed = restore_nodes(spec, back, f"no more than {limit} nodes are left out")
+    changed = restore_nodes(spec, back, f"at most {limit} nodes are excluded")
     added = [node for node in found if node.name in selected]
     return add_excluded(changed, added, new) if added else changed
 
@@ -98,7 +98,7 @@ def exclude_nodes(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
 def add_excluded(
     spec: RoundSpec, added: Sequence[ExcludedNode], bad: Mapping[str, Failure]
 ) -> RoundSpec:
-    """The spec with more nodes left out, and why."""
+    """The spec with more nodes excluded, and the reasons."""
     options = spec.resources.options
     entries = [*HOST.findall(options.get("exclude", "")), *(node.name for node in added)]
     options = {**options, "exclude": ",".join(entries)}
@@ -109,29 +109,34 @@ def add_excluded(
 
 
 def require_no_bad_gpus(new: Mapping[str, Failure], named: str) -> None:
-    """Raise NoRemedy for nodes that the launcher names and that do not come back by themselves."""
+    """Check that no node of the launcher's nodelist needs a repair.
+
+    Raises: NoRemedy if one does.
+    """
     lasting = [name for name, bad in new.items() if not bad.confirmed_by_scheduler]
     if lasting:
         first = new[lasting[0]]
         raise NoRemedy(
-            f"{', '.join(lasting)} cannot be left out, as options.nodelist={named} asks "
-            f"for these nodes: {first.text}",
+            f"{', '.join(lasting)} cannot be excluded, as options.nodelist={named} requests "
+            f"these nodes: {first.text}",
             UNAVAILABLE,
             first.kind,
         )
 
 
 def max_excluded(aftermath: Aftermath) -> int:
-    """How many nodes may be left out beside those of the launcher."""
+    """How many nodes may be excluded besides those of the launcher."""
     known_limit = aftermath.found.max_excluded
     return BAD_NODES.limit if known_limit is None else min(known_limit, BAD_NODES.limit)
 
 
 def require_few(ours: Sequence[ExcludedNode], new: Mapping[str, Failure], limit: int) -> None:
-    """Raise NoRemedy where more nodes are bad, by what jobs found on them, than may be left out.
+    """Check that no more nodes are bad, as found by jobs, than may be excluded.
 
-    Nodes that the scheduler saw fail come back, and it is not sure that a node is to blame for an
-    engine that ended: for these the next round does without.
+    Nodes that SLURM saw fail come back, and a node is not surely at fault for an engine that
+    ended: such nodes do not count.
+
+    Raises: NoRemedy if more are bad.
     """
     lasting = [node.name for node in ours if node.until_boot]
     sure = [
@@ -141,21 +146,21 @@ def require_few(ours: Sequence[ExcludedNode], new: Mapping[str, Failure], limit:
     ]
     if sure and len(lasting) > limit:
         raise NoRemedy(
-            f"{len(lasting)} nodes failed ({', '.join(lasting)}), and no more than {limit} may be "
-            f"left out here: {sure[0].text}",
+            f"{len(lasting)} nodes failed ({', '.join(lasting)}), and at most {limit} may be "
+            f"excluded here: {sure[0].text}",
             UNAVAILABLE,
             sure[0].kind,
         )
 
 
 def select_excluded(ours: Sequence[ExcludedNode], limit: int) -> set[str]:
-    """Which nodes stay out where not all may: those that only a boot mends, then the newest."""
+    """Select the nodes to exclude if not all may be: those that need a reboot, then the newest."""
     ranked = sorted(ours, key=lambda node: (node.until_boot, node.since))
     return {node.name for node in ranked[max(0, len(ranked) - limit) :]}
 
 
 def bad_nodes(aftermath: Aftermath) -> dict[str, Failure]:
-    """Nodes to keep away from, with the failure of this round that shows it."""
+    """Nodes to exclude, each with the failure of this round that is the reason."""
     bad = {
         failure.nodes[0]: failure
         for failure in aftermath.failures
@@ -168,15 +173,15 @@ def bad_nodes(aftermath: Aftermath) -> dict[str, Failure]:
     ]
     ends = {(failure.nodes[0], failure.attempt): failure for failure in several}
     counts = Counter(node for node, _ in ends)
-    # A node that came back is not bad for what it did before: it must fail anew.
+    # Earlier failures of a node that came back do not count: it must fail again.
     now = {failure.nodes[0] for failure in aftermath.failures if is_of_one_node(failure)}
     for (node, _), failure in ends.items():
         if node in now and counts[node] >= POLICY[failure.kind].after:
-            text = f"the engine ended {counts[node]} times there: {failure.text}"
+            text = f"the engine died {counts[node]} times there: {failure.text}"
             bad.setdefault(node, failure.model_copy(update={"text": text}))
     return bad
 
 
 def is_of_one_node(failure: Failure) -> bool:
-    """Whether a node may be to blame, and it is known which."""
+    """Whether a single known node may be at fault."""
     return POLICY[failure.kind].action is Action.EXCLUDE_NODE and len(failure.nodes) == 1

@@ -1,6 +1,6 @@
-"""POLICY: for each failure class what the next round does, how often, and who is to blame.
+"""POLICY: for each failure class the action of the next round, its bound, and who is responsible.
 
-Only what leaves the result as it is may change from round to round.
+A remedy may only change what does not affect the result.
 """
 
 from collections.abc import Mapping
@@ -11,39 +11,39 @@ from hala_hpc.core.errors import FailureClass
 
 
 class Action(StrEnum):
-    """What follows from a failure."""
+    """Action after a failure."""
 
     RESUBMIT = "resubmit"
-    """The same again."""
+    """Submit the same round again."""
     EXCLUDE_NODE = "exclude_node"
-    """Again, on other nodes."""
+    """Submit again, on other nodes."""
     RAISE_MEMORY = "raise_memory"
-    """Again, with half as much host memory more."""
+    """Submit again, with 1.5 times the host memory."""
     SMALLER_BATCH = "smaller_batch"
-    """Again, with half as many rows on a GPU at once."""
+    """Submit again, with half as many rows on a GPU at once."""
     STOP = "stop"
-    """No other round: it would end as this one did."""
+    """No other round: it would fail in the same way."""
     LEAVE_TO_USER = "leave_to_user"
-    """No other round: somebody ended the jobs and may launch again."""
+    """No other round: a user cancelled the jobs and may launch again."""
 
 
 class Counted(StrEnum):
-    """What a bound counts."""
+    """Quantity that a bound limits."""
 
     IDLE_ROUNDS = "rounds in a row that ended without a new marker or checkpoint"
-    BLAMELESS_ROUNDS = "rounds in a row that only the cluster ended, without progress"
+    BLAMELESS_ROUNDS = "rounds in a row without progress that only the cluster ended"
     EXCLUDED_NODES = "nodes that are excluded"
-    ROUNDS_AT_MEMORY_LIMIT = "rounds with the most memory that may be asked for"
+    ROUNDS_AT_MEMORY_LIMIT = "rounds with the maximum memory that may be requested"
     ROUNDS_WITH_ONE_ROW = "rounds with a single row on a GPU at once"
     SAME_TRACEBACKS = "attempts that ended with the same traceback"
-    ATTEMPTS = "attempts that ended so"
+    ATTEMPTS = "attempts that ended in this way"
 
 
 class Blame(StrEnum):
-    """Who can do something about a failure."""
+    """Who can fix a failure."""
 
     CLUSTER = "cluster"
-    """Rounds that ended by such failures alone do not count as idle."""
+    """Rounds ended only by such failures do not count as idle."""
     USER = "user"
     CODE = "code"
     """A defect of this program or of a library."""
@@ -52,7 +52,7 @@ class Blame(StrEnum):
 
 @dataclass(frozen=True)
 class Bound:
-    """How often a remedy is tried before the node fails."""
+    """Limit of a remedy, after which the node fails."""
 
     limit: int
     counts: Counted
@@ -60,41 +60,41 @@ class Bound:
 
 @dataclass(frozen=True)
 class Remedy:
-    """What follows from failures of one class."""
+    """The action for failures of one class, with its bound."""
 
     action: Action
     bound: Bound
     blames: Blame
     meaning: str
-    """The class, for people."""
+    """Description of the class, for users."""
     after: int = 1
     """Failures on one node before the node is excluded."""
 
 
-#: Each idle round costs a wait in the queue: two are no chance any more.
+#: Each idle round costs a wait in the queue; after two, another is unlikely to help.
 IDLE = Bound(2, Counted.IDLE_ROUNDS)
-#: Rounds that the cluster ended: where this many bring nothing, the queue lets no work be done.
+#: Rounds ended by the cluster: if this many bring no progress, the queue allows no work.
 BLAMELESS = Bound(30, Counted.BLAMELESS_ROUNDS)
-#: Nodes that may be excluded: where more are bad, something else is the matter. Of a small
-#: partition fewer may be, see `backends.slurm.node_states`.
+#: Nodes that may be excluded: if more are bad, the cause is something else. In a small partition
+#: fewer may be, see `backends.slurm.node_states`.
 BAD_NODES = Bound(8, Counted.EXCLUDED_NODES)
 ONCE = Bound(1, Counted.ATTEMPTS)
 
 POLICY: Mapping[FailureClass, Remedy] = {
     FailureClass.PREEMPTED: Remedy(Action.RESUBMIT, BLAMELESS, Blame.CLUSTER, "preempted"),
-    FailureClass.TIMEOUT: Remedy(Action.RESUBMIT, IDLE, Blame.USER, "out of its time"),
+    FailureClass.TIMEOUT: Remedy(Action.RESUBMIT, IDLE, Blame.USER, "time limit reached"),
     FailureClass.NODE_FAILURE: Remedy(Action.EXCLUDE_NODE, BAD_NODES, Blame.CLUSTER, "a bad node"),
     FailureClass.HOST_OOM: Remedy(
         Action.RAISE_MEMORY,
         Bound(1, Counted.ROUNDS_AT_MEMORY_LIMIT),
         Blame.USER,
-        "out of the host's memory",
+        "out of host memory",
     ),
     FailureClass.GPU_OOM: Remedy(
         Action.SMALLER_BATCH,
         Bound(1, Counted.ROUNDS_WITH_ONE_ROW),
         Blame.USER,
-        "out of the GPU's memory",
+        "out of GPU memory",
     ),
     FailureClass.ENGINE: Remedy(
         Action.EXCLUDE_NODE, IDLE, Blame.UNKNOWN, "the engine died or hung", after=2
@@ -108,12 +108,12 @@ POLICY: Mapping[FailureClass, Remedy] = {
     ),
     FailureClass.CANCELLED: Remedy(Action.LEAVE_TO_USER, ONCE, Blame.USER, "cancelled"),
     FailureClass.KILLED: Remedy(Action.RESUBMIT, IDLE, Blame.UNKNOWN, "killed"),
-    FailureClass.NO_REPORT: Remedy(Action.RESUBMIT, IDLE, Blame.UNKNOWN, "no word was left"),
+    FailureClass.NO_REPORT: Remedy(Action.RESUBMIT, IDLE, Blame.UNKNOWN, "no record was left"),
     FailureClass.SECONDARY: Remedy(
         Action.RESUBMIT, IDLE, Blame.UNKNOWN, "another rank or attempt failed"
     ),
-    # Looked at once its inputs are finished; before, the gate has failed or waits for them.
+    # Applied once its inputs are finished; before that the gate has failed or waits for them.
     FailureClass.EARLY: Remedy(
-        Action.RESUBMIT, BLAMELESS, Blame.CLUSTER, "begun before its input was finished"
+        Action.RESUBMIT, BLAMELESS, Blame.CLUSTER, "started before its input was finished"
     ),
 }

@@ -1,4 +1,4 @@
-"""What a round does differently from the one before: other nodes, more memory, less at once."""
+"""Remedies that change the next round: exclude nodes, raise memory, reduce the batch."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,16 +12,16 @@ from hala_hpc.jobs.failures.aftermath import Aftermath, NoRemedy, replace_resour
 from hala_hpc.jobs.failures.excluded_nodes import exclude_nodes
 from hala_hpc.jobs.failures.policy import POLICY, Action
 
-#: How much more memory the next round asks for.
+#: Factor by which the next round raises the requested memory.
 MORE_MEMORY = 1.5
 
 
 def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
-    """The spec with half as much memory again.
+    """The spec with 1.5 times the memory.
 
-    The limit is the launcher's `mem_limit_gb`, and what the nodes of the partition have.
+    The limit is the launcher's `mem_limit_gb` and the memory of the partition's nodes.
 
-    Raises: NoRemedy where memory is at its limit.
+    Raises: NoRemedy if the memory is at its limit.
     """
     found = aftermath.with_action(Action.RAISE_MEMORY)
     if not found or spec.is_local:
@@ -32,8 +32,8 @@ def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     more = min([math.ceil(now * MORE_MEMORY), *limits])
     if more <= now:
         raise NoRemedy(
-            f"mem_gb={now} is too little, and {min(limits)} is the most that may be asked for: "
-            f"{found[0].text}; take fewer rows at once, or a partition with larger nodes",
+            f"mem_gb={now} is too small, and at most {min(limits)} may be requested: "
+            f"{found[0].text}; use fewer rows at once, or a partition with larger nodes",
             CONFIG,
             found[0].kind,
         )
@@ -45,7 +45,7 @@ def raise_memory(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
 def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     """The spec with half as many rows on a GPU at once.
 
-    Raises: NoRemedy where it is a single one already.
+    Raises: NoRemedy if it is a single row already.
     """
     found = aftermath.with_action(Action.SMALLER_BATCH)
     if not found:
@@ -59,8 +59,8 @@ def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     changes = changed_values(settings, smaller)
     if not changes:
         raise NoRemedy(
-            f"{meaning} with a single row at once: {found[0].text}; share the model "
-            "among more GPUs, or let it take less (see --help of the stage)",
+            f"{meaning} with a single row at once: {found[0].text}; spread the model "
+            "over more GPUs, or reduce its memory (see --help of the stage)",
             CONFIG,
             found[0].kind,
         )
@@ -69,7 +69,7 @@ def reduce_batch(spec: RoundSpec, aftermath: Aftermath) -> RoundSpec:
     return spec.model_copy(update={"settings": values, "because": (*spec.because, *because)})
 
 
-#: How an action changes the spec of a round; those that are not here leave it as it is.
+#: Functions by which actions change the spec of a round; other actions leave it unchanged.
 REMEDIES: Mapping[Action, Callable[[RoundSpec, Aftermath], RoundSpec]] = {
     Action.EXCLUDE_NODE: exclude_nodes,
     Action.RAISE_MEMORY: raise_memory,

@@ -1,4 +1,4 @@
-"""A launch on this machine from inside an allocation of several nodes, as `salloc` gives it."""
+"""A local launch inside an allocation of several nodes, as made by `salloc`."""
 
 import subprocess
 import sys
@@ -21,8 +21,8 @@ def test_a_local_launch_inside_an_allocation_of_two_tasks_is_none_of_them(tmp_pa
     line += [one_row_recipe(tmp_path), f"work={tmp_path}/work"]
     script = tmp_path / "in-allocation.sh"
     script.write_text(f'#!/bin/bash\nexport PYTHONPATH={ROOT}\nexec "$@"\n')
-    told = tmp_path / "told"
-    asked = ["-n2", "-N2", "--mem=2G", "--time=5", f"--output={told}", "--parsable"]
+    result = tmp_path / "told"
+    asked = ["-n2", "-N2", "--mem=2G", "--time=5", f"--output={result}", "--parsable"]
     done = subprocess.run(
         ["sbatch", *asked, str(script), *line], capture_output=True, text=True, check=True
     )
@@ -30,5 +30,5 @@ def test_a_local_launch_inside_an_allocation_of_two_tasks_is_none_of_them(tmp_pa
     wait_until(lambda: not states([number]), "the end of the allocation")
     (folder,) = (tmp_path / "work").glob("corpus-*")
     (end,) = attempt_ends(Artifact(folder))
-    assert Artifact(folder).summary() is not None, told.read_text()
+    assert Artifact(folder).summary() is not None, result.read_text()
     assert end.attempt.job.split("_")[0] != number, "the worker took itself for a task of it"

@@ -1,4 +1,4 @@
-"""What SLURM says of nodes, here by stand-ins of its commands that print its words."""
+"""States of nodes, with stand-ins of SLURM's commands that print its output."""
 
 import sys
 from dataclasses import replace
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.kinds
 REFUSAL = (
     "sbatch: error: Batch job submission failed: Requested node configuration is not available"
 )
-#: Two partitions; `low` is where jobs go that name none.
+#: Two partitions; `low` is the default one.
 NODES = """low*|node1|idle
 low*|node2|mix
 low*|node3|drain
@@ -34,7 +34,7 @@ low*|node6|alloc
 gpu|node7|down
 gpu|node8|unk*
 """
-SHOWN = """NodeName=node1 State=IDLE BootTime=2026-11-29T08:00:00
+NODE_LINES = """NodeName=node1 State=IDLE BootTime=2026-11-29T08:00:00
 NodeName=node2 State=MIXED+PLANNED BootTime=2026-11-01T08:00:00
 NodeName=node3 State=IDLE+DRAIN BootTime=2026-11-29T08:00:00
 NodeName=node4 State=DOWN*+NOT_RESPONDING BootTime=None
@@ -55,7 +55,7 @@ class Cluster(FakeSlurm):
         self.add("sinfo", f"cat {folder}/nodes")
         self.add("sbatch", f"echo '{REFUSAL}' >&2; exit 1")
         (folder / "nodes").write_text(NODES)
-        (folder / "show").write_text(SHOWN)
+        (folder / "show").write_text(NODE_LINES)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_no_more_than_half_of_a_partition_is_left_out_and_what_a_job_needs_stays
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_node_is_well_again_when_slurm_shows_it_at_work_and_booted_where_that_counts() -> None:
+def test_a_node_has_recovered_when_slurm_shows_it_running_and_rebooted_if_needed() -> None:
     since = 1795521600.0  # 25 November 2026
     names = [f"node{number}" for number in range(1, 8)]
     seen = [ExcludedNode(name=name, since=since) for name in names]
@@ -138,13 +138,13 @@ def test_no_room_is_nothing_that_is_wrong_with_a_job(cluster: Cluster, tmp_path:
 def test_waiting_elements_of_an_array_avoid_no_more_than_half_of_a_partition(
     before: str, is_left_out: bool, cluster: Cluster
 ) -> None:
-    told = cluster.folder / "told"
+    result = cluster.folder / "told"
     cluster.add("squeue", f"echo 'low|1|{before}'")
-    cluster.add("scontrol", f'echo "$*" > {told}')
+    cluster.add("scontrol", f'echo "$*" > {result}')
     exclude_node_for_pending("12_3", "node6")
-    assert told.exists() == is_left_out
+    assert result.exists() == is_left_out
     if is_left_out:
-        assert "ExcNodeList=node6" in told.read_text()
+        assert "ExcNodeList=node6" in result.read_text()
 
 
 #: A partition of nodes without GPUs that are up, and of some with GPUs that are drained.
@@ -170,7 +170,7 @@ mixed*|node4|maint|32|262144|gpu:h100:8(S:0-1)|gpu
         ({"cpus_per_rank": 33}, False),
         ({"gpus_per_node": 8, "options": {"exclude": "node[3-4]"}}, False),
         ({"options": {"constraint": "none-such"}}, False),
-        # Something else is the matter: nodes that fit are up.
+        # The cause is something else: fitting nodes are up.
         ({}, False),
     ],
 )

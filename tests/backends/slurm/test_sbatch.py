@@ -1,4 +1,4 @@
-"""What is asked of SLURM, checked without one: flags, names, secrets, and the cost of a dry run."""
+"""sbatch flags, names, secrets, and the cost of a dry run, tested without SLURM."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def make_job(folder: Path, **fields: Any) -> Job:
     return Job("test-job", "this", python=sys.executable, folder=folder / "jobs", **wanted)
 
 
-def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_sbatch_the_fix_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "no `sbatch` on the PATH" in SlurmBackend().preflight()[0]
     assert "launcher=local" in SlurmBackend().preflight()[0]
@@ -46,23 +46,23 @@ def test_without_sbatch_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": 'a"\nrm -rf /'}, "a job's name has"),
-        ({"name": "x" * 65}, "a job's name has"),
+        ({"name": 'a"\nrm -rf /'}, "a job name has"),
+        ({"name": "x" * 65}, "a job name has"),
         ({"folder": Path("/tmp/50%/x")}, "must be an absolute path without %"),
         ({"folder": Path("runs/x")}, "must be an absolute path"),
         ({"python": "/bin/python'"}, "must be an absolute path"),
-        ({"after_ok": ("12; ls",)}, "'12; ls' is not the id of a job"),
-        ({"after_ok": ("12\n",)}, "is not the id of a job"),
+        ({"after_ok": ("12; ls",)}, "'12; ls' is not a job id"),
+        ({"after_ok": ("12\n",)}, "is not a job id"),
         ({"array_size": 0}, "nothing to run"),
         ({"setup": ("module load a\n#SBATCH --uid=0",)}, "must be one line"),
         ({"setup": ("export HF_TOKEN=hf_abc",)}, "HF_TOKEN looks like a secret"),
         ({"environment": {"OPENAI_API_KEY": "sk"}}, "OPENAI_API_KEY looks like a secret"),
-        ({"environment": {"A": "b\nc"}}, "the value of A holds a line break"),
+        ({"environment": {"A": "b\nc"}}, "the value of A has a line break"),
         ({"environment": {"A B": "c"}}, "'A B' cannot be set"),
         ({"environment": {"SLURM_CONF": "/x"}}, "'SLURM_CONF' cannot be set"),
     ],
 )
-def test_words_that_slurm_would_misread_are_refused(
+def test_values_that_slurm_would_misread_are_refused(
     change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message.replace("%", "%")) as caught:
@@ -71,28 +71,28 @@ def test_words_that_slurm_would_misread_are_refused(
 
 
 @pytest.mark.parametrize(
-    ("word", "value", "message"),
+    ("argument", "value", "message"),
     [
-        ("partition", "low high", "holds a blank"),
-        ("account", "a'b", "holds a blank"),
-        ("qos", "x\n#SBATCH --uid=0", "holds a blank"),
-        ("comment", "$(id)", "holds a blank"),
+        ("partition", "low high", "has a blank"),
+        ("account", "a'b", "has a blank"),
+        ("qos", "x\n#SBATCH --uid=0", "has a blank"),
+        ("comment", "$(id)", "has a blank"),
         ("partiton", "low", "did you mean 'partition'?"),
-        ("time", "10", "say it with `timeout_min`"),
-        ("gpus_per_task", "1", "which NCCL needs"),
-        ("cpus_per_task", "4", "say it with `cpus_per_rank`"),
+        ("time", "10", "use `timeout_min`"),
+        ("gpus_per_task", "1", "but NCCL needs them"),
+        ("cpus_per_task", "4", "use `cpus_per_rank`"),
         ("output", "/tmp/x", "the pipeline sets it"),
         ("gpu_flag", "tres", "must look like gres|gpus-per-node"),
         ("max_running", "0", "must look like"),
     ],
 )
 def test_options_of_a_launcher_are_checked(
-    word: str, value: str, message: str, tmp_path: Path
+    argument: str, value: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError) as caught:
-        SlurmBackend().command(make_job(tmp_path, resources=Resources(options={word: value})))
+        SlurmBackend().command(make_job(tmp_path, resources=Resources(options={argument: value})))
     assert message in str(caught.value)
-    assert f"options.{word}" in str(caught.value)
+    assert f"options.{argument}" in str(caught.value)
 
 
 def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> None:
@@ -113,16 +113,16 @@ def test_variables_that_only_sound_like_secrets_are_allowed(tmp_path: Path) -> N
 def test_gpus_are_asked_for_as_the_site_wants(
     options: dict[str, str], lines: list[str], tmp_path: Path
 ) -> None:
-    words = SlurmBackend().command(
+    arguments = SlurmBackend().command(
         make_job(tmp_path, resources=Resources(gpus_per_node=2, options=options))
     )
-    asked = [word.removeprefix("--") for word in words]
-    assert [word for word in asked if word.startswith(("gpu", "gres"))] == lines
+    asked = [argument.removeprefix("--") for argument in arguments]
+    assert [argument for argument in asked if argument.startswith(("gpu", "gres"))] == lines
 
 
 def test_an_empty_option_removes_a_flag(tmp_path: Path) -> None:
-    words = SlurmBackend().command(make_job(tmp_path, resources=Resources(options={"mem": ""})))
-    assert not [word for word in words if word.startswith("--mem")]
+    arguments = SlurmBackend().command(make_job(tmp_path, resources=Resources(options={"mem": ""})))
+    assert not [argument for argument in arguments if argument.startswith("--mem")]
 
 
 HARMLESS = {
@@ -138,13 +138,13 @@ HARMLESS = {
 }
 
 
-def test_options_that_sites_use_are_passed_on_each_as_one_word(tmp_path: Path) -> None:
-    words = SlurmBackend().command(make_job(tmp_path, resources=Resources(options=HARMLESS)))
+def test_options_that_sites_use_are_passed_on_each_as_one_argument(tmp_path: Path) -> None:
+    arguments = SlurmBackend().command(make_job(tmp_path, resources=Resources(options=HARMLESS)))
     expected = [
-        f"--{word.replace('_', '-')}" + ("" if value == "true" else f"={value}")
-        for word, value in HARMLESS.items()
+        f"--{argument.replace('_', '-')}" + ("" if value == "true" else f"={value}")
+        for argument, value in HARMLESS.items()
     ]
-    assert [word for word in words if word in expected] == expected
+    assert [argument for argument in arguments if argument in expected] == expected
 
 
 @pytest.mark.alone
@@ -167,7 +167,7 @@ print(started_s, time.process_time() - started_s)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=WAIT_S
     )
-    # Beside what any command takes to start: the speed of the machine counts for both.
+    # Relative to the start of any command, so that the speed of the machine cancels out.
     started_s, commands_s = map(float, done.stdout.split())
     assert commands_s < 0.25 * started_s
     assert list(tmp_path.iterdir()) == []
@@ -177,8 +177,8 @@ def test_a_cluster_that_was_taken_down_is_named_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLURM_CONF", f"{tmp_path}/gone.conf")
-    (told,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
-    assert "gone.conf does not exist: `unset SLURM_CONF`" in told or told == NO_SBATCH
+    (result,) = SlurmBackend().preflight() if shutil.which("sbatch") else [NO_SBATCH]
+    assert "gone.conf does not exist; `unset SLURM_CONF`" in result or result == NO_SBATCH
     with pytest.raises(TransientError, match="does not exist"):
         SlurmBackend().query_queue(["1"])
 
@@ -253,15 +253,15 @@ def test_every_launcher_makes_a_command_for_every_stage(
 ) -> None:
     site = Launcher(name=name, **read_toml(find_toml("launcher", name)))
     for asked in (Resources.model_validate(site.resources_of("node", stage)), site.gate_resources):
-        words = SlurmBackend().command(make_job(tmp_path, resources=asked))
-        assert f"--time={asked.timeout_min}" in words
+        arguments = SlurmBackend().command(make_job(tmp_path, resources=asked))
+        assert f"--time={asked.timeout_min}" in arguments
 
 
 @pytest.mark.parametrize(("codes", "ended"), [((125, 0), 0), ((125, 137, 66), 66), ((1,), 1)])
 def test_a_gate_whose_srun_starts_nothing_waits_for_the_kill_and_tries_again(
     codes: tuple[int, ...], ended: int, tmp_path: Path
 ) -> None:
-    """srun is refused a step where its node is being taken, and leaves with the code asked for."""
+    """srun gets no step while SLURM takes its node, and exits with the requested code."""
     tried, waited = tmp_path / "tried", tmp_path / "waited"
     answers = "".join(f"{number}) exit {code};;" for number, code in enumerate(codes, 1))
     lines = {

@@ -1,4 +1,4 @@
-"""Jobs on a real SLURM: what runs, what travels, who waits for whom, and what is refused."""
+"""Jobs on a real SLURM: programs, environment, dependencies, and refusals."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from checkout import ROOT
 from job_states import states
 
 from benchmarks.common.waiting import WAIT_S
-from benchmarks.common.waiting import wait_until as wait_until_seen
+from benchmarks.common.waiting import wait_until as wait_until_true
 from hala_hpc.backends.slurm.backend import Objections, SlurmBackend
 from hala_hpc.backends.slurm.sacct import NamedJob, query_task_exits
 from hala_hpc.core.errors import JobLimitReached, TransientError, UserError
@@ -25,7 +25,7 @@ from hala_hpc.core.resources import Resources
 pytestmark = [pytest.mark.slurm, pytest.mark.usefixtures("minislurm")]
 REPOSITORY = str(ROOT)
 SMALL = Resources(cpus_per_rank=1, mem_gb=1, timeout_min=5)
-#: A program of every rank: notes what the task sees, then does what the test wants.
+#: The program of every rank: writes the environment of its task, then runs the test's code.
 NOTE = """
 import json, os, time
 from pathlib import Path
@@ -38,7 +38,7 @@ AWAY = Resources(cpus_per_rank=1, mem_gb=1, timeout_min=5, options={"begin": "no
 
 
 def write_program(folder: Path, text: str) -> str:
-    """Name of a module that notes what it sees and runs `text`."""
+    """Name of a module that writes its environment and runs `text`."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"program{len(list(folder.glob('program*.py')))}"
     (folder / f"{name}.py").write_text(NOTE.format(folder=str(folder)) + text)
@@ -60,23 +60,25 @@ def make_job(folder: Path, text: str = "", resources: Resources = SMALL, **field
 
 
 def notes(folder: Path, job_id: str) -> list[dict[str, str]]:
-    """What the ranks of a job noted, in the order of their names."""
+    """The environments written by the ranks of a job, ordered by file name."""
     return [json.loads(path.read_text()) for path in sorted(folder.glob(f"{job_id}[_-]*"))]
 
 
-def told_by(line: str) -> str:
-    """What a line of the shell prints, errors too."""
-    words = ["bash", "-c", f"exec 2>&1; {line}"]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=WAIT_S).stdout
+def command_output(line: str) -> str:
+    """Output of a shell command, including errors."""
+    arguments = ["bash", "-c", f"exec 2>&1; {line}"]
+    return subprocess.run(
+        arguments, capture_output=True, text=True, check=False, timeout=WAIT_S
+    ).stdout
 
 
-def wait_until(look: Callable[[], object], what: str) -> None:
-    wait_until_seen(look, what, pause_s=0.2, state=lambda: told_by("squeue; sacct -D"))
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    wait_until_true(condition, what, pause_s=0.2, state=lambda: command_output("squeue; sacct -D"))
 
 
 def slurm_version() -> tuple[int, ...]:
     """`slurm-wlm 24.11.5` or `slurm 24.11.5` to 24, 11."""
-    release = told_by("sinfo --version").split()[1]
+    release = command_output("sinfo --version").split()[1]
     return tuple(int(part) for part in release.split(".")[:2])
 
 
@@ -86,7 +88,7 @@ def wait_for_end(*ids: str) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def preempted(minislurm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """A job of the low partition that loses its node; begun early, as it takes half a minute."""
+    """A job of the low partition that is preempted; started early, as it takes 30 s."""
     assert minislurm.exists()
     folder = tmp_path_factory.mktemp("preempted")
     there = SMALL.model_copy(update={"options": {"nodelist": "node4", "exclusive": "true"}})
@@ -138,14 +140,14 @@ def test_no_secret_of_the_shell_reaches_script_job_or_accounting(
     job = make_job(tmp_path, environment={"WORDS": 'it\'s $HOME, "so"'})
     job = replace(job, setup=("export FROM_SETUP=loaded",))
     number = SlurmBackend().submit(job)
-    told = told_by(f"scontrol show job {number}; sacct -B -j {number}")
+    result = command_output(f"scontrol show job {number}; sacct -B -j {number}")
     wait_for_end(number)
     (seen,) = notes(tmp_path, number)
     assert seen["HF_HOME"] == "/models"
     assert seen["WORDS"] == 'it\'s $HOME, "so"'
     assert seen["FROM_SETUP"] == "loaded"
     texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
-    assert not any(b"canary" in text for text in [*texts, told.encode()])
+    assert not any(b"canary" in text for text in [*texts, result.encode()])
     modes = {path.stat().st_mode & 0o77 for path in job.folder.rglob("*")} | {
         job.folder.stat().st_mode & 0o77
     }
@@ -158,8 +160,8 @@ def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path)
         asked = replace(job, array_size=count)
         number = SlurmBackend().submit(asked)
         assert states([number]) == {number: "pending"}
-        told = told_by(f"scontrol write batch_script {number} -")
-        assert told.strip() == (Path(REPOSITORY) / "slurm/job.sbatch").read_text().strip()
+        result = command_output(f"scontrol write batch_script {number} -")
+        assert result.strip() == (Path(REPOSITORY) / "slurm/job.sbatch").read_text().strip()
         assert list(job.folder.iterdir()) == []
         SlurmBackend().cancel([number])
         assert states([number, "4000000"]) == {}
@@ -168,9 +170,9 @@ def test_what_is_submitted_is_the_one_script_and_leaves_no_files(tmp_path: Path)
 def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Path) -> None:
     backend = SlurmBackend()
     gate = backend.submit(make_job(tmp_path, resources=AWAY))
-    word = tmp_path / "word"
+    argument = tmp_path / "word"
     wait = "from benchmarks.common.waiting import wait_until\n"
-    wait += f"wait_until(Path({str(word)!r}).exists, 'the word of the test')\n"
+    wait += f"wait_until(Path({str(argument)!r}).exists, 'the word of the test')\n"
     other = backend.submit(make_job(tmp_path, wait))
     job = make_job(tmp_path, after_ok=(gate, other))
     waiting = backend.submit(replace(job, array_size=2))
@@ -180,9 +182,11 @@ def test_a_job_that_waits_for_a_gate_can_be_moved_to_its_successor(tmp_path: Pat
     assert backend.replace_dependency(gate, successor) == []
     backend.cancel([gate, bystander])
     wait_for_end(successor)
-    assert other in told_by(f"squeue --noheader --jobs={waiting} --format=%E"), "this wait stayed"
+    assert other in command_output(f"squeue --noheader --jobs={waiting} --format=%E"), (
+        "this wait stayed"
+    )
     let_go = time.time()
-    word.touch()
+    argument.touch()
     wait_for_end(waiting)
     assert len(notes(tmp_path, waiting)) == 2
     first = min(note["now"] for note in notes(tmp_path, waiting))
@@ -195,12 +199,12 @@ def test_who_waits_for_a_failed_job_is_cancelled(tmp_path: Path) -> None:
     waiting = backend.submit(make_job(tmp_path, after_ok=(failing,)))
     wait_for_end(failing, waiting)
     assert notes(tmp_path, waiting) == []
-    wait_until(lambda: words_of_end(failing).startswith("FAILED 3:0 on node"), "how it failed")
-    wait_until(lambda: words_of_end(waiting).startswith("CANCELLED"), "who cancelled it")
+    wait_until(lambda: describe_end(failing).startswith("FAILED 3:0 on node"), "how it failed")
+    wait_until(lambda: describe_end(waiting).startswith("CANCELLED"), "who cancelled it")
 
 
-def words_of_end(number: str) -> str:
-    """How SLURM says that a job ended; empty where it does not tell yet."""
+def describe_end(number: str) -> str:
+    """How a job ended according to SLURM; empty if not known yet."""
     found = query_task_exits([NamedJob(number, "test-job")])
     return " ".join(end.describe() for end in found.get(number, [])[-1:])
 
@@ -209,7 +213,6 @@ def test_a_job_submits_another_that_inherits_nothing_of_it(tmp_path: Path) -> No
     module = write_program(tmp_path, "")
     inner = f"""
 from hala_hpc.backends.slurm.backend import SlurmBackend
-from hala_hpc.backends.slurm.sacct import query_task_exits
 from hala_hpc.core.job import Job
 from hala_hpc.core.resources import Resources
 os.environ["HF_TOKEN"] = "canary"
@@ -231,7 +234,7 @@ write_text(Path({str(tmp_path / "id")!r}), SlurmBackend().submit(job))
     assert "HF_TOKEN" not in seen
 
 
-def test_what_slurm_would_refuse_is_told_before(tmp_path: Path) -> None:
+def test_what_slurm_would_refuse_is_reported_before(tmp_path: Path) -> None:
     def refusal(**update: Any) -> str:
         job = make_job(tmp_path, resources=Resources(**update))
         return "\n".join(SlurmBackend().objections([job]).refused)
@@ -250,7 +253,7 @@ def test_what_slurm_would_refuse_is_told_before(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("jobs/*.out"))
 
 
-def test_a_controller_that_is_gone_is_told_apart_from_jobs_that_are(
+def test_a_controller_that_is_gone_differs_from_jobs_that_are(
     tmp_path: Path, minislurm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     conf = minislurm.read_text()
@@ -265,7 +268,7 @@ def test_a_controller_that_is_gone_is_told_apart_from_jobs_that_are(
         SlurmBackend().query_queue(["1"])
 
 
-def test_a_held_job_is_told_from_a_waiting_one(tmp_path: Path) -> None:
+def test_a_held_job_differs_from_a_waiting_one(tmp_path: Path) -> None:
     backend = SlurmBackend()
     number = backend.submit(make_job(tmp_path, resources=AWAY))
     assert [seen.reason for seen in backend.query_queue([number])] == ["BeginTime"]
@@ -275,7 +278,7 @@ def test_a_held_job_is_told_from_a_waiting_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "calls"),
+    ("arguments", "calls"),
     [
         (
             ["--array=0-1", "translate.sbatch", "work=a b"],
@@ -285,21 +288,26 @@ def test_a_held_job_is_told_from_a_waiting_one(tmp_path: Path) -> None:
         (["launch.sbatch", "stage=all", "work=a b"], ["launch stage=all work=a b"]),
     ],
 )
-def test_the_templates_run_as_they_are(words: list[str], calls: list[str], tmp_path: Path) -> None:
+def test_the_templates_run_as_they_are(
+    arguments: list[str], calls: list[str], tmp_path: Path
+) -> None:
     templates = Path(REPOSITORY) / "slurm"
-    words = [str(templates / word) if word.endswith(".sbatch") else word for word in words]
-    command = ["sbatch", "--parsable", "--wait", f"--output={tmp_path}/%A_%a.out", *words]
+    arguments = [
+        str(templates / argument) if argument.endswith(".sbatch") else argument
+        for argument in arguments
+    ]
+    command = ["sbatch", "--parsable", "--wait", f"--output={tmp_path}/%A_%a.out", *arguments]
     environment = {**os.environ, "HALA_PYTHON": "echo", "HALA_HOME": str(REPOSITORY)}
     subprocess.run(command, check=True, env=environment, cwd=tmp_path, timeout=WAIT_S)
-    said = [path.read_text().strip() for path in sorted(tmp_path.glob("*.out"))]
-    assert said == [f"-u -m hala_hpc.{call}" for call in calls]
+    output = [path.read_text().strip() for path in sorted(tmp_path.glob("*.out"))]
+    assert output == [f"-u -m hala_hpc.{call}" for call in calls]
 
 
 def test_a_preempted_job_comes_back_and_knows_it(preempted: tuple[Path, str, str]) -> None:
     folder, low, high = preempted
     wait_for_end(low, high)
     restarts = [note["HALA_RESTARTS"] for note in notes(folder, low)]
-    # Of a job whose grace ran out SLURM 24.11 remembers it, and runs it again after a clean end.
+    # SLURM 24.11 requeues a job whose grace time has expired, also after a clean exit.
     again = ["2"] if restarts[2:] and slurm_version() >= (23, 11) else []
     assert restarts == ["0", "1", *again]
     assert len(notes(folder, high)) == 1

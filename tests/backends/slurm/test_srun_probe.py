@@ -1,4 +1,4 @@
-"""A program on a compute node: no node in time is told from a program that fails."""
+"""A program on a compute node: no node in time differs from a program that fails."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.kinds
 
 
 def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> str:
-    """What the probe gives where `srun` is this script; None: there is no such command."""
+    """Output of the probe with this script as `srun`; None: without `srun`."""
     if script is not None:
         program = folder / "srun"
         program.write_text(f"#!/bin/sh\n{script}\n")
@@ -30,7 +30,7 @@ def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str | None) -> st
         (None, SchedulerUnavailable),
     ],
 )
-def test_why_a_program_did_not_run_is_told_by_the_type(
+def test_why_a_program_did_not_run_is_known_by_the_type(
     script: str | None, kind: type[TransientError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TransientError) as caught:

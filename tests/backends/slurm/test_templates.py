@@ -1,4 +1,4 @@
-"""The sbatch templates: whole, alike, clean, and without the flags of any site."""
+"""The sbatch templates: complete, consistent, clean, and without flags of a site."""
 
 import os
 import re
@@ -13,17 +13,17 @@ from hala_hpc.backends.slurm.sbatch import ALLOWED_OPTIONS, EXPORTED, SIGNAL_DEL
 from hala_hpc.core.stage_registry import stage_names
 
 TEMPLATES = sorted((ROOT / "slurm").glob("*.sbatch"))
-#: By which a template finds the clone, its environment and the lines of the site.
+#: Variables by which a template finds the clone, its environment and the site's shell lines.
 OWN = ("HALA_HOME", "HALA_SITE", "HALA_PYTHON")
-#: Not for people: the script of every job of a launch, and the launch itself.
+#: Not for users: the script of every job of a launch, and the launch itself.
 OTHERS = {"job", "launch"}
-#: Of the demo alone.
+#: Stages of the demo only.
 DEMO = {"sample", "tiny"}
 LIMIT_S = 60
 
 
 def flags(path: Path) -> dict[str, str]:
-    """Flags of sbatch in the head of a template."""
+    """sbatch flags in the header of a template."""
     found = re.findall(r"^#SBATCH --([a-z-]+)=?(.*)$", path.read_text(), re.M)
     return dict(found)
 
@@ -66,29 +66,29 @@ def test_the_templates_are_clean() -> None:
         assert os.environ.get("HALA_REQUIRE_SLURM") != "1", "env/system-packages install"
         pytest.skip("shellcheck is not here")
     files = [*TEMPLATES, ROOT / "slurm/prologue.sh"]
-    words = ["shellcheck", "--external-sources", *map(str, files)]
+    arguments = ["shellcheck", "--external-sources", *map(str, files)]
     done = subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
     assert done.returncode == 0, done.stdout
 
 
 def run_in_clone(path: Path, **variables: str) -> "subprocess.CompletedProcess[str]":
     environment = {"PATH": os.environ["PATH"], **variables}
-    words = ["bash", str(path), "work=x"]
+    arguments = ["bash", str(path), "work=x"]
     return subprocess.run(
-        words, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
+        arguments, env=environment, capture_output=True, text=True, check=False, timeout=LIMIT_S
     )
 
 
-def test_a_template_that_finds_no_clone_says_how_to_name_it(tmp_path: Path) -> None:
+def test_a_template_that_finds_no_clone_names_the_variable(tmp_path: Path) -> None:
     done = run_in_clone(ROOT / "slurm/translate.sbatch", SLURM_SUBMIT_DIR=str(tmp_path))
     assert done.returncode == 78
     assert "HALA_HOME" in done.stderr
     assert str(tmp_path / "slurm/prologue.sh") in done.stderr
 
 
-def test_a_template_without_an_environment_says_how_to_make_one(tmp_path: Path) -> None:
+def test_a_template_without_an_environment_names_the_command(tmp_path: Path) -> None:
     shutil.copytree(
         ROOT / "slurm", tmp_path / "slurm", ignore=shutil.ignore_patterns("__pycache__")
     )

@@ -136,14 +136,14 @@ def test_the_doctor_finds_what_a_launch_would_refuse(tmp_path: Path, teacher_hub
     words = ["launcher=slurm", f"work={tmp_path}/work", "format=json", "stage=teacher"]
     recipe_file = tmp_path / "small.toml"
     text = (ROOT / "hala_hpc/recipes/hala.toml").read_text()
-    for mem_gb, state in ((8, "bad"), (64, "good")):
+    for mem_gb, state in ((8, "error"), (64, "good")):
         recipe_file.write_text(text.replace("mem_gb = 64\n\n[orca", f"mem_gb = {mem_gb}\n\n[orca"))
         told = run_command(
             *words, f"recipe={recipe_file}", module="doctor", HF_HOME=str(teacher_hub), PATH=""
         )
         found = [one for one in json.loads(told.out)["findings"] if one["topic"] == "memory"]
         assert [one["state"] for one in found] == [state], told.out
-        assert ("resources.mem_gb=14" in found[0]["what"]) == (state == "bad")
+        assert ("resources.mem_gb=14" in found[0]["what"]) == (state == "error")
 
 
 def test_a_model_that_is_too_large_for_its_gpus_is_refused_with_the_number_of_gpus(

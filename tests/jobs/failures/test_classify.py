@@ -1,4 +1,4 @@
-"""The class of a failure: the table of evidence, and what real code writes down."""
+"""The class of a failure: a table of evidence, and the records of real code."""
 
 import json
 import subprocess
@@ -47,13 +47,13 @@ SILENT = replace(STOPPED, code=None, reasons=(), is_stopped=False, seconds=0)
 KILLED = replace(SILENT, code=75, reasons=("killed by SIGKILL",))
 
 
-def told(evidence: Evidence, kind: FailureClass | JobEnd, words: str) -> Evidence:
-    """The same with a word of the scheduler."""
-    return replace(evidence, scheduler_kind=kind, scheduler_message=words)
+def with_scheduler(evidence: Evidence, kind: FailureClass | JobEnd, message: str) -> Evidence:
+    """The evidence with the state reported by SLURM."""
+    return replace(evidence, scheduler_kind=kind, scheduler_message=message)
 
 
 def carried(evidence: Evidence, error: BaseException) -> Evidence:
-    """The same with what the record of an attempt takes from an exception."""
+    """The evidence with the failure facts of an exception."""
     facts = failure_facts(error)
     nodes = facts.nodes or evidence.nodes
     return replace(evidence, reasons=(str(error),), kind=facts.kind, nodes=nodes)
@@ -63,34 +63,49 @@ def carried(evidence: Evidence, error: BaseException) -> Evidence:
     ("evidence", "kind"),
     [
         (STOPPED, FailureClass.PREEMPTED),
-        (told(STOPPED, FailureClass.PREEMPTED, "PREEMPTED on node1"), FailureClass.PREEMPTED),
-        (told(STOPPED, JobEnd.FAILED, "FAILED 75:0 on node1"), FailureClass.PREEMPTED),
-        (told(STOPPED, FailureClass.TIMEOUT, "TIMEOUT on node1"), FailureClass.TIMEOUT),
+        (
+            with_scheduler(STOPPED, FailureClass.PREEMPTED, "PREEMPTED on node1"),
+            FailureClass.PREEMPTED,
+        ),
+        (with_scheduler(STOPPED, JobEnd.FAILED, "FAILED 75:0 on node1"), FailureClass.PREEMPTED),
+        (with_scheduler(STOPPED, FailureClass.TIMEOUT, "TIMEOUT on node1"), FailureClass.TIMEOUT),
         (replace(STOPPED, seconds=LIMIT_S - 200), FailureClass.TIMEOUT),
         (replace(STOPPED, seconds=LIMIT_S - 330, warning_s=300), FailureClass.TIMEOUT),
         (replace(STOPPED, seconds=LIMIT_S - 330), FailureClass.PREEMPTED),
         (
-            told(STOPPED, FailureClass.CANCELLED, "CANCELLED by 1000 on node1"),
+            with_scheduler(STOPPED, FailureClass.CANCELLED, "CANCELLED by 1000 on node1"),
             FailureClass.CANCELLED,
         ),
-        (told(STOPPED, FailureClass.NODE_FAILURE, "NODE_FAIL on node1"), FailureClass.NODE_FAILURE),
-        (told(SILENT, FailureClass.NODE_FAILURE, "NODE_FAIL on node1"), FailureClass.NODE_FAILURE),
-        (told(SILENT, FailureClass.PREEMPTED, "PREEMPTED on node1"), FailureClass.PREEMPTED),
-        (told(SILENT, FailureClass.TIMEOUT, "TIMEOUT on node1"), FailureClass.TIMEOUT),
         (
-            told(SILENT, FailureClass.HOST_OOM, "OUT_OF_MEMORY 0:125 on node1"),
+            with_scheduler(STOPPED, FailureClass.NODE_FAILURE, "NODE_FAIL on node1"),
+            FailureClass.NODE_FAILURE,
+        ),
+        (
+            with_scheduler(SILENT, FailureClass.NODE_FAILURE, "NODE_FAIL on node1"),
+            FailureClass.NODE_FAILURE,
+        ),
+        (
+            with_scheduler(SILENT, FailureClass.PREEMPTED, "PREEMPTED on node1"),
+            FailureClass.PREEMPTED,
+        ),
+        (with_scheduler(SILENT, FailureClass.TIMEOUT, "TIMEOUT on node1"), FailureClass.TIMEOUT),
+        (
+            with_scheduler(SILENT, FailureClass.HOST_OOM, "OUT_OF_MEMORY 0:125 on node1"),
             FailureClass.HOST_OOM,
         ),
-        (told(SILENT, JobEnd.FAILED, "FAILED 0:9 on node1"), FailureClass.KILLED),
+        (with_scheduler(SILENT, JobEnd.FAILED, "FAILED 0:9 on node1"), FailureClass.KILLED),
         (
             replace(
-                told(SILENT, JobEnd.FAILED, "FAILED 1:0 on node1"),
+                with_scheduler(SILENT, JobEnd.FAILED, "FAILED 1:0 on node1"),
                 ended_before_us=True,
                 reasons=("no module cuda/13.0",),
             ),
             FailureClass.CONFIG_ERROR,
         ),
-        (told(SILENT, JobEnd.DEPENDENCY, "CANCELLED before it began"), FailureClass.KILLED),
+        (
+            with_scheduler(SILENT, JobEnd.DEPENDENCY, "CANCELLED before it began"),
+            FailureClass.KILLED,
+        ),
         (SILENT, FailureClass.NO_REPORT),
         (KILLED, FailureClass.KILLED),
         (replace(KILLED, is_kernel_kill=True), FailureClass.HOST_OOM),
@@ -124,7 +139,9 @@ def carried(evidence: Evidence, error: BaseException) -> Evidence:
             FailureClass.GPU_OOM,
         ),
         (
-            told(carried(KILLED, EngineDied("no word")), FailureClass.HOST_OOM, "OUT_OF_MEMORY"),
+            with_scheduler(
+                carried(KILLED, EngineDied("no word")), FailureClass.HOST_OOM, "OUT_OF_MEMORY"
+            ),
             FailureClass.HOST_OOM,
         ),
         (replace(ENDED, code=65, reasons=("9 rows cannot be read",)), FailureClass.BAD_DATA),
@@ -136,7 +153,7 @@ def carried(evidence: Evidence, error: BaseException) -> Evidence:
         (carried(KILLED, TransientError("the engine hangs: no step ended")), FailureClass.KILLED),
     ],
 )
-def test_each_end_is_told_from_the_others(evidence: Evidence, kind: FailureClass) -> None:
+def test_each_end_has_its_class(evidence: Evidence, kind: FailureClass) -> None:
     failure = classify(evidence)
     assert failure is not None
     assert failure.kind is kind
@@ -145,9 +162,9 @@ def test_each_end_is_told_from_the_others(evidence: Evidence, kind: FailureClass
     assert Failure.from_json(failure.to_json(), "test") == failure
 
 
-def test_what_went_well_is_no_failure() -> None:
+def test_a_success_is_no_failure() -> None:
     assert classify(replace(STOPPED, code=0)) is None
-    assert classify(told(SILENT, JobEnd.COMPLETED, "COMPLETED on node1")) is None
+    assert classify(with_scheduler(SILENT, JobEnd.COMPLETED, "COMPLETED on node1")) is None
 
 
 def test_a_rank_that_is_behind_is_named_with_its_node() -> None:
@@ -207,7 +224,7 @@ print(failure_facts(watch.failure()).kind)
     assert done.stdout.split() == ["engine"] * 3
 
 
-def test_a_traceback_is_known_again_whatever_its_values() -> None:
+def test_a_traceback_is_recognized_whatever_its_values() -> None:
     found = set()
     for text in ("3", "4"):
         try:
@@ -226,7 +243,7 @@ def test_a_traceback_is_known_again_whatever_its_values() -> None:
     assert "hala_hpc/jobs/failures/classify.py" in own
 
 
-#: A lab's stage and its engine: each ends in our code, called from a place of theirs.
+#: A lab's stage and engine: each fails in code of this package, called from its own code.
 OWN_STAGE = """
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage
@@ -256,7 +273,7 @@ class Engine:
 
 
 def raised_by(run: Callable[[], object]) -> str:
-    """The signature of what a call raises."""
+    """The signature of the exception that a call raises."""
     with pytest.raises(AttributeError) as caught:
         run()
     return signature_of(caught.value)

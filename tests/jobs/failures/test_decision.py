@@ -1,4 +1,4 @@
-"""What the next round does differently, and when there is none: from the files of a node."""
+"""Changes of the next round, and when there is none, from the files of a node."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def make_spec(options: dict[str, str] | None = None, mem_limit_gb: int | None = 
 
 
 def node(folder: Path, stage: str = "translate") -> Artifact:
-    """A node of one unit that was never begun."""
+    """A node of one unit that was never started."""
     artifact = Artifact(folder / "node-12345678")
     artifact.write_config(NodeConfig(node="node", stage=stage, fingerprint="12345678", units=1))
     return artifact
@@ -125,16 +125,16 @@ def test_a_node_where_engines_die_twice_is_excluded(tmp_path: Path) -> None:
     assert first.spec.because == ()
     second = fails(artifact, first.spec, at(FailureClass.ENGINE, "node2", "c"))
     assert second.spec.resources.options["exclude"] == "node2"
-    assert_message(second.spec.because[0], "the engine ended 2 times there")
+    assert_message(second.spec.because[0], "the engine died 2 times there")
 
 
 def seen_at(node: str) -> Failure:
-    """A node that the scheduler saw fail, too."""
+    """A node failure that SLURM reported as well."""
     lost = at(FailureClass.NODE_FAILURE, node)
     return lost.model_copy(update={"confirmed_by_scheduler": True})
 
 
-def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
+def test_a_recovered_node_is_no_longer_excluded(tmp_path: Path) -> None:
     artifact = node(tmp_path)
     first = make_spec(options={"partition": "gpu", "exclude": "node[7-9]"})
     spec = fails(artifact, first, seen_at("node3"), seen_at("node4")).spec
@@ -142,7 +142,7 @@ def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
     back = fails(artifact, spec, at(FailureClass.KILLED), recovered_nodes=("node3",))
     assert back.spec.resources.options["exclude"] == "node[7-9],node4"
     assert [bad.name for bad in back.spec.bad_nodes] == ["node4"]
-    assert_message(back.spec.because[0], "node3 is asked for again")
+    assert_message(back.spec.because[0], "node3 is no longer excluded")
     assert not back.has_changed, "that it came back is no remedy: such rounds are idle"
     again = fails(artifact, back.spec, seen_at("node3"), recovered_nodes=("node4",))
     assert again.spec.resources.options["exclude"] == "node[7-9],node3"
@@ -150,7 +150,9 @@ def test_a_node_that_is_well_again_is_asked_for_again(tmp_path: Path) -> None:
     assert last.spec.resources.options["exclude"] == "node[7-9]"
 
 
-def test_nodes_that_fail_one_after_the_other_never_take_most_of_a_partition(tmp_path: Path) -> None:
+def test_nodes_that_fail_one_after_the_other_never_exclude_most_of_a_partition(
+    tmp_path: Path,
+) -> None:
     artifact, spec = node(tmp_path), make_spec()
     for number in range(1, 9):
         bad = seen_at(f"node{number % 4}")
@@ -170,7 +172,7 @@ def test_bad_gpus_on_more_nodes_than_may_be_left_out_are_another_trouble(tmp_pat
     assert first.spec.bad_nodes[0].until_boot
     second = fails(artifact, first.spec, at(FailureClass.NODE_FAILURE, "node2"), max_excluded=1)
     assert second.code == 69
-    assert_message(second.reasons[0].text, "2 nodes failed (node1, node2)", "no more than 1")
+    assert_message(second.reasons[0].text, "2 nodes failed (node1, node2)", "at most 1")
 
 
 def test_an_engine_that_dies_on_the_only_node_is_started_there_again(tmp_path: Path) -> None:
@@ -205,13 +207,13 @@ def test_memory_grows_by_half_up_to_its_limit(
     artifact, spec = node(tmp_path), make_spec(mem_limit_gb=own)
     decision = fails(artifact, spec, at(FailureClass.HOST_OOM), memory_limit_gb=site)
     assert decision.spec.resources.mem_gb == expected
-    told = f"mem_gb is {expected} instead of 100: why it was host_oom"
+    result = f"mem_gb is {expected} instead of 100: why it was host_oom"
     (because,) = decision.spec.because
-    assert_message(because, told)
+    assert_message(because, result)
     if expected < 150:
         last = fails(artifact, decision.spec, at(FailureClass.HOST_OOM), memory_limit_gb=site)
         assert last.code == 78
-        assert_message(last.reasons[0].text, f"{expected} is the most")
+        assert_message(last.reasons[0].text, f"at most {expected} may be requested")
 
 
 def test_memory_that_grows_is_no_idleness(tmp_path: Path) -> None:
@@ -231,9 +233,7 @@ def test_rows_at_once_are_halved_down_to_one(tmp_path: Path) -> None:
         spec = decision.spec
         seen.append(spec.settings["engine"]["max_num_seqs"])
     assert seen == [128, 64, 32, 16, 8, 4, 2, 1]
-    assert_message(
-        spec.because[0], "engine.max_num_seqs is 1 instead of 2: out of the GPU's memory"
-    )
+    assert_message(spec.because[0], "engine.max_num_seqs is 1 instead of 2: out of GPU memory")
     decision = fails(artifact, spec, at(FailureClass.GPU_OOM))
     assert decision.code == 78
     assert_message(decision.reasons[0].text, "single row")
@@ -258,7 +258,7 @@ def test_preemptions_without_progress_are_not_idle_but_have_a_bound(tmp_path: Pa
     verdict = finish_node(artifact)
     assert (verdict.state, verdict.code) == ("failed", 75)
     assert_message(
-        verdict.reasons[0].text, f"{BLAMELESS.limit} rounds of jobs were preempted or lost"
+        verdict.reasons[0].text, f"{BLAMELESS.limit} rounds of jobs in a row were preempted or lost"
     )
 
 
@@ -275,7 +275,7 @@ def test_a_job_that_somebody_cancelled_is_not_tried_again(tmp_path: Path) -> Non
         node(tmp_path), make_spec(), at(FailureClass.PREEMPTED), at(FailureClass.CANCELLED)
     )
     assert decision.code == 75
-    assert_message(decision.reasons[0].text, "the same line goes on")
+    assert_message(decision.reasons[0].text, "run the same command again to resume")
 
 
 def test_the_same_traceback_stops_across_rounds_and_ranks_of_an_attempt_are_one(
@@ -304,9 +304,9 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
 ) -> None:
     variables: dict[str, Any] = standin_variables(0)
     line = ["stage=arabic", write_stand_in_recipe(tmp_path, 40), f"work={work}"]
-    told = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
-    assert told.code == 0, told
-    assert_message(told.err, "engine.max_num_seqs is 16 instead of 32")
+    result = launch(*line, "arabic.engine.max_num_seqs=32", HALA_FAULT="gpu_memory=8", **variables)
+    assert result.code == 0, result
+    assert_message(result.err, "engine.max_num_seqs is 16 instead of 32")
     summary = json.loads((work / "latest/arabic/summary.json").read_text())
     assert [text.partition(":")[0] for text in summary["because"]] == [
         "engine.max_num_seqs is 16 instead of 32",
@@ -317,7 +317,7 @@ def test_a_translation_without_room_on_the_gpu_goes_on_with_fewer_rows(
 
 def test_a_defect_on_this_machine_ends_after_two_idle_rounds(tmp_path: Path, work: Path) -> None:
     line = ["stage=all", one_row_recipe(tmp_path), f"work={work}"]
-    told = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
-    assert told.code == 70
-    assert_message(told.err, "2 rounds of jobs ended without progress")
-    assert "ZeroDivisionError" in told.err
+    result = launch(*line, HALA_FAULT="defect", PYTHONPATH=str(STANDIN))
+    assert result.code == 70
+    assert_message(result.err, "2 rounds of jobs ended without progress")
+    assert "ZeroDivisionError" in result.err

@@ -1,4 +1,4 @@
-"""What the gate reads of a round that ended: records, logs, and no more memory than it has."""
+"""The gate reads records and logs of an ended round within its memory limit."""
 
 import json
 import subprocess
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.kinds
 
 #: Less than gates have by default.
 GATE_BYTES = 2**30
-#: What a log of months may hold before the newest attempt. On the disk it is a hole.
+#: Size of a log of months before the newest attempt; a hole on disk.
 HOLE_BYTES = 64 * 2**30
-#: What a gate reads, with so much memory.
+#: Reads the failures of a node as a gate does, with this much memory.
 READ = f"""
 import json, resource, sys
 from pathlib import Path

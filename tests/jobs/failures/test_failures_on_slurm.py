@@ -1,4 +1,4 @@
-"""Failures on a real SLURM: what kind each is told to be, and what the next round does about it."""
+"""Failures on a real SLURM: the class of each, and the remedy of the next round."""
 
 import json
 import os
@@ -23,12 +23,12 @@ from hala_hpc.backends.slurm.sacct import JobEnd, NamedJob, query_task_exits
 from hala_hpc.core.errors import FailureClass
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
-#: Seconds after which a node is taken not to end at all: some go through several rounds.
+#: Timeout in seconds for the end of a node: some go through several rounds.
 LIMIT_S = 400
 
 
 def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = "") -> str:
-    """`launcher=...` whose jobs meet a fault."""
+    """`launcher=...` for jobs with an injected fault."""
     path = folder / "faults.toml"
     paths = os.pathsep.join(map(str, (STANDIN, STANDIN.parent.parent)))
     path.write_text(
@@ -42,10 +42,10 @@ def launcher_with(folder: Path, fault: str, resources: str = "", setup: str = ""
 
 
 def ended(tmp_path: Path, work: Path, launcher: str, units: int = 1) -> dict[str, Any]:
-    """What status says of the node `corpus` once it is done or has failed."""
+    """The status of the node `corpus` once it is done or has failed."""
     line = ["stage=all", one_row_recipe(tmp_path, units), f"work={work}", launcher]
-    told = launch(*line)
-    assert told.code == 0, told
+    result = launch(*line)
+    assert result.code == 0, result
     wait_until(
         lambda: read_node_states(work)["corpus"]["state"] in ("done", "failed"),
         "the end of the node",
@@ -63,20 +63,18 @@ def json_of(work: Path, name: str) -> dict[str, Any]:
 
 
 def kinds(work: Path, number: int) -> list[str]:
-    """Kinds of the failures of a round."""
+    """Classes of the failures of a round."""
     found = json_of(work, f"attempts/failures-{number:04d}.json")["failures"]
     return [failure["kind"] for failure in found]
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
-    tmp_path: Path, work: Path
-) -> None:
+def test_a_worker_that_is_killed_is_classified_and_retried(tmp_path: Path, work: Path) -> None:
     node = ended(tmp_path, work, launcher_with(tmp_path, "killed"))
     assert node["state"] == "done", node
     assert kinds(work, 1) == [FailureClass.KILLED]
     (failure,) = json_of(work, "attempts/failures-0001.json")["failures"]
-    assert failure["text"].startswith("it left no word; the scheduler says FAILED")
+    assert failure["text"].startswith("it left no record; SLURM reports FAILED")
     assert failure["nodes"][0].startswith("node")
     assert json_of(work, "summary.json")["because"] == []
 
@@ -86,7 +84,7 @@ def test_a_worker_that_is_killed_is_told_from_the_others_and_tried_again(
 def test_a_time_limit_that_is_too_short_is_named_with_its_setting(
     tmp_path: Path, work: Path
 ) -> None:
-    # The attempt never sees the word it waits for, nor heeds the warning.
+    # The attempt never gets the file it waits for, and ignores the signal before the time limit.
     fault = f"hold={tmp_path}/never"
     node = ended(tmp_path, work, launcher_with(tmp_path, fault, "timeout_min = 1"))
     assert node["state"] == "failed", node
@@ -104,8 +102,8 @@ def test_three_workers_with_the_same_traceback_are_enough(tmp_path: Path, work: 
     assert "3 attempts ended with the same traceback, ZeroDivisionError in " in node["why"]
     assert "hala_hpc/jobs/attempt.py, line " in node["why"]
     assert (work / "latest/corpus").resolve().joinpath("rounds/0001.json").exists()
-    told = next(work.glob("corpus-*/attempts/failures-0001.json")).read_text()
-    assert kinds(work, 1) == [FailureClass.EXCEPTION] * 3, told
+    result = next(work.glob("corpus-*/attempts/failures-0001.json")).read_text()
+    assert kinds(work, 1) == [FailureClass.EXCEPTION] * 3, result
     assert len(list((work / "latest/corpus/rounds").iterdir())) == 1
     failure = json_of(work, "failure.json")
     assert failure["code"] == 70
@@ -131,7 +129,7 @@ def test_nodes_with_a_bad_gpu_are_excluded_and_named(tmp_path: Path, work: Path)
     because = json_of(work, "summary.json")["because"]
     assert [text.split()[0] for text in because] == ["node2", "node3"]
     log = (work / "latest/corpus/logs/worker-00000-0000.log").read_text()
-    assert "node node4: 2 GPUs are free, without errors, and calculate" in log
+    assert "node node4: 2 GPUs are free, have no errors and give right results" in log
 
 
 @pytest.mark.usefixtures("minislurm")
@@ -159,12 +157,12 @@ def test_a_bad_node_takes_one_worker_of_an_array_and_not_all(tmp_path: Path, wor
     assert len(json_of(work, "rounds/0002.json")["assignment"]) == 1
 
 
-#: A module that nobody has.
+#: A module that does not exist.
 MISSING = "echo no module cuda/13.0 >&2; false"
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_told(
+def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_reported(
     tmp_path: Path, work: Path
 ) -> None:
     line = f"case $SLURM_JOB_NAME in gate-*) ;; *) {MISSING} ;; esac"
@@ -178,37 +176,37 @@ def test_a_set_up_line_that_fails_ends_the_node_at_once_and_is_told(
     tail = failure["reasons"][0]["log_tail"]
     assert "logs/job-" in tail[0]
     assert "  no module cuda/13.0" in tail
-    shown = run_command(f"work={work}", module="logs")
-    assert shown.code == 0, shown
-    assert "no module cuda/13.0" in shown.out
+    printed = run_command(f"work={work}", module="logs")
+    assert printed.code == 0, printed
+    assert "no module cuda/13.0" in printed.out
 
 
 @pytest.mark.usefixtures("minislurm")
-def test_a_set_up_line_that_fails_for_the_gate_too_is_told_by_status_and_logs(
+def test_a_set_up_line_that_fails_for_the_gate_too_is_shown_by_status_and_logs(
     tmp_path: Path, work: Path
 ) -> None:
     launcher = launcher_with(tmp_path, "", setup=f'"{MISSING}"')
-    told = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", launcher)
-    assert told.code == 0, told
+    result = launch("stage=all", one_row_recipe(tmp_path), f"work={work}", launcher)
+    assert result.code == 0, result
     jobs = list(json_of(work, "jobs.json").values())[-2:]
     wait_for_states(jobs, {})
     node = read_node_states(work)["corpus"]
     assert "no module cuda/13.0" in node["why"]
     assert f"logs/job-{jobs[1]}.out" in node["why"]
-    shown = run_command(f"work={work}", module="logs")
-    assert shown.code == 0, shown
-    assert "no module cuda/13.0" in shown.out
+    printed = run_command(f"work={work}", module="logs")
+    assert printed.code == 0, printed
+    assert "no module cuda/13.0" in printed.out
 
 
-def sbatch(folder: Path, *words: str) -> str:
-    """The id of a job that was submitted by hand."""
-    line = ["sbatch", "--parsable", "--partition=low", "--mem=1G", f"--chdir={folder}", *words]
+def sbatch(folder: Path, *arguments: str) -> str:
+    """Submit a job by hand; return its id."""
+    line = ["sbatch", "--parsable", "--partition=low", "--mem=1G", f"--chdir={folder}", *arguments]
     done = subprocess.run(line, check=True, capture_output=True, text=True, timeout=WAIT_S)
     return done.stdout.strip()
 
 
 def wait_for_states(ids: list[str], wanted: dict[str, str]) -> None:
-    """Wait until SLURM knows of these jobs just that."""
+    """Wait until SLURM reports exactly these states of some jobs."""
     wait_until(
         lambda: states(ids) == wanted,
         f"{wanted or 'the end'} of {ids}",
@@ -227,21 +225,21 @@ def test_the_scheduler_and_a_person_cancel_jobs_in_different_ways(tmp_path: Path
     wait_for_states([person], {person: "running"})
     SlurmBackend().cancel([person])
     wait_for_states([person], {})
-    # What sbatch calls a job that is made of `--wrap`.
+    # The name that sbatch gives a job made with `--wrap`.
     ends = query_task_exits([NamedJob(number, "wrap") for number in (failed, waits, person)])
     assert query_task_exits([NamedJob(failed, "another")]) == {}
     assert [end.kind for end in ends[failed]] == [JobEnd.FAILED]
-    assert {end.kind for job, told in ends.items() if job.startswith(waits) for end in told} == {
-        JobEnd.DEPENDENCY
-    }
-    assert {end.kind for job, told in ends.items() if job.startswith(person) for end in told} == {
-        FailureClass.CANCELLED
-    }
+    assert {
+        end.kind for job, result in ends.items() if job.startswith(waits) for end in result
+    } == {JobEnd.DEPENDENCY}
+    assert {
+        end.kind for job, result in ends.items() if job.startswith(person) for end in result
+    } == {FailureClass.CANCELLED}
 
 
 @pytest.fixture(scope="module")
 def constrained() -> Iterator[None]:
-    """A cluster of its own that holds jobs to their memory, as real ones do."""
+    """A separate cluster that enforces memory limits, as real ones do."""
     sys.path.insert(0, str(MINISLURM.parent))
     from rig import cluster, daemons
     from rig.errors import RigError
@@ -277,4 +275,4 @@ def test_too_little_memory_is_raised_up_to_what_is_allowed(tmp_path: Path, work:
     limited = launcher_with(tmp_path, "memory=1400", "mem_limit_gb = 1")
     node = ended(tmp_path, work.with_name("limited"), limited)
     assert node["state"] == "failed", node
-    assert "mem_gb=1 is too little, and 1 is the most that may be asked for" in node["why"]
+    assert "mem_gb=1 is too small, and at most 1 may be requested" in node["why"]

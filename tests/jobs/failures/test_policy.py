@@ -1,4 +1,4 @@
-"""POLICY has for each class of failure a remedy, a bound, a text, and who is to blame."""
+"""POLICY has an action, a bound, a text and a responsible party for each failure class."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from hala_hpc.jobs.failures.remedies import REMEDIES
 
 pytestmark = pytest.mark.kinds
 
-#: Actions that change nothing in the spec of a round: the same again, or no other round.
+#: Actions that do not change the spec of a round: resubmission, or no other round.
 UNCHANGED = {Action.RESUBMIT, Action.STOP, Action.LEAVE_TO_USER}
 
 
@@ -28,7 +28,7 @@ def test_every_action_is_either_done_or_changes_nothing() -> None:
     assert not set(REMEDIES) & UNCHANGED
 
 
-def test_the_texts_tell_the_classes_apart() -> None:
+def test_the_texts_of_the_classes_differ() -> None:
     assert len({remedy.meaning for remedy in POLICY.values()}) == len(FailureClass)
 
 

@@ -1,4 +1,4 @@
-"""A launch heeds the doctor before it submits for the first time."""
+"""A launch runs the doctor's checks before its first submission."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def test_a_controller_that_goes_away_while_a_launch_begins_is_no_mistake_of_the_
 ) -> None:
     cluster = FakeSlurm(on_path(tmp_path / "commands", monkeypatch))
     asked = cluster.folder / "asked"
-    # It answers once, to who asks first whether anything can be submitted.
+    # It answers only the first query, whether anything can be submitted.
     cluster.add("scontrol", f'[ -e "{asked}" ] || echo "Slurmctld at here is UP"; touch "{asked}"')
     for name in ("sbatch", "srun", "squeue", "sinfo", "sacct", "sacctmgr"):
         cluster.add(name, "exit 1")
