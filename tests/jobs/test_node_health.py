@@ -290,7 +290,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
     if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
-        pytest.skip("no disk can be mounted here: that takes root")
+        pytest.skip("cannot mount a tmpfs: requires root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)
 

@@ -123,7 +123,7 @@ def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> N
 
 def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     assert evaluate(models={"m": "@m"}).preflight() == [
-        "nothing to evaluate: give tasks, translation or both"
+        "tasks=[]: nothing to evaluate; set tasks, translation or both"
     ]
     assert evaluate(models={"m": "@m"}, tasks=["t"]).preflight() == []
     for given, fault in (

@@ -206,11 +206,11 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     assert stage_of(target_share=0.4).preflight() == []
     assert stage_of(accept="Yes", reject="yes", prompt="{source}").preflight() == [
         "prompt='{source}' has no place {target} for the text of a row",
-        "accept and reject are both 'Yes'; they must differ",
+        "accept=Yes: same as reject; give two different answers",
     ]
     assert stage_of(reject=" ", threshold=0.7, target_share=0.4).preflight() == [
-        "reject='' is no word; give the answer that the prompt asks for",
-        "threshold=0.7 and target_share=0.4 both say what is kept; leave one out",
+        "reject='': empty; give the answer that the prompt asks for",
+        "threshold=0.7: target_share=0.4 is set too; set one of the two",
     ]
     talks = [{"id": "1", "origin": "t", "messages": [{"role": "user", "content": "hi"}]}]
     corpus = write_corpus(tmp_path / "c", talks)

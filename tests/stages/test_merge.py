@@ -73,9 +73,10 @@ def test_a_model_and_itself_are_refused_before_a_job_is_asked_for(folder: Path) 
     base = str(folder / "base")
     faults = preflight(base=base, model=base + "/")
     assert faults == [
-        f"base and model are both {base}: a merge needs two models; give the tuned one as model"
+        f"base={base}: the same model as `model`; a merge needs two models; "
+        "set model to the tuned one"
     ]
-    assert preflight(base="@sft", model="@sft")[0].startswith("base and model are both @sft")
+    assert preflight(base="@sft", model="@sft")[0].startswith("base=@sft: the same model as")
     assert preflight(base="@prepare", model="@sft") == []
 
 

@@ -159,7 +159,7 @@ def test_a_page_cut_short_is_not_marked(tmp_path: Path) -> None:
     stage = kind(kind.Settings(nodes=["@sft"]), PlainInputs())  # type: ignore[call-arg]
     (tmp_path / "report.html").write_text("<html>@sft")
     (tmp_path / "report.md").write_text("@sft")
-    with pytest.raises(UserError, match=r"report\.html is cut short"):
+    with pytest.raises(UserError, match=r"report\.html is truncated"):
         stage.check(0, tmp_path)
 
 

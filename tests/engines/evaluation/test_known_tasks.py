@@ -71,11 +71,11 @@ def test_misspelled_tasks_are_refused_with_the_closest_and_files_that_cannot_be_
         near, far = caught.value.mistakes
         where = f", include_path={tasks}"
         assert near.startswith(
-            f"tasks: there is no lm-eval task 'lab_quis'{where}; did you mean {GROUP!r}?"
+            f"tasks: unknown lm-eval task 'lab_quis'{where}; did you mean {GROUP!r}?"
         )
         assert f"{tasks / 'hard.yaml'} cannot be read" in near
         assert far.startswith(
-            f"tasks: there is no lm-eval task 'x9'{where}; `lm_eval ls tasks` lists them"
+            f"tasks: unknown lm-eval task 'x9'{where}; `lm_eval ls tasks` lists them"
         )
 
 

@@ -107,7 +107,7 @@ def test_a_damaged_file_of_data_is_named(lab: Lab, tmp_path: Path) -> None:
         return piece.problems
 
     path.write_bytes(content[:-40])
-    assert faults() == (f"configuration hard {path} is damaged: it is no whole stream of Arrow",)
+    assert faults() == (f"configuration hard {path} is damaged: not a complete Arrow stream",)
     path.unlink()
     assert faults() == (f"configuration hard {path} is missing",)
     path.write_bytes(content)
