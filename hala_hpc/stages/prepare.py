@@ -350,10 +350,10 @@ class Prepare(Stage[Settings]):
             shutil.copyfile(out.folder(unit) / name, out.state_dir(unit) / name)
         reasons = ", ".join(f"{reason} {totals[reason]}" for reason in totals if reason)
         raise UserError(
-            f"data: {totals.total() - totals['']} of {totals.total()} rows are rejected "
-            f"({reasons}), max_rejected_fraction is {self.settings.max_rejected_fraction}; they "
-            f"are kept in {out.state_dir(units[0]) / rejected_name(units[0])} and beside; mend the "
-            "data, or raise max_rejected_fraction to go on without them",
+            f"max_rejected_fraction={self.settings.max_rejected_fraction}: "
+            f"{totals.total() - totals['']} of {totals.total()} rows are rejected ({reasons}); "
+            f"see {out.state_dir(units[0]) / rejected_name(units[0])} and the files next to it; "
+            "fix the data, or raise max_rejected_fraction to leave these rows out",
             BAD_DATA,
         )
 

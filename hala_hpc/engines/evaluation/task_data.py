@@ -86,12 +86,12 @@ def data_set_dependency(
     absent: list[TaskDataSet] = []
     commits: set[str] = set()
     # Usually nothing is there, or all: a plan must not search forty times in vain.
-    is_begun = place.is_dir()
+    exists = place.is_dir()
     for one in configurations:
         if not one.folder:
             problems.append("is a URL, which a job cannot read; name a file on disk")
             continue
-        found = find_prepared_folder(one, cache) if is_begun else ""
+        found = find_prepared_folder(one, cache) if exists else ""
         if isinstance(found, Path):
             problems += [describe_fault(one, fault) for fault in folder_faults(found, one)]
             commits.add(read_prepared_commit(found))
@@ -101,7 +101,7 @@ def data_set_dependency(
             absent.append(one)
     if absent:
         problems.insert(0, describe_absent(absent, len(configurations), place))
-    if is_begun and not os.access(cache, os.W_OK):
+    if exists and not os.access(cache, os.W_OK):
         problems.append(f"{cache} is not writable: datasets writes lock files there even to read")
     commit = commits.pop() if len(commits) == 1 else ""
     return HubDependency(TASK_DATA, path, place, commit, tuple(shorten_lines(problems)))
