@@ -33,7 +33,7 @@ class CommandResult(NamedTuple):
 def run_command(
     *arguments: str, module: str = "launch", cwd: Path | None = None, **env: str
 ) -> CommandResult:
-    """Run `python -m hala_hpc.<module> words...` and wait for its end."""
+    """Run `python -m hala_hpc.<module> arguments...` and wait for its end."""
     done = subprocess.run(
         [sys.executable, "-m", f"hala_hpc.{module}", *arguments],
         cwd=cwd,
@@ -47,14 +47,14 @@ def run_command(
 
 
 def launch_without_root_rights(*arguments: str) -> CommandResult:
-    """Run a launch to which file modes apply even where root runs the tests."""
+    """Run a launch to which file modes apply even if root runs the tests."""
     return command_without_root_rights(*arguments)
 
 
 def command_without_root_rights(
     *arguments: str, module: str = "launch", **env: str
 ) -> CommandResult:
-    """Run a command to which file modes apply even where root runs the tests."""
+    """Run a command to which file modes apply even if root runs the tests."""
     done = subprocess.run(
         without_root_rights([sys.executable, "-m", f"hala_hpc.{module}", *arguments]),
         env={**os.environ, **env},
@@ -67,7 +67,7 @@ def command_without_root_rights(
 
 
 def launch(*arguments: str, cwd: Path | None = None, **env: str) -> CommandResult:
-    """Run `python -m hala_hpc.launch words...`."""
+    """Run `python -m hala_hpc.launch arguments...`."""
     return run_command(*arguments, cwd=cwd, **env)
 
 
