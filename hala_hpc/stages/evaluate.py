@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
 #: lm-eval sends one request per choice; questions have four choices on average.
-REQUESTS_OF_QUESTION = 4
+REQUESTS_PER_QUESTION = 4
 
 
 class Settings(GenerationSettings):
@@ -178,7 +178,7 @@ class Evaluate(Stage[Settings]):
             misfits = ()
         requests = read.benchmark_requests
         if settings.limit is not None:
-            requests = settings.limit * REQUESTS_OF_QUESTION
+            requests = settings.limit * REQUESTS_PER_QUESTION
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
         terms = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []
         if settings.translation:
@@ -206,7 +206,7 @@ class Evaluate(Stage[Settings]):
         settings = self.settings
         each = inputs.throughput.read.benchmark_requests
         if settings.limit is not None:
-            each = settings.limit * REQUESTS_OF_QUESTION
+            each = settings.limit * REQUESTS_PER_QUESTION
         pairs = inputs.text(settings.translation) if settings.translation else None
         # Only lm-eval knows how many questions the tasks in include_path have.
         if (settings.translation and pairs is None) or (settings.tasks and settings.include_path):

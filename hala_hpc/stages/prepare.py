@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 #: Rejections that the user asked for, or that every row with tool calls gets: they say nothing
 #: about the quality of the data.
-WANTED = {"duplicate", "code", "dropped", "other-language", "tool-use"}
+EXPECTED_REASONS = {"duplicate", "code", "dropped", "other-language", "tool-use"}
 #: Messages per conversation, for estimates: a question and its answer. Long ones have more.
-TEXTS_OF_ROW = 2.0
+MESSAGES_PER_ROW = 2.0
 INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
@@ -233,7 +233,7 @@ class Prepare(Stage[Settings]):
         if settings.rows == "opus":
             return TextAmount(whole.rows, whole.source / 2, whole.source / 2)
         # With rows=auto it is unknown before reading whether the rows are conversations.
-        return whole if settings.rows == "auto" else whole._replace(texts_of_row=TEXTS_OF_ROW)
+        return whole if settings.rows == "auto" else whole._replace(texts_of_row=MESSAGES_PER_ROW)
 
     def _kind_of(self, path: str) -> "Kind | None":
         """The kind of the rows at a path; None if unknown."""
@@ -340,7 +340,9 @@ class Prepare(Stage[Settings]):
         for split in splits:
             totals.update(split.reasons)
         bad = {
-            reason: count for reason, count in totals.most_common() if reason not in {"", *WANTED}
+            reason: count
+            for reason, count in totals.most_common()
+            if reason not in {"", *EXPECTED_REASONS}
         }
         share = sum(bad.values()) / totals.total()
         if totals[""] and share <= self.settings.max_rejected_fraction:

@@ -51,4 +51,4 @@ def run(module: str, arguments: Sequence[str]) -> CommandResult:
 
 
 if __name__ == "__main__":
-    print(json.dumps([run(module, words) for module, *words in json.loads(sys.argv[1])]))
+    print(json.dumps([run(module, arguments) for module, *arguments in json.loads(sys.argv[1])]))

@@ -84,6 +84,6 @@ def write_prepared(
 def hub_variables(home: Path) -> dict[str, str]:
     """Environment of jobs whose caches are all in a folder of the test."""
     home.mkdir(parents=True, exist_ok=True)
-    gone = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_MODULES_CACHE", "NLTK_DATA")
-    kept = {name: value for name, value in os.environ.items() if name not in gone}
-    return {**kept, "HF_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    replaced = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_MODULES_CACHE", "NLTK_DATA")
+    inherited = {name: value for name, value in os.environ.items() if name not in replaced}
+    return {**inherited, "HF_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}

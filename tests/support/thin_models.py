@@ -42,7 +42,7 @@ def make_thin_config(family: str, folder: Path, **changes: Any) -> dict[str, Any
     wanted = FAMILIES[family]
     ids = make_thin_tokenizer(family, folder)
     tokens = TRAINED_TOKENS + len(wanted.added)
-    ends = [ids[word] for word in wanted.ends]
+    ends = [ids[token] for token in wanted.ends]
     named = {
         "bos_token_id": ids[wanted.named.get("bos_token", wanted.ends[-1])],
         "eos_token_id": ends[0] if len(ends) == 1 else ends,

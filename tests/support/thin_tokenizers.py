@@ -42,15 +42,15 @@ def build_tokenizer(family: Family) -> Any:
 
     trained, merges = train()
     tokens = [*(token.content for token in family.before), *trained]
-    vocabulary = {word: number for number, word in enumerate(tokens)}
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = make_pre_tokenizer()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens(
         [
-            AddedToken(word, special=is_special, normalized=False)
-            for word, is_special in family.added
+            AddedToken(token, special=is_special, normalized=False)
+            for token, is_special in family.added
         ]
     )
     if begin := family.named.get("bos_token"):
@@ -105,8 +105,8 @@ def tokenizer_keys(family: Family, numbers: dict[str, int]) -> dict[str, Any]:
     """Content of tokenizer_config.json: added tokens, named tokens, and the class."""
     flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     table = {
-        str(numbers[word]): {"content": word, **flags, "special": is_special}
-        for word, is_special in family.added
+        str(numbers[content]): {"content": content, **flags, "special": is_special}
+        for content, is_special in family.added
     }
     return {
         "add_bos_token": "bos_token" in family.named,
