@@ -1,4 +1,4 @@
-"""evaluate: score models side by side, on benchmarks and on translation of held-out pairs."""
+"""evaluate: compare models on lm-eval benchmarks and on translation of held-out pairs."""
 
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
@@ -31,36 +31,36 @@ if TYPE_CHECKING:
 
 BENCHMARKS = "benchmarks"
 TRANSLATION = "translation"
-#: A choice is a request, and questions have four on average.
-REQUESTS_OF_QUESTION = 4
+#: lm-eval sends one request per choice; questions have four choices on average.
+REQUESTS_PER_QUESTION = 4
 
 
 class Settings(GenerationSettings):
     """Settings of `evaluate`."""
 
     models: dict[str, ModelRef] = Field(min_length=1)
-    """Label and model of each column of the table: hub ids, folders or `@node`."""
+    """Models to compare, by the label of their column: hub ids, folders or `@node`."""
     tasks: list[str] = Field(default=[])
-    """lm-eval tasks or groups; none leaves benchmarks out."""
+    """lm-eval tasks or groups; empty skips benchmarks."""
     include_path: FilesRef | None = None
-    """A folder of lm-eval task files of your own."""
+    """Folder with your own lm-eval task files."""
     num_fewshot: int | None = None
-    """Examples before each question; none takes what each task says."""
+    """Few-shot examples before each question; unset uses the default of each task."""
     limit: PositiveInt | None = None
-    """Questions of each task at most, for a quick look."""
+    """Max questions of each task, for a quick check."""
     chat_template: bool = False
-    """Whether benchmark questions go through the model's chat template."""
+    """Whether the model's chat template is applied to benchmark questions."""
     translation: CorpusRef | None = None
-    """Held-out pairs to translate and compare; none leaves translation out."""
+    """Held-out pairs to translate and score; unset skips translation."""
     prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
-    """The instruction for held-out sentences, with a place {text}."""
+    """The prompt for held-out sentences, with the placeholder {text}."""
     attention: Attention = runtime(AUTO)
-    """Kernel of attention for benchmarks: eager, sdpa, flex_attention, flash_attention_2,
-    flash_attention_3, or one of the hub, owner/kernel; see sft. auto: one that applies what the
-    model's config says. Translations come from an engine; vLLM chooses for itself, and applies
-    it."""
+    """Attention kernel for benchmarks: eager, sdpa, flex_attention, flash_attention_2,
+    flash_attention_3, or a hub kernel, owner/kernel; see sft. auto: a kernel that applies what
+    the model's config says. Translations come from an engine; vLLM chooses its own kernel, which
+    applies the config too."""
     batch_size: PositiveInt = runtime(16)
-    """Benchmark questions computed at once."""
+    """Batch size of the benchmarks: questions per forward pass."""
 
 
 class Evaluate(Stage[Settings]):
@@ -72,7 +72,7 @@ class Evaluate(Stage[Settings]):
     Settings = Settings
 
     def parts(self) -> list[tuple[str, str]]:
-        """Kind and label of each unit: benchmarks first, for they need no engine."""
+        """Kind and label of each unit: benchmarks first, as they need no engine."""
         kinds = [BENCHMARKS] if self.settings.tasks else []
         kinds += [TRANSLATION] if self.settings.translation else []
         return [(kind, label) for kind in kinds for label in self.settings.models]
@@ -82,14 +82,14 @@ class Evaluate(Stage[Settings]):
         return max(1, len(self.parts()))
 
     def preflight(self) -> list[str]:
-        """The files of all models, the task files and the held-out corpus."""
+        """Check the model files, the task files, the held-out corpus and the attention kernel."""
         for label, model in self.settings.models.items():
             require_model(model, f"models.{label}")
         if not self.parts():
-            return ["nothing to evaluate: give tasks, translation or both"]
+            return ["tasks=[]: nothing to evaluate; set tasks, translation or both"]
         path, corpus = self.settings.include_path, self.settings.translation
         if path and not path.startswith("@") and not Path(path).expanduser().is_dir():
-            raise UserError(f"include_path={path}: there is no such folder", NO_INPUT)
+            raise UserError(f"include_path={path}: no such folder; give an existing one", NO_INPUT)
         if corpus and not corpus.startswith("@"):
             list_parts(corpus)
         mistakes: list[str] = []
@@ -102,7 +102,7 @@ class Evaluate(Stage[Settings]):
         return mistakes + find_missing_fields("prompt", self.settings.prompt, ["text"])
 
     def task_request(self) -> "TaskRequest | None":
-        """The tasks with the folder of their files; None where there are none, or no folder yet."""
+        """The tasks and the folder of their files; None without tasks or if it does not exist."""
         from hala_hpc.engines.evaluation.task_needs import TaskRequest
 
         path = self.settings.include_path
@@ -113,7 +113,10 @@ class Evaluate(Stage[Settings]):
         return TaskRequest(tasks=tuple(self.settings.tasks), include_path=folder)
 
     def needs(self, site: HubSite) -> "list[TaskNeeds]":
-        """What the tasks read. Raises UserError (78) for one that there is not."""
+        """Find what the tasks read.
+
+        Raises: UserError (CONFIG) if a task does not exist.
+        """
         from hala_hpc.engines.evaluation.task_answers import find_task_needs
 
         request = self.task_request()
@@ -122,7 +125,7 @@ class Evaluate(Stage[Settings]):
     def hub_dependencies(self, site: HubSite) -> list[HubDependency]:
         """Data sets, metrics and language data of the tasks.
 
-        Those of task files that another node makes are known once it is done.
+        If another node makes the task files, they are known once that node is done.
         """
         if not self.settings.tasks:
             return []
@@ -136,13 +139,13 @@ class Evaluate(Stage[Settings]):
         return task_dependencies(needs, site.environment, site.python)
 
     def fetch_hub_dependencies(self, site: HubSite, print_line: Callable[[str], None]) -> None:
-        """Data sets as `datasets` prepares them for lm-eval, code of metrics, nltk's data."""
+        """Fetch data sets as `datasets` prepares them for lm-eval, metric code, and nltk data."""
         from hala_hpc.engines.evaluation.task_fetch import fetch_task_data
 
         fetch_task_data(self.needs(site), site.python, print_line)
 
     def open_offline(self) -> list[str]:
-        """Open every task with lm-eval, and read all files of data again."""
+        """Open every task with lm-eval, and check the content of all data files."""
         from hala_hpc.engines.evaluation.task_fetch import find_changed_task_files, open_tasks
         from hala_hpc.engines.evaluation.task_reader import make_task_manager, read_tasks
 
@@ -155,7 +158,7 @@ class Evaluate(Stage[Settings]):
         return unknown or find_changed_task_files(needs) or open_tasks(manager, needs)
 
     def kernels(self, python: str) -> list[str]:
-        """The kernels of the hub that `attention` names; only benchmarks load them."""
+        """The hub kernels that `attention` names; only benchmarks load them."""
         if not self.settings.tasks or not may_load_from_hub(self.settings.attention):
             return []
         from hala_hpc.engines.models.kernels import attention_kernels
@@ -163,7 +166,7 @@ class Evaluate(Stage[Settings]):
         return attention_kernels(self.settings.attention, python)
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """The seconds in which the models answer benchmarks and translate; scores are small."""
+        """The GPU seconds for benchmarks and translations; scores take almost no space."""
         settings, read = self.settings, inputs.throughput.read
         model, work = inputs.largest_model(settings.models.values()), self.requests(inputs)
         if model is None:
@@ -175,18 +178,18 @@ class Evaluate(Stage[Settings]):
             misfits = ()
         requests = read.benchmark_requests
         if settings.limit is not None:
-            requests = settings.limit * REQUESTS_OF_QUESTION
+            requests = settings.limit * REQUESTS_PER_QUESTION
         each = len(settings.tasks) * requests * model.billions / read.benchmark_requests_per_s
         terms = [f"{len(settings.tasks)} tasks of {requests:,} requests"] if settings.tasks else []
         if settings.translation:
-            # Of a folder nobody knows how many tokens are on which side.
+            # The tokens on each side are unknown for a folder.
             is_node = settings.translation.startswith("@")
             pairs = inputs.text(settings.translation) if is_node else None
             if pairs is None:
                 return Estimate(model=model, need=need, misfits=misfits, work=work)
             write = inputs.throughput.write
             each += pairs.target / write.tokens_per_s_of(model)
-            terms.append(f"{format_amount(pairs.target)} tokens written, {write.describe(model)}")
+            terms.append(f"{format_amount(pairs.target)} tokens generated, {write.describe(model)}")
         seconds = len(settings.models) * each
         breakdown = f"{len(settings.models)} models, each {', '.join(terms)}"
         return Estimate(
@@ -199,30 +202,30 @@ class Evaluate(Stage[Settings]):
         )
 
     def requests(self, inputs: EstimateInputs) -> float | None:
-        """Requests of all tasks, and pairs that are translated; None if these are not known."""
+        """Number of benchmark requests and translated pairs; None if unknown."""
         settings = self.settings
         each = inputs.throughput.read.benchmark_requests
         if settings.limit is not None:
-            each = settings.limit * REQUESTS_OF_QUESTION
+            each = settings.limit * REQUESTS_PER_QUESTION
         pairs = inputs.text(settings.translation) if settings.translation else None
-        # How many questions a lab's own tasks have only lm-eval tells.
+        # Only lm-eval knows how many questions the tasks in include_path have.
         if (settings.translation and pairs is None) or (settings.tasks and settings.include_path):
             return None
         return len(settings.tasks) * each + (pairs.rows if pairs else 0.0)
 
     def rehearsed(self) -> StageSettings:
-        """A few questions of each task; of pairs as many as their node has."""
+        """A few questions of each task; all pairs that the rehearsed corpus node has."""
         limit = cap_setting(self.settings.limit, QUESTIONS) if self.settings.tasks else None
         return self.settings.model_copy(update={"limit": limit})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
-        """Half as many rows at once in the engine, and half as many benchmark questions."""
+        """Half the concurrent rows in the engine, and half the benchmark batch size."""
         del world_size
         smaller = self.settings.smaller_engine_batch()
         return smaller.model_copy(update={"batch_size": max(1, smaller.batch_size // 2)})
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Evaluate model after model; what is done of a unit is lost when the job must leave."""
+        """Evaluate one model after the other; a stopped job loses its unfinished unit."""
         from hala_hpc.core.environment import set_job_environment
         from hala_hpc.engines.evaluation.score_files import score_name
         from hala_hpc.engines.generation.batch import AnswerCount
@@ -236,7 +239,7 @@ class Evaluate(Stage[Settings]):
                     return
                 kind, label = self.parts()[unit]
                 if kind == BENCHMARKS:
-                    # One for all benchmarks of this process, whose compilers know it from then on.
+                    # One cache for all benchmarks: the compilers of this process keep using it.
                     compiled = compiled or stack.enter_context(self.compile_cache(out))
                     found = self.benchmark(label)
                     compiled.publish()
@@ -246,7 +249,7 @@ class Evaluate(Stage[Settings]):
                 out.commit(unit)
 
     def compile_cache(self, out: UnitContext) -> "CompileCache":
-        """Where Triton and torch keep what they compile for the benchmarks of this process."""
+        """The folder of compiled code of Triton and torch for the benchmarks of this process."""
         from hala_hpc.engines.models.compile_cache import CompileCache, seed_file, torch_facts
 
         models = [Path(self.inputs.path(model)) for model in self.settings.models.values()]
@@ -255,7 +258,7 @@ class Evaluate(Stage[Settings]):
         return CompileCache(seed_file(out.cache, facts))
 
     def benchmark(self, label: str) -> "ModelScores":
-        """Scores of a model in all tasks."""
+        """Scores of one model in all tasks."""
         from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, run_benchmarks
 
         settings = self.settings
@@ -278,7 +281,7 @@ class Evaluate(Stage[Settings]):
     def translate(
         self, label: str, unit: int, out: UnitContext, answer_count: "AnswerCount"
     ) -> "ModelScores":
-        """Scores of a model's translations; what it said goes into a file beside them."""
+        """Scores of one model's translations, which are written to a file next to the scores."""
         from hala_hpc.engines.evaluation.metrics import METRICS, score_translations
         from hala_hpc.engines.evaluation.score_files import (
             ModelScores,
@@ -299,7 +302,7 @@ class Evaluate(Stage[Settings]):
         )
         with closing(make_engine(config)) as engine:
             answers = answer_all(engine, prompts, empty_prompt, answer_count)
-        # An answer that was cut counts as it is, and none counts as nothing said.
+        # A truncated answer is scored as it is, a missing one as an empty translation.
         hypotheses = [answer.text.strip() if answer else "" for answer in answers]
         rows = [
             TranslatedSentence(id_, source, reference, text)
@@ -320,7 +323,7 @@ class Evaluate(Stage[Settings]):
         )
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Every task and metric has finite scores over at least one sample."""
+        """Check that every task and metric has finite scores over at least one sample."""
         from hala_hpc.engines.evaluation.metrics import METRICS
         from hala_hpc.engines.evaluation.score_files import read_scores
 
@@ -338,7 +341,7 @@ class Evaluate(Stage[Settings]):
         )
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Write `scores.json`, all models side by side; returns the same."""
+        """Write `scores.json` with the scores of all models; return its content."""
         from hala_hpc.engines.evaluation.score_files import SCORES_FILE, merge_scores, read_scores
 
         units = range(len(markers))

@@ -1,4 +1,4 @@
-"""filter: keep the pairs of a corpus that cheap rules let pass and a judge model accepts."""
+"""filter: keep the pairs of a corpus that pass cheap rules and that a judge model accepts."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -20,13 +20,13 @@ from hala_hpc.engines.generation.prompts import fill_template, find_missing_fiel
 from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, RowStage
 
 if TYPE_CHECKING:
-    # What only jobs need is imported there: a dry run loads this file for its settings.
+    # Imported where jobs use them: a dry run loads this file only for its settings.
     from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
     from hala_hpc.engines.generation.row_program import Prompt, RowProgram
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
-#: Ours: the paper tells its judge (Qwen2.5-3B-Instruct, accept or reject) but not its words.
+#: Our prompt: the paper names its judge (Qwen2.5-3B-Instruct, accept or reject), not its prompt.
 PROMPT = (
     "You judge translations. Accept a pair when the translation says what the source says, in "
     "fluent and complete sentences. Reject it when meaning is missing, added or wrong, or when "
@@ -34,10 +34,10 @@ PROMPT = (
     "Source: {source}\n\nTranslation: {target}\n\n"
     "Answer with one word, accept or reject."
 )
-#: Bytes of the result for each byte of the corpus: every pair with its score, kept or rejected.
+#: Bytes of the result per byte of the corpus: every pair with its score, accepted or rejected.
 SIZE_FACTOR = 1.5
 DUPLICATE: Rule = "duplicate"
-#: The judge said no, or not yes loudly enough.
+#: The judge rejected the pair, or its score is below the threshold.
 REJECTED = "rejected_by_judge"
 
 
@@ -45,66 +45,68 @@ class Settings(RowSettings):
     """Settings of `filter`."""
 
     model: ModelRef
-    """The judge: a hub id, a folder, or `@node`."""
+    """The judge model: hub id, folder, or `@node`."""
     corpus: CorpusRef
     """The pairs to judge."""
     source: str = "en"
-    """Language of the source side, as in ISO 639."""
+    """Language of the source side, as an ISO 639 code."""
     target: str = "ar"
-    """Language of the target side, as in ISO 639."""
+    """Language of the target side, as an ISO 639 code."""
     rules: PairRules = PairRules()
-    """What a pair must be like before it is judged; each rule has a reason of its own."""
+    """Rules that a pair must pass before it is judged; each rule has its own rejection reason."""
     prompt: str = PROMPT
-    """The question, with places {source} and {target}; it should name both answers."""
+    """Prompt with the placeholders {source} and {target}; it should name both answers."""
     accept: str = "accept"
-    """The answer that keeps a pair: a word, as the prompt has it."""
+    """The answer that accepts a pair: a word, written as in the prompt."""
     reject: str = "reject"
-    """The answer that rejects it. The judge is held to these two; the first token must differ."""
+    """The answer that rejects a pair. The judge is constrained to these two answers; their first
+    tokens must differ."""
     threshold: Share = 0.5
-    """Lowest score that is kept. The score is the probability of `accept` where only the two
-    answers are possible, so 0.5 takes the judge at its word and more is stricter."""
+    """Min score of an accepted pair. The score is the probability of `accept` when only the two
+    answers are possible: 0.5 takes the likelier answer, and higher values are stricter."""
     target_share: Share | None = None
-    """Keep this share of the judged pairs, those with the best scores, whatever their scores are.
-    Takes the place of `threshold`."""
+    """Accept this fraction of the judged pairs, those with the highest scores, whatever the scores
+    are. Replaces `threshold`."""
     units: PositiveInt = 256
-    """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
+    """Number of units, each with its own marker. A number, not a size: it must be known before the
+    corpus exists."""
 
 
 class JudgeTask:
-    """The rules, then one question; the pair itself stays as it is and gets score and verdict."""
+    """Apply the rules, then ask one question; the pair is unchanged but gets score and verdict."""
 
     def __init__(self, settings: Settings, corpus: Path, kind: Kind = "pairs") -> None:
         from hala_hpc.data.checks.pair_filters import PairChecker
         from hala_hpc.engines.generation.row_program import Sampling
 
         self.settings, self.corpus, self.kind = settings, corpus, kind
-        # The probability of `accept`, and the likelier of the two words.
+        # The probability of `accept`, and the likelier of the two answers.
         self.extra = {"score": "double", "verdict": "string"}
-        # What rules and judge reject is no sign of trouble; a pair that could not be judged is.
+        # Rejections by rules and judge are expected; a pair that could not be judged is not.
         self.wanted: frozenset[str] | None = frozenset({REJECTED, *get_args(Rule)})
         self.checker = PairChecker(settings.rules, settings.source, settings.target)
         self.sampling = Sampling(labels=(settings.accept, settings.reject))
         self.lowest = settings.threshold if settings.target_share is None else 0.0
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
-        """Nothing depends on the model: a pair is never cut."""
+        """Do nothing: a pair is never split, whatever the model's context."""
 
     @cached_property
     def repeated(self) -> "RepeatedPairs | None":
-        """The pairs that repeat an earlier one, found on first use; None when that is no matter."""
+        """Pairs that repeat an earlier one, found on first use; None if that rule is disabled."""
         from hala_hpc.data.checks.pair_duplicates import RepeatedPairs
 
         return None if DUPLICATE in self.settings.rules.disabled else RepeatedPairs(self.corpus)
 
     def broken_rule(self, row: Row) -> str:
-        """The first rule that a pair breaks; empty when there is none."""
+        """The first rule that a pair breaks; empty if there is none."""
         broken = self.checker.first_broken(row["source"], row["target"])
         if not broken and self.repeated is not None and row["id"] in self.repeated:
             return DUPLICATE
         return broken
 
     def program(self, row: Row) -> "RowProgram":
-        """The pair with its score when it is good enough."""
+        """Judge a pair; return it with its score, or reject it."""
         from hala_hpc.engines.generation.row_program import Prompt, Rejection
 
         if broken := self.broken_rule(row):
@@ -123,7 +125,7 @@ class JudgeTask:
         return {**row, **found}
 
     def fault(self, before: Row, after: Row) -> str:
-        """A changed pair, or a score that is none or too low."""
+        """Find a changed pair, a score out of range, or an unknown verdict."""
         if any(after[name] != before[name] for name in ("id", "origin", "source", "target")):
             return "was changed"
         if not self.lowest <= after["score"] <= 1:
@@ -133,7 +135,7 @@ class JudgeTask:
 
 
 class Filter(RowStage[Settings]):
-    """Runs a judge over pairs, many units in one engine."""
+    """Run a judge model over pairs, many units in one engine."""
 
     name = "filter"
     version = 2
@@ -141,25 +143,25 @@ class Filter(RowStage[Settings]):
     input_kinds = ("pairs",)
 
     def preflight(self) -> list[str]:
-        """The judge's files, the places in the prompt, and settings that contradict each other."""
+        """Check the judge's files, the placeholders in the prompt, and contradictory settings."""
         self.require_inputs()
         settings = self.settings
         mistakes = engine_mistakes(settings.engine.name)
         mistakes += find_missing_fields("prompt", settings.prompt, ["source", "target"])
         for name in ("accept", "reject"):
             if not getattr(settings, name).strip():
-                mistakes.append(f"{name}='' is no word; give the answer that the prompt asks for")
+                mistakes.append(f"{name}='': empty; give the answer that the prompt asks for")
         if settings.accept.strip().casefold() == settings.reject.strip().casefold():
-            mistakes.append(f"accept and reject are both {settings.accept!r}; they must differ")
+            mistakes.append(f"accept={settings.accept}: same as reject; give two different answers")
         if settings.target_share is not None and "threshold" in settings.model_fields_set:
             mistakes.append(
-                f"threshold={settings.threshold} and target_share={settings.target_share} both "
-                "say what is kept; leave one out"
+                f"threshold={settings.threshold}: target_share={settings.target_share} is set too; "
+                "set one of the two"
             )
         return mistakes
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """The pairs that a judge keeps, and the seconds in which it reads all and says a word."""
+        """The pairs that a judge accepts, and the seconds to prefill all and generate an answer."""
         settings, read = self.settings, inputs.throughput.read
         model, corpus = inputs.largest_model([settings.model]), inputs.text(settings.corpus)
         share = settings.target_share or read.accepted_share
@@ -168,7 +170,7 @@ class Filter(RowStage[Settings]):
             tokens = (accepted.tokens + accepted.rows * read.judge_prompt_tokens) / share
             seconds = inputs.throughput.read_seconds(2 * model.billions * BILLION * tokens)
             breakdown = (
-                f"{format_amount(tokens)} tokens read, 2 FLOPs each and for each of "
+                f"{format_amount(tokens)} prompt tokens, 2 FLOPs per token and weight of "
                 f"{format_amount(model.billions * BILLION)} weights, "
                 f"{read.peak_share:.0%} of the peak"
             )
@@ -187,11 +189,11 @@ class Filter(RowStage[Settings]):
         )
 
     def task(self, kind: Kind) -> JudgeTask:
-        """What is done with each pair."""
+        """The row task for pairs."""
         return JudgeTask(self.settings, Path(self.inputs.path(self.settings.corpus)), kind)
 
     def trial(self) -> "Sequence[Prompt]":
-        """The question about short sentences beside themselves, with the two answers."""
+        """Questions about short sentences paired with themselves, with the two answers."""
         from hala_hpc.engines.generation.row_program import Prompt, Sampling
 
         settings = self.settings
@@ -201,11 +203,11 @@ class Filter(RowStage[Settings]):
 
     @property
     def empty_prompt(self) -> str:
-        """The question about an empty pair."""
+        """The prompt with an empty pair."""
         return fill_template(self.settings.prompt, {"source": "", "target": ""})
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Judge the pairs, once it is known that one token tells the answers apart."""
+        """Check that the first tokens of both answers differ, then judge the pairs."""
         from transformers import AutoTokenizer
 
         from hala_hpc.engines.generation.labels import label_tokens
@@ -215,7 +217,7 @@ class Filter(RowStage[Settings]):
         super().run(units, out)
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Gather the shards, the best of them where a share is wanted; counts rules and scores."""
+        """Gather the shards, keep the best rows if target_share is set, count rules and scores."""
         from hala_hpc.engines.generation.top_rows import (
             BestRows,
             keep_best_rows,
@@ -237,7 +239,7 @@ class Filter(RowStage[Settings]):
         return CollectResult(details, {REJECTED: moved} if moved else {})
 
     def rule_counts(self, markers: list[UnitMarker]) -> dict[str, int]:
-        """Pairs that each rule rejected, in the order of the rules; those that are off left out."""
+        """Pairs that each enabled rule rejected, in the order of the rules."""
         from hala_hpc.engines.generation.unit_files import sum_rejections
 
         rejected = sum_rejections(markers)

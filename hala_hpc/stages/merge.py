@@ -1,4 +1,4 @@
-"""merge: put a tuned model part of the way back to its base (mergekit slerp)."""
+"""merge: interpolate between a tuned model and its base (mergekit slerp)."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -26,38 +26,38 @@ class Settings(StageSettings):
     """Settings of merge."""
 
     base: ModelRef
-    """The model before it was tuned: hub id, folder or `@node`."""
+    """The model before fine-tuning: hub id, folder or `@node`."""
     model: ModelRef
-    """The tuned model. Tokenizer and chat template are taken from it."""
+    """The tuned model. Its tokenizer and chat template are copied to the merged model."""
     t: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How far from the base (0) to the tuned model (1). The paper's value."""
+    """Interpolation factor from the base (0) to the tuned model (1). The default is the paper's."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Type of the merged weights; auto: that of the base. The sums are made in float32."""
+    """Data type of the merged weights; auto: that of the base. slerp is computed in float32."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=32)
-    """What the job gets; no GPU is needed."""
+    """Resources of the job; it needs no GPU."""
 
 
 class Merge(Stage[Settings]):
-    """One unit: the merged model."""
+    """A stage of one unit: the merged model."""
 
     name = "merge"
     produces = "model"
     Settings = Settings
 
     def preflight(self) -> list[str]:
-        """Find a merge of a model with itself, and models without weights."""
+        """Find models without safetensors weights, and a merge of a model with itself."""
         for setting, model in (("base", self.settings.base), ("model", self.settings.model)):
             require_model(model, setting)
             require_safetensors(self.inputs.path(model), f"{setting}={model}")
         if same_model(self.settings.base, self.settings.model):
             return [
-                f"base and model are both {self.settings.base}: a merge needs two models; "
-                "give the tuned one as model"
+                f"base={self.settings.base}: the same model as `model`; a merge needs two models; "
+                "set model to the tuned one"
             ]
         return []
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """A model as large as the two; no GPU is needed."""
+        """A model of the size of the larger input; the job needs no GPU."""
         both = [self.settings.base, self.settings.model]
         model, size = inputs.largest_model(both), max(inputs.size_bytes([one]) for one in both)
         weights = inputs.largest_checkpoint(both)
@@ -66,7 +66,7 @@ class Merge(Stage[Settings]):
         return Estimate(output, model, need=need, misfits=misfits)
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Merge on the CPU, tensor by tensor."""
+        """Merge on the CPU, one tensor at a time."""
         from hala_hpc.engines.models.merge import (
             find_main_dtype,
             require_same_shapes,
@@ -92,13 +92,13 @@ class Merge(Stage[Settings]):
         require_model(str(model), "model")
         require_safetensors(base, f"base={base}")
         require_safetensors(model, f"model={model}")
-        # mergekit takes one of the two for granted and fails much later.
+        # mergekit assumes that the models differ, and fails only much later.
         if base.resolve() == model.resolve():
-            raise UserError(f"base and model are both {base}: a merge needs two models")
+            raise UserError(f"base={base}: the same folder as `model`; a merge needs two models")
         return base, model
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """All tensors of the base are there, in its shapes, and finite."""
+        """Check that all tensors of the base are present, in the same shapes, and finite."""
         import math
 
         from hala_hpc.engines.models.merge import find_main_dtype, require_same_shapes
@@ -121,7 +121,7 @@ class Merge(Stage[Settings]):
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
-        """How far the merge went."""
+        """The interpolation factor and the number of weights."""
         from hala_hpc.engines.evaluation.report import format_count
 
         if "t" not in details:
@@ -130,7 +130,7 @@ class Merge(Stage[Settings]):
 
 
 def same_model(one: str, other: str) -> bool:
-    """Whether two references name the same model."""
+    """Whether two references resolve to the same model."""
     if one.startswith("@") or other.startswith("@"):
         return one == other
     return one == other or os.path.realpath(one) == os.path.realpath(other)

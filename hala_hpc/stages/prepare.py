@@ -1,4 +1,4 @@
-"""prepare: make a corpus of Parquet shards of files, folders and data sets of the hub."""
+"""prepare: convert files, folders and hub data sets to a corpus of Parquet shards."""
 
 import os
 import shutil
@@ -26,18 +26,18 @@ from hala_hpc.data.corpus.reader import part_kind, part_name, read_part_note, re
 from hala_hpc.data.ingest.code_rows import CodeRows
 
 if TYPE_CHECKING:
-    # What only jobs need is imported there: a dry run loads this file for its settings.
+    # Imported where jobs use them: a dry run loads this file only for its settings.
     from hala_hpc.data.corpus.reader import Kind
     from hala_hpc.data.ingest.adapt import RowFormat
     from hala_hpc.data.ingest.shard_plan import ShardPlan
     from hala_hpc.data.ingest.spill import SpilledSplit, SplitTask
     from hala_hpc.data.readers.sources import DatasetSelection
 
-#: Rejections that the user asked for or that no row with tools escapes: they tell nothing of the
-#: quality of the data.
-WANTED = {"duplicate", "code", "dropped", "other-language", "tool-use"}
-#: Messages of a conversation, for an estimate: a question and its answer. Longer ones have more.
-TEXTS_OF_ROW = 2.0
+#: Rejections that the user asked for, or that every row with tool calls gets: they say nothing
+#: about the quality of the data.
+EXPECTED_REASONS = {"duplicate", "code", "dropped", "other-language", "tool-use"}
+#: Messages per conversation, for estimates: a question and its answer. Long ones have more.
+MESSAGES_PER_ROW = 2.0
 INPUT_ROWS = "hala.input_rows"
 INPUT_DIGEST = "hala.input"
 Code = Annotated[str, Field(pattern=r"^[a-z]{2,3}([-_][A-Za-z0-9]+)*$")]
@@ -48,36 +48,37 @@ class Settings(StageSettings):
 
     data: OneOrMany[FilesRef]
     """Files or folders of JSONL, JSON, CSV or Parquet, hub ids (`owner/name`, or with a branch, tag
-    or commit `owner/name@revision`), or `@node/path`; read in order."""
+    or commit `owner/name@revision`), or `@node/path`; read in this order."""
     rows: Literal["auto", "alpaca", "sharegpt", "messages", "openorca", "opus"] = "auto"
-    """Shape of the rows; auto tells it from the fields of the first rows of each file."""
+    """Row format; auto detects it from the fields of the first rows of each file."""
     split: str | None = None
-    """Split of a folder or hub id; without one a folder is read whole, of a hub id `train`."""
+    """Split of a folder or hub id; unset reads all of a folder, and `train` of a hub id."""
     subset: str | None = None
-    """Configuration of a hub id, or subfolder of a folder, e.g. `ar-en`."""
+    """Configuration of a hub id, or subfolder of a folder, for example `ar-en`."""
     languages: tuple[Code, Code] = ("en", "ar")
-    """Source and target of OPUS rows, as their fields name them."""
+    """Source and target language of OPUS rows, named as in their fields."""
     limit: PositiveInt | None = None
-    """Rows that are read at most, from the start of the data."""
+    """Max rows to read, from the start of the data."""
     units: Annotated[int, Field(ge=1, le=256)] = 8
-    """Shards that are written, of equal length: a row goes to the shortest so far."""
+    """Number of shards, of equal length: each row goes to the shortest shard so far."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Fail above this share of bad rows. Duplicates, dropped rows and rows in which a tool is asked
-    are not bad."""
+    """Fail if a larger fraction of the rows is bad. Duplicates, dropped rows and rows with tool
+    calls do not count as bad."""
     rename: dict[str, str] = Field(default_factory=dict)
-    """Fields with other names than the row shape has, e.g. `problem = "instruction"`."""
+    """Fields to rename to those of the row format, for example `problem = "instruction"`."""
     drop: dict[str, list[str]] = Field(default_factory=dict)
-    """Reject rows of which a field (before renaming) has one of these values."""
+    """Reject rows whose field (named as before `rename`) has one of these values."""
     drop_code: CodeRows = "no"
-    """Reject rows with a `fenced` block of code, or `only` those whose answers are nothing else."""
+    """fenced: reject rows with a fenced code block; only: rows whose answers are only code."""
     only_languages: OneOrMany[Code] = Field(default_factory=list)
-    """Reject rows in other languages than these, e.g. `en`: as `language_field` says, else where
-    one of the first messages, or of a pair the source, surely is in none of them."""
+    """Reject rows in languages other than these, for example `en`. The language is taken from
+    `language_field`; otherwise a row is rejected if one of its first messages, or the source of a
+    pair, is certainly in none of them."""
     language_field: str = ""
-    """Column (before renaming) with the code of a row's language, e.g. `lang`; values that are no
-    code of ISO 639 (`en`, `pt-BR`) are passed over, and the row is read."""
+    """Column (named as before `rename`) with the language code of a row, for example `lang`. If the
+    value is not an ISO 639 code (`en`, `pt-BR`), the language is detected from the texts."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=8)
-    """What each job gets. Every worker reads the whole input, so one is enough for most."""
+    """Resources of each job. Every worker reads the whole input, so one is usually enough."""
 
     @field_validator("drop_code", mode="before")
     @classmethod
@@ -88,7 +89,7 @@ class Settings(StageSettings):
     @field_validator("data")
     @classmethod
     def not_empty(cls, value: list[str]) -> list[str]:
-        """Some data must be named."""
+        """Require at least one entry, and no empty one."""
         if not value or not all(value):
             raise ValueError("names no data; give a file, a folder, a hub id or `@node/path`")
         return value
@@ -96,7 +97,7 @@ class Settings(StageSettings):
     @field_validator("languages")
     @classmethod
     def two_languages(cls, value: tuple[str, str]) -> tuple[str, str]:
-        """Source and target must differ."""
+        """Require that source and target differ."""
         if value[0] == value[1]:
             raise ValueError(f"source and target are both {value[0]!r}; give two, e.g. en,ar")
         return value
@@ -104,24 +105,24 @@ class Settings(StageSettings):
     @field_validator("only_languages")
     @classmethod
     def known_languages(cls, value: list[str]) -> list[str]:
-        """Codes must be those of languages that can be told."""
+        """Require codes of languages that can be detected."""
         from hala_hpc.data.text.scripts import known_codes, primary_subtag
 
         for code in value:
             if primary_subtag(code) not in known_codes():
-                raise ValueError(f"no language is known as {code!r}; give codes such as en, fr, ar")
+                raise ValueError(f"unknown language code {code!r}; give codes such as en, fr, ar")
         return value
 
     @model_validator(mode="after")
     def languages_of_field(self) -> "Settings":
-        """A column of languages is of use where some are wanted."""
+        """Require only_languages if language_field is set."""
         if self.language_field and not self.only_languages:
-            raise ValueError("language_field is given without only_languages; give both or none")
+            raise ValueError("language_field is set without only_languages; set both or neither")
         return self
 
     @property
     def shape(self) -> "RowFormat":
-        """How rows are to be read."""
+        """How to adapt the rows."""
         from hala_hpc.data.ingest.adapt import RowFormat
         from hala_hpc.data.ingest.row_language import WantedLanguages
 
@@ -130,14 +131,14 @@ class Settings(StageSettings):
 
     @property
     def selection(self) -> "DatasetSelection":
-        """Which part of the data is meant."""
+        """The split and subset to read."""
         from hala_hpc.data.readers.sources import DatasetSelection
 
         return DatasetSelection(self.split, self.subset)
 
 
 class Prepare(Stage[Settings]):
-    """Units are shards. Every worker decides about all rows alike, and writes its own shards."""
+    """A unit is a shard. Every worker decides alike about all rows, and writes its own shards."""
 
     name = "prepare"
     version = 3
@@ -145,18 +146,18 @@ class Prepare(Stage[Settings]):
     Settings = Settings
 
     def plan(self) -> int:
-        """A unit for each shard."""
+        """One unit per shard."""
         return self.settings.units
 
     def preflight(self) -> list[str]:
-        """Look into local files: are they there, have they rows, and of one kind."""
+        """Check that local files exist, have rows, and are all of one kind."""
         mistakes, codes = [], []
         kinds: dict[str, Kind | None] = {}
         for reference in self.settings.data:
             if reference.startswith("@"):
                 continue
             if is_hub_id(reference):
-                # The kind of its rows shows when they are read: a login node does not.
+                # The kind is known once rows are read, which a login node does not do.
                 kinds[reference] = None
                 continue
             try:
@@ -172,7 +173,7 @@ class Prepare(Stage[Settings]):
             listing = ", ".join(
                 f"{reference} holds {kind}" for reference, kind in kinds.items() if kind
             )
-            raise UserError(f"data mixes kinds of rows: {listing}; make a node for each", BAD_DATA)
+            raise UserError(f"data: mixed kinds of rows: {listing}; make a node per kind", BAD_DATA)
         return []
 
     def rehearsed(self) -> StageSettings:
@@ -181,13 +182,13 @@ class Prepare(Stage[Settings]):
         return self.settings.model_copy(update={"limit": limit, "units": 1})
 
     def data_names(self, names: Sequence[str]) -> list[str]:
-        """The files of a data set on the hub that are of the subset and the split."""
+        """The files of a hub data set that belong to the subset and the split."""
         from hala_hpc.data.readers.sources import select_hub_files
 
         return select_hub_files(names, self.settings.selection)
 
     def open_offline(self) -> list[str]:
-        """Read the first rows of each data set of the hub, as the job does."""
+        """Read the first row of each hub data set, as the job does."""
         from itertools import islice
 
         from hala_hpc.data.ingest.adapt import match_adapters
@@ -207,16 +208,16 @@ class Prepare(Stage[Settings]):
         return mistakes
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """The rows of files and data sets; no GPU is needed."""
+        """Rows and tokens of files and data sets; the job needs no GPU."""
         size = inputs.size_bytes(self.settings.data)
         text, breakdown = inputs.corrected(self.expected(inputs)), ""
         if text and text.rows:
-            breakdown = f"{format_amount(text.tokens / text.rows)} tokens a row"
+            breakdown = f"{format_amount(text.tokens / text.rows)} tokens per row"
         rows = text.rows if text else None
         return Estimate(Amount(text, None, size), hours_breakdown=breakdown, work=rows)
 
     def expected(self, inputs: EstimateInputs) -> TextAmount | None:
-        """Rows and tokens of the data: weighed on the disk, looked up for the hub."""
+        """Rows and tokens of the data: from file sizes on disk, from a table for the hub."""
         settings, parts = self.settings, []
         for reference in settings.data:
             text = inputs.text(reference)
@@ -231,17 +232,17 @@ class Prepare(Stage[Settings]):
             whole = whole.times(settings.limit / whole.rows)
         if settings.rows == "opus":
             return TextAmount(whole.rows, whole.source / 2, whole.source / 2)
-        # Of what only its first rows tell nobody knows beforehand whether it is conversations.
-        return whole if settings.rows == "auto" else whole._replace(texts_of_row=TEXTS_OF_ROW)
+        # With rows=auto it is unknown before reading whether the rows are conversations.
+        return whole if settings.rows == "auto" else whole._replace(texts_of_row=MESSAGES_PER_ROW)
 
     def _kind_of(self, path: str) -> "Kind | None":
-        """The kind of the rows at a path, if that shows."""
+        """The kind of the rows at a path; None if unknown."""
         from hala_hpc.data.ingest.adapt import peek_kind
 
         return peek_kind(path, self.settings.selection, self.settings.shape)
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Read the input once, decide about all its rows, and write the shards of the units."""
+        """Read the input once, decide about all rows, and write the shards of the units."""
         from concurrent.futures import ThreadPoolExecutor
 
         from hala_hpc.data.ingest.shard_plan import plan_shards
@@ -257,7 +258,7 @@ class Prepare(Stage[Settings]):
             self._write({unit: out.folder(unit) for unit in units}, plan, splits, out)
         if not out.stop_requested:
             self._require_good(splits, units, out)
-        # A commit waits for the disk most of the time.
+        # Threads, as a commit mostly waits for the disk.
         with ThreadPoolExecutor(2 * self._processors) as threads:
             list(threads.map(partial(commit_unless_stopped, out), units))
 
@@ -268,7 +269,10 @@ class Prepare(Stage[Settings]):
         return count_processors(self.settings.resources.cpus_per_rank)
 
     def _read(self, folder: Path, out: UnitContext) -> "list[SpilledSplit]":
-        """Adapt all rows that are asked for. Raises UserError 65 when there are none."""
+        """Read and adapt all rows up to `limit`.
+
+        Raises: UserError (BAD_DATA) if there are none.
+        """
         from hala_hpc.data.ingest.ordered_map import map_in_order
         from hala_hpc.data.ingest.spill import spill_split
 
@@ -283,11 +287,11 @@ class Prepare(Stage[Settings]):
                 break
         if not splits and not out.stop_requested:
             names = ", ".join(self.settings.data)
-            raise UserError(f"data {names}: is empty, there are no rows to prepare", BAD_DATA)
+            raise UserError(f"data {names}: no rows; give data that has rows", BAD_DATA)
         return splits
 
     def _split_tasks(self, folder: Path) -> "Iterator[SplitTask]":
-        """The pieces of the data, in order."""
+        """The splits of the input, in order."""
         from hala_hpc.data.ingest.adapt import match_adapters
         from hala_hpc.data.ingest.spill import SplitTask
         from hala_hpc.data.ingest.splits import split_source
@@ -328,12 +332,17 @@ class Prepare(Stage[Settings]):
     def _require_good(
         self, splits: "list[SpilledSplit]", units: list[int], out: UnitContext
     ) -> None:
-        """Raise UserError 65 when too many rows cannot be used; the rejected ones are kept."""
+        """Check the fraction of bad rows; on failure store the rejected rows of each unit.
+
+        Raises: UserError (BAD_DATA) if there are too many, or if no row is left.
+        """
         totals: Counter[str] = Counter()
         for split in splits:
             totals.update(split.reasons)
         bad = {
-            reason: count for reason, count in totals.most_common() if reason not in {"", *WANTED}
+            reason: count
+            for reason, count in totals.most_common()
+            if reason not in {"", *EXPECTED_REASONS}
         }
         share = sum(bad.values()) / totals.total()
         if totals[""] and share <= self.settings.max_rejected_fraction:
@@ -343,15 +352,15 @@ class Prepare(Stage[Settings]):
             shutil.copyfile(out.folder(unit) / name, out.state_dir(unit) / name)
         reasons = ", ".join(f"{reason} {totals[reason]}" for reason in totals if reason)
         raise UserError(
-            f"data: {totals.total() - totals['']} of {totals.total()} rows are rejected "
-            f"({reasons}), max_rejected_fraction is {self.settings.max_rejected_fraction}; they "
-            f"are kept in {out.state_dir(units[0]) / rejected_name(units[0])} and beside; mend the "
-            "data, or raise max_rejected_fraction to go on without them",
+            f"max_rejected_fraction={self.settings.max_rejected_fraction}: "
+            f"{totals.total() - totals['']} of {totals.total()} rows are rejected ({reasons}); "
+            f"see {out.state_dir(units[0]) / rejected_name(units[0])} and the files next to it; "
+            "fix the data, or raise max_rejected_fraction to leave these rows out",
             BAD_DATA,
         )
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Read back both files: every row is what its id says, none is missing."""
+        """Read both files back: every row matches its id, and none is missing."""
         from hala_hpc.data.ingest.verify import verify_shard
 
         part = folder / part_name(unit)
@@ -366,15 +375,18 @@ class Prepare(Stage[Settings]):
         )
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Put the shards beside each other. Raises UserError 65 when workers read other data."""
+        """Gather the shards of all units.
+
+        Raises: UserError (BAD_DATA) if workers read different data.
+        """
         rows = sum(marker.rows_in for marker in markers)
         counts = {marker.details["input_rows"] for marker in markers}
         digests = {marker.details["input"] for marker in markers}
         if counts != {rows} or len(digests) > 1:
             raise UserError(
                 f"data: the shards hold {rows} rows, but workers counted "
-                f"{' and '.join(map(str, sorted(counts)))} in the input: it was changed while it was "
-                "read; launch the same line to prepare what it is now",
+                f"{' and '.join(map(str, sorted(counts)))} in the input: it changed while it was "
+                "read; run the same command again to prepare the changed data",
                 BAD_DATA,
             )
         for folder in folders:
@@ -383,14 +395,14 @@ class Prepare(Stage[Settings]):
 
 
 def commit_unless_stopped(out: UnitContext, unit: int) -> None:
-    """Commit a unit, unless the job must leave."""
+    """Commit a unit, unless the job must stop."""
     if not out.stop_requested:
         out.commit(unit)
 
 
 @contextmanager
 def spill_folder(folder: Path) -> Iterator[Path]:
-    """A folder for what does not fit into memory, as large as the data; gone at the end."""
+    """Make a temporary folder for rows that exceed memory; it may become as large as the data."""
     spill = folder / "spill"
     spill.mkdir()
     try:

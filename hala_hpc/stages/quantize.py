@@ -1,4 +1,4 @@
-"""quantize: compress the weights of a model to FP8 with LLM Compressor, for vLLM to serve."""
+"""quantize: compress the weights of a model to FP8 for vLLM, with LLM Compressor."""
 
 import shutil
 from collections.abc import Iterable, Mapping
@@ -23,14 +23,14 @@ from hala_hpc.engines.models.files import (
 from hala_hpc.engines.models.host_fit import compression_fit
 from hala_hpc.engines.models.memory import count_weights
 
-#: Beside the compressed weights.
+#: Written next to the compressed weights.
 BEFORE_FILE = "quantize.json"
-#: Bytes of FP8 weights for each byte of bfloat16.
+#: Bytes of FP8 weights per byte of bfloat16 weights.
 SIZE_FACTOR = 0.5
 
 
 class SizeBefore(JsonRecord):
-    """`quantize.json`: how large the weights of the model were before."""
+    """`quantize.json`: bytes of the model's weights before compression."""
 
     bytes_before: int
 
@@ -39,20 +39,20 @@ class Settings(StageSettings):
     """Settings of quantize."""
 
     model: ModelRef
-    """Hub id, folder, or `@node` of a node that makes a model."""
+    """Model to compress: hub id, folder, or `@node` of a node that produces a model."""
     scheme: Literal["FP8_DYNAMIC", "none"] = "FP8_DYNAMIC"
-    """FP8_DYNAMIC: weights per channel, activations per token while it runs, no calibration data.
-    none: the same weights under a second name, for machines without need of FP8."""
+    """FP8_DYNAMIC: weights per channel, activations per token at run time, no calibration data.
+    none: link the unchanged weights, for clusters that do not need FP8."""
     ignore: list[str] = Field(default=["lm_head"])
-    """Linear layers left as they are: names, or `re:` and a regular expression."""
+    """Linear layers that are not compressed: names, or `re:` followed by a regular expression."""
     resources: Resources = Resources(cpus_per_rank=8, mem_gb=64)
-    """What the job gets. The model passes through memory in parts of 4 GB; only weights that are no
-    safetensors, or that transformers changes while it loads them, must fit as a whole. A GPU is
-    used where there is one, and needs no more than a part."""
+    """Resources of the job. The model is processed in parts of 4 GB. It must fit into memory as a
+    whole only if the weights are not safetensors, or if transformers converts them while loading.
+    A GPU is used if there is one; its memory must hold one part."""
 
 
 class Quantize(Stage[Settings]):
-    """One unit: the checkpoint."""
+    """A stage of one unit: the compressed checkpoint."""
 
     name = "quantize"
     produces = "model"
@@ -60,16 +60,19 @@ class Quantize(Stage[Settings]):
     Settings = Settings
 
     def preflight(self) -> list[str]:
-        """Find a model without weights; raises UserError 66."""
+        """Find a model without weights.
+
+        Raises: UserError (NO_INPUT) if there are none.
+        """
         require_model(self.settings.model)
         if self.settings.scheme == "none":
-            # What is linked as it is must be what the next stages read.
+            # Linked weights are read by the next stages, which need safetensors.
             model = self.settings.model
             require_safetensors(self.inputs.path(model), f"model={model}")
         return []
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """The compressed model, and the seconds in which its weights are read and converted."""
+        """The compressed model, and the seconds to read and convert its weights."""
         model = inputs.largest_model([self.settings.model])
         seconds, host_seconds, breakdown = None, None, ""
         if model:
@@ -78,14 +81,14 @@ class Quantize(Stage[Settings]):
             gpus = self.resources.nodes * self.resources.gpus_per_node
             seconds = model.billions * each * gpus
             host_seconds = None if gpus else model.billions * each
-            breakdown = f"{each:g} s for each of {model.billions:g} billion weights"
+            breakdown = f"{each:g} s per billion weights, {model.billions:g} billion weights"
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.model])
         before, after = inputs.checkpoint(self.settings.model), None
         need, misfits = MemoryNeed(), tuple[str, ...]()
         if before and self.settings.scheme == "none":
             after = before
         elif before:
-            # A byte for each weight; the job refuses a model that is compressed already.
+            # One byte per weight; the job rejects a model that is already compressed.
             weights = count_weights(before) or before.weight_bytes
             after = before._replace(weight_bytes=weights, is_compressed=True, is_fp8=True)
             need, misfits = compression_fit(before, inputs.capacity)
@@ -100,7 +103,7 @@ class Quantize(Stage[Settings]):
         )
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Compress the weights, or link them; what is finished when the job must leave is kept."""
+        """Compress the weights, or link them; a stopped job keeps its finished parts."""
         from hala_hpc.engines.models.compression import CompressionTask, compress
         from hala_hpc.engines.models.tensors import weight_bytes
         from hala_hpc.engines.models.vocabulary import require_vocabulary
@@ -124,7 +127,7 @@ class Quantize(Stage[Settings]):
             shutil.rmtree(out.state_dir(unit), ignore_errors=True)
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Read headers: every weight that should be FP8 is."""
+        """Read the tensor headers and check that every weight to be compressed is FP8."""
         from hala_hpc.engines.models.tensors import tensor_headers, weight_bytes
 
         require_model(str(folder), f"unit {unit}")
@@ -145,7 +148,7 @@ class Quantize(Stage[Settings]):
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
-        """What the compression saved."""
+        """Scheme, number of FP8 weights, and megabytes before and after."""
         from hala_hpc.engines.evaluation.report import DASH, format_megabytes
 
         if "bytes_after" not in details:
@@ -156,23 +159,29 @@ class Quantize(Stage[Settings]):
 
 
 def refuse_compressed(folder: Path) -> None:
-    """Raise UserError 65 for a model that is compressed already."""
+    """Check that a model is not yet compressed.
+
+    Raises: UserError (BAD_DATA) if it is.
+    """
     config: dict[str, Any] = read_json(folder / "config.json") or {}
     if "quantization_config" in config:
         method = config["quantization_config"].get("quant_method", "an unknown method")
         raise UserError(
-            f"model {folder} is compressed already ({method}); set scheme=none to take it as it is",
+            f"model={folder}: already compressed ({method}); set scheme=none to use it unchanged",
             BAD_DATA,
         )
 
 
 def verify_fp8(config: dict[str, Any] | None, fp8: list[str], names: set[str]) -> None:
-    """Raise UserError 65 unless config and tensors both say FP8 and every weight has its scale."""
+    """Check that config and tensors are FP8, and that every FP8 weight has its scale.
+
+    Raises: UserError (BAD_DATA) if not.
+    """
     if not config or not fp8:
         raise UserError(
             f"the checkpoint has {len(fp8)} FP8 weights and "
             f"{'a' if config else 'no'} quantization_config: LLM Compressor did nothing; "
-            "look at `ignore` and at the architecture",
+            "check `ignore` and the architecture",
             BAD_DATA,
         )
     for name in fp8:

@@ -1,4 +1,4 @@
-"""report: one HTML page and a Markdown file about what the nodes before it did."""
+"""report: write one HTML page and one Markdown file with the results of other nodes."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,35 +20,35 @@ class Settings(StageSettings):
     """Settings of report."""
 
     nodes: list[NodeRef] = Field(min_length=1)
-    """`@node` of every node to tell of, in the order of the page."""
+    """`@node` of every node on the page, in the order of the page."""
     title: str = "Hala: results of a run"
     """Heading of the page."""
     resources: Resources = Resources(cpus_per_rank=1, mem_gb=2, timeout_min=10)
-    """What the job gets; it only reads summaries."""
+    """Resources of the job; it only reads summaries."""
 
 
 class Report(Stage[Settings]):
-    """One unit: the page."""
+    """A stage of one unit: the page."""
 
     name = "report"
     produces = "page"
     Settings = Settings
 
     def preflight(self) -> list[str]:
-        """Find words that name no node."""
+        """Find entries of `nodes` that are not node references."""
         return [
-            f"nodes: {name!r} names no node; write @{name.lstrip('@')}"
+            f"nodes={name}: not a node reference; write @{name.lstrip('@')}"
             for name in self.settings.nodes
             if not name.startswith("@")
         ]
 
     def estimate(self, inputs: EstimateInputs) -> Estimate | None:
-        """None: a page is small, and no GPU is needed."""
+        """None: the page is small, and the job needs no GPU."""
         del inputs
         return None
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Read the summaries and write both files."""
+        """Read the node summaries and write both files."""
         from hala_hpc.engines.evaluation.render import render_report_html, render_report_markdown
         from hala_hpc.engines.evaluation.report import make_report_page
 
@@ -60,12 +60,12 @@ class Report(Stage[Settings]):
             out.commit(unit)
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Both files are whole and tell of every node."""
+        """Check that both files are complete and name every node."""
         for name, end in ((HTML_FILE, "</html>"), (MARKDOWN_FILE, "")):
             text = (folder / name).read_text(encoding="utf-8")
             missing = [node for node in self.settings.nodes if node[1:] not in text]
             if missing or not text.rstrip().endswith(end):
-                raise UserError(f"unit {unit}: {name} is cut short or lacks {missing}", INTERNAL)
+                raise UserError(f"unit {unit}: {name} is truncated or lacks {missing}", INTERNAL)
         return UnitCounts(details={"nodes": len(self.settings.nodes)})
 
 

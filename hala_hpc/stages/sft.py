@@ -1,4 +1,4 @@
-"""sft: fine-tune a model on token files (TRL's trainer with DeepSpeed ZeRO)."""
+"""sft: fine-tune a model on token files (TRL's SFTTrainer with DeepSpeed ZeRO)."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,10 +24,10 @@ from hala_hpc.engines.training.training_time import (
     estimate_training_time,
 )
 
-#: Figures of the training, beside the weights.
+#: Metrics of the training, next to the weights.
 FIGURES_FILE = "training.json"
-#: Bytes of a checkpoint for each byte of bfloat16 weights: the weights, their float32 copy and two
-#: moments, 2 + 4 + 4 + 4 bytes a parameter.
+#: Bytes of a checkpoint per byte of bfloat16 weights: the weights, their float32 copy and two
+#: Adam moments, 2 + 4 + 4 + 4 bytes per parameter.
 CHECKPOINT_FACTOR = 14 / 2
 
 
@@ -35,16 +35,16 @@ class Settings(TrainingSettings):
     """Settings of sft."""
 
     model: ModelRef
-    """The model to begin with: hub id, folder or `@node`."""
+    """The model to fine-tune: hub id, folder or `@node`."""
     tokens: TokensRef
-    """What it learns: `@node` of a tokenize node, or a folder that one made. The trained model
-    takes tokenizer and chat template from there."""
+    """Training data: `@node` of a tokenize node, or a folder that one wrote. Tokenizer and chat
+    template of the trained model come from there."""
     resources: Resources = Resources(cpus_per_rank=8, mem_gb=64)
-    """What the job gets; nodes x ranks_per_node is the number of ranks."""
+    """Resources of the job; nodes x ranks_per_node is the number of ranks (world size)."""
 
 
 class Sft(Stage[Settings]):
-    """One unit: the tuned model. Its ranks work on it together."""
+    """A stage of one unit: the tuned model, which all ranks train together."""
 
     name = "sft"
     version = 4
@@ -52,7 +52,7 @@ class Sft(Stage[Settings]):
     Settings = Settings
 
     def preflight(self) -> list[str]:
-        """Find a batch that cannot be cut up, a model without weights, tokens that do not fit."""
+        """Find a batch that does not divide among ranks, missing weights, and unusable tokens."""
         require_model(self.settings.model)
         model = self.inputs.path(self.settings.model)
         require_safetensors(model, f"model={self.settings.model}")
@@ -62,11 +62,11 @@ class Sft(Stage[Settings]):
         faults += attention_faults({"model": model}, self.settings.attention)
         folder = Path(self.inputs.path(self.settings.tokens)).expanduser()
         facts = TokenFacts.read(folder / TOKENS_FILE)
-        # Those of a node may not be made yet.
+        # A node's tokens may not exist yet.
         if facts is None and not self.settings.tokens.startswith("@"):
             raise UserError(
-                f"tokens={self.settings.tokens}: no {TOKENS_FILE} there; give the folder that a "
-                "tokenize node made, or @node",
+                f"tokens={self.settings.tokens}: no {TOKENS_FILE} in that folder; give the folder "
+                "that a tokenize node wrote, or @node",
                 NO_INPUT,
             )
         if facts and facts.packing:
@@ -76,7 +76,7 @@ class Sft(Stage[Settings]):
         return faults
 
     def kernels(self, python: str) -> list[str]:
-        """The kernels of the hub that `attention` names."""
+        """The hub kernels that `attention` names."""
         if not may_load_from_hub(self.settings.attention):
             return []
         from hala_hpc.engines.models.kernels import attention_kernels
@@ -84,10 +84,10 @@ class Sft(Stage[Settings]):
         return attention_kernels(self.settings.attention, python)
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """The tuned model, its checkpoints, and the seconds by the shape of the model."""
+        """The tuned model, its checkpoints, and the seconds derived from the model's shape."""
         settings = self.settings
         model, size = inputs.largest_model([settings.model]), inputs.size_bytes([settings.model])
-        # Those that are kept, and one that is being written; LoRA's are small.
+        # The checkpoints on disk and the one being written; those of LoRA are small.
         number = 0 if settings.lora_rank else settings.keep_checkpoints + 1
         checkpoint = inputs.checkpoint(settings.model)
         seconds, breakdown, amount = None, "", self.training_amount(inputs)
@@ -111,9 +111,9 @@ class Sft(Stage[Settings]):
         )
 
     def training_amount(self, inputs: EstimateInputs) -> TrainingAmount | None:
-        """What all passes over the rows go through; None if the rows are not known.
+        """Tokens, rows and sequences of all epochs; None if unknown.
 
-        A folder of tokens cannot be weighed: how many bytes a token takes depends on its columns.
+        Unknown for a folder of token files: the bytes of a token depend on its columns.
         """
         settings = self.settings
         text = inputs.text(settings.tokens) if settings.tokens.startswith("@") else None
@@ -126,17 +126,17 @@ class Sft(Stage[Settings]):
         return TrainingAmount(text.source * times, text.rows * times, sequences * times)
 
     def rehearsed(self) -> StageSettings:
-        """A few steps of the same training."""
+        """The same training with a few steps."""
         steps = cap_setting(self.settings.max_steps, STEPS)
         return self.settings.model_copy(update={"max_steps": steps})
 
     def smaller_batch(self, world_size: int) -> StageSettings:
-        """Half as many tokens in a forward pass of a rank."""
+        """Half the tokens in a forward pass of a rank."""
         del world_size
         return self.settings.smaller_micro_batch()
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Train on all ranks, from the newest whole checkpoint."""
+        """Train on all ranks, resuming from the newest complete checkpoint."""
         from hala_hpc.engines.training.checkpoints import remove_all_checkpoints
         from hala_hpc.engines.training.sft import train
         from hala_hpc.engines.training.training_run import Training
@@ -156,7 +156,7 @@ class Sft(Stage[Settings]):
             remove_all_checkpoints(out.state_dir(unit))
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """The model is whole and finite; count the rows it has seen."""
+        """Check that the model is complete and finite; count the rows it was trained on."""
         from hala_hpc.engines.models.tensors import require_finite, weight_bytes
         from hala_hpc.engines.training.dataset import (
             load_training_data,
@@ -174,8 +174,8 @@ class Sft(Stage[Settings]):
         seen = rows_seen(data, make_batch_order(data, self.settings), figures.steps)
         rows = data.facts.rows
         if not seen:
-            raise UserError(f"the model has seen none of {rows} rows", BAD_DATA)
-        # Training ended by max_steps or a part of an epoch before it came to these.
+            raise UserError(f"the model was trained on none of {rows} rows", BAD_DATA)
+        # max_steps or a fractional epoch ended the training before these rows.
         unseen = {"not_reached": rows - seen} if rows > seen else {}
         return UnitCounts(
             rows_in=rows,
@@ -193,7 +193,7 @@ class Sft(Stage[Settings]):
 
     @classmethod
     def summary_line(cls, details: Mapping[str, Any]) -> str:
-        """Steps, engine and loss of the training."""
+        """Steps, ranks, engine, data type and loss of the training."""
         from hala_hpc.engines.evaluation.report import DASH
 
         if "loss_last" not in details:

@@ -1,4 +1,4 @@
-"""tokenize: make token files of corpora, once and on CPUs; a training starts on them at once."""
+"""tokenize: convert corpora to token files on CPUs, once, so that trainings start at once."""
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -21,14 +21,14 @@ from hala_hpc.engines.generation.settings import PromptStyle
 from hala_hpc.engines.models.files import TOKENIZER_FILES, local_model
 
 if TYPE_CHECKING:
-    # What only jobs need is imported there: a dry run loads this file for its settings.
+    # Imported where jobs use them: a dry run loads this file only for its settings.
     from hala_hpc.engines.training.tokens.pair_choice import PairChoice
     from hala_hpc.engines.training.tokens.rows import RowChoice, TokenRow, TrainingCorpus
 
 Weight = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
-#: Bytes of the result for each byte of the corpora: a token is four bytes with its weight, and a
-#: word has several.
+#: Bytes of the result per byte of the corpora: a token takes four bytes with its weight, and a
+#: word has several tokens.
 SIZE_FACTOR = 2.0
 
 
@@ -37,44 +37,44 @@ class Settings(StageSettings):
 
     model: ModelRef
     """The model whose tokenizer and chat template are used: hub id, folder or `@node`. Models with
-    the same vocabulary can learn from the same token files."""
+    the same vocabulary can be trained on the same token files."""
     train: OneOrMany[CorpusRef]
-    """Corpora to learn from, one or several; their rows are mixed."""
+    """Training corpora, one or several; their rows are mixed."""
     weights: OneOrMany[Weight] = Field(default_factory=list)
-    """How often the rows of each corpus are learnt in an epoch, a number for each; none is 1 for
-    all. 2.0 takes every row twice, 0.5 half of the rows, chosen by `seed`."""
+    """Sampling weight of each corpus, one number each; empty means 1 for all. In an epoch 2.0 takes
+    every row twice, and 0.5 takes half of the rows, chosen by `seed`."""
     objective: Literal["chat", "translate"] = "chat"
-    """chat: answer as the assistant of each conversation does, all its turns.
-    translate: write the target of each pair when asked for with `prompt`; a translated
-    conversation gives one pair for every message that was translated. Pairs may be any question and
-    answer; one that equals an earlier pair of all corpora is not learnt again."""
+    """chat: train on all assistant turns of each conversation.
+    translate: train on the target of each pair, given `prompt` with its source. A translated
+    conversation gives one pair per translated message. Pairs may be any question and answer; a pair
+    that equals an earlier pair of all corpora is left out."""
     prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
-    """What the model is asked in objective translate; {text} is the source. The paper's prompt."""
+    """Prompt of objective translate; {text} is the source. The default is the paper's prompt."""
     prompt_style: PromptStyle = "auto"
-    """chat puts rows into the model's chat template; auto does where there is one. For objective
-    chat a plain template is supplied where there is none, and goes with the trained model."""
+    """chat applies the model's chat template to the rows; auto does so if the model has one. For
+    objective chat a plain template is supplied if there is none; the trained model keeps it."""
     max_length: Annotated[int, Field(ge=2)] = 2048
-    """Tokens of a row at most; with packing the tokens of a sequence."""
+    """Max tokens of a row; with packing, of a sequence."""
     long_rows: Literal["reject", "split"] = "reject"
-    """What becomes of longer rows: rejected as too_long, or cut into consecutive pieces of
-    `max_length` tokens without losing any. A later piece begins where the one before ended."""
+    """reject: reject longer rows as too_long. split: cut them into consecutive segments of
+    `max_length` tokens; each segment begins where the previous one ended, and no token is lost."""
     packing: bool = False
-    """Put several rows into one sequence. Only for models whose layers keep them apart: the sft
-    node tries it out and refuses otherwise; group_by_length is the cure there."""
+    """Put several rows into one sequence. Only for models whose layers keep such rows apart: the
+    sft node tests it and otherwise refuses to train; use group_by_length for such models."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.005
-    """Share of the rows that is never learnt, to measure the loss with; 0 for none. Rows are chosen
-    by a hash of `seed` and their id, so a small corpus may have none."""
+    """Fraction of the rows held out for the evaluation loss; 0 for none. Rows are chosen by a hash
+    of `seed` and their id, so a small corpus may have none."""
     seed: int = 0
-    """Decides which rows are held out, left out by a weight, or packed together."""
+    """Seed that decides which rows are held out, left out by a weight, or packed together."""
     units: PositiveInt = 16
-    """Pieces with a mark of their own, each of the same share of every corpus. Packing fills the
-    last sequence of each piece badly: take few for small corpora."""
+    """Number of units, each with its own marker and the same share of every corpus. Packing leaves
+    the last sequence of each unit partly empty: use few units for small corpora."""
     resources: Resources = Resources(cpus_per_rank=4, mem_gb=16)
-    """What each job gets; no GPU is needed."""
+    """Resources of each job; it needs no GPU."""
 
 
 class Tokenize(Stage[Settings]):
-    """A unit is the same share of every corpus: one Arrow file, and one of held-out rows."""
+    """A unit is the same share of every corpus: an Arrow file, and another of held-out rows."""
 
     name = "tokenize"
     version = 3
@@ -84,23 +84,23 @@ class Tokenize(Stage[Settings]):
     reads_weights = False
 
     def plan(self) -> int:
-        """As many units as the settings say."""
+        """The number of units in the settings."""
         return self.settings.units
 
     def preflight(self) -> list[str]:
-        """Find a missing tokenizer, corpus, place or weight, and packing that is known to leak."""
+        """Find a missing tokenizer, corpus, placeholder or weight, and packing known to leak."""
         settings = self.settings
         require_tokenizer(settings.model)
         faults = []
         if not settings.train:
-            faults.append("train=[]: give at least one corpus to learn from")
+            faults.append("train=[]: no corpus; give at least one")
         for corpus in settings.train:
             if not corpus.startswith("@"):
                 list_parts(Path(corpus).expanduser())
         if settings.weights and len(settings.weights) != len(settings.train):
             faults.append(
                 f"weights={settings.weights}: {len(settings.weights)} numbers for "
-                f"{len(settings.train)} corpora; give one for each, in the order of train"
+                f"{len(settings.train)} corpora; give one per corpus, in the order of train"
             )
         if settings.objective == "translate":
             faults += find_missing_fields("prompt", settings.prompt, ["text"])
@@ -111,24 +111,24 @@ class Tokenize(Stage[Settings]):
         return faults
 
     def rehearsed(self) -> StageSettings:
-        """One unit, of which so many rows are held out that there is a loss to measure."""
+        """One unit, with enough held-out rows to measure a loss."""
         held_out = (
             max(self.settings.held_out, MIN_HELD_OUT_SHARE) if self.settings.held_out else 0.0
         )
         return self.settings.model_copy(update={"units": 1, "held_out": held_out})
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """What a training learns from in an epoch; no GPU is needed."""
+        """The training data of one epoch; the job needs no GPU."""
         settings = self.settings
         size = SIZE_FACTOR * inputs.size_bytes(settings.train)
         model = inputs.largest_model([settings.model])
         text = inputs.corrected(self.training_amount(inputs))
-        breakdown = f"all that is learnt of {len(settings.train)} corpora" if text else ""
+        breakdown = f"all training data of {len(settings.train)} corpora" if text else ""
         tokens = text.tokens if text else None
         return Estimate(Amount(text, None, size), model, hours_breakdown=breakdown, work=tokens)
 
     def training_amount(self, inputs: EstimateInputs) -> TextAmount | None:
-        """Rows and tokens of all corpora, by their weights; None if one is not known."""
+        """Rows and tokens of all corpora, by their weights; None if one is unknown."""
         found = [inputs.text(reference) for reference in self.settings.train]
         known = [corpus for corpus in found if corpus is not None]
         if len(known) < len(found):
@@ -142,17 +142,17 @@ class Tokenize(Stage[Settings]):
         rows = sum(
             weight * corpus.rows * (corpus.texts_of_row if both else 1) for corpus, weight in pairs
         )
-        # Packing fills the sequences to the last hundredth.
+        # Packing leaves less than 1 % of the sequences empty.
         sequences = tokens / self.settings.max_length if self.settings.packing else 0.0
         return TextAmount(rows, tokens, sequences=sequences)
 
     @property
     def weights(self) -> list[float]:
-        """The weight of each corpus."""
+        """The sampling weight of each corpus."""
         return self.settings.weights or [1.0] * len(self.settings.train)
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Tokenize the rows of each unit; unit 0 also brings the tokenizer."""
+        """Tokenize the rows of each unit; unit 0 also stores the tokenizer."""
         from transformers import AutoTokenizer
 
         from hala_hpc.engines.training.tokens.examples import ExampleMaker, supply_chat_template
@@ -193,13 +193,13 @@ class Tokenize(Stage[Settings]):
 
     @property
     def choice(self) -> "RowChoice":
-        """Which rows are held out, and how often the others are learnt."""
+        """Selects held-out rows, and how often each other row is used."""
         from hala_hpc.engines.training.tokens.rows import RowChoice
 
         return RowChoice(self.settings.seed, self.settings.held_out)
 
     def _chosen_pairs(self, out: UnitContext, unit: int) -> "PairChoice | None":
-        """What becomes of each pair of all corpora; None when told to stop."""
+        """Decide about each pair of all corpora; None if a stop was requested."""
         from hala_hpc.engines.training.tokens.pair_choice import choose_pairs
 
         file = out.folder(unit) / "pair-hashes"
@@ -208,7 +208,7 @@ class Tokenize(Stage[Settings]):
         )
 
     def _rows(self, unit: int, choice: "PairChoice | None") -> "Iterator[TokenRow]":
-        """The rows of a unit, of all corpora; pairs where a choice was made among them."""
+        """The rows of a unit from all corpora; pairs if `choice` is given."""
         units = self.settings.units
         for number, source in enumerate(self.sources):
             if choice is None:
@@ -218,7 +218,7 @@ class Tokenize(Stage[Settings]):
 
     @cached_property
     def sources(self) -> "list[TrainingCorpus]":
-        """The corpora; the footers of all their shards are read once."""
+        """The corpora; the Parquet footers of all their shards are read once."""
         from hala_hpc.data.corpus.index import CorpusIndex
         from hala_hpc.engines.training.tokens.rows import TrainingCorpus
 
@@ -235,7 +235,7 @@ class Tokenize(Stage[Settings]):
         return found
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Read the files back: every row of the corpora is in them once, or was refused."""
+        """Read the files back: each row of the corpora is counted once, written or rejected."""
         from hala_hpc.engines.training.tokens.product import UnitFiles, check_token_unit
 
         counts = check_token_unit(UnitFiles(folder, unit), self.settings.max_length)
@@ -250,7 +250,7 @@ class Tokenize(Stage[Settings]):
         return counts
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Gather the files of all units and write tokens.json; returns the counts."""
+        """Gather the files of all units, write tokens.json, and return the counts."""
         from hala_hpc.engines.training.tokens.product import collect_token_units
 
         length, packing = self.settings.max_length, self.settings.packing
@@ -258,7 +258,10 @@ class Tokenize(Stage[Settings]):
 
 
 def require_tokenizer(model: str) -> None:
-    """Raise UserError (66) unless `model` is a folder with a tokenizer, a hub id or an `@node`."""
+    """Check that `model` is a folder with a tokenizer, a hub id or an `@node`.
+
+    Raises: UserError (NO_INPUT) if it is a folder without one.
+    """
     folder = Path(model).expanduser()
     if model.startswith("@") or is_hub_id(model):
         return

@@ -1,4 +1,4 @@
-"""translate: put every row of a corpus into the target language."""
+"""translate: translate every row of a corpus into the target language."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,13 +15,13 @@ from hala_hpc.engines.generation.prompts import fill_template, find_missing_fiel
 from hala_hpc.engines.generation.row_stage import TRIAL_SENTENCES, RowSettings, RowStage
 
 if TYPE_CHECKING:
-    # What only jobs need is imported there: a dry run loads this file for its settings.
+    # Imported where jobs use them: a dry run loads this file only for its settings.
     from hala_hpc.engines.generation.row_program import Prompt, RowProgram
     from hala_hpc.engines.generation.translation import Translator
 
 
-#: Bytes of the result for each byte of the corpus: a translation stands beside its source, and its
-#: letters may take two bytes each.
+#: Bytes of the result per byte of the corpus: a translation is stored with its source, and its
+#: letters may take two bytes each in UTF-8.
 SIZE_FACTOR = 3.0
 
 
@@ -29,34 +29,37 @@ class Settings(RowSettings):
     """Settings of `translate`."""
 
     model: ModelRef
-    """The translator: a hub id, a folder, or `@node` of a quantize, sft or merge node."""
+    """The translation model: hub id, folder, or `@node` of a quantize, sft or merge node."""
     corpus: CorpusRef
-    """The rows: conversations, or pairs. `@node/rejected` has those that a node rejected."""
+    """The rows: conversations or pairs. `@node/rejected` names the rows that a node rejected."""
     source: str = "en"
-    """Language of the corpus, as in ISO 639."""
+    """Language of the corpus, as an ISO 639 code."""
     target: str = "ar"
-    """Language to translate into, as in ISO 639."""
+    """Language to translate into, as an ISO 639 code."""
     prompt: str = "Translate everything that follows into Arabic:\n\n{text}"
-    """The instruction, with a place {text}; as the paper prompts its translator."""
+    """The prompt, with the placeholder {text}; the default is the paper's."""
     roles: list[str] = Field(default=["system", "user", "assistant"])
-    """Messages of these roles are translated, others stay as they are."""
+    """Roles whose messages are translated; other messages stay unchanged."""
     field: Literal["source", "target"] = "source"
-    """Side of a pair that is translated; the translation takes the place of the other side."""
+    """Side of a pair that is translated; the translation replaces the other side."""
     segment_tokens: PositiveInt = 512
-    """Longer texts are cut, at paragraphs, then sentences; less where the context is smaller."""
+    """Max tokens of a segment. Longer texts are split at paragraphs, then at sentences; the limit
+    is lower if the context of the model is smaller."""
     retries: NonNegativeInt = 2
-    """How often a piece that fails a check is asked again, drawn anew or cut smaller."""
+    """How often a segment that fails a check is generated again, resampled or split further."""
     checks: CheckSettings = CheckSettings()
-    """What a translation must be like; a row that fails after all retries is rejected."""
+    """Checks of each translation; a row that fails after all retries is rejected."""
     max_rejected_fraction: Annotated[float, Field(ge=0, le=1)] = runtime(0.2)
-    """Fail when a larger share of the rows is rejected, as soon as that is certain. Below 1 also
-    where over 80 % of the first 200 rows are, for one reason that is no matter of the rows."""
+    """Fail if a larger fraction of the rows is rejected, as soon as that is certain. Below 1: fail
+    also if over 80 % of the first 200 rows are rejected for one reason that does not depend on
+    the rows."""
     units: PositiveInt = 512
-    """Pieces with a mark of their own. A number, not a size: known before the corpus exists."""
+    """Number of units, each with its own marker. A number, not a size: it must be known before the
+    corpus exists."""
 
 
 class TranslationTask:
-    """What the two kinds of rows share: the translator of their texts."""
+    """Base of the tasks for both kinds of rows: holds the translator of their texts."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -65,7 +68,7 @@ class TranslationTask:
         self.translator: Translator | None = None
 
     def fit(self, room: int, count: Callable[[str], int]) -> None:
-        """Make the translator for a model with this much room."""
+        """Make the translator for a model with `room` tokens left for the text."""
         from hala_hpc.data.checks.translation import OutputChecks
         from hala_hpc.engines.generation.translation import Translator
 
@@ -83,16 +86,16 @@ class TranslationTask:
 
 
 class ConversationTask(TranslationTask):
-    """The messages of a conversation; a row is good when all of them are."""
+    """Translate the messages of a conversation; a row is accepted if all messages are."""
 
     kind: Kind = "translations"
 
     def is_asked(self, message: Row) -> bool:
-        """Whether a message goes to the model: of a translated role, and not blank."""
+        """Whether a message is translated: its role is in `roles`, and it is not blank."""
         return message["role"] in self.settings.roles and bool(message["content"].strip())
 
     def program(self, row: Row) -> "RowProgram":
-        """The conversation with its translated messages, its former ones beside them."""
+        """Translate a conversation; its source messages are kept in `messages_source`."""
         assert self.translator is not None
         texts = [m["content"] for m in row["messages"] if self.is_asked(m)]
         made = yield from self.translator.translate(texts)
@@ -106,11 +109,11 @@ class ConversationTask(TranslationTask):
         return {**row, "messages": messages, "messages_source": row["messages"]}
 
     def fault(self, before: Row, after: Row) -> str:
-        """Messages lost, out of order, blank, or with broken code, LaTeX and the like."""
+        """Find lost, reordered or blank messages, and damaged code, LaTeX and similar spans."""
         if after["messages_source"] != before["messages"]:
             return "its source messages were changed"
         if [m["role"] for m in after["messages"]] != [m["role"] for m in before["messages"]]:
-            return "has other messages than its source"
+            return "has messages that differ from its source"
         for old, new in zip(before["messages"], after["messages"], strict=True):
             if fault := text_fault(old["content"], new["content"]):
                 return fault
@@ -118,12 +121,12 @@ class ConversationTask(TranslationTask):
 
 
 class PairTask(TranslationTask):
-    """One side of a pair; what stood on the other is not kept."""
+    """Translate one side of a pair; the text of the other side is dropped."""
 
     kind: Kind = "pairs"
 
     def program(self, row: Row) -> "RowProgram":
-        """The pair of a text and what the model made of it."""
+        """Make a pair of a text and its translation."""
         assert self.translator is not None
         text = row[self.settings.field]
         made = yield from self.translator.translate([text])
@@ -132,24 +135,24 @@ class PairTask(TranslationTask):
         return {**row, "source": text, "target": made[0]}
 
     def fault(self, before: Row, after: Row) -> str:
-        """Another source, a blank target, or broken code, LaTeX and the like."""
+        """Find a changed source, a blank target, and damaged code, LaTeX and similar spans."""
         if after["source"] != before[self.settings.field]:
             return "its source was changed"
         return text_fault(after["source"], after["target"])
 
 
 def text_fault(source: str, translation: str) -> str:
-    """What is wrong with a translation as such, whatever the checks are set to."""
+    """The fault of a translation whatever the check settings are; empty if it has none."""
     from hala_hpc.data.segmentation.spans import lost_spans
 
     if source.strip() and not translation.strip():
         return "has a blank translation"
     lost = lost_spans(source, translation)
-    return f"has another {lost[0]!r} than its source" if lost else ""
+    return f"has {lost[0]!r} more or less often than its source" if lost else ""
 
 
 class Translate(RowStage[Settings]):
-    """Runs a translator over a corpus, many units in one engine."""
+    """Run a translation model over a corpus, many units in one engine."""
 
     name = "translate"
     Settings = Settings
@@ -157,20 +160,20 @@ class Translate(RowStage[Settings]):
     input_kinds = ("conversations", "pairs")
 
     def preflight(self) -> list[str]:
-        """The model's files, the corpus, and the place for the text in the prompt."""
+        """Check the model files, the corpus, the engine, and the placeholder in the prompt."""
         self.require_inputs()
         mistakes = engine_mistakes(self.settings.engine.name)
         return mistakes + find_missing_fields("prompt", self.settings.prompt, ["text"])
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """The corpus with its translations, and the seconds in which a GPU writes them."""
+        """The corpus with its translations, and the GPU seconds to generate them."""
         model = inputs.largest_model([self.settings.model])
         text, seconds, breakdown = self.translated(inputs), None, ""
         if model and text:
             write = inputs.throughput.write
             seconds = text.target / write.tokens_per_s_of(model)
             breakdown = (
-                f"{format_amount(text.target)} tokens written, {write.describe(model)} on a GPU"
+                f"{format_amount(text.target)} tokens generated, {write.describe(model)} on a GPU"
             )
         size = SIZE_FACTOR * inputs.size_bytes([self.settings.corpus])
         weights = inputs.checkpoint(self.settings.model)
@@ -187,7 +190,7 @@ class Translate(RowStage[Settings]):
         )
 
     def translated(self, inputs: EstimateInputs) -> TextAmount | None:
-        """Rows and tokens of both sides; as counted once the node is finished."""
+        """Rows and tokens of both sides; measured counts if the node is finished."""
         corpus, expected = inputs.text(self.settings.corpus), None
         if corpus:
             is_target = corpus.target and self.settings.field == "target"
@@ -200,11 +203,11 @@ class Translate(RowStage[Settings]):
         return text
 
     def task(self, kind: Kind) -> ConversationTask | PairTask:
-        """What is done with each row of a corpus of this kind."""
+        """The row task for a corpus of this kind."""
         return PairTask(self.settings) if kind == "pairs" else ConversationTask(self.settings)
 
     def trial(self) -> "Sequence[Prompt]":
-        """The translation of short sentences, by the node's own prompt."""
+        """Translations of short sentences with the node's prompt."""
         from hala_hpc.engines.generation.row_program import Prompt
 
         return [
@@ -213,7 +216,7 @@ class Translate(RowStage[Settings]):
 
     @property
     def empty_prompt(self) -> str:
-        """The prompt around an empty text."""
+        """The prompt with an empty text."""
         return fill_template(self.settings.prompt, {"text": ""})
 
 

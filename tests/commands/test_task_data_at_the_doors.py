@@ -80,7 +80,7 @@ def test_a_cache_that_is_closed_for_writing_is_named(
     monkeypatch.setenv("XDG_CACHE_HOME", str(told.folder / "kept"))
     dry = command_without_root_rights(*told.words(), "dry_run=true")
     assert dry.code == 0, dry
-    assert f"{cache} is closed for writing: datasets writes locks there, also to read" in dry.out
+    assert f"{cache} is not writable: datasets writes lock files there even to read" in dry.out
 
 
 @pytest.mark.slow

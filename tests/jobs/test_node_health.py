@@ -293,9 +293,9 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A real disk of 64 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    arguments = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
-    if subprocess.run(arguments, check=False, capture_output=True, timeout=WAIT_S).returncode:
-        pytest.skip("no disk can be mounted here: that takes root")
+    words = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if subprocess.run(words, check=False, capture_output=True, timeout=WAIT_S).returncode:
+        pytest.skip("cannot mount a tmpfs: requires root")
     yield folder
     subprocess.run(["umount", str(folder)], check=True, timeout=WAIT_S)
 

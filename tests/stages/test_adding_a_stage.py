@@ -1,4 +1,4 @@
-"""The page about a stage of one's own: its file runs, its package runs, changed code is noticed."""
+"""The page about adding a stage: its file and its package run; changed code is detected."""
 
 import json
 import os
@@ -27,14 +27,14 @@ ANSWERS = ("Hello.", "Good morning to you and to all your friends!", "Hi.", "Goo
 
 @pytest.fixture(autouse=True)
 def others_write_nothing() -> Iterator[None]:
-    """What the tests make is their user's alone, whatever the user's umask is."""
+    """Only the user can write what the tests make, whatever the umask is."""
     before = os.umask(0o022)
     yield
     os.umask(before)
 
 
 def write(folder: Path, *names: str) -> Path:
-    """Files of the page in a folder of a lab."""
+    """Write files of the page into a folder of a lab."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +49,9 @@ def lab(tmp_path: Path) -> Path:
     return write(tmp_path / "lab", STAGE, RECIPE, TEST)
 
 
-def run(lab: Path, work: Path, *words: str, **env: str) -> CommandResult:
-    """Give the line of the page, in the folder of the recipe."""
-    return launch("stage=all", f"recipe={RECIPE}", f"work={work}", *words, cwd=lab, **env)
+def run(lab: Path, work: Path, *overrides: str, **env: str) -> CommandResult:
+    """Run the launch command of the page in the folder of the recipe."""
+    return launch("stage=all", f"recipe={RECIPE}", f"work={work}", *overrides, cwd=lab, **env)
 
 
 def short_of(work: Path) -> RunNode:
@@ -59,7 +59,7 @@ def short_of(work: Path) -> RunNode:
 
 
 def change(path: Path) -> None:
-    """The same stage, written otherwise."""
+    """Change the bytes of a file but not what it does."""
     path.write_text(path.read_text(encoding="utf-8") + "\n# another day\n", encoding="utf-8")
 
 
@@ -81,25 +81,27 @@ def test_the_test_of_the_page_passes(lab: Path) -> None:
     assert "1 passed" in done.stdout
 
 
-def test_help_tells_the_settings_of_a_file_by_node_by_stage_and_by_path(lab: Path) -> None:
+def test_help_lists_the_settings_of_a_file_by_node_by_stage_and_by_path(lab: Path) -> None:
     for name in ("short", "keep_short", STAGE):
-        told = launch(f"stage={name}", f"recipe={RECIPE}", "--help", cwd=lab)
-        assert told.code == OK, told
-        assert "keep the rows of a corpus whose texts are short enough" in told.out
-        assert "max_characters: int = 2000\n      Characters of the texts of a row" in told.out
+        result = launch(f"stage={name}", f"recipe={RECIPE}", "--help", cwd=lab)
+        assert result.code == OK, result
+        assert "keep the rows of a corpus whose texts are short enough" in result.out
+        assert (
+            "max_characters: int = 2000\n      Max characters of all texts of a row" in result.out
+        )
     assert launch(f"stage={STAGE}", "--help", cwd=lab).code == OK
 
 
-def test_words_set_what_a_file_can_be_told_and_mistakes_are_told_at_once(
+def test_overrides_set_the_settings_of_a_file_and_mistakes_are_refused_at_once(
     lab: Path, work: Path
 ) -> None:
     (lab / "here.toml").write_text(
         'backend = "local"\n[stage.keep_short.resources]\nmem_gb = 3\n', encoding="utf-8"
     )
     good = ("keep_short.units=3", "short.resources.workers=2", "launcher=here.toml")
-    told = run(lab, work, *good, "dry_run=true")
-    assert told.code == OK, told
-    [row] = [line.split() for line in told.out.splitlines() if line.startswith("short ")]
+    result = run(lab, work, *good, "dry_run=true")
+    assert result.code == OK, result
+    [row] = [line.split() for line in result.out.splitlines() if line.startswith("short ")]
     assert row[1:3] == ["keep_short", "new"], row
     assert "3" in row
     assert not work.exists()
@@ -112,7 +114,7 @@ def test_words_set_what_a_file_can_be_told_and_mistakes_are_told_at_once(
 
 
 @pytest.mark.slow
-def test_an_artifact_finds_its_file_again_from_any_folder_until_the_file_is_changed(
+def test_an_artifact_finds_its_file_from_any_folder_until_the_file_is_changed(
     lab: Path, work: Path, tmp_path: Path
 ) -> None:
     assert run(lab, work).code == OK
@@ -125,19 +127,19 @@ def test_an_artifact_finds_its_file_again_from_any_folder_until_the_file_is_chan
     assert summary.stage_source == config.stage_source
     assert "keep_short" in run_command(f"work={work}", module="status", cwd=tmp_path).out
 
-    # The same jobs once more, by hand and from elsewhere: a worker, and the gate.
+    # The same jobs again, started by hand in another folder: a worker and the gate.
     artifact.summary_file.unlink()
     artifact.marker_file(0).unlink()
-    again = str(artifact.folder)
-    assert run_command(again, "0", module="worker", cwd=tmp_path).code == OK
-    assert run_command(again, module="gate", cwd=tmp_path).code == OK
+    job_folder = str(artifact.folder)
+    assert run_command(job_folder, "0", module="worker", cwd=tmp_path).code == OK
+    assert run_command(job_folder, module="gate", cwd=tmp_path).code == OK
     assert artifact.summary() is not None
 
     artifact.summary_file.unlink()
     artifact.marker_file(0).unlink()
     change(lab / STAGE)
-    assert run_command(again, "0", module="worker", cwd=tmp_path).code == CONFIG
-    assert run_command(again, module="gate", cwd=tmp_path).code == CONFIG
+    assert run_command(job_folder, "0", module="worker", cwd=tmp_path).code == CONFIG
+    assert run_command(job_folder, module="gate", cwd=tmp_path).code == CONFIG
     failure = artifact.failure()
     assert failure is not None
     assert failure.code == CONFIG
@@ -148,15 +150,15 @@ def test_an_artifact_finds_its_file_again_from_any_folder_until_the_file_is_chan
 
 
 @pytest.mark.slow
-def test_a_changed_file_makes_its_node_anew_and_leaves_what_does_not_take_it(
+def test_a_changed_file_reruns_its_node_but_not_those_that_do_not_depend_on_it(
     lab: Path, work: Path
 ) -> None:
     assert run(lab, work).code == OK
     first = short_of(work).artifact
     assert "done before" in run(lab, work).out or "nothing to submit" in run(lab, work).out
     change(lab / STAGE)
-    told = run(lab, work, "dry_run=true")
-    assert "code of stage keep_short changed" in told.out
+    result = run(lab, work, "dry_run=true")
+    assert "code of stage keep_short changed" in result.out
     assert run(lab, work).code == OK
     second = short_of(work).artifact
     assert second.folder != first.folder
@@ -183,41 +185,41 @@ def test_rejected_rows_of_a_file_run_again_from_a_recipe_in_another_folder(
     lab: Path, work: Path, tmp_path: Path
 ) -> None:
     text = BLOCKS[STAGE].replace(
-        '    produces = "corpus"\n', '    produces = "corpus"\n    byproducts = ("rejected",)\n'
+        '    produces = "corpus"\n', '    produces = "corpus"\n    extra_outputs = ("rejected",)\n'
     )
-    more = '    max_rejected_fraction: float = 1.0\n    """As stages of ours have it."""\n'
+    more = '    max_rejected_fraction: float = 1.0\n    """As in the stages of hala_hpc."""\n'
     text = text.replace("    units: PositiveInt", f"{more}    units: PositiveInt")
     (lab / STAGE).write_text(text, encoding="utf-8")
     assert run(lab, work).code == OK
-    words = (f"work={work}", "node=short", "rejected=true")
-    asked = run_command(*words, module="retry", cwd=tmp_path)
-    assert asked.code == OK, asked
+    overrides = (f"work={work}", "node=short", "rejected=true")
+    retried = run_command(*overrides, module="retry", cwd=tmp_path)
+    assert retried.code == OK, retried
     recipe = work / "recipes" / "short-again.toml"
     assert f'stage = "{lab / STAGE}"' in recipe.read_text(encoding="utf-8")
-    told = launch("stage=short", f"recipe={recipe}", f"work={work}", "dry_run=true", cwd=lab)
-    assert told.code == OK, told
-    [row] = [line.split() for line in told.out.splitlines() if line.startswith("short ")]
-    assert row[1:3] == ["keep_short", "done"], "another place of the recipe changes nothing"
+    result = launch("stage=short", f"recipe={recipe}", f"work={work}", "dry_run=true", cwd=lab)
+    assert result.code == OK, result
+    [row] = [line.split() for line in result.out.splitlines() if line.startswith("short ")]
+    assert row[1:3] == ["keep_short", "done"], "another folder of the recipe changes nothing"
 
 
-def test_a_report_tells_what_such_a_stage_says_of_its_model_or_that_its_code_has_changed(
+def test_a_report_has_the_summary_line_of_such_a_stage_or_that_its_code_has_changed(
     tmp_path: Path,
 ) -> None:
-    told = """
-class Told(KeepShort):
+    code = """
+class Counted(KeepShort):
     @classmethod
     def summary_line(cls, details):
-        return f"kept {details['kept']}"
+        return f"{details['rows']} rows"
 
-STAGE = Told
+STAGE = Counted
 """
-    file = tmp_path / "told.py"
-    file.write_text(BLOCKS[STAGE] + told, encoding="utf-8")
+    file = tmp_path / "counted.py"
+    file.write_text(BLOCKS[STAGE] + code, encoding="utf-8")
     source = look_up_stage(file.name, tmp_path).source
     summary = NodeSummary(
-        node="short", stage="keep_short", stage_source=source, units=1, details={"kept": 3}
+        node="short", stage="keep_short", stage_source=source, units=1, details={"rows": 3}
     )
-    assert models_table([summary]).rows == [["short", "kept 3"]]
+    assert models_table([summary]).rows == [["short", "3 rows"]]
     change(file)
     [[_, text]] = models_table([summary]).rows
     assert "the code of stage 'keep_short' has changed since the launch" in text

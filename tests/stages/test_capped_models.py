@@ -1,4 +1,4 @@
-"""A model that caps the logits of its attention is one model in training, scoring and serving."""
+"""A model with attention logit caps computes the same in training, scoring and serving."""
 
 import json
 from contextlib import closing
@@ -17,15 +17,15 @@ from hala_hpc.engines.evaluation.lm_eval import BenchmarkRun, load_model
 from hala_hpc.engines.training.dataset import load_training_data
 from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX
 
-#: What two ways to compute the same may differ by, in the log-probability of a token.
+#: Tolerance between two implementations, in the log-probability of a token.
 ROUNDING = 1e-3
-#: The same of the mean of all tokens, which is the loss.
+#: Tolerance of the mean over all tokens, which is the loss.
 MEAN_ROUNDING = 1e-4
-#: Learnt tokens of a row, after those of its prompt.
+#: Prompt tokens and trained tokens of a row.
 Row = tuple[list[int], list[int]]
 
 
-def learnt_rows(tokens: Path) -> list[Row]:
+def answer_rows(tokens: Path) -> list[Row]:
     """Prompt and answer of each row of token files."""
     rows = []
     for row in load_training_data(tokens).train:
@@ -37,16 +37,16 @@ def learnt_rows(tokens: Path) -> list[Row]:
 
 
 def trained(base: Path, model: Path, tokens: Path) -> dict[str, Any]:
-    """What sft tells of a training of one step; the loss is that of the model as it was."""
+    """Metrics of a training of one step; its loss is that of the unchanged model."""
     rows = len(load_training_data(tokens).train)
-    words = {"model": str(model), "tokens": str(tokens), "zero_stage": 0, "max_steps": 1}
-    run_plain("sft", {**words, "global_batch_size": rows}, base)
-    told: dict[str, Any] = json.loads((base / "output" / "0" / "training.json").read_text())
-    return told
+    settings = {"model": str(model), "tokens": str(tokens), "zero_stage": 0, "max_steps": 1}
+    run_plain("sft", {**settings, "global_batch_size": rows}, base)
+    metrics: dict[str, Any] = json.loads((base / "output" / "0" / "training.json").read_text())
+    return metrics
 
 
 def scored(model: Path, rows: list[Row]) -> list[float]:
-    """Log-probability of each token of all answers as benchmarks ask for it."""
+    """Log-probability of each token of all answers, computed as in benchmarks."""
     run = BenchmarkRun(["t"], None, None, None, 16, "float32", "auto", chat=False)
     asked = [
         (("", ""), prompt + answer[:place], answer[place : place + 1])
@@ -58,7 +58,7 @@ def scored(model: Path, rows: list[Row]) -> list[float]:
 
 
 def served(model: Path, rows: list[Row]) -> list[float]:
-    """The same as vLLM computes it."""
+    """The same log-probabilities, computed by vLLM."""
     from vllm import SamplingParams
 
     from hala_hpc.engines.generation.engine import EngineConfig
@@ -83,22 +83,22 @@ def served(model: Path, rows: list[Row]) -> list[float]:
 def test_training_scoring_and_vllm_apply_the_cap_alike(tmp_path: Path) -> None:
     model = capped_model(tmp_path / "capped")
     pairs = [pair(source, target) for source, target in list(SENTENCES.items())[:6]]
-    words: dict[str, Any] = {"objective": "translate", "max_length": 256, "model": str(model)}
-    words["train"] = str(write_corpus(tmp_path / "pairs", pairs))
-    apart = make_tokens(tmp_path / "apart", **words)
-    packed = make_tokens(tmp_path / "packed", **words, packing=True)
-    rows = learnt_rows(apart)
+    settings: dict[str, Any] = {"objective": "translate", "max_length": 256, "model": str(model)}
+    settings["train"] = str(write_corpus(tmp_path / "pairs", pairs))
+    apart = make_tokens(tmp_path / "apart", **settings)
+    packed = make_tokens(tmp_path / "packed", **settings, packing=True)
+    rows = answer_rows(apart)
 
     scores = scored(model, rows)
-    # Each token in another way: far beyond rounding, and the mean of all, where that cancels out.
+    # Without the cap single tokens differ far beyond rounding, and so does the mean of all.
     free = scored(without_cap(model, tmp_path / "free"), rows)
     assert max(abs(one - other) for one, other in zip(free, scores, strict=True)) > 0.1
     assert fmean(free) != pytest.approx(fmean(scores), abs=10 * MEAN_ROUNDING)
 
     assert served(model, rows) == pytest.approx(scores, abs=ROUNDING)
     for name, tokens in (("apart", apart), ("packed", packed)):
-        told = trained(tmp_path / f"trained-{name}", model, tokens)
-        assert told["kernels"]["attention"] == "eager"
-        assert told["kernels"]["fused_head"] is False
-        assert told["loss_first"] == pytest.approx(-fmean(scores), abs=MEAN_ROUNDING)
+        metrics = trained(tmp_path / f"trained-{name}", model, tokens)
+        assert metrics["kernels"]["attention"] == "eager"
+        assert metrics["kernels"]["fused_head"] is False
+        assert metrics["loss_first"] == pytest.approx(-fmean(scores), abs=MEAN_ROUNDING)
     assert len(load_training_data(packed).train) < len(rows)

@@ -1,4 +1,4 @@
-"""evaluate: models side by side, with figures that say how they were made."""
+"""evaluate: models side by side, with signatures of their scores."""
 
 import json
 import math
@@ -46,7 +46,7 @@ def evaluate(**given: Any) -> Evaluate:
 
 
 @pytest.mark.slow
-def test_two_models_stand_side_by_side(
+def test_two_models_are_scored_side_by_side(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
@@ -61,11 +61,11 @@ def test_two_models_stand_side_by_side(
     )
     out = PlainContext(tmp_path, stage)
     stage.run(range(stage.plan()), out)
-    assert "rows_of_node" not in out.counts, "benchmarks are no rows"
+    assert "rows_of_node" not in out.counts, "benchmarks do not count as rows"
     facts = [stage.check(unit, out.folder(unit)) for unit in range(4)]
     assert [fact.rows_in for fact in facts] == [10, 10, 8, 8]
-    marks = [UnitMarker(unit=unit, **fact.as_dict()) for unit, fact in enumerate(facts)]
-    merged = stage.collect(marks, [out.folder(unit) for unit in range(4)], tmp_path / "output")
+    markers = [UnitMarker(unit=unit, **fact.as_dict()) for unit, fact in enumerate(facts)]
+    merged = stage.collect(markers, [out.folder(unit) for unit in range(4)], tmp_path / "output")
     assert merged == read_json(tmp_path / "output" / "scores.json")
     scores = merged["scores"]
     assert list(scores) == ["base", "tuned"]
@@ -77,12 +77,12 @@ def test_two_models_stand_side_by_side(
     assert merged["samples"]["base"] == {"tiny_arabic": 10, "bleu": 8, "chrf++": 8, "rouge_l": 8}
     assert "nw:2" in merged["signatures"]["base"]["chrf++"]
     assert "task:2" in merged["signatures"]["base"]["tiny_arabic"]
-    said = (out.folder(3) / "translations-00003.jsonl").read_text().splitlines()
-    assert [json.loads(line)["said"] for line in said] == list(SENTENCES.values())
+    lines = (out.folder(3) / "translations-00003.jsonl").read_text().splitlines()
+    assert [json.loads(line)["hypothesis"] for line in lines] == list(SENTENCES.values())
 
 
 @pytest.mark.slow
-def test_rows_are_told_of_those_of_all_models_where_there_is_no_other_work(tmp_path: Path) -> None:
+def test_progress_counts_the_rows_of_all_models_if_they_only_translate(tmp_path: Path) -> None:
     pairs = [pair(source, target) for source, target in SENTENCES.items()]
     model = empty_model(tmp_path / "model")
     stage = evaluate(
@@ -96,13 +96,13 @@ def test_rows_are_told_of_those_of_all_models_where_there_is_no_other_work(tmp_p
 
 
 def test_scores_are_those_of_sacrebleu_and_see_arabic_letters() -> None:
-    said = ["الولد يأكل الخبز الآن", "صباح النور"]
+    hypotheses = ["الولد يأكل الخبز الآن", "صباح النور"]
     references = ["الولد يأكل الخبز اليوم", "صباح الخير"]
-    scores = score_translations(said, references)
+    scores = score_translations(hypotheses, references)
     assert scores.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a")
     assert 0 < scores.values["bleu"] < 100
     assert scores.values["rouge_l"] == pytest.approx(100 * (3 / 4 + 1 / 2) / 2)
-    # Punctuation is no word, and vowel marks stay with their letters.
+    # Punctuation is no word, and diacritics stay with their letters.
     assert rouge_l(["كَتَبَ، زيد."], ["كَتَبَ زيد"]) == pytest.approx(100)
     assert rouge_l(["كتب"], ["كَتَبَ"]) == 0
 
@@ -123,25 +123,25 @@ def test_scores_that_are_missing_or_not_finite_are_not_good(tmp_path: Path) -> N
 
 def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     assert evaluate(models={"m": "@m"}).preflight() == [
-        "nothing to evaluate: give tasks, translation or both"
+        "tasks=[]: nothing to evaluate; set tasks, translation or both"
     ]
     assert evaluate(models={"m": "@m"}, tasks=["t"]).preflight() == []
     for given, fault in (
         ({"models": {"tuned": str(tmp_path)}}, f"models.tuned={tmp_path}: .*no weights"),
-        ({"include_path": str(tmp_path / "x")}, "there is no such folder"),
+        ({"include_path": str(tmp_path / "x")}, "no such folder"),
         ({"translation": str(tmp_path)}, "is no corpus"),
     ):
         with pytest.raises(UserError, match=fault):
             evaluate(**{"models": {"m": "@m"}, "tasks": ["t"], **given}).preflight()
 
 
-def test_benchmarks_of_a_process_share_one_private_place_for_compiled_code(
+def test_benchmarks_of_a_process_share_one_private_compile_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     places = []
 
     def compile_and_score(_model: str, label: str, _run: object) -> ModelScores:
-        # Stands for lm-eval, whose models may compile kernels.
+        # Replaces lm-eval, whose models may compile kernels.
         place = Path(os.environ["TRITON_CACHE_DIR"])
         place.mkdir(exist_ok=True)
         places.append(str(place))
@@ -162,4 +162,4 @@ def test_benchmarks_of_a_process_share_one_private_place_for_compiled_code(
     assert len(set(places)) == 1
     assert not Path(places[0]).exists()
     assert "TRITON_CACHE_DIR" not in os.environ
-    assert len(list(out.cache.iterdir())) == 1, "the first left a seed"
+    assert len(list(out.cache.iterdir())) == 1, "the first benchmark published its cache"

@@ -1,4 +1,4 @@
-"""filter: rules first, then the judge's score decides, and every rejected pair keeps its reason."""
+"""filter: rules first, then the judge's score; every rejected pair has its reason."""
 
 import json
 from collections import Counter
@@ -35,26 +35,26 @@ RULED_OUT = {
 }
 
 
-def chance(words: str) -> float:
-    """A number from 0 to 1 in steps of 0.05 that a text has by chance."""
-    return blake2b(words.encode()).digest()[0] % 21 / 20
+def chance(text: str) -> float:
+    """A pseudo-random number from 0 to 1 in steps of 0.05, determined by the text."""
+    return blake2b(text.encode()).digest()[0] % 21 / 20
 
 
 class ScoringStandIn(StandInEngine):
-    """Scores at once, by chance, as one who judges without a model would."""
+    """Stand-in engine that scores by `chance`, without a model."""
 
     def _answer(self, request: Request) -> Completion:
         score = chance(bytes(request.ids).decode())
         first, second = request.sampling.labels
-        said = first if score >= 0.5 else second
-        return Completion(request.key, said, True, len(request.ids), 1, (score, 1 - score))
+        verdict = first if score >= 0.5 else second
+        return Completion(request.key, verdict, True, len(request.ids), 1, (score, 1 - score))
 
 
 def sentence(number: int) -> Row:
     names = ["Amal", "Basim", "Dalia", "Farid", "Huda", "Jamal", "Karim", "Layla", "Munir", "Nadia"]
-    words = " and ".join(names[int(digit)] for digit in str(number))
+    people = " and ".join(names[int(digit)] for digit in str(number))
     return pair(
-        f"{words} went home.",
+        f"{people} went home.",
         f"ذهب إلى البيت {' و'.join('ابتثجحخدذر'[int(d)] for d in str(number))} معا",
     )
 
@@ -65,7 +65,7 @@ def stage_of(**given: Any) -> Filter:
 
 @pytest.fixture
 def judged(tmp_path: Path) -> Any:
-    """Runs a filter with the stand-in over 300 pairs of which each rule rejects one."""
+    """Return a function that filters 300 pairs with the stand-in; each rule rejects one pair."""
     make_tokenizer(tmp_path / "model")
     rows = [sentence(number) for number in range(300)]
     rows[40:40] = GOOD[1:3]
@@ -85,31 +85,31 @@ def judged(tmp_path: Path) -> Any:
         stage.run(range(stage.plan()), out)
         folders = [out.folder(unit) for unit in range(7)]
         checked = [stage.check(unit, folder) for unit, folder in enumerate(folders)]
-        marks = [UnitMarker(unit=unit, **facts.as_dict()) for unit, facts in enumerate(checked)]
+        markers = [UnitMarker(unit=unit, **facts.as_dict()) for unit, facts in enumerate(checked)]
         output = tmp_path / name / "collected"
         output.mkdir()
-        return stage.collect(marks, folders, output), marks, output
+        return stage.collect(markers, folders, output), markers, output
 
     run.rows = rows  # type: ignore[attr-defined]
     return run
 
 
 def test_rules_reject_without_a_question_and_are_counted_apart(judged: Any) -> None:
-    details, marks, output = judged("a", threshold=0)
-    kept, lost = list(read_rows(output)), list(read_rows(output / "rejected"))
+    details, markers, output = judged("a", threshold=0)
+    accepted, lost = list(read_rows(output)), list(read_rows(output / "rejected"))
     assert {row["reason"]: row["source"] for row in lost} == {
         rule: row["source"] for rule, row in RULED_OUT.items()
     }
     assert [row["score"] for row in lost] == [None] * 4
-    assert [{name: row[name] for name in judged.rows[0]} for row in kept] == [
+    assert [{name: row[name] for name in judged.rows[0]} for row in accepted] == [
         row for row in judged.rows if row not in RULED_OUT.values()
     ]
     assert {rule: count for rule, count in details["rules"].items() if count} == dict.fromkeys(
         RULED_OUT, 1
     )
-    assert details["texts"] == len(kept) == details["judge_scores"]["rows"]
-    assert sum(details["judge_scores"]["histogram"]) == len(kept)
-    assert sum(mark.rows_rejected for mark in marks) == 4
+    assert details["texts"] == len(accepted) == details["judge_scores"]["rows"]
+    assert sum(details["judge_scores"]["histogram"]) == len(accepted)
+    assert sum(marker.rows_rejected for marker in markers) == 4
 
 
 def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) -> None:
@@ -117,16 +117,16 @@ def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) 
     counts = []
     for threshold in (0.9, 0.5, 0.25, 0.0):
         details, _, output = judged(f"t{threshold}", threshold=threshold)
-        kept = list(read_rows(output))
+        accepted = list(read_rows(output))
         lost = [row for row in read_rows(output / "rejected") if row["score"] is not None]
-        assert all(row["score"] >= threshold for row in kept)
+        assert all(row["score"] >= threshold for row in accepted)
         assert all(row["score"] < threshold for row in lost)
         assert {row["reason"] for row in lost} <= {"rejected_by_judge"}
-        assert all((row["verdict"] == "accept") == (row["score"] >= 0.5) for row in kept + lost)
-        assert before <= {row["id"] for row in kept}
-        before = {row["id"] for row in kept}
-        assert details["judge_scores"]["rows"] == len(kept) + len(lost) == len(judged.rows) - 4
-        counts.append(len(kept))
+        assert all((row["verdict"] == "accept") == (row["score"] >= 0.5) for row in accepted + lost)
+        assert before <= {row["id"] for row in accepted}
+        before = {row["id"] for row in accepted}
+        assert details["judge_scores"]["rows"] == len(accepted) + len(lost) == len(judged.rows) - 4
+        counts.append(len(accepted))
     assert counts == sorted(set(counts))
 
 
@@ -134,38 +134,38 @@ def test_a_higher_threshold_keeps_a_part_of_what_a_lower_one_keeps(judged: Any) 
 def test_a_target_share_keeps_exactly_that_share_of_the_best(judged: Any, share: float) -> None:
     made, _, output = judged("s", target_share=share)
     assert isinstance(made, CollectResult)
-    kept, lost = list(read_rows(output)), list(read_rows(output / "rejected"))
+    accepted, lost = list(read_rows(output)), list(read_rows(output / "rejected"))
     scored = len(judged.rows) - len(RULED_OUT)
-    assert len(kept) == round(share * scored)
+    assert len(accepted) == round(share * scored)
     below = [row for row in lost if row["reason"] == "rejected_by_judge"]
     assert made.rejected == ({"rejected_by_judge": len(below)} if below else {})
     assert sum(made.details["rejected_content"].values()) == len(lost)
     assert made.details["rejected_faults"] == {}
-    if kept and below:
-        assert min(row["score"] for row in kept) >= max(row["score"] for row in below)
-        assert made.details["lowest_score"] == min(row["score"] for row in kept)
-    # Every row is somewhere, in the order of the corpus, under its own number.
+    if accepted and below:
+        assert min(row["score"] for row in accepted) >= max(row["score"] for row in below)
+        assert made.details["lowest_score"] == min(row["score"] for row in accepted)
+    # Every row is accepted or rejected, in the order of the corpus, with its row number.
     ids = [row["id"] for row in judged.rows]
     assert [ids[row["line"] - 1] for row in lost] == [row["id"] for row in lost]
     assert [row["line"] for row in lost] == sorted(row["line"] for row in lost)
-    places = [ids.index(row["id"]) for row in kept]
+    places = [ids.index(row["id"]) for row in accepted]
     assert places == sorted(places)
-    assert sorted(row["id"] for row in kept + lost) == sorted(ids)
-    # The units' own files are as they were.
+    assert sorted(row["id"] for row in accepted + lost) == sorted(ids)
+    # The files of the units are unchanged.
     units = sorted((output.parent / "output").glob("*/part-*.parquet"))
     assert sum(count_rows(part.parent) for part in units) == scored
 
 
 def test_the_summary_counts_what_was_taken_out_at_the_end() -> None:
     config = NodeConfig(node="n", stage="filter", fingerprint="f", units=2)
-    mark = UnitMarker(unit=0, rows_in=10, rows_out=8, rows_rejected=2, rejected={"blank": 2})
-    found = sum_unit_markers(config, [mark, mark], {"rejected_by_judge": 6, "blank": 1})
+    marker = UnitMarker(unit=0, rows_in=10, rows_out=8, rows_rejected=2, rejected={"blank": 2})
+    found = sum_unit_markers(config, [marker, marker], {"rejected_by_judge": 6, "blank": 1})
     assert (found.rows_in, found.rows_out, found.rows_rejected) == (20, 9, 11)
     assert found.rejected == {"blank": 5, "rejected_by_judge": 6}
-    assert sum_unit_markers(config, [mark, mark], {}).rows_out == 16
+    assert sum_unit_markers(config, [marker, marker], {}).rows_out == 16
 
 
-def test_rows_at_the_edge_are_kept_in_order_until_the_share_is_met() -> None:
+def test_rows_at_the_edge_are_accepted_in_order_until_the_share_is_met() -> None:
     scores = [0.5, 0.9, 0.5, 0.1, 0.5]
     best = BestRows(scores, 0.6)
     assert [best.keep(score) for score in scores] == [True, True, True, False, False]
@@ -175,7 +175,7 @@ def test_rows_at_the_edge_are_kept_in_order_until_the_share_is_met() -> None:
 
 
 def asked(task: JudgeTask, row: Row, answer: Answer) -> Any:
-    """What becomes of a row whose one question gets this answer."""
+    """The result of a row whose one question gets this answer."""
     program = task.program(row)
     (ask,) = next(program)
     assert ask.sampling.labels == (task.settings.accept, task.settings.reject)
@@ -191,8 +191,8 @@ def test_an_answer_without_a_score_rejects_the_pair_for_its_own_reason(tmp_path:
     assert asked(task, row, Answer("", "too_long")) == Rejection("too_long")
     assert "too_long" not in (task.wanted or ())
     found: dict[str, float | str] = {"score": 0.6, "verdict": "جيد"}
-    said = asked(task, row, Answer("جيد", "", (0.6, 0.4)))
-    assert said == Rejection("rejected_by_judge", "جيد", found)
+    result = asked(task, row, Answer("جيد", "", (0.6, 0.4)))
+    assert result == Rejection("rejected_by_judge", "جيد", found)
     after = asked(task, row, Answer("جيد", "", (0.7, 0.3)))
     assert after == {**row, "score": 0.7, "verdict": "جيد"}
     assert task.fault(row, after) == ""
@@ -206,11 +206,11 @@ def test_mistakes_are_found_before_a_job_starts(tmp_path: Path) -> None:
     assert stage_of(target_share=0.4).preflight() == []
     assert stage_of(accept="Yes", reject="yes", prompt="{source}").preflight() == [
         "prompt='{source}' has no place {target} for the text of a row",
-        "accept and reject are both 'Yes'; they must differ",
+        "accept=Yes: same as reject; give two different answers",
     ]
     assert stage_of(reject=" ", threshold=0.7, target_share=0.4).preflight() == [
-        "reject='' is no word; give the answer that the prompt asks for",
-        "threshold=0.7 and target_share=0.4 both say what is kept; leave one out",
+        "reject='': empty; give the answer that the prompt asks for",
+        "threshold=0.7: target_share=0.4 is set too; set one of the two",
     ]
     talks = [{"id": "1", "origin": "t", "messages": [{"role": "user", "content": "hi"}]}]
     corpus = write_corpus(tmp_path / "c", talks)
@@ -233,9 +233,9 @@ def test_a_trained_judge_keeps_good_pairs(
     corpus = write_corpus(tmp_path / "c", rows)
     given = {"model": str(model), "corpus": str(corpus), "prompt": JUDGE, "engine": ENGINE}
     out = run_plain("filter", {**given, "units": 2}, tmp_path)
-    kept = [row for unit in (0, 1) for row in read_rows(out.folder(unit))]
-    assert [row["id"] for row in kept] == [row["id"] for row in GOOD]
-    assert all(row["score"] > 0.9 and row["verdict"] == "accept" for row in kept)
+    accepted = [row for unit in (0, 1) for row in read_rows(out.folder(unit))]
+    assert [row["id"] for row in accepted] == [row["id"] for row in GOOD]
+    assert all(row["score"] > 0.9 and row["verdict"] == "accept" for row in accepted)
     lost = [row for unit in (0, 1) for row in read_rows(out.folder(unit) / "rejected")]
     assert Counter(row["reason"] for row in lost) == Counter(
         ["rejected_by_judge"] * 8 + ["too_long", *RULED_OUT]
@@ -262,6 +262,6 @@ def test_a_launched_filter_keeps_its_share_and_its_counts_add_up(
     assert found["rows_out"] == 12
     assert found["rejected"] == {"rejected_by_judge": 4, **dict.fromkeys(RULED_OUT, 1)}
     assert found["details"]["judge_scores"]["rows"] == 16
-    kept = list(read_rows(work / "latest/judged/output"))
-    assert {row["id"] for row in GOOD} <= {row["id"] for row in kept}
-    assert len(kept) == 12
+    accepted = list(read_rows(work / "latest/judged/output"))
+    assert {row["id"] for row in GOOD} <= {row["id"] for row in accepted}
+    assert len(accepted) == 12

@@ -1,4 +1,4 @@
-"""merge: mergekit's slerp of a tuned model and its base."""
+"""merge: mergekit's slerp between a tuned model and its base."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base, and a tuned model of the same shapes."""
+    """A base model, and a tuned model of the same shapes."""
     folder = tmp_path_factory.mktemp("merge")
     random_lfm2(folder / "base", seed=1)
     random_lfm2(folder / "tuned", seed=2)
@@ -25,17 +25,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def merge(folder: Path, out: Path, **more: Any) -> Path:
-    words = {"base": str(folder / "base"), "model": str(folder / "tuned")} | more
-    return run_plain("merge", words, out).folder(0)
+    settings = {"base": str(folder / "base"), "model": str(folder / "tuned")} | more
+    return run_plain("merge", settings, out).folder(0)
 
 
-def preflight(**words: Any) -> list[str]:
+def preflight(**settings: Any) -> list[str]:
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.merge").STAGE
-    return kind(kind.Settings(**words), PlainInputs()).preflight()
+    return kind(kind.Settings(**settings), PlainInputs()).preflight()
 
 
 @pytest.mark.slow
-def test_every_tensor_lies_between_base_and_tuned(folder: Path, tmp_path: Path) -> None:
+def test_every_tensor_is_between_base_and_tuned(folder: Path, tmp_path: Path) -> None:
     merged = dict(iter_tensors(merge(folder, tmp_path)))
     base, tuned = dict(iter_tensors(folder / "base")), dict(iter_tensors(folder / "tuned"))
     assert merged.keys() == base.keys()
@@ -69,13 +69,14 @@ def test_the_tuned_model_gives_template_config_and_the_wanted_type(
     assert {header.dtype for header in tensor_headers(model).values()} == {"BF16"}
 
 
-def test_a_model_and_itself_are_refused_before_a_job_is_asked_for(folder: Path) -> None:
+def test_a_model_and_itself_are_refused_before_a_job_is_submitted(folder: Path) -> None:
     base = str(folder / "base")
     faults = preflight(base=base, model=base + "/")
     assert faults == [
-        f"base and model are both {base}: a merge needs two models; give the tuned one as model"
+        f"base={base}: the same model as `model`; a merge needs two models; "
+        "set model to the tuned one"
     ]
-    assert preflight(base="@sft", model="@sft")[0].startswith("base and model are both @sft")
+    assert preflight(base="@sft", model="@sft")[0].startswith("base=@sft: the same model as")
     assert preflight(base="@prepare", model="@sft") == []
 
 
@@ -95,15 +96,15 @@ def test_tokenizers_that_disagree_are_refused(folder: Path, tmp_path: Path) -> N
     shutil.copytree(folder / "tuned", tmp_path / "tuned")
     file = tmp_path / "tuned" / "tokenizer.json"
     content = json.loads(file.read_text())
-    words = content["model"]["vocab"]
-    one, other = list(words)[10:12]
-    words[one], words[other] = words[other], words[one]
+    vocabulary = content["model"]["vocab"]
+    one, other = list(vocabulary)[10:12]
+    vocabulary[one], vocabulary[other] = vocabulary[other], vocabulary[one]
     file.write_text(json.dumps(content))
     with pytest.raises(UserError, match="the tokenizers differ: token"):
         merge(folder, tmp_path, model=str(tmp_path / "tuned"))
 
 
-def test_a_merge_with_a_number_that_is_none_is_not_marked(folder: Path, tmp_path: Path) -> None:
+def test_a_merge_with_nan_is_not_committed(folder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(folder / "tuned", tmp_path / "merged")
@@ -112,7 +113,7 @@ def test_a_merge_with_a_number_that_is_none_is_not_marked(folder: Path, tmp_path
     weights["model.layers.1.ffn_norm.weight"][3] = float("nan")
     save_file(weights, file, metadata={"format": "pt"})
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.merge").STAGE
-    words: dict[str, Any] = {"base": str(folder / "base"), "model": str(folder / "tuned")}
-    stage = kind(kind.Settings(**words), PlainInputs())
+    settings: dict[str, Any] = {"base": str(folder / "base"), "model": str(folder / "tuned")}
+    stage = kind(kind.Settings(**settings), PlainInputs())
     with pytest.raises(UserError, match=r"tensor model\.layers\.1\.ffn_norm\.weight has values"):
         stage.check(0, tmp_path / "merged")

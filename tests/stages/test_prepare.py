@@ -1,4 +1,4 @@
-"""prepare, through the command line: rows in are rows out and rows rejected with a reason."""
+"""prepare from the command line: rows in equal rows out plus rows rejected with a reason."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ GREETINGS = ["مرحبا بالعالم", "صباح الخير", "كيف حال�
 
 
 def prepare(
-    folder: Path, nodes: dict[str, dict[str, Any]], *words: str, **env: Any
+    folder: Path, nodes: dict[str, dict[str, Any]], *overrides: str, **env: Any
 ) -> CommandResult:
     """Launch a recipe of prepare nodes, each with these settings."""
     text = ""
@@ -30,7 +30,7 @@ def prepare(
         text += "\n".join([f"[{name}]", 'stage = "prepare"', *lines, ""])
     (folder / "recipe.toml").write_text(text, encoding="utf-8")
     recipe, work = f"recipe={folder / 'recipe.toml'}", f"work={folder / 'work'}"
-    return launch("stage=prepare", recipe, work, *words, **env)
+    return launch("stage=prepare", recipe, work, *overrides, **env)
 
 
 def output(folder: Path, node: str) -> Path:
@@ -74,7 +74,7 @@ def pair(number: int) -> tuple[str, str]:
 
 
 def write_every_format(folder: Path) -> dict[str, dict[str, Any]]:
-    """The same 50 pairs in each format, and the settings of a node for each."""
+    """Write the same 50 pairs in each format; return the settings of a node for each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -108,7 +108,7 @@ def test_every_format_gives_the_same_corpus(tmp_path: Path) -> None:
 
 
 def bad_lines() -> list[tuple[bytes, str]]:
-    """Lines of a file and the reason why each is rejected; '' for a good one, '-' for no row."""
+    """Lines of a file and the rejection reason of each; '' if accepted, '-' for no row."""
     good = json.dumps(alpaca(0), ensure_ascii=False).encode()
     return [
         (b"\xef\xbb\xbf" + good, ""),
@@ -140,14 +140,14 @@ def test_every_line_of_a_bad_file_is_accounted_for(tmp_path: Path) -> None:
     ended = prepare(tmp_path, {"bad": settings})
     assert ended.code == 0, ended
 
-    wanted = {n: word for n, (_, word) in enumerate(lines, start=1) if word not in {"", "-"}}
+    wanted = {n: reason for n, (_, reason) in enumerate(lines, start=1) if reason not in {"", "-"}}
     found = rejected(output(tmp_path, "bad"))
     assert {row["line"]: row["reason"] for row in found} == wanted
     assert {row["where"] for row in found} == {str(path)}
     for row in found:
         raw = lines[row["line"] - 1][0].rstrip(b"\r")
-        kept = row["row"].encode(errors="surrogateescape")
-        assert kept == raw or (row["reason"] == "too-long" and raw.startswith(kept))
+        raw_text = row["row"].encode(errors="surrogateescape")
+        assert raw_text == raw or (row["reason"] == "too-long" and raw.startswith(raw_text))
     facts = summary(tmp_path, "bad")
     counts = facts["rows_in"], facts["rows_out"], facts["rows_rejected"]
     assert counts == (16, 2, len(wanted))
@@ -155,18 +155,18 @@ def test_every_line_of_a_bad_file_is_accounted_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_equal_rows_of_several_files_are_kept_once_and_counted(tmp_path: Path) -> None:
+def test_equal_rows_of_several_files_are_written_once_and_counted(tmp_path: Path) -> None:
     first = write_lines(tmp_path / "first.jsonl", [alpaca(n) for n in range(30)])
     turns = [("human", alpaca(3)["instruction"]), ("gpt", alpaca(3)["output"])]
     talk = {"conversations": [{"from": role, "value": text} for role, text in turns]}
-    again = write_lines(tmp_path / "again.jsonl", [talk, talk])
-    few = {"data": [first, again], "limit": 31, "units": 4}
-    assert prepare(tmp_path, {"all": {"data": [first, again]}, "few": few}).code == 0
+    second = write_lines(tmp_path / "again.jsonl", [talk, talk])
+    few = {"data": [first, second], "limit": 31, "units": 4}
+    assert prepare(tmp_path, {"all": {"data": [first, second]}, "few": few}).code == 0
 
     facts = summary(tmp_path, "all")
     assert (facts["rows_in"], facts["rows_out"]) == (32, 30)
     assert facts["rejected"] == {"duplicate": 2}
-    assert [row["where"] for row in rejected(output(tmp_path, "all"))] == [again, again]
+    assert [row["where"] for row in rejected(output(tmp_path, "all"))] == [second, second]
     assert {row["origin"] for row in read_rows(output(tmp_path, "all"))} == {"first"}
     assert summary(tmp_path, "few")["rows_in"] == 31
 
@@ -178,8 +178,8 @@ def test_workers_that_share_the_units_write_what_one_writes(tmp_path: Path) -> N
     alone, shared = {"data": path, "units": 5}, {"data": path, "units": 5, "limit": 1000}
     ended = prepare(tmp_path, {"alone": alone, "shared": shared}, "shared.resources.workers=3")
     assert ended.code == 0, ended
-    marks = (tmp_path / "work" / "latest" / "shared" / "done").glob("*.json")
-    assert len({json.loads(mark.read_text())["attempt"] for mark in marks}) == 3
+    markers = (tmp_path / "work" / "latest" / "shared" / "done").glob("*.json")
+    assert len({json.loads(marker.read_text())["attempt"] for marker in markers}) == 3
     for unit in range(5):
         name = f"rejected-{unit:05d}.jsonl"
         texts = [(output(tmp_path, node) / name).read_text() for node in ("alone", "shared")]
@@ -199,8 +199,12 @@ def test_fields_can_be_renamed_and_rows_dropped_by_value(tmp_path: Path) -> None
     refused = prepare(tmp_path, {"rows": settings})
     assert refused.code == 65
     assert "they have the fields: chosen, prompt, source" in refused.err
-    words = ["rows.rename.prompt=instruction", "rows.rename.chosen=output", "rows.drop.source=aya"]
-    ended = prepare(tmp_path, {"rows": settings}, *words)
+    overrides = [
+        "rows.rename.prompt=instruction",
+        "rows.rename.chosen=output",
+        "rows.drop.source=aya",
+    ]
+    ended = prepare(tmp_path, {"rows": settings}, *overrides)
     assert ended.code == 0, ended
     facts = summary(tmp_path, "rows")
     assert (facts["rows_out"], facts["rejected"]) == (3, {"dropped": 2})
@@ -214,11 +218,11 @@ def test_too_many_bad_rows_fail_and_the_rows_can_be_read(tmp_path: Path) -> None
     path = write_lines(tmp_path / "rows.jsonl", rows)
     ended = prepare(tmp_path, {"rows": {"data": path, "units": 2}})
     assert ended.code == 65, ended
-    told = "20 of 100 rows are rejected (missing-field 20), max_rejected_fraction is 0.05"
-    assert told in ended.err
-    kept = tmp_path / "work" / "latest" / "rows" / "kept"
-    assert str(kept.resolve() / "00000" / "rejected-00000.jsonl") in ended.err
-    found = [row for folder in kept.iterdir() for row in rejected(folder)]
+    message = "max_rejected_fraction=0.05: 20 of 100 rows are rejected (missing-field 20)"
+    assert message in ended.err
+    state_dir = tmp_path / "work" / "latest" / "rows" / "kept"
+    assert str(state_dir.resolve() / "00000" / "rejected-00000.jsonl") in ended.err
+    found = [row for folder in state_dir.iterdir() for row in rejected(folder)]
     assert sorted(row["line"] for row in found) == list(range(81, 101))
 
     assert prepare(tmp_path, {"rows": {"data": path, "max_rejected_fraction": 0.2}}).code == 0
@@ -256,7 +260,7 @@ def test_shards_are_of_equal_length(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_several_processes_read_what_one_reads(tmp_path: Path) -> None:
-    # Long rows: the file has several pieces, and equal rows are far apart.
+    # Long rows: the file has several splits, and equal rows are far apart.
     good = [{"instruction": f"Row {n % 600}.", "output": f"{n % 600}" * 40_000} for n in range(650)]
     lines = [json.dumps(row).encode() for row in good]
     lines[300:300] = [b"", b"{", b'{"instruction": "' + b"x" * 17_000_000]
@@ -269,14 +273,16 @@ def test_several_processes_read_what_one_reads(tmp_path: Path) -> None:
         resources = {"cpus_per_rank": processes}
         settings = {"data": str(path), "units": 3, "resources": resources}
         run_plain("prepare", settings, folder)
-        kept = [row["messages"][0]["content"] for unit in range(3) for row in shard(folder, unit)]
-        assert sorted(kept) == sorted(f"Row {n}." for n in range(600))
-        told = [row for unit in range(3) for row in rejected(folder / "output" / str(unit))]
-        reasons = {row["line"]: row["reason"] for row in told}
+        accepted = [
+            row["messages"][0]["content"] for unit in range(3) for row in shard(folder, unit)
+        ]
+        assert sorted(accepted) == sorted(f"Row {n}." for n in range(600))
+        lost = [row for unit in range(3) for row in rejected(folder / "output" / str(unit))]
+        reasons = {row["line"]: row["reason"] for row in lost}
         wanted = {302: "corrupt-json", 303: "too-long"}
         assert reasons == wanted | dict.fromkeys(range(604, 654), "duplicate")
-        assert all(row["row"] == lines[row["line"] - 1].decode() for row in told[3:5])
-        found.append((kept, told))
+        assert all(row["row"] == lines[row["line"] - 1].decode() for row in lost[3:5])
+        found.append((accepted, lost))
     assert found[0] == found[1]
 
 
@@ -300,13 +306,13 @@ def test_the_check_finds_a_row_that_is_not_as_it_was_planned(tmp_path: Path, how
     schema = pq.read_schema(part).with_metadata(notes)
     rows = spoil(pq.read_table(part).to_pylist(), how)
     pq.write_table(pa.Table.from_pylist(rows, schema), part)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         out.commit(1)
-    assert told.value.code == 70
+    assert caught.value.code == 70
 
 
-@pytest.mark.parametrize(("which", "kept"), [("no", 4), ("fenced", 1), ("only", 2)])
-def test_rows_of_code_are_dropped_by_setting(tmp_path: Path, which: str, kept: int) -> None:
+@pytest.mark.parametrize(("which", "accepted"), [("no", 4), ("fenced", 1), ("only", 2)])
+def test_rows_of_code_are_dropped_by_setting(tmp_path: Path, which: str, accepted: int) -> None:
     code = "```python\nx = 1\n```"
     answers = ["Plain.", f"So:\n{code}", f"\n{code}\n\n{code}\n", "```\ny = 2"]
     rows = [{"instruction": f"Task {n}", "output": answer} for n, answer in enumerate(answers)]
@@ -314,15 +320,15 @@ def test_rows_of_code_are_dropped_by_setting(tmp_path: Path, which: str, kept: i
     settings = {"data": path, "units": 1, "drop_code": which}
     out = run_plain("prepare", settings, tmp_path)
     assert out.facts is not None
-    assert out.facts.rows_out == kept
-    assert out.facts.rejected == ({"code": 4 - kept} if kept < 4 else {})
+    assert out.facts.rows_out == accepted
+    assert out.facts.rejected == ({"code": 4 - accepted} if accepted < 4 else {})
 
 
 @pytest.mark.slow
 def test_corrupt_rows_reconcile_by_a_program_of_its_own() -> None:
-    words = ["--each", "20", "--good", "300", "--long", "0", "--units", "3"]
+    arguments = ["--each", "20", "--good", "300", "--long", "0", "--units", "3"]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.corrupt_rows", *words],
+        [sys.executable, "-m", "benchmarks.corrupt_rows", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -336,7 +342,7 @@ def test_corrupt_rows_reconcile_by_a_program_of_its_own() -> None:
 
 
 def hub_cache(folder: Path) -> dict[str, str]:
-    """A hub cache with one fetched data set, and the variables that name it."""
+    """Make a hub cache with one fetched data set; return the variables that name it."""
     home = folder / "hub" / "datasets--lab--greetings"
     (home / "snapshots" / "abc").mkdir(parents=True)
     (home / "refs").mkdir()
@@ -356,7 +362,7 @@ def test_a_data_set_that_was_fetched_is_read_without_a_network(tmp_path: Path) -
     assert {row["origin"] for row in rows} == {"lab/greetings"}
 
 
-def test_a_data_set_that_was_not_fetched_is_told_with_the_cure(tmp_path: Path) -> None:
+def test_a_data_set_that_was_not_fetched_is_refused_with_the_fix(tmp_path: Path) -> None:
     env = hub_cache(tmp_path)
     ended = prepare(tmp_path, {"rows": {"data": "lab/greeting"}}, **env)
     assert ended.code == 66, ended
@@ -368,8 +374,8 @@ def test_a_data_set_that_was_not_fetched_is_told_with_the_cure(tmp_path: Path) -
 ALPACA = json.dumps(alpaca(0))
 OPUS = '{"translation": {"en": "Yes", "fr": "Oui"}}'
 REFUSED: list[tuple[str, dict[str, str], dict[str, Any], int, str]] = [
-    ("empty word", {}, {"data": ""}, 64, "names no data"),
-    ("no word", {}, {"data": []}, 64, "names no data"),
+    ("empty name", {}, {"data": ""}, 64, "names no data"),
+    ("no name", {}, {"data": []}, 64, "names no data"),
     ("same language", {"a.jsonl": OPUS}, {"languages": ["ar", "ar"]}, 64, "both 'ar'"),
     ("unknown shape", {"a.jsonl": OPUS}, {"rows": "alpacca"}, 64, "alpacca"),
     ("too many units", {"a.jsonl": OPUS}, {"units": 1000}, 64, "256"),
@@ -395,12 +401,12 @@ REFUSED: list[tuple[str, dict[str, str], dict[str, Any], int, str]] = [
 
 @pytest.mark.parametrize("case", REFUSED, ids=[case[0] for case in REFUSED])
 def test_data_that_cannot_be_prepared_is_refused_at_once(tmp_path: Path, case: Any) -> None:
-    _, files, settings, code, told = case
+    _, files, settings, code, message = case
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     data = [str(tmp_path / name) for name in files]
     ended = prepare(tmp_path, {"rows": {"data": data, **settings}})
     assert ended.code == code, ended
-    assert told in ended.err
+    assert message in ended.err
     assert "Traceback" not in ended.err
     assert not (tmp_path / "work").exists()

@@ -1,4 +1,4 @@
-"""quantize: LLM Compressor in its own environment, read back by vLLM in the other."""
+"""quantize: LLM Compressor in its own environment; vLLM reads the result in the other."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from random_models import random_cohere2
 from hala_hpc.core.errors import UserError
 from hala_hpc.core.stage import Stage
 
-#: What vLLM says to three tokens, as JSON on the last line.
+#: Lets vLLM answer three tokens; the last line is JSON.
 ASK = """
 import json, sys
 from vllm import LLM, SamplingParams
@@ -42,8 +42,8 @@ def compressed(folder: Path) -> Path:
 
 
 def plain(folder: Path, name: str, **more: Any) -> list[str]:
-    words = {"model": str(folder / "model"), **more}
-    return ["tests/support/plain_out.py", "quantize", json.dumps(words), str(folder / name), "1"]
+    settings = {"model": str(folder / "model"), **more}
+    return ["tests/support/plain_out.py", "quantize", json.dumps(settings), str(folder / name), "1"]
 
 
 def details(folder: Path) -> dict[str, Any]:
@@ -51,16 +51,16 @@ def details(folder: Path) -> dict[str, Any]:
     return found
 
 
-def stage(**words: Any) -> Stage[Any]:
+def stage(**settings: Any) -> Stage[Any]:
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.quantize").STAGE
-    return kind(kind.Settings(**words), PlainInputs())
+    return kind(kind.Settings(**settings), PlainInputs())
 
 
 @pytest.mark.slow
 def test_all_linear_weights_become_fp8_and_half_the_size(folder: Path, compressed: Path) -> None:
     del compressed
     found = details(folder / "fp8")
-    # Four of attention and three of the feed-forward part in each of two layers.
+    # Four attention and three feed-forward weights in each of two layers.
     assert found["fp8_weights"] == 14
     assert found["bytes_after"] < 0.6 * found["bytes_before"]
 
@@ -96,10 +96,10 @@ def test_the_checkpoint_loads_and_answers_in_vllm(compressed: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_compressed_model_is_not_compressed_again(compressed: Path, tmp_path: Path) -> None:
-    words = {"model": str(compressed)}
-    with pytest.raises(UserError, match="is compressed already"):
-        run_plain("quantize", words, tmp_path)
+def test_a_compressed_model_is_refused(compressed: Path, tmp_path: Path) -> None:
+    settings = {"model": str(compressed)}
+    with pytest.raises(UserError, match="already compressed"):
+        run_plain("quantize", settings, tmp_path)
 
 
 def test_the_scheme_none_gives_the_same_files_a_second_name(folder: Path, tmp_path: Path) -> None:
@@ -110,13 +110,15 @@ def test_the_scheme_none_gives_the_same_files_a_second_name(folder: Path, tmp_pa
     assert out.facts.details["fp8_weights"] == 0
 
 
-def test_a_checkpoint_that_was_not_compressed_is_not_marked(folder: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_not_compressed_is_not_committed(
+    folder: Path, tmp_path: Path
+) -> None:
     made = run_plain("quantize", {"model": str(folder / "model"), "scheme": "none"}, tmp_path)
     with pytest.raises(UserError, match="0 FP8 weights and no quantization_config"):
         stage(model=str(folder / "model")).check(0, made.folder(0))
 
 
-def test_a_folder_without_weights_is_refused_before_a_job_is_asked_for(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_refused_before_a_job_is_submitted(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="no weights") as caught:
         stage(model=str(tmp_path)).preflight()

@@ -1,4 +1,4 @@
-"""report: one page of tables and curves from the summaries of nodes."""
+"""report: one page of tables and curves from node summaries."""
 
 from html.parser import HTMLParser
 from importlib import import_module
@@ -72,7 +72,7 @@ MERGE = BASE | {"node": "merge", "stage": "merge", "details": {"t": 0.5, "weight
 
 
 def report(folder: Path, *summaries: dict[str, Any], title: str = "A run") -> tuple[str, str]:
-    """HTML and Markdown of a page about some nodes."""
+    """HTML and Markdown of a report about nodes."""
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.report").STAGE
     nodes = [f"@{summary['node']}" for summary in summaries]
     read = [NodeSummary.model_validate(summary) for summary in summaries]
@@ -86,12 +86,12 @@ def report(folder: Path, *summaries: dict[str, Any], title: str = "A run") -> tu
 
 
 def cells(markdown: str, first: str) -> list[str]:
-    """The cells of the first row that begins with a word."""
+    """The cells of the first row with this first cell."""
     line = next(line for line in markdown.splitlines() if line.startswith(f"| {first} |"))
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_models_stand_side_by_side_with_what_was_gained(tmp_path: Path) -> None:
+def test_models_are_side_by_side_with_their_gains(tmp_path: Path) -> None:
     _, markdown = report(tmp_path, SCORES)
     assert cells(markdown, "score") == ["score", "base", "tuned", "merged", "samples"]
     bleu = cells(markdown, "BLEU")
@@ -120,7 +120,7 @@ def test_the_loss_of_each_training_is_drawn(tmp_path: Path) -> None:
     assert "6.500 to 0.250" in html
 
 
-def test_compressed_and_merged_models_are_told_of(tmp_path: Path) -> None:
+def test_compressed_and_merged_models_are_described(tmp_path: Path) -> None:
     _, markdown = report(tmp_path, QUANTIZE, MERGE)
     assert "FP8_DYNAMIC: 14 FP8 weights, 4.00 MB to 2.00 MB" in markdown
     assert "slerp with t = 0.5, 151,520 weights" in markdown
@@ -154,16 +154,16 @@ def test_text_of_data_never_becomes_markup(tmp_path: Path) -> None:
     assert "a\\|b" in markdown
 
 
-def test_a_page_cut_short_is_not_marked(tmp_path: Path) -> None:
+def test_a_truncated_page_is_not_committed(tmp_path: Path) -> None:
     kind: type[Stage[Any]] = import_module("hala_hpc.stages.report").STAGE
     stage = kind(kind.Settings(nodes=["@sft"]), PlainInputs())  # type: ignore[call-arg]
     (tmp_path / "report.html").write_text("<html>@sft")
     (tmp_path / "report.md").write_text("@sft")
-    with pytest.raises(UserError, match=r"report\.html is cut short"):
+    with pytest.raises(UserError, match=r"report\.html is truncated"):
         stage.check(0, tmp_path)
 
 
-def test_a_word_that_names_no_node_is_refused(tmp_path: Path) -> None:
+def test_an_entry_that_is_no_node_reference_is_refused(tmp_path: Path) -> None:
     text = '[page]\nstage = "report"\nnodes = ["sft"]\n'
     ended = launch(recipe(tmp_path, text), "stage=all", f"work={tmp_path / 'work'}")
     assert ended.code == 78

@@ -1,4 +1,4 @@
-"""What every stage must say of itself: its estimate, and how it takes less of a GPU's memory."""
+"""What every stage must define: its estimate, and settings that use less GPU memory."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,8 +21,8 @@ from hala_hpc.core.stage import Stage, UnknownInputs
 from hala_hpc.core.stage_registry import find_stage, stage_names
 from hala_hpc.engines.models.gpus import PEAK_FLOPS, capability_of, has_fp8, peak_flops
 
-#: The least that each stage must be told; a new stage belongs here.
-LEAST: dict[str, dict[str, Any]] = {
+#: The required settings of each stage; add new stages here.
+MINIMAL_SETTINGS: dict[str, dict[str, Any]] = {
     "prepare": {"data": "@files/rows.jsonl"},
     "quantize": {"model": "@model"},
     "filter": {"model": "@model", "corpus": "@corpus"},
@@ -35,7 +35,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "sample": {},
     "tiny": {"family": "lfm2", "text": ["@files/rows.jsonl"]},
 }
-#: 1000 rows of ten tokens a side, and a model of two billion weights.
+#: 1000 rows of ten tokens per side, and a model of two billion weights.
 AMOUNTS = {
     "@corpus": Amount(TextAmount(1000, 10_000, 10_000), None, 100_000.0),
     "@model": Amount(None, ModelSize(2.0), 4e9),
@@ -47,9 +47,9 @@ STAGES = [find_stage(name) for name in stage_names()]
 
 
 def make(name: str, **more: Any) -> Stage[Any]:
-    """A stage with the least that it must be told."""
+    """A stage with its required settings."""
     stage = find_stage(name)
-    return stage(stage.Settings.model_validate(LEAST[name] | more), UnknownInputs())
+    return stage(stage.Settings.model_validate(MINIMAL_SETTINGS[name] | more), UnknownInputs())
 
 
 def estimate(name: str, inputs: EstimateInputs = INPUTS, **more: Any) -> Estimate:
@@ -59,7 +59,7 @@ def estimate(name: str, inputs: EstimateInputs = INPUTS, **more: Any) -> Estimat
 
 
 def runtime_counts(settings: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """Settings that say how many rows are on a GPU at once and leave the result as it is."""
+    """Settings of the number of concurrent rows on a GPU that do not change the result."""
     for name, field in settings.model_fields.items():
         inner, extra = field.annotation, field.json_schema_extra
         if isinstance(inner, type) and issubclass(inner, BaseModel):
@@ -71,11 +71,13 @@ def runtime_counts(settings: type[BaseModel], prefix: str = "") -> Iterator[str]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=stage_names())
-def test_a_stage_has_an_estimate_or_says_that_it_has_none(stage: type[Stage[Any]]) -> None:
-    assert stage.estimate is not Stage.estimate, f"{stage.name} does not say what it will take"
+def test_a_stage_has_an_estimate_or_documents_that_it_has_none(stage: type[Stage[Any]]) -> None:
+    assert stage.estimate is not Stage.estimate, f"{stage.name} has no estimate"
     found = make(stage.name).estimate(INPUTS)
     if found is None:
-        assert (stage.estimate.__doc__ or "").startswith("None: "), "it must say why"
+        assert (stage.estimate.__doc__ or "").startswith("None: "), (
+            "the docstring must give the reason"
+        )
     elif stage.name not in ("prepare", "tokenize", "merge", "tiny"):
         assert found.gpu_seconds is not None
 
@@ -87,30 +89,30 @@ def test_a_stage_with_rows_at_once_halves_them_down_to_one(stage: type[Stage[Any
     if not names:
         assert make(stage.name).smaller_batch(1) is None
         return
-    seen: set[str] = set()
+    changed: set[str] = set()
     for _ in range(12):
         before = settings
         settings = stage(before, UnknownInputs()).smaller_batch(1)
         assert before is not None
         assert settings is not None
         changes = changed_values(before, settings)
-        # What a job finds for itself is halved there, as often as this says.
-        seen |= {change.name.replace("halvings", "tokens") for change in changes}
+        # Values that a job determines itself are halved there, this many times.
+        changed |= {change.name.replace("halvings", "tokens") for change in changes}
         for change in changes:
             if change.name.endswith("halvings"):
                 assert change.after == change.before + 1
             else:
                 assert change.before is None or change.after == change.before // 2
     assert changes == [], "a single row is at once"
-    assert seen == names
+    assert changed == names
 
 
 def test_a_training_halves_the_tokens_of_a_pass_down_to_about_one_row() -> None:
     sft = make("sft", micro_batch_tokens=100)
     (change,) = changed_values(sft.settings, sft.smaller_batch(2) or sft.settings)
     assert change.text == "micro_batch_tokens is 64 instead of 100"
-    least = make("sft", micro_batch_tokens=64)
-    assert least.smaller_batch(2) == least.settings
+    smallest = make("sft", micro_batch_tokens=64)
+    assert smallest.smaller_batch(2) == smallest.settings
 
 
 def test_an_evaluation_halves_what_is_above_one() -> None:
@@ -128,9 +130,9 @@ def test_what_a_finished_node_counted_is_stronger_than_what_was_expected() -> No
     )
     counted = EstimateInputs(table, AMOUNTS, CountedResult(500, 7_000))
     assert estimate("translate", counted).output.text == TextAmount(500, 5_000, 7_000)
-    kept = estimate("filter", counted).output.text
-    assert kept
-    assert (kept.rows, kept.source, kept.target) == pytest.approx((500, 5_000, 5_000))
+    accepted = estimate("filter", counted).output.text
+    assert accepted
+    assert (accepted.rows, accepted.source, accepted.target) == pytest.approx((500, 5_000, 5_000))
     unknown = EstimateInputs(table, AMOUNTS | {"@corpus": Amount()}, CountedResult(500, 7_000))
     assert estimate("translate", unknown).output.text == TextAmount(500, 125_000, 7_000)
 
@@ -167,12 +169,12 @@ def test_every_gpu_of_the_table_has_a_known_generation() -> None:
     assert (has_fp8("NVIDIA L40S"), has_fp8("NVIDIA A40"), has_fp8("MI300X")) == (True, False, None)
 
 
-def test_only_the_registry_knows_where_stages_lie() -> None:
+def test_only_the_registry_names_the_packages_of_stages() -> None:
     package = ROOT / "hala_hpc"
     named = [
         str(path.relative_to(package))
         for path in package.rglob("*.py")
-        # Without the dot it is the group of entry points.
+        # Without the dot it is the entry point group.
         for room in ("hala_hpc.stages.", "hala_hpc.stages import", "demo.stages")
         if room in path.read_text(encoding="utf-8")
     ]

@@ -21,7 +21,7 @@ from hala_hpc.engines.models.tensors import iter_tensors, tensor_headers
 from hala_hpc.engines.training.dataset import load_training_data
 from hala_hpc.engines.training.tokens.examples import IGNORE_INDEX, Example, ExampleMaker
 
-#: What a template writes after the words of an answer, in the part that is learnt.
+#: What a template adds after an answer, in the part that is trained.
 ENDS = {
     "lfm2": "<|im_end|>",
     "cohere2": "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
@@ -44,22 +44,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)
 
 
-def example(words: Any, *texts: str, system: str = "") -> Example | str:
-    """What is learnt of a conversation."""
-    said = [{"role": "system", "content": system}] if system else []
+def example(tokenizer: Any, *texts: str, system: str = "") -> Example | str:
+    """The training example of a conversation, or the rejection reason."""
+    messages = [{"role": "system", "content": system}] if system else []
     roles = ("user", "assistant")
-    said += [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
-    (made,) = ExampleMaker(words, None).encode([said])
+    messages += [{"role": roles[n % 2], "content": text} for n, text in enumerate(texts)]
+    (made,) = ExampleMaker(tokenizer, None).encode([messages])
     return made
 
 
-#: Kinds of layers as transformers reads them from the keys of the makers.
+#: Layer types that transformers reads from the published config keys.
 LAYERS = {
     "lfm2": ["conv", "conv", "full_attention", "conv"],
     "cohere2": ["sliding_attention"] * 3 + ["full_attention"],
@@ -69,7 +69,7 @@ LAYERS = {
 
 
 @every_family
-def test_the_keys_of_the_makers_mean_what_they_mean(family: str, tmp_path: Path) -> None:
+def test_transformers_reads_the_published_config_keys(family: str, tmp_path: Path) -> None:
     from transformers import AutoConfig
 
     given = make_thin_config(family, tmp_path)
@@ -77,60 +77,62 @@ def test_the_keys_of_the_makers_mean_what_they_mean(family: str, tmp_path: Path)
     assert config.layer_types == LAYERS[family]
     assert config.tie_word_embeddings == (family != "qwen2")
     assert config.rope_parameters["rope_theta"] == given["rope_theta"]
-    assert config.vocab_size % 64 == 0 <= config.vocab_size - len(tokenizer(tmp_path)) < 64
+    assert config.vocab_size % 64 == 0 <= config.vocab_size - len(load_tokenizer(tmp_path)) < 64
 
 
 @every_family
-def test_a_text_begins_once_and_answers_alone_are_learnt(family: str, folder: Path) -> None:
-    words = tokenizer(folder / family)
-    made = example(words, "Hello", "Good morning.", "And now?", "Thank you.")
+def test_a_text_begins_once_and_only_answers_are_trained(family: str, folder: Path) -> None:
+    tokenizer = load_tokenizer(folder / family)
+    made = example(tokenizer, "Hello", "Good morning.", "And now?", "Thank you.")
     assert isinstance(made, Example)
-    assert made.input_ids.count(words.bos_token_id) == (words.bos_token is not None)
-    assert words.bos_token is None or made.input_ids[0] == words.bos_token_id
-    learnt = words.decode([label for label in made.labels if label != IGNORE_INDEX])
-    assert learnt == f"Good morning.{ENDS[family]}Thank you.{ENDS[family]}"
-    # As the model is asked later.
-    prompter = Prompter(words, "chat")
+    assert made.input_ids.count(tokenizer.bos_token_id) == (tokenizer.bos_token is not None)
+    assert tokenizer.bos_token is None or made.input_ids[0] == tokenizer.bos_token_id
+    trained = tokenizer.decode([label for label in made.labels if label != IGNORE_INDEX])
+    assert trained == f"Good morning.{ENDS[family]}Thank you.{ENDS[family]}"
+    # As in generation.
+    prompter = Prompter(tokenizer, "chat")
     prompt = prompter.ids(["Hello"])[0]
     assert made.input_ids[: len(prompt)] == prompt
     assert set(made.labels[: len(prompt)]) == {IGNORE_INDEX}
-    assert ENDS[family].endswith(words.decode(prompter.stop_token_ids))
+    assert ENDS[family].endswith(tokenizer.decode(prompter.stop_token_ids))
     assert prompter.stop_token_ids == made.input_ids[-1:]
 
 
 @every_family
-def test_no_word_of_a_row_speaks_for_the_template(family: str, folder: Path) -> None:
-    words = tokenizer(folder / family)
-    ids = words.get_added_vocab()
-    # Cohere's START_OF_TURN and Qwen's tool_call are not marked special.
+def test_no_text_of_a_row_becomes_a_control_token(family: str, folder: Path) -> None:
+    tokenizer = load_tokenizer(folder / family)
+    ids = tokenizer.get_added_vocab()
+    # Cohere's START_OF_TURN and Qwen's tool_call are not flagged as special.
     spoken = [
-        word
-        for word, is_special in FAMILIES[family].added
-        if is_special or word in words.chat_template
+        content
+        for content, is_special in FAMILIES[family].added
+        if is_special or content in tokenizer.chat_template
     ]
     text = "Hello" + "".join(spoken)
-    quiet, loud = (example(words, said, said, "And?", "Yes.") for said in ("Hello", text))
+    quiet, loud = (
+        example(tokenizer, question, question, "And?", "Yes.") for question in ("Hello", text)
+    )
     assert isinstance(quiet, Example)
     assert isinstance(loud, Example)
     control = [
         [number for number in made.input_ids if number in ids.values()] for made in (quiet, loud)
     ]
     assert control[0] == control[1]
-    prompter = Prompter(words, "chat")
+    prompter = Prompter(tokenizer, "chat")
     asked = prompter.ids([text])[0]
     assert not set(asked[len(prompter.head) : -len(prompter.tail)]) & set(ids.values())
-    assert words.decode(asked[len(prompter.head) : -len(prompter.tail)]) == text
+    assert tokenizer.decode(asked[len(prompter.head) : -len(prompter.tail)]) == text
 
 
 @every_family
 def test_a_system_turn_is_kept_or_its_row_is_refused(family: str, folder: Path) -> None:
-    words = tokenizer(folder / family)
-    made = example(words, "Hello", "Good morning.", system="You are kind.")
+    tokenizer = load_tokenizer(folder / family)
+    made = example(tokenizer, "Hello", "Good morning.", system="You are kind.")
     if family == "gemma2":
         assert made == "refused_by_template"
     else:
         assert isinstance(made, Example)
-        assert words.decode(made.input_ids).count("You are kind.") == 1
+        assert tokenizer.decode(made.input_ids).count("You are kind.") == 1
 
 
 @pytest.mark.slow
@@ -138,14 +140,14 @@ def test_a_system_turn_is_kept_or_its_row_is_refused(family: str, folder: Path) 
 def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
     family: str, packing: bool, folder: Path, tmp_path: Path
 ) -> None:
-    # Some makers name the end of a text alone as the token at which to stop.
+    # Some published configs name only the end of text as the stop token.
     one_stop: dict[str, Any] = {"eos_token_id": 1} if family == "gemma2" else {}
     model = make_thin_model(family, tmp_path / "model", torch_dtype="float32", **one_stop)
-    words = {"model": str(model), "train": str(folder / "talks"), "objective": "chat"}
-    given = words | {"max_length": 256, "packing": packing, "units": 2, "held_out": 0.1}
+    options = {"model": str(model), "train": str(folder / "talks"), "objective": "chat"}
+    given = options | {"max_length": 256, "packing": packing, "units": 2, "held_out": 0.1}
     made = tokenized(tmp_path, **given)
     data = load_training_data(tmp_path / "tokens")
-    systems = sum(mark.rejected.get("refused_by_template", 0) for mark in made.markers.values())
+    systems = sum(marker.rejected.get("refused_by_template", 0) for marker in made.markers.values())
     assert (systems > 0) == (family == "gemma2")
     assert data.facts.rows + data.facts.held_out_rows + systems == 60
     out = run_plain(
@@ -166,7 +168,7 @@ def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
         data.facts.rows,
         data.facts.rows - out.facts.rejected["not_reached"],
     )
-    # Nobody has taught it anything: all tokens are nearly as likely.
+    # The model is untrained: all tokens are almost equally likely.
     assert abs(out.facts.details["loss_first"] - math.log(4160)) < 1
     tuned = out.folder(0)
     assert tensor_headers(tuned) == tensor_headers(model)
@@ -178,5 +180,5 @@ def test_a_step_learns_every_tensor_and_carries_the_makers_keys(
     for name in ("tokenizer.json", "chat_template.jinja"):
         assert (tuned / name).read_bytes() == (model / name).read_bytes()
     stops = json.loads((tuned / "generation_config.json").read_text())["eos_token_id"]
-    ids = tokenizer(folder / family).convert_tokens_to_ids
+    ids = load_tokenizer(folder / family).convert_tokens_to_ids
     assert stops == ([1, ids("<end_of_turn>")] if family == "gemma2" else ids("<|im_end|>"))

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(3000)]
 
 TALKS, PAIRS = 24, 30
 #: The teacher in FP8 translates, the judge filters, both bases are trained, merged and scored.
-#: Models that know no word translate nothing: every row may be rejected.
+#: Untrained models cannot translate: every row may be rejected.
 RECIPE = """
 [english]
 stage = "prepare"
@@ -108,17 +108,17 @@ chat_template = true
 engine = {{ cpu_cache_gb = 0.1, max_model_len = 1024, max_new_tokens = 12 }}
 resources = {{ cpus_per_rank = 2, mem_gb = 8 }}
 """
-#: What is asked for, one after the other.
+#: Goals of the launches, one after the other.
 GOALS = ("teacher-pairs", "arabic", "judged", "merge-lfm2", "merge-gemma2", "scores")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The models in the type of their makers, the data, and the finished run in `work`."""
+    """The models in their published data types, the data, and the finished run in `work`."""
     folder = tmp_path_factory.mktemp("chain")
     for family in ("cohere2", "qwen2", "lfm2", "gemma2"):
         make_thin_model(family, folder / family)
-    # Rows with a system turn are refused by Gemma's template.
+    # Gemma's template rejects rows with a system turn.
     draw = random.Random(0)
     write_rows(folder / "talks.jsonl", instruction_rows(TALKS, draw, set()))
     pairs = take_pairs(distinct_pairs(draw), PAIRS)
@@ -144,7 +144,7 @@ def model_of(folder: Path, node: str) -> Path:
 
 
 def keys_of(model: Path) -> dict[str, Any]:
-    """config.json without the type of the weights."""
+    """config.json without the data type of the weights."""
     found: dict[str, Any] = json.loads((model / "config.json").read_text())
     return {key: value for key, value in found.items() if key not in ("dtype", "torch_dtype")}
 
@@ -166,14 +166,14 @@ def test_every_row_is_counted_and_every_file_is_whole(folder: Path) -> None:
             "chrf++": PAIRS,
             "rouge_l": PAIRS,
         }
-    told = run_command(f"work={folder / 'work'}", module="verify")
-    assert told.code == 0, told
+    result = run_command(f"work={folder / 'work'}", module="verify")
+    assert result.code == 0, result
 
 
 def test_the_teacher_has_all_matrices_in_fp8_and_its_keys(folder: Path) -> None:
     before, after = folder / "cohere2", model_of(folder, "teacher")
     small = {name for name, header in tensor_headers(after).items() if header.dtype == "F8_E4M3"}
-    # Four of attention and three of the feed-forward part in each of four layers.
+    # Four attention and three feed-forward weights in each of four layers.
     assert len(small) == 28
     scales = {name.removesuffix("weight") + "weight_scale" for name in small}
     assert tensor_headers(after).keys() == tensor_headers(before).keys() | scales
@@ -201,9 +201,9 @@ def test_a_merged_model_is_half_way_on_the_arc_between_both(family: str, folder:
 def test_vllm_and_transformers_write_the_same_tokens(folder: Path) -> None:
     models = [folder / "cohere2", folder / "qwen2"]
     models += [model_of(folder, "merge-lfm2"), model_of(folder, "merge-gemma2")]
-    words = [sys.executable, "tests/support/ask_both_ways.py", *map(str, models)]
-    told = json.loads(run_heavy(words).splitlines()[-1])
-    assert len(told) == len(models)
-    for name, answer in told.items():
+    command = [sys.executable, "tests/support/ask_both_ways.py", *map(str, models)]
+    answers = json.loads(run_heavy(command).splitlines()[-1])
+    assert len(answers) == len(models)
+    for name, answer in answers.items():
         assert answer["vllm"] == answer["transformers"], (name, answer)
         assert len(set(answer["vllm"])) > 3, (name, answer)

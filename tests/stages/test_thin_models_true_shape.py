@@ -19,7 +19,7 @@ from token_folders import make_tokens
 from hala_hpc.demo.rows import instruction_rows
 from hala_hpc.engines.models.tensors import tensor_headers
 
-#: Seconds that a step may take, checkpoint and all.
+#: Timeout of a step in seconds, including the checkpoint.
 LIMIT_S = 1200
 
 
@@ -33,8 +33,8 @@ def test_lfm2_350m_learns_a_step_is_merged_and_answers(tmp_path: Path) -> None:
     assert {header.dtype for header in headers.values()} == {"BF16"}
     talks = [row["messages"] for row in instruction_rows(8, random.Random(0), set())]
     rows = [{"id": row_id(talk), "origin": "test", "messages": talk} for talk in talks]
-    words = {"model": str(model), "train": str(write_corpus(tmp_path / "talks", rows))}
-    tokens = make_tokens(tmp_path, **words, max_length=256)
+    options = {"model": str(model), "train": str(write_corpus(tmp_path / "talks", rows))}
+    tokens = make_tokens(tmp_path, **options, max_length=256)
     settings: dict[str, Any] = {
         "model": str(model),
         "tokens": str(tokens),
@@ -52,7 +52,7 @@ def test_lfm2_350m_learns_a_step_is_merged_and_answers(tmp_path: Path) -> None:
     both = {"base": str(model), "model": str(tuned)}
     merged = run_plain("merge", both, tmp_path / "merge").folder(0)
     assert tensor_headers(merged) == headers
-    told = json.loads(
+    answers = json.loads(
         run_heavy([sys.executable, "tests/support/ask_both_ways.py", str(merged)]).splitlines()[-1]
     )[str(merged)]
-    assert told["vllm"] == told["transformers"], told
+    assert answers["vllm"] == answers["transformers"], answers

@@ -1,4 +1,4 @@
-"""tokenize: every row is learnt, held out or refused, whatever is asked for."""
+"""tokenize: every row is trained on, held out or rejected, whatever the settings are."""
 
 import json
 from collections import Counter
@@ -24,9 +24,9 @@ NUMBERS = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine
 
 
 def talk(number: int) -> dict[str, Any]:
-    """A conversation like no other."""
-    words = " ".join(NUMBERS[int(digit)] for digit in str(number))
-    return conversation("Count.", f"What is {number}?", f"It is {words}.")
+    """A conversation that differs from all others."""
+    digits = " ".join(NUMBERS[int(digit)] for digit in str(number))
+    return conversation("Count.", f"What is {number}?", f"It is {digits}.")
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +51,19 @@ def rows_of(dataset: Any) -> Counter[tuple[int, ...]]:
     return Counter(tuple(row["input_ids"]) for row in dataset or [])
 
 
-def tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder)
 
 
-def test_every_row_is_learnt_held_out_or_refused_with_a_reason(
+def test_every_row_is_trained_held_out_or_rejected_with_a_reason(
     folder: Path, tmp_path: Path
 ) -> None:
     made = tokenized(tmp_path, **settings(folder, "few", "many", held_out=0.1, units=3))
-    marks = made.markers.values()
-    assert sum(mark.rows_in for mark in marks) == 342
-    assert sum((Counter(mark.rejected) for mark in marks), Counter()) == {
+    markers = made.markers.values()
+    assert sum(marker.rows_in for marker in markers) == 342
+    assert sum((Counter(marker.rejected) for marker in markers), Counter()) == {
         "no_answer": 1,
         "too_long": 1,
     }
@@ -76,64 +76,68 @@ def test_every_row_is_learnt_held_out_or_refused_with_a_reason(
 def test_units_change_neither_what_is_held_out_nor_what_is_left_out(
     folder: Path, tmp_path: Path
 ) -> None:
-    words = settings(folder, "few", "many", held_out=0.1, weights=[2.5, 0.5])
+    options = settings(folder, "few", "many", held_out=0.1, weights=[2.5, 0.5])
     one, several = (
-        load_training_data(make_tokens(tmp_path / str(units), **words | {"units": units}))
+        load_training_data(make_tokens(tmp_path / str(units), **options | {"units": units}))
         for units in (1, 7)
     )
     assert rows_of(one.held_out) == rows_of(several.held_out)
     assert rows_of(one.train) == rows_of(several.train)
-    other = load_training_data(make_tokens(tmp_path / "seed", **words, seed=1))
+    other = load_training_data(make_tokens(tmp_path / "seed", **options, seed=1))
     assert rows_of(one.held_out) != rows_of(other.held_out)
 
 
-def test_a_row_that_is_held_out_is_never_learnt_not_even_from_another_corpus(
+def test_a_row_that_is_held_out_is_never_trained_not_even_from_another_corpus(
     folder: Path, tmp_path: Path
 ) -> None:
-    words = settings(folder, "few", "many", "few", held_out=0.2, weights=[3, 1, 0.5])
-    data = load_training_data(make_tokens(tmp_path, **words))
+    options = settings(folder, "few", "many", "few", held_out=0.2, weights=[3, 1, 0.5])
+    data = load_training_data(make_tokens(tmp_path, **options))
     assert len(data.held_out) > 30
     assert not rows_of(data.held_out).keys() & rows_of(data.train).keys()
 
 
 def test_weights_repeat_rows_or_leave_them_out_with_a_reason(folder: Path, tmp_path: Path) -> None:
-    words = {"units": 2, "held_out": 0.0, "weights": [2.0, 0.5]}
-    made = tokenized(tmp_path, **settings(folder, "few", "many", **words))
+    options = {"units": 2, "held_out": 0.0, "weights": [2.0, 0.5]}
+    made = tokenized(tmp_path, **settings(folder, "few", "many", **options))
     data = load_training_data(tmp_path / "tokens")
-    left_out = sum(mark.rejected["weight"] for mark in made.markers.values())
+    left_out = sum(marker.rejected["weight"] for marker in made.markers.values())
     assert 110 <= left_out <= 190
     assert data.facts.rows_repeated == 40
     times = Counter(rows_of(data.train).values())
     assert times[2] == 40
-    assert sum(mark.rows_out for mark in made.markers.values()) == times[1] + times[2]
+    assert sum(marker.rows_out for marker in made.markers.values()) == times[1] + times[2]
     assert data.facts.sequences == times[1] + 2 * times[2] == len(data.train)
 
 
-def test_a_long_row_is_cut_into_pieces_without_losing_a_token(folder: Path, tmp_path: Path) -> None:
-    words = settings(folder, "many")
+def test_a_long_row_is_cut_into_segments_without_losing_a_token(
+    folder: Path, tmp_path: Path
+) -> None:
+    options = settings(folder, "many")
     whole = load_training_data(
-        make_tokens(tmp_path / "whole", **words | {"max_length": 5000})
+        make_tokens(tmp_path / "whole", **options | {"max_length": 5000})
     ).train
-    split = load_training_data(make_tokens(tmp_path / "split", **words, long_rows="split"))
+    split = load_training_data(make_tokens(tmp_path / "split", **options, long_rows="split"))
     assert split.facts.rows == len(whole)
     assert split.lengths.max() == 96
     tokens, labels = (
         [number for row in split.train for number in row[name]] for name in ("input_ids", "labels")
     )
     assert tokens == [number for row in whole for number in row["input_ids"]]
-    learnt = [number for row in whole for number in row["labels"]]
-    changed = [n for n, (one, two) in enumerate(zip(labels, learnt, strict=True)) if one != two]
-    # Only the first token of a later piece is not learnt: nothing in the piece tells it.
+    labels_whole = [number for row in whole for number in row["labels"]]
+    changed = [
+        n for n, (one, two) in enumerate(zip(labels, labels_whole, strict=True)) if one != two
+    ]
+    # Only the first token of a later segment has no label: no earlier token predicts it.
     ends = split.lengths.cumsum().tolist()
     assert set(changed) <= set(ends)
     assert len(changed) == len(split.train) - len(whole) > 0
 
 
-def test_only_the_answers_are_learnt(folder: Path, tmp_path: Path) -> None:
+def test_only_the_answers_are_trained(folder: Path, tmp_path: Path) -> None:
     data = load_training_data(make_tokens(tmp_path, **settings(folder, "few")))
-    words = tokenizer(tmp_path / "tokens" / "tokenizer")
+    tokenizer = load_tokenizer(tmp_path / "tokens" / "tokenizer")
     texts = {
-        words.decode([number for number in row["labels"] if number != IGNORE_INDEX])
+        tokenizer.decode([number for number in row["labels"] if number != IGNORE_INDEX])
         for row in data.train
     }
     expected = {talk(number)["messages"][-1]["content"] + "<|im_end|>" for number in range(40)}
@@ -143,12 +147,12 @@ def test_only_the_answers_are_learnt(folder: Path, tmp_path: Path) -> None:
 def test_a_tokenizer_without_a_chat_template_is_given_one(folder: Path, tmp_path: Path) -> None:
     make_tokenizer(tmp_path / "model")
     (tmp_path / "model" / "chat_template.jinja").unlink()
-    words = settings(folder, "few") | {"model": str(tmp_path / "model")}
-    data = load_training_data(make_tokens(tmp_path / "chat", **words))
+    options = settings(folder, "few") | {"model": str(tmp_path / "model")}
+    data = load_training_data(make_tokens(tmp_path / "chat", **options))
     assert data.facts.template_supplied
-    # As the model that is trained on it will have it.
-    supplied = tokenizer(tmp_path / "chat" / "tokens" / "tokenizer")
-    assert len(supplied) == len(tokenizer(folder / "model"))
+    # As in the model that is trained on it.
+    supplied = load_tokenizer(tmp_path / "chat" / "tokens" / "tokenizer")
+    assert len(supplied) == len(load_tokenizer(folder / "model"))
     row = talk(7)["messages"][1:]
     assert supplied.apply_chat_template(row, tokenize=False) == (
         "### User:\nWhat is 7?\n### Assistant:\nIt is eight.<|im_end|>\n"
@@ -158,7 +162,7 @@ def test_a_tokenizer_without_a_chat_template_is_given_one(folder: Path, tmp_path
     rows = [supplied.decode(row["input_ids"]) for row in data.train]
     (found,) = [text for text in rows if "What is 7?" in text]
     assert found == f"### System:\nCount.\n{heads[0]}It is eight.<|im_end|>"
-    plain = load_training_data(make_tokens(tmp_path / "plain", **words, prompt_style="plain"))
+    plain = load_training_data(make_tokens(tmp_path / "plain", **options, prompt_style="plain"))
     assert not plain.facts.template_supplied
     assert "###" not in supplied.decode(plain.train[0]["input_ids"])
 
@@ -177,17 +181,17 @@ def test_all_messages_of_a_translated_conversation_share_its_fate(
                 ],
             }
             writer.add({"id": row_id(number), "origin": "test", **sides})
-    words = settings(tmp_path, "both") | {"model": str(folder / "model"), "held_out": 0.3}
+    options = settings(tmp_path, "both") | {"model": str(folder / "model"), "held_out": 0.3}
     data = load_training_data(
-        make_tokens(tmp_path, **words, objective="translate", prompt="Say {text}")
+        make_tokens(tmp_path, **options, objective="translate", prompt="Say {text}")
     )
-    read = tokenizer(folder / "model")
-    learnt, measured = (
+    read = load_tokenizer(folder / "model")
+    trained, measured = (
         Counter(read.decode(row["input_ids"]).split()[2] for row in rows)
         for rows in (data.train, data.held_out)
     )
-    assert set(learnt.values()) == set(measured.values()) == {3}
-    assert len(learnt) + len(measured) == 60
+    assert set(trained.values()) == set(measured.values()) == {3}
+    assert len(trained) + len(measured) == 60
 
 
 def test_nothing_to_learn_from_is_a_mistake_with_the_reasons(folder: Path, tmp_path: Path) -> None:
@@ -196,9 +200,9 @@ def test_nothing_to_learn_from_is_a_mistake_with_the_reasons(folder: Path, tmp_p
     assert "40 read, rejected {'too_long': 40}, held out 0" in str(caught.value)
 
 
-def test_a_file_that_lost_a_row_is_not_marked(folder: Path, tmp_path: Path) -> None:
-    words = settings(folder, "few", units=2, held_out=0.0)
-    made = tokenized(tmp_path, **words)
+def test_a_file_that_lost_a_row_is_not_committed(folder: Path, tmp_path: Path) -> None:
+    options = settings(folder, "few", units=2, held_out=0.0)
+    made = tokenized(tmp_path, **options)
     place = made.folder(0)
     (made.folder(1) / "part-00001.arrow").rename(place / "part-00000.arrow")
     with pytest.raises(UserError, match="does not hold the examples that were made"):
@@ -208,22 +212,22 @@ def test_a_file_that_lost_a_row_is_not_marked(folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"train": []}, "give at least one corpus"),
-        ({"weights": [1.0, 2.0]}, "2 numbers for 1 corpora; give one for each"),
+        ({"train": []}, "no corpus; give at least one"),
+        ({"weights": [1.0, 2.0]}, "2 numbers for 1 corpora; give one per corpus"),
         ({"objective": "translate", "prompt": "Translate"}, "has no place {text}"),
     ],
 )
-def test_mistakes_are_found_before_a_job_is_asked_for(
+def test_mistakes_are_found_before_a_job_is_submitted(
     folder: Path, change: dict[str, Any], text: str
 ) -> None:
     stage = import_module("hala_hpc.stages.tokenize").STAGE
-    words = {"model": str(folder / "model"), "train": "@corpus"} | change
-    (fault,) = stage(stage.Settings(**words), PlainInputs()).preflight()
+    options = {"model": str(folder / "model"), "train": "@corpus"} | change
+    (fault,) = stage(stage.Settings(**options), PlainInputs()).preflight()
     assert text in fault
 
 
 @pytest.mark.parametrize(
-    ("word", "text"),
+    ("override", "text"),
     [
         ("tokens.weights=0", "greater than 0"),
         ("tokens.weights=nan", "finite number"),
@@ -233,8 +237,10 @@ def test_mistakes_are_found_before_a_job_is_asked_for(
         ("tokens.model=tests", "no tokenizer"),
     ],
 )
-def test_nonsense_is_refused_by_name(folder: Path, tmp_path: Path, word: str, text: str) -> None:
-    ended = launch("stage=all", recipe_of(folder, tmp_path), f"work={tmp_path}/work", word)
+def test_nonsense_is_refused_by_name(
+    folder: Path, tmp_path: Path, override: str, text: str
+) -> None:
+    ended = launch("stage=all", recipe_of(folder, tmp_path), f"work={tmp_path}/work", override)
     assert ended.code != 0
     assert text in ended.err
     assert not (tmp_path / "work").exists()
@@ -251,9 +257,16 @@ def recipe_of(folder: Path, base: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_line_makes_token_files_and_the_same_line_is_done(folder: Path, tmp_path: Path) -> None:
-    words = ("stage=all", recipe_of(folder, tmp_path), f"work={tmp_path}/work", "launcher=local")
-    ended = launch(*words)
+def test_a_launch_makes_token_files_and_the_same_command_finds_them_done(
+    folder: Path, tmp_path: Path
+) -> None:
+    overrides = (
+        "stage=all",
+        recipe_of(folder, tmp_path),
+        f"work={tmp_path}/work",
+        "launcher=local",
+    )
+    ended = launch(*overrides)
     assert ended.code == 0, ended
     output = tmp_path / "work" / "latest" / "tokens" / "output"
     summary = json.loads((output.parent / "summary.json").read_text())
@@ -261,4 +274,4 @@ def test_a_line_makes_token_files_and_the_same_line_is_done(folder: Path, tmp_pa
     assert summary["rows_in"] == summary["rows_out"] == 40
     assert len(data.train) == summary["details"]["rows"] == data.facts.rows
     assert (output / "tokenizer" / "tokenizer.json").is_file()
-    assert "nothing to submit" in launch(*words).out
+    assert "nothing to submit" in launch(*overrides).out

@@ -1,4 +1,4 @@
-"""translate: every row comes out translated or rejected, whatever happens to the job."""
+"""translate: every row is translated or rejected, whatever happens to the job."""
 
 import json
 import shutil
@@ -56,8 +56,8 @@ def test_a_corpus_of_conversations_is_translated_in_order(model: str, tmp_path: 
     assert [row["id"] for row in made] == [row["id"] for row in rows if row is not rows[5]]
     for before, after in zip([r for r in rows if r is not rows[5]], made, strict=True):
         assert after["messages_source"] == before["messages"]
-        said = [message["content"] for message in after["messages"]]
-        assert said == [SENTENCES.get(m["content"], m["content"]) for m in before["messages"]]
+        texts = [message["content"] for message in after["messages"]]
+        assert texts == [SENTENCES.get(m["content"], m["content"]) for m in before["messages"]]
     lost = rejected_of(out)
     assert [(row["reason"], row["line"]) for row in lost] == [("too_long", 6)]
     assert lost[0]["messages"] == rows[5]["messages"]
@@ -81,7 +81,7 @@ class StopsAfterTheFirstUnit(PlainContext):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes_to_the_same_translations(model: str, tmp_path: Path) -> None:
     pairs = [pair(f"{KNOWN[i % 8]} {KNOWN[i // 8]}", "") for i in range(64)]
     engine = {**ENGINE, "max_new_tokens": 32}
     given = settings(model, write_corpus(tmp_path / "c", pairs), engine=engine)
@@ -101,16 +101,16 @@ def test_a_stopped_run_goes_on_to_the_same_translations(model: str, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_a_model_is_heard_out_at_the_token_that_ends_its_turn(model: str, tmp_path: Path) -> None:
-    """The makers of some name the end of a text alone as the token at which to stop."""
+def test_generation_stops_at_the_token_that_ends_a_turn(model: str, tmp_path: Path) -> None:
+    """Some published configs name only the end of text as the stop token."""
     folder = Path(shutil.copytree(model, tmp_path / "model"))
     for name, key, end in (
         ("config.json", "eos_token_id", 0),
         ("generation_config.json", "eos_token_id", 0),
         ("tokenizer_config.json", "eos_token", "<|pad|>"),
     ):
-        said = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps(said | {key: end}))
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(content | {key: end}))
     corpus = write_corpus(tmp_path / "c", [pair(text, "") for text in KNOWN[:3]])
     out = run_plain("translate", settings(str(folder), corpus, units=1), tmp_path)
     assert [row["target"] for row in rows_of(out, 1)] == [SENTENCES[text] for text in KNOWN[:3]]

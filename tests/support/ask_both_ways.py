@@ -1,10 +1,10 @@
-"""Ask models in vLLM and in transformers, in one process; tell where they disagree.
+"""Run models in vLLM and in transformers, in one process; report where they disagree.
 
     ask_both_ways.py MODEL...
 
-Both calculate in float32. vLLM answers a prompt of 100 tokens greedily; transformers reads prompt
-and answer and says what it would have written at each place. The last line is a JSON object: for
-each folder the answers of both, and by how much the likeliest token leads at least.
+Both compute in float32. vLLM answers a prompt of 100 tokens greedily; transformers reads prompt and
+answer and predicts the token at each position. The last line of output is a JSON object: for each
+folder the answers of both, and the minimum margin of the likeliest token.
 """
 
 import gc
@@ -17,7 +17,7 @@ PROMPT_TOKENS, ANSWER_TOKENS = 100, 24
 
 
 def ask_vllm(folder: str, prompt: list[int]) -> list[int]:
-    """What vLLM writes."""
+    """The tokens that vLLM generates."""
     from vllm import LLM, SamplingParams
 
     llm = LLM(folder, dtype="float32", max_model_len=256, max_num_seqs=2, enforce_eager=True)
@@ -29,11 +29,11 @@ def ask_vllm(folder: str, prompt: list[int]) -> list[int]:
 
 
 def ask_transformers(folder: str, prompt: list[int], answer: list[int]) -> tuple[list[int], float]:
-    """What transformers would write at each place of an answer, and its least lead."""
+    """The tokens that transformers predicts at each position of an answer, and the min margin."""
     import torch
     from transformers import AutoModelForCausalLM
 
-    # Of the kernels for a CPU, this one alone caps the attention of Gemma 2.
+    # Of the CPU attention kernels, only this one applies the logit cap of Gemma 2.
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype="float32", attn_implementation="eager"
     )

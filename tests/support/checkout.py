@@ -1,4 +1,4 @@
-"""Places in the checkout that tests start processes from."""
+"""Folders of the checkout that tests start processes from."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A clone of the project that a test may change: another commit, another file."""
+"""A clone of the project in which a test can change files and commit."""
 
 import shutil
 import subprocess
@@ -7,12 +7,12 @@ from pathlib import Path
 from checkout import ROOT
 from command_line import CommandResult, run_command
 
-#: Who commits where the machine knows nobody.
+#: Author of commits on machines without a git configuration.
 AUTHOR = ("-c", "user.name=test", "-c", "user.email=test@localhost")
 
 
 class Clone:
-    """A folder with the package, its scripts and launchers, as one commit."""
+    """A repository with the package, its scripts and launchers, in one commit."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -24,7 +24,7 @@ class Clone:
         self.first = self.commit()
 
     def git(self, *arguments: str) -> str:
-        """What git says to some words in this clone."""
+        """Run a git command in this clone; return its output."""
         done = subprocess.run(
             ["git", *AUTHOR, *arguments],
             cwd=self.folder,
@@ -35,16 +35,16 @@ class Clone:
         return done.stdout.strip()
 
     def commit(self) -> str:
-        """Commit all that is there; the new commit."""
+        """Commit all files; return the new commit."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--message", "test")
         return self.git("rev-parse", "HEAD")
 
     def append(self, name: str, text: str) -> None:
-        """Write lines behind those of a file."""
+        """Append text to a file."""
         with (self.folder / name).open("a") as file:
             file.write(text)
 
     def run(self, *arguments: str) -> CommandResult:
-        """Run a launch of this clone, as a person does in it."""
+        """Run a launch of this clone, in its folder."""
         return run_command(*arguments, cwd=self.folder, PYTHONPATH=str(self.folder))

@@ -1,4 +1,4 @@
-"""The command line as a user has it: a process of its own."""
+"""Run commands as a user does, in a process of their own."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ STAGES = (
 
 
 class CommandResult(NamedTuple):
-    """How a command ended and what it printed."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -33,7 +33,7 @@ class CommandResult(NamedTuple):
 def run_command(
     *arguments: str, module: str = "launch", cwd: Path | None = None, **env: str
 ) -> CommandResult:
-    """Run `python -m hala_hpc.<module> words...` to its end."""
+    """Run `python -m hala_hpc.<module> arguments...` and wait for its end."""
     done = subprocess.run(
         [sys.executable, "-m", f"hala_hpc.{module}", *arguments],
         cwd=cwd,
@@ -47,14 +47,14 @@ def run_command(
 
 
 def launch_without_root_rights(*arguments: str) -> CommandResult:
-    """Run a launch to which file modes apply even where root runs the tests."""
+    """Run a launch to which file modes apply even if root runs the tests."""
     return command_without_root_rights(*arguments)
 
 
 def command_without_root_rights(
     *arguments: str, module: str = "launch", **env: str
 ) -> CommandResult:
-    """Run a command to which file modes apply even where root runs the tests."""
+    """Run a command to which file modes apply even if root runs the tests."""
     done = subprocess.run(
         without_root_rights([sys.executable, "-m", f"hala_hpc.{module}", *arguments]),
         env={**os.environ, **env},
@@ -67,19 +67,19 @@ def command_without_root_rights(
 
 
 def launch(*arguments: str, cwd: Path | None = None, **env: str) -> CommandResult:
-    """Run `python -m hala_hpc.launch words...`."""
+    """Run `python -m hala_hpc.launch arguments...`."""
     return run_command(*arguments, cwd=cwd, **env)
 
 
 def recipe(folder: Path, text: str) -> str:
-    """The word `recipe=...` of a recipe file with this text."""
+    """Write a recipe file with this text; return the override `recipe=...`."""
     path = folder / "recipe.toml"
     path.write_text(text, encoding="utf-8")
     return f"recipe={path}"
 
 
 def one_row_recipe(folder: Path, units: int = 1) -> str:
-    """The word for a recipe of one node, `corpus`, that prepares one row."""
+    """Write a recipe of one node, `corpus`, that prepares one row; return its override."""
     (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     text = f'[corpus]\nstage="prepare"\ndata="{folder}/rows.jsonl"\nunits={units}\n'
     return recipe(folder, text)

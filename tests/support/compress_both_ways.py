@@ -1,9 +1,9 @@
-"""Compress a model as a whole and part by part, in the environment `quantize`; tell of both.
+"""Compress a model as a whole and part by part, in the environment `quantize`; report on both.
 
     compress_both_ways.py MODEL TARGET PART_BYTES
 
-The parts are made by two attempts: the first one is told to leave after two of them. The last line
-is a JSON object: most bytes of tensors at once, of each way, and the parts of each attempt.
+Two attempts make the parts: the first one is stopped after two of them. The last line of output is
+a JSON object with the peak bytes of tensors of each way, and the parts of each attempt.
 """
 
 import json
@@ -16,7 +16,7 @@ from hala_hpc.engines.models.compression import CompressionTask, compress, compr
 
 
 class Attempt:
-    """An attempt that is told to leave after some parts."""
+    """A unit context that requests a stop after a number of parts."""
 
     def __init__(self, base: Path, parts: int) -> None:
         self.base, self.parts, self.seen = base, parts, list[str]()

@@ -1,4 +1,4 @@
-"""Small corpora of sentences that the tiny model knows."""
+"""Small corpora of sentences that the tiny model was trained on."""
 
 import hashlib
 from pathlib import Path
@@ -27,7 +27,7 @@ def pair(source: str, target: str) -> Row:
 
 
 def translated(before: Row, *texts: str) -> Row:
-    """A conversation with a translation of each of its messages."""
+    """Add a translation of each message to a conversation."""
     messages = [
         {"role": message["role"], "content": text}
         for message, text in zip(before["messages"], texts, strict=True)
@@ -36,7 +36,7 @@ def translated(before: Row, *texts: str) -> Row:
 
 
 def write_corpus(folder: Path, rows: list[Row]) -> Path:
-    """A corpus of one shard for each ten rows."""
+    """Write a corpus with one shard per ten rows."""
     kind: Kind = "pairs" if "source" in rows[0] else "conversations"
     kind = "translations" if "messages_source" in rows[0] else kind
     for number in range(0, len(rows), 10):

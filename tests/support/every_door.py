@@ -1,7 +1,7 @@
-"""Run several commands one after the other in one process, each as its own would be.
+"""Run several commands one after the other in one process, as if each had its own process.
 
 `python every_door.py '[["status", "work=..."], ...]'` prints a JSON list of code, out and err.
-Starting Python for each would take most of the time of a test that gives hundreds of lines.
+Starting Python for each would take most of the time of a test with hundreds of commands.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ NAMES = {"doctor": "hala_hpc.doctor.__main__"}
 def run_commands(
     lines: Sequence[Sequence[str]], must_drop_rights: bool = False
 ) -> list[CommandResult]:
-    """Give lines of commands, `[module, word, ...]` each, to a process; how each ended."""
+    """Run commands, `[module, argument, ...]` each, in a subprocess; return their results."""
     command = [sys.executable, __file__, json.dumps(lines)]
     done = subprocess.run(
         without_root_rights(command) if must_drop_rights else command,
@@ -51,4 +51,4 @@ def run(module: str, arguments: Sequence[str]) -> CommandResult:
 
 
 if __name__ == "__main__":
-    print(json.dumps([run(module, words) for module, *words in json.loads(sys.argv[1])]))
+    print(json.dumps([run(module, arguments) for module, *arguments in json.loads(sys.argv[1])]))

@@ -1,4 +1,4 @@
-"""Stand-ins for SLURM's commands: scripts that say what a test wants, first on the PATH."""
+"""Stand-ins for SLURM's commands: scripts with the output that a test wants, first on the PATH."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ class FakeSlurm:
         self.folder = folder
 
     def add(self, name: str, body: str) -> None:
-        """A command that runs these shell lines."""
+        """Add a command that runs these shell lines."""
         path = self.folder / name
         path.write_text(f"#!/bin/sh\n{body}\n")
         path.chmod(0o755)

@@ -1,19 +1,19 @@
-"""Work that is still going on when something happens to it, as it waits for the word of a test."""
+"""Jobs that wait until a test releases them, so that they are still running when it acts."""
 
 import os
 from pathlib import Path
 
 from checkout import ROOT, STANDIN
 
-#: Value of `engine.name` for vLLM that can be held.
+#: Value of `engine.name` for a vLLM engine that can be held.
 HELD_VLLM = "job_engines:vllm"
 
 
 class JobHold:
-    """Jobs with `variables` go so far and no further until `let_go`; see `standin/faults.py`.
+    """Jobs with `variables` wait until `release()`; see `standin/faults.py`.
 
-    Preparing a corpus waits with its first rows read. With `after` the engines of
-    `standin/job_engines.py` wait instead, each once it gave so many answers.
+    A prepare job waits after reading its first rows. With `after`, the engines of
+    `standin/job_engines.py` wait instead, each after that number of answers.
     """
 
     def __init__(self, folder: Path, after: int | None = None) -> None:
@@ -22,16 +22,16 @@ class JobHold:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What the jobs find in their environment."""
+        """Environment variables of the jobs."""
         return {"HALA_FAULT": self.fault, "PYTHONPATH": os.pathsep.join(map(str, (STANDIN, ROOT)))}
 
     def release(self) -> None:
-        """Give the word: what waits goes on, and nothing waits from now on."""
+        """Let waiting jobs continue; later jobs do not wait."""
         self.release_file.touch()
 
 
 def minislurm_launcher(folder: Path, variables: dict[str, str]) -> str:
-    """`launcher=...` of the shipped launcher `minislurm`, whose jobs have more variables."""
+    """`launcher=...` of the shipped launcher `minislurm` with more job variables."""
     path = folder / "minislurm-more.toml"
     # Its last table is the environment of its jobs.
     shipped = (ROOT / "launchers" / "minislurm.toml").read_text()

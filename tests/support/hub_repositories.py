@@ -1,4 +1,4 @@
-"""Small models and data sets for the stand-in of the hub: real files, made without torch."""
+"""Small models and data sets for the hub stand-in: real files, made without torch."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ WIDTH = 8
 
 
 def safetensors(tensors: Mapping[str, tuple[int, ...]], fill: int = 0) -> bytes:
-    """A safetensors file of float32 tensors of these shapes, every byte the same."""
+    """A safetensors file of float32 tensors of these shapes, with all bytes equal."""
     header: dict[str, object] = {}
     end = 0
     for name, shape in tensors.items():
@@ -35,7 +35,7 @@ def tokenizer() -> bytes:
 
 
 def model(fill: int = 0) -> dict[str, bytes]:
-    """The files of a model in two shards, with what nobody needs beside them."""
+    """The files of a model in two shards, with unneeded files next to them."""
     config = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],

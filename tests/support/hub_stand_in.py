@@ -1,11 +1,10 @@
 """A stand-in of the hub's HTTP API on this machine, for tests without a network.
 
-No hub: it serves repositories that a test makes, as far as huggingface_hub 2 asks for them (what it
-asks was read from its source): info of a revision, tree with pages, access check, resolve with the
-redirect of large files to another host, ranges, and the refusals 401, 403, 404, 429. Repositories
-that a test says are on Xet storage are served in its protocol (reconstructions, version 1), in
-chunks that are not compressed. Faults that a test wants: requests that are refused as too many, and
-answers that are cut in their middle.
+It serves repositories made by tests, as far as huggingface_hub 2 requests them (by its source):
+info of a revision, paginated tree, access check, resolve with redirects of large files to another
+host, ranges, and the errors 401, 403, 404, 429. Repositories on Xet storage are served in
+its protocol (reconstructions, version 1), in uncompressed chunks. A test can inject faults:
+requests refused with 429, and truncated answers.
 
     with HubStandIn() as hub:
         hub.put("models", "lab/tiny", {"config.json": b"{}", "model.safetensors": ...})
@@ -24,24 +23,24 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-#: Files that the hub keeps apart (LFS) by these endings, whatever their size.
+#: Suffixes of files that the hub stores in LFS, whatever their size.
 LARGE = (".safetensors", ".bin", ".parquet", ".arrow", ".gz", ".model", ".so")
-#: Entries of a page of a tree: small, so that every test turns pages.
+#: Entries per page of a tree: few, so that every test requests several pages.
 PAGE = 3
 API = re.compile(
     r"/api/(models|datasets|kernels)/([^/]+/[^/]+)(?:/(revision|tree|auth-check|paths-info|xet-read-token)(?:/(.*))?)?"
 )
 RESOLVE = re.compile(r"/(?:(datasets|kernels)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
-#: Who publishes something; the hub trusts some of them with kernels.
+#: Facts of a publisher; the hub trusts some of them to publish kernels.
 OWNER = re.compile(r"/api/organizations/([^/]+)/overview")
-#: Bytes of a chunk of Xet storage, at most.
+#: Max bytes of a chunk of Xet storage.
 CHUNK_BYTES = 2**16
-#: A token that the stand-in takes for that of somebody who has accepted every licence.
+#: A token that may read every gated repository.
 GOOD_TOKEN = "hf_stand_in_accepted"
 
 
 def is_large(name: str) -> bool:
-    """Whether a file is served as the hub serves large ones."""
+    """Whether a file is served as an LFS file."""
     return name.endswith(LARGE)
 
 
@@ -51,7 +50,7 @@ def sha256(content: bytes) -> str:
 
 
 def xet_hash(content: bytes) -> str:
-    """What Xet storage calls a file here: its own digest is another one than SHA-256, too."""
+    """Xet hash of a file in the stand-in: as on the hub, it differs from SHA-256."""
     return sha256(b"xet" + content)
 
 
@@ -68,7 +67,7 @@ class Repository:
     refs: dict[str, str] = field(default_factory=dict)
     gated: bool = False
     is_closed: bool = False
-    """Whether every token is refused with 403, as one without the right to read it is."""
+    """Whether every token is refused with 403, like a token without read permission."""
     is_on_xet: bool = False
 
     def commit_of(self, revision: str) -> str | None:
@@ -77,26 +76,26 @@ class Repository:
 
 
 class HubStandIn:
-    """The server with what it holds; a context manager."""
+    """The server and its repositories; a context manager."""
 
     def __init__(self) -> None:
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.requests: list[str] = []
-        """`GET /path` of everything that was asked, in order."""
+        """`GET /path` of every request, in order."""
         self.ranges: list[str] = []
-        """`/path bytes=100-` of those that asked for a part of a file."""
+        """`/path bytes=100-` of every range request."""
         self.refused_as_too_many = 0
-        """So many of the next requests get 429."""
+        """Number of the next requests that get 429."""
         self.cut_after: dict[str, int] = {}
-        """By name of a file: its next answers end after so many bytes..."""
+        """Bytes after which answers are truncated, by file name."""
         self.cuts: Counter[str] = Counter()
-        """... and so many answers are cut; by name of the file."""
+        """Number of answers still to be truncated, by file name."""
         self.trusted = {"kernels-community"}
         """Organizations that the hub trusts to publish kernels."""
         self.others: set[str] = {"somebody"}
         """Other organizations."""
         self.is_xet_down = False
-        """Whether Xet storage refuses everything with 403, as a proxy may."""
+        """Whether Xet storage answers every request with 403, as a proxy may."""
         self.is_down = False
         """Whether every request is answered with 503."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
@@ -110,11 +109,11 @@ class HubStandIn:
 
     @property
     def store(self) -> str:
-        """Where large files are redirected to: another host, as on the hub."""
+        """Redirect target of large files: another host, as on the hub."""
         return f"http://localhost:{self.server.server_port}"
 
     def environment(self, home: Path) -> dict[str, str]:
-        """Variables of a process that asks here and keeps what it fetches under `home`."""
+        """Variables of a process that uses this server and caches under `home`."""
         return {
             "HF_ENDPOINT": self.endpoint,
             "HF_HOME": str(home),
@@ -124,7 +123,7 @@ class HubStandIn:
         }
 
     def put(self, kind: str, name: str, files: Mapping[str, bytes], branch: str = "main") -> str:
-        """Make a commit at the end of a branch of a repository of a kind; its name."""
+        """Add a commit to a branch of a repository; return its hash."""
         found = self.repositories.setdefault((kind, name), Repository())
         listing = json.dumps({path: sha256(content) for path, content in sorted(files.items())})
         commit = hashlib.sha1(f"{kind} {name} {listing}".encode()).hexdigest()
@@ -133,7 +132,7 @@ class HubStandIn:
         return commit
 
     def gate(self, kind: str, name: str) -> None:
-        """Let only `GOOD_TOKEN` read the files of a repository."""
+        """Gate a repository: only `GOOD_TOKEN` may read its files."""
         self.repositories[(kind, name)].gated = True
 
     def large_file(
@@ -171,14 +170,14 @@ class Handler(BaseHTTPRequestHandler):
         self.answer()
 
     def do_POST(self) -> None:
-        """Facts of some paths."""
+        """Facts of paths."""
         self.answer()
 
     def log_message(self, *_: object) -> None:
-        """Nothing: tests look at `requests`."""
+        """Log nothing: tests read `requests`."""
 
     def answer(self) -> None:
-        """Find out what is asked for."""
+        """Dispatch a request."""
         asked = urlsplit(self.path)
         path = unquote(asked.path)
         self.hub.requests.append(f"{self.command} {path}")
@@ -209,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(404, "", "no such page")
 
     def api(self, match: re.Match[str], query: dict[str, list[str]], body: bytes) -> None:
-        """Info, tree, facts of paths, or whether access is given."""
+        """Answer with info, tree, facts of paths, or the access check."""
         kind, name, what, rest = match.groups()
         found = self.hub.repositories.get((kind, name))
         if found is None:
@@ -256,7 +255,7 @@ class Handler(BaseHTTPRequestHandler):
             )
 
     def owner(self, name: str) -> None:
-        """Facts of an organization; of a person there are none."""
+        """Answer with the facts of an organization; 404 for users."""
         if name not in self.hub.trusted | self.hub.others:
             self.refuse(404, "", "no such organization")
             return
@@ -264,13 +263,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_json({**facts, "trustedKernelPublisher": name in self.hub.trusted})
 
     def cut_revision(self, found: Repository, rest: str) -> tuple[str, str, str]:
-        """Revision and path below it: `refs/pr/1` has slashes, too."""
+        """Split into revision and path: revisions such as `refs/pr/1` contain slashes."""
         known = [one for one in (*found.refs, *found.commits) if f"{rest}/".startswith(f"{one}/")]
         revision = max(known, key=len, default=rest)
         return revision, "/", rest[len(revision) + 1 :]
 
     def tree(self, found: Repository, commit: str, below: str, query: dict[str, list[str]]) -> None:
-        """A page of the listing of a commit."""
+        """Answer with a page of a commit's file listing."""
         is_deep = query.get("recursive", ["false"])[0].lower() in ("true", "1")
         entries = entries_of(found.commits[commit], below, is_deep)
         for entry in entries if found.is_on_xet else ():
@@ -288,7 +287,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_json(entries[start : start + PAGE], headers)
 
     def resolve(self, match: re.Match[str]) -> None:
-        """A file, or where a large one is."""
+        """Answer with a file, or a redirect for a large one."""
         kind, name, revision, path = match.groups()
         found = self.hub.repositories.get((kind or "models", name))
         if found is None:
@@ -322,7 +321,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_file(path, content, headers | {"ETag": f'"{git_sha1(content)}"'})
 
     def xet(self, path: str) -> None:
-        """Xet storage: which chunks make a file, and the chunks."""
+        """Xet storage: answer with the chunk list of a file, or with its chunks."""
         match = re.fullmatch(r"/xet/(v\d+/reconstructions|chunks)/([0-9a-f]{64})", path)
         content = self.hub.large_file(match[2], xet_hash) if match else None
         if self.hub.is_xet_down:
@@ -341,7 +340,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_json({"offset_into_first_range": 0, **facts})
 
     def may_read(self, found: Repository) -> bool:
-        """Whether the token reads a repository; answered where it does not."""
+        """Whether the token may read a repository; sends the refusal if not."""
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if not found.gated or token == GOOD_TOKEN:
             return True
@@ -350,26 +349,26 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def refuse_unknown(self) -> None:
-        """The hub does not tell a private repository from none."""
+        """Refuse an unknown repository; the hub answers the same for private ones."""
         is_known = "Authorization" in self.headers
         self.refuse(404 if is_known else 401, "RepoNotFound", "Repository not found")
 
     def refuse(
         self, status: int, code: str, text: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        """An error as the hub tells it."""
+        """Send an error in the hub's format."""
         error_headers = {"X-Error-Message": text} | ({"X-Error-Code": code} if code else {})
         self.send(
             status, json.dumps({"error": text}).encode(), {**error_headers, **(headers or {})}
         )
 
     def send_json(self, value: Any, headers: Mapping[str, str] | None = None) -> None:
-        """A JSON value."""
+        """Send a JSON value."""
         kind = {"Content-Type": "application/json"}
         self.send(200, json.dumps(value).encode(), {**kind, **(headers or {})})
 
     def send_file(self, path: str, content: bytes, headers: Mapping[str, str]) -> None:
-        """A file or the asked part of it, perhaps cut in its middle."""
+        """Send a file or the requested range of it, possibly truncated."""
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if asked is None:
             self.send(200, content, {**headers, "Accept-Ranges": "bytes"}, path)
@@ -384,7 +383,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(206, part, {**headers, **ranged}, path)
 
     def send(self, status: int, body: bytes, headers: Mapping[str, str], path: str = "") -> None:
-        """Status, headers, body."""
+        """Send status, headers and body."""
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -403,10 +402,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def in_chunks(content: bytes) -> bytes:
-    """A file as Xet storage sends it: chunks with a header each, none of them compressed.
+    """A file as Xet storage sends it: uncompressed chunks, each with a header.
 
-    A header is a version, the bytes that follow (3 bytes), how they are compressed, and the bytes
-    that they make (3 bytes).
+    A header is a version, the stored size (3 bytes), the compression type, and the uncompressed
+    size (3 bytes).
     """
     sent = []
     for begin in range(0, len(content), CHUNK_BYTES):
@@ -417,7 +416,7 @@ def in_chunks(content: bytes) -> bytes:
 
 
 def entries_of(files: Mapping[str, bytes], below: str, is_deep: bool) -> list[dict[str, Any]]:
-    """The entries of a tree as the hub tells them."""
+    """The entries of a tree in the hub's format."""
     prefix = f"{below}/" if below else ""
     entries: dict[str, dict[str, Any]] = {}
     for path, content in sorted(files.items()):
@@ -435,7 +434,7 @@ def entries_of(files: Mapping[str, bytes], below: str, is_deep: bool) -> list[di
 
 
 def entry_of(path: str, content: bytes) -> dict[str, Any]:
-    """A file of a tree."""
+    """The entry of a file in a tree."""
     entry = {"type": "file", "oid": git_sha1(content), "size": len(content), "path": path}
     if is_large(path):
         entry["lfs"] = {"oid": sha256(content), "size": len(content), "pointerSize": 134}
@@ -443,5 +442,5 @@ def entry_of(path: str, content: bytes) -> dict[str, Any]:
 
 
 def handler_of(hub: HubStandIn) -> type[Handler]:
-    """The handler of one stand-in."""
+    """The handler class of one stand-in."""
     return type("HandlerOfHub", (Handler,), {"hub": hub})

@@ -1,15 +1,15 @@
-"""Whether jobs wait, run or are held, as SLURM shows them now."""
+"""Whether jobs are pending, running or held, by squeue."""
 
 from collections.abc import Sequence
 
 from hala_hpc.backends.slurm.backend import SlurmBackend
 
-#: How sure a state of one element makes us of the state of its array.
+#: States in increasing priority: the highest of an array's tasks is the state of the array.
 SURENESS = ["held", "pending", "running"]
 
 
 def states(ids: Sequence[str]) -> dict[str, str]:
-    """`pending`, `running` or `held` for each array or job; those that are gone are absent."""
+    """`pending`, `running` or `held` for each array or job that squeue lists."""
     found: dict[str, str] = {}
     for row in SlurmBackend().query_queue(ids):
         if SURENESS.index(row.state) >= SURENESS.index(found.get(row.id, "held")):

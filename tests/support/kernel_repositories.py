@@ -1,4 +1,4 @@
-"""Kernels for the stand-in of the hub, a stage that loads one, and a stand-in of their library."""
+"""Kernels for the hub stand-in, a stage that loads one, and a stand-in of the kernels library."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from hala_hpc.core.builds import own_build
 from hala_hpc.engines.models.kernels import parse_version
 
-#: A stage of a lab's own that loads the kernel of its setting.
+#: A foreign stage that loads the kernel named in its setting.
 STAGE = """
 from hala_hpc.core.settings import StageSettings
 from hala_hpc.core.stage import Stage
@@ -28,8 +28,7 @@ class Attend(Stage[Settings]):
 
 STAGE = Attend
 """
-#: As much of `kernels` 0.17 as a fetch calls: what it does without a network, with the library of
-#: the hub that does it there, too.
+#: The part of `kernels` 0.17 that a fetch calls: like it, works offline with huggingface_hub.
 LIBRARY = """
 from pathlib import Path
 from huggingface_hub import snapshot_download
@@ -52,7 +51,7 @@ def install_kernel(repo_id, *, revision=None, version=None, local_files_only=Fal
 
 
 def write_stage(folder: Path, kernel: str) -> str:
-    """A recipe whose node loads a kernel; the word `recipe=...`."""
+    """Write a recipe whose node loads a kernel; return the override `recipe=...`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "attend.py").write_text(STAGE)
     (folder / "kernel.toml").write_text(f'[one]\nstage = "attend.py"\nattention = "{kernel}"\n')
@@ -60,7 +59,7 @@ def write_stage(folder: Path, kernel: str) -> str:
 
 
 def write_library(folder: Path, version: str = "0.17.2") -> Path:
-    """A folder for PYTHONPATH in which the library is installed."""
+    """Make a folder for PYTHONPATH in which the library is installed."""
     package, facts = folder / "kernels", folder / f"kernels-{version}.dist-info"
     package.mkdir(parents=True)
     facts.mkdir()
@@ -70,7 +69,7 @@ def write_library(folder: Path, version: str = "0.17.2") -> Path:
 
 
 def own_variant() -> str:
-    """Name of the build for the torch of this process."""
+    """Name of the build variant for the torch of this process."""
     import os
 
     build = own_build()
@@ -81,7 +80,7 @@ def own_variant() -> str:
 
 
 def kernel(fill: int = 0) -> dict[str, bytes]:
-    """The files of a kernel: the build for this torch, others, and what nobody needs."""
+    """The files of a kernel: the build for this torch, other builds, and unneeded files."""
     facts = {
         "id": "attention_0",
         "name": "attention",

@@ -1,9 +1,9 @@
-"""Ends what tests leave behind: processes, jobs and SLURM clusters, each by an id of its own.
+"""End processes, jobs and SLURM clusters that tests leave behind, each by its id.
 
-Every process that a test run starts inherits HALA_TEST_RUN, and HALA_TEST besides where a test's
-own code started it, not a fixture. After a test that failed or was cut by its time limit, what it
-started is ended; at the end of a run, what that run started; at the start of a run, what runs
-before it left that were killed. A run says in a file that it lives, so that two may run at once.
+Every process that a test run starts inherits HALA_TEST_RUN; processes that the code of a test and
+not a fixture started inherit HALA_TEST too. What a test started is ended after it failed or timed
+out; what a run started is ended at its end. A run also ends, at its start, what killed runs left. A
+file records each live run, so that two may run at once.
 """
 
 import contextlib
@@ -22,24 +22,24 @@ import pytest
 
 RUN, TEST = "HALA_TEST_RUN", "HALA_TEST"
 MINISLURM = Path(__file__).resolve().parents[2] / "slurm" / "minislurm"
-#: A folder with this file in it is one of `slurm/minislurm`.
+#: File that identifies a folder of `slurm/minislurm`.
 CLUSTER = "minislurm.json"
 
 
 class RunRecord:
-    """The file that says which process a test run is."""
+    """The file that records the process of a test run."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.file = runs_folder() / f"{name}.json"
 
     def write(self) -> None:
-        """Say that this process is the run."""
+        """Record this process as the run."""
         self.file.parent.mkdir(mode=0o700, exist_ok=True)
         self.file.write_text(json.dumps([os.getpid(), start_of(os.getpid())]))
 
     def is_alive(self) -> bool:
-        """Whether the process that wrote it still runs; its number may have gone to another."""
+        """Whether the process that wrote the file still runs; its pid may have been reused."""
         try:
             pid, start = json.loads(self.file.read_text())
         except (OSError, ValueError):
@@ -48,12 +48,12 @@ class RunRecord:
 
 
 def runs_folder() -> Path:
-    """Where the runs of this user on this machine say that they live."""
+    """Folder of the run records of this user on this machine."""
     return Path(tempfile.gettempdir()) / f"hala-test-runs-{os.getuid()}"
 
 
 def start_of(pid: int) -> str:
-    """When a process began, in clock ticks since the boot; empty where it is gone or a zombie."""
+    """Start time of a process in clock ticks since boot; empty if it is gone or a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -62,7 +62,7 @@ def start_of(pid: int) -> str:
 
 
 def processes_of(variable: str, value: str) -> Iterator[tuple[int, Path | None]]:
-    """Processes that carry a variable with this value, and the cluster that each belongs to."""
+    """Processes with a variable of this value, and the minislurm folder of each, if any."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             variables = (process / "environ").read_bytes().split(b"\0")
@@ -75,7 +75,7 @@ def processes_of(variable: str, value: str) -> Iterator[tuple[int, Path | None]]
 
 
 def end_all(variable: str, value: str) -> None:
-    """End the clusters that carry a variable, and then all else that does."""
+    """End the clusters with a variable in their environment, then all other such processes."""
     for folder in {folder for _, folder in processes_of(variable, value)}:
         if folder and (folder / CLUSTER).exists() and has_daemon_of(folder, variable, value):
             command = [sys.executable, str(MINISLURM), "down", "--folder", str(folder)]
@@ -86,7 +86,7 @@ def end_all(variable: str, value: str) -> None:
 
 
 def has_daemon_of(folder: Path, variable: str, value: str) -> bool:
-    """Whether the controller of a cluster carries a variable: then the cluster was its own."""
+    """Whether a daemon of a cluster has the variable: then the test run started the cluster."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((folder / "munged.pid").read_text())
         return any(pid == one for one, _ in processes_of(variable, value))
@@ -94,7 +94,7 @@ def has_daemon_of(folder: Path, variable: str, value: str) -> bool:
 
 
 def end_dead_runs() -> None:
-    """End what runs left that were killed."""
+    """End what killed runs left behind."""
     for file in runs_folder().glob("*.json"):
         record = RunRecord(file.stem)
         if not record.is_alive():
@@ -103,7 +103,7 @@ def end_dead_runs() -> None:
 
 
 def jobs() -> set[str]:
-    """Ids of the jobs in the queue of the cluster that the environment names, if it does."""
+    """Ids of the queued jobs of the cluster in SLURM_CONF; empty without one."""
     if "SLURM_CONF" not in os.environ:
         return set()
     command = ["squeue", "--noheader", "--format=%A"]
@@ -112,7 +112,7 @@ def jobs() -> set[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a run; one inside a test of another keeps the marks of that one."""
+    """Start a run; a run inside a test of another run inherits its variables."""
     del config
     if RUN not in os.environ:
         end_dead_runs()
@@ -131,8 +131,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Mark what a test starts, and end it where the test fails."""
-    # Without a cluster there is nobody to ask.
+    """Tag processes that a test starts, and end them if the test fails."""
+    # Without a cluster there is no queue.
     before = jobs() if item.get_closest_marker("slurm") else None
     children = {child.pid for child in multiprocessing.active_children()}
     outer = os.environ.get(TEST)
@@ -151,7 +151,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 def end_test(name: str, before: set[str] | None, children: set[int | None]) -> None:
-    """End what a failed test has left: its jobs, its ranks, its processes."""
+    """End what a failed test left behind: jobs, ranks, processes."""
     left = sorted(jobs() - before) if before is not None else []
     if left:
         subprocess.run(["scancel", *left], capture_output=True, timeout=60, check=False)

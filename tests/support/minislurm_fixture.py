@@ -1,4 +1,4 @@
-"""A real SLURM for the tests that need one; started once, gone afterwards."""
+"""A real SLURM for the tests that need one, started once per session."""
 
 import os
 import shutil
@@ -12,12 +12,12 @@ import pytest
 from checkout import ROOT
 
 MINISLURM = ROOT / "slurm" / "minislurm"
-#: What minislurm says where it cannot run: a package or root is missing.
+#: Exit codes of minislurm if it cannot run: a package or root is missing.
 CANNOT_RUN = (69, 77)
 
 
 def run_minislurm(*arguments: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Call slurm/minislurm as a person does."""
+    """Run slurm/minislurm."""
     return subprocess.run(
         [sys.executable, str(MINISLURM), *map(str, arguments)],
         env={**os.environ, **variables},
@@ -29,7 +29,7 @@ def run_minislurm(*arguments: str | Path, **variables: str) -> "subprocess.Compl
 
 
 def need_slurm(done: "subprocess.CompletedProcess[str]") -> None:
-    """Skip where this machine cannot run SLURM; fail there if SLURM is required."""
+    """Skip if this machine cannot run SLURM; fail instead if SLURM is required."""
     if done.returncode in CANNOT_RUN and os.environ.get("HALA_REQUIRE_SLURM") != "1":
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr
@@ -37,7 +37,7 @@ def need_slurm(done: "subprocess.CompletedProcess[str]") -> None:
 
 @pytest.fixture(scope="session")
 def minislurm() -> Iterator[Path]:
-    """The SLURM_CONF of a running cluster, which the environment names as well."""
+    """The SLURM_CONF of a running cluster, also set in the environment."""
     folder = Path(tempfile.mkdtemp(prefix="minislurm-"))
     with pytest.MonkeyPatch.context() as patch:
         try:

@@ -1,4 +1,4 @@
-"""A stage run without worker and gate: folders, and a commit that checks."""
+"""Run a stage without worker and gate, with a unit context of folders and checks."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from hala_hpc.core.records import NodeSummary, UnitMarker
 from hala_hpc.core.stage import Stage, UnitCounts
 from hala_hpc.jobs.job_logging import set_up_logging
 
-#: A variable with which the ranks of a training compute the loss as on a GPU.
+#: Variable that makes training ranks compute the loss as on a GPU.
 FUSED_HEAD = "HALA_FUSED_HEAD"
 
 
 @dataclass
 class PlainInputs:
-    """References to folders and summaries as given."""
+    """Inputs with given folders and summaries."""
 
     paths: dict[str, str] = field(default_factory=dict)
     summaries: dict[str, NodeSummary] = field(default_factory=dict)
@@ -36,13 +36,13 @@ class PlainInputs:
 
 
 class PlainContext:
-    """Out of one attempt in a folder; told to stop once `stop_at` steps are done."""
+    """Unit context of one attempt in a folder; requests a stop after `stop_at` steps."""
 
     def __init__(self, base: Path, stage: Stage[Any], stop_at: float = float("inf")) -> None:
         self.base, self.stage, self.stop_at = base, stage, stop_at
         self.rank = int(os.environ.get("RANK", "0"))
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
-        # As in a job, all ranks of an attempt know it by the same name.
+        # As in a job, all ranks of an attempt use the same name.
         self.worker, self.attempt = 0, os.environ.get("MASTER_PORT", uuid4().hex[:8])
         self.shared = base / "shared"
         self.cache = base / "cache"
@@ -98,7 +98,7 @@ def run_plain(name: str, settings: dict[str, Any], base: Path, **out: Any) -> Pl
 
 
 def run_rank(name: str, settings: str, base: str, stop_at: str) -> None:
-    """Run one rank of several and end the process: settings are JSON, facts go to a file."""
+    """Run one rank and exit: settings are JSON, unit counts are written to a file."""
     if gate := os.environ.get("HALA_STEP_GATE"):
         sys.path.insert(0, str(STANDIN))
         from step_gate import hold_trainings

@@ -1,4 +1,4 @@
-"""Programs that import for a minute: the environment `quantize`, and vLLM on a CPU."""
+"""Run programs with slow imports: in the environment `quantize`, and vLLM on a CPU."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ QUANTIZE_PYTHON = environment_python("quantize")
 
 
 def run_heavy(argv: list[str]) -> str:
-    """What a program says that ends well; it asks no network and takes one core."""
+    """Run a program offline on one core; return its output. It must exit with 0."""
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",

@@ -1,4 +1,4 @@
-"""Task files of a made-up benchmark on a data set `lab/quiz`, and its data as fetch leaves it."""
+"""lm-eval task files of an invented benchmark on a data set `lab/quiz`, and its fetched data."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 CONFIGURATIONS = ("easy", "hard")
 GROUP = "lab_quiz"
 DATA_SET = "lab/quiz"
-#: The commit that stands in the names of folders.
+#: The commit in the names of cache folders.
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TEMPLATE = """dataset_path: lab/quiz
 output_type: multiple_choice
@@ -24,7 +24,7 @@ ROWS = [{"question": f"{n}?", "choices": ["a", "b"], "answer": n % 2} for n in r
 
 
 def write_quiz(folder: Path, more: str = "") -> Path:
-    """A folder for `include_path`: a task for each configuration, and their group."""
+    """Make a folder for `include_path`: a task per configuration, and their group."""
     folder.mkdir(parents=True)
     (folder / "_template").write_text(TEMPLATE)
     for name in CONFIGURATIONS:
@@ -53,7 +53,7 @@ def write_prepared(
     commit: str = COMMIT,
     split: str = "test",
 ) -> Path:
-    """A configuration in a datasets cache as `load_dataset` leaves it; the folder of its files."""
+    """Write a configuration into a datasets cache as `load_dataset` does; return its folder."""
     import pyarrow
 
     owner, _, last = data_set.rpartition("/")
@@ -82,8 +82,8 @@ def write_prepared(
 
 
 def hub_variables(home: Path) -> dict[str, str]:
-    """Variables of jobs whose caches all lie in a folder of the test."""
+    """Environment of jobs whose caches are all in a folder of the test."""
     home.mkdir(parents=True, exist_ok=True)
-    gone = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_MODULES_CACHE", "NLTK_DATA")
-    inherited = {name: value for name, value in os.environ.items() if name not in gone}
+    replaced = ("HF_DATASETS_CACHE", "HF_HUB_CACHE", "HF_MODULES_CACHE", "NLTK_DATA")
+    inherited = {name: value for name, value in os.environ.items() if name not in replaced}
     return {**inherited, "HF_HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}

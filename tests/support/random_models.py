@@ -1,4 +1,4 @@
-"""Tiny models of random weights in the shapes of the real ones, made in a second."""
+"""Tiny models with random weights in the architectures of the real ones, made in a second."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ LFM2_KEYS = {
 
 
 def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32", layers: int = 3) -> Path:
-    """An LFM2 of a few layers, one of them attention, with the keys of a real config."""
+    """Make an LFM2 of a few layers, one of them attention, with the keys of a real config."""
     from transformers import AutoTokenizer, Lfm2Config, Lfm2ForCausalLM
 
     make_tokenizer(folder)
@@ -44,7 +44,7 @@ def random_lfm2(folder: Path, seed: int = 0, dtype: str = "float32", layers: int
 
 
 def random_cohere2(folder: Path, seed: int = 0, dtype: str = "float32", layers: int = 2) -> Path:
-    """A Cohere2 of a few layers, half of them with a window: the architecture of the teacher."""
+    """Make a Cohere2 of a few layers, half with a sliding window: the teacher's architecture."""
     from transformers import AutoTokenizer, Cohere2Config, Cohere2ForCausalLM
 
     make_tokenizer(folder)
@@ -70,7 +70,7 @@ def random_cohere2(folder: Path, seed: int = 0, dtype: str = "float32", layers: 
 
 
 def save(kind, config, folder: Path, seed: int, dtype: str) -> None:  # type: ignore[no-untyped-def]
-    """Write a model with weights that depend on the seed alone."""
+    """Write a model with weights that depend only on the seed."""
     import torch
 
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Several real ranks of a training as processes of this machine."""
+"""Real ranks of a training as processes of this machine."""
 
 import json
 import os
@@ -15,23 +15,23 @@ from benchmarks.common.waiting import wait_until
 from hala_hpc.core.files import write_text
 from hala_hpc.core.ports import find_free_port
 
-#: No rank of so small a training lives longer.
+#: Timeout of a rank in such small trainings.
 LIMIT_S = 240
-#: What every rank imports, most of the time of so small a training.
+#: Imports of every rank, which take most of the time of such small trainings.
 HEAVY = ["trl.trainer.sft_trainer", "deepspeed", "datasets", "peft", "tensorboardX"]
 HEAVY += [f"transformers.models.{name}.modeling_{name}" for name in ("lfm2", "qwen2")]
 
 
 @cache
 def ready() -> Any:
-    """What starts ranks: forks of a process that has imported all that they need, and no more."""
+    """Context that starts ranks as forks of a process that has imported only what they need."""
     import torch
 
     if torch.cuda.is_available():
-        # A fork cannot use a GPU that its parent has looked at.
+        # A fork cannot use CUDA once its parent has initialized it.
         return get_context("spawn")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # DeepSpeed reads it when it is imported; a job on such a machine sets it before that.
+    # DeepSpeed reads it on import; a job on such a machine sets it before.
     os.environ.setdefault("DS_ACCELERATOR", "cpu")
     context = get_context("forkserver")
     context.set_forkserver_preload(HEAVY)
@@ -39,10 +39,10 @@ def ready() -> Any:
 
 
 class Rank:
-    """One rank as a process of its own; the words are those of `subprocess.Popen`."""
+    """One rank as a process of its own, with the methods of `subprocess.Popen`."""
 
     def __init__(self, arguments: list[str], env: dict[str, str], log: Path) -> None:
-        # A daemon may have no children, and converting a checkpoint starts one.
+        # Daemons must not have children, but converting a checkpoint starts one.
         self.process = ready().Process(
             target=run_in_child, args=(arguments, env, log), daemon=False
         )
@@ -50,24 +50,24 @@ class Rank:
         self.pid = int(self.process.pid)
 
     def poll(self) -> int | None:
-        """The exit code, minus the signal where one ended it; None while it runs."""
+        """The exit code, or minus the signal that ended it; None while it runs."""
         code: int | None = self.process.exitcode
         return code
 
     def wait(self, timeout: float = LIMIT_S) -> int:
-        """The exit code, once it is there."""
+        """Wait for the exit code."""
         self.process.join(timeout)
         code = self.poll()
         assert code is not None, f"process {self.pid} did not end within {timeout} s"
         return code
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL."""
         self.process.kill()
 
 
 def run_in_child(arguments: list[str], env: dict[str, str], log: Path) -> None:
-    """In the new process: print to the log from now on, see the variables, run the rank."""
+    """In the child: redirect output to the log, set the environment, run the rank."""
     with log.open("w") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
@@ -78,9 +78,9 @@ def run_in_child(arguments: list[str], env: dict[str, str], log: Path) -> None:
 
 
 class Ranks:
-    """The ranks of one attempt at sft, running. `stop_at` tells them to stop at that step.
+    """The running ranks of one attempt at sft. A stop is requested at step `stop_at`.
 
-    After step `hold_at`, or the last one where that comes first, they wait until `release()`.
+    After step `hold_at`, or the last step if that comes first, they wait for `release()`.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Ranks:
             self.children.append(Rank(arguments, env | own, base / f"rank-{rank}.log"))
 
     def wait_until(self, true: Callable[[], bool], what: str) -> None:
-        """Wait for something while the ranks run."""
+        """Wait for a condition while the ranks run."""
 
         def check() -> bool:
             assert any(child.poll() is None for child in self.children), self.logs()[0]
@@ -117,30 +117,30 @@ class Ranks:
         wait_until(check, what, LIMIT_S, state=lambda: self.logs()[0])
 
     def release(self) -> None:
-        """Let ranks that wait after a step go on."""
+        """Let waiting ranks continue."""
         self.gate.unlink()
 
     def end(self, limit_s: float = LIMIT_S) -> list[int]:
-        """Exit codes of all ranks."""
+        """Wait for all ranks; return their exit codes."""
         return [child.wait(timeout=limit_s) for child in self.children]
 
     def kill(self) -> None:
-        """End all at once."""
+        """Kill all ranks."""
         for child in self.children:
             child.kill()
         self.end()
 
     def logs(self) -> list[str]:
-        """What each rank printed."""
+        """The output of each rank."""
         return [(self.base / f"rank-{rank}.log").read_text() for rank in range(self.ranks)]
 
     @property
     def state_dir(self) -> Path:
-        """Where the checkpoints are."""
+        """The folder of the checkpoints."""
         return self.base / "kept" / "0"
 
     def step(self) -> int:
-        """The last step that rank 0 told."""
+        """The last step that rank 0 reported."""
         try:
             return int(json.loads((self.state_dir / ".ranks" / "rank-0.json").read_text())["step"])
         except OSError:

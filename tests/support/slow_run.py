@@ -1,4 +1,4 @@
-"""A run that goes as far as a test wants, on this machine or on SLURM: the stand-in answers."""
+"""Runs with the stand-in engine that a test can hold, on this machine or on SLURM."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from held import JobHold
 
 from benchmarks.kills.node import STAND_IN_ENGINE, empty_model
 
-#: A stand-in has no answer to texts with this word.
+#: The stand-in does not answer texts with this word.
 NOTHING = "speechless"
 SMALL = "resources = { cpus_per_rank = 1, mem_gb = 1, gpus_per_node = 0 }"
 
 
 def standin_variables(step_s: float = 0.0, held: JobHold | None = None) -> dict[str, str]:
-    """Variables with which jobs find the stand-in of `write_stand_in_recipe`, held where that is given.
+    """Variables with which jobs find the engine of `write_stand_in_recipe`, held if given.
 
-    A step takes `step_s` seconds at least: what is measured in seconds needs some.
+    A step takes at least `step_s` seconds, for tests that measure seconds.
     """
     path = os.pathsep.join(map(str, (STANDIN, ROOT)))
     standin = {"HALA_STANDIN_STEP_S": str(step_s), "PYTHONPATH": path}
@@ -29,9 +29,9 @@ def standin_variables(step_s: float = 0.0, held: JobHold | None = None) -> dict[
 def write_stand_in_recipe(
     folder: Path, rows: int = 600, rejected_every: int = 0, limit: float = 1
 ) -> str:
-    """`recipe=...` of english -> arabic (two workers, 8 units, two answers a row) -> report.
+    """Write english -> arabic (two workers, 8 units, two answers per row) -> report; its override.
 
-    The stand-in answers: jobs need `standin_variables`.
+    The stand-in engine answers: jobs need `standin_variables`.
     """
     with (folder / "rows.jsonl").open("w") as file:
         for number in range(rows):
@@ -68,7 +68,7 @@ nodes = ["@arabic"]
 
 
 def write_stand_in_launcher(folder: Path, step_s: float = 0.0, held: JobHold | None = None) -> str:
-    """`launcher=...` of the mini SLURM whose jobs have `standin_variables`."""
+    """Write a launcher for minislurm whose jobs have `standin_variables`; return its override."""
     path = folder / "standin.toml"
     variables = {"HALA_DEVICE": "cpu"} | standin_variables(step_s, held)
     lines = [f'{key} = "{value}"' for key, value in variables.items()]
@@ -80,12 +80,12 @@ def write_stand_in_launcher(folder: Path, step_s: float = 0.0, held: JobHold | N
 
 
 def read_node_states(work: Path, **env: Any) -> dict[str, dict[str, Any]]:
-    """What status tells of every node."""
+    """The state of every node by the command status."""
     result = run_command(f"work={work}", "format=json", module="status", **env)
     assert result.code == 0, result
     return {node["name"]: node for node in json.loads(result.out)["nodes"]}
 
 
 def units_done(work: Path, node: str = "arabic") -> int:
-    """Units of a node that have their mark."""
+    """Number of units of a node that have their marker."""
     return len(list((work / "latest" / node / "done").glob("[0-9]*.json")))

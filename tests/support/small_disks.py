@@ -1,4 +1,4 @@
-"""Real disks of a few megabytes, for what happens where there is no room."""
+"""Real disks of a few megabytes, for tests of full disks."""
 
 import subprocess
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from benchmarks.common.waiting import WAIT_S
 
 @contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
-    """A disk of this size at `folder`, gone afterwards; skips where none can be mounted."""
+    """Mount a tmpfs of this size at `folder` for the block; skip if mounting fails."""
     folder.mkdir()
     argv = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if subprocess.run(argv, check=False, capture_output=True, timeout=WAIT_S).returncode:
-        pytest.skip("no disk can be mounted here: that takes root")
+        pytest.skip("cannot mount a tmpfs: requires root")
     try:
         yield folder
     finally:
@@ -24,7 +24,7 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
 
 
 def fill_disk(disk: Path) -> Path:
-    """A file that takes all the room of a disk."""
+    """Fill a disk with one file; return it."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         try:

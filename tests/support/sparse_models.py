@@ -1,4 +1,4 @@
-"""Models of any size that take no room on the disk: sound headers, and nothing behind them."""
+"""Models of any size that take no disk space: valid headers and sparse files."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ TEACHER_BYTES = 222 * 10**9
 
 
 def sparse_model(folder: Path, size_bytes: int, config: dict[str, Any], files: int = 3) -> Path:
-    """A model folder with BF16 weights of a size in all."""
+    """Make a model folder with BF16 weights of a total size."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text("{}")
@@ -42,7 +42,7 @@ def sparse_model(folder: Path, size_bytes: int, config: dict[str, Any], files: i
 
 
 def fetched_model(hub: Path, name: str, size_bytes: int, config: dict[str, Any]) -> Path:
-    """Such a model as the hub cache under HF_HOME=`hub` holds it; its snapshot."""
+    """Put such a model into the hub cache under HF_HOME=`hub`; return its snapshot."""
     repository = hub / "hub" / f"models--{name.replace('/', '--')}"
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("0123abc")

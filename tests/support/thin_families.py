@@ -1,43 +1,43 @@
-"""What the makers of the paper's models publish beside the weights, with thin numbers in it."""
+"""Configs and tokens that the paper's models publish with their weights, with smaller numbers."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-#: Positions that a layer with a window sees, and those of the context.
+#: Tokens of a sliding window, and of the context.
 WINDOW_TOKENS, CONTEXT_TOKENS = 64, 2048
 
 
 class Added(NamedTuple):
-    """An added token, and whether the tokenizer calls it special."""
+    """An added token, and whether the tokenizer marks it as special."""
 
     content: str
     special: bool
 
 
 def special(*contents: str) -> tuple[Added, ...]:
-    """Added tokens that `skip_special_tokens` leaves out."""
+    """Added tokens that `skip_special_tokens` skips."""
     return tuple(Added(content, True) for content in contents)
 
 
 def plain(*contents: str) -> tuple[Added, ...]:
-    """Added tokens that it does not leave out."""
+    """Added tokens that it does not skip."""
     return tuple(Added(content, False) for content in contents)
 
 
 @dataclass(frozen=True)
 class Family:
-    """What the makers of a family of models publish beside the weights."""
+    """Config and tokens that a family of models publishes with its weights."""
 
     config: dict[str, Any]
-    """config.json; ids of tokens are filled in."""
+    """config.json; token ids are filled in."""
     generation: dict[str, Any]
-    """What generation_config.json has beside the ids of tokens."""
+    """Keys of generation_config.json other than token ids."""
     before: tuple[Added, ...]
     """Added tokens with the first ids."""
     after: tuple[Added, ...]
     """Those with ids beyond the trained vocabulary."""
     named: dict[str, str]
-    """`bos_token` and the like; a text begins with the first where there is one."""
+    """`bos_token` and others; a text begins with `bos_token` if there is one."""
     ends: tuple[str, ...]
     """Tokens that end an answer, as `eos_token_id` has them."""
     also_special: tuple[str, ...]
@@ -52,7 +52,7 @@ class Family:
         return self.before + self.after
 
 
-#: LFM2-1.2B: every width an eighth; four of the sixteen layers, the first that attends among them.
+#: LFM2-1.2B: every width an eighth; four of the sixteen layers, with the first attention layer.
 LFM2 = Family(
     config={
         "architectures": ["Lfm2ForCausalLM"],
@@ -112,7 +112,7 @@ LFM2 = Family(
     template="lfm2_v2.jinja",
     tokenizer_class="PreTrainedTokenizerFast",
 )
-#: What makes that the shape of LFM2-350M: 354 million weights.
+#: Changes that give it the shape of LFM2-350M: 354 million weights.
 LFM2_350M: dict[str, Any] = {
     "block_dim": 1024,
     "block_ff_dim": 6656,
@@ -128,7 +128,7 @@ LFM2_350M: dict[str, Any] = {
     "vocab_size": 65536,
 }
 #: Command A: hidden width a 32nd, an eighth of the heads, a quarter of their width; one group of
-#: three layers with a window and one without.
+#: three layers with a sliding window and one without.
 COHERE2 = Family(
     config={
         "architectures": ["Cohere2ForCausalLM"],
@@ -230,8 +230,8 @@ QWEN2 = Family(
     template="qwen2_5.jinja",
     tokenizer_class="Qwen2Tokenizer",
 )
-#: Gemma 2 9B, of which Fanar is made: hidden width a 16th, half of the heads, an eighth of their
-#: width; windows in turn, both caps, tied.
+#: Gemma 2 9B, the base of Fanar: hidden width a 16th, half of the heads, an eighth of their width;
+#: alternating sliding windows, both logit caps, tied embeddings.
 GEMMA2 = Family(
     config={
         "architectures": ["Gemma2ForCausalLM"],
@@ -273,7 +273,7 @@ GEMMA2 = Family(
     ends=("<eos>", "<end_of_turn>"),
     also_special=("<start_of_turn>", "<end_of_turn>"),
     template="gemma.jinja",
-    # The published tokenizer is no byte-level one: its class would take ours to pieces.
+    # The published tokenizer is not byte-level: its class would split text differently from ours.
     tokenizer_class="PreTrainedTokenizerFast",
 )
 FAMILIES = {"lfm2": LFM2, "cohere2": COHERE2, "qwen2": QWEN2, "gemma2": GEMMA2}

@@ -1,24 +1,23 @@
-"""Thin models: the paper's architectures as their makers configure them, too narrow to know a word.
+"""Thin models: the paper's architectures as published, but much narrower, with random weights.
 
-Keys of config.json, ratios of heads to those of keys and values, kinds of layers, windows, caps,
-tying and added tokens are those of the published models; widths, depth, window and context are cut
-down. The weights are drawn from a seed, the vocabulary is trained here, and the chat templates are
-those that TRL ships.
+Keys of config.json, ratios of heads to KV heads, kinds of layers, windows, logit caps, tying and
+added tokens are those of the published models; widths, depth, window and context are reduced. The
+weights are drawn from a seed, the vocabulary is trained here, and the chat templates are TRL's.
 """
 
 from pathlib import Path
 from typing import Any
 
-# Sets what must stand in the environment before anybody imports torch.
+# Sets environment variables that must be set before torch is imported.
 import tiny_models  # noqa: F401
 from thin_families import FAMILIES
 from thin_tokenizers import TRAINED_TOKENS, make_thin_tokenizer
 
 from hala_hpc.core.files import write_json
 
-#: Rows of the table of tokens are a multiple of this, as in models made for GPUs.
+#: The vocabulary size is padded to a multiple of this, as in models for GPUs.
 ROWS_MULTIPLE = 64
-#: Spread of the weights of norms and biases about what they begin with.
+#: Standard deviation of the noise added to the initial norm weights and biases.
 VECTOR_SPREAD = 0.1
 
 
@@ -31,7 +30,7 @@ def make_thin_model(family: str, folder: Path, *, seed: int = 0, **changes: Any)
     """
     config = make_thin_config(family, folder, **changes)
     write_weights(folder, seed)
-    # Saving wrote it in the words of this transformers, which no maker's file has.
+    # Saving rewrote it in the form of the installed transformers, unlike published files.
     write_json(folder / "config.json", config)
     ends = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
     write_json(folder / "generation_config.json", FAMILIES[family].generation | ends)
@@ -39,11 +38,11 @@ def make_thin_model(family: str, folder: Path, *, seed: int = 0, **changes: Any)
 
 
 def make_thin_config(family: str, folder: Path, **changes: Any) -> dict[str, Any]:
-    """Write config.json, tokenizer and chat template alone, without torch; what config.json has."""
+    """Write config.json, tokenizer and chat template without torch; return the config."""
     wanted = FAMILIES[family]
     ids = make_thin_tokenizer(family, folder)
     tokens = TRAINED_TOKENS + len(wanted.added)
-    ends = [ids[word] for word in wanted.ends]
+    ends = [ids[token] for token in wanted.ends]
     named = {
         "bos_token_id": ids[wanted.named.get("bos_token", wanted.ends[-1])],
         "eos_token_id": ends[0] if len(ends) == 1 else ends,
@@ -58,13 +57,13 @@ def make_thin_config(family: str, folder: Path, **changes: Any) -> dict[str, Any
 def write_weights(folder: Path, seed: int) -> None:
     """Draw all weights of the model that config.json describes, and save them.
 
-    A matrix keeps the size of what it is given, so that every layer tells in the answer.
+    A matrix preserves the magnitude of its input, so that every layer affects the output.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.from_pretrained(folder)
-    # Making the model changes it in the config.
+    # Creating the model changes it in the config.
     dtype = config.dtype
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     draw = torch.Generator().manual_seed(seed)

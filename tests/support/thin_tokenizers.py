@@ -13,16 +13,16 @@ from hala_hpc.core.files import write_json
 from hala_hpc.demo.sample_files import SampleCounts, make_rows
 from hala_hpc.demo.tokenizer import strings_in_row
 
-#: Tokens of the trained vocabulary, single bytes among them; added tokens come on top.
+#: Tokens of the trained vocabulary, including single bytes but not added tokens.
 TRAINED_TOKENS = 4096
-#: Rows of the demo that it is trained on.
+#: Rows of the demo that the vocabulary is trained on.
 ROWS = SampleCounts(
     lessons=2000, parallel=500, held_out=10, judged=10, teacher_english=300, english=900
 )
 
 
 def make_thin_tokenizer(family: str, folder: Path) -> dict[str, int]:
-    """Write tokenizer and chat template of a family to `folder`; the ids of its added tokens.
+    """Write tokenizer and chat template of a family to `folder`; return the ids of added tokens.
 
     Needs neither torch nor transformers.
     """
@@ -37,20 +37,20 @@ def make_thin_tokenizer(family: str, folder: Path) -> dict[str, int]:
 
 
 def build_tokenizer(family: Family) -> Any:
-    """The trained vocabulary and the added tokens of a family, as a `tokenizers.Tokenizer`."""
+    """Make a `tokenizers.Tokenizer` of the trained vocabulary and a family's added tokens."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
     trained, merges = train()
     tokens = [*(token.content for token in family.before), *trained]
-    vocabulary = {word: number for number, word in enumerate(tokens)}
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.pre_tokenizer = make_pre_tokenizer()
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_tokens(
         [
-            AddedToken(word, special=is_special, normalized=False)
-            for word, is_special in family.added
+            AddedToken(token, special=is_special, normalized=False)
+            for token, is_special in family.added
         ]
     )
     if begin := family.named.get("bos_token"):
@@ -60,7 +60,7 @@ def build_tokenizer(family: Family) -> Any:
 
 @cache
 def train() -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """The words of the vocabulary in the order of their ids, and what is merged to make them."""
+    """Train a BPE; return its tokens in the order of their ids, and its merges."""
     from tokenizers import Tokenizer, models, trainers
     from tokenizers.pre_tokenizers import ByteLevel
 
@@ -87,14 +87,14 @@ def texts() -> Iterator[str]:
 
 
 def make_pre_tokenizer() -> Any:
-    """What parts a text before anything is merged: words, and each digit for itself."""
+    """Pre-tokenizer that splits at words and at each digit."""
     from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 
     return Sequence([Digits(individual_digits=True), ByteLevel(add_prefix_space=False)])
 
 
 def make_bos_processor(token: str, number: int | None) -> Any:
-    """What puts a token before each text."""
+    """Post-processor that puts a token before each text."""
     from tokenizers.processors import TemplateProcessing
 
     both = f"{token} $A {token}:1 $B:1"
@@ -102,11 +102,11 @@ def make_bos_processor(token: str, number: int | None) -> Any:
 
 
 def tokenizer_keys(family: Family, numbers: dict[str, int]) -> dict[str, Any]:
-    """tokenizer_config.json: the table of added tokens, those with a name, and the class."""
+    """Content of tokenizer_config.json: added tokens, named tokens, and the class."""
     flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     table = {
-        str(numbers[word]): {"content": word, **flags, "special": is_special}
-        for word, is_special in family.added
+        str(numbers[content]): {"content": content, **flags, "special": is_special}
+        for content, is_special in family.added
     }
     return {
         "add_bos_token": "bos_token" in family.named,
@@ -122,7 +122,7 @@ def tokenizer_keys(family: Family, numbers: dict[str, int]) -> dict[str, Any]:
 
 
 def template_file(name: str) -> Path:
-    """A chat template of the installed TRL, which is not imported."""
+    """A chat template file of the installed TRL, found without importing it."""
     found = find_spec("trl")
     assert found is not None, "TRL is not installed"
     return Path(str(found.origin)).parent / "chat_templates" / name

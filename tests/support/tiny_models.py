@@ -1,4 +1,4 @@
-"""A tiny real model that has learnt a few answers by heart, made in seconds."""
+"""A tiny real model that has memorized a few answers, trained in seconds."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from hala_hpc.core.environment import set_job_environment
 
-# Before anybody imports torch: on a busy machine, threads that spin cost models so small minutes.
+# Before torch is imported: on a busy machine spinning threads cost such small models minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 set_job_environment()
 
@@ -15,7 +15,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 SPECIAL = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
-#: English to Arabic, all that the model knows.
+#: English to Arabic: all pairs that the model is trained on.
 SENTENCES = {
     "The boy eats bread.": "الولد يأكل الخبز.",
     "The girl reads a book.": "البنت تقرأ كتابا.",
@@ -33,7 +33,7 @@ WRONG = "هذا كلام آخر."
 
 
 def lessons() -> list[tuple[str, str]]:
-    """What the model learns: to translate, and to judge good and wrong pairs."""
+    """Training pairs: translations, and judgements of good and wrong pairs."""
     pairs = []
     for source, target in SENTENCES.items():
         pairs.append((TRANSLATE.format(text=source), target))
@@ -58,13 +58,13 @@ def make_tokenizer(folder: Path) -> None:
 
 
 def trained_model(base: Path) -> Path:
-    """The trained model in a folder of the test session; made on the first call."""
+    """The trained model in a folder of the test session, made on the first call."""
     folder = base / "trained-model"
     return folder if (folder / "model.safetensors").exists() else make_tiny_model(folder)
 
 
 def untrained_model(base: Path) -> Path:
-    """The same with random weights."""
+    """The same model with random weights."""
     folder = base / "untrained-model"
     made = (folder / "model.safetensors").exists()
     return folder if made else make_tiny_model(folder, steps=0)
@@ -79,7 +79,7 @@ def make_tiny_model(folder: Path, steps: int = 300) -> Path:
 
 
 def tiny_qwen2(folder: Path, tokenizer: Any, steps: int) -> Path:
-    """The same for a tokenizer that lies in the folder."""
+    """The same for a given tokenizer."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -104,7 +104,7 @@ def tiny_qwen2(folder: Path, tokenizer: Any, steps: int) -> Path:
 
 
 def learn(model, tokenizer, steps: int) -> None:  # type: ignore[no-untyped-def]
-    """Teach the model its answers by heart, all in one batch, until it knows them."""
+    """Train the model on all answers in one batch until the loss is below 0.02."""
     import torch
 
     questions, texts = [], []

@@ -1,4 +1,4 @@
-"""Token files made by the stage tokenize itself, in this process."""
+"""Token files made by the stage tokenize in this process."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from plain_out import PlainContext, run_plain
 
 
 def tokenized(base: Path, **settings: Any) -> PlainContext:
-    """The stage after all its units and the gate's collecting; the product is `base/tokens`."""
+    """Run all units of the stage and its `collect`; the product is `base/tokens`."""
     place = run_plain("tokenize", settings, base)
     units = sorted(place.markers)
     (base / "tokens").mkdir(parents=True)
@@ -18,6 +18,6 @@ def tokenized(base: Path, **settings: Any) -> PlainContext:
 
 
 def make_tokens(base: Path, **settings: Any) -> Path:
-    """The folder of token files, of one unit unless told otherwise; nothing is held out."""
+    """The folder of token files; by default of one unit, with nothing held out."""
     tokenized(base, **{"units": 1, "held_out": 0.0, **settings})
     return base / "tokens"

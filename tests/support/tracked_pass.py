@@ -1,4 +1,4 @@
-"""What a pass of a model takes by torch's own memory tracker, with tensors that hold nothing."""
+"""Memory of a pass of a model by torch's memory tracker, with fake tensors."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,17 +7,17 @@ from hala_hpc.engines.training.pass_memory import Pass
 
 
 class Tracked(NamedTuple):
-    """Bytes at the highest moment, with weights and gradients."""
+    """Peak memory of a pass in bytes, including weights and gradients."""
 
     peak: int
     weights: int
-    """Number of the model's weights."""
+    """Number of weights of the model."""
 
 
 def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
-    """Forward and backward pass of the layers, without output head, in rows of equal length.
+    """Run forward and backward passes of the layers, without output head, on rows of equal length.
 
-    Gradients of an earlier pass are there already, as while batches are accumulated.
+    Gradients of an earlier pass exist already, as in gradient accumulation.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
@@ -31,7 +31,7 @@ def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
         model = AutoModelForCausalLM.from_config(
             known, dtype=dtype, attn_implementation=work.attention
         )
-        # Else only what draws the first weights does so.
+        # Otherwise only weight initialization, which is skipped here, ties them.
         model.tie_weights()
         model.train()
         if work.is_checkpointed:
@@ -52,7 +52,7 @@ def tracked_pass(config: Mapping[str, Any], work: Pass) -> Tracked:
 
 
 def masks_of(config: Any, work: Pass, dtype: Any) -> dict[str, Any]:
-    """A mask for each kind of layer, as batches with padding have it: made by what tensors hold."""
+    """A mask for each kind of layer, as for batches with padding: computed from tensor contents."""
     import torch
 
     rows, length = work.tokens // work.row_tokens, work.row_tokens

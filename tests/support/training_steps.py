@@ -1,11 +1,11 @@
-"""How long the trainings of tests are that something happens to."""
+"""Length of the trainings that tests interrupt."""
 
 import os
 
-#: Part of their steps that such trainings make: 0.1 stands for a machine ten times as fast.
+#: Fraction of the steps that such trainings run: 0.1 simulates a machine ten times as fast.
 STEP_SHARE = float(os.environ.get("HALA_TEST_STEP_SHARE", "1"))
 
 
 def steps(count: int) -> int:
-    """Steps of a training of which no test names a step or looks at what it has learnt."""
+    """Steps of a training if the test depends neither on step numbers nor on the trained model."""
     return max(2, round(count * STEP_SHARE))

@@ -1,4 +1,4 @@
-"""A node of any number of units, rounds and attempts, written by hand: none of it is run."""
+"""Write the files of a node with any number of units, rounds and attempts, without running it."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ CONTENT = b"x"
 
 @dataclass(frozen=True)
 class WideNode:
-    """The line of a run of one node, `corpus`, and its folder."""
+    """Overrides and folders of a run of one node, `corpus`."""
 
     overrides: list[str]
     work: Path
@@ -33,9 +33,9 @@ class WideNode:
 
 
 def wide_node(folder: Path, units: int = 1, rounds: int = 1, attempts: int = 1) -> WideNode:
-    """An unfinished node: all its units have their markers, and nothing is made of them yet.
+    """Write an unfinished node: all units have their markers, but the gate has not closed it.
 
-    Each of its rounds had so many attempts, which were all preempted.
+    Each round had `attempts` attempts, which were all preempted.
     """
     folder.mkdir()
     (folder / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
@@ -65,14 +65,14 @@ def wide_node(folder: Path, units: int = 1, rounds: int = 1, attempts: int = 1) 
 
 
 def write(path: Path, text: str) -> None:
-    """Without bringing it to the disk, which would take most of the time of a test."""
+    """Write without fsync, which would take most of the time of a test."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     path.chmod(0o600)
 
 
 def write_units(step: Step) -> None:
-    """Markers and files of all units, a row each."""
+    """Write markers and files of all units, with one row each."""
     details = {"input_rows": step.units, "input": "0", "kind": "conversations"}
     digest = hashlib.sha256(CONTENT).hexdigest()
     for unit in range(step.units):
@@ -92,7 +92,7 @@ def write_units(step: Step) -> None:
 
 
 def write_attempts(artifact: Artifact, number: int, attempts: int) -> None:
-    """What the attempts of a round left: records, parts of a log, and what the gate found."""
+    """Write what the attempts of a round leave: records, parts of a log, the gate's findings."""
     failures = []
     log = artifact.log_file(0)
     log.parent.mkdir(exist_ok=True)

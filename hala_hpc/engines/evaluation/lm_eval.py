@@ -1,4 +1,7 @@
-"""Runs lm-eval tasks on a model, with the backend that is fast at log-likelihoods."""
+"""Run lm-eval tasks on a model with the hf backend.
+
+vLLM's backend takes eight times as long on log-likelihood tasks (lm-evaluation-harness issue 2418).
+"""
 
 import math
 import os
@@ -18,28 +21,28 @@ from hala_hpc.engines.models.attention import AttentionUse, choose_attention, re
 
 @dataclass(frozen=True)
 class BenchmarkRun:
-    """What to ask of a model."""
+    """Tasks and settings of one lm-eval run."""
 
     tasks: Sequence[str]
     """Names of lm-eval tasks or groups."""
     include_path: str | None
-    """Folder of task files besides those of lm-eval."""
+    """Folder of task files in addition to those of lm-eval."""
     num_fewshot: int | None
     limit: int | None
-    """Questions of a task at most."""
+    """Max questions of a task."""
     batch_size: int
     dtype: str
     attention: str
-    """Kernel of attention, as the setting says it."""
+    """Attention kernel, as in the setting `attention`."""
     chat: bool
-    """Whether the model's chat template goes around the questions."""
+    """Whether the model's chat template is applied to the questions."""
 
 
 def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
-    """The TaskManager that knows all tasks of a run, and what these read, which is there.
+    """Make the TaskManager of a run; check that its tasks exist and that their data can be opened.
 
-    Raises UserError: 78 for a task that there is not, with the closest name; 66 for data that is
-    not there or cannot be opened.
+    Raises: UserError (CONFIG) for an unknown task, with the closest name; UserError (NO_INPUT) for
+    data that is missing or cannot be opened.
     """
     from hala_hpc.engines.evaluation.task_fetch import open_tasks
 
@@ -55,14 +58,12 @@ def require_tasks(run: BenchmarkRun) -> tuple[Any, list[TaskNeeds]]:
 
 
 def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
-    """Scores of a model: `scores` and `errors` by `<task>/<metric>`, the rest by task.
+    """Score a model: `scores` and `errors` are keyed by `<task>/<metric>`, the rest by task.
 
-    The hf backend of lm-eval is used: vLLM's takes eight
-    times as long on log-likelihood tasks (lm-evaluation-harness issue 2418). Raises UserError (78)
-    where it would be another model with the attention asked for.
+    Raises: UserError (CONFIG) if the attention kernel would change what the model computes.
     """
     set_job_environment()
-    # Before minutes go into a model.
+    # Checked first, as loading a model takes minutes.
     manager, needs = require_tasks(run)
     import lm_eval
 
@@ -83,7 +84,7 @@ def run_benchmarks(model: str, label: str, run: BenchmarkRun) -> ModelScores:
 
 
 def load_model(model: str, run: BenchmarkRun) -> Any:
-    """The model as lm-eval asks it, an `HFLM`, with the attention that its config means."""
+    """Load the model as lm-eval's `HFLM`, with the attention that its config specifies."""
     import torch
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoConfig
@@ -100,9 +101,9 @@ def load_model(model: str, run: BenchmarkRun) -> Any:
 
 
 def read_results(label: str, results: dict[str, Any], how: dict[str, str]) -> ModelScores:
-    """Our shape of lm-eval's results; groups stand beside the tasks in them.
+    """Convert lm-eval's results; they list groups next to tasks.
 
-    `how` are parts of each signature that lm-eval does not tell.
+    `how`: parts of each signature that lm-eval does not report.
     """
     found = ModelScores(
         label=label,
@@ -125,7 +126,7 @@ def read_results(label: str, results: dict[str, Any], how: dict[str, str]) -> Mo
 
 
 def format_signature(task: str, results: dict[str, Any], how: dict[str, str]) -> str:
-    """How the figures of a task were made, in the form of sacreBLEU's signatures."""
+    """Describe how the scores of a task were computed, in the form of sacreBLEU's signatures."""
     config = results["config"]
     parts = {
         "task": results["versions"].get(task, "group"),

@@ -1,4 +1,4 @@
-"""How near translations come to their references: BLEU, chrF++ and ROUGE-L, each signed."""
+"""Score translations against references: BLEU, chrF++ and ROUGE-L, each with a signature."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ METRICS = ("bleu", "chrf++", "rouge_l")
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures by name, and beside each the signature that tells how it was made."""
+    """Scores by metric, and for each the signature that describes how it was computed."""
 
     values: dict[str, float] = field(default_factory=dict)
-    """From 0 to 100, more is better."""
+    """From 0 to 100, higher is better."""
     signatures: dict[str, str] = field(default_factory=dict)
 
 
@@ -40,16 +40,16 @@ def rouge_l(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 
 def rouge_signature() -> str:
-    """How `rouge_l` was made, in the form of sacreBLEU's signatures."""
+    """Describe how `rouge_l` is computed, in the form of sacreBLEU's signatures."""
     from importlib.metadata import version
 
     return f"type:rougeL|measure:f1|tok:unicode-words|case:lc|version:{version('rouge-score')}"
 
 
 class WordTokenizer:
-    """Words of any script: rouge-score's own tokenizer drops all letters but a to z."""
+    """Tokenizer for words of any script: that of rouge-score drops all letters but a to z."""
 
     def tokenize(self, text: str) -> list[str]:
-        """Split at white space, punctuation and symbols; marks stay with their letters."""
+        """Split at white space, punctuation and symbols; diacritics stay with their letters."""
         spaced = (" " if unicodedata.category(c)[0] in "PS" else c for c in text.lower())
         return "".join(spaced).split()

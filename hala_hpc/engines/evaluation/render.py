@@ -1,4 +1,4 @@
-"""The page of a report as HTML and as Markdown."""
+"""Render a report as HTML and as Markdown."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from hala_hpc.engines.evaluation.report import Curve, ReportPage, Table
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-#: Of the drawing of a curve, in pixels; the margin holds the numbers at the axes.
+#: Pixels of the drawing of a curve; the margin holds the axis labels.
 WIDTH, HEIGHT, MARGIN = 460, 200, 44
 
 
 def render_report_html(page: ReportPage) -> str:
-    """The page as one file that needs no other; text of data is escaped."""
+    """Render the report as one self-contained HTML file; texts are escaped."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -24,7 +24,7 @@ def render_report_html(page: ReportPage) -> str:
 
 
 def format_polyline(curve: Curve) -> str:
-    """The points of a curve as an SVG polyline, e.g. `44,10 90,31.5`."""
+    """Format the points of a curve as an SVG polyline, for example `44,10 90,31.5`."""
     (first, last), (low, high) = curve.steps, curve.losses
     return " ".join(
         f"{MARGIN + (WIDTH - MARGIN - 10) * share(step, first, last):.1f},"
@@ -34,18 +34,18 @@ def format_polyline(curve: Curve) -> str:
 
 
 def share(value: float, low: float, high: float) -> float:
-    """Where a value lies between two others, from 0 to 1; the middle when they are one."""
+    """Position of a value between two others, from 0 to 1; 0.5 if both are equal."""
     return (value - low) / (high - low) if high > low else 0.5
 
 
 def render_report_markdown(page: ReportPage) -> str:
-    """The tables of the page in Markdown."""
+    """Render the tables of the report in Markdown."""
     parts = [f"# {escape_markdown(page.title)}", *map(markdown_table, page.tables)]
     return "\n\n".join(parts) + "\n"
 
 
 def markdown_table(table: Table) -> str:
-    """A table of GitHub's kind, with heading and note."""
+    """Render a table in GitHub-flavored Markdown, with heading and note."""
     lines = [f"## {escape_markdown(table.title)}", ""]
     lines.append(format_row(table.columns))
     sides = [
@@ -59,12 +59,12 @@ def markdown_table(table: Table) -> str:
 
 
 def format_row(cells: Sequence[str]) -> str:
-    """A line of a Markdown table."""
+    """Format a row of a Markdown table."""
     return f"| {' | '.join(escape_markdown(cell) for cell in cells)} |"
 
 
 def escape_markdown(text: str) -> str:
-    """Text that neither ends a cell nor begins HTML."""
+    """Escape text that would end a table cell or start an HTML tag."""
     for sign, code in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("\n", " ")):
         text = text.replace(sign, code)
     return text

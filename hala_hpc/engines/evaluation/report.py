@@ -1,4 +1,4 @@
-"""What a report shows, made of the summaries of nodes: tables and loss curves, no markup."""
+"""Build the content of a report from node summaries: tables and loss curves, without markup."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,17 +10,17 @@ from hala_hpc.core.record import JsonRecord
 from hala_hpc.core.records import NodeSummary
 from hala_hpc.core.stage_registry import find_stage
 
-#: Letters of a commit that tell it from all others.
+#: Characters of an abbreviated commit, enough to be unique.
 COMMIT_LETTERS = 12
-#: Metrics of translation; every other score is a benchmark's.
+#: Translation metrics; every other score belongs to a benchmark.
 TRANSLATION = {"bleu": "BLEU", "chrf++": "chrF++", "rouge_l": "ROUGE-L"}
-#: What stands where a figure is missing.
+#: Placeholder for a missing value.
 DASH = "–"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A heading, the names of columns, rows of text, and a line below."""
+    """A table: heading, column names, rows of text, and a note below."""
 
     title: str
     columns: list[str]
@@ -29,15 +29,15 @@ class Table:
     text_columns: tuple[int, ...] = (0,)
 
     def is_text_column(self, column: int) -> bool:
-        """Whether a column holds words, which stand to the left, and no numbers."""
+        """Whether a column holds text, which is left-aligned, instead of numbers."""
         return column in self.text_columns
 
 
 class CurvePoint(JsonRecord):
-    """The mean of some steps of a training."""
+    """Mean metrics of several training steps."""
 
     step: int
-    """The last of them."""
+    """The last of these steps."""
     loss: float | None = None
     learning_rate: float | None = None
     tokens_per_s: float | None = None
@@ -45,19 +45,19 @@ class CurvePoint(JsonRecord):
 
 @dataclass(frozen=True)
 class Curve:
-    """The points of one training."""
+    """The loss curve of one training."""
 
     name: str
     points: tuple[CurvePoint, ...]
 
     @classmethod
     def of(cls, name: str, points: Sequence[object]) -> Self:
-        """A curve of the figures in the summary of a training."""
+        """Make a curve from the points in a training's summary."""
         return cls(name, tuple(CurvePoint.model_validate(point) for point in points))
 
     @property
     def good(self) -> list[tuple[float, float]]:
-        """Step and loss of every point that has a finite loss."""
+        """Step and loss of every point with a finite loss."""
         known = [(p.step, p.loss) for p in self.points if p.loss is not None]
         return [(float(step), loss) for step, loss in known if math.isfinite(loss)]
 
@@ -76,7 +76,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class ReportPage:
-    """A report before it becomes HTML or Markdown."""
+    """A report, not yet rendered as HTML or Markdown."""
 
     title: str
     tables: list[Table] = field(default_factory=list)
@@ -84,7 +84,7 @@ class ReportPage:
 
 
 def make_report_page(title: str, summaries: Sequence[NodeSummary]) -> ReportPage:
-    """Everything worth showing of some nodes, in the order of the nodes."""
+    """Make the report of several nodes, in their order; empty tables are left out."""
     tables = [table for summary in summaries for table in score_tables(summary)]
     tables += [rows_table(summaries), reasons_table(summaries), models_table(summaries)]
     tables.append(provenance_table(summaries))
@@ -94,7 +94,7 @@ def make_report_page(title: str, summaries: Sequence[NodeSummary]) -> ReportPage
 
 
 def rows_table(summaries: Sequence[NodeSummary]) -> Table:
-    """Where every row went, and how fast."""
+    """Table of units, rows, tokens and speed of each node."""
     columns = ["node", "stage", "units", "rows in", "rows out", "rejected"]
     columns += ["tokens in", "tokens out", "seconds", "tokens/s"]
     rows = []
@@ -106,14 +106,14 @@ def rows_table(summaries: Sequence[NodeSummary]) -> Table:
             [s.node, s.stage, *map(format_count, counts), f"{s.seconds:,.1f}", format_count(speed)]
         )
     note = (
-        "Seconds are those of all workers added up. Tokens/s counts the tokens that a stage wrote, "
-        "or read where it writes none."
+        "Seconds are summed over all workers. Tokens/s counts the tokens that a stage generated, "
+        "or read if it generates none."
     )
     return Table("Rows and time of each node", columns, rows, note, (0, 1))
 
 
 def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
-    """Why rows were rejected."""
+    """Table of rejected rows by reason."""
     rows = [
         [s.node, reason, format_count(number)]
         for s in summaries
@@ -123,14 +123,14 @@ def reasons_table(summaries: Sequence[NodeSummary]) -> Table:
 
 
 def models_table(summaries: Sequence[NodeSummary]) -> Table:
-    """What was done to each model."""
+    """Table of what was done to each model."""
     lines = {s.node: summary_line(s) for s in summaries}
     rows = [[node, text] for node, text in lines.items() if text]
     return Table("Models", ["node", "what was done"], rows, "", (0, 1))
 
 
 def summary_line(summary: NodeSummary) -> str:
-    """What the stage of a node tells of its model; of one that is gone or changed, just that."""
+    """The summary line of a node's stage; the error if that stage is missing or has changed."""
     try:
         stage = find_stage(summary.stage, summary.stage_source)
     except UserError as error:
@@ -139,7 +139,7 @@ def summary_line(summary: NodeSummary) -> str:
 
 
 def provenance_table(summaries: Sequence[NodeSummary]) -> Table:
-    """What made each result: fingerprint, code and libraries."""
+    """Table of fingerprint, commit and library versions of each result."""
     rows = [
         [
             s.node,
@@ -154,13 +154,13 @@ def provenance_table(summaries: Sequence[NodeSummary]) -> Table:
 
 
 def shorten_commits(commits: str) -> str:
-    """`6d78d78c0ffe+, 60e2239...` of whole commits; `+` stays: files were others than its own."""
+    """Abbreviate commits: `6d78d78c0ffe+, 60e2239...`; `+` means that files were modified."""
     found = (one.partition("+") for one in commits.split(", "))
     return ", ".join(name[:COMMIT_LETTERS] + plus for name, plus, _ in found)
 
 
 def score_tables(summary: NodeSummary) -> list[Table]:
-    """Translation and benchmark scores of one evaluation, a column for each model."""
+    """Tables of translation and benchmark scores of one evaluation, a column per model."""
     by_label = stage_details(summary).get("scores")
     if not isinstance(by_label, dict):
         return []
@@ -175,7 +175,7 @@ def score_tables(summary: NodeSummary) -> list[Table]:
 
 
 def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> Table:
-    """Scores side by side; from the second model on with the difference to the first."""
+    """Table of scores by model; the second and later models with the difference to the first."""
     found = stage_details(summary)
     labels = list(found["scores"])
     rows = []
@@ -193,40 +193,40 @@ def make_score_table(title: str, summary: NodeSummary, names: Sequence[str]) -> 
 
 
 def format_score(value: float | None, error: float | None, first: float | None) -> str:
-    """A score, its standard error, and how much it is above the first model's."""
+    """Format a score, its standard error, and the difference to the first model's score."""
     if value is None:
         return DASH
     text = format_decimals(value)
     if error is not None:
         text += f" ± {format_decimals(error)}"
     if first is not None:
-        # As many digits as the scores: benchmarks count from 0 to 1, translation to 100.
+        # As many digits as the scores: benchmarks range from 0 to 1, translation metrics to 100.
         text += f" ({'+' if value >= first else '−'}{format_decimals(abs(value - first))})"
     return text
 
 
 def format_decimals(value: float) -> str:
-    """Two digits for scores up to 100, four for those up to 1."""
+    """Format with four decimals up to 1, else with two."""
     return f"{value:.4f}" if abs(value) <= 1 else f"{value:.2f}"
 
 
 def join_signatures(found: dict[str, Any], names: Iterable[str]) -> str:
-    """How the scores were made, each once."""
+    """The distinct signatures of the named scores."""
     by_label = found.get("signatures", {})
     texts = [f"{n}: {s[n]}" for s in by_label.values() for n in names if n in s]
     return "; ".join(dict.fromkeys(texts))
 
 
 def stage_details(summary: NodeSummary) -> dict[str, Any]:
-    """The stage's own part of a summary: its figures."""
+    """The stage's own part of a summary: its metrics."""
     return summary.details if isinstance(summary.details, dict) else {}
 
 
 def format_count(value: float | None) -> str:
-    """A number with separators; a dash for none."""
+    """Format a number with thousands separators; a dash for None."""
     return DASH if value is None else f"{value:,.0f}"
 
 
 def format_megabytes(size: int) -> str:
-    """A size in MB."""
+    """Format bytes as MB (10^6 bytes)."""
     return f"{size / 1e6:,.2f} MB"

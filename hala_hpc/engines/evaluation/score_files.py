@@ -1,4 +1,4 @@
-"""The scores of models: one file for each part of an evaluation, merged side by side."""
+"""Score files: one for each unit of an evaluation, merged into `scores.json`."""
 
 import json
 import math
@@ -19,25 +19,25 @@ class ModelScores(JsonRecord):
     """`scores-00003.json`: the scores of one model in one kind of evaluation."""
 
     label: str = ""
-    """Of the model."""
+    """Label of the model."""
     scores: dict[str, float]
-    """By metric of translation, or by `<task>/<metric>` of a benchmark."""
+    """Scores by translation metric, or by `<task>/<metric>` of a benchmark."""
     errors: dict[str, float] = Field(default_factory=dict)
-    """Standard errors, by the same names."""
+    """Standard errors by the same keys."""
     signatures: dict[str, str] = Field(default_factory=dict)
-    """How each score or task was made."""
+    """How each score, or the scores of each task, were computed."""
     samples: dict[str, int] = Field(default_factory=dict)
     """Number of questions or sentences."""
     groups: dict[str, list[str]] = Field(default_factory=dict)
-    """The tasks of each group of lm-eval."""
+    """The tasks of each lm-eval group."""
     data: dict[str, str] = Field(default_factory=dict)
-    """Commit of each data set of the hub that tasks read, by its name there."""
+    """Commit of each hub data set that tasks read, by its name on the hub."""
     tokens_in: int = 0
     tokens_out: int = 0
     cut: int = 0
-    """Answers that reached their limit."""
+    """Answers truncated at the token limit."""
     too_long: int = 0
-    """Sentences that did not fit into the model."""
+    """Sentences that exceed the context of the model."""
 
 
 class MergedScores(JsonRecord):
@@ -51,7 +51,7 @@ class MergedScores(JsonRecord):
 
 @dataclass(frozen=True)
 class TranslatedSentence:
-    """A held-out pair and what a model said, a line of `translations-00003.jsonl`."""
+    """A held-out pair and a model's translation: a line of `translations-00003.jsonl`."""
 
     id: str
     source: str
@@ -60,25 +60,27 @@ class TranslatedSentence:
 
 
 def score_name(unit: int) -> str:
-    """Name of the file with the scores that a unit made."""
+    """Name of the score file of a unit."""
     return f"scores-{unit:05d}.json"
 
 
 def translations_name(unit: int) -> str:
-    """Name of the file with what a model said to each held-out sentence."""
+    """Name of the file with the translations of a unit."""
     return f"translations-{unit:05d}.jsonl"
 
 
 def write_translations(folder: Path, unit: int, rows: Iterable[TranslatedSentence]) -> None:
-    """Write what a model said, a JSON line per sentence."""
+    """Write the translations of a unit, a JSON line per sentence."""
     with atomic_file(folder / translations_name(unit)) as path, path.open("w") as file:
         file.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def read_scores(folder: Path, unit: int, names: Sequence[str] = ()) -> ModelScores:
-    """Read a score file back. Raises UserError (70) unless each name has finite scores.
+    """Read a score file back and check that each name has finite scores.
 
     A name is a metric, or an lm-eval task or group with metrics `<task>/<metric>`.
+
+    Raises: UserError (INTERNAL) if not.
     """
     path = folder / score_name(unit)
     found = ModelScores.read(path)
@@ -97,7 +99,7 @@ def read_scores(folder: Path, unit: int, names: Sequence[str] = ()) -> ModelScor
 
 
 def merge_scores(found: Iterable[ModelScores], labels: Sequence[str]) -> MergedScores:
-    """The scores of all models side by side, in the order of their labels."""
+    """Merge the scores of all models, in the order of their labels."""
     merged = MergedScores(
         scores={label: {} for label in labels},
         errors={label: {} for label in labels},

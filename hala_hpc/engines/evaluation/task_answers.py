@@ -1,7 +1,7 @@
-"""Answers of an environment's lm-eval, kept: a login node asks once for each task.
+"""Cache of what tasks read: a login node runs the lm-eval of an environment once per task.
 
-Asking takes half a minute, as lm-eval reads 14,000 files. What the tasks of the shipped recipes
-read comes with this package.
+One run takes 30 s, as lm-eval reads 14,000 files. The answers for the tasks of the shipped recipes
+are part of this package.
 """
 
 import os
@@ -15,23 +15,23 @@ from hala_hpc.core.fingerprint import compute_fingerprint, fingerprint_path
 from hala_hpc.core.hub_dependency import HubSite
 from hala_hpc.engines.evaluation.task_needs import TaskNeeds, TaskRequest, answer_name
 
-#: Answers for the tasks of our recipes, made by `hala_hpc.engines.evaluation.task_reader`.
+#: Answers for the tasks of our recipes, written by `hala_hpc.engines.evaluation.task_reader`.
 SHIPPED = Path(__file__).with_name("known_tasks")
-#: Reading all task files of lm-eval on a cold file system that serves many.
+#: Timeout for reading all task files of lm-eval on a cold, busy shared file system.
 ANSWER_LIMIT_S = 900
-#: Raised when the same task files give another answer.
+#: Incremented when the same task files give a different answer.
 FORMAT_VERSION = 1
 
 
 class MissingEnvironment(UserError):
-    """Nobody can be asked: the environment main is not there."""
+    """The environment main, whose lm-eval reads the task files, does not exist."""
 
 
 def find_task_needs(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
-    """What each task of a request reads, from what is kept or from lm-eval itself.
+    """Find what each task of a request reads, from the cache or with lm-eval.
 
-    Raises UserError (78) where a task is unknown, or lm-eval does not answer; MissingEnvironment where
-    nothing is kept and there is no interpreter to be asked.
+    Raises: UserError (CONFIG) if a task is unknown or lm-eval fails; MissingEnvironment if the
+    answer is not cached and the interpreter does not exist.
     """
     known = read_cached_answers(request, site)
     unknown = tuple(task for task in request.tasks if task not in known)
@@ -46,14 +46,14 @@ def find_task_needs(request: TaskRequest, site: HubSite) -> list[TaskNeeds]:
 
 
 def read_cached_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNeeds]:
-    """What is known already, by task; only of the lm-eval that the environment has."""
+    """Cached answers by task, only those for the lm-eval version of the environment."""
     version = lm_eval_version(site.python)
-    # Where nothing is set up yet it will be the version that this package asks for.
+    # An environment not yet set up will have the version that this package requires.
     may_differ = Path(site.python).exists()
     folder = answer_cache_folder(request, site, version) if version else None
     found: dict[str, TaskNeeds] = {}
     for task in request.tasks:
-        # A folder of task files may hold another task of the name.
+        # A folder of task files may hold a different task with this name.
         shipped = shipped_answer(task) if request.include_path is None else None
         if shipped and (shipped.lm_eval == version or not may_differ):
             found[task] = shipped
@@ -64,12 +64,12 @@ def read_cached_answers(request: TaskRequest, site: HubSite) -> dict[str, TaskNe
 
 @cache
 def shipped_answer(task: str) -> TaskNeeds | None:
-    """What a task reads as it comes with this package; None for one that no recipe of ours has."""
+    """The answer shipped with this package; None for tasks that no shipped recipe uses."""
     return TaskNeeds.read(SHIPPED / answer_name(task))
 
 
 def cache_answers(known: Mapping[str, TaskNeeds], request: TaskRequest, site: HubSite) -> None:
-    """Write down what lm-eval said, also of tasks that it does not know."""
+    """Write the answers of lm-eval, also those for unknown tasks."""
     version = lm_eval_version(site.python)
     if version is None:
         return
@@ -78,11 +78,11 @@ def cache_answers(known: Mapping[str, TaskNeeds], request: TaskRequest, site: Hu
         try:
             known[task].write(folder / answer_name(task))
         except OSError:
-            return  # it is asked again then
+            return  # the next call runs lm-eval again
 
 
 def answer_cache_folder(request: TaskRequest, site: HubSite, version: str) -> Path:
-    """Where answers are kept: a folder of the user for lm-eval, interpreter and task files."""
+    """The user's cache folder for this lm-eval version, interpreter and task files."""
     cache = site.environment.get("XDG_CACHE_HOME") or "~/.cache"
     folder = request.include_path
     own = [folder, fingerprint_path(Path(folder))] if folder else []
@@ -92,7 +92,7 @@ def answer_cache_folder(request: TaskRequest, site: HubSite, version: str) -> Pa
 
 @cache
 def lm_eval_version(python: str) -> str | None:
-    """Version of lm-eval beside an interpreter, by the name of a folder; None if unknown."""
+    """Version of an interpreter's lm-eval, from the name of a folder; None if unknown."""
     prefix = Path(python).parent.parent
     for folder in prefix.glob("lib/python3*/site-packages/lm_eval-*.dist-info"):
         return folder.name.removeprefix("lm_eval-").removesuffix(".dist-info")
@@ -100,15 +100,18 @@ def lm_eval_version(python: str) -> str | None:
 
 
 def query_lm_eval(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
-    """Let lm-eval in the environment main answer, in a process of its own, without a network."""
+    """Run task_reader in the environment main, in a subprocess without a network.
+
+    Raises: UserError (CONFIG) if it fails; MissingEnvironment if there is no interpreter.
+    """
     import subprocess
     import tempfile
 
     names = ", ".join(request.tasks)
     if not Path(python).exists():
         raise MissingEnvironment(
-            f"tasks: {names}: what they read is not known, as the environment 'main' is not set "
-            f"up: {python} does not exist; run `make env`, or name it in the launcher: "
+            f"tasks: {names}: what they read is unknown: the environment 'main' is not set "
+            f"up: {python} does not exist; run `make env`, or set it in the launcher: "
             "[python] main = ...",
             CONFIG,
         )
@@ -127,15 +130,15 @@ def query_lm_eval(request: TaskRequest, python: str) -> Sequence[TaskNeeds]:
             )
         except subprocess.TimeoutExpired:
             raise UserError(
-                f"tasks: {names}: {python} gave no answer in {ANSWER_LIMIT_S} s: the file system "
-                "that it lies on is slow; give the line again",
+                f"tasks: {names}: {python} did not answer within {ANSWER_LIMIT_S} s, as its "
+                "file system is slow; run the same command again",
                 CONFIG,
             ) from None
         if done.returncode == 0:
             answers = [TaskNeeds.read(Path(folder, answer_name(task))) for task in request.tasks]
             return [one for one in answers if one is not None]
-        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     raise UserError(
-        f"tasks: {names}: lm-eval of {python} cannot tell what they read: {last}; run `make env`",
+        f"tasks: {names}: lm-eval of {python} cannot read these tasks: {last}; run `make env`",
         CONFIG,
     )

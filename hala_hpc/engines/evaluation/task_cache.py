@@ -1,4 +1,4 @@
-"""Whether the datasets cache holds what an offline job will ask it for, file by file."""
+"""Check file by file that the datasets cache holds what an offline job reads."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -13,34 +13,34 @@ from hala_hpc.engines.evaluation.task_needs import TaskDataSet
 
 INFO_FILE = "dataset_info.json"
 RECEIPT_FILE = "hala_fetched.json"
-#: First and last bytes of a stream of Arrow (format 1.0): the mark of a message, and its end.
+#: First and last bytes of an Arrow stream (format 1.0): continuation marker and end of stream.
 ARROW_BEGIN, ARROW_END = b"\xff\xff\xff\xff", b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 class Receipt(JsonRecord):
-    """What `fetch` left in the folder of a configuration, when it was whole."""
+    """Written by `fetch` into the folder of a complete configuration."""
 
     fix: ClassVar[str] = "fetch the task data again"
 
     commit: str
-    """Commit of the hub that the data set was made from, as `datasets` names its folder."""
+    """Hub commit of the data set, as `datasets` names its folder."""
     sizes: dict[str, int] = Field(default_factory=dict)
-    """Bytes of each file of data."""
+    """Bytes of each data file."""
     sha256: dict[str, str] = Field(default_factory=dict)
 
 
 def find_prepared_folder(data_set: TaskDataSet, cache: Path) -> Path | str:
-    """The folder that `datasets` reads without a network; in words why it would read none.
+    """The folder that `datasets` reads without a network, or a message why it would read none.
 
-    The words are empty where nothing of the configuration is there. The rules are those of
-    `datasets.packaged_modules.cache`: the newest folder of the configuration; any, where no
-    configuration is named.
+    The message is empty if nothing of the configuration exists. The rules are those of
+    `datasets.packaged_modules.cache`: the newest folder of the configuration; of any configuration
+    if none is named.
     """
     root, folders = cache / data_set.folder, configuration_folders(data_set, cache)
-    # datasets looks at the name in each folder, but where arguments are part of the folder's name.
+    # datasets checks the name in each folder, unless arguments are part of the folder's name.
     by_name = data_set.config_id in (None, data_set.name)
     for folder in unfinished_folders(data_set, cache) if by_name else ():
-        return f"{folder} was begun and is not finished, or its {INFO_FILE} is damaged"
+        return f"{folder} is incomplete, or its {INFO_FILE} is damaged"
     fitting = [one for one in folders if not by_name or config_name(one) == one.parts[-3]]
     if not fitting:
         return ""
@@ -49,14 +49,14 @@ def find_prepared_folder(data_set: TaskDataSet, cache: Path) -> Path | str:
     if data_set.config_id is None and len(same) > 1:
         names = ", ".join(sorted(one.parts[-3] for one in same))
         return (
-            f"is not told from the others in {root} without a network ({names}): give the task "
-            "a dataset_name"
+            f"is ambiguous without a network: {root} holds several configurations ({names}); "
+            "give the task a dataset_name"
         )
     return newest
 
 
 def configuration_folders(data_set: TaskDataSet, cache: Path) -> list[Path]:
-    """Every `<configuration>/<version>/<hash>` that may hold a configuration."""
+    """Every folder `<configuration>/<version>/<hash>` that may hold a configuration."""
     root = cache / data_set.folder
     named = [root / data_set.config_id] if data_set.config_id else subfolders(root)
     return [
@@ -65,13 +65,13 @@ def configuration_folders(data_set: TaskDataSet, cache: Path) -> list[Path]:
 
 
 def unfinished_folders(data_set: TaskDataSet, cache: Path) -> list[Path]:
-    """Those that say nothing of what they hold: datasets fails where it finds one."""
+    """Folders without valid dataset info: datasets fails if it finds one."""
     folders = configuration_folders(data_set, cache)
     return [one for one in folders if read_dataset_info(one) is None]
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, in order; none where it is not there."""
+    """Sorted subfolders; empty if the folder does not exist."""
     try:
         return sorted(one for one in folder.iterdir() if one.is_dir())
     except (FileNotFoundError, NotADirectoryError):
@@ -79,13 +79,13 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def config_name(folder: Path) -> str | None:
-    """Name of the configuration that a folder says it holds; None where it is damaged."""
+    """Configuration name in a folder's dataset info; None if that is damaged."""
     info = read_dataset_info(folder)
     return str(info.get("config_name")) if info else None
 
 
 def read_dataset_info(folder: Path) -> dict[str, Any] | None:
-    """`dataset_info.json`; None where it is missing or damaged."""
+    """Read `dataset_info.json`; None if missing or damaged."""
     try:
         found = read_json(folder / INFO_FILE)
     except (OSError, ValueError):
@@ -94,7 +94,7 @@ def read_dataset_info(folder: Path) -> dict[str, Any] | None:
 
 
 def folder_faults(folder: Path, data_set: TaskDataSet) -> Iterator[str]:
-    """What is wrong with a prepared configuration, by names, sizes and ends of files."""
+    """Faults of a prepared configuration, from names, sizes, first and last bytes of files."""
     info = read_dataset_info(folder)
     if info is None or not isinstance(info.get("splits"), dict):
         yield f"{folder / INFO_FILE} is missing or damaged"
@@ -119,7 +119,7 @@ def list_arrow_files(info: Mapping[str, Any]) -> Iterator[str]:
 
 
 def file_fault(path: Path, size: int | None) -> str | None:
-    """What is wrong with an Arrow file, by its size, where that is known, and both its ends."""
+    """The fault of an Arrow file, from its size, if known, and its first and last bytes."""
     try:
         found = path.stat().st_size
         with path.open("rb") as file:
@@ -133,12 +133,12 @@ def file_fault(path: Path, size: int | None) -> str | None:
     if size is not None and found != size:
         return f"is damaged: {found} bytes of {size}"
     if (begin, end) != (ARROW_BEGIN, ARROW_END):
-        return "is damaged: it is no whole stream of Arrow"
+        return "is damaged: not a complete Arrow stream"
     return None
 
 
 def content_faults(folder: Path) -> list[str]:
-    """The files whose content is another than when it was fetched; all are read."""
+    """Read all files; a line for each whose content is not what was fetched."""
     from hala_hpc.core.file_facts import compute_file_digest
 
     receipt = Receipt.read_if_valid(folder / RECEIPT_FILE)

@@ -1,4 +1,4 @@
-"""What the Python files of tasks fetch by themselves, read from their text: nothing is run."""
+"""Find what the Python files of tasks download, by parsing their source without running it."""
 
 import ast
 from collections.abc import Iterable, Iterator
@@ -7,27 +7,28 @@ from pathlib import Path
 
 #: Names under which tasks import the library `evaluate`.
 EVALUATE_NAMES = ("evaluate", "hf_evaluate")
-#: Functions of nltk that cut with the data `punkt_tab` (nltk 3.9 and later).
+#: nltk functions that need the data package `punkt_tab` (nltk 3.9 and later).
 NLTK_TOKENIZERS = ("sent_tokenize", "word_tokenize")
 NLTK_TOKENIZER_DATA = "punkt_tab"
 
 
 @dataclass(frozen=True)
 class CodeNeeds:
-    """What some files of code name."""
+    """What source files name."""
 
     data_sets: frozenset[tuple[str, str | None]]
-    """`owner/name` and configuration of every `load_dataset` with plain words."""
+    """`owner/name` and configuration of every `load_dataset` with literal arguments."""
     metrics: frozenset[str]
-    """Names in `evaluate.load`."""
+    """Arguments of `evaluate.load`."""
     language_data: frozenset[str]
     """Packages in `nltk.download` and `nltk.data.find`."""
 
 
 def read_code(files: Iterable[Path], package: Path) -> CodeNeeds:
-    """What files of Python and those that they import name; a file that is no Python names nothing.
+    """Parse Python files and those that they import; files that are not Python are skipped.
 
-    `package`: folder of lm-eval's own tasks; of imports only those in it or beside a file are read.
+    `package`: folder of lm-eval's own tasks; only imports from it or from the file's folder are
+    followed.
     """
     seen: set[Path] = set()
     waiting = list(files)
@@ -50,11 +51,11 @@ def read_code(files: Iterable[Path], package: Path) -> CodeNeeds:
 
 
 def imported_files(node: ast.Import | ast.ImportFrom, path: Path, package: Path) -> Iterator[Path]:
-    """Files of tasks that an import statement in the file `path` reads."""
+    """Task files that an import statement in the file `path` imports."""
     if isinstance(node, ast.Import):
         modules = [alias.name for alias in node.names]
     else:
-        # `from . import a` names files, `from .a import b` names things in one.
+        # `from . import a` names files, `from .a import b` names objects in one.
         base = node.module or ""
         modules = [base, *(f"{base}.{alias.name}".strip(".") for alias in node.names)]
     level = node.level if isinstance(node, ast.ImportFrom) else 0
@@ -68,7 +69,7 @@ def imported_files(node: ast.Import | ast.ImportFrom, path: Path, package: Path)
 
 
 def read_calls(calls: Iterable[ast.Call]) -> CodeNeeds:
-    """What some calls name with plain words."""
+    """Collect what calls name with literal arguments."""
     data_sets, metrics, language_data = set(), set(), set()
     for call in calls:
         owner, function = split_call_name(call.func)
@@ -87,7 +88,7 @@ def read_calls(calls: Iterable[ast.Call]) -> CodeNeeds:
 
 
 def split_call_name(function: ast.expr) -> tuple[str, str]:
-    """The last two words of what is called: `("data", "find")` of `nltk.data.find`."""
+    """The last two names of the called function: `("data", "find")` of `nltk.data.find`."""
     if isinstance(function, ast.Name):
         return "", function.id
     if not isinstance(function, ast.Attribute):
@@ -99,6 +100,6 @@ def split_call_name(function: ast.expr) -> tuple[str, str]:
 
 
 def constant_of(call: ast.Call, name: str) -> object:
-    """The plain value of a named argument; None where there is none."""
+    """The literal value of a keyword argument; None if it is missing or not a literal."""
     values = [one.value for one in call.keywords if one.arg == name]
     return values[0].value if values and isinstance(values[0], ast.Constant) else None

@@ -1,4 +1,4 @@
-"""Fetches what tasks read, in the way a job without a network finds it, and opens it as jobs do."""
+"""Fetch the data of lm-eval tasks for jobs without a network, and open it as jobs do."""
 
 import logging
 import os
@@ -36,10 +36,12 @@ logger = logging.getLogger(__name__)
 def fetch_task_data(
     needs: Iterable[TaskNeeds], python: str, print_line: Callable[[str], None]
 ) -> None:
-    """Fetch what is missing or not whole into the folders that the variables of this process name.
+    """Fetch missing or incomplete data into the cache folders of this process's environment.
 
-    `python`: interpreter of the jobs. Raises UserError: 66 for what the hub or a task does not
-    have, 69 where the network fails. What was fetched before that stays.
+    `python`: interpreter of the jobs. Data fetched before an error stays.
+
+    Raises: UserError (NO_INPUT) for what the hub or a task does not have; UserError (UNAVAILABLE)
+    if the network fails.
     """
     listed = list(needs)
     folders = data_folders(os.environ)
@@ -62,7 +64,7 @@ def fetch_task_data(
 
 
 def data_set_faults(data_set: TaskDataSet, cache: Path) -> list[str]:
-    """Why a job without a network cannot read a configuration; empty where it can."""
+    """Why a job without a network cannot read a configuration; empty if it can."""
     found = find_prepared_folder(data_set, cache)
     if isinstance(found, Path):
         return list(folder_faults(found, data_set))
@@ -70,10 +72,10 @@ def data_set_faults(data_set: TaskDataSet, cache: Path) -> list[str]:
 
 
 def fetch_data_set(data_set: TaskDataSet, cache: Path) -> None:
-    """Let `datasets` prepare a configuration, as lm-eval does, and write down what came of it."""
+    """Let `datasets` prepare a configuration, as lm-eval does, and write a receipt."""
     found = find_prepared_folder(data_set, cache)
     for folder in [found] if isinstance(found, Path) else unfinished_folders(data_set, cache):
-        # datasets takes a folder that is there as it is.
+        # datasets does not repair an existing folder.
         shutil.rmtree(folder)
     load_data_set(data_set)
     found = find_prepared_folder(data_set, cache)
@@ -82,15 +84,18 @@ def fetch_data_set(data_set: TaskDataSet, cache: Path) -> None:
         return
     reason = found if isinstance(found, str) else "; ".join(faults)
     raise UserError(
-        f"task data {data_set.description}: was loaded, but a job without a network would not find it: "
-        f"{reason or 'datasets looks for arguments such as data_files under another name then'}; "
-        "give a task of your own (include_path) whose dataset_path is a folder on the disk",
+        f"task data {data_set.description}: loaded, but an offline job would not find it: "
+        f"{reason or 'then datasets looks for arguments such as data_files under another name'}; "
+        "use your own task (include_path) whose dataset_path is a folder on disk",
         NO_INPUT,
     )
 
 
 def load_data_set(data_set: TaskDataSet) -> None:
-    """`datasets.load_dataset` with the words of the task. Raises UserError as fetch_task_data."""
+    """Call `datasets.load_dataset` with the arguments of the task.
+
+    Raises: UserError as fetch_task_data.
+    """
     import datasets
     from datasets.exceptions import DatasetsError
 
@@ -102,23 +107,24 @@ def load_data_set(data_set: TaskDataSet) -> None:
         ) from error
     except OSError as error:
         if error.filename is not None:
-            # The disk and not the network: rights, room.
+            # The disk and not the network failed: permissions or free space.
             lines = convert_os_error(error).mistakes
             mistakes = [f"task data {data_set.description}: {line}" for line in lines]
             raise UserError(mistakes, CANNOT_CREATE) from error
         raise UserError(
-            f"task data {data_set.description}: {format_one_line(error)}; the same line goes on from there",
+            f"task data {data_set.description}: {format_one_line(error)}; "
+            "run the same command again to resume",
             UNAVAILABLE,
         ) from error
 
 
 def format_one_line(error: BaseException) -> str:
-    """What an error of a library says, without its line breaks."""
+    """The message of a library's error without line breaks."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def write_receipt(folder: Path) -> None:
-    """Write sizes and digests of a whole configuration; its folder is the newest from then on."""
+    """Write sizes and digests of a complete configuration; this makes its folder the newest."""
     from hala_hpc.core.file_facts import compute_file_digests
 
     info = read_dataset_info(folder)
@@ -130,7 +136,10 @@ def write_receipt(folder: Path) -> None:
 
 
 def fetch_language_data(package: str, folders: Sequence[Path]) -> None:
-    """Let nltk download a package into the first of its folders."""
+    """Let nltk download a package into the first of its folders.
+
+    Raises: UserError (UNAVAILABLE) if it fails.
+    """
     import nltk
 
     folders[0].mkdir(parents=True, exist_ok=True)
@@ -139,13 +148,16 @@ def fetch_language_data(package: str, folders: Sequence[Path]) -> None:
     except (OSError, ValueError) as error:
         raise UserError(
             f"language data nltk {package}: {format_one_line(error)}; unpack {package}.zip of "
-            f"nltk_data below {folders[0]}, in the folder of its kind, e.g. tokenizers",
+            f"nltk_data under {folders[0]}, in the folder of its kind, for example tokenizers",
             UNAVAILABLE,
         ) from error
 
 
 def fetch_metric(name: str) -> None:
-    """Let `evaluate` load a metric, as the task does: its code comes from the hub, and is run."""
+    """Let `evaluate` load a metric, as the task does: this runs code from the hub.
+
+    Raises: UserError (UNAVAILABLE) if it fails.
+    """
     import evaluate
 
     try:
@@ -155,12 +167,12 @@ def fetch_metric(name: str) -> None:
 
 
 def open_tasks(manager: Any, needs: Sequence[TaskNeeds]) -> list[str]:
-    """Open tasks with lm-eval's TaskManager, as an evaluation does; a line for each that fails."""
+    """Open tasks with lm-eval's TaskManager, as an evaluation does; a line per failed task."""
     mistakes = []
     for need in needs:
         try:
             manager.load([need.task])
-        # What a task's own code may raise nobody knows.
+        # The code of a task may raise anything.
         except Exception as error:
             logger.info("task %s", need.task, exc_info=error)
             message = f"{type(error).__name__}: {format_one_line(error)}"
@@ -169,7 +181,7 @@ def open_tasks(manager: Any, needs: Sequence[TaskNeeds]) -> list[str]:
 
 
 def find_changed_task_files(needs: Iterable[TaskNeeds]) -> list[str]:
-    """A line for each file of data whose content is not what was fetched; reads all of them."""
+    """Read all data files; a line for each whose content is not what was fetched."""
     cache = Path(data_folders(os.environ)["HF_DATASETS_CACHE"]).expanduser()
     mistakes = []
     for data_set in merge_data_sets(needs):

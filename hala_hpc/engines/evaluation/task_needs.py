@@ -1,4 +1,4 @@
-"""What an lm-eval task reads beside a model: data sets, metrics, language data; as records."""
+"""Records of what an lm-eval task reads besides a model: data sets, metrics, language data."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,29 +9,29 @@ from hala_hpc.core.record import JsonRecord
 
 
 class TaskDataSet(JsonRecord):
-    """One configuration of a data set, as a task gives it to `datasets.load_dataset`."""
+    """One configuration of a data set: the arguments of `datasets.load_dataset` and its cache."""
 
     path: str
-    """`owner/name` on the hub; a reader of files such as `json` where the task names an address."""
+    """`owner/name` on the hub; a file format such as `json` if the task names a URL."""
     name: str | None = None
-    """The configuration; None takes the only or the default one."""
+    """The configuration; None means the only or the default one."""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    """What else the task gives to `load_dataset`: names and values of that library."""
+    """Other arguments that the task passes to `load_dataset`."""
     folder: str = ""
-    """Folder of the data set under HF_DATASETS_CACHE; empty for a reader of files."""
+    """Folder of the data set under HF_DATASETS_CACHE; empty for a file format."""
     config_id: str | None = None
-    """Folder of the configuration in it, as `datasets` looks for it offline; None: any."""
+    """Folder of the configuration in it, as `datasets` searches it offline; None: any."""
     splits: tuple[str, ...] = ()
-    """Splits that the task reads; empty where its code alone knows."""
+    """Splits that the task reads; empty if only its code knows."""
 
     @property
     def description(self) -> str:
-        """`owner/name, configuration ar` for people."""
+        """`owner/name, configuration ar`, for messages."""
         return f"{self.path}, configuration {self.name}" if self.name else self.path
 
 
 class TaskNeeds(JsonRecord):
-    """What one task or group reads, as the lm-eval of an environment tells it."""
+    """What one task or group reads, as found by the lm-eval of an environment."""
 
     fix: ClassVar[str] = "remove the file: it is written again"
     required_keys: ClassVar[frozenset[str]] = frozenset({"lm_eval"})
@@ -39,27 +39,27 @@ class TaskNeeds(JsonRecord):
     task: str
     """Name of a task, group or tag."""
     lm_eval: str
-    """Version of lm-eval that was asked."""
+    """Version of that lm-eval."""
     problem: str = ""
-    """Why there is no such task, with the cure; empty for one that there is."""
+    """Why there is no such task, with the fix; empty if it exists."""
     data_sets: tuple[TaskDataSet, ...] = ()
     metrics: tuple[str, ...] = ()
-    """Metrics of the `evaluate` library, whose files it takes from the hub."""
+    """Metrics of the `evaluate` library, whose code comes from the hub."""
     language_data: tuple[str, ...] = ()
-    """Packages of nltk's data, e.g. `punkt_tab`."""
+    """Packages of nltk data, for example `punkt_tab`."""
     own_code: tuple[str, ...] = ()
-    """Tasks in it that load data by code of their own: nobody knows what before it is run."""
+    """Tasks in it that load data with their own code: what it reads is unknown until it runs."""
 
 
 @dataclass(frozen=True)
 class TaskRequest:
-    """A question to the lm-eval of an environment."""
+    """Tasks to look up with the lm-eval of an environment."""
 
     tasks: tuple[str, ...]
     include_path: str | None = None
-    """Folder of task files besides those of lm-eval."""
+    """Folder of task files in addition to those of lm-eval."""
 
 
 def answer_name(task: str) -> str:
-    """Name of the file with what a task reads: names of tasks may hold slashes."""
+    """Name of the file with what a task reads: task names may contain slashes."""
     return f"{task.replace('/', '%2F')}.json"

@@ -104,7 +104,7 @@ def test_rows_with_tools_are_counted_apart_and_are_no_fault_of_the_data(tmp_path
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["only_languages=eng"], "no language is known as 'eng'; give codes such as en, fr, ar"),
+        (["only_languages=eng"], "unknown language code 'eng'; give codes such as en, fr, ar"),
         (["language_field=lang"], "language_field is given without only_languages"),
     ],
 )

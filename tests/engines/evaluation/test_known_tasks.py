@@ -1,4 +1,4 @@
-"""What comes with the package of lm-eval's tasks, and how a name that there is not is refused."""
+"""Answers for lm-eval tasks that are shipped with the package; unknown tasks are refused."""
 
 import sys
 from pathlib import Path
@@ -35,25 +35,25 @@ def test_what_the_tasks_of_the_recipe_read_is_known_before_anything_is_set_up(
 ) -> None:
     tasks = tasks_of_recipe()
     assert tasks
-    pieces = evaluate(tasks=tasks).hub_dependencies(
+    dependencies = evaluate(tasks=tasks).hub_dependencies(
         site(tmp_path, python=str(tmp_path / "bin" / "python"))
     )
-    told = {piece.name: piece.problems[0] for piece in pieces}
-    assert list(told) == [
+    problems_by_name = {dependency.name: dependency.problems[0] for dependency in dependencies}
+    assert list(problems_by_name) == [
         "OALL/AlGhafa-Arabic-LLM-Benchmark-Native",
         "OALL/Arabic_EXAMS",
         "MBZUAI/ArabicMMLU",
     ]
-    assert told["MBZUAI/ArabicMMLU"].startswith("40 of 40 configurations are not in")
+    assert problems_by_name["MBZUAI/ArabicMMLU"].startswith("40 of 40 configurations are not in")
 
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_what_comes_with_the_package_is_what_lm_eval_says() -> None:
+def test_shipped_answers_are_those_of_lm_eval() -> None:
     names = tasks_of_recipe()
-    said = query_lm_eval(TaskRequest(tuple(names)), sys.executable)
-    assert [one.task for one in said] == names
-    assert list(said) == [shipped_answer(name) for name in names]
+    answers = query_lm_eval(TaskRequest(tuple(names)), sys.executable)
+    assert [one.task for one in answers] == names
+    assert list(answers) == [shipped_answer(name) for name in names]
     assert len(list(SHIPPED.iterdir())) == len(names)
 
 
@@ -71,11 +71,11 @@ def test_misspelled_tasks_are_refused_with_the_closest_and_files_that_cannot_be_
         near, far = caught.value.mistakes
         where = f", include_path={tasks}"
         assert near.startswith(
-            f"tasks: there is no lm-eval task 'lab_quis'{where}; did you mean {GROUP!r}?"
+            f"tasks: unknown lm-eval task 'lab_quis'{where}; did you mean {GROUP!r}?"
         )
         assert f"{tasks / 'hard.yaml'} cannot be read" in near
         assert far.startswith(
-            f"tasks: there is no lm-eval task 'x9'{where}; `lm_eval ls tasks` lists them"
+            f"tasks: unknown lm-eval task 'x9'{where}; `lm_eval ls tasks` lists them"
         )
 
 

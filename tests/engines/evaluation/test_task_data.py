@@ -1,4 +1,4 @@
-"""What benchmarks read: asked of lm-eval, looked for where an offline job looks, and named."""
+"""Data of benchmarks: found with lm-eval, checked where an offline job reads it, and named."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ from hala_hpc.engines.evaluation.task_cache import RECEIPT_FILE
 from hala_hpc.engines.evaluation.task_fetch import find_changed_task_files, write_receipt
 from hala_hpc.stages.evaluate import Evaluate, Settings
 
-#: A task whose code fetches: a metric and nltk's data in the function, another data set beside it.
+#: A task whose code downloads a metric and nltk data, and another data set in an imported file.
 CODED = """task: lab_coded
 dataset_path: lab/coded
 output_type: generate_until
@@ -50,7 +50,7 @@ output_type: generate_until
 
 @dataclass(frozen=True)
 class Lab:
-    """A folder of task files, and caches that are empty but for what lm-eval said of them."""
+    """A folder of task files, and caches that hold only lm-eval's answers about them."""
 
     tasks: Path
     cache_home: Path
@@ -82,18 +82,24 @@ def test_every_configuration_that_a_group_reads_is_named_where_it_is_missing(
     lab: Lab, tmp_path: Path
 ) -> None:
     cache = tmp_path / "datasets"
-    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
-    assert (piece.kind, piece.name, piece.path) == ("task data", DATA_SET, cache / "lab___quiz")
-    assert piece.problems == (
+    (dependency,) = lab.hub_dependencies(tmp_path, GROUP)
+    assert (dependency.kind, dependency.name, dependency.path) == (
+        "task data",
+        DATA_SET,
+        cache / "lab___quiz",
+    )
+    assert dependency.problems == (
         f"2 of 2 configurations are not in {cache / 'lab___quiz'}: easy, hard",
     )
     write_prepared(cache, "easy")
-    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
-    assert piece.problems == (f"1 of 2 configurations are not in {cache / 'lab___quiz'}: hard",)
+    (dependency,) = lab.hub_dependencies(tmp_path, GROUP)
+    assert dependency.problems == (
+        f"1 of 2 configurations are not in {cache / 'lab___quiz'}: hard",
+    )
     folder = write_prepared(cache, "hard")
-    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
-    assert piece.is_complete
-    assert piece.commit == folder.name
+    (dependency,) = lab.hub_dependencies(tmp_path, GROUP)
+    assert dependency.is_complete
+    assert dependency.commit == folder.name
 
 
 def test_a_damaged_file_of_data_is_named(lab: Lab, tmp_path: Path) -> None:
@@ -103,11 +109,11 @@ def test_a_damaged_file_of_data_is_named(lab: Lab, tmp_path: Path) -> None:
     content = path.read_bytes()
 
     def faults() -> tuple[str, ...]:
-        (piece,) = lab.hub_dependencies(tmp_path, GROUP)
-        return piece.problems
+        (dependency,) = lab.hub_dependencies(tmp_path, GROUP)
+        return dependency.problems
 
     path.write_bytes(content[:-40])
-    assert faults() == (f"configuration hard {path} is damaged: it is no whole stream of Arrow",)
+    assert faults() == (f"configuration hard {path} is damaged: not a complete Arrow stream",)
     path.unlink()
     assert faults() == (f"configuration hard {path} is missing",)
     path.write_bytes(content)
@@ -119,7 +125,7 @@ def test_a_damaged_file_of_data_is_named(lab: Lab, tmp_path: Path) -> None:
     )
     (folders[1] / "dataset_info.json").write_text("{")
     (fault,) = faults()
-    assert fault.startswith(f"configuration hard {folders[1]} was begun")
+    assert fault.startswith(f"configuration hard {folders[1]} is incomplete")
     assert "dataset_info.json is damaged" in fault
 
 
@@ -138,22 +144,23 @@ def test_a_changed_content_is_found_by_its_digest(
     assert f"{path} is damaged" in fault
 
 
-def test_data_that_was_begun_or_lacks_a_split_is_named(lab: Lab, tmp_path: Path) -> None:
+def test_incomplete_data_or_a_missing_split_is_named(lab: Lab, tmp_path: Path) -> None:
     cache = tmp_path / "datasets"
     write_prepared(cache, "easy")
     folder = write_prepared(cache, "hard", split="train")
-    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
-    assert piece.problems == ("configuration hard has no split 'test': train",)
+    (dependency,) = lab.hub_dependencies(tmp_path, GROUP)
+    assert dependency.problems == ("configuration hard has no split 'test': train",)
     begun = folder.with_name("fedcba.incomplete")
     begun.mkdir()
-    (piece,) = lab.hub_dependencies(tmp_path, GROUP)
-    (problem,) = piece.problems
-    assert problem.startswith(f"configuration hard {begun} was begun")
+    (dependency,) = lab.hub_dependencies(tmp_path, GROUP)
+    (problem,) = dependency.problems
+    assert problem.startswith(f"configuration hard {begun} is incomplete")
 
 
 def test_what_the_code_of_a_task_fetches_is_read_from_its_text(lab: Lab, tmp_path: Path) -> None:
     found = {
-        (piece.kind, piece.name): piece for piece in lab.hub_dependencies(tmp_path, "lab_coded")
+        (dependency.kind, dependency.name): dependency
+        for dependency in lab.hub_dependencies(tmp_path, "lab_coded")
     }
     assert list(found) == [
         ("task data", "lab/coded"),
@@ -161,7 +168,7 @@ def test_what_the_code_of_a_task_fetches_is_read_from_its_text(lab: Lab, tmp_pat
         ("language data", "nltk punkt_tab"),
         ("metric", "rouge"),
     ]
-    assert all(not piece.is_complete for piece in found.values())
+    assert all(not dependency.is_complete for dependency in found.values())
     (tmp_path / "nltk_data" / "tokenizers" / "punkt_tab").mkdir(parents=True)
     code = tmp_path / "modules" / "evaluate_modules" / "metrics" / "evaluate-metric--rouge" / "0"
     code.mkdir(parents=True)
@@ -169,10 +176,11 @@ def test_what_the_code_of_a_task_fetches_is_read_from_its_text(lab: Lab, tmp_pat
     for name in ("coded", "words"):
         write_prepared(tmp_path / "datasets", "ar" if name == "words" else "default", f"lab/{name}")
     found = {
-        (piece.kind, piece.name): piece for piece in lab.hub_dependencies(tmp_path, "lab_coded")
+        (dependency.kind, dependency.name): dependency
+        for dependency in lab.hub_dependencies(tmp_path, "lab_coded")
     }
-    # The made-up data sets have the files of the quiz under their own names.
-    assert [piece.name for piece in found.values() if not piece.is_complete] == []
+    # The invented data sets have the files of the quiz under their own names.
+    assert [dependency.name for dependency in found.values() if not dependency.is_complete] == []
 
 
 def test_a_task_that_loads_data_by_its_own_code_is_known_as_such(lab: Lab, tmp_path: Path) -> None:
@@ -181,16 +189,16 @@ def test_a_task_that_loads_data_by_its_own_code_is_known_as_such(lab: Lab, tmp_p
     assert need.metrics == ("made_up_metric",)
 
 
-def test_lm_eval_is_asked_once_and_again_when_a_task_file_changes(
+def test_lm_eval_runs_once_and_again_when_a_task_file_changes(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = lab.hub_dependencies(tmp_path, GROUP)
 
-    class Asked(Exception):
+    class Started(Exception):
         """The interpreter was started."""
 
     def refuse(*_: object, **__: object) -> None:
-        raise Asked
+        raise Started
 
     monkeypatch.setattr(subprocess, "run", refuse)
     assert lab.hub_dependencies(tmp_path, GROUP) == before
@@ -198,17 +206,15 @@ def test_lm_eval_is_asked_once_and_again_when_a_task_file_changes(
     (lab.tasks / "__pycache__" / "scoring.pyc").touch()
     assert lab.hub_dependencies(tmp_path, GROUP) == before
     (lab.tasks / "easy.yaml").touch()
-    with pytest.raises(Asked):
+    with pytest.raises(Started):
         lab.hub_dependencies(tmp_path, GROUP)
 
 
-def test_without_an_environment_it_is_said_which_tasks_are_not_known(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_without_an_environment_the_unknown_tasks_are_named(lab: Lab, tmp_path: Path) -> None:
     site = lab.site(tmp_path, python=str(tmp_path / "bin" / "python"))
-    (piece,) = lab.stage(GROUP).hub_dependencies(site)
-    (problem,) = piece.problems
-    assert problem.startswith("tasks: lab_quiz: what they read is not known")
+    (dependency,) = lab.stage(GROUP).hub_dependencies(site)
+    (problem,) = dependency.problems
+    assert problem.startswith("tasks: lab_quiz: what they read is unknown")
     assert "make env" in problem
 
 
@@ -223,8 +229,8 @@ def test_a_job_names_missing_data_before_it_reads_a_model(
     with pytest.raises(UserError) as caught:
         lab.stage(GROUP).benchmark("m")
     assert caught.value.code == NO_INPUT
-    (told,) = caught.value.mistakes
-    assert "1 of 2 configurations are not in" in told
-    assert "hala_hpc.fetch" in told
+    (message,) = caught.value.mistakes
+    assert "1 of 2 configurations are not in" in message
+    assert "hala_hpc.fetch" in message
     (folder,) = (tmp_path / "datasets" / "lab___quiz" / "easy" / "0.0.0").iterdir()
     assert not (folder / RECEIPT_FILE).exists()
