@@ -63,7 +63,7 @@ class ResolvedDefaults:
 
     @property
     def overrides(self) -> dict[str, str]:
-        """Overrides of an equivalent command line that is valid anywhere, without the work folder."""
+        """Overrides of an equivalent command line without defaults; the work folder is omitted."""
         hours = {key: f"{value:g}" for key, value in self.hours.items()}
         return {"recipe": self.recipe, "launcher": self.launcher, **hours}
 

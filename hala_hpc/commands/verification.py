@@ -161,8 +161,8 @@ def verify_counts(
     if not summary.rows_in == rows_accounted == counts["in"] == counts["all"]:
         report.is_output_broken = True
         report.faults.append(
-            f"its summary counts {summary.rows_in} rows in and {rows_accounted} out or rejected, its "
-            f"units {counts['in']} and {counts['all']}"
+            f"its summary counts {summary.rows_in} rows in and {rows_accounted} out or rejected, "
+            f"its units {counts['in']} and {counts['all']}"
         )
 
 

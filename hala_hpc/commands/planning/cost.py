@@ -46,7 +46,7 @@ class Cost:
 
 
 def estimate_costs(steps: Mapping[str, Step], nodes: Mapping[str, Estimate]) -> dict[str, Cost]:
-    """Estimate the cost of every node of a plan, inputs first in `steps`; `nodes`: their estimates."""
+    """Estimate the cost of every node, inputs first in `steps`; `nodes`: their estimates."""
     asking = {name: step for name, step in steps.items() if gpus_per_worker(step)}
     spent = {name: spent_hours(step.artifact) for name, step in asking.items() if has_started(step)}
     wholes = {name: gpu_hours_of(step, nodes[name]) for name, step in asking.items()}

@@ -25,7 +25,7 @@ GPU_HOURS_COLUMN = 5
 
 
 def print_plan(command_line: CommandLine, chosen: dict[str, Step]) -> None:
-    """For SLURM print every job that would be submitted; then nodes, hours and missing downloads."""
+    """Print every job that SLURM would get; then the nodes, hours and missing downloads."""
     missing = [step for step in chosen.values() if step.state != "done"]
     if command_line.launcher.backend == "slurm":
         # Scripts first: they are thousands of lines for a long recipe, and the table stays visible.
@@ -54,7 +54,7 @@ def print_plan(command_line: CommandLine, chosen: dict[str, Step]) -> None:
 
 
 def print_hours(command_line: CommandLine, found: dict[str, Cost]) -> None:
-    """Print the GPU hours of all missing nodes, their source, and whether confirm=true is needed."""
+    """Print GPU hours of all missing nodes, their source, and whether confirm=true is needed."""
     hours, unknown = sum_left(found.values())
     if not hours and not unknown:
         return

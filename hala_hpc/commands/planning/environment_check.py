@@ -14,8 +14,8 @@ from hala_hpc.core.launcher import Launcher
 #: Nodes that a message names; the rest is only counted.
 MAX_NAMED_NODES = 3
 CPU_BUILD_FIX = (
-    f"run `{DEVICE_VARIABLE}=cuda make env`, or if the jobs should use CPUs, write in the launcher: "
-    f'[environment] {DEVICE_VARIABLE} = "cpu"'
+    f"run `{DEVICE_VARIABLE}=cuda make env`, or if the jobs should use CPUs, write in the "
+    f'launcher: [environment] {DEVICE_VARIABLE} = "cpu"'
 )
 
 

@@ -2,9 +2,7 @@
 
 A commit is part of a fingerprint: a repository that changed and was fetched again is a changed
 input. But finished results stay valid when the hub cache knows less or more than before:
-
  - Removed from the cache: the commit of the newest result is assumed.
-
  - Launched before anything was fetched (online jobs, HF_HUB_OFFLINE=0): the fingerprint of the
    result has the bare name. The result stays valid until another commit is known.
 """

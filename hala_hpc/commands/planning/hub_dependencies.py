@@ -54,7 +54,7 @@ class RequiredRepository:
         return any(stage.reads_weights for stage in self.readers)
 
     def names(self, all_names: Sequence[str]) -> list[str]:
-        """Select the files that are read from the paths of all files. Raises: UserError if none is."""
+        """Select from the paths of all files those that are read. Raises: UserError if none is."""
         if self.kind == "models":
             return needed_names(all_names, self.reads_weights)
         if self.kind == "kernels":

@@ -32,7 +32,7 @@ def find_misfits(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -
 
 
 def require_enough_memory(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> None:
-    """Raises: UserError (CONFIG) for every missing node that needs more memory than its jobs get."""
+    """Raises: UserError (CONFIG) if missing nodes need more memory than their jobs get."""
     if faults := find_misfits(steps, estimates):
         raise UserError(faults, CONFIG)
 

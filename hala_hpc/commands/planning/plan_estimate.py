@@ -142,7 +142,7 @@ def counted_by(step: Step) -> CountedResult | None:
 
 
 def amount_of(value: str, hub: Path, table: Throughput) -> Amount:
-    """What a path or hub id holds: measured on the disk, else from the table or the model's name."""
+    """What a path or hub id holds: measured on the disk, else by the table or the model's name."""
     text, size, folder, config = None, None, None, None
     path = Path(value).expanduser()
     if path.exists():
@@ -167,7 +167,7 @@ def amount_of(value: str, hub: Path, table: Throughput) -> Amount:
 
 
 def measure_files(path: Path) -> tuple[TextAmount, float]:
-    """Measure bytes of a file or of all files under a folder, and rows and tokens if they are text."""
+    """Measure bytes of a file or of all files under a folder, with rows and tokens of texts."""
     rows = tokens = size = 0.0
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
