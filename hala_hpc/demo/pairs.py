@@ -1,16 +1,16 @@
-"""Sentence pairs of the demo: correct ones, corrupted ones, and questions to a judge about both."""
+"""Sentence pairs of the demo: correct ones, spoilt ones, and questions to a judge about both."""
 
 import random
 from collections.abc import Iterator
 
 from hala_hpc.demo.patterns import Pair, patterns
 
-#: What a judge answers for a correct pair and for a corrupted one.
+#: What a judge answers for a correct pair and for a spoilt one.
 VERDICTS = ("accept", "reject")
 
 
 def distinct_pairs(draw: random.Random) -> Iterator[Pair]:
-    """Yield an endless sequence of pairs: no English sentence twice, every pattern equally often."""
+    """Yield pairs endlessly: no English sentence twice, every pattern equally often."""
     seen: set[str] = set()
     while True:
         for pair in draw.choice(patterns()).fill(draw):
@@ -34,14 +34,14 @@ def spoil(pair: Pair, others: list[Pair], draw: random.Random) -> Pair:
 
 
 def spoil_some(pairs: list[Pair], fraction: float, draw: random.Random) -> list[Pair]:
-    """Corrupt about that fraction of the pairs."""
+    """Spoil about that fraction of the pairs."""
     return [spoil(pair, pairs, draw) if draw.random() < fraction else pair for pair in pairs]
 
 
 def judge_lessons(pairs: list[Pair], prompt: str, draw: random.Random) -> Iterator[tuple[str, str]]:
     """Yield training data of a judge: questions with verdicts, and as many translations.
 
-    The first half of the pairs is judged, each as it is and corrupted. A verdict is a single bit
+    The first half of the pairs is judged, each as it is and spoilt. A verdict is a single bit
     and does not teach a new model which words belong together. Completing the question from
     `{target}` on does, so every pair is also a translation.
     """

@@ -101,5 +101,5 @@ def fact_pairs() -> list[Pair]:
 
 
 def pair_source(seed: int) -> Iterator[Pair]:
-    """Yield distinct pairs of a seed; each is yielded once, so different users get different pairs."""
+    """Yield distinct pairs of a seed; callers that share it get different pairs."""
     return distinct_pairs(random.Random(seed))

@@ -103,7 +103,7 @@ def test_the_file_of_the_folder_comes_before_that_of_the_user(
     ("text", "says"),
     [
         ('luncher = "local"', "unknown key luncher: did you mean 'launcher'?"),
-        ("launcher = 3", "launcher=3: write a text in quotes"),
+        ("launcher = 3", "launcher=3: write a string in quotes"),
         ('max_gpu_hours = "many"', "max_gpu_hours='many': write a number"),
         ("budget_gpu_hours = -1", "budget_gpu_hours=-1: write a number"),
         ("launcher = ", "is not valid TOML"),

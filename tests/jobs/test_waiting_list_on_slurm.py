@@ -78,9 +78,9 @@ def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: 
     told = launch("stage=all", *asked, f"work={work}")
     assert told.code == 0, told
     assert "2 nodes submitted" in told.out
-    assert "1 nodes wait for room" in told.out
+    assert "1 nodes wait for the job limit" in told.out
     waiting = read_node_states(work)["report"]
-    assert (waiting["state"], waiting["why"][:8]) == ("waiting", "no room ")
+    assert (waiting["state"], waiting["why"][:17]) == ("waiting", "job limit reached")
     held.release()
     assert wait_for_all(work) <= 4
     assert len(rounds(work, "arabic")[0]["assignment"]) == 1, "two workers had no room"
@@ -122,6 +122,6 @@ def test_a_launch_for_which_there_is_no_room_at_all_says_so(tmp_path: Path) -> N
         f"work={work}",
     )
     assert told.code == 75
-    assert "no room for another job of yours now" in told.err
+    assert "the job limit of this user is reached" in told.err
     assert "AssocMaxSubmitJobLimit" in told.err
     assert read_command_output("squeue", "--noheader") == ""

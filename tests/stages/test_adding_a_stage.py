@@ -153,7 +153,7 @@ def test_a_changed_file_makes_its_node_anew_and_leaves_what_does_not_take_it(
 ) -> None:
     assert run(lab, work).code == OK
     first = short_of(work).artifact
-    assert "done before" in run(lab, work).out or "nothing to submit" in run(lab, work).out
+    assert "already done" in run(lab, work).out or "nothing to submit" in run(lab, work).out
     change(lab / STAGE)
     told = run(lab, work, "dry_run=true")
     assert "code of stage keep_short changed" in told.out

@@ -34,7 +34,7 @@ class Cost:
     """Whether `left` is based on measurements of this run."""
 
     @property
-    def whole(self) -> float | None:
+    def total(self) -> float | None:
         """Hours from start to end."""
         return None if self.left is None else self.spent + self.left
 
@@ -68,15 +68,15 @@ def estimate_costs(steps: Mapping[str, Step], nodes: Mapping[str, Estimate]) -> 
     return found
 
 
-def cost_of(share: float, spent: float, whole: float | None, factor: float | None) -> Cost:
-    """Cost of a node of which a share is done; `whole`: hours by the table, `factor`: measured."""
+def cost_of(share: float, spent: float, table_hours: float | None, factor: float | None) -> Cost:
+    """Cost of a node of which a share is done; `factor`: measured hours by those of the table."""
     if share == 1.0:
         return Cost(0.0, spent)
     if share and spent:
         return Cost(spent * (1 - share) / share, spent, measured=True)
-    if whole is None:
+    if table_hours is None:
         return Cost(None, spent)
-    return Cost(whole * (factor or 1.0) * (1 - share), spent, measured=factor is not None)
+    return Cost(table_hours * (factor or 1.0) * (1 - share), spent, measured=factor is not None)
 
 
 def sum_left(found: Iterable[Cost]) -> tuple[float, int]:

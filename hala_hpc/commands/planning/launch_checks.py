@@ -132,4 +132,4 @@ def check_gpu_hours(
     require_affordable(command_line, found)
     if message := describe_missing_rehearsal(command_line, found):
         print(f"warning: {message}", file=sys.stderr)
-    return {name: cost.whole for name, cost in found.items()}
+    return {name: cost.total for name, cost in found.items()}

@@ -105,7 +105,7 @@ def measure_node(step: Step) -> NodeMeasurement:
 
 
 def seconds_of(artifact: Artifact) -> tuple[float, float | None]:
-    """Mean seconds of a worker until everything is loaded, and total seconds of all workers after."""
+    """Mean seconds of a worker until all is loaded, and total seconds of all workers after that."""
     ends = [end.record for end in iter_attempt_ends(artifact) if end.rank == 0]
     good = [end for end in ends if end.code == OK]
     # Without a record of the loading time, a few rows allow no projection to many.

@@ -1,4 +1,4 @@
-"""sample: write the texts of the demo: pairs, instructions, training data of a judge, a benchmark."""
+"""sample: write the texts of the demo: pairs, instructions, data of a judge, a benchmark."""
 
 import json
 import random
@@ -33,15 +33,15 @@ class Settings(StageSettings):
     seed: int = 0
     """Seed of the words that fill the patterns."""
     parallel: PositiveInt = 8000
-    """Pairs of `parallel.jsonl`, some of them corrupted; for the judge to filter."""
+    """Pairs of `parallel.jsonl`, some of them spoilt; for the judge to filter."""
     spoilt_fraction: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Share of them that is corrupted."""
+    """Share of them that is spoilt."""
     held_out: PositiveInt = 200
     """Pairs of `held-out.jsonl`, for testing."""
     teacher_lessons: PositiveInt = 6000
     """Correct pairs of `teacher-lessons.jsonl`."""
     judged: PositiveInt = 4000
-    """Pairs of `judge-lessons.jsonl`: half of them judged twice, correct and corrupted, and all of
+    """Pairs of `judge-lessons.jsonl`: half of them judged twice, correct and spoilt, and all of
     them translated."""
     judge_prompt: str = "Accept or reject: {source} = {target}"
     """Prompt of the judge, with placeholders {source} and {target}; the filter must use the same.

@@ -47,8 +47,8 @@ def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) 
     # The same rows through 1.2B.
     assert float(hours_in(told.out, "arabic-orca").removeprefix("~")) < teacher / 5
     assert "they take about" in told.out
-    assert "an estimate, good within a factor of two or three" in told.out
-    assert "max_gpu_hours=50: to submit it, add confirm=true" in told.out
+    assert "an estimate, right within a factor of two or three" in told.out
+    assert "max_gpu_hours=50: the estimate exceeds it; add confirm=true" in told.out
     assert "confirm=true" not in launch(*line, "confirm=true").out
 
 
@@ -71,7 +71,7 @@ def test_a_model_of_unknown_size_is_named_and_not_counted(tmp_path: Path) -> Non
     line = [*REPORT, site, f"work={tmp_path}/w", "dry_run=true", "teacher.model=owner/nameless"]
     told = launch(*line)
     assert hours_in(told.out, "teacher-pairs") == "?"
-    assert "GPU hours, 1 of them not counted: their model or rows are not known" in told.out
+    assert "GPU hours, 1 nodes not counted: their model or rows are unknown" in told.out
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_a_budget_that_is_too_small_for_a_line_refuses_it(tmp_path: Path) -> Non
     told = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work"))
     assert told.code == 78
     assert "budget_gpu_hours=0.01: 0.00 GPU hours are spent in" in told.err
-    assert "confirm=true submits as long as it lasts" in told.err
+    assert "confirm=true submits until the budget is spent" in told.err
     spent = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work", "confirm=true"), PATH="")
     assert (spent.code, "budget_gpu_hours" in spent.err) == (UNAVAILABLE, False), spent
 

@@ -41,7 +41,7 @@ def refused(ended: CommandResult, *texts: str) -> None:
 def test_a_build_for_cpus_is_refused_by_dry_run_launch_and_doctor(tmp_path: Path) -> None:
     words = line(tmp_path, table=pythons(tmp_path, "cpu"))
     plan = launch("stage=all", *words, DRY)
-    refused(plan, CURE, "2.13.0+cpu", "rows asks for GPUs")
+    refused(plan, CURE, "2.13.0+cpu", "rows requests GPUs")
     assert "2 would be submitted" in plan.out, "the plan is told all the same"
     refused(launch("stage=all", *words), CURE)
     refused(run_command(*words, module="doctor"), CURE)

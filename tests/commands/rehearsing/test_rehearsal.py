@@ -90,7 +90,7 @@ def test_a_rehearsal_that_works_says_so_and_what_the_full_run_takes(
 ) -> None:
     ended = rehearse(tmp_path, work)
     assert ended.code == 0, ended
-    assert "3 of 3 nodes work: the full run can be started." in ended.out
+    assert "3 of 3 nodes succeeded: the full run can be started." in ended.out
     names = sorted(path.name for path in work.glob("*-*/summary.json"))
     assert len(names) == 3
     found = {path.parent.name.rpartition("-")[0] for path in work.glob("*/summary.json")}
