@@ -205,7 +205,7 @@ def names_all(text: str) -> None:
         assert any(fault in line for line in lines), (piece, fault, text)
 
 
-def test_only_what_is_read_is_fetched_and_its_size_told_first(fetched: Fetched) -> None:
+def test_only_what_is_read_is_fetched_and_its_size_printed_first(fetched: Fetched) -> None:
     told, requests = fetched.ended.out, "\n".join(fetched.requests)
     assert told.index("GB in all; ") < told.index("[1/15] ")
     assert "model lab/shard, commit " in told
@@ -274,7 +274,7 @@ def test_a_fetch_mends_all_and_brings_only_what_is_lost(
     assert len(whole) == 5, asked
 
 
-def test_what_is_whole_is_not_asked_for_again(fetched: Fetched) -> None:
+def test_what_is_complete_is_not_queried_twice(fetched: Fetched) -> None:
     before = len(fetched.hub.requests)
     ended = fetch(fetched.hub, *fetched.words, "dry_run=true")
     assert ended.code == 0
@@ -282,7 +282,7 @@ def test_what_is_whole_is_not_asked_for_again(fetched: Fetched) -> None:
     assert fetched.hub.requests[before:] == []
 
 
-def test_terms_that_are_not_accepted_are_told_with_the_page_and_never_the_token(
+def test_terms_that_are_not_accepted_are_reported_with_the_page_and_never_the_token(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
     hub.put("models", "lab/gated", hub_repositories.model(50))
@@ -308,7 +308,7 @@ def one_model(folder: Path, home: str = "home") -> list[str]:
     return ["stage=all", recipe, work, f"launcher={site}"]
 
 
-def test_what_the_hub_does_not_have_is_told(hub: HubStandIn, tmp_path: Path) -> None:
+def test_what_the_hub_does_not_have_is_reported(hub: HubStandIn, tmp_path: Path) -> None:
     words = one_model(tmp_path)
     unknown = fetch(hub, *words)
     assert unknown.code == 66

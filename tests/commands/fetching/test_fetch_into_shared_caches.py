@@ -66,7 +66,7 @@ def close(folder: Path) -> None:
     folder.chmod(0o555)
 
 
-def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_what_helps(
+def test_jobs_read_from_a_hub_cache_that_is_not_writable_and_a_fetch_names_a_fix(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
     words = words_of(tmp_path, "shared")
@@ -116,7 +116,7 @@ def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
     )
 
 
-def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_told(
+def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_fix_is_printed(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
     words = words_of(tmp_path, "xet")
@@ -141,7 +141,9 @@ def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_t
     assert_message(mended.out, "model.safetensors has the right size and another content")
 
 
-def test_a_token_that_may_not_read_a_repository_is_told_so(hub: HubStandIn, tmp_path: Path) -> None:
+def test_a_token_that_may_not_read_a_repository_is_reported(
+    hub: HubStandIn, tmp_path: Path
+) -> None:
     words = words_of(tmp_path, "closed")
     refused = fetch(hub, *words, "dry_run=true", HF_TOKEN="hf_of_somebody_else")
     assert refused.code == 66, refused

@@ -95,7 +95,9 @@ def test_the_build_for_the_torch_here_is_fetched_verified_and_found_without_a_ne
     checked = site.give("check=true")
     assert checked.code == 66
     assert_message(
-        checked.err, f"kernel {NAME}@{BRANCH}: in {snapshot} is incomplete", "__init__.py is missing"
+        checked.err,
+        f"kernel {NAME}@{BRANCH}: in {snapshot} is incomplete",
+        "__init__.py is missing",
     )
 
 

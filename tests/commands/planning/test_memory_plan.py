@@ -101,7 +101,7 @@ def test_the_shipped_teacher_fits_what_the_recipe_asks_for(
         assert "would be refused" not in told.out
 
 
-def test_a_quantize_node_with_too_little_memory_is_shown_and_then_refused(
+def test_a_quantize_node_with_too_little_memory_is_reported_and_then_refused(
     tmp_path: Path, teacher_hub: Path
 ) -> None:
     words = teacher_line(tmp_path, "teacher.resources.mem_gb=8")
@@ -194,9 +194,7 @@ def test_a_model_of_unknown_size_is_never_refused(tmp_path: Path) -> None:
     assert "would be refused" not in told.out
 
 
-def test_a_model_that_is_not_whole_yet_is_weighed_by_its_index(
-    tmp_path: Path, teacher_hub: Path
-) -> None:
+def test_an_incomplete_model_is_measured_by_its_index(tmp_path: Path, teacher_hub: Path) -> None:
     snapshot = teacher_hub / "hub" / f"models--{TEACHER.replace('/', '--')}" / "snapshots/0123abc"
     (snapshot / "model-00002-of-00003.safetensors").unlink()
     line = ["recipe=hala", "stage=teacher-pairs", site(tmp_path), f"work={tmp_path}/work"]
