@@ -31,7 +31,7 @@ LAUNCH_ARGUMENTS = {
     "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
     "work": "folder of the results (default: runs/<recipe>)",
     "dry_run": "true: print what would be done, and submit nothing",
-    "rehearse": "true: first run the whole pipeline on a few hundred rows and a few steps",
+    "rehearse": "true: the whole pipeline on a few hundred rows and a few steps, before full size",
     "render": "a new folder: write what would be submitted as scripts there, and submit nothing",
     "format": "markdown, with dry_run=true: print the nodes as a page with each estimate (text)",
     "max_gpu_hours": "estimated GPU hours above which confirm=true is needed (the launcher's, 200)",
