@@ -51,8 +51,7 @@ def parse_arguments(
 
 
 def add_default_work(overrides: Mapping[str, str], changes: bool = False) -> dict[str, str]:
-    """Add the work folder that `launch` would use here if the arguments name neither work nor
-    recipe.
+    """Add the work folder that `launch` would use here; nothing if work or recipe is named.
 
     A default work folder is printed on stderr. With `changes`, for commands that change a run, only
     a file of defaults counts, so that no run is ended or changed by accident.

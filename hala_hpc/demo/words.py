@@ -134,8 +134,9 @@ KINDS: dict[str, Callable[..., Word]] = {
 
 @cache
 def lexicon() -> dict[str, tuple[Word, ...]]:
-    """Read the words by slot from lexicon.txt. Raises: UserError (BAD_DATA) naming a malformed
-    line.
+    """Read the words by slot from lexicon.txt.
+
+    Raises: UserError (BAD_DATA) naming a malformed line.
     """
     text = files("hala_hpc.demo").joinpath("lexicon.txt").read_text(encoding="utf-8")
     found: dict[str, list[Word]] = {}

@@ -487,7 +487,7 @@ def test_a_launch_that_finds_no_room_for_the_gate_of_living_workers_says_so(
     (cluster.folder / "queue").write_text("|".join(fields) + "\n")
     with (
         work_lease(line.work) as lease,
-        pytest.raises(UserError, match="the job limit of this user is reached") as caught,
+        pytest.raises(UserError, match="job limit reached") as caught,
     ):
         submit_steps(line, steps, lease)
     assert caught.value.code == RETRY

@@ -122,6 +122,6 @@ def test_a_launch_for_which_there_is_no_room_at_all_says_so(tmp_path: Path) -> N
         f"work={work}",
     )
     assert told.code == 75
-    assert "the job limit of this user is reached" in told.err
+    assert "job limit reached" in told.err
     assert "AssocMaxSubmitJobLimit" in told.err
     assert read_command_output("squeue", "--noheader") == ""

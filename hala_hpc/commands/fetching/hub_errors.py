@@ -21,8 +21,8 @@ RESUME_HINT = "fetched files are kept; run the same command again to resume"
 def translate_hub_errors(wanted: RequiredRepository) -> Iterator[None]:
     """Translate what huggingface_hub raises inside.
 
-    Raises: UserError, NO_INPUT if the hub does not have the repository or refuses it to this user,
-    UNAVAILABLE if the hub cannot be reached, CANNOT_CREATE if the disk cannot be written.
+    Raises: UserError (NO_INPUT) if the hub does not have the repository or refuses it to this user,
+    (UNAVAILABLE) if the hub cannot be reached, (CANNOT_CREATE) if the disk cannot be written.
     """
     import httpx2
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError

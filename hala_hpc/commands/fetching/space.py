@@ -51,10 +51,10 @@ def find_closed_folders(listing: Listing) -> Iterator[Path]:
 
 
 def require_space(listings: Sequence[Listing], cache: Path) -> int:
-    """Return the free bytes of the hub cache's file system. Raises: UserError (CANNOT_CREATE) if
-    too few.
+    """Return the free bytes of the hub cache's file system.
 
-    A quota may leave this user less than the file system has: `doctor` queries it.
+    A quota may leave this user less than the file system has: `doctor` queries it. Raises:
+    UserError (CANNOT_CREATE) if there is too little space.
     """
     place = next(one for one in (cache, *cache.parents) if one.exists())
     try:

@@ -114,9 +114,7 @@ def shorten_list(names: list[str]) -> str:
 
 
 def describe_state(step: Step) -> str:
-    """Format a state: `done`, `partial (37/64)`, `new`, `stale (t: 0.5 -> 0.7)`, `damaged
-    (reason)`.
-    """
+    """Format a state: `done`, `partial (37/64)`, `new`, `stale (reason)`, `damaged (reason)`."""
     if step.state == "partial":
         return f"partial ({step.done_units}/{step.units})"
     return f"{step.state} ({step.reason})" if step.reason else step.state
@@ -138,8 +136,9 @@ def describe_resources(resources: Resources) -> str:
 
 
 def print_scripts(command_line: CommandLine, missing: list[Step]) -> None:
-    """Print every sbatch command and the script of all jobs; future job ids appear as <gate of
-    node>.
+    """Print every sbatch command and the script of all jobs.
+
+    Ids of jobs that are not submitted yet appear as `<gate of node>`.
     """
     # The version of the code appears in the commands only if it is a copied folder (snapshot).
     code = (

@@ -110,11 +110,10 @@ def require_slurm(problems: list[str]) -> None:
 def check_gpu_hours(
     command_line: CommandLine, chosen: Mapping[str, Step]
 ) -> dict[str, float | None]:
-    """Check memory and GPU hours; return the total GPU hours of each node if a scheduler counts
-    them.
+    """Check memory and GPU hours; return the total GPU hours of each node.
 
-    Raises: UserError (CONFIG) if the hours exceed a limit without confirm=true, or if nodes need
-    more memory than their jobs get.
+    Empty without a scheduler, which counts the hours. Raises: UserError (CONFIG) if the hours
+    exceed a limit without confirm=true, or if nodes need more memory than their jobs get.
     """
     from hala_hpc.commands.planning.memory_plan import estimate_nodes, require_enough_memory
 

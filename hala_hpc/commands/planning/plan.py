@@ -224,9 +224,7 @@ def started_results(older: list[Path]) -> Iterator[Artifact]:
 def describe_changes(
     config: NodeConfig | None, node: Node, inputs: Mapping[str, InputFacts]
 ) -> str:
-    """Describe changes from an older config to a node's settings: `t: 0.5 -> 0.7; input sft
-    changed`.
-    """
+    """Describe what changed since an older config: `t: 0.5 -> 0.7; input sft changed`."""
     if config is None:
         return ""
     changes = changed_settings(config.settings, node.settings.result_half())

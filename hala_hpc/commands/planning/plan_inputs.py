@@ -27,8 +27,8 @@ class PlanInputs:
     def path(self, reference: str) -> str:
         """Path of an input.
 
-        For `@node` the folder where its product will be, for what is fetched from the hub its
-        snapshot, for what is not fetched the reference as it is.
+        For `@node` the folder where its product will be, for fetched repositories of the hub their
+        snapshot, else the reference as it is.
         """
         if not reference.startswith("@"):
             return str(self.snapshot(reference) or reference)

@@ -85,7 +85,7 @@ def submit_steps(command_line: CommandLine, chosen: dict[str, Step], lease: Work
     lease.require()
     record_waiting_nodes(command_line, steps, late if gates else [])
     if late and not gates:
-        raise UserError(f"the job limit of this user is reached ({reason}): try again later", RETRY)
+        raise UserError(f"job limit reached ({reason}): try again later", RETRY)
     print_submission(command_line, submitted, late)
     if command_line.rehearse:
         submit_page(command_line, tuple(gates.values()))

@@ -79,9 +79,7 @@ def reset_damaged_nodes(missing: dict[str, Step]) -> None:
 def write_run(
     command_line: CommandLine, chosen: dict[str, Step], hours: dict[str, float | None]
 ) -> None:
-    """Record the run for `status`, create the links to its results, and write missing
-    `config.json`.
-    """
+    """Record the run for `status`, link its results, and write missing `config.json`."""
     RunRecord(
         overrides=make_file_paths_absolute(command_line.overrides),
         recipe=str(Path(command_line.recipe).absolute()),

@@ -34,9 +34,7 @@ class Projection:
 def project_full_run(
     command_line: CommandLine, full: Mapping[str, Step], rehearsed: Mapping[str, Step]
 ) -> dict[str, Projection]:
-    """Project each node of the full run from its rehearsal, by its name in the recipe, inputs
-    first.
-    """
+    """Project each node of the full run from its rehearsal; by name in the recipe, inputs first."""
     # As if nothing were done: counts of finished nodes would hide the ratio of the two.
     whole, small = as_new(full), as_new(rehearsed)
     of_whole = estimate_nodes(whole, command_line.launcher)

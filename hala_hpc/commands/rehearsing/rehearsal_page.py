@@ -50,9 +50,7 @@ class RehearsalPage:
 
     @property
     def head(self) -> list[str]:
-        """Three lines: whether the full run can be started, what it takes, what must be changed
-        first.
-        """
+        """Three lines: whether the full run can be started, what it takes, what must change first."""
         return [self.verdict, self.hours, self.first]
 
     @property
