@@ -50,7 +50,7 @@ class RehearsalPage:
 
     @property
     def head(self) -> list[str]:
-        """Three lines: whether the full run can be started, what it takes, what must change first."""
+        """Three lines: whether the full run can start, what it takes, what must change first."""
         return [self.verdict, self.hours, self.first]
 
     @property
