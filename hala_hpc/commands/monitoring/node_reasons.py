@@ -16,8 +16,8 @@ from hala_hpc.jobs.failures.decision import newest_changes
 from hala_hpc.jobs.job_files import find_newest_job_output, read_last_line
 
 NO_ROOM_MESSAGE = (
-    "job limit reached: the cluster accepts no more jobs of this user now. The node that ends next "
-    "submits it; if no node is running, run the launch command again"
+    "job limit reached: the cluster accepts no more jobs of this user now. The next node "
+    "that ends submits this one; if no node is running, run the launch command again"
 )
 
 #: Number of a failure's reasons that are shown.
