@@ -1,1 +1,1 @@
-"""What the commands on login nodes share."""
+"""Code that the commands on login nodes share."""

@@ -1,4 +1,4 @@
-"""Arguments of the commands, `key=value`: one test for help, one text for what is unknown."""
+"""Parse the `key=value` arguments of the commands."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ def asks_for_help(arguments: Iterable[str]) -> bool:
 
 
 def print_arguments(text: str, meanings: Mapping[str, str]) -> None:
-    """What a command does, and what each of its arguments means."""
+    """Print what a command does, and what each of its arguments means."""
     width = max(map(len, meanings))
     print(f"{text.strip()}\n")
     print("\n".join(f"  {key:<{width}} {meaning}" for key, meaning in meanings.items()))
@@ -25,9 +25,9 @@ def print_arguments(text: str, meanings: Mapping[str, str]) -> None:
 def describe_unknown_arguments(
     overrides: Mapping[str, str], meanings: Mapping[str, str]
 ) -> list[str]:
-    """A line for each argument that a command does not have, with the closest one."""
+    """Describe each argument that a command does not have, with the closest known one."""
     return [
-        f"unknown word {key}={value}: {suggest_name(key, list(meanings), 'words')}"
+        f"unknown argument {key}={value}: {suggest_name(key, list(meanings), 'arguments')}"
         for key, value in overrides.items()
         if key not in meanings
     ]
@@ -36,10 +36,10 @@ def describe_unknown_arguments(
 def parse_arguments(
     arguments: Sequence[str], text: str, meanings: Mapping[str, str]
 ) -> dict[str, str] | None:
-    """The arguments by their names; None when help is asked for, which is printed.
+    """Parse the arguments; None if help is asked for, which is printed.
 
-    `text` says what the command does, `meanings` what each argument means. Raises UserError with
-    every argument that is unknown or badly written.
+    `text` describes the command, `meanings` each argument. Raises: UserError with every argument
+    that is unknown or malformed.
     """
     if asks_for_help(arguments):
         print_arguments(text, meanings)
@@ -51,12 +51,13 @@ def parse_arguments(
 
 
 def add_default_work(overrides: Mapping[str, str], changes: bool = False) -> dict[str, str]:
-    """The arguments with the work folder of a run.
+    """Add the work folder of a run: the one around the current folder, else that of `launch`.
 
-    By default it is the one in which the command is given, else the one that `launch` would take.
-    Says on stderr which default was taken. With `changes`, which end or change a run, only a work
-    folder of this user around the command or a file of defaults counts: nobody does it by accident.
-    Raises UserError as `resolve_defaults`.
+    A default work folder is printed on stderr. With `changes`, for commands that change a run, only
+    a work folder of this user around the command or a file of defaults counts, so that no run is
+    ended or changed by accident.
+
+    Raises: UserError as `resolve_defaults`.
     """
     if overrides.get("work") or overrides.get("recipe"):
         return dict(overrides)
@@ -78,7 +79,7 @@ def add_default_work(overrides: Mapping[str, str], changes: bool = False) -> dic
 
 
 def is_true(overrides: Mapping[str, str], key: str) -> bool:
-    """Whether an argument is true; false where it is not given. Raises UserError otherwise."""
+    """Whether an argument is true; false if it is missing. Raises: UserError for other values."""
     text = overrides.get(key, "false")
     if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
         raise UserError(f"{key}={text}: write true or false")
@@ -88,7 +89,7 @@ def is_true(overrides: Mapping[str, str], key: str) -> bool:
 def parse_whole_number(
     overrides: Mapping[str, str], key: str, default: int | None = None
 ) -> int | None:
-    """A whole number from 0; `default` where it is not given. Raises UserError."""
+    """Parse a whole number from 0; `default` if it is missing. Raises: UserError."""
     if key not in overrides:
         return default
     if not overrides[key].isascii() or not overrides[key].isdigit():

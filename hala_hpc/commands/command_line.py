@@ -1,4 +1,4 @@
-"""The words of the command line, shared by launch and status."""
+"""Parse and validate the command line of `launch`, which `status` and others read as well."""
 
 import os
 import sys
@@ -24,28 +24,28 @@ from hala_hpc.core.stage_registry import look_up_stage
 
 T = TypeVar("T")
 
-#: The words of `launch` that are not settings of a node, each with its meaning.
+#: Arguments of `launch` that are not settings of a node, each with its meaning.
 LAUNCH_ARGUMENTS = {
-    "stage": "nodes or stages to bring to their end, with what they need; several with commas; all",
-    "recipe": "name of a shipped one, or a TOML file (default: hala with sbatch, else demo)",
+    "stage": "nodes or stages to complete, with the nodes they need; separated by commas; or all",
+    "recipe": "name of a shipped recipe, or a TOML file (default: hala with sbatch, else demo)",
     "launcher": "name of a shipped one, or a TOML file (default: slurm with sbatch, else local)",
     "work": "folder of the results (default: runs/<recipe>)",
-    "dry_run": "true: tell what would be done, and submit nothing",
-    "rehearse": "true: the whole chain on a few hundred rows and a few steps, before its hours",
-    "render": "a new folder: write there what would be submitted, as scripts, and submit nothing",
-    "format": "markdown, with dry_run=true: the nodes as a page with the reckoning of each (text)",
-    "max_gpu_hours": "estimated GPU hours above which confirm=true is wanted (the launcher's, 200)",
+    "dry_run": "true: print what would be done, and submit nothing",
+    "rehearse": "true: the whole pipeline on a few hundred rows and a few steps, before full size",
+    "render": "a new folder: write what would be submitted as scripts there, and submit nothing",
+    "format": "markdown, with dry_run=true: print the nodes as a page with each estimate (text)",
+    "max_gpu_hours": "estimated GPU hours above which confirm=true is needed (the launcher's, 200)",
     "budget_gpu_hours": "GPU hours of the work folder above which nothing is submitted (none)",
-    "confirm": "true: submit whatever the estimate of GPU hours says",
+    "confirm": "true: submit whatever the estimate of GPU hours is",
 }
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line, understood."""
+    """A parsed and validated command line."""
 
     overrides: dict[str, str]
-    """As they were given, with those that the defaults add."""
+    """As given, with those that the defaults add."""
     recipe: str
     launcher: Launcher
     work: Path
@@ -54,24 +54,24 @@ class CommandLine:
     dry_run: bool
     confirm: bool = False
     markdown: bool = False
-    """Whether a dry run is printed as a page."""
+    """Whether a dry run is printed as a Markdown page."""
     render: Path | None = None
-    """Where what would be submitted is written, in the place of submitting it."""
+    """Folder into which to write what would be submitted, instead of submitting it."""
     rehearse: bool = False
     """Whether the nodes are those of a rehearsal."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables as the jobs have them: those of this shell, the launcher's over them."""
+        """Environment variables of the jobs: those of this shell, overridden by the launcher's."""
         return {**os.environ, **self.launcher.environment}
 
 
 def parse_command_line(
     arguments: Sequence[str], defaults: ResolvedDefaults | None = None
 ) -> CommandLine:
-    """Understand a line whole; raises one UserError with all its mistakes.
+    """Parse and validate a complete command line.
 
-    `choice`: what it means with the defaults, where that is known already.
+    `defaults`: its defaults, if they are resolved already. Raises: one UserError with all mistakes.
     """
     overrides = parse_overrides(list(arguments))
     defaults = defaults or resolve_defaults(overrides)
@@ -80,7 +80,7 @@ def parse_command_line(
     plain = {key: value for key, value in overrides.items() if "." not in key}
     mistakes = describe_unknown_arguments(plain, LAUNCH_ARGUMENTS)
     if not plain.get("stage"):
-        mistakes.append("stage= is not given: name nodes or stages, or stage=all")
+        mistakes.append("stage= is missing: name nodes or stages, or write stage=all")
     codes: list[int] = [USAGE] if mistakes else []
 
     def attempt(read: Callable[[], T]) -> T | None:
@@ -105,7 +105,9 @@ def parse_command_line(
         raise UserError(mistakes, codes[0] if len(set(codes)) == 1 else USAGE)
     launcher = read_launcher(launcher_path).model_copy(update=hours)
     if render and launcher.backend != "slurm":
-        mistakes.append(f"render={plain['render']}: launcher {launcher.name} submits nothing")
+        mistakes.append(
+            f"render={plain['render']}: launcher {launcher.name} runs locally and submits nothing"
+        )
     find = partial(look_up_stage, folder=recipe_path.parent)
     nodes = build_nodes(read_toml(recipe_path), settings, launcher, find, mistakes)
     if rehearsal:
@@ -129,26 +131,31 @@ def parse_command_line(
 
 
 def parse_render_folder(overrides: Mapping[str, str], dry_run: bool) -> Path | None:
-    """The folder of `render=`, None without it; a UserError together with dry_run=true."""
+    """The folder of `render=`; None without it. Raises: UserError together with dry_run=true."""
     if not overrides.get("render"):
         return None
     if dry_run:
-        raise UserError(f"render={overrides['render']}: leave dry_run=true out, or this")
+        raise UserError(
+            f"render={overrides['render']}: cannot be combined with dry_run=true; omit one of them"
+        )
     return expand_path("render", overrides["render"]).absolute()
 
 
 def is_markdown(overrides: Mapping[str, str], dry_run: bool) -> bool:
-    """Whether a dry run is wanted as a page; a UserError for another format, or without dry_run."""
+    """Whether the dry run is to be printed as Markdown.
+
+    Raises: UserError for another format, or without dry_run=true.
+    """
     text = overrides.get("format", "text")
     if text not in ("text", "markdown"):
         raise UserError(f"format={text}: write text or markdown")
     if text == "markdown" and not dry_run:
-        raise UserError("format=markdown: add dry_run=true, whose table it is")
+        raise UserError("format=markdown: only a dry run has a page; add dry_run=true")
     return text == "markdown"
 
 
 def parse_hours(key: str, text: str) -> float:
-    """A number of hours, or a UserError that names the word."""
+    """Parse a number of hours. Raises: UserError that names the argument."""
     try:
         hours = float(text)
     except ValueError:
@@ -159,7 +166,7 @@ def parse_hours(key: str, text: str) -> float:
 
 
 def read_launcher(path: Path) -> Launcher:
-    """A launcher file, validated; raises UserError with every mistake in it."""
+    """Read and validate a launcher file. Raises: UserError with every mistake in it."""
     from pydantic import ValidationError
 
     try:
@@ -173,7 +180,10 @@ def read_launcher(path: Path) -> Launcher:
 
 
 def describe_wrong_value(path: Path, item: Mapping[str, Any]) -> str:
-    """One line for one mistake that pydantic found; no value of what sets variables of jobs."""
+    """One line for one mistake that pydantic found.
+
+    Values that may be secret are omitted: those of `environment` and `setup`.
+    """
     key = ".".join(map(str, item["loc"]))
     may_be_secret = item["loc"][:1] in (("environment",), ("setup",))
     value = "" if may_be_secret else f"={item.get('input')!r}"
@@ -181,9 +191,9 @@ def describe_wrong_value(path: Path, item: Mapping[str, Any]) -> str:
 
 
 def run_command(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
-    """Run a command; print the mistakes of a UserError, a line each, and return its code.
+    """Run a command and return its exit code; print each mistake of a UserError on one line.
 
-    `--version` alone is answered here, for every command.
+    `--version` alone is handled here, for every command.
     """
     if list(arguments) == ["--version"]:
         run = print_version
@@ -192,10 +202,13 @@ def run_command(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
     except UserError as error:
         return print_mistakes(error)
     except TransientError as error:
-        print(f"error: {error}; the same line goes on from here", file=sys.stderr)
+        print(f"error: {error}; run the same command again to resume", file=sys.stderr)
         return RETRY
     except KeyboardInterrupt:
-        print("stopped: what is finished is kept; the same line goes on", file=sys.stderr)
+        print(
+            "stopped: finished units are kept; run the same command again to resume",
+            file=sys.stderr,
+        )
         return RETRY
     except BrokenPipeError:
         sys.stderr.close()
@@ -205,13 +218,13 @@ def run_command(run: Callable[[Sequence[str]], int], arguments: Sequence[str]) -
 
 
 def print_version(_arguments: Sequence[str]) -> int:
-    """Print which version of the package this is."""
+    """Print the version of the package."""
     print(f"hala_hpc {__version__}")
     return OK
 
 
 def print_mistakes(error: UserError) -> int:
-    """Print each mistake in a line of its own, with nothing that a terminal obeys; its code."""
+    """Print each mistake on a line of its own, control characters escaped; return the exit code."""
     for mistake in error.mistakes:
         print(f"error: {escape_controls(mistake)}", file=sys.stderr)
     return error.code

@@ -1,11 +1,11 @@
-"""What a command takes where its line does not say: recipe, launcher, work folder, GPU hours.
+"""Defaults of recipe, launcher, work folder and GPU hours where the command line omits them.
 
-A lab's own defaults stand in `.hala.toml` in the folder of the command, else in
-`~/.config/hala/defaults.toml` (XDG_CONFIG_HOME is heeded): as if their words stood in the line,
-which is stronger. What nobody names follows from `sbatch`: with it on the PATH this is a login
-node, which submits the paper's recipe; elsewhere the demo runs here.
+A lab's own defaults are in `.hala.toml` in the folder of the command, else in
+`~/.config/hala/defaults.toml` (XDG_CONFIG_HOME is respected). They count as if given on the command
+line, which takes precedence. What is named nowhere follows from `sbatch`. With it on the PATH this
+is a login node, which submits the paper's recipe; elsewhere the demo runs locally.
 
-The standard library alone: env/setup reads them before there is an environment.
+The standard library alone: env/setup reads the defaults before there is an environment.
 """
 
 import os
@@ -20,12 +20,12 @@ from hala_hpc.core.damage import read_content
 from hala_hpc.core.errors import CONFIG, UserError, suggest_name
 from hala_hpc.core.paths import is_toml_path, parse_toml
 
-#: In the folder of the command, and in that of a user's settings.
+#: Name in the folder of the command, and in the user's configuration folder.
 FOLDER_FILE, USER_FILE = ".hala.toml", "hala/defaults.toml"
-DEFAULTS_FILE_FIX = "write it anew, or remove it"
-#: Keys that hold numbers.
+DEFAULTS_FILE_FIX = "correct it, or remove it"
+#: Keys with numbers.
 GPU_HOURS_KEYS = ("max_gpu_hours", "budget_gpu_hours")
-#: Keys that hold texts.
+#: Keys with strings.
 TEXT_KEYS = ("recipe", "launcher", "work")
 ON_CLUSTER = {"recipe": "hala", "launcher": "slurm"}
 ELSEWHERE = {"recipe": "demo", "launcher": "local"}
@@ -33,7 +33,7 @@ ELSEWHERE = {"recipe": "demo", "launcher": "local"}
 
 @dataclass(frozen=True)
 class Defaults:
-    """A file of defaults; None for what it does not name."""
+    """Contents of a file of defaults; None for keys that it does not name."""
 
     recipe: str | None = None
     launcher: str | None = None
@@ -41,7 +41,7 @@ class Defaults:
     max_gpu_hours: float | None = None
     budget_gpu_hours: float | None = None
     source: Path | None = None
-    """The file; None where there is none."""
+    """The file; None if there is none."""
 
 
 KEYS = tuple(field.name for field in fields(Defaults) if field.name != "source")
@@ -49,41 +49,41 @@ KEYS = tuple(field.name for field in fields(Defaults) if field.name != "source")
 
 @dataclass(frozen=True)
 class ResolvedDefaults:
-    """What a command works with, and who chose it."""
+    """Recipe, launcher, work folder and limits of a command, and the source of each."""
 
     recipe: str
     launcher: str
     work: str
     hours: Mapping[str, float]
-    """Of the file of defaults, by their words."""
+    """Limits of GPU hours from the file of defaults, by argument."""
     reasons: Mapping[str, str]
-    """Why, for what the line does not name."""
+    """For each argument that the command line omits, why it has its value."""
     guessed: frozenset[str]
-    """Words that nobody named: they follow from what this machine has."""
+    """Arguments named nowhere: they follow from whether sbatch is on the PATH."""
 
     @property
     def overrides(self) -> dict[str, str]:
-        """Words of a line that means the same wherever it is given, the work folder left out."""
+        """Overrides of an equivalent command line without defaults; the work folder is omitted."""
         hours = {key: f"{value:g}" for key, value in self.hours.items()}
         return {"recipe": self.recipe, "launcher": self.launcher, **hours}
 
     @property
     def message(self) -> str:
-        """The line that a command begins with."""
+        """The first line that a command prints."""
         values = {"recipe": self.recipe, "launcher": self.launcher, "work": self.work}
         parts = [f"{key} {value}{self.format_reason(key)}" for key, value in values.items()]
         more = [f"{key} {value:g}{self.format_reason(key)}" for key, value in self.hours.items()]
         return ", ".join([*parts, *more])
 
     def format_reason(self, key: str) -> str:
-        """In brackets, why a word has its value; "" where the line says so."""
+        """Why an argument has its value, in brackets; "" if the command line names it."""
         return f" ({self.reasons[key]})" if key in self.reasons else ""
 
 
 def resolve_defaults(overrides: Mapping[str, str]) -> ResolvedDefaults:
-    """What a line means together with the defaults.
+    """Combine the overrides of a command line with the defaults.
 
-    Raises UserError where the file of defaults is not valid, or another user may have written it.
+    Raises: UserError if the file of defaults is invalid, or another user could have written it.
     """
     found = read_defaults()
     reasons: dict[str, str] = {}
@@ -112,9 +112,9 @@ def resolve_defaults(overrides: Mapping[str, str]) -> ResolvedDefaults:
 
 
 def read_defaults() -> Defaults:
-    """The file of defaults that counts here; an empty one where there is none.
+    """Read the file of defaults that applies here; empty defaults if there is none.
 
-    Raises UserError naming the file, and what is wrong with it.
+    Raises: UserError naming the file and what is wrong with it.
     """
     settings = user_folder()
     user_file = [settings / USER_FILE] if settings and settings.is_dir() else []
@@ -126,14 +126,14 @@ def read_defaults() -> Defaults:
 
 
 def user_folder() -> Path | None:
-    """Where a user's settings stand; None for a user without a home."""
+    """The user's configuration folder; None for a user without a home directory."""
     config_home, home = os.environ.get("XDG_CONFIG_HOME", ""), home_folder()
-    # A path that is not whole is to be ignored: so says the specification of this variable.
+    # The XDG base directory specification: ignore XDG_CONFIG_HOME if it is not an absolute path.
     return Path(config_home) if Path(config_home).is_absolute() else home and home / ".config"
 
 
 def home_folder() -> Path | None:
-    """The home of this user; None where none is known, as in some containers."""
+    """The home directory of this user; None if unknown, as in some containers."""
     try:
         return Path.home()
     except RuntimeError:
@@ -141,7 +141,7 @@ def home_folder() -> Path | None:
 
 
 def read_table(path: Path, table: Mapping[str, Any]) -> Defaults:
-    """The defaults of a file; raises UserError with everything that is wrong in it."""
+    """Validate a file of defaults. Raises: UserError with every mistake in it."""
     mistakes = [mistake for key, value in table.items() for mistake in mistakes_in(key, value)]
     if mistakes:
         raise UserError([f"{path}: {text}" for text in mistakes], CONFIG)
@@ -153,7 +153,7 @@ def read_table(path: Path, table: Mapping[str, Any]) -> Defaults:
 
 
 def mistakes_in(key: str, value: Any) -> list[str]:
-    """What is wrong with one line of a file of defaults; nothing for most."""
+    """The mistakes in one entry of a file of defaults; usually none."""
     if key not in KEYS:
         return [f"unknown key {key}: {suggest_name(key, list(KEYS), 'keys')}"]
     if key in GPU_HOURS_KEYS:
@@ -163,20 +163,20 @@ def mistakes_in(key: str, value: Any) -> list[str]:
         return [f"{key}={value!r}: write a number of GPU hours, 0 or more"]
     if isinstance(value, str) and value:
         return []
-    return [f'{key}={value!r}: write a text in quotes, as {key} = "..."']
+    return [f'{key}={value!r}: write a string in quotes, as {key} = "..."']
 
 
 def located(path: Path, key: str, value: str) -> str:
-    """A value so that the command finds what it names: files stand beside those that name them.
+    """Resolve a file relative to the file of defaults that names it.
 
-    A work folder is meant as on the line: from the folder of the command.
+    A work folder is relative to the folder of the command, as on the command line.
     """
     is_file = key != "work" and is_toml_path(value) and not value.startswith("~")
     return str(path.parent / value) if is_file and path.name != FOLDER_FILE else value
 
 
 def format_home_path(path: Path | None) -> str:
-    """A file as people write it."""
+    """A path as a user would write it, with ~ for the home directory."""
     home = home_folder()
     if path and home and path.is_relative_to(home):
         return f"~/{path.relative_to(home)}"

@@ -1,4 +1,4 @@
-"""`--help`, made from the settings themselves: names, types, defaults, docstrings."""
+"""Print `--help` from the settings themselves: names, types, defaults, docstrings."""
 
 import ast
 import inspect
@@ -33,7 +33,7 @@ examples:
 
 
 def print_help(arguments: Sequence[str]) -> None:
-    """General help, or with `stage=<stage or node>` the settings of that stage."""
+    """Print general help, or with `stage=<stage or node>` the settings of that stage."""
     overrides = [argument.partition("=") for argument in arguments]
     stages = [value for key, _, value in overrides if key == "stage"]
     names = [name for value in stages for name in value.split(",") if name and name != "all"]
@@ -45,9 +45,9 @@ def print_help(arguments: Sequence[str]) -> None:
 
 
 def resolve_stage(name: str, recipe: str) -> type[Stage[Any]]:
-    """The stage that a name means: that of a node or of a file of the recipe, else any stage.
+    """Find the stage that a name refers to: that of a node or file of the recipe, else any stage.
 
-    Without a recipe a file is relative to the folder in which the command runs.
+    Without a recipe a file is relative to the current folder.
     """
     if not recipe:
         return look_up_stage(name, Path()).stage
@@ -69,8 +69,8 @@ def resolve_stage(name: str, recipe: str) -> type[Stage[Any]]:
 
 
 def print_general() -> None:
-    """Words, stages, recipes and launchers."""
-    print("python -m hala_hpc.launch stage=... [key=value ...]\n\nwords:")
+    """Print arguments, stages, recipes and launchers."""
+    print("python -m hala_hpc.launch stage=... [key=value ...]\n\narguments:")
     width = max(map(len, LAUNCH_ARGUMENTS))
     for key, meaning in LAUNCH_ARGUMENTS.items():
         print(f"  {key:<{width}} {meaning}")
@@ -85,7 +85,7 @@ def print_general() -> None:
 
 
 def print_stage(name: str, stage: type[Stage[Any]]) -> None:
-    """What a stage does and every setting of it."""
+    """Print what a stage does and all its settings."""
     module = inspect.getmodule(stage)
     print(
         f"{(module.__doc__ or '').strip() if module else name}\n\n"
@@ -95,9 +95,9 @@ def print_stage(name: str, stage: type[Stage[Any]]) -> None:
 
 
 def print_fields(settings: type[BaseModel], prefix: str) -> None:
-    """A paragraph for each field; fields of nested settings with a dotted name."""
+    """Print a paragraph for each field; fields of nested settings have a dotted name."""
     texts = field_docs(settings)
-    # Resources are the same for every stage: last.
+    # Resources come last: they are the same for every stage.
     fields = sorted(settings.model_fields.items(), key=lambda item: item[0] == "resources")
     for field, info in fields:
         inner = info.annotation
@@ -124,7 +124,7 @@ def print_fields(settings: type[BaseModel], prefix: str) -> None:
 
 
 def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:  # noqa: PLR0911
-    """A type in words a reader of the help understands."""
+    """Format a type for readers of the help."""
     kinds = [kind for item in metadata if isinstance(item, Reference) for kind in item.kinds]
     if kinds:
         return " or ".join(kinds)
@@ -145,9 +145,9 @@ def type_name(annotation: Any, metadata: Sequence[Any] = ()) -> str:  # noqa: PL
 
 
 def field_docs(settings: type[BaseModel]) -> dict[str, str]:
-    """The docstring under each field, from the source of the class and of its bases.
+    """Collect the docstring under each field, from the source of the class and its bases.
 
-    Read here and not by pydantic, so that only `--help` pays for it.
+    Read here and not by pydantic, so that only `--help` spends time on it.
     """
     found: dict[str, str] = {}
     for base in reversed(settings.__mro__):

@@ -1,4 +1,4 @@
-"""A bar for each node while it runs on this machine: rows, tokens/s and the time that is left."""
+"""Progress bar of a node that runs on this machine: rows, tokens/s and remaining time."""
 
 import sys
 import time
@@ -10,12 +10,12 @@ from hala_hpc.jobs.progress import summarize_progress
 
 
 class NodeBar:
-    """Shows what the workers of one node say of their progress."""
+    """Shows the progress that the workers of one node report."""
 
     def __init__(self, title: str, artifact: Artifact, units: int) -> None:
         self.title, self.artifact, self.units = title, artifact, units
         self.began = time.monotonic()
-        # A log file gets one line at the end instead of a thousand on the way.
+        # In a log file, one line at the end instead of a thousand while it runs.
         self.bar = tqdm(
             total=units,
             desc=title,
@@ -32,7 +32,7 @@ class NodeBar:
         self.bar.close()
 
     def update(self) -> None:
-        """Read the workers' words and redraw."""
+        """Read the progress of the workers and redraw."""
         if self.bar.disable:
             return
         now = summarize_progress(self.artifact, self.units)
@@ -41,7 +41,7 @@ class NodeBar:
         self.bar.refresh()
 
     def finish(self, state: str) -> None:
-        """One line that stays: state, rows and seconds."""
+        """Print one permanent line: state, rows and seconds."""
         self.bar.close()
         summary = self.artifact.summary()
         seconds = time.monotonic() - self.began

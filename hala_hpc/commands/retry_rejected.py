@@ -1,4 +1,4 @@
-"""A node for the rows that another node rejected, in a recipe of its own."""
+"""Write a recipe with a new node for the rows that another node rejected."""
 
 import json
 import re
@@ -12,30 +12,30 @@ from hala_hpc.core.paths import read_toml
 from hala_hpc.core.run import Run, RunNode, format_launch_command
 from hala_hpc.core.stage_registry import find_stage
 
-#: A key of TOML that needs no quotes.
+#: A TOML key that needs no quotes.
 BARE = re.compile(r"[A-Za-z0-9_-]+")
-#: A stage of a recipe that is a file.
+#: A stage of a recipe that is given as a file.
 STAGE_FILE = re.compile(
     r"""(?P<key>\bstage\s*=\s*)(?P<quote>["'])(?P<path>[^"'\n]+\.py)(?P=quote)"""
 )
-#: Not taken over from the node that rejected them: what comes again may be rejected again.
+#: Settings not copied from the rejecting node: repeated rows may be rejected again.
 OWN_SETTINGS = ("corpus", "max_rejected_fraction")
 
 
 def retry_rejected(run: Run, node_name: str, dry_run: bool) -> int:
-    """Write the recipe and tell the line, or only tell what would be written.
+    """Write the recipe and print the launch command; with dry_run only print both.
 
-    Raises UserError for a node without rejected rows.
+    Raises: UserError for a node without rejected rows.
     """
     if not node_name:
-        raise UserError("name the node whose rejected rows are meant: node=...")
+        raise UserError("node= is missing: name the node whose rejected rows to retry")
     node = run.find_node(node_name)
     rows = rejected_rows(node)
     recipe = Path(run.recipe)
     tables = read_toml(recipe)
     if node.name not in tables:
         raise UserError(
-            f"node={node.name}: {recipe} has no table of this name (a sweep made it?): "
+            f"node={node.name}: {recipe} has no table of this name (is it from a sweep?); "
             f'write a node with corpus = "@{node.name}/rejected" yourself'
         )
     name = free_name(f"{node.name}-again", list(tables))
@@ -49,16 +49,17 @@ def retry_rejected(run: Run, node_name: str, dry_run: bool) -> int:
         write_text(target, f"{text.rstrip()}\n\n{addition}")
         parse_command_line(shlex.split(command)[3:])
     print(
-        f"\nthen give the line, with a word more that lets them succeed, e.g. {name}.model=...:\n"
-        f"{command}\nwho takes @{node.name} may take @{name} beside it, where it takes several"
+        f"\nthen run this command, with one more override that lets them succeed, e.g. "
+        f"{name}.model=...:\n{command}\na node that takes several inputs and takes @{node.name} "
+        f"may also take @{name}"
     )
     if dry_run:
-        print("nothing was written: this was a dry run")
+        print("dry run: nothing was written")
     return OK
 
 
 def make_stage_paths_absolute(text: str, folder: Path) -> str:
-    """A recipe of this folder as it must read in another one: with whole paths of stage files."""
+    """Make the paths of stage files absolute, so that the recipe is valid in another folder."""
 
     def make_absolute(found: re.Match[str]) -> str:
         path = (folder / Path(found["path"]).expanduser()).absolute()
@@ -68,18 +69,20 @@ def make_stage_paths_absolute(text: str, folder: Path) -> str:
 
 
 def rejected_rows(node: RunNode) -> int:
-    """How many rows a node rejected. Raises UserError where they cannot be taken as a corpus."""
+    """Count the rows that a node rejected. Raises: UserError if they cannot be used as a corpus."""
     config, summary = node.artifact.config(), node.artifact.summary()
     if config and "rejected" not in find_stage(config.stage, config.stage_source).extra_outputs:
-        raise UserError(f"node={node.name}: {node.stage} keeps no rejected rows for other nodes")
+        raise UserError(
+            f"node={node.name}: {node.stage} does not write rejected rows for other nodes"
+        )
     if summary is None:
         raise UserError(
-            f"node={node.name} is not done: its rejected rows are a corpus when it is; where "
-            "there are too many, raise its max_rejected_fraction and launch again",
+            f"node={node.name} is not done: its rejected rows can be used once it is; if too many "
+            "rows are rejected, raise its max_rejected_fraction and launch again",
             NO_INPUT,
         )
     if not summary.rows_rejected:
-        raise UserError(f"node={node.name} has rejected no row", NO_INPUT)
+        raise UserError(f"node={node.name} rejected no rows", NO_INPUT)
     return summary.rows_rejected
 
 
@@ -89,16 +92,16 @@ def free_name(name: str, taken: list[str]) -> str:
 
 
 def format_node_table(name: str, node: str) -> str:
-    """The table of the new node."""
+    """Format the TOML table of the new node."""
     key = name if BARE.fullmatch(name) else json.dumps(name)
     return (
-        f"# The rows that {node} rejected, once more.\n[{key}]\n"
+        f"# Rows that {node} rejected, processed again.\n[{key}]\n"
         f'like = "{node}"\ncorpus = "@{node}/rejected"\nmax_rejected_fraction = 1\n'
     )
 
 
 def make_retry_overrides(run: Run, node: RunNode, name: str, recipe: Path) -> dict[str, str]:
-    """The words of the run for the new node: those for the old one are for it, too."""
+    """Overrides of the run for the new node, which also gets those of the old one."""
     excluded = {f"{node.name}.{setting}" for setting in OWN_SETTINGS}
     start = f"{node.name}."
     copies = {

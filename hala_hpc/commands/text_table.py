@@ -1,14 +1,14 @@
-"""A table for a terminal.
+"""Format a table for a terminal.
 
-Our own, as importing the library for it (tabulate) took a tenth of the time in which a login node
-has to answer.
+Written by hand: importing the library for it (tabulate) took a tenth of the time within which a
+login node has to answer.
 """
 
 from collections.abc import Sequence
 
 
 def text_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> str:
-    """Lines of columns under their heads; columns that hold only numbers stand to the right."""
+    """Format columns under their headings; columns that hold only numbers are right-aligned."""
     columns = list(zip(heads, *rows, strict=True))
     widths = [max(map(len, cells)) for cells in columns]
     to_right = [bool(rows) and all(map(is_number, cells[1:])) for cells in columns]
@@ -23,5 +23,5 @@ def text_table(rows: Sequence[Sequence[str]], heads: Sequence[str]) -> str:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell holds a number, or a dash where there is none."""
+    """Whether a cell holds a number, or a dash for none."""
     return cell == "-" or cell.replace(".", "", 1).isdigit()

@@ -1,4 +1,4 @@
-"""One node of a run, held against what was written down of it when it was finished."""
+"""Verify the files of one node of a run against its markers and its summary."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,22 +23,22 @@ from hala_hpc.jobs.repair import remove_summary, remove_unit
 
 @dataclass
 class NodeReport:
-    """What was found of one node."""
+    """Result of verifying one node."""
 
     node: RunNode
     state: str = "new"
     """whole, damaged, unfinished or new."""
     files: int = 0
-    """Files that were read."""
+    """Number of files read."""
     size_bytes: int = 0
     broken_units: list[int] = field(default_factory=list)
     is_output_broken: bool = False
     faults: list[str] = field(default_factory=list)
-    """What is not whole, for people."""
+    """What is damaged or missing, for people."""
     unit_faults: list[str] = field(default_factory=list)
-    """Those among them that are of files of units."""
+    """Those faults that concern files of units."""
     notes: list[str] = field(default_factory=list)
-    """What is no fault of the files."""
+    """Remarks that are no faults of the files."""
     reader: DigestReader = field(default_factory=DigestReader)
 
     @property
@@ -85,7 +85,7 @@ def verify_node(node: RunNode) -> NodeReport:
 
 
 def verify_units(report: NodeReport) -> list[UnitMarker]:
-    """Hold the files of all finished units against their markers; the markers that are sound."""
+    """Verify the files of all finished units against their markers; return the valid markers."""
     artifact, sound = report.artifact, []
     for unit in artifact.done_units():
         try:
@@ -95,7 +95,7 @@ def verify_units(report: NodeReport) -> list[UnitMarker]:
             report.unit_faults += error.mistakes
             continue
         except UserError as error:
-            # It may be whole: nothing is forgotten for it.
+            # The unit may be complete: it is not removed.
             report.faults += error.mistakes
             continue
         if marker is None:
@@ -113,9 +113,9 @@ def verify_units(report: NodeReport) -> list[UnitMarker]:
 
 
 def ignore_removed_units(report: NodeReport, config: NodeConfig, summary: NodeSummary) -> None:
-    """Units that are gone are no fault of a node whose output is whole: it needs them no more.
+    """Ignore faults of units if the output of the node is complete: it no longer needs them.
 
-    People remove them for space; what they were made from would be asked again to make them.
+    People remove units to free space. Recomputing them would require their inputs again.
     """
     if summary.files is None or report.is_output_broken:
         return
@@ -124,18 +124,18 @@ def ignore_removed_units(report: NodeReport, config: NodeConfig, summary: NodeSu
         return
     report.unit_faults, report.broken_units = [], []
     report.notes.append(
-        f"{len(gone)} of {config.units} units are not whole any more; its output is, and does not "
-        "need them"
+        f"{len(gone)} of {config.units} units are incomplete or gone; its output is complete and "
+        "does not need them"
     )
 
 
 def verify_output(report: NodeReport, summary: NodeSummary) -> None:
-    """Hold the output against the summary."""
+    """Verify the output against the summary."""
     output = report.artifact.output
     if summary.files is None:
         report.notes.append(
-            "its summary lists no files, as it was written by an older version: only the files of "
-            "its units were read"
+            "its summary was written by an older version and lists no files: only the files of "
+            "its units were checked"
         )
         return
     report.count(summary.files)
@@ -150,7 +150,7 @@ def verify_output(report: NodeReport, summary: NodeSummary) -> None:
 def verify_counts(
     report: NodeReport, config: NodeConfig, summary: NodeSummary, markers: list[UnitMarker]
 ) -> None:
-    """Rows in are rows out and rows rejected, and all units are counted."""
+    """Check that rows in equal rows out plus rows rejected, in the summary and over all units."""
     counts: Counter[str] = Counter()
     for marker in markers:
         counts["in"] += marker.rows_in
@@ -161,13 +161,13 @@ def verify_counts(
     if not summary.rows_in == rows_accounted == counts["in"] == counts["all"]:
         report.is_output_broken = True
         report.faults.append(
-            f"its summary counts {summary.rows_in} rows in and {rows_accounted} out or rejected, its "
-            f"units {counts['in']} and {counts['all']}"
+            f"its summary counts {summary.rows_in} rows in and {rows_accounted} out or rejected, "
+            f"its units {counts['in']} and {counts['all']}"
         )
 
 
 def verify_inputs(report: NodeReport, config: NodeConfig) -> None:
-    """Say which inputs are no longer what the node was made of."""
+    """Report inputs that are no longer those that the node was made from."""
     work = report.artifact.folder.parent
     for name, facts in config.inputs.items():
         if facts.artifact:
@@ -176,30 +176,29 @@ def verify_inputs(report: NodeReport, config: NodeConfig) -> None:
                 report.notes.append(f"input {name} is gone: {work / facts.artifact}")
             elif made.fingerprint and made.fingerprint != facts.fingerprint:
                 report.faults.append(
-                    f"input {name} is another result: {made.fingerprint} instead of "
-                    f"{facts.fingerprint}"
+                    f"input {name} has changed: {made.fingerprint} instead of {facts.fingerprint}"
                 )
         elif facts.path and not Path(facts.path).exists():
             report.notes.append(f"input {name} is gone: {facts.path}")
         elif facts.path and fingerprint_path(Path(facts.path)) != facts.fingerprint:
             report.notes.append(
-                f"input {facts.path} has changed since: the line of the launch makes another result"
+                f"input {facts.path} has changed: the launch command would compute a new result"
             )
 
 
 def repair_node(report: NodeReport) -> list[str]:
-    """Forget the units and the output that are not whole; what was done, for people."""
+    """Remove incomplete units and output, so that they are recomputed; describe what was done."""
     done = quarantine_node_files(report.artifact, is_done=False)
     for unit in report.broken_units:
         remove_unit(report.artifact, unit)
     if report.broken_units:
-        done.append(f"{len(report.broken_units)} units are forgotten")
+        done.append(f"{len(report.broken_units)} units are removed and will be recomputed")
     if report.is_output_broken or report.broken_units:
         remove_summary(report.artifact)
-        done.append("its gate gathers its units again")
-    return done or ["nothing that the line of the launch could make again"]
+        done.append("its gate will collect the units again")
+    return done or ["nothing that the launch command could recompute"]
 
 
 def describe_faults(faults: list[FileFault]) -> list[str]:
-    """Faults for people."""
+    """Describe faults for people."""
     return [fault.text for fault in faults]

@@ -1,1 +1,1 @@
-"""The demo's own language, texts and tiny models: everything that it needs without a network."""
+"""The demo's language, texts and tiny models: everything that it needs without a network."""

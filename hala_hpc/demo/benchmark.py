@@ -1,4 +1,4 @@
-"""A multiple-choice test in Arabic, as task files for lm-eval that need no network."""
+"""An Arabic multiple-choice test, as task files for lm-eval that need no network."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from hala_hpc.demo.rows import question_patterns
 
 #: Name of the lm-eval task.
 TASK = "hala_demo_facts"
-#: File of its questions.
+#: File with its questions.
 QUESTIONS = f"{TASK}.jsonl"
 CHOICES = 4
 TASK_YAML = """\
@@ -37,14 +37,14 @@ metadata:
 
 
 def benchmark_rows(draw: random.Random) -> Iterator[dict[str, Any]]:
-    """Yield every fact of the lexicon as a question with four whole answers, one of them right."""
+    """Yield every fact of the lexicon as a question with four answers, one of them correct."""
     for pattern in question_patterns():
         if pattern.topic == "knowledge":
             yield from questions_of(pattern, draw)
 
 
 def questions_of(pattern: Pattern, draw: random.Random) -> Iterator[dict[str, Any]]:
-    """Yield the questions of one pattern; wrong answers are the right ones of other questions."""
+    """Yield the questions of one pattern; wrong answers are the correct ones of other questions."""
     filled = list(pattern.fill_all())
     answers = list(dict.fromkeys(answer.arabic for _, answer in filled))
     for question, answer in filled:
@@ -59,6 +59,6 @@ def questions_of(pattern: Pattern, draw: random.Random) -> Iterator[dict[str, An
 
 
 def write_task(folder: Path, data: Path) -> None:
-    """Write the description of the task to `folder`; `data` is where its questions will lie."""
+    """Write the description of the task to `folder`; `data`: future path of its questions."""
     path = json.dumps(str(data), ensure_ascii=False)
     write_text(folder / f"{TASK}.yaml", TASK_YAML.format(task=TASK, data=path))

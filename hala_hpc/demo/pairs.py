@@ -1,16 +1,16 @@
-"""Sentence pairs of the demo: right ones, spoilt ones, and questions to a judge about both."""
+"""Sentence pairs of the demo: correct ones, spoilt ones, and questions to a judge about both."""
 
 import random
 from collections.abc import Iterator
 
 from hala_hpc.demo.patterns import Pair, patterns
 
-#: What a judge says of a right pair and of a spoilt one.
+#: What a judge answers for a correct pair and for a spoilt one.
 VERDICTS = ("accept", "reject")
 
 
 def distinct_pairs(draw: random.Random) -> Iterator[Pair]:
-    """Yield pairs without end, no English sentence twice, every pattern equally often."""
+    """Yield pairs endlessly: no English sentence twice, every pattern equally often."""
     seen: set[str] = set()
     while True:
         for pair in draw.choice(patterns()).fill(draw):
@@ -20,9 +20,9 @@ def distinct_pairs(draw: random.Random) -> Iterator[Pair]:
 
 
 def spoil(pair: Pair, others: list[Pair], draw: random.Random) -> Pair:
-    """Return the pair with a translation that does not fit.
+    """Return the pair with a wrong translation.
 
-    Of another sentence (half of the time), cut short, or not translated at all.
+    That of another sentence (half of the time), a truncated one, or the English text.
     """
     fault = draw.choice(("other", "other", "cut", "untranslated"))
     words = pair.arabic.split()
@@ -39,11 +39,11 @@ def spoil_some(pairs: list[Pair], fraction: float, draw: random.Random) -> list[
 
 
 def judge_lessons(pairs: list[Pair], prompt: str, draw: random.Random) -> Iterator[tuple[str, str]]:
-    """Yield what a judge learns from: questions with verdicts, and as many translations.
+    """Yield training data of a judge: questions with verdicts, and as many translations.
 
-    The first half of the pairs is judged, each as it is and spoilt. A verdict is a single bit and
-    does not teach a new model which words belong together; to go on with the question itself
-    from `{target}` does, so every pair is also a translation.
+    The first half of the pairs is judged, each as it is and spoilt. A verdict is a single bit
+    and does not teach a new model which words belong together. Completing the question from
+    `{target}` on does, so every pair is also a translation.
     """
     for pair in pairs[: len(pairs) // 2]:
         spoilt = spoil(pair, pairs, draw)
@@ -55,5 +55,5 @@ def judge_lessons(pairs: list[Pair], prompt: str, draw: random.Random) -> Iterat
 
 
 def format_judge_question(prompt: str, pair: Pair) -> str:
-    """Put a pair into the judge's question."""
+    """Fill a pair into the judge's question."""
     return prompt.replace("{source}", pair.english).replace("{target}", pair.arabic)

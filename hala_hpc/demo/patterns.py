@@ -1,4 +1,4 @@
-"""Sentence patterns and how they are filled with words that agree."""
+"""Sentence patterns, filled with words that agree in form and gender."""
 
 import random
 import re
@@ -26,7 +26,7 @@ class Pattern:
     """A statement (one pair) or a question with its answer (two pairs), with open slots."""
 
     topic: str
-    """The section of patterns.txt that it stands in."""
+    """The section of patterns.txt that contains it."""
     pairs: tuple[Pair, ...]
 
     @property

@@ -1,4 +1,4 @@
-"""Rows of the demo in the shapes of public data sets: OPUS, Alpaca and messages."""
+"""Rows of the demo in the formats of public data sets: OPUS, Alpaca and messages."""
 
 import json
 import random
@@ -11,24 +11,24 @@ from hala_hpc.demo.pairs import distinct_pairs
 from hala_hpc.demo.patterns import Pair, Pattern, patterns
 
 Row = dict[str, Any]
-#: Questions with their answers, one after the other.
+#: Questions with their answers, in order.
 Turns = Iterable[tuple[Pair, ...]]
-#: What some generated conversations begin with.
+#: System prompt of some generated conversations.
 SYSTEM = "You are a helpful teacher."
 
 
 def opus_row(pair: Pair) -> Row:
-    """Return a pair in the shape of OPUS-100."""
+    """Return a pair in the format of OPUS-100."""
     return {"translation": {"en": pair.english, "ar": pair.arabic}}
 
 
 def question_row(source: str, target: str) -> Row:
-    """Return a question to a model and its answer, in the other shape of pairs."""
+    """Return a question to a model and its answer, in the other format of pairs."""
     return {"source": source, "target": target}
 
 
 def hand_written(name: str) -> list[Row]:
-    """Read the rows of `alpaca.jsonl` or `messages.jsonl`, written by hand for the demo."""
+    """Read the rows of `alpaca.jsonl` or `messages.jsonl`, which were written by hand."""
     text = files("hala_hpc.demo").joinpath(name).read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
@@ -41,10 +41,10 @@ def question_patterns() -> list[Pattern]:
 def instruction_rows(
     count: int, draw: random.Random, avoid: set[str], first: Iterable[Turns] = ()
 ) -> list[Row]:
-    """Return English conversations in words of the lexicon, those of `first` among them.
+    """Return English conversations with words of the lexicon, including those of `first`.
 
-    One in four has a second turn, which asks for a fact; one in eight has a system prompt. No
-    first question comes twice, and none of the sentences to avoid comes at all.
+    One in four has a second turn, which asks for a fact; one in eight has a system prompt. First
+    questions are distinct, and sentences in `avoid` do not occur.
     """
     known = list(facts())
     rows = [conversation(turns, draw) for turns in first]
@@ -62,14 +62,14 @@ def instruction_rows(
 
 
 def facts() -> Iterator[tuple[Pair, ...]]:
-    """Yield every question of the section `knowledge` with its answer, in all its words."""
+    """Yield every question of the section `knowledge` with its answer, for all words."""
     for pattern in question_patterns():
         if pattern.topic == "knowledge":
             yield from pattern.fill_all()
 
 
 def conversation(turns: Turns, draw: random.Random) -> Row:
-    """Return questions and answers in the shape of messages."""
+    """Return questions and answers in the format of messages."""
     system = [SYSTEM] if draw.random() < 1 / 8 else []
     messages = [{"role": "system", "content": text} for text in system]
     for question, answer in turns:
@@ -84,7 +84,7 @@ def take_pairs(source: Iterator[Pair], count: int) -> list[Pair]:
 
 
 def take_held_out(source: Iterator[Pair], count: int) -> list[Pair]:
-    """Take the next pairs that are no facts, for the English rows tell every fact."""
+    """Take the next pairs that are no facts: the English rows contain every fact."""
     known = {pair.english for pair in fact_pairs()}
     return list(islice((pair for pair in source if pair.english not in known), count))
 
@@ -101,5 +101,5 @@ def fact_pairs() -> list[Pair]:
 
 
 def pair_source(seed: int) -> Iterator[Pair]:
-    """Yield distinct pairs of a seed; whoever takes from it gets what nobody else has."""
+    """Yield distinct pairs of a seed; callers that share it get different pairs."""
     return distinct_pairs(random.Random(seed))

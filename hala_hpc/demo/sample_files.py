@@ -1,4 +1,4 @@
-"""The files of the demo's sample: what each holds and how it is made."""
+"""The files of the demo's sample: their contents and how they are made."""
 
 import json
 import random
@@ -29,7 +29,7 @@ BENCHMARK = "benchmark"
 
 @dataclass(frozen=True)
 class SampleCounts:
-    """How many rows of each kind."""
+    """Number of rows of each kind."""
 
     lessons: int
     parallel: int
@@ -42,7 +42,7 @@ class SampleCounts:
 def make_rows(
     counts: SampleCounts, spoilt: float, judge_prompt: str, seed: int
 ) -> dict[str, list[Row]]:
-    """Return the rows of every file. No held-out sentence is anywhere else."""
+    """Return the rows of every file. No held-out sentence is in another file."""
     draw = random.Random(seed)
     source = pair_source(seed)
     held_out = take_held_out(source, counts.held_out)
@@ -65,5 +65,5 @@ def make_rows(
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write JSON lines, whole or not at all."""
+    """Write JSON lines atomically."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -1,4 +1,4 @@
-"""Tiny models of random weights in the architectures of the paper, built in a second."""
+"""Tiny models with random weights in the architectures of the paper, built in a second."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,16 +7,17 @@ from typing import Any
 
 from hala_hpc.core.files import read_json, write_json
 
-#: Width of a head: the smallest that vLLM's attention on the CPU knows.
+#: Width of a head: the smallest that vLLM's attention on the CPU supports.
 HEAD_WIDTH = 32
-#: Spread of the random weights. Wider than the usual 0.02: at this size it learns twice as fast.
+#: Standard deviation of the random weights. Larger than the usual 0.02: at this size the model
+#: learns twice as fast.
 SPREAD = 0.05
 CONTEXT_TOKENS = 2048
 
 
 @dataclass(frozen=True)
 class Size:
-    """Numbers of a tiny model."""
+    """Dimensions of a tiny model."""
 
     hidden: int
     layers: int
@@ -29,12 +30,12 @@ class Size:
 
     @property
     def feed_forward(self) -> int:
-        """Width between the two layers of each block."""
+        """Width between the two layers of the feed-forward block."""
         return 2 * self.hidden
 
 
 def build_model(family: str, size: Size, tokenizer: Any, folder: Path) -> None:
-    """Write a model of random weights with its tokenizer to `folder`."""
+    """Write a model with random weights and its tokenizer to `folder`."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -78,7 +79,7 @@ def lfm2(size: Size, tokenizer: Any) -> Any:
 
 
 def original_keys(size: Size) -> dict[str, Any]:
-    """Return what real LFM2 checkpoints say besides; vLLM reads it, transformers does not."""
+    """Return further keys of real LFM2 checkpoints; vLLM reads them, transformers does not."""
     return {
         "block_dim": size.hidden,
         "block_ff_dim": size.feed_forward,

@@ -1,4 +1,4 @@
-"""The tokenizer that all models of the demo share, and how each family of models is addressed."""
+"""The tokenizer of all models of the demo, and the chat template of each model family."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 PAD, BEGIN, END_OF_TURN = "<|pad|>", "<|startoftext|>", "<|im_end|>"
 COHERE_END = "<|END_OF_TURN_TOKEN|>"
-#: Numbers 0, 1 and 7 mean in real LFM2 checkpoints what they mean here.
+#: Token ids 0, 1 and 7 have the same meaning as in real LFM2 checkpoints.
 SPECIAL = (
     PAD,
     BEGIN,
@@ -47,7 +47,7 @@ def strings_of(files: Iterable[Path]) -> Iterator[str]:
 
 
 def strings_in_row(value: Any) -> Iterator[str]:
-    """Yield the texts of a JSON value, through lists and objects."""
+    """Yield the texts of a JSON value, including nested lists and objects."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
@@ -59,7 +59,7 @@ def strings_in_row(value: Any) -> Iterator[str]:
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int, family: str) -> Any:
-    """Train a byte-level BPE, which can encode any text, and dress it for a family of models."""
+    """Train a byte-level BPE, which can encode any text, and configure it for a model family."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

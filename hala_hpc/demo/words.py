@@ -17,10 +17,10 @@ class Word:
     english: Forms
     arabic: dict[str, Forms]
     gender: str
-    """Of the word itself, `m` or `f`: what other words agree with."""
+    """Gender of the word itself, `m` or `f`, with which other words agree."""
 
     def in_arabic(self, form: str, gender: str) -> str:
-        """Return the Arabic form, agreeing with a gender where the word can."""
+        """Return the Arabic form, agreeing with a gender if the word has forms of both."""
         return self.arabic.get(gender, self.arabic[self.gender])[form]
 
 
@@ -53,7 +53,7 @@ def singular_forms(word: str) -> Forms:
 
 
 def noun(english: str, plural: str, arabic: str, arabic_plural: str, gender: str) -> Word:
-    """Build a countable noun; its plural counts as feminine for what agrees with it."""
+    """Build a countable noun; for agreement its plural counts as feminine."""
     forms = singular_forms(arabic) | {"pl": arabic_plural, "pldef": "ال" + arabic_plural}
     return Word({"": english, "pl": plural}, {gender: forms}, gender)
 
@@ -134,7 +134,10 @@ KINDS: dict[str, Callable[..., Word]] = {
 
 @cache
 def lexicon() -> dict[str, tuple[Word, ...]]:
-    """Return the words by slot, read from lexicon.txt; UserError (65) names a line that is off."""
+    """Read the words by slot from lexicon.txt.
+
+    Raises: UserError (BAD_DATA) naming a malformed line.
+    """
     text = files("hala_hpc.demo").joinpath("lexicon.txt").read_text(encoding="utf-8")
     found: dict[str, list[Word]] = {}
     slot, kind = "", noun

@@ -138,7 +138,7 @@ def test_a_run_on_this_machine_ends_and_keeps_its_units(tmp_path: Path, work: Pa
         assert "are done and stay" in done.out
         _, err = running.communicate(timeout=WAIT_S)
         assert running.returncode == 75
-        assert "what is finished is kept" in err
+        assert "finished units are kept" in err
     finally:
         running.send_signal(signal.SIGKILL)
     assert 0 < units_done(work) < 8

@@ -60,7 +60,7 @@ def test_a_recipe_that_is_no_toml_is_named_with_its_line(tmp_path: Path, work: P
     refused(ended, 78, "recipe.toml is not valid TOML", "line 1", work=work)
 
 
-def test_every_command_tells_its_version() -> None:
+def test_every_command_prints_its_version() -> None:
     doors = ["launch", "doctor", "status", "logs", "cancel", "retry", "verify", "__main__"]
     told = set(run_commands([[door, "--version"] for door in doors]))
     assert told == {CommandResult(0, f"hala_hpc {__version__}\n", "")}
@@ -75,7 +75,7 @@ def test_a_variable_that_only_a_shell_would_expand_is_refused(tmp_path: Path, wo
     assert "secret" not in ended.err
 
 
-def test_what_a_command_tells_to_type_is_read_back_by_a_shell() -> None:
+def test_commands_that_are_printed_are_read_back_by_a_shell() -> None:
     told = command_to_type("status", "work=/runs/my work; ls")
     assert shlex.split(told) == ["python", "-m", "hala_hpc.status", "work=/runs/my work; ls"]
 
@@ -96,17 +96,17 @@ def test_an_unknown_setting_in_a_recipe_is_named_too(tmp_path: Path, work: Path)
     refused(ended, 64, "unknown setting corpus.unitz=3", "did you mean 'units'?", work=work)
 
 
-def test_a_wrong_type_names_the_word_and_the_value(tmp_path: Path, work: Path) -> None:
+def test_a_wrong_type_names_the_argument_and_the_value(tmp_path: Path, work: Path) -> None:
     ended = prepare_line(tmp_path, rows_file(tmp_path), work, "corpus.units=many")
     refused(ended, 64, "corpus.units='many'", "valid integer", work=work)
 
 
-def test_a_word_without_an_equals_sign_is_named(work: Path) -> None:
+def test_an_argument_without_an_equals_sign_is_named(work: Path) -> None:
     ended = launch("stage=all", "dry-run", f"work={work}")
     refused(ended, 64, "'dry-run' is not of the form key=value", work=work)
 
 
-def test_several_mistakes_are_told_at_once(tmp_path: Path, work: Path) -> None:
+def test_several_mistakes_are_reported_together(tmp_path: Path, work: Path) -> None:
     ended = prepare_line(
         tmp_path, rows_file(tmp_path), work, "corpus.unitz=3", "corpus.units=x", "wrk=1", "a.b=2"
     )
@@ -123,7 +123,7 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path, work: Path) -> None:
     assert ended.err.count("error: ") == 4
 
 
-def test_a_cycle_is_told_with_its_nodes(tmp_path: Path, work: Path) -> None:
+def test_a_cycle_is_reported_with_its_nodes(tmp_path: Path, work: Path) -> None:
     text = (
         '[a]\nstage="merge"\nbase="@b"\nmodel="x/y"\n[b]\nstage="merge"\nbase="@a"\nmodel="x/y"\n'
     )
@@ -131,7 +131,9 @@ def test_a_cycle_is_told_with_its_nodes(tmp_path: Path, work: Path) -> None:
     refused(ended, 78, "a -> b -> a", "cycle", work=work)
 
 
-def test_a_reference_to_a_missing_node_is_told_with_the_closest(tmp_path: Path, work: Path) -> None:
+def test_a_reference_to_a_missing_node_is_reported_with_the_closest(
+    tmp_path: Path, work: Path
+) -> None:
     text = PREPARE.format(data=rows_file(tmp_path)) + (
         '[arabic]\nstage="translate"\nmodel="org/model"\ncorpus="@corpsu"\n'
     )
@@ -145,7 +147,7 @@ def test_a_reference_to_a_missing_node_is_told_with_the_closest(tmp_path: Path, 
     )
 
 
-def test_a_reference_to_a_node_of_the_wrong_kind_is_told(tmp_path: Path, work: Path) -> None:
+def test_a_reference_to_a_node_of_the_wrong_kind_is_reported(tmp_path: Path, work: Path) -> None:
     text = PREPARE.format(data=rows_file(tmp_path)) + (
         '[arabic]\nstage="translate"\nmodel="@corpus"\ncorpus="@corpus"\n'
     )
@@ -155,12 +157,12 @@ def test_a_reference_to_a_node_of_the_wrong_kind_is_told(tmp_path: Path, work: P
     )
 
 
-def test_a_missing_input_file_is_told(tmp_path: Path, work: Path) -> None:
+def test_a_missing_input_file_is_reported(tmp_path: Path, work: Path) -> None:
     ended = prepare_line(tmp_path, tmp_path / "gone.jsonl", work)
     refused(ended, 66, "gone.jsonl", work=work)
 
 
-def test_an_unreadable_input_file_is_told(tmp_path: Path, work: Path) -> None:
+def test_an_unreadable_input_file_is_reported(tmp_path: Path, work: Path) -> None:
     data = rows_file(tmp_path)
     data.chmod(0)
     line = recipe(tmp_path, PREPARE.format(data=data))
@@ -168,23 +170,23 @@ def test_an_unreadable_input_file_is_told(tmp_path: Path, work: Path) -> None:
     refused(ended, 66, "rows.jsonl", "Permission denied", work=work)
 
 
-def test_an_input_that_is_a_folder_without_data_is_told(tmp_path: Path, work: Path) -> None:
+def test_an_input_that_is_a_folder_without_data_is_reported(tmp_path: Path, work: Path) -> None:
     (tmp_path / "nothing").mkdir()
     ended = prepare_line(tmp_path, tmp_path / "nothing", work)
     refused(ended, 66, "nothing", "holds no data files", work=work)
 
 
-def test_an_empty_data_set_is_told(tmp_path: Path, work: Path) -> None:
+def test_an_empty_data_set_is_reported(tmp_path: Path, work: Path) -> None:
     refused(prepare_line(tmp_path, rows_file(tmp_path, ""), work), 65, "rows.jsonl", work=work)
 
 
-def test_rows_without_the_needed_fields_are_told(tmp_path: Path, work: Path) -> None:
+def test_rows_without_the_needed_fields_are_reported(tmp_path: Path, work: Path) -> None:
     data = rows_file(tmp_path, '{"question": "a", "answer": "b"}\n')
     ended = prepare_line(tmp_path, data, work)
     refused(ended, 65, "rows.jsonl", "question", "answer", work=work)
 
 
-def test_a_model_path_without_weights_is_told(tmp_path: Path, work: Path) -> None:
+def test_a_model_path_without_weights_is_reported(tmp_path: Path, work: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{}")
     text = PREPARE.format(data=rows_file(tmp_path)) + (
@@ -194,13 +196,13 @@ def test_a_model_path_without_weights_is_told(tmp_path: Path, work: Path) -> Non
     refused(ended, 66, "arabic: ", str(tmp_path / "model"), "weights", work=work)
 
 
-def test_slurm_without_sbatch_on_the_path_is_told(tmp_path: Path, work: Path) -> None:
+def test_slurm_without_sbatch_on_the_path_is_reported(tmp_path: Path, work: Path) -> None:
     line = recipe(tmp_path, PREPARE.format(data=rows_file(tmp_path)))
     ended = launch("stage=all", line, f"work={work}", "launcher=slurm", PATH="/nowhere")
     refused(ended, 69, "no `sbatch` on the PATH", "launcher=local", work=work)
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     work = tmp_path / "file" / "work"
     ended = prepare_line(tmp_path, rows_file(tmp_path), work)
@@ -238,9 +240,7 @@ def test_bad_lines_are_rejected_with_reason_and_line_number(tmp_path: Path, work
     assert (summary["rows_in"], summary["rows_out"], summary["rows_rejected"]) == (62, 60, 2)
 
 
-def test_a_data_set_of_which_most_rows_are_bad_fails_with_counts(
-    tmp_path: Path, work: Path
-) -> None:
+def test_a_data_set_with_mostly_bad_rows_fails_with_counts(tmp_path: Path, work: Path) -> None:
     data = rows_file(tmp_path, GOOD_ROW + "{broken\n" * 9)
     ended = prepare_line(tmp_path, data, work)
     assert ended.code == 65, ended

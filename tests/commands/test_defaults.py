@@ -68,7 +68,7 @@ def test_without_sbatch_the_demo_runs_here(home: Path) -> None:
     )
 
 
-def test_what_the_line_names_is_stronger_and_told_without_a_reason(home: Path) -> None:
+def test_what_the_line_names_takes_precedence_and_is_printed_without_a_reason(home: Path) -> None:
     (home / ".hala.toml").write_text(
         'recipe = "hala"\nlauncher = "h100-site"\nwork = "results"\nbudget_gpu_hours = 5\n'
     )
@@ -103,7 +103,7 @@ def test_the_file_of_the_folder_comes_before_that_of_the_user(
     ("text", "says"),
     [
         ('luncher = "local"', "unknown key luncher: did you mean 'launcher'?"),
-        ("launcher = 3", "launcher=3: write a text in quotes"),
+        ("launcher = 3", "launcher=3: write a string in quotes"),
         ('max_gpu_hours = "many"', "max_gpu_hours='many': write a number"),
         ("budget_gpu_hours = -1", "budget_gpu_hours=-1: write a number"),
         ("launcher = ", "is not valid TOML"),
@@ -117,7 +117,7 @@ def test_a_file_that_is_not_valid_is_refused_with_its_key(home: Path, text: str,
     assert says in ended.err
 
 
-def test_a_file_that_is_not_valid_stops_every_command_that_would_heed_it(home: Path) -> None:
+def test_a_file_that_is_not_valid_stops_every_command_that_would_read_it(home: Path) -> None:
     path = user_file(home, "launcher = \n")
     for module, words in (("status", []), ("cancel", []), ("doctor", ["job=false"])):
         ended = run_command(*words, module=module, cwd=home)
@@ -138,7 +138,7 @@ def test_a_file_that_others_may_write_or_own_is_refused(home: Path) -> None:
         assert (ended.code, "belongs to another user" in ended.err) == (78, True), ended
 
 
-def test_commands_look_where_the_launch_worked(home: Path) -> None:
+def test_commands_use_the_folder_of_the_launch(home: Path) -> None:
     word = one_row_recipe(home)
     (home / ".hala.toml").write_text(
         f'recipe = "{word.removeprefix("recipe=")}"\nlauncher = "local"\nwork = "mine"\n'
@@ -157,7 +157,7 @@ def test_commands_look_where_the_launch_worked(home: Path) -> None:
     assert json.loads(run_command("format=json", module="status", cwd=home).out)["nodes"]
 
 
-def test_the_line_of_a_run_says_what_the_defaults_said(home: Path) -> None:
+def test_the_command_of_a_run_contains_its_defaults(home: Path) -> None:
     word = one_row_recipe(home)
     (home / ".hala.toml").write_text('launcher = "local"\nbudget_gpu_hours = 7.5\n')
     assert launch("stage=all", word, "work=mine", cwd=home).code == 0
@@ -168,7 +168,7 @@ def test_the_line_of_a_run_says_what_the_defaults_said(home: Path) -> None:
     assert (again.code, "nothing to submit" in again.out) == (0, True), again
 
 
-def test_nobody_ends_or_changes_a_run_that_is_not_named(
+def test_no_run_is_ended_or_changed_that_is_not_named(
     tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_sbatch(tmp_path, monkeypatch)

@@ -65,7 +65,9 @@ class Line:
 
 
 @pytest.mark.slow
-def test_what_was_fetched_is_recorded_proven_and_mended(tmp_path: Path, hub: HubStandIn) -> None:
+def test_what_was_fetched_is_recorded_verified_and_repaired(
+    tmp_path: Path, hub: HubStandIn
+) -> None:
     commit = hub.put("datasets", DATA_SET, quiz_files())
     line = Line(tmp_path, empty_model(tmp_path / "model"))
     fetched = line.fetch()

@@ -119,7 +119,7 @@ def test_what_cannot_be_tried_again_is_refused_with_the_cure(tmp_path: Path, wor
         (["node=corpus"], "write rejected=true"),
         (["rejected=true"], "name the node"),
         (["rejected=true", "failed=true"], "write one of them"),
-        (["node=corpus", "rejected=true"], "prepare keeps no rejected rows"),
+        (["node=corpus", "rejected=true"], "prepare does not write rejected rows"),
     ):
         wrong = run_command(f"work={work}", *words, module="retry")
         assert wrong.code == 64, wrong

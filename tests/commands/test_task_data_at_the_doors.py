@@ -70,9 +70,7 @@ def test_a_missing_configuration_is_named_by_dry_run_doctor_and_launch(told: Tol
 
 
 @pytest.mark.slow
-def test_a_cache_that_is_closed_for_writing_is_named(
-    told: Told, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_is_not_writable_is_named(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = told.home / "datasets"
     for name in CONFIGURATIONS:
         write_prepared(cache, name)

@@ -3,7 +3,7 @@
 from hala_hpc.commands.text_table import text_table
 
 
-def test_words_stand_to_the_left_and_columns_of_numbers_to_the_right() -> None:
+def test_texts_are_left_aligned_and_columns_of_numbers_right_aligned() -> None:
     rows = [["english", "7", "12", ""], ["sft", "1024", "-", "waits for arabic"]]
     assert text_table(rows, ["node", "units", "rows", "left"]).splitlines() == [
         "node     units  rows  left",

@@ -141,7 +141,7 @@ def test_hand_written_rows_have_every_shape(made: Path) -> None:
     assert len(set(questions)) == len(questions)
 
 
-def test_every_fact_of_the_benchmark_is_told_in_english_once(made: Path) -> None:
+def test_every_fact_of_the_benchmark_is_in_the_english_rows_once(made: Path) -> None:
     told = [row["messages"][-2]["content"] for row in rows(made, "english.jsonl")]
     for question, _ in facts():
         assert question.english in told
@@ -182,7 +182,7 @@ def test_all_tiny_models_share_one_vocabulary_that_can_write_anything(made: Path
         assert all(part in asked for part in ("S", "U", tokenizer.eos_token))
 
 
-def test_a_tiny_lfm2_says_what_vllm_reads(made: Path) -> None:
+def test_a_tiny_lfm2_has_what_vllm_reads(made: Path) -> None:
     config = json.loads((output(made, "tiny-lfm2") / "config.json").read_text(encoding="utf-8"))
     assert config["block_dim"] == config["conv_dim"] == config["conv_dim_out"] == 128
     assert config["block_ff_dim"] == config["intermediate_size"] == 256

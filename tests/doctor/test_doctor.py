@@ -196,7 +196,7 @@ def test_models_that_are_absent_or_not_whole_are_bad_and_whole_ones_are_good(
     (shot / "config.json").write_text("{}")
     (shot / "tokenizer.json").write_text("{}")
     (shot / "model.safetensors").symlink_to("../../blobs/gone")
-    assert_message(inputs("error"), "model.safetensors leads nowhere")
+    assert_message(inputs("error"), "model.safetensors is a broken link")
     (cache / "blobs").mkdir()
     header = b'{"w":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}'
     weights = len(header).to_bytes(8, "little") + header

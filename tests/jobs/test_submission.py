@@ -489,7 +489,7 @@ def test_a_launch_that_finds_no_room_for_the_gate_of_active_workers_reports_it(
     (cluster.folder / "queue").write_text("|".join(fields) + "\n")
     with (
         work_lease(line.work) as lease,
-        pytest.raises(UserError, match="no room for another job of yours now") as caught,
+        pytest.raises(UserError, match="job limit reached") as caught,
     ):
         submit_steps(line, steps, lease)
     assert caught.value.code == RETRY

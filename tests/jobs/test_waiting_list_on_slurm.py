@@ -78,9 +78,9 @@ def test_nodes_that_do_not_fit_are_submitted_by_the_gates_before_them(tmp_path: 
     result = launch("stage=all", *asked, f"work={work}")
     assert result.code == 0, result
     assert "2 nodes submitted" in result.out
-    assert "1 nodes wait for room" in result.out
+    assert "1 nodes wait for the job limit" in result.out
     waiting = read_node_states(work)["report"]
-    assert (waiting["state"], waiting["why"][:8]) == ("waiting", "no room ")
+    assert (waiting["state"], waiting["why"][:17]) == ("waiting", "job limit reached")
     held.release()
     assert wait_for_all(work) <= 4
     assert len(rounds(work, "arabic")[0]["assignment"]) == 1, "two workers had no room"
@@ -122,6 +122,6 @@ def test_a_launch_for_which_there_is_no_room_at_all_reports_it(tmp_path: Path) -
         f"work={work}",
     )
     assert result.code == 75
-    assert "no room for another job of yours now" in result.err
+    assert "job limit reached" in result.err
     assert "AssocMaxSubmitJobLimit" in result.err
     assert read_command_output("squeue", "--noheader") == ""

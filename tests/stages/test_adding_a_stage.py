@@ -155,7 +155,7 @@ def test_a_changed_file_reruns_its_node_but_not_those_that_do_not_depend_on_it(
 ) -> None:
     assert run(lab, work).code == OK
     first = short_of(work).artifact
-    assert "done before" in run(lab, work).out or "nothing to submit" in run(lab, work).out
+    assert "already done" in run(lab, work).out or "nothing to submit" in run(lab, work).out
     change(lab / STAGE)
     result = run(lab, work, "dry_run=true")
     assert "code of stage keep_short changed" in result.out

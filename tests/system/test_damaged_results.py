@@ -244,7 +244,7 @@ def test_verify_does_not_forget_a_whole_result_for_units_that_are_not(
         marker.write_bytes(marker.read_bytes()[:50])
     told = run_command(f"work={run}", "repair=true", module="verify")
     assert told.code == 0, told
-    assert "4 of 4 units are not whole any more" in told.out
+    assert "4 of 4 units are incomplete or gone" in told.out
     assert "nothing to submit" in launch(*line(run, finished)).out
 
 

@@ -41,7 +41,7 @@ def test_nodes_that_only_missed_their_input_do_not_hide_the_one_that_failed(work
         artifact.write_config(NodeConfig(node=name, stage="merge", units=1))
         artifact.write_failure(66, reasons[name])
     told = run_command(f"work={work}", module="status").out
-    assert "second, third" in next(line for line in told.splitlines() if "not begun" in line)
+    assert "second, third" in next(line for line in told.splitlines() if "not started" in line)
     assert MISSED not in told.split("\n\n", 1)[1]
     assert "its only job was cancelled" in told
 
@@ -62,7 +62,7 @@ def test_logs_of_a_node_that_has_not_begun_name_the_node(work: Path) -> None:
     run_of(work, "first", "second")
     told = run_command(f"work={work}", "node=second", module="logs")
     assert told.code == 66
-    assert "no worker of node=second has begun" in told.err
+    assert "no worker of node=second has started" in told.err
 
 
 def test_logs_say_where_nothing_has_failed(tmp_path: Path, work: Path) -> None:

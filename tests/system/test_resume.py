@@ -181,7 +181,7 @@ def test_a_launch_that_is_asked_to_stop_says_how_to_go_on(
     running.send_signal(number)
     _, told = running.communicate(timeout=WAIT_S)
     assert running.returncode == 75
-    assert "the same line goes on" in told
+    assert "run the same command again to resume" in told
     assert is_gone(child)
 
 

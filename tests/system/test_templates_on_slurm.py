@@ -215,7 +215,7 @@ def test_what_is_rendered_is_what_a_launch_submits(tmp_path: Path, work: Path) -
     looks = {name: (shown(n, tmp_path), script(n, tmp_path)) for name, n in by_hand.items()}
     assert len(looks) == 6
     known = launch(*line, *later, f"work={work}")
-    assert known.out.count("are at it") == 3, known
+    assert known.out.count("are queued or running") == 3, known
     slurm("scancel", f"--user={os.getuid()}", folder=tmp_path)
     wait_until(lambda: idle(tmp_path), "the end of what was rendered")
     other = tmp_path / "launched"

@@ -1,1 +1,1 @@
-"""What `hala_hpc.fetch` does: ask the hub, count the space, download, verify, prove."""
+"""Steps of `hala_hpc.fetch`: query the hub, check disk space, download, verify, open offline."""

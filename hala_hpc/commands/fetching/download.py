@@ -12,15 +12,15 @@ from hala_hpc.commands.fetching.listing import Listing
 from hala_hpc.core.errors import UNAVAILABLE, UserError
 from hala_hpc.core.hub_tree import HubFile, describe_digest_fault, set_tree_aside
 
-#: Files that are read at once for their digests: one reader alone is slower than a file system.
+#: Files read concurrently for their digests: a single reader is slower than a file system.
 READERS = 8
 
 
 def download_listing(listing: Listing) -> None:
-    """Fetch what is missing of a listing, verify it, and note its commit.
+    """Fetch the missing files of a listing, verify them, and record the commit.
 
-    Goes on where an earlier fetch ended: files that are whole stay, others are fetched anew.
-    Raises UserError (66, 69, 73); what was fetched before that stays.
+    Resumes an earlier fetch: complete files stay, others are fetched again. What was fetched before
+    an error stays. Raises: UserError (NO_INPUT, UNAVAILABLE, CANNOT_CREATE).
     """
     fetched = list(listing.missing)
     with translate_hub_errors(listing.wanted):
@@ -30,7 +30,7 @@ def download_listing(listing: Listing) -> None:
         if broken := find_digest_faults(
             listing.snapshot, {name: listing.files[name] for name in fetched}
         ):
-            # The network, or a disk: once more, and only those.
+            # A network or disk error: fetch once more, only these files.
             for name in broken:
                 remove_cached_file(listing.snapshot / name, listing.repository.parent)
             fetch_files(listing)
@@ -40,7 +40,7 @@ def download_listing(listing: Listing) -> None:
             if still_broken:
                 message = "; ".join(still_broken.values())
                 raise UserError(
-                    f"{listing.description}: {message}, also when fetched again", UNAVAILABLE
+                    f"{listing.description}: {message}, even after a second download", UNAVAILABLE
                 )
         if listing.wanted.kind == "kernels":
             set_tree_aside(listing.repository, listing.commit)
@@ -61,9 +61,9 @@ def fetch_files(listing: Listing) -> None:
 
 
 def remove_cached_file(path: Path, cache: Path) -> None:
-    """Remove what lies at the place of a file that is not whole, with the content behind it.
+    """Remove an incomplete file from the cache, with the blob that it links to.
 
-    huggingface_hub takes whatever is there for whole. What lies outside the hub cache stays.
+    huggingface_hub takes any existing file for complete. What is outside the hub cache stays.
     """
     if not os.path.lexists(path):
         return
@@ -74,9 +74,9 @@ def remove_cached_file(path: Path, cache: Path) -> None:
 
 
 def find_digest_faults(folder: Path, files: Mapping[str, HubFile]) -> dict[str, str]:
-    """By name the files whose content is not that of the hub; every file is read.
+    """Find the files whose content differs from the hub's, by name; every file is read.
 
-    Raises OSError, as of a file that is missing.
+    Raises: OSError, e.g. for a missing file.
     """
     with ThreadPoolExecutor(min(READERS, os.cpu_count() or 1)) as readers:
         found = readers.map(partial(find_digest_fault, folder), files.items())
@@ -90,5 +90,5 @@ def find_digest_fault(folder: Path, item: tuple[str, HubFile]) -> str:
 
 
 def total_bytes(listings: Iterable[Listing]) -> int:
-    """Bytes that have to be fetched for all of them."""
+    """Bytes to be fetched for all listings."""
     return sum(listing.missing_bytes for listing in listings)

@@ -1,4 +1,4 @@
-"""Fetch what is missing of what nodes read: ask the hub, tell the space, fetch one by one."""
+"""Fetch what nodes read and is missing here: query the hub, print the sizes, fetch one by one."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +25,13 @@ from hala_hpc.core.hub_dependency import HubSite
 
 
 def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: bool) -> None:
-    """Fetch what the nodes that are not done read and is not here, whole.
+    """Fetch what unfinished nodes read and is missing or incomplete here.
 
-    `update`: take the newest commits of the hub. Without it what is whole stays at its commit, and
-    what finished results were made of is fetched at theirs: a repository that moved on the hub
-    makes nothing new by itself. Raises UserError (66, 69, 73) once all else is fetched.
+    `update`: take the newest commits of the hub. Without it, complete files stay at their commit,
+    and what finished results were made from is fetched at their commits. So a repository that
+    changed on the hub changes no input by itself.
+
+    Raises: UserError (NO_INPUT, UNAVAILABLE, CANNOT_CREATE) after everything else is fetched.
     """
     missing = [step for step in steps if step.state != "done"]
     read = find_required_repositories(missing, site.python)
@@ -61,14 +63,14 @@ def fetch_missing(steps: Sequence[Step], site: HubSite, update: bool, dry_run: b
 
 
 def remove_damaged_files(wanted: Sequence[RequiredRepository], site: HubSite) -> None:
-    """Read what is here, and remove what is not what the hub has: it is fetched again.
+    """Remove files whose content differs from the hub's, so that they are fetched again.
 
-    Raises UserError (73) for what this user may not remove.
+    Raises: UserError (CANNOT_CREATE) for files that this user may not remove.
     """
     print("comparing what is here with the hub's digests", flush=True)
     for one in wanted:
         for path, fault in find_damaged_files([one], site.environment):
-            print(f"  {fault}: it is fetched again", flush=True)
+            print(f"  {fault}: it will be fetched again", flush=True)
             try:
                 remove_cached_file(path, find_hub_cache(one.kind, site.environment))
             except PermissionError as error:
@@ -81,9 +83,10 @@ def remove_damaged_files(wanted: Sequence[RequiredRepository], site: HubSite) ->
 def list_all(
     wanted: Sequence[RequiredRepository], commits: Mapping[RequiredRepository, str], site: HubSite
 ) -> tuple[list[Listing], list[UserError]]:
-    """What the hub has of each, at the commit that is named, and why it has nothing of others.
+    """List each repository on the hub at the commit that is named; collect the refusals.
 
-    Raises UserError 69: each question after one that got no answer would wait for its retries, too.
+    Raises: UserError (UNAVAILABLE) at the first query without an answer: each further one would
+    wait for its retries, too.
     """
     listings, refused = [], []
     for one in wanted:
@@ -98,10 +101,10 @@ def list_all(
 
 
 def print_listings(listings: Sequence[Listing], site: HubSite) -> None:
-    """Print what is to be fetched and the room that there is. Raises UserError 73."""
+    """Print what will be fetched and the free disk space. Raises: UserError (CANNOT_CREATE)."""
     cache = hub_cache(site.environment)
     if not listings:
-        print(f"no model and no data set is to be fetched into {cache}")
+        print(f"no model or data set has to be fetched into {cache}")
         return
     print(f"to fetch into {cache}:")
     for one in listings:
@@ -113,7 +116,7 @@ def print_listings(listings: Sequence[Listing], site: HubSite) -> None:
 
 
 def fetch_listings(listings: Sequence[Listing]) -> list[UserError]:
-    """Fetch one after the other; what could not be fetched."""
+    """Fetch one listing after the other; return the errors."""
     refused = []
     for number, one in enumerate(listings, start=1):
         print(f"[{number}/{len(listings)}] {describe_repository(one.wanted)} ...", flush=True)
@@ -125,13 +128,14 @@ def fetch_listings(listings: Sequence[Listing]) -> list[UserError]:
                 break
         else:
             print(
-                f"[{number}/{len(listings)}] {describe_repository(one.wanted)}: fetched, digests compared"
+                f"[{number}/{len(listings)}] {describe_repository(one.wanted)}: fetched, "
+                "digests compared"
             )
     return refused
 
 
 def fetch_stage_data(steps: Sequence[Step], site: HubSite) -> list[UserError]:
-    """Let stages fetch what only they know of; what could not be fetched."""
+    """Let stages fetch what only they can fetch; return the errors."""
     refused = []
     for step in steps:
         try:

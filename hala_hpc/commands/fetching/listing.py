@@ -1,4 +1,4 @@
-"""Ask the hub what a model or data set consists of, and which of its files are to be fetched."""
+"""List the files of a model, data set or kernel on the hub, and select those to be fetched."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from hala_hpc.core.hub import (
 from hala_hpc.core.hub_tree import HubFile
 from hala_hpc.core.records import HUB_INPUT
 
-#: What the hub answers about an organization that there is not.
+#: HTTP status of the hub for an organization that does not exist.
 NOT_FOUND = 404
-#: What huggingface_hub calls the kinds.
+#: huggingface_hub's names of the kinds.
 REPO_TYPES = {"models": "model", "datasets": "dataset", "kernels": "kernel"}
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of one commit that are read, and where they will lie."""
+    """The files of one commit that are read, and their folder in the cache."""
 
     wanted: RequiredRepository
     commit: str
     repository: Path
     """Folder of the model, data set or kernel in the hub cache."""
     files: Mapping[str, HubFile]
-    """By path in the commit: those that are read."""
+    """Files that are read, by path in the commit."""
 
     @property
     def name(self) -> str:
@@ -45,7 +45,7 @@ class Listing:
 
     @property
     def repo_type(self) -> str:
-        """The kind as huggingface_hub has it."""
+        """The kind by huggingface_hub's name."""
         return REPO_TYPES[self.wanted.kind]
 
     @property
@@ -55,7 +55,7 @@ class Listing:
 
     @property
     def missing(self) -> dict[str, HubFile]:
-        """The files that are not here in their size."""
+        """The files that are missing or have another size."""
         return {name: file for name, file in self.files.items() if not self.has(name)}
 
     def has(self, name: str) -> bool:
@@ -65,11 +65,11 @@ class Listing:
 
     @property
     def missing_bytes(self) -> int:
-        """Bytes that have to be fetched."""
+        """Bytes to be fetched."""
         return sum(file.size for file in self.missing.values())
 
     def record_commit(self) -> None:
-        """Note which commit the revision means; to be called once all is here."""
+        """Record the commit of the revision; to be called once all files are here."""
         from hala_hpc.core.files import write_text
 
         revision = parse_hub_reference(self.wanted.reference).revision or DEFAULT_REVISION
@@ -78,7 +78,7 @@ class Listing:
 
 
 def pinned_commit(reference: str, steps: Iterable[Step]) -> str:
-    """The commit of a reference that results were made of; empty if none was."""
+    """The commit of a reference that results were made from; empty if none was."""
     for step in steps:
         facts = step.inputs.get(reference)
         if facts and facts.kind == HUB_INPUT and facts.fingerprint:
@@ -89,10 +89,10 @@ def pinned_commit(reference: str, steps: Iterable[Step]) -> str:
 def list_hub_files(
     wanted: RequiredRepository, commit: str, environment: Mapping[str, str]
 ) -> Listing:
-    """Ask the hub for the files of a commit, and whether they may be read.
+    """Query the hub for the files of a commit, and whether they may be read.
 
-    `commit`: the one to fetch; empty for what the revision means on the hub now. Raises UserError
-    where no file is of use, and what huggingface_hub raises, after its retries.
+    `commit`: the one to fetch; empty for the current commit of the revision. Raises: UserError if
+    no file is needed; what huggingface_hub raises, after its retries.
     """
     from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.hf_api import RepoFile
@@ -106,7 +106,7 @@ def list_hub_files(
     tree = {entry.path: make_hub_file(entry) for entry in entries if isinstance(entry, RepoFile)}
     files = {path: tree[path] for path in names_read(wanted, list(tree))}
     for path in list(files)[:1]:
-        # Lists are open to all; a gated repository refuses its files, and better so before others
+        # File lists are public; a gated repository refuses its files. Find that out before others
         # are fetched for hours.
         url = hf_hub_url(name, path, repo_type=repo_type, revision=commit)
         get_hf_file_metadata(url, retry_on_errors=True)
@@ -115,7 +115,7 @@ def list_hub_files(
 
 
 def names_read(wanted: RequiredRepository, all_names: list[str]) -> list[str]:
-    """Of the paths of all files those that are read. Raises UserError where none is."""
+    """Select from the paths of all files those that are read. Raises: UserError if none is."""
     try:
         return wanted.names(all_names)
     except UserError as error:
@@ -124,9 +124,10 @@ def names_read(wanted: RequiredRepository, all_names: list[str]) -> list[str]:
 
 
 def require_trusted(wanted: RequiredRepository) -> None:
-    """Raise UserError (78) for a kernel whose publisher the hub does not trust with kernels.
+    """Refuse a kernel whose publisher the hub does not trust to publish kernels.
 
-    A kernel runs its code in jobs, and the library `kernels` asks this only with a network.
+    A kernel runs its code in jobs, and the library `kernels` checks this only with a network.
+    Raises: UserError (CONFIG).
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -136,21 +137,21 @@ def require_trusted(wanted: RequiredRepository) -> None:
         found = HfApi().get_organization_overview(owner)
         is_trusted = bool(getattr(found, "trustedKernelPublisher", False))
     except HfHubHTTPError as error:
-        # A person, or nobody.
+        # The owner is a user, or does not exist.
         if error.response.status_code != NOT_FOUND:
             raise
         is_trusted = False
     if not is_trusted:
         raise UserError(
-            f"{DEPENDENCY_KINDS[wanted.kind]} {wanted.reference}: the hub does not list {owner} among "
-            "those whom it trusts to publish kernels, and a kernel runs its code in the jobs; name "
-            "one of a publisher that it trusts, such as kernels-community",
+            f"{DEPENDENCY_KINDS[wanted.kind]} {wanted.reference}: the hub does not list {owner} "
+            "as a trusted publisher of kernels, and a kernel runs its code in the jobs; name one "
+            "of a trusted publisher, such as kernels-community",
             CONFIG,
         )
 
 
 def make_hub_file(entry: "object") -> HubFile:
-    """Size and digests of a file of huggingface_hub's list."""
+    """Size and digests of a file in huggingface_hub's list."""
     large = getattr(entry, "lfs", None)
     return HubFile(
         int(getattr(entry, "size")),  # noqa: B009
@@ -160,13 +161,13 @@ def make_hub_file(entry: "object") -> HubFile:
 
 
 def newest_commit(kind: str, name: str, revision: str) -> str:
-    """The commit that a revision means on the hub now; too many requests are tried again."""
+    """The current commit of a revision on the hub; HTTP 429 is retried."""
     from urllib.parse import quote
 
     from huggingface_hub import constants
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
-    # HfApi.repo_info asks the same, but once only.
+    # HfApi.repo_info queries the same, but without retries.
     url = f"{constants.ENDPOINT}/api/{kind}/{name}/revision/{quote(revision, safe='')}"
     response = http_backoff("GET", url, headers=build_hf_headers(), timeout=10)
     hf_raise_for_status(response)

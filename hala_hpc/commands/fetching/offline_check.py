@@ -1,4 +1,4 @@
-"""The proof that nodes find what they read without a network: a child opens it with none."""
+"""Check that nodes find what they read without a network: a child process opens it offline."""
 
 import os
 import subprocess
@@ -16,23 +16,23 @@ from hala_hpc.core.hub_tree import HubFile, read_tree
 from hala_hpc.core.paths import ROOT
 from hala_hpc.core.record import JsonRecord
 
-#: Ways into a network of one's own with nothing in it: as root, else in a namespace of a user.
+#: Commands that start an empty network namespace: as root, else in a user namespace.
 NO_NETWORK_PREFIXES = (("unshare", "-n"), ("unshare", "-r", "-n"))
-#: Digits of a digest by which the hub cache names a file: SHA-256, or SHA-1 of git.
+#: Length of a digest in hex, by which the hub cache names a file: SHA-256, or git's SHA-1.
 SHA256_DIGITS, SHA1_DIGITS = 64, 40
 
 
 class OfflineReport(JsonRecord):
-    """What the child without a network found."""
+    """Report of the child process without a network."""
 
     opened: tuple[str, ...] = ()
     """What could be opened, for people."""
     mistakes: tuple[str, ...] = ()
-    """What could not, a line each."""
+    """What could not be opened, one message each."""
 
 
 def find_no_network_prefix() -> tuple[str, ...]:
-    """The words before a command that take its network away; empty where none of them works."""
+    """The command prefix that removes the network; empty if none works here."""
     for prefix in NO_NETWORK_PREFIXES:
         try:
             done = subprocess.run([*prefix, "true"], capture_output=True, check=False, timeout=60)
@@ -46,9 +46,9 @@ def find_no_network_prefix() -> tuple[str, ...]:
 def open_without_network(
     site: HubSite, overrides: Sequence[str], prefix: Sequence[str]
 ) -> OfflineReport:
-    """Let a child open what the nodes of a line read; `cut` are the words of `find_no_network_prefix`.
+    """Let a child process open what the nodes of a command line read.
 
-    Raises UserError (70) for a child that dies.
+    `prefix`: from `find_no_network_prefix`. Raises: UserError (INTERNAL) if the child dies.
     """
     path = os.pathsep.join(filter(None, [str(ROOT), site.environment.get("PYTHONPATH", "")]))
     environment = {**site.environment, **OFFLINE, "PYTHONPATH": path}
@@ -68,7 +68,7 @@ def open_without_network(
         found = OfflineReport.read_if_valid(report)
         if found is None:
             log_tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
-            message = "the process that opens what was fetched ended before it was done"
+            message = "the process that opens the fetched files exited before it was finished"
             raise UserError([message, *log_tail], INTERNAL)
     return found
 
@@ -76,10 +76,7 @@ def open_without_network(
 def find_damaged_files(
     wanted: Sequence[RequiredRepository], environment: Mapping[str, str]
 ) -> Iterator[tuple[Path, str]]:
-    """The files of what was fetched whose content is not the hub's, and what is wrong with each.
-
-    Every file is read.
-    """
+    """Find fetched files whose content differs from the hub's; every file is read."""
     for one in wanted:
         folder = fetched_folder(one.kind, one.reference, environment)
         if folder is not None:
@@ -88,9 +85,9 @@ def find_damaged_files(
 
 
 def known_files(wanted: RequiredRepository, snapshot: Path) -> dict[str, HubFile]:
-    """The files of a snapshot that are read and here in their size, with what the hub told of them.
+    """The files of a snapshot that are read and here in their size, with the hub's digests.
 
-    Without a list of the commit the cache tells the digest: it names each file by it.
+    Without a file list of the commit the digest is in the cache: it is the name of the file.
     """
     tree = read_tree(snapshot.parent.parent, snapshot.name)
     if tree is None:
@@ -102,16 +99,16 @@ def known_files(wanted: RequiredRepository, snapshot: Path) -> dict[str, HubFile
     try:
         names = wanted.names(list(tree))
     except UserError:
-        # The look at names tells that.
+        # Reported by the check of names and sizes.
         return {}
     here = [name for name in names if (snapshot / name).is_file()]
     return {n: tree[n] for n in here if (snapshot / n).stat().st_size == tree[n].size}
 
 
 def read_blob_name(path: Path) -> HubFile | None:
-    """Size and digest of a file of the hub cache, by the name of what it is a link to.
+    """Size and digest of a file of the hub cache, from the name of its link target.
 
-    Not of what lies behind all links: content that repositories share has a name of Xet storage.
+    Only one link is followed: content shared by repositories has a name of Xet storage.
     """
     behind = path.readlink() if path.is_symlink() else path
     if behind.parent.name != "blobs":

@@ -1,10 +1,10 @@
-"""The child of a fetch that has no network: opens what nodes read, and reports.
+"""The child process of a fetch that has no network: opens what nodes read, and reports.
 
-`python -m hala_hpc.commands.fetching.open_offline <report> <words of the line>...`
+`python -m hala_hpc.commands.fetching.open_offline <report> <overrides>...`
 """
 
 if __name__ == "__main__":
-    # Before the imports that follow: they import pydantic.
+    # Before the imports below: they import pydantic.
     from hala_hpc.core.startup import prepare_process
 
     prepare_process()
@@ -30,9 +30,9 @@ from hala_hpc.engines.models.open_offline import opening_fault
 
 
 def open_all(steps: Sequence[Step]) -> OfflineReport:
-    """Open what some nodes read, by the functions with which their jobs read it.
+    """Open what some nodes read, with the functions that their jobs use.
 
-    Models that a look at names and sizes shows to be broken are left out: it tells more.
+    Repositories with problems in names or sizes are skipped: that check reports more.
     """
     opened: list[str] = []
     mistakes: list[str] = []
@@ -57,7 +57,7 @@ def open_all(steps: Sequence[Step]) -> OfflineReport:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the report of a line."""
+    """Write the report of a command line."""
     report, *overrides = arguments
     set_job_environment()
     command_line = parse_command_line(overrides)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    # os._exit: libraries leave threads behind.
+    # os._exit: libraries leave threads running.
     status = main(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()

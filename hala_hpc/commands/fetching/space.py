@@ -1,4 +1,4 @@
-"""Whether what is to be fetched can be put into the hub cache: is it open, and is there room."""
+"""Check that the hub cache is writable and has enough free space for what is to be fetched."""
 
 import os
 import shutil
@@ -11,18 +11,18 @@ from hala_hpc.core.damage import find_owner
 from hala_hpc.core.errors import CANNOT_CREATE, UserError
 
 GB = 10**9
-#: Room that stays free, for locks, lists and what others write meanwhile.
+#: Space that stays free, for locks, lists and what others write meanwhile.
 SPARE_BYTES = GB // 10
 
-#: What helps where a lab shares a hub cache that others fill.
+#: Fix for labs that share a hub cache which others fill.
 OTHER_CACHE = (
-    "let its owner give the same line, or name a cache of your own in the launcher: [environment] "
-    'HF_HOME = "/scratch/me/huggingface"; jobs need not write there'
+    "let its owner run the same command, or name your own cache in the launcher: [environment] "
+    'HF_HOME = "/scratch/me/huggingface"; jobs do not write there'
 )
 
 
 def require_writable_cache(listings: Sequence[Listing]) -> None:
-    """Raise UserError (73) where this user may not write what is to be fetched."""
+    """Raises: UserError (CANNOT_CREATE) if this user may not write what is to be fetched."""
     closed = {place: one.description for one in listings for place in find_closed_folders(one)}
     if closed:
         raise UserError(
@@ -31,15 +31,15 @@ def require_writable_cache(listings: Sequence[Listing]) -> None:
 
 
 def describe_closed_folder(place: Path, what: str) -> str:
-    """That a folder is closed for writing, and what helps."""
+    """Describe a folder that is not writable, with a fix."""
     return (
-        f"hub cache: {place} is closed for writing (it belongs to user number {find_owner(place)}), "
-        f"and {what} is to be fetched into it; {OTHER_CACHE}"
+        f"hub cache: {place} is not writable (it belongs to user number {find_owner(place)}), and "
+        f"{what} is to be fetched into it; {OTHER_CACHE}"
     )
 
 
 def find_closed_folders(listing: Listing) -> Iterator[Path]:
-    """The folders into which a fetch would write, and that this user may not write."""
+    """Folders that a fetch would write to and this user may not write."""
     repository = listing.repository
     names = ("blobs", "snapshots", "refs", "trees")
     places = [repository / name for name in names]
@@ -51,9 +51,10 @@ def find_closed_folders(listing: Listing) -> Iterator[Path]:
 
 
 def require_space(listings: Sequence[Listing], cache: Path) -> int:
-    """Free bytes of the file system of the hub cache. Raises UserError 73 where they are too few.
+    """Return the free bytes of the hub cache's file system.
 
-    A quota of this user may leave less than the file system has: `doctor` asks for it.
+    A quota may leave this user less than the file system has: `doctor` queries it. Raises:
+    UserError (CANNOT_CREATE) if there is too little space.
     """
     place = next(one for one in (cache, *cache.parents) if one.exists())
     try:
@@ -64,7 +65,7 @@ def require_space(listings: Sequence[Listing], cache: Path) -> int:
     if needed and needed + SPARE_BYTES > free:
         raise UserError(
             f"hub cache {cache}: {needed / GB:.3f} GB are to be fetched, and {place} has "
-            f"{free / GB:.3f} GB free; make room, or name another place in the launcher: "
+            f"{free / GB:.3f} GB free; free some space, or name another folder in the launcher: "
             '[environment] HF_HOME = "/scratch/shared/huggingface"',
             CANNOT_CREATE,
         )

@@ -1,1 +1,1 @@
-"""How far the nodes of a run are, and which log tells why."""
+"""Status of the nodes of a run, and the log that explains it."""

@@ -1,4 +1,4 @@
-"""Which log `hala_hpc.logs` shows: of a unit, a worker, an attempt, or of the first failure."""
+"""Find the log for `hala_hpc.logs`: of a unit, a worker, an attempt, or the first failure."""
 
 import re
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from hala_hpc.jobs.attempt_records import AttemptName, RankAttempt, attempt_ends
 from hala_hpc.jobs.job_files import job_files
 from hala_hpc.jobs.log_file import list_log_parts
 
-#: A log of one rank of a worker, e.g. `worker-00003-0000.log`.
+#: Log of one rank of a worker, e.g. `worker-00003-0000.log`.
 WORKER_LOG = re.compile(r"worker-(?P<worker>\d{5,})-(?P<rank>\d{4,})\.log", re.ASCII)
 
 
 @dataclass(frozen=True)
 class WorkerLog:
-    """A rank of a worker of a node, and one of its attempts; None: the newest."""
+    """Log of a rank of a worker of a node, and one of its attempts; None for the newest."""
 
     node: RunNode
     worker: int
@@ -31,14 +31,14 @@ class WorkerLog:
 
     @property
     def path(self) -> Path:
-        """The log."""
+        """Path of the log."""
         return self.node.artifact.log_file(self.worker, self.rank)
 
 
 def find_log(run: Run, overrides: dict[str, str]) -> WorkerLog | RunNode:
-    """The log that is meant; a node alone where none of its workers began.
+    """Find the log that the arguments select; only the node if none of its workers started.
 
-    Raises UserError (66) when there is none.
+    Raises: UserError (NO_INPUT) if there is none.
     """
     nodes = run.find_nodes(overrides["node"]) if "node" in overrides else run.nodes
     if {"unit", "worker", "rank", "attempt"} & overrides.keys():
@@ -52,22 +52,22 @@ def find_log(run: Run, overrides: dict[str, str]) -> WorkerLog | RunNode:
     if found is None:
         whose = f" of node={overrides['node']}" if "node" in overrides else ""
         raise UserError(
-            f"no worker{whose} has begun in {run.work}: there is no log yet; "
-            f"{format_command('status', f'work={run.work}')} tells why",
+            f"no worker{whose} has started in {run.work}: there is no log yet; "
+            f"{format_command('status', f'work={run.work}')} shows why",
             NO_INPUT,
         )
     return found
 
 
 def require_one_node(nodes: list[RunNode]) -> RunNode:
-    """The node whose units and workers are counted. Raises UserError when there are several."""
+    """The only node of a list. Raises: UserError if there are several."""
     if len(nodes) == 1:
         return nodes[0]
     raise UserError(f"name one node: node=..., one of {', '.join(node.name for node in nodes)}")
 
 
 def find_named_log(node: RunNode, overrides: dict[str, str]) -> WorkerLog:
-    """The log of a unit, a worker or an attempt."""
+    """Find the log of a unit, a worker or an attempt."""
     unit, worker, rank = (parse_whole_number(overrides, key) for key in ("unit", "worker", "rank"))
     attempt, parsed = None, RankAttempt.parse(overrides.get("attempt", ""))
     if unit is not None:
@@ -85,9 +85,9 @@ def find_named_log(node: RunNode, overrides: dict[str, str]) -> WorkerLog:
 
 
 def worker_of_unit(node: RunNode, unit: int) -> tuple[int, str | None]:
-    """Who made a unit, and in which attempt; else who has it, or is to make it.
+    """The worker and attempt that made a unit; else the worker that claimed it or is assigned it.
 
-    Raises UserError for a unit that the node does not have.
+    Raises: UserError for a unit that the node does not have.
     """
     artifact = node.artifact
     if unit >= node.units:
@@ -100,7 +100,7 @@ def worker_of_unit(node: RunNode, unit: int) -> tuple[int, str | None]:
     assigned = next((worker for worker, units in enumerate(shares) if unit in units), None)
     worker = claim.worker if claim else assigned
     if worker is None:
-        raise UserError(f"unit={unit}: no worker of {node.name} has it yet", NO_INPUT)
+        raise UserError(f"unit={unit}: no worker of {node.name} has claimed it yet", NO_INPUT)
     return worker, None
 
 
@@ -113,7 +113,7 @@ def rank_that_failed(artifact: Artifact, worker: int, attempt: str | None) -> in
 
 
 def find_failed_node(nodes: Sequence[RunNode]) -> RunNode | None:
-    """The node that failed last; those that only missed its result come after all others."""
+    """The node that failed last; nodes that failed only for a missing input come last."""
     failed: list[tuple[FailureReport, RunNode]] = []
     for node in nodes:
         report = node.artifact.failure()
@@ -127,7 +127,7 @@ def find_failed_node(nodes: Sequence[RunNode]) -> RunNode | None:
 def find_first_failure(node: RunNode) -> WorkerLog | None:
     """The attempt of the newest round that failed first, else one that was killed or stopped.
 
-    None where no worker of that round began, or none is to blame.
+    None if no worker of that round started, or none failed or stopped.
     """
     number = node.artifact.last_round()
     ends = [end for end in attempt_ends(node.artifact) if end.round == number]
@@ -142,7 +142,7 @@ def find_first_failure(node: RunNode) -> WorkerLog | None:
 
 
 def find_silent_attempts(artifact: Artifact, number: int) -> list[tuple[int, int, str]]:
-    """Worker, rank and name of attempts of a round that began and left no word."""
+    """Worker, rank and name of attempts of a round that started and left no record of their end."""
     found, recorded = [], {(end.name, end.rank) for end in attempt_ends(artifact)}
     for path, worker, rank in worker_logs(artifact):
         for part in list_log_parts(path):
@@ -152,7 +152,7 @@ def find_silent_attempts(artifact: Artifact, number: int) -> list[tuple[int, int
 
 
 def find_newest_failure(nodes: Sequence[RunNode]) -> WorkerLog | None:
-    """The attempt that failed last of the nodes that are not done, where no node has failed."""
+    """The attempt that failed last among nodes that are not done, if no node has failed."""
     ends = [
         (end, node)
         for node in nodes
@@ -167,7 +167,7 @@ def find_newest_failure(nodes: Sequence[RunNode]) -> WorkerLog | None:
 
 
 def find_unstarted_node(nodes: Sequence[RunNode]) -> RunNode | None:
-    """The first node that is not done, has jobs that printed something, and none that began."""
+    """The first node that is not done whose jobs printed something, but started no worker."""
     for node in nodes:
         artifact = node.artifact
         is_open = artifact.summary() is None and not has_worker_log(artifact)
@@ -188,9 +188,9 @@ def find_newest_log(nodes: Sequence[RunNode]) -> WorkerLog | None:
 
 
 def worker_logs(artifact: Artifact) -> list[tuple[Path, int, int]]:
-    """The logs of a node with numbers of worker and rank; names that are almost right are none.
+    """Logs of a node with the numbers of worker and rank; other file names are ignored.
 
-    Raises UserError where they cannot be read.
+    Raises: UserError if they cannot be read.
     """
     found = []
     for name in sorted(list_entries(artifact.logs)):
@@ -201,16 +201,16 @@ def worker_logs(artifact: Artifact) -> list[tuple[Path, int, int]]:
 
 
 def scheduler_logs(artifact: Artifact) -> list[Path]:
-    """What the newest jobs of a node printed beside the workers' logs: those of its gate last.
+    """Output of the newest jobs of a node besides the workers' logs, the gate's last.
 
-    Those of the gate alone where the workers wrote logs of their own.
+    Only the gate's if the workers wrote logs of their own.
     """
     ids = artifact.job_ids()[-1:] if has_worker_log(artifact) else artifact.job_ids()
     return [path for number in ids for path in job_files(artifact, [number])]
 
 
 def has_worker_log(artifact: Artifact) -> bool:
-    """Whether a worker of the newest round has written into its log."""
+    """Whether a worker of the newest round has written to its log."""
     number, logs = artifact.last_round(), worker_logs(artifact)
     return any(
         is_of_round(part.attempt, number) for path, _, _ in logs for part in list_log_parts(path)

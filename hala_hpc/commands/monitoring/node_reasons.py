@@ -1,4 +1,4 @@
-"""Why a node goes no further: what it waits for, what was lost, why it failed."""
+"""Explain why a node does not progress: what it waits for, which jobs were lost, why it failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,44 +16,44 @@ from hala_hpc.jobs.failures.decision import newest_changes
 from hala_hpc.jobs.job_files import find_newest_job_output, read_last_line
 
 NO_ROOM_MESSAGE = (
-    "no room in the queue: the cluster takes no more jobs of yours now. The node that ends next "
-    "submits it; when none is at work, give the line of the launch again"
+    "job limit reached: the cluster accepts no more jobs of this user now. The next node "
+    "that ends submits this one; if no node is running, run the launch command again"
 )
 
-#: The first reasons of a failure tell enough.
+#: Number of a failure's reasons that are shown.
 MAX_REASONS = 3
 
 
 class NodeReasonKind(StrEnum):
-    """Why a node goes no further."""
+    """Why a node does not progress."""
 
     INPUTS = "inputs"
-    """Nodes that it takes in are not done."""
+    """Nodes that it depends on are not done."""
     INPUTS_LOST = "inputs_lost"
-    """Its jobs are gone, as nodes that it takes in were not finished."""
+    """Its jobs are gone, because nodes that it depends on were not finished."""
     GATE_LOST = "gate_lost"
-    """Its jobs are gone, and its gate decided nothing."""
+    """Its jobs are gone, and its gate recorded no decision."""
     NOT_ENDED = "not_ended"
-    """All its units are done, and its workers do not end."""
+    """All its units are done, and its workers do not exit."""
     SCHEDULER = "scheduler"
-    """SLURM has not started its workers yet, for a reason of its own."""
+    """SLURM has not started its workers yet."""
     GATE = "gate"
     """Its workers have ended, and SLURM has not started its gate yet."""
     ROOM = "room"
-    """The cluster takes no more jobs of this user."""
+    """The job limit of this user is reached."""
     FAILED = "failed"
     DAMAGED = "damaged"
-    """It was finished, and its files are not whole any more."""
+    """It was finished, and its files are incomplete now."""
     INPUT_FAILED = "input_failed"
-    """It never began, as a node that it takes in has failed."""
+    """It never started, because a node that it depends on has failed."""
 
 
 @dataclass(frozen=True)
 class NodeReason:
-    """Why a node goes no further, and what was changed since it began."""
+    """Why a node does not progress, and what was changed since it started."""
 
     kind: NodeReasonKind | None = None
-    """None where nothing holds it up."""
+    """None if nothing blocks it."""
     reason: str = ""
     waits_for: tuple[str, ...] = ()
     """Names of the nodes that it waits for."""
@@ -61,18 +61,18 @@ class NodeReason:
 
     @property
     def text(self) -> str:
-        """All of it for people."""
+        """Reason and changes as one text for people."""
         changes = "; ".join(self.changes[-MAX_REASONS:])
-        changed = f"changed since it began: {changes}" if changes else ""
+        changed = f"changed since it started: {changes}" if changes else ""
         return "; ".join(text for text in (self.reason, changed) if text)
 
 
-#: Nothing holds a node up, and nothing was changed.
+#: Nothing blocks the node, and nothing was changed.
 NO_REASON = NodeReason()
 
 
 def explain_node(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow]) -> NodeReason:
-    """Why a node waits, or some of its workers do, or why it failed, and what was changed since."""
+    """Explain why a node or its workers wait or why it failed, and what was changed since."""
     found = explain_state(artifact, state, queue_rows)
     if state not in ("failed", "waiting", "running"):
         return found
@@ -80,13 +80,13 @@ def explain_node(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow])
 
 
 def explain_state(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow]) -> NodeReason:
-    """Why a node waits, or some of its workers do, or why it failed."""
+    """Explain why a node or some of its workers wait, or why it failed."""
     waiting = [row for row in queue_rows if row.state != "running"]
     if state in ("failed", "damaged"):
         return explain_failure(artifact) if state == "failed" else explain_damage(artifact)
     workers = [row for row in waiting if not row.name.startswith("gate-")]
     if state == "running":
-        # The gate of a node at work waits for its workers, which is as it should be.
+        # The gate of a running node waits for its workers, as intended.
         return (
             explain_pending(artifact, workers)
             if workers
@@ -103,15 +103,15 @@ def explain_state(artifact: Artifact, state: str, queue_rows: Sequence[QueueRow]
 
 
 def explain_lost_jobs(artifact: Artifact) -> NodeReason:
-    """Why a node that was submitted has no jobs any more, and neither summary nor failure."""
+    """Explain why a submitted node has no jobs, and neither summary nor failure record."""
     if inputs := list_unfinished_inputs(artifact):
         text = f"its jobs are gone, as {', '.join(inputs)} was not finished"
         return NodeReason(NodeReasonKind.INPUTS_LOST, text, tuple(inputs))
     jobs = artifact.jobs()
     gate = f"its gate, job {jobs.gate}," if jobs and jobs.gate else "its gate"
     text = (
-        f"{gate} is gone and decided nothing: it was cancelled, killed, or forgotten by SLURM; the "
-        "line of the launch goes on from here"
+        f"{gate} is gone without a decision: it was cancelled, killed, or lost by SLURM; run the "
+        "launch command again to resume"
     )
     if file := find_newest_job_output(artifact):
         text += f"; {file} ends with: {read_last_line(file)}"
@@ -119,7 +119,7 @@ def explain_lost_jobs(artifact: Artifact) -> NodeReason:
 
 
 def explain_lingering_workers(artifact: Artifact, queue_rows: Sequence[QueueRow]) -> NodeReason:
-    """Whether workers that have made all units do not end: their gate waits for them in vain."""
+    """Explain workers that have made all units and do not exit, so that their gate cannot start."""
     running = [
         row for row in queue_rows if row.state == "running" and not row.name.startswith("gate-")
     ]
@@ -129,21 +129,21 @@ def explain_lingering_workers(artifact: Artifact, queue_rows: Sequence[QueueRow]
     names = ", ".join(f"{row.id}_{row.elements}" if row.elements else row.id for row in running)
     return NodeReason(
         NodeReasonKind.NOT_ENDED,
-        f"all its units are done, and job {names} does not end: it ends at its time limit; "
-        f"`{cancel_command([row.id for row in running])}` lets the run go on now",
+        f"all its units are done, and job {names} does not exit: it ends at its time limit; "
+        f"`{cancel_command([row.id for row in running])}` ends it now, so that the run continues",
     )
 
 
 def explain_damage(artifact: Artifact) -> NodeReason:
-    """What is wrong with the files of a node that was finished."""
+    """Describe what is wrong with the files of a finished node."""
     message = summarize_faults(find_output_faults(artifact))
     return NodeReason(
-        NodeReasonKind.DAMAGED, f"{message}; the line of the launch makes again what is not whole"
+        NodeReasonKind.DAMAGED, f"{message}; the launch command computes incomplete results again"
     )
 
 
 def explain_failure(artifact: Artifact) -> NodeReason:
-    """The reasons of a failure without the end of the log, which `hala_hpc.logs` shows."""
+    """The reasons of a failure, without the end of the log, which `hala_hpc.logs` shows."""
     report = artifact.failure()
     first = report.reasons[:MAX_REASONS] if report else ()
     text = "; ".join(reason.text for reason in first) or "no reason was given"
@@ -152,7 +152,7 @@ def explain_failure(artifact: Artifact) -> NodeReason:
 
 
 def explain_pending(artifact: Artifact, waiting: Sequence[QueueRow]) -> NodeReason:
-    """The reason of the first that waits; for a dependency, the nodes that it waits for."""
+    """The reason of the first pending job; for a dependency, the nodes that it waits for."""
     row = min(waiting, key=lambda row: row.reason == "None")
     inputs = list_unfinished_inputs(artifact) if row.reason == "Dependency" else []
     if inputs:
@@ -161,7 +161,7 @@ def explain_pending(artifact: Artifact, waiting: Sequence[QueueRow]) -> NodeReas
 
 
 def find_output_faults(artifact: Artifact) -> list[FileFault]:
-    """What is wrong with the output of a finished node, by sizes; one look at it for a summary."""
+    """Faults of a finished node's output, by sizes; checked once per summary."""
     try:
         written_ns = artifact.summary_file.stat().st_mtime_ns
     except FileNotFoundError:
@@ -171,13 +171,13 @@ def find_output_faults(artifact: Artifact) -> list[FileFault]:
 
 @cache
 def read_output_faults(artifact: Artifact, _written_ns: int) -> list[FileFault]:
-    """The same for the summary of that moment: a node that was repaired has another one."""
+    """Cached by the time of the summary: a repaired node has a new one."""
     summary = artifact.summary()
     return artifact.output_faults(summary) if summary else []
 
 
 def list_unfinished_inputs(artifact: Artifact) -> list[str]:
-    """Names of the nodes that a node takes in and that are not done."""
+    """Names of the nodes that a node depends on and that are not done."""
     folders = [artifact.folder.parent / name for name in input_folders(artifact.config())]
     open_ = [Artifact(folder) for folder in folders if Artifact(folder).summary() is None]
     return [config.node if (config := one.config()) else one.folder.name for one in open_]

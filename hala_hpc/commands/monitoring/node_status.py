@@ -1,4 +1,4 @@
-"""How far a node is: from its folder, and from its living jobs."""
+"""Compute the status of a node from its folder and its active jobs."""
 
 import re
 from collections.abc import Sequence
@@ -26,18 +26,18 @@ from hala_hpc.jobs.progress import NodeProgress, summarize_progress
 from hala_hpc.jobs.submission import has_pending_sbatch
 from hala_hpc.jobs.waiting_list import waits_for_room
 
-#: Elements of an array that wait together, e.g. `4-63%8` or `1,3,7-9`.
+#: Array tasks of one pending row, e.g. `4-63%8` or `1,3,7-9`.
 RANGE = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+))?")
 
 
 class RowsCounted(NamedTuple):
-    """Where rows went."""
+    """Number of rows by outcome."""
 
     rows_in: int
     rows_out: int
     rejected: int
     rejected_content: int
-    """Of the rejected ones those that are themselves the cause."""
+    """Rejected rows whose own content is the cause."""
 
 
 NO_ROWS = RowsCounted(0, 0, 0, 0)
@@ -45,7 +45,7 @@ NO_ROWS = RowsCounted(0, 0, 0, 0)
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """How far one node is."""
+    """Status of one node."""
 
     name: str
     stage: str
@@ -57,22 +57,22 @@ class NodeStatus:
     rows_out: int
     rows_rejected: int
     rows_rejected_content: int
-    """Of the rejected rows those that are themselves the cause."""
+    """Rejected rows whose own content is the cause."""
     progress: NodeProgress | None = None
-    """How far it is and what time is left, while it runs."""
+    """Progress and remaining time while it runs."""
     why: NodeReason = NO_REASON
-    """Why it waits or has failed, and what was changed since it began."""
+    """Why it waits or has failed, and what was changed since it started."""
     expected_start: str | None = None
-    """When SLURM means to start what waits, in the time of the cluster."""
+    """Start of the pending jobs as SLURM expects it, in the cluster's time zone."""
     workers_running: int = 0
     workers_waiting: int = 0
     gpu_hours: float | None = None
-    """Spent until now; None where no GPU is asked for, or no scheduler counts them."""
+    """Hours spent so far; None if no GPU is requested, or no scheduler counts them."""
     gpu_hours_estimate: float | None = None
-    """What it was to take in all when it was first launched; None where nobody knew."""
+    """Estimated hours of the whole node at its first launch; None if they were unknown."""
 
     def to_values(self) -> dict[str, Any]:
-        """JSON values for other programs; the reason is a text there."""
+        """JSON values for other programs; `why` is a text there."""
         return {**asdict(self), "why": self.why.text}
 
 
@@ -82,10 +82,10 @@ def node_status(
     gpu_hours: float | None = None,
     scheduler_answers: bool = True,
 ) -> NodeStatus:
-    """Status of a node; `seen` has the rows of its living jobs in the scheduler's queue.
+    """Compute the status of a node; `queue_rows`: its active jobs in the scheduler's queue.
 
-    Where that does not answer nobody knows whether jobs that are not seen are gone. A node of which
-    a file is damaged says so, and nothing else.
+    If the scheduler does not answer, it is unknown whether missing jobs are gone. A node with a
+    damaged record has only that status.
     """
     try:
         return compute_status(node, queue_rows, gpu_hours, scheduler_answers)
@@ -133,16 +133,16 @@ def compute_status(
 def compute_node_state(
     artifact: Artifact, done: int, queue_rows: Sequence[QueueRow], scheduler_answers: bool = True
 ) -> str:
-    """One word. Marks on the disk come before what the scheduler says.
+    """State of a node as one word; markers on the disk take precedence over the scheduler.
 
-    A sign of life counts only where no scheduler knows better: of a worker that was killed the last
-    one is fresh for a minute.
+    Heartbeats count only if the scheduler's state is unknown: the last one of a killed worker is
+    fresh for a minute.
     """
     if artifact.summary() is not None:
         return "damaged" if find_output_faults(artifact) else "done"
     if queue_rows:
         return "running" if any(row.state == "running" for row in queue_rows) else "waiting"
-    # It was written after everything else; a sign of life of the last minute is older.
+    # The failure record was written last; a heartbeat of the last minute is older.
     if artifact.failure_file.exists():
         return "failed"
     if not (scheduler_answers and has_known_jobs(artifact)) and artifact.is_alive():
@@ -153,25 +153,25 @@ def compute_node_state(
 
 
 def has_known_jobs(artifact: Artifact) -> bool:
-    """Whether the ids of all jobs of the newest round were written down."""
+    """Whether the ids of all jobs of the newest round were recorded."""
     return was_submitted(artifact) and not has_pending_sbatch(artifact)
 
 
 def expected_start(waiting: Sequence[QueueRow]) -> str | None:
-    """When the first of those that wait is to start; None when SLURM does not say."""
+    """When the first pending job is expected to start; None if SLURM has no estimate."""
     starts = [row.start for row in waiting if row.start[:1].isdigit()]
     now = datetime.now().isoformat(timespec="seconds")
     return min((start for start in starts if start >= now), default=None)
 
 
 def count_array_tasks(row: QueueRow) -> int:
-    """How many elements of an array one row stands for."""
+    """Number of array tasks of one row of the queue."""
     ranges = RANGE.finditer(row.elements.partition("%")[0])
     return sum(int(m["last"] or m["first"]) - int(m["first"]) + 1 for m in ranges) or 1
 
 
 def row_counts(artifact: Artifact) -> RowsCounted:
-    """Rows of the units that have a mark."""
+    """Sum the rows of the units that have a marker."""
     summary = artifact.summary()
     if summary is not None:
         return counts_in(summary)
@@ -181,13 +181,13 @@ def row_counts(artifact: Artifact) -> RowsCounted:
 
 @cache
 def read_unit_counts(artifact: Artifact, unit: int) -> RowsCounted:
-    """Rows of a finished unit; read once, as a mark never changes, and there may be thousands."""
+    """Rows of a finished unit; cached, as markers never change and there may be thousands."""
     marker = artifact.marker(unit)
     return counts_in(marker) if marker else NO_ROWS
 
 
 def counts_in(counted: UnitMarker | NodeSummary) -> RowsCounted:
-    """Rows of a unit or a node; 0 where no rows are counted."""
+    """Rows of a unit or a node; 0 if no rows are counted."""
     content = counted.rows_rejected_content
     return RowsCounted(counted.rows_in, counted.rows_out, counted.rows_rejected, content)
 

@@ -1,8 +1,7 @@
-"""What the scheduler tells of the jobs of a run: those that still have something before them, and,
-for those who watch, queue and accounting, asked no more than needed.
+"""Query the active jobs of a run, and poll queue and accounting at a low rate.
 
-Jobs are found by the folder that they work in, not by the ids in `jobs.json` alone: a gate that is
-ended while it submits has not written them.
+Jobs are found by their working directory, not by the ids in `jobs.json` alone: a gate that is
+killed while it submits has not recorded them.
 """
 
 import time
@@ -16,27 +15,27 @@ from hala_hpc.core.errors import TransientError
 from hala_hpc.core.run import RunNode
 from hala_hpc.jobs.spec import is_job_of, is_of_newest_jobs, resolve_folder
 
-#: Pauses between two questions about the queue, in seconds: the first, then twice as long each time
-#: that nothing has changed, up to the last. Sites ask for a minute or more between two.
+#: First and longest pause between queries of the queue, in seconds. The pause doubles each time
+#: that nothing has changed. Sites ask for a minute or more between two.
 QUEUE_PAUSES_S = (5, 60)
-#: Between two questions to accounting, in seconds: hours change slowly, and it asks a data base.
+#: Pause between accounting queries, in seconds: hours change slowly, and it queries a database.
 ACCOUNTING_PAUSE_S = 300
 
 
 @dataclass(frozen=True)
 class ActiveJob:
-    """A job, or an array of them, of one node."""
+    """An active job, or job array, of one node."""
 
     id: str
     node: str
     is_gate: bool
     running: int
-    """Elements of the array that run, or 1."""
+    """Running array tasks, or 1."""
     waits: bool
-    """Whether the job, or some element of it, waits."""
+    """Whether the job, or an array task of it, is pending."""
 
     def count(self) -> str:
-        """`3 running, others waiting`."""
+        """Format the state: `3 running, others waiting`."""
         parts = [f"{self.running} running"] if self.running else []
         if self.waits:
             parts.append("others waiting" if self.running else "waiting")
@@ -44,9 +43,9 @@ class ActiveJob:
 
 
 def find_active_jobs(nodes: list[RunNode]) -> list[ActiveJob]:
-    """Every living job of some nodes; one question to the scheduler, none without jobs.
+    """Find all active jobs of some nodes with one query; none if nothing was submitted.
 
-    Raises Retry when it does not answer.
+    Raises: TransientError if the scheduler does not answer.
     """
     if not any(was_submitted(node.artifact) for node in nodes):
         return []
@@ -69,7 +68,7 @@ def find_active_jobs(nodes: list[RunNode]) -> list[ActiveJob]:
 
 
 def make_active_job(number: str, node: RunNode, rows: list[QueueRow]) -> ActiveJob:
-    """One job by all its rows."""
+    """Combine the queue rows of one job."""
     states = [row.state for row in rows]
     running = states.count("running")
     return ActiveJob(
@@ -78,20 +77,20 @@ def make_active_job(number: str, node: RunNode, rows: list[QueueRow]) -> ActiveJ
 
 
 def was_submitted(artifact: Artifact) -> bool:
-    """Whether a round of this node was meant for a scheduler."""
+    """Whether a round of this node was submitted to a scheduler."""
     newest = artifact.newest_round_if_valid()
     if newest is None:
-        # Of a damaged round only its jobs tell.
+        # The record is damaged; the job ids show it.
         return bool(artifact.job_ids())
     return not newest.spec.is_local
 
 
 class SchedulerPoller:
-    """Asks queue and accounting, each at most once per look, and remembers what they said."""
+    """Polls queue and accounting, each at most once per update, and caches their answers."""
 
     def __init__(self) -> None:
         self.problem = ""
-        """Why the last question about the queue had no answer; empty when it had one."""
+        """Why the last query of the queue failed; empty if it succeeded."""
         self.pause_s = QUEUE_PAUSES_S[0]
         self._queue: list[QueueRow] = []
         self._queue_answered_at = ""
@@ -100,7 +99,7 @@ class SchedulerPoller:
         self._ask_queue_at = self._ask_accounts_at = 0.0
 
     def queue(self, ids: Sequence[str]) -> list[QueueRow]:
-        """The rows of some jobs in the queue; those of the last answer where there is none now."""
+        """Queue rows of some jobs; the last known rows if the scheduler does not answer."""
         now, wanted = time.monotonic(), set(ids)
         if now < self._ask_queue_at and wanted == self._asked_for[0]:
             return self._queue
@@ -120,16 +119,14 @@ class SchedulerPoller:
             self._queue_answered_at, self.problem = time.strftime("%T"), ""
         except TransientError as error:
             old = (
-                f", and what it said at {self._queue_answered_at}"
+                f", and the queue as of {self._queue_answered_at}"
                 if self._queue_answered_at
                 else ""
             )
-            self.problem = (
-                f"the scheduler does not answer, so this is what the disk tells{old}: {error}"
-            )
+            self.problem = f"the scheduler does not answer, so this is from the disk{old}: {error}"
 
     def accounts(self, jobs: Collection[NamedJob]) -> dict[NamedJob, JobUsage] | None:
-        """What jobs have used; None when accounting does not answer."""
+        """Usage of jobs; None if accounting does not answer."""
         now, wanted = time.monotonic(), set(jobs)
         if now < self._ask_accounts_at and wanted == self._asked_for[1]:
             return self._accounts

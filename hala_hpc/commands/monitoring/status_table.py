@@ -1,4 +1,4 @@
-"""The table of status, for people."""
+"""Print the table of `status`."""
 
 from datetime import datetime, timedelta
 
@@ -8,12 +8,12 @@ from hala_hpc.commands.text_table import text_table
 from hala_hpc.core.estimate import format_hours
 
 HEADS = ["node", "stage", "state", "units", "rows in", "out", "rejected", "progress", "left"]
-#: Reasons that are longer stand under the table.
+#: Longer reasons are printed below the table.
 MAX_CELL_LENGTH = 40
 
 
 def print_status_table(nodes: list[NodeStatus]) -> None:
-    """A row for each node, then what does not fit into a row, then the sums."""
+    """Print a row for each node, then what does not fit into a row, then the sums."""
     heads, rows = [*HEADS, "GPU h"], [table_row(node) for node in nodes]
     columns = [
         column
@@ -24,7 +24,7 @@ def print_status_table(nodes: list[NodeStatus]) -> None:
     missed = [node.name for node in nodes if only_missed(node)]
     notes = [note for node in nodes if not only_missed(node) for note in notes_of(node)]
     if missed:
-        notes.append(f"not begun, as what they wait for was not finished: {', '.join(missed)}")
+        notes.append(f"not started, as nodes they depend on were not finished: {', '.join(missed)}")
     if notes:
         print("\n" + "\n".join(notes))
     done = sum(node.state == "done" for node in nodes)
@@ -52,14 +52,14 @@ def table_row(node: NodeStatus) -> list[str]:
 
 
 def format_rejected(node: NodeStatus) -> str:
-    """Rejected rows, with those apart that are themselves the cause, where both are there."""
+    """Format rejected rows; those rejected for their content separately, if there are both."""
     content = node.rows_rejected_content
     of_them = f" ({content} content)" if 0 < content < node.rows_rejected else ""
     return f"{node.rows_rejected or '-'}{of_them}"
 
 
 def first_names(node: NodeStatus) -> str:
-    """`waits for arabic and 5 more` where a node waits for many; empty for other reasons."""
+    """Format `waits for arabic and 5 more` if a node waits for many; empty for other reasons."""
     names = node.why.waits_for
     if len(names) < 2 or node.why.changes:
         return ""
@@ -67,7 +67,7 @@ def first_names(node: NodeStatus) -> str:
 
 
 def format_gpu_hours(node: NodeStatus) -> str:
-    """GPU hours that a node has taken, beside what it was estimated to take: `3.20 of ~12`."""
+    """Format spent and estimated GPU hours of a node: `3.20 of ~12`."""
     estimate = f"~{format_hours(node.gpu_hours_estimate)}" if node.gpu_hours_estimate else ""
     if node.gpu_hours is None:
         return estimate and f"0 of {estimate}"
@@ -75,7 +75,7 @@ def format_gpu_hours(node: NodeStatus) -> str:
 
 
 def notes_of(node: NodeStatus) -> list[str]:
-    """What is to be said of a node under the table: why it waits or failed, and until when."""
+    """Lines about a node below the table: why it waits or failed, and its expected start."""
     reason = node.why.text
     if len(reason) > MAX_CELL_LENGTH:
         notes = [] if first_names(node) else [f"{node.name} {verb(node)}: {reason}"]
@@ -89,12 +89,12 @@ def notes_of(node: NodeStatus) -> list[str]:
 
 
 def only_missed(node: NodeStatus) -> bool:
-    """Whether a node has failed for no other reason than that those before it have."""
+    """Whether a node has failed only because nodes that it depends on have."""
     return node.why.kind is NodeReasonKind.INPUT_FAILED and not node.why.changes
 
 
 def verb(node: NodeStatus) -> str:
-    """What a node does."""
+    """Format the state of a node as a verb."""
     if node.state == "running":
         more = node.workers_waiting
         return f"runs, and {more} more workers wait" if more else "runs"
@@ -103,7 +103,7 @@ def verb(node: NodeStatus) -> str:
 
 
 def format_start(start: str) -> str:
-    """`2026-11-23T18:20:00` as a time of today, or a day, with the time until then."""
+    """Format a start time with the time until then; with the date if it is not today."""
     moment = datetime.fromisoformat(start)
     now = datetime.now()
     left = timedelta(seconds=max(0, round((moment - now).total_seconds())))
@@ -111,12 +111,12 @@ def format_start(start: str) -> str:
 
 
 def format_total_hours(nodes: list[NodeStatus]) -> str:
-    """GPU hours of all nodes, where any is known, beside what they were estimated to take."""
+    """Format GPU hours of all nodes, if any are known, and their estimate."""
     counted = [node for node in nodes if node.gpu_hours is not None]
     estimate = sum(node.gpu_hours_estimate or 0.0 for node in nodes)
     if not counted and not estimate:
         return ""
     unknown = sum(node.gpu_hours_estimate is None for node in counted)
-    besides = f", and those of {unknown} nodes that nobody could estimate" if unknown else ""
-    of = f" of about {format_hours(estimate)} that were estimated{besides}" if estimate else ""
+    besides = f", and {unknown} nodes without an estimate" if unknown else ""
+    of = f" of about {format_hours(estimate)} estimated{besides}" if estimate else ""
     return f"; {sum(node.gpu_hours or 0.0 for node in counted):.2f} GPU hours are spent{of}"

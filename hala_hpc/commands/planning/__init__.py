@@ -1,1 +1,1 @@
-"""What a plan is, and what it will take."""
+"""Plans of a launch: what runs, what it costs, and how it is submitted."""

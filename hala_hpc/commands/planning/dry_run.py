@@ -1,4 +1,4 @@
-"""`dry_run=true`: tell what a line would do, and do nothing."""
+"""`dry_run=true`: print what a launch would do, without side effects."""
 
 import shlex
 
@@ -20,18 +20,19 @@ from hala_hpc.jobs.code_snapshot import resolve_launch_code
 from hala_hpc.jobs.spec import gate_job, make_spec, worker_job
 
 HEADER = ("node", "stage", "state", "units", "workers", "each worker", "needs at least", "after")
-#: Column of what a node costs, where a scheduler counts that.
+#: Index of the column with GPU hours, which is added for launchers with a scheduler.
 GPU_HOURS_COLUMN = 5
 
 
 def print_plan(command_line: CommandLine, chosen: dict[str, Step]) -> None:
-    """For SLURM every job that would be submitted; then the table of nodes, hours, and fetches."""
+    """Print every job that SLURM would get; then the nodes, hours and missing downloads."""
     missing = [step for step in chosen.values() if step.state != "done"]
     if command_line.launcher.backend == "slurm":
-        # Thousands of lines for a long recipe: first, so that the table is what a terminal shows.
+        # Scripts first: they are thousands of lines for a long recipe, and the table stays visible.
         print_scripts(command_line, missing)
     print(
-        f"recipe {command_line.recipe}\nlauncher {command_line.launcher.name}\nwork {command_line.work}\n"
+        f"recipe {command_line.recipe}\nlauncher {command_line.launcher.name}\n"
+        f"work {command_line.work}\n"
     )
     estimates = estimate_nodes(chosen, command_line.launcher)
     rows = [format_plan_row(step, estimates[name].need) for name, step in chosen.items()]
@@ -45,7 +46,7 @@ def print_plan(command_line: CommandLine, chosen: dict[str, Step]) -> None:
     print(text_table(rows, header))
     print(
         f"\n{len(chosen) - len(missing)} nodes are done, {len(missing)} would be "
-        f"{'run here' if command_line.launcher.backend == 'local' else 'submitted'}"
+        f"{'run on this machine' if command_line.launcher.backend == 'local' else 'submitted'}"
     )
     print_hours(command_line, found)
     print_misfits(find_misfits(chosen, estimates))
@@ -53,35 +54,33 @@ def print_plan(command_line: CommandLine, chosen: dict[str, Step]) -> None:
 
 
 def print_hours(command_line: CommandLine, found: dict[str, Cost]) -> None:
-    """GPU hours of all that is missing, what they are told from, and whether they want a word."""
+    """Print GPU hours of all missing nodes, their source, and whether confirm=true is needed."""
     hours, unknown = sum_left(found.values())
     if not hours and not unknown:
         return
-    uncounted = (
-        f", {unknown} of them not counted: their model or rows are not known" if unknown else ""
-    )
+    uncounted = f", {unknown} nodes not counted: their model or rows are unknown" if unknown else ""
     limit, budget = command_line.launcher.max_gpu_hours, command_line.launcher.budget_gpu_hours
     print(
-        f"they take about {format_hours(hours)} GPU hours{uncounted}; an estimate, good within a factor of "
-        "two or three: ~ by published speeds and sizes "
-        "(hala_hpc/commands/planning/throughput.toml), measured by what this run has taken; "
-        "format=markdown shows the reckoning of each"
+        f"they take about {format_hours(hours)} GPU hours{uncounted}; an estimate, right within a "
+        "factor of two or three: ~ is from published speeds and sizes "
+        "(hala_hpc/commands/planning/throughput.toml), measured is from this run; "
+        "format=markdown shows the calculation for each node"
     )
     if hours > limit and not command_line.confirm:
-        print(f"that is more than max_gpu_hours={limit:g}: to submit it, add confirm=true")
+        print(f"max_gpu_hours={limit:g}: the estimate exceeds it; add confirm=true to submit")
     if budget is not None:
-        print(f"budget_gpu_hours={budget:g} is for all results in {command_line.work}")
+        print(f"budget_gpu_hours={budget:g} applies to all results in {command_line.work}")
 
 
 def print_misfits(faults: list[str]) -> None:
-    """Nodes that cannot run as they are asked for: a launch refuses them."""
+    """Print the nodes that do not fit the resources they request: a launch refuses them."""
     if faults:
-        print("\nwhat would be refused, as it cannot fit:")
+        print("\nwould be refused, as they do not fit the resources they request:")
         print("\n".join(f"  {fault}" for fault in faults))
 
 
 def print_fetches(command_line: CommandLine, missing: list[Step]) -> None:
-    """What has to be fetched from the hub before the line can run, and how."""
+    """Print what must be fetched from the hub before the jobs can run, and the command for it."""
     broken = [
         dependency.message
         for dependency in find_hub_dependencies(missing, make_hub_site(command_line))
@@ -94,7 +93,7 @@ def print_fetches(command_line: CommandLine, missing: list[Step]) -> None:
 
 
 def format_plan_row(step: Step, need: MemoryNeed) -> list[str]:
-    """One line of the table."""
+    """One row of the table."""
     resources = step.node.settings.resources
     return [
         step.name,
@@ -109,20 +108,20 @@ def format_plan_row(step: Step, need: MemoryNeed) -> list[str]:
 
 
 def shorten_list(names: list[str]) -> str:
-    """The first names of a list that may be long."""
+    """Join the first names of a list that may be long."""
     more = f" and {len(names) - 4} more" if len(names) > 5 else ""
     return ", ".join(names[:4] if more else names) + more or "-"
 
 
 def describe_state(step: Step) -> str:
-    """`done`, `partial (37/64)`, `new`, `stale (t: 0.5 -> 0.7)` or `damaged (what is wrong)`."""
+    """Format a state: `done`, `partial (37/64)`, `new`, `stale (reason)`, `damaged (reason)`."""
     if step.state == "partial":
         return f"partial ({step.done_units}/{step.units})"
     return f"{step.state} ({step.reason})" if step.reason else step.state
 
 
 def describe_resources(resources: Resources) -> str:
-    """Nodes, ranks, GPUs, cores, memory and time of one worker."""
+    """Format nodes, ranks, GPUs, cores, memory and time of one worker."""
     parts = [f"{resources.nodes} node{'s' if resources.nodes > 1 else ''}"]
     parts.append(f"{resources.ranks_per_node} rank{'s' if resources.ranks_per_node > 1 else ''}")
     parts += [f"{resources.gpus_per_node} GPU"] if resources.gpus_per_node else []
@@ -137,8 +136,11 @@ def describe_resources(resources: Resources) -> str:
 
 
 def print_scripts(command_line: CommandLine, missing: list[Step]) -> None:
-    """Every sbatch command and the script that all have; ids to come are named by their node."""
-    # Which code it is, is told to the jobs alone, but for the folder of a copy.
+    """Print every sbatch command and the script of all jobs.
+
+    Ids of jobs that are not submitted yet appear as `<gate of node>`.
+    """
+    # The version of the code appears in the commands only if it is a copied folder (snapshot).
     code = (
         resolve_launch_code(command_line.launcher, command_line.work)
         if command_line.launcher.snapshot
@@ -157,5 +159,5 @@ def print_scripts(command_line: CommandLine, missing: list[Step]) -> None:
 
 
 def format_command_lines(command: list[str]) -> str:
-    """A command to be read: a line for each of its words."""
+    """Format a command for reading, one argument per line."""
     return " \\\n    ".join(shlex.quote(argument) for argument in command)

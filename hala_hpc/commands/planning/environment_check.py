@@ -1,7 +1,7 @@
-"""Whether the environments of a line can run its jobs: built for what they ask for, and whole.
+"""Check that the environments of a launch can run its jobs: built for the device, and complete.
 
-Told from files alone, in milliseconds, so that a launch on a login node can ask it each time; the
-doctor starts the interpreters as well.
+Reads files only, in milliseconds, so that every launch on a login node can afford it. The doctor
+also starts the interpreters.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,22 +11,22 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.builds import DEVICE_VARIABLE, TorchBuild, find_torch_build, lacks_job_libraries
 from hala_hpc.core.launcher import Launcher
 
-#: Nodes that a line names before the rest is only counted.
+#: Nodes that a message names; the rest is only counted.
 MAX_NAMED_NODES = 3
 CPU_BUILD_FIX = (
-    f"run `{DEVICE_VARIABLE}=cuda make env`, or where CPUs are meant say so in the launcher: "
-    f'[environment] {DEVICE_VARIABLE} = "cpu"'
+    f"run `{DEVICE_VARIABLE}=cuda make env`, or if the jobs should use CPUs, write in the "
+    f'launcher: [environment] {DEVICE_VARIABLE} = "cpu"'
 )
 
 
 @dataclass(frozen=True)
 class EnvironmentNeed:
-    """What a node asks of an environment."""
+    """What a node requires of an environment."""
 
     node: str
     env: str
     gpus: int
-    """Of one worker on each machine."""
+    """GPUs of one worker on each node."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class UnfitEnvironment:
 
     @property
     def message(self) -> str:
-        """All of it in one line."""
+        """Description, reason and fix on one line."""
         return f"{self.description}: {self.reason}; {self.fix}"
 
 
 def collect_environment_needs(steps: Iterable[Step]) -> list[EnvironmentNeed]:
-    """What some nodes ask for."""
+    """The requirements of some nodes."""
     return [
         EnvironmentNeed(step.name, step.node.stage.env, step.node.settings.resources.gpus_per_node)
         for step in steps
@@ -54,9 +54,9 @@ def collect_environment_needs(steps: Iterable[Step]) -> list[EnvironmentNeed]:
 def find_unfit_environments(
     launcher: Launcher, needs: Sequence[EnvironmentNeed]
 ) -> list[UnfitEnvironment]:
-    """Environments that cannot run the jobs of some nodes, those that are not there left out.
+    """Find environments that cannot run the jobs of some nodes; missing environments are omitted.
 
-    On this machine nothing is asked of GPUs: jobs take what is here.
+    On this machine GPUs are not checked: jobs use whatever device is there.
     """
     found = []
     for env in sorted({need.env for need in needs} | {"main"}):
@@ -72,37 +72,38 @@ def find_unfit_environments(
 
 
 def means_gpus(launcher: Launcher) -> bool:
-    """Whether jobs that ask for GPUs are to calculate on them."""
+    """Whether jobs that request GPUs are to compute on them."""
     return launcher.backend == "slurm" and launcher.device != "cpu"
 
 
 def format_named_python_fix(env: str) -> str:
-    """What to do about an environment that the launcher names itself."""
+    """How to fix an environment that the launcher itself names."""
     return (
-        f"name one that `{DEVICE_VARIABLE}=cuda make env` made in the launcher's [python] {env}, or where "
-        f'CPUs are meant say so there: [environment] {DEVICE_VARIABLE} = "cpu"'
+        f"in the launcher's [python] {env} name an environment made by `{DEVICE_VARIABLE}=cuda "
+        f"make env`, or if the jobs should use CPUs, write there: [environment] {DEVICE_VARIABLE} "
+        '= "cpu"'
     )
 
 
 def built_for_cpus(
     env: str, python: str, build: TorchBuild, nodes: Sequence[str], fix: str = CPU_BUILD_FIX
 ) -> UnfitEnvironment:
-    """An environment without code for the GPUs that its jobs ask for."""
+    """An environment without code for the GPUs that its jobs request."""
     more = f" and {len(nodes) - MAX_NAMED_NODES} more" if len(nodes) > MAX_NAMED_NODES else ""
-    ask = "asks" if len(nodes) == 1 else "ask"
+    verb = "requests" if len(nodes) == 1 else "request"
     return UnfitEnvironment(
         f"environment {env} ({python}): its torch is built for CPUs ({build.version}), and "
-        f"{', '.join(nodes[:MAX_NAMED_NODES])}{more} {ask} for GPUs",
-        "they would hold GPUs and calculate on CPUs",
+        f"{', '.join(nodes[:MAX_NAMED_NODES])}{more} {verb} GPUs",
+        "they would occupy GPUs and compute on CPUs",
         fix,
     )
 
 
 def light_environment(env: str, python: str) -> UnfitEnvironment:
-    """An environment that plans and submits, and no more."""
+    """An environment that can only plan and submit."""
     return UnfitEnvironment(
-        f"environment {env} ({python}): holds what plans and submits, and no torch",
-        "its jobs would end when they import it",
-        f'name a whole one in the launcher: [python] {env} = "<clone>/.venv'
+        f"environment {env} ({python}): can only plan and submit: it has no torch",
+        "its jobs would fail when they import it",
+        f'name a complete one in the launcher: [python] {env} = "<clone>/.venv'
         f'{"" if env == "main" else f"-{env}"}/bin/python", which `make env` makes in a clone',
     )

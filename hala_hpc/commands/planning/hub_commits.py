@@ -1,10 +1,10 @@
-"""Which commit of the hub a node reads, and which result is of it.
+"""Find which commit of the hub a node reads, and which result was made from it.
 
-A commit is part of a fingerprint: a repository that moved, and was fetched again, is a changed
-input. But nothing finished is made again because the hub cache knows less or more than before:
- - Removed from the cache: the commit is taken to be that of the newest result that was made.
- - Launched before anything was fetched (online jobs, HF_HUB_OFFLINE=0): the result bears the
-   fingerprint of the bare name, and stays what it is until another commit is known to have come.
+A commit is part of a fingerprint: a repository that changed and was fetched again is a changed
+input. But finished results stay valid when the hub cache knows less or more than before:
+ - Removed from the cache: the commit of the newest result is assumed.
+ - Launched before anything was fetched (online jobs, HF_HUB_OFFLINE=0): the fingerprint of the
+   result has the bare name. The result stays valid until another commit is known.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +24,10 @@ Inputs = Mapping[str, InputFacts]
 
 
 def hub_facts(kind: str, value: str, cache: Path | None) -> InputFacts | None:
-    """Facts of a reference to a product of a kind, with its commit in a hub cache, empty where
-    nothing is fetched or no cache is known; None for what names nothing on the hub.
+    """Facts of a reference to a product of a kind, with its commit in a hub cache.
+
+    The commit is empty if nothing is fetched or no cache is known. None for a value that names
+    nothing on the hub.
     """
     if kind not in HUB_NAMES or not is_hub_id(value):
         return None
@@ -36,14 +38,14 @@ def hub_facts(kind: str, value: str, cache: Path | None) -> InputFacts | None:
 
 
 def fingerprint_hub_input(value: str, facts: InputFacts) -> list[str] | str:
-    """What a fingerprint holds of a reference: name and commit, else the reference as it stands."""
+    """The part of a fingerprint for a reference: name and commit, else the reference as it is."""
     return [parse_hub_reference(value).name, facts.fingerprint] if facts.fingerprint else value
 
 
 def pin_hub_commits(
     inputs: Inputs, results: Iterator[Artifact], fingerprint_of: Callable[[Inputs], str]
 ) -> dict[str, InputFacts]:
-    """Inputs with the commits of a result that fits them, where one is; `results` newest first."""
+    """Inputs with the commits of a result that matches them, if any; `results` newest first."""
     hub_inputs = {name: facts for name, facts in inputs.items() if facts.kind == HUB_INPUT}
     for artifact in results if hub_inputs else ():
         config = NodeConfig.read_if_valid(artifact.config_file)
@@ -70,7 +72,7 @@ def commit_of(config: NodeConfig, name: str) -> str:
 
 
 def commit_read(artifact: Artifact, config: NodeConfig, name: str) -> str:
-    """The commit that a result was made of, as far as its records tell; empty if they do not."""
+    """The commit that a result was made from by its records; empty if they lack it."""
     if known := commit_of(config, name):
         return known
     summary = NodeSummary.read_if_valid(artifact.summary_file)

@@ -1,6 +1,7 @@
-"""What the missing nodes of a plan read from the hub, and whether it is here, whole.
+"""Find what the missing nodes of a plan read from the hub, and check that it is here, complete.
 
-Dry run, launch, doctor and fetch look with these functions: names, sizes and headers, no network.
+Dry run, launch, doctor and fetch use these functions. They read names, sizes and headers, and use
+no network.
 """
 
 import os
@@ -27,17 +28,17 @@ from hala_hpc.core.stage import Stage
 from hala_hpc.engines.models.files import missing_parts
 from hala_hpc.engines.models.needed_files import needed_names
 
-#: Kinds of piece by the words of the hub.
+#: Kinds of dependencies by the hub's names of the kinds.
 DEPENDENCY_KINDS = {"models": MODEL, "datasets": DATA_SET, "kernels": KERNEL}
-#: Mistakes that are told of one piece.
+#: Faults that are listed for one dependency.
 MAX_LISTED_FAULTS = 5
-#: Words of a line that a fetch has no use for.
+#: Arguments of a command line that `fetch` does not need.
 NOT_FOR_FETCH = ("dry_run", "confirm", "max_gpu_hours", "budget_gpu_hours", "job", "format")
 
 
 @dataclass(frozen=True)
 class RequiredRepository:
-    """A repository of the hub that nodes read, as a setting names it, and who reads it."""
+    """A repository of the hub that nodes read, with the stages that read it."""
 
     kind: str
     """models, datasets or kernels."""
@@ -45,7 +46,7 @@ class RequiredRepository:
     """`owner/name` or `owner/name@revision`."""
     readers: tuple[Stage[Any], ...]
     python: str
-    """Interpreter of the environment main: its torch says which build of a kernel is read."""
+    """Interpreter of the environment main: its torch decides which build of a kernel is read."""
 
     @property
     def reads_weights(self) -> bool:
@@ -53,7 +54,7 @@ class RequiredRepository:
         return any(stage.reads_weights for stage in self.readers)
 
     def names(self, all_names: Sequence[str]) -> list[str]:
-        """Of the paths of all its files those that are read. Raises UserError where none is."""
+        """Select from the paths of all files those that are read. Raises: UserError if none is."""
         if self.kind == "models":
             return needed_names(all_names, self.reads_weights)
         if self.kind == "kernels":
@@ -64,7 +65,7 @@ class RequiredRepository:
 
 
 def make_hub_site(command_line: CommandLine) -> HubSite:
-    """Where the jobs of a line find what was fetched."""
+    """Where the jobs of a command line find what was fetched."""
     environment = os.environ | command_line.launcher.environment
     return HubSite(environment, command_line.launcher.python_of("main"), command_line.work)
 
@@ -86,7 +87,7 @@ def find_required_repositories(steps: Iterable[Step], python: str) -> list[Requi
 
 
 def hub_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
-    """`(models, datasets or kernels, reference)` of everything that a stage names there."""
+    """`(models, datasets or kernels, reference)` of all repositories that a stage names."""
     return kernel_references(stage, python) | {
         (HUB_NAMES[kind], value)
         for _, value, reference in stage.settings.references()
@@ -96,7 +97,7 @@ def hub_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
 
 
 def kernel_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
-    """`(kernels, reference)` of every kernel that a stage loads; few load any."""
+    """`(kernels, reference)` of every kernel that a stage loads; few stages load any."""
     found = stage.kernels(python)
     if not found:
         return set()
@@ -106,7 +107,7 @@ def kernel_references(stage: Stage[Any], python: str) -> set[tuple[str, str]]:
 
 
 def describe_library_fault(wanted: RequiredRepository) -> str:
-    """Why what is fetched could not be loaded all the same; empty where nothing is known."""
+    """Why a fetched kernel could not be loaded; empty if nothing is known to be wrong."""
     if wanted.kind != "kernels":
         return ""
     from hala_hpc.engines.models.kernels import library_fault
@@ -115,9 +116,9 @@ def describe_library_fault(wanted: RequiredRepository) -> str:
 
 
 def find_hub_dependencies(steps: Iterable[Step], site: HubSite) -> list[HubDependency]:
-    """Everything that some nodes read and no node makes, each with what is wrong with it.
+    """Find everything that some nodes read and no node makes, each with its problems.
 
-    Raises UserError where a stage cannot tell what it reads.
+    Raises: UserError if a stage cannot determine what it reads.
     """
     listed = list(steps)
     found = [
@@ -131,7 +132,7 @@ def find_hub_dependencies(steps: Iterable[Step], site: HubSite) -> list[HubDepen
 
 
 def inspect_repository(wanted: RequiredRepository, environment: Mapping[str, str]) -> HubDependency:
-    """A model, data set or kernel as it lies in the hub cache of `environment`."""
+    """Inspect a model, data set or kernel in the hub cache of `environment`."""
     cache = find_hub_cache(wanted.kind, environment)
     name, revision = parse_hub_reference(wanted.reference)
     repository = repository_folder(cache, wanted.kind, name)
@@ -146,44 +147,47 @@ def inspect_repository(wanted: RequiredRepository, environment: Mapping[str, str
         snapshot = repository / "snapshots" / commit
         faults = list(find_snapshot_faults(wanted, repository, commit))
     except OSError as error:
-        problem = f"cannot be looked at in {repository}: {error.strerror}"
+        problem = f"cannot be read in {repository}: {error.strerror}"
         return HubDependency(kind, wanted.reference, repository, problems=(problem,))
-    broken = f"in {snapshot} is not whole: {'; '.join(shorten_faults(faults))}" if faults else ""
+    broken = f"in {snapshot} is incomplete: {'; '.join(shorten_faults(faults))}" if faults else ""
     problems = tuple(filter(None, [broken, unused]))
     return HubDependency(kind, wanted.reference, snapshot, commit, problems)
 
 
 def describe_other_revisions(repository: Path) -> str:
-    """What of a repository is there where the revision that is asked for is not."""
+    """Describe what of a repository is here if the requested revision is not."""
     incomplete = list((repository / "blobs").glob("*.incomplete"))
     names = [str(path.relative_to(repository / "refs")) for path in refs_in(repository)]
     revisions = [name for name in names if fetched_commit(repository, name)]
     text = f" (its revision {', '.join(revisions)} is)" if revisions else ""
-    return text + (f" ({len(incomplete)} files of it were begun)" if incomplete else "")
+    return text + (f" ({len(incomplete)} files are partly downloaded)" if incomplete else "")
 
 
 def refs_in(repository: Path) -> list[Path]:
-    """The files that say which commit a branch or tag means."""
+    """The files that name the commit of each branch or tag."""
     return sorted(path for path in (repository / "refs").rglob("*") if path.is_file())
 
 
 def find_snapshot_faults(
     wanted: RequiredRepository, repository: Path, commit: str
 ) -> Iterator[str]:
-    """What is wrong with a snapshot, by names, sizes and headers; the surest first."""
+    """Find faults of a snapshot by names, sizes and headers; the most certain first."""
     snapshot = repository / "snapshots" / commit
     tree = read_tree(repository, commit)
     if tree is not None:
         yield from tree_faults(wanted, snapshot, tree)
     else:
-        # Without a list of the commit, what was begun may be of this one.
-        yield from (f"{one.name} was begun" for one in (repository / "blobs").glob("*.incomplete"))
+        # Without a file list of the commit, a partial download may belong to it.
+        yield from (
+            f"{one.name} is partly downloaded"
+            for one in (repository / "blobs").glob("*.incomplete")
+        )
         lost = (one for one in snapshot.rglob("*") if one.is_symlink() and not one.exists())
-        yield from (f"{one.relative_to(snapshot)} leads nowhere" for one in lost)
+        yield from (f"{one.relative_to(snapshot)} is a broken link" for one in lost)
     if wanted.kind == "models":
         yield from missing_parts(snapshot, weights=wanted.reads_weights)
     elif wanted.kind == "kernels" and (listed := tree_file(repository, commit)).exists():
-        yield f"{listed} makes it look cut short to the library: other builds are in that list"
+        yield f"{listed} makes the library report it as truncated: that list names other builds"
     elif tree is None:
         try:
             wanted.names([str(one.relative_to(snapshot)) for one in list_files_under(snapshot)])
@@ -194,7 +198,7 @@ def find_snapshot_faults(
 def tree_faults(
     wanted: RequiredRepository, snapshot: Path, tree: Mapping[str, HubFile]
 ) -> Iterator[str]:
-    """The files of a commit that are read and are missing or have another size."""
+    """Find files of a commit that are read and are missing or have another size."""
     try:
         names = wanted.names(list(tree))
     except UserError as error:
@@ -205,23 +209,23 @@ def tree_faults(
         if not path.is_file():
             yield f"{name} is missing"
         elif (found := path.stat().st_size) != size:
-            problem = "is cut short" if found < size else "is too long"
+            problem = "is truncated" if found < size else "is too long"
             yield f"{name} {problem}: {found} bytes of {size}"
 
 
 def list_files_under(folder: Path) -> list[Path]:
-    """The files under a folder, in order."""
+    """All files under a folder, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def shorten_faults(faults: Sequence[str]) -> list[str]:
-    """The first faults, each once, and how many more there are."""
+    """The first faults, without duplicates, and the number of the others."""
     each = list(dict.fromkeys(faults))
     more = [f"and {len(each) - MAX_LISTED_FAULTS} more"] if len(each) > MAX_LISTED_FAULTS else []
     return each[:MAX_LISTED_FAULTS] + more
 
 
 def format_fetch_command(overrides: Mapping[str, str]) -> str:
-    """What to type on a login node with a network, with the words of a line."""
+    """The fetch command for a login node with a network, with the overrides of a command line."""
     arguments = [f"{key}={value}" for key, value in overrides.items() if key not in NOT_FOR_FETCH]
     return shlex.join(["python", "-m", "hala_hpc.fetch", *arguments])

@@ -1,6 +1,6 @@
-"""What a launch is refused for before anything is written or submitted, each check a function.
+"""Checks that refuse a launch before anything is written or submitted, one function each.
 
-None of them asks a network. What a dry run does not need is imported where it is used.
+None of them uses a network. What a dry run does not need is imported inside the functions.
 """
 
 import sys
@@ -12,17 +12,18 @@ from hala_hpc.commands.planning.plan import Step
 from hala_hpc.core.errors import CONFIG, NO_INPUT, UNAVAILABLE, UserError
 from hala_hpc.core.hub import is_hub_offline
 
-#: Ends what is said of a scheduler that was not asked for.
+#: Appended to messages about a scheduler that was chosen by default.
 DEFAULT_LAUNCHER_HINT = (
-    "nobody named SLURM, it is the default where sbatch is: launcher=local runs on this machine, "
-    "recipe=demo is the demo"
+    "SLURM was not named; it is the default if sbatch is on the PATH: launcher=local runs on this "
+    "machine, recipe=demo is the demo"
 )
 
 
 def require_scheduler_unless_named(command_line: CommandLine, defaults: ResolvedDefaults) -> None:
-    """Raise UserError (69) where nobody named the launcher and SLURM is not there.
+    """Refuse if the launcher is SLURM by default and SLURM is not available.
 
-    Before other mistakes: on such a machine another launcher was meant.
+    Checked before other mistakes: on such a machine another launcher was meant. Raises: UserError
+    (UNAVAILABLE).
     """
     if command_line.launcher.backend == "slurm" and "launcher" in defaults.guessed:
         from hala_hpc.backends.slurm.backend import SlurmBackend
@@ -31,7 +32,7 @@ def require_scheduler_unless_named(command_line: CommandLine, defaults: Resolved
 
 
 def check_before_jobs(command_line: CommandLine, missing: Mapping[str, Step]) -> None:
-    """Everything that can be found wrong before a GPU is asked for, all at once."""
+    """Run all checks that need no GPU, and report their problems together."""
     problems: list[str] = []
     code = CONFIG
     for step in missing.values():
@@ -53,7 +54,7 @@ def check_before_jobs(command_line: CommandLine, missing: Mapping[str, Step]) ->
 
 
 def require_fit_environments(command_line: CommandLine, missing: Mapping[str, Step]) -> None:
-    """Raise UserError where jobs would not find in their environments what they calculate with."""
+    """Refuse environments that lack what their jobs compute with. Raises: UserError (CONFIG)."""
     from hala_hpc.commands.planning.environment_check import (
         collect_environment_needs,
         find_unfit_environments,
@@ -68,7 +69,10 @@ def require_fit_environments(command_line: CommandLine, missing: Mapping[str, St
 
 
 def require_fetched(command_line: CommandLine, missing: Mapping[str, Step]) -> None:
-    """Compute nodes work offline: what they read of the hub must be on the disk, and whole."""
+    """Refuse if something that jobs read from the hub is missing or incomplete.
+
+    Compute nodes work offline. Raises: UserError (NO_INPUT).
+    """
     from hala_hpc.commands.planning.hub_dependencies import (
         find_hub_dependencies,
         format_fetch_command,
@@ -83,19 +87,22 @@ def require_fetched(command_line: CommandLine, missing: Mapping[str, Step]) -> N
         if dependency.problems
     ]
     if broken:
-        fix = f"jobs work offline: fetch what they read first, with `{format_fetch_command(command_line.overrides)}`"
+        fix = (
+            "jobs work offline: first fetch what they read, with "
+            f"`{format_fetch_command(command_line.overrides)}`"
+        )
         raise UserError([*broken, fix], NO_INPUT)
 
 
 def require_reachable() -> None:
-    """Raise UserError (69) when nothing can be submitted from here."""
+    """Raises: UserError (UNAVAILABLE) if nothing can be submitted from here."""
     from hala_hpc.backends.slurm.backend import SlurmBackend
 
     require_slurm(SlurmBackend().preflight())
 
 
 def require_slurm(problems: list[str]) -> None:
-    """Raise UserError (69) for what SLURM's commands lack here."""
+    """Raises: UserError (UNAVAILABLE) for each problem with SLURM's commands here."""
     if problems:
         raise UserError(problems, UNAVAILABLE)
 
@@ -103,10 +110,10 @@ def require_slurm(problems: list[str]) -> None:
 def check_gpu_hours(
     command_line: CommandLine, chosen: Mapping[str, Step]
 ) -> dict[str, float | None]:
-    """GPU hours that each node takes in all, where a scheduler counts them.
+    """Check memory and GPU hours; return the total GPU hours of each node.
 
-    Raises UserError when they are more than may be submitted without a word, and for nodes that
-    need more memory than their jobs get.
+    Empty without a scheduler, which counts the hours. Raises: UserError (CONFIG) if the hours
+    exceed a limit without confirm=true, or if nodes need more memory than their jobs get.
     """
     from hala_hpc.commands.planning.memory_plan import estimate_nodes, require_enough_memory
 
@@ -124,4 +131,4 @@ def check_gpu_hours(
     require_affordable(command_line, found)
     if message := describe_missing_rehearsal(command_line, found):
         print(f"warning: {message}", file=sys.stderr)
-    return {name: cost.whole for name, cost in found.items()}
+    return {name: cost.total for name, cost in found.items()}

@@ -1,4 +1,4 @@
-"""What the nodes of a plan take of memory at least, beside what their jobs ask for."""
+"""Compare the minimum memory of the nodes of a plan with what their jobs request."""
 
 import os
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from hala_hpc.engines.models.memory import format_gb
 
 
 def estimate_nodes(steps: Mapping[str, Step], launcher: Launcher) -> Mapping[str, Estimate]:
-    """What each node will take and leave where its jobs run as the launcher says."""
+    """Estimate each node for jobs that run as the launcher configures."""
     machine = None
     if launcher.backend == "local":
         from hala_hpc.core.cgroup_memory import job_memory_bytes
@@ -22,7 +22,7 @@ def estimate_nodes(steps: Mapping[str, Step], launcher: Launcher) -> Mapping[str
 
 
 def find_misfits(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> list[str]:
-    """A line for each reason why a missing node cannot run as it is asked for."""
+    """One message for each reason why a missing node does not fit the resources it requests."""
     return [
         f"{name}: {fault}"
         for name, step in steps.items()
@@ -32,13 +32,13 @@ def find_misfits(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -
 
 
 def require_enough_memory(steps: Mapping[str, Step], estimates: Mapping[str, Estimate]) -> None:
-    """Raise UserError (78) for every missing node that needs more memory than its jobs get."""
+    """Raises: UserError (CONFIG) if missing nodes need more memory than their jobs get."""
     if faults := find_misfits(steps, estimates):
         raise UserError(faults, CONFIG)
 
 
 def format_memory_need(need: MemoryNeed) -> str:
-    """`9.9 GB`, `57.0 GB a GPU`, both, or a dash where nobody knows."""
+    """Format `9.9 GB`, `57.0 GB a GPU`, both, or a dash if unknown."""
     parts = [format_gb(need.host_bytes)] if need.host_bytes else []
     parts += [f"{format_gb(need.gpu_bytes)} a GPU"] if need.gpu_bytes else []
     return ", ".join(parts) or "-"

@@ -1,4 +1,4 @@
-"""What a line asks for, compared with what is on the disk. Reads small files only."""
+"""Compare the nodes of a command line with the results on the disk. Reads small files only."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from hala_hpc.core.stage import Stage
 
 @dataclass(frozen=True)
 class Step:
-    """One node of a plan: what it is, where its results go, and how far it is."""
+    """One node of a plan: its definition, the folder of its results, and its state."""
 
     node: Node
     artifact: Artifact
@@ -44,12 +44,12 @@ class Step:
     """done, damaged, partial, new or stale."""
     done_units: int = 0
     reason: str = ""
-    """For a stale node: what changed since the newest older result; for a damaged one: what is
-    wrong with its files."""
+    """Of a stale node, what changed since the newest older result; of a damaged one, what is wrong
+    with its files."""
     older: Artifact | None = None
-    """For a stale node: the newest older result."""
+    """Of a stale node, the newest older result."""
     cache: Path | None = None
-    """Hub cache that the jobs read; None if it is not known."""
+    """Hub cache that the jobs read; None if unknown."""
 
     @property
     def name(self) -> str:
@@ -58,7 +58,7 @@ class Step:
 
     @property
     def workers(self) -> int:
-        """Workers that can be busy: no more than there are units."""
+        """Number of workers that can be busy: at most the number of units."""
         return min(self.node.settings.resources.workers, self.units)
 
     def stage(self) -> Stage[Any]:
@@ -67,17 +67,20 @@ class Step:
         return self.node.stage(self.node.settings, inputs)
 
     def require_complete_inputs(self) -> None:
-        """Raise UserError (NO_INPUT) for a result of some run that is named by path, not whole."""
+        """Refuse an incomplete result of another run that is named by its path.
+
+        Raises: UserError (NO_INPUT).
+        """
         for name, facts in self.inputs.items():
             if facts.path and (faults := find_result_faults(Path(facts.path))):
                 raise UserError(
-                    f"input {name} is not complete: {summarize_faults(faults)}; give the line of the "
-                    "launch that made it again, or copy it whole",
+                    f"input {name} is incomplete: {summarize_faults(faults)}; run the launch "
+                    "command that made it again, or copy all of it",
                     NO_INPUT,
                 )
 
     def config(self, gpu_hours: float | None = None) -> NodeConfig:
-        """What `config.json` holds."""
+        """Contents of `config.json`."""
         return NodeConfig(
             node=self.name,
             stage=self.node.stage.name,
@@ -95,10 +98,10 @@ class Step:
 def make_plan(
     nodes: dict[str, Node], work: Path, environment: Mapping[str, str] | None
 ) -> dict[str, Step]:
-    """Fingerprint every node, inputs first, and look up how far each is.
+    """Fingerprint every node, inputs first, and determine its state.
 
-    `environment`: variables as the jobs have them; they name the hub cache. None if it is not
-    known: what results were made of is taken for what the hub cache holds.
+    `environment`: variables of the jobs, which name the hub cache. None if unknown: the commits in
+    the records of results are then assumed to be those in the hub cache.
     """
     steps: dict[str, Step] = {}
     older, cache = find_results(work), None if environment is None else hub_cache(environment)
@@ -110,7 +113,7 @@ def make_plan(
 
 
 def plan_step(node: Node, known: dict[str, InputFacts], work: Path, older: list[Path]) -> Step:
-    """One step of the plan, by what is known of its inputs; `older` are results of the node."""
+    """Plan one node from the facts of its inputs; `older`: results of the node."""
 
     def fingerprint_with(inputs: Mapping[str, InputFacts]) -> str:
         return node_fingerprint(node, inputs)
@@ -149,12 +152,12 @@ def node_fingerprint(node: Node, inputs: Mapping[str, InputFacts]) -> str:
 
 
 def count_whole_units(artifact: Artifact) -> int:
-    """How many finished units have all their files, by the sizes in their markers."""
+    """Count finished units that have all their files, by the sizes in their markers."""
     return sum(is_whole(artifact, unit) for unit in artifact.done_units())
 
 
 def is_whole(artifact: Artifact, unit: int) -> bool:
-    """Whether a unit has a sound marker and all its files, by their sizes."""
+    """Whether a unit has a valid marker and all its files, by their sizes."""
     try:
         marker = artifact.marker(unit)
     except Damaged:
@@ -163,23 +166,23 @@ def is_whole(artifact: Artifact, unit: int) -> bool:
 
 
 def sound_config(artifact: Artifact) -> NodeConfig | None:
-    """Settings and inputs of an older result; None where they are damaged or cannot be read."""
+    """Settings and inputs of an older result; None if they are damaged or unreadable."""
     return NodeConfig.read_if_valid(artifact.config_file)
 
 
 def summarize_faults(faults: Sequence[FileFault]) -> str:
-    """The first of some faults, and how many more there are."""
+    """The first of some faults, and the number of the others."""
     more = f" and {len(faults) - 1} more files" if len(faults) > 1 else ""
     return f"{faults[0].text}{more}"
 
 
 def code_digest(source: StageSource | None) -> list[str]:
-    """What a fingerprint holds of the code of a stage: nothing for one of ours."""
+    """The part of a fingerprint for the code of a stage: nothing for a stage of this package."""
     return [source.digest] if source else []
 
 
 def input_facts(node: Node, steps: dict[str, Step], cache: Path | None) -> dict[str, InputFacts]:
-    """Facts of everything a node takes in, by node name, path or reference to the hub."""
+    """Facts of all inputs of a node, by node name, path or reference to the hub."""
     facts: dict[str, InputFacts] = {}
     for setting, value, reference in node.settings.references():
         if value.startswith("@"):
@@ -198,7 +201,7 @@ def input_facts(node: Node, steps: dict[str, Step], cache: Path | None) -> dict[
 
 
 def find_results(work: Path) -> dict[str, list[Path]]:
-    """The folders of results by the node that they are of; one look at the work folder for all."""
+    """Result folders by node, from one listing of the work folder."""
     found: dict[str, list[Path]] = {}
     for path in work.iterdir() if work.is_dir() else ():
         name, _, digest = path.name.rpartition("-")
@@ -208,12 +211,12 @@ def find_results(work: Path) -> dict[str, list[Path]]:
 
 
 def newest_started_result(older: list[Path]) -> Artifact | None:
-    """The newest of some results that were begun."""
+    """The newest of some results that were started."""
     return next(started_results(older), None)
 
 
 def started_results(older: list[Path]) -> Iterator[Artifact]:
-    """Those of some results that were begun, the newest first."""
+    """Those of some results that were started, the newest first."""
     found = [Artifact(path) for path in older if Artifact(path).config_file.exists()]
     yield from sorted(found, key=lambda one: one.config_file.stat().st_mtime, reverse=True)
 
@@ -221,7 +224,7 @@ def started_results(older: list[Path]) -> Iterator[Artifact]:
 def describe_changes(
     config: NodeConfig | None, node: Node, inputs: Mapping[str, InputFacts]
 ) -> str:
-    """`t: 0.5 -> 0.7; input sft changed`, from an older config to a node's settings."""
+    """Describe what changed since an older config: `t: 0.5 -> 0.7; input sft changed`."""
     if config is None:
         return ""
     changes = changed_settings(config.settings, node.settings.result_half())
@@ -241,7 +244,7 @@ def describe_changes(
 
 
 def changed_settings(old: Any, new: dict[str, Any], prefix: str = "") -> list[str]:
-    """`engine.temperature: 0.0 -> 0.5` for each value of `new` that is another in `old`.
+    """Describe each value of `new` that differs in `old`: `engine.temperature: 0.0 -> 0.5`.
 
     `old` may hold more: settings that do not change the result.
     """

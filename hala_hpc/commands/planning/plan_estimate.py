@@ -1,7 +1,7 @@
-"""What the nodes of a plan will take and leave, each as its stage estimates it; inputs first.
+"""Estimate resources and output of the nodes of a plan with each stage's estimate; inputs first.
 
-What is finished is counted, what is on the disk is weighed, the rest is taken as published. What a
-run writes to the disk is their sum: rough, and rather too much.
+Finished results are counted and files on the disk are measured. The rest is from published figures.
+What a run writes to the disk is their sum: rough, and rather too much.
 """
 
 import re
@@ -42,30 +42,30 @@ from hala_hpc.core.paths import read_toml
 from hala_hpc.engines.models.gpus import max_memory_gb
 from hala_hpc.engines.models.memory import GB, count_weights, read_checkpoint
 
-#: A token of English is about so many bytes; text in Parquet is packed to about a third.
+#: Bytes of an English token, and compression of text in Parquet (about a third); roughly.
 BYTES_OF_TOKEN = 4
 PARQUET_PACKING = 3
 BFLOAT16_BYTES = 2
-#: Rows of a larger file are told from its bytes.
+#: Rows of larger files are estimated from their bytes.
 COUNTED_BYTES = 16_000_000
-#: A model's name tells its parameters, e.g. LFM2-1.2B; bfloat16 has two bytes for each.
+#: Parameters in the name of a model, e.g. LFM2-1.2B; bfloat16 has two bytes for each.
 PARAMETERS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)([BbMm])(?![A-Za-z])")
 BYTES = {"B": BFLOAT16_BYTES * 10**9, "M": BFLOAT16_BYTES * 10**6}
-#: Files of a unit and of a worker at most.
+#: Maximum number of files of a unit and of a worker.
 FILES_OF_UNIT, FILES_OF_WORKER = 3, 20
 
 
 class PlanEstimate(NamedTuple):
-    """What all nodes of a plan will take and leave."""
+    """Estimates of all nodes of a plan."""
 
     nodes: Mapping[str, Estimate]
     outside: Mapping[str, Amount]
-    """What the plan takes from the disk and the hub, by path or hub id."""
+    """What the plan reads from the disk and the hub, by path or hub id."""
 
 
 @cache
 def shipped_throughput() -> Throughput:
-    """The shipped table of speeds and sizes."""
+    """Read the shipped table of speeds and sizes."""
     table = read_toml(Path(__file__).with_name("throughput.toml"))
     return Throughput(
         write=WriteSpeed(**table["write"]),
@@ -85,10 +85,10 @@ def estimate_plan(
     environment: Mapping[str, str],
     machine_bytes: float | None = None,
 ) -> PlanEstimate:
-    """What each node of a plan will take and leave; inputs come first in `steps`.
+    """Estimate each node of a plan; inputs come first in `steps`.
 
-    `environment` names the hub cache; `machine_bytes` is the memory of this machine where jobs run
-    on it, whatever they ask for.
+    `environment` names the hub cache. `machine_bytes` is the memory of this machine if jobs run on
+    it, whatever they request.
     """
     throughput, hub = shipped_throughput(), hub_cache(environment)
     nodes: dict[str, Estimate] = {}
@@ -109,17 +109,17 @@ def estimate_plan(
 
 
 def room_of(step: Step) -> MachineCapacity:
-    """What a job of a node asks for, and the most memory that such GPUs have."""
+    """What a job of a node requests, and the maximum memory of such GPUs."""
     resources = step.node.settings.resources
     name = resources.options.get("gpu_type", "")
     gpu_gb = max_memory_gb(name)
-    # The backend's own word for memory is passed on as it is.
+    # The option `mem` is passed on to the scheduler as it is.
     host = None if "mem" in resources.options else float(resources.mem_gb * GB)
     return MachineCapacity(host, resources.gpus_per_node, gpu_gb * GB if gpu_gb else None, name)
 
 
 def file_of_node(reference: str, steps: Mapping[str, Step]) -> Amount | None:
-    """What `@node/path` holds, weighed on the disk; None where it is not there yet."""
+    """What `@node/path` holds, measured on the disk; None if it does not exist yet."""
     name, _, rest = reference[1:].partition("/")
     path = steps[name].artifact.output / rest if rest and name in steps else None
     if path is None or not path.exists():
@@ -129,20 +129,20 @@ def file_of_node(reference: str, steps: Mapping[str, Step]) -> Amount | None:
 
 
 def left_by_node(reference: str, nodes: Mapping[str, Estimate]) -> Amount:
-    """What `@node` leaves; of `@node/path` no text is known."""
+    """Output of `@node`; the text of `@node/path` is unknown."""
     name, _, rest = reference[1:].partition("/")
     whole = nodes[name].output if name in nodes else Amount()
     return whole._replace(text=None) if rest else whole
 
 
 def counted_by(step: Step) -> CountedResult | None:
-    """What a finished node has counted."""
+    """The counts of a finished node."""
     summary = step.artifact.summary() if step.state == "done" else None
     return CountedResult(summary.rows_out, summary.tokens_out) if summary else None
 
 
 def amount_of(value: str, hub: Path, table: Throughput) -> Amount:
-    """What a path or hub id holds: weighed on the disk, else told by table or name of a model."""
+    """What a path or hub id holds: measured on the disk, else by the table or the model's name."""
     text, size, folder, config = None, None, None, None
     path = Path(value).expanduser()
     if path.exists():
@@ -161,13 +161,13 @@ def amount_of(value: str, hub: Path, table: Throughput) -> Amount:
     if size is None:
         return Amount(text, None, None)
     model = ModelSize(size / BFLOAT16_BYTES / BILLION)
-    # What is on the disk and no model was weighed as files of any kind.
+    # A path without a model was measured as files of any kind.
     published = None if path.exists() else Checkpoint(size, config)
     return Amount(text, model, size, weights or published)
 
 
 def measure_files(path: Path) -> tuple[TextAmount, float]:
-    """Bytes of a file or of all files under a folder, and what they hold where they are text."""
+    """Measure bytes of a file or of all files under a folder, with rows and tokens of texts."""
     rows = tokens = size = 0.0
     for file in [path] if path.is_file() else path.rglob("*"):
         if file.is_file():
@@ -181,14 +181,14 @@ def measure_files(path: Path) -> tuple[TextAmount, float]:
 
 
 def lines_in(file: Path) -> int:
-    """Lines of a file of JSON lines that is small enough to be read by the way; 0 for others."""
+    """Count the lines of a small JSONL file; 0 for other files."""
     if file.suffix != ".jsonl" or file.stat().st_size > COUNTED_BYTES:
         return 0
     return file.read_bytes().count(b"\n")
 
 
 def size_on_hub(name: str, hub: Path, models: Mapping[str, float]) -> float | None:
-    """Bytes of what the hub cache holds of an id; of a model as table or name tell, else."""
+    """Bytes of a hub id in the hub cache; else, of a model, by the table or by its name."""
     for kind in ("models", "datasets"):
         blobs = repository_folder(hub, kind, name) / "blobs"
         if blobs.is_dir():
@@ -201,19 +201,19 @@ def size_on_hub(name: str, hub: Path, models: Mapping[str, float]) -> float | No
 
 @dataclass(frozen=True)
 class DiskEstimate:
-    """What the missing nodes of a run will write, as far as it can be told beforehand."""
+    """Estimate of what the missing nodes of a run will write."""
 
     min_bytes: int
-    """Products and the largest node's checkpoints: as if one node ran at a time."""
+    """Results, and the largest node's checkpoints: as if one node ran at a time."""
     max_bytes: int
     """As if all nodes kept their checkpoints at the same time."""
     files: int
     unknown: tuple[str, ...]
-    """Inputs whose size nobody knows yet."""
+    """Inputs of unknown size."""
 
 
 def estimate_disk(steps: Mapping[str, Step], environment: Mapping[str, str]) -> DiskEstimate:
-    """What the missing nodes of a plan will write; inputs come first in `steps`."""
+    """Estimate what the missing nodes of a plan will write; inputs come first in `steps`."""
     plan = estimate_plan(steps, environment)
     products, passing, files = 0.0, [0.0], 0
     for name, step in steps.items():

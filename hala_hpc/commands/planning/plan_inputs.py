@@ -1,4 +1,4 @@
-"""What a login node knows of the inputs of a node: their places, and facts of their content."""
+"""Inputs of a node as a login node knows them: their paths, and facts of their content."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,8 +25,10 @@ class PlanInputs:
     """Hub cache that the jobs read; the one of this shell may be another."""
 
     def path(self, reference: str) -> str:
-        """Path of an input; for `@node` the place where its product will be, for what is fetched
-        from the hub its snapshot, for what is not the reference as it is.
+        """Path of an input.
+
+        For `@node` the folder where its product will be, for fetched repositories of the hub their
+        snapshot, else the reference as it is.
         """
         if not reference.startswith("@"):
             return str(self.snapshot(reference) or reference)
@@ -36,7 +38,7 @@ class PlanInputs:
         return str(Artifact(self.work / folder).output / rest)
 
     def snapshot(self, reference: str) -> Path | None:
-        """The snapshot of a reference in the hub cache of the jobs; None where there is none."""
+        """The snapshot of a reference in the hub cache of the jobs; None if there is none."""
         facts = self.inputs.get(reference)
         if self.cache is None or facts is None or facts.kind != HUB_INPUT or not facts.fingerprint:
             return None
@@ -46,14 +48,14 @@ class PlanInputs:
         return folder if folder.is_dir() else None
 
     def summary(self, _reference: str) -> NodeSummary | None:
-        """Nothing: no input is looked into before the jobs run."""
+        """None: inputs are not read before the jobs run."""
         return None
 
 
 def facts_of_path(setting: str, value: str) -> InputFacts | None:
-    """Facts of a file or folder outside the work folder; None where there is none.
+    """Facts of a file or folder outside the work folder; None if it does not exist.
 
-    Raises: UserError naming the setting where it cannot be looked at.
+    Raises: UserError naming the setting if it cannot be read.
     """
     path = expand_path(setting, value)
     if not path.exists():
@@ -70,8 +72,9 @@ def facts_of_path(setting: str, value: str) -> InputFacts | None:
 
 
 def replace_inputs_by_facts(value: Any, inputs: Mapping[str, InputFacts]) -> Any:
-    """Replace paths of existing files by their fingerprints, and references to the hub by their
-    commits, through lists and dicts.
+    """Replace paths of existing files by fingerprints, and hub references by commits.
+
+    Lists and dicts are searched.
     """
     if isinstance(value, str) and value in inputs:
         if inputs[value].kind == PATH_INPUT:

@@ -1,4 +1,4 @@
-"""`dry_run=true format=markdown`: the nodes of a plan as a page, with the reckoning behind each."""
+"""`dry_run=true format=markdown`: print the nodes of a plan as a page with each calculation."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,19 +17,19 @@ HEADER = (
     "stage",
     "rows",
     "tokens",
-    "memory asked (least)",
+    "memory requested (minimum)",
     "GPUs",
-    "least of each GPU",
+    "minimum per GPU",
     "GPU hours",
     "hours",
-    "reckoning",
+    "calculation",
 )
-#: Of each column whether it holds numbers.
+#: Whether each column holds numbers.
 TO_RIGHT = (False, False, True, True, True, True, True, True, True, False)
 
 
 def print_plan_page(command_line: CommandLine, chosen: Mapping[str, Step]) -> None:
-    """A title, how to read it, a row for each node, and what cannot fit."""
+    """Print a title, an explanation, a row for each node, and what does not fit."""
     estimates = estimate_nodes(chosen, command_line.launcher)
     found = estimate_costs(chosen, estimates)
     print("\n".join(format_page_lines(command_line, chosen, estimates, found)))
@@ -52,42 +52,42 @@ def format_page_lines(
         yield markdown_row(format_page_cells(step, estimates[name], found[name]))
     hours, unknown = sum_left(found.values())
     uncounted = f", {unknown} nodes not counted" if unknown else ""
-    yield f"\nAll of them: about {format_hours(hours)} GPU hours{uncounted}."
+    yield f"\nTotal: about {format_hours(hours)} GPU hours{uncounted}."
     if faults := find_misfits(chosen, estimates):
-        yield "\nWhat cannot fit:\n"
+        yield "\nDoes not fit the requested resources:\n"
         yield from (f"- {fault}" for fault in faults)
 
 
 def format_page_command(command_line: CommandLine) -> str:
-    """The line that makes the page; of `work` it tells nothing."""
+    """The command that makes the page, without `work`."""
     overrides = [f"{key}={value}" for key, value in command_line.overrides.items() if key != "work"]
     return " ".join(["python -m hala_hpc.launch", *overrides])
 
 
 def how_to_read() -> Iterator[str]:
-    """What the columns are and how good they are."""
+    """Explain the columns and their accuracy."""
     gpu = f"{shipped_throughput().peak_flops:.3g} FLOP/s"
     yield (
         "Every figure is an estimate. Rows, tokens and hours follow from published sizes and "
-        "speeds, of a GPU "
-        f"of {gpu} in bfloat16: `hala_hpc/commands/planning/throughput.toml` has the source of "
-        "each, or says that it is assumed. Take hours for right within a factor of two or three. "
-        "GPU hours count the start of each job, the reckoning does not. Hours are those of a "
-        "worker where all run at once.\n"
+        f"speeds, for a GPU of {gpu} in bfloat16. "
+        "`hala_hpc/commands/planning/throughput.toml` has the source of each figure, or says that "
+        "it is assumed. Hours are right within a factor of two or three. GPU hours include the "
+        "start of each job; the calculation does not. Hours are those of one worker if all "
+        "workers run at the same time.\n"
     )
     yield (
-        "Memory is counted in GB of 2^30 bytes. The least is what a node cannot do without: "
-        "weights, the cache of one row where the shape of the model is known, states of a "
-        "training; activations and buffers come on top (`hala_hpc/engines/models/memory.py`). It "
-        "follows from the files of a model, or where it is not fetched from the published number "
-        "of its weights. A node that gets less is refused. What a training takes with all that "
-        "comes on top stands in its reckoning (`hala_hpc/engines/training/rank_memory.py`). "
-        f"{DASH} is what nobody knows, or what is small.\n"
+        "Memory is in GB of 2^30 bytes. The minimum is what a node cannot run without: weights, "
+        "the cache of one row if the shape of the model is known, optimizer states of a training. "
+        "Activations and buffers are added to that (`hala_hpc/engines/models/memory.py`). The "
+        "minimum follows from the files of a model, or, if it is not fetched, from the published "
+        "number of its weights. A node that gets less is refused. The calculation of a training "
+        "has its total memory (`hala_hpc/engines/training/rank_memory.py`). "
+        f"{DASH} is unknown, or small.\n"
     )
 
 
 def format_page_cells(step: Step, estimate: Estimate, cost: Cost) -> list[str]:
-    """One row of the table."""
+    """Cells of one row of the table."""
     resources = step.node.settings.resources
     gpus = resources.nodes * resources.gpus_per_node
     text, need = estimate.output.text, estimate.need
@@ -109,18 +109,18 @@ def format_page_cells(step: Step, estimate: Estimate, cost: Cost) -> list[str]:
 
 
 def format_tokens(text: TextAmount) -> str:
-    """Tokens of a corpus: of both sides where it is translated."""
+    """Format the tokens of a corpus: of both sides if it is translated."""
     sides = [text.source, text.target] if text.target else [text.source]
     return " + ".join(map(format_amount, sides))
 
 
 def format_node_hours(estimate: Estimate, cost: Cost, gpus: int) -> str:
-    """Hours of a node with all its workers at once."""
+    """Format the hours of a node with all its workers running at the same time."""
     if gpus:
         return f"~{format_hours(cost.left / gpus)}" if cost.left else DASH
     return f"~{format_hours(estimate.host_seconds / HOUR_S)}" if estimate.host_seconds else DASH
 
 
 def markdown_row(cells: list[str] | tuple[str, ...]) -> str:
-    """A line of a Markdown table."""
+    """Format a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"

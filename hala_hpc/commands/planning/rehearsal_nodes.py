@@ -1,4 +1,4 @@
-"""The nodes of a rehearsal: those of a recipe with less to do, under names of their own."""
+"""Make the nodes of a rehearsal: those of the recipe with less work, under their own names."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,10 +10,10 @@ from hala_hpc.core.stage import UnknownInputs
 
 
 def make_rehearsal_nodes(nodes: Mapping[str, Node]) -> dict[str, Node]:
-    """Every node of a recipe as it is rehearsed, inputs first.
+    """Make the rehearsal version of every node of a recipe, inputs first.
 
-    A node whose work does not shrink, and which takes nothing that does, is the real one: the full
-    run takes its result. All others are renamed, so that their results never mix with real ones.
+    A node whose work does not shrink, and whose inputs do not, stays the real node: the full run
+    uses its result. All others are renamed, so that their results never mix with real ones.
     """
     names: dict[str, str] = {}
     found: dict[str, Node] = {}
@@ -30,7 +30,7 @@ def make_rehearsal_nodes(nodes: Mapping[str, Node]) -> dict[str, Node]:
 
 
 def rename_rehearsed_inputs(settings: StageSettings, names: Mapping[str, str]) -> StageSettings:
-    """The settings with inputs that are rehearsed, too, and one worker: rows are few."""
+    """Settings with rehearsed inputs and one worker: there are few rows."""
     values = rename_references(settings.model_dump(), dict(names))
     values["resources"] = {**values["resources"], "workers": 1}
     return type(settings).model_validate(values)

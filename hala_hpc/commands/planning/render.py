@@ -1,7 +1,7 @@
-"""`render=FOLDER`: what a launch would submit, as files to be read, changed and run by hand.
+"""`render=FOLDER`: write what a launch would submit as scripts to read, change and run by hand.
 
-The rounds are begun as by a launch, and the jobs bear the same names: a later launch knows those
-that were submitted by hand as its own.
+Rounds are started as by a launch, and jobs have the same names: a later launch recognizes jobs that
+were submitted by hand.
 """
 
 import shlex
@@ -21,14 +21,14 @@ from hala_hpc.jobs.rounds import begin_round
 from hala_hpc.jobs.spec import gate_job, make_spec, worker_job
 from hala_hpc.jobs.submission import find_or_adopt_gate, wait_for_pending_sbatch
 
-#: Stands for the number of the workers until a script knows it.
+#: Placeholder for the job id of the workers, which is known when the script runs.
 WORKERS_PLACEHOLDER = "<workers>"
-#: Where the scripts note the number of each gate, for those that wait for it.
+#: Folder in which the scripts record the job id of each gate, for dependent nodes.
 IDS = "ids"
 SUBMIT = """\
 #!/bin/bash
-# Submit every node of this folder in its order; give it again after a mistake was mended: what has
-# a number in {ids}/ is not submitted twice.
+# Submit every node of this folder in order. Run it again after fixing an error: nodes with a job id
+# in {ids}/ are not submitted twice.
 set -euo pipefail
 cd "$(dirname "$0")"
 for script in [0-9]*.sh; do
@@ -42,7 +42,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 mkdir -p {ids}
 if [[ -s {note} ]]; then
-    echo "{name}: submitted before, its gate is $(cat {note})"
+    echo "{name}: already submitted, its gate is job $(cat {note})"
     exit 0
 fi
 {read}
@@ -56,18 +56,18 @@ echo "{name}: workers $workers, gate $gate"
 README = """\
 # {recipe}
 
-What this line would submit, as files:
+What this command would submit, as scripts:
 
     {line}
 
-`bash submit.sh` submits it, or each script by hand in the order of their numbers; `{ids}/` then
-holds the number of each node's gate. A script asks for the workers of one node, and for the gate
-that closes the node and submits again what is missing. `job.sbatch` is the script of every job: the
-flags in front of it are sbatch's, the words behind it are its own.
+`bash submit.sh` submits everything. Or submit each script by hand, in the order of the numbers.
+`{ids}/` then holds the job id of each node's gate. A script submits the workers of one node, and
+the gate, which closes the node and resubmits what is missing. `job.sbatch` is the script of every
+job: the flags before it are sbatch's, the arguments after it are its own.
 
-Change what you like before you submit, but not the words behind `--`: they name the work folder,
-{work}. The results are those of the launch, and the line above goes on with them at any time; jobs
-that were submitted here it knows by their names.
+Change what you like before you submit, except the arguments after `--`: they name the work folder,
+{work}. The results are those of the launch. The command above resumes them at any time; it
+recognizes jobs that were submitted here by their names.
 
 | script | node | stage | workers | after |
 | --- | --- | --- | --: | --- |
@@ -76,10 +76,10 @@ that were submitted here it knows by their names.
 
 
 def render_steps(command_line: CommandLine, chosen: dict[str, Step], lease: WorkLease) -> int:
-    """Write a script for each node that is missing, a script for all, and a page.
+    """Write a script for each missing node, a script for all, and a README.
 
-    Raises UserError where the folder cannot be written or is not empty (73), and where jobs are at
-    work on one of the nodes (75).
+    Raises: UserError (CANNOT_CREATE) if the folder cannot be written or is not empty, (RETRY) if
+    jobs of one of the nodes are queued or running.
     """
     folder = command_line.render
     assert folder is not None
@@ -114,12 +114,12 @@ def render_steps(command_line: CommandLine, chosen: dict[str, Step], lease: Work
 
 
 def gate_placeholder(name: str) -> str:
-    """Stands for the number of a node's gate until a script knows it."""
+    """Placeholder for the job id of a node's gate, which is known when the script runs."""
     return f"<gate of {name}>"
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder; raises UserError where it cannot be written or holds something."""
+    """Make the folder. Raises: UserError if it cannot be written or is not empty."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_empty = not any(folder.iterdir())
@@ -130,16 +130,18 @@ def make_folder(folder: Path) -> None:
 
 
 def require_no_active_jobs(steps: list[Step]) -> None:
-    """Raise UserError (RETRY) where jobs are at work on a node."""
+    """Raises: UserError (RETRY) if jobs of a node are queued or running."""
     wait_for_pending_sbatch([step.artifact for step in steps])
     queue_rows = SlurmBackend().query_queue()
     busy = [step.name for step in steps if find_or_adopt_gate(step.artifact, queue_rows)]
     if busy:
-        raise UserError(f"jobs are at work on {', '.join(busy)}: wait for them, or cancel", RETRY)
+        raise UserError(
+            f"jobs of {', '.join(busy)} are queued or running: wait for them, or cancel", RETRY
+        )
 
 
 def format_node_script(step: Step, inputs: list[str], workers: Job, gate: Job) -> str:
-    """The script that submits one node."""
+    """Format the script that submits one node."""
     read = "\n".join(
         f"gate_{index}=$(cat {shlex.quote(f'{IDS}/{name}')})" for index, name in enumerate(inputs)
     )
@@ -158,7 +160,7 @@ def format_node_script(step: Step, inputs: list[str], workers: Job, gate: Job) -
 
 
 def format_sbatch_command(job: Job, known: dict[str, str]) -> str:
-    """The sbatch command of a job, a line for each word, with numbers that the script knows."""
+    """Format the sbatch command of a job, one argument per line, with ids from shell variables."""
     arguments = SlurmBackend().command(job)
     own = [
         f"./{script_file().name}" if argument == str(script_file()) else argument
@@ -168,14 +170,14 @@ def format_sbatch_command(job: Job, known: dict[str, str]) -> str:
     for argument in ["sbatch", "--parsable", *own[1:]]:
         quoted = shlex.quote(argument)
         for placeholder, variable in known.items():
-            # Between two quoted parts: shlex puts the whole word into single quotes.
+            # Closes and reopens the single quotes that shlex puts around the whole argument.
             quoted = quoted.replace(placeholder, f"'\"{variable}\"'")
         lines.append(quoted)
     return " \\\n    ".join(lines)
 
 
 def format_readme(command_line: CommandLine, rows: list[str]) -> str:
-    """The page that explains the folder."""
+    """Format the README of the folder."""
     overrides = {key: value for key, value in command_line.overrides.items() if key != "render"}
     return README.format(
         recipe=Path(command_line.recipe).stem,

@@ -20,14 +20,14 @@ from hala_hpc.jobs.submission import next_spec
 
 
 def run_plan_locally(command_line: CommandLine, chosen: dict[str, Step], lease: WorkLease) -> int:
-    """Bring every missing node to its end; the code of the first that fails."""
+    """Run every missing node to completion; return the code of the first that fails."""
     stop_on_signals()
     launched = resolve_launch_code(command_line.launcher, command_line.work)
     snapshot_code(launched)
     began = time.monotonic()
     for number, step in enumerate(chosen.values(), 1):
         if step.state == "done":
-            print(f"{step.name}: done before")
+            print(f"{step.name}: already done")
             continue
         spec = make_spec(command_line.launcher, step.node.settings, step.node.stage.env, launched)
         code = run_step(step, spec, f"[{number}/{len(chosen)}] {step.name}", lease)
@@ -38,15 +38,15 @@ def run_plan_locally(command_line: CommandLine, chosen: dict[str, Step], lease: 
 
 
 def stop_on_signals() -> None:
-    """Let a plain kill, or a closed terminal, end the workers as Ctrl-C does."""
+    """Let SIGTERM, or a closed terminal (SIGHUP), end the workers as Ctrl-C does."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # Under nohup the latter is ignored, and stays so.
+        # nohup ignores SIGHUP, which then stays ignored.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
 
 def run_step(step: Step, spec: RoundSpec, title: str, lease: WorkLease) -> int:
-    """Rounds of workers and gate until the node is done or has failed; its exit code."""
+    """Run rounds of workers and gate until the node is done or has failed; return its exit code."""
     lease.require()
     step.artifact.failure_file.unlink(missing_ok=True)
     while True:
@@ -68,13 +68,13 @@ def run_step(step: Step, spec: RoundSpec, title: str, lease: WorkLease) -> int:
             return OK
         for line in verdict.lines:
             print(
-                f"{'error' if verdict.state == 'failed' else 'again'}: {step.name}: {line}",
+                f"{'error' if verdict.state == 'failed' else 'retry'}: {step.name}: {line}",
                 file=sys.stderr,
             )
         if verdict.state == "failed":
             print(
-                f"error: {step.name}: logs are in {step.artifact.logs}; what is finished is "
-                "kept; the same line goes on from there",
+                f"error: {step.name}: logs are in {step.artifact.logs}; finished units "
+                "are kept; run the same command again to resume",
                 file=sys.stderr,
             )
             return verdict.code

@@ -1,4 +1,4 @@
-"""Submit a plan to SLURM in one go; nothing stays running on the login node."""
+"""Submit a plan to SLURM as one set of jobs; no process stays on the login node."""
 
 import sys
 
@@ -19,9 +19,10 @@ from hala_hpc.jobs.waiting_list import waiting_nodes, write_waiting
 
 
 def require_accepted(command_line: CommandLine, steps: list[Step]) -> None:
-    """Raise UserError for a job that SLURM would refuse, before anything is written.
+    """Refuse jobs that SLURM would refuse, before anything is written.
 
-    Tells of jobs that it would take and let wait. Raises Retry where it does not answer.
+    Warns about jobs that it would accept but not start. Raises: UserError (CONFIG), TransientError
+    if SLURM does not answer.
     """
     jobs = [
         worker_job(
@@ -41,10 +42,10 @@ def require_accepted(command_line: CommandLine, steps: list[Step]) -> None:
 
 
 def submit_steps(command_line: CommandLine, chosen: dict[str, Step], lease: WorkLease) -> int:
-    """Submit every missing node that has no living jobs, after the gates of its inputs.
+    """Submit every missing node without active jobs, after the gates of its inputs.
 
-    Nodes for which the cluster has no room now are left to the gates of those before them. Raises
-    UserError when no gate is there to do that.
+    Nodes beyond the job limit of the cluster are left to the gates of earlier nodes. Raises:
+    UserError if there is no gate to submit them.
     """
     steps = [step for step in chosen.values() if step.state != "done"]
     wait_for_pending_sbatch([step.artifact for step in steps])
@@ -59,10 +60,12 @@ def submit_steps(command_line: CommandLine, chosen: dict[str, Step], lease: Work
         after = tuple(gates[name] for name in inputs if name in gates)
         try:
             gate = find_or_adopt_gate(step.artifact, queue_rows)
-            # One that has written down why the node failed is about to leave: nobody goes on.
+            # A gate that recorded the failure of its node is about to exit and submits nothing.
             if gate and not step.artifact.failure_file.exists():
                 gates[step.name] = gate
-                print(f"{step.name}: jobs {', '.join(step.artifact.job_ids())} are at it")
+                print(
+                    f"{step.name}: jobs {', '.join(step.artifact.job_ids())} are queued or running"
+                )
                 continue
             step.artifact.failure_file.unlink(missing_ok=True)
             if not late:
@@ -73,7 +76,7 @@ def submit_steps(command_line: CommandLine, chosen: dict[str, Step], lease: Work
                 submitted += 1
                 continue
         except JobLimitReached as error:
-            # Also for the gate of workers that a killed launch left without one.
+            # Also raised for the gate of workers that a killed launch left without one.
             reason = str(error)
         except UserError:
             record_waiting_nodes(command_line, steps, [])
@@ -82,7 +85,7 @@ def submit_steps(command_line: CommandLine, chosen: dict[str, Step], lease: Work
     lease.require()
     record_waiting_nodes(command_line, steps, late if gates else [])
     if late and not gates:
-        raise UserError(f"no room for another job of yours now ({reason}): try again later", RETRY)
+        raise UserError(f"job limit reached ({reason}): try again later", RETRY)
     print_submission(command_line, submitted, late)
     if command_line.rehearse:
         submit_page(command_line, tuple(gates.values()))
@@ -90,7 +93,7 @@ def submit_steps(command_line: CommandLine, chosen: dict[str, Step], lease: Work
 
 
 def submit_page(command_line: CommandLine, gates: tuple[str, ...]) -> None:
-    """Submit the job that writes the page of a rehearsal once all gates have ended, however."""
+    """Submit the job that writes the rehearsal page once all gates have ended."""
     job = Job(
         name=f"rehearsal-{command_line.work.name}"[:MAX_NAME_LETTERS],
         module="hala_hpc.rehearsal",
@@ -103,11 +106,14 @@ def submit_page(command_line: CommandLine, gates: tuple[str, ...]) -> None:
         setup=command_line.launcher.setup,
     )
     number = SlurmBackend().submit(job)
-    print(f"its page: job {number}; at any time {format_command('rehearsal', job.arguments[0])}")
+    print(
+        f"rehearsal page: job {number}; at any time run "
+        f"{format_command('rehearsal', job.arguments[0])}"
+    )
 
 
 def waiting_node(step: Step, spec: RoundSpec, inputs: tuple[Step, ...]) -> PendingNode:
-    """A node for which there is no room now."""
+    """A node beyond the current job limit."""
     folders = tuple(one.artifact.folder.name for one in inputs)
     return PendingNode(
         folder=step.artifact.folder.name, units=step.units, spec=spec, inputs=folders
@@ -117,22 +123,22 @@ def waiting_node(step: Step, spec: RoundSpec, inputs: tuple[Step, ...]) -> Pendi
 def record_waiting_nodes(
     command_line: CommandLine, steps: list[Step], late: list[PendingNode]
 ) -> None:
-    """Write down the nodes that wait for room, beside those of other lines in this folder."""
+    """Record the nodes beyond the job limit; keep those of other launches in this folder."""
     mine = {step.artifact.folder.name for step in steps}
     others = [one for one in waiting_nodes(command_line.work) if one.folder not in mine]
     write_waiting(command_line.work, [*others, *late])
 
 
 def print_node_jobs(step: Step, after: tuple[str, ...]) -> None:
-    """Name the jobs of a node that was submitted."""
+    """Print the jobs of a submitted node."""
     workers, gate = step.artifact.job_ids()
     behind = f", after {', '.join(after)}" if after else ""
     print(f"{step.name}: workers {workers}, gate {gate}{behind}")
 
 
 def print_submission(command_line: CommandLine, submitted: int, late: list[PendingNode]) -> None:
-    """Say what was done and how to watch it."""
+    """Print what was submitted and how to watch it."""
     if late:
-        print(f"{len(late)} nodes wait for room: the gates before them submit them")
+        print(f"{len(late)} nodes wait for the job limit: gates of earlier nodes submit them")
     watch = format_command("status", f"work={command_line.work}")
     print(f"{submitted} nodes submitted; watch them with {watch}")

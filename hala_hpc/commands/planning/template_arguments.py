@@ -1,7 +1,7 @@
-"""The words of an sbatch template: a node of a recipe, or the settings of one stage alone.
+"""Parse the arguments of an sbatch template: a node of a recipe, or settings of one stage alone.
 
 Settings alone, as `model=... corpus=... work=...`, become a recipe of one node in the work folder,
-so that every other command goes on with what a template began.
+so that every other command can continue what a template started.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,22 +15,22 @@ from hala_hpc.core.files import claim_text
 from hala_hpc.core.overrides import parse_overrides
 from hala_hpc.core.paths import expand_path
 
-#: Words of a template, each with its meaning; all others are settings of the stage.
+#: Arguments of a template, each with its meaning; all others are settings of the stage.
 TEMPLATE_ARGUMENTS = {
     "stage": "stage of the node; the template names it",
     "node": "the node of the recipe (default: the one of that stage)",
-    "recipe": "name of a shipped one, or a TOML file; without it the words are settings",
-    "launcher": "whose environments and variables the job gets (default: slurm)",
+    "recipe": "name of a shipped one, or a TOML file; without it arguments are settings",
+    "launcher": "launcher with the environments and variables of the job (default: slurm)",
     "work": "folder of the results",
-    "submit": "true, of a gate: submit what is missing; else it only reports",
+    "submit": "true, for a gate: submit what is missing; else only report it",
 }
-#: Of a launch, and nothing that a job which runs already could heed.
+#: Arguments of `launch` that cannot affect a job which is already running.
 LAUNCH_ONLY_KEYS = ("dry_run", "format", "confirm", "render")
 
 
 @dataclass(frozen=True)
 class Template:
-    """What the words of a template mean."""
+    """The parsed arguments of a template."""
 
     command_line: CommandLine
     steps: dict[str, Step]
@@ -40,22 +40,23 @@ class Template:
 
     @property
     def step(self) -> Step:
-        """The one node that the words mean. Raises UserError where they mean several."""
+        """The one node that the arguments select. Raises: UserError if they select several."""
         if len(self.command_line.chosen) != 1:
             names = ", ".join(self.command_line.chosen)
             raise UserError(
-                f"stage={self.command_line.overrides['stage']} means several nodes: add node=, one of {names}"
+                f"stage={self.command_line.overrides['stage']} selects several nodes: add node=, "
+                f"one of {names}"
             )
         return self.steps[self.command_line.chosen[0]]
 
 
 def read_template(arguments: Sequence[str]) -> Template:
-    """Understand the words of a template. Raises UserError with every mistake."""
+    """Parse the arguments of a template. Raises: UserError with every mistake."""
     overrides = parse_overrides(list(arguments))
     submit = is_true(overrides, "submit")
     if wrong := [key for key in LAUNCH_ONLY_KEYS if key in overrides]:
         raise UserError(
-            [f"{key}={overrides[key]} is a word of launch, not of a template" for key in wrong]
+            [f"{key}={overrides[key]} is an argument of launch, not of a template" for key in wrong]
         )
     given = (
         make_recipe_overrides(overrides)
@@ -71,24 +72,24 @@ def read_template(arguments: Sequence[str]) -> Template:
 
 
 def make_recipe_overrides(overrides: Mapping[str, str]) -> dict[str, str]:
-    """The words of a launch for a node of a recipe."""
+    """Overrides of a launch for a node of a recipe."""
     given = {key: value for key, value in overrides.items() if key not in ("node", "submit")}
     given["stage"] = overrides.get("node") or overrides.get("stage", "all")
     return {"launcher": "slurm", **given}
 
 
 def make_settings_overrides(overrides: Mapping[str, str]) -> dict[str, str]:
-    """The words of a launch for settings alone; writes the recipe that they belong to.
+    """Overrides of a launch for settings alone; writes the recipe that they belong to.
 
-    Raises UserError where stage or work folder are not named.
+    Raises: UserError if stage or work folder are missing.
     """
     stage = overrides.get("stage", "")
     if missing := [key for key in ("stage", "work") if not overrides.get(key)]:
         raise UserError(
-            [f"{key}= is not given: add it, or name a recipe and a node" for key in missing]
+            [f"{key}= is missing: add it, or name a recipe and a node" for key in missing]
         )
     if "node" in overrides:
-        raise UserError(f"node={overrides['node']} needs a recipe: add recipe=, or leave node= out")
+        raise UserError(f"node={overrides['node']} needs a recipe: add recipe=, or omit node=")
     recipe = expand_path("work", overrides["work"]).absolute() / f"{stage}.toml"
     claim_text(recipe, f"# Settings given to slurm/{stage}.sbatch.\n[{stage}]\n")
     launch_overrides = {

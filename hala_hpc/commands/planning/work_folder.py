@@ -1,4 +1,4 @@
-"""The work folder of a line: made, mended, and told what the line means."""
+"""Create the work folder of a launch, set damaged files aside, and record the run."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from hala_hpc.core.run import run_file
 
 
 def make_work_folder(work: Path) -> None:
-    """Make the work folder and prove that it can be written."""
+    """Create the work folder and test that it is writable."""
     probe = work / f".probe-{os.getpid()}"
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -30,22 +30,23 @@ def make_work_folder(work: Path) -> None:
 
 
 def require_own_run(work: Path) -> None:
-    """Raise UserError where the run of a folder is that of another user.
+    """Refuse a work folder whose run belongs to another user.
 
-    Its owner could not read what is written here, nor this user what he writes.
+    Its owner could not read what is written here, and this user could not read what the owner
+    writes. Raises: UserError (CANNOT_CREATE).
     """
     owner = find_owner(run_file(work))
     if owner not in (None, os.geteuid()):
         raise UserError(
-            f"work={work} holds a run of another user (number {owner}): name a folder of your own",
+            f"work={work} holds a run of another user (number {owner}): name another folder",
             CANNOT_CREATE,
         )
 
 
 def set_aside_damaged_files(work: Path, chosen: dict[str, Step]) -> None:
-    """Put aside what is damaged, and say so.
+    """Set damaged files aside and print their names.
 
-    Raises UserError where other users could have written what jobs would be run by.
+    Raises: UserError if other users could have written the records that decide what jobs run.
     """
     from hala_hpc.jobs.quarantine import (
         quarantine_node_files,
@@ -65,12 +66,12 @@ def set_aside_damaged_files(work: Path, chosen: dict[str, Step]) -> None:
 
 
 def reset_damaged_nodes(missing: dict[str, Step]) -> None:
-    """Let finished nodes whose files are not whole be unfinished, as far as they are not whole."""
+    """Make damaged nodes unfinished: remove the units and outputs that are incomplete."""
     for step in missing.values():
         if step.state == "damaged":
             from hala_hpc.jobs.repair import remove_broken_units, remove_summary
 
-            print(f"{step.name}: {step.reason}: what is not whole is made again")
+            print(f"{step.name}: {step.reason}: incomplete results are computed again")
             remove_broken_units(step.artifact, step.units)
             remove_summary(step.artifact)
 
@@ -78,9 +79,7 @@ def reset_damaged_nodes(missing: dict[str, Step]) -> None:
 def write_run(
     command_line: CommandLine, chosen: dict[str, Step], hours: dict[str, float | None]
 ) -> None:
-    """Note what this line means, for `status`, make the links of the run, and tell each node that
-    has none its settings.
-    """
+    """Record the run for `status`, link its results, and write missing `config.json`."""
     RunRecord(
         overrides=make_file_paths_absolute(command_line.overrides),
         recipe=str(Path(command_line.recipe).absolute()),
@@ -105,7 +104,7 @@ def write_run(
 
 
 def link_latest(work: Path, chosen: dict[str, Step]) -> None:
-    """Let `latest/<node>` be the newest result of each node."""
+    """Point `latest/<node>` to the newest result of each node."""
     links = work / "latest"
     links.mkdir(exist_ok=True)
     for step in chosen.values():
@@ -115,7 +114,7 @@ def link_latest(work: Path, chosen: dict[str, Step]) -> None:
 
 
 def make_file_paths_absolute(overrides: dict[str, str]) -> dict[str, str]:
-    """The words of a line, so that it can be given from any folder."""
+    """Overrides with absolute paths of files, so that they are valid in any folder."""
     files = {
         key: overrides[key]
         for key in ("recipe", "launcher")

@@ -1,1 +1,1 @@
-"""What a rehearsal has shown: measured, projected to the full run, and told on a page."""
+"""Results of a rehearsal: measurements, projection to the full run, and the page."""

@@ -1,4 +1,4 @@
-"""What each rehearsed node has shown: state, rows, reasons with samples, time, memory."""
+"""Measure each rehearsed node: state, rows, reasons with samples, time, memory."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,18 +15,18 @@ from hala_hpc.core.records import NodeSummary
 from hala_hpc.data.corpus.reader import REJECTED
 from hala_hpc.jobs.attempt_records import iter_attempt_ends
 
-#: Samples of each reason, and characters of a text that are shown.
+#: Samples of each reason, and maximum length of a sample in characters.
 SAMPLES, MAX_SAMPLE_LENGTH = 3, 300
-#: Figures of each step of a training, in its output.
+#: Metrics of each step of a training, in its output.
 METRICS = "metrics/metrics.jsonl"
 
 
 class RehearsalState(StrEnum):
-    """How far a rehearsed node is."""
+    """State of a rehearsed node."""
 
     WORKS = "works"
     FAILED = "failed"
-    NOT_STARTED = "not reached"
+    NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True)
@@ -36,35 +36,35 @@ class RejectedSample:
     reason: str
     source: str
     answer: str
-    """What the model answered; empty where none was asked."""
+    """Answer of the model; empty if it was not queried."""
 
 
 @dataclass(frozen=True)
 class NodeMeasurement:
-    """What a rehearsed node has shown."""
+    """Measurements of a rehearsed node."""
 
     step: Step
     state: RehearsalState
     reasons: tuple[str, ...] = ()
-    """Why it failed."""
+    """Reasons of its failure."""
     rows_in: int = 0
     rows_out: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[RejectedSample, ...] = ()
     tokens: int = 0
-    """Tokens that were written, or read where none are."""
+    """Tokens written, or read if none are written."""
     start_s: float = 0.0
     """Seconds of a worker until libraries and models were loaded."""
     work_s: float | None = None
-    """Seconds of all workers behind that; None if unknown."""
+    """Seconds of all workers after that; None if unknown."""
     memory_gb: float | None = None
-    """The most that a GPU held, in GB; None where nobody measured it."""
+    """Maximum memory used on a GPU, in GB; None if it was not measured."""
     losses: tuple[float, float] | None = None
     """First and last loss of a training."""
 
     @property
     def rows_rejected(self) -> int:
-        """Rows of all reasons."""
+        """Number of rows rejected for any reason."""
         return sum(self.rejected.values())
 
     @property
@@ -74,12 +74,12 @@ class NodeMeasurement:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens in a second of a worker that was at work; None if unknown."""
+        """Tokens per second of a running worker; None if unknown."""
         return self.tokens / self.work_s if self.tokens and self.work_s else None
 
 
 def measure_node(step: Step) -> NodeMeasurement:
-    """What a node has shown so far."""
+    """Measure a node as far as it has run."""
     artifact = step.artifact
     summary = artifact.summary()
     if summary is None:
@@ -105,10 +105,10 @@ def measure_node(step: Step) -> NodeMeasurement:
 
 
 def seconds_of(artifact: Artifact) -> tuple[float, float | None]:
-    """Seconds of a worker until it worked, on average, and of all workers behind that."""
+    """Mean seconds of a worker until all is loaded, and total seconds of all workers after that."""
     ends = [end.record for end in iter_attempt_ends(artifact) if end.rank == 0]
     good = [end for end in ends if end.code == OK]
-    # Where a stage does not tell when it was loaded, a few rows say nothing of many.
+    # Without a record of the loading time, a few rows allow no projection to many.
     if not any(end.loading_s for end in good):
         return sum(end.seconds for end in good), None
     start_s = sum(end.loading_s or 0.0 for end in good) / len(good)
@@ -116,7 +116,7 @@ def seconds_of(artifact: Artifact) -> tuple[float, float | None]:
 
 
 def samples_of(artifact: Artifact, summary: NodeSummary) -> Iterator[RejectedSample]:
-    """Some rejected rows of each reason."""
+    """Select some rejected rows of each reason."""
     left = {reason: SAMPLES for reason, count in summary.rejected.items() if count}
     for reason, source, answer in rejected_rows(artifact.output):
         if left.get(reason):
@@ -127,7 +127,7 @@ def samples_of(artifact: Artifact, summary: NodeSummary) -> Iterator[RejectedSam
 
 
 def rejected_rows(output: Path) -> Iterator[tuple[str, str, str]]:
-    """Reason, source and answer of the rejected rows of a node."""
+    """Read reason, source and answer of the rejected rows of a node."""
     for path in sorted(output.glob("rejected-*.jsonl")):
         with path.open(encoding="utf-8", errors="replace") as lines:
             for line in lines:
@@ -143,7 +143,7 @@ def rejected_rows(output: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def text_of(row: Any) -> str:
-    """The text of a row for people: the source of a pair, the messages of a conversation."""
+    """Format a row for people: the source of a pair, the messages of a conversation."""
     if not isinstance(row, dict):
         return str(row)
     if isinstance(row.get("messages"), list):
@@ -154,17 +154,17 @@ def text_of(row: Any) -> str:
 
 
 def truncate_text(text: str) -> str:
-    """A text, cut where it is long."""
+    """Truncate a long text."""
     return text if len(text) <= MAX_SAMPLE_LENGTH else f"{text[:MAX_SAMPLE_LENGTH]}…"
 
 
 def memory_of(artifact: Artifact) -> float | None:
-    """The most that a GPU held in a training, in GB; None where that is not known."""
+    """Maximum memory used on a GPU in a training, in GB; None if unknown."""
     path, newest = artifact.output / METRICS, artifact.newest_round_if_valid()
     if not path.is_file() or newest is None:
         return None
     if not newest.spec.resources.gpus_per_node or newest.spec.launcher.device == "cpu":
-        # What was measured then is the memory of the host.
+        # The measured memory is that of the host.
         return None
     with path.open(encoding="utf-8") as lines:
         found = [json.loads(line).get("memory_gb") for line in islice(lines, 10_000)]

@@ -1,4 +1,4 @@
-"""The full run from what its rehearsal took: each node's time, grown with its work."""
+"""Project the full run from its rehearsal: the time of each node scaled with its work."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,27 +15,27 @@ from hala_hpc.core.stage import UnknownInputs
 
 @dataclass(frozen=True)
 class Projection:
-    """What a node of the full run will take, by its rehearsal; None for what is not known."""
+    """Resources of a node of the full run, by its rehearsal; None if unknown."""
 
     step: Step
     measured: NodeMeasurement
-    """What its rehearsal has shown."""
+    """Measurements of its rehearsal."""
     growth: float | None = None
-    """How many times the work of the rehearsal it has."""
+    """Ratio of its work to that of the rehearsal."""
     job_s: float | None = None
     """Seconds of all its workers."""
     wall_s: float | None = None
-    """Seconds from its start to its end, where all workers start at once."""
+    """Seconds from start to end if all workers start at the same time."""
     gpu_hours: float | None = None
     shipped_gpu_hours: float | None = None
-    """By the shipped table, as the dry run tells."""
+    """By the shipped table, as the dry run prints."""
 
 
 def project_full_run(
     command_line: CommandLine, full: Mapping[str, Step], rehearsed: Mapping[str, Step]
 ) -> dict[str, Projection]:
-    """Each node of the full run and its rehearsal, by its name in the recipe, inputs first."""
-    # As if nothing were done: what both have counted would hide how the one grows to the other.
+    """Project each node of the full run from its rehearsal; by name in the recipe, inputs first."""
+    # As if nothing were done: counts of finished nodes would hide the ratio of the two.
     whole, small = as_new(full), as_new(rehearsed)
     of_whole = estimate_nodes(whole, command_line.launcher)
     of_small = estimate_nodes(small, command_line.launcher)
@@ -50,20 +50,20 @@ def project_full_run(
 
 
 def as_new(steps: Mapping[str, Step]) -> dict[str, Step]:
-    """The steps of a plan as if nothing of it were done."""
+    """The steps of a plan as if none were done."""
     return {name: replace(step, state="new") for name, step in steps.items()}
 
 
 def rehearsed_name(name: str, rehearsed: Mapping[str, Step]) -> str:
-    """The name of a node of the recipe in its rehearsal: its own where it is the real one."""
+    """The name of a node in its rehearsal: unchanged if the rehearsal uses the real node."""
     return name if name in rehearsed else f"{REHEARSAL_PREFIX}{name}"
 
 
 def growth_of(step: Step, full: Estimate, rehearsed: Estimate) -> float | None:
-    """How many times the work of its rehearsal a node has; None if unknown."""
+    """Ratio of the work of a node to that of its rehearsal; None if unknown."""
     settings = step.node.settings
     if step.node.stage(settings, UnknownInputs()).rehearsed() == settings:
-        # Nothing of it shrinks, as of a merge.
+        # The rehearsal does not shrink it, e.g. a merge.
         return 1.0
     return full.work / rehearsed.work if full.work and rehearsed.work else None
 
@@ -71,7 +71,7 @@ def growth_of(step: Step, full: Estimate, rehearsed: Estimate) -> float | None:
 def projection_of(
     step: Step, measured: NodeMeasurement, growth: float | None, shipped: float | None
 ) -> Projection:
-    """What a node will take, from what its rehearsal took."""
+    """Project a node from the measurements of its rehearsal."""
     if growth == 1.0 and measured.work_s is None and measured.start_s:
         hours = measured.start_s * gpus_per_worker(step) / HOUR_S
         return Projection(
@@ -93,9 +93,9 @@ def projection_of(
 
 
 def longest_path_s(found: Mapping[str, Projection]) -> float | None:
-    """Seconds of the full run where every node starts as soon as its inputs are done.
+    """Seconds of the full run if every node starts as soon as its inputs are done.
 
-    None where a node on the way is not known.
+    None if the time of a node is unknown.
     """
     ends: dict[str, float] = {}
     for name, one in found.items():

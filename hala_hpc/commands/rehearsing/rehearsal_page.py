@@ -1,4 +1,4 @@
-"""The page of a rehearsal, as HTML and Markdown: verdict, hours, advice, every node, samples."""
+"""Write the page of a rehearsal as HTML and Markdown: verdict, hours, advice, nodes, samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ DASH = "–"
 
 @dataclass(frozen=True)
 class RehearsalPage:
-    """Everything that the page tells."""
+    """Contents of the page."""
 
     recipe: str
     command: str
-    """The line of the full run."""
+    """Command of the full run."""
     full: Mapping[str, Projection]
     advice: Sequence[Advice]
 
     @property
     def missing(self) -> list[str]:
-        """Nodes that were not reached, by their names."""
+        """Names of the nodes that were not started."""
         states = {name: one.measured.state for name, one in self.full.items()}
         return [name for name, state in states.items() if state is RehearsalState.NOT_STARTED]
 
@@ -50,23 +50,23 @@ class RehearsalPage:
 
     @property
     def head(self) -> list[str]:
-        """Three lines: whether the full run can be started, what it takes, what comes first."""
+        """Three lines: whether the full run can start, what it takes, what must change first."""
         return [self.verdict, self.hours, self.first]
 
     @property
     def verdict(self) -> str:
         """Whether the full run can be started."""
         works = sum(one.measured.state is RehearsalState.WORKS for one in self.full.values())
-        message = f"{works} of {len(self.full)} nodes work"
+        message = f"{works} of {len(self.full)} nodes succeeded"
         if self.must:
             return f"{message}: do not start the full run yet."
         if self.missing:
-            return f"{message}, {len(self.missing)} are not reached yet."
+            return f"{message}, {len(self.missing)} are not started yet."
         return f"{message}: the full run can be started."
 
     @property
     def hours(self) -> str:
-        """What the full run will take."""
+        """GPU hours and time of the full run."""
         known = [one for one in self.full.values() if one.job_s is not None]
         unknown = len(self.full) - len(known)
         gpu = sum(one.gpu_hours or 0.0 for one in known)
@@ -79,7 +79,7 @@ class RehearsalPage:
             parts.append(
                 f"{format_hours(path_s / 3600)} hours from its start to its end without queues"
             )
-        uncounted = f" (without {unknown} nodes of which nothing is known yet)" if unknown else ""
+        uncounted = f" (without {unknown} nodes with unknown hours)" if unknown else ""
         shipped = [one.shipped_gpu_hours for one in self.full.values() if one.shipped_gpu_hours]
         table = f"; by the shipped table {format_hours(sum(shipped))} GPU hours" if shipped else ""
         return f"The full run takes {', '.join(parts)}{uncounted}{table}."
@@ -88,21 +88,21 @@ class RehearsalPage:
     def first(self) -> str:
         """What must be changed first."""
         if not self.must:
-            return "Nothing must be changed first."
+            return "No change is required first."
         return "First: " + "; ".join(f"{one.node}: {one.text}" for one in self.must) + "."
 
 
 def write_rehearsal_page(command_line: CommandLine) -> int:
-    """Write both files into the work folder, print the head; the exit code that it means."""
+    """Write both files into the work folder, print the head; return its exit code."""
     page = make_rehearsal_page(command_line)
     write_text(command_line.work / HTML, render_rehearsal_html(page))
     write_text(command_line.work / MARKDOWN, render_rehearsal_markdown(page))
-    print("\n".join([*page.head, f"the page: {command_line.work / HTML}"]))
+    print("\n".join([*page.head, f"page: {command_line.work / HTML}"]))
     return page.code
 
 
 def make_rehearsal_page(command_line: CommandLine) -> RehearsalPage:
-    """Look at a rehearsal and project it. `line` has rehearse=true."""
+    """Measure a rehearsal and project it. `command_line` has rehearse=true."""
     given = {key: value for key, value in command_line.overrides.items() if key != "rehearse"}
     whole = parse_command_line([f"{key}={value}" for key, value in given.items()])
     projected = project_full_run(whole, steps_of(whole), steps_of(command_line))
@@ -115,7 +115,7 @@ def make_rehearsal_page(command_line: CommandLine) -> RehearsalPage:
 
 
 def steps_of(command_line: CommandLine) -> dict[str, Step]:
-    """The nodes that a line means, with all they need."""
+    """The nodes that a command line selects, with all their inputs."""
     steps = make_plan(command_line.nodes, command_line.work, command_line.environment)
     return {
         name: steps[name] for name in include_input_nodes(command_line.nodes, command_line.chosen)
@@ -123,17 +123,17 @@ def steps_of(command_line: CommandLine) -> dict[str, Step]:
 
 
 def render_rehearsal_html(page: RehearsalPage) -> str:
-    """The page as one file that needs no other; text of data is escaped and isolated."""
+    """Render the page as one self-contained file; texts of the data are escaped and isolated."""
     return render_template("rehearsal.html.j2", page)
 
 
 def render_rehearsal_markdown(page: RehearsalPage) -> str:
-    """The page as Markdown."""
+    """Render the page as Markdown."""
     return render_template("rehearsal.md.j2", page)
 
 
 def render_template(name: str, page: RehearsalPage) -> str:
-    """A template of this folder, filled in; what becomes HTML is escaped."""
+    """Render a template of this folder; values in HTML are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -149,10 +149,10 @@ def render_template(name: str, page: RehearsalPage) -> str:
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A number with separators; a dash for none."""
+    """Format a number with separators; a dash for None."""
     return DASH if value is None else f"{value:,.{digits}f}"
 
 
 def cell(text: str) -> str:
-    """A text as a cell of a Markdown table: on one line, without what ends a cell."""
+    """Format a text as a cell of a Markdown table: on one line, with `|` escaped."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""A rehearsal on this machine: its nodes in order, and then the page, also after a failure."""
+"""Run a rehearsal on this machine: its nodes in order, then the page, also after a failure."""
 
 from hala_hpc.commands.command_line import CommandLine
 from hala_hpc.commands.planning import run_local
@@ -11,9 +11,9 @@ from hala_hpc.core.lease import WorkLease
 def run_rehearsal_locally(
     command_line: CommandLine, chosen: dict[str, Step], lease: WorkLease
 ) -> int:
-    """Bring every missing node to its end, and write the page; the code of the first that fails.
+    """Run every missing node to completion and write the page; return the first failure's code.
 
-    Without one that of the page: 65 where something must be changed before the full run.
+    Without a failure, return the code of the page: BAD_DATA if something must be changed first.
     """
     code = run_local.run_plan_locally(command_line, chosen, lease)
     page_code = write_rehearsal_page(command_line)

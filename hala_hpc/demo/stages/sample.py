@@ -1,4 +1,4 @@
-"""sample: write the texts of the demo: pairs, instructions, lessons for a judge, a benchmark."""
+"""sample: write the texts of the demo: pairs, instructions, data of a judge, a benchmark."""
 
 import json
 import random
@@ -31,26 +31,27 @@ class Settings(StageSettings):
     """Settings of sample."""
 
     seed: int = 0
-    """Decides which words fill the patterns."""
+    """Seed of the words that fill the patterns."""
     parallel: PositiveInt = 8000
     """Pairs of `parallel.jsonl`, some of them spoilt; for the judge to filter."""
     spoilt_fraction: Annotated[float, Field(ge=0, le=1)] = 0.15
     """Share of them that is spoilt."""
     held_out: PositiveInt = 200
-    """Pairs of `held-out.jsonl`, to test with."""
+    """Pairs of `held-out.jsonl`, for testing."""
     teacher_lessons: PositiveInt = 6000
-    """Right pairs of `teacher-lessons.jsonl`."""
+    """Correct pairs of `teacher-lessons.jsonl`."""
     judged: PositiveInt = 4000
-    """Pairs of `judge-lessons.jsonl`: half of them asked about twice, right and spoilt, and all
-    of them translated."""
+    """Pairs of `judge-lessons.jsonl`: half of them judged twice, correct and spoilt, and all of
+    them translated."""
     judge_prompt: str = "Accept or reject: {source} = {target}"
-    """How the judge is asked, with places {source} and {target}; the filter must ask alike."""
+    """Prompt of the judge, with placeholders {source} and {target}; the filter must use the same.
+    """
     teacher_english: PositiveInt = 300
     """Conversations of `teacher-english.jsonl`, for the teacher to translate."""
     english: PositiveInt = 700
-    """Conversations of `english.jsonl`, beside about 200 written by hand."""
+    """Conversations of `english.jsonl`, in addition to about 200 written by hand."""
     resources: Resources = Resources(cpus_per_rank=1, mem_gb=2, timeout_min=10)
-    """What the job gets."""
+    """Resources of the job."""
 
 
 class Sample(Stage[Settings]):
@@ -86,7 +87,7 @@ class Sample(Stage[Settings]):
             out.commit(unit)
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """Count the rows; no held-out sentence may be among those that models learn from."""
+        """Count the rows, and check that no held-out sentence is in training data."""
         rows = {
             str(path.relative_to(folder)): read_rows(path)
             for path in sorted(folder.rglob("*.jsonl"))
@@ -97,14 +98,14 @@ class Sample(Stage[Settings]):
         leaked = [r for r in rows[HELD_OUT] if r["translation"]["en"] in training_sentences]
         if leaked:
             raise UserError(
-                f"unit {unit}: {len(leaked)} held-out sentences are learnt from", INTERNAL
+                f"unit {unit}: {len(leaked)} held-out sentences are also in training data", INTERNAL
             )
         counts = {name: len(found) for name, found in rows.items()}
         total = sum(counts.values())
         return UnitCounts(rows_in=total, rows_out=total, details=counts)
 
     def collect(self, markers: list[UnitMarker], folders: list[Path], output: Path) -> Any:
-        """Besides the files, the benchmark's task, which names the place of its questions."""
+        """Collect the files, and write the benchmark's task with the path of its questions."""
         details = super().collect(markers, folders, output)
         final = Artifact(output.parent).output
         write_task(output / BENCHMARK, final / BENCHMARK / QUESTIONS)
@@ -112,7 +113,7 @@ class Sample(Stage[Settings]):
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read back JSON lines."""
+    """Read JSON lines."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""tiny: build a tiny model of random weights, so that a recipe needs nothing from the hub."""
+"""tiny: build a tiny model with random weights, so that a recipe needs nothing from the hub."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,23 +26,23 @@ class Settings(StageSettings):
     family: Literal["lfm2", "cohere2", "qwen2"]
     """Architecture: that of the paper's translator and models, of its teacher, or of its judge."""
     text: list[FilesRef] = Field(min_length=1)
-    """JSONL files whose texts the tokenizer learns from. The same files and `vocab_size` give the
+    """JSONL files whose texts the tokenizer is trained on. The same files and `vocab_size` give the
     same tokens for every family."""
     vocab_size: Annotated[int, Field(ge=300)] = 3200
-    """Tokens; 266 of them are single bytes and marks of turns."""
+    """Tokens, of which 266 are single bytes and special tokens."""
     hidden: PositiveInt = 128
     """Width of the model, a multiple of 32."""
     layers: Annotated[int, Field(ge=2)] = 3
-    """Blocks. In an LFM2 the first is a convolution and the others are attention."""
+    """Number of blocks. In an LFM2 the first is a convolution and the others are attention."""
     seed: int = 0
-    """Decides the random weights."""
+    """Seed of the random weights."""
     resources: Resources = Resources(cpus_per_rank=2, mem_gb=4, timeout_min=10)
-    """What the job gets."""
+    """Resources of the job."""
 
     @field_validator("hidden")
     @classmethod
     def whole_heads(cls, value: int) -> int:
-        """Heads have a fixed width."""
+        """Check that the width is a multiple of the fixed width of a head."""
         if value % HEAD_WIDTH:
             raise ValueError(f"{value} is not a multiple of {HEAD_WIDTH}, the width of a head")
         return value
@@ -56,17 +56,17 @@ class Tiny(Stage[Settings]):
     Settings = Settings
 
     def estimate(self, inputs: EstimateInputs) -> Estimate:
-        """A model that is so small that its bytes count nothing."""
+        """An estimate without bytes: the model is too small to count."""
         del inputs
         model = ModelSize(BILLIONS)
         return Estimate(Amount(model=model), model)
 
     def run(self, units: Iterable[int], out: UnitContext) -> None:
-        """Train the tokenizer, draw the weights."""
+        """Train the tokenizer and draw the weights."""
         files = [Path(self.inputs.path(reference)) for reference in self.settings.text]
         texts = list(strings_of(files))
         if not texts:
-            raise UserError(f"text={self.settings.text}: the files hold no text", BAD_DATA)
+            raise UserError(f"text={self.settings.text}: the files contain no text", BAD_DATA)
         wanted = self.settings
         for unit in units:
             tokenizer = train_tokenizer(texts, wanted.vocab_size, wanted.family)
@@ -75,7 +75,7 @@ class Tiny(Stage[Settings]):
             out.commit(unit)
 
     def check(self, unit: int, folder: Path) -> UnitCounts:
-        """The model is whole and its weights are numbers."""
+        """Check that the model is complete and its weights are finite."""
         require_model(str(folder), f"unit {unit}")
         require_finite(folder)
         tensors = len(tensor_headers(folder))

@@ -187,13 +187,13 @@ TOLD = {
     "model lab/absent": "is not in the hub cache",
     "model lab/other@v2": "its revision main is",
     "model lab/shard": "model-00002-of-00002.safetensors is missing",
-    "model lab/cut": "model-00001-of-00002.safetensors is cut short",
+    "model lab/cut": "model-00001-of-00002.safetensors is truncated",
     "model lab/config": "config.json is missing",
     "model lab/words": "tokenizer.json is missing",
     "model lab/blob": "model.safetensors.index.json is missing",
-    "model lab/begun": ".incomplete was begun",
+    "model lab/begun": ".incomplete is partly downloaded",
     "data set lab/rows": "easy/train-00001-of-00002.jsonl is missing",
-    "data set lab/rowscut": "easy/train-00000-of-00002.jsonl is cut short",
+    "data set lab/rowscut": "easy/train-00000-of-00002.jsonl is truncated",
     "data set lab/rowsabsent": "is not in the hub cache",
 }
 
@@ -205,7 +205,7 @@ def names_all(text: str) -> None:
         assert any(fault in line for line in lines), (piece, fault, text)
 
 
-def test_only_what_is_read_is_fetched_and_its_size_told_first(fetched: Fetched) -> None:
+def test_only_what_is_read_is_fetched_and_its_size_printed_first(fetched: Fetched) -> None:
     told, requests = fetched.ended.out, "\n".join(fetched.requests)
     assert told.index("GB in all; ") < told.index("[1/15] ")
     assert "model lab/shard, commit " in told
@@ -274,15 +274,15 @@ def test_a_fetch_mends_all_and_brings_only_what_is_lost(
     assert len(whole) == 5, asked
 
 
-def test_what_is_whole_is_not_asked_for_again(fetched: Fetched) -> None:
+def test_what_is_complete_is_not_queried_twice(fetched: Fetched) -> None:
     before = len(fetched.hub.requests)
     ended = fetch(fetched.hub, *fetched.words, "dry_run=true")
     assert ended.code == 0
-    assert "no model and no data set is to be fetched" in ended.out
+    assert "no model or data set has to be fetched" in ended.out
     assert fetched.hub.requests[before:] == []
 
 
-def test_terms_that_are_not_accepted_are_told_with_the_page_and_never_the_token(
+def test_terms_that_are_not_accepted_are_reported_with_the_page_and_never_the_token(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
     hub.put("models", "lab/gated", hub_repositories.model(50))
@@ -308,11 +308,11 @@ def one_model(folder: Path, home: str = "home") -> list[str]:
     return ["stage=all", recipe, work, f"launcher={site}"]
 
 
-def test_what_the_hub_does_not_have_is_told(hub: HubStandIn, tmp_path: Path) -> None:
+def test_what_the_hub_does_not_have_is_reported(hub: HubStandIn, tmp_path: Path) -> None:
     words = one_model(tmp_path)
     unknown = fetch(hub, *words)
     assert unknown.code == 66
-    assert_message(unknown.err, "model lab/nothing is not on the hub, or not for you")
+    assert_message(unknown.err, "model lab/nothing is not on the hub, or not visible to you")
     other = fetch(hub, *words, "model.model=lab/shard@v9")
     assert other.code == 66
     assert_message(other.err, "has no revision 'v9'")
@@ -327,7 +327,7 @@ def test_a_hub_that_is_out_of_order_is_69_and_nothing_is_lost(
     finally:
         hub.is_down = False
     assert ended.code == 69, ended
-    assert_message(ended.err, "what is fetched is kept, and the same line goes on")
+    assert_message(ended.err, "fetched files are kept; run the same command again to resume")
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_fetched(

@@ -66,7 +66,7 @@ def close(folder: Path) -> None:
     folder.chmod(0o555)
 
 
-def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_what_helps(
+def test_jobs_read_from_a_hub_cache_that_is_not_writable_and_a_fetch_names_a_fix(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
     words = words_of(tmp_path, "shared")
@@ -85,7 +85,7 @@ def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_
     assert refused.code == 73, refused
     assert_message(
         refused.err,
-        f"hub cache: {tmp_path}/home/hub is closed for writing",
+        f"hub cache: {tmp_path}/home/hub is not writable",
         "model lab/later is to be fetched into it",
         "HF_HOME",
     )
@@ -98,7 +98,7 @@ def test_jobs_read_from_a_hub_cache_that_is_closed_for_writing_and_a_fetch_says_
     *words, _ = words_of(tmp_path, "shared")
     damaged = fetch(hub, *words, f"work={tmp_path}/other", has_rights=False)
     assert damaged.code == 73, damaged
-    assert_message(damaged.err, "is closed for writing", "model lab/shared, damaged,")
+    assert_message(damaged.err, "is not writable", "model lab/shared, damaged,")
 
 
 def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
@@ -112,11 +112,11 @@ def test_a_repository_that_a_colleague_fetched_is_closed_to_others(
     refused = fetch(hub, *words_of(tmp_path, "later"), "dry_run=true", has_rights=False)
     assert refused.code == 73, refused
     assert_message(
-        refused.err, f"{repository}/blobs is closed for writing", f"{repository}/refs is closed"
+        refused.err, f"{repository}/blobs is not writable", f"{repository}/refs is closed"
     )
 
 
-def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_told(
+def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_fix_is_printed(
     hub: HubStandIn, tmp_path: Path
 ) -> None:
     words = words_of(tmp_path, "xet")
@@ -141,15 +141,17 @@ def test_large_files_come_from_xet_storage_and_where_it_is_refused_the_cure_is_t
     assert_message(mended.out, "model.safetensors has the right size but different content")
 
 
-def test_a_token_that_may_not_read_a_repository_is_told_so(hub: HubStandIn, tmp_path: Path) -> None:
+def test_a_token_that_may_not_read_a_repository_is_reported(
+    hub: HubStandIn, tmp_path: Path
+) -> None:
     words = words_of(tmp_path, "closed")
     refused = fetch(hub, *words, "dry_run=true", HF_TOKEN="hf_of_somebody_else")
     assert refused.code == 66, refused
     assert_message(
         refused.err,
-        "model lab/closed may not be read with this token",
+        "model lab/closed cannot be read with this token",
         f"{hub.endpoint}/lab/closed",
         "hf auth login",
     )
-    assert "accept them" not in refused.err
+    assert "accept its terms" not in refused.err
     assert "hf_of_somebody_else" not in refused.out + refused.err

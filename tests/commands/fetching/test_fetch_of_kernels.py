@@ -87,7 +87,7 @@ def test_the_build_for_the_torch_here_is_fetched_verified_and_found_without_a_ne
     kept = next((site.repository / "trees").iterdir())
     kept.rename(kept.with_name(f"{snapshot.name}.json"))
     told = site.give("dry_run=true", module="launch")
-    assert_message(told.out, "makes it look cut short to the library")
+    assert_message(told.out, "makes the library report it as truncated")
     assert site.give().code == 0
     assert "to fetch first" not in site.give("dry_run=true", module="launch").out
 
@@ -95,7 +95,9 @@ def test_the_build_for_the_torch_here_is_fetched_verified_and_found_without_a_ne
     checked = site.give("check=true")
     assert checked.code == 66
     assert_message(
-        checked.err, f"kernel {NAME}@{BRANCH}: in {snapshot} is not whole", "__init__.py is missing"
+        checked.err,
+        f"kernel {NAME}@{BRANCH}: in {snapshot} is incomplete",
+        "__init__.py is missing",
     )
 
 

@@ -34,7 +34,7 @@ def hours_in(out: str, node: str) -> str:
     return row[start : header.index("GPU hours") + len("GPU hours")].strip()
 
 
-def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) -> None:
     line = [*REPORT, built_for_gpus(tmp_path, "h100-site"), f"work={tmp_path}/w", "dry_run=true"]
     line.append("max_gpu_hours=50")
     told = launch(*line)
@@ -47,8 +47,8 @@ def test_a_dry_run_tells_the_gpu_hours_of_every_node_and_of_all(tmp_path: Path) 
     # The same rows through 1.2B.
     assert float(hours_in(told.out, "arabic-orca").removeprefix("~")) < teacher / 5
     assert "they take about" in told.out
-    assert "an estimate, good within a factor of two or three" in told.out
-    assert "max_gpu_hours=50: to submit it, add confirm=true" in told.out
+    assert "an estimate, right within a factor of two or three" in told.out
+    assert "max_gpu_hours=50: the estimate exceeds it; add confirm=true" in told.out
     assert "confirm=true" not in launch(*line, "confirm=true").out
 
 
@@ -71,11 +71,11 @@ def test_a_model_of_unknown_size_is_named_and_not_counted(tmp_path: Path) -> Non
     line = [*REPORT, site, f"work={tmp_path}/w", "dry_run=true", "teacher.model=owner/nameless"]
     told = launch(*line)
     assert hours_in(told.out, "teacher-pairs") == "?"
-    assert "GPU hours, 1 of them not counted: their model or rows are not known" in told.out
+    assert "GPU hours, 1 nodes not counted: their model or rows are unknown" in told.out
 
 
 @pytest.mark.slow
-def test_rows_that_nobody_knew_are_counted_once_their_node_is_done(tmp_path: Path) -> None:
+def test_rows_that_were_unknown_are_counted_once_their_node_is_done(tmp_path: Path) -> None:
     line = ["recipe=demo", f"work={tmp_path}/work"]
     plan = ["stage=teacher-trained", "launcher=minislurm", "dry_run=true"]
     assert hours_in(launch(*line, *plan).out, "teacher-trained") == "?"
@@ -83,7 +83,7 @@ def test_rows_that_nobody_knew_are_counted_once_their_node_is_done(tmp_path: Pat
     assert hours_in(launch(*line, *plan).out, "teacher-trained").startswith("~0.0")
 
 
-def test_a_launch_above_the_limit_is_refused_with_number_and_cure(tmp_path: Path) -> None:
+def test_a_launch_above_the_limit_is_refused_with_number_and_fix(tmp_path: Path) -> None:
     work = tmp_path / "work"
     line = with_gpus(tmp_path, slurm_launcher(tmp_path), f"work={work}", "max_gpu_hours=0.01")
     told = launch(*line)
@@ -110,7 +110,7 @@ def test_a_budget_that_is_too_small_for_a_line_refuses_it(tmp_path: Path) -> Non
     told = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work"))
     assert told.code == 78
     assert "budget_gpu_hours=0.01: 0.00 GPU hours are spent in" in told.err
-    assert "confirm=true submits as long as it lasts" in told.err
+    assert "confirm=true submits until the budget is spent" in told.err
     spent = launch(*with_gpus(tmp_path, site, f"work={tmp_path}/work", "confirm=true"), PATH="")
     assert (spent.code, "budget_gpu_hours" in spent.err) == (UNAVAILABLE, False), spent
 
@@ -125,6 +125,6 @@ def test_a_budget_that_is_too_small_for_a_line_refuses_it(tmp_path: Path) -> Non
         ("budget_hours=3", "did you mean 'budget_gpu_hours'?"),
     ],
 )
-def test_words_about_gpu_hours_that_are_wrong_are_named(word: str, told: str) -> None:
+def test_wrong_arguments_about_gpu_hours_are_named(word: str, told: str) -> None:
     ended = launch("stage=all", "recipe=demo", word, "dry_run=true")
     assert (ended.code, told in ended.err) == (64, True), ended

@@ -41,7 +41,7 @@ def refused(ended: CommandResult, *texts: str) -> None:
 def test_a_build_for_cpus_is_refused_by_dry_run_launch_and_doctor(tmp_path: Path) -> None:
     words = line(tmp_path, table=pythons(tmp_path, "cpu"))
     plan = launch("stage=all", *words, DRY)
-    refused(plan, CURE, "2.13.0+cpu", "rows asks for GPUs")
+    refused(plan, CURE, "2.13.0+cpu", "rows requests GPUs")
     assert "2 would be submitted" in plan.out, "the plan is told all the same"
     refused(launch("stage=all", *words), CURE)
     refused(run_command(*words, module="doctor"), CURE)
@@ -57,7 +57,7 @@ def test_a_build_for_gpus_goes_on_to_what_is_not_fetched(tmp_path: Path) -> None
     )
 
 
-def test_who_asks_for_no_gpu_or_says_cpu_takes_either_build(tmp_path: Path) -> None:
+def test_jobs_without_gpus_or_for_cpus_accept_either_build(tmp_path: Path) -> None:
     table = pythons(tmp_path, "cpu")
     assert launch("stage=all", *line(tmp_path, gpus=0, table=table), DRY).code == 0
     means_cpus = f'{table}\n[environment]\nHALA_DEVICE = "cpu"\n'
@@ -73,13 +73,15 @@ def test_another_device_is_refused_with_the_two_there_are(tmp_path: Path) -> Non
     assert "HALA_DEVICE is neither cpu nor cuda" in ended.err
 
 
-def test_an_environment_that_only_submits_is_told_with_the_table_to_write(tmp_path: Path) -> None:
+def test_an_environment_that_only_submits_is_reported_with_the_table_to_write(
+    tmp_path: Path,
+) -> None:
     words = line(tmp_path, gpus=0, table=pythons(tmp_path))
     refused(launch("stage=all", *words), "no torch", '[python] main = "<clone>/.venv/bin/python"')
     refused(run_command(*words, module="doctor"), "no torch", "[python] main = ")
 
 
-def test_the_build_is_told_by_files(tmp_path: Path) -> None:
+def test_the_build_is_read_from_files(tmp_path: Path) -> None:
     told = {
         device: find_torch_build(str(environment(tmp_path / device, device)))
         for device in ("cpu", "cuda")
@@ -109,7 +111,7 @@ def test_an_environment_that_sees_other_packages_is_not_called_light(tmp_path: P
     assert not lacks_job_libraries(str(python))
 
 
-def test_jobs_of_a_cluster_take_the_build_for_gpus_that_stands_beside(
+def test_jobs_of_a_cluster_take_the_build_for_gpus_that_is_beside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, device in {
@@ -161,7 +163,7 @@ def test_the_trial_cluster_calculates_on_cpus(tmp_path: Path) -> None:
     assert launch("stage=all", *words, f"launcher={tmp_path}/mini.toml", DRY).code == 0
 
 
-def test_a_guessed_launcher_without_a_controller_is_told_before_the_build(
+def test_a_guessed_launcher_without_a_controller_is_reported_before_the_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slurm = FakeSlurm(on_path(tmp_path / "bin", monkeypatch))

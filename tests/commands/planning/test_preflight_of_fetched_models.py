@@ -105,9 +105,7 @@ def test_models_are_looked_into_where_the_launcher_has_its_hub_cache(
             assert fault in text, (fault, text)
 
 
-def test_what_lies_in_the_hub_cache_of_the_shell_is_no_matter(
-    words: list[str], tmp_path: Path
-) -> None:
+def test_the_hub_cache_of_the_shell_does_not_matter(words: list[str], tmp_path: Path) -> None:
     put_all(tmp_path / "scratch", is_good=True)
     put_all(tmp_path / "shell", is_good=False)
     [planned] = run_commands([["launch", *words, "dry_run=true"]])

@@ -42,7 +42,7 @@ def number(words: str) -> float:
     return float(digits[1]) * LETTERS[digits[2]] if digits else 0.0
 
 
-def test_each_data_set_brings_the_rows_that_its_source_says(rows: dict[str, float]) -> None:
+def test_each_data_set_brings_the_rows_of_its_source(rows: dict[str, float]) -> None:
     found = {name: rows[name] for name in CITED}
     assert found == {name: pytest.approx(count, rel=0.1) for name, (count, _) in CITED.items()}
     for name, (least, most) in HUB_SIZES.items():
@@ -55,7 +55,7 @@ def test_the_arabic_corpus_is_as_large_as_the_papers(rows: dict[str, float]) -> 
     assert rows["arabic-tokens"] == pytest.approx(sum(rows[name] for name in SEVEN), rel=0.01)
 
 
-def test_the_head_of_the_recipe_tells_what_each_data_set_brings(rows: dict[str, float]) -> None:
+def test_the_head_of_the_recipe_lists_the_rows_of_each_data_set(rows: dict[str, float]) -> None:
     head = (ROOT / "hala_hpc/recipes/hala.toml").read_text().partition("[teacher]")[0]
     told = dict(re.findall(r"^#   ([\w-]+) .*? ([\d,]{5,}) ", head, re.MULTILINE))
     counts = {name: float(digits.replace(",", "")) for name, digits in told.items()}

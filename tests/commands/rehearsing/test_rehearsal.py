@@ -64,7 +64,7 @@ def test_what_does_not_shrink_is_shared_and_all_else_is_apart(work: Path) -> Non
     assert settings["rehearse-merge-1.2b"].model == "@rehearse-sft-1.2b"
 
 
-def test_the_rehearsal_of_the_recipe_takes_at_most_ten_gpu_hours(work: Path) -> None:
+def test_the_rehearsal_of_the_recipe_takes_no_more_than_ten_gpu_hours(work: Path) -> None:
     line = ("recipe=hala", "stage=report-1.2b", f"launcher={ROOT}/launchers/h100-site.toml")
     told = launch(*line, "rehearse=true", "dry_run=true", f"work={work}")
     found = re.search(r"they take about ([\d.]+) GPU hours", told.out)
@@ -85,12 +85,12 @@ def rehearse(folder: Path, work: Path, planted: str = "") -> CommandResult:
     return launch(*line, "rehearse=true", HALA_PLANTED=planted, PYTHONPATH=path)
 
 
-def test_a_rehearsal_that_works_says_so_and_what_the_full_run_takes(
+def test_a_rehearsal_that_works_reports_it_and_what_the_full_run_takes(
     tmp_path: Path, work: Path
 ) -> None:
     ended = rehearse(tmp_path, work)
     assert ended.code == 0, ended
-    assert "3 of 3 nodes work: the full run can be started." in ended.out
+    assert "3 of 3 nodes succeeded: the full run can be started." in ended.out
     names = sorted(path.name for path in work.glob("*-*/summary.json"))
     assert len(names) == 3
     found = {path.parent.name.rpartition("-")[0] for path in work.glob("*/summary.json")}
@@ -134,7 +134,7 @@ def test_a_planted_fault_is_on_the_page_before_the_full_run(
     assert "<script" not in html
 
 
-def test_a_page_of_a_run_that_was_not_rehearsed_says_how_to(tmp_path: Path, work: Path) -> None:
+def test_a_page_of_a_run_that_was_not_rehearsed_explains_how_to(tmp_path: Path, work: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"instruction": "Say 1", "output": "1"}\n')
     text = f'[english]\nstage = "prepare"\ndata = "{tmp_path}/rows.jsonl"\n'
     (tmp_path / "recipe.toml").write_text(text)
