@@ -81,23 +81,23 @@ def test_a_corpus_of_the_wrong_kind_is_named_with_both_kinds(tmp_path: Path) -> 
         require_kind(tmp_path, "conversations")
 
 
-def test_a_folder_that_is_no_corpus_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no files part-") as told:
+def test_a_folder_that_is_not_a_corpus_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no files part-") as raised:
         count_rows(tmp_path)
-    assert told.value.code == 65
-    with pytest.raises(UserError, match="no such folder") as told:
+    assert raised.value.code == 65
+    with pytest.raises(UserError, match="no such folder") as raised:
         count_rows(tmp_path / "gone")
-    assert told.value.code == 66
+    assert raised.value.code == 66
 
 
-@pytest.mark.parametrize("kept_bytes", [0, 3, 900])
-def test_a_torn_shard_is_named(tmp_path: Path, kept_bytes: int) -> None:
+@pytest.mark.parametrize("size", [0, 3, 900])
+def test_a_truncated_shard_is_named(tmp_path: Path, size: int) -> None:
     write_pairs(tmp_path, [100])
     part = tmp_path / part_name(0)
-    part.write_bytes(part.read_bytes()[:kept_bytes])
-    with pytest.raises(UserError, match=r"part-00000.parquet: cannot be read") as told:
+    part.write_bytes(part.read_bytes()[:size])
+    with pytest.raises(UserError, match=r"part-00000.parquet: cannot be read") as raised:
         list(read_rows(tmp_path))
-    assert told.value.code == 65
+    assert raised.value.code == 65
 
 
 def test_a_shard_with_damage_inside_is_named(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ GOOD: list[tuple[str, dict[str, Any], Any]] = [
 
 
 @pytest.mark.parametrize(("name", "row", "turns"), GOOD)
-def test_each_row_shape_is_told_and_read(name: str, row: dict[str, Any], turns: Any) -> None:
+def test_each_row_format_is_recognized_and_read(name: str, row: dict[str, Any], turns: Any) -> None:
     adapter = find_adapter([row], "auto", ("en", "ar"))
     assert adapter is not None
     assert adapter.name == name
@@ -259,13 +259,13 @@ BAD: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "row", "reason"), BAD)
-def test_a_row_that_cannot_be_used_has_a_word_why(name: str, row: Any, reason: str) -> None:
-    with pytest.raises(RowError) as told:
+def test_a_row_that_cannot_be_used_has_a_reason(name: str, row: Any, reason: str) -> None:
+    with pytest.raises(RowError) as raised:
         compute_row_digest(*KNOWN[name].read(row))
-    assert str(told.value) == reason
+    assert str(raised.value) == reason
 
 
-def test_ids_tell_roles_and_texts_apart_and_nothing_else() -> None:
+def test_ids_depend_on_roles_and_texts_only() -> None:
     one = KNOWN["alpaca"].read({"instruction": "a", "output": "b", "id": 1})
     same = KNOWN["openorca"].read({"question": "a", "response": "b", "id": 2})
     swapped = tuple(list(reversed(half)) for half in one)
@@ -296,7 +296,7 @@ def test_a_json_array_keeps_its_odd_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ['[{"a": 1}, {"a": 2', '[{"a": 1}, {"a" 2}, {}]', '[{"a": 1}', '[{"a": 1}] [{}]']
 )
-def test_a_broken_json_array_is_told_with_its_place(tmp_path: Path, text: str) -> None:
+def test_a_malformed_json_array_is_reported_with_the_row(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rows.json"
     path.write_text(text)
     with pytest.raises(UserError, match=r"rows.json: cannot be read after row [01]"):
@@ -344,16 +344,16 @@ def test_of_a_data_set_on_the_hub_the_same_files_are_meant_by_their_names() -> N
         select_hub_files(names, DatasetSelection(subset="fr-en"))
 
 
-def test_a_set_of_files_of_which_one_is_missing_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_of_a_set_is_reported(tmp_path: Path) -> None:
     for number in (0, 2):
         (tmp_path / f"train-{number:05d}-of-00003.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match="holds 2 of the 3 files"):
         find_sources(str(tmp_path), DatasetSelection())
 
 
-def test_a_gzip_file_that_is_cut_is_told(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"a": 1}\n' * 9000)[:-20])
-    with pytest.raises(UserError, match=r"rows.jsonl.gz: cannot be read") as told:
+    with pytest.raises(UserError, match=r"rows.jsonl.gz: cannot be read") as raised:
         list(find_sources(str(path), DatasetSelection())[0].read())
-    assert told.value.code == 65
+    assert raised.value.code == 65

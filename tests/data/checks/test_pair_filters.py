@@ -74,7 +74,7 @@ def test_bounds_are_settings_and_unknown_rules_are_refused() -> None:
         PairRules.model_validate({"off": ["blanks"]})
 
 
-def test_the_first_of_pairs_that_say_the_same_is_kept(tmp_path: Path) -> None:
+def test_the_first_of_equal_pairs_stays(tmp_path: Path) -> None:
     first = [
         pair("Page 12 of 40", "صفحة 12 من 40"),
         pair("Good morning", "صباح الخير"),

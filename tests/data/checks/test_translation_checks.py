@@ -159,7 +159,7 @@ def test_other_languages_have_no_fault(
     assert OutputChecks(CheckSettings(), source, target).fault(text, translation) == ""
 
 
-def test_a_copy_and_a_third_language_are_told_with_one_script() -> None:
+def test_a_copy_and_a_third_language_are_detected_within_one_script() -> None:
     checks = OutputChecks(CheckSettings(), "en", "de")
     assert checks.fault(OPEN, OPEN) == "copied"
     french = "Ouvrez le fichier avant de lancer le programme, puis attendez un peu."
@@ -167,7 +167,7 @@ def test_a_copy_and_a_third_language_are_told_with_one_script() -> None:
     assert OutputChecks(CheckSettings(), "ar", "en").fault(OPEN_AR, OPEN_AR) == "copied"
 
 
-def test_wanted_words_stand_in_the_translation() -> None:
+def test_the_glossary_is_required_in_the_translation() -> None:
     settings = CheckSettings(glossary={"Hala": "هالة", "river": "نهر"})
     checks = OutputChecks(settings, "en", "ar")
     assert checks.fault("Hala went home.", "ذهبت حلا إلى البيت.") == "glossary"

@@ -71,9 +71,7 @@ def found(text: str) -> list[tuple[str, str]]:
         ],
     ],
 )
-def test_a_part_that_is_not_language_is_protected_as_a_whole(
-    text: str, kind: str, part: str
-) -> None:
+def test_a_part_that_is_not_language_is_one_protected_span(text: str, kind: str, part: str) -> None:
     assert found(text) == [(kind, part)]
 
 
