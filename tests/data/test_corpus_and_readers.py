@@ -77,7 +77,7 @@ def test_pairs_come_of_pair_rows_and_of_translated_messages(tmp_path: Path) -> N
 
 def test_a_corpus_of_the_wrong_kind_is_named_with_both_kinds(tmp_path: Path) -> None:
     write_pairs(tmp_path, [1])
-    with pytest.raises(UserError, match="is a corpus of pairs, this stage needs conversations"):
+    with pytest.raises(UserError, match="holds pairs, but this stage needs conversations"):
         require_kind(tmp_path, "conversations")
 
 
@@ -347,7 +347,7 @@ def test_of_a_data_set_on_the_hub_the_same_files_are_meant_by_their_names() -> N
 def test_a_missing_file_of_a_set_is_reported(tmp_path: Path) -> None:
     for number in (0, 2):
         (tmp_path / f"train-{number:05d}-of-00003.jsonl").write_text("{}\n")
-    with pytest.raises(UserError, match="holds 2 of the 3 files"):
+    with pytest.raises(UserError, match="has 2 of the 3 files"):
         find_sources(str(tmp_path), DatasetSelection())
 
 

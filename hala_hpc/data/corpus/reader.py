@@ -204,7 +204,8 @@ def torn_part_error(part: Path, error: Exception) -> UserError:
     """Make the error for a shard that was truncated or changed."""
     size, reason = part.stat().st_size, " ".join(str(error).split())
     return UserError(
-        f"corpus shard {part}: cannot be read ({size} bytes; {reason}); {describe_result_fix(part)}",
+        f"corpus shard {part}: cannot be read ({size} bytes; {reason}); "
+        f"{describe_result_fix(part)}",
         BAD_DATA,
     )
 

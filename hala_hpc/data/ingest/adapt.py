@@ -85,7 +85,7 @@ class AdaptedRow(NamedTuple):
 
 
 def match_adapters(
-    found: Iterable[DataSource], shape: RowFormat
+    found: Iterable[DataSource], row_format: RowFormat
 ) -> Iterator[tuple[DataSource, Adapter, Iterator[InputRecord]]]:
     """Yield the sources that have rows, each with its adapter and all its records.
 
@@ -94,7 +94,7 @@ def match_adapters(
     """
     first: tuple[str, Kind] | None = None
     for source in found:
-        adapter, records = match_adapter(source, shape)
+        adapter, records = match_adapter(source, row_format)
         if adapter is None:
             continue
         first = first or (source.where, adapter.kind)
@@ -108,7 +108,7 @@ def match_adapters(
 
 
 def match_adapter(
-    source: DataSource, shape: RowFormat
+    source: DataSource, row_format: RowFormat
 ) -> tuple[Adapter | None, Iterator[InputRecord]]:
     """Return the adapter of a source and all its records; no adapter if there are no rows.
 
@@ -116,10 +116,10 @@ def match_adapter(
     """
     records = source.read()
     head = first_rows(records)
-    rows = [shape.renamed(record.value) for record in head if record.value is not None]
-    adapter = find_adapter(rows, shape.rows, shape.languages)
+    rows = [row_format.renamed(record.value) for record in head if record.value is not None]
+    adapter = find_adapter(rows, row_format.rows, row_format.languages)
     if head and adapter is None:
-        raise no_adapter_error(source, head, shape)
+        raise no_adapter_error(source, head, row_format)
     return adapter, chain(head, records)
 
 
@@ -135,7 +135,9 @@ def first_rows(records: Iterator[InputRecord]) -> list[InputRecord]:
     return head
 
 
-def no_adapter_error(source: DataSource, head: list[InputRecord], shape: RowFormat) -> UserError:
+def no_adapter_error(
+    source: DataSource, head: list[InputRecord], row_format: RowFormat
+) -> UserError:
     """Make the error that names the fields found and the available adapters."""
     start = f"data {source.where}: none of its first {len(head)} rows "
     rows = [record.value for record in head if record.value is not None]
@@ -150,13 +152,14 @@ def no_adapter_error(source: DataSource, head: list[InputRecord], shape: RowForm
     names = ", ".join(sorted(map(str, fields))[:20]) or "none"
     if "translation" in fields:
         inner = {str(key) for row in rows for key in languages_in(row)}
-        names += f" (translation holds {', '.join(sorted(inner)[:20])})"
+        names += f" (translation has {', '.join(sorted(inner)[:20])})"
     wanted = "fits an adapter"
-    if shape.rows != "auto":
-        wanted = f"has the fields of rows={shape.rows} ({build_adapters(shape.languages)[shape.rows].fields})"
+    if row_format.rows != "auto":
+        fields_of_adapter = build_adapters(row_format.languages)[row_format.rows].fields
+        wanted = f"has the fields of rows={row_format.rows} ({fields_of_adapter})"
     return UserError(
         f"{start}{wanted}; they have the fields: {names}. Adapters: "
-        f"{describe_adapters(shape.languages)}. Fields with other names: "
+        f"{describe_adapters(row_format.languages)}. Fields with other names: "
         f'rename = {{ {min(map(str, fields), default="my_field")} = "instruction" }}',
         BAD_DATA,
     )
@@ -168,28 +171,27 @@ def languages_in(row: Row) -> Iterable[str]:
     return translation.keys() if isinstance(translation, dict) else ()
 
 
-def adapt_row(record: InputRecord, origin: str, adapter: Adapter, shape: RowFormat) -> AdaptedRow:
+def adapt_row(
+    record: InputRecord, origin: str, adapter: Adapter, row_format: RowFormat
+) -> AdaptedRow:
     """Adapt one row and compute its id."""
     row = record.value
     if row is None:
         return AdaptedRow(origin, record.reason)
     row_origin = row.get("origin")
-    origin = (
-        row_origin
-        if isinstance(row_origin, str) and row_origin and row_origin.isprintable()
-        else origin
-    )
-    if shape.drop and shape.unwanted(row):
+    if isinstance(row_origin, str) and row_origin and row_origin.isprintable():
+        origin = row_origin
+    if row_format.drop and row_format.unwanted(row):
         return AdaptedRow(origin, "dropped")
     try:
-        roles, texts = adapter.read(shape.renamed(row) if shape.rename else row)
+        roles, texts = adapter.read(row_format.renamed(row) if row_format.rename else row)
         name, size = compute_row_digest(roles, texts)
     except RowError as error:
         return AdaptedRow(origin, str(error))
     reason = ""
-    if shape.drop_code != "no" and is_code(shape.drop_code, roles, texts):
+    if row_format.drop_code != "no" and is_code(row_format.drop_code, roles, texts):
         reason = "code"
-    elif shape.wanted.excludes(row, roles, texts):
+    elif row_format.wanted.excludes(row, roles, texts):
         reason = "other-language"
     return AdaptedRow(origin, reason, name, size, roles, texts)
 
@@ -202,7 +204,7 @@ def is_code(which: CodeRows, roles: Sequence[str], texts: Sequence[str]) -> bool
     return which == "fenced" or all(not FENCED.sub("", text).strip() for text in answers or texts)
 
 
-def peek_kind(path: str, choice: DatasetSelection, shape: RowFormat) -> Kind | None:
+def peek_kind(path: str, selection: DatasetSelection, row_format: RowFormat) -> Kind | None:
     """Check the data at a local path, or the form of a hub id; return the kind of rows if known.
 
     Raises: UserError (NO_INPUT) if a file is missing or unreadable, UserError (BAD_DATA) if the
@@ -211,12 +213,12 @@ def peek_kind(path: str, choice: DatasetSelection, shape: RowFormat) -> Kind | N
     if not Path(path).exists():
         require_hub_id(path)
         return None
-    found = find_sources(path, choice)
+    found = find_sources(path, selection)
     if not any(Path(source.where).stat().st_size for source in found):
-        raise UserError(f"data {path}: is empty, it has no rows to prepare", BAD_DATA)
+        raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)
     for source in found:
         check_access(Path(source.where))
-    return peek_rows(path, found, shape)
+    return peek_rows(path, found, row_format)
 
 
 def check_access(file: Path) -> None:
@@ -239,7 +241,7 @@ def check_access(file: Path) -> None:
         raise UserError(f"data file {file}: cannot be read: {error.strerror}", NO_INPUT) from error
 
 
-def peek_rows(path: str, found: list[DataSource], shape: RowFormat) -> Kind | None:
+def peek_rows(path: str, found: list[DataSource], row_format: RowFormat) -> Kind | None:
     """Return the kind of the rows of the first text file that has any.
 
     None for Parquet: reading it needs libraries that a login node may lack.
@@ -247,6 +249,6 @@ def peek_rows(path: str, found: list[DataSource], shape: RowFormat) -> Kind | No
     for source in found:
         if data_suffix(Path(source.where)) == ".parquet":
             return None
-        if (adapter := match_adapter(source, shape)[0]) is not None:
+        if (adapter := match_adapter(source, row_format)[0]) is not None:
             return adapter.kind
-    raise UserError(f"data {path}: is empty, it has no rows to prepare", BAD_DATA)
+    raise UserError(f"data {path}: is empty, there are no rows to prepare", BAD_DATA)

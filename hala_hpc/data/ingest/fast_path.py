@@ -29,12 +29,12 @@ class QuestionBatch:
     answers: list[str]
 
 
-def fast_path_fields(fields: QuestionFields | None, shape: RowFormat) -> QuestionFields | None:
+def fast_path_fields(fields: QuestionFields | None, row_format: RowFormat) -> QuestionFields | None:
     """Return the field names as in the data; None if rows must be read one by one."""
-    if fields is None or shape.drop or shape.drop_code != "no" or shape.wanted.codes:
+    if fields is None or row_format.drop or row_format.drop_code != "no" or row_format.wanted.codes:
         return None
-    old = {new: name for name, new in shape.rename.items()}
-    if len(old) < len(shape.rename) or set(fields) & shape.rename.keys():
+    old = {new: name for name, new in row_format.rename.items()}
+    if len(old) < len(row_format.rename) or set(fields) & row_format.rename.keys():
         return None
     if {fields.more, fields.system} & old.keys():
         return None
@@ -55,11 +55,11 @@ def read_question_batch(data: bytes, fields: QuestionFields) -> QuestionBatch | 
         rows = decode_rows(texts, fields)
         if any(row.origin is not None for row in rows):
             return None
-        asked = required([row.question for row in rows])
+        questions = required([row.question for row in rows])
         answers = required([row.answer for row in rows])
         systems = [row.system for row in rows]
         more = [row.more for row in rows] if fields.more else [None] * len(rows)
-        return make_batch(optional(systems), asked, optional(more), answers)
+        return make_batch(optional(systems), questions, optional(more), answers)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
@@ -108,11 +108,11 @@ def make_batch(
     systems: list[str], questions: list[str], more: list[str], answers: list[str]
 ) -> QuestionBatch:
     """Make the batch with its ids. Raises: UnicodeEncodeError if a text is not valid UTF-8."""
-    asked = [f"{q}\n\n{m}" if m else q for q, m in zip(questions, more, strict=True)]
+    questions = [f"{q}\n\n{m}" if m else q for q, m in zip(questions, more, strict=True)]
     texts = [
         f"system\0user\0assistant\0\0{s}\0{q}\0{a}" if s else f"user\0assistant\0\0{q}\0{a}"
-        for s, q, a in zip(systems, asked, answers, strict=True)
+        for s, q, a in zip(systems, questions, answers, strict=True)
     ]
     data = [text.encode() for text in texts]
     ids = [hashlib.blake2b(each, digest_size=16).digest() for each in data]
-    return QuestionBatch(ids, list(map(len, data)), systems, asked, answers)
+    return QuestionBatch(ids, list(map(len, data)), systems, questions, answers)

@@ -26,7 +26,7 @@ def map_in_order(work: Callable[[A], B], items: Iterator[A], processes: int) -> 
 
     Few items are read ahead of the consumer at any time.
 
-    Raises: Retry if a process is killed.
+    Raises: TransientError if a process is killed.
     """
     head = list(islice(items, 2))
     items = chain(head, items)

@@ -34,49 +34,49 @@ class ShardPlan:
     digest: str
     """Hash of all ids and rejections in order: it shows whether two workers read the same input."""
 
-    def by_split(self, reads: Sequence[SpilledSplit]) -> Iterator[tuple[SpilledSplit, Any]]:
+    def by_split(self, splits: Sequence[SpilledSplit]) -> Iterator[tuple[SpilledSplit, Any]]:
         """Yield every split with the assignments of its rows."""
         at = 0
-        for read in reads:
-            yield read, self.assignments[at : at + read.rows]
-            at += read.rows
+        for split in splits:
+            yield split, self.assignments[at : at + split.rows]
+            at += split.rows
 
 
-def plan_shards(reads: Sequence[SpilledSplit], units: int, file: Path) -> ShardPlan:
+def plan_shards(splits: Sequence[SpilledSplit], units: int, file: Path) -> ShardPlan:
     """Decide for all rows; the decisions are written to `file`."""
     import numpy as np
 
-    total = sum(read.rows for read in reads)
+    total = sum(split.rows for split in splits)
     places: Any = np.memmap(file, np.int16, "w+", shape=(total,))
     digest = hashlib.blake2b(digest_size=16)
     plan = ShardPlan(places, [], [], "")
-    for read, here in plan.by_split(reads):
-        table = read.columns("id", "reason")
+    for split, here in plan.by_split(splits):
+        table = split.columns("id", "reason")
         good = is_good(table)
         here[:] = np.where(good, 0, REJECTED)
         digest.update(np.where(good[:, None], ids_of(table), 0).tobytes())
     for bucket in range(buckets := -(-total // BUCKET_ROWS)):
-        positions = find_duplicates(plan, reads, bucket, buckets)
+        positions = find_duplicates(plan, splits, bucket, buckets)
         places[positions] = DUPLICATE
     tally = Tally(units)
-    for read, here in plan.by_split(reads):
-        tally.add(read.columns("line", "id", "size"), here)
+    for split, here in plan.by_split(splits):
+        tally.add(split.columns("line", "id", "size"), here)
     return ShardPlan(places, tally.rows_in.tolist(), tally.checksums(), digest.hexdigest())
 
 
 def find_duplicates(
-    plan: ShardPlan, reads: Sequence[SpilledSplit], bucket: int, buckets: int
+    plan: ShardPlan, splits: Sequence[SpilledSplit], bucket: int, buckets: int
 ) -> Any:
     """Return the positions of the rows in a bucket of ids that repeat an earlier row."""
     import numpy as np
 
     keys, positions, at = [], [], 0
-    for read, here in plan.by_split(reads):
-        ids = ids_of(read.columns("id"))
+    for split, here in plan.by_split(splits):
+        ids = ids_of(split.columns("id"))
         chosen = np.flatnonzero((here != REJECTED) & (ids[:, 0] % buckets == bucket))
         keys.append(ids[chosen])
         positions.append(chosen + at)
-        at += read.rows
+        at += split.rows
     return find_later_duplicates(np.concatenate(keys), np.concatenate(positions))
 
 

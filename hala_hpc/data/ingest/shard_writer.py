@@ -21,11 +21,11 @@ from hala_hpc.data.ingest.shard_plan import DUPLICATE, ShardPlan, assign_shards
 from hala_hpc.data.ingest.spill import SpilledSplit
 
 #: Bytes of text that all shards buffer together before they write.
-HELD_BYTES = 128_000_000
+BUFFERED_BYTES = 128_000_000
 #: Marks a raw row that no longer exists in the input.
 CHANGED = object()
 #: Columns with the reason why a row is rejected.
-REJECTION_COLUMNS = ["line", "id", "reason", "kept"]
+REJECTION_COLUMNS = ["line", "id", "reason", "raw"]
 
 
 class Shard:
@@ -66,28 +66,28 @@ class Shards:
         self.shards = {unit: Shard(folder, unit, kind) for unit, folder in folders.items()}
         self.columns = ["id", "origin", *COLUMNS[kind]]
         self.units = units
-        self.limit = min(HELD_BYTES, GROUP_CHARACTERS * len(folders))
-        self.held = 0
+        self.limit = min(BUFFERED_BYTES, GROUP_CHARACTERS * len(folders))
+        self.buffered_bytes = 0
         self._stack = ExitStack()
         self._threads = ThreadPoolExecutor(threads)
 
-    def add(self, read: SpilledSplit, places: Any) -> None:
+    def add(self, split: SpilledSplit, places: Any) -> None:
         """Add the rows of a split that belong to these shards."""
         import numpy as np
 
-        owner = assign_shards(read.columns("line"), places, self.units)
+        owner = assign_shards(split.columns("line"), places, self.units)
         mine = np.isin(owner, list(self.shards))
-        raws = read.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
+        raws = split.raws(np.flatnonzero(mine & (places == DUPLICATE)).tolist())
         at = 0
-        for table in read.tables():
+        for table in split.tables():
             rows = slice(at, at + table.num_rows)
             self.add_accepted(table.select(self.columns), places[rows])
             bad = np.flatnonzero(mine[rows] & (places[rows] < 0))
-            lines = rejected_rows(read, table.select(REJECTION_COLUMNS).take(bad), raws)
+            lines = rejected_rows(split, table.select(REJECTION_COLUMNS).take(bad), raws)
             for unit, line in zip(owner[rows][bad].tolist(), lines, strict=True):
                 self.shards[unit].rejects.add_line(line)
             at += table.num_rows
-            if self.held >= self.limit:
+            if self.buffered_bytes >= self.limit:
                 self.write_waiting()
 
     def add_accepted(self, table: Any, places: Any) -> None:
@@ -98,7 +98,7 @@ class Shards:
         mine = np.flatnonzero(np.isin(places, units))
         order = mine[np.argsort(places[mine], kind="stable")]
         chosen = table.take(order)
-        self.held += chosen.nbytes
+        self.buffered_bytes += chosen.nbytes
         starts: Any = np.searchsorted(places[order], units)
         for unit, (start, end) in zip(units, pairwise([*starts.tolist(), len(order)]), strict=True):
             if start < end:
@@ -107,7 +107,7 @@ class Shards:
     def write_waiting(self) -> None:
         """Write the buffered rows as row groups, all shards in parallel."""
         list(self._threads.map(Shard.write_waiting, self.shards.values()))
-        self.held = 0
+        self.buffered_bytes = 0
 
     def __enter__(self) -> Self:
         self._stack.enter_context(self._threads)
@@ -125,29 +125,29 @@ class Shards:
 
 
 def write_shards(
-    shards: Shards, plan: ShardPlan, reads: Sequence[SpilledSplit], is_stopped: Callable[[], bool]
+    shards: Shards, plan: ShardPlan, splits: Sequence[SpilledSplit], is_stopped: Callable[[], bool]
 ) -> None:
     """Write all rows of these shards; return early when stopped."""
-    for read, places in plan.by_split(reads):
+    for split, places in plan.by_split(splits):
         if is_stopped():
             return
-        shards.add(read, places)
+        shards.add(split, places)
     shards.write_waiting()
 
 
-def rejected_rows(read: SpilledSplit, table: Any, raws: Iterator[Any]) -> Iterator[str]:
+def rejected_rows(split: SpilledSplit, table: Any, raws: Iterator[Any]) -> Iterator[str]:
     """Yield the lines of rejected rows; `raws` are the raw rows of the duplicates among them."""
     for row in table.to_pylist():
         if row["reason"]:
-            yield row["kept"]
+            yield row["raw"]
         else:
             raw = next(raws, CHANGED)
             if raw is CHANGED:
                 raise UserError(
-                    f"data {read.where}: changed while it was read; run the launch again",
+                    f"data {split.where}: changed while it was read; run the launch again",
                     BAD_DATA,
                 )
-            repeat = RejectedRow(read.where, row["line"], "duplicate", raw, row["id"].hex())
+            repeat = RejectedRow(split.where, row["line"], "duplicate", raw, row["id"].hex())
             yield repeat.to_json()
 
 

@@ -39,13 +39,13 @@ class SplitTask:
     where: str
     origin: str
     adapter: str
-    shape: RowFormat
+    row_format: RowFormat
     file: Path
 
     @property
     def kind(self) -> Kind:
         """The kind of the adapted rows."""
-        return build_adapters(self.shape.languages)[self.adapter].kind
+        return build_adapters(self.row_format.languages)[self.adapter].kind
 
 
 @dataclass(frozen=True)
@@ -98,34 +98,32 @@ class SpilledSplit:
         """Yield the raw rows with these indexes from 0, in order."""
         if self.split is not None:
             return self.split.raws(wanted)
-        raws = self.columns("kept")["kept"].take(wanted).to_pylist() if wanted else []
+        raws = self.columns("raw")["raw"].take(wanted).to_pylist() if wanted else []
         return map(json.loads, raws)
 
 
-def spill_split(reading: SplitTask) -> SpilledSplit:
+def spill_split(task: SplitTask) -> SpilledSplit:
     """Adapt the rows of a split and write them to its file."""
     use_system_memory_pool()
-    adapter = build_adapters(reading.shape.languages)[reading.adapter]
-    keeps_raw = isinstance(reading.split, BufferedSplit)
-    with SpillWriter(reading.file, reading.kind, keeps_raw) as writer:
-        for part, line, questions in read_parts(reading, adapter):
-            if questions is not None:
-                writer.add_questions(line, reading.origin, questions)
+    adapter = build_adapters(task.row_format.languages)[task.adapter]
+    keeps_raw = isinstance(task.split, BufferedSplit)
+    with SpillWriter(task.file, task.kind, keeps_raw) as writer:
+        for part, line, batch in read_parts(task, adapter):
+            if batch is not None:
+                writer.add_questions(line, task.origin, batch)
                 continue
             for record in part.records():
-                writer.add(record, adapt_row(record, reading.origin, adapter, reading.shape))
-    split = None if keeps_raw else reading.split
+                writer.add(record, adapt_row(record, task.origin, adapter, task.row_format))
+    split = None if keeps_raw else task.split
     reasons = dict(writer.reasons)
-    return SpilledSplit(
-        reading.file, reading.where, reading.kind, split, sum(reasons.values()), reasons
-    )
+    return SpilledSplit(task.file, task.where, task.kind, split, sum(reasons.values()), reasons)
 
 
 def read_parts(
-    reading: SplitTask, adapter: Adapter
+    task: SplitTask, adapter: Adapter
 ) -> Iterator[tuple[InputSplit, int, QuestionBatch | None]]:
     """Yield the parts of a split in order with line number, and the batch if the fast path fits."""
-    fields, split = fast_path_fields(adapter.question, reading.shape), reading.split
+    fields, split = fast_path_fields(adapter.question, task.row_format), task.split
     if fields is None or not isinstance(split, LineRange):
         yield split, 1, None
         return
@@ -149,7 +147,7 @@ def make_spill_schema(kind: Kind) -> Any:
     import pyarrow as pa
 
     types = {"line": pa.int64(), "id": pa.binary(16), "size": pa.int64()}
-    types |= {"reason": pa.string(), "kept": pa.string()}
+    types |= {"reason": pa.string(), "raw": pa.string()}
     return pa.schema([*types.items(), *list(make_schema(kind, {}))[1:]])
 
 
@@ -218,11 +216,11 @@ class SpillWriter:
         self.bytes += size + (len(raw) if raw else 0)
         self._added()
 
-    def add_questions(self, line: int, origin: str, questions: QuestionBatch) -> None:
+    def add_questions(self, line: int, origin: str, batch: QuestionBatch) -> None:
         """Add accepted rows that are on consecutive lines from `line`."""
-        systems, asked, answers = questions.systems, questions.questions, questions.answers
+        systems, questions, answers = batch.systems, batch.questions, batch.answers
         at = len(self.texts)
-        for system, *texts in zip(systems, asked, answers, strict=True):
+        for system, *texts in zip(systems, questions, answers, strict=True):
             if system:
                 self.roles += ("system", "user", "assistant")
                 self.texts += (system, *texts)
@@ -232,14 +230,14 @@ class SpillWriter:
                 self.texts += texts
                 at += 2
             self.ends.append(at)
-        count = len(questions.ids)
+        count = len(batch.ids)
         self.lines += range(line, line + count)
-        self.ids += questions.ids
-        self.sizes += questions.sizes
+        self.ids += batch.ids
+        self.sizes += batch.sizes
         self.row_reasons += [""] * count
         self.raws += [None] * count
         self.origins += [origin] * count
-        self.bytes += sum(questions.sizes)
+        self.bytes += sum(batch.sizes)
         self.reasons[""] += count
         self._added()
 

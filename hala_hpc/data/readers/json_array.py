@@ -54,7 +54,9 @@ def array_texts(file: IO[str], path: Path) -> Iterator[str]:
         at = cast(re.Match[str], BETWEEN.match(buffer, at)).end()
         if buffer[at : at + 1] == "]":
             if (buffer[at + 1 :] + file.read(CHUNK_CHARACTERS)).strip():
-                raise broken_file_error(path, f"row {number}", "more follows the end of the array")
+                raise broken_file_error(
+                    path, f"row {number}", "there is text after the end of the array"
+                )
             return
         end = element_end(buffer, at)
         # A number that ends at the end of the buffer may continue in the next chunk.
@@ -66,7 +68,7 @@ def array_texts(file: IO[str], path: Path) -> Iterator[str]:
         more = file.read(max(CHUNK_CHARACTERS, len(buffer) - at))
         if not more or len(buffer) - at > ROW_BYTES:
             raise broken_file_error(
-                path, f"row {number}", "what follows is no JSON, or the array has no end"
+                path, f"row {number}", "the next element is not JSON, or the array has no end"
             )
         buffer, at = buffer[at:] + more, 0
 

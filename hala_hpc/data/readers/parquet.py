@@ -117,7 +117,8 @@ def hub_rows(
     """Stream the rows of a data set on the hub.
 
     Raises: UserError (UNAVAILABLE) if the hub or the data set cannot be reached, UserError
-    (BAD_DATA) if the data set has no such split or subset, Retry if the connection breaks later.
+    (BAD_DATA) if the data set has no such split or subset, TransientError if the connection
+    breaks later.
     """
     import datasets
 

@@ -58,7 +58,7 @@ class DataSource:
     read: Callable[[], Iterator[InputRecord]]
 
 
-def find_sources(path: str, choice: DatasetSelection, reference: str = "") -> list[DataSource]:
+def find_sources(path: str, selection: DatasetSelection, reference: str = "") -> list[DataSource]:
     """Return the sources of a local path or a hub reference.
 
     `reference` is the value of the setting if `path` is the snapshot it resolves to.
@@ -68,24 +68,24 @@ def find_sources(path: str, choice: DatasetSelection, reference: str = "") -> li
     """
     if Path(path).exists():
         if is_hub_id(reference):
-            return local_sources(Path(path), parse_hub_reference(reference).name, choice.on_hub)
-        return local_sources(Path(path), dataset_name_from_path(Path(path)), choice)
+            return local_sources(Path(path), parse_hub_reference(reference).name, selection.on_hub)
+        return local_sources(Path(path), dataset_name_from_path(Path(path)), selection)
     require_hub_id(path)
     if is_offline():
-        return cached_sources(path, choice)
-    return [streamed_source(parse_hub_reference(path), choice.on_hub)]
+        return cached_sources(path, selection)
+    return [streamed_source(parse_hub_reference(path), selection.on_hub)]
 
 
-def streamed_source(reference: HubReference, choice: DatasetSelection) -> DataSource:
+def streamed_source(reference: HubReference, selection: DatasetSelection) -> DataSource:
     """Return the source of a hub data set that is streamed over the network."""
     name, revision = reference
-    split = choice.split or "train"
-    return DataSource(name, name, lambda: hub_rows(name, split, choice.subset, revision))
+    split = selection.split or "train"
+    return DataSource(name, name, lambda: hub_rows(name, split, selection.subset, revision))
 
 
-def local_sources(path: Path, origin: str, choice: DatasetSelection) -> list[DataSource]:
+def local_sources(path: Path, origin: str, selection: DatasetSelection) -> list[DataSource]:
     """Return the data files at a path, each with its reader."""
-    return [make_source(file, origin) for file in list_data_files(path, choice)]
+    return [make_source(file, origin) for file in list_data_files(path, selection)]
 
 
 def make_source(file: Path, origin: str) -> DataSource:
@@ -118,19 +118,19 @@ def read_source(
         raise broken_file_error(file, "its start", str(error)) from error
 
 
-def list_data_files(path: Path, choice: DatasetSelection) -> list[Path]:
+def list_data_files(path: Path, selection: DatasetSelection) -> list[Path]:
     """Return a file itself, or the data files in a folder, sorted by name."""
     if path.is_file():
         return [path]
-    folder = path / choice.subset if choice.subset else path
+    folder = path / selection.subset if selection.subset else path
     if not folder.is_dir():
         names = ", ".join(sorted(child.name for child in path.iterdir() if child.is_dir()))
         raise UserError(
-            f"subset={choice.subset}: {path} has no such folder; it has {names or 'none'}",
+            f"subset={selection.subset}: {path} has no such folder; it has {names or 'none'}",
             NO_INPUT,
         )
     files = [file for file in sorted(folder.rglob("*")) if is_data(file, folder)]
-    files = filter_split(files, folder, choice.split)
+    files = filter_split(files, folder, selection.split)
     if not files:
         raise UserError(
             f"data folder {folder}: has no data files; known suffixes are {', '.join(READERS)}",
@@ -140,18 +140,18 @@ def list_data_files(path: Path, choice: DatasetSelection) -> list[Path]:
     return files
 
 
-def select_hub_files(names: Sequence[str], choice: DatasetSelection) -> list[str]:
+def select_hub_files(names: Sequence[str], selection: DatasetSelection) -> list[str]:
     """Select the data files of a hub data set from the paths of all its files, sorted.
 
     Raises: UserError (NO_INPUT) if a subset or split has no data files.
     """
-    root = Path("/", choice.subset or "")
+    root = Path("/", selection.subset or "")
     inside = [Path("/", name) for name in sorted(names)]
     inside = [file for file in inside if root in file.parents]
     files = [file for file in inside if is_named_as_data(file, root)]
-    files = filter_split(files, root, choice.on_hub.split)
+    files = filter_split(files, root, selection.on_hub.split)
     if not files:
-        where = f"subset={choice.subset}" if choice.subset else "the data set"
+        where = f"subset={selection.subset}" if selection.subset else "the data set"
         raise UserError(
             f"{where} has no data files on the hub; it has {list_some_names(names)}", NO_INPUT
         )
@@ -207,7 +207,7 @@ def require_whole_sets(files: list[Path]) -> None:
             )
 
 
-def cached_sources(reference: str, choice: DatasetSelection) -> list[DataSource]:
+def cached_sources(reference: str, selection: DatasetSelection) -> list[DataSource]:
     """Return the files of a data set in the hub cache.
 
     Raises: UserError (UNAVAILABLE) if the data set was not fetched.
@@ -215,7 +215,7 @@ def cached_sources(reference: str, choice: DatasetSelection) -> list[DataSource]
     folder = fetched_folder("datasets", reference, os.environ)
     if folder is None:
         raise unreachable_dataset_error(reference, "it is not in the hub cache")
-    return local_sources(folder, parse_hub_reference(reference).name, choice.on_hub)
+    return local_sources(folder, parse_hub_reference(reference).name, selection.on_hub)
 
 
 def is_offline() -> bool:

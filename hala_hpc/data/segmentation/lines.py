@@ -34,7 +34,7 @@ def lines_of_language(text: str, spans: Sequence[Span]) -> Iterator[Range]:
     A span with a line end, such as a code block, ends the line before it.
     """
     pipes = _pipes(text, spans) if "|" in text else []
-    marked = bool(pipes) and _has_separator_row(text)
+    has_separator = bool(pipes) and _has_separator_row(text)
     at = 0
     blocks = [span for span in spans if _LINE_END.search(text, span.start, span.end)]
     for start, end in [*((block.start, block.end) for block in blocks), (len(text), len(text))]:
@@ -42,7 +42,7 @@ def lines_of_language(text: str, spans: Sequence[Span]) -> Iterator[Range]:
             line = _without_markers(text, found.span())
             inside = pipes[bisect_left(pipes, line[0]) : bisect_left(pipes, line[1])]
             framed = len(inside) > 1 and not text[line[0] : inside[0]].strip()
-            edges = [line[0] - 1, *(inside if framed or marked else ()), line[1]]
+            edges = [line[0] - 1, *(inside if framed or has_separator else ()), line[1]]
             for before, after in itertools.pairwise(edges):
                 yield before + 1, after
         at = end

@@ -13,13 +13,13 @@ BLANK_LINE = re.compile(r"\n[ \t\r]*+\n")
 
 # CommonMark 4.5, also after quote and list markers.
 FENCE = re.compile(
-    r"^[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)?(?P<mark>`{3,}+(?=[^`\n]*+$)|~{3,}+)[^\n]*+",
+    r"^[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t]++)?(?P<fence>`{3,}+(?=[^`\n]*+$)|~{3,}+)[^\n]*+",
     re.MULTILINE,
 )
 # Wider than CommonMark: models often end a block after the last line of code.
 FENCE_ENDS = {
-    "`": re.compile(r"(?<!`)(?P<mark>`{3,}+)[ \t\r]*+$", re.MULTILINE),
-    "~": re.compile(r"^[ \t>]*+(?P<mark>~{3,}+)[ \t\r]*+$", re.MULTILINE),
+    "`": re.compile(r"(?<!`)(?P<fence>`{3,}+)[ \t\r]*+$", re.MULTILINE),
+    "~": re.compile(r"^[ \t>]*+(?P<fence>~{3,}+)[ \t\r]*+$", re.MULTILINE),
 }
 # A code language after a fence, and what may precede it: such a fence opens a block, closes none.
 CODE_LANGUAGE = re.compile(r"[A-Za-z][\w+#.-]*+[ \t\r]*+$", re.MULTILINE)

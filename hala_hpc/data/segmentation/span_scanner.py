@@ -104,23 +104,23 @@ def _backticks(scan: TextScan, at: int) -> ScannedSpan | None:
 
 def _fence(scan: TextScan, at: int) -> ScannedSpan | None:
     opener = scan.search_ahead(span_patterns.FENCE, scan.floor)
-    while opener is not None and opener.start("mark") < at:
-        opener = scan.search_ahead(span_patterns.FENCE, opener.end("mark"))
-    if opener is None or opener.start("mark") != at or _is_underline(scan.text, opener):
+    while opener is not None and opener.start("fence") < at:
+        opener = scan.search_ahead(span_patterns.FENCE, opener.end("fence"))
+    if opener is None or opener.start("fence") != at or _is_underline(scan.text, opener):
         return None
-    fence, after = opener["mark"], opener.end()
+    fence, after = opener["fence"], opener.end()
     closing = span_patterns.FENCE_ENDS[fence[0]]
     # Not `search_ahead`: a fence consumes all that it searched, closed or not.
     for closer in closing.finditer(scan.text, after):
-        if len(closer["mark"]) >= len(fence):
-            return ScannedSpan(at, closer.end("mark"), "fence")
+        if len(closer["fence"]) >= len(fence):
+            return ScannedSpan(at, closer.end("fence"), "fence")
     return ScannedSpan(at, len(scan.text), "fence")
 
 
 def _is_underline(text: str, fence: re.Match[str]) -> bool:
     """Whether it is a reStructuredText heading underline: at least as long as the line before."""
-    start, length = fence.start(), len(fence["mark"])
-    if length < 4 or fence.group() != fence["mark"] or not start:
+    start, length = fence.start(), len(fence["fence"])
+    if length < 4 or fence.group() != fence["fence"] or not start:
         return False
     title = text[max(0, start - 2 - length) : start - 1]
     return bool(title.strip()) and ("\n" in title or len(title) < length + 1)
