@@ -52,16 +52,16 @@ print(jobs[0].job_id, time.perf_counter() - began)
 OURS = """
 import sys, time
 from hala_hpc.backends.slurm import executor as slurm_executor
-from hala_hpc.commands.command_line import read_line
+from hala_hpc.commands.command_line import parse_command_line
 from hala_hpc.core.lease import work_lease
-from hala_hpc.core.recipe import with_inputs
+from hala_hpc.core.recipe import include_input_nodes
 from hala_hpc.commands.planning.plan import make_plan
 from hala_hpc.commands.planning.run_slurm import submit_steps
 from hala_hpc.commands.planning.work_folder import make_work_folder, write_run
-line = read_line(sys.argv[1:])
+line = parse_command_line(sys.argv[1:])
 began = time.perf_counter()
 steps = make_plan(line.nodes, line.work, line.environment)
-chosen = {name: steps[name] for name in with_inputs(line.nodes, line.chosen)}
+chosen = {name: steps[name] for name in include_input_nodes(line.nodes, line.chosen)}
 make_work_folder(line.work)
 with work_lease(line.work) as lease:
     write_run(line, chosen, {})

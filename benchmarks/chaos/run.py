@@ -250,7 +250,8 @@ class ChaosRun:
 
     def describe(self) -> str:
         """Queue and processes, for a run that hangs."""
-        return f"queue: {read_command_output('squeue', '--array')} processes: {run_processes.find_processes(self.work)}"
+        queue = read_command_output("squeue", "--array")
+        return f"queue: {queue} processes: {run_processes.find_processes(self.work)}"
 
     def wait_until_gone(self) -> None:
         """Wait until nothing of the run is left. Raises TimeoutError."""

@@ -1,4 +1,4 @@
-"""Corpora, and the shapes and files that rows come in."""
+"""Corpora, row formats and input files."""
 
 import gzip
 import json
@@ -120,13 +120,13 @@ def test_a_changed_byte_is_never_read_as_a_row(tmp_path: Path) -> None:
         changed[chance.randrange(len(data))] ^= chance.randrange(1, 256)
         part.write_bytes(changed)
         codes[code_of_reading(tmp_path, whole)] += 1
-    # A byte of what says how the file was made may change nothing.
+    # A changed byte of the metadata about the writer may change nothing.
     assert set(codes) <= {0, 65}
     assert codes[65] > 60
 
 
 def code_of_reading(folder: Path, whole: list[tuple[str, str, str]]) -> int:
-    """The code of the error with which a corpus is read, 0 where it is as it was, else 1."""
+    """Exit code of reading the corpus: of the error, 0 if it is unchanged, else 1."""
     try:
         return int(list(read_translation_pairs(folder)) != whole)
     except UserError as error:
@@ -142,7 +142,7 @@ def test_a_shard_whose_writing_failed_is_not_there(tmp_path: Path) -> None:
 
 def test_a_shard_whose_last_rows_cannot_be_written_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / part_name(0)
-    # Rows wait for a row group, which is written when the block ends.
+    # Rows are buffered for a row group, which is written when the block ends.
     with pytest.raises(TypeError), CorpusWriter(path, "pairs") as writer:
         writer.add({"id": 1, "origin": "o", "source": "s", "target": "t"})
     assert list(tmp_path.iterdir()) == []
@@ -271,7 +271,7 @@ def test_ids_depend_on_roles_and_texts_only() -> None:
     swapped = tuple(list(reversed(half)) for half in one)
     assert compute_row_digest(*one) == compute_row_digest(*same)
     assert len({compute_row_digest(*texts)[0] for texts in (one, swapped, ([], ["a", "b"]))}) == 3
-    # Artifacts depend on it.
+    # Artifacts depend on this value.
     assert compute_row_digest(*one)[0].hex() == "9b6da9fc9837253cf9ba5cf73d4155c9"
 
 

@@ -6,7 +6,7 @@ from hala_hpc.data.text.scripts import primary_subtag
 #: English letters that correspond to one letter: scripts without vowels, with syllables or words.
 _WEIGHT = {"ar": 1.19, "fa": 1.1, "he": 1.2, "ja": 2.2, "ko": 2, "th": 1.1, "ur": 1.1, "zh": 3}
 _END_SIGNS = frozenset('.!?:;。！？؟…।"”’»)]*')
-#: Factor for a text that does not end as its source does: it may have been truncated.
+#: Factor of the lower bound for a text that does not end as its source does: it may be truncated.
 _CUT_RATIO = 1.2
 
 

@@ -41,9 +41,9 @@ class RepeatedPairs:
 
 
 def repeated_ids(corpus: Path | str) -> Any:
-    """Return the sorted hashes of the ids of all repeated pairs; the first pair is not repeated.
+    """Return the sorted hashes of the ids of all pairs that repeat an earlier one.
 
-    A pair with the same id as the first one is a copy, indistinguishable from it: it stays.
+    A pair with the same id as the earlier one is a copy, indistinguishable from it: it stays.
     """
     import numpy as np
 

@@ -21,7 +21,7 @@ from hala_hpc.data.text.scripts import (
 MIN_LETTERS = 12
 #: From this length on the lower confidence is as reliable: 0.2 % wrong on the messages above.
 ENOUGH_LETTERS = 40
-SURE_SHORT, SURE_LONG = 0.8, 0.6
+MIN_CONFIDENCE_SHORT, MIN_CONFIDENCE_LONG = 0.8, 0.6
 #: The start of a longer text identifies its language as reliably.
 ENOUGH_CHARACTERS = 500
 
@@ -71,12 +71,12 @@ class LanguageDetector:
             return None
         own = sum(share for language, share in shares if language in related)
         foreign = sum(share for language, share in shares if language not in related)
-        sure = _min_confidence(letter_count)
-        if shares[0][1] >= sure and own < 0.2:  # related languages share the probability
+        min_confidence = _min_confidence(letter_count)
+        if shares[0][1] >= min_confidence and own < 0.2:  # related languages share the probability
             return False
-        if foreign >= sure and own < 0.02 and letter_count > 1.5 * MIN_LETTERS:
+        if foreign >= min_confidence and own < 0.02 and letter_count > 1.5 * MIN_LETTERS:
             return False  # certainly another language, whichever it is
-        return True if own >= sure else None
+        return True if own >= min_confidence else None
 
     def _shares(self, text: str) -> list[tuple[str, float]]:
         """Return the most likely languages with their probabilities, the most likely first."""
@@ -104,7 +104,9 @@ def normalize_for_model(text: str) -> str:
 
 
 def _min_confidence(letter_count: int) -> float:
-    return SURE_LONG if letter_count >= ENOUGH_LETTERS else SURE_SHORT
+    if letter_count >= ENOUGH_LETTERS:
+        return MIN_CONFIDENCE_LONG
+    return MIN_CONFIDENCE_SHORT
 
 
 @cache

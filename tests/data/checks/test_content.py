@@ -1,4 +1,4 @@
-"""Tasks about other languages, other languages and code are told from what a model may spoil."""
+"""Tasks about other languages, other languages and code are distinguished from model faults."""
 
 import pytest
 

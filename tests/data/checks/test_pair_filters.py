@@ -1,4 +1,4 @@
-"""Rules on pairs: what each rejects, what none may reject, and which copy of a pair is kept."""
+"""Rules on pairs: what each rejects, what none may reject, and which copy of a pair stays."""
 
 import random
 from pathlib import Path

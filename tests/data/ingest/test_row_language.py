@@ -1,4 +1,4 @@
-"""Rows of other languages and rows with tools are left out of a corpus, and counted by reason."""
+"""Rows of other languages and rows with tools are rejected and counted by reason."""
 
 import json
 from collections import Counter
@@ -24,9 +24,9 @@ OTHERS = [
     ("¿Cómo se planta un árbol en el jardín de mi casa?", "Cava un hoyo y riega bien el árbol."),
     ("如何在我的花园里种一棵树?我应该什么时候浇水?", "挖一个两倍于根部宽度的洞,然后浇水。"),
     ("Как посадить дерево в моём саду?", "Выкопайте яму и полейте дерево."),
-    # A short question in a language of the same letters is told by its answer.
+    # A short question in a language of the same letters is detected by its answer.
     ("Bonjour !", "Bonjour, comment puis-je vous aider aujourd'hui dans votre travail ?"),
-    # Half of it is in another language, as translations are.
+    # One half is in another language, as in translation tasks.
     (
         "Translate into German: the tree is old and tall.",
         "Der Baum ist alt und sehr hoch gewachsen.",
@@ -41,7 +41,7 @@ def talk(question: str, answer: str, **more: str) -> dict[str, Any]:
 
 
 def prepared(folder: Path, rows: list[Any], **settings: Any) -> tuple[Counter[str], list[Any]]:
-    """Rejections, and the rows that are accepted, of a corpus of one unit."""
+    """Rejections by reason and the accepted rows of a corpus of one unit."""
     path = folder / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     out = run_plain("prepare", {"data": str(path), "units": 1} | settings, folder)
@@ -52,7 +52,7 @@ def prepared(folder: Path, rows: list[Any], **settings: Any) -> tuple[Counter[st
 
 
 def test_rows_of_other_languages_are_left_out_and_counted(tmp_path: Path) -> None:
-    # Most of them are: that is wanted and no fault of the data.
+    # Most rows are rejected: as requested, so it is no fault of the data.
     rows = [talk(*texts) for texts in [*ENGLISH, *OTHERS]]
     rejected, accepted = prepared(tmp_path, rows, only_languages="en")
     assert rejected == {"other-language": len(OTHERS)}

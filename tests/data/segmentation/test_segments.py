@@ -1,4 +1,4 @@
-"""A text falls into segments and literals, and comes back to the character."""
+"""A text is split into segments and literals and restored character by character."""
 
 import random
 import re
@@ -295,8 +295,8 @@ HOSTILE = [
 
 COUNT_CALLS = """
 import sys
-from hala_hpc.data.segmentation.segments import around_spans, lay_out, smaller
-lay_out("a. b", 1, len)  # imports
+from hala_hpc.data.segmentation.segments import split_at_spans, split_into_segments, split_segment
+split_into_segments("a. b", 1, len)  # imports
 
 def calls(text):
     count = 0
@@ -304,11 +304,11 @@ def calls(text):
         nonlocal count
         count += event in ("call", "c_call")
     sys.setprofile(tick)
-    for segment in lay_out(text, 100_000_000, len).segments:
+    for segment in split_into_segments(text, 100_000_000, len).segments:
         segment.restored(segment.masked())
-        around_spans(segment)
-    for segment in lay_out(text, 100, len).segments:
-        smaller(segment)
+        split_at_spans(segment)
+    for segment in split_into_segments(text, 100, len).segments:
+        split_segment(segment)
     sys.setprofile(None)
     return count
 

@@ -1,4 +1,4 @@
-"""What a translation must return to the character is found, and nothing else."""
+"""Protected spans are found, and nothing else."""
 
 import subprocess
 import sys

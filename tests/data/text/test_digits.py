@@ -1,4 +1,4 @@
-"""Which digits a text is written with."""
+"""The digits of a text are converted outside of protected spans."""
 
 import pytest
 
