@@ -1,10 +1,9 @@
 """Decide for every row, from its id and size, whether it is accepted and in which shard.
 
 Of equal rows the first in input order is accepted. Accepted rows go, in that order, to the shard
-with the fewest bytes of text so far, so no two shards differ by more than the longest row. Memory
+with the fewest bytes of text so far. So no two shards differ by more than the longest row. Memory
 is bounded: ids are compared bucket by bucket. The decisions, two bytes a row, are in a
 memory-mapped file.
-"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
