@@ -4,6 +4,7 @@ Of equal rows the first in input order is accepted. Accepted rows go, in that or
 with the fewest bytes of text so far. So no two shards differ by more than the longest row. Memory
 is bounded: ids are compared bucket by bucket. The decisions, two bytes a row, are in a
 memory-mapped file.
+"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
