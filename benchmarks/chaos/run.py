@@ -125,7 +125,7 @@ class ChaosRun:
             time.sleep(POLL_INTERVAL_S)
 
     def maintain(self, sight: Sight) -> None:
-        """Do the administrator's work, and cancel jobs that only the controller takes for running."""
+        """Do the administrator's work, and cancel jobs that have ended unknown to SLURM."""
         self.around.caretaker.maintain()
         at_work = set(sight.processes.jobs.values())
         if ghosts := self.ghosts.find(sight.queue or [], at_work, time.monotonic()):
