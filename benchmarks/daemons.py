@@ -102,7 +102,7 @@ class Watched:
             self.report.wrong.append(f"{node['units_done']} units, on the disk {before}")
         is_done = (self.node / "summary.json").exists()
         if (node["state"] == "done") not in {was_done, is_done}:
-            self.report.wrong.append(f"state {node['state']}, the mark says {is_done}")
+            self.report.wrong.append(f"state {node['state']}, summary exists: {is_done}")
         if node["state"] not in ("running", "waiting", "partial", "done"):
             self.report.wrong.append(f"state {node['state']}: {node['why']}")
 

@@ -198,9 +198,7 @@ def try_kill(site: Site, call: tuple[str, int], tally: Tally) -> None:
     relaunch = site.start(work)
     _, err = relaunch.communicate(timeout=WAIT_S)
     if relaunch.returncode != 0:
-        tally.wrong.append(
-            f"kill at {call}: the line again ended with {relaunch.returncode}: {err}"
-        )
+        tally.wrong.append(f"kill at {call}: the relaunch ended with {relaunch.returncode}: {err}")
     check_jobs(work, tally, f"kill at {call}")
     end_jobs(work)
 

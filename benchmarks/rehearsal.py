@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("words", nargs="*", help="more words of the line, e.g. sft.max_steps=50")
+    parser.add_argument("words", nargs="*", help="more overrides, e.g. sft.max_steps=50")
     overrides = parser.parse_args().words
     with own_slurm(), tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
         work = Path(folder) / "work"

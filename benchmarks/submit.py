@@ -113,9 +113,9 @@ def whole(asked: StandInRun, work: str, path: str) -> tuple[float, float]:
 def theirs(asked: StandInRun, name: str) -> float:
     """Return the seconds of `map_array` alone, without interpreter start and imports."""
     folder = asked.base / name
-    _, _, told = run([sys.executable, "-c", SUBMITIT, str(folder), str(asked.units)])
+    _, _, output = run([sys.executable, "-c", SUBMITIT, str(folder), str(asked.units)])
     end_jobs()
-    return float(told.split()[1])
+    return float(output.split()[1])
 
 
 def end_jobs() -> None:

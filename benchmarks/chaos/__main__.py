@@ -69,7 +69,7 @@ def main() -> int:
     if result["good"]:
         shutil.rmtree(base)
     else:
-        print_progress(f"what is left of bad runs is in {base}")
+        print_progress(f"the folders of failed runs are in {base}")
     print(json.dumps(result, ensure_ascii=False))
     return 0 if result["good"] else 1
 

@@ -54,13 +54,13 @@ class Caretaker:
         self.cluster.start_controller()
         with self.tally.lock:
             self.tally.crashes += 1
-        print_progress("slurmctld had died of itself")
+        print_progress("slurmctld had crashed")
 
     def resume_nodes(self) -> None:
         """Resume nodes that are left down or drained; start a new slurmd if theirs is gone."""
-        unwell = self.cluster.unavailable()
+        unavailable = self.cluster.unavailable()
         self.unavailable_checks = {
-            host: self.unavailable_checks.get(host, 0) + 1 for host in unwell
+            host: self.unavailable_checks.get(host, 0) + 1 for host in unavailable
         }
         for host, checks in self.unavailable_checks.items():
             if self.cluster.start_slurmd_of(host):
@@ -71,7 +71,7 @@ class Caretaker:
             if checks == MIN_UNAVAILABLE_CHECKS:
                 with self.tally.lock:
                     self.tally.nodes_resumed += 1
-                print_progress(f"resumed {host}: {unwell[host]}")
+                print_progress(f"resumed {host}: {unavailable[host]}")
 
     def release_held(self) -> None:
         """Release the jobs that SLURM holds, as `status` recommends, and count them."""

@@ -98,7 +98,7 @@ class ChaosRun:
     def give(self, max_running: int = 1) -> None:
         """Start one launch, or two concurrent ones."""
         if self.given > MAX_LAUNCHES:
-            raise Hangs(f"the line was given {self.given} times")
+            raise Hangs(f"{self.given} launches")
         self.ledger.begin()
         self.changed_s = time.monotonic()
         for _ in range(max_running):
@@ -133,7 +133,7 @@ class ChaosRun:
             read_command_output("scancel", *(job.element for job in ghosts))
             with self.tally.lock:
                 self.tally.ghosts += len(ghosts)
-            print_progress(f"{self.name}: SLURM does not know that {ghosts} have ended")
+            print_progress(f"{self.name}: SLURM takes {ghosts} for running, but they have ended")
 
     def is_due(self, sight: Sight, next_s: float) -> bool:
         """Whether to inject a fault at this poll; short-lived targets are used at once."""
@@ -184,7 +184,7 @@ class ChaosRun:
             with self.tally.lock:
                 self.tally.refused_launches += 1
             print_progress(
-                f"{self.name}: the launch is to be tried again: {codes} {refused[-1][-300:]!r}"
+                f"{self.name}: the launch must be tried again: {codes} {refused[-1][-300:]!r}"
             )
             time.sleep(2)
             self.give()

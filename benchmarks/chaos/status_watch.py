@@ -96,7 +96,7 @@ def wrong_by_disk(state: str, units_done: int, before: NodeMoment, after: NodeMo
     if state not in ("done", "failed", "running", "waiting", "partial", "new"):
         return f"no file was damaged, and it is {state}"
     if not before.markers <= units_done <= after.markers:
-        return f"{units_done} units, and there were {before.markers} to {after.markers} marks"
+        return f"{units_done} units, and there were {before.markers} to {after.markers} markers"
     if state == "done" and not after.is_done:
         return "done without its summary"
     if state != "done" and before.is_done and after.is_done:
@@ -192,6 +192,6 @@ class StatusWatch(threading.Thread):
     ) -> None:
         """Record a wrong answer with both observations."""
         self.tally.fault("wrong_status", f"{self.work.name} {name}: {wrong}")
-        print_progress(f"  told {reported}")
+        print_progress(f"  reported {reported}")
         for one in moments:
-            print_progress(f"  seen {one}")
+            print_progress(f"  observed {one}")

@@ -46,7 +46,7 @@ class StoppedRun:
         if node is None:
             return "no folder"
         rounds = [(one["round"], one["progress_before"]) for one in node.rounds()]
-        return f"{node.failure or 'no failure'}; rounds {rounds}; kept {node.list_state_files()}"
+        return f"{node.failure or 'no failure'}; rounds {rounds}; state files {node.list_state_files()}"
 
     def reason(self, name: str) -> str:
         """Return the reason that allows a stop of this node, or UNEXPLAINED."""

@@ -35,13 +35,13 @@ HEALED_SHARE = 0.8
 def main() -> int:
     """Try all cells, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--drawn", type=int, default=100, help="cells that are drawn")
+    parser.add_argument("--drawn", type=int, default=100, help="number of drawn cells")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--jobs", type=int, default=1, help="cells at once")
-    parser.add_argument("--only", default="", help="cells whose names have these words")
+    parser.add_argument("--jobs", type=int, default=1, help="cells in parallel")
+    parser.add_argument("--only", default="", help="only cells whose names contain this text")
     parser.add_argument("--first", type=int, default=0, help="number of the first cell")
     parser.add_argument("--list", action="store_true", help="print the names of cells and end")
-    parser.add_argument("--base", type=Path, help="folder of a finished run that is kept")
+    parser.add_argument("--base", type=Path, help="folder of a finished run; it is not removed")
     given, began = parser.parse_args(), time.monotonic()
     base = given.base or Path(tempfile.mkdtemp(prefix="hala-damages-"))
     run = FinishedRun(base.absolute())
@@ -61,7 +61,7 @@ def main() -> int:
     trials = try_all(Bench(run, contents_of(run.work, NODES), base / "cells"), chosen, given.jobs)
     result = summary(trials, len(known), given.seed, began)
     if not result["good"]:
-        print(f"what is left is in {base}")
+        print(f"the folders of failed cells are in {base}")
     elif not given.base:
         shutil.rmtree(base)
     print(json.dumps(result, ensure_ascii=False))

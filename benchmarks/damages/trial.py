@@ -29,9 +29,9 @@ REPAIR = re.compile(r"python -m hala_hpc\.verify \S+ repair=true")
 class Outcome(StrEnum):
     """The outcome of a cell."""
 
-    HEALED = "healed by the same line"
-    CURED = "healed by the cure typed"
-    VERIFIED = "healed by the cure of verify"
+    HEALED = "healed by a relaunch"
+    FIXED = "healed by the printed fix"
+    VERIFIED = "healed by the fix of verify"
     """The launch took damaged results for finished, as it checks sizes only; verify found them."""
     LOST = "success with loss"
     BROKEN = "left broken"
@@ -101,7 +101,7 @@ class Bench:
                 if losses and found.verify_fix and NOTHING_TO_DO in ended.out:
                     self.apply_verify_fix(found, work)
                 else:
-                    outcome = Outcome.CURED if found.fixes else Outcome.HEALED
+                    outcome = Outcome.FIXED if found.fixes else Outcome.HEALED
                     self.judge(found, work, outcome, losses)
                 return
             found.messages.append(ended.last_lines)

@@ -78,7 +78,7 @@ def measure(parts: list[Part], size: str, work: Path, packed: Unpacked) -> None:
             )
     except KeyboardInterrupt:
         # The lease of the machine may end early: the figures so far are printed all the same.
-        print_progress("told to leave")
+        print_progress("interrupted")
     result = {
         "size": size,
         "facts": here.to_values(),

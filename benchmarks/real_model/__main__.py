@@ -57,7 +57,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--work", type=Path, default=Path("runs/real-model"), help="of the run")
-    parser.add_argument("--model", type=Path, default=default_folder(), help="where it is kept")
+    parser.add_argument("--model", type=Path, default=default_folder(), help="its folder")
     parser.add_argument("--rows", type=Path, help="JSON lines to learn from (the demo's own)")
     given = parser.parse_args()
     work, model = given.work.absolute(), fetched_model(given.model.absolute())
