@@ -46,7 +46,8 @@ class StoppedRun:
         if node is None:
             return "no folder"
         rounds = [(one["round"], one["progress_before"]) for one in node.rounds()]
-        return f"{node.failure or 'no failure'}; rounds {rounds}; state files {node.list_state_files()}"
+        files = node.list_state_files()
+        return f"{node.failure or 'no failure'}; rounds {rounds}; state files {files}"
 
     def reason(self, name: str) -> str:
         """Return the reason that allows a stop of this node, or UNEXPLAINED."""
